@@ -1,0 +1,122 @@
+"""What distillation is compared with: methods that also turn a dataset into one classifier.
+
+`fit` is the whole interface. Another application of Keras is one more row in `pretrained.APPLICATIONS`;
+nothing here changes. Importing this package imports neither Keras nor TensorFlow nor AutoKeras.
+"""
+
+import importlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kd.baselines.pretrained import APPLICATIONS
+from kd.config import BaselineResult
+from kd.datasets import Dataset
+from kd.errors import ModelError, Unavailable
+
+__all__ = ["METHODS", "Budget", "Method", "Progress", "fit"]
+
+# Fraction done in [0, 1], and a few words for the person watching. What it raises ends the fit.
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One comparison method.
+
+    Attributes:
+        summary: what it is, for people.
+        module: where its `fit` lives; imported on first use, for the libraries behind it take seconds.
+    """
+
+    summary: str
+    module: str
+
+
+METHODS: dict[str, Method] = {
+    "autokeras": Method(
+        summary="AutoKeras: a search over vanilla convolutional blocks", module="kd.baselines.autokeras"
+    ),
+    **{
+        name: Method(summary=application.summary, module="kd.baselines.pretrained")
+        for name, application in APPLICATIONS.items()
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a method may spend.
+
+    Attributes:
+        trials: models that AutoKeras trains, >= 1; a pretrained application is one model.
+        epochs: per AutoKeras trial, at most, >= 1; early stopping may end it before.
+        seconds: wall clock of the whole fit, finite and > 0. When it is over the best finished model stands.
+
+    Raises:
+        ValueError: one line with the value got and what is allowed.
+    """
+
+    trials: int
+    epochs: int
+    seconds: float
+
+    def __post_init__(self) -> None:
+        for name in ("trials", "epochs"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+        if not (math.isfinite(self.seconds) and self.seconds > 0):  # also refuses NaN
+            raise ValueError(f"seconds must be finite and > 0, got {self.seconds!r}")
+
+
+def fit(
+    method: str,
+    dataset: Dataset,
+    *,
+    budget: Budget,
+    seed: int,
+    work_dir: Path,
+    on_progress: Progress | None = None,
+) -> BaselineResult:
+    """The model that a comparison method makes of the training images, chosen on the validation images.
+
+    Its bytes are a .keras file of plain Keras layers, without an optimizer: images of shape (n, h, w, c),
+    uint8 or float in 0..255, go in; the largest of its (n, classes) outputs is the class. The file was loaded
+    again and predicted the same before this returns.
+
+    Run it in a process of its own: AutoKeras seeds Python, NumPy and Keras globally and clears Keras'
+    session.
+
+    Args:
+        method: a key of METHODS.
+        dataset: training images to learn from, validation images to choose by.
+        budget: trials, epochs and seconds; the seconds are kept from inside, checked at every batch.
+        seed: of everything random, in [0, 2**32).
+        work_dir: folder for what is needed meanwhile; made if missing, left as it was found.
+        on_progress: called with (fraction, text) as the work goes on.
+
+    Raises:
+        ModelError: unknown method, images it cannot take, or a saved model that predicts otherwise.
+        Unavailable: it cannot run here, or got no model within the budget: why, and what to type.
+        ValueError: seed out of range.
+    """
+    if method not in METHODS:
+        raise ModelError(f"no baseline is called {method!r}; allowed: {', '.join(METHODS)}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be in [0, 2**32), got {seed!r}")
+    try:
+        module = importlib.import_module(METHODS[method].module)
+    except ImportError as error:
+        raise Unavailable(f"{method} cannot be imported ({error}); type: pip install {error.name}") from error
+    work_dir.mkdir(parents=True, exist_ok=True)
+    result: BaselineResult = module.fit(
+        method,
+        dataset,
+        budget=budget,
+        seed=seed,
+        work_dir=work_dir,
+        on_progress=on_progress or (lambda fraction, text: None),
+    )
+    return result

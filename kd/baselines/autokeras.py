@@ -1,0 +1,239 @@
+"""AutoKeras 3 as a baseline: a small search over vanilla convolutional networks, inside a wall-clock cap.
+
+`ImageClassifier` is not used: its second trial is a ResNet50 at 224 px and its third a pretrained
+EfficientNet-B7 (`autokeras.tuners.task_specific.IMAGE_CLASSIFIER`). Its first trial, a vanilla network, is
+ours too; the later ones come from AutoKeras' greedy search around the best so far.
+"""
+
+import contextlib
+import importlib.util
+import shutil
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import autokeras as ak
+import keras
+import keras_tuner
+import numpy as np
+from autokeras.keras_layers import PreprocessingLayer
+from autokeras.tuners.task_specific import IMAGE_CLASSIFIER
+
+from kd.baselines import Budget, Progress
+from kd.baselines.export import export
+from kd.config import BaselineResult
+from kd.datasets import Dataset
+from kd.errors import ModelError, Unavailable
+
+__all__ = ["MAX_PARAMETERS", "fit"]
+
+# A larger proposal is skipped. The cap is checked between batches, so one batch may not take minutes: two
+# million weights, all at 32x32 positions, are 6 GMAC per training image, about 20 s per batch on one core.
+# AutoKeras' first trial has 0.15 million on CIFAR-10.
+MAX_PARAMETERS = 2_000_000
+BATCH = 64  # images, as in all other training here; AutoKeras' own default is 32
+PATIENCE = 3  # epochs without a better validation accuracy before a trial ends
+PROBE = 64  # images on which the saved model must agree with the found one
+
+# AutoKeras addresses its first trial's values by the names of these blocks.
+_BLOCK, _HEAD = "image_block_1", "classification_head_1"
+
+
+def fit(
+    method: str, dataset: Dataset, *, budget: Budget, seed: int, work_dir: Path, on_progress: Progress
+) -> BaselineResult:
+    """The best model that AutoKeras finds within the budget; see `kd.baselines.fit`.
+
+    At the cap the best FINISHED trial stands; if none is finished, the best epoch of the first trial.
+
+    Raises:
+        Unavailable: no epoch was finished within the seconds, every trial failed, or tensorboard is missing.
+        ModelError: the best model predicts otherwise when it is loaded again.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        # Without it every trial fails inside KerasTuner, and the search still "finishes".
+        raise Unavailable("AutoKeras needs tensorboard, which is missing; type: pip install tensorboard")
+    start, cpu_start = time.perf_counter(), time.process_time()
+    project = work_dir / "autokeras"
+    watch = _Watch(deadline=start + budget.seconds, budget=budget, on_progress=on_progress)
+    try:
+        search = _search(dataset, budget=budget, seed=seed, project=project)
+        _run(search, dataset, budget=budget, watch=watch)
+        found, score, trials = _best_model(search.tuner, budget=budget)
+        model = _plain_keras(found, dataset.input_shape)
+        probe = dataset.validation.images[:PROBE]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its model has a list of one input, and Keras remarks on it
+            expected = found.predict(probe, verbose=0)
+        predicted = model.predict(dataset.validation.images, batch_size=256, verbose=0).argmax(axis=-1)
+        accuracy = float(np.mean(predicted == dataset.validation.labels))
+        if score is not None and abs(accuracy - score) > 0.01:
+            raise ModelError(
+                f"AutoKeras' best model scored {score:.3f} in its trial and {accuracy:.3f} when loaded again"
+            )
+        return BaselineResult(
+            val_accuracy=accuracy,
+            parameters=model.count_params(),
+            train_images=len(dataset.train),
+            train_s=time.perf_counter() - start,
+            cpu_s=time.process_time() - cpu_start,
+            seed=seed,
+            model=export(model, probe=probe, expected=expected, work_dir=work_dir),
+            detail=f"vanilla blocks, {trials}, {budget.epochs} epochs at most",
+            capped=watch.time_is_up,
+        )
+    finally:
+        shutil.rmtree(project, ignore_errors=True)
+
+
+class _Head(ak.ClassificationHead):  # type: ignore[misc]
+    """AutoKeras 3.0.0 hands Dense a numpy integer, which Keras >= 3.13 refuses."""
+
+    shape: Any
+
+    def build(self, hp: Any, inputs: Any = None) -> Any:
+        self.shape = tuple(int(side) for side in self.shape)
+        return super().build(hp, inputs)
+
+
+class _Stopped(keras_tuner.errors.FatalError):  # type: ignore[misc]
+    """Ends the search: KerasTuner books every other exception as a failed trial and goes on."""
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Reports progress and ends the search at the deadline, between two batches of training or validation."""
+
+    def __init__(self, *, deadline: float, budget: Budget, on_progress: Progress) -> None:
+        super().__init__()
+        self.deadline, self.budget, self.on_progress = deadline, budget, on_progress
+        self.time_is_up = False
+        self.failure: BaseException | None = None  # what on_progress raised
+        self._trial = 0  # of those that were trained; from 1
+        self._epoch = 0  # of this trial; from 0
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "_Watch":
+        return self  # KerasTuner copies the callbacks for each trial; the deadline is one
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._trial += 1
+        self._check()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._check()
+        if batch % 10 == 0:
+            self._report(within_epoch=batch / max(1, self.params.get("steps") or 1), text="training")
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._check()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        accuracy = (logs or {}).get("val_accuracy", float("nan"))
+        self._report(within_epoch=1.0, text=f"validation accuracy {accuracy:.3f}")
+
+    def _check(self) -> None:
+        if time.perf_counter() > self.deadline:
+            self.time_is_up = True
+            raise _Stopped("the time is up")
+
+    def _report(self, *, within_epoch: float, text: str) -> None:
+        trials, epochs = self.budget.trials, self.budget.epochs
+        trial = min(self._trial, trials)
+        fraction = (trial - 1 + (self._epoch + min(1.0, within_epoch)) / epochs) / trials
+        try:
+            where = f"trial {trial} of {trials}, epoch {self._epoch + 1} of {epochs}"
+            self.on_progress(fraction, f"{where}: {text}")
+        except Exception as error:
+            self.failure = error
+            raise _Stopped("on_progress raised") from error
+
+
+def _search(dataset: Dataset, *, budget: Budget, seed: int, project: Path) -> Any:
+    keras.utils.set_random_seed(seed)  # Python, NumPy (the greedy search draws from it) and initial weights
+    first = {name.replace("classification_head_1", _HEAD): v for name, v in IMAGE_CLASSIFIER[0].items()}
+    images = ak.ImageInput()
+    blocks = ak.ImageBlock(block_type="vanilla", normalize=True, augment=False, name=_BLOCK)(images)
+    # With two classes AutoKeras would give one output; multi_label keeps one per class, with a sigmoid.
+    classes = _Head(num_classes=dataset.classes, multi_label=dataset.classes == 2, name=_HEAD)(blocks)
+    return ak.AutoModel(
+        images,
+        classes,
+        max_trials=budget.trials,
+        objective=keras_tuner.Objective("val_accuracy", "max"),
+        directory=project.parent,
+        project_name=project.name,
+        overwrite=True,
+        seed=seed,
+        max_model_size=MAX_PARAMETERS,
+        initial_hps=[first],
+    )
+
+
+def _run(search: Any, dataset: Dataset, *, budget: Budget, watch: _Watch) -> None:
+    """Search until the trials or the time are used up; the tuner then knows what was found."""
+    # One-hot by us: AutoKeras sorts labels as text, so that class 10 would come before class 2.
+    one_hot = np.eye(dataset.classes, dtype=np.float32)
+    # An EarlyStopping of ours, and validation_data instead of a split: without either, AutoKeras trains the
+    # best model once more at the end.
+    early = keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", patience=PATIENCE)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        warnings.simplefilter("ignore")  # AutoKeras' own, about its own models
+        try:
+            search.fit(
+                dataset.train.images,
+                one_hot[dataset.train.labels],
+                validation_data=(dataset.validation.images, one_hot[dataset.validation.labels]),
+                epochs=budget.epochs,
+                batch_size=BATCH,
+                callbacks=[watch, early],
+                verbose=0,
+            )
+        except _Stopped:
+            if watch.failure is not None:
+                raise watch.failure from None
+        except Exception as error:
+            # AutoKeras ends like this after too many failed trials in a row, or without a best one to save.
+            trials = list(search.tuner.oracle.trials.values())
+            if any(trial.status == "COMPLETED" for trial in trials):
+                return
+            reasons = [trial.message for trial in trials if trial.message]
+            if not reasons and not isinstance(error, keras_tuner.errors.FailedTrialError):
+                raise
+            reason = (reasons or [str(error)])[-1].strip().splitlines()[-1]
+            raise Unavailable(f"AutoKeras finished no trial: {reason}") from error
+
+
+def _best_model(tuner: Any, *, budget: Budget) -> tuple[keras.Model, float | None, str]:
+    """The model that stands, with the weights of its best epoch; its score if its trial was finished; and the
+    trials that it was chosen from, in words."""
+    trials = list(tuner.oracle.trials.values())
+    finished = [trial for trial in trials if trial.status == "COMPLETED"]
+    if finished:
+        best = max(finished, key=lambda trial: trial.score)
+        score = float(best.score)
+        words = f"{len(finished)} trials" if len(finished) != 1 else "1 trial"
+        words += f" of {budget.trials}" if len(finished) < budget.trials else ""
+    else:
+        # The first trial's checkpoint is rewritten after each better epoch.
+        started = [trial for trial in trials if Path(tuner._get_checkpoint_fname(trial.trial_id)).is_file()]
+        if not started:
+            raise Unavailable(
+                f"AutoKeras finished no epoch within {budget.seconds:g} s; "
+                "give the baselines more seconds or the target fewer images"
+            )
+        best, score, words = started[-1], None, "1 unfinished trial"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the optimizer of a rebuilt model has no state yet; nobody trains it
+        return tuner.load_model(best), score, words
+
+
+def _plain_keras(found: keras.Model, input_shape: tuple[int, int, int]) -> keras.Model:
+    """The same chain of layers without AutoKeras' casting layer: a file of it loads where only Keras is."""
+    layers = [
+        layer for layer in found.layers if not isinstance(layer, keras.layers.InputLayer | PreprocessingLayer)
+    ]
+    return keras.Sequential([keras.Input(input_shape, name="images"), *layers], name="autokeras")

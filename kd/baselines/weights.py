@@ -1,0 +1,114 @@
+"""ImageNet weights: found where Keras keeps them, else downloaded as one whole file or not at all.
+
+Keras' own download has no time-out, writes straight to the final name, so that a killed process leaves half a
+file, and ignores a KERAS_HOME that it may read but not write.
+"""
+
+import http.client
+import os
+import queue
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from kd.errors import Unavailable
+
+__all__ = ["obtain_weights"]
+
+CONNECT_S = 10.0  # until the first byte: name look-up, connection and redirects together
+READ_S = 10.0  # the longest silence in the middle of a download
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t4.html
+
+
+def obtain_weights(file_name: str, url: str, *, seconds: float) -> Path:
+    """The path of a weights file: from Keras' cache, or downloaded into it.
+
+    Args:
+        file_name: as Keras calls it, e.g. "mobilenet_2_5_224_tf_no_top.h5".
+        url: where Keras would download it.
+        seconds: for the whole download; no answer at all is given up after CONNECT_S.
+
+    Raises:
+        Unavailable: it is not here and cannot be had; nothing half-written is left.
+    """
+    folders = [home / "models" for home in _keras_homes()]
+    for folder in folders:
+        path = folder / file_name
+        if path.is_file():
+            return path
+    try:
+        folder = _first_writable(folders)
+        return _download(url, folder / file_name, deadline=time.monotonic() + seconds)
+    except (OSError, http.client.HTTPException) as error:
+        raise Unavailable(
+            f"ImageNet weights {file_name} are not in {folders[0]} and could not be downloaded ({error}); "
+            f"fetch {url} elsewhere, put it into DIR/models and type: export KERAS_HOME=DIR"
+        ) from error
+
+
+def _keras_homes() -> list[Path]:
+    """The folders that Keras uses, the first preferred; read now, unlike Keras, which reads at its import."""
+    fallback = Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir()) / ".keras"
+    return [Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser(), fallback]
+
+
+def _first_writable(folders: list[Path]) -> Path:
+    failure = OSError("no folder to put it into")
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            failure = error
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    raise failure
+
+
+def _download(url: str, target: Path, *, deadline: float) -> Path:
+    """Write to a temporary neighbour, then rename: neither a kill nor a second process shows half a file."""
+    neighbour = tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-")
+    with neighbour as folder, _open(url) as response:
+        partial = Path(folder) / target.name
+        expected = response.headers.get("Content-Length")
+        with partial.open("wb") as file:
+            while chunk := response.read(1 << 16):
+                file.write(chunk)
+                if time.monotonic() > deadline:
+                    raise TimeoutError("the download took too long")
+            size = file.tell()
+        if expected is not None and size != int(expected):
+            raise OSError(f"the connection broke after {size} of {expected} bytes")
+        with partial.open("rb") as file:
+            if file.read(len(HDF5_SIGNATURE)) != HDF5_SIGNATURE:  # a login page, for instance
+                raise OSError(f"{url} gave something that is not a weights file")
+        partial.replace(target)
+    return target
+
+
+def _open(url: str) -> Any:
+    """The answer to a request, or TimeoutError.
+
+    In a thread because a socket's time-out holds for each address of a host in turn, and not at all for the
+    name look-up. A thread that was given up on is a daemon: it can hold up nothing.
+    """
+    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answer.put(urllib.request.urlopen(url, timeout=READ_S))
+        except Exception as error:
+            answer.put(error)
+
+    threading.Thread(target=ask, daemon=True, name="weights-download").start()
+    try:
+        response = answer.get(timeout=CONNECT_S)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {CONNECT_S:.0f} s") from None
+    if isinstance(response, Exception):
+        raise response
+    return response

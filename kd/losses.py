@@ -1,0 +1,81 @@
+"""The distillation loss as pure functions of logits.
+
+Built on log-softmax throughout: `keras.losses.kl_divergence` clips probabilities at 1e-7, which flattens the gradient
+exactly where a confident teacher has the most to say.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from keras import ops
+
+Tensor: TypeAlias = Any  # of any Keras backend, or a NumPy array
+
+
+def distillation_loss(
+    *, labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, temperature: Tensor, alpha: Tensor
+) -> Tensor:
+    """alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T).
+
+    Alpha weighs the LABELS, as in the keras.io Distiller: 1 is plain training, 0 ignores the labels.
+
+    Args:
+        labels: integers, shape (batch,) or (batch, 1).
+        teacher_logits, student_logits: float, shape (batch, classes), before softmax.
+        temperature: scalar > 0.
+        alpha: scalar in [0, 1].
+
+    Returns:
+        Scalar in nats.
+
+    Source: Hinton et al. 2015, arXiv:1503.02531, section 2; https://keras.io/examples/vision/knowledge_distillation/
+    """
+    hard = hard_label_loss(labels, student_logits)
+    soft = soft_target_loss(teacher_logits, student_logits, temperature)
+    return alpha * hard + (1 - alpha) * soft
+
+
+def soft_target_loss(teacher_logits: Tensor, student_logits: Tensor, temperature: Tensor) -> Tensor:
+    """KL from the softened teacher to the softened student, times temperature**2.
+
+    The factor keeps this term's gradients on the scale of the label term when the temperature changes.
+
+    Args:
+        teacher_logits, student_logits: float, shape (batch, classes), before softmax.
+        temperature: scalar > 0; 1 leaves both distributions as they are.
+
+    Returns:
+        Scalar in nats: summed over classes, averaged over the batch.
+
+    Raises:
+        ValueError: the two shapes differ (broadcasting would hide it).
+
+    Source: Hinton et al. 2015, arXiv:1503.02531, section 2.
+    """
+    teacher_shape, student_shape = tuple(teacher_logits.shape), tuple(student_logits.shape)
+    if teacher_shape[1:] != student_shape[1:]:
+        raise ValueError(
+            f"teacher logits have shape {teacher_shape}, student logits {student_shape};"
+            " give both models the same number of classes"
+        )
+    log_teacher = ops.log_softmax(teacher_logits / temperature, axis=-1)
+    log_student = ops.log_softmax(student_logits / temperature, axis=-1)
+    per_image = ops.sum(ops.exp(log_teacher) * (log_teacher - log_student), axis=-1)  # (batch,)
+    return temperature**2 * ops.mean(per_image)
+
+
+def hard_label_loss(labels: Tensor, logits: Tensor) -> Tensor:
+    """Cross entropy with integer labels, averaged over the batch.
+
+    The same operation as `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`, so that alpha = 1 is plain
+    Keras training to the last bit.
+
+    Args:
+        labels: integers, shape (batch,) or (batch, 1).
+        logits: float, shape (batch, classes), before softmax.
+
+    Returns:
+        Scalar in nats.
+    """
+    return ops.mean(ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))

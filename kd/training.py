@@ -1,0 +1,227 @@
+"""Train one student after another on one dataset, with one compiled step for every (T, alpha) and seed."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from kd.config import DistillConfig, TrainingConfig, TrainResult
+from kd.datasets import Dataset, Split
+from kd.distiller import Distiller
+from kd.errors import DataError, Diverged
+from kd.models import build
+
+OnEpoch: TypeAlias = Callable[[int, float], None]
+
+STEPS_PER_CALL = 50  # compiled steps between two returns to Python, where signals and exceptions are seen
+EVALUATION_BATCH = 500  # images
+SEEDS_KEPT = 16  # initial states in memory; a search uses one seed, a confirmation a handful
+
+
+class StudentTrainer:
+    """Trains students of one architecture on one dataset, as often as asked.
+
+    Compiling costs seconds and a student of a search little more, so everything that `train` varies - T, alpha, the
+    seed - is reset or assigned between trainings, never compiled again. The same (T, alpha, seed) gives bit-identical
+    accuracies whatever was trained before, on the same machine and number of threads. The first training of a trainer
+    includes the compilation in its `train_s` and `cpu_s`.
+
+    Args:
+        dataset: trained on `dataset.train`, scored on `dataset.validation`.
+        student: name of a model, see `kd.models.build`.
+        teacher_logits: float, shape (train_images, classes), in the order of the training images; None only where
+            every `alpha` will be 1.
+        training: epochs, batch size, learning rate of Adam.
+        cosine_decay: lower the learning rate to 0 along half a cosine over the epochs, instead of keeping it constant.
+
+    Raises:
+        DataError: fewer training images than one batch, or teacher logits that do not belong to this dataset.
+        ModelError: the student is unknown or does not fit the images.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        student: str,
+        teacher_logits: npt.NDArray[np.float32] | None,
+        training: TrainingConfig,
+        cosine_decay: bool = False,
+    ) -> None:
+        self._dataset = dataset
+        self._student_name = student
+        self._training = training
+        self._has_teacher = teacher_logits is not None
+        self._initial: OrderedDict[int, list[npt.NDArray[Any]]] = OrderedDict()
+        self._trained = False
+        self._batches = _Batches(dataset, teacher_logits, training.batch_size)
+        self._student = build(student, dataset.train.images.shape[1:], dataset.classes, seed=0)
+        self._distiller = Distiller(student=self._student, temperature=1.0, alpha=1.0)
+        rate: Any = training.learning_rate
+        if cosine_decay:
+            rate = keras.optimizers.schedules.CosineDecay(rate, training.epochs * self._batches.steps)
+        self._optimizer = keras.optimizers.Adam(rate)
+        self._optimizer.build(self._student.trainable_variables)
+        self._fresh_optimizer = _values(self._optimizer.variables)
+        steps_per_call = min(STEPS_PER_CALL, self._batches.steps)
+        self._distiller.compile(optimizer=self._optimizer, steps_per_execution=steps_per_call)
+
+    def train(self, distill: DistillConfig, *, seed: int, on_epoch: OnEpoch | None = None) -> TrainResult:
+        """Trains one student from the initial weights of `seed`.
+
+        Args:
+            distill: temperature and alpha.
+            seed: of the initial weights, dropout and batch order.
+            on_epoch: called with (epoch from 0, validation accuracy) after each epoch; an exception from it stops the
+                training and propagates, and the trainer can be used again.
+
+        Raises:
+            Diverged: a loss or a logit was no longer finite.
+            ValueError: alpha < 1 without teacher logits.
+        """
+        if distill.alpha < 1 and not self._has_teacher:
+            raise ValueError(f"alpha must be 1 without teacher logits, got {distill.alpha!r}")
+        wall, cpu = time.perf_counter(), time.process_time()
+        self._trained = False
+        self._reset(distill, seed)
+        accuracies: list[float] = []
+
+        def end_epoch(epoch: int, logs: dict[str, float]) -> None:
+            if not math.isfinite(logs["loss"]):
+                raise Diverged(_diverged("the loss", distill, seed, epoch))
+            logits = self.logits(self._dataset.validation)
+            if not np.isfinite(logits).all():
+                raise Diverged(_diverged("a validation logit", distill, seed, epoch))
+            accuracies.append(_accuracy(logits, self._dataset.validation))
+            if on_epoch is not None:
+                on_epoch(epoch, accuracies[-1])
+
+        shuffle = keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: self._batches.shuffle(seed, epoch), on_epoch_end=end_epoch
+        )
+        self._distiller.fit(
+            self._batches.dataset, epochs=self._training.epochs, callbacks=[shuffle], shuffle=False, verbose=0
+        )
+        self._trained = True
+        return TrainResult(
+            val_accuracy=accuracies[-1],
+            epoch_val_accuracy=tuple(accuracies),
+            parameters=self._student.count_params(),
+            train_images=len(self._dataset.train.labels),
+            train_s=time.perf_counter() - wall,
+            cpu_s=time.process_time() - cpu,
+            seed=seed,
+        )
+
+    def accuracy(self, split: Split) -> float:
+        """Accuracy of the student trained last, a fraction in [0, 1]."""
+        self._needs_a_student()
+        return _accuracy(self.logits(split), split)
+
+    def model_bytes(self) -> bytes:
+        """The student trained last as the bytes of a .keras file, without the optimizer."""
+        self._needs_a_student()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "student.keras"
+            self._student.save(path)
+            return path.read_bytes()
+
+    def logits(self, split: Split) -> npt.NDArray[np.float32]:
+        """Logits of the student as it is now, float32, shape (images, classes), in the order of the split."""
+        images = split.images
+        parts = []
+        for start in range(0, len(images), EVALUATION_BATCH):
+            batch = images[start : start + EVALUATION_BATCH]
+            missing = EVALUATION_BATCH - len(batch)  # the last batch is filled up: another shape would compile again
+            padded = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)]) if missing else batch
+            parts.append(self._student.predict_on_batch(padded)[: len(batch)])
+        return np.concatenate(parts)
+
+    def _reset(self, distill: DistillConfig, seed: int) -> None:
+        # `variables`, not `weights`: only the former hold the state of dropout's random generators
+        for variable, value in zip(self._student.variables, self._initial_state(seed), strict=True):
+            variable.assign(value)
+        for variable, value in zip(self._optimizer.variables, self._fresh_optimizer, strict=True):
+            variable.assign(value)
+        self._distiller.set_point(temperature=distill.temperature, alpha=distill.alpha)
+
+    def _initial_state(self, seed: int) -> list[npt.NDArray[Any]]:
+        if seed not in self._initial:
+            shape = self._dataset.train.images.shape[1:]
+            model = build(self._student_name, shape, self._dataset.classes, seed)
+            self._initial[seed] = _values(model.variables)
+            if len(self._initial) > SEEDS_KEPT:
+                self._initial.popitem(last=False)
+        return self._initial[seed]
+
+    def _needs_a_student(self) -> None:
+        if not self._trained:
+            raise RuntimeError("no student is trained yet, or its training was stopped: call train() first")
+
+
+class _Batches:
+    """The training images as a `tf.data.Dataset` of batches in an order that can be changed.
+
+    Images stay one uint8 tensor; only the order is written anew for each epoch. Gathering whole batches is far
+    cheaper than batching single images, and one dataset for all trainings means that nothing is traced again.
+    """
+
+    def __init__(
+        self, dataset: Dataset, teacher_logits: npt.NDArray[np.float32] | None, batch_size: int
+    ) -> None:
+        self._images = len(dataset.train.labels)
+        self._batch_size = batch_size
+        self.steps = self._images // batch_size  # the last partial batch is dropped: it would compile again
+        if self.steps == 0:
+            raise DataError(
+                f"{self._images} training images are fewer than one batch of {batch_size}:"
+                " give more images or a smaller batch"
+            )
+        shape = (self._images, dataset.classes)
+        if teacher_logits is None:
+            teacher_logits = np.zeros(shape, np.float32)
+        if teacher_logits.shape != shape or not np.isfinite(teacher_logits).all():
+            raise DataError(
+                f"teacher logits must be finite and of shape {shape} for {dataset.name}, got"
+                f" {teacher_logits.shape}: train the teacher on the same training images"
+            )
+        images = tf.constant(dataset.train.images)
+        labels = tf.constant(dataset.train.labels)
+        logits = tf.constant(teacher_logits, tf.float32)
+        self._order = tf.Variable(tf.zeros((self.steps, batch_size), tf.int32), trainable=False)
+
+        def batch(step: Any) -> Any:
+            rows = self._order[step]
+            return tf.gather(images, rows), (tf.gather(labels, rows), tf.gather(logits, rows))
+
+        self.dataset = tf.data.Dataset.range(self.steps).map(batch).prefetch(2)
+
+    def shuffle(self, seed: int, epoch: int) -> None:
+        """Puts the images into the order of that seed and epoch; to be called between epochs."""
+        order = np.random.default_rng((seed, epoch)).permutation(self._images)
+        self._order.assign(order[: self.steps * self._batch_size].reshape(self.steps, self._batch_size))
+
+
+def _values(variables: Any) -> list[npt.NDArray[Any]]:
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]  # copies, never views
+
+
+def _accuracy(logits: npt.NDArray[np.float32], split: Split) -> float:
+    return float(np.mean(logits.argmax(axis=-1) == split.labels))
+
+
+def _diverged(what: str, distill: DistillConfig, seed: int, epoch: int) -> str:
+    return (
+        f"{what} is not finite after epoch {epoch + 1} (T={distill.temperature:g}, alpha={distill.alpha:g},"
+        f" seed {seed}): lower the learning rate"
+    )

@@ -1,0 +1,53 @@
+"""What can go wrong with a storage, each as one line that a user can act on.
+
+StorageError
+├── UrlError            the URL cannot name a storage (a usage error)
+├── Unreachable         the database does not answer, or refuses us
+├── NotAStorage         it answers, but holds no kd-sweeps tables of this version
+├── SweepNotFound       no sweep of that name
+├── SpecConflict        a sweep of that name has another spec
+├── StudyMissing        an Optuna study or trial of the sweep was deleted
+├── ParametersRefused   given parameters do not lie in the search space
+├── RecordBroken        a stored JSON value can no longer be read
+└── BlobCorrupt         stored bytes are missing, or are not what was stored
+"""
+
+
+class StorageError(Exception):
+    """The storage cannot do what was asked; the text says why and what to type next."""
+
+
+class UrlError(StorageError):
+    """The URL is malformed, or names a kind of database that kd-sweeps does not use."""
+
+
+class Unreachable(StorageError):
+    """The database cannot be reached, opened or written."""
+
+
+class NotAStorage(StorageError):
+    """What the URL names is missing, is no database, or holds no kd-sweeps tables of this version."""
+
+
+class SweepNotFound(StorageError):
+    """No sweep has that name."""
+
+
+class SpecConflict(StorageError):
+    """A sweep of that name exists already, with another spec."""
+
+
+class StudyMissing(StorageError):
+    """An Optuna study, or one of its trials, was deleted by another tool."""
+
+
+class ParametersRefused(StorageError):
+    """Parameters handed to a study are not in its search space."""
+
+
+class RecordBroken(StorageError):
+    """A JSON value of ours cannot be read any more."""
+
+
+class BlobCorrupt(StorageError):
+    """Stored bytes are missing, or their SHA-256 is not their name."""

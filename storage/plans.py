@@ -1,0 +1,149 @@
+"""A planned sweep, written down: its row and all its tasks appear in one transaction, or not at all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine, insert, select
+
+from storage.clock import database_now
+from storage.errors import SpecConflict
+from storage.faults import retrying
+from storage.phases import open_what_can_start
+from storage.schema import phases as phase_table
+from storage.schema import sweeps
+from storage.schema import tasks as task_table
+from storage.transaction import write
+from storage.url import masked
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhasePlan:
+    """A part of a stage that opens and closes together, such as "teachers:mnist".
+
+    Attributes:
+        needs: phases that must have closed first. "x?": x must have ended, whatever its outcome.
+        minimum: how many done tasks make the phase a success. With fewer it has failed, and phases that need
+            it are skipped.
+    """
+
+    name: str
+    stage: str
+    needs: tuple[str, ...] = ()
+    minimum: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskPlan:
+    """One unit of the budget. Of the ready tasks the highest priority is claimed first, then plan order."""
+
+    key: str
+    phase: str
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    priority: int = 0
+
+
+@retrying
+def insert_sweep(
+    engine: Engine,
+    *,
+    name: str,
+    spec: Mapping[str, Any],
+    fingerprint: str,
+    provenance: Mapping[str, Any],
+    phases: Sequence[PhasePlan],
+    tasks: Sequence[TaskPlan],
+) -> bool:
+    """True: the sweep was made. False: it was there already, with the same fingerprint; nothing changed.
+
+    Run it inside `storage.engine.create_lock`, after the studies were made: this row is the commit point.
+
+    Raises:
+        SpecConflict: a sweep of that name has another fingerprint.
+        ValueError: the plan contradicts itself.
+    """
+    _check_plan(phases, tasks)
+    with write(engine) as connection:
+        known = connection.scalar(select(sweeps.c.fingerprint).where(sweeps.c.name == name))
+        if known == fingerprint:
+            return False
+        if known is not None:
+            raise SpecConflict(
+                f"a sweep {name!r} with another spec exists in {masked(engine.url)}; choose another name, or"
+                f" compare with: kd-sweeps spec {name}"
+            )
+        sweep_id = connection.execute(
+            insert(sweeps)
+            .values(
+                name=name,
+                revision=1,
+                spec=dict(spec),
+                fingerprint=fingerprint,
+                provenance=dict(provenance),
+                state="active",
+                created_at=database_now(),
+            )
+            .returning(sweeps.c.id)
+        ).scalar_one()
+        connection.execute(
+            insert(phase_table),
+            [
+                {
+                    "sweep_id": sweep_id,
+                    "name": phase.name,
+                    "stage": phase.stage,
+                    "needs": list(phase.needs),
+                    "minimum": phase.minimum,
+                    "state": "blocked",
+                    "ordinal": ordinal,
+                }
+                for ordinal, phase in enumerate(phases)
+            ],
+        )
+        ids = {
+            row.name: row.id
+            for row in connection.execute(
+                select(phase_table.c.id, phase_table.c.name).where(phase_table.c.sweep_id == sweep_id)
+            )
+        }
+        stages = {phase.name: phase.stage for phase in phases}
+        if tasks:
+            connection.execute(
+                insert(task_table),
+                [
+                    {
+                        "sweep_id": sweep_id,
+                        "phase_id": ids[task.phase],
+                        "stage": stages[task.phase],
+                        "key": task.key,
+                        "ordinal": ordinal,
+                        "payload": dict(task.payload),
+                        "state": "waiting",
+                        "ready": False,
+                        "priority": task.priority,
+                        "attempt": 0,
+                        "revision": 1,
+                    }
+                    for ordinal, task in enumerate(tasks)
+                ],
+            )
+        open_what_can_start(connection, sweep_id)
+    return True
+
+
+def _check_plan(phases: Sequence[PhasePlan], tasks: Sequence[TaskPlan]) -> None:
+    """A need must stand before what needs it: then there can be no circle."""
+    known: set[str] = set()
+    for phase in phases:
+        if unknown := [need for need in phase.needs if need.removesuffix("?") not in known]:
+            raise ValueError(f"phase {phase.name!r} needs {unknown[0]!r}, which is no earlier phase")
+        if phase.name in known:
+            raise ValueError(f"phase {phase.name!r} is planned twice")
+        known.add(phase.name)
+    keys: set[str] = set()
+    for task in tasks:
+        if task.phase not in known:
+            raise ValueError(f"task {task.key!r} is planned in phase {task.phase!r}, which does not exist")
+        if task.key in keys:
+            raise ValueError(f"task {task.key!r} is planned twice")
+        keys.add(task.key)

@@ -1,0 +1,158 @@
+"""Make Optuna's trials agree with our rows, after whatever crash between them.
+
+A worker stores the outcome first and tells the trial second. Dying in between, or before it saved which
+trial it asked for, leaves a trial RUNNING for ever in the dashboard. Any process may repair, at any time,
+beside living workers.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine, select, update
+
+from storage.errors import StudyMissing
+from storage.faults import retrying
+from storage.schema import attempts, sweeps, tasks
+from storage.space import RunningTrial, study_name
+from storage.transaction import read, write
+
+if TYPE_CHECKING:  # storage.studies imports Optuna, which costs a second
+    from storage.studies import Studies
+
+
+@dataclass(frozen=True)
+class Untold:
+    """An ended attempt whose trial has not been told so. `outcome` is the task's, if this attempt made it."""
+
+    task_id: int
+    key: str
+    number: int
+    state: str
+    study: str
+    trial_number: int
+    params: dict[str, Any] | None
+    outcome: dict[str, Any] | None
+    error_class: str | None
+    reason: str | None
+
+
+@retrying
+def untold(engine: Engine, sweep_id: int) -> list[Untold]:
+    """The ended attempts with a trial that has not been told, oldest task first."""
+    query = (
+        select(
+            attempts.c.task_id,
+            tasks.c.key,
+            attempts.c.number,
+            attempts.c.state,
+            attempts.c.study,
+            attempts.c.trial_number,
+            attempts.c.params,
+            tasks.c.outcome,
+            attempts.c.error_class,
+            attempts.c.reason,
+        )
+        .join(tasks, tasks.c.id == attempts.c.task_id)
+        .where(
+            tasks.c.sweep_id == sweep_id,
+            attempts.c.told.is_(False),
+            attempts.c.state != "running",
+            attempts.c.trial_number.is_not(None),
+        )
+        .order_by(attempts.c.task_id, attempts.c.number)
+    )
+    with read(engine) as connection:
+        return [Untold(**row._asdict()) for row in connection.execute(query)]
+
+
+@retrying
+def mark_told(engine: Engine, task_id: int, number: int) -> None:
+    """Note that the trial of attempt `number` knows how it ended."""
+    with write(engine) as connection:
+        connection.execute(
+            update(attempts).where(attempts.c.task_id == task_id, attempts.c.number == number).values(told=True)
+        )
+
+
+def repair(studies: "Studies", engine: Engine, sweep_id: int) -> int:
+    """Tell every trial of the sweep whose end our rows know, and fail our trials that no attempt points at.
+
+    A finished attempt's outcome says what to tell: `{"trial": {"value": float, "attrs": {}, "epoch_values":
+    []}}`, with "state" if that is not COMPLETE. Deleted studies are passed over.
+
+    Returns:
+        How many trials were told.
+    """
+    with read(engine) as connection:
+        sweep = connection.scalar(select(sweeps.c.name).where(sweeps.c.id == sweep_id))
+    present = [name for name in studies.names() if name == sweep or name.startswith(f"{sweep}.")]
+    # First the RUNNING trials, then our attempts: a trial asked for in between is not in the list.
+    listed = {name: _running(studies, name) for name in present}
+    told = 0
+    for attempt in untold(engine, sweep_id):
+        if attempt.study not in listed:
+            continue  # deleted: kept untold, so that it shows in an audit
+        trial = listed[attempt.study].pop(attempt.trial_number, None)
+        # A study deleted and made again counts from 0 again: only the same parameters are the same trial.
+        if trial is not None and (attempt.params is None or attempt.params == trial.params):
+            _tell(studies, attempt)
+            told += 1
+        mark_told(engine, attempt.task_id, attempt.number)
+    return told + _fail_orphans(studies, engine, sweep_id, sweep or "", listed)
+
+
+def _tell(studies: "Studies", attempt: Untold) -> None:
+    if attempt.state == "done":
+        result = (attempt.outcome or {}).get("trial", {})
+        studies.tell(
+            attempt.study,
+            attempt.trial_number,
+            state=result.get("state", "COMPLETE"),
+            value=result.get("value"),
+            attrs=result.get("attrs", {}),
+            epoch_values=result.get("epoch_values", ()),
+        )
+        return
+    attrs = {"reason": attempt.reason or attempt.state, "error_class": attempt.error_class or attempt.state}
+    studies.tell(attempt.study, attempt.trial_number, state="FAIL", value=None, attrs=attrs)
+
+
+def _fail_orphans(
+    studies: "Studies",
+    engine: Engine,
+    sweep_id: int,
+    sweep: str,
+    listed: dict[str, dict[int, RunningTrial]],
+) -> int:
+    known, between = _attempts(engine, sweep_id)
+    told = 0
+    for study, trials in listed.items():
+        if any(study_name(sweep, stage) == study for stage in between):
+            continue  # a living worker may just have asked for one of these: another time
+        for number, trial in trials.items():
+            if trial.ours and (study, number) not in known:
+                attrs = {"reason": "orphan: its worker died before it saved which trial it had asked for"}
+                studies.tell(study, number, state="FAIL", value=None, attrs=attrs)
+                told += 1
+    return told
+
+
+@retrying
+def _attempts(engine: Engine, sweep_id: int) -> tuple[set[tuple[str, int]], set[str]]:
+    """The trials that attempts point at, and the stages of running attempts that have saved none yet."""
+    query = (
+        select(attempts.c.study, attempts.c.trial_number, attempts.c.state, tasks.c.stage)
+        .join(tasks, tasks.c.id == attempts.c.task_id)
+        .where(tasks.c.sweep_id == sweep_id)
+    )
+    with read(engine) as connection:
+        rows = connection.execute(query).all()
+    known = {(row.study, row.trial_number) for row in rows if row.trial_number is not None}
+    return known, {row.stage for row in rows if row.trial_number is None and row.state == "running"}
+
+
+def _running(studies: "Studies", study: str) -> dict[int, RunningTrial]:
+    try:
+        return {trial.number: trial for trial in studies.running(study)}
+    except StudyMissing:  # deleted since it was listed
+        return {}

@@ -1,0 +1,124 @@
+"""The file behind an SQLite storage: checked before it is opened, opened with our settings, locked beside."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import URL
+
+from storage.errors import NotAStorage, StorageError, Unreachable
+from storage.url import masked, sqlite_path
+
+BUSY_TIMEOUT_S = 60
+_HEADER = b"SQLite format 3\0"
+
+
+def check_path(url: URL, *, must_exist: bool, read_only: bool) -> None:
+    """Find out, by looking only, that the file can be opened as asked.
+
+    SQLite itself would make a missing file, and says "unable to open database file" about everything else.
+
+    Raises:
+        NotAStorage: nothing there, a directory, or a file of another kind.
+        Unreachable: no directory to put it in, or no permission.
+    """
+    path = sqlite_path(url)
+    try:
+        if path.is_dir():
+            inside = path / "kd-sweeps.db"
+            raise NotAStorage(f"{path} is a directory; name a file in it, such as sqlite:///{inside}")
+        if not os.path.lexists(path):
+            if must_exist:
+                raise NotAStorage(
+                    f"no storage at {masked(url)}; make one with: kd-sweeps create NAME, or name another with"
+                    " --storage URL"
+                )
+            _check_parent(path.absolute().parent, url)
+            return
+        with path.open("rb") as file:
+            header = file.read(len(_HEADER))
+    except OSError as error:
+        raise Unreachable(f"cannot open {masked(url)}: {error.strerror or error}") from error
+    if header and header != _HEADER:
+        raise NotAStorage(f"{masked(url)} is not an SQLite database; nothing in it was changed")
+    if not read_only and not os.access(path, os.W_OK):
+        raise Unreachable(f"cannot write {masked(url)}: the file is read-only")
+
+
+def connector(url: URL, *, create: bool, read_only: bool) -> Callable[[], sqlite3.Connection]:
+    """What SQLAlchemy calls for each new connection to the file."""
+    path = sqlite_path(url).absolute()  # a later chdir must not lead to another file
+
+    def connect() -> sqlite3.Connection:
+        mode = _reading_mode(path) if read_only else "mode=rwc" if create else "mode=rw"
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?{mode}", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+        )
+        try:
+            if read_only:
+                connection.execute("PRAGMA query_only = ON")
+            else:
+                connection.execute("PRAGMA journal_mode = WAL")  # readers and one writer side by side
+                connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA foreign_keys = ON")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    return connect
+
+
+@contextmanager
+def file_lock(url: URL, *, timeout_s: float) -> Iterator[None]:
+    """At most one process on this machine is inside, by a lock file beside the database.
+
+    Raises:
+        StorageError: another process held it for `timeout_s` seconds.
+    """
+    import filelock  # costs 60 ms, and only commands that create need it
+
+    check_path(url, must_exist=False, read_only=False)
+    path = sqlite_path(url).absolute()
+    lock = filelock.FileLock(f"{path}.lock")
+    try:
+        lock.acquire(timeout=timeout_s)
+    except filelock.Timeout as error:
+        raise StorageError(
+            f"another process has been creating in {masked(url)} for {timeout_s:g} s; try again, or end the"
+            f" process that holds {path}.lock"
+        ) from error
+    except OSError as error:
+        raise Unreachable(f"cannot write {path}.lock: {error.strerror or error}") from error
+    with lock:
+        lock.release()  # `with` took it a second time; the block's end gives it back for good
+        yield
+
+
+def _check_parent(parent: Path, url: URL) -> None:
+    if not parent.exists():
+        raise Unreachable(f"cannot make {masked(url)}: no directory {parent}; make it with: mkdir -p {parent}")
+    if not parent.is_dir():
+        raise Unreachable(f"cannot make {masked(url)}: {parent} is not a directory")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise Unreachable(
+            f"cannot make {masked(url)}: no permission to write in {parent}; name another file with"
+            " --storage sqlite:///FILE.db"
+        )
+
+
+def _reading_mode(path: Path) -> str:
+    """How to open the file so that reading leaves no trace.
+
+    A read-only connection to a database in WAL mode makes the -wal and -shm files when they are missing and
+    cannot remove them again (seen with SQLite 3.46). An ordinary one removes them when it closes, and
+    writes nothing as `query_only` is on and there is nothing to check-point.
+    """
+    if Path(f"{path}-wal").exists():  # somebody is writing, or was killed: the files stay as they are
+        return "mode=ro"
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        return "mode=rw"
+    return "mode=ro&immutable=1"  # nobody can be writing what cannot be written

@@ -1,0 +1,301 @@
+"""Optuna's side of a sweep: make studies, ask for parameters, tell results. The only importer of Optuna here.
+
+Optuna proposes and is what people watch; our tasks decide and remember. So nothing here may stop a sweep for
+good: what another tool did to a study (deleting it, adding trials) is one clear line or no matter.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import optuna
+import sqlalchemy.exc
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import URL, Engine
+
+from storage.engine import check_url, engine_kwargs
+from storage.errors import NotAStorage, StudyMissing
+from storage.faults import retrying, translate
+from storage.space import Asked, Range, RunningTrial, Space, check_params
+from storage.url import masked, plain
+
+ASKED_BY = "asked_by"
+US = "kd-sweeps"
+_NOTE_VERSION = "dashboard:note_ver"
+_NOTE_PART = 2045  # characters; the dashboard's own limit for one attribute
+
+
+class FixedSampler(BaseSampler):
+    """Suggests the given values.
+
+    Unlike `enqueue_trial`, which leaves them in the study for any worker to take (on SQLite even two).
+    """
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        """`params`: the values, by parameter name."""
+        self._params = params
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """No parameter depends on another."""
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Nothing: see `infer_relative_search_space`."""
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """The given value."""
+        return self._params[param_name]
+
+
+def open_studies(url: URL, *, create: bool = False) -> "Studies":
+    """Optuna's storage in the same database, on the one engine of this process.
+
+    Args:
+        create: make Optuna's tables (and a missing SQLite file); inside `storage.engine.create_lock`.
+
+    Raises:
+        NotAStorage: nothing there, or tables of another Optuna.
+        Unreachable: no server, no access, wrong password.
+    """
+    check_url(url, must_exist=not create)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line per trial is Optuna's default
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        with _without_warnings():
+            rdb = RDBStorage(
+                plain(url),
+                engine_kwargs=engine_kwargs(url, create=create),
+                skip_table_creation=not create,
+            )
+    except optuna.exceptions.StorageInternalError as error:
+        raise _readable(error, url) from error
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise translate(error, url) from error
+    except RuntimeError as error:  # the tables of another version; the text says how to upgrade them
+        raise NotAStorage(f"{masked(url)}: {error}") from error
+    return Studies(rdb, url)
+
+
+class Studies:
+    """The studies of one database. Safe to use from several threads."""
+
+    def __init__(self, rdb: RDBStorage, url: URL) -> None:
+        """See `open_studies`."""
+        self.engine: Engine = rdb.engine
+        self._url = url
+        # the cache keeps finished trials: without it each ask would read the whole study again
+        self._storage: BaseStorage = optuna.storages.get_storage(rdb)
+
+    @property
+    def storage(self) -> BaseStorage:
+        """Optuna's own storage object, for tools such as optuna-dashboard."""
+        return self._storage
+
+    def create(
+        self,
+        name: str,
+        *,
+        direction: Literal["minimize", "maximize"] = "maximize",
+        metric: str,
+        attrs: Mapping[str, Any],
+        note: str | None,
+    ) -> None:
+        """Make the study, or complete what an interrupted creation left. Run it inside `create_lock`.
+
+        Args:
+            metric: what the dashboard calls the value, such as "val_accuracy".
+            attrs: JSON values shown on the study's page.
+            note: Markdown for the dashboard; a note that is there already stays.
+        """
+        with self._faults(name), _without_warnings():
+            study = optuna.create_study(
+                study_name=name,
+                storage=self._storage,
+                direction=direction,
+                sampler=FixedSampler({}),
+                load_if_exists=True,
+            )
+            if study.metric_names != [metric]:
+                study.set_metric_names([metric])
+            present = study.user_attrs
+            for key, value in attrs.items():
+                if present.get(key) != value:
+                    study.set_user_attr(key, value)
+            study_id = self._storage.get_study_id_from_name(name)
+            if note and _NOTE_VERSION not in self._storage.get_study_system_attrs(study_id):
+                self._save_note(study_id, note)
+
+    def names(self) -> list[str]:
+        """All studies of the database, also those of other tools."""
+        with self._faults(""):
+            return [study.study_name for study in self._storage.get_all_studies()]
+
+    @retrying
+    def ask(
+        self,
+        study: str,
+        space: Space,
+        *,
+        params: Mapping[str, Any] | None,
+        tpe_seed: int | None,
+        attrs: Mapping[str, Any] | None = None,
+    ) -> Asked:
+        """A new RUNNING trial: with the given parameters, or with those that TPE proposes.
+
+        Never takes a trial that somebody enqueued: on SQLite two workers can take the same one.
+
+        Args:
+            params: a whole point of the space, or None to let TPE propose.
+            tpe_seed: seeds the proposal; the trials told so far decide too.
+            attrs: JSON values to store with the new trial, such as the task and the worker.
+
+        Raises:
+            ParametersRefused: `params` is not in the space; no trial was made.
+            StudyMissing: the study was deleted.
+        """
+        if params is not None:
+            check_params(space, params)
+        sampler = _sampler(params, tpe_seed)
+        # The mark is written in the transaction that makes the trial: at no moment can a trial of ours be
+        # taken for one of another tool.
+        marked = {**(attrs or {}), ASKED_BY: US}
+        blank = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=marked)
+        with self._faults(study), _without_warnings():
+            loaded = optuna.load_study(study_name=study, storage=self._storage, sampler=sampler)
+            study_id = self._storage.get_study_id_from_name(study)
+            trial = optuna.Trial(loaded, self._storage.create_new_trial(study_id, blank))
+            for name, bounds in space.items():
+                if isinstance(bounds, Range):
+                    trial.suggest_float(name, bounds.low, bounds.high, log=bounds.log)
+                else:
+                    trial.suggest_categorical(name, bounds.options)
+            return Asked(trial.number, trial.params)
+
+    @retrying
+    def tell(
+        self,
+        study: str,
+        number: int,
+        *,
+        state: str,
+        value: float | None,
+        attrs: Mapping[str, Any],
+        epoch_values: Sequence[float] = (),
+    ) -> None:
+        """Write the trial's attributes and its value per epoch, then finish it. Nothing if it is finished.
+
+        Attributes first: those of a finished trial cannot be changed. Telling twice is harmless, so
+        whoever finds an untold attempt may do it.
+
+        Args:
+            state: "COMPLETE" (with a value), "PRUNED" or "FAIL" (without).
+            epoch_values: from epoch 0.
+
+        Raises:
+            StudyMissing: the study or the trial was deleted.
+        """
+        with self._faults(study), _without_warnings():
+            loaded = optuna.load_study(study_name=study, storage=self._storage, sampler=FixedSampler({}))
+            trial_id = self._unfinished_trial_id(study, number)
+            if trial_id is None:
+                return
+            try:
+                for key, attr in attrs.items():
+                    self._storage.set_trial_user_attr(trial_id, key, attr)
+                for epoch, epoch_value in enumerate(epoch_values):
+                    self._storage.set_trial_intermediate_value(trial_id, epoch, epoch_value)
+                loaded.tell(
+                    number,
+                    value if state == "COMPLETE" else None,
+                    state=TrialState[state],
+                    skip_if_finished=True,
+                )
+            except optuna.exceptions.UpdateFinishedTrialError:
+                pass  # somebody told it the same between our look and our write
+
+    @retrying
+    def running(self, study: str) -> list[RunningTrial]:
+        """The trials of the study that nobody has told yet.
+
+        Raises:
+            StudyMissing: the study was deleted.
+        """
+        with self._faults(study):
+            study_id = self._storage.get_study_id_from_name(study)
+            trials = self._storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+            return [
+                RunningTrial(trial.number, dict(trial.params), ours=trial.user_attrs.get(ASKED_BY) == US)
+                for trial in trials
+            ]
+
+    def _save_note(self, study_id: int, note: str) -> None:
+        """What `optuna_dashboard.save_note` writes; importing that costs 4 seconds. A test reads it back."""
+        for part, start in enumerate(range(0, len(note), _NOTE_PART)):
+            text = note[start : start + _NOTE_PART]
+            self._storage.set_study_system_attr(study_id, f"dashboard:note_str:{part}", text)
+        self._storage.set_study_system_attr(study_id, _NOTE_VERSION, 1)
+
+    @contextmanager
+    def _faults(self, study: str) -> Iterator[None]:
+        """Optuna's errors as ours; what may pass by itself keeps its cause, so that `retrying` sees it."""
+        try:
+            yield
+        except optuna.exceptions.StorageInternalError as error:
+            raise _readable(error, self._url) from error
+        except (KeyError, ValueError, sqlalchemy.exc.IntegrityError) as error:
+            if study and study not in self.names():
+                raise StudyMissing(self._missing(study, "it")) from error
+            raise
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            raise translate(error, self._url) from error
+
+    def _unfinished_trial_id(self, study: str, number: int) -> int | None:
+        study_id = self._storage.get_study_id_from_name(study)
+        try:
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+            trial = self._storage.get_trial(trial_id)
+        except KeyError as error:
+            raise StudyMissing(self._missing(study, f"its trial {number}")) from error
+        return None if trial.state.is_finished() else trial_id
+
+    def _missing(self, study: str, what: str) -> str:
+        sweep = study.split(".")[0]
+        return (
+            f"study {study!r} in {masked(self._url)}: {what} was deleted (optuna-dashboard can do that); the"
+            f" tasks and results are still there, see: kd-sweeps report {sweep}; to go on with a new study,"
+            f" type: kd-sweeps create {sweep}"
+        )
+
+
+def _sampler(params: Mapping[str, Any] | None, tpe_seed: int | None) -> BaseSampler:
+    if params is not None:
+        return FixedSampler(params)
+    # the sweep's first half is spread evenly by the plan, so TPE needs no random start of its own
+    return TPESampler(seed=tpe_seed, n_startup_trials=1)
+
+
+def _readable(error: optuna.exceptions.StorageInternalError, url: URL) -> Exception:
+    """Optuna says only that "an exception is raised during the commit"; its cause knows which."""
+    cause = error.__cause__
+    if not isinstance(cause, sqlalchemy.exc.SQLAlchemyError):
+        return error
+    translated = translate(cause, url)
+    return error if translated is cause else translated
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Optuna warns that metric names are experimental: nothing that a user of ours can act on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield

@@ -1,0 +1,109 @@
+"""Which storage: a flag, the environment or the default, as one checked URL.
+
+SQLite for one machine, Postgres for several. Passwords are shown only by `plain`, which exists to hand the
+URL to a child process through its environment.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import sqlalchemy
+from sqlalchemy import URL
+
+from storage.errors import UrlError
+
+DEFAULT = "sqlite:///kd-sweeps.db"
+ALLOWED = "allowed: sqlite:///FILE.db and postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+_SECRETS = ("password", "sslpassword")
+_POSTGRES = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
+
+
+def resolve(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> URL:
+    """The storage to use: the flag, else KD_SWEEPS_STORAGE, else OPTUNA_STORAGE, else a file here.
+
+    OPTUNA_STORAGE counts because the `optuna` command reads it: both tools then agree without a flag.
+
+    Returns:
+        URL with the driver named: `sqlite` or `postgresql+psycopg`. A relative SQLite path stays relative.
+
+    Raises:
+        UrlError: malformed, another kind of database, or SQLite in memory.
+    """
+    named = {
+        "--storage": flag,
+        "KD_SWEEPS_STORAGE": environ.get("KD_SWEEPS_STORAGE"),
+        "OPTUNA_STORAGE": environ.get("OPTUNA_STORAGE"),
+    }
+    for origin, text in named.items():
+        if text:
+            return _checked(text.strip(), origin)
+    return sqlalchemy.make_url(DEFAULT)
+
+
+def masked(url: URL) -> str:
+    """The URL as it may be printed: a password reads ***."""
+    hidden = {name: "***" for name in _SECRETS if name in url.query}
+    shown = url.update_query_dict(hidden).render_as_string(hide_password=True)
+    return shown.replace("%2A%2A%2A", "***")
+
+
+def plain(url: URL) -> str:
+    """The URL with its password. For the environment of a child process; never for a screen, log or argv."""
+    return url.render_as_string(hide_password=False)
+
+
+def absolute(url: URL) -> URL:
+    """The same storage, named so that a process in another directory finds it too."""
+    if url.get_backend_name() != "sqlite":
+        return url
+    return url.set(database=str(sqlite_path(url).absolute()))
+
+
+def sqlite_path(url: URL) -> Path:
+    """The file behind an SQLite URL.
+
+    Raises:
+        UrlError: the URL names no file.
+    """
+    if not url.database:
+        raise UrlError(f"{masked(url)} names no file; {ALLOWED}")
+    return Path(url.database)
+
+
+def _checked(text: str, origin: str) -> URL:
+    if "://" not in text:
+        hint = f"sqlite:///{text}" if "@" not in text else "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+        raise UrlError(f"{origin} is {_shown(text)!r}, which is no URL; type: {hint}")
+    try:
+        url = sqlalchemy.make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise UrlError(f"{origin} is {_shown(text)!r}, which is a malformed URL; {ALLOWED}") from None
+    if url.drivername in ("sqlite", "sqlite+pysqlite"):
+        return _checked_sqlite(url, origin, text)
+    if url.drivername in _POSTGRES:
+        return url.set(drivername="postgresql+psycopg")
+    raise UrlError(f"{origin} is {masked(url)!r}, but only SQLite and Postgres are supported; {ALLOWED}")
+
+
+def _checked_sqlite(url: URL, origin: str, text: str) -> URL:
+    if url.host:
+        raise UrlError(f"{origin} is {text!r}: one slash is missing; type: sqlite:///{url.host}")
+    if not url.database or url.database.startswith(":memory:") or "mode" in url.query:
+        raise UrlError(
+            f"{origin} is {text!r}, which is a database inside one process; workers are processes of"
+            f" their own and need a file; type: {DEFAULT}"
+        )
+    if url.query or url.database.startswith("file:"):
+        raise UrlError(f"{origin} is {text!r}; an SQLite URL here has only a path; {ALLOWED}")
+    return url.set(drivername="sqlite")
+
+
+def _shown(text: str) -> str:
+    """What was typed, without anything that stands where a password does."""
+    if "@" not in text:
+        return text
+    before, _, place = text.rpartition("@")
+    scheme, slashes, credentials = before.rpartition("://")
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}{slashes}{user}{colon}{'***' if colon else ''}@{place}"

@@ -1,0 +1,62 @@
+"""The Python way in: the same four verbs as on the command line, by name and storage URL."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def create_sweep(
+    name: str,
+    *,
+    preset: str = "quick",
+    spec: Path | None = None,
+    changes: Mapping[str, Any] | None = None,
+    storage: str | None = None,
+    data_dir: Path | None = None,
+) -> bool:
+    """Create a sweep. True when it is new, False when the same one was there already.
+
+    Args:
+        name: 1 to 64 letters, digits, '-' and '_'.
+        preset: "tiny", "quick" or "full"; not used when spec is given.
+        spec: a TOML file.
+        changes: dotted keys of the spec to change, for example {"search.trials": 100}.
+        storage: URL of the storage.
+        data_dir: folder with mnist.npz and cifar10.npz.
+
+    Raises:
+        sweeps.errors.SpecError: something in the spec cannot be used, or the name has another spec.
+        storage.errors.StorageError: the storage cannot be written.
+    """
+    from storage.url import resolve
+    from sweeps import create, presets
+    from sweeps.spec import override, read
+
+    chosen = presets.preset(preset) if spec is None else read(spec)
+    return create.create_sweep(resolve(storage), name, override(chosen, changes or {}), data_dir=data_dir)
+
+
+def launch(name: str, *, workers: int | None = None, storage: str | None = None) -> int:
+    """Work on a sweep with local processes until it is finished; the exit code of the command."""
+    from storage.url import resolve
+    from sweeps.launcher import launch as start
+
+    return start(resolve(storage), name, workers=workers)
+
+
+def best(name: str, *, storage: str | None = None) -> dict[str, Any]:
+    """The best (T, alpha) of a sweep, as plain values; see `sweeps.answer.best`."""
+    from sweeps.answer import best as find_best
+    from sweeps.reading import opened
+
+    with opened(storage, name) as (engine, sweep):
+        return find_best(engine, sweep)
+
+
+def report(name: str, *, storage: str | None = None) -> str:
+    """The comparison of a sweep as Markdown."""
+    from sweeps.markdown import report as write
+    from sweeps.reading import opened
+
+    with opened(storage, name) as (engine, sweep):
+        return write(engine, sweep)

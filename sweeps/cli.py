@@ -1,0 +1,345 @@
+"""The command line: it parses, calls, prints. Results go to stdout, everything else to stderr.
+
+Exit codes: 0 done; 1 expected failure, one line; 2 usage; 3 nothing completed yet; 130 and 143 interrupted.
+Imports stand inside the commands: `--help` and the reading commands start in a fraction of a second.
+"""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sweeps.output import Format, render, say
+
+if TYPE_CHECKING:
+    from sweeps.spec import Spec
+
+app = typer.Typer(
+    name="kd-sweeps",
+    help="Tune temperature and alpha of knowledge distillation, and learn whether the tuned values transfer.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="The datasets on this machine.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+SweepName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="sqlite:///FILE or postgresql://USER@HOST/DB; else KD_SWEEPS_STORAGE, OPTUNA_STORAGE, sqlite:///kd-sweeps.db.",
+    ),
+]
+Form = Annotated[Format, typer.Option("-f", "--format", help="How to print.")]
+Field = Annotated[str | None, typer.Option(metavar="KEY", help="Only this field; nested ones with dots.")]
+Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder with mnist.npz and cifar10.npz.")]
+Preset = Annotated[str | None, typer.Option(metavar="NAME", help="tiny, quick or full.")]
+Workers = Annotated[int | None, typer.Option(metavar="N", help="Worker processes; one per core when not given.")]
+
+
+@app.command()
+def run(
+    name: SweepName,
+    preset: Preset = None,
+    spec: Annotated[Path | None, typer.Option(metavar="FILE", help="A spec instead of a preset.")] = None,
+    workers: Workers = None,
+    storage: Storage = None,
+    data: Data = None,
+) -> None:
+    """Everything in one: create the sweep if needed, work on it until it is finished, print the report.
+
+    A second run prints the report at once; an interrupted one goes on.
+
+    Example: kd-sweeps run tiny --preset tiny
+    """
+    from storage.url import resolve
+    from sweeps.run import run_sweep
+
+    _use(data)
+    chosen = _chosen(preset, spec, default="quick")
+    raise typer.Exit(run_sweep(resolve(storage), name, chosen, workers=workers, data_dir=data))
+
+
+@app.command()
+def create(
+    name: SweepName,
+    spec: Annotated[Path | None, typer.Argument(metavar="[SPEC]", help="A TOML file; else --preset.")] = None,
+    preset: Preset = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", help="Trials of the search.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of everything random.")] = None,
+    source: Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset tuned on.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset transferred to.")] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec, for example search.alpha=[0,0.5]."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.")] = False,
+    storage: Storage = None,
+    data: Data = None,
+) -> None:
+    """Write a sweep with all its tasks to the storage. The same again changes nothing.
+
+    Example: kd-sweeps create mnist-kd --preset full --trials 100
+    """
+    from storage.url import masked, resolve
+    from sweeps.create import create_sweep, describe_plan
+    from sweeps.create import resolve as resolve_spec
+    from sweeps.plan import make_plan
+    from sweeps.spec import check_name, override
+
+    _use(data)
+    check_name(name)
+    url = resolve(storage)
+    changes = _changes(change or [])
+    shorthands = {"search.trials": trials, "seed": seed, "source.dataset": source, "target.dataset": target}
+    changes |= {key: value for key, value in shorthands.items() if value is not None}
+    chosen = resolve_spec(override(_chosen(preset, spec, default="quick"), changes), data_dir=data)
+    if dry_run:
+        plan = make_plan(chosen)
+        print("\n".join(describe_plan(chosen, plan, url)))
+        for task in plan.tasks:
+            print(f"{task.key}  {task.payload}")
+        say("dry run: nothing was written")
+        return
+    new = create_sweep(url, name, chosen, data_dir=data)
+    print("\n".join(describe_plan(chosen, make_plan(chosen), url)))
+    say(f"{'created' if new else 'already there, unchanged'}: {name}. Next:")
+    say(f"  kd-sweeps launch {name}            # workers on this machine")
+    say(f"  kd-sweeps worker {name} --storage {masked(url)}   # one worker, anywhere")
+    say(f"  kd-sweeps dashboard {name}         # or: optuna-dashboard {masked(url)}")
+
+
+@app.command()
+def launch(name: SweepName, workers: Workers = None, storage: Storage = None, data: Data = None) -> None:
+    """Work on a sweep with processes on this machine, one thread each. Ctrl-C is safe: launch again to go on."""
+    from storage.url import masked, resolve
+    from sweeps.launcher import launch as start
+    from sweeps.spec import check_name
+
+    _use(data)
+    check_name(name)
+    url = resolve(storage)
+    say(f"storage {masked(url)}")
+    code = start(url, name, workers=workers)
+    if code == 0:
+        say(f"finished. Next: kd-sweeps best {name}; kd-sweeps report {name}")
+    raise typer.Exit(code)
+
+
+@app.command()
+def worker(name: SweepName, storage: Storage = None, data: Data = None) -> None:
+    """One worker in this process, on any machine that reaches the storage. Ends when nothing is left to do."""
+    from storage.url import masked, resolve
+    from sweeps.launcher import log_folder
+    from sweeps.logs import one_thread, worker_log
+    from sweeps.spec import check_name
+
+    _use(data)
+    check_name(name)
+    one_thread()
+    url = resolve(storage)
+    launched_as = os.environ.get("KD_SWEEPS_WORKER")
+    path = None if launched_as else log_folder(name) / f"worker-{os.getpid()}.log"
+    say(f"storage {masked(url)}" + (f"; libraries log to {path}" if path else ""))
+    with worker_log(path):
+        from sweeps.worker import run_worker
+
+        code = run_worker(url, name, worker=launched_as)
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
+    """Stages, tasks by state, workers, time left."""
+    from sweeps.reading import opened
+    from sweeps.status import describe, status
+
+    with opened(storage, name) as (engine, sweep):
+        found = status(engine, sweep)
+        _note_storage(engine)
+    print(describe(found) if form is Format.table and field is None else render(found, form, field))
+
+
+@app.command()
+def best(name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
+    """The best temperature and alpha, confirmed on fresh seeds, and the single best trial beside it.
+
+    Example: kd-sweeps best mnist-kd -f value --field temperature
+    """
+    from sweeps import answer
+    from sweeps.reading import opened
+
+    with opened(storage, name) as (engine, sweep):
+        found = answer.best(engine, sweep)
+        _note_storage(engine)
+    print(answer.describe(found) if form is Format.table and field is None else render(found, form, field))
+
+
+@app.command()
+def trials(
+    name: SweepName,
+    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="Only this stage.")] = None,
+    form: Form = Format.table,
+    field: Field = None,
+    storage: Storage = None,
+) -> None:
+    """Every task with its trial: parameters, score, test accuracy, state."""
+    from sweeps.listing import trial_rows
+    from sweeps.reading import opened
+
+    with opened(storage, name) as (engine, sweep):
+        rows = trial_rows(engine, sweep, stage)
+        _note_storage(engine)
+    print(render(rows, form, field))
+
+
+@app.command()
+def report(
+    name: SweepName,
+    form: Annotated[str, typer.Option("-f", "--format", help="markdown or json.")] = "markdown",
+    storage: Storage = None,
+) -> None:
+    """The comparison table, as Markdown on stdout."""
+    from sweeps.errors import SpecError
+    from sweeps.markdown import report as write
+    from sweeps.markdown import report_data
+    from sweeps.reading import opened
+
+    if form not in ("markdown", "json"):
+        raise SpecError(f"--format: got {form!r}; allowed: markdown, json")
+    with opened(storage, name) as (engine, sweep):
+        text = write(engine, sweep) if form == "markdown" else render(report_data(engine, sweep), Format.json)
+        _note_storage(engine)
+    print(text)
+
+
+@app.command()
+def dashboard(
+    name: SweepName,
+    host: Annotated[str, typer.Option(help="Address to listen on; it has no authentication.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    storage: Storage = None,
+) -> None:
+    """optuna-dashboard on the same storage, until Ctrl-C."""
+    from storage.url import masked, resolve
+    from sweeps.dashboard import serve
+    from sweeps.spec import check_name
+
+    check_name(name)
+    url = resolve(storage)
+    say(f"storage {masked(url)}; open http://{host}:{port}/dashboard/ and stop with Ctrl-C")
+    serve(url, name, host=host, port=port)
+
+
+@app.command("list")
+def list_sweeps(form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
+    """The sweeps in the storage."""
+    from storage import engine as engines
+    from storage.url import resolve
+    from sweeps.listing import sweep_rows
+
+    engine = engines.open_engine(resolve(storage), read_only=True)
+    try:
+        rows = sweep_rows(engine)
+        _note_storage(engine)
+    finally:
+        engine.dispose()
+    print(render(rows, form, field))
+
+
+@app.command()
+def spec(
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="tiny, quick or full.")] = "quick",
+) -> None:
+    """A preset as TOML, to edit: kd-sweeps spec full > my.toml; kd-sweeps create NAME my.toml."""
+    from sweeps.presets import preset as named
+    from sweeps.spec import to_toml
+
+    print(to_toml(named(preset)), end="")
+
+
+@app.command()
+def doctor(storage: Storage = None, data: Data = None) -> None:
+    """Is everything here that a sweep needs?"""
+    from storage.url import resolve
+    from sweeps.doctor import examine
+
+    checks = examine(resolve(storage), data)
+    for check in checks:
+        print(f"{check.level:<5} {check.name:<16} {check.text}")
+    raise typer.Exit(1 if any(check.level == "fail" for check in checks) else 0)
+
+
+@data_app.command("list")
+def data_list(form: Form = Format.table, data: Data = None) -> None:
+    """Which datasets are here, and where the others would come from."""
+    from sweeps.data import locations
+
+    print(render(locations(data), form))
+
+
+@data_app.command("fetch")
+def data_fetch(
+    names: Annotated[list[str], typer.Argument(metavar="DATASET...", help="mnist, cifar10")],
+    data: Data = None,
+) -> None:
+    """Put datasets into the cache of this machine."""
+    from sweeps.data import fetch
+
+    for name in names:
+        print(fetch(name, data_dir=data))
+
+
+def _use(data: Path | None) -> None:
+    # By environment, so that launched workers and their children look in the same folder.
+    if data is not None:
+        os.environ["KD_SWEEPS_DATA"] = str(data.absolute())
+
+
+def _chosen(preset: str | None, spec: Path | None, *, default: str) -> "Spec":
+    from sweeps.errors import SpecError
+    from sweeps.presets import preset as named
+    from sweeps.spec import read
+
+    if preset is not None and spec is not None:
+        raise SpecError(f"got --preset {preset} and the spec {spec}; give one of them")
+    return named(preset or default) if spec is None else read(spec)
+
+
+def _changes(items: list[str]) -> dict[str, Any]:
+    from sweeps.errors import SpecError
+
+    changes: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise SpecError(f"--set: got {item!r}; write KEY=VALUE, for example search.trials=50")
+        try:
+            changes[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            changes[key] = text  # an unquoted string, as people type it
+    return changes
+
+
+def _note_storage(engine: Any) -> None:
+    from storage.url import masked
+
+    say(f"storage {masked(engine.url)}")
+
+
+def main() -> None:
+    """Run the command line; expected errors become one line and an exit code."""
+    from sweeps.failures import exit_code_of
+
+    sys.exit(exit_code_of(app))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""The comparison table as data: a row exists if and only if a task does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy
+
+from storage import records
+from storage.records import SweepRecord, TaskRecord
+from sweeps.spec import Spec, parse
+from sweeps.statistics import Estimate, estimate, paired
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method on one dataset.
+
+    validation, test: accuracy, fractions in [0, 1]; test is None until it was read.
+    file_bytes, latency_ms_p50, parameters: of the final model; train_s: wall seconds, mean over the seeds.
+    shared_s: seconds that a distilled student needed besides its own: its teacher, and the search that chose
+    its (T, alpha). None for what needs neither.
+    """
+
+    method: str
+    dataset: str
+    detail: str
+    validation: Estimate | None
+    test: Estimate | None
+    parameters: int | None
+    file_bytes: int | None
+    latency_ms_p50: float | None
+    train_s: float | None
+    shared_s: float | None
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One paired comparison, in accuracy points of the test set (1 point = 0.01)."""
+
+    name: str
+    dataset: str
+    points: Estimate | None
+
+
+class Comparison:
+    """Rows and differences of one sweep, read once from our own tables."""
+
+    def __init__(self, engine: sqlalchemy.Engine, sweep: SweepRecord) -> None:
+        self.sweep = sweep
+        self.spec: Spec = parse(sweep.spec, origin=f"sweep {sweep.name}")
+        self.tasks: list[TaskRecord] = records.task_records(engine, sweep.id)
+        self._measured: dict[str, Any] = {}
+        for task in self._of("measure"):
+            self._measured = (task.outcome or {}).get("models", {})
+
+    def rows(self) -> list[Row]:
+        """Teachers, then the arms on the source, the arms on the target, then the baselines."""
+        rows = [self._single(f"teacher {self._role(t).teacher}", t) for t in self._of("teachers")]
+        for role, arms in (
+            ("source", self.spec.transfer.source_arms),
+            ("target", self.spec.transfer.target_arms),
+        ):
+            rows += [self._arm(role, arm) for arm in arms]
+        return rows + [self._single(t.payload["method"], t) for t in self._of("baselines")]
+
+    def differences(self) -> list[Difference]:
+        """best minus scratch and each default, on both datasets, and regret = native minus best on the target."""
+        found = []
+        for role, arms in (
+            ("source", self.spec.transfer.source_arms),
+            ("target", self.spec.transfer.target_arms),
+        ):
+            for arm in arms:
+                if "best" in arms and arm in ("scratch", "default-keras-io", "default-keras"):
+                    found.append(self._difference(f"best - {arm}", role, "best", arm))
+        if {"native", "best"} <= set(self.spec.transfer.target_arms):
+            found.append(self._difference("regret = native - best", "target", "native", "best"))
+        return found
+
+    def _difference(self, name: str, role: str, first: str, second: str) -> Difference:
+        points = paired(self._tests(role, first), self._tests(role, second))
+        return Difference(name=name, dataset=self._dataset(role), points=points)
+
+    def _tests(self, role: str, arm: str) -> dict[int, float]:
+        """Test accuracy in points by repeat: what the paired differences are made of."""
+        return {
+            task.payload["repeat"]: 100 * (task.outcome or {})["test_accuracy"]
+            for task in self._arm_tasks(role, arm)
+            if task.state == "done"
+        }
+
+    def _arm(self, role: str, arm: str) -> Row:
+        tasks = self._arm_tasks(role, arm)
+        done = [task.outcome or {} for task in tasks if task.state == "done"]
+        # The arms of one dataset share one network, so the one that was kept and measured speaks for all.
+        measured = self._measured.get(f"transfer#{role}.best.0", {})
+        own = [outcome["train_s"] for outcome in done]
+        part = self.spec.source if role == "source" else self.spec.target
+        return Row(
+            method=arm,
+            dataset=part.dataset,
+            detail=f"{part.student}{self._point(arm, done)}",
+            validation=estimate([outcome["val_accuracy"] for outcome in done]),
+            test=estimate([outcome["test_accuracy"] for outcome in done]),
+            parameters=done[0]["parameters"] if done else None,
+            file_bytes=measured.get("bytes"),
+            latency_ms_p50=measured.get("latency_ms_p50"),
+            train_s=sum(own) / len(own) if own else None,
+            shared_s=self._shared_s(role, arm),
+            status=_status(tasks),
+        )
+
+    def _single(self, method: str, task: TaskRecord) -> Row:
+        outcome, measured = task.outcome or {}, self._measured.get(task.key, {})
+        tested = measured.get("test_accuracy")
+        accuracy = outcome.get("val_accuracy")
+        detail = outcome.get("detail", "") + (", capped" if outcome.get("capped") else "")
+        return Row(
+            method=method,
+            dataset=self._role(task).dataset,
+            detail="" if task.stage == "teachers" else detail,
+            validation=estimate([] if accuracy is None else [accuracy]),
+            test=estimate([] if tested is None else [tested]),
+            parameters=outcome.get("parameters"),
+            file_bytes=measured.get("bytes"),
+            latency_ms_p50=measured.get("latency_ms_p50"),
+            train_s=outcome.get("train_s"),
+            shared_s=None,
+            status=_status([task]),
+        )
+
+    def _shared_s(self, role: str, arm: str) -> float | None:
+        if arm == "scratch":
+            return None
+        used = [f"teachers:{role}"]
+        if arm == "best":
+            used += ["search", "confirm"] + (["teachers:source"] if role == "target" else [])
+        elif arm == "native":
+            used += ["native:search", "native:confirm"]
+        return sum((t.outcome or {})["train_s"] for t in self.tasks if t.phase in used and t.state == "done")
+
+    @staticmethod
+    def _point(arm: str, done: Sequence[dict[str, Any]]) -> str:
+        if not done or arm in ("scratch", "random"):
+            return ""
+        return f", T={done[0]['temperature']:.3g}, alpha={done[0]['alpha']:.3g}"
+
+    def _arm_tasks(self, role: str, arm: str) -> list[TaskRecord]:
+        return [t for t in self._of("transfer") if t.payload["role"] == role and t.payload["arm"] == arm]
+
+    def _of(self, stage: str) -> list[TaskRecord]:
+        return [task for task in self.tasks if task.stage == stage]
+
+    def _role(self, task: TaskRecord) -> Any:
+        return self.spec.target if task.payload["role"] == "target" else self.spec.source
+
+    def _dataset(self, role: str) -> str:
+        return self.spec.source.dataset if role == "source" else self.spec.target.dataset
+
+
+def _status(tasks: Sequence[TaskRecord]) -> str:
+    states = [task.state for task in tasks]
+    if all(state == "done" for state in states):
+        return "done"
+    for state in ("failed", "skipped", "cancelled"):
+        if state in states:
+            task = tasks[states.index(state)]
+            word = "unavailable" if task.error_class == "unavailable" else state
+            text = f"{word}: {task.reason}" if task.reason else word
+            return text if len(tasks) == 1 else f"{states.count('done')} of {len(tasks)} done; {text}"
+    if len(tasks) == 1:
+        return states[0]
+    return f"{states.count('done')} of {len(tasks)} done"

@@ -1,0 +1,157 @@
+"""Create a sweep: check the spec against this machine, freeze it, and write it down once."""
+
+import importlib.util
+from difflib import get_close_matches
+from pathlib import Path
+
+import sqlalchemy
+
+from kd import datasets
+from kd.config import LOSS_FORMULA, MODEL_NAMES
+from storage import engine as engines
+from storage import plans, records, schema
+from storage.errors import NotAStorage, SweepNotFound
+from storage.space import study_name
+from storage.url import masked
+from sweeps.errors import SpecError
+from sweeps.plan import STAGES, Plan, make_plan
+from sweeps.provenance import provenance
+from sweeps.spec import Role, Spec, check_name, difference, override
+
+
+def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path | None = None) -> bool:
+    """Write a sweep with all its tasks and studies. True when it is new, False when it was there already.
+
+    The sweep row is the commit point: a create that is killed before it leaves nothing that counts, and
+    the next one completes it.
+
+    Raises:
+        SpecError: the name, a dataset or a model cannot be used, or another spec has this name.
+        storage.errors.StorageError: the storage cannot be written.
+    """
+    check_name(name)
+    spec = resolve(spec, data_dir=data_dir)
+    existing = find(url, name)
+    if existing is not None:
+        refuse_another(name, existing, spec)
+        return False
+    from storage import studies  # Optuna takes a second: only a sweep that is really new pays for it
+
+    plan = make_plan(spec)
+    with engines.create_lock(url):
+        opened = studies.open_studies(url, create=True)
+        schema.create_tables(opened.engine)
+        for stage in STAGES:
+            measure = stage == "measure"
+            opened.create(
+                study_name(name, stage),
+                direction="minimize" if measure else "maximize",
+                metric="latency_ms_p50" if measure else "val_accuracy",
+                attrs={"sweep": name, "stage": stage, "loss": LOSS_FORMULA, "fingerprint": spec.fingerprint},
+                note=_note(name, stage, spec),
+            )
+        new = plans.insert_sweep(
+            opened.engine,
+            name=name,
+            spec=spec.as_dict(),
+            fingerprint=spec.fingerprint,
+            provenance=provenance(),
+            phases=plan.phases,
+            tasks=plan.tasks,
+        )
+        opened.engine.dispose()
+    return new
+
+
+def find(url: sqlalchemy.URL, name: str) -> records.SweepRecord | None:
+    """The sweep of that name, or None - also where there is no storage yet."""
+    try:
+        engine = engines.open_engine(url, read_only=True)
+    except NotAStorage:
+        return None  # nothing there, or something that creating will refuse with the reason
+    try:
+        return records.find_sweep(engine, name)
+    except SweepNotFound:
+        return None
+    finally:
+        engine.dispose()
+
+
+def refuse_another(name: str, existing: records.SweepRecord, spec: Spec) -> None:
+    """Nothing if the sweep that is there has this spec; else a SpecError with the difference."""
+    if existing.fingerprint == spec.fingerprint:
+        return
+    changes = difference(existing.spec, spec.as_dict())
+    raise SpecError(
+        f"sweep {name} exists with another spec ({'; '.join(changes)}); choose another name, or go on with "
+        f"the one that is there: kd-sweeps launch {name}"
+    )
+
+
+def resolve(spec: Spec, *, data_dir: Path | None = None) -> Spec:
+    """The spec with its datasets checked and the hash of their content frozen in."""
+    changes = {}
+    for key, role in (("source", spec.source), ("target", spec.target)):
+        content = datasets.content_hash(role.dataset, data_dir)
+        most = datasets.training_images(role.dataset, data_dir)
+        if role.images > most:
+            raise SpecError(
+                f"{key}.images: got {role.images}; {role.dataset} has {most} training images "
+                "once validation is set aside"
+            )
+        if role.content_hash and role.content_hash != content:
+            raise SpecError(
+                f"{key}.content_hash: got {role.content_hash[:12]}, but {role.dataset} here has "
+                f"{content[:12]}; remove the line to take this content"
+            )
+        changes[f"{key}.content_hash"] = content
+        _check_model(f"{key}.teacher", role.teacher)
+        _check_model(f"{key}.student", role.student)
+    return override(spec, changes)
+
+
+def _check_model(key: str, name: str) -> None:
+    # The full check needs TensorFlow and comes with the first task; a typing error is caught here, at once.
+    if ":" in name:
+        module = name.split(":")[0]
+        try:
+            found = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            found = None
+        if found is None:
+            raise SpecError(f"{key}: got {name!r}; no module {module!r} on this machine's Python path")
+    elif name not in MODEL_NAMES:
+        near = get_close_matches(name, MODEL_NAMES, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise SpecError(f"{key}: got {name!r}{hint}; allowed: {', '.join(MODEL_NAMES)}, or package.module:build")
+
+
+def _note(name: str, stage: str, spec: Spec) -> str:
+    def line(role: Role) -> str:
+        return f"{role.dataset} ({role.images} images, teacher {role.teacher}, student {role.student})"
+
+    text = (
+        f"# {name}: stage {stage}\n\n"
+        f"Loss: `{LOSS_FORMULA}`; alpha weighs the labels.\n\n"
+        f"Source: {line(spec.source)}. Target: {line(spec.target)}.\n\n"
+        f"`kd-sweeps best {name}` gives the confirmed best: the trophy here is the luckiest single run.\n"
+    )
+    return f"**{spec.note}**\n\n{text}" if spec.note else text
+
+
+def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
+    """What create prints: the tasks per stage, what is searched, where it is written."""
+    low, high = spec.search.temperature
+    a_low, a_high = spec.search.alpha
+    counts = ", ".join(f"{stage} {plan.count(stage)}" for stage in STAGES)
+    return [
+        f"storage  {masked(url)}",
+        f"source   {spec.source.dataset}: {spec.source.images} images, teacher {spec.source.teacher}, "
+        f"student {spec.source.student}, {spec.source.epochs} epochs",
+        f"target   {spec.target.dataset}: {spec.target.images} images, teacher {spec.target.teacher}, "
+        f"student {spec.target.student}, {spec.target.epochs} epochs",
+        f"search   T log-uniform [{low:g}, {high:g}], alpha uniform [{a_low:g}, {a_high:g}]; "
+        f"Adam {spec.training.learning_rate:g}, batch {spec.training.batch_size}",
+        f"loss     {LOSS_FORMULA}",
+        f"tasks    {len(plan.tasks)}: {counts}",
+    ]

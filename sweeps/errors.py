@@ -1,0 +1,33 @@
+"""What can go wrong in a sweep and is expected.
+
+SweepError            one clear line; the command exits 1
+├── SpecError         the spec is not one we can run: usage, exit 2
+├── NothingYet        a question came before its answer: exit 3
+├── Interrupted       a stop was asked for; the task goes back, its attempt does not count
+├── LeaseLost         another worker took the task; this attempt's result is dropped
+└── ChildFailed       a child process (teacher, AutoKeras) ended without a result
+"""
+
+
+class SweepError(Exception):
+    """Base of this package's expected errors; the message is one line for the user."""
+
+
+class SpecError(SweepError):
+    """A spec, preset or sweep name that cannot be used."""
+
+
+class NothingYet(SweepError):
+    """Nothing has been completed that could answer the question."""
+
+
+class Interrupted(SweepError):
+    """The process was asked to stop between two steps."""
+
+
+class LeaseLost(SweepError):
+    """The attempt is no longer ours: its lease lapsed and another worker took the task."""
+
+
+class ChildFailed(SweepError):
+    """A child process ended without a result."""

@@ -1,0 +1,195 @@
+"""Local worker processes and their progress, from the database: what is shown is what is stored."""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import platformdirs
+import sqlalchemy
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from storage import engine as engines
+from storage import records
+from storage.reaping import reap_worker
+from storage.url import absolute, plain
+from sweeps.errors import SweepError
+from sweeps.plan import STAGES
+from sweeps.spec import parse
+from sweeps.status import failures, stage_counts, unfinished
+from sweeps.worker import worker_id
+
+log = logging.getLogger("sweeps.launch")
+
+_POLL_S = 0.5
+_LINE_EVERY_S = 15.0  # where no terminal shows a bar
+_STOP_S = 10.0
+
+
+@dataclass
+class _Local:
+    worker: str
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+
+def launch(url: sqlalchemy.URL, name: str, *, workers: int | None = None, console: Console | None = None) -> int:
+    """Work on a sweep with local processes until it is finished, showing progress on stderr.
+
+    Args:
+        workers: processes, >= 1; None is one per core. Each trains with one thread.
+
+    Returns:
+        0 when every needed stage is done; 1 when one failed or was skipped; 128 + signal when stopped.
+        Stopping loses nothing: running tasks are given back, and the next launch goes on.
+    """
+    count = (
+        workers
+        if workers is not None
+        else max(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 1)
+    )
+    if count < 1:
+        raise SweepError(f"--workers: got {count}; allowed: 1 or more")
+    console = console or Console(stderr=True)
+    engine = engines.open_engine(url)
+    sweep = records.find_sweep(engine, name)
+    cap = parse(sweep.spec, origin=f"sweep {name}").retry.lost_worker
+    running = [_start(url, name, number) for number in range(count)] if unfinished(engine, sweep.id) else []
+    with _signals() as received, _shown(engine, sweep.id, console) as refresh:
+        while running and not received:
+            time.sleep(_POLL_S)
+            refresh()
+            for local in [one for one in running if one.process.poll() is not None]:
+                running.remove(local)
+                _ended(engine, local, cap, console, left=len(running))
+        if received:
+            _stop(running, received[0])
+    if received:
+        console.print(f"stopped; nothing is lost. Go on with: kd-sweeps launch {name}", highlight=False)
+        return 128 + received[0]
+    if unfinished(engine, sweep.id):
+        raise SweepError(f"every worker of {name} ended before the sweep did; their logs are in {log_folder(name)}")
+    problems = failures(engine, sweep.id)
+    for line in problems:
+        console.print(line, highlight=False)
+    return 1 if problems else 0
+
+
+def log_folder(name: str) -> Path:
+    """Where the workers of a sweep on this machine write their logs."""
+    return Path(platformdirs.user_log_path("kd-sweeps")) / name
+
+
+def _start(url: sqlalchemy.URL, name: str, number: int) -> _Local:
+    worker = f"{worker_id()}-{number}"
+    folder = log_folder(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{worker}.log"
+    # The URL may hold a password: it goes by environment, never by argv, which `ps` shows to everyone.
+    environment = os.environ | {"KD_SWEEPS_STORAGE": plain(absolute(url)), "KD_SWEEPS_WORKER": worker}
+    with path.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sweeps.cli", "worker", name],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,  # Ctrl-C reaches launch alone, which passes it on once
+        )
+    return _Local(worker, process, path)
+
+
+def _ended(engine: sqlalchemy.Engine, local: _Local, cap: int, console: Console, *, left: int) -> None:
+    code = local.process.returncode
+    if code == 0:
+        return
+    reap_worker(engine, local.worker, cap=cap)
+    how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+    console.print(
+        f"worker {local.worker} ended ({how}); its task is free again, {left} workers go on. Log: {local.log_file}",
+        highlight=False,
+    )
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C leaves at once
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(running: list[_Local], number: int) -> None:
+    for local in running:
+        local.process.send_signal(number)
+    deadline = time.monotonic() + _STOP_S
+    for local in running:
+        try:
+            local.process.wait(max(deadline - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            local.process.kill()  # its lease lapses, the task is free again
+            local.process.wait()
+
+
+@contextlib.contextmanager
+def _shown(engine: sqlalchemy.Engine, sweep_id: int, console: Console) -> Iterator["_Refresh"]:
+    progress = Progress(
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    with progress:
+        refresh = _Refresh(engine, sweep_id, console, progress)
+        refresh()
+        yield refresh
+        refresh(last=True)
+
+
+class _Refresh:
+    """Draws the stages: bars on a terminal, else one line now and then."""
+
+    def __init__(self, engine: sqlalchemy.Engine, sweep_id: int, console: Console, progress: Progress) -> None:
+        self._engine, self._sweep_id, self._console, self._progress = engine, sweep_id, console, progress
+        self._bars: dict[str, TaskID] = {}
+        self._line = ""
+        self._line_at = -_LINE_EVERY_S
+
+    def __call__(self, *, last: bool = False) -> None:
+        counts = stage_counts(self._engine, self._sweep_id)
+        for stage in STAGES:
+            row = counts[stage]
+            if stage not in self._bars:
+                self._bars[stage] = self._progress.add_task(stage, total=row.total, note="", start=False)
+            bar = self._bars[stage]
+            if row.running or row.ended:
+                self._progress.start_task(bar)
+            note = f"{row.running} running" if row.running else ""
+            note += f"{', ' if note else ''}{row.failed} failed" if row.failed else ""
+            self._progress.update(bar, completed=row.ended, note=note)
+            if row.ended == row.total:
+                self._progress.stop_task(bar)
+        if not self._console.is_terminal and (last or time.monotonic() - self._line_at >= _LINE_EVERY_S):
+            line = "  ".join(f"{stage} {counts[stage].ended}/{counts[stage].total}" for stage in STAGES)
+            if line != self._line:
+                self._console.print(line, highlight=False, soft_wrap=True)
+            self._line, self._line_at = line, time.monotonic()

@@ -1,0 +1,47 @@
+"""A thread that keeps a running task ours."""
+
+import logging
+import threading
+from types import TracebackType
+
+import sqlalchemy
+
+from storage import tasks
+from storage.errors import StorageError
+from storage.tasks import Claim
+
+log = logging.getLogger("sweeps.lease")
+
+
+class LeaseKeeper:
+    """Renews one claim's lease every interval_s while the with-block runs; sets `lost` once it is taken.
+
+    A database error does not end it: the lease may lapse in the meantime, but as long as nobody took the
+    task it is still ours, and the next renewal says so.
+    """
+
+    def __init__(self, engine: sqlalchemy.Engine, claim: Claim, *, interval_s: float, lease_s: float) -> None:
+        self.lost = threading.Event()
+        self._engine, self._claim = engine, claim
+        self._interval_s, self._lease_s = interval_s, lease_s
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name=f"lease {claim.key}", daemon=True)
+
+    def __enter__(self) -> "LeaseKeeper":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _renew(self) -> None:
+        while not self._done.wait(self._interval_s):
+            try:
+                if not tasks.renew(self._engine, self._claim, self._lease_s):
+                    self.lost.set()
+                    return
+            except (StorageError, sqlalchemy.exc.SQLAlchemyError) as error:
+                log.warning("could not renew the lease of %s: %s", self._claim.key, error)

@@ -1,0 +1,55 @@
+"""Where a worker's words go: its own to stderr, the libraries' noise to a file."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_FORMAT = "%(asctime)s %(levelname).1s %(message)s"
+
+
+@contextmanager
+def worker_log(path: Path | None) -> Iterator[None]:
+    """Send our own log lines to stderr, and everything else this process prints to `path`.
+
+    TensorFlow's C++ code writes to file descriptors 1 and 2 directly, so those are what is redirected.
+    With None (a launched worker, whose output already is a file) nothing is redirected.
+    """
+    own = os.fdopen(os.dup(2), "w", buffering=1) if path is not None else sys.stderr
+    handler = logging.StreamHandler(own)
+    handler.setFormatter(logging.Formatter(_FORMAT))
+    loggers = [logging.getLogger(name) for name in ("sweeps", "storage", "kd")]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    kept = (os.dup(1), os.dup(2))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)
+        for logger in loggers:
+            logger.removeHandler(handler)
+        if path is not None:
+            own.close()
+
+
+def one_thread() -> None:
+    """One thread for TensorFlow in this process; must come before TensorFlow is imported.
+
+    Two single-threaded workers on two cores train about twice as fast as one worker with two threads:
+    the students are too small to split. What the user has set already stands.
+    """
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

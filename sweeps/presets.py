@@ -1,0 +1,55 @@
+"""The three presets: is everything working (tiny), a first answer (quick), the real one (full)."""
+
+from difflib import get_close_matches
+
+from sweeps.errors import SpecError
+from sweeps.spec import Baselines, Confirm, Role, Search, Spec, Training, Transfer
+
+PRESETS = {
+    "tiny": Spec(
+        preset="tiny",
+        source=Role(dataset="digits", images=1078, teacher="cnn-small-narrow", teacher_epochs=6, epochs=4),
+        target=Role(dataset="digits-rgb", images=1078, teacher="cnn-small-narrow", teacher_epochs=10, epochs=6),
+        training=Training(batch_size=32),
+        search=Search(trials=8),
+        confirm=Confirm(top=2, seeds=2),
+        transfer=Transfer(seeds=5),
+        baselines=Baselines(methods=("mobilenet",)),
+    ),
+    "quick": Spec(
+        preset="quick",
+        source=Role(dataset="mnist", images=20_000, teacher="cnn-small", teacher_epochs=4, epochs=3),
+        target=Role(dataset="cifar10", images=10_000, teacher="cnn-small", teacher_epochs=8, epochs=6),
+        search=Search(trials=20),
+        confirm=Confirm(top=3, seeds=3),
+        transfer=Transfer(seeds=10),
+    ),
+    "full": Spec(
+        preset="full",
+        source=Role(dataset="mnist", images=50_000, teacher="keras-teacher", teacher_epochs=10, epochs=20),
+        target=Role(dataset="cifar10", images=45_000, teacher="resnet20", teacher_epochs=60, epochs=60),
+        search=Search(trials=100),
+        confirm=Confirm(top=5, seeds=10),
+        transfer=Transfer(seeds=30),
+        baselines=Baselines(autokeras_trials=10, autokeras_epochs=30, autokeras_seconds=3600),
+    ),
+}
+
+# Expected wall minutes on 2 cores, as measured; what `run` says in its first line.
+MINUTES = {"tiny": 1, "quick": 10}
+
+# What `run` takes instead when neither MNIST nor CIFAR-10 can be had: nothing to download.
+WITHOUT_DOWNLOAD = {
+    "source": PRESETS["tiny"].source,
+    "target": PRESETS["tiny"].target,
+    "training": PRESETS["tiny"].training,
+}
+
+
+def preset(name: str) -> Spec:
+    """The preset of that name; SpecError lists those that exist."""
+    if name in PRESETS:
+        return PRESETS[name]
+    near = get_close_matches(name, PRESETS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise SpecError(f"no preset {name!r}; presets: {', '.join(PRESETS)}{hint}")

@@ -1,0 +1,94 @@
+"""`run`: create if needed, work until finished, print the report and what to type next."""
+
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+
+from kd import sources
+from kd.errors import DataError
+from storage import engine as engines
+from storage import records
+from storage.url import masked
+from sweeps import create, data
+from sweeps.launcher import launch
+from sweeps.markdown import report
+from sweeps.output import say
+from sweeps.plan import make_plan
+from sweeps.presets import MINUTES, WITHOUT_DOWNLOAD
+from sweeps.spec import Spec, check_name, override
+
+
+def run_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None, data_dir: Path | None) -> int:
+    """Everything in one. The first line says what will be downloaded, how much, and the expected minutes.
+
+    Returns:
+        The exit code of the launch.
+    """
+    check_name(name)
+    existing = create.find(url, name)
+    if existing is None:
+        spec = _with_data(spec, data_dir)
+        create.create_sweep(url, name, spec, data_dir=data_dir)
+        say("\n".join(create.describe_plan(spec, make_plan(spec), url)))
+    else:
+        create.refuse_another(name, existing, _as_created(existing, spec))
+        say(f"{name} exists in {masked(url)}: {existing.spec['note'] or 'going on with it'}")
+    code = launch(url, name, workers=workers)
+    if code in (0, 1):
+        _print_report(url, name)
+    return code
+
+
+def _as_created(existing: records.SweepRecord, spec: Spec) -> Spec:
+    """The spec as `create` froze it back then: with the content of its data, or the data it took instead."""
+    stored = existing.spec
+    if stored["note"] and (spec.source.dataset, spec.target.dataset) != _datasets(stored):
+        spec = _without_download(spec, stored["note"])
+    hashes = {f"{role}.content_hash": stored[role]["content_hash"] for role in ("source", "target")}
+    return override(spec, hashes)
+
+
+def _datasets(stored: dict[str, Any]) -> tuple[str, str]:
+    return stored["source"]["dataset"], stored["target"]["dataset"]
+
+
+def _with_data(spec: Spec, data_dir: Path | None) -> Spec:
+    """The spec, its data fetched; or the same on digits -> digits-rgb where the data cannot be had."""
+    names = [role.dataset for role in (spec.source, spec.target)]
+    missing = [found for name in names if not (found := sources.where(name, data_dir)).available]
+    minutes = MINUTES.get(spec.preset)
+    say(_first_line(missing) + (f"; about {minutes} minutes on 2 cores" if minutes else ""))
+    try:
+        for found in missing:
+            data.fetch(found.name, data_dir=data_dir)
+    except DataError as error:
+        if spec.preset != "quick" or names != ["mnist", "cifar10"]:
+            raise
+        note = "MNIST and CIFAR-10 could not be had on this machine, so this sweep runs digits -> digits-rgb instead"
+        say(f"{note}. Why: {' '.join(str(error).split())}")
+        return _without_download(spec, note)
+    return spec
+
+
+def _first_line(missing: list[sources.Location]) -> str:
+    if not missing:
+        return "nothing to download"
+    parts = [
+        f"{found.name} ({max(way.bytes for way in found.to_fetch) / 1e6:.0f} MB at most)"
+        for found in missing
+        if found.to_fetch
+    ]
+    return f"downloading {', '.join(parts)} into the cache" if parts else "nothing to download"
+
+
+def _without_download(spec: Spec, note: str) -> Spec:
+    return spec.model_copy(update={**WITHOUT_DOWNLOAD, "note": note})
+
+
+def _print_report(url: sqlalchemy.URL, name: str) -> None:
+    engine = engines.open_engine(url, read_only=True)
+    print(report(engine, records.find_sweep(engine, name)))
+    engine.dispose()
+    say("")
+    say(f"Next: kd-sweeps best {name}; kd-sweeps trials {name} -f csv; kd-sweeps dashboard {name}")

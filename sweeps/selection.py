@@ -1,0 +1,68 @@
+"""The frozen result of a phase that later phases read: the ranks of a search, the best of a confirm.
+
+Whoever comes first after the phase closed writes it; everyone then reads that one row, so a retry months
+later still trains the same (T, alpha).
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy
+
+from storage import records, selections
+from storage.records import TaskRecord
+from sweeps.errors import SweepError
+from sweeps.statistics import estimate
+
+# name -> the phase it is read from
+PHASES = {
+    "search.ranks": "search",
+    "native.ranks": "native:search",
+    "confirm.best": "confirm",
+    "native.best": "native:confirm",
+}
+
+
+def resolve(engine: sqlalchemy.Engine, sweep_id: int, name: str, *, top: int) -> dict[str, Any]:
+    """The selection of that name; computed and stored by the first caller."""
+    stored = selections.get(engine, sweep_id, name)
+    if stored is not None:
+        return stored
+    done = records.task_records(engine, sweep_id, phase=PHASES[name], state="done")
+    value = rank(done, top) if name.endswith(".ranks") else best(done)
+    return selections.insert_or_ignore(engine, sweep_id, name, value)
+
+
+def rank(done: Sequence[TaskRecord], top: int) -> dict[str, Any]:
+    """The `top` finished trials of a search: highest score first, the lowest task id where scores tie."""
+    order = sorted((task for task in done if task.score is not None), key=lambda t: (-(t.score or 0.0), t.id))
+    return {"ranks": [_point(task) | {"score": task.score, "task": task.key} for task in order[:top]]}
+
+
+def best(done: Sequence[TaskRecord]) -> dict[str, Any]:
+    """The confirmed candidate with the best mean over fresh seeds, its interval and n.
+
+    A candidate that lost a seed to a failure cannot win by having been tried less: only candidates with
+    the most finished seeds compete. Ties go to the better rank of the search.
+    """
+    groups: dict[int, list[TaskRecord]] = defaultdict(list)
+    for task in done:
+        groups[task.payload["rank"]].append(task)
+    if not groups:
+        raise SweepError("no confirm run has finished; nothing to select")
+    most = max(map(len, groups.values()))
+    candidates = []
+    for number, tasks in sorted(groups.items()):
+        found = estimate([task.score or 0.0 for task in sorted(tasks, key=lambda t: t.id)])
+        assert found is not None
+        candidates.append(_point(tasks[0]) | {"rank": number} | asdict(found))
+    full = [candidate for candidate in candidates if candidate["n"] == most]
+    winner = max(full, key=lambda candidate: (candidate["mean"], -candidate["rank"]))
+    return winner | {"candidates": candidates}
+
+
+def _point(task: TaskRecord) -> dict[str, Any]:
+    outcome = task.outcome or {}
+    return {"temperature": outcome["temperature"], "alpha": outcome["alpha"]}

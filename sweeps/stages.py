@@ -1,0 +1,248 @@
+"""What each stage does: the only place where a task meets the learning code."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sqlalchemy
+
+from kd.config import LOSS_FORMULA, DistillConfig, TeacherResult, TrainingConfig
+from kd.datasets import Dataset, Split, load, load_test
+from storage import blobs, records
+from storage.tasks import Claim
+from sweeps.children import Report, run_in_child
+from sweeps.errors import SweepError
+from sweeps.spec import Role, Spec
+
+if TYPE_CHECKING:
+    from kd.training import StudentTrainer
+
+OnStep = Callable[[], None]
+
+# A child gets this much longer than AutoKeras' own cap before it is killed: to save what it has.
+_GRACE_S = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one attempt found.
+
+    score: what the stage is ranked and watched by; fraction, or milliseconds in measure.
+    values: everything the report needs, as plain JSON values.
+    attrs: the few of them that the dashboard shows as columns.
+    """
+
+    score: float
+    values: dict[str, Any]
+    attrs: dict[str, Any]
+    epoch_values: tuple[float, ...] = ()
+
+
+@dataclass
+class StageRunner:
+    """Runs tasks of one sweep in this process; keeps datasets, logits and compiled students between them."""
+
+    engine: sqlalchemy.Engine
+    sweep_id: int
+    spec: Spec
+    data_dir: Path | None = None
+    _datasets: dict[str, Dataset] = field(default_factory=dict)
+    _tests: dict[str, Split] = field(default_factory=dict)
+    _trainers: dict[str, "StudentTrainer"] = field(default_factory=dict)
+
+    def __call__(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        """Run one task at one point. on_step is called between steps; what it raises stops the task."""
+        run = {"teachers": self._teach, "baselines": self._baseline, "measure": self._measure}
+        return run.get(claim.stage, self._distill)(claim, params, on_step)
+
+    def check_data(self) -> None:
+        """Have both datasets here, with the content that the spec froze; before anything is claimed."""
+        for role in ("source", "target"):
+            wanted, found = self._role(role).content_hash, self._dataset(role).content_hash
+            if wanted and wanted != found:
+                raise SweepError(
+                    f"{self._role(role).dataset} here has content {found[:12]}, the sweep was created with "
+                    f"{wanted[:12]}; copy the file it was created from and pass --data DIR"
+                )
+
+    def _teach(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        role = self._role(claim.payload["role"])
+        training = TrainingConfig(
+            epochs=role.teacher_epochs,
+            batch_size=self.spec.training.batch_size,
+            learning_rate=self.spec.training.learning_rate,
+        )
+        dataset = self._dataset(claim.payload["role"])
+        taught: TeacherResult = run_in_child(
+            _teach, dataset, role.teacher, training, claim.payload["seed"], on_step=on_step
+        )
+        stored = {
+            "logits": blobs.put(self.engine, np.ascontiguousarray(taught.logits).tobytes()),
+            "model": blobs.put(self.engine, taught.model),
+        }
+        return self._outcome(claim, params, taught.result, blobs=stored, detail=role.teacher)
+
+    def _distill(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        name = claim.payload["role"]
+        trainer = self._trainer(name)
+        point = DistillConfig(temperature=params["temperature"], alpha=params["alpha"])
+        result = trainer.train(point, seed=claim.payload["seed"], on_epoch=lambda epoch, score: on_step())
+        more: dict[str, Any] = {"loss": LOSS_FORMULA}
+        if claim.stage == "transfer":
+            more["test_accuracy"] = trainer.accuracy(self._test(name))
+            # One finished student per dataset is kept: it is measured at the end, and can be exported.
+            if claim.payload["arm"] == "best" and claim.payload["repeat"] == 0:
+                more["blobs"] = {"model": blobs.put(self.engine, trainer.model_bytes())}
+        return self._outcome(claim, params, result, detail=self._role(name).student, **more)
+
+    def _baseline(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        method, limits = params["method"], self.spec.baselines
+        with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
+            result = run_in_child(
+                _fit_baseline,
+                method,
+                self._dataset("target"),
+                limits.model_dump(),
+                claim.payload["seed"],
+                folder,
+                on_step=on_step,
+                seconds=limits.autokeras_seconds + _GRACE_S if method == "autokeras" else None,
+            )
+        stored = {"model": blobs.put(self.engine, result.model)}
+        extra = {"method": method, "capped": result.capped, "weights": result.provenance}
+        return self._outcome(claim, params, result, blobs=stored, detail=result.detail, **extra)
+
+    def _measure(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        done = records.task_records(self.engine, self.sweep_id, state="done")
+        models = {}
+        for task in done:
+            digest = (task.outcome or {}).get("blobs", {}).get("model")
+            if digest is not None:
+                models[task.key] = (task.payload["role"], task.payload.get("method", "keras"), digest)
+        if not models:
+            raise SweepError("no model was finished, so there is nothing to measure")
+        tests = {role: self._test(role) for role in {role for role, _, _ in models.values()}}
+        files = {key: (blobs.get(self.engine, digest), role, kind) for key, (role, kind, digest) in models.items()}
+        measured = run_in_child(_measure, files, tests, on_step=on_step)
+        student = measured.get("transfer#source.best.0") or next(iter(measured.values()))
+        return Outcome(
+            score=student["latency_ms_p50"],
+            values={"models": measured},
+            attrs={"models": len(measured)},
+        )
+
+    def _outcome(
+        self,
+        claim: Claim,
+        params: dict[str, Any],
+        result: Any,
+        *,
+        blobs: dict[str, str] | None = None,
+        **more: Any,
+    ) -> Outcome:
+        dataset = self._dataset(claim.payload["role"])
+        values = {
+            name: value
+            for name, value in _plain(result).items()
+            if name not in ("model", "provenance", "detail", "capped")
+        }
+        values |= params | {"dataset": dataset.name, "data": _origin(dataset)} | more | {"blobs": blobs or {}}
+        shown = ("dataset", "test_accuracy", "parameters", "train_s", "seed", "detail")
+        attrs = {name: values[name] for name in shown if name in values and name not in params}
+        attrs |= {name: claim.payload[name] for name in ("repeat", "rank") if name in claim.payload}
+        scores = values.get("epoch_val_accuracy", ())
+        return Outcome(score=result.val_accuracy, values=values, attrs=attrs, epoch_values=tuple(scores))
+
+    def _role(self, name: str) -> Role:
+        return self.spec.source if name == "source" else self.spec.target
+
+    def _dataset(self, role: str) -> Dataset:
+        if role not in self._datasets:
+            part = self._role(role)
+            self._datasets[role] = load(part.dataset, train_images=part.images, data_dir=self.data_dir)
+        return self._datasets[role]
+
+    def _test(self, role: str) -> Split:
+        if role not in self._tests:
+            self._tests[role] = load_test(self._role(role).dataset, data_dir=self.data_dir)
+        return self._tests[role]
+
+    def _trainer(self, role: str) -> "StudentTrainer":
+        from kd.training import (
+            StudentTrainer,  # here: TensorFlow takes seconds, and a teacher task never needs it
+        )
+
+        if role not in self._trainers:
+            part = self._role(role)
+            training = TrainingConfig(
+                epochs=part.epochs,
+                batch_size=self.spec.training.batch_size,
+                learning_rate=self.spec.training.learning_rate,
+            )
+            self._trainers[role] = StudentTrainer(
+                self._dataset(role),
+                student=part.student,
+                teacher_logits=self._logits(role),
+                training=training,
+            )
+        return self._trainers[role]
+
+    def _logits(self, role: str) -> np.ndarray:
+        (teacher,) = records.task_records(self.engine, self.sweep_id, phase=f"teachers:{role}", state="done")
+        outcome, dataset = teacher.outcome or {}, self._dataset(role)
+        if outcome["data"]["split_hash"] != dataset.split_hash:
+            raise SweepError(
+                f"the teacher saw other {dataset.name} training images than this worker has; "
+                "its logits would be misaligned"
+            )
+        data = blobs.get(self.engine, outcome["blobs"]["logits"])
+        return np.frombuffer(data, np.float32).reshape(len(dataset.train.labels), dataset.classes)
+
+
+def _plain(result: Any) -> dict[str, Any]:
+    # The big fields are left out before asdict, which would copy them.
+    return asdict(result)
+
+
+def _origin(dataset: Dataset) -> dict[str, str]:
+    return {
+        "origin": dataset.origin,
+        "content_hash": dataset.content_hash,
+        "split_hash": dataset.split_hash,
+    }
+
+
+# The functions below run in a child process.
+
+
+def _teach(report: Report, dataset: Dataset, model: str, training: TrainingConfig, seed: int) -> TeacherResult:
+    from kd.teachers import train_teacher
+
+    def on_epoch(epoch: int, score: float) -> None:
+        report((epoch + 1) / training.epochs, f"validation {score:.4f}")
+
+    return train_teacher(dataset, model=model, training=training, seed=seed, on_epoch=on_epoch)
+
+
+def _fit_baseline(report: Report, method: str, dataset: Dataset, limits: dict[str, Any], seed: int, folder: str) -> Any:
+    from kd import baselines
+
+    budget = baselines.Budget(
+        trials=limits["autokeras_trials"],
+        epochs=limits["autokeras_epochs"],
+        seconds=limits["autokeras_seconds"],
+    )
+    return baselines.fit(method, dataset, budget=budget, seed=seed, work_dir=Path(folder), on_progress=report)
+
+
+def _measure(report: Report, files: dict[str, tuple[bytes, str, str]], tests: dict[str, Split]) -> dict[str, Any]:
+    from kd.measure import ModelFile, measure
+
+    models = {
+        key: ModelFile(model=data, test=tests[role], kind="autokeras" if kind == "autokeras" else "keras")
+        for key, (data, role, kind) in files.items()
+    }
+    return {key: asdict(found) for key, found in measure(models).items()}

@@ -1,0 +1,69 @@
+"""A real web site on this machine, for tests of what the network can do to a download."""
+
+import io
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Site(ThreadingHTTPServer):
+    """Serves `files`. Paths below /half break off half-way; those below /stall say nothing more."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Page)
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.closing = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Page(BaseHTTPRequestHandler):
+    server: Site
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        content = self.server.files.get(self.path)
+        if content is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.path.startswith(("/half", "/stall")):
+            self.wfile.write(content[: len(content) // 2])
+            self.wfile.flush()
+            if self.path.startswith("/stall"):
+                self.server.closing.wait()
+        else:
+            self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet."""
+
+
+@contextmanager
+def serving() -> Iterator[Site]:
+    """A site that answers until the end of the block."""
+    with Site() as site:
+        thread = threading.Thread(target=site.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield site
+        finally:
+            site.closing.set()
+            site.shutdown()
+            thread.join()
+
+
+def add(archive: tarfile.TarFile, name: str, content: bytes, kind: bytes = tarfile.REGTYPE) -> None:
+    """Add a member to an archive being written; a link points at a file of the system."""
+    member = tarfile.TarInfo(name)
+    member.size, member.type, member.linkname = len(content), kind, "/etc/passwd"
+    archive.addfile(member, io.BytesIO(content))

@@ -1,0 +1,96 @@
+"""Small sweeps for the storage tests, and what their child processes do. Imports neither pytest nor Optuna."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+
+from storage import records, schema, tasks
+from storage.engine import create_lock, open_engine
+from storage.plans import PhasePlan, TaskPlan, insert_sweep
+from storage.tasks import Claim
+from storage.url import resolve
+
+Needs = dict[str, tuple[tuple[str, ...], int, int]]  # phase -> needs, minimum, number of tasks
+
+
+@contextmanager
+def new_storage(url: str) -> Iterator[Engine]:
+    """An empty storage with our tables; disposed at the end."""
+    resolved = resolve(url)
+    with create_lock(resolved):
+        engine = open_engine(resolved, must_exist=False)
+        schema.create_tables(engine)
+    yield engine
+    engine.dispose()
+
+
+def new_sweep(engine: Engine, phases: Needs | None = None, *, name: str = "s", number: int = 3) -> int:
+    """A sweep of the given phases, or of one phase "search" with `number` tasks; its id."""
+    phases = phases or {"search": ((), 1, number)}
+    insert_sweep(
+        engine,
+        name=name,
+        spec={"name": name},
+        fingerprint="f",
+        provenance={},
+        phases=[
+            PhasePlan(name=phase, stage=phase.split(":")[0], needs=needs, minimum=minimum)
+            for phase, (needs, minimum, _) in phases.items()
+        ],
+        tasks=[
+            TaskPlan(key=f"{phase}#{n}", phase=phase, payload={"n": n})
+            for phase, (_, _, count) in phases.items()
+            for n in range(count)
+        ],
+    )
+    return records.find_sweep(engine, name).id
+
+
+def claimed(engine: Engine, sweep_id: int, *, worker: str = "w", lease_s: float = 60.0) -> Claim:
+    """The next claim, which has to be there."""
+    claim = tasks.claim(engine, sweep_id, worker=worker, host="h", pid=os.getpid(), lease_s=lease_s)
+    assert claim is not None
+    return claim
+
+
+def finished(engine: Engine, claim: Claim, *, score: float | None = 0.5) -> bool:
+    """Whether the claim's result was stored."""
+    return tasks.finish(engine, claim, outcome={"score": score}, score=score)
+
+
+def states(engine: Engine, sweep_id: int) -> dict[str, str]:
+    """State by phase name."""
+    return {phase.name: phase.state for phase in records.phase_records(engine, sweep_id)}
+
+
+# what child processes run
+
+
+def claim_and_finish_all(url: str, sweep_id: int, worker: str) -> list[str]:
+    """Keys of all tasks that this process got, in its order."""
+    engine = open_engine(resolve(url))
+    keys = []
+    while claim := tasks.claim(engine, sweep_id, worker=worker, host="h", pid=os.getpid(), lease_s=60.0):
+        assert finished(engine, claim)
+        keys.append(claim.key)
+    engine.dispose()
+    return keys
+
+
+def finish_at(url: str, claim: Claim, at: float) -> bool:
+    """Finish a task when the wall clock reads `at`, so that several processes do it at one moment."""
+    engine = open_engine(resolve(url))
+    time.sleep(max(0.0, at - time.time()))
+    stored = finished(engine, claim)
+    engine.dispose()
+    return stored
+
+
+def claim_and_be_killed(url: str, sweep_id: int, worker: str) -> None:
+    """Claim a task and die as by `kill -9`, with nothing written or closed."""
+    claimed(open_engine(resolve(url)), sweep_id, worker=worker)
+    os.kill(os.getpid(), signal.SIGKILL)

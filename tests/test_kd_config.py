@@ -1,0 +1,54 @@
+"""kd.config: what is refused, and that importing it stays cheap."""
+
+import dataclasses
+import math
+import subprocess
+import sys
+
+import pytest
+
+from kd.config import DistillConfig, TrainingConfig
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
+def test_temperature_must_be_finite_and_above_zero(temperature):
+    with pytest.raises(ValueError, match="temperature must be finite and > 0, got"):
+        DistillConfig(temperature=temperature, alpha=0.5)
+
+
+@pytest.mark.parametrize("alpha", [-0.01, 1.01, math.nan, math.inf])
+def test_alpha_must_be_a_fraction(alpha):
+    with pytest.raises(ValueError, match=r"alpha must be in \[0, 1\], got"):
+        DistillConfig(temperature=1.0, alpha=alpha)
+
+
+@pytest.mark.parametrize("alpha", [0, 0.0, 1, 1.0])
+def test_both_ends_of_alpha_are_allowed(alpha):
+    assert DistillConfig(temperature=1, alpha=alpha).alpha == alpha
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"epochs": 0}, "epochs must be a whole number >= 1, got 0"),
+        ({"epochs": 1.5}, "epochs must be a whole number >= 1, got 1.5"),
+        ({"epochs": True}, "epochs must be a whole number >= 1, got True"),
+        ({"epochs": 1, "batch_size": -64}, "batch_size must be a whole number >= 1, got -64"),
+        ({"epochs": 1, "learning_rate": 0.0}, "learning_rate must be finite and > 0, got 0.0"),
+        ({"epochs": 1, "learning_rate": math.nan}, "learning_rate must be finite and > 0, got nan"),
+    ],
+)
+def test_an_impossible_training_is_refused_with_the_value_got(wrong, message):
+    with pytest.raises(ValueError) as caught:
+        TrainingConfig(**wrong)
+    assert str(caught.value) == message
+
+
+def test_a_config_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        DistillConfig(temperature=1.0, alpha=0.5).alpha = 0.1
+
+
+def test_importing_the_config_imports_neither_keras_nor_tensorflow():
+    code = "import sys, kd.config; print({'keras', 'tensorflow'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"

@@ -1,0 +1,232 @@
+"""kd.training.StudentTrainer: one compiled step, and the same outcome whatever was trained before."""
+
+import io
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kd.config import DistillConfig, TrainingConfig
+from kd.datasets import Dataset, Split
+from kd.distiller import Distiller
+from kd.errors import DataError, KdError
+from kd.models import NAMES, build
+from kd.training import Diverged, StudentTrainer
+
+CLASSES = 3
+
+
+def blobs(count, *, seed, side=8):
+    """Images of three classes that differ in brightness: learnable in a few steps."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, CLASSES, count)
+    images = rng.integers(0, 80, (count, side, side, 1)) + 80 * labels[:, None, None, None]
+    return Split(images.astype(np.uint8), labels.astype(np.int64))
+
+
+def tiny_dataset(train=40, validation=30):
+    train_split, validation_split = blobs(train, seed=1), blobs(validation, seed=2)
+    return Dataset("blobs", train_split, validation_split, CLASSES, "", "", "synthetic")
+
+
+DATASET = tiny_dataset()
+LOGITS = np.random.default_rng(3).normal(size=(40, CLASSES)).astype(np.float32)
+LOGITS[np.arange(40), DATASET.train.labels] += 4.0
+DISTILL = DistillConfig(temperature=3.0, alpha=0.4)
+
+
+def make_trainer(student="keras-student", *, logits=LOGITS, dataset=DATASET, **training):
+    settings = {"epochs": 2, "batch_size": 16, "learning_rate": 1e-2} | training
+    return StudentTrainer(dataset, student=student, teacher_logits=logits, training=TrainingConfig(**settings))
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    return make_trainer()
+
+
+def outcome(trainer, distill=DISTILL, seed=1):
+    """Everything a training leaves behind, to the last bit."""
+    result = trainer.train(distill, seed=seed)
+    return result.epoch_val_accuracy, trainer.logits(DATASET.validation).tobytes()
+
+
+@pytest.mark.parametrize("student", NAMES)
+def test_the_same_task_gives_the_same_bits_as_first_and_as_twentieth(student):
+    trainer = make_trainer(student)
+    first = outcome(trainer)
+    for task in range(18):
+        distill = DistillConfig(temperature=1.0 + task, alpha=task / 18)
+        assert outcome(trainer, distill, seed=task) != first
+    assert outcome(trainer) == first
+
+
+@pytest.mark.parametrize("student", ["keras-student", "cnn-small-narrow"])
+def test_another_trainer_gives_the_same_bits(student):
+    assert outcome(make_trainer(student)) == outcome(make_trainer(student))
+
+
+def test_at_alpha_one_every_temperature_and_no_teacher_at_all_are_bit_identical(trainer):
+    labels_only = [
+        outcome(trainer, DistillConfig(temperature=temperature, alpha=1.0)) for temperature in (1.0, 5.0, 20.0)
+    ]
+    labels_only.append(outcome(make_trainer(logits=None), DistillConfig(temperature=2.0, alpha=1.0)))
+    assert len(set(labels_only)) == 1
+
+
+def test_at_alpha_one_a_student_is_what_plain_keras_trains():
+    trainer = make_trainer(epochs=1)
+    trainer.train(DistillConfig(temperature=4.0, alpha=1.0), seed=9)
+    plain = build("keras-student", (8, 8, 1), CLASSES, seed=9)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    plain.compile(optimizer=keras.optimizers.Adam(1e-2), loss=loss)
+    order = np.random.default_rng((9, 0)).permutation(40)[:32]
+    plain.fit(
+        DATASET.train.images[order], DATASET.train.labels[order], batch_size=16, shuffle=False, verbose=0
+    )
+    np.testing.assert_array_equal(
+        trainer.logits(DATASET.validation)[:30], plain.predict_on_batch(padded(DATASET.validation.images))[:30]
+    )
+
+
+def padded(images):
+    return np.pad(images, [(0, 500 - len(images)), (0, 0), (0, 0), (0, 0)])
+
+
+def test_temperature_alpha_and_seed_each_matter(trainer):
+    outcomes = {
+        outcome(trainer),
+        outcome(trainer, DistillConfig(temperature=9.0, alpha=0.4)),
+        outcome(trainer, DistillConfig(temperature=3.0, alpha=0.9)),
+        outcome(trainer, seed=2),
+    }
+    assert len(outcomes) == 4
+
+
+def test_nothing_is_traced_again_for_another_temperature_alpha_or_seed(monkeypatch):
+    traces = []
+    compute_loss = Distiller.compute_loss
+
+    def counted(self, *args, **kwargs):
+        traces.append(1)
+        return compute_loss(self, *args, **kwargs)
+
+    monkeypatch.setattr(Distiller, "compute_loss", counted)
+    trainer = make_trainer()
+    for task in range(4):
+        trainer.train(DistillConfig(temperature=1.0 + task, alpha=task / 3), seed=task)
+    assert len(traces) == 1
+
+
+def test_a_student_learns_and_the_result_says_how_it_went(trainer):
+    trainer = make_trainer(epochs=6)
+    heard = []
+    result = trainer.train(DISTILL, seed=1, on_epoch=lambda epoch, accuracy: heard.append((epoch, accuracy)))
+    assert result.val_accuracy > 0.9
+    assert result.val_accuracy == result.epoch_val_accuracy[-1]
+    assert heard == list(enumerate(result.epoch_val_accuracy))
+    assert (result.parameters, result.train_images, result.seed) == (trainer_parameters(), 40, 1)
+    assert result.train_s > 0
+    assert result.cpu_s > 0
+
+
+def trainer_parameters():
+    return build("keras-student", (8, 8, 1), CLASSES, seed=0).count_params()
+
+
+def test_logits_that_point_elsewhere_teach_something_else():
+    wrong = np.roll(np.eye(CLASSES, dtype=np.float32)[DATASET.train.labels] * 8, 1, axis=-1)
+    taught = make_trainer(logits=wrong, epochs=6)
+    taught.train(DistillConfig(temperature=1.0, alpha=0.0), seed=1)
+    assert taught.accuracy(DATASET.validation) < 0.1
+
+
+def test_accuracy_counts_every_image_once_however_many_there_are(trainer):
+    trainer.train(DISTILL, seed=1)
+    split = blobs(1203, seed=4)  # two full evaluation batches and a part of a third
+    logits = trainer.logits(split)
+    assert logits.shape == (1203, CLASSES)
+    assert logits.dtype == np.float32
+    assert trainer.accuracy(split) == np.mean(logits.argmax(axis=-1) == split.labels)
+    np.testing.assert_allclose(trainer.logits(blobs(7, seed=4)).shape, (7, CLASSES))
+
+
+def test_the_saved_student_is_the_one_trained_last_without_its_optimizer(trainer, tmp_path):
+    trainer.train(DISTILL, seed=1)
+    path = tmp_path / "student.keras"
+    path.write_bytes(trainer.model_bytes())
+    loaded = keras.saving.load_model(path)
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(loaded(DATASET.validation.images)).argmax(axis=-1),
+        trainer.logits(DATASET.validation).argmax(axis=-1),
+    )
+    assert not loaded.compiled
+    assert len(io.BytesIO(trainer.model_bytes()).getvalue()) < 4 * trainer_parameters() + 40_000
+
+
+class Stop(Exception):
+    """Stands for a lost lease or a pruned trial."""
+
+
+def test_an_exception_from_on_epoch_propagates_and_the_trainer_goes_on(trainer):
+    expected = outcome(trainer)
+
+    def stop(epoch, accuracy):
+        raise Stop
+
+    with pytest.raises(Stop):
+        trainer.train(DistillConfig(temperature=9.0, alpha=0.1), seed=5, on_epoch=stop)
+    with pytest.raises(RuntimeError, match="call train"):
+        trainer.accuracy(DATASET.validation)
+    with pytest.raises(RuntimeError, match="call train"):
+        trainer.model_bytes()
+    assert outcome(trainer) == expected
+
+
+def test_a_diverged_training_is_an_expected_error_that_names_the_point():
+    trainer = make_trainer(learning_rate=1e30)
+    with pytest.raises(Diverged, match=r"not finite.*\(T=3, alpha=0.4, seed 1\): lower the learning rate") as caught:
+        trainer.train(DISTILL, seed=1)
+    assert isinstance(caught.value, KdError)
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_each_epoch_has_an_order_of_its_own_that_the_seed_decides(epochs):
+    one, same, other = (make_trainer(epochs=epochs) for _ in range(3))
+    assert outcome(one, seed=1) == outcome(same, seed=1) != outcome(other, seed=2)
+
+
+def test_alpha_below_one_needs_teacher_logits():
+    with pytest.raises(ValueError, match=r"alpha must be 1 without teacher logits, got 0.4"):
+        make_trainer(logits=None).train(DISTILL, seed=1)
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [LOGITS[:39], LOGITS[:, :2], np.full_like(LOGITS, math.nan)],
+    ids=["another number of images", "another number of classes", "not finite"],
+)
+def test_logits_of_another_dataset_are_refused(logits):
+    with pytest.raises(DataError, match=r"teacher logits must be finite and of shape \(40, 3\) for blobs, got"):
+        make_trainer(logits=logits)
+
+
+def test_fewer_images_than_one_batch_are_refused():
+    with pytest.raises(DataError, match="40 training images are fewer than one batch of 64"):
+        make_trainer(batch_size=64)
+
+
+def test_a_training_leaves_almost_no_memory_behind(trainer):
+    for task in range(3):
+        trainer.train(DISTILL, seed=task)
+    before = resident_mb()
+    for task in range(20):
+        trainer.train(DistillConfig(temperature=1.0 + task, alpha=task / 20), seed=task % 3)
+    assert resident_mb() - before < 10  # 0.5 MB a training at most
+
+
+def resident_mb():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 1e6
