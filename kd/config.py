@@ -7,7 +7,8 @@ The weight `alpha` belongs to the LABELS, as in the keras.io Distiller; others c
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -117,6 +118,7 @@ class BaselineResult:
         model: bytes of a .keras file.
         detail: what was done, in a few words, e.g. "frozen features, 96 px, uses ImageNet".
         capped: True when the wall-clock cap ended it and the best finished trial stands.
+        provenance: what it was made from that the spec does not say, e.g. the hash of its pretrained weights.
     """
 
     val_accuracy: float
@@ -128,3 +130,4 @@ class BaselineResult:
     model: bytes
     detail: str
     capped: bool
+    provenance: Mapping[str, str] = field(default_factory=dict)

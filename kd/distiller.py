@@ -94,9 +94,7 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
         )
         return sum(self.student.losses, loss)
 
-    def compute_metrics(
-        self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor = None
-    ) -> dict[str, Tensor]:
+    def compute_metrics(self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> dict[str, Tensor]:
         """Updates the compiled metrics with the labels alone: cached logits are no targets."""
         metrics: dict[str, Tensor] = super().compute_metrics(x, self._labels(y), y_pred, sample_weight)
         return metrics

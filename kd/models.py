@@ -104,9 +104,7 @@ def _conv_norm_relu(x: keras.KerasTensor, width: int, *, strides: int = 1) -> ke
 
 
 def _conv(x: keras.KerasTensor, width: int, *, strides: int = 1) -> keras.KerasTensor:
-    return layers.Conv2D(
-        width, 3, strides=strides, padding="same", use_bias=False, kernel_initializer="he_normal"
-    )(x)
+    return layers.Conv2D(width, 3, strides=strides, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
 
 
 def _norm(x: keras.KerasTensor) -> keras.KerasTensor:

@@ -88,7 +88,7 @@ def obtain(name: str, *, data_dir: Path | None = None, progress: Progress | None
 
         return Found(arrays=generated.make(name), origin="scikit-learn", path=None)
     if _is_file(name):
-        path = Path(name).expanduser()
+        path = _file(name, data_dir)
         return Found(arrays=read_npz(path), origin=f"file: {path}", path=path)
     _check_known(name)
     tried = ["--data DIR or KD_SWEEPS_DATA: not given"]
@@ -139,7 +139,7 @@ def where(name: str, data_dir: Path | None = None) -> Location:
     if name in GENERATED:
         return Location(name=name, available=True, source="scikit-learn")
     if _is_file(name):
-        path = Path(name).expanduser()
+        path = _file(name, data_dir)
         return _located(name, "file", path, partial(read_npz, path))
     _check_known(name)
     if (named := data_folder.named_folder(data_dir)) is not None:
@@ -217,6 +217,15 @@ def _from_cache(name: str) -> Found:
 
 def _is_file(name: str) -> bool:
     return name.lower().endswith(".npz")
+
+
+def _file(name: str, data_dir: Path | None) -> Path:
+    """The file that was named, or the one of its name in the data folder: another machine has other paths."""
+    path = Path(name).expanduser()
+    if not path.exists() and (named := data_folder.named_folder(data_dir)) is not None:
+        moved = named[1] / path.name
+        return moved if moved.exists() else path
+    return path
 
 
 def _check_known(name: str) -> None:

@@ -176,9 +176,7 @@ class _Batches:
     cheaper than batching single images, and one dataset for all trainings means that nothing is traced again.
     """
 
-    def __init__(
-        self, dataset: Dataset, teacher_logits: npt.NDArray[np.float32] | None, batch_size: int
-    ) -> None:
+    def __init__(self, dataset: Dataset, teacher_logits: npt.NDArray[np.float32] | None, batch_size: int) -> None:
         self._images = len(dataset.train.labels)
         self._batch_size = batch_size
         self.steps = self._images // batch_size  # the last partial batch is dropped: it would compile again

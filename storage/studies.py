@@ -91,6 +91,7 @@ class Studies:
 
     def __init__(self, rdb: RDBStorage, url: URL) -> None:
         """See `open_studies`."""
+        self._rdb = rdb
         self.engine: Engine = rdb.engine
         self._url = url
         # the cache keeps finished trials: without it each ask would read the whole study again
@@ -100,6 +101,11 @@ class Studies:
     def storage(self) -> BaseStorage:
         """Optuna's own storage object, for tools such as optuna-dashboard."""
         return self._storage
+
+    def close(self) -> None:
+        """Give every connection back; the object can be used again afterwards."""
+        self._rdb.remove_session()
+        self.engine.dispose()
 
     def create(
         self,

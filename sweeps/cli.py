@@ -72,8 +72,8 @@ def create(
     name: SweepName,
     spec: Annotated[Path | None, typer.Argument(metavar="[SPEC]", help="A TOML file; else --preset.")] = None,
     preset: Preset = None,
-    trials: Annotated[int | None, typer.Option(metavar="N", help="Trials of the search.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of everything random.")] = None,
+    trials: Annotated[str | None, typer.Option(metavar="N", help="Trials of the search.")] = None,
+    seed: Annotated[str | None, typer.Option(metavar="N", help="Seed of everything random.")] = None,
     source: Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset tuned on.")] = None,
     target: Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset transferred to.")] = None,
     change: Annotated[
@@ -97,9 +97,8 @@ def create(
     _use(data)
     check_name(name)
     url = resolve(storage)
-    changes = _changes(change or [])
     shorthands = {"search.trials": trials, "seed": seed, "source.dataset": source, "target.dataset": target}
-    changes |= {key: value for key, value in shorthands.items() if value is not None}
+    changes = _changes([*(change or []), *(f"{key}={value}" for key, value in shorthands.items() if value is not None)])
     chosen = resolve_spec(override(_chosen(preset, spec, default="quick"), changes), data_dir=data)
     if dry_run:
         plan = make_plan(chosen)

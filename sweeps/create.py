@@ -105,6 +105,8 @@ def resolve(spec: Spec, *, data_dir: Path | None = None) -> Spec:
                 f"{content[:12]}; remove the line to take this content"
             )
         changes[f"{key}.content_hash"] = content
+        if role.dataset.endswith(".npz"):
+            changes[f"{key}.dataset"] = str(Path(role.dataset).expanduser().absolute())
         _check_model(f"{key}.teacher", role.teacher)
         _check_model(f"{key}.student", role.student)
     return override(spec, changes)

@@ -15,7 +15,7 @@ def exit_code_of(app: typer.Typer) -> int:
     from sweeps.errors import NothingYet, SpecError, SweepError
 
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="kd-sweeps", standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
         text = error.format_message()

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from types import TracebackType
 
 import sqlalchemy
 
@@ -31,9 +30,7 @@ class LeaseKeeper:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._done.set()
         self._thread.join()
 

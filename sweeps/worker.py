@@ -73,6 +73,16 @@ class Worker:
         runner.check_data()  # a worker without the data stops before it claims anything
         return runner
 
+    def close(self) -> None:
+        """Give the database connections back."""
+        self.studies.close()
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def stop(self, number: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
         """Ask the worker to stop at its next step; as a signal handler, a second signal ends it at once."""
         self._signal = number
@@ -200,9 +210,9 @@ def classify(error: Exception, spec: Spec) -> tuple[str, int]:
     return "error", spec.retry.error
 
 
-def run_worker(url: sqlalchemy.URL, name: str, *, worker: str | None = None) -> int:
+def run_worker(url: sqlalchemy.URL, name: str, *, run: Runner | None = None, worker: str | None = None) -> int:
     """One worker in this process, stopped by SIGTERM or Ctrl-C between two steps; returns its exit code."""
-    one = Worker(url, name, worker=worker)
-    signal.signal(signal.SIGTERM, one.stop)
-    signal.signal(signal.SIGINT, one.stop)
-    return one.work()
+    with Worker(url, name, run=run, worker=worker) as one:
+        signal.signal(signal.SIGTERM, one.stop)
+        signal.signal(signal.SIGINT, one.stop)
+        return one.work()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
-from storage import records, schema, tasks
+from storage import blobs, records, schema, tasks
 from storage.engine import create_lock, open_engine
 from storage.plans import PhasePlan, TaskPlan, insert_sweep
 from storage.tasks import Claim
@@ -70,6 +70,13 @@ def states(engine: Engine, sweep_id: int) -> dict[str, str]:
 # what child processes run
 
 
+def create_first(url: str) -> list[str]:
+    """Make the storage and the sweep; the sweeps that are there then."""
+    with new_storage(url) as engine:
+        new_sweep(engine)
+        return [sweep.name for sweep in records.list_sweeps(engine)]
+
+
 def claim_and_finish_all(url: str, sweep_id: int, worker: str) -> list[str]:
     """Keys of all tasks that this process got, in its order."""
     engine = open_engine(resolve(url))
@@ -94,3 +101,12 @@ def claim_and_be_killed(url: str, sweep_id: int, worker: str) -> None:
     """Claim a task and die as by `kill -9`, with nothing written or closed."""
     claimed(open_engine(resolve(url)), sweep_id, worker=worker)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def put_blob(url: str, data: bytes, at: float) -> str:
+    """Store `data` when the wall clock reads `at`."""
+    engine = open_engine(resolve(url))
+    time.sleep(max(0.0, at - time.time()))
+    digest = blobs.put(engine, data)
+    engine.dispose()
+    return digest

@@ -30,7 +30,7 @@ def keras_home(shared_data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    return load("digits", train_images=500)
+    return load("digits", train_images=200)
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +49,7 @@ def cifar(shared_data: Path, *, train: int, validation: int) -> Dataset:
         return Dataset(
             name="cifar10-12k",
             train=Split(arrays["x_train"][:train], arrays["y_train"][:train].ravel().astype(np.int64)),
-            validation=Split(
-                arrays["x_test"][:validation], arrays["y_test"][:validation].ravel().astype(np.int64)
-            ),
+            validation=Split(arrays["x_test"][:validation], arrays["y_test"][:validation].ravel().astype(np.int64)),
             classes=10,
             content_hash="",
             split_hash="",
@@ -62,9 +60,9 @@ def cifar(shared_data: Path, *, train: int, validation: int) -> Dataset:
 def test_frozen_features_of_upscaled_gray_digits_are_read_by_a_linear_classifier(
     on_digits: BaselineResult, digits: Dataset
 ) -> None:
-    assert on_digits.val_accuracy > 0.9
+    assert on_digits.val_accuracy > 0.8
     assert on_digits.parameters == 218_544 + (256 + 1) * 10  # MobileNet 0.25 without its top, and the logits
-    assert on_digits.train_images == 500
+    assert on_digits.train_images == 200
     assert on_digits.detail == "frozen features, 96 px, uses ImageNet"
     assert not on_digits.capped
 
@@ -131,13 +129,13 @@ def test_another_seed_gives_the_same_model_and_progress_runs_from_0_to_1(
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_2000_cifar10_images_give_the_accuracy_of_a_linear_probe_at_96_px(
+def test_1500_cifar10_images_give_the_accuracy_of_a_linear_probe_at_96_px(
     shared_data: Path, keras_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(keras_home))
-    dataset = cifar(shared_data, train=2_000, validation=1_000)
+    dataset = cifar(shared_data, train=1_500, validation=500)
     # At 32 px, without ImageNet weights or with another scale of the pixels it stays below 0.35.
-    assert fit("mobilenet", dataset, budget=BUDGET, seed=0, work_dir=tmp_path).val_accuracy > 0.68
+    assert fit("mobilenet", dataset, budget=BUDGET, seed=0, work_dir=tmp_path).val_accuracy > 0.62
 
 
 @pytest.mark.slow
@@ -184,7 +182,7 @@ def test_too_few_seconds_say_how_far_it_came_and_what_to_change(
     digits: Dataset, keras_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(keras_home))
-    with pytest.raises(Unavailable, match="features of 64 of 859 images.*more seconds"):
+    with pytest.raises(Unavailable, match=r"features of 64 of 559 images.*more seconds"):
         fit("mobilenet", digits, budget=dataclasses.replace(BUDGET, seconds=1e-6), seed=0, work_dir=tmp_path)
 
 
@@ -201,9 +199,7 @@ def test_a_damaged_weights_file_is_named_with_what_to_type(
 
 def test_images_with_two_channels_are_refused(tmp_path: Path) -> None:
     split = Split(np.zeros((4, 8, 8, 2), np.uint8), np.arange(4) % 2)
-    two = Dataset(
-        name="two", train=split, validation=split, classes=2, content_hash="", split_hash="", origin=""
-    )
+    two = Dataset(name="two", train=split, validation=split, classes=2, content_hash="", split_hash="", origin="")
     with pytest.raises(ModelError, match="1 or 3 channels, two has 2"):
         fit("mobilenet", two, budget=BUDGET, seed=0, work_dir=tmp_path)
 

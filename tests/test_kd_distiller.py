@@ -108,9 +108,7 @@ def test_metrics_work_with_cached_logits_too():
     y = (LABELS, np.zeros((32, 3), "float32"))
     assert set(fit(distiller, y).history) == {"loss", "accuracy"}
     scores = distiller.evaluate(IMAGES, y, verbose=0, return_dict=True)
-    assert scores["accuracy"] == pytest.approx(
-        (student.predict_on_batch(IMAGES).argmax(axis=-1) == LABELS).mean()
-    )
+    assert scores["accuracy"] == pytest.approx((student.predict_on_batch(IMAGES).argmax(axis=-1) == LABELS).mean())
 
 
 def test_set_point_changes_the_loss_of_a_compiled_step_without_tracing_it_again(monkeypatch):

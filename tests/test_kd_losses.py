@@ -74,9 +74,7 @@ def test_hard_label_loss_is_the_cross_entropy_of_the_label(labels):
 
 
 def test_alpha_weighs_the_labels():
-    loss = distillation_loss(
-        labels=LABELS, teacher_logits=TEACHER, student_logits=STUDENT, temperature=3.0, alpha=0.25
-    )
+    loss = distillation_loss(labels=LABELS, teacher_logits=TEACHER, student_logits=STUDENT, temperature=3.0, alpha=0.25)
     hard, soft = -log_softmax(STUDENT)[0, 0], 2.170
     assert float(loss) == pytest.approx(0.25 * hard + 0.75 * soft, abs=5e-4)
 

@@ -1,7 +1,8 @@
 """kd.training.StudentTrainer: one compiled step, and the same outcome whatever was trained before."""
 
-import io
 import math
+import os
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,11 +12,12 @@ from keras import ops
 from kd.config import DistillConfig, TrainingConfig
 from kd.datasets import Dataset, Split
 from kd.distiller import Distiller
-from kd.errors import DataError, KdError
+from kd.errors import DataError, Diverged, KdError
 from kd.models import NAMES, build
-from kd.training import Diverged, StudentTrainer
+from kd.training import StudentTrainer
 
 CLASSES = 3
+STATM = Path("/proc/self/statm")
 
 
 def blobs(count, *, seed, side=8):
@@ -53,19 +55,19 @@ def outcome(trainer, distill=DISTILL, seed=1):
     return result.epoch_val_accuracy, trainer.logits(DATASET.validation).tobytes()
 
 
-@pytest.mark.parametrize("student", NAMES)
+SLOW_TO_COMPILE = ("keras-teacher", "cnn-small", "resnet20")  # cnn-small-narrow has all that cnn-small has
+
+
+@pytest.mark.parametrize(
+    "student", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW_TO_COMPILE)) for name in NAMES]
+)
 def test_the_same_task_gives_the_same_bits_as_first_and_as_twentieth(student):
     trainer = make_trainer(student)
     first = outcome(trainer)
     for task in range(18):
-        distill = DistillConfig(temperature=1.0 + task, alpha=task / 18)
-        assert outcome(trainer, distill, seed=task) != first
+        trainer.train(DistillConfig(temperature=1.0 + task, alpha=task / 18), seed=task % 3)
     assert outcome(trainer) == first
-
-
-@pytest.mark.parametrize("student", ["keras-student", "cnn-small-narrow"])
-def test_another_trainer_gives_the_same_bits(student):
-    assert outcome(make_trainer(student)) == outcome(make_trainer(student))
+    assert outcome(make_trainer(student)) == first
 
 
 def test_at_alpha_one_every_temperature_and_no_teacher_at_all_are_bit_identical(trainer):
@@ -76,23 +78,23 @@ def test_at_alpha_one_every_temperature_and_no_teacher_at_all_are_bit_identical(
     assert len(set(labels_only)) == 1
 
 
-def test_at_alpha_one_a_student_is_what_plain_keras_trains():
-    trainer = make_trainer(epochs=1)
+def test_at_alpha_one_a_student_is_what_plain_keras_trains_on_the_same_batches(trainer):
     trainer.train(DistillConfig(temperature=4.0, alpha=1.0), seed=9)
     plain = build("keras-student", (8, 8, 1), CLASSES, seed=9)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     plain.compile(optimizer=keras.optimizers.Adam(1e-2), loss=loss)
-    order = np.random.default_rng((9, 0)).permutation(40)[:32]
-    plain.fit(
-        DATASET.train.images[order], DATASET.train.labels[order], batch_size=16, shuffle=False, verbose=0
-    )
-    np.testing.assert_array_equal(
-        trainer.logits(DATASET.validation)[:30], plain.predict_on_batch(padded(DATASET.validation.images))[:30]
-    )
+    for epoch in range(2):
+        order = np.random.default_rng((9, epoch)).permutation(40)[:32]  # two full batches; the rest is dropped
+        images, labels = DATASET.train.images[order], DATASET.train.labels[order]
+        plain.fit(images, labels, batch_size=16, shuffle=False, verbose=0)
+    expected = plain.predict_on_batch(DATASET.validation.images)
+    np.testing.assert_allclose(trainer.logits(DATASET.validation), expected, rtol=1e-5, atol=1e-5)
 
 
-def padded(images):
-    return np.pad(images, [(0, 500 - len(images)), (0, 0), (0, 0), (0, 0)])
+def test_how_many_steps_run_between_two_returns_to_python_changes_nothing(monkeypatch):
+    whole_epochs = outcome(make_trainer(batch_size=8))  # 5 steps
+    monkeypatch.setattr("kd.training.STEPS_PER_CALL", 2)
+    assert outcome(make_trainer(batch_size=8)) == whole_epochs
 
 
 def test_temperature_alpha_and_seed_each_matter(trainer):
@@ -120,19 +122,19 @@ def test_nothing_is_traced_again_for_another_temperature_alpha_or_seed(monkeypat
     assert len(traces) == 1
 
 
-def test_a_student_learns_and_the_result_says_how_it_went(trainer):
-    trainer = make_trainer(epochs=6)
+def test_a_student_learns_and_the_result_says_how_it_went():
+    trainer = make_trainer(epochs=20)
     heard = []
     result = trainer.train(DISTILL, seed=1, on_epoch=lambda epoch, accuracy: heard.append((epoch, accuracy)))
     assert result.val_accuracy > 0.9
     assert result.val_accuracy == result.epoch_val_accuracy[-1]
     assert heard == list(enumerate(result.epoch_val_accuracy))
-    assert (result.parameters, result.train_images, result.seed) == (trainer_parameters(), 40, 1)
+    assert (result.parameters, result.train_images, result.seed) == (parameters(), 40, 1)
     assert result.train_s > 0
     assert result.cpu_s > 0
 
 
-def trainer_parameters():
+def parameters():
     return build("keras-student", (8, 8, 1), CLASSES, seed=0).count_params()
 
 
@@ -163,7 +165,7 @@ def test_the_saved_student_is_the_one_trained_last_without_its_optimizer(trainer
         trainer.logits(DATASET.validation).argmax(axis=-1),
     )
     assert not loaded.compiled
-    assert len(io.BytesIO(trainer.model_bytes()).getvalue()) < 4 * trainer_parameters() + 40_000
+    assert len(trainer.model_bytes()) < 4 * parameters() + 40_000  # Adam's slots would triple it
 
 
 class Stop(Exception):
@@ -192,12 +194,6 @@ def test_a_diverged_training_is_an_expected_error_that_names_the_point():
     assert isinstance(caught.value, KdError)
 
 
-@pytest.mark.parametrize("epochs", [1, 3])
-def test_each_epoch_has_an_order_of_its_own_that_the_seed_decides(epochs):
-    one, same, other = (make_trainer(epochs=epochs) for _ in range(3))
-    assert outcome(one, seed=1) == outcome(same, seed=1) != outcome(other, seed=2)
-
-
 def test_alpha_below_one_needs_teacher_logits():
     with pytest.raises(ValueError, match=r"alpha must be 1 without teacher logits, got 0.4"):
         make_trainer(logits=None).train(DISTILL, seed=1)
@@ -218,6 +214,7 @@ def test_fewer_images_than_one_batch_are_refused():
         make_trainer(batch_size=64)
 
 
+@pytest.mark.skipif(not STATM.exists(), reason="needs /proc")
 def test_a_training_leaves_almost_no_memory_behind(trainer):
     for task in range(3):
         trainer.train(DISTILL, seed=task)
@@ -228,5 +225,4 @@ def test_a_training_leaves_almost_no_memory_behind(trainer):
 
 
 def resident_mb():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096 / 1e6
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

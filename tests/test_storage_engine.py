@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
-from storage_sweeps import new_storage, new_sweep
+from storage_sweeps import create_first, new_storage, new_sweep
 
 from storage import records, schema
 from storage.engine import create_lock, open_engine, write
@@ -69,7 +69,7 @@ def an_optuna_only_storage(folder: Path) -> Path:
         (a_missing_file, "make one with: kd-sweeps create"),
         (a_text_file, "not an SQLite database; nothing in it was changed"),
         (a_directory, "is a directory"),
-        (a_path_below_a_file, "Not a directory"),
+        (a_path_below_a_file, "make one with: kd-sweeps create"),
     ],
 )
 def test_what_is_no_storage_is_one_clear_line_and_nothing_is_made_or_changed(
@@ -149,7 +149,7 @@ def test_another_programs_tables_are_left_alone(storage_url: str) -> None:
 def test_a_reading_engine_cannot_write(storage_url: str) -> None:
     with new_storage(storage_url):
         engine = open_engine(resolve(storage_url), read_only=True)
-        with pytest.raises(StorageError, match="read.?only"):
+        with pytest.raises(StorageError, match=r"read-?only"):
             new_sweep(engine)
         engine.dispose()
 
@@ -224,15 +224,9 @@ def test_an_unknown_database_or_user_is_one_clear_line(postgres_url: str) -> Non
         open_engine(server.set(username="nobody"))
 
 
-def _first_start(url: str) -> list[str]:
-    with new_storage(url) as engine:
-        new_sweep(engine)
-        return [sweep.name for sweep in records.list_sweeps(engine)]
-
-
 def test_five_first_starts_at_once_make_one_sweep(storage_url: str) -> None:
     with ProcessPoolExecutor(5, mp_context=get_context("spawn")) as pool:
-        assert list(pool.map(_first_start, [storage_url] * 5)) == [["s"]] * 5
+        assert list(pool.map(create_first, [storage_url] * 5)) == [["s"]] * 5
 
 
 def test_reading_modules_are_light() -> None:
@@ -241,7 +235,5 @@ def test_reading_modules_are_light() -> None:
         " storage.plans, storage.tasks, storage.repair, storage.space;"
         " print([m for m in ('optuna', 'keras', 'tensorflow', 'filelock', 'numpy') if m in sys.modules])"
     )
-    child = subprocess.run(
-        [sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
+    child = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert child.stdout.strip() == "[]"

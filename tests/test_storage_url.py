@@ -65,9 +65,7 @@ def test_a_path_survives_the_way_to_a_child_process(name: str, tmp_path: Path) -
     assert resolve(plain(url)).database == str(tmp_path / name)
 
 
-def test_absolute_names_the_same_file_from_any_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_absolute_names_the_same_file_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert absolute(resolve("sqlite:///x.db")).database == str(tmp_path / "x.db")
     assert plain(resolve("sqlite:///x.db")) == "sqlite:///x.db", "shown as it was typed"

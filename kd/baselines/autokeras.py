@@ -233,7 +233,5 @@ def _best_model(tuner: Any, *, budget: Budget) -> tuple[keras.Model, float | Non
 
 def _plain_keras(found: keras.Model, input_shape: tuple[int, int, int]) -> keras.Model:
     """The same chain of layers without AutoKeras' casting layer: a file of it loads where only Keras is."""
-    layers = [
-        layer for layer in found.layers if not isinstance(layer, keras.layers.InputLayer | PreprocessingLayer)
-    ]
+    layers = [layer for layer in found.layers if not isinstance(layer, keras.layers.InputLayer | PreprocessingLayer)]
     return keras.Sequential([keras.Input(input_shape, name="images"), *layers], name="autokeras")

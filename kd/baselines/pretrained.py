@@ -75,8 +75,7 @@ APPLICATIONS: dict[str, Application] = {
         preprocess=_minus_one_to_one,
         weights_file="mobilenet_2_5_224_tf_no_top.h5",
         weights_url=(
-            "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/"
-            "mobilenet_2_5_224_tf_no_top.h5"
+            "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/mobilenet_2_5_224_tf_no_top.h5"
         ),
     ),
 }
@@ -99,9 +98,7 @@ def fit(
 
     application = APPLICATIONS[method]
     if dataset.input_shape[-1] not in (1, 3):
-        raise ModelError(
-            f"{method} takes images with 1 or 3 channels, {dataset.name} has {dataset.input_shape[-1]}"
-        )
+        raise ModelError(f"{method} takes images with 1 or 3 channels, {dataset.name} has {dataset.input_shape[-1]}")
     start, cpu_start = time.perf_counter(), time.process_time()
     deadline = start + budget.seconds
     on_progress(0.0, "ImageNet weights")
@@ -164,9 +161,7 @@ def fit(
     )
 
 
-def fit_linear(
-    features: Floats, labels: npt.NDArray[np.int64], classes: int, strength: float
-) -> tuple[Floats, Floats]:
+def fit_linear(features: Floats, labels: npt.NDArray[np.int64], classes: int, strength: float) -> tuple[Floats, Floats]:
     """Kernel (features, classes) and bias (classes,) of logits, from multinomial logistic regression.
 
     Args:
@@ -176,10 +171,13 @@ def fit_linear(
         strength: sklearn's C, > 0; larger means less regularisation.
     """
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
     mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     scale[scale < 1e-6] = 1.0  # a feature that never fires
-    solver = LogisticRegression(C=strength, max_iter=1000).fit((features - mean) / scale, labels)
+    # One thread: these products are small, and two threads beside a busy neighbour took 20 times longer, seen.
+    with threadpool_limits(limits=1, user_api="blas"):
+        solver = LogisticRegression(C=strength, max_iter=1000).fit((features - mean) / scale, labels)
     weights, bias = solver.coef_, solver.intercept_  # (classes, d), (classes,)
     if classes == 2:  # sklearn gives one row: the logit of class 1 against class 0
         weights, bias = np.vstack([0 * weights, weights]), np.concatenate([0 * bias, bias])
@@ -187,9 +185,7 @@ def fit_linear(
     return weights.T.astype(np.float32), (bias - weights @ mean).astype(np.float32)
 
 
-def _frozen_network(
-    application: Application, input_shape: tuple[int, int, int], weights: Path
-) -> keras.Model:
+def _frozen_network(application: Application, input_shape: tuple[int, int, int], weights: Path) -> keras.Model:
     """Images (n, h, w, c) in 0..255 to features (n, d): resized, preprocessed, averaged over positions."""
     import keras
 

@@ -10,6 +10,7 @@ import queue
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,8 @@ def _open(url: str) -> Any:
         try:
             answer.put(urllib.request.urlopen(url, timeout=READ_S))
         except Exception as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it holds the connection
             answer.put(error)
 
     threading.Thread(target=ask, daemon=True, name="weights-download").start()

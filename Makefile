@@ -1,0 +1,62 @@
+# The one vocabulary: the same words on a desk and in CI. Every target first makes .venv if it is missing or stale.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+UV := $(shell uv --version 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow lint lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: $(STAMP) ## set up, run the sweep "quick" on MNIST and CIFAR-10, print the comparison
+	@$(BIN)/kd-sweeps run quick --preset quick
+
+test: $(STAMP) ## the tests that take seconds each
+	@$(BIN)/python -m pytest
+
+test-slow: $(STAMP) ## the tests that take minutes each
+	@$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP) ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+lock: ## write requirements.lock again from pyproject.toml (needs uv); versions that still fit stay
+	@test -n "$(UV)" || { echo "make lock needs uv, which writes one lock for Linux and macOS; install uv and try again" >&2; exit 1; }
+	uv pip compile --universal --python-version 3.11 --group dev pyproject.toml \
+		--generate-hashes --no-annotate --no-header --no-emit-index-url -q -o requirements.lock
+
+clean: ## remove .venv and what the tools left; sweeps (*.db) stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find kd storage sweeps tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Exactly the versions and hashes of the lock, then this folder itself, editable. The stamp comes last: a finished
+# environment is brought up to date, an interrupted one is made again. All output goes to stderr, so that
+# `make run > report.md` holds the report only. No build isolation: setuptools is in the lock, nothing else is fetched.
+$(STAMP): requirements.lock pyproject.toml
+	@echo "Setting up $(VENV) with $(if $(UV),uv,pip) (about 2.5 GB on disk)." >&2
+ifneq ($(UV),)
+	@test -e $@ || { rm -rf $(VENV) && uv venv --quiet $(VENV) >&2; }
+	@rm -f $@
+	@uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock >&2
+	@uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . >&2
+else
+	@if ! test -e $@ || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		for python in python3.11 python3.12 python3.13 python3 python none; do \
+			$$python -c 'import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && break; \
+		done; \
+		if test $$python = none; then \
+			echo "No Python 3.11, 3.12 or 3.13 with venv on the PATH (python3 is: $$(python3 --version 2>&1)); install one of them, or uv." >&2; \
+			exit 1; \
+		fi; \
+		rm -rf $(VENV) && $$python -m venv $(VENV) >&2; \
+	fi
+	@rm -f $@
+	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock >&2
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation --editable . >&2
+endif
+	@touch $@

@@ -1,0 +1,90 @@
+"""kd.measure: counts that can be worked out by hand, and measurements of real models."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from kd.datasets import Split
+from kd.measure import ModelFile, count_macs, measure
+from kd.models import build
+
+RNG = np.random.default_rng(0)
+TEST = Split(RNG.integers(0, 256, (300, 8, 8, 1), dtype=np.uint8), RNG.integers(0, 3, 300))
+
+
+def saved(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    return (tmp_path / "model.keras").read_bytes()
+
+
+def test_macs_of_the_keras_io_student_are_those_worked_out_by_hand():
+    first = 14 * 14 * 16 * (3 * 3 * 1)
+    second = 7 * 7 * 32 * (3 * 3 * 16)
+    dense = 7 * 7 * 32 * 10
+    assert count_macs(build("keras-student", (28, 28, 1), 10, seed=0)) == first + second + dense
+
+
+def test_macs_of_resnet20_are_the_forty_million_of_the_literature():
+    # 40.55 M for option A at 32x32 (convolutions and dense layer); option B adds two 1x1 convolutions
+    projections = 16 * 16 * 16 * 32 + 8 * 8 * 32 * 64
+    assert count_macs(build("resnet20", (32, 32, 3), 10, seed=0)) == 40_551_040 + projections
+
+
+@pytest.mark.parametrize(
+    ("layer", "macs"),
+    [
+        (layers.Conv2D(6, 3, groups=2), 6 * 6 * 6 * (3 * 3 * 2)),
+        (layers.DepthwiseConv2D(3, depth_multiplier=2), 6 * 6 * 8 * (3 * 3)),
+        (layers.SeparableConv2D(5, 3), 6 * 6 * (4 * 3 * 3 + 4 * 5)),
+        (layers.Dense(5), 8 * 8 * 4 * 5),  # once per position
+        (layers.BatchNormalization(), 0),
+        (layers.MaxPooling2D(), 0),
+        (layers.Dropout(0.5), 0),
+        (layers.Conv2DTranspose(5, 3), None),
+    ],
+)
+def test_macs_by_kind_of_layer(layer, macs):
+    assert count_macs(keras.Sequential([keras.Input((8, 8, 4)), layer])) == macs
+
+
+def test_macs_reach_into_nested_models():
+    inner = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(4, 3)])
+    outer = keras.Sequential([keras.Input((8, 8, 1)), inner, layers.Flatten(), layers.Dense(3)])
+    assert count_macs(outer) == 6 * 6 * 4 * 9 + 6 * 6 * 4 * 3
+
+
+def test_macs_are_unknown_where_shapes_are():
+    assert count_macs(keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(4, 3)])) is None
+
+
+def test_several_models_are_measured_and_scored(tmp_path):
+    models = {name: build(name, (8, 8, 1), 3, seed=1) for name in ("keras-student", "cnn-small-narrow")}
+    files = {name: ModelFile(model=saved(model, tmp_path), test=TEST) for name, model in models.items()}
+    found = measure(files, rounds=2)
+    assert list(found) == list(models)
+    for name, model in models.items():
+        measured = found[name]
+        assert (measured.name, measured.parameters) == (name, model.count_params())
+        assert measured.bytes == len(files[name].model)
+        assert measured.macs == count_macs(model)
+        assert 0 < measured.latency_ms_p50 <= measured.latency_ms_p95
+        assert measured.images_per_s > 0
+        # 300 images: one full batch and a part of a second
+        scores = model.predict_on_batch(TEST.images)
+        assert measured.test_accuracy == pytest.approx((scores.argmax(axis=-1) == TEST.labels).mean())
+
+
+def test_fewer_test_images_than_one_batch_are_each_counted_once(tmp_path):
+    model = build("keras-student", (8, 8, 1), 3, seed=1)
+    few = Split(TEST.images[:7], model.predict_on_batch(TEST.images[:7]).argmax(axis=-1))
+    few.labels[0] = (few.labels[0] + 1) % 3
+    measured = measure({"few": ModelFile(model=saved(model, tmp_path), test=few)}, rounds=1)["few"]
+    assert measured.test_accuracy == pytest.approx(6 / 7)
+
+
+def test_a_model_that_takes_float_images_is_fed_the_same_uint8(tmp_path):
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(3)])
+    measured = measure({"float": ModelFile(model=saved(model, tmp_path), test=TEST)}, rounds=1)["float"]
+    scores = model.predict_on_batch(TEST.images)
+    assert measured.test_accuracy == pytest.approx((scores.argmax(axis=-1) == TEST.labels).mean())

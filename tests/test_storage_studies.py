@@ -1,0 +1,296 @@
+"""storage.studies and storage.repair: Optuna's record agrees with ours, whatever crashed or was deleted."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import optuna
+import optuna_dashboard
+import pytest
+from sqlalchemy import URL, Engine, select
+from storage_sweeps import claimed, new_sweep
+
+from storage import records, schema, tasks
+from storage.engine import create_lock, read
+from storage.errors import NotAStorage, ParametersRefused, StudyMissing, Unreachable
+from storage.reaping import reap_worker
+from storage.repair import mark_told, repair, untold
+from storage.schema import attempts
+from storage.space import Choice, Range, Space
+from storage.studies import Studies, open_studies
+from storage.tasks import Claim
+from storage.url import plain, resolve
+
+SPACE: Space = {"temperature": Range(1.0, 20.0, log=True), "alpha": Range(0.0, 1.0)}
+PARAMS = {"temperature": 4.0, "alpha": 0.25}
+OUTCOME: dict[str, Any] = {"trial": {"value": 0.9, "attrs": {"train_s": 1.5}, "epoch_values": [0.5, 0.9]}}
+
+
+@pytest.fixture
+def studies(storage_url: str) -> Iterator[Studies]:
+    url = resolve(storage_url)
+    with create_lock(url):
+        studies = open_studies(url, create=True)
+        schema.create_tables(studies.engine)
+        studies.create("s", metric="val_accuracy", attrs={"sweep": "s"}, note="# A note\n" * 600)
+        studies.create("s.confirm", metric="val_accuracy", attrs={}, note=None)
+    yield studies
+    studies.engine.dispose()
+
+
+@pytest.fixture
+def engine(studies: Studies) -> Engine:
+    return studies.engine
+
+
+@pytest.fixture
+def url(storage_url: str) -> URL:
+    return resolve(storage_url)
+
+
+def stock(studies: Studies, name: str = "s") -> optuna.Study:
+    """The study as any other program loads it, with a storage object of its own kind but our connections."""
+    return optuna.load_study(study_name=name, storage=studies.storage)
+
+
+def asked(studies: Studies, claim: Claim) -> int:
+    """A trial asked for and saved, as a worker does."""
+    trial = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None)
+    assert tasks.save_trial(studies.engine, claim, study="s", number=trial.number, params=trial.params)
+    return trial.number
+
+
+def trial_states(studies: Studies, name: str = "s") -> list[str]:
+    return [trial.state.name for trial in stock(studies, name).trials]
+
+
+def told_flags(engine: Engine) -> list[bool]:
+    with read(engine) as connection:
+        return list(connection.scalars(select(attempts.c.told).order_by(attempts.c.task_id, attempts.c.number)))
+
+
+# studies
+
+
+def test_creating_a_study_twice_changes_nothing_and_the_dashboard_reads_its_note(studies: Studies) -> None:
+    studies.create("s", metric="val_accuracy", attrs={"sweep": "s"}, note="another note")
+    study = stock(studies)
+    assert study.metric_names == ["val_accuracy"]
+    assert study.user_attrs == {"sweep": "s"}
+    assert study.direction.name == "MAXIMIZE"
+    assert optuna_dashboard.get_note(study) == "# A note\n" * 600
+    assert studies.names() == ["s", "s.confirm"]
+
+
+def test_given_parameters_are_asked_exactly_and_shown_as_such(studies: Studies) -> None:
+    space: Space = SPACE | {"method": Choice(("autokeras", "pretrained"))}
+    trial = studies.ask("s.confirm", space, params=PARAMS | {"method": "pretrained"}, tpe_seed=None)
+    assert trial.params == PARAMS | {"method": "pretrained"}
+    (found,) = stock(studies, "s.confirm").trials
+    assert (found.number, found.params, found.state.name) == (trial.number, trial.params, "RUNNING")
+    assert found.distributions["temperature"] == optuna.distributions.FloatDistribution(1.0, 20.0, log=True)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"temperature": 21.0, "alpha": 0.5}, r"temperature is 21\.0, allowed: \[1, 20\]"),
+        ({"temperature": 4.0, "alpha": float("nan")}, "alpha is nan"),
+        ({"temperature": 4.0}, "given parameters"),
+        ({"temperature": 4.0, "alpha": 0.5, "beta": 1.0}, "given parameters"),
+    ],
+)
+def test_parameters_outside_the_space_are_refused_before_a_trial_exists(
+    studies: Studies, params: dict[str, float], said: str
+) -> None:
+    with pytest.raises(ParametersRefused, match=said):
+        studies.ask("s", SPACE, params=params, tpe_seed=None)
+    assert trial_states(studies) == []
+
+
+def test_tpe_proposes_inside_the_space_and_the_seed_decides(studies: Studies) -> None:
+    for n in range(4):
+        trial = studies.ask("s", SPACE, params={"temperature": 2.0 + n, "alpha": n / 4}, tpe_seed=None)
+        studies.tell("s", trial.number, state="COMPLETE", value=0.5 + n / 10, attrs={})
+    first = studies.ask("s", SPACE, params=None, tpe_seed=7)
+    studies.tell("s", first.number, state="FAIL", value=None, attrs={})
+    again = studies.ask("s", SPACE, params=None, tpe_seed=7)
+    studies.tell("s", again.number, state="FAIL", value=None, attrs={})
+    other = studies.ask("s", SPACE, params=None, tpe_seed=8)
+    assert first.params == again.params != other.params
+    assert 1 <= first.params["temperature"] <= 20
+    assert 0 <= first.params["alpha"] <= 1
+
+
+def test_an_enqueued_trial_is_never_taken(studies: Studies) -> None:
+    stock(studies).enqueue_trial({"temperature": 9.0, "alpha": 0.9})
+    assert studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).params == PARAMS
+    assert trial_states(studies) == ["WAITING", "RUNNING"]
+
+
+def test_telling_writes_attributes_and_epochs_and_a_second_time_changes_nothing(studies: Studies) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None, attrs={"task": "search#0"}).number
+    for value in (0.9, 0.1):
+        studies.tell("s", number, state="COMPLETE", value=value, attrs={"n": value}, epoch_values=[0.5, value])
+    studies.tell("s", number, state="FAIL", value=None, attrs={})
+    (trial,) = stock(studies).trials
+    assert (trial.state.name, trial.value, trial.intermediate_values) == ("COMPLETE", 0.9, {0: 0.5, 1: 0.9})
+    assert trial.user_attrs == {"task": "search#0", "asked_by": "kd-sweeps", "n": 0.9}
+
+
+def test_a_deleted_study_is_one_clear_line(studies: Studies) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    optuna.delete_study(study_name="s", storage=studies.storage)
+    for attempt in (
+        lambda: studies.ask("s", SPACE, params=PARAMS, tpe_seed=None),
+        lambda: studies.tell("s", number, state="COMPLETE", value=0.5, attrs={}),
+        lambda: studies.running("s"),
+    ):
+        with pytest.raises(StudyMissing, match="it was deleted .* kd-sweeps create s") as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_study_deleted_and_made_again_does_not_take_the_old_trials(studies: Studies, url: URL) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    optuna.delete_study(study_name="s", storage=studies.storage)
+    studies.create("s", metric="val_accuracy", attrs={}, note=None)
+    with pytest.raises(StudyMissing, match=f"its trial {number} was deleted"):
+        studies.tell("s", number, state="COMPLETE", value=0.5, attrs={})
+
+
+def test_studies_of_no_storage_are_not_made_by_opening_them(tmp_path: Any, postgres_url: str) -> None:
+    with pytest.raises(NotAStorage, match="no storage at"):
+        open_studies(resolve(f"sqlite:///{tmp_path}/x.db"))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(NotAStorage, match="lacks a table"):
+        open_studies(resolve(postgres_url))
+    with pytest.raises(Unreachable, match="nowhere"):
+        open_studies(resolve(postgres_url).set(database="nowhere"))
+
+
+def test_stock_optuna_reads_what_we_wrote(studies: Studies, url: URL) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    studies.tell("s", number, state="COMPLETE", value=0.9, attrs={})
+    storage = optuna.storages.RDBStorage(plain(url))
+    frame = optuna.load_study(study_name="s", storage=storage).trials_dataframe()
+    storage.engine.dispose()
+    assert frame["value"].tolist() == [0.9]
+    assert frame["params_temperature"].tolist() == [4.0]
+
+
+# repair
+
+
+def test_a_crash_between_finish_and_tell_is_repaired_once(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    claim = claimed(engine, sweep)
+    asked(studies, claim)
+    assert tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
+    assert trial_states(studies) == ["RUNNING"]
+    assert [(left.key, left.number, left.trial_number) for left in untold(engine, sweep)] == [("search#0", 1, 0)]
+    assert repair(studies, engine, sweep) == 1
+    (trial,) = stock(studies).trials
+    assert (trial.state.name, trial.value, trial.intermediate_values) == ("COMPLETE", 0.9, {0: 0.5, 1: 0.9})
+    assert trial.user_attrs["train_s"] == 1.5
+    assert untold(engine, sweep) == []
+    assert repair(studies, engine, sweep) == 0
+
+
+def test_a_crash_between_tell_and_told_is_repaired_without_telling_again(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    claim = claimed(engine, sweep)
+    number = asked(studies, claim)
+    tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
+    studies.tell("s", number, state="COMPLETE", value=0.9, attrs={})
+    assert repair(studies, engine, sweep) == 0
+    assert told_flags(engine) == [True]
+    assert untold(engine, sweep) == []
+
+
+def test_trials_of_failed_lost_and_released_attempts_fail_with_the_reason(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    failing = claimed(engine, sweep)
+    asked(studies, failing)
+    tasks.fail(engine, failing, error_class="memory", reason="killed by the kernel", cap=9)
+    asked(studies, claimed(engine, sweep, worker="dead"))
+    reap_worker(engine, "dead", cap=9)
+    released = claimed(engine, sweep)
+    asked(studies, released)
+    tasks.release(engine, released)
+    assert repair(studies, engine, sweep) == 3
+    assert trial_states(studies) == ["FAIL", "FAIL", "FAIL"]
+    reasons = [trial.user_attrs["reason"] for trial in stock(studies).trials]
+    assert reasons == ["killed by the kernel", "lost worker dead: its process died", "its worker was asked to stop"]
+    assert told_flags(engine) == [True, True, True]
+
+
+def test_a_running_attempts_trial_is_left_alone(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    asked(studies, claimed(engine, sweep))
+    assert repair(studies, engine, sweep) == 0
+    assert trial_states(studies) == ["RUNNING"]
+
+
+def test_an_orphan_fails_but_not_while_a_worker_may_be_about_to_save_it(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    claimed(engine, sweep, worker="dead")
+    studies.ask("s", SPACE, params=PARAMS, tpe_seed=None)  # and the worker dies before it saves the number
+    assert repair(studies, engine, sweep) == 0, "from here a living worker between ask and save looks the same"
+    reap_worker(engine, "dead", cap=9)
+    living = claimed(engine, sweep)
+    assert repair(studies, engine, sweep) == 0, "and now another one is there"
+    asked(studies, living)
+    assert repair(studies, engine, sweep) == 1
+    assert trial_states(studies) == ["FAIL", "RUNNING"]
+    assert "orphan" in stock(studies).trials[0].user_attrs["reason"]
+
+
+def test_trials_of_other_tools_are_left_alone(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    study = stock(studies)
+    foreign = optuna.trial.create_trial(
+        value=0.99,
+        params={"temperature": 3.0, "alpha": 0.1},
+        distributions={
+            "temperature": optuna.distributions.FloatDistribution(1, 20, log=True),
+            "alpha": optuna.distributions.FloatDistribution(0, 1),
+        },
+    )
+    study.add_trial(foreign)
+    study.ask()
+    study.enqueue_trial({"alpha": 0.5})
+    claim = claimed(engine, sweep)
+    asked(studies, claim)
+    tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
+    assert repair(studies, engine, sweep) == 1
+    assert trial_states(studies) == ["COMPLETE", "RUNNING", "WAITING", "COMPLETE"]
+    assert stock(studies).trials[0].user_attrs == {}
+
+
+def test_a_deleted_study_does_not_stop_repair_of_the_others(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    for study in ("s", "s.confirm"):
+        claim = claimed(engine, sweep)
+        trial = studies.ask(study, SPACE, params=PARAMS, tpe_seed=None)
+        tasks.save_trial(engine, claim, study=study, number=trial.number, params=trial.params)
+        tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
+    optuna.delete_study(study_name="s", storage=studies.storage)
+    assert repair(studies, engine, sweep) == 1
+    assert trial_states(studies, "s.confirm") == ["COMPLETE"]
+    assert [left.study for left in untold(engine, sweep)] == ["s"], "an audit shall still see it"
+    assert records.task_records(engine, sweep)[0].state == "done", "our rows keep the result"
+
+
+def test_a_trial_that_only_shares_its_number_with_a_deleted_one_is_not_told(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    old = claimed(engine, sweep)
+    asked(studies, old)
+    tasks.finish(engine, old, outcome=OUTCOME, score=0.9)
+    optuna.delete_study(study_name="s", storage=studies.storage)
+    studies.create("s", metric="val_accuracy", attrs={}, note=None)
+    living = claimed(engine, sweep)
+    trial = studies.ask("s", SPACE, params={"temperature": 9.0, "alpha": 0.9}, tpe_seed=None)
+    tasks.save_trial(engine, living, study="s", number=trial.number, params=trial.params)
+    assert repair(studies, engine, sweep) == 0
+    assert trial_states(studies) == ["RUNNING"]
+    mark_told(engine, living.task_id, living.attempt)
