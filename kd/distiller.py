@@ -70,6 +70,7 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
         super().compile(*args, **kwargs)
 
     def call(self, images: Tensor, training: bool | None = None) -> Tensor:
+        """The student's logits, shape (batch, classes)."""
         return self.student(images, training=training)
 
     def compute_loss(

@@ -114,8 +114,8 @@ def _layer_macs(layer: keras.Layer) -> int | None:
         return None
     if None in positions:
         return None
-    # Each weight of a kernel is used once per output position.
-    return math.prod(positions) * sum(math.prod(kernel.shape) for kernel in kernels)
+    weights = sum(math.prod(kernel.shape) for kernel in kernels)
+    return int(weights * math.prod(positions))  # each weight of a kernel is used once per output position
 
 
 class _Loaded:

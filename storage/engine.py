@@ -39,7 +39,8 @@ def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -
         NotAStorage: nothing there, no database, no kd-sweeps tables, or another schema version.
         Unreachable: no server, no access, wrong password.
     """
-    check_url(url, must_exist=must_exist, read_only=read_only)
+    if url.get_backend_name() == "sqlite":
+        sqlite_file.check_path(url, must_exist=must_exist, read_only=read_only)
     engine = sqlalchemy.create_engine(url, **engine_kwargs(url, create=not must_exist, read_only=read_only))
     try:
         if must_exist:
@@ -51,12 +52,6 @@ def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -
         engine.dispose()
         raise
     return engine
-
-
-def check_url(url: URL, *, must_exist: bool, read_only: bool = False) -> None:
-    """What can be known without connecting: see `storage.sqlite_file.check_path`."""
-    if url.get_backend_name() == "sqlite":
-        sqlite_file.check_path(url, must_exist=must_exist, read_only=read_only)
 
 
 def engine_kwargs(url: URL, *, create: bool = False, read_only: bool = False) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, Engine
 
-from storage.engine import check_url, engine_kwargs
+from storage.engine import engine_kwargs, open_engine
 from storage.errors import NotAStorage, StudyMissing
 from storage.faults import retrying, translate
 from storage.space import Asked, Range, RunningTrial, Space, check_params
@@ -67,7 +67,7 @@ def open_studies(url: URL, *, create: bool = False) -> "Studies":
         NotAStorage: nothing there, or tables of another Optuna.
         Unreachable: no server, no access, wrong password.
     """
-    check_url(url, must_exist=not create)
+    open_engine(url, must_exist=not create).dispose()  # our own checks first: their lines say what to type
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line per trial is Optuna's default
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
@@ -75,14 +75,14 @@ def open_studies(url: URL, *, create: bool = False) -> "Studies":
             rdb = RDBStorage(
                 plain(url),
                 engine_kwargs=engine_kwargs(url, create=create),
+                skip_compatibility_check=True,  # ours can close the connection before it complains
                 skip_table_creation=not create,
             )
+            _check_version(rdb, url)
     except optuna.exceptions.StorageInternalError as error:
         raise _readable(error, url) from error
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise translate(error, url) from error
-    except RuntimeError as error:  # the tables of another version; the text says how to upgrade them
-        raise NotAStorage(f"{masked(url)}: {error}") from error
     return Studies(rdb, url)
 
 
@@ -281,6 +281,16 @@ class Studies:
             f" tasks and results are still there, see: kd-sweeps report {sweep}; to go on with a new study,"
             f" type: kd-sweeps create {sweep}"
         )
+
+
+def _check_version(rdb: RDBStorage, url: URL) -> None:
+    found, needed = rdb.get_current_version(), rdb.get_head_version()
+    if found == needed:
+        return
+    known = found in rdb.get_all_versions()
+    rdb.engine.dispose()
+    cure = f"type: optuna storage upgrade --storage {masked(url)}" if known else "upgrade Optuna here"
+    raise NotAStorage(f"{masked(url)} has Optuna tables of version {found}, but {needed} is needed; {cure}")
 
 
 def _sampler(params: Mapping[str, Any] | None, tpe_seed: int | None) -> BaseSampler:

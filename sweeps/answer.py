@@ -50,7 +50,7 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> dict[str, Any]:
 
 def confirmed(engine: sqlalchemy.Engine, sweep: SweepRecord, name: str = "confirm.best") -> dict[str, Any] | None:
     """The stored selection, or what it will be once the phase is closed; None before."""
-    stored = records.selections(engine, sweep.id).get(name)
+    stored: dict[str, Any] | None = records.selections(engine, sweep.id).get(name)
     if stored is not None:
         return stored
     phase = selection.PHASES[name]

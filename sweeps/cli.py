@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweeps.output import Format, render, say
+from sweeps.output import Format, program, render, say
 
 if TYPE_CHECKING:
     from sweeps.spec import Spec
@@ -110,9 +110,9 @@ def create(
     new = create_sweep(url, name, chosen, data_dir=data)
     print("\n".join(describe_plan(chosen, make_plan(chosen), url)))
     say(f"{'created' if new else 'already there, unchanged'}: {name}. Next:")
-    say(f"  kd-sweeps launch {name}            # workers on this machine")
-    say(f"  kd-sweeps worker {name} --storage {masked(url)}   # one worker, anywhere")
-    say(f"  kd-sweeps dashboard {name}         # or: optuna-dashboard {masked(url)}")
+    say(f"  {program()} launch {name}       # workers on this machine")
+    say(f"  {program()} worker {name} --storage {masked(url)}   # one worker, anywhere")
+    say(f"  {program()} dashboard {name}    # or: optuna-dashboard {masked(url)}")
 
 
 @app.command()
@@ -128,7 +128,7 @@ def launch(name: SweepName, workers: Workers = None, storage: Storage = None, da
     say(f"storage {masked(url)}")
     code = start(url, name, workers=workers)
     if code == 0:
-        say(f"finished. Next: kd-sweeps best {name}; kd-sweeps report {name}")
+        say(f"finished. Next: {program()} best {name}; {program()} report {name}")
     raise typer.Exit(code)
 
 

@@ -1,5 +1,6 @@
 """The comparison table as data: a row exists if and only if a task does."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -139,7 +140,7 @@ class Comparison:
             used += ["search", "confirm"] + (["teachers:source"] if role == "target" else [])
         elif arm == "native":
             used += ["native:search", "native:confirm"]
-        return sum((t.outcome or {})["train_s"] for t in self.tasks if t.phase in used and t.state == "done")
+        return math.fsum((t.outcome or {})["train_s"] for t in self.tasks if t.phase in used and t.state == "done")
 
     @staticmethod
     def _point(arm: str, done: Sequence[dict[str, Any]]) -> str:

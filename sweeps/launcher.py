@@ -114,9 +114,16 @@ def _ended(engine: sqlalchemy.Engine, local: _Local, cap: int, console: Console,
     reap_worker(engine, local.worker, cap=cap)
     how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
     console.print(
-        f"worker {local.worker} ended ({how}); its task is free again, {left} workers go on. Log: {local.log_file}",
+        f"worker {local.worker} ended ({how}); its task is free again, {left} workers go on.\n"
+        f"  {_last_line(local.log_file)}\n  log: {local.log_file}",
         highlight=False,
+        soft_wrap=True,
     )
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").splitlines()
+    return lines[-1] if lines else "(it printed nothing)"
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -98,6 +99,12 @@ def _pairs(row: Mapping[str, Any]) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else _cell(value)
+
+
+def program() -> str:
+    """How this program was called, so that the commands we suggest can be typed as they stand."""
+    called = sys.argv[0]
+    return called if called.endswith("kd-sweeps") and os.sep in called and not os.path.isabs(called) else "kd-sweeps"
 
 
 def say(text: str) -> None:

@@ -23,6 +23,7 @@ PRESETS = {
         search=Search(trials=20),
         confirm=Confirm(top=3, seeds=3),
         transfer=Transfer(seeds=10),
+        baselines=Baselines(autokeras_epochs=4),
     ),
     "full": Spec(
         preset="full",

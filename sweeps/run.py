@@ -13,7 +13,7 @@ from storage.url import masked
 from sweeps import create, data
 from sweeps.launcher import launch
 from sweeps.markdown import report
-from sweeps.output import say
+from sweeps.output import program, say
 from sweeps.plan import make_plan
 from sweeps.presets import MINUTES, WITHOUT_DOWNLOAD
 from sweeps.spec import Spec, check_name, override
@@ -28,7 +28,7 @@ def run_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None
     check_name(name)
     existing = create.find(url, name)
     if existing is None:
-        spec = _with_data(spec, data_dir)
+        spec = with_data(spec, data_dir)
         create.create_sweep(url, name, spec, data_dir=data_dir)
         say("\n".join(create.describe_plan(spec, make_plan(spec), url)))
     else:
@@ -53,7 +53,7 @@ def _datasets(stored: dict[str, Any]) -> tuple[str, str]:
     return stored["source"]["dataset"], stored["target"]["dataset"]
 
 
-def _with_data(spec: Spec, data_dir: Path | None) -> Spec:
+def with_data(spec: Spec, data_dir: Path | None) -> Spec:
     """The spec, its data fetched; or the same on digits -> digits-rgb where the data cannot be had."""
     names = [role.dataset for role in (spec.source, spec.target)]
     missing = [found for name in names if not (found := sources.where(name, data_dir)).available]
@@ -90,5 +90,11 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     engine = engines.open_engine(url, read_only=True)
     print(report(engine, records.find_sweep(engine, name)))
     engine.dispose()
-    say("")
-    say(f"Next: kd-sweeps best {name}; kd-sweeps trials {name} -f csv; kd-sweeps dashboard {name}")
+    say("\nNext:")
+    for command, why in (
+        (f"best {name}", "T, alpha and how sure they are"),
+        (f"trials {name} -f csv", "every run, for your own analysis"),
+        (f"dashboard {name}", "optuna-dashboard on the same storage"),
+        ("spec full > my.toml", "a bigger sweep: edit, then create NAME my.toml"),
+    ):
+        say(f"{program()} {command:<22} # {why}")

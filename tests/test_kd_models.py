@@ -66,7 +66,7 @@ def test_a_saved_model_loads_without_custom_code(tmp_path):
 
 
 def test_an_unknown_name_lists_the_names_and_the_closest():
-    with pytest.raises(ModelError, match="did you mean 'cnn-small'.*keras-teacher, keras-student.*package.module"):
+    with pytest.raises(ModelError, match=r"did you mean 'cnn-small'.*keras-teacher, keras-student.*package\.module"):
         build("cnn-smal", (28, 28, 1), 10, seed=0)
 
 

@@ -27,7 +27,9 @@ def _locked() -> dict[str, list[tuple[Requirement, int]]]:
 
 def _wanted() -> list[str]:
     """Everything that pyproject.toml asks for, the build included: the set-up builds without isolation."""
-    return PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"] + PROJECT["build-system"]["requires"]
+    return (
+        PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"] + PROJECT["build-system"]["requires"]
+    )
 
 
 def test_the_lock_names_no_registry() -> None:

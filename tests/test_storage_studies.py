@@ -6,11 +6,12 @@ from typing import Any
 import optuna
 import optuna_dashboard
 import pytest
+import sqlalchemy
 from sqlalchemy import URL, Engine, select
 from storage_sweeps import claimed, new_sweep
 
 from storage import records, schema, tasks
-from storage.engine import create_lock, read
+from storage.engine import create_lock, read, write
 from storage.errors import NotAStorage, ParametersRefused, StudyMissing, Unreachable
 from storage.reaping import reap_worker
 from storage.repair import mark_told, repair, untold
@@ -25,12 +26,32 @@ PARAMS = {"temperature": 4.0, "alpha": 0.25}
 OUTCOME: dict[str, Any] = {"trial": {"value": 0.9, "attrs": {"train_s": 1.5}, "epoch_values": [0.5, 0.9]}}
 
 
-@pytest.fixture
-def studies(storage_url: str) -> Iterator[Studies]:
-    url = resolve(storage_url)
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> URL:
+    """A storage for the whole file: making Optuna's tables takes longer than all the tests."""
+    if request.param == "sqlite":
+        url = resolve(f"sqlite:///{tmp_path_factory.mktemp('studies')}/x.db")
+    else:
+        url = resolve(request.getfixturevalue("postgres_server")).set(database="studies")
+        server = sqlalchemy.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+        with server.connect() as connection:
+            connection.exec_driver_sql("CREATE DATABASE studies")
+        server.dispose()
     with create_lock(url):
         studies = open_studies(url, create=True)
         schema.create_tables(studies.engine)
+        studies.engine.dispose()
+    return url
+
+
+@pytest.fixture
+def studies(url: URL) -> Iterator[Studies]:
+    studies = open_studies(url)
+    for name in studies.names():
+        optuna.delete_study(study_name=name, storage=studies.storage)
+    with write(studies.engine) as connection:
+        connection.execute(schema.sweeps.delete())
+    with create_lock(url):
         studies.create("s", metric="val_accuracy", attrs={"sweep": "s"}, note="# A note\n" * 600)
         studies.create("s.confirm", metric="val_accuracy", attrs={}, note=None)
     yield studies
@@ -40,11 +61,6 @@ def studies(storage_url: str) -> Iterator[Studies]:
 @pytest.fixture
 def engine(studies: Studies) -> Engine:
     return studies.engine
-
-
-@pytest.fixture
-def url(storage_url: str) -> URL:
-    return resolve(storage_url)
 
 
 def stock(studies: Studies, name: str = "s") -> optuna.Study:
@@ -145,12 +161,12 @@ def test_a_deleted_study_is_one_clear_line(studies: Studies) -> None:
         lambda: studies.tell("s", number, state="COMPLETE", value=0.5, attrs={}),
         lambda: studies.running("s"),
     ):
-        with pytest.raises(StudyMissing, match="it was deleted .* kd-sweeps create s") as caught:
+        with pytest.raises(StudyMissing, match=r"it was deleted .* kd-sweeps create s") as caught:
             attempt()
         assert "\n" not in str(caught.value)
 
 
-def test_a_study_deleted_and_made_again_does_not_take_the_old_trials(studies: Studies, url: URL) -> None:
+def test_a_study_deleted_and_made_again_does_not_take_the_old_trials(studies: Studies) -> None:
     number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
     optuna.delete_study(study_name="s", storage=studies.storage)
     studies.create("s", metric="val_accuracy", attrs={}, note=None)
@@ -162,10 +178,25 @@ def test_studies_of_no_storage_are_not_made_by_opening_them(tmp_path: Any, postg
     with pytest.raises(NotAStorage, match="no storage at"):
         open_studies(resolve(f"sqlite:///{tmp_path}/x.db"))
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(NotAStorage, match="lacks a table"):
+    with pytest.raises(NotAStorage, match="holds no kd-sweeps tables"):
         open_studies(resolve(postgres_url))
     with pytest.raises(Unreachable, match="nowhere"):
         open_studies(resolve(postgres_url).set(database="nowhere"))
+
+
+@pytest.mark.parametrize(("version", "said"), [("v2.6.0.a", "optuna storage upgrade"), ("v99", "upgrade Optuna here")])
+def test_optuna_tables_of_another_version_are_one_clear_line(
+    studies: Studies, url: URL, version: str, said: str
+) -> None:
+    with write(studies.engine) as connection:
+        (right,) = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars()
+        connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{version}'")
+    try:
+        with pytest.raises(NotAStorage, match=f"version {version}, but .* {said}"):
+            open_studies(url)
+    finally:
+        with write(studies.engine) as connection:
+            connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{right}'")
 
 
 def test_stock_optuna_reads_what_we_wrote(studies: Studies, url: URL) -> None:
@@ -174,7 +205,7 @@ def test_stock_optuna_reads_what_we_wrote(studies: Studies, url: URL) -> None:
     storage = optuna.storages.RDBStorage(plain(url))
     frame = optuna.load_study(study_name="s", storage=storage).trials_dataframe()
     storage.engine.dispose()
-    assert frame["value"].tolist() == [0.9]
+    assert frame["value_val_accuracy"].tolist() == [0.9]
     assert frame["params_temperature"].tolist() == [4.0]
 
 

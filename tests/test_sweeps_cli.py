@@ -52,7 +52,7 @@ BAD = [
     (["create", "s", "--source", "cifar10"], 2, ["must differ"]),
     (["create", "s", "--trials", "0"], 2, ["search.trials", "got 0"]),
     (["create", "s", "--trials", "-3"], 2, ["search.trials", "got -3"]),
-    (["create", "s", "--trials", "many"], 2, ["--trials", "many"]),
+    (["create", "s", "--trials", "many"], 2, ["search.trials", "many", "integer"]),
     (["create", "s", "--set", "search.temperature=[20, 1]"], 2, ["search.temperature", "[20, 1]"]),
     (["create", "s", "--set", "search.temperature=[-1, 1]"], 2, ["search.temperature", "[-1, 1]"]),
     (["create", "s", "--set", "search.temperature=[nan, 1]"], 2, ["search.temperature", "NaN"]),
