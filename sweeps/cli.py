@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sweeps import reading_commands
+from sweeps.options import Data, Form, Preset, Storage, SweepName, Workers
 from sweeps.output import Format, program, render, say
 
 if TYPE_CHECKING:
@@ -28,20 +30,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="The datasets on this machine.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-
-SweepName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep.")]
-Storage = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        help="sqlite:///FILE or postgresql://USER@HOST/DB; else KD_SWEEPS_STORAGE, OPTUNA_STORAGE, sqlite:///kd-sweeps.db.",
-    ),
-]
-Form = Annotated[Format, typer.Option("-f", "--format", help="How to print.")]
-Field = Annotated[str | None, typer.Option(metavar="KEY", help="Only this field; nested ones with dots.")]
-Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder with mnist.npz and cifar10.npz.")]
-Preset = Annotated[str | None, typer.Option(metavar="NAME", help="tiny, quick or full.")]
-Workers = Annotated[int | None, typer.Option(metavar="N", help="Worker processes; one per core when not given.")]
+app.add_typer(reading_commands.app)
 
 
 @app.command()
@@ -53,9 +42,9 @@ def run(
     storage: Storage = None,
     data: Data = None,
 ) -> None:
-    """Everything in one: create the sweep if needed, work on it until it is finished, print the report.
+    """Everything in one: create, work, report.
 
-    A second run prints the report at once; an interrupted one goes on.
+    Creates the sweep if needed, works on it until it is finished, prints the report. A second run prints the report at once; an interrupted one goes on.
 
     Example: kd-sweeps run tiny --preset tiny
     """
@@ -117,7 +106,10 @@ def create(
 
 @app.command()
 def launch(name: SweepName, workers: Workers = None, storage: Storage = None, data: Data = None) -> None:
-    """Work on a sweep with processes on this machine, one thread each. Ctrl-C is safe: launch again to go on."""
+    """Work on a sweep with local processes.
+
+    One thread each. Ctrl-C is safe: running tasks are given back, and the next launch goes on.
+    """
     from storage.url import masked, resolve
     from sweeps.launcher import launch as start
     from sweeps.spec import check_name
@@ -134,7 +126,10 @@ def launch(name: SweepName, workers: Workers = None, storage: Storage = None, da
 
 @app.command()
 def worker(name: SweepName, storage: Storage = None, data: Data = None) -> None:
-    """One worker in this process, on any machine that reaches the storage. Ends when nothing is left to do."""
+    """One worker in this process, on any machine.
+
+    It needs the storage URL and the sweep's name, and ends when nothing is left to do.
+    """
     from storage.url import masked, resolve
     from sweeps.launcher import log_folder
     from sweeps.logs import one_thread, worker_log
@@ -155,71 +150,6 @@ def worker(name: SweepName, storage: Storage = None, data: Data = None) -> None:
 
 
 @app.command()
-def status(name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
-    """Stages, tasks by state, workers, time left."""
-    from sweeps.reading import opened
-    from sweeps.status import describe, status
-
-    with opened(storage, name) as (engine, sweep):
-        found = status(engine, sweep)
-        _note_storage(engine)
-    print(describe(found) if form is Format.table and field is None else render(found, form, field))
-
-
-@app.command()
-def best(name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
-    """The best temperature and alpha, confirmed on fresh seeds, and the single best trial beside it.
-
-    Example: kd-sweeps best mnist-kd -f value --field temperature
-    """
-    from sweeps import answer
-    from sweeps.reading import opened
-
-    with opened(storage, name) as (engine, sweep):
-        found = answer.best(engine, sweep)
-        _note_storage(engine)
-    print(answer.describe(found) if form is Format.table and field is None else render(found, form, field))
-
-
-@app.command()
-def trials(
-    name: SweepName,
-    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="Only this stage.")] = None,
-    form: Form = Format.table,
-    field: Field = None,
-    storage: Storage = None,
-) -> None:
-    """Every task with its trial: parameters, score, test accuracy, state."""
-    from sweeps.listing import trial_rows
-    from sweeps.reading import opened
-
-    with opened(storage, name) as (engine, sweep):
-        rows = trial_rows(engine, sweep, stage)
-        _note_storage(engine)
-    print(render(rows, form, field))
-
-
-@app.command()
-def report(
-    name: SweepName,
-    form: Annotated[str, typer.Option("-f", "--format", help="markdown or json.")] = "markdown",
-    storage: Storage = None,
-) -> None:
-    """The comparison table, as Markdown on stdout."""
-    from sweeps.errors import SpecError
-    from sweeps.markdown import report as write
-    from sweeps.markdown import report_data
-    from sweeps.reading import opened
-
-    if form not in ("markdown", "json"):
-        raise SpecError(f"--format: got {form!r}; allowed: markdown, json")
-    with opened(storage, name) as (engine, sweep):
-        text = write(engine, sweep) if form == "markdown" else render(report_data(engine, sweep), Format.json)
-        _note_storage(engine)
-    print(text)
-
-
-@app.command()
 def dashboard(
     name: SweepName,
     host: Annotated[str, typer.Option(help="Address to listen on; it has no authentication.")] = "127.0.0.1",
@@ -237,27 +167,14 @@ def dashboard(
     serve(url, name, host=host, port=port)
 
 
-@app.command("list")
-def list_sweeps(form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
-    """The sweeps in the storage."""
-    from storage import engine as engines
-    from storage.url import resolve
-    from sweeps.listing import sweep_rows
-
-    engine = engines.open_engine(resolve(storage), read_only=True)
-    try:
-        rows = sweep_rows(engine)
-        _note_storage(engine)
-    finally:
-        engine.dispose()
-    print(render(rows, form, field))
-
-
 @app.command()
 def spec(
     preset: Annotated[str, typer.Argument(metavar="PRESET", help="tiny, quick or full.")] = "quick",
 ) -> None:
-    """A preset as TOML, to edit: kd-sweeps spec full > my.toml; kd-sweeps create NAME my.toml."""
+    """A preset as TOML, to edit.
+
+    Example: kd-sweeps spec full > my.toml; kd-sweeps create mnist-kd my.toml
+    """
     from sweeps.presets import preset as named
     from sweeps.spec import to_toml
 
@@ -325,12 +242,6 @@ def _changes(items: list[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             changes[key] = text  # an unquoted string, as people type it
     return changes
-
-
-def _note_storage(engine: Any) -> None:
-    from storage.url import masked
-
-    say(f"storage {masked(engine.url)}")
 
 
 def main() -> None:

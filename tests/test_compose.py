@@ -198,7 +198,8 @@ class Stack:
             "PYTHONPATH": str(REPOSITORY),
             "KD_SWEEPS_CACHE": str(self._folder / "cache"),
         }
-        return kept | home | self.services[name]["environment"] | self._changed
+        own: dict[str, str] = self.services[name]["environment"]
+        return kept | home | own | self._changed
 
     @contextmanager
     def start(self, name: str, *more: str) -> Iterator[subprocess.Popen[str]]:

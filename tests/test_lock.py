@@ -27,9 +27,12 @@ def _locked() -> dict[str, list[tuple[Requirement, int]]]:
 
 def _wanted() -> list[str]:
     """Everything that pyproject.toml asks for, the build included: the set-up builds without isolation."""
-    return (
-        PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"] + PROJECT["build-system"]["requires"]
+    groups = (
+        PROJECT["project"]["dependencies"],
+        PROJECT["dependency-groups"]["dev"],
+        PROJECT["build-system"]["requires"],
     )
+    return [text for group in groups for text in group]
 
 
 def test_the_lock_names_no_registry() -> None:

@@ -1,6 +1,7 @@
 """storage.records and storage.faults: what is read back, and which faults pass by themselves."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy
@@ -12,6 +13,7 @@ from storage.engine import open_engine, read, write
 from storage.errors import SweepNotFound, Unreachable
 from storage.faults import is_transient, retrying
 from storage.schema import sweeps
+from storage.selections import insert_or_ignore
 from storage.url import resolve
 
 
@@ -22,7 +24,7 @@ def engine(storage_url: str) -> Iterator[Engine]:
 
 
 def test_an_unknown_sweep_is_answered_with_those_that_exist_and_what_to_type(engine: Engine) -> None:
-    with pytest.raises(SweepNotFound, match="no sweep 'x' .* sweeps there: none yet; .* kd-sweeps create x"):
+    with pytest.raises(SweepNotFound, match=r"no sweep 'x' .* sweeps there: none yet; .* kd-sweeps create x"):
         records.find_sweep(engine, "x")
     new_sweep(engine, name="one")
     new_sweep(engine, name="two")
@@ -89,25 +91,28 @@ def test_a_connection_cut_inside_a_transaction_is_tried_again_and_written_once(p
 
 
 def test_a_row_locked_too_long_is_a_transient_fault(postgres_url: str) -> None:
+    def update_impatiently(engine: Engine) -> None:
+        with write(engine) as connection:
+            connection.exec_driver_sql("SET lock_timeout = '50ms'")
+            connection.execute(sweeps.update().values(revision=6))
+
     with new_storage(postgres_url) as engine:
         new_sweep(engine)
-        with write(engine) as holder, pytest.raises(Unreachable, match="lock timeout") as caught:
+        with write(engine) as holder:
             holder.execute(sweeps.update().values(revision=5))
-            with write(engine) as other:
-                other.exec_driver_sql("SET lock_timeout = '50ms'")
-                other.execute(sweeps.update().values(revision=6))
+            with pytest.raises(Unreachable, match="lock timeout") as caught:
+                update_impatiently(engine)
         assert is_transient(caught.value)
 
 
-def test_a_locked_sqlite_file_is_a_transient_fault(tmp_path: object) -> None:
+def test_a_locked_sqlite_file_is_a_transient_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
-        with write(engine), pytest.raises(Unreachable, match="locked") as caught, engine.connect() as other:
-            other.exec_driver_sql("PRAGMA busy_timeout = 10")
-            try:
-                other.exec_driver_sql("BEGIN IMMEDIATE")
-            except sqlalchemy.exc.OperationalError as error:
-                raise Unreachable("database is locked") from error
+        monkeypatch.setattr("storage.sqlite_file.BUSY_TIMEOUT_S", 0.05)
+        impatient = open_engine(resolve(f"sqlite:///{tmp_path}/x.db"))
+        with write(engine), pytest.raises(Unreachable, match="database is locked") as caught:
+            insert_or_ignore.__wrapped__(impatient, 1, "x", {})  # type: ignore[attr-defined]
         assert is_transient(caught.value)
+        impatient.dispose()
 
 
 def test_wrong_names_and_mistakes_of_ours_are_not_tried_again(postgres_url: str) -> None:
@@ -116,7 +121,7 @@ def test_wrong_names_and_mistakes_of_ours_are_not_tried_again(postgres_url: str)
             open_engine(wrong)
         assert not is_transient(caught.value)
     with new_storage(postgres_url) as engine:
-        with pytest.raises(sqlalchemy.exc.ProgrammingError) as mistake, read(engine) as connection:
+        with read(engine) as connection, pytest.raises(sqlalchemy.exc.ProgrammingError) as mistake:
             connection.exec_driver_sql("SELEKT 1")
         assert not is_transient(mistake.value)
 

@@ -1,0 +1,105 @@
+"""The commands that only read: status, best, trials, report, list. They write nothing and start fast.
+
+They touch our own tables alone; a test holds that none of them imports TensorFlow, Optuna or scipy.
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweeps.options import Field, Form, Storage, SweepName
+from sweeps.output import Format, render, say
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+app = typer.Typer()
+
+
+@app.command()
+def status(name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
+    """Stages, tasks by state, workers, time left."""
+    from sweeps.reading import opened
+    from sweeps.status import describe, status
+
+    with opened(storage, name) as (engine, sweep):
+        found = status(engine, sweep)
+        _note_storage(engine)
+    print(describe(found) if form is Format.table and field is None else render(found, form, field))
+
+
+@app.command()
+def best(name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
+    """The best temperature and alpha.
+
+    Confirmed on fresh seeds, with its interval, and the single best trial beside it.
+
+    Example: kd-sweeps best mnist-kd -f value --field temperature
+    """
+    from sweeps import answer
+    from sweeps.reading import opened
+
+    with opened(storage, name) as (engine, sweep):
+        found = answer.best(engine, sweep)
+        _note_storage(engine)
+    print(answer.describe(found) if form is Format.table and field is None else render(found, form, field))
+
+
+@app.command()
+def trials(
+    name: SweepName,
+    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="Only this stage.")] = None,
+    form: Form = Format.table,
+    field: Field = None,
+    storage: Storage = None,
+) -> None:
+    """Every task with its trial and result."""
+    from sweeps.listing import trial_rows
+    from sweeps.reading import opened
+
+    with opened(storage, name) as (engine, sweep):
+        rows = trial_rows(engine, sweep, stage)
+        _note_storage(engine)
+    print(render(rows, form, field))
+
+
+@app.command()
+def report(
+    name: SweepName,
+    form: Annotated[str, typer.Option("-f", "--format", help="markdown or json.")] = "markdown",
+    storage: Storage = None,
+) -> None:
+    """The comparison table, as Markdown on stdout."""
+    from sweeps.errors import SpecError
+    from sweeps.markdown import report as write
+    from sweeps.markdown import report_data
+    from sweeps.reading import opened
+
+    if form not in ("markdown", "json"):
+        raise SpecError(f"--format: got {form!r}; allowed: markdown, json")
+    with opened(storage, name) as (engine, sweep):
+        text = write(engine, sweep) if form == "markdown" else render(report_data(engine, sweep), Format.json)
+        _note_storage(engine)
+    print(text)
+
+
+@app.command("list")
+def list_sweeps(form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
+    """The sweeps in the storage."""
+    from storage import engine as engines
+    from storage.url import resolve
+    from sweeps.listing import sweep_rows
+
+    engine = engines.open_engine(resolve(storage), read_only=True)
+    try:
+        rows = sweep_rows(engine)
+        _note_storage(engine)
+    finally:
+        engine.dispose()
+    print(render(rows, form, field))
+
+
+def _note_storage(engine: "sqlalchemy.Engine") -> None:
+    from storage.url import masked
+
+    say(f"storage {masked(engine.url)}")
