@@ -100,9 +100,7 @@ def read_npz(path: Path) -> Arrays:
     raw: dict[str, npt.NDArray[Any]] = {}
     try:
         if not zipfile.is_zipfile(path):  # np.load would take it for a pickle and say so, confusingly
-            raise DataError(
-                f"{path} is not an .npz file, or is cut short; write it again with numpy.savez(path, ...)"
-            )
+            raise DataError(f"{path} is not an .npz file, or is cut short; write it again with numpy.savez(path, ...)")
         # Opened here, because np.load leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             missing = [key for key in KEYS if key not in stored.files]
@@ -152,9 +150,7 @@ def checked(raw: Mapping[str, npt.NDArray[Any]], what: str) -> Arrays:
     if classes < 2:
         raise DataError(f"{what}: y_train has one class only; at least 2 are needed")
     if y_test.max() >= classes:
-        raise DataError(
-            f"{what}: y_test has label {y_test.max()}, which y_train lacks; allowed: 0..{classes - 1}"
-        )
+        raise DataError(f"{what}: y_test has label {y_test.max()}, which y_train lacks; allowed: 0..{classes - 1}")
     return Arrays(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, classes=classes)
 
 
@@ -166,9 +162,7 @@ def _images(array: npt.NDArray[Any], what: str) -> Images:
     if len(array) == 0:
         raise DataError(f"{what} holds no image")
     if min(array.shape[1:3]) < SMALLEST_SIDE:
-        raise DataError(
-            f"{what} has shape {array.shape}; images must be {SMALLEST_SIDE}x{SMALLEST_SIDE} or larger"
-        )
+        raise DataError(f"{what} has shape {array.shape}; images must be {SMALLEST_SIDE}x{SMALLEST_SIDE} or larger")
     return np.ascontiguousarray(array if array.ndim == 4 else array[..., np.newaxis])
 
 
@@ -176,9 +170,7 @@ def _labels(array: npt.NDArray[Any], images: int, what: str) -> Labels:
     if array.dtype.kind not in "iu":
         raise DataError(f"{what} is {array.dtype}; labels must be integers")
     if array.shape not in ((images,), (images, 1)):
-        raise DataError(
-            f"{what} has shape {array.shape}; allowed for {images} images: ({images},), ({images}, 1)"
-        )
+        raise DataError(f"{what} has shape {array.shape}; allowed for {images} images: ({images},), ({images}, 1)")
     lowest, highest = int(array.min()), int(array.max())
     if lowest < 0 or highest >= 2**31:
         wrong = lowest if lowest < 0 else highest

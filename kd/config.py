@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-
 if TYPE_CHECKING:  # the reading commands import this file, and start without numpy
     import numpy as np
     import numpy.typing as npt

@@ -65,8 +65,7 @@ def download(what: Download, folder: Path, progress: Progress | None = None) -> 
         raise DataError(f"{what.url}: {reason or type(error).__name__}") from error
     if received != what.sha256:
         raise DataError(
-            f"{what.url}: got another file than the public one (sha256 {received[:12]}..., "
-            f"not {what.sha256[:12]}...)"
+            f"{what.url}: got another file than the public one (sha256 {received[:12]}..., not {what.sha256[:12]}...)"
         )
     return what.read(target)
 

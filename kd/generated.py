@@ -41,9 +41,7 @@ def make(name: str) -> Arrays:
     order = stratified_order(labels)
     tests = len(order) // TEST_SHARE
     train, test = order[:-tests], order[-tests:]
-    return Arrays(
-        x_train=images[train], y_train=labels[train], x_test=images[test], y_test=labels[test], classes=10
-    )
+    return Arrays(x_train=images[train], y_train=labels[train], x_test=images[test], y_test=labels[test], classes=10)
 
 
 def _plain(small: Pixels) -> Pixels:
@@ -82,9 +80,7 @@ def _sample(name: str) -> Path:
     """A data file of scikit-learn, found without importing it: that would take seconds."""
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:
-        raise DataError(
-            "digits and digits-rgb are made from scikit-learn's samples; type: pip install scikit-learn"
-        )
+        raise DataError("digits and digits-rgb are made from scikit-learn's samples; type: pip install scikit-learn")
     path = Path(package.origin).parent / "datasets" / name
     if not path.is_file():
         raise DataError(

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from kd.config import MODEL_NAMES as NAMES
 from kd.errors import ModelError
 
 SMALLEST_SIDE = 8  # px; the three poolings of cnn-small halve it to 1
@@ -119,7 +120,6 @@ _BUILDERS: dict[str, Callable[[keras.KerasTensor, int], keras.KerasTensor]] = {
     "cnn-small-narrow": lambda x, classes: _cnn_small(x, classes, widths=(8, 16, 32)),
     "resnet20": _resnet20,
 }
-NAMES: tuple[str, ...] = tuple(_BUILDERS)
 
 
 def _build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> keras.Model:

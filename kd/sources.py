@@ -120,9 +120,7 @@ def fetch(name: str, *, data_dir: Path | None = None, progress: Progress | None 
     """
     path = None if name in GENERATED else obtain(name, data_dir=data_dir, progress=progress).path
     if path is None:
-        raise DataError(
-            f"{name} needs no download: it is made from scikit-learn's samples whenever it is used"
-        )
+        raise DataError(f"{name} needs no download: it is made from scikit-learn's samples whenever it is used")
     return path
 
 
@@ -167,9 +165,7 @@ def _located(name: str, source: str, path: Path, read: Callable[[], Arrays]) -> 
     except DataError as error:
         problem = str(error)
     size = path.stat().st_size if path.is_file() else 0
-    return Location(
-        name=name, available=problem is None, source=source, path=path, bytes=size, problem=problem
-    )
+    return Location(name=name, available=problem is None, source=source, path=path, bytes=size, problem=problem)
 
 
 def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) -> Found:

@@ -44,7 +44,8 @@ def run(
 ) -> None:
     """Everything in one: create, work, report.
 
-    Creates the sweep if needed, works on it until it is finished, prints the report. A second run prints the report at once; an interrupted one goes on.
+    Creates the sweep if needed, works on it until it is finished, prints the report. A second run prints the
+    report at once; an interrupted one goes on.
 
     Example: kd-sweeps run tiny --preset tiny
     """
@@ -163,7 +164,8 @@ def dashboard(
 
     check_name(name)
     url = resolve(storage)
-    say(f"storage {masked(url)}; open http://{host}:{port}/dashboard/ and stop with Ctrl-C")
+    shown = "127.0.0.1" if host == "0.0.0.0" else host  # every address of a container is reached as this one
+    say(f"storage {masked(url)}; open http://{shown}:{port}/dashboard/ and stop with Ctrl-C")
     serve(url, name, host=host, port=port)
 
 

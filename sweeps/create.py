@@ -23,7 +23,7 @@ def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path |
     """Write a sweep with all its tasks and studies. True when it is new, False when it was there already.
 
     The sweep row is the commit point: a create that is killed before it leaves nothing that counts, and
-    the next one completes it.
+    the next one completes it. A study that was deleted in the dashboard is made again, empty.
 
     Raises:
         SpecError: the name, a dataset or a model cannot be used, or another spec has this name.
@@ -34,8 +34,7 @@ def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path |
     existing = find(url, name)
     if existing is not None:
         refuse_another(name, existing, spec)
-        return False
-    from storage import studies  # Optuna takes a second: only a sweep that is really new pays for it
+    from storage import studies  # Optuna takes a second: a spec that is refused does not pay for it
 
     plan = make_plan(spec)
     with engines.create_lock(url):

@@ -10,6 +10,8 @@ from pathlib import Path
 import sqlalchemy
 
 from kd import sources
+from kd.baselines.pretrained import APPLICATIONS
+from kd.baselines.weights import find_weights
 from storage import engine as engines
 from storage import records
 from storage.errors import StorageError
@@ -34,15 +36,15 @@ def examine(url: sqlalchemy.URL, data_dir: Path | None) -> list[Check]:
 
 
 def _machine() -> list[Check]:
-    memory = shutil.disk_usage(Path.cwd()).free / 1e9
+    free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
     found = provenance()
     return [
         Check("python", "ok", platform.python_version()),
         Check("cores", "ok", f"{os.cpu_count()} ({found['cpu']}): launch starts one worker on each"),
         Check(
             "disk",
-            "ok" if memory > 2 else "warn",
-            f"{memory:.0f} GB free here; the data and the storage need about 1 GB",
+            "ok" if free_gb > 2 else "warn",
+            f"{free_gb:.0f} GB free here; the data and the storage need about 1 GB",
         ),
         Check("logs", "ok", str(log_folder("NAME"))),
     ]
@@ -94,12 +96,9 @@ def _data(data_dir: Path | None) -> list[Check]:
 
 
 def _weights() -> Check:
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    there = sorted((home / "models").glob("mobilenet_*_no_top.h5"))
-    if there:
-        return Check("weights", "ok", str(there[0]))
-    return Check(
-        "weights",
-        "warn",
-        f"no ImageNet weights in {home / 'models'}: the MobileNet row tries Keras' download, else is 'unavailable'",
-    )
+    name = APPLICATIONS["mobilenet"].weights_file
+    found = find_weights(name)
+    if found is not None:
+        return Check("weights", "ok", str(found))
+    text = f"no {name} on this machine: the MobileNet row tries Keras' download and is else 'unavailable'; "
+    return Check("weights", "warn", text + "put the file into DIR/models and type: export KERAS_HOME=DIR")

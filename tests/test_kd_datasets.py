@@ -95,8 +95,7 @@ def test_train_and_validation_share_no_image_and_lose_none(shared_data: Path) ->
     with np.load(shared_data / "mnist.npz") as official:
         expected = {hashlib.sha256(image.data).digest() for image in official["x_train"]}
     train, validation = (
-        {hashlib.sha256(image.data).digest() for image in split.images}
-        for split in (dataset.train, dataset.validation)
+        {hashlib.sha256(image.data).digest() for image in split.images} for split in (dataset.train, dataset.validation)
     )
     assert train | validation == expected
     assert not train & validation
@@ -239,9 +238,7 @@ def test_a_missing_file_a_folder_and_a_non_archive_are_refused(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_a_damaged_or_shortened_file_is_refused_in_one_line(
-    tmp_path: Path, save: Callable[..., None]
-) -> None:
+def test_a_damaged_or_shortened_file_is_refused_in_one_line(tmp_path: Path, save: Callable[..., None]) -> None:
     path = tmp_path / "own.npz"
     save(path, **made_up())
     whole = path.read_bytes()
@@ -254,13 +251,9 @@ def test_a_damaged_or_shortened_file_is_refused_in_one_line(
             load(str(path))
 
 
-@pytest.mark.parametrize(
-    ("name", "meant"), [("minst", "mnist"), ("CIFAR10", "cifar10"), ("digits_rgb", "digits-rgb")]
-)
+@pytest.mark.parametrize(("name", "meant"), [("minst", "mnist"), ("CIFAR10", "cifar10"), ("digits_rgb", "digits-rgb")])
 def test_an_unknown_name_gets_the_allowed_ones_and_a_guess(name: str, meant: str) -> None:
-    with pytest.raises(
-        DataError, match=rf"unknown dataset '{name}' \(did you mean {meant}\?\); allowed: mnist, "
-    ) as e:
+    with pytest.raises(DataError, match=rf"unknown dataset '{name}' \(did you mean {meant}\?\); allowed: mnist, ") as e:
         load(name)
     assert all(known in str(e.value) for known in NAMES)
 

@@ -30,9 +30,7 @@ def python2_batch(images: np.ndarray[Any, np.dtype[np.uint8]], labels: list[int]
     data = images.tobytes()
     return b"".join(
         [
-            b"\x80\x02}q\x01(U\x06labelsq\x04]q\x05("
-            + b"".join(b"K" + bytes([label]) for label in labels)
-            + b"e",
+            b"\x80\x02}q\x01(U\x06labelsq\x04]q\x05(" + b"".join(b"K" + bytes([label]) for label in labels) + b"e",
             b"U\x04dataq\x06cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85q\tU\x01bq\n\x87q\x0bRq\x0c(",
             b"K\x01J" + rows.to_bytes(4, "little") + b"J" + columns.to_bytes(4, "little") + b"\x86q\r",
             b"cnumpy\ndtype\nq\x0eU\x02u1q\x0fK\x00K\x01\x87q\x10Rq\x11(K\x03U\x01|q\x12NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tq\x13b",

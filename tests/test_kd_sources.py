@@ -132,9 +132,7 @@ def test_the_cache_is_the_users_own_unless_moved(tmp_path: Path, monkeypatch: py
     assert cache_dir().parts[-2:] == ("kd-sweeps", "datasets")
 
 
-def test_a_download_fills_the_cache_and_the_next_load_finds_it(
-    site: Site, mnist_online: Callable[[str], None]
-) -> None:
+def test_a_download_fills_the_cache_and_the_next_load_finds_it(site: Site, mnist_online: Callable[[str], None]) -> None:
     mnist_online("/mnist.npz")
     seen: list[tuple[int, int | None]] = []
     found = sources.obtain("mnist", progress=lambda done, total: seen.append((done, total)))
@@ -242,9 +240,7 @@ def test_a_server_that_falls_silent_is_given_up(
     assert left_behind() == []
 
 
-def test_another_file_than_the_public_one_is_not_even_opened(
-    site: Site, mnist_online: Callable[[str], None]
-) -> None:
+def test_another_file_than_the_public_one_is_not_even_opened(site: Site, mnist_online: Callable[[str], None]) -> None:
     mnist_online("/mnist.npz")
     site.files["/mnist.npz"] = b"<html>Please log in to this network</html>"
     with pytest.raises(DataError, match="got another file than the public one"):
@@ -330,9 +326,7 @@ def start_fetch(site: Site, path: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
 
 
-def test_of_two_processes_at_once_one_fetches_and_both_have_it(
-    site: Site, mnist_online: Callable[[str], None]
-) -> None:
+def test_of_two_processes_at_once_one_fetches_and_both_have_it(site: Site, mnist_online: Callable[[str], None]) -> None:
     mnist_online("/mnist.npz")
     processes = [start_fetch(site, "/mnist.npz") for _ in range(2)]
     origins = [process.communicate()[0].splitlines()[-1].split(":")[0] for process in processes]

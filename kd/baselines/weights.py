@@ -17,7 +17,7 @@ from typing import Any
 
 from kd.errors import Unavailable
 
-__all__ = ["obtain_weights"]
+__all__ = ["find_weights", "obtain_weights"]
 
 CONNECT_S = 10.0  # until the first byte: name look-up, connection and redirects together
 READ_S = 10.0  # the longest silence in the middle of a download
@@ -36,11 +36,9 @@ def obtain_weights(file_name: str, url: str, *, seconds: float) -> Path:
     Raises:
         Unavailable: it is not here and cannot be had; nothing half-written is left.
     """
-    folders = [home / "models" for home in _keras_homes()]
-    for folder in folders:
-        path = folder / file_name
-        if path.is_file():
-            return path
+    if (found := find_weights(file_name)) is not None:
+        return found
+    folders = _model_folders()
     try:
         folder = _first_writable(folders)
         return _download(url, folder / file_name, deadline=time.monotonic() + seconds)
@@ -51,10 +49,20 @@ def obtain_weights(file_name: str, url: str, *, seconds: float) -> Path:
         ) from error
 
 
-def _keras_homes() -> list[Path]:
+def find_weights(file_name: str) -> Path | None:
+    """The path of a weights file that is on this machine already; None without one. Nothing is fetched.
+
+    Args:
+        file_name: as for `obtain_weights`.
+    """
+    return next((path for folder in _model_folders() if (path := folder / file_name).is_file()), None)
+
+
+def _model_folders() -> list[Path]:
     """The folders that Keras uses, the first preferred; read now, unlike Keras, which reads at its import."""
     fallback = Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir()) / ".keras"
-    return [Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser(), fallback]
+    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    return [home / "models", fallback / "models"]
 
 
 def _first_writable(folders: list[Path]) -> Path:
