@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -32,12 +32,10 @@ class ModelFile:
     Args:
         model: bytes of a .keras file; takes uint8 images, gives one score per class.
         test: the images to time it on and to score it on.
-        kind: "autokeras" for a file that holds AutoKeras' own layers.
     """
 
     model: bytes
     test: Split
-    kind: Literal["keras", "autokeras"] = "keras"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +159,6 @@ class _Loaded:
 
 
 def _load(file: ModelFile) -> keras.Model:
-    if file.kind == "autokeras":
-        import autokeras  # noqa: F401  # registers its layers
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         path.write_bytes(file.model)

@@ -18,8 +18,8 @@ PRESETS = {
     ),
     "quick": Spec(
         preset="quick",
-        source=Role(dataset="mnist", images=20_000, teacher="cnn-small", teacher_epochs=4, epochs=3),
-        target=Role(dataset="cifar10", images=10_000, teacher="cnn-small", teacher_epochs=8, epochs=6),
+        source=Role(dataset="mnist", images=20_000, teacher="cnn-small", teacher_epochs=3, epochs=3),
+        target=Role(dataset="cifar10", images=10_000, teacher="cnn-small", teacher_epochs=7, epochs=6),
         search=Search(trials=20),
         confirm=Confirm(top=3, seeds=3),
         transfer=Transfer(seeds=10),

@@ -59,10 +59,11 @@ class Role(_Part):
 
 
 class Training(_Part):
-    """How every student is trained."""
+    """How students and teachers are trained."""
 
     batch_size: Count = 64
-    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Adam")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="of students: Adam, constant")
+    teacher_learning_rate: float = Field(default=3e-3, gt=0, le=1, description="of teachers: Adam, falling to 0")
 
 
 class Search(_Part):

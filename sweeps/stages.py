@@ -73,7 +73,7 @@ class StageRunner:
         training = TrainingConfig(
             epochs=role.teacher_epochs,
             batch_size=self.spec.training.batch_size,
-            learning_rate=self.spec.training.learning_rate,
+            learning_rate=self.spec.training.teacher_learning_rate,
         )
         dataset = self._dataset(claim.payload["role"])
         taught: TeacherResult = run_in_child(
@@ -112,7 +112,7 @@ class StageRunner:
                 seconds=limits.autokeras_seconds + _GRACE_S if method == "autokeras" else None,
             )
         stored = {"model": blobs.put(self.engine, result.model)}
-        extra = {"method": method, "capped": result.capped, "weights": result.provenance}
+        extra = {"method": method, "capped": result.capped, "weights": dict(result.provenance)}
         return self._outcome(claim, params, result, blobs=stored, detail=result.detail, **extra)
 
     def _measure(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
@@ -121,11 +121,11 @@ class StageRunner:
         for task in done:
             digest = (task.outcome or {}).get("blobs", {}).get("model")
             if digest is not None:
-                models[task.key] = (task.payload["role"], task.payload.get("method", "keras"), digest)
+                models[task.key] = (task.payload["role"], digest)
         if not models:
             raise SweepError("no model was finished, so there is nothing to measure")
-        tests = {role: self._test(role) for role in {role for role, _, _ in models.values()}}
-        files = {key: (blobs.get(self.engine, digest), role, kind) for key, (role, kind, digest) in models.items()}
+        tests = {role: self._test(role) for role in {role for role, _ in models.values()}}
+        files = {key: (blobs.get(self.engine, digest), role) for key, (role, digest) in models.items()}
         measured = run_in_child(_measure, files, tests, on_step=on_step)
         student = measured.get("transfer#source.best.0") or next(iter(measured.values()))
         return Outcome(
@@ -202,11 +202,6 @@ class StageRunner:
         return np.frombuffer(data, np.float32).reshape(len(dataset.train.labels), dataset.classes)
 
 
-def _plain(result: Any) -> dict[str, Any]:
-    # The big fields are left out before asdict, which would copy them.
-    return asdict(result)
-
-
 def _origin(dataset: Dataset) -> dict[str, str]:
     return {
         "origin": dataset.origin,
@@ -238,11 +233,8 @@ def _fit_baseline(report: Report, method: str, dataset: Dataset, limits: dict[st
     return baselines.fit(method, dataset, budget=budget, seed=seed, work_dir=Path(folder), on_progress=report)
 
 
-def _measure(report: Report, files: dict[str, tuple[bytes, str, str]], tests: dict[str, Split]) -> dict[str, Any]:
+def _measure(report: Report, files: dict[str, tuple[bytes, str]], tests: dict[str, Split]) -> dict[str, Any]:
     from kd.measure import ModelFile, measure
 
-    models = {
-        key: ModelFile(model=data, test=tests[role], kind="autokeras" if kind == "autokeras" else "keras")
-        for key, (data, role, kind) in files.items()
-    }
+    models = {key: ModelFile(model=data, test=tests[role]) for key, (data, role) in files.items()}
     return {key: asdict(found) for key, found in measure(models).items()}

@@ -8,13 +8,11 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import sqlalchemy
-from storage_sweeps import create_first, new_storage, new_sweep
+from storage_sweeps import new_storage, new_sweep
 
 from storage import records, schema
 from storage.engine import create_lock, open_engine, write
@@ -222,11 +220,6 @@ def test_an_unknown_database_or_user_is_one_clear_line(postgres_url: str) -> Non
         open_engine(server.set(database="nowhere"))
     with pytest.raises(Unreachable, match="nobody"):
         open_engine(server.set(username="nobody"))
-
-
-def test_five_first_starts_at_once_make_one_sweep(storage_url: str) -> None:
-    with ProcessPoolExecutor(5, mp_context=get_context("spawn")) as pool:
-        assert list(pool.map(create_first, [storage_url] * 5)) == [["s"]] * 5
 
 
 def test_reading_modules_are_light() -> None:

@@ -12,6 +12,7 @@ from storage_sweeps import (
     claim_and_be_killed,
     claim_and_finish_all,
     claimed,
+    create_first,
     finish_at,
     finished,
     new_storage,
@@ -49,6 +50,12 @@ def test_eight_processes_claim_400_tasks_without_a_duplicate(
     assert [len(keys) for keys in got if keys] != [400], "one process did everything: nothing was tested"
     assert states(engine, sweep) == {"search": "closed", "confirm": "closed"}
     assert {task.attempt for task in records.task_records(engine, sweep)} == {1}
+
+
+def test_five_first_starts_at_once_make_one_sweep(storage_url: str, eight: ProcessPoolExecutor) -> None:
+    at = time.time() + 0.2
+    starts = [eight.submit(create_first, storage_url, at) for _ in range(5)]
+    assert [start.result() for start in starts] == [["s"]] * 5
 
 
 def test_two_tasks_that_finish_last_at_one_moment_end_their_phase_once(
