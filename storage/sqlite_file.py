@@ -93,9 +93,10 @@ def file_lock(url: URL, *, timeout_s: float) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise Unreachable(f"cannot write {path}.lock: {error.strerror or error}") from error
-    with lock:
-        lock.release()  # `with` took it a second time; the block's end gives it back for good
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _check_parent(parent: Path, url: URL) -> None:

@@ -144,11 +144,9 @@ class StageRunner:
         **more: Any,
     ) -> Outcome:
         dataset = self._dataset(claim.payload["role"])
-        values = {
-            name: value
-            for name, value in _plain(result).items()
-            if name not in ("model", "provenance", "detail", "capped")
-        }
+        # What the table needs of a result; models and weights are kept as blobs.
+        kept = ("val_accuracy", "epoch_val_accuracy", "parameters", "train_images", "train_s", "cpu_s", "seed")
+        values = {name: getattr(result, name) for name in kept if hasattr(result, name)}
         values |= params | {"dataset": dataset.name, "data": _origin(dataset)} | more | {"blobs": blobs or {}}
         shown = ("dataset", "test_accuracy", "parameters", "train_s", "seed", "detail")
         attrs = {name: values[name] for name in shown if name in values and name not in params}
