@@ -155,7 +155,11 @@ class Worker:
         study = study_name(self.sweep.name, claim.stage)
         params = given_params(self.engine, self.spec, claim)
         asked = self.studies.ask(
-            study, space_of(self.spec, claim.stage), params=params, tpe_seed=claim.payload.get("sampler_seed")
+            study,
+            space_of(self.spec, claim.stage),
+            params=params,
+            tpe_seed=claim.payload.get("sampler_seed"),
+            attrs=self._attrs(claim),
         )
         if not tasks.save_trial(self.engine, claim, study=study, number=asked.number, params=asked.params):
             raise LeaseLost(f"{claim.key} attempt {claim.attempt} was taken by another worker")
@@ -163,7 +167,7 @@ class Worker:
         stored = outcome.values | {
             "trial": {
                 "value": outcome.score,
-                "attrs": self._attrs(claim) | outcome.attrs,
+                "attrs": outcome.attrs,
                 "epoch_values": list(outcome.epoch_values),
             },
             "seed": claim.payload.get("seed"),
