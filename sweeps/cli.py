@@ -133,8 +133,9 @@ def worker(name: SweepName, storage: Storage = None, data: Data = None) -> None:
     """
     from storage.url import masked, resolve
     from sweeps.launcher import log_folder
-    from sweeps.logs import one_thread, worker_log
+    from sweeps.logs import worker_log
     from sweeps.spec import check_name
+    from sweeps.threads import one_thread
 
     _use(data)
     check_name(name)

@@ -18,8 +18,10 @@ PRESETS = {
     ),
     "quick": Spec(
         preset="quick",
-        source=Role(dataset="mnist", images=20_000, teacher="cnn-small", teacher_epochs=3, epochs=3),
-        target=Role(dataset="cifar10", images=10_000, teacher="cnn-small", teacher_epochs=7, epochs=6),
+        source=Role(dataset="mnist", images=20_000, teacher="cnn-small", teacher_epochs=2, epochs=3),
+        target=Role(dataset="cifar10", images=10_000, teacher="cnn-small", teacher_epochs=6, epochs=5),
+        # Few steps in all: at 1e-3 the students of MNIST end near 96 %, at 2e-3 near 97 %, in the same time.
+        training=Training(learning_rate=2e-3),
         search=Search(trials=20),
         confirm=Confirm(top=3, seeds=3),
         transfer=Transfer(seeds=10),

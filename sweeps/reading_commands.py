@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+# The columns of `trials` that fit beside each other on a terminal; the other formats have all of them.
+_SHOWN = ("task", "state", "trial", "dataset", "temperature", "alpha", "score", "test_accuracy", "train_s", "reason")
+
 
 @app.command()
 def status(name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
@@ -60,6 +63,8 @@ def trials(
     with opened(storage, name) as (engine, sweep):
         rows = trial_rows(engine, sweep, stage)
         _note_storage(engine)
+    if form is Format.table and field is None:
+        rows = [{key: row[key] for key in _SHOWN} for row in rows]
     print(render(rows, form, field))
 
 
