@@ -42,7 +42,7 @@ $(STAMP): requirements.lock pyproject.toml
 ifneq ($(UV),)
 	@test -e $@ || { rm -rf $(VENV) && uv venv --quiet $(VENV) >&2; }
 	@rm -f $@
-	@uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock >&2
+	@uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock >&2
 	@uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . >&2
 else
 	@if ! test -e $@ || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
