@@ -15,7 +15,7 @@ run: $(STAMP) ## set up, run the sweep "quick" on MNIST and CIFAR-10, print the 
 	@$(BIN)/kd-sweeps run quick --preset quick
 
 test: $(STAMP) ## the tests that take seconds each
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(STAMP) ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m slow
