@@ -104,8 +104,7 @@ def test_every_name_of_the_allowed_characters_is_taken(name: str) -> None:
 
 
 def test_the_defaults_are_those_of_the_design() -> None:
-    search = preset("quick").search
-    assert search.temperature == (1, 20)
-    assert search.alpha == (0, 1)
-    training = preset("quick").training
-    assert (training.batch_size, training.learning_rate) == (64, 1e-3)
+    full = preset("full")
+    assert full.search.temperature == (1, 20)
+    assert full.search.alpha == (0, 1)
+    assert (full.training.batch_size, full.training.learning_rate) == (64, 1e-3)
