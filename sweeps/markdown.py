@@ -136,12 +136,10 @@ def _provenance(found: Comparison) -> list[str]:
                 f"- {role.dataset}: {role.images} training images; from {data['origin']}; "
                 f"content {data['content_hash'][:12]}, split {data['split_hash'][:12]}"
             )
-    weights = [t.outcome.get("weights") for t in done if t.outcome and t.outcome.get("weights")]
-    lines += [
-        f"- weights: {', '.join(f'{key} {value}' for key, value in found_in.items())}"
-        for found_in in weights
-        if found_in
-    ]
+    for task in done:
+        weights = (task.outcome or {}).get("weights")
+        if weights:
+            lines.append(f"- weights of {task.payload['method']}: " + ", ".join(weights.values()))
     lines += [f"- {text}" for text in dict.fromkeys(_machine(task) for task in done)]
     wall = max(t.finished_at or 0 for t in done) - min(t.started_at or 0 for t in done)
     work = sum((t.finished_at or 0) - (t.started_at or 0) for t in done)

@@ -1,8 +1,9 @@
 """What each stage does: the only place where a task meets the learning code."""
 
+import logging
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,15 @@ from kd.config import LOSS_FORMULA, DistillConfig, TeacherResult, TrainingConfig
 from kd.datasets import Dataset, Split, load, load_test
 from storage import blobs, records
 from storage.tasks import Claim
+from sweeps import jobs
 from sweeps.children import Report, run_in_child
 from sweeps.errors import SweepError
 from sweeps.spec import Role, Spec
 
 if TYPE_CHECKING:
     from kd.training import StudentTrainer
+
+log = logging.getLogger("sweeps.stages")
 
 OnStep = Callable[[], None]
 
@@ -77,7 +81,13 @@ class StageRunner:
         )
         dataset = self._dataset(claim.payload["role"])
         taught: TeacherResult = run_in_child(
-            _teach, dataset, role.teacher, training, claim.payload["seed"], on_step=on_step
+            jobs.teach,
+            dataset,
+            role.teacher,
+            training,
+            claim.payload["seed"],
+            on_step=on_step,
+            on_report=_logged(claim),
         )
         stored = {
             "logits": blobs.put(self.engine, np.ascontiguousarray(taught.logits).tobytes()),
@@ -102,13 +112,14 @@ class StageRunner:
         method, limits = params["method"], self.spec.baselines
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
             result = run_in_child(
-                _fit_baseline,
+                jobs.fit_baseline,
                 method,
                 self._dataset("target"),
                 limits.model_dump(),
                 claim.payload["seed"],
                 folder,
                 on_step=on_step,
+                on_report=_logged(claim),
                 seconds=limits.autokeras_seconds + _GRACE_S if method == "autokeras" else None,
             )
         stored = {"model": blobs.put(self.engine, result.model)}
@@ -126,7 +137,7 @@ class StageRunner:
             raise SweepError("no model was finished, so there is nothing to measure")
         tests = {role: self._test(role) for role in {role for role, _ in models.values()}}
         files = {key: (blobs.get(self.engine, digest), role) for key, (role, digest) in models.items()}
-        measured = run_in_child(_measure, files, tests, on_step=on_step)
+        measured = run_in_child(jobs.measure_models, files, tests, on_step=on_step)
         student = measured.get("transfer#source.best.0") or next(iter(measured.values()))
         return Outcome(
             score=student["latency_ms_p50"],
@@ -200,39 +211,13 @@ class StageRunner:
         return np.frombuffer(data, np.float32).reshape(len(dataset.train.labels), dataset.classes)
 
 
+def _logged(claim: Claim) -> Report:
+    return lambda fraction, text: log.info("%s %.0f %%: %s", claim.key, 100 * fraction, text)
+
+
 def _origin(dataset: Dataset) -> dict[str, str]:
     return {
         "origin": dataset.origin,
         "content_hash": dataset.content_hash,
         "split_hash": dataset.split_hash,
     }
-
-
-# The functions below run in a child process.
-
-
-def _teach(report: Report, dataset: Dataset, model: str, training: TrainingConfig, seed: int) -> TeacherResult:
-    from kd.teachers import train_teacher
-
-    def on_epoch(epoch: int, score: float) -> None:
-        report((epoch + 1) / training.epochs, f"validation {score:.4f}")
-
-    return train_teacher(dataset, model=model, training=training, seed=seed, on_epoch=on_epoch)
-
-
-def _fit_baseline(report: Report, method: str, dataset: Dataset, limits: dict[str, Any], seed: int, folder: str) -> Any:
-    from kd import baselines
-
-    budget = baselines.Budget(
-        trials=limits["autokeras_trials"],
-        epochs=limits["autokeras_epochs"],
-        seconds=limits["autokeras_seconds"],
-    )
-    return baselines.fit(method, dataset, budget=budget, seed=seed, work_dir=Path(folder), on_progress=report)
-
-
-def _measure(report: Report, files: dict[str, tuple[bytes, str]], tests: dict[str, Split]) -> dict[str, Any]:
-    from kd.measure import ModelFile, measure
-
-    models = {key: ModelFile(model=data, test=tests[role]) for key, (data, role) in files.items()}
-    return {key: asdict(found) for key, found in measure(models).items()}

@@ -17,6 +17,7 @@ import sqlalchemy
 from storage import engine as engines
 from storage import records
 from storage.space import study_name
+from storage.tasks import Claim
 from storage.url import resolve
 from sweeps import best, create_sweep, report
 from sweeps.plan import STAGES
@@ -194,7 +195,6 @@ def test_every_outcome_carries_its_provenance(finished: str) -> None:
 
 
 def test_the_same_task_run_again_gives_the_same_score(finished: str) -> None:
-    from storage.tasks import Claim
     from sweeps.spec import parse
     from sweeps.stages import StageRunner
 
@@ -205,6 +205,21 @@ def test_the_same_task_run_again_gives_the_same_score(finished: str) -> None:
         (task,) = [task for task in _tasks(finished) if task.key == key]
         claim = Claim(sweep.id, task.id, key, task.stage, task.phase, task.payload, 9, None, None)
         assert runner(claim, task.params or {}, lambda: None).score == task.score
+    engine.dispose()
+
+
+def test_logits_of_other_training_images_are_refused(finished: str) -> None:
+    from sweeps.errors import SweepError
+    from sweeps.spec import override, parse
+    from sweeps.stages import StageRunner
+
+    engine = engines.open_engine(resolve(finished))
+    sweep = records.find_sweep(engine, "micro")
+    other = override(parse(sweep.spec, origin="test"), {"source.images": 300})
+    (task,) = [task for task in _tasks(finished) if task.key == "search#0"]
+    claim = Claim(sweep.id, task.id, task.key, task.stage, task.phase, task.payload, 9, None, None)
+    with pytest.raises(SweepError, match="its logits would be misaligned"):
+        StageRunner(engine, sweep.id, other)(claim, task.params or {}, lambda: None)
     engine.dispose()
 
 
