@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ OnStep = Callable[[], None]
 
 # A child gets this much longer than AutoKeras' own cap before it is killed: to save what it has.
 _GRACE_S = 60.0
+_LOG_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +214,16 @@ class StageRunner:
 
 
 def _logged(claim: Claim) -> Report:
-    return lambda fraction, text: log.info("%s %.0f %%: %s", claim.key, 100 * fraction, text)
+    """Puts what a child reports into the worker's log, at most every ten seconds."""
+    logged_at = time.monotonic()
+
+    def on_report(fraction: float, text: str) -> None:
+        nonlocal logged_at
+        if time.monotonic() - logged_at >= _LOG_EVERY_S:
+            logged_at = time.monotonic()
+            log.info("%s %.0f %%: %s", claim.key, 100 * fraction, text)
+
+    return on_report
 
 
 def _origin(dataset: Dataset) -> dict[str, str]:
