@@ -9,7 +9,7 @@ import sqlalchemy
 
 from storage import records
 from storage.records import SweepRecord, TaskRecord
-from sweeps.spec import Spec, parse
+from sweeps.spec import ROLES, Role, Spec, parse
 from sweeps.statistics import Estimate, estimate, paired
 
 
@@ -59,20 +59,14 @@ class Comparison:
     def rows(self) -> list[Row]:
         """Teachers, then the arms on the source, the arms on the target, then the baselines."""
         rows = [self._single(f"teacher {self._role(t).teacher}", t) for t in self._of("teachers")]
-        for role, arms in (
-            ("source", self.spec.transfer.source_arms),
-            ("target", self.spec.transfer.target_arms),
-        ):
-            rows += [self._arm(role, arm) for arm in arms]
+        rows += [self._arm(role, arm) for role in ROLES for arm in self.spec.transfer.arms(role)]
         return rows + [self._single(t.payload["method"], t) for t in self._of("baselines")]
 
     def differences(self) -> list[Difference]:
         """best minus scratch and each default, on both datasets, and regret = native minus best on the target."""
         found = []
-        for role, arms in (
-            ("source", self.spec.transfer.source_arms),
-            ("target", self.spec.transfer.target_arms),
-        ):
+        for role in ROLES:
+            arms = self.spec.transfer.arms(role)
             for arm in arms:
                 if "best" in arms and arm in ("scratch", "default-keras-io", "default-keras"):
                     found.append(self._difference(f"best - {arm}", role, "best", arm))
@@ -82,7 +76,7 @@ class Comparison:
 
     def _difference(self, name: str, role: str, first: str, second: str) -> Difference:
         points = paired(self._tests(role, first), self._tests(role, second))
-        return Difference(name=name, dataset=self._dataset(role), points=points)
+        return Difference(name=name, dataset=self.spec.role(role).dataset, points=points)
 
     def _tests(self, role: str, arm: str) -> dict[int, float]:
         """Test accuracy in points by repeat: what the paired differences are made of."""
@@ -98,7 +92,7 @@ class Comparison:
         # The arms of one dataset share one network, so the one that was kept and measured speaks for all.
         measured = self._measured.get(f"transfer#{role}.best.0", {})
         own = [outcome["train_s"] for outcome in done]
-        part = self.spec.source if role == "source" else self.spec.target
+        part = self.spec.role(role)
         return Row(
             method=arm,
             dataset=part.dataset,
@@ -154,11 +148,8 @@ class Comparison:
     def _of(self, stage: str) -> list[TaskRecord]:
         return [task for task in self.tasks if task.stage == stage]
 
-    def _role(self, task: TaskRecord) -> Any:
-        return self.spec.target if task.payload["role"] == "target" else self.spec.source
-
-    def _dataset(self, role: str) -> str:
-        return self.spec.source.dataset if role == "source" else self.spec.target.dataset
+    def _role(self, task: TaskRecord) -> Role:
+        return self.spec.role(task.payload["role"])
 
 
 def _status(tasks: Sequence[TaskRecord]) -> str:

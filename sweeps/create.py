@@ -1,5 +1,6 @@
 """Create a sweep: check the spec against this machine, freeze it, and write it down once."""
 
+import contextlib
 import importlib.util
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,7 +17,7 @@ from storage.url import masked
 from sweeps.errors import SpecError
 from sweeps.plan import STAGES, Plan, make_plan
 from sweeps.provenance import provenance
-from sweeps.spec import Role, Spec, check_name, difference, override
+from sweeps.spec import ROLES, Role, Spec, check_name, difference, override
 
 
 def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path | None = None) -> bool:
@@ -37,8 +38,7 @@ def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path |
     from storage import studies  # Optuna takes a second: a spec that is refused does not pay for it
 
     plan = make_plan(spec)
-    with engines.create_lock(url):
-        opened = studies.open_studies(url, create=True)
+    with engines.create_lock(url), contextlib.closing(studies.open_studies(url, create=True)) as opened:
         schema.create_tables(opened.engine)
         for stage in STAGES:
             measure = stage == "measure"
@@ -49,7 +49,7 @@ def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path |
                 attrs={"sweep": name, "stage": stage, "loss": LOSS_FORMULA, "fingerprint": spec.fingerprint},
                 note=_note(name, stage, spec),
             )
-        new = plans.insert_sweep(
+        return plans.insert_sweep(
             opened.engine,
             name=name,
             spec=spec.as_dict(),
@@ -58,8 +58,6 @@ def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path |
             phases=plan.phases,
             tasks=plan.tasks,
         )
-        opened.engine.dispose()
-    return new
 
 
 def find(url: sqlalchemy.URL, name: str) -> records.SweepRecord | None:
@@ -90,7 +88,8 @@ def refuse_another(name: str, existing: records.SweepRecord, spec: Spec) -> None
 def resolve(spec: Spec, *, data_dir: Path | None = None) -> Spec:
     """The spec with its datasets checked and the hash of their content frozen in."""
     changes = {}
-    for key, role in (("source", spec.source), ("target", spec.target)):
+    for key in ROLES:
+        role = spec.role(key)
         content = datasets.content_hash(role.dataset, data_dir)
         most = datasets.training_images(role.dataset, data_dir)
         if role.images > most:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import sqlalchemy
 
-from kd import sources
+from kd import datasets, sources
 from kd.baselines.pretrained import APPLICATIONS
 from kd.baselines.weights import find_weights
 from storage import engine as engines
@@ -89,7 +89,7 @@ def _connection_limit(engine: sqlalchemy.Engine) -> str:
 
 def _data(data_dir: Path | None) -> list[Check]:
     checks = []
-    for name in ("mnist", "cifar10", "digits", "digits-rgb"):
+    for name in datasets.NAMES:
         found = sources.where(name, data_dir)
         checks.append(Check(name, "ok" if found.available else "warn", describe(found)))
     return checks

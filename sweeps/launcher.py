@@ -1,7 +1,6 @@
 """Local worker processes and their progress, from the database: what is shown is what is stored."""
 
 import contextlib
-import logging
 import os
 import signal
 import subprocess
@@ -27,8 +26,6 @@ from sweeps.spec import parse
 from sweeps.status import failures, stage_counts, unfinished
 from sweeps.worker import worker_id
 
-log = logging.getLogger("sweeps.launch")
-
 _POLL_S = 0.5
 _LINE_EVERY_S = 15.0  # where no terminal shows a bar
 _STOP_S = 10.0
@@ -51,11 +48,7 @@ def launch(url: sqlalchemy.URL, name: str, *, workers: int | None = None, consol
         0 when every needed stage is done; 1 when one failed or was skipped; 128 + signal when stopped.
         Stopping loses nothing: running tasks are given back, and the next launch goes on.
     """
-    count = (
-        workers
-        if workers is not None
-        else max(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 1)
-    )
+    count = _cores() if workers is None else workers
     if count < 1:
         raise SweepError(f"--workers: got {count}; allowed: 1 or more")
     console = console or Console(stderr=True)
@@ -81,6 +74,12 @@ def launch(url: sqlalchemy.URL, name: str, *, workers: int | None = None, consol
     for line in problems:
         console.print(line, highlight=False)
     return 1 if problems else 0
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on macOS; a container or taskset may allow fewer than there are
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def log_folder(name: str) -> Path:

@@ -76,7 +76,7 @@ def _comparison(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Comparison:
 def _selected(engine: sqlalchemy.Engine, sweep: SweepRecord, found: Comparison) -> list[str]:
     lines = []
     for title, name, role in (("best", "confirm.best", "source"), ("native", "native.best", "target")):
-        dataset = found.spec.source.dataset if role == "source" else found.spec.target.dataset
+        dataset = found.spec.role(role).dataset
         chosen = confirmed(engine, sweep, name)
         if chosen is None:
             lines.append(f"- `{title}` (tuned on {dataset}): not confirmed yet")

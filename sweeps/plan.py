@@ -45,9 +45,7 @@ class Plan:
 def make_plan(spec: Spec) -> Plan:
     """Every phase and task of a sweep. The same spec gives the same plan on every machine."""
     top = spec.confirm.top
-    others = ["teachers:source", "teachers:target", "search", "baselines", "confirm", "native:search"]
-    others += ["native:confirm", "transfer:source", "transfer:target"]
-    phases = (
+    phases = [
         _phase("teachers:source", minimum=1),
         _phase("teachers:target", minimum=1),
         _phase("search", "teachers:source", minimum=top),
@@ -57,9 +55,9 @@ def make_plan(spec: Spec) -> Plan:
         _phase("native:confirm", "native:search", minimum=spec.confirm.seeds),
         _phase("transfer:source", "confirm", minimum=1),
         _phase("transfer:target", "confirm", "native:confirm", minimum=1),
-        # The question mark: measure waits until these have ended, whatever came of them.
-        _phase("measure", *(f"{name}?" for name in others), minimum=1),
-    )
+    ]
+    # The question mark: measure waits until all the others have ended, whatever came of them.
+    phases.append(_phase("measure", *(f"{phase.name}?" for phase in phases), minimum=1))
     tasks = [
         _task("teachers#source", "teachers:source", role="source", seed=derive(spec.seed, "teacher", "source")),
         _task("teachers#target", "teachers:target", role="target", seed=derive(spec.seed, "teacher", "target")),
@@ -68,11 +66,11 @@ def make_plan(spec: Spec) -> Plan:
         *_confirm(spec, "confirm", role="source", prefix="confirm", ranks="search.ranks"),
         *_search(spec, "native:search", role="target", prefix="native.search"),
         *_confirm(spec, "native:confirm", role="target", prefix="native.confirm", ranks="native.ranks"),
-        *_transfer(spec, "source", spec.transfer.source_arms),
-        *_transfer(spec, "target", spec.transfer.target_arms),
+        *_transfer(spec, "source"),
+        *_transfer(spec, "target"),
         _task("measure#all", "measure"),
     ]
-    return Plan(phases, tuple(tasks))
+    return Plan(tuple(phases), tuple(tasks))
 
 
 def _phase(name: str, *needs: str, minimum: int = 0) -> PhasePlan:
@@ -135,7 +133,7 @@ def _confirm(spec: Spec, phase: str, *, role: str, prefix: str, ranks: str) -> l
     ]
 
 
-def _transfer(spec: Spec, role: str, arms: tuple[str, ...]) -> list[TaskPlan]:
+def _transfer(spec: Spec, role: str) -> list[TaskPlan]:
     # Repeats outside, arms inside: an interrupted comparison is still a paired one.
     return [
         _task(
@@ -147,7 +145,7 @@ def _transfer(spec: Spec, role: str, arms: tuple[str, ...]) -> list[TaskPlan]:
             repeat=repeat,
         )
         for repeat in range(spec.transfer.seeds)
-        for arm in arms
+        for arm in spec.transfer.arms(role)
     ]
 
 

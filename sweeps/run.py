@@ -7,16 +7,16 @@ import sqlalchemy
 
 from kd import sources
 from kd.errors import DataError
-from storage import engine as engines
 from storage import records
-from storage.url import masked
+from storage.url import masked, plain
 from sweeps import create, data
 from sweeps.launcher import launch
 from sweeps.markdown import report
 from sweeps.output import program, say
 from sweeps.plan import make_plan
 from sweeps.presets import MINUTES, WITHOUT_DOWNLOAD
-from sweeps.spec import Spec, check_name, override
+from sweeps.reading import opened
+from sweeps.spec import ROLES, Spec, check_name, override
 
 
 def run_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None, data_dir: Path | None) -> int:
@@ -45,7 +45,7 @@ def _as_created(existing: records.SweepRecord, spec: Spec) -> Spec:
     stored = existing.spec
     if stored["note"] and (spec.source.dataset, spec.target.dataset) != _datasets(stored):
         spec = _without_download(spec, stored["note"])
-    hashes = {f"{role}.content_hash": stored[role]["content_hash"] for role in ("source", "target")}
+    hashes = {f"{role}.content_hash": stored[role]["content_hash"] for role in ROLES}
     return override(spec, hashes)
 
 
@@ -87,9 +87,8 @@ def _without_download(spec: Spec, note: str) -> Spec:
 
 
 def _print_report(url: sqlalchemy.URL, name: str) -> None:
-    engine = engines.open_engine(url, read_only=True)
-    print(report(engine, records.find_sweep(engine, name)))
-    engine.dispose()
+    with opened(plain(url), name) as (engine, sweep):
+        print(report(engine, sweep))
     say("\nNext:")
     for command, why in (
         (f"best {name}", "T, alpha and how sure they are"),

@@ -56,15 +56,18 @@ def given_params(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[st
     payload = claim.payload
     if claim.params is not None:
         return claim.params
-    role = spec.target if payload.get("role") == "target" else spec.source
     if claim.stage == "teachers":
+        role = spec.role(payload["role"])
         return {"dataset": role.dataset, "model": role.teacher}
     if claim.stage == "baselines":
         return {"method": payload["method"]}
     if claim.stage == "measure":
         return {}
     if claim.stage == "transfer":
-        return _arm_point(engine, spec, claim) | {"arm": payload["arm"], "dataset": role.dataset}
+        return _arm_point(engine, spec, claim) | {
+            "arm": payload["arm"],
+            "dataset": spec.role(payload["role"]).dataset,
+        }
     if "ranks" in payload:
         ranks = selection.resolve(engine, claim.sweep_id, payload["ranks"], top=spec.confirm.top)["ranks"]
         return _temperature_and_alpha(ranks[payload["rank"]])

@@ -17,6 +17,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from sweeps.errors import SpecError
 
+ROLES = ("source", "target")
+
 SOURCE_ARMS = ("best", "scratch", "default-keras-io", "default-keras")
 TARGET_ARMS = (*SOURCE_ARMS, "native", "random")
 
@@ -92,6 +94,10 @@ class Transfer(_Part):
     source_arms: tuple[Literal[SOURCE_ARMS], ...] = Field(default=SOURCE_ARMS, min_length=1)  # type: ignore[valid-type]
     target_arms: tuple[Literal[TARGET_ARMS], ...] = Field(default=TARGET_ARMS, min_length=1)  # type: ignore[valid-type]
 
+    def arms(self, role: str) -> tuple[str, ...]:
+        """The arms compared on "source" or on "target"."""
+        return {"source": self.source_arms, "target": self.target_arms}[role]
+
 
 class Baselines(_Part):
     """Fixed comparison trials on the target."""
@@ -144,6 +150,10 @@ class Spec(_Part):
                     f"{part.dataset}: images ({part.images}) is less than one batch ({self.training.batch_size})"
                 )
         return self
+
+    def role(self, name: str) -> Role:
+        """The dataset "source" or "target", and what is trained on it."""
+        return {"source": self.source, "target": self.target}[name]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as stored in the database."""

@@ -5,7 +5,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from storage.tasks import Claim
 from sweeps import jobs
 from sweeps.children import Report, run_in_child
 from sweeps.errors import SweepError
-from sweeps.spec import Role, Spec
+from sweeps.spec import ROLES, Spec
 
 if TYPE_CHECKING:
     from kd.training import StudentTrainer
@@ -54,7 +53,6 @@ class StageRunner:
     engine: sqlalchemy.Engine
     sweep_id: int
     spec: Spec
-    data_dir: Path | None = None
     _datasets: dict[str, Dataset] = field(default_factory=dict)
     _tests: dict[str, Split] = field(default_factory=dict)
     _trainers: dict[str, "StudentTrainer"] = field(default_factory=dict)
@@ -66,16 +64,16 @@ class StageRunner:
 
     def check_data(self) -> None:
         """Have both datasets here, with the content that the spec froze; before anything is claimed."""
-        for role in ("source", "target"):
-            wanted, found = self._role(role).content_hash, self._dataset(role).content_hash
+        for role in ROLES:
+            wanted, found = self.spec.role(role).content_hash, self._dataset(role).content_hash
             if wanted and wanted != found:
                 raise SweepError(
-                    f"{self._role(role).dataset} here has content {found[:12]}, the sweep was created with "
+                    f"{self.spec.role(role).dataset} here has content {found[:12]}, the sweep was created with "
                     f"{wanted[:12]}; copy the file it was created from and pass --data DIR"
                 )
 
     def _teach(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        role = self._role(claim.payload["role"])
+        role = self.spec.role(claim.payload["role"])
         training = TrainingConfig(
             epochs=role.teacher_epochs,
             batch_size=self.spec.training.batch_size,
@@ -108,7 +106,7 @@ class StageRunner:
             # One finished student per dataset is kept: it is measured at the end, and can be exported.
             if claim.payload["arm"] == "best" and claim.payload["repeat"] == 0:
                 more["blobs"] = {"model": blobs.put(self.engine, trainer.model_bytes())}
-        return self._outcome(claim, params, result, detail=self._role(name).student, **more)
+        return self._outcome(claim, params, result, detail=self.spec.role(name).student, **more)
 
     def _baseline(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         method, limits = params["method"], self.spec.baselines
@@ -167,27 +165,23 @@ class StageRunner:
         scores = values.get("epoch_val_accuracy", ())
         return Outcome(score=result.val_accuracy, values=values, attrs=attrs, epoch_values=tuple(scores))
 
-    def _role(self, name: str) -> Role:
-        return self.spec.source if name == "source" else self.spec.target
-
     def _dataset(self, role: str) -> Dataset:
         if role not in self._datasets:
-            part = self._role(role)
-            self._datasets[role] = load(part.dataset, train_images=part.images, data_dir=self.data_dir)
+            part = self.spec.role(role)
+            self._datasets[role] = load(part.dataset, train_images=part.images)
         return self._datasets[role]
 
     def _test(self, role: str) -> Split:
         if role not in self._tests:
-            self._tests[role] = load_test(self._role(role).dataset, data_dir=self.data_dir)
+            self._tests[role] = load_test(self.spec.role(role).dataset)
         return self._tests[role]
 
     def _trainer(self, role: str) -> "StudentTrainer":
-        from kd.training import (
-            StudentTrainer,  # here: TensorFlow takes seconds, and a teacher task never needs it
-        )
+        # Here: TensorFlow takes seconds, and a teacher task never needs it.
+        from kd.training import StudentTrainer
 
         if role not in self._trainers:
-            part = self._role(role)
+            part = self.spec.role(role)
             training = TrainingConfig(
                 epochs=part.epochs,
                 batch_size=self.spec.training.batch_size,

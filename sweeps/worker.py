@@ -134,7 +134,7 @@ class Worker:
             if self._stop.is_set():
                 raise Interrupted("asked to stop")
             if lease.lost.is_set():
-                raise LeaseLost(f"{claim.key} attempt {claim.attempt} was taken by another worker")
+                raise _taken(claim)
 
         try:
             with lease:
@@ -162,7 +162,7 @@ class Worker:
             attrs=self._attrs(claim),
         )
         if not tasks.save_trial(self.engine, claim, study=study, number=asked.number, params=asked.params):
-            raise LeaseLost(f"{claim.key} attempt {claim.attempt} was taken by another worker")
+            raise _taken(claim)
         outcome = self._run(claim, asked.params, on_step)
         stored = outcome.values | {
             "trial": {
@@ -176,18 +176,10 @@ class Worker:
             "provenance": provenance(),
         }
         if not tasks.finish(self.engine, claim, outcome=stored, score=outcome.score):
-            raise LeaseLost(f"{claim.key} attempt {claim.attempt} was taken by another worker")
+            raise _taken(claim)
         self.finished += 1
         log.info("%s done: %.4f in %.1f s", claim.key, outcome.score, stored["wall_s"])
-        trial = stored["trial"]
-        self.studies.tell(
-            study,
-            asked.number,
-            state="COMPLETE",
-            value=trial["value"],
-            attrs=trial["attrs"],
-            epoch_values=trial["epoch_values"],
-        )
+        self.studies.tell(study, asked.number, state="COMPLETE", **stored["trial"])
         mark_told(self.engine, claim.task_id, claim.attempt)
 
     def _attrs(self, claim: Claim) -> dict[str, Any]:
@@ -199,6 +191,10 @@ class Worker:
         log.error("%s attempt %d failed", claim.key, claim.attempt, exc_info=error)
         reason = f"{type(error).__name__}: {error}" if kind == "error" else str(error)
         tasks.fail(self.engine, claim, error_class=kind, reason=reason, cap=cap)
+
+
+def _taken(claim: Claim) -> LeaseLost:
+    return LeaseLost(f"{claim.key} attempt {claim.attempt} was taken by another worker")
 
 
 def classify(error: Exception, spec: Spec) -> tuple[str, int]:

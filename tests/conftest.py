@@ -5,6 +5,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,22 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     with engine.connect() as connection:
         connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
     engine.dispose()
+
+
+@pytest.fixture
+def traces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one whenever a Distiller's step is traced: a compiled step that is used again adds nothing."""
+    from kd.distiller import Distiller
+
+    counted: list[int] = []
+    compute_loss = Distiller.compute_loss
+
+    def counting(self: Distiller, *args: Any, **kwargs: Any) -> Any:
+        counted.append(1)
+        return compute_loss(self, *args, **kwargs)
+
+    monkeypatch.setattr(Distiller, "compute_loss", counting)
+    return counted
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
