@@ -25,13 +25,13 @@ def put(engine: Engine, data: bytes) -> str:
     digest = hashlib.sha256(data).hexdigest()
     with write(engine) as connection:
         statement = insert_into(connection, blobs).values(
-            digest=digest, bytes=data, size=len(data), created_at=database_now()
+            digest=digest, bytes=data, size=len(data), stored_at=database_now()
         )
         # Overwriting heals bytes that were damaged in the database: a retried teacher makes them good again.
         connection.execute(
             statement.on_conflict_do_update(
                 index_elements=[blobs.c.digest],
-                set_={"bytes": statement.excluded.bytes, "size": statement.excluded.size},
+                set_={name: statement.excluded[name] for name in ("bytes", "size", "stored_at")},
             )
         )
     return digest

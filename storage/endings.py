@@ -6,8 +6,6 @@ from storage.clock import database_now
 from storage.phases import close_if_over
 from storage.schema import attempts, tasks
 
-_COUNTED = ("failed", "lost")  # a released attempt never counts
-
 
 def end_attempt(
     connection: Connection,
@@ -20,11 +18,12 @@ def end_attempt(
     cap: int | None,
     only_if_lapsed: bool = False,
 ) -> bool:
-    """End a running attempt; its task waits again, or has failed when `cap` counted attempts are used up.
+    """End a running attempt; its task waits again, or has failed when `cap` attempts ended like this one.
 
     The task row is locked first, as `finish` does: whoever comes second finds nothing left to change.
 
     Args:
+        error_class: what ended it; each class is counted for itself. None = nothing went wrong.
         cap: None = the task waits again whatever came before.
         only_if_lapsed: leave an attempt alone whose lease is still good.
 
@@ -46,9 +45,8 @@ def end_attempt(
     )
     if ended.rowcount == 0:
         return False
-    if cap is None or _counted(connection, task_id) < cap:
-        values = {"state": "waiting", "started_at": None}
-        connection.execute(update(tasks).where(tasks.c.id == task_id).values(**values))
+    if cap is None or _ended_so(connection, task_id, error_class) < cap:
+        connection.execute(update(tasks).where(tasks.c.id == task_id).values(state="waiting", started_at=None))
         return True
     connection.execute(
         update(tasks)
@@ -59,7 +57,10 @@ def end_attempt(
     return True
 
 
-def _counted(connection: Connection, task_id: int) -> int:
+def _ended_so(connection: Connection, task_id: int, error_class: str | None) -> int:
     return connection.execute(
-        select(func.count()).select_from(attempts).where(attempts.c.task_id == task_id, attempts.c.state.in_(_COUNTED))
+        select(func.count())
+        .select_from(attempts)
+        .join(tasks, tasks.c.id == attempts.c.task_id)
+        .where(tasks.c.id == task_id, attempts.c.number > tasks.c.forgiven, attempts.c.error_class == error_class)
     ).scalar_one()

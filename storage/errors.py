@@ -6,6 +6,8 @@ StorageError
 ├── NotAStorage         it answers, but holds no kd-sweeps tables of this version
 ├── SweepNotFound       no sweep of that name
 ├── SpecConflict        a sweep of that name has another spec
+├── RevisionRefused     the plan of a sweep cannot be changed like this now
+├── SweepInUse          a sweep cannot be deleted while somebody works on it
 ├── StudyMissing        an Optuna study or trial of the sweep was deleted
 ├── ParametersRefused   given parameters do not lie in the search space
 ├── RecordBroken        a stored JSON value can no longer be read
@@ -35,6 +37,14 @@ class SweepNotFound(StorageError):
 
 class SpecConflict(StorageError):
     """A sweep of that name exists already, with another spec."""
+
+
+class RevisionRefused(StorageError):
+    """Tasks cannot be added, or tried again, as the sweep stands now."""
+
+
+class SweepInUse(StorageError):
+    """Workers hold good leases on tasks of the sweep."""
 
 
 class StudyMissing(StorageError):

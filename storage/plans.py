@@ -1,17 +1,18 @@
 """A planned sweep, written down: its row and all its tasks appear in one transaction, or not at all."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Connection, Engine, func, insert, select
 
 from storage.clock import database_now
 from storage.errors import SpecConflict
 from storage.faults import retrying
 from storage.phases import open_what_can_start
 from storage.schema import phases as phase_table
-from storage.schema import sweeps
+from storage.schema import revisions, sweeps
 from storage.schema import tasks as task_table
 from storage.transaction import write
 from storage.url import masked
@@ -54,7 +55,7 @@ def insert_sweep(
     phases: Sequence[PhasePlan],
     tasks: Sequence[TaskPlan],
 ) -> bool:
-    """True: the sweep was made. False: it was there already, with the same fingerprint; nothing changed.
+    """True: the sweep was made. False: it was there already, once with this fingerprint; nothing changed.
 
     Run it inside `storage.engine.create_lock`, after the studies were made: this row is the commit point.
 
@@ -64,10 +65,14 @@ def insert_sweep(
     """
     _check_plan(phases, tasks)
     with write(engine) as connection:
-        known = connection.scalar(select(sweeps.c.fingerprint).where(sweeps.c.name == name))
-        if known == fingerprint:
+        known = connection.scalars(
+            select(revisions.c.fingerprint)
+            .join(sweeps, sweeps.c.id == revisions.c.sweep_id)
+            .where(sweeps.c.name == name)
+        ).all()
+        if fingerprint in known:
             return False
-        if known is not None:
+        if known:
             raise SpecConflict(
                 f"a sweep {name!r} with another spec exists in {masked(engine.url)}; choose another name, or"
                 f" compare with: kd-sweeps spec {name}"
@@ -100,35 +105,57 @@ def insert_sweep(
                 for ordinal, phase in enumerate(phases)
             ],
         )
-        ids = {
-            row.name: row.id
-            for row in connection.execute(
-                select(phase_table.c.id, phase_table.c.name).where(phase_table.c.sweep_id == sweep_id)
-            )
-        }
-        stages = {phase.name: phase.stage for phase in phases}
-        if tasks:
-            connection.execute(
-                insert(task_table),
-                [
-                    {
-                        "sweep_id": sweep_id,
-                        "phase_id": ids[task.phase],
-                        "stage": stages[task.phase],
-                        "key": task.key,
-                        "ordinal": ordinal,
-                        "payload": dict(task.payload),
-                        "state": "waiting",
-                        "ready": False,
-                        "priority": task.priority,
-                        "attempt": 0,
-                        "revision": 1,
-                    }
-                    for ordinal, task in enumerate(tasks)
-                ],
-            )
+        add_revision(connection, sweep_id, number=1, spec=spec, fingerprint=fingerprint, why="created", tasks=tasks)
         open_what_can_start(connection, sweep_id)
     return True
+
+
+def add_revision(
+    connection: Connection,
+    sweep_id: int,
+    *,
+    number: int,
+    spec: Mapping[str, Any],
+    fingerprint: str,
+    why: str,
+    tasks: Sequence[TaskPlan],
+) -> None:
+    """Add tasks, and the row that says that they were planned. They are ready where their phase is open."""
+    found = connection.execute(select(phase_table).where(phase_table.c.sweep_id == sweep_id)).all()
+    phases = {phase.name: phase for phase in found}
+    last = connection.scalar(select(func.max(task_table.c.ordinal)).where(task_table.c.sweep_id == sweep_id))
+    if tasks:
+        connection.execute(
+            insert(task_table),
+            [
+                {
+                    "sweep_id": sweep_id,
+                    "phase_id": phases[task.phase].id,
+                    "stage": phases[task.phase].stage,
+                    "key": task.key,
+                    "ordinal": ordinal,
+                    "payload": dict(task.payload),
+                    "state": "waiting",
+                    "ready": phases[task.phase].state == "open",
+                    "priority": task.priority,
+                    "attempt": 0,
+                    "forgiven": 0,
+                    "revision": number,
+                }
+                for ordinal, task in enumerate(tasks, start=0 if last is None else last + 1)
+            ],
+        )
+    connection.execute(
+        insert(revisions).values(
+            sweep_id=sweep_id,
+            number=number,
+            created_at=database_now(),
+            fingerprint=fingerprint,
+            spec=dict(spec),
+            planned=Counter(task.phase for task in tasks),
+            why=why,
+        )
+    )
 
 
 def _check_plan(phases: Sequence[PhasePlan], tasks: Sequence[TaskPlan]) -> None:

@@ -14,8 +14,8 @@ Reaped = tuple[str, int, str]  # task key, attempt number, worker
 
 
 @retrying
-def reap(engine: Engine, sweep_id: int, *, cap: int) -> list[Reaped]:
-    """End every attempt whose lease has lapsed; its task waits again, or has failed at `cap` attempts.
+def reap(engine: Engine, sweep_id: int, *, cap: int | None) -> list[Reaped]:
+    """End every attempt whose lease has lapsed; its task waits again, or has failed at `cap` lost workers.
 
     Any process may do this at any time; of several at once, one gets each attempt.
     """
@@ -24,7 +24,7 @@ def reap(engine: Engine, sweep_id: int, *, cap: int) -> list[Reaped]:
 
 
 @retrying
-def reap_worker(engine: Engine, worker: str, *, cap: int) -> list[Reaped]:
+def reap_worker(engine: Engine, worker: str, *, cap: int | None) -> list[Reaped]:
     """The same at once, for a worker that is known to be dead: its parent saw it die."""
     of_worker = _running().where(attempts.c.worker == worker)
     return _take_back(engine, of_worker, cap=cap, only_if_lapsed=False, why="its process died")
@@ -40,7 +40,7 @@ def _running() -> Select[int, int, str, str]:
 
 
 def _take_back(
-    engine: Engine, rows: Select[int, int, str, str], *, cap: int, only_if_lapsed: bool, why: str
+    engine: Engine, rows: Select[int, int, str, str], *, cap: int | None, only_if_lapsed: bool, why: str
 ) -> list[Reaped]:
     with read(engine) as connection:
         found = connection.execute(rows).all()

@@ -1,6 +1,6 @@
 """What is stored, as frozen read models: for status, best, trials and report. One query each, no Optuna."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sqlalchemy import Engine, Select, and_, func, select
@@ -8,6 +8,7 @@ from sqlalchemy import Engine, Select, and_, func, select
 from storage import schema
 from storage.clock import database_now
 from storage.errors import SweepNotFound
+from storage.faults import retrying
 from storage.schema import attempts, phases, sweeps, tasks
 from storage.transaction import read
 from storage.url import masked
@@ -25,6 +26,18 @@ class SweepRecord:
     provenance: dict[str, Any]
     state: str
     created_at: float
+
+
+@dataclass(frozen=True)
+class RevisionRecord:
+    """One plan of a sweep. `planned`: how many tasks it added, by phase."""
+
+    number: int
+    created_at: float
+    fingerprint: str
+    spec: dict[str, Any]
+    planned: dict[str, int]
+    why: str
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,14 @@ class TaskRecord:
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """State of a sweep ("deleted" where it is gone), and how many of its tasks are waiting or running."""
+
+    state: str
+    unended: int
+
+
+@dataclass(frozen=True)
 class RunningRecord:
     """An attempt at work. `lease_left_s` < 0: its lease has lapsed and nobody has taken the task yet."""
 
@@ -111,6 +132,25 @@ def list_sweeps(engine: Engine) -> list[SweepRecord]:
     """All sweeps, oldest first."""
     with read(engine) as connection:
         return [SweepRecord(**row._asdict()) for row in connection.execute(select(sweeps).order_by(sweeps.c.id))]
+
+
+def revisions(engine: Engine, sweep_id: int) -> list[RevisionRecord]:
+    """Every plan of the sweep, from the first on."""
+    table = schema.revisions
+    names = [column.name for column in fields(RevisionRecord)]
+    query = select(*(table.c[name] for name in names)).where(table.c.sweep_id == sweep_id).order_by(table.c.number)
+    with read(engine) as connection:
+        return [RevisionRecord(**row._asdict()) for row in connection.execute(query)]
+
+
+@retrying
+def outlook(engine: Engine, sweep_id: int) -> Outlook:
+    """What is left of the sweep, in one small query: for loops that wait."""
+    open_tasks = select(func.count()).where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("waiting", "running")))
+    query = select(sweeps.c.state, open_tasks.scalar_subquery().label("unended")).where(sweeps.c.id == sweep_id)
+    with read(engine) as connection:
+        row = connection.execute(query).one_or_none()
+    return Outlook(state="deleted", unended=0) if row is None else Outlook(**row._asdict())
 
 
 def phase_records(engine: Engine, sweep_id: int) -> list[PhaseRecord]:
@@ -151,7 +191,8 @@ def task_records(
     state: str | None = None,
 ) -> list[TaskRecord]:
     """The tasks in plan order; all, or those of one stage, phase or state."""
-    query = _tasks_with_latest_attempt().where(tasks.c.sweep_id == sweep_id).order_by(tasks.c.ordinal)
+    query = _tasks_with_latest_attempt().where(tasks.c.sweep_id == sweep_id)
+    query = query.order_by(phases.c.ordinal, tasks.c.ordinal)
     if stage is not None:
         query = query.where(tasks.c.stage == stage)
     if phase is not None:

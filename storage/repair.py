@@ -13,7 +13,7 @@ from sqlalchemy import Engine, select, update
 from storage.errors import StudyMissing
 from storage.faults import retrying
 from storage.schema import attempts, sweeps, tasks
-from storage.space import RunningTrial, study_name
+from storage.space import RunningTrial, of_sweep, study_name
 from storage.transaction import read, write
 
 if TYPE_CHECKING:  # storage.studies imports Optuna, which costs a second
@@ -83,9 +83,8 @@ def repair(studies: "Studies", engine: Engine, sweep_id: int) -> int:
     Returns:
         How many trials were told.
     """
-    with read(engine) as connection:
-        sweep = connection.scalar(select(sweeps.c.name).where(sweeps.c.id == sweep_id))
-    present = [name for name in studies.names() if name == sweep or name.startswith(f"{sweep}.")]
+    sweep = _name(engine, sweep_id)
+    present = [name for name in studies.names() if of_sweep(name, sweep)]
     # First the RUNNING trials, then our attempts: a trial asked for in between is not in the list.
     listed = {name: _running(studies, name) for name in present}
     told = 0
@@ -98,7 +97,13 @@ def repair(studies: "Studies", engine: Engine, sweep_id: int) -> int:
             _tell(studies, attempt)
             told += 1
         mark_told(engine, attempt.task_id, attempt.number)
-    return told + _fail_orphans(studies, engine, sweep_id, sweep or "", listed)
+    return told + _fail_orphans(studies, engine, sweep_id, sweep, listed)
+
+
+@retrying
+def _name(engine: Engine, sweep_id: int) -> str:
+    with read(engine) as connection:
+        return connection.scalar(select(sweeps.c.name).where(sweeps.c.id == sweep_id)) or ""
 
 
 def _tell(studies: "Studies", attempt: Untold) -> None:

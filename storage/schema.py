@@ -1,6 +1,6 @@
 """The tables of kd-sweeps, beside Optuna's in the same database.
 
-A sweep has phases, a phase has tasks, a task has attempts. Times are seconds since 1970 by the database's
+A sweep has revisions and phases, a phase has tasks, a task has attempts. Times are seconds since 1970 by the database's
 clock (`storage.clock`). The tasks are the budget, and the only arbiter of what is done.
 """
 
@@ -31,7 +31,7 @@ from storage.errors import NotAStorage, RecordBroken
 from storage.transaction import read, write
 from storage.url import masked
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SWEEP_STATES = ("active", "paused", "cancelled")
 PHASE_STATES = ("blocked", "open", "closed", "failed", "skipped")
@@ -69,12 +69,26 @@ sweeps = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("name", String(64), nullable=False, unique=True),
-    Column("revision", Integer, nullable=False),  # 1, and one more with each extension
+    Column("revision", Integer, nullable=False),  # the latest; spec and fingerprint are those of it
     Column("spec", JsonText, nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("provenance", JsonText, nullable=False),
     Column("state", String(16), nullable=False),
     Column("created_at", Double, nullable=False),
+)
+
+# What was planned, and when: the budget that an audit counts the tasks against. Rows are added, never changed.
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), nullable=False),
+    Column("number", Integer, nullable=False),  # 1, and one more whenever tasks are added
+    Column("created_at", Double, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("spec", JsonText, nullable=False),
+    Column("planned", JsonText, nullable=False),  # how many tasks it added, by phase
+    Column("why", Text, nullable=False),
+    PrimaryKeyConstraint("sweep_id", "number"),
 )
 
 phases = Table(
@@ -107,6 +121,7 @@ tasks = Table(
     Column("ready", Boolean, nullable=False),  # its phase is open
     Column("priority", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),  # number of the latest attempt, the fencing token; 0 = none
+    Column("forgiven", Integer, nullable=False),  # attempts up to this number count against no cap any more
     Column("revision", Integer, nullable=False),
     Column("score", Double),
     Column("outcome", JsonText),
@@ -161,7 +176,7 @@ blobs = Table(
     Column("digest", String(64), primary_key=True),  # SHA-256 of the bytes, lower-case hex
     Column("bytes", LargeBinary, nullable=False),
     Column("size", Integer, nullable=False),
-    Column("created_at", Double, nullable=False),
+    Column("stored_at", Double, nullable=False),  # by the last who stored it: a deletion spares what is in use
 )
 
 

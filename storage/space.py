@@ -93,3 +93,8 @@ def study_name(sweep: str, stage: str) -> str:
     Siblings, because one trial without parameters in the search study would empty Optuna's search space.
     """
     return sweep if stage == "search" else f"{sweep}.{stage}"
+
+
+def of_sweep(study: str, sweep: str) -> bool:
+    """Whether a study is one of this sweep's."""
+    return study == sweep or study.startswith(f"{sweep}.")

@@ -4,10 +4,10 @@ Optuna proposes and is what people watch; our tasks decide and remember. So noth
 good: what another tool did to a study (deleting it, adding trials) is one clear line or no matter.
 """
 
+import contextlib
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import optuna
@@ -18,6 +18,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import URL, Engine
 
+from storage.crash import crash_point
 from storage.engine import engine_kwargs, open_engine
 from storage.errors import NotAStorage, StudyMissing
 from storage.faults import retrying, translate
@@ -141,10 +142,17 @@ class Studies:
             if note and _NOTE_VERSION not in self._storage.get_study_system_attrs(study_id):
                 self._save_note(study_id, note)
 
+    @retrying
     def names(self) -> list[str]:
         """All studies of the database, also those of other tools."""
         with self._faults(""):
             return [study.study_name for study in self._storage.get_all_studies()]
+
+    @retrying
+    def delete(self, name: str) -> None:
+        """Remove a study with its trials; nothing if it is gone already."""
+        with self._faults(name), contextlib.suppress(KeyError):
+            optuna.delete_study(study_name=name, storage=self._storage)
 
     @retrying
     def ask(
@@ -180,6 +188,7 @@ class Studies:
             loaded = optuna.load_study(study_name=study, storage=self._storage, sampler=sampler)
             study_id = self._storage.get_study_id_from_name(study)
             trial = optuna.Trial(loaded, self._storage.create_new_trial(study_id, blank))
+            crash_point("asking")
             for name, bounds in space.items():
                 if isinstance(bounds, Range):
                     trial.suggest_float(name, bounds.low, bounds.high, log=bounds.log)
@@ -220,6 +229,7 @@ class Studies:
                     self._storage.set_trial_user_attr(trial_id, key, attr)
                 for epoch, epoch_value in enumerate(epoch_values):
                     self._storage.set_trial_intermediate_value(trial_id, epoch, epoch_value)
+                crash_point("attributes")
                 loaded.tell(
                     number,
                     value if state == "COMPLETE" else None,
@@ -251,7 +261,7 @@ class Studies:
             self._storage.set_study_system_attr(study_id, f"dashboard:note_str:{part}", text)
         self._storage.set_study_system_attr(study_id, _NOTE_VERSION, 1)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _faults(self, study: str) -> Iterator[None]:
         """Optuna's errors as ours; what may pass by itself keeps its cause, so that `retrying` sees it."""
         try:
@@ -309,7 +319,7 @@ def _readable(error: optuna.exceptions.StorageInternalError, url: URL) -> Except
     return error if translated is cause else translated
 
 
-@contextmanager
+@contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
     """Optuna warns that metric names are experimental: nothing that a user of ours can act on."""
     with warnings.catch_warnings():

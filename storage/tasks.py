@@ -13,13 +13,13 @@ never tested: a lapsed lease that nobody took (a laptop that slept) is still goo
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, exists, insert, select, update
+from sqlalchemy import Connection, Engine, exists, insert, select, update
 
 from storage.clock import database_now
 from storage.endings import end_attempt
 from storage.faults import retrying
 from storage.phases import close_if_over
-from storage.schema import SWEEP_STATES, attempts, phases, sweeps, tasks
+from storage.schema import attempts, phases, sweeps, tasks
 from storage.transaction import write
 
 
@@ -115,9 +115,11 @@ def save_trial(engine: Engine, claim: Claim, *, study: str, number: int, params:
         return changed.rowcount == 1
 
 
-@retrying
 def renew(engine: Engine, claim: Claim, lease_s: float) -> bool:
-    """Keep the task for `lease_s` seconds from now. False: somebody took it."""
+    """Keep the task for `lease_s` seconds from now. False: somebody took it.
+
+    Tried once only: who renews does so again and again anyway.
+    """
     with write(engine) as connection:
         changed = connection.execute(update(attempts).where(*_ours(claim)).values(lease_until=database_now() + lease_s))
         return changed.rowcount == 1
@@ -142,15 +144,15 @@ def finish(engine: Engine, claim: Claim, *, outcome: dict[str, Any], score: floa
             .returning(tasks.c.phase_id)
         ).one_or_none()
         if row is None:
-            return False
+            return _is_done(connection, claim)
         connection.execute(update(attempts).where(*_ours(claim)).values(state="done", finished_at=database_now()))
         close_if_over(connection, row.phase_id)
         return True
 
 
 @retrying
-def fail(engine: Engine, claim: Claim, *, error_class: str, reason: str, cap: int) -> bool:
-    """End this attempt as failed. The task waits again, unless `cap` attempts have now failed or been lost.
+def fail(engine: Engine, claim: Claim, *, error_class: str, reason: str, cap: int | None) -> bool:
+    """End this attempt as failed. The task waits again, unless this was the `cap`-th that failed so.
 
     Returns:
         False: the lease was lost; nothing changed.
@@ -182,13 +184,10 @@ def release(engine: Engine, claim: Claim) -> bool:
         )
 
 
-@retrying
-def set_state(engine: Engine, sweep_id: int, state: str) -> None:
-    """Let workers claim ("active"), or give them nothing more ("paused", "cancelled")."""
-    if state not in SWEEP_STATES:
-        raise ValueError(f"a sweep cannot be {state!r}; allowed: {', '.join(SWEEP_STATES)}")
-    with write(engine) as connection:
-        connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(state=state))
+def _is_done(connection: Connection, claim: Claim) -> bool:
+    """Whether this very attempt was finished: the connection was cut after the commit, and it is tried again."""
+    this = select(attempts.c.state).where(attempts.c.task_id == claim.task_id, attempts.c.number == claim.attempt)
+    return connection.scalar(this) == "done"
 
 
 def _ours(claim: Claim) -> tuple[Any, ...]:

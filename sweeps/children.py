@@ -5,6 +5,7 @@ TensorFlow cannot change its number of threads or be stopped once it runs, so te
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import traceback
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from sweeps.errors import ChildFailed
+from sweeps.errors import ChildFailed, ChildKilled
 
 _POLL_S = 0.25
 
@@ -36,7 +37,8 @@ def run_in_child(
         seconds: wall-clock limit; the child is killed after it.
 
     Raises:
-        ChildFailed: it was killed, ran out of time, or its result could not be sent.
+        ChildKilled: it was killed.
+        ChildFailed: it died otherwise, ran out of time, or its result could not be sent.
         Exception: whatever the function raised, with the child's traceback as a note.
     """
     context = multiprocessing.get_context("spawn")
@@ -56,7 +58,7 @@ def run_in_child(
                 kind, value = ours.recv()
             except EOFError:
                 process.join()
-                raise ChildFailed(f"the child process died {_how(process.exitcode)}") from None
+                raise _death(process.exitcode) from None
             if kind == "report" and on_report is not None:
                 on_report(*value)
             elif kind == "error":
@@ -69,8 +71,11 @@ def run_in_child(
         ours.close()
 
 
-def _how(code: int | None) -> str:
-    return f"of signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+def _death(code: int | None) -> ChildFailed:
+    if code == -signal.SIGKILL:
+        return ChildKilled("the child process was killed; the system does that when memory runs out")
+    how = f"of signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+    return ChildFailed(f"the child process died {how}")
 
 
 def _main(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweeps import reading_commands
+from sweeps import control_commands, reading_commands
 from sweeps.options import Data, Form, Preset, Storage, SweepName, Workers
 from sweeps.output import Format, program, render, say
 
@@ -31,6 +31,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="The datasets on this machine.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(reading_commands.app)
+app.add_typer(control_commands.app)
 
 
 @app.command()

@@ -9,7 +9,7 @@ import sqlalchemy
 
 from storage import records
 from storage.records import SweepRecord, TaskRecord
-from sweeps.spec import ROLES, Role, Spec, parse
+from sweeps.spec import ROLES, Role, Spec, stored
 from sweeps.statistics import Estimate, estimate, paired
 
 
@@ -50,11 +50,11 @@ class Comparison:
 
     def __init__(self, engine: sqlalchemy.Engine, sweep: SweepRecord) -> None:
         self.sweep = sweep
-        self.spec: Spec = parse(sweep.spec, origin=f"sweep {sweep.name}")
+        self.spec: Spec = stored(sweep)
         self.tasks: list[TaskRecord] = records.task_records(engine, sweep.id)
         self._measured: dict[str, Any] = {}
-        for task in self._of("measure"):
-            self._measured = (task.outcome or {}).get("models", {})
+        for task in self._of("measure"):  # a retry may have added one: the latest that is done
+            self._measured = (task.outcome or {}).get("models", self._measured)
 
     def rows(self) -> list[Row]:
         """Teachers, then the arms on the source, the arms on the target, then the baselines."""

@@ -11,7 +11,9 @@ from kd import datasets
 from kd.config import LOSS_FORMULA, MODEL_NAMES
 from storage import engine as engines
 from storage import plans, records, schema
+from storage.crash import crash_point
 from storage.errors import NotAStorage, SweepNotFound
+from storage.records import RevisionRecord
 from storage.space import study_name
 from storage.url import masked
 from sweeps.errors import SpecError
@@ -32,14 +34,16 @@ def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path |
     """
     check_name(name)
     spec = resolve(spec, data_dir=data_dir)
-    existing = find(url, name)
-    if existing is not None:
-        refuse_another(name, existing, spec)
+    known = find(url, name)
+    if known:
+        refuse_another(name, known, spec)
     from storage import studies  # Optuna takes a second: a spec that is refused does not pay for it
 
     plan = make_plan(spec)
     with engines.create_lock(url), contextlib.closing(studies.open_studies(url, create=True)) as opened:
+        crash_point("create-locked")
         schema.create_tables(opened.engine)
+        crash_point("create-tables")
         for stage in STAGES:
             measure = stage == "measure"
             opened.create(
@@ -49,6 +53,8 @@ def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path |
                 attrs={"sweep": name, "stage": stage, "loss": LOSS_FORMULA, "fingerprint": spec.fingerprint},
                 note=_note(name, stage, spec),
             )
+            crash_point("create-study")
+        crash_point("create-studies")
         return plans.insert_sweep(
             opened.engine,
             name=name,
@@ -60,25 +66,25 @@ def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path |
         )
 
 
-def find(url: sqlalchemy.URL, name: str) -> records.SweepRecord | None:
-    """The sweep of that name, or None - also where there is no storage yet."""
+def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
+    """The plans of the sweep of that name, the first one first; none where there is no such sweep, or storage."""
     try:
         engine = engines.open_engine(url, read_only=True)
     except NotAStorage:
-        return None  # nothing there, or something that creating will refuse with the reason
+        return []  # nothing there, or something that creating will refuse with the reason
     try:
-        return records.find_sweep(engine, name)
+        return records.revisions(engine, records.find_sweep(engine, name).id)
     except SweepNotFound:
-        return None
+        return []
     finally:
         engine.dispose()
 
 
-def refuse_another(name: str, existing: records.SweepRecord, spec: Spec) -> None:
-    """Nothing if the sweep that is there has this spec; else a SpecError with the difference."""
-    if existing.fingerprint == spec.fingerprint:
+def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
+    """Nothing if the sweep that is there has this spec, or began with it; else a SpecError with the difference."""
+    if spec.fingerprint in {revision.fingerprint for revision in known}:
         return
-    changes = difference(existing.spec, spec.as_dict())
+    changes = difference(known[0].spec, spec.as_dict())
     raise SpecError(
         f"sweep {name} exists with another spec ({'; '.join(changes)}); choose another name, or go on with "
         f"the one that is there: kd-sweeps launch {name}"

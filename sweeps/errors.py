@@ -6,6 +6,7 @@ SweepError            one clear line; the command exits 1
 ├── Interrupted       a stop was asked for; the task goes back, its attempt does not count
 ├── LeaseLost         another worker took the task; this attempt's result is dropped
 └── ChildFailed       a child process (teacher, AutoKeras) ended without a result
+    └── ChildKilled   it was killed from outside, most often because memory ran out
 """
 
 
@@ -31,3 +32,7 @@ class LeaseLost(SweepError):
 
 class ChildFailed(SweepError):
     """A child process ended without a result."""
+
+
+class ChildKilled(ChildFailed):
+    """A child process was killed; the system does that when memory runs out."""

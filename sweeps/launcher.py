@@ -17,14 +17,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from storage import engine as engines
-from storage import records
-from storage.reaping import reap_worker
+from storage import records, repair
+from storage.errors import StorageError
+from storage.reaping import LOST, reap_worker
+from storage.records import SweepRecord
 from storage.url import absolute, plain
+from sweeps.causes import cap_of
 from sweeps.errors import SweepError
 from sweeps.plan import STAGES
-from sweeps.spec import parse
-from sweeps.status import failures, stage_counts, unfinished
-from sweeps.worker import worker_id
+from sweeps.spec import stored
+from sweeps.status import failures, stage_counts
+from sweeps.worker import refuse_cancelled, worker_id
 
 _POLL_S = 0.5
 _LINE_EVERY_S = 15.0  # where no terminal shows a bar
@@ -53,27 +56,55 @@ def launch(url: sqlalchemy.URL, name: str, *, workers: int | None = None, consol
         raise SweepError(f"--workers: got {count}; allowed: 1 or more")
     console = console or Console(stderr=True)
     engine = engines.open_engine(url)
-    sweep = records.find_sweep(engine, name)
-    cap = parse(sweep.spec, origin=f"sweep {name}").retry.lost_worker
-    running = [_start(url, name, number) for number in range(count)] if unfinished(engine, sweep.id) else []
+    try:
+        return _launch(engine, url, records.find_sweep(engine, name), count, console)
+    finally:
+        engine.dispose()
+
+
+def _launch(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep: SweepRecord, count: int, console: Console) -> int:
+    name, spec = sweep.name, stored(sweep)
+    refuse_cancelled(name, sweep.state)
+    if sweep.state == "paused":
+        console.print(f"{name} is paused: workers wait. To go on: kd-sweeps resume {name}", highlight=False)
+    left = records.outlook(engine, sweep.id)
+    running = [_start(url, name, number) for number in range(count)] if left.unended else []
     with _signals() as received, _shown(engine, sweep.id, console) as refresh:
         while running and not received:
             time.sleep(_POLL_S)
             refresh()
             for local in [one for one in running if one.process.poll() is not None]:
                 running.remove(local)
-                _ended(engine, local, cap, console, left=len(running))
+                _ended(engine, local, cap_of(LOST, spec), console, left=len(running))
         if received:
             _stop(running, received[0])
     if received:
         console.print(f"stopped; nothing is lost. Go on with: kd-sweeps launch {name}", highlight=False)
         return 128 + received[0]
-    if unfinished(engine, sweep.id):
-        raise SweepError(f"every worker of {name} ended before the sweep did; their logs are in {log_folder(name)}")
+    _complete_trials(engine, url, sweep.id)
+    left = records.outlook(engine, sweep.id)
+    if left.unended:
+        raise SweepError(
+            f"every worker of {name} ended before the sweep did; nothing is lost. Their logs: kd-sweeps logs {name};"
+            f" to go on: kd-sweeps launch {name}"
+        )
+    refuse_cancelled(name, left.state)
     problems = failures(engine, sweep.id)
     for line in problems:
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)
+    if problems:
+        console.print(f"to try that again: kd-sweeps retry {name}, then kd-sweeps launch {name}", highlight=False)
     return 1 if problems else 0
+
+
+def _complete_trials(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep_id: int) -> None:
+    """What the last worker left half told, if it was killed there: nobody else would come."""
+    if not repair.untold(engine, sweep_id):
+        return
+    from storage import studies  # Optuna takes a second
+
+    with contextlib.closing(studies.open_studies(url)) as opened:
+        repair.repair(opened, engine, sweep_id)
 
 
 def _cores() -> int:
@@ -106,7 +137,7 @@ def _start(url: sqlalchemy.URL, name: str, number: int) -> _Local:
     return _Local(worker, process, path)
 
 
-def _ended(engine: sqlalchemy.Engine, local: _Local, cap: int, console: Console, *, left: int) -> None:
+def _ended(engine: sqlalchemy.Engine, local: _Local, cap: int | None, console: Console, *, left: int) -> None:
     code = local.process.returncode
     if code == 0:
         return
@@ -181,7 +212,11 @@ class _Refresh:
         self._line_at = -_LINE_EVERY_S
 
     def __call__(self, *, last: bool = False) -> None:
-        counts = stage_counts(self._engine, self._sweep_id)
+        try:
+            counts = stage_counts(self._engine, self._sweep_id)
+        except StorageError as error:  # the workers try again by themselves, and so does the next look
+            self._say(str(error))
+            return
         for stage in STAGES:
             row = counts[stage]
             if stage not in self._bars:
@@ -195,7 +230,10 @@ class _Refresh:
             if row.ended == row.total:
                 self._progress.stop_task(bar)
         if not self._console.is_terminal and (last or time.monotonic() - self._line_at >= _LINE_EVERY_S):
-            line = "  ".join(f"{stage} {counts[stage].ended}/{counts[stage].total}" for stage in STAGES)
-            if line != self._line:
-                self._console.print(line, highlight=False, soft_wrap=True)
-            self._line, self._line_at = line, time.monotonic()
+            self._line_at = time.monotonic()
+            self._say("  ".join(f"{stage} {counts[stage].ended}/{counts[stage].total}" for stage in STAGES))
+
+    def _say(self, line: str) -> None:
+        if line != self._line:
+            self._console.print(line, highlight=False, soft_wrap=True)
+        self._line = line

@@ -11,6 +11,9 @@ from storage.tasks import Claim
 
 log = logging.getLogger("sweeps.lease")
 
+_AGAIN_S = 1.0  # after a database error
+_LEAVE_S = 1.0
+
 
 class LeaseKeeper:
     """Renews one claim's lease every interval_s while the with-block runs; sets `lost` once it is taken.
@@ -32,13 +35,17 @@ class LeaseKeeper:
 
     def __exit__(self, *error: object) -> None:
         self._done.set()
-        self._thread.join()
+        # Not for longer: a renewal that hangs on a dead database is harmless, as it names the attempt.
+        self._thread.join(_LEAVE_S)
 
     def _renew(self) -> None:
-        while not self._done.wait(self._interval_s):
+        pause = self._interval_s
+        while not self._done.wait(pause):
+            pause = self._interval_s
             try:
                 if not tasks.renew(self._engine, self._claim, self._lease_s):
                     self.lost.set()
                     return
             except (StorageError, sqlalchemy.exc.SQLAlchemyError) as error:
-                log.warning("could not renew the lease of %s: %s", self._claim.key, error)
+                pause = min(self._interval_s, _AGAIN_S)
+                log.warning("could not renew the lease of %s, trying again: %s", self._claim.key, error)

@@ -12,18 +12,20 @@ _FORMAT = "%(asctime)s %(levelname).1s %(message)s"
 
 @contextmanager
 def worker_log(path: Path | None) -> Iterator[None]:
-    """Send our own log lines to stderr, and everything else this process prints to `path`.
+    """Send our own log lines to stderr and, with everything else this process prints, to `path`.
 
     TensorFlow's C++ code writes to file descriptors 1 and 2 directly, so those are what is redirected.
     With None (a launched worker, whose output already is a file) nothing is redirected.
     """
     own = os.fdopen(os.dup(2), "w", buffering=1) if path is not None else sys.stderr
-    handler = logging.StreamHandler(own)
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    # sys.stderr writes to descriptor 2: into the file, once that is redirected.
+    handlers = [logging.StreamHandler(stream) for stream in ([own, sys.stderr] if path is not None else [own])]
     loggers = [logging.getLogger(name) for name in ("sweeps", "storage", "kd")]
-    for logger in loggers:
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(_FORMAT))
+        for logger in loggers:
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
     kept = (os.dup(1), os.dup(2))
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,6 +41,7 @@ def worker_log(path: Path | None) -> Iterator[None]:
             os.dup2(copy, number)
             os.close(copy)
         for logger in loggers:
-            logger.removeHandler(handler)
+            for handler in handlers:
+                logger.removeHandler(handler)
         if path is not None:
             own.close()

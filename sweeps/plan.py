@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from storage.plans import PhasePlan, TaskPlan
 from sweeps.seeds import derive
-from sweeps.spec import Spec
+from sweeps.spec import Spec, override
 
 STAGES = ("teachers", "search", "baselines", "confirm", "native", "transfer", "measure")
 
@@ -66,11 +66,38 @@ def make_plan(spec: Spec) -> Plan:
         *_confirm(spec, "confirm", role="source", prefix="confirm", ranks="search.ranks"),
         *_search(spec, "native:search", role="target", prefix="native.search"),
         *_confirm(spec, "native:confirm", role="target", prefix="native.confirm", ranks="native.ranks"),
-        *_transfer(spec, "source"),
-        *_transfer(spec, "target"),
-        _task("measure#all", "measure"),
+        *_transfer(spec, "source", range(spec.transfer.seeds)),
+        *_transfer(spec, "target", range(spec.transfer.seeds)),
+        measure_task(0),
     ]
     return Plan(tuple(phases), tuple(tasks))
+
+
+SEARCHES = ("search", "native:search")  # phases that take more trials only while they are open
+
+
+def more(spec: Spec, *, trials: int = 0, seeds: int = 0) -> tuple[Spec, list[TaskPlan]]:
+    """A larger spec, and the tasks that it has beyond those of `spec`.
+
+    Trials are added to both searches, which stay the same search; all of them are proposed by TPE. Seeds
+    are added to every arm of transfer.
+    """
+    larger = override(
+        spec, {"search.trials": spec.search.trials + trials, "transfer.seeds": spec.transfer.seeds + seeds}
+    )
+    numbers = range(spec.search.trials, larger.search.trials)
+    repeats = range(spec.transfer.seeds, larger.transfer.seeds)
+    return larger, [
+        *_proposed(spec, "search", numbers, role="source", prefix="search"),
+        *_proposed(spec, "native:search", numbers, role="target", prefix="native.search"),
+        *_transfer(spec, "source", repeats),
+        *_transfer(spec, "target", repeats),
+    ]
+
+
+def measure_task(number: int) -> TaskPlan:
+    """The one task of the stage measure; `number` > 0: one more of it, after something was tried again."""
+    return _task("measure#all" + (f".{number}" if number else ""), "measure")
 
 
 def _phase(name: str, *needs: str, minimum: int = 0) -> PhasePlan:
@@ -111,10 +138,15 @@ def _search(spec: Spec, phase: str, *, role: str, prefix: str) -> list[TaskPlan]
         _task(f"{prefix}#{i}", phase, role=role, seed=seed, temperature=temperature, alpha=alpha)
         for i, (temperature, alpha) in enumerate(points)
     ]
-    for i in range(len(points), spec.search.trials):
-        sampler_seed = derive(spec.seed, "sampler", prefix, i)
-        tasks.append(_task(f"{prefix}#{i}", phase, role=role, seed=seed, sampler_seed=sampler_seed))
-    return tasks
+    return tasks + _proposed(spec, phase, range(len(points), spec.search.trials), role=role, prefix=prefix)
+
+
+def _proposed(spec: Spec, phase: str, numbers: range, *, role: str, prefix: str) -> list[TaskPlan]:
+    seed = derive(spec.seed, "student", "search")
+    return [
+        _task(f"{prefix}#{i}", phase, role=role, seed=seed, sampler_seed=derive(spec.seed, "sampler", prefix, i))
+        for i in numbers
+    ]
 
 
 def _confirm(spec: Spec, phase: str, *, role: str, prefix: str, ranks: str) -> list[TaskPlan]:
@@ -133,7 +165,7 @@ def _confirm(spec: Spec, phase: str, *, role: str, prefix: str, ranks: str) -> l
     ]
 
 
-def _transfer(spec: Spec, role: str) -> list[TaskPlan]:
+def _transfer(spec: Spec, role: str, repeats: range) -> list[TaskPlan]:
     # Repeats outside, arms inside: an interrupted comparison is still a paired one.
     return [
         _task(
@@ -144,7 +176,7 @@ def _transfer(spec: Spec, role: str) -> list[TaskPlan]:
             arm=arm,
             repeat=repeat,
         )
-        for repeat in range(spec.transfer.seeds)
+        for repeat in repeats
         for arm in spec.transfer.arms(role)
     ]
 

@@ -7,7 +7,6 @@ import sqlalchemy
 
 from kd import sources
 from kd.errors import DataError
-from storage import records
 from storage.url import masked, plain
 from sweeps import create, data
 from sweeps.launcher import launch
@@ -26,23 +25,23 @@ def run_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None
         The exit code of the launch.
     """
     check_name(name)
-    existing = create.find(url, name)
-    if existing is None:
+    known = create.find(url, name)
+    if not known:
         spec = with_data(spec, data_dir)
         create.create_sweep(url, name, spec, data_dir=data_dir)
         say("\n".join(create.describe_plan(spec, make_plan(spec), url)))
     else:
-        create.refuse_another(name, existing, _as_created(existing, spec))
-        say(f"{name} exists in {masked(url)}: {existing.spec['note'] or 'going on with it'}")
+        created = known[0].spec
+        create.refuse_another(name, known, _as_created(created, spec))
+        say(f"{name} exists in {masked(url)}: {created['note'] or 'going on with it'}")
     code = launch(url, name, workers=workers)
     if code in (0, 1):
         _print_report(url, name)
     return code
 
 
-def _as_created(existing: records.SweepRecord, spec: Spec) -> Spec:
+def _as_created(stored: dict[str, Any], spec: Spec) -> Spec:
     """The spec as `create` froze it back then: with the content of its data, or the data it took instead."""
-    stored = existing.spec
     if stored["note"] and (spec.source.dataset, spec.target.dataset) != _datasets(stored):
         spec = _without_download(spec, stored["note"])
     hashes = {f"{role}.content_hash": stored[role]["content_hash"] for role in ROLES}

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from storage.records import SweepRecord
 from sweeps.errors import SpecError
 
 ROLES = ("source", "target")
@@ -30,6 +31,7 @@ DEFAULT_POINTS = {
 }
 
 Count = Annotated[int, Field(ge=1, strict=True)]
+Cap = Annotated[int, Field(ge=0, strict=True)]
 Name = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -116,10 +118,13 @@ class Lease(_Part):
 
 
 class Retry(_Part):
-    """How often one task may be tried."""
+    """How many attempts of one task may end so before it has failed; 0 = no limit."""
 
-    lost_worker: Count = Field(default=5, description="attempts when workers die")
-    error: Count = Field(default=2, description="attempts when the training raises")
+    lost_worker: Cap = Field(default=5, description="its worker died")
+    memory: Cap = Field(default=2, description="no memory was left")
+    database: Cap = Field(default=5, description="the database was gone for longer than a worker waits")
+    nan: Cap = Field(default=1, description="the loss was no longer finite: the same seed diverges again")
+    error: Cap = Field(default=2, description="the training raised anything else")
 
 
 class Spec(_Part):
@@ -162,7 +167,27 @@ class Spec(_Part):
     @property
     def fingerprint(self) -> str:
         """sha256 of the canonical JSON; two sweeps with the same one are the same experiment."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+        return fingerprint(self.as_dict())
+
+
+def fingerprint(values: Mapping[str, Any]) -> str:
+    """sha256 of plain values as canonical JSON, 64 hex digits."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def stored(sweep: SweepRecord) -> Spec:
+    """The spec of a sweep in the database.
+
+    Raises:
+        SpecError: it is not what was stored: somebody edited it.
+    """
+    found = fingerprint(sweep.spec)
+    if found != sweep.fingerprint:
+        raise SpecError(
+            f"the stored spec of {sweep.name} was edited (its hash is {found[:12]}, it was stored with "
+            f"{sweep.fingerprint[:12]}); put it back, or make another sweep: kd-sweeps create NAME my.toml"
+        )
+    return parse(sweep.spec, origin=f"sweep {sweep.name}")
 
 
 def parse(values: Mapping[str, Any], *, origin: str) -> Spec:

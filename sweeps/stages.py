@@ -13,6 +13,8 @@ import sqlalchemy
 from kd.config import LOSS_FORMULA, DistillConfig, TeacherResult, TrainingConfig
 from kd.datasets import Dataset, Split, load, load_test
 from storage import blobs, records
+from storage.errors import BlobCorrupt
+from storage.records import TaskRecord
 from storage.tasks import Claim
 from sweeps import jobs
 from sweeps.children import Report, run_in_child
@@ -97,7 +99,7 @@ class StageRunner:
 
     def _distill(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         name = claim.payload["role"]
-        trainer = self._trainer(name)
+        trainer = self._trainer(name, on_step)
         point = DistillConfig(temperature=params["temperature"], alpha=params["alpha"])
         result = trainer.train(point, seed=claim.payload["seed"], on_epoch=lambda epoch, score: on_step())
         more: dict[str, Any] = {"loss": LOSS_FORMULA}
@@ -130,13 +132,12 @@ class StageRunner:
         done = records.task_records(self.engine, self.sweep_id, state="done")
         models = {}
         for task in done:
-            digest = (task.outcome or {}).get("blobs", {}).get("model")
-            if digest is not None:
-                models[task.key] = (task.payload["role"], digest)
+            if "model" in (task.outcome or {}).get("blobs", {}):
+                models[task.key] = (task.payload["role"], task)
         if not models:
             raise SweepError("no model was finished, so there is nothing to measure")
         tests = {role: self._test(role) for role in {role for role, _ in models.values()}}
-        files = {key: (blobs.get(self.engine, digest), role) for key, (role, digest) in models.items()}
+        files = {key: (self._blob(task, "model", on_step), role) for key, (role, task) in models.items()}
         measured = run_in_child(jobs.measure_models, files, tests, on_step=on_step)
         student = measured.get("transfer#source.best.0") or next(iter(measured.values()))
         return Outcome(
@@ -176,7 +177,32 @@ class StageRunner:
             self._tests[role] = load_test(self.spec.role(role).dataset)
         return self._tests[role]
 
-    def _trainer(self, role: str) -> "StudentTrainer":
+    def _blob(self, task: TaskRecord, name: str, on_step: OnStep) -> bytes:
+        """Bytes that a finished task stored. Damaged ones are made again, by the same work with the same seeds.
+
+        Raises:
+            storage.errors.BlobCorrupt: this machine makes other bytes than the one that stored them.
+        """
+        digest = (task.outcome or {})["blobs"][name]
+        try:
+            return blobs.get(self.engine, digest)
+        except BlobCorrupt as error:
+            log.warning("%s of %s: %s; making it again here", name, task.key, error)
+        again = Claim(
+            sweep_id=self.sweep_id,
+            task_id=task.id,
+            key=task.key,
+            stage=task.stage,
+            phase=task.phase,
+            payload=task.payload,
+            attempt=task.attempt,
+            params=task.params,
+            retry_of=None,
+        )
+        self(again, task.params or {}, on_step)
+        return blobs.get(self.engine, digest)
+
+    def _trainer(self, role: str, on_step: OnStep) -> "StudentTrainer":
         # Here: TensorFlow takes seconds, and a teacher task never needs it.
         from kd.training import StudentTrainer
 
@@ -190,12 +216,12 @@ class StageRunner:
             self._trainers[role] = StudentTrainer(
                 self._dataset(role),
                 student=part.student,
-                teacher_logits=self._logits(role),
+                teacher_logits=self._logits(role, on_step),
                 training=training,
             )
         return self._trainers[role]
 
-    def _logits(self, role: str) -> np.ndarray:
+    def _logits(self, role: str, on_step: OnStep) -> np.ndarray:
         (teacher,) = records.task_records(self.engine, self.sweep_id, phase=f"teachers:{role}", state="done")
         outcome, dataset = teacher.outcome or {}, self._dataset(role)
         if outcome["data"]["split_hash"] != dataset.split_hash:
@@ -203,7 +229,7 @@ class StageRunner:
                 f"the teacher saw other {dataset.name} training images than this worker has; "
                 "its logits would be misaligned"
             )
-        data = blobs.get(self.engine, outcome["blobs"]["logits"])
+        data = self._blob(teacher, "logits", on_step)
         return np.frombuffer(data, np.float32).reshape(len(dataset.train.labels), dataset.classes)
 
 

@@ -44,11 +44,6 @@ def stage_counts(engine: sqlalchemy.Engine, sweep_id: int) -> dict[str, StageCou
     return {stage: StageCount(**states) for stage, states in counts.items()}
 
 
-def unfinished(engine: sqlalchemy.Engine, sweep_id: int) -> int:
-    """How many tasks are waiting or running."""
-    return sum(count.waiting + count.running for count in stage_counts(engine, sweep_id).values())
-
-
 def failures(engine: sqlalchemy.Engine, sweep_id: int) -> list[str]:
     """One line for each phase that failed or was skipped although others, or the user, need it."""
     lines = []
@@ -78,7 +73,7 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> dict[str, Any]:
             }
             for one in running
         ],
-        "seconds_left": seconds_left(tasks, len({one.worker for one in running})),
+        "seconds_left": seconds_left(tasks, len({one.worker for one in running if one.lease_left_s >= 0})),
         "problems": failures(engine, sweep.id),
     }
 
@@ -107,22 +102,32 @@ def seconds_left(tasks: list[TaskRecord], workers: int) -> float | None:
 
 def describe(found: dict[str, Any]) -> str:
     """`status` for people."""
-    columns = ("stage", "total", "waiting", "running", "done", "failed", "skipped")
+    columns = ["stage", "total", "waiting", "running", "done", "failed", "skipped"]
+    if any(counts["cancelled"] for counts in found["stages"].values()):
+        columns.append("cancelled")
     lines = ["".join(name.ljust(11) for name in columns).rstrip()]
     for stage, counts in found["stages"].items():
         row = {"stage": stage, "total": sum(counts.values())} | counts
         lines.append("".join(str(row[name]).ljust(11) for name in columns).rstrip())
     lines.append("")
+    name, alive = found["sweep"], [one for one in found["workers"] if one["lease_left_s"] >= 0]
     for one in found["workers"]:
-        lines.append(
-            f"worker {one['worker']}: {one['task']} attempt {one['attempt']}, lease {one['lease_left_s']:.0f} s"
-        )
+        left = one["lease_left_s"]
+        lease = f"lease {left:.0f} s" if left >= 0 else f"lease lapsed {-left:.0f} s ago: its worker is probably dead"
+        lines.append(f"worker {one['worker']}: {one['task']} attempt {one['attempt']}, {lease}")
     lines += found["problems"]
-    left = found["seconds_left"]
-    if left == 0:
-        lines.append(f"finished; next: kd-sweeps report {found['sweep']}")
-    elif not found["workers"]:
-        lines.append(f"no worker is running ({found['state']}); next: kd-sweeps launch {found['sweep']}")
+    if found["problems"]:
+        lines.append(f"to try that again: kd-sweeps retry {name}, then kd-sweeps launch {name}")
+    seconds = found["seconds_left"]
+    if found["state"] != "active":
+        lines.append(f"the sweep is {found['state']}; to go on: kd-sweeps resume {name}, then kd-sweeps launch {name}")
+    elif seconds == 0:
+        lines.append(f"finished; next: kd-sweeps report {name}")
+    elif not alive:
+        frees = " (it takes over what is left)" if found["workers"] else ""
+        lines.append(f"no worker is running; next: kd-sweeps launch {name}{frees}")
     else:
-        lines.append("time left: unknown yet" if left is None else f"time left: about {max(1, round(left / 60))} min")
+        lines.append(
+            "time left: unknown yet" if seconds is None else f"time left: about {max(1, round(seconds / 60))} min"
+        )
     return "\n".join(lines)

@@ -1,7 +1,8 @@
 """One worker: claim a task, ask for its trial, run it, finish it, tell it - until nothing is left.
 
 The order of the steps is what makes each result count once (design: claim, ask, save the number, run,
-finish, tell). A worker may die between any two of them; whoever comes next repairs what is half told.
+finish, tell). A worker may die between any two of them, each marked with a crash point for the tests;
+whoever comes next repairs what is half told.
 """
 
 import logging
@@ -9,34 +10,37 @@ import os
 import platform
 import random
 import secrets
-import signal
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import sqlalchemy
 
 from storage import records, studies, tasks
-from storage.errors import StorageError
+from storage.crash import crash_point
+from storage.errors import NotAStorage, StudyMissing, SweepNotFound, Unreachable
 from storage.reaping import reap
 from storage.repair import mark_told, repair
 from storage.space import study_name
 from storage.tasks import Claim
-from sweeps.errors import Interrupted, LeaseLost
+from sweeps.causes import INFRASTRUCTURE, cap_of, class_of
+from sweeps.errors import Interrupted, LeaseLost, SweepError
 from sweeps.lease import LeaseKeeper
 from sweeps.provenance import provenance
+from sweeps.signals import StopSignals
 from sweeps.space import given_params, space_of
-from sweeps.spec import Spec, parse
+from sweeps.spec import Spec, stored
 from sweeps.stages import Outcome
-from sweeps.status import unfinished
 
 log = logging.getLogger("sweeps.worker")
 
 Runner = Callable[[Claim, dict[str, Any], Callable[[], None]], Outcome]
 
+STOPPED = 128 + 15
 _POLL_S = 0.5  # while others run, this often does an idle worker look for work
+_POLL_PAUSED_S = 2.0
+_MOST_IN_A_ROW = 3  # infrastructure failures, after which the next one is likely
 
 
 def worker_id() -> str:
@@ -52,19 +56,29 @@ class Worker:
         name: of the sweep.
         run: what runs a task; None is the real thing (`stages.StageRunner`).
         worker: its name in the attempts table.
+        stop: set by somebody else when it shall stop at its next step.
     """
 
-    def __init__(self, url: sqlalchemy.URL, name: str, *, run: Runner | None = None, worker: str | None = None) -> None:
+    def __init__(
+        self,
+        url: sqlalchemy.URL,
+        name: str,
+        *,
+        run: Runner | None = None,
+        worker: str | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
         self.studies = studies.open_studies(url)
         self.engine = self.studies.engine
         self.sweep = records.find_sweep(self.engine, name)
-        self.spec: Spec = parse(self.sweep.spec, origin=f"sweep {name}")
+        self.spec: Spec = stored(self.sweep)
         self.worker = worker or worker_id()
         self.finished = 0
         self._run = run or self._stage_runner()
-        self._stop = threading.Event()
-        self._signal: int | None = None
-        self._reaped_at = 0.0
+        self._stop = stop or threading.Event()
+        self._claim: Claim | None = None
+        self._mended_at = -float("inf")
+        self._failures_in_a_row = 0
 
     def _stage_runner(self) -> Runner:
         from sweeps.stages import StageRunner
@@ -83,18 +97,17 @@ class Worker:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def stop(self, number: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
-        """Ask the worker to stop at its next step; as a signal handler, a second signal ends it at once."""
-        self._signal = number
-        self._stop.set()
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(number, signal.SIG_DFL)
-
     def work(self) -> int:
-        """Run tasks until none is left. Returns the exit code: 0, or 128 + the signal that stopped it."""
+        """Run tasks until none is left. Returns 0, or STOPPED.
+
+        Raises:
+            SweepError: the sweep is cancelled, or this machine keeps failing.
+            storage.errors.StorageError: the database needs a person, or has been gone for too long.
+        """
+        refuse_cancelled(self.sweep.name, records.outlook(self.engine, self.sweep.id).state)
         while not self._stop.is_set():
             self._mend()
-            claim = tasks.claim(
+            self._claim = tasks.claim(
                 self.engine,
                 self.sweep.id,
                 worker=self.worker,
@@ -102,16 +115,32 @@ class Worker:
                 pid=os.getpid(),
                 lease_s=self._lease_s,
             )
-            if claim is not None:
-                self._attempt(claim)
-            elif not unfinished(self.engine, self.sweep.id):
-                repair(self.studies, self.engine, self.sweep.id)
-                log.info("nothing is left to do: %d tasks finished here", self.finished)
+            if self._claim is not None:
+                crash_point("claimed")
+                self._attempt(self._claim)
+                self._claim = None
+            elif self._nothing_left():
                 return 0
-            else:
-                # Not all workers at the same instant: each poll is a write transaction on SQLite.
-                self._stop.wait(_POLL_S * random.uniform(0.8, 1.2))
-        return 128 + (self._signal or signal.SIGTERM)
+        return STOPPED
+
+    def give_back(self) -> None:
+        """Release the task at work, from another thread: this one is in the middle of a step."""
+        claim = self._claim
+        if claim is not None and tasks.release(self.engine, claim):
+            log.info("%s given back in the middle of a step", claim.key)
+
+    def _nothing_left(self) -> bool:
+        left = records.outlook(self.engine, self.sweep.id)
+        if left.state == "deleted":
+            raise SweepNotFound(f"sweep {self.sweep.name} was deleted while this worker was at it")
+        if not left.unended:
+            repair(self.studies, self.engine, self.sweep.id)
+            log.info("nothing is left to do (%s): %d tasks finished here", left.state, self.finished)
+            return True
+        # Not all workers at the same instant: each poll is a write transaction on SQLite.
+        pause = _POLL_PAUSED_S if left.state == "paused" else _POLL_S
+        self._stop.wait(pause * random.uniform(0.8, 1.2))
+        return False
 
     @property
     def _lease_s(self) -> float:
@@ -119,10 +148,10 @@ class Worker:
 
     def _mend(self) -> None:
         """Free the tasks of dead workers and finish what they left half told, once per lease interval."""
-        if time.monotonic() - self._reaped_at < self.spec.lease.interval_s:
+        if time.monotonic() - self._mended_at < self.spec.lease.interval_s:
             return
-        self._reaped_at = time.monotonic()
-        for key, attempt, worker in reap(self.engine, self.sweep.id, cap=self.spec.retry.lost_worker):
+        self._mended_at = time.monotonic()
+        for key, attempt, worker in reap(self.engine, self.sweep.id, cap=cap_of("lost worker", self.spec)):
             log.warning("%s attempt %d: worker %s was lost; the task is free again", key, attempt, worker)
         repair(self.studies, self.engine, self.sweep.id)
 
@@ -139,13 +168,14 @@ class Worker:
         try:
             with lease:
                 self._ask_run_finish(claim, on_step)
+            self._failures_in_a_row = 0
         except Interrupted:
             tasks.release(self.engine, claim)
             log.info("%s given back", claim.key)
         except LeaseLost as error:
             log.warning("%s; its result is dropped", error)
-        except StorageError:
-            tasks.release(self.engine, claim)  # not the task's fault
+        except (StudyMissing, NotAStorage):
+            tasks.release(self.engine, claim)  # somebody deleted something: no attempt of a task is to blame
             raise
         except Exception as error:
             self._fail(claim, error)
@@ -161,9 +191,12 @@ class Worker:
             tpe_seed=claim.payload.get("sampler_seed"),
             attrs=self._attrs(claim),
         )
+        crash_point("asked")
         if not tasks.save_trial(self.engine, claim, study=study, number=asked.number, params=asked.params):
             raise _taken(claim)
+        crash_point("saved")
         outcome = self._run(claim, asked.params, on_step)
+        crash_point("ran")
         stored = outcome.values | {
             "trial": {
                 "value": outcome.score,
@@ -177,42 +210,47 @@ class Worker:
         }
         if not tasks.finish(self.engine, claim, outcome=stored, score=outcome.score):
             raise _taken(claim)
+        crash_point("finished")
         self.finished += 1
         log.info("%s done: %.4f in %.1f s", claim.key, outcome.score, stored["wall_s"])
         self.studies.tell(study, asked.number, state="COMPLETE", **stored["trial"])
+        crash_point("told")
         mark_told(self.engine, claim.task_id, claim.attempt)
+        crash_point("marked")
 
     def _attrs(self, claim: Claim) -> dict[str, Any]:
         attrs = {"task": claim.key, "attempt": claim.attempt, "worker": self.worker}
         return attrs | ({} if claim.retry_of is None else {"retry_of": claim.retry_of})
 
     def _fail(self, claim: Claim, error: Exception) -> None:
-        kind, cap = classify(error, self.spec)
-        log.error("%s attempt %d failed", claim.key, claim.attempt, exc_info=error)
+        kind = class_of(error)
+        log.error("%s attempt %d failed (%s)", claim.key, claim.attempt, kind, exc_info=error)
         reason = f"{type(error).__name__}: {error}" if kind == "error" else str(error)
-        tasks.fail(self.engine, claim, error_class=kind, reason=reason, cap=cap)
+        try:
+            tasks.fail(self.engine, claim, error_class=kind, reason=reason, cap=cap_of(kind, self.spec))
+        except Unreachable as lost:
+            log.warning("%s: nor could that be written (%s); its lease will lapse", claim.key, lost)
+        self._failures_in_a_row = self._failures_in_a_row + 1 if kind in INFRASTRUCTURE else 0
+        if self._failures_in_a_row == _MOST_IN_A_ROW:
+            raise SweepError(
+                f"{_MOST_IN_A_ROW} attempts in a row failed because of this machine or its database, the last one:"
+                f" {reason}; nothing is lost. Mend that, then type: kd-sweeps launch {self.sweep.name}"
+            )
 
 
 def _taken(claim: Claim) -> LeaseLost:
-    return LeaseLost(f"{claim.key} attempt {claim.attempt} was taken by another worker")
+    return LeaseLost(f"{claim.key} attempt {claim.attempt} was taken by another worker, or cancelled")
 
 
-def classify(error: Exception, spec: Spec) -> tuple[str, int]:
-    """The class of a failure and how many attempts a task gets with it."""
-    from kd.errors import Diverged, Unavailable
-
-    if isinstance(error, Unavailable):
-        return "unavailable", 1  # trying again finds the same missing file
-    if isinstance(error, Diverged):
-        return "nan", 1  # the same seed diverges again
-    if isinstance(error, MemoryError):
-        return "memory", spec.retry.lost_worker
-    return "error", spec.retry.error
+def refuse_cancelled(name: str, state: str) -> None:
+    """Nothing, unless the sweep is cancelled: starting to work on it is then a mistake."""
+    if state == "cancelled":
+        raise SweepError(f"{name} is cancelled; to go on where it was, type: kd-sweeps resume {name}")
 
 
 def run_worker(url: sqlalchemy.URL, name: str, *, run: Runner | None = None, worker: str | None = None) -> int:
     """One worker in this process, stopped by SIGTERM or Ctrl-C between two steps; returns its exit code."""
-    with Worker(url, name, run=run, worker=worker) as one:
-        signal.signal(signal.SIGTERM, one.stop)
-        signal.signal(signal.SIGINT, one.stop)
-        return one.work()
+    with StopSignals() as stop, Worker(url, name, run=run, worker=worker, stop=stop.requested) as one:
+        stop.on_overdue = one.give_back
+        code = one.work()
+    return stop.exit_code if code == STOPPED else code

@@ -1,0 +1,25 @@
+"""Crashes on purpose, for the tests: between which two steps may a process die? Between any two."""
+
+import os
+import signal
+from collections import Counter
+
+VARIABLE = "KD_SWEEPS_CRASH_AT"
+
+POINTS = {
+    "worker": ("claimed", "asking", "asked", "saved", "ran", "finished", "attributes", "told", "marked"),
+    "create": ("create-locked", "create-tables", "create-study", "create-studies"),
+    "delete": ("delete-cancelled", "delete-studies"),
+}
+
+_passed: Counter[str] = Counter()
+
+
+def crash_point(name: str) -> None:
+    """Die here as by `kill -9` if the environment says so: KD_SWEEPS_CRASH_AT=told, or told:3 for the third time."""
+    wanted, _, nth = os.environ.get(VARIABLE, "").partition(":")
+    if wanted != name:
+        return
+    _passed[name] += 1
+    if _passed[name] == int(nth or 1):
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,95 @@
+"""Deleting a sweep: its studies, its rows, and the blobs that nothing else needs.
+
+The order makes a deletion that was killed harmless: cancelled first, so that nobody claims meanwhile; the
+row that names the sweep last, so that deleting it again completes it.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine, Text, delete, func, select, type_coerce
+
+from storage.clock import database_now
+from storage.control import cancel
+from storage.crash import crash_point
+from storage.errors import SweepInUse
+from storage.faults import retrying
+from storage.records import SweepRecord
+from storage.schema import attempts, blobs, sweeps, tasks
+from storage.space import of_sweep
+from storage.transaction import read, write
+
+if TYPE_CHECKING:  # storage.studies imports Optuna, which costs a second
+    from storage.studies import Studies
+
+
+_DIGEST = re.compile("[0-9a-f]{64}")  # not parsed: an outcome that can no longer be read keeps its blobs as well
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """What a deletion removed. `bytes`: of the blobs."""
+
+    tasks: int
+    studies: int
+    blobs: int
+    bytes: int
+
+
+def delete_sweep(studies: "Studies", engine: Engine, sweep: SweepRecord) -> Deleted:
+    """Remove the sweep and everything of its own. Studies of other sweeps and tools stay.
+
+    Raises:
+        SweepInUse: a task's lease is good, so a worker is probably alive; nothing was changed.
+    """
+    refuse_if_in_use(engine, sweep)
+    cancel(engine, sweep.id)
+    crash_point("delete-cancelled")
+    named = [name for name in studies.names() if of_sweep(name, sweep.name)]
+    for name in named:
+        studies.delete(name)
+    crash_point("delete-studies")
+    return _delete_rows(engine, sweep.id, len(named))
+
+
+@retrying
+def refuse_if_in_use(engine: Engine, sweep: SweepRecord) -> None:
+    """Nothing, if no lease on a task of the sweep is good.
+
+    Raises:
+        SweepInUse: there is one; says whose and for how long.
+    """
+    query = (
+        select(attempts.c.worker, tasks.c.key, (attempts.c.lease_until - database_now()).label("left"))
+        .join(tasks, tasks.c.id == attempts.c.task_id)
+        .where(tasks.c.sweep_id == sweep.id, attempts.c.state == "running", attempts.c.lease_until >= database_now())
+        .order_by(attempts.c.lease_until.desc())
+    )
+    with read(engine) as connection:
+        live = connection.execute(query).first()
+    if live is not None:
+        raise SweepInUse(
+            f"{sweep.name} is being worked on ({live.worker} has {live.key}, lease {live.left:.0f} s); stop the"
+            f" workers, or type: kd-sweeps cancel {sweep.name}, and then delete it"
+        )
+
+
+@retrying
+def _delete_rows(engine: Engine, sweep_id: int, studies: int) -> Deleted:
+    with write(engine) as connection:
+        counted = select(func.count()).select_from(tasks).where(tasks.c.sweep_id == sweep_id)
+        number = connection.execute(counted).scalar_one()
+        connection.execute(delete(sweeps).where(sweeps.c.id == sweep_id))  # and by cascade all that hangs on it
+        used = set()
+        for text in connection.scalars(select(type_coerce(tasks.c.outcome, Text)).where(tasks.c.outcome.is_not(None))):
+            used.update(_DIGEST.findall(text))
+        # A task at work may have stored a blob that its outcome will name: younger ones stay.
+        first = connection.scalar(select(func.min(attempts.c.started_at)).where(attempts.c.state == "running"))
+        old = select(blobs.c.digest, blobs.c.size)
+        if first is not None:
+            old = old.where(blobs.c.stored_at < first)
+        unused = [blob for blob in connection.execute(old) if blob.digest not in used]
+        for blob in unused:
+            connection.execute(delete(blobs).where(blobs.c.digest == blob.digest))
+    return Deleted(tasks=number, studies=studies, blobs=len(unused), bytes=sum(blob.size for blob in unused))

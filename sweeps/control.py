@@ -1,0 +1,111 @@
+"""What people do to a sweep from outside: pause, resume, cancel, extend, retry, reap, delete. By name and URL."""
+
+import contextlib
+from collections.abc import Iterator
+
+import sqlalchemy
+
+from storage import control, deletion, records, revisions
+from storage import engine as engines
+from storage.deletion import Deleted
+from storage.reaping import LOST, Reaped, reap
+from storage.records import SweepRecord
+from storage.repair import repair
+from sweeps import plan
+from sweeps.causes import cap_of
+from sweeps.errors import SpecError, SweepError
+from sweeps.spec import check_name, stored
+from sweeps.status import stage_counts
+
+
+@contextlib.contextmanager
+def opened(url: sqlalchemy.URL, name: str) -> Iterator[tuple[sqlalchemy.Engine, SweepRecord]]:
+    """The storage, for writing, and the sweep of that name."""
+    check_name(name)
+    engine = engines.open_engine(url)
+    try:
+        yield engine, records.find_sweep(engine, name)
+    finally:
+        engine.dispose()
+
+
+def pause(url: sqlalchemy.URL, name: str) -> int:
+    """No more tasks are given out. Returns how many are still at work, which will be finished."""
+    with opened(url, name) as (engine, sweep):
+        if sweep.state == "cancelled":
+            raise SweepError(f"{name} is cancelled, so there is nothing to pause")
+        control.pause(engine, sweep.id)
+        return len(records.running(engine, sweep.id))
+
+
+def resume(url: sqlalchemy.URL, name: str) -> int:
+    """Go on after a pause or a cancel. Returns how many tasks are left to do."""
+    with opened(url, name) as (engine, sweep):
+        control.resume(engine, sweep.id)
+        return records.outlook(engine, sweep.id).unended
+
+
+def cancel(url: sqlalchemy.URL, name: str) -> int:
+    """Take back every task that is not ended; workers drop theirs at the next renewal of its lease."""
+    with opened(url, name) as (engine, sweep):
+        return control.cancel(engine, sweep.id)
+
+
+def extend(url: sqlalchemy.URL, name: str, *, trials: int, seeds: int) -> int:
+    """More trials for both searches, or more seeds for the comparison. Returns how many tasks that adds.
+
+    Raises:
+        SpecError: nothing to add.
+        storage.errors.RevisionRefused: a search has closed, or the sweep is cancelled.
+    """
+    if min(trials, seeds) < 0 or max(trials, seeds) < 1:
+        raise SpecError(f"got --trials {trials} --seeds {seeds}; give one of them, 1 or more, for example --seeds +10")
+    with opened(url, name) as (engine, sweep):
+        larger, tasks = plan.more(stored(sweep), trials=trials, seeds=seeds)
+        revisions.extend(
+            engine,
+            sweep.id,
+            revision=sweep.revision,
+            spec=larger.as_dict(),
+            fingerprint=larger.fingerprint,
+            why=f"extended by {trials} trials and {seeds} seeds",
+            tasks=tasks,
+            while_open=plan.SEARCHES,
+        )
+        return len(tasks)
+
+
+def retry(url: sqlalchemy.URL, name: str) -> list[str]:
+    """Failed tasks, and those skipped because of them, wait again. Returns their keys.
+
+    If the models were measured already, that is done once more at the end, with those that come now.
+    """
+    with opened(url, name) as (engine, sweep):
+        measured = stage_counts(engine, sweep.id)["measure"]
+        again = [plan.measure_task(measured.total)] if measured.done == measured.total else []
+        return revisions.retry(engine, sweep.id, revision=sweep.revision, then=again)
+
+
+def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[Reaped], int]:
+    """Free the tasks whose lease has lapsed, and tell Optuna's trials how they ended.
+
+    Workers do the same by themselves. Returns what was freed, and how many trials were told.
+    """
+    from storage import studies  # Optuna takes a second
+
+    with opened(url, name) as (engine, sweep):
+        freed = reap(engine, sweep.id, cap=cap_of(LOST, stored(sweep)))
+        with contextlib.closing(studies.open_studies(url)) as optuna:
+            return freed, repair(optuna, engine, sweep.id)
+
+
+def delete(url: sqlalchemy.URL, name: str) -> Deleted:
+    """Remove a sweep, its studies, and the blobs that no other sweep uses.
+
+    Raises:
+        storage.errors.SweepInUse: a lease on one of its tasks is good.
+    """
+    from storage import studies  # Optuna takes a second
+
+    with opened(url, name) as (engine, sweep), contextlib.closing(studies.open_studies(url)) as optuna:
+        return deletion.delete_sweep(optuna, engine, sweep)
