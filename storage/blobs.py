@@ -9,13 +9,13 @@ from sqlalchemy import Engine, select
 
 from storage.clock import database_now
 from storage.errors import BlobCorrupt
-from storage.faults import retrying
+from storage.faults import RESULT_RETRY_FOR_S, retrying, retrying_for
 from storage.schema import blobs
 from storage.transaction import read, write
 from storage.upsert import insert_into
 
 
-@retrying
+@retrying_for(RESULT_RETRY_FOR_S)
 def put(engine: Engine, data: bytes) -> str:
     """Store the bytes; the same bytes twice, or by two processes at once, are stored once.
 

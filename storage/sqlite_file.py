@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +13,6 @@ from storage.errors import NotAStorage, StorageError, Unreachable
 from storage.url import masked, sqlite_path
 
 BUSY_TIMEOUT_S = 60
-_HEADER = b"SQLite format 3\0"
 
 
 def check_path(url: URL, *, must_exist: bool, read_only: bool) -> None:
@@ -38,12 +37,12 @@ def check_path(url: URL, *, must_exist: bool, read_only: bool) -> None:
                 )
             _check_parent(path.absolute().parent, url)
             return
-        with path.open("rb") as file:
-            header = file.read(len(_HEADER))
+        path.stat()
     except OSError as error:
         raise Unreachable(f"cannot open {masked(url)}: {error.strerror or error}") from error
-    if header and header != _HEADER:
-        raise NotAStorage(f"{masked(url)} is not an SQLite database; nothing in it was changed")
+    if not os.access(path, os.R_OK):
+        raise Unreachable(f"cannot open {masked(url)}: no permission to read it")
+    _refuse_another_kind(path, url)
     if not read_only and not os.access(path, os.W_OK):
         raise Unreachable(f"cannot write {masked(url)}: the file is read-only")
 
@@ -97,6 +96,19 @@ def file_lock(url: URL, *, timeout_s: float) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _refuse_another_kind(path: Path, url: URL) -> None:
+    # Asked of SQLite, never by opening the file ourselves: closing it would drop the locks of every connection that
+    # this process has to it (https://sqlite.org/howtocorrupt.html, 2.2). Seen: "disk I/O error" soon after.
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?{_reading_mode(path)}", uri=True)) as looking:
+            looking.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError:
+        pass  # locked or unreadable for now: the connection that is to be used will say so, or wait
+    except sqlite3.DatabaseError as error:
+        if "not a database" in str(error):
+            raise NotAStorage(f"{masked(url)} is not a readable SQLite database; nothing in it was changed") from error
 
 
 def _check_parent(parent: Path, url: URL) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, exists, insert, select, update
 
 from storage.clock import database_now
 from storage.endings import end_attempt
-from storage.faults import retrying
+from storage.faults import RESULT_RETRY_FOR_S, retrying, retrying_for
 from storage.phases import close_if_over
 from storage.schema import attempts, phases, sweeps, tasks
 from storage.transaction import write
@@ -125,7 +125,7 @@ def renew(engine: Engine, claim: Claim, lease_s: float) -> bool:
         return changed.rowcount == 1
 
 
-@retrying
+@retrying_for(RESULT_RETRY_FOR_S)
 def finish(engine: Engine, claim: Claim, *, outcome: dict[str, Any], score: float | None) -> bool:
     """Store the whole outcome, and close the phase if this was its last task.
 

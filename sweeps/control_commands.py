@@ -47,8 +47,8 @@ def cancel(name: SweepName, storage: Storage = None) -> None:
 @app.command()
 def extend(
     name: SweepName,
-    trials: Annotated[int, typer.Option(metavar="+N", min=0, help="More trials, while the searches are open.")] = 0,
-    seeds: Annotated[int, typer.Option(metavar="+N", min=0, help="More seeds for every arm of transfer.")] = 0,
+    trials: Annotated[str, typer.Option(metavar="+N", help="More trials, while the searches are open.")] = "0",
+    seeds: Annotated[str, typer.Option(metavar="+N", help="More seeds for every arm of transfer.")] = "0",
     storage: Storage = None,
 ) -> None:
     """Add trials or seeds to a sweep.
@@ -58,7 +58,7 @@ def extend(
     from storage.url import resolve
     from sweeps.control import extend
 
-    added = extend(resolve(storage), name, trials=trials, seeds=seeds)
+    added = extend(resolve(storage), name, trials=_number("--trials", trials), seeds=_number("--seeds", seeds))
     say(f"{added} tasks added. Next: {program()} launch {name}")
 
 
@@ -116,7 +116,7 @@ def delete(
 def logs(
     name: SweepName,
     task: Annotated[str | None, typer.Option(metavar="KEY", help="Only what was logged about this task.")] = None,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=1, help="Lines per worker, the last ones.")] = 20,
+    lines: Annotated[str, typer.Option("-n", "--lines", metavar="N", help="Lines per worker, the last ones.")] = "20",
     storage: Storage = None,
 ) -> None:
     """What the workers on this machine wrote.
@@ -126,4 +126,13 @@ def logs(
     from storage.url import resolve
     from sweeps.log_files import about_task, latest
 
-    print("\n".join(latest(name, lines) if task is None else about_task(resolve(storage), name, task)))
+    print("\n".join(latest(name, _number("--lines", lines)) if task is None else about_task(resolve(storage), name, task)))
+
+
+def _number(option: str, text: str) -> int:
+    from sweeps.errors import SpecError
+
+    # Not Typer's int: its message does not say what it got.
+    if not text.removeprefix("+").isdecimal():
+        raise SpecError(f"{option}: got {text!r}; allowed: a whole number, for example {option} +10")
+    return int(text)

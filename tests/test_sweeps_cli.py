@@ -8,26 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweeps.cli import app
-from sweeps.failures import exit_code_of
-
 KdSweeps = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def kd_sweeps(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> KdSweeps:
-    """Run a command in an empty folder; gives (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE", "KD_SWEEPS_DATA"):
-        monkeypatch.delenv(name, raising=False)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["kd-sweeps", *arguments])
-        code = exit_code_of(app)
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return run
 
 
 def _files(folder: Path) -> set[str]:
