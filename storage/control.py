@@ -10,21 +10,24 @@ from storage.transaction import write
 
 @retrying
 def pause(engine: Engine, sweep_id: int) -> None:
-    """Give out no more tasks; those at work are finished."""
+    """Give out no more tasks; those at work are finished. A cancelled sweep stays cancelled."""
     with write(engine) as connection:
-        _set_state(connection, sweep_id, "paused")
+        connection.execute(
+            update(sweeps).where(sweeps.c.id == sweep_id, sweeps.c.state == "active").values(state="paused")
+        )
 
 
 @retrying
 def resume(engine: Engine, sweep_id: int) -> int:
     """Go on after a pause or a cancel. Returns how many cancelled tasks wait again."""
     with write(engine) as connection:
+        # The sweep first: a cancel at the same moment is over then, and its tasks are seen.
+        _set_state(connection, sweep_id, "active")
         again = connection.execute(
             update(tasks)
             .where(tasks.c.sweep_id == sweep_id, tasks.c.state == "cancelled")
             .values(state="waiting", reason=None, started_at=None, finished_at=None)
         )
-        _set_state(connection, sweep_id, "active")
         return again.rowcount
 
 
@@ -36,26 +39,32 @@ def cancel(engine: Engine, sweep_id: int) -> int:
     Phases stay as they are, so that `resume` can go on exactly from here.
     """
     with write(engine) as connection:
-        # In the order of their ids, as finish and what it opens: the other way round would often deadlock.
-        unended = connection.scalars(
-            select(tasks.c.id)
-            .where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("waiting", "running")))
-            .order_by(tasks.c.id)
-            .with_for_update(key_share=True)
-        ).all()
-        reason = "the sweep was cancelled"
-        connection.execute(
-            update(attempts)
-            .where(attempts.c.state == "running", attempts.c.task_id == tasks.c.id, tasks.c.sweep_id == sweep_id)
-            .values(state="released", reason=reason, finished_at=database_now())
-        )
-        connection.execute(
-            update(tasks)
-            .where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("waiting", "running")))
-            .values(state="cancelled", reason=reason, finished_at=database_now())
-        )
+        taken = _take_back(connection, sweep_id)
         _set_state(connection, sweep_id, "cancelled")
-        return len(unended)
+        # Once more: what an extend, retry or resume committed meanwhile. From here on they wait for the sweep.
+        return taken + _take_back(connection, sweep_id)
+
+
+def _take_back(connection: Connection, sweep_id: int) -> int:
+    reason = "the sweep was cancelled"
+    # In the order of their ids, as finish and what it opens: the other way round would often deadlock.
+    connection.execute(
+        select(tasks.c.id)
+        .where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("waiting", "running")))
+        .order_by(tasks.c.id)
+        .with_for_update(key_share=True)
+    ).all()
+    connection.execute(
+        update(attempts)
+        .where(attempts.c.state == "running", attempts.c.task_id == tasks.c.id, tasks.c.sweep_id == sweep_id)
+        .values(state="released", reason=reason, finished_at=database_now())
+    )
+    taken = connection.execute(
+        update(tasks)
+        .where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("waiting", "running")))
+        .values(state="cancelled", reason=reason, finished_at=database_now())
+    )
+    return taken.rowcount
 
 
 def _set_state(connection: Connection, sweep_id: int, state: str) -> None:

@@ -15,9 +15,9 @@ from storage.control import cancel
 from storage.crash import crash_point
 from storage.errors import SweepInUse
 from storage.faults import retrying
-from storage.records import SweepRecord
+from storage.records import SweepRecord, phase_records
 from storage.schema import attempts, blobs, sweeps, tasks
-from storage.space import of_sweep
+from storage.space import study_name
 from storage.transaction import read, write
 
 if TYPE_CHECKING:  # storage.studies imports Optuna, which costs a second
@@ -46,7 +46,9 @@ def delete_sweep(studies: "Studies", engine: Engine, sweep: SweepRecord) -> Dele
     refuse_if_in_use(engine, sweep)
     cancel(engine, sweep.id)
     crash_point("delete-cancelled")
-    named = [name for name in studies.names() if of_sweep(name, sweep.name)]
+    # By stage, not all NAME.*: another tool may have called a study of its own so.
+    stages = {phase.stage for phase in phase_records(engine, sweep.id)}
+    named = sorted({study_name(sweep.name, stage) for stage in stages}.intersection(studies.names()))
     for name in named:
         studies.delete(name)
     crash_point("delete-studies")
@@ -81,15 +83,19 @@ def _delete_rows(engine: Engine, sweep_id: int, studies: int) -> Deleted:
         counted = select(func.count()).select_from(tasks).where(tasks.c.sweep_id == sweep_id)
         number = connection.execute(counted).scalar_one()
         connection.execute(delete(sweeps).where(sweeps.c.id == sweep_id))  # and by cascade all that hangs on it
+        # A task at work may have stored a blob that its outcome will name: younger ones stay. Asked before the
+        # outcomes are read: what ends in between is seen there.
+        at_work = select(func.min(attempts.c.started_at)).where(attempts.c.state == "running").scalar_subquery()
+        old = connection.execute(select(func.coalesce(at_work, database_now()))).scalar_one()
         used = set()
         for text in connection.scalars(select(type_coerce(tasks.c.outcome, Text)).where(tasks.c.outcome.is_not(None))):
-            used.update(_DIGEST.findall(text))
-        # A task at work may have stored a blob that its outcome will name: younger ones stay.
-        first = connection.scalar(select(func.min(attempts.c.started_at)).where(attempts.c.state == "running"))
-        old = select(blobs.c.digest, blobs.c.size)
-        if first is not None:
-            old = old.where(blobs.c.stored_at < first)
-        unused = [blob for blob in connection.execute(old) if blob.digest not in used]
-        for blob in unused:
-            connection.execute(delete(blobs).where(blobs.c.digest == blob.digest))
-    return Deleted(tasks=number, studies=studies, blobs=len(unused), bytes=sum(blob.size for blob in unused))
+            used.update(_DIGEST.findall(str(text)))
+        stored = connection.execute(select(blobs.c.digest, blobs.c.size).where(blobs.c.stored_at < old)).all()
+        unused = {blob.digest: blob.size for blob in stored if blob.digest not in used}
+        gone = [
+            digest
+            for digest in unused
+            # Tested again: another task may just have stored the same bytes.
+            if connection.execute(delete(blobs).where(blobs.c.digest == digest, blobs.c.stored_at < old)).rowcount
+        ]
+    return Deleted(tasks=number, studies=studies, blobs=len(gone), bytes=sum(unused[digest] for digest in gone))

@@ -1,5 +1,6 @@
 """One engine per process, with the same settings whether Optuna or our own tables use it."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy.pool import NullPool
 
 from storage import schema, sqlite_file
 from storage.errors import StorageError
-from storage.faults import first_line, retrying, translate
+from storage.faults import RETRY_FOR_S, first_line, is_refused_for_now, retrying, retrying_for, translate
 from storage.transaction import read, write
 from storage.url import masked
 
@@ -24,9 +25,16 @@ _POSTGRES_SETTINGS = {
     "TimeZone": "UTC",
 }
 
+# A connection that was cut is thrown away when it is given back, and SQLAlchemy prints a page of traceback about it.
+logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
+
+@retrying_for(RETRY_FOR_S, when=is_refused_for_now)
 def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -> Engine:
     """The storage, connected to once and found to be ours.
+
+    A server that is just starting or has no connection to spare is asked again; nothing else is, since at a
+    first call a closed port is more often a wrong URL.
 
     Args:
         url: from `storage.url.resolve`.

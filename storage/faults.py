@@ -1,7 +1,9 @@
-"""Database faults: which ones pass by themselves, and how each reads in one line."""
+"""Database faults: which ones pass by themselves, how long we wait for that, and how each reads in one line."""
 
 import logging
 import sqlite3
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
 
 import sqlalchemy.exc
 import tenacity
@@ -10,33 +12,73 @@ from sqlalchemy import URL
 from storage.errors import NotAStorage, StorageError, Unreachable
 from storage.url import masked
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _log = logging.getLogger(__name__)
 
+# Both are read when a function is decorated, so a test that sets them first gets a process that gives up sooner.
 RETRY_FOR_S = 60.0
-# What psycopg calls operational and no waiting cures: who we are, and what we asked for.
-_LASTING_SQLSTATES = ("28", "3D")
+RESULT_RETRY_FOR_S = 600.0  # for storing what took long to make: a training is worth more than a poll
+
+_PASSING_SQLITE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}  # the last: a race for the WAL
+# What psycopg calls operational and no waiting cures: who we are, what we asked for, a full disk.
+_LASTING_SQLSTATES = ("28", "3D", "53100")
+# While connecting there is no SQLSTATE, only the server's words.
 _LASTING_TEXTS = (
     "authentication failed",
     "does not exist",
     "no password supplied",
     "no pg_hba.conf entry",
+    "not permitted to log in",
     "permission denied",
-    "failed to resolve host",
 )
+_NOT_NOW_SQLSTATES = ("53300", "57P01", "57P02", "57P03")
+_NOT_NOW_TEXTS = (
+    "the database system is",  # starting up, shutting down, in recovery mode, not yet accepting connections
+    "server closed the connection",
+    "too many clients",
+    "too many connections",
+    "connection slots are reserved",
+)
+_FEWER = "start fewer workers, or raise max_connections of the server, and type the command again"
+_ANOTHER = "or name another with --storage URL"
+_CURES = {
+    "authentication failed": f"check the user and the password in the URL, {_ANOTHER}",
+    "no password supplied": f"write the password into the URL (postgresql://USER:PASSWORD@...), {_ANOTHER}",
+    "too many clients": _FEWER,
+    "too many connections": _FEWER,
+    "connection slots are reserved": _FEWER,
+    'role "': f"check the user in the URL, {_ANOTHER}",
+    "does not exist": f"make it with: createdb {{database}}, {_ANOTHER}",
+    "lock timeout": "another process keeps rows locked; end that one, and type the command again",
+    "is locked": "another process keeps it locked; end that one, and type the command again",
+    "is full": "free space there, and type the command again",
+    "no space left": "free space there, and type the command again",
+    "invalid connection option": "take it out of the URL",
+}
 
 
-def is_transient(error: BaseException | None) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether trying again soon may help: locked, disconnected, restarting, too many clients.
 
     Follows `__cause__`, because Optuna and `translate` wrap the driver's error.
     """
-    while error is not None:
-        if isinstance(error, sqlalchemy.exc.TimeoutError):  # the pool's connections are all in use
-            return True
-        if isinstance(error, sqlalchemy.exc.DBAPIError):
-            return _is_transient(error)
-        error = error.__cause__
+    for one in _causes(error):
+        if isinstance(one, (sqlalchemy.exc.TimeoutError, sqlalchemy.exc.PendingRollbackError)):
+            return True  # the pool's connections are all in use; ours was lost, and Optuna asked it once more
+        if isinstance(one, sqlalchemy.exc.DBAPIError):
+            return _is_transient(one)
     return False
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what caused it. `raise error from error`, which is easily written, makes a circle of it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__
 
 
 def _is_transient(error: sqlalchemy.exc.DBAPIError) -> bool:
@@ -44,30 +86,54 @@ def _is_transient(error: sqlalchemy.exc.DBAPIError) -> bool:
         return True
     if not isinstance(error, sqlalchemy.exc.OperationalError):
         return False
-    text = str(error.orig).lower()
     if isinstance(error.orig, sqlite3.Error):  # operational is also a missing table or an unreadable file
-        return "is locked" in text
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _PASSING_SQLITE
+    text = str(error.orig).lower()
     lasting = (getattr(error.orig, "sqlstate", None) or "").startswith(_LASTING_SQLSTATES)
     return not lasting and not any(told in text for told in _LASTING_TEXTS)
 
 
+def is_refused_for_now(error: BaseException) -> bool:
+    """Whether a server is there and can take us later. A closed port, though, may as well be a wrong URL."""
+    for one in _causes(error):
+        if isinstance(one, sqlalchemy.exc.OperationalError):
+            told_by_state = getattr(one.orig, "sqlstate", None) in _NOT_NOW_SQLSTATES
+            text = str(one.orig).lower()
+            return one.connection_invalidated or told_by_state or any(told in text for told in _NOT_NOW_TEXTS)
+    return False
+
+
 def translate(error: sqlalchemy.exc.SQLAlchemyError, url: URL) -> Exception:
     """The same fault as one line for a user; what can only be a mistake of ours stays as it is."""
+    shown = masked(url)
+    if isinstance(error, sqlalchemy.exc.TimeoutError):
+        return Unreachable(f"cannot use {shown}: every connection of this process is waiting for it; {_cure('', url)}")
+    if isinstance(error, sqlalchemy.exc.PendingRollbackError):
+        return Unreachable(f"cannot use {shown}: the connection was lost; {_cure('', url)}")
     if not isinstance(error, sqlalchemy.exc.DBAPIError):
         return error
     reason = first_line(error)
     lowered = reason.lower()
+    sqlstate = getattr(error.orig, "sqlstate", None)
     if "file is not a database" in lowered or "malformed" in lowered:
-        return NotAStorage(f"{masked(url)} is not a readable SQLite database: {reason}")
-    if "no such table" in lowered or getattr(error.orig, "sqlstate", None) == "42P01":
-        return NotAStorage(f"{masked(url)} lacks a table of kd-sweeps or Optuna: {reason}")
-    if getattr(error.orig, "sqlstate", None) in ("42501", "25006"):
-        return StorageError(f"{masked(url)} does not allow this: {reason}")
-    if isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)):
-        return Unreachable(
-            f"cannot use {masked(url)}: {reason}; check that it is up, or name another with --storage URL"
-        )
+        return NotAStorage(f"{shown} is not a readable SQLite database: {reason}")
+    if "no such table" in lowered or sqlstate == "42P01":
+        return NotAStorage(f"{shown} lacks a table of kd-sweeps or Optuna: {reason}")
+    if sqlstate in ("42501", "25006") or "readonly database" in lowered:
+        return StorageError(f"{shown} does not allow this: {reason}")
+    told_to_us = isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
+    if told_to_us or error.connection_invalidated or "invalid connection option" in lowered:
+        return Unreachable(f"cannot use {shown}: {reason}; {_cure(lowered, url)}")
     return error
+
+
+def _cure(lowered: str, url: URL) -> str:
+    for told, cure in _CURES.items():
+        if told in lowered:
+            return cure.format(database=url.database)
+    if url.get_backend_name() == "sqlite":
+        return f"check the file and its folder, and type the command again, {_ANOTHER}"
+    return f"check that it is up, and type the command again, {_ANOTHER}"
 
 
 def first_line(error: sqlalchemy.exc.DBAPIError) -> str:
@@ -80,16 +146,31 @@ def first_line(error: sqlalchemy.exc.DBAPIError) -> str:
     return told.rstrip(".")
 
 
+def retrying_for(
+    seconds: float, *, when: Callable[[BaseException], bool] = is_transient
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorator: run again, with backoff and jitter, while the fault is transient and for about `seconds`.
+
+    After that the last fault comes through. It never interrupts a try: one that hangs may add its own time.
+    """
+    return tenacity.retry(
+        retry=tenacity.retry_if_exception(when),
+        wait=tenacity.wait_random_exponential(multiplier=0.05, max=5),  # jitter: many workers meet one fault at once
+        stop=tenacity.stop_after_delay(seconds),
+        before_sleep=_tell_retry,
+        reraise=True,
+    )
+
+
+def retrying(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator: `retrying_for` the usual time, RETRY_FOR_S."""
+    return retrying_for(RETRY_FOR_S)(function)
+
+
 def _tell_retry(state: tenacity.RetryCallState) -> None:
+    tries = state.attempt_number
+    if tries & (tries - 1):  # tell the 1st, 2nd, 4th, 8th ...: a minute of it is six lines, not thirty
+        return
     error = state.outcome.exception() if state.outcome else None
-    _log.warning("database fault, trying again (%d): %s", state.attempt_number, error)
-
-
-retrying = tenacity.retry(
-    retry=tenacity.retry_if_exception(is_transient),
-    wait=tenacity.wait_random_exponential(multiplier=0.05, max=5),  # jitter: many workers meet one fault at once
-    stop=tenacity.stop_after_delay(RETRY_FOR_S),
-    before_sleep=_tell_retry,
-    reraise=True,
-)
-"""Decorator: run again, with backoff and jitter, while the fault is transient and for at most RETRY_FOR_S."""
+    text = first_line(error) if isinstance(error, sqlalchemy.exc.DBAPIError) else str(error)
+    _log.warning("database fault, trying again (%d): %s", tries, text)

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Select, and_, func, select
 
-from storage import schema
+from storage import broken, schema
 from storage.clock import database_now
 from storage.errors import SweepNotFound
 from storage.faults import retrying
@@ -117,7 +117,7 @@ def find_sweep(engine: Engine, name: str) -> SweepRecord:
     Raises:
         SweepNotFound: there is none; says which there are.
     """
-    with read(engine) as connection:
+    with read(engine) as connection, broken.named_sweep(connection):
         row = connection.execute(select(sweeps).where(sweeps.c.name == name)).one_or_none()
         if row is not None:
             return SweepRecord(**row._asdict())
@@ -130,7 +130,7 @@ def find_sweep(engine: Engine, name: str) -> SweepRecord:
 
 def list_sweeps(engine: Engine) -> list[SweepRecord]:
     """All sweeps, oldest first."""
-    with read(engine) as connection:
+    with read(engine) as connection, broken.named_sweep(connection):
         return [SweepRecord(**row._asdict()) for row in connection.execute(select(sweeps).order_by(sweeps.c.id))]
 
 
@@ -199,7 +199,7 @@ def task_records(
         query = query.where(phases.c.name == phase)
     if state is not None:
         query = query.where(tasks.c.state == state)
-    with read(engine) as connection:
+    with read(engine) as connection, broken.named(connection, sweep_id):
         return [TaskRecord(**row._asdict()) for row in connection.execute(query)]
 
 

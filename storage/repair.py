@@ -13,7 +13,7 @@ from sqlalchemy import Engine, select, update
 from storage.errors import StudyMissing
 from storage.faults import retrying
 from storage.schema import attempts, sweeps, tasks
-from storage.space import RunningTrial, of_sweep, study_name
+from storage.space import RunningTrial, of_sweep
 from storage.transaction import read, write
 
 if TYPE_CHECKING:  # storage.studies imports Optuna, which costs a second
@@ -84,20 +84,20 @@ def repair(studies: "Studies", engine: Engine, sweep_id: int) -> int:
         How many trials were told.
     """
     sweep = _name(engine, sweep_id)
-    present = [name for name in studies.names() if of_sweep(name, sweep)]
-    # First the RUNNING trials, then our attempts: a trial asked for in between is not in the list.
-    listed = {name: _running(studies, name) for name in present}
+    # In this order: what ended before we list the trials is either in the list, or told. And an attempt of which
+    # we know the end after we listed its trial has not just been asked for.
+    ended = untold(engine, sweep_id)
+    listed = {name: _running(studies, name) for name in studies.names() if of_sweep(name, sweep)}
     told = 0
-    for attempt in untold(engine, sweep_id):
+    for attempt in ended:
         if attempt.study not in listed:
             continue  # deleted: kept untold, so that it shows in an audit
-        trial = listed[attempt.study].pop(attempt.trial_number, None)
-        # A study deleted and made again counts from 0 again: only the same parameters are the same trial.
-        if trial is not None and (attempt.params is None or attempt.params == trial.params):
+        trial = listed[attempt.study].get(attempt.trial_number)
+        if trial is not None and (trial.task, trial.attempt) == (attempt.key, attempt.number):
             _tell(studies, attempt)
             told += 1
         mark_told(engine, attempt.task_id, attempt.number)
-    return told + _fail_orphans(studies, engine, sweep_id, sweep, listed)
+    return told + _fail_orphans(studies, engine, sweep_id, listed)
 
 
 @retrying
@@ -107,6 +107,7 @@ def _name(engine: Engine, sweep_id: int) -> str:
 
 
 def _tell(studies: "Studies", attempt: Untold) -> None:
+    asked = {"task": attempt.key, "attempt": attempt.number}
     if attempt.state == "done":
         result = (attempt.outcome or {}).get("trial", {})
         studies.tell(
@@ -116,26 +117,22 @@ def _tell(studies: "Studies", attempt: Untold) -> None:
             value=result.get("value"),
             attrs=result.get("attrs", {}),
             epoch_values=result.get("epoch_values", ()),
+            asked=asked,
         )
         return
     attrs = {"reason": attempt.reason or attempt.state, "error_class": attempt.error_class or attempt.state}
-    studies.tell(attempt.study, attempt.trial_number, state="FAIL", value=None, attrs=attrs)
+    studies.tell(attempt.study, attempt.trial_number, state="FAIL", value=None, attrs=attrs, asked=asked)
 
 
-def _fail_orphans(
-    studies: "Studies",
-    engine: Engine,
-    sweep_id: int,
-    sweep: str,
-    listed: dict[str, dict[int, RunningTrial]],
-) -> int:
-    known, between = _attempts(engine, sweep_id)
+def _fail_orphans(studies: "Studies", engine: Engine, sweep_id: int, listed: dict[str, dict[int, RunningTrial]]) -> int:
+    """Trials asked for by attempts that ended before they saved the number, or that asked once more."""
+    attempts_now = _attempts(engine, sweep_id)
     told = 0
     for study, trials in listed.items():
-        if any(study_name(sweep, stage) == study for stage in between):
-            continue  # a living worker may just have asked for one of these: another time
         for number, trial in trials.items():
-            if trial.ours and (study, number) not in known:
+            state, saved = attempts_now.get((trial.task, trial.attempt), ("unknown", None))
+            about_to_save = state == "running" and saved is None
+            if trial.ours and not about_to_save and saved != (study, number):
                 attrs = {"reason": "orphan: its worker died before it saved which trial it had asked for"}
                 studies.tell(study, number, state="FAIL", value=None, attrs=attrs)
                 told += 1
@@ -143,17 +140,19 @@ def _fail_orphans(
 
 
 @retrying
-def _attempts(engine: Engine, sweep_id: int) -> tuple[set[tuple[str, int]], set[str]]:
-    """The trials that attempts point at, and the stages of running attempts that have saved none yet."""
+def _attempts(engine: Engine, sweep_id: int) -> dict[tuple[str | None, int | None], tuple[str, tuple[str, int] | None]]:
+    """By task key and attempt number: its state, and the study and number of the trial that it saved, if it did."""
     query = (
-        select(attempts.c.study, attempts.c.trial_number, attempts.c.state, tasks.c.stage)
+        select(tasks.c.key, attempts.c.number, attempts.c.state, attempts.c.study, attempts.c.trial_number)
         .join(tasks, tasks.c.id == attempts.c.task_id)
         .where(tasks.c.sweep_id == sweep_id)
     )
     with read(engine) as connection:
         rows = connection.execute(query).all()
-    known = {(row.study, row.trial_number) for row in rows if row.trial_number is not None}
-    return known, {row.stage for row in rows if row.trial_number is None and row.state == "running"}
+    return {
+        (row.key, row.number): (row.state, None if row.trial_number is None else (row.study, row.trial_number))
+        for row in rows
+    }
 
 
 def _running(studies: "Studies", study: str) -> dict[int, RunningTrial]:

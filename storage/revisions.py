@@ -1,26 +1,26 @@
 """Changes to a plan that is being worked on: more tasks, or failed ones once more. One transaction each.
 
 Locks are taken in the order phase, sweep, as everywhere: an extension either comes before the last task of a
-phase has ended, and keeps it open, or finds it closed.
+phase has ended, and keeps it open, or finds it closed. (The tasks locked here have ended; nobody holds one of
+those and waits for its phase.)
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Text, select, type_coerce, update
 
+from storage.broken import is_whole
 from storage.errors import RevisionRefused
 from storage.faults import retrying
 from storage.phases import open_what_can_start
 from storage.plans import TaskPlan, add_revision
-from storage.schema import PHASE_ENDED, attempts, phases, sweeps, tasks
+from storage.schema import PHASE_ENDED, attempts, phases, revisions, sweeps, tasks
 from storage.transaction import write
 
 UNREADABLE = "unreadable"
 
 
-@retrying
 def extend(
     engine: Engine,
     sweep_id: int,
@@ -41,50 +41,52 @@ def extend(
     Raises:
         RevisionRefused: another revision came in between; the sweep is cancelled; a phase takes no more tasks.
     """
-    with write(engine) as connection:
-        touched = {task.phase for task in tasks}
-        for phase in _locked_phases(connection, sweep_id):
-            if phase.name not in touched:
-                continue
-            if phase.state in ("failed", "skipped"):
-                raise RevisionRefused(f"{phase.name} was {phase.state} ({phase.reason}); first retry what failed")
-            if phase.state == "closed" and phase.name in while_open:
-                raise RevisionRefused(f"{phase.name} has closed, and what came out of it is already used")
-            if phase.state == "closed":
-                _reopen(connection, phase.id, "open")
-        _lock_sweep(connection, sweep_id, revision)
-        number = revision + 1
-        add_revision(connection, sweep_id, number=number, spec=spec, fingerprint=fingerprint, why=why, tasks=tasks)
-        connection.execute(
-            update(sweeps)
-            .where(sweeps.c.id == sweep_id)
-            .values(revision=number, spec=dict(spec), fingerprint=fingerprint)
-        )
+    number, touched, tries = revision + 1, {task.phase for task in tasks}, 0
+
+    @retrying
+    def change() -> None:
+        nonlocal tries
+        tries += 1
+        with write(engine) as connection:
+            locked = _locked_phases(connection, sweep_id)
+            if tries > 1 and _is_revision(connection, sweep_id, number, fingerprint):
+                return  # the connection was cut after the commit
+            sweep = _lock_sweep(connection, sweep_id, revision)
+            for phase in locked:
+                if phase.name in touched:
+                    _take_more(connection, phase, sweep.name, while_open)
+            add_revision(connection, sweep_id, number=number, spec=spec, fingerprint=fingerprint, why=why, tasks=tasks)
+            values = {"revision": number, "spec": dict(spec), "fingerprint": fingerprint}
+            connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(**values))
+
+    change()
 
 
 @retrying
 def retry(engine: Engine, sweep_id: int, *, revision: int, then: Sequence[TaskPlan] = ()) -> list[str]:
     """Let failed tasks wait again, with all their attempts forgiven, and the tasks that were skipped because of them.
 
-    A done task whose outcome can no longer be read counts as failed here. Any other done task stays done.
+    A done task whose outcome, or a blob of it, can no longer be read counts as failed here. Any other stays done.
 
     Args:
         then: tasks to add, if anything is tried again: what has to be done once more afterwards.
 
     Returns:
-        The keys of the tasks that wait again, in plan order; none = nothing had failed, nothing was changed.
+        The keys of the tasks that wait again, oldest first; none = nothing had failed, nothing was changed.
 
     Raises:
         RevisionRefused: another revision came in between, or the sweep is cancelled.
     """
     with write(engine) as connection:
+        # The phases first: none can fail from here on, and skip tasks that would not be among those found.
+        locked = _locked_phases(connection, sweep_id)
         found = _to_try_again(connection, sweep_id)
         if not found:
             return []
         again = {task.phase_id for task in found}
         more = {task.phase for task in then}
         # Blocked, not open: what a phase needs may be tried again as well.
-        for phase in _locked_phases(connection, sweep_id):
+        for phase in locked:
             if phase.state in PHASE_ENDED and (phase.state != "closed" or phase.id in again or phase.name in more):
                 _reopen(connection, phase.id, "blocked")
                 connection.execute(update(tasks).where(tasks.c.phase_id == phase.id).values(ready=False))
@@ -106,6 +108,26 @@ def retry(engine: Engine, sweep_id: int, *, revision: int, then: Sequence[TaskPl
         return [task.key for task in found]
 
 
+def _take_more(connection: Connection, phase: Row[Any], sweep: str, while_open: Collection[str]) -> None:
+    """Make an ended phase ready for more tasks, or refuse."""
+    if phase.state in ("failed", "skipped"):
+        how = "failed" if phase.state == "failed" else "was skipped"
+        raise RevisionRefused(f"{phase.name} {how} ({phase.reason}); first type: kd-sweeps retry {sweep}")
+    if phase.state != "closed":
+        return
+    if phase.name in while_open:
+        raise RevisionRefused(
+            f"{phase.name} of {sweep} has closed, and what came out of it is already used; for more of it, create a"
+            " new sweep"
+        )
+    _reopen(connection, phase.id, "open")
+
+
+def _is_revision(connection: Connection, sweep_id: int, number: int, fingerprint: str) -> bool:
+    query = select(revisions.c.fingerprint).where(revisions.c.sweep_id == sweep_id, revisions.c.number == number)
+    return connection.scalar(query) == fingerprint
+
+
 def _to_try_again(connection: Connection, sweep_id: int) -> list[Row[Any]]:
     text = type_coerce(tasks.c.outcome, Text)
     query = (
@@ -114,15 +136,8 @@ def _to_try_again(connection: Connection, sweep_id: int) -> list[Row[Any]]:
         .order_by(tasks.c.id)
         .with_for_update(key_share=True)
     )
-    return [task for task in connection.execute(query) if task.state != "done" or not _is_json(task.outcome)]
-
-
-def _is_json(text: str | None) -> bool:
-    try:
-        json.loads(text or "null")
-    except ValueError:
-        return False
-    return True
+    found = connection.execute(query).all()
+    return [task for task in found if task.state != "done" or not is_whole(connection, task.outcome)]
 
 
 def _forgive(connection: Connection, task: Row[Any]) -> None:
@@ -144,7 +159,7 @@ def _forgive(connection: Connection, task: Row[Any]) -> None:
         connection.execute(
             update(attempts)
             .where(attempts.c.task_id == task.id, attempts.c.number == task.attempt)
-            .values(state="failed", error_class=UNREADABLE, reason="its outcome could not be read any more")
+            .values(state="failed", error_class=UNREADABLE, reason="what came out of it could not be read any more")
         )
 
 

@@ -67,11 +67,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """A trial nobody has told yet. `ours`: this package asked for it, not another tool."""
+    """A trial nobody has told yet, with the task and the attempt that it was asked for.
+
+    `ours`: this package asked for it, not another tool. The number alone does not name a trial: a study that
+    was deleted and made again counts from 0 again.
+    """
 
     number: int
-    params: dict[str, Any]
     ours: bool
+    task: str | None
+    attempt: int | None
 
 
 def check_params(space: Space, params: Mapping[str, Any]) -> None:

@@ -56,6 +56,7 @@ def connector(url: URL, *, create: bool, read_only: bool) -> Callable[[], sqlite
         connection = sqlite3.connect(
             f"file:{quote(str(path))}?{mode}", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False
         )
+        connection.text_factory = _text
         try:
             if read_only:
                 connection.execute("PRAGMA query_only = ON")
@@ -109,6 +110,14 @@ def _refuse_another_kind(path: Path, url: URL) -> None:
     except sqlite3.DatabaseError as error:
         if "not a database" in str(error):
             raise NotAStorage(f"{masked(url)} is not a readable SQLite database; nothing in it was changed") from error
+
+
+def _text(stored: bytes) -> str | bytes:
+    """Damaged text as it is: sqlite3 itself would fail, and not say where; who parses it refuses it by name."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored
 
 
 def _check_parent(parent: Path, url: URL) -> None:

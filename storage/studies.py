@@ -206,6 +206,7 @@ class Studies:
         value: float | None,
         attrs: Mapping[str, Any],
         epoch_values: Sequence[float] = (),
+        asked: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the trial's attributes and its value per epoch, then finish it. Nothing if it is finished.
 
@@ -215,13 +216,15 @@ class Studies:
         Args:
             state: "COMPLETE" (with a value), "PRUNED" or "FAIL" (without).
             epoch_values: from epoch 0.
+            asked: attributes that the trial was asked with. With others it is another one of that number, in a
+                study that was deleted and made again: it is left alone.
 
         Raises:
             StudyMissing: the study or the trial was deleted.
         """
         with self._faults(study), _without_warnings():
             loaded = optuna.load_study(study_name=study, storage=self._storage, sampler=FixedSampler({}))
-            trial_id = self._unfinished_trial_id(study, number)
+            trial_id = self._unfinished_trial_id(study, number, asked or {})
             if trial_id is None:
                 return
             try:
@@ -250,7 +253,12 @@ class Studies:
             study_id = self._storage.get_study_id_from_name(study)
             trials = self._storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
             return [
-                RunningTrial(trial.number, dict(trial.params), ours=trial.user_attrs.get(ASKED_BY) == US)
+                RunningTrial(
+                    trial.number,
+                    ours=trial.user_attrs.get(ASKED_BY) == US,
+                    task=trial.user_attrs.get("task"),
+                    attempt=trial.user_attrs.get("attempt"),
+                )
                 for trial in trials
             ]
 
@@ -275,14 +283,15 @@ class Studies:
         except sqlalchemy.exc.SQLAlchemyError as error:
             raise translate(error, self._url) from error
 
-    def _unfinished_trial_id(self, study: str, number: int) -> int | None:
+    def _unfinished_trial_id(self, study: str, number: int, asked: Mapping[str, Any]) -> int | None:
         study_id = self._storage.get_study_id_from_name(study)
         try:
             trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
             trial = self._storage.get_trial(trial_id)
         except KeyError as error:
             raise StudyMissing(self._missing(study, f"its trial {number}")) from error
-        return None if trial.state.is_finished() else trial_id
+        another = any(trial.user_attrs.get(key) != value for key, value in asked.items())
+        return None if another or trial.state.is_finished() else trial_id
 
     def _missing(self, study: str, what: str) -> str:
         sweep = study.split(".")[0]

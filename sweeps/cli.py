@@ -80,17 +80,20 @@ def create(
     Example: kd-sweeps create mnist-kd --preset full --trials 100
     """
     from storage.url import masked, resolve
-    from sweeps.create import create_sweep, describe_plan
+    from sweeps.create import create_sweep, describe_plan, find
     from sweeps.create import resolve as resolve_spec
     from sweeps.plan import make_plan
-    from sweeps.spec import check_name, override
+    from sweeps.spec import check_name, override, parse
 
     _use(data)
     check_name(name)
     url = resolve(storage)
     shorthands = {"search.trials": trials, "seed": seed, "source.dataset": source, "target.dataset": target}
     changes = _changes([*(change or []), *(f"{key}={value}" for key, value in shorthands.items() if value is not None)])
-    chosen = resolve_spec(override(_chosen(preset, spec, default="quick"), changes), data_dir=data)
+    known = [] if preset or spec or changes else find(url, name)
+    # Nothing but the name of a sweep that is there: that sweep, whose studies may have to be made again.
+    base = parse(known[-1].spec, origin=f"sweep {name}") if known else _chosen(preset, spec, default="quick")
+    chosen = resolve_spec(override(base, changes), data_dir=data)
     if dry_run:
         plan = make_plan(chosen)
         print("\n".join(describe_plan(chosen, plan, url)))

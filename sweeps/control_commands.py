@@ -126,7 +126,9 @@ def logs(
     from storage.url import resolve
     from sweeps.log_files import about_task, latest
 
-    print("\n".join(latest(name, _number("--lines", lines)) if task is None else about_task(resolve(storage), name, task)))
+    print(
+        "\n".join(latest(name, _number("--lines", lines)) if task is None else about_task(resolve(storage), name, task))
+    )
 
 
 def _number(option: str, text: str) -> int:

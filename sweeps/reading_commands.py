@@ -20,8 +20,20 @@ _SHOWN = ("task", "state", "trial", "dataset", "temperature", "alpha", "score", 
 
 
 @app.command()
-def status(name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
-    """Stages, tasks by state, workers, time left."""
+def status(
+    name: SweepName,
+    audit: Annotated[bool, typer.Option("--audit", help="Prove that nothing was lost or counted twice.")] = False,
+    form: Form = Format.table,
+    field: Field = None,
+    storage: Storage = None,
+) -> None:
+    """Stages, tasks by state, workers, time left.
+
+    With --audit: compares the plan, the tasks, their attempts and Optuna's trials, and exits 1 if anything disagrees.
+    """
+    if audit:
+        _audit(name, form, field, storage)
+        return
     from sweeps.reading import opened
     from sweeps.status import describe, status
 
@@ -29,6 +41,18 @@ def status(name: SweepName, form: Form = Format.table, field: Field = None, stor
         found = status(engine, sweep)
         _note_storage(engine)
     print(describe(found) if form is Format.table and field is None else render(found, form, field))
+
+
+def _audit(name: str, form: Format, field: str | None, storage: str | None) -> None:
+    from storage.audit import audit
+    from sweeps.audit import describe, values
+    from sweeps.reading import opened
+
+    with opened(storage, name) as (engine, sweep):
+        found = audit(engine, sweep)
+        _note_storage(engine)
+    print(describe(found) if form is Format.table and field is None else render(values(name, found), form, field))
+    raise typer.Exit(1 if found.violations else 0)
 
 
 @app.command()

@@ -6,6 +6,7 @@ whoever comes next repairs what is half told.
 """
 
 import logging
+import math
 import os
 import platform
 import random
@@ -17,6 +18,7 @@ from typing import Any
 
 import sqlalchemy
 
+from kd.errors import Diverged
 from storage import records, studies, tasks
 from storage.crash import crash_point
 from storage.errors import NotAStorage, StudyMissing, SweepNotFound, Unreachable
@@ -197,6 +199,8 @@ class Worker:
         crash_point("saved")
         outcome = self._run(claim, asked.params, on_step)
         crash_point("ran")
+        if not math.isfinite(outcome.score):
+            raise Diverged(f"the score of {claim.key} is {outcome.score}")
         stored = outcome.values | {
             "trial": {
                 "value": outcome.score,
@@ -213,7 +217,7 @@ class Worker:
         crash_point("finished")
         self.finished += 1
         log.info("%s done: %.4f in %.1f s", claim.key, outcome.score, stored["wall_s"])
-        self.studies.tell(study, asked.number, state="COMPLETE", **stored["trial"])
+        self.studies.tell(study, asked.number, state="COMPLETE", **stored["trial"], asked=self._attrs(claim))
         crash_point("told")
         mark_told(self.engine, claim.task_id, claim.attempt)
         crash_point("marked")

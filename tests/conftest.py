@@ -3,11 +3,12 @@
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from postgres_server import PostgresServer, running_server
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -47,6 +48,41 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     with engine.connect() as connection:
         connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def _server_of_our_own() -> Iterator[PostgresServer]:
+    with running_server(max_connections=40, settings={"deadlock_timeout": "200ms"}) as server:
+        yield server
+
+
+@pytest.fixture
+def server(_server_of_our_own: PostgresServer) -> PostgresServer:
+    """A running Postgres server, on 127.0.0.1 with passwords, that the test may stop and start as it likes."""
+    if not _server_of_our_own.is_running:  # an earlier test failed while it was down
+        _server_of_our_own.start()
+    return _server_of_our_own
+
+
+@pytest.fixture
+def kd_sweeps(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in an empty folder; gives (exit code, stdout, stderr)."""
+    from sweeps.cli import app
+    from sweeps.failures import exit_code_of
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE", "KD_SWEEPS_DATA"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["kd-sweeps", *arguments])
+        code = exit_code_of(app)
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return run
 
 
 @pytest.fixture

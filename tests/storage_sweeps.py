@@ -3,13 +3,16 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
-from storage import blobs, records, schema, tasks
-from storage.engine import create_lock, open_engine
+from storage import blobs, records, revisions, schema, tasks
+from storage.clock import database_now
+from storage.engine import create_lock, open_engine, write
+from storage.errors import RevisionRefused
 from storage.plans import PhasePlan, TaskPlan, insert_sweep
 from storage.tasks import Claim
 from storage.url import resolve
@@ -62,6 +65,33 @@ def finished(engine: Engine, claim: Claim, *, score: float | None = 0.5) -> bool
     return tasks.finish(engine, claim, outcome={"score": score}, score=score)
 
 
+def extend(
+    engine: Engine, sweep_id: int, phase: str, *, revision: int, number: int = 1, while_open: Collection[str] = ()
+) -> None:
+    """Plan more tasks of a phase, after `revision`."""
+    revisions.extend(
+        engine,
+        sweep_id,
+        revision=revision,
+        spec={"v": revision + 1},
+        fingerprint=f"f{revision + 1}",
+        why="more",
+        tasks=[TaskPlan(key=f"{phase}#more{revision}.{n}", phase=phase, payload={"n": n}) for n in range(number)],
+        while_open=while_open,
+    )
+
+
+def lapse(engine: Engine, claim: Claim) -> None:
+    """Let the claim's lease end a second ago."""
+    attempts = schema.attempts
+    with write(engine) as connection:
+        connection.execute(
+            update(attempts)
+            .where(attempts.c.task_id == claim.task_id, attempts.c.number == claim.attempt)
+            .values(lease_until=database_now() - 1)
+        )
+
+
 def states(engine: Engine, sweep_id: int) -> dict[str, str]:
     """State by phase name."""
     return {phase.name: phase.state for phase in records.phase_records(engine, sweep_id)}
@@ -96,6 +126,41 @@ def finish_at(url: str, claim: Claim, at: float) -> bool:
     stored = finished(engine, claim)
     engine.dispose()
     return stored
+
+
+def work_with_failures(url: str, sweep_id: int, worker: str, stop: str) -> list[tuple[str, str, bool]]:
+    """Claim and end tasks until the file `stop` is there and nothing is left: (key, ending, whether it was stored).
+
+    The first attempt at every third task fails for good, so that there is always something to retry.
+    """
+    engine = open_engine(resolve(url))
+    endings = []
+    while not (Path(stop).exists() and records.outlook(engine, sweep_id).unended == 0):
+        claim = tasks.claim(engine, sweep_id, worker=worker, host="h", pid=os.getpid(), lease_s=60.0)
+        if claim is None:
+            time.sleep(0.01)
+        elif claim.attempt == 1 and claim.payload["n"] % 3 == 0:
+            stored = tasks.fail(engine, claim, error_class="nan", reason="NaN", cap=1)
+            endings.append((claim.key, "failed", stored))
+        elif claim.attempt == 1 and claim.payload["n"] % 7 == 0:
+            endings.append((claim.key, "released", tasks.release(engine, claim)))
+        else:
+            endings.append((claim.key, "done", finished(engine, claim)))
+    engine.dispose()
+    return endings
+
+
+def extend_at(url: str, sweep_id: int, phase: str, at: float) -> str:
+    """Add a task to an open phase when the wall clock reads `at`; the key, or why it was refused."""
+    engine = open_engine(resolve(url))
+    time.sleep(max(0.0, at - time.time()))
+    try:
+        extend(engine, sweep_id, phase, revision=1, while_open=[phase])
+    except RevisionRefused as error:
+        return str(error)
+    finally:
+        engine.dispose()
+    return f"{phase}#more1.0"
 
 
 def claim_and_be_killed(url: str, sweep_id: int, worker: str) -> None:

@@ -1,28 +1,37 @@
 """The task table under real processes at once: no task twice, no ending missed, no dead worker's task lost."""
 
 import multiprocessing
+import random
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
 from storage_sweeps import (
+    Needs,
     claim_and_be_killed,
     claim_and_finish_all,
     claimed,
     create_first,
+    extend,
+    extend_at,
     finish_at,
     finished,
     new_storage,
     new_sweep,
     put_blob,
     states,
+    work_with_failures,
 )
 
-from storage import blobs, records, tasks
+from storage import blobs, control, records, revisions, tasks
+from storage.engine import read
+from storage.errors import RevisionRefused
 from storage.reaping import reap, reap_worker
+from storage.schema import attempts
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -87,6 +96,87 @@ def test_the_task_of_a_process_killed_with_9_is_taken_back_and_done(engine: Engi
     assert again.attempt == 2
     assert finished(engine, again)
     assert states(engine, sweep) == {"search": "closed"}
+
+
+def test_eight_workers_lose_nothing_while_their_sweep_is_steered(
+    engine: Engine, storage_url: str, eight: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    phases = {"a": ((), 1, 60), "b": (("a",), 1, 60), "c": (("a?",), 0, 30), "d": (("b", "c?"), 1, 10)}
+    steered(engine, storage_url, eight, tmp_path / "stop", phases, rounds=60)
+
+
+@pytest.mark.slow
+def test_the_same_with_many_tasks(engine: Engine, storage_url: str, eight: ProcessPoolExecutor, tmp_path: Path) -> None:
+    phases = {"a": ((), 1, 600), "b": (("a",), 1, 600), "c": (("a?",), 0, 300), "d": (("b", "c?"), 1, 100)}
+    steered(engine, storage_url, eight, tmp_path / "stop", phases, rounds=1500)
+
+
+def steered(engine: Engine, url: str, eight: ProcessPoolExecutor, stop: Path, phases: Needs, *, rounds: int) -> None:
+    """Pause, resume, cancel, extend and retry beside eight workers; in the end every task is done, once."""
+    sweep, chance, happened = new_sweep(engine, phases), random.Random(0), Counter[str]()
+    jobs = [eight.submit(work_with_failures, url, sweep, f"w{n}", str(stop)) for n in range(8)]
+    for _ in range(rounds):
+        what = chance.choice(["pause", "cancel", "extend", "extend", "retry", "retry"])
+        revision = records.find_sweep(engine, "s").revision
+        try:
+            if what == "extend":
+                extend(engine, sweep, chance.choice(list(phases)), revision=revision, number=2)
+            elif what == "retry":
+                revisions.retry(engine, sweep, revision=revision)
+            else:
+                {"pause": control.pause, "cancel": control.cancel}[what](engine, sweep)
+                control.resume(engine, sweep)
+            happened[what] += 1
+        except RevisionRefused:  # a phase has failed: nothing is added before a retry
+            happened["refused"] += 1
+        time.sleep(chance.uniform(0, 0.04))
+    while records.outlook(engine, sweep).unended or revisions.retry(engine, sweep, revision=1 + happened["extend"]):
+        assert not any(job.done() for job in jobs), [job.exception() for job in jobs if job.done()]
+        time.sleep(0.05)
+    stop.touch()
+    endings = [ending for job in jobs for ending in job.result(timeout=60)]
+    found = records.task_records(engine, sweep)
+    assert len(found) == sum(number for *_, number in phases.values()) + 2 * happened["extend"]
+    assert Counter(task.state for task in found) == {"done": len(found)}
+    stored = Counter(key for key, ending, stored in endings if ending == "done" and stored)
+    assert stored == Counter(task.key for task in found), "each result was stored once"
+    assert set(states(engine, sweep).values()) == {"closed"}
+    with read(engine) as connection:
+        query = select(attempts.c.state, func.count().label("number")).group_by(attempts.c.state)
+        ended = {row.state: row.number for row in connection.execute(query)}
+    assert (ended["done"], ended.get("running")) == (len(found), None)
+    assert min(happened[what] for what in ("pause", "cancel", "extend", "retry")) > 0, happened
+    print(happened, ended)
+
+
+def test_an_extension_at_the_moment_of_the_last_finish_is_refused_or_done(
+    engine: Engine, storage_url: str, eight: ProcessPoolExecutor
+) -> None:
+    sweeps = [new_sweep(engine, {"a": ((), 1, 1), "b": (("a",), 1, 1)}, name=f"s{n}") for n in range(12)]
+    start = time.time() + 0.5
+    jobs = []
+    for n, sweep in enumerate(sweeps):
+        # From a little before the finish to a little after it, so that each of the two is first now and then.
+        at, shift = start + 0.1 * n, 0.002 * (n % 6 - 3)
+        finish = eight.submit(finish_at, storage_url, claimed(engine, sweep), at)
+        jobs.append((sweep, finish, eight.submit(extend_at, storage_url, sweep, "a", at + shift)))
+    for sweep, finish, extension in jobs:
+        assert finish.result(), "the result is stored whatever comes first"
+        said = extension.result()
+        if said == "a#more1.0":
+            assert states(engine, sweep) == {"a": "open", "b": "blocked"}
+            assert claimed_and_finished(engine, sweep) == "a#more1.0"
+        else:
+            assert "has closed" in said
+        assert states(engine, sweep) == {"a": "closed", "b": "open"}
+        assert claimed_and_finished(engine, sweep) == "b#0"
+        assert {task.state for task in records.task_records(engine, sweep)} == {"done"}
+
+
+def claimed_and_finished(engine: Engine, sweep: int) -> str:
+    claim = claimed(engine, sweep)
+    assert finished(engine, claim)
+    return claim.key
 
 
 def test_one_blob_put_by_eight_processes_at_once_is_one_row(

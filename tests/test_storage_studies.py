@@ -68,10 +68,12 @@ def stock(studies: Studies, name: str = "s") -> optuna.Study:
     return optuna.load_study(study_name=name, storage=studies.storage)
 
 
-def asked(studies: Studies, claim: Claim) -> int:
+def asked(studies: Studies, claim: Claim, *, study: str = "s", saved: bool = True) -> int:
     """A trial asked for and saved, as a worker does."""
-    trial = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None)
-    assert tasks.save_trial(studies.engine, claim, study="s", number=trial.number, params=trial.params)
+    attrs = {"task": claim.key, "attempt": claim.attempt}
+    trial = studies.ask(study, SPACE, params=PARAMS, tpe_seed=None, attrs=attrs)
+    if saved:
+        assert tasks.save_trial(studies.engine, claim, study=study, number=trial.number, params=trial.params)
     return trial.number
 
 
@@ -264,16 +266,24 @@ def test_a_running_attempts_trial_is_left_alone(studies: Studies, engine: Engine
 
 def test_an_orphan_fails_but_not_while_a_worker_may_be_about_to_save_it(studies: Studies, engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
-    claimed(engine, sweep, worker="dead")
-    studies.ask("s", SPACE, params=PARAMS, tpe_seed=None)  # and the worker dies before it saves the number
+    asked(studies, claimed(engine, sweep, worker="dead"), saved=False)  # and the worker dies
     assert repair(studies, engine, sweep) == 0, "from here a living worker between ask and save looks the same"
     reap_worker(engine, "dead", cap=9)
-    living = claimed(engine, sweep)
-    assert repair(studies, engine, sweep) == 0, "and now another one is there"
-    asked(studies, living)
+    asked(studies, claimed(engine, sweep), saved=False)  # the same task again, by a worker that is about to save
     assert repair(studies, engine, sweep) == 1
     assert trial_states(studies) == ["FAIL", "RUNNING"]
     assert "orphan" in stock(studies).trials[0].user_attrs["reason"]
+
+
+def test_of_two_trials_that_one_attempt_asked_for_the_one_it_did_not_save_fails(
+    studies: Studies, engine: Engine
+) -> None:
+    sweep = new_sweep(engine, number=1)
+    claim = claimed(engine, sweep)
+    asked(studies, claim, saved=False)  # the connection was cut after the commit: it asks again
+    asked(studies, claim)
+    assert repair(studies, engine, sweep) == 1
+    assert trial_states(studies) == ["FAIL", "RUNNING"]
 
 
 def test_trials_of_other_tools_are_left_alone(studies: Studies, engine: Engine) -> None:
@@ -302,8 +312,7 @@ def test_a_deleted_study_does_not_stop_repair_of_the_others(studies: Studies, en
     sweep = new_sweep(engine, number=2)
     for study in ("s", "s.confirm"):
         claim = claimed(engine, sweep)
-        trial = studies.ask(study, SPACE, params=PARAMS, tpe_seed=None)
-        tasks.save_trial(engine, claim, study=study, number=trial.number, params=trial.params)
+        asked(studies, claim, study=study)
         tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
     optuna.delete_study(study_name="s", storage=studies.storage)
     assert repair(studies, engine, sweep) == 1
@@ -320,8 +329,8 @@ def test_a_trial_that_only_shares_its_number_with_a_deleted_one_is_not_told(stud
     optuna.delete_study(study_name="s", storage=studies.storage)
     studies.create("s", metric="val_accuracy", attrs={}, note=None)
     living = claimed(engine, sweep)
-    trial = studies.ask("s", SPACE, params={"temperature": 9.0, "alpha": 0.9}, tpe_seed=None)
-    tasks.save_trial(engine, living, study="s", number=trial.number, params=trial.params)
+    number = asked(studies, living)
     assert repair(studies, engine, sweep) == 0
-    assert trial_states(studies) == ["RUNNING"]
+    studies.tell("s", number, state="COMPLETE", value=0.9, attrs={}, asked={"task": old.key, "attempt": old.attempt})
+    assert trial_states(studies) == ["RUNNING"], "nor does its worker tell another task's trial"
     mark_told(engine, living.task_id, living.attempt)

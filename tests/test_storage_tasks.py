@@ -2,17 +2,20 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select, update
-from storage_sweeps import claimed, finished, new_storage, new_sweep, states
+from sqlalchemy import Engine, select
+from storage_sweeps import claimed, finished, lapse, new_storage, new_sweep, states
 
 from storage import records, tasks
-from storage.engine import read, write
+from storage.engine import open_engine, read, write
+from storage.errors import Unreachable
 from storage.plans import PhasePlan, TaskPlan, insert_sweep
 from storage.reaping import reap, reap_worker
 from storage.schema import attempts
 from storage.tasks import Claim
+from storage.url import resolve
 
 PARAMS = {"temperature": 4.0, "alpha": 0.5}
 
@@ -21,14 +24,6 @@ PARAMS = {"temperature": 4.0, "alpha": 0.5}
 def engine(storage_url: str) -> Iterator[Engine]:
     with new_storage(storage_url) as engine:
         yield engine
-
-
-def lapse(engine: Engine, claim: Claim) -> None:
-    """Let the claim's lease end a second ago."""
-    with write(engine) as connection:
-        connection.execute(
-            update(attempts).where(attempts.c.task_id == claim.task_id).values(lease_until=attempts.c.lease_until - 61)
-        )
 
 
 def attempt_states(engine: Engine, claim: Claim) -> list[str]:
@@ -89,19 +84,6 @@ def test_the_finished_task_holds_its_whole_outcome(engine: Engine) -> None:
     assert task.started_at is not None
     assert task.finished_at >= task.started_at
     assert records.running(engine, sweep) == []
-
-
-@pytest.mark.parametrize("state", ["paused", "cancelled"])
-def test_a_sweep_that_is_not_active_gives_no_work_and_lets_running_tasks_finish(engine: Engine, state: str) -> None:
-    sweep = new_sweep(engine)
-    claim = claimed(engine, sweep)
-    tasks.set_state(engine, sweep, state)
-    assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None
-    assert finished(engine, claim)
-    tasks.set_state(engine, sweep, "active")
-    assert claimed(engine, sweep).key == "search#1"
-    with pytest.raises(ValueError, match="active, paused, cancelled"):
-        tasks.set_state(engine, sweep, "stopped")
 
 
 def test_claims_stay_inside_their_sweep(engine: Engine) -> None:
@@ -182,17 +164,74 @@ def test_a_retry_keeps_its_parameters_and_names_its_predecessor(engine: Engine) 
     assert (third.attempt, third.params, third.retry_of) == (3, PARAMS, 7)
 
 
-def test_failed_and_lost_attempts_count_and_released_ones_never_do(engine: Engine) -> None:
+def test_each_class_of_failure_has_its_own_cap_and_released_attempts_never_count(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
+
+    def fails(error_class: str, *, cap: int | None) -> str:
+        claim = claimed(engine, sweep)
+        assert tasks.fail(engine, claim, error_class=error_class, reason=f"a {error_class}", cap=cap)
+        return state_of(engine, sweep, claim)
+
     for _ in range(5):
         assert tasks.release(engine, claimed(engine, sweep))
-    assert tasks.fail(engine, claimed(engine, sweep), error_class="error", reason="a bug", cap=3)
-    claim = claimed(engine, sweep)
-    lapse(engine, claim)
-    assert len(reap(engine, sweep, cap=3)) == 1
-    last = claimed(engine, sweep)
-    assert last.attempt == 8
-    assert tasks.fail(engine, last, error_class="error", reason="a bug", cap=3)
+    assert fails("error", cap=3) == "waiting"
+    assert fails("memory", cap=2) == "waiting"
+    for _ in range(2):
+        lapse(engine, claimed(engine, sweep))
+        assert len(reap(engine, sweep, cap=3)) == 1
+    assert fails("error", cap=3) == "waiting", "four others have ended, but only one as this one"
+    assert fails("memory", cap=2) == "failed", "the second of its class"
     (task,) = records.task_records(engine, sweep)
-    assert (task.state, task.reason, task.error_class) == ("failed", "a bug", "error")
+    assert (task.attempt, task.reason, task.error_class) == (11, "a memory", "memory")
     assert states(engine, sweep) == {"search": "failed"}
+
+
+def test_without_a_cap_a_task_is_tried_again_for_ever(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    for number in range(1, 13):
+        claim = claimed(engine, sweep)
+        assert claim.attempt == number
+        if number % 2:
+            assert tasks.fail(engine, claim, error_class="database", reason="down", cap=None)
+        else:
+            lapse(engine, claim)
+            assert reap(engine, sweep, cap=None) == [("search#0", number, "w")]
+        assert state_of(engine, sweep, claim) == "waiting"
+    assert tasks.fail(engine, claimed(engine, sweep), error_class="database", reason="down", cap=7)
+    assert states(engine, sweep) == {"search": "failed"}, "all seven are counted as soon as there is a cap"
+
+
+def test_a_finish_that_is_sent_again_because_nobody_acknowledged_it_is_still_stored_once(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    claim, other = claimed(engine, sweep), claimed(engine, sweep)
+    assert finished(engine, claim, score=0.7)
+    (before,) = records.task_records(engine, sweep, state="done")
+    assert finished(engine, claim, score=0.7), "its first try was stored: nothing was lost"
+    assert records.task_records(engine, sweep, state="done") == [before]
+    assert finished(engine, other)
+    assert finished(engine, other), "also when the first try ended the phase"
+    assert states(engine, sweep) == {"search": "closed"}
+
+
+def test_an_ending_that_is_sent_again_does_not_count_twice(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    claim = claimed(engine, sweep)
+    assert tasks.fail(engine, claim, error_class="error", reason="a bug", cap=2)
+    assert not tasks.fail(engine, claim, error_class="error", reason="a bug", cap=2)
+    assert state_of(engine, sweep, claim) == "waiting"
+    assert not tasks.release(engine, claim)
+    assert not finished(engine, claim), "it failed: a result can no longer come from it"
+
+
+def test_a_renewal_is_tried_once_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
+        claim = claimed(engine, new_sweep(engine))
+        monkeypatch.setattr("storage.sqlite_file.BUSY_TIMEOUT_S", 0.05)
+        impatient = open_engine(resolve(f"sqlite:///{tmp_path}/x.db"))
+        with write(engine):
+            began = time.monotonic()
+            with pytest.raises(Unreachable, match="database is locked"):
+                tasks.renew(impatient, claim, 60)
+            assert time.monotonic() - began < 2, "who retries waits for up to a minute"
+        assert tasks.renew(impatient, claim, 60)
+        impatient.dispose()

@@ -1,5 +1,6 @@
 """Why an attempt failed decides how often it is tried again; a machine that keeps failing stops its worker."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,3 +87,14 @@ def test_failures_of_the_machine_with_a_success_in_between_do_not_stop_the_worke
     with Worker(created(f"sqlite:///{tmp_path}/s.db", _spec(memory=0)), "s", run=run) as worker:
         assert worker.work() == 0
         assert {(task.state, task.attempt) for task in tasks_of(worker.engine)} == {("done", 2)}
+
+
+def test_a_score_that_is_not_finite_fails_its_task_and_never_reaches_optuna(storage_url: str) -> None:
+    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        outcome = quadratic(claim, params, on_step)
+        return dataclasses.replace(outcome, score=float("nan")) if claim.key == "search#1" else outcome
+
+    with Worker(created(storage_url), "s", run=run) as worker:
+        assert worker.work() == 0
+        (task,) = [task for task in tasks_of(worker.engine) if task.key == "search#1"]
+    assert (task.state, task.error_class, task.reason) == ("failed", "nan", "the score of search#1 is nan")

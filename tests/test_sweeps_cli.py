@@ -238,3 +238,13 @@ def test_doctor_names_every_part_and_where_the_data_would_come_from(kd_sweeps: K
     for word in ("python", "tensorflow", "tensorboard", "storage", "mnist", "cifar10", "digits-rgb", "weights"):
         assert word in out
     assert _files(tmp_path) == set()
+
+
+def test_create_with_nothing_but_the_name_of_a_sweep_makes_its_deleted_studies_again(kd_sweeps: KdSweeps) -> None:
+    import optuna
+
+    assert kd_sweeps("create", "s", "--preset", "tiny", "--trials", "4", "--seed", "7")[0] == 0
+    optuna.delete_study(study_name="s", storage="sqlite:///kd-sweeps.db")
+    code, _, err = kd_sweeps("create", "s")
+    assert (code, "already there, unchanged: s" in err) == (0, True)
+    assert "s" in optuna.get_all_study_names("sqlite:///kd-sweeps.db")

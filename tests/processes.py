@@ -1,0 +1,31 @@
+"""What Linux says of a process and of those it started. Imports no pytest."""
+
+from pathlib import Path
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process does anything; a zombie does not."""
+    return _state_and_parent(pid)[0] not in ("", "Z", "X")
+
+
+def descendants(pid: int) -> set[int]:
+    """The process numbers of its children, their children, and so on."""
+    children: dict[int, set[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        _, parent = _state_and_parent(int(folder.name))
+        children.setdefault(parent, set()).add(int(folder.name))
+    found: set[int] = set()
+    fresh = children.get(pid, set())
+    while fresh:
+        found |= fresh
+        fresh = set().union(*(children.get(one, set()) for one in fresh)) - found
+    return found
+
+
+def _state_and_parent(pid: int) -> tuple[str, int]:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
+        return "", 0
+    state, parent = text.rpartition(") ")[2].split()[:2]  # the name before may hold anything
+    return state, int(parent)

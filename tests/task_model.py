@@ -1,0 +1,199 @@
+"""What the task table promises, in plain Python: the model of the stateful test. Imports nothing of ours.
+
+Written from the words of the design, not from the code: where the table takes one pass in plan order, this
+goes round until nothing changes any more.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+ENDED = ("closed", "failed", "skipped")
+
+
+@dataclass
+class ModelAttempt:
+    worker: str
+    state: str = "running"
+    error_class: str | None = None
+    lapsed: bool = False
+    trial: int | None = None
+    params: dict[str, Any] | None = None
+
+
+@dataclass
+class ModelTask:
+    id: int
+    key: str
+    phase: str
+    priority: int
+    state: str = "waiting"
+    attempts: list[ModelAttempt] = field(default_factory=list)
+    forgiven: int = 0
+
+
+@dataclass
+class ModelPhase:
+    name: str
+    needs: tuple[str, ...]
+    minimum: int
+    state: str = "blocked"
+
+
+class Model:
+    """One sweep. Every method answers what the operation of the same name has to answer."""
+
+    def __init__(self, phases: Sequence[ModelPhase]) -> None:
+        self.phases = {phase.name: phase for phase in phases}
+        self.tasks: list[ModelTask] = []
+        self.state = "active"
+        self.revision = 1
+
+    def plan(self, tasks: Sequence[ModelTask]) -> None:
+        self.tasks = list(tasks)
+        self._settle()
+
+    # workers
+
+    def claim(self, worker: str) -> tuple[str, int, dict[str, Any] | None, int | None] | None:
+        """Key and number of the attempt, and parameters and trial of the latest one that had a trial."""
+        found = sorted(self.ready(), key=lambda task: (-task.priority, task.id)) if self.state == "active" else []
+        if not found:
+            return None
+        task = found[0]
+        trials = [attempt for attempt in task.attempts if attempt.trial is not None]
+        task.state = "running"
+        task.attempts.append(ModelAttempt(worker))
+        latest = trials[-1] if trials else ModelAttempt(worker)
+        return task.key, len(task.attempts), latest.params, latest.trial
+
+    def renew(self, id: int, number: int) -> bool:
+        ours = self._ours(id, number)
+        if ours:
+            self.attempt(id, number).lapsed = False
+        return ours
+
+    def save_trial(self, id: int, number: int, trial: int, params: dict[str, Any]) -> bool:
+        ours = self._ours(id, number)
+        if ours:
+            self.attempt(id, number).trial, self.attempt(id, number).params = trial, params
+        return ours
+
+    def finish(self, id: int, number: int) -> bool:
+        """True also for a finish that was stored before: then its acknowledgement was lost."""
+        if self._ours(id, number):
+            self.task(id).state = self.attempt(id, number).state = "done"
+            self._settle()
+        return self.attempt(id, number).state == "done"
+
+    def end(self, id: int, number: int, state: str, error_class: str | None, cap: int | None) -> bool:
+        if not self._ours(id, number):
+            return False
+        task, attempt = self.task(id), self.attempt(id, number)
+        attempt.state, attempt.error_class = state, error_class
+        alike = [one for one in task.attempts[task.forgiven :] if one.error_class == error_class]
+        task.state = "waiting" if cap is None or len(alike) < cap else "failed"
+        self._settle()
+        return True
+
+    def reap(self, worker: str | None, error_class: str, cap: int | None) -> list[tuple[str, int, str]]:
+        """All that lapsed, or all of one worker."""
+        taken = []
+        for task in self.tasks:
+            if task.state != "running":
+                continue
+            attempt, number = task.attempts[-1], len(task.attempts)
+            if attempt.lapsed if worker is None else attempt.worker == worker:
+                self.end(task.id, number, "lost", error_class, cap)
+                taken.append((task.key, number, attempt.worker))
+        return taken
+
+    # the owner
+
+    def pause(self) -> None:
+        self.state = "paused" if self.state == "active" else self.state
+
+    def resume(self) -> int:
+        self.state = "active"
+        again = [task for task in self.tasks if task.state == "cancelled"]
+        for task in again:
+            task.state = "waiting"
+        return len(again)
+
+    def cancel(self) -> int:
+        self.state = "cancelled"
+        unended = [task for task in self.tasks if task.state in ("waiting", "running")]
+        for task in unended:
+            if task.state == "running":
+                task.attempts[-1].state = "released"
+            task.state = "cancelled"
+        return len(unended)
+
+    def may_extend(self, phases: Collection[str], while_open: Collection[str]) -> bool:
+        states = {name: self.phases[name].state for name in phases}
+        refused = any(
+            state in ("failed", "skipped") or (state == "closed" and name in while_open)
+            for name, state in states.items()
+        )
+        return not refused and self.state != "cancelled"
+
+    def extend(self, added: Sequence[ModelTask]) -> None:
+        for task in added:
+            if self.phases[task.phase].state == "closed":
+                self.phases[task.phase].state = "open"
+        self.tasks += added
+        self.revision += 1
+
+    def failed(self) -> list[ModelTask]:
+        return [task for task in self.tasks if task.state in ("failed", "skipped")]
+
+    def retry(self, added: Sequence[ModelTask]) -> None:
+        again = self.failed()
+        touched = {task.phase for task in [*again, *added]}
+        for phase in self.phases.values():
+            if phase.state in ("failed", "skipped") or (phase.state == "closed" and phase.name in touched):
+                phase.state = "blocked"
+        for task in again:
+            task.state, task.forgiven = "waiting", len(task.attempts)
+        self.tasks += added
+        self.revision += bool(added)
+        self._settle()
+
+    # what is
+
+    def task(self, id: int) -> ModelTask:
+        return next(task for task in self.tasks if task.id == id)
+
+    def attempt(self, id: int, number: int) -> ModelAttempt:
+        return self.task(id).attempts[number - 1]
+
+    def ready(self) -> list[ModelTask]:
+        return [task for task in self.tasks if task.state == "waiting" and self.phases[task.phase].state == "open"]
+
+    def _ours(self, id: int, number: int) -> bool:
+        return self.attempt(id, number).state == "running"
+
+    def _of(self, phase: ModelPhase) -> list[ModelTask]:
+        return [task for task in self.tasks if task.phase == phase.name]
+
+    def _settle(self) -> None:
+        while any(self._decide(phase) for phase in self.phases.values()):
+            pass
+
+    def _decide(self, phase: ModelPhase) -> bool:
+        before = phase.state
+        if phase.state == "blocked":
+            hard = [self.phases[need].state for need in phase.needs if not need.endswith("?")]
+            awaited = [self.phases[need.removesuffix("?")].state for need in phase.needs]
+            if "failed" in hard or "skipped" in hard:
+                phase.state = "skipped"
+                for task in self._of(phase):
+                    task.state = "skipped" if task.state == "waiting" else task.state
+            elif all(state in ENDED for state in awaited):
+                phase.state = "open"
+        elif phase.state == "open" and not any(
+            task.state in ("waiting", "running", "cancelled") for task in self._of(phase)
+        ):
+            done = sum(task.state == "done" for task in self._of(phase))
+            phase.state = "closed" if done >= phase.minimum else "failed"
+        return phase.state != before
