@@ -111,6 +111,7 @@ class RunningRecord:
     lease_left_s: float
 
 
+@retrying
 def find_sweep(engine: Engine, name: str) -> SweepRecord:
     """The sweep of that name.
 
@@ -128,12 +129,14 @@ def find_sweep(engine: Engine, name: str) -> SweepRecord:
     )
 
 
+@retrying
 def list_sweeps(engine: Engine) -> list[SweepRecord]:
     """All sweeps, oldest first."""
     with read(engine) as connection, broken.named_sweep(connection):
         return [SweepRecord(**row._asdict()) for row in connection.execute(select(sweeps).order_by(sweeps.c.id))]
 
 
+@retrying
 def revisions(engine: Engine, sweep_id: int) -> list[RevisionRecord]:
     """Every plan of the sweep, from the first on."""
     table = schema.revisions
@@ -153,6 +156,7 @@ def outlook(engine: Engine, sweep_id: int) -> Outlook:
     return Outlook(state="deleted", unended=0) if row is None else Outlook(**row._asdict())
 
 
+@retrying
 def phase_records(engine: Engine, sweep_id: int) -> list[PhaseRecord]:
     """The phases in plan order."""
     query = (
@@ -182,6 +186,7 @@ def phase_records(engine: Engine, sweep_id: int) -> list[PhaseRecord]:
     return list(found.values())
 
 
+@retrying
 def task_records(
     engine: Engine,
     sweep_id: int,
@@ -203,6 +208,7 @@ def task_records(
         return [TaskRecord(**row._asdict()) for row in connection.execute(query)]
 
 
+@retrying
 def running(engine: Engine, sweep_id: int) -> list[RunningRecord]:
     """The attempts at work, longest first."""
     now = database_now()
@@ -229,6 +235,7 @@ def running(engine: Engine, sweep_id: int) -> list[RunningRecord]:
         return [RunningRecord(**row._asdict()) for row in connection.execute(query)]
 
 
+@retrying
 def selections(engine: Engine, sweep_id: int) -> dict[str, Any]:
     """Every selection made so far, by name."""
     query = select(schema.selections.c.name, schema.selections.c.value).where(schema.selections.c.sweep_id == sweep_id)

@@ -21,7 +21,7 @@ from sqlalchemy import URL, Engine
 from storage.crash import crash_point
 from storage.engine import engine_kwargs, open_engine
 from storage.errors import NotAStorage, StudyMissing
-from storage.faults import retrying, translate
+from storage.faults import RETRY_FOR_S, is_refused_for_now, retrying, retrying_for, translate
 from storage.space import Asked, Range, RunningTrial, Space, check_params
 from storage.url import masked, plain
 
@@ -58,6 +58,7 @@ class FixedSampler(BaseSampler):
         return self._params[param_name]
 
 
+@retrying_for(RETRY_FOR_S, when=is_refused_for_now)
 def open_studies(url: URL, *, create: bool = False) -> "Studies":
     """Optuna's storage in the same database, on the one engine of this process.
 
@@ -69,7 +70,8 @@ def open_studies(url: URL, *, create: bool = False) -> "Studies":
         Unreachable: no server, no access, wrong password.
     """
     open_engine(url, must_exist=not create).dispose()  # our own checks first: their lines say what to type
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # a line per trial is Optuna's default
+    # Its default is a line per trial, and its warnings say with pages of SQL what we say in a line.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         with _without_warnings():

@@ -5,6 +5,7 @@ URL to a child process through its environment.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -79,6 +80,10 @@ def _checked(text: str, origin: str) -> URL:
         url = sqlalchemy.make_url(text)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise UrlError(f"{origin} is {_shown(text)!r}, which is a malformed URL; {ALLOWED}") from None
+    if "@" in (url.host or ""):
+        raise UrlError(
+            f"{origin} is {_shown(text)!r}: the password holds an @; in a URL that is %40 (and / is %2F, : is %3A)"
+        )
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         return _checked_sqlite(url, origin, text)
     if url.drivername in _POSTGRES:
@@ -100,9 +105,10 @@ def _checked_sqlite(url: URL, origin: str, text: str) -> URL:
 
 
 def _shown(text: str) -> str:
-    """What was typed, without anything that stands where a password does."""
+    """What was typed, without anything that stands where a password does, or may have been meant as one."""
+    text = re.sub(r"((?:ssl)?password=)[^&]*", r"\1***", text)
     if "@" not in text:
-        return text
+        return re.sub(r"(://[^/:]*:)[^/?]*", r"\1***", text)  # USER:PASSWORD without a host looks like HOST:PORT
     before, _, place = text.rpartition("@")
     scheme, slashes, credentials = before.rpartition("://")
     user, colon, _ = credentials.partition(":")

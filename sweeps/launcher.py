@@ -69,7 +69,7 @@ def _launch(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep: SweepRecord, 
         console.print(f"{name} is paused: workers wait. To go on: kd-sweeps resume {name}", highlight=False)
     left = records.outlook(engine, sweep.id)
     running = [_start(url, name, number) for number in range(count)] if left.unended else []
-    with _signals() as received, _shown(engine, sweep.id, console) as refresh:
+    with _signals(running) as received, _shown(engine, sweep.id, console) as refresh:
         while running and not received:
             time.sleep(_POLL_S)
             refresh()
@@ -77,7 +77,7 @@ def _launch(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep: SweepRecord, 
                 running.remove(local)
                 _ended(engine, local, cap_of(LOST, spec), console, left=len(running))
         if received:
-            _stop(running, received[0])
+            _await_end(running)
     if received:
         console.print(f"stopped; nothing is lost. Go on with: kd-sweeps launch {name}", highlight=False)
         return 128 + received[0]
@@ -157,14 +157,17 @@ def _last_line(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
+def _signals(running: list[_Local]) -> Iterator[list[int]]:
+    """Pass SIGTERM and Ctrl-C on to the workers at once, whatever we wait for; gives the signals received."""
     received: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def pass_on(number: int, frame: FrameType | None) -> None:
         received.append(number)
+        for local in running:
+            local.process.send_signal(number)
         signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C leaves at once
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
     finally:
@@ -172,9 +175,7 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _stop(running: list[_Local], number: int) -> None:
-    for local in running:
-        local.process.send_signal(number)
+def _await_end(running: list[_Local]) -> None:
     deadline = time.monotonic() + _STOP_S
     for local in running:
         try:

@@ -228,8 +228,9 @@ class Worker:
 
     def _fail(self, claim: Claim, error: Exception) -> None:
         kind = class_of(error)
-        log.error("%s attempt %d failed (%s)", claim.key, claim.attempt, kind, exc_info=error)
         reason = f"{type(error).__name__}: {error}" if kind == "error" else str(error)
+        trace = error if kind == "error" else None  # of the other classes everything worth knowing is the reason
+        log.error("%s attempt %d failed (%s): %s", claim.key, claim.attempt, kind, reason, exc_info=trace)
         try:
             tasks.fail(self.engine, claim, error_class=kind, reason=reason, cap=cap_of(kind, self.spec))
         except Unreachable as lost:

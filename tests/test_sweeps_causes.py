@@ -70,7 +70,7 @@ def test_three_failures_of_the_machine_in_a_row_stop_the_worker_and_the_task_wai
 
     url = created(f"sqlite:///{tmp_path}/s.db", _spec(memory=0))
     with Worker(url, "s", run=run) as worker:
-        with pytest.raises(SweepError, match="3 attempts in a row .* 17 GB wanted; nothing is lost") as stopped:
+        with pytest.raises(SweepError, match=r"3 attempts in a row .* 17 GB wanted; nothing is lost") as stopped:
             worker.work()
         assert "kd-sweeps launch s" in str(stopped.value)
         assert {task.state for task in tasks_of(worker.engine)} == {"waiting"}
