@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, select, type_coerce
+from sqlalchemy import Column, Connection, Row, Select, String, Text, cast, literal, select, type_coerce
 
 from storage.errors import RecordBroken
-from storage.schema import attempts, blobs, sweeps, tasks
+from storage.schema import attempts, blobs, phases, revisions, selections, sweeps, tasks
 
-_ELSE = "put it back, or make another sweep: kd-sweeps create NAME"
+_OUTCOME = "outcome"
 
 
 def is_whole(connection: Connection, outcome: str | None) -> bool:
@@ -24,50 +24,50 @@ def is_whole(connection: Connection, outcome: str | None) -> bool:
 
 
 @contextmanager
-def named(connection: Connection, sweep_id: int) -> Iterator[None]:
-    """Let an error say which task of the sweep cannot be read."""
+def named(connection: Connection, sweep_id: int | None = None) -> Iterator[None]:
+    """Let an error out of the block say which value it is, of one sweep or of all.
+
+    Raises:
+        RecordBroken: with the task, phase or sweep, and what to type.
+    """
     try:
         yield
     except RecordBroken as error:
-        raise RecordBroken(_which_task(connection, sweep_id) or str(error)) from error
-
-
-@contextmanager
-def named_sweep(connection: Connection) -> Iterator[None]:
-    """Let an error say which sweep cannot be read."""
-    try:
-        yield
-    except RecordBroken as error:
-        texts = [type_coerce(sweeps.c[name], Text).label(name) for name in ("spec", "provenance")]
-        for row in connection.execute(select(sweeps.c.name, *texts)):
-            if column := _first_broken(row, "spec", "provenance"):
-                raise RecordBroken(f"the stored {column} of {row.name} is not JSON any more; {_ELSE}") from error
+        for row in _values(connection, sweep_id):
+            if not _is_json(row.text):
+                cure = (
+                    f"to make it again, type: kd-sweeps retry {row.sweep}"
+                    if row.what == _OUTCOME
+                    else "put it back, or make another sweep: kd-sweeps create NAME"
+                )
+                of = row.of or row.sweep
+                raise RecordBroken(f"the stored {row.what} of {of} is not JSON any more; {cure}") from error
         raise
 
 
-def _which_task(connection: Connection, sweep_id: int) -> str | None:
-    query = (
-        select(
-            sweeps.c.name,
-            tasks.c.key,
-            type_coerce(tasks.c.outcome, Text).label("outcome"),
-            type_coerce(tasks.c.payload, Text).label("payload"),
-            type_coerce(attempts.c.params, Text).label("params"),
-        )
-        .join(tasks, tasks.c.sweep_id == sweeps.c.id)
-        .join(attempts, attempts.c.task_id == tasks.c.id, isouter=True)
-        .where(sweeps.c.id == sweep_id)
-        .order_by(tasks.c.id)
-    )
-    for row in connection.execute(query):
-        if column := _first_broken(row, "outcome", "payload", "params"):
-            cure = f"to make it again, type: kd-sweeps retry {row.name}" if column == "outcome" else _ELSE
-            return f"the stored {column} of {row.key} is not JSON any more; {cure}"
-    return None
+def _values(connection: Connection, sweep_id: int | None) -> Iterator[Row[Any]]:
+    revision = literal("revision ") + cast(revisions.c.number, String)
+    for query in (
+        _texts("spec", sweeps.c.spec, sweeps.c.name),
+        _texts("provenance", sweeps.c.provenance, sweeps.c.name),
+        _texts(_OUTCOME, tasks.c.outcome, tasks.c.key).join(tasks),
+        _texts("payload", tasks.c.payload, tasks.c.key).join(tasks),
+        _texts("parameters", attempts.c.params, tasks.c.key).join(tasks).join(attempts),
+        _texts("needs", phases.c.needs, phases.c.name).join(phases),
+        _texts("spec", revisions.c.spec, revision).join(revisions),
+        _texts("plan", revisions.c.planned, revision).join(revisions),
+        _texts("selection", selections.c.value, selections.c.name).join(selections),
+    ):
+        yield from connection.execute(query if sweep_id is None else query.where(sweeps.c.id == sweep_id)).all()
 
 
-def _first_broken(row: Row[Any], *columns: str) -> str | None:
-    return next((column for column in columns if not _is_json(getattr(row, column))), None)
+def _texts(what: str, column: Column[Any], of: Any) -> Select[Any]:
+    return select(
+        sweeps.c.name.label("sweep"),
+        of.label("of"),
+        literal(what).label("what"),
+        type_coerce(column, Text).label("text"),
+    ).select_from(sweeps)
 
 
 def _is_json(text: str | None) -> bool:

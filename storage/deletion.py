@@ -15,8 +15,8 @@ from storage.control import cancel
 from storage.crash import crash_point
 from storage.errors import SweepInUse
 from storage.faults import retrying
-from storage.records import SweepRecord, phase_records
-from storage.schema import attempts, blobs, sweeps, tasks
+from storage.records import SweepRecord
+from storage.schema import attempts, blobs, phases, sweeps, tasks
 from storage.space import study_name
 from storage.transaction import read, write
 
@@ -47,8 +47,8 @@ def delete_sweep(studies: "Studies", engine: Engine, sweep: SweepRecord) -> Dele
     cancel(engine, sweep.id)
     crash_point("delete-cancelled")
     # By stage, not all NAME.*: another tool may have called a study of its own so.
-    stages = {phase.stage for phase in phase_records(engine, sweep.id)}
-    named = sorted({study_name(sweep.name, stage) for stage in stages}.intersection(studies.names()))
+    ours = {study_name(sweep.name, stage) for stage in _stages(engine, sweep.id)}
+    named = sorted(ours.intersection(studies.names()))
     for name in named:
         studies.delete(name)
     crash_point("delete-studies")
@@ -78,6 +78,12 @@ def refuse_if_in_use(engine: Engine, sweep: SweepRecord) -> None:
 
 
 @retrying
+def _stages(engine: Engine, sweep_id: int) -> set[str]:
+    with read(engine) as connection:
+        return set(connection.scalars(select(phases.c.stage).where(phases.c.sweep_id == sweep_id)))
+
+
+@retrying
 def _delete_rows(engine: Engine, sweep_id: int, studies: int) -> Deleted:
     with write(engine) as connection:
         counted = select(func.count()).select_from(tasks).where(tasks.c.sweep_id == sweep_id)
@@ -90,12 +96,12 @@ def _delete_rows(engine: Engine, sweep_id: int, studies: int) -> Deleted:
         used = set()
         for text in connection.scalars(select(type_coerce(tasks.c.outcome, Text)).where(tasks.c.outcome.is_not(None))):
             used.update(_DIGEST.findall(str(text)))
-        stored = connection.execute(select(blobs.c.digest, blobs.c.size).where(blobs.c.stored_at < old)).all()
+        stored = connection.execute(select(blobs.c.digest, blobs.c.size)).all()
         unused = {blob.digest: blob.size for blob in stored if blob.digest not in used}
         gone = [
             digest
             for digest in unused
-            # Tested again: another task may just have stored the same bytes.
+            # The age last: another task may store the same bytes at this moment.
             if connection.execute(delete(blobs).where(blobs.c.digest == digest, blobs.c.stored_at < old)).rowcount
         ]
     return Deleted(tasks=number, studies=studies, blobs=len(gone), bytes=sum(unused[digest] for digest in gone))

@@ -118,7 +118,7 @@ def find_sweep(engine: Engine, name: str) -> SweepRecord:
     Raises:
         SweepNotFound: there is none; says which there are.
     """
-    with read(engine) as connection, broken.named_sweep(connection):
+    with read(engine) as connection, broken.named(connection):
         row = connection.execute(select(sweeps).where(sweeps.c.name == name)).one_or_none()
         if row is not None:
             return SweepRecord(**row._asdict())
@@ -132,7 +132,7 @@ def find_sweep(engine: Engine, name: str) -> SweepRecord:
 @retrying
 def list_sweeps(engine: Engine) -> list[SweepRecord]:
     """All sweeps, oldest first."""
-    with read(engine) as connection, broken.named_sweep(connection):
+    with read(engine) as connection, broken.named(connection):
         return [SweepRecord(**row._asdict()) for row in connection.execute(select(sweeps).order_by(sweeps.c.id))]
 
 
@@ -142,7 +142,7 @@ def revisions(engine: Engine, sweep_id: int) -> list[RevisionRecord]:
     table = schema.revisions
     names = [column.name for column in fields(RevisionRecord)]
     query = select(*(table.c[name] for name in names)).where(table.c.sweep_id == sweep_id).order_by(table.c.number)
-    with read(engine) as connection:
+    with read(engine) as connection, broken.named(connection, sweep_id):
         return [RevisionRecord(**row._asdict()) for row in connection.execute(query)]
 
 
@@ -167,7 +167,7 @@ def phase_records(engine: Engine, sweep_id: int) -> list[PhaseRecord]:
         .order_by(phases.c.ordinal)
     )
     found: dict[str, PhaseRecord] = {}
-    with read(engine) as connection:
+    with read(engine) as connection, broken.named(connection, sweep_id):
         for row in connection.execute(query):
             record = found.setdefault(
                 row.name,
@@ -239,7 +239,7 @@ def running(engine: Engine, sweep_id: int) -> list[RunningRecord]:
 def selections(engine: Engine, sweep_id: int) -> dict[str, Any]:
     """Every selection made so far, by name."""
     query = select(schema.selections.c.name, schema.selections.c.value).where(schema.selections.c.sweep_id == sweep_id)
-    with read(engine) as connection:
+    with read(engine) as connection, broken.named(connection, sweep_id):
         return {row.name: row.value for row in connection.execute(query)}
 
 

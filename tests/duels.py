@@ -1,8 +1,12 @@
 """Duels: two processes call into the same database at the same instant, round after round. Imports no pytest."""
 
+import math
+import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
 from typing import Any
 
 from sqlalchemy import Engine
@@ -10,32 +14,45 @@ from sqlalchemy import Engine
 from storage.engine import open_engine
 from storage.url import resolve
 
-_ROUND_S = 0.02
 Move = Callable[[Engine], Any]
+
+_TICK_S = 0.002
+_barrier: Barrier
+
+
+@contextmanager
+def opponents() -> Iterator[ProcessPoolExecutor]:
+    """Two processes that know of each other, for `duel`."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=spawn, initializer=_meet, initargs=(spawn.Barrier(2),)) as pool:
+        yield pool
 
 
 def duel(
     pool: ProcessPoolExecutor, url: str, first: Sequence[Move], second: Sequence[Move]
 ) -> tuple[list[Any], list[Any]]:
-    """What the n-th move of both processes of the pool gave, both called at one instant.
+    """What the n-th move of both opponents gave, both called at one instant.
 
     Args:
-        first, second: picklable.
+        first, second: picklable, and equally many.
     """
-    for ready in [pool.submit(time.sleep, 0.5) for _ in range(2)]:  # both processes are up and have imported
-        ready.result()
-    at = time.time() + 1.0
-    jobs = [pool.submit(_play, url, moves, at) for moves in (first, second)]
-    one, other = (job.result() for job in jobs)
-    return one, other
+    one, other = [pool.submit(_play, url, moves) for moves in (first, second)]
+    return one.result(), other.result()
 
 
-def _play(url: str, moves: Sequence[Move], at: float) -> list[Any]:
+def _meet(barrier: Barrier) -> None:
+    global _barrier
+    _barrier = barrier
+
+
+def _play(url: str, moves: Sequence[Move]) -> list[Any]:
     engine = open_engine(resolve(url))
     results = []
-    for number, move in enumerate(moves):
-        # Awake already when the instant comes: whoever sleeps is woken up to a millisecond late.
-        while time.time() < at + number * _ROUND_S:
+    for move in moves:
+        _barrier.wait(60)
+        # Whoever came last to the barrier runs on at once, the other is woken up: both wait for the next tick.
+        instant = math.ceil(time.time() / _TICK_S + 0.5) * _TICK_S
+        while time.time() < instant:
             pass
         results.append(move(engine))
     engine.dispose()

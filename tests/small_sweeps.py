@@ -26,6 +26,8 @@ SMALL = override(
         "confirm.top": 1,
         "confirm.seeds": 1,
         "transfer.seeds": 1,
+        "transfer.source_arms": ["best", "scratch"],
+        "transfer.target_arms": ["best", "native"],
         "lease.interval_s": 0.2,
         "lease.grace_s": 0.8,
     },

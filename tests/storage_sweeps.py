@@ -104,7 +104,8 @@ def create_first(url: str, at: float) -> list[str]:
     """Make the storage and the sweep when the wall clock reads `at`; the sweeps that are there then."""
     time.sleep(max(0.0, at - time.time()))
     with new_storage(url) as engine:
-        new_sweep(engine)
+        with create_lock(resolve(url)):
+            new_sweep(engine)
         return [sweep.name for sweep in records.list_sweeps(engine)]
 
 

@@ -1,7 +1,6 @@
 """Exactly the planned number of results: many workers at once, and two that do the same thing at the same instant."""
 
 import contextlib
-import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from functools import partial
 
 import pytest
 from crews import Crew, Nursery, Programs, program
-from duels import duel
+from duels import duel, opponents
 from sqlalchemy import Engine
 from storage_sweeps import claimed, finished, new_storage, new_sweep, states
 from storms import count, new_storm, storm_spec, work_through
@@ -19,19 +18,16 @@ from storage import records, tasks
 from storage.reaping import reap
 from storage.tasks import Claim
 
-ROUNDS = 100
-SPAWN = multiprocessing.get_context("spawn")
 
-
-def exactly_200(url: str, crew: Crew, *, workers: int) -> None:
-    """Work through 200 tasks and count what is there afterwards, twice over."""
+def exactly(url: str, crew: Crew, *, workers: int, number: int) -> None:
+    """Work through that many tasks and count what is there afterwards, twice over."""
     with contextlib.closing(crew):
         course = work_through(crew, workers=workers)
     found = count(url)
     print(f"\n{workers} workers: {found}, in {course.seconds:.1f} s")
     assert course.exits == {0: workers}
-    assert (found.tasks, found.done, found.complete) == (200, 200, 200)
-    assert found.attempts == 200, "a task was tried twice although nobody died"
+    assert (found.tasks, found.done, found.complete) == (number, number, number)
+    assert found.attempts == number, "a task was tried twice although nobody died"
     assert found.clean, found
 
 
@@ -39,16 +35,16 @@ def exactly_200(url: str, crew: Crew, *, workers: int) -> None:
 CALM = {"lease.interval_s": 10, "lease.grace_s": 50}
 
 
-def test_eight_workers_do_each_of_200_tasks_exactly_once(storage_url: str) -> None:
-    new_storm(storage_url, storm_spec(**CALM))
-    exactly_200(storage_url, Nursery(storage_url, task_s=0), workers=8)
+def test_eight_workers_do_each_of_102_tasks_exactly_once(storage_url: str) -> None:
+    new_storm(storage_url, storm_spec(**CALM, **{"search.trials": 20, "transfer.seeds": 5}))
+    exactly(storage_url, Nursery(storage_url, task_s=0), workers=8, number=102)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [8, 24])
-def test_so_do_8_and_24_separate_programs(storage_url: str, workers: int) -> None:
+def test_so_do_8_and_24_separate_programs_with_200(storage_url: str, workers: int) -> None:
     new_storm(storage_url, storm_spec(**CALM))
-    exactly_200(storage_url, Programs(program(storage_url)), workers=workers)
+    exactly(storage_url, Programs(program(storage_url)), workers=workers, number=200)
 
 
 @pytest.fixture
@@ -59,7 +55,7 @@ def engine(storage_url: str) -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def two() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(2, mp_context=SPAWN) as pool:
+    with opponents() as pool:
         yield pool
 
 
@@ -70,21 +66,21 @@ def finish_and_look(engine: Engine, *, claim: Claim, score: float) -> float | No
     return task.score
 
 
-def sweeps_of_one_task(engine: Engine) -> list[int]:
+def sweeps_of_one_task(engine: Engine, rounds: int) -> list[int]:
     """One sweep for each round."""
-    return [new_sweep(engine, number=1, name=f"round{n}") for n in range(ROUNDS)]
+    return [new_sweep(engine, number=1, name=f"round{n}") for n in range(rounds)]
 
 
 def test_of_two_that_claim_one_task_at_the_same_instant_always_one_gets_it(
     engine: Engine, storage_url: str, two: ProcessPoolExecutor
 ) -> None:
     """With Optuna's own queue on SQLite two workers can be handed one trial."""
-    sweeps = sweeps_of_one_task(engine)
+    sweeps = sweeps_of_one_task(engine, 100)
     claims = [partial(tasks.claim, sweep_id=sweep, host="h", pid=1, lease_s=60.0) for sweep in sweeps]
     of_a, of_b = ([partial(claim, worker=worker) for claim in claims] for worker in ("a", "b"))
     got = list(zip(*duel(two, storage_url, of_a, of_b), strict=True))
     winners = Counter("a" if b is None else "b" for a, b in got if (a is None) != (b is None))
-    assert winners.total() == ROUNDS, got
+    assert winners.total() == 100, got
     print(winners)
     assert set(winners) == {"a", "b"}, "one of them was always first: there was no race"
     for sweep in sweeps:
@@ -96,7 +92,7 @@ def test_of_two_that_finish_one_attempt_at_the_same_instant_one_result_stays(
     engine: Engine, storage_url: str, two: ProcessPoolExecutor
 ) -> None:
     """A process whose connection was cut during the commit finishes again, beside its own first try."""
-    sweeps = sweeps_of_one_task(engine)
+    sweeps = sweeps_of_one_task(engine, 60)
     claims = [claimed(engine, sweep) for sweep in sweeps]
 
     first, second = ([partial(finish_and_look, claim=claim, score=score) for claim in claims] for score in (0.25, 0.75))
@@ -116,7 +112,7 @@ def test_of_two_that_finish_one_attempt_at_the_same_instant_one_result_stays(
 def test_a_result_and_a_reaper_at_the_same_instant_leave_the_task_done_or_free_but_never_both(
     engine: Engine, storage_url: str, two: ProcessPoolExecutor
 ) -> None:
-    sweeps = sweeps_of_one_task(engine)
+    sweeps = sweeps_of_one_task(engine, 60)
     claims = [claimed(engine, sweep, lease_s=0.0) for sweep in sweeps]
     time.sleep(0.01)
     stored, reaped = duel(

@@ -13,6 +13,7 @@ from storage import blobs, records, revisions, tasks
 from storage.engine import read, write
 from storage.errors import BlobCorrupt, RecordBroken
 from storage.schema import blobs as blob_table
+from storage.selections import insert_or_ignore
 
 PLAN = {"teachers": ((), 1, 1), "search": (("teachers",), 1, 2)}
 LOGITS, MODEL = bytes(range(256)) * 40, b"a model" * 100
@@ -154,24 +155,34 @@ def test_an_outcome_that_is_json_but_no_outcome_is_made_again_as_well(engine: En
     assert revisions.retry(engine, sweep, revision=1) == ["search#1"]
 
 
-@pytest.mark.parametrize(
-    ("damage", "said"),
-    [
-        (
-            "UPDATE tasks SET payload = 'x' WHERE key = 'search#2'",
-            "the stored payload of search#2 is not JSON any more",
-        ),
-        ("UPDATE attempts SET params = '{'", "the stored params of search#0 is not JSON any more"),
-    ],
-)
-def test_other_values_of_a_task_name_it_too(engine: Engine, damage: str, said: str) -> None:
+OTHERS = {
+    "tasks SET payload = 'x' WHERE key = 'search#2'": "the stored payload of search#2",
+    "attempts SET params = '{'": "the stored parameters of search#0",
+    "phases SET needs = '['": "the stored needs of search",
+    "revisions SET spec = '{'": "the stored spec of revision 1",
+    "revisions SET planned = '{'": "the stored plan of revision 1",
+    "selections SET value = '{'": "the stored selection of search.ranks",
+}
+
+
+@pytest.mark.parametrize("damage", OTHERS)
+def test_any_other_value_is_named_too(engine: Engine, damage: str) -> None:
     sweep = new_sweep(engine, number=3)
-    claim = claimed(engine, sweep)
-    assert tasks.save_trial(engine, claim, study="s", number=0, params={"alpha": 0.5})
+    assert tasks.save_trial(engine, claimed(engine, sweep), study="s", number=0, params={"alpha": 0.5})
+    insert_or_ignore(engine, sweep, "search.ranks", {"ranks": []})
+    readers = (records.task_records, records.phase_records, records.revisions, records.selections)
+    for reader in readers:
+        reader(engine, sweep)
     with write(engine) as connection:
-        connection.exec_driver_sql(damage)
-    with pytest.raises(RecordBroken, match=rf"^{said}; put it back, or make another sweep: kd-sweeps create NAME$"):
-        records.task_records(engine, sweep)
+        connection.exec_driver_sql(f"UPDATE {damage}")
+    said = []
+    for reader in readers:
+        try:
+            reader(engine, sweep)
+        except RecordBroken as error:
+            said.append(str(error))
+    cure = "put it back, or make another sweep: kd-sweeps create NAME"
+    assert said == [f"{OTHERS[damage]} is not JSON any more; {cure}"], "and the other readers go on"
 
 
 @pytest.mark.parametrize("column", ["spec", "provenance"])

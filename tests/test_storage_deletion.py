@@ -198,26 +198,24 @@ def delete_and_crash(url: str, point: str) -> None:
         delete(studies, "s")
 
 
-@pytest.mark.parametrize("point", POINTS["delete"])
-def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: str, point: str) -> None:
-    url = created(storage_url)
-    assert create_sweep(url, "other", SMALL)
-    doomed = FORK.Process(target=delete_and_crash, args=(storage_url, point))
-    doomed.start()
-    doomed.join(60)
-    assert doomed.exitcode == -9
-    with contextlib.closing(open_studies(url)) as studies:
-        left = [name for name in studies.names() if name.split(".")[0] == "s"]
-        assert len(left) == (len(STAGES) if point == "delete-cancelled" else 0)
-        half = records.find_sweep(studies.engine, "s")
-        assert half.state == "cancelled", "so no worker goes on with it"
-        whole = make_plan(SMALL).tasks
-        assert delete(studies, "s") == Deleted(tasks=len(whole), studies=len(left), blobs=0, bytes=0)
-        assert [sweep.name for sweep in records.list_sweeps(studies.engine)] == ["other"]
-        assert {name.split(".")[0] for name in studies.names()} == {"other"}
-        assert len(studies.names()) == len(STAGES)
-        found = audit(studies.engine, records.find_sweep(studies.engine, "other"))
-        assert (found.violations, found.warnings, found.accounted) == ([], [], len(whole))
+def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: str) -> None:
+    url = created(storage_url, name="other")
+    whole = make_plan(SMALL).tasks
+    for point in POINTS["delete"]:
+        assert create_sweep(url, "s", SMALL)
+        doomed = FORK.Process(target=delete_and_crash, args=(storage_url, point))
+        doomed.start()
+        doomed.join(60)
+        assert doomed.exitcode == -9
+        with contextlib.closing(open_studies(url)) as studies:
+            left = [name for name in studies.names() if name.split(".")[0] == "s"]
+            assert len(left) == (len(STAGES) if point == "delete-cancelled" else 0)
+            assert records.find_sweep(studies.engine, "s").state == "cancelled", "so no worker goes on with it"
+            assert delete(studies, "s") == Deleted(tasks=len(whole), studies=len(left), blobs=0, bytes=0)
+            (other,) = records.list_sweeps(studies.engine)
+            assert [name.split(".")[0] for name in studies.names()] == ["other"] * len(STAGES)
+            found = audit(studies.engine, other)
+            assert (found.violations, found.warnings, found.accounted) == ([], [], len(whole))
 
 
 def test_a_sweep_can_be_created_again_after_half_a_deletion_or_a_whole_one(tmp_path: Path) -> None:

@@ -67,6 +67,17 @@ def test_tasks_can_be_asked_for_by_stage_phase_and_state(engine: Engine) -> None
     assert keys(stage="teachers", state="waiting") == ["teachers:b#0"]
 
 
+def test_an_outlook_counts_what_is_left_and_notices_a_deletion(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": ((), 1, 2), "confirm": (("search",), 1, 1)})
+    assert records.outlook(engine, sweep) == records.Outlook("active", 3)
+    finished(engine, claimed(engine, sweep))
+    claimed(engine, sweep)
+    assert records.outlook(engine, sweep) == records.Outlook("active", 2)
+    with write(engine) as connection:
+        connection.execute(sweeps.delete())
+    assert records.outlook(engine, sweep) == records.Outlook("deleted", 0)
+
+
 def test_a_connection_cut_inside_a_transaction_is_tried_again_and_written_once(postgres_url: str) -> None:
     with new_storage(postgres_url) as engine:
         tries = 0

@@ -276,6 +276,18 @@ def test_a_retry_in_an_open_or_a_closed_phase_touches_only_what_failed(engine: E
     assert states(engine, sweep) == {"search": "closed", "confirm": "closed"}
 
 
+def test_what_is_tried_again_waits_for_what_it_needs_if_that_is_tried_again_as_well(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": ((), 1, 2), "confirm": (("search",), 1, 1)})
+    assert [ended(engine, sweep, well=well) for well in (False, True, False)] == ["search#0", "search#1", "confirm#0"]
+    assert states(engine, sweep) == {"search": "closed", "confirm": "failed"}
+    assert revisions.retry(engine, sweep, revision=1) == ["search#0", "confirm#0"]
+    assert states(engine, sweep) == {"search": "open", "confirm": "blocked"}
+    search = claimed(engine, sweep)
+    assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None, "though it was ready once"
+    assert finished(engine, search)
+    assert work(engine, sweep) == ["confirm#0"]
+
+
 def test_a_retry_can_add_what_has_to_be_done_once_more_afterwards(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 0, 2), "measure": (("search?",), 1, 1)})
     ended(engine, sweep, well=False)

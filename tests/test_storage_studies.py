@@ -10,7 +10,7 @@ import sqlalchemy
 from sqlalchemy import URL, Engine, select
 from storage_sweeps import claimed, new_sweep
 
-from storage import records, schema, tasks
+from storage import control, records, revisions, schema, tasks
 from storage.engine import create_lock, read, write
 from storage.errors import NotAStorage, ParametersRefused, StudyMissing, Unreachable
 from storage.reaping import reap_worker
@@ -176,6 +176,13 @@ def test_a_study_deleted_and_made_again_does_not_take_the_old_trials(studies: St
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs={})
 
 
+def test_deleting_a_study_leaves_the_others_and_a_second_time_does_nothing(studies: Studies) -> None:
+    studies.ask("s", SPACE, params=PARAMS, tpe_seed=None)
+    for _ in range(2):
+        studies.delete("s")
+        assert studies.names() == ["s.confirm"]
+
+
 def test_studies_of_no_storage_are_not_made_by_opening_them(tmp_path: Any, postgres_url: str) -> None:
     with pytest.raises(NotAStorage, match="no storage at"):
         open_studies(resolve(f"sqlite:///{tmp_path}/x.db"))
@@ -255,6 +262,34 @@ def test_trials_of_failed_lost_and_released_attempts_fail_with_the_reason(studie
     reasons = [trial.user_attrs["reason"] for trial in stock(studies).trials]
     assert reasons == ["killed by the kernel", "lost worker dead: its process died", "its worker was asked to stop"]
     assert told_flags(engine) == [True, True, True]
+
+
+def test_the_trials_of_a_cancelled_sweep_fail_with_that_reason(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    asked(studies, claimed(engine, sweep))
+    control.cancel(engine, sweep)
+    assert repair(studies, engine, sweep) == 1
+    (trial,) = stock(studies).trials
+    assert (trial.state.name, trial.user_attrs["reason"]) == ("FAIL", "the sweep was cancelled")
+    control.resume(engine, sweep)
+    again = claimed(engine, sweep)
+    assert (again.params, again.retry_of) == (PARAMS, 0)
+
+
+def test_a_result_destroyed_before_its_trial_was_told_fails_and_is_made_again(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    claim = claimed(engine, sweep)
+    asked(studies, claim)
+    assert tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
+    with write(engine) as connection:
+        connection.exec_driver_sql("UPDATE tasks SET outcome = '{'")
+    assert revisions.retry(engine, sweep, revision=1) == ["search#0"]
+    again = claimed(engine, sweep)
+    asked(studies, again)
+    assert tasks.finish(engine, again, outcome=OUTCOME, score=0.9)
+    assert repair(studies, engine, sweep) == 2
+    assert trial_states(studies) == ["FAIL", "COMPLETE"]
+    assert stock(studies).trials[0].user_attrs["reason"] == "what came out of it could not be read any more"
 
 
 def test_a_running_attempts_trial_is_left_alone(studies: Studies, engine: Engine) -> None:

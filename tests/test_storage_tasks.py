@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 from storage_sweeps import claimed, finished, lapse, new_storage, new_sweep, states
 
-from storage import records, tasks
+from storage import reaping, records, tasks
 from storage.engine import open_engine, read, write
 from storage.errors import Unreachable
 from storage.plans import PhasePlan, TaskPlan, insert_sweep
@@ -123,6 +124,25 @@ def test_a_lapsed_lease_that_nobody_took_is_still_good(engine: Engine) -> None:
     assert tasks.renew(engine, slept, 60)
     assert finished(engine, slept_too)
     assert reap(engine, sweep, cap=1) == [], "renewed, and finished"
+
+
+def test_a_lease_that_is_renewed_between_the_look_and_the_taking_is_left_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = new_sweep(engine, number=2)
+    woken, dead = claimed(engine, sweep), claimed(engine, sweep)
+    lapse(engine, woken)
+    lapse(engine, dead)
+
+    @contextmanager
+    def renew_first(engine: Engine) -> Iterator[Connection]:
+        tasks.renew(engine, woken, 60)
+        with write(engine) as connection:
+            yield connection
+
+    monkeypatch.setattr(reaping, "write", renew_first)
+    assert reap(engine, sweep, cap=None) == [(dead.key, 1, "w")]
+    assert finished(engine, woken)
 
 
 def test_reaping_leaves_living_attempts_alone_and_fails_a_task_at_its_cap(engine: Engine) -> None:

