@@ -9,21 +9,24 @@ from typing import Any
 
 import sqlalchemy
 from quadratic_worker import quadratic
-from small_sweeps import FORK, created
+from small_sweeps import FORK, SMALL, created
 
 from storage import blobs
 from storage.tasks import Claim
 from storage.url import resolve
 from sweeps.control import extend
+from sweeps.spec import SOURCE_ARMS, TARGET_ARMS, override
 from sweeps.stages import Outcome
 from sweeps.worker import Worker, run_worker
 
 OnStep = Callable[[], None]
 
+AUDITED = override(SMALL, {"transfer.source_arms": SOURCE_ARMS, "transfer.target_arms": TARGET_ARMS})
+
 
 def finish_sweep(url: str) -> None:
     """Make the sweep "s" and do all of it: with a retry (search#1), with blobs, extended after it was over."""
-    resolved = created(url)
+    resolved = created(url, AUDITED)
 
     def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if (claim.key, claim.attempt) == ("search#1", 1):

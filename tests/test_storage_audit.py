@@ -10,9 +10,9 @@ from pathlib import Path
 
 import optuna
 import pytest
-from audited_sweeps import copied, drop_database, execute, finish_sweep, new_database
+from audited_sweeps import AUDITED, copied, drop_database, execute, finish_sweep, new_database
 from quadratic_worker import quadratic
-from small_sweeps import SMALL, created
+from small_sweeps import created
 from sqlalchemy import event
 from storage_sweeps import claimed
 
@@ -426,7 +426,7 @@ def test_a_deleted_study_says_what_to_type_and_then_one_warning_says_what_is_gon
         "study s is gone, deleted by another tool; the results are in our rows; to make it again, type:"
         " kd-sweeps create s"
     ]
-    assert not create_sweep(resolve(url), "s", SMALL)
+    assert not create_sweep(resolve(url), "s", AUDITED)
     vanished = (
         "study s: 5 trials deleted with it by another tool, before it was made again; the results are in our rows"
     )
