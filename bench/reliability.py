@@ -27,18 +27,20 @@ ROOT = Path(__file__).resolve().parent.parent
 # Workers, faults and counts are those of the tests, which are no package: what is measured is what is tested.
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from crews import Nursery, Programs, program  # noqa: E402
+from crews import TASK_S, Nursery, Programs, program  # noqa: E402
 from database_faults import Cuts, LockedFile, Outage  # noqa: E402
+from kills import MOMENTS  # noqa: E402
 from postgres_server import running_server  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
-from storms import MOMENTS, Count, count, new_storm, storm, storm_spec, work_through  # noqa: E402
+from storms import Count, count, new_storm, storm, storm_spec, work_through  # noqa: E402
 
 from sweeps.provenance import provenance  # noqa: E402
 
 OUT = ROOT / "bench" / "reliability.md"
 WORKERS = 8
 OUTAGE_S = 20.0
+SLOW_S = 0.25  # per task, so that faults of seconds fall into the middle of the sweep
 
 
 class Freezes:
@@ -121,7 +123,7 @@ def run_load(row: Row, url: str, log: Path) -> None:
     fault = disturbed(url) if disturbed else None
     with log.open("ab") as file:
         # Forks where many are frozen or cut off; where nothing is, each worker is a program started by itself.
-        crew = Nursery(url, log=file) if disturbed else Programs(program(url), log=file)
+        crew = Nursery(url, task_s=SLOW_S, log=file) if disturbed else Programs(program(url), log=file)
         with contextlib.closing(crew):
             course = work_through(crew, workers=row.load.workers, fault=fault)
     row.counts.append(count(url))
@@ -196,9 +198,10 @@ which took {(datetime.now(UTC) - began).total_seconds():.0f} s from {began:%Y-%m
 
 {table(rows)}
 
-A sweep has 200 tasks in seven stages, each with a runner of 50 ms in place of training. `lost`: planned tasks
-without a result. `duplicated`: COMPLETE trials beyond the one of their task. `RUNNING left`: trials that nobody would
-ever tell. `audit`: violations and warnings of `kd-sweeps status --audit`.
+A sweep has 200 tasks in seven stages. In place of training a task sleeps for {TASK_S} s, or for {SLOW_S} s where
+workers are frozen or lose the database. `lost`: planned tasks without a result. `duplicated`: COMPLETE trials beyond
+the one of their task. `RUNNING left`: trials that nobody would ever tell. `audit`: violations and warnings of
+`kd-sweeps status --audit`.
 
 The killed workers were: {", ".join(f"{moment} {moments[moment]}" for moment in MOMENTS)}.
 

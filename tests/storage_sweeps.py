@@ -2,12 +2,15 @@
 
 import os
 import signal
+import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
-from sqlalchemy import Engine, update
+from sqlalchemy import Connection, Engine, update
 
 from storage import blobs, records, revisions, schema, tasks
 from storage.clock import database_now
@@ -95,6 +98,32 @@ def lapse(engine: Engine, claim: Claim) -> None:
 def states(engine: Engine, sweep_id: int) -> dict[str, str]:
     """State by phase name."""
     return {phase.name: phase.state for phase in records.phase_records(engine, sweep_id)}
+
+
+def overlap(module: ModuleType, first: Callable[[], object], second: Callable[[], object]) -> None:
+    """Let `second` begin when `first`, of that module, has written everything and committed nothing."""
+    written, second_waits = threading.Event(), threading.Event()
+
+    @contextmanager
+    def write_slowly(engine: Engine) -> Iterator[Connection]:
+        with write(engine) as connection:
+            yield connection
+            if not written.is_set():
+                written.set()
+                assert second_waits.wait(30)
+
+    module.write = write_slowly  # type: ignore[attr-defined]
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            one = threads.submit(first)
+            assert written.wait(30)
+            other = threads.submit(second)
+            time.sleep(0.1)  # it waits for a lock now, or has passed without one
+            second_waits.set()
+            one.result(30)
+            other.result(30)
+    finally:
+        module.write = write  # type: ignore[attr-defined]
 
 
 # what child processes run

@@ -1,14 +1,16 @@
 """storage.control: pause, resume and cancel, on whatever is at work."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import ModuleType
 
 import pytest
 from sqlalchemy import Engine, select
-from storage_sweeps import claimed, finished, lapse, new_storage, new_sweep, states
+from storage_sweeps import claimed, extend, finished, lapse, new_storage, new_sweep, overlap, states
 
-from storage import control, records, tasks
+from storage import control, records, revisions, tasks
 from storage.engine import read
+from storage.errors import RevisionRefused
 from storage.reaping import reap, reap_worker
 from storage.schema import attempts
 
@@ -138,3 +140,56 @@ def test_a_sweep_is_steered_alone(engine: Engine) -> None:
     control.resume(engine, one)
     assert records.outlook(engine, other).state == "paused"
     assert claimed(engine, one).attempt == 1
+
+
+def extended(engine: Engine, sweep: int) -> None:
+    extend(engine, sweep, "search", revision=1, number=2)
+
+
+def retried(engine: Engine, sweep: int) -> None:
+    revisions.retry(engine, sweep, revision=1)
+
+
+def failed(engine: Engine, sweep: int) -> None:
+    assert tasks.fail(engine, claimed(engine, sweep), error_class="nan", reason="NaN", cap=1)
+
+
+OVERLAPS = [
+    (first, module, second)
+    for first, module in (
+        (extended, revisions),
+        (retried, revisions),
+        (control.resume, control),
+        (control.cancel, control),
+    )
+    for second in (control.cancel, control.resume, extended, retried)
+    if first is not second
+]
+
+
+@pytest.mark.parametrize(("first", "module", "second"), OVERLAPS, ids=lambda it: it.__name__.removeprefix("storage."))
+def test_two_that_steer_at_once_leave_a_sweep_in_one_state(
+    engine: Engine,
+    first: Callable[[Engine, int], object],
+    module: ModuleType,
+    second: Callable[[Engine, int], object],
+) -> None:
+    sweep = new_sweep(engine, {"search": ((), 1, 3), "confirm": (("search",), 1, 1)})
+    failed(engine, sweep)
+    claimed(engine, sweep)
+    if first is control.resume:
+        control.cancel(engine, sweep)
+    overlap(module, lambda: first(engine, sweep), lambda: allowed(second, engine, sweep))
+    state, found = records.outlook(engine, sweep).state, counts(engine, sweep)
+    if state == "cancelled":
+        assert not found["waiting"] + found["running"], found
+        assert not records.running(engine, sweep)
+    else:
+        assert not found["cancelled"], found
+
+
+def allowed(change: Callable[[Engine, int], object], engine: Engine, sweep: int) -> None:
+    try:
+        change(engine, sweep)
+    except RevisionRefused:
+        assert change in (extended, retried)

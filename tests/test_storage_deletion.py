@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -16,7 +17,7 @@ from storage import blobs, control, records, schema, tasks
 from storage.audit import audit
 from storage.crash import POINTS, VARIABLE
 from storage.deletion import Deleted, delete_sweep
-from storage.engine import create_lock, read, write
+from storage.engine import create_lock, open_engine, read, write
 from storage.errors import SweepInUse, SweepNotFound
 from storage.studies import Studies, open_studies
 from storage.tasks import Claim
@@ -171,6 +172,34 @@ def test_blobs_that_a_task_at_work_has_stored_stay(studies: Studies, engine: Eng
     assert old not in stored(engine)
     assert tasks.finish(engine, at_work, outcome={"blobs": {"logits": young, "model": again}}, score=0.5)
     assert blobs.get(engine, young) == b"its outcome will name it"
+
+
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)  # on SQLite nobody can write during a deletion
+@pytest.mark.parametrize(
+    "before", ["min(attempts.started_at)", "SELECT tasks.outcome", "SELECT blobs.digest", "DELETE FROM blobs"]
+)
+def test_a_task_that_finishes_while_a_sweep_is_deleted_keeps_its_blobs(
+    studies: Studies, engine: Engine, before: str
+) -> None:
+    one, other = a_sweep(studies, "one"), a_sweep(studies, "other")
+    done_with(engine, claimed(engine, one), b"goes")
+    at_work, kept = claimed(engine, other), blobs.put(engine, b"named at the last moment")
+    beside = open_engine(engine.url)
+    seen = []
+
+    def finish_first(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if before in statement and not seen:
+            seen.append(statement)
+            assert tasks.finish(beside, at_work, outcome={"blobs": {"model": kept}}, score=0.5)
+
+    sqlalchemy.event.listen(engine, "before_cursor_execute", finish_first)
+    try:
+        assert delete(studies, "one").blobs == 1
+    finally:
+        sqlalchemy.event.remove(engine, "before_cursor_execute", finish_first)
+        beside.dispose()
+    assert seen
+    assert stored(engine) == {kept}
 
 
 def test_an_outcome_that_cannot_be_read_keeps_its_blobs(studies: Studies, engine: Engine) -> None:

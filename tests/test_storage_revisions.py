@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 from sqlalchemy import Connection, Engine, select
-from storage_sweeps import claimed, finished, new_storage, new_sweep, states
+from storage_sweeps import claimed, finished, new_storage, new_sweep, overlap, states
 
 from storage import control, records, revisions, tasks, transaction
 from storage.engine import read, write
@@ -286,6 +286,19 @@ def test_what_is_tried_again_waits_for_what_it_needs_if_that_is_tried_again_as_w
     assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None, "though it was ready once"
     assert finished(engine, search)
     assert work(engine, sweep) == ["confirm#0"]
+
+
+def test_a_retry_at_the_moment_a_phase_fails_forgets_none_of_the_tasks_skipped_then(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": ((), 2, 2), "confirm": (("search",), 1, 2)})
+    ended(engine, sweep, well=False)
+    last = claimed(engine, sweep)
+    overlap(
+        tasks,
+        lambda: tasks.fail(engine, last, error_class="nan", reason="NaN", cap=1),
+        lambda: revisions.retry(engine, sweep, revision=1),
+    )
+    assert states(engine, sweep) == {"search": "open", "confirm": "blocked"}
+    assert {task.state for task in records.task_records(engine, sweep)} == {"waiting"}
 
 
 def test_a_retry_can_add_what_has_to_be_done_once_more_afterwards(engine: Engine) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
@@ -284,7 +284,9 @@ def compare(engine: Engine, *, examples: int, steps: int, **more: Any) -> None:
 
 
 def test_whatever_is_done_in_whatever_order_the_table_does_as_the_model_says(engine: Engine) -> None:
-    compare(engine, examples=40 if engine.dialect.name == "sqlite" else 8, steps=40, derandomize=True)
+    # Without shrinking, which takes minutes: the slow form finds the same fault and a small example of it.
+    examples = 40 if engine.dialect.name == "sqlite" else 8
+    compare(engine, examples=examples, steps=40, derandomize=True, phases=(Phase.generate,))
 
 
 @pytest.mark.slow

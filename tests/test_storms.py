@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from crews import NAME, Crew, Nursery, Programs, program
+from kills import Kills
 from processes import descendants, is_alive
 from small_sweeps import tasks_of, wait_until
 from sqlalchemy import Engine
-from storms import Kills, Storm, count, new_storm, storm, storm_spec, work_through
+from storms import Storm, count, new_storm, storm, storm_spec, work_through
 
 from storage import records
 from storage.engine import open_engine
@@ -68,14 +69,14 @@ def test_nor_does_a_storm_of_separate_programs(storage_url: str) -> None:
 def test_a_storm_over_real_training_loses_nothing_and_leaves_no_child_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Preset tiny, trained for real: teachers in child processes, students in the workers; one to two minutes."""
+    """Preset tiny, trained for real: teachers in child processes, students in the workers. Two minutes or so."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # where workers write their logs
     url = f"sqlite:///{tmp_path}/x.db"
     new_storm(url, storm_spec(**REAL))
     kills = WithChildren(url)
     crew = Programs([sys.executable, "-m", "sweeps.cli", "worker", NAME, "--storage", url])
     with contextlib.closing(crew), contextlib.closing(kills):
-        course = work_through(crew, workers=2, fault=kills, on_end=kills.note)
+        course = work_through(crew, workers=2, fault=kills, on_end=kills.note, give_up_s=900)
     found = count(url)
     print(f"\n{kills.killed} workers and {len(kills.children)} children of theirs killed in {course.seconds:.0f} s")
     assert found.clean, found
@@ -86,27 +87,29 @@ def test_a_storm_over_real_training_loses_nothing_and_leaves_no_child_behind(
 
 
 class WithChildren:
-    """Kills a worker with -9 every 20 s; one with a child, if there is one. All its children have to go with it."""
+    """Kills a worker with -9 after every eighth result; one with a child, if there is one: that has to go with it."""
 
     def __init__(self, url: str) -> None:
         self.children: set[int] = set()
         self.killed = 0
         self._kills = Kills(url, seed=0)
+        self._next = 0
         self.note, self.close = self._kills.note, self._kills.close
 
     def __call__(self, living: list[int]) -> float:
         """See `storms.Fault`."""
         parents = [pid for pid in living if descendants(pid)]
-        if not self.children and not parents:
+        if self._kills.results() < self._next or not (self.children or parents):
             return 0.5
         time.sleep(2.0)  # not in the first instant of a child
         victim = (parents or living)[0]
         children = descendants(victim)
         self._kills.kill(victim)
-        self.killed += 1
         wait_until(lambda: not any(map(is_alive, children)), f"{children} live on without {victim}", seconds=5)
         self.children |= children
-        return 20.0
+        self.killed += 1
+        self._next = self._kills.results() + 8
+        return 0.5
 
 
 # One worker, looked at closely

@@ -2,17 +2,22 @@
 
 import json
 import shutil
+import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from quadratic_worker import quadratic
-from small_sweeps import created
+from small_sweeps import SMALL, created
 from sqlalchemy import text
 
 from storage.engine import open_engine, write
 from storage.schema import SCHEMA_VERSION
+from storage.tasks import Claim
 from storage.url import resolve
+from sweeps.stages import Outcome
 from sweeps.worker import Worker
 
 KdSweeps = Callable[..., tuple[int, str, str]]
@@ -197,6 +202,27 @@ def test_an_outcome_that_is_not_json_is_one_line_and_a_retry_makes_exactly_that_
     assert again == {"search#1", "measure#all.1"}, "measured once more, as the results are no longer the same"
     for column in ("temperature", "alpha", "score"):
         assert after["search#1"][column] == before["search#1"][column]
+
+
+def test_an_outcome_broken_before_others_need_it_fails_those_and_one_retry_heals_all(said: Said, url: str) -> None:
+    stop, searched = threading.Event(), Counter[str]()
+
+    def run(claim: Claim, *rest: Any) -> Outcome:
+        searched[claim.stage] += 1
+        if searched["search"] == SMALL.search.trials:
+            stop.set()
+        return quadratic(claim, rest[0], lambda: None)
+
+    with Worker(resolve(url), "s", run=run, stop=stop) as worker:
+        worker.work()
+    damage(url, "UPDATE tasks SET outcome = '{' WHERE key = 'search#1'")
+    work(url)
+    code, out, _ = said.run("retry")
+    assert code == 0
+    assert out.split()[:2] == ["search#1", "confirm#0.0"]
+    work(url)
+    assert json.loads(said.kd_sweeps("status", "s", "-f", "json", "--storage", url)[1])["problems"] == []
+    assert said.code("audit") == 0
 
 
 def test_the_same_on_postgres(kd_sweeps: KdSweeps, postgres_url: str) -> None:
