@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, select, update
 
+from storage import broken
 from storage.errors import StudyMissing
 from storage.faults import retrying
 from storage.schema import attempts, sweeps, tasks
@@ -61,7 +62,7 @@ def untold(engine: Engine, sweep_id: int) -> list[Untold]:
         )
         .order_by(attempts.c.task_id, attempts.c.number)
     )
-    with read(engine) as connection:
+    with read(engine) as connection, broken.named(connection, sweep_id):
         return [Untold(**row._asdict()) for row in connection.execute(query)]
 
 

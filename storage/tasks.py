@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, exists, insert, select, update
 
+from storage import broken
 from storage.clock import database_now
 from storage.endings import end_attempt
 from storage.faults import RESULT_RETRY_FOR_S, retrying, retrying_for
@@ -61,7 +62,7 @@ def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, le
         .limit(1)
         .with_for_update(skip_locked=True, of=tasks)
     )
-    with write(engine) as connection:
+    with write(engine) as connection, broken.named(connection, sweep_id):
         row = connection.execute(
             update(tasks)
             .where(tasks.c.id == best.scalar_subquery())

@@ -8,6 +8,7 @@ import sqlalchemy
 from storage import control, deletion, records, revisions
 from storage import engine as engines
 from storage.deletion import Deleted
+from storage.errors import RevisionRefused
 from storage.reaping import LOST, Reaped, reap
 from storage.records import SweepRecord
 from storage.repair import repair
@@ -61,6 +62,8 @@ def extend(url: sqlalchemy.URL, name: str, *, trials: int, seeds: int) -> int:
     if min(trials, seeds) < 0 or max(trials, seeds) < 1:
         raise SpecError(f"got --trials {trials} --seeds {seeds}; give one of them, 1 or more, for example --seeds +10")
     with opened(url, name) as (engine, sweep):
+        if trials and set(records.selections(engine, sweep.id)) & {"search.ranks", "native.ranks"}:
+            raise RevisionRefused(f"a search of {name} has closed, and what came out of it is already used")
         larger, tasks = plan.more(stored(sweep), trials=trials, seeds=seeds)
         revisions.extend(
             engine,

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from storage.records import SweepRecord
-from sweeps.errors import SpecError
+from sweeps.errors import SpecError, SweepError
 
 ROLES = ("source", "target")
 
@@ -179,11 +179,11 @@ def stored(sweep: SweepRecord) -> Spec:
     """The spec of a sweep in the database.
 
     Raises:
-        SpecError: it is not what was stored: somebody edited it.
+        SweepError: it is not what was stored: somebody edited it.
     """
     found = fingerprint(sweep.spec)
     if found != sweep.fingerprint:
-        raise SpecError(
+        raise SweepError(
             f"the stored spec of {sweep.name} was edited (its hash is {found[:12]}, it was stored with "
             f"{sweep.fingerprint[:12]}); put it back, or make another sweep: kd-sweeps create NAME my.toml"
         )

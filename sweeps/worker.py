@@ -72,11 +72,15 @@ class Worker:
     ) -> None:
         self.studies = studies.open_studies(url)
         self.engine = self.studies.engine
-        self.sweep = records.find_sweep(self.engine, name)
-        self.spec: Spec = stored(self.sweep)
+        try:
+            self.sweep = records.find_sweep(self.engine, name)
+            self.spec: Spec = stored(self.sweep)
+            self._run = run or self._stage_runner()
+        except BaseException:
+            self.studies.close()
+            raise
         self.worker = worker or worker_id()
         self.finished = 0
-        self._run = run or self._stage_runner()
         self._stop = stop or threading.Event()
         self._claim: Claim | None = None
         self._mended_at = -float("inf")
