@@ -19,7 +19,6 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +29,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from crews import TASK_S, Nursery, Programs, program  # noqa: E402
 from database_faults import Cuts, LockedFile, Outage  # noqa: E402
 from kills import MOMENTS  # noqa: E402
+from page import Origin, table  # noqa: E402
 from postgres_server import running_server  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
 from storms import Count, count, new_storm, storm, storm_spec, work_through  # noqa: E402
-
-from sweeps.provenance import provenance  # noqa: E402
 
 OUT = ROOT / "bench" / "reliability.md"
 WORKERS = 8
@@ -175,28 +173,15 @@ def run_all(database: str, kills: int, folder: Path, show: Callable[[str], None]
             yield row
 
 
-def table(rows: list[Row]) -> str:
-    """The rows as a Markdown table."""
-    lines = [HEADS, ["---"] * len(HEADS), *(row.cells() for row in rows)]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
-
-
-def page(rows: list[Row], *, began: datetime, load: float) -> str:
+def page(rows: list[Row], origin: Origin) -> str:
     """The whole of reliability.md."""
-    origin: Any = provenance()
-    names = ("python", "optuna", "sqlalchemy", "kd-sweeps")
-    versions = ", ".join(f"{name} {origin['versions'][name]}" for name in names)
     moments = sum((row.moments for row in rows), Counter())
     broken = sum(not row.clean for row in rows)
     return f"""# What a sweep survives
 
-Written by `{" ".join(["python", "bench/reliability.py", *sys.argv[1:]])}` at commit {origin["git_commit"]},
-which took {(datetime.now(UTC) - began).total_seconds():.0f} s from {began:%Y-%m-%d %H:%M} UTC on.
+{origin}SQLite {sqlite3.sqlite_version}, Postgres {postgres_version()}.
 
-{origin["cpu"]}, {origin["cores"]} cores, load average {load:.1f} before the start; {origin["platform"]};
-{versions}, SQLite {sqlite3.sqlite_version}, Postgres {postgres_version()}.
-
-{table(rows)}
+{table(HEADS, [row.cells() for row in rows])}
 
 A sweep has 200 tasks in seven stages. In place of training a task sleeps for {TASK_S} s, or for {SLOW_S} s where
 workers are frozen or lose the database. `lost`: planned tasks without a result. `duplicated`: COMPLETE trials beyond
@@ -224,7 +209,7 @@ def main() -> int:
     options = parser.parse_args()
     databases = {"sqlite": ["SQLite"], "postgres": ["Postgres"]}.get(options.only, ["SQLite", "Postgres"])
     warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")  # platformdirs, asked by the Postgres wheel
-    began, load = datetime.now(UTC), os.getloadavg()[0]
+    origin = Origin()
     folder = Path(tempfile.mkdtemp(prefix="kd-sweeps-reliability-"))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     rows: list[Row] = []
@@ -236,8 +221,8 @@ def main() -> int:
                 rows.append(row)
                 progress.console.print(" | ".join(row.cells()), highlight=False, soft_wrap=True)
                 progress.advance(bar)
-    OUT.write_text(page(rows, began=began, load=load))
-    print(table(rows))
+    OUT.write_text(page(rows, origin))
+    print(table(HEADS, [row.cells() for row in rows]))
     if all(row.clean for row in rows):
         shutil.rmtree(folder)
         return 0
