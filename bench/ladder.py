@@ -1,0 +1,281 @@
+"""From the naive sweep to this one, rung by rung, on the same cores in one run: what does each step bring?
+
+    python bench/ladder.py [--repeats N] [--trials N] [--images N]
+
+One unit of work (W1) is one search trial of the keras.io pair: 50,000 training images of MNIST, 3 epochs, batch 64,
+Adam 1e-3, validation once per epoch. The rungs take turns, so that a busy moment of the machine meets all of them.
+Writes the section "Ladder" of bench/results.md. MNIST is found as always (--data is KD_SWEEPS_DATA here).
+"""
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+from page import Origin, table, write_section  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
+from sqlalchemy import Engine  # noqa: E402
+
+from storage import records  # noqa: E402
+from storage.engine import open_engine  # noqa: E402
+from storage.records import TaskRecord  # noqa: E402
+from storage.url import resolve  # noqa: E402
+from sweeps.create import create_sweep  # noqa: E402
+from sweeps.presets import preset  # noqa: E402
+from sweeps.spec import Spec, override  # noqa: E402
+
+NAME = "ladder"
+TOLERANCE = 0.0015  # accuracy: 0.15 points
+LOSS_TOLERANCE = 1e-4
+PASS, TARGET = 25, 40
+# Multiply-accumulates of one image, forward; kd.measure.count_macs, and a test holds them.
+STUDENT_MACS, TEACHER_MACS = 270_480, 58_508_800
+
+
+@dataclass
+class Rung:
+    """A way to run trials. `trials`: how many per repeat; seconds: of each trial, over all repeats."""
+
+    name: str
+    text: str
+    trials: int
+    with_teacher: bool = False
+    seconds: list[float] = field(default_factory=list)
+    accuracies: list[float] = field(default_factory=list)  # of the trial that every rung runs in that repeat
+
+    @property
+    def median(self) -> float:
+        """Seconds per trial."""
+        return statistics.median(self.seconds)
+
+
+def rungs() -> list[Rung]:
+    """From the bottom to the top, without the product itself."""
+    return [
+        Rung("naive", "(a) naive: keras.distillation.Distiller, a fresh model per trial, all threads", 1, True),
+        Rung("cached", "(b) + the teacher's logits computed once", 1),
+        Rung("steps", "(c) + 50 steps per execution", 2),
+        Rung("compiled", "(d) + one compiled step for all trials", 4),
+    ]
+
+
+def spec_of(images: int, trials: int) -> Spec:
+    """A sweep that is all search: everything else as small as the plan allows."""
+    return override(
+        preset("tiny"),
+        {
+            "source": {
+                "dataset": "mnist", "images": images, "teacher": "keras-teacher", "teacher_epochs": 1, "epochs": 3,
+            },
+            "target.epochs": 1,
+            "target.teacher_epochs": 1,
+            "training.batch_size": 64,
+            "training.learning_rate": 1e-3,
+            "search.trials": trials,
+            "confirm": {"top": 1, "seeds": 1},
+            "transfer": {"seeds": 1, "source_arms": ["best"], "target_arms": ["best"]},
+            "baselines.methods": [],
+        },
+    )  # fmt: skip
+
+
+@contextmanager
+def launched(url: str, workers: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The product: `kd-sweeps launch`, ended with SIGTERM as soon as the block is left."""
+    command = [sys.executable, "-m", "sweeps.cli", "launch", NAME, "--workers", str(workers)]
+    environment = os.environ | {"KD_SWEEPS_STORAGE": url, "PYTHONPATH": str(ROOT)}
+    with log.open("ab") as out:
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def await_phase(engine: Engine, phase: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return as soon as the phase is over."""
+    sweep = records.find_sweep(engine, NAME)
+    while True:
+        (found,) = [one for one in records.phase_records(engine, sweep.id) if one.name == phase]
+        if found.state == "closed":
+            return
+        if found.state != "open" or process.poll() is not None:
+            raise SystemExit(f"{phase} is {found.state}: {found.reason}; what launch said: {log.read_text()[-2000:]}")
+        time.sleep(0.1)
+
+
+def prepare(url: str, spec: Spec, log: Path) -> None:
+    """The sweep, with its source teacher trained by the product."""
+    create_sweep(resolve(url), NAME, spec)
+    engine = open_engine(resolve(url), read_only=True)
+    with launched(url, 1, log) as process:
+        await_phase(engine, "teachers:source", process, log)
+    engine.dispose()
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The search phase of one `launch`. `steady_s`, `whole_s`: seconds per trial without and with its start."""
+
+    steady_s: float
+    whole_s: float
+    accuracies: list[float]
+
+
+def launch(url: str, workers: int, log: Path) -> Launch:
+    """Search with the product, and read from the database when which trial ended."""
+    engine = open_engine(resolve(url), read_only=True)
+    start = time.time()
+    with launched(url, workers, log) as process:
+        await_phase(engine, "search", process, log)
+    sweep = records.find_sweep(engine, NAME)
+    tasks = records.task_records(engine, sweep.id, phase="search", state="done")
+    engine.dispose()
+    ends = sorted(_end(task) for task in tasks)
+    by_worker: dict[str | None, list[float]] = {}
+    for task in sorted(tasks, key=_end):
+        by_worker.setdefault(task.worker, []).append(_end(task))
+    # From the end of the last worker's first trial: imports, data and compiling are over then, everywhere.
+    begin = max(its[0] for its in by_worker.values())
+    after = [end for end in ends if end > begin]
+    return Launch(
+        steady_s=(after[-1] - begin) / len(after),
+        whole_s=(ends[-1] - start) / len(ends),
+        accuracies=[task.score or 0.0 for task in tasks],
+    )
+
+
+def _end(task: TaskRecord) -> float:
+    assert task.finished_at is not None
+    return task.finished_at
+
+
+def climb(rung: str, url: str, first: int, count: int, log: Path) -> Any:
+    """One run of bench/rungs.py."""
+    command = [sys.executable, str(ROOT / "bench" / "rungs.py"), rung, url, str(first), str(count)]
+    with log.open("ab") as err:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=err, check=False)
+    if done.returncode:
+        raise SystemExit(f"{rung} ended with {done.returncode}: {log.read_text()[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def gflop(spec: Spec, *, with_teacher: bool) -> float:
+    """Of one trial: training counted as three forward passes, as usual; and the validations."""
+    batch = spec.training.batch_size
+    trained = spec.source.images // batch * batch * spec.source.epochs
+    validated = 10_000 * spec.source.epochs
+    per_trained = 3 * STUDENT_MACS + (TEACHER_MACS if with_teacher else 0)
+    return 2 * (trained * per_trained + validated * STUDENT_MACS) / 1e9
+
+
+def page(spec: Spec, found: list[Rung], launches: list[Launch], losses: list[float], matmul: list[float]) -> str:
+    """The section of the results."""
+    heads = ("rung", "s per trial: median", "min to max", "trials per hour", "ratio to (a)", "images/s", "GFLOP/s",
+             "share of a matrix product")  # fmt: skip
+    naive, peak = found[0], statistics.median(matmul)
+    batch = spec.training.batch_size
+    images = spec.source.images // batch * batch * spec.source.epochs
+    rows = []
+    for rung in found:
+        rate = gflop(spec, with_teacher=rung.with_teacher) / rung.median
+        rows.append([
+            rung.text, f"{rung.median:.2f}", f"{min(rung.seconds):.2f} to {max(rung.seconds):.2f}",
+            f"{3600 / rung.median:,.0f}", f"{naive.median / rung.median:.1f}", f"{images / rung.median:,.0f}",
+            f"{rate:.0f}", f"{100 * rate / peak:.0f} %",
+        ])  # fmt: skip
+    top = found[-1]
+    whole = statistics.median(launch.whole_s for launch in launches)
+    means = {rung.name: statistics.mean(rung.accuracies) for rung in found}
+    apart = 100 * (means[top.name] - means[naive.name])
+    ratio = naive.median / top.median
+    return f"""One trial: {spec.source.images:,} training images, {spec.source.epochs} epochs, batch {batch};
+medians over {len(naive.seconds)} repeats, the rungs taking turns. The process is up in every rung: imports, reading the
+data and, where a step is compiled once, compiling it are not in these seconds. (a) to (c) validate with the student
+alone, which spares (a) the teacher's 10,000 images per epoch. (e) is `kd-sweeps launch` itself, {len(launches)} times
+{spec.search.trials} trials, everything between two trials included.
+
+{table(heads, rows)}
+
+A float32 matrix product of 4096 x 4096 on all cores: {peak:.0f} GFLOP/s ({min(matmul):.0f} to {max(matmul):.0f}).
+
+With the start of `launch` (Python, TensorFlow, the data, compiling) spread over its {spec.search.trials} trials, (e)
+takes {whole:.2f} s per trial: {naive.median / whole:.1f} times (a).
+
+Equal results: mean validation accuracy at the same {len(naive.accuracies)} points, initial weights and batch order:
+{", ".join(f"{rung.name} {100 * means[rung.name]:.2f} %" for rung in found)}; (e) - (a) = {apart:+.2f} points
+(allowed: {100 * TOLERANCE:.2f}): {_met(abs(apart) <= 100 * TOLERANCE)}. The loss of the first 100 steps differs by
+{max(losses):.1e} relative at most (allowed: {LOSS_TOLERANCE:.0e}): {_met(max(losses) <= LOSS_TOLERANCE)}.
+
+Pass {PASS}: {_met(ratio >= PASS)}. Target {TARGET}: {_met(ratio >= TARGET)}.
+
+ladder (e) / (a) = {ratio:.1f}"""
+
+
+def _met(reached: bool) -> str:
+    return "met" if reached else "MISSED"
+
+
+def main() -> int:
+    """Climb, write the section, print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of every rung (default: 3)")
+    parser.add_argument("--trials", type=int, default=40, metavar="N", help="of each launch (default: 40)")
+    parser.add_argument("--images", type=int, default=50_000, metavar="N", help="training images (default: 50,000)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="another page than bench/results.md")
+    options = parser.parse_args()
+    if options.repeats < 1 or options.trials < 2 * max(4, options.repeats + 3):
+        parser.error("--repeats: 1 or more; --trials: twice as many as there are points, 12 or more")
+    origin, found = Origin(), rungs()
+    product = Rung("product", "(e) + one single-threaded worker per core: kd-sweeps launch", 1)
+    launches, matmul, losses = [], [], []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with tempfile.TemporaryDirectory() as name, Progress(*columns, console=Console(stderr=True)) as progress:
+        folder = Path(name)
+        os.environ["XDG_STATE_HOME"] = name  # where workers write their logs
+        url, log = f"sqlite:///{folder}/ladder.db", folder / "log"
+        bar = progress.add_task("the teacher", total=1 + options.repeats * (len(found) + 2))
+        spec = spec_of(options.images, options.trials)
+        prepare(url, spec, log)
+        progress.advance(bar)
+        for repeat in range(options.repeats):
+            for rung in found:
+                progress.update(bar, description=rung.text)
+                answer = climb(rung.name, url, repeat, rung.trials, log)
+                rung.seconds += answer["seconds"]
+                rung.accuracies.append(answer["accuracies"][0])
+                progress.advance(bar)
+            progress.update(bar, description=product.text)
+            copy = folder / f"{repeat}.db"
+            copy.write_bytes((folder / "ladder.db").read_bytes())  # nobody is connected to it: it is whole
+            launches.append(launch(f"sqlite:///{copy}", os.cpu_count() or 1, log))
+            product.seconds.append(launches[-1].steady_s)
+            product.accuracies.append(launches[-1].accuracies[repeat])
+            progress.advance(bar)
+            progress.update(bar, description="losses and matrix product")
+            losses.append(climb("losses", url, repeat, 1, log)["largest"])
+            matmul.append(climb("matmul", url, 0, 1, log)["gflops"])
+            progress.advance(bar)
+    text = page(spec, [*found, product], launches, losses, matmul)
+    write_section("Ladder", f"{origin}\n{text}", **({"path": options.out} if options.out else {}))
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
