@@ -1,7 +1,4 @@
-"""Optuna's trials read from its tables, without importing Optuna: an audit must start fast and change nothing.
-
-Only the columns that are needed, as Optuna 5.0 names them (`optuna/storages/_rdb/models.py`).
-"""
+"""Optuna's trials read from its tables, without importing Optuna: an audit must start fast and change nothing."""
 
 import json
 import math
@@ -10,44 +7,16 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Double, Integer, MetaData, String, Table, Text, select
+from sqlalchemy import Connection, select
+
+from storage.optuna_tables import attrs as _attrs
+from storage.optuna_tables import params as _params
+from storage.optuna_tables import studies as _studies
+from storage.optuna_tables import trials as _trials
+from storage.optuna_tables import values as _values
 
 FINISHED = ("COMPLETE", "PRUNED")
 _OURS = "kd-sweeps"  # what storage.studies writes as asked_by
-
-_metadata = MetaData()
-_studies = Table("studies", _metadata, Column("study_id", Integer), Column("study_name", String))
-_trials = Table(
-    "trials",
-    _metadata,
-    Column("trial_id", Integer),
-    Column("number", Integer),
-    Column("study_id", Integer),
-    Column("state", String),  # on Postgres an enum: it can be read as text, not compared with text
-)
-_values = Table(
-    "trial_values",
-    _metadata,
-    Column("trial_id", Integer),
-    Column("objective", Integer),
-    Column("value", Double),
-    Column("value_type", String),
-)
-_params = Table(
-    "trial_params",
-    _metadata,
-    Column("trial_id", Integer),
-    Column("param_name", String),
-    Column("param_value", Double),
-    Column("distribution_json", Text),
-)
-_attrs = Table(
-    "trial_user_attributes",
-    _metadata,
-    Column("trial_id", Integer),
-    Column("key", String),
-    Column("value_json", Text),
-)
 
 
 @dataclass(frozen=True)

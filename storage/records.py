@@ -1,5 +1,6 @@
 """What is stored, as frozen read models: for status, best, trials and report. One query each, no Optuna."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -194,8 +195,13 @@ def task_records(
     stage: str | None = None,
     phase: str | None = None,
     state: str | None = None,
+    keep: Collection[str] | None = None,
 ) -> list[TaskRecord]:
-    """The tasks in plan order; all, or those of one stage, phase or state."""
+    """The tasks in plan order; all, or those of one stage, phase or state.
+
+    Args:
+        keep: of each outcome only these keys: to hold thousands of whole ones is what takes the time.
+    """
     query = _tasks_with_latest_attempt().where(tasks.c.sweep_id == sweep_id)
     query = query.order_by(phases.c.ordinal, tasks.c.ordinal)
     if stage is not None:
@@ -205,7 +211,9 @@ def task_records(
     if state is not None:
         query = query.where(tasks.c.state == state)
     with read(engine) as connection, broken.named(connection, sweep_id):
-        return [TaskRecord(**row._asdict()) for row in connection.execute(query)]
+        return [
+            TaskRecord(**row._asdict() | {"outcome": _part(row.outcome, keep)}) for row in connection.execute(query)
+        ]
 
 
 @retrying
@@ -241,6 +249,12 @@ def selections(engine: Engine, sweep_id: int) -> dict[str, Any]:
     query = select(schema.selections.c.name, schema.selections.c.value).where(schema.selections.c.sweep_id == sweep_id)
     with read(engine) as connection, broken.named(connection, sweep_id):
         return {row.name: row.value for row in connection.execute(query)}
+
+
+def _part(outcome: dict[str, Any] | None, keep: Collection[str] | None) -> dict[str, Any] | None:
+    if outcome is None or keep is None:
+        return outcome
+    return {key: outcome[key] for key in keep if key in outcome}
 
 
 def _tasks_with_latest_attempt() -> Select[Any]:

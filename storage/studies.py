@@ -1,4 +1,4 @@
-"""Optuna's side of a sweep: make studies, ask for parameters, tell results. The only importer of Optuna here.
+"""Optuna's side of a sweep: make studies, ask for parameters, tell results.
 
 Optuna proposes and is what people watch; our tasks decide and remember. So nothing here may stop a sweep for
 good: what another tool did to a study (deleting it, adding trials) is one clear line or no matter.
@@ -6,56 +6,31 @@ good: what another tool did to a study (deleting it, adding trials) is one clear
 
 import contextlib
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import optuna
 import sqlalchemy.exc
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.distributions import distribution_to_json
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy import URL, Engine
 
 from storage.crash import crash_point
 from storage.engine import engine_kwargs, open_engine
 from storage.errors import NotAStorage, StudyMissing
 from storage.faults import RETRY_FOR_S, is_refused_for_now, retrying, retrying_for, translate
-from storage.space import Asked, Range, RunningTrial, Space, check_params
+from storage.proposals import distributions_of, propose
+from storage.space import Asked, RunningTrial, Space, check_params
+from storage.trial_writes import Param, describe_trial, insert_trial
 from storage.url import masked, plain
 
 ASKED_BY = "asked_by"
 US = "kd-sweeps"
 _NOTE_VERSION = "dashboard:note_ver"
 _NOTE_PART = 2045  # characters; the dashboard's own limit for one attribute
-
-
-class FixedSampler(BaseSampler):
-    """Suggests the given values.
-
-    Unlike `enqueue_trial`, which leaves them in the study for any worker to take (on SQLite even two).
-    """
-
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        """`params`: the values, by parameter name."""
-        self._params = params
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """No parameter depends on another."""
-        return {}
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Nothing: see `infer_relative_search_space`."""
-        return {}
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """The given value."""
-        return self._params[param_name]
 
 
 @retrying_for(RETRY_FOR_S, when=is_refused_for_now)
@@ -131,7 +106,6 @@ class Studies:
                 study_name=name,
                 storage=self._storage,
                 direction=direction,
-                sampler=FixedSampler({}),
                 load_if_exists=True,
             )
             if study.metric_names != [metric]:
@@ -166,7 +140,7 @@ class Studies:
         tpe_seed: int | None,
         attrs: Mapping[str, Any] | None = None,
     ) -> Asked:
-        """A new RUNNING trial: with the given parameters, or with those that TPE proposes.
+        """A new RUNNING trial: with the given parameters, or with those that TPE proposes. It appears complete.
 
         Never takes a trial that somebody enqueued: on SQLite two workers can take the same one.
 
@@ -181,22 +155,14 @@ class Studies:
         """
         if params is not None:
             check_params(space, params)
-        sampler = _sampler(params, tpe_seed)
-        # The mark is written in the transaction that makes the trial: at no moment can a trial of ours be
-        # taken for one of another tool.
-        marked = {**(attrs or {}), ASKED_BY: US}
-        blank = optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs=marked)
         with self._faults(study), _without_warnings():
-            loaded = optuna.load_study(study_name=study, storage=self._storage, sampler=sampler)
-            study_id = self._storage.get_study_id_from_name(study)
-            trial = optuna.Trial(loaded, self._storage.create_new_trial(study_id, blank))
-            crash_point("asking")
-            for name, bounds in space.items():
-                if isinstance(bounds, Range):
-                    trial.suggest_float(name, bounds.low, bounds.high, log=bounds.log)
-                else:
-                    trial.suggest_categorical(name, bounds.options)
-            return Asked(trial.number, trial.params)
+            point = self._proposal(study, space, tpe_seed) if params is None else dict(params)
+            stored = [
+                Param(name, distribution.to_internal_repr(point[name]), distribution_to_json(distribution))
+                for name, distribution in distributions_of(space).items()
+            ]
+            # With its mark from the first moment on: no trial of ours can be taken for one of another tool.
+            return Asked(insert_trial(self.engine, study, stored, {**(attrs or {}), ASKED_BY: US}), point)
 
     @retrying
     def tell(
@@ -224,25 +190,16 @@ class Studies:
         Raises:
             StudyMissing: the study or the trial was deleted.
         """
-        with self._faults(study), _without_warnings():
-            loaded = optuna.load_study(study_name=study, storage=self._storage, sampler=FixedSampler({}))
-            trial_id = self._unfinished_trial_id(study, number, asked or {})
+        values = _values(state, value, epoch_values)
+        with self._faults(study, trial=number):
+            trial_id = describe_trial(
+                self.engine, study, number, attrs=attrs, epoch_values=epoch_values, asked=asked or {}
+            )
             if trial_id is None:
                 return
-            try:
-                for key, attr in attrs.items():
-                    self._storage.set_trial_user_attr(trial_id, key, attr)
-                for epoch, epoch_value in enumerate(epoch_values):
-                    self._storage.set_trial_intermediate_value(trial_id, epoch, epoch_value)
-                crash_point("attributes")
-                loaded.tell(
-                    number,
-                    value if state == "COMPLETE" else None,
-                    state=TrialState[state],
-                    skip_if_finished=True,
-                )
-            except optuna.exceptions.UpdateFinishedTrialError:
-                pass  # somebody told it the same between our look and our write
+            crash_point("attributes")
+            with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # somebody was faster
+                self._storage.set_trial_state_values(trial_id, TrialState[state], values)
 
     @retrying
     def running(self, study: str) -> list[RunningTrial]:
@@ -264,6 +221,11 @@ class Studies:
                 for trial in trials
             ]
 
+    def _proposal(self, study: str, space: Space, seed: int | None) -> dict[str, Any]:
+        study_id = self._storage.get_study_id_from_name(study)
+        trials = self._storage.get_all_trials(study_id, deepcopy=False)
+        return propose(space, trials, directions=self._storage.get_study_directions(study_id), seed=seed)
+
     def _save_note(self, study_id: int, note: str) -> None:
         """What `optuna_dashboard.save_note` writes; importing that costs 4 seconds. A test reads it back."""
         for part, start in enumerate(range(0, len(note), _NOTE_PART)):
@@ -272,7 +234,7 @@ class Studies:
         self._storage.set_study_system_attr(study_id, _NOTE_VERSION, 1)
 
     @contextlib.contextmanager
-    def _faults(self, study: str) -> Iterator[None]:
+    def _faults(self, study: str, *, trial: int | None = None) -> Iterator[None]:
         """Optuna's errors as ours; what may pass by itself keeps its cause, so that `retrying` sees it."""
         try:
             yield
@@ -281,19 +243,11 @@ class Studies:
         except (KeyError, ValueError, sqlalchemy.exc.IntegrityError) as error:
             if study and study not in self.names():
                 raise StudyMissing(self._missing(study, "it")) from error
+            if trial is not None and isinstance(error, KeyError):
+                raise StudyMissing(self._missing(study, f"its trial {trial}")) from error
             raise
         except sqlalchemy.exc.SQLAlchemyError as error:
             raise translate(error, self._url) from error
-
-    def _unfinished_trial_id(self, study: str, number: int, asked: Mapping[str, Any]) -> int | None:
-        study_id = self._storage.get_study_id_from_name(study)
-        try:
-            trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
-            trial = self._storage.get_trial(trial_id)
-        except KeyError as error:
-            raise StudyMissing(self._missing(study, f"its trial {number}")) from error
-        another = any(trial.user_attrs.get(key) != value for key, value in asked.items())
-        return None if another or trial.state.is_finished() else trial_id
 
     def _missing(self, study: str, what: str) -> str:
         sweep = study.split(".")[0]
@@ -314,11 +268,16 @@ def _check_version(rdb: RDBStorage, url: URL) -> None:
     raise NotAStorage(f"{masked(url)} has Optuna tables of version {found}, but {needed} is needed; {cure}")
 
 
-def _sampler(params: Mapping[str, Any] | None, tpe_seed: int | None) -> BaseSampler:
-    if params is not None:
-        return FixedSampler(params)
-    # the sweep's first half is spread evenly by the plan, so TPE needs no random start of its own
-    return TPESampler(seed=tpe_seed, n_startup_trials=1)
+def _values(state: str, value: float | None, epoch_values: Sequence[float]) -> list[float] | None:
+    """What a trial of that state is worth, as `Study.tell` has it: a pruned one what it had reached."""
+    if state == "FAIL":
+        return None
+    if state == "PRUNED":
+        reached = [epoch_value for epoch_value in epoch_values[-1:] if not math.isnan(epoch_value)]
+        return reached or None
+    if value is None or math.isnan(value):
+        raise ValueError(f"a COMPLETE trial needs a value, got {value!r}")
+    return [float(value)]
 
 
 def _readable(error: optuna.exceptions.StorageInternalError, url: URL) -> Exception:

@@ -57,7 +57,7 @@ def failures(engine: sqlalchemy.Engine, sweep_id: int) -> list[str]:
 
 def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> dict[str, Any]:
     """Everything `status` shows, as plain values. seconds_left is a guess, None while there is nothing to go by."""
-    tasks = records.task_records(engine, sweep.id)
+    tasks = records.task_records(engine, sweep.id, keep=())  # read all the same: a damaged one has to be told
     running = records.running(engine, sweep.id)
     return {
         "sweep": sweep.name,

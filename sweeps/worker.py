@@ -205,17 +205,7 @@ class Worker:
         crash_point("ran")
         if not math.isfinite(outcome.score):
             raise Diverged(f"the score of {claim.key} is {outcome.score}")
-        stored = outcome.values | {
-            "trial": {
-                "value": outcome.score,
-                "attrs": outcome.attrs,
-                "epoch_values": list(outcome.epoch_values),
-            },
-            "seed": claim.payload.get("seed"),
-            "wall_s": time.perf_counter() - started,
-            "worker": self.worker,
-            "provenance": provenance(),
-        }
+        stored = as_stored(claim, outcome, wall_s=time.perf_counter() - started, worker=self.worker)
         if not tasks.finish(self.engine, claim, outcome=stored, score=outcome.score):
             raise _taken(claim)
         crash_point("finished")
@@ -245,6 +235,21 @@ class Worker:
                 f"{_MOST_IN_A_ROW} attempts in a row failed because of this machine or its database, the last one:"
                 f" {reason}; nothing is lost. Mend that, then type: kd-sweeps launch {self.sweep.name}"
             )
+
+
+def as_stored(claim: Claim, outcome: Outcome, *, wall_s: float, worker: str) -> dict[str, Any]:
+    """What is kept of a finished task: its values, what its trial is told, and where they come from."""
+    return outcome.values | {
+        "trial": {
+            "value": outcome.score,
+            "attrs": outcome.attrs,
+            "epoch_values": list(outcome.epoch_values),
+        },
+        "seed": claim.payload.get("seed"),
+        "wall_s": wall_s,
+        "worker": worker,
+        "provenance": provenance(),
+    }
 
 
 def _taken(claim: Claim) -> LeaseLost:

@@ -1,13 +1,16 @@
 """storage.studies and storage.repair: Optuna's record agrees with ours, whatever crashed or was deleted."""
 
+import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import Any
 
 import optuna
 import optuna_dashboard
 import pytest
 import sqlalchemy
-from sqlalchemy import URL, Engine, select
+from sqlalchemy import URL, Engine, event, select
 from storage_sweeps import claimed, new_sweep
 
 from storage import control, records, revisions, schema, tasks
@@ -19,6 +22,7 @@ from storage.schema import attempts
 from storage.space import Choice, Range, Space
 from storage.studies import Studies, open_studies
 from storage.tasks import Claim
+from storage.trial_writes import describe_trial
 from storage.url import plain, resolve
 
 SPACE: Space = {"temperature": Range(1.0, 20.0, log=True), "alpha": Range(0.0, 1.0)}
@@ -86,6 +90,13 @@ def told_flags(engine: Engine) -> list[bool]:
         return list(connection.scalars(select(attempts.c.told).order_by(attempts.c.task_id, attempts.c.number)))
 
 
+def commits_of(engine: Engine) -> list[int]:
+    """Grows by one with every transaction that is committed on this engine."""
+    seen: list[int] = []
+    event.listen(engine, "commit", lambda connection: seen.append(1))
+    return seen
+
+
 # studies
 
 
@@ -139,6 +150,38 @@ def test_tpe_proposes_inside_the_space_and_the_seed_decides(studies: Studies) ->
     assert 0 <= first.params["alpha"] <= 1
 
 
+def test_a_trial_appears_complete_in_one_transaction_and_is_told_in_two(studies: Studies) -> None:
+    commits = commits_of(studies.engine)
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None, attrs={"task": "search#0"}).number
+    assert len(commits) == 1
+    (trial,) = stock(studies).trials
+    assert (trial.params, trial.user_attrs) == (PARAMS, {"task": "search#0", "asked_by": "kd-sweeps"})
+    assert trial.datetime_start is not None
+    assert abs(datetime.now() - trial.datetime_start) < timedelta(minutes=1)
+    before = len(commits)
+    attrs = {f"attribute {n}": n for n in range(10)}
+    studies.tell("s", number, state="COMPLETE", value=0.5, attrs=attrs, epoch_values=[0.1, 0.2, 0.3])
+    assert len(commits) == before + 2
+    (trial,) = stock(studies).trials
+    assert trial.datetime_complete is not None
+    assert trial.datetime_complete >= trial.datetime_start
+
+
+def test_whoever_makes_trials_at_once_each_number_is_given_once(studies: Studies, url: URL) -> None:
+    def ours(n: int) -> int:
+        return studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+
+    def of_another_tool(n: int) -> int:
+        return stock(studies).ask().number
+
+    with ThreadPoolExecutor(3) as threads:
+        numbers = [*threads.map(ours, range(10)), *threads.map(of_another_tool, range(10)), ours(20)]
+        both = [threads.submit(ask, 0) for ask in (ours, of_another_tool) * 10]
+        numbers += [one.result() for one in both]
+    assert sorted(numbers) == list(range(41))
+    assert [trial.number for trial in stock(studies).trials] == list(range(41))
+
+
 def test_an_enqueued_trial_is_never_taken(studies: Studies) -> None:
     stock(studies).enqueue_trial({"temperature": 9.0, "alpha": 0.9})
     assert studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).params == PARAMS
@@ -153,6 +196,67 @@ def test_telling_writes_attributes_and_epochs_and_a_second_time_changes_nothing(
     (trial,) = stock(studies).trials
     assert (trial.state.name, trial.value, trial.intermediate_values) == ("COMPLETE", 0.9, {0: 0.5, 1: 0.9})
     assert trial.user_attrs == {"task": "search#0", "asked_by": "kd-sweeps", "n": 0.9}
+
+
+def test_epoch_values_that_are_not_finite_come_back_as_they_were(studies: Studies) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    studies.tell("s", number, state="FAIL", value=None, attrs={}, epoch_values=[math.inf, -math.inf, math.nan, 1])
+    (trial,) = stock(studies).trials
+    assert repr(trial.intermediate_values) == "{0: inf, 1: -inf, 2: nan, 3: 1.0}"
+
+
+@pytest.mark.parametrize(("epochs", "value"), [([0.3, 0.4], 0.4), ([0.3, math.nan], None), ([], None)])
+def test_a_pruned_trial_is_worth_what_it_had_reached(
+    studies: Studies, epochs: list[float], value: float | None
+) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    studies.tell("s", number, state="PRUNED", value=None, attrs={}, epoch_values=epochs)
+    (trial,) = stock(studies).trials
+    assert (trial.state.name, trial.value) == ("PRUNED", value)
+
+
+@pytest.mark.parametrize("value", [None, math.nan])
+def test_a_complete_trial_without_a_value_is_refused_before_anything_is_written(
+    studies: Studies, value: float | None
+) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    with pytest.raises(ValueError, match="needs a value"):
+        studies.tell("s", number, state="COMPLETE", value=value, attrs={"a": 1})
+    (trial,) = stock(studies).trials
+    assert (trial.state.name, trial.user_attrs) == ("RUNNING", {"asked_by": "kd-sweeps"})
+
+
+def test_attributes_that_a_crash_left_are_completed_and_those_of_a_finished_trial_stay(studies: Studies) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+
+    def describe(**attrs: object) -> int | None:
+        return describe_trial(studies.engine, "s", number, attrs=attrs, epoch_values=[0.5], asked={})
+
+    assert describe(a=1, b=1) is not None  # and its worker dies
+    studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"b": 2, "c": 2}, epoch_values=[0.6])
+    assert describe(a=3) is None
+    (trial,) = stock(studies).trials
+    assert trial.user_attrs == {"asked_by": "kd-sweeps", "a": 1, "b": 2, "c": 2}
+    assert trial.intermediate_values == {0: 0.6}
+
+
+def test_a_trial_that_somebody_ends_between_our_two_writes_stays_as_they_ended_it(
+    studies: Studies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    monkeypatch.setattr("storage.studies.crash_point", lambda point: stock(studies).tell(number, 0.25))
+    studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
+    (trial,) = stock(studies).trials
+    assert (trial.state.name, trial.value, trial.user_attrs["a"]) == ("COMPLETE", 0.25, 1)
+
+
+def test_a_study_deleted_between_our_two_writes_is_one_clear_line(
+    studies: Studies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    monkeypatch.setattr("storage.studies.crash_point", lambda point: studies.delete("s"))
+    with pytest.raises(StudyMissing, match="it was deleted"):
+        studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
 
 
 def test_a_deleted_study_is_one_clear_line(studies: Studies) -> None:

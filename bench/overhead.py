@@ -1,0 +1,207 @@
+"""What does the service cost per trial, beside the sampler? Real workers on real databases, with nothing to train.
+
+    python bench/overhead.py [--trials N] [--finished N ...] [--workers N ...] [--only sqlite|postgres] [--page FILE]
+
+Replaces the section "Service overhead" of bench/results.md, and ends with 1 if a target was missed.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median, quantiles
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # the Postgres server is that of the tests, which are no package
+
+from databases import KINDS, Database, opened  # noqa: E402
+from instant import EPOCHS, search_of  # noqa: E402
+from optuna import load_study  # noqa: E402
+from page import RESULTS, Origin, table, write_section  # noqa: E402
+from steps import STEPS, Timings, run_crew  # noqa: E402
+
+from storage.studies import open_studies  # noqa: E402
+from storage.url import resolve  # noqa: E402
+from sweeps.control import extend  # noqa: E402
+from sweeps.create import create_sweep  # noqa: E402
+from sweeps.plan import make_plan  # noqa: E402
+
+NAME = "overhead"
+TARGET_MS = {"SQLite": 15.0, "Postgres": 25.0}  # overhead, p50, one worker
+TARGET_GROWTH = 1.3  # from the fewest to the most finished trials
+ROUNDS = 5
+
+
+@dataclass
+class Case:
+    """One size of crew on one size of search. Milliseconds per trial, but for `seconds`, which is of all of them.
+
+    Attributes:
+        finished: how many trials the search had before this one began.
+        attributes: of each trial.
+        runs: what each worker took.
+        seconds: from the moment that all were ready to the end of the last.
+    """
+
+    database: str
+    finished: int
+    workers: int
+    attributes: int = 0
+    runs: list[Timings] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def step(self, name: str) -> list[float]:
+        """Of every trial: one step of it."""
+        return [trial[name] for run in self.runs for trial in run.trials]
+
+    @property
+    def totals(self) -> list[float]:
+        """Of every trial: everything from the claim to its being marked as told."""
+        return [sum(trial.values()) for run in self.runs for trial in run.trials]
+
+    @property
+    def cpu(self) -> list[float]:
+        """Of every trial: what its worker's process computed, without the database server."""
+        return [spent for run in self.runs for spent in run.cpu]
+
+    @property
+    def sampler(self) -> list[float]:
+        """The same sampler in memory; none with more than one worker."""
+        return [took for run in self.runs for took in run.sampler]
+
+    @property
+    def overhead(self) -> float:
+        """The p50 of what the sampler does not account for."""
+        return median(self.totals) - median(self.sampler)
+
+
+def measure(database: Database, sizes: Sequence[int], crews: Sequence[int], trials: int) -> Iterator[Case]:
+    """Every crew on copies of one search of each size, where TPE proposes the next trials."""
+    searches = {finished: _finished_search(database, finished) for finished in sizes}
+    for workers in crews:
+        cases = [Case(database.name, finished, workers) for finished in sizes]
+        rounds = max(1, min(ROUNDS, trials // 20)) if workers == 1 else 1
+        for _ in range(rounds):  # in turns: whatever else the machine does, it disturbs small and large alike
+            for case in cases:
+                _run(case, database.copy(searches[case.finished]), max(2, trials // workers // rounds))
+        yield from cases
+
+
+def _finished_search(database: Database, finished: int) -> str:
+    """URL of a sweep in which that many trials have finished, and nothing of what TPE is asked for has begun."""
+    url, spec = database.new(), search_of(finished)
+    create_sweep(resolve(url), NAME, spec)
+    first = [task for task in make_plan(spec).tasks if task.phase.startswith(("teachers", "baselines"))]
+    run_crew(url, NAME, workers=1, tasks=len(first) + finished - 1)
+    return url
+
+
+def _run(case: Case, url: str, each: int) -> None:
+    """Let each worker of the case do `each` tasks, after one that does not count."""
+    extend(resolve(url), NAME, trials=case.workers * (each + 1), seeds=0)
+    runs = run_crew(url, NAME, workers=case.workers, tasks=each, with_sampler=case.workers == 1)
+    case.runs += runs
+    case.seconds += max(run.ended for run in runs) - min(run.began for run in runs)
+    with closing(open_studies(resolve(url))) as studies:
+        case.attributes = len(load_study(study_name=NAME, storage=studies.storage).best_trial.user_attrs)
+
+
+def page(cases: list[Case], origin: Origin) -> str:
+    """The section's text."""
+    heads = ("database", "finished trials", *STEPS, "total", "worker's CPU", "sampler in memory", "overhead p50", "n")
+    steps = [
+        (
+            case.database,
+            f"{case.finished:,}",
+            *(_p50_p95(case.step(name)) for name in STEPS),
+            *map(_p50_p95, (case.totals, case.cpu, case.sampler)),
+            f"{case.overhead:.1f}",
+            len(case.totals),
+        )
+        for case in cases
+        if case.workers == 1
+    ]
+    crowds = [
+        (
+            case.database,
+            f"{case.finished:,}",
+            case.workers,
+            _p50_p95(case.totals),
+            f"{len(case.totals) / case.seconds:.0f}",
+            f"{median(run.start for run in case.runs):.0f}",
+            len(case.totals),
+        )
+        for case in cases
+    ]
+    first = ("database", "finished trials", "workers", "ms per trial", "trials per s", "first claim ms p50", "n")
+    verdicts = "\n".join(f"- {text}" for text, _ in targets(cases))
+    return f"""{origin}
+Milliseconds per trial, p50 / p95, of one worker whose tasks take no time: nothing is trained, everything else is
+real. Every trial is proposed by TPE. At its end it has {cases[0].attributes} attributes and {EPOCHS} epoch values.
+`ask` holds the sampler; `sampler in memory` is the same TPE on the same finished trials without a database, and
+`overhead` the total less that. A sweep does not prune, so there is no pruner to take off.
+
+{table(heads, steps)}
+
+The same with more workers than cores, each a process with connections of its own. `first claim`: once, when a worker
+starts, it looks for what others left behind and so reads every study. It looks again in every lease interval (10 s),
+which is in none of these numbers.
+
+{table(first, crowds)}
+
+{verdicts}
+"""
+
+
+def targets(cases: list[Case]) -> Iterator[tuple[str, bool]]:
+    """A line for each target, and whether it was met."""
+    for name, limit in TARGET_MS.items():
+        found = {case.finished: case.overhead for case in cases if case.workers == 1 and case.database == name}
+        for finished, overhead in found.items():
+            met = overhead <= limit
+            text = f"{name}, {finished:,} finished trials: {overhead:.1f} ms of overhead, target {limit:.0f} ms"
+            yield f"{text}: **{_verdict(met)}**", met
+        if len(found) > 1:
+            low, high = min(found), max(found)
+            growth = found[high] / found[low]
+            met = growth <= TARGET_GROWTH
+            text = f"{name}, from {low:,} to {high:,}: {growth:.2f} times, target {TARGET_GROWTH} times"
+            yield f"{text}: **{_verdict(met)}**", met
+
+
+def _verdict(met: bool) -> str:
+    return "met" if met else "missed"
+
+
+def _p50_p95(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.1f}" if values else ""
+    return f"{median(values):.1f} / {quantiles(values, n=20, method='inclusive')[-1]:.1f}"
+
+
+def main() -> int:
+    """Measure what was asked for, write the section, print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=200, metavar="N", help="measured in each case (default: 200)")
+    parser.add_argument("--finished", type=int, nargs="+", default=[100, 1000], metavar="N", help="(100 1000)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 24], metavar="N", help="(1 8 24)")
+    parser.add_argument("--only", choices=KINDS, help="one database instead of both")
+    parser.add_argument("--page", type=Path, default=RESULTS, metavar="FILE", help="default: bench/results.md")
+    options = parser.parse_args()
+    origin, cases = Origin(), []
+    for kind in [options.only] if options.only else KINDS:
+        with opened(kind) as database:
+            for case in measure(database, options.finished, options.workers, options.trials):
+                cases.append(case)
+                text = f"{case.database}, {case.finished} finished, {case.workers} workers: {_p50_p95(case.totals)} ms"
+                print(text, file=sys.stderr, flush=True)
+    text = page(cases, origin)
+    write_section("Service overhead", text, path=options.page)
+    print(text)
+    return 0 if all(met for _, met in targets(cases)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""How long do the reading commands take on a sweep of 10,000 tasks? Each as a user runs it: a process of its own.
+
+    python bench/reading.py [--tasks N] [--runs N] [--only sqlite|postgres] [--page FILE]
+
+Replaces the section "Reading commands" of bench/results.md, and ends with 1 if a target was missed.
+"""
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # the Postgres server is that of the tests, which are no package
+
+from databases import KINDS, opened  # noqa: E402
+from finished import write_finished  # noqa: E402
+from page import RESULTS, Origin, table, write_section  # noqa: E402
+
+from storage.url import resolve  # noqa: E402
+
+NAME = "reading"
+TARGET_S = 1.5  # wall-clock, median
+COMMANDS = {
+    "status": ("status", NAME),
+    "best": ("best", NAME),
+    "trials": ("trials", NAME),
+    "report": ("report", NAME),
+    "list": ("list",),
+}
+REQUIRED = ("status", "best", "trials")
+
+
+@dataclass
+class Reading:
+    """One command on one database. Seconds per run."""
+
+    database: str
+    command: str
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    lines: int = 0
+
+    @property
+    def met(self) -> bool:
+        """Whether it is fast enough."""
+        return median(self.wall) < TARGET_S
+
+
+def read(reading: Reading, arguments: tuple[str, ...], url: str) -> None:
+    """Run the command once more."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("KD_SWEEPS", "OPTUNA"))}
+    before, began = _children_s(), time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "sweeps.cli", *arguments],
+        env=environment | {"KD_SWEEPS_STORAGE": url, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    reading.wall.append(time.monotonic() - began)
+    reading.cpu.append(_children_s() - before)
+    reading.lines = len(done.stdout.splitlines())
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)} on {reading.database} ended with {done.returncode}: {done.stderr}")
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def page(readings: list[Reading], counts: dict[str, int], origin: Origin) -> str:
+    """The section's text."""
+    rows = [
+        (
+            one.database,
+            f"`{one.command}`",
+            f"{one.lines:,}",
+            f"{median(one.wall):.2f}",
+            f"{max(one.wall):.2f}",
+            f"{median(one.cpu):.2f}",
+        )
+        for one in readings
+    ]
+    verdicts = "\n".join(
+        f"- {one.database}, `{one.command}`: {median(one.wall):.2f} s, target under {TARGET_S} s:"
+        f" **{'met' if one.met else 'missed'}**"
+        for one in readings
+        if one.command in REQUIRED
+    )
+    runs = len(readings[0].wall)
+    states = ", ".join(f"{number:,} {state}" for state, number in sorted(counts.items()))
+    return f"""{origin}
+A sweep of {sum(counts.values()):,} tasks ({states}), written straight into the
+database with outcomes as training stores them. Each command is a process of its own, {runs} times; seconds from its
+start to its end, Python's start and imports included.
+
+{table(("database", "command", "lines printed", "wall s p50", "wall s max", "CPU s p50"), rows)}
+
+{verdicts}
+"""
+
+
+def main() -> int:
+    """Measure what was asked for, write the section, print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", type=int, default=10_000, metavar="N", help="of the sweep (default: 10000)")
+    parser.add_argument("--runs", type=int, default=5, metavar="N", help="of each command (default: 5)")
+    parser.add_argument("--only", choices=KINDS, help="one database instead of both")
+    parser.add_argument("--page", type=Path, default=RESULTS, metavar="FILE", help="default: bench/results.md")
+    options = parser.parse_args()
+    origin, readings = Origin(), list[Reading]()
+    counts: dict[str, int] = {}
+    for kind in [options.only] if options.only else KINDS:
+        with opened(kind) as database:
+            url = database.new()
+            began = time.monotonic()
+            counts = write_finished(resolve(url), NAME, tasks=options.tasks)
+            print(f"{database.name}: sweep written in {time.monotonic() - began:.0f} s", file=sys.stderr)
+            for command, arguments in COMMANDS.items():
+                reading = Reading(database.name, command)
+                for _ in range(options.runs):
+                    read(reading, arguments, url)
+                print(f"{database.name}, {command}: {median(reading.wall):.2f} s", file=sys.stderr, flush=True)
+                readings.append(reading)
+    text = page(readings, counts, origin)
+    write_section("Reading commands", text, path=options.page)
+    print(text)
+    return 0 if all(one.met for one in readings if one.command in REQUIRED) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
