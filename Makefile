@@ -6,7 +6,7 @@ STAMP := $(VENV)/.stamp
 UV := $(shell uv --version 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint lock clean
+.PHONY: help run test test-slow lint bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,11 @@ lint: $(STAMP) ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+bench: $(STAMP) ## what the README claims of speed, measured again: bench/results.md (20 minutes, an idle machine)
+	@$(BIN)/python bench/ladder.py
+	@$(BIN)/python bench/overhead.py
+	@$(BIN)/python bench/reading.py
 
 lock: ## write requirements.lock again from pyproject.toml (needs uv); versions that still fit stay
 	@test -n "$(UV)" || { echo "make lock needs uv, which writes one lock for Linux and macOS; install uv and try again" >&2; exit 1; }
