@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from surfaces import Surface, interpolate
 
+from storage.proposals import tpe_sampler
 from sweeps.plan import sobol_points
 from sweeps.presets import preset
 from sweeps.seeds import derive
@@ -44,8 +45,7 @@ def product_search(spec: Spec, trials: int, score: Score) -> list[Trial]:
         params = {"temperature": temperature, "alpha": alpha}
         study.add_trial(optuna.create_trial(params=params, distributions=_space(spec), value=done[-1].score))
     for number in range(len(done), trials):
-        # as in storage/studies.py
-        study.sampler = TPESampler(seed=derive(spec.seed, "sampler", "search", number), n_startup_trials=1)
+        study.sampler = tpe_sampler(derive(spec.seed, "sampler", "search", number))
         done.append(_run(study, spec, score))
     return done
 

@@ -22,11 +22,13 @@ def propose(
     nothing is written, so that the trial can appear in one transaction, complete.
 
     Args:
-        trials: all of the study; those that are RUNNING count as bad, so that two workers do not try the same.
+        trials: all of the study; those that are RUNNING count as bad, so that two workers do not try the same. One of
+            another tool whose parameter of this name is of another kind is passed over: Optuna would refuse to ask.
     """
-    study = optuna.create_study(
-        storage=_History(trials), sampler=(sampler := tpe_sampler(seed)), directions=[*directions]
-    )
+    wanted = distributions_of(space)
+    comparable = [trial for trial in trials if _is_comparable(trial, wanted)]
+    sampler = tpe_sampler(seed)
+    study = optuna.create_study(storage=_History(comparable), sampler=sampler, directions=[*directions])
     asking = optuna.trial.create_trial(state=TrialState.RUNNING)
     together = sampler.sample_relative(study, asking, sampler.infer_relative_search_space(study, asking))
 
@@ -38,7 +40,11 @@ def propose(
             return together[name]
         return sampler.sample_independent(study, asking, name, distribution)
 
-    return {name: value(name, distribution) for name, distribution in distributions_of(space).items()}
+    return {name: value(name, distribution) for name, distribution in wanted.items()}
+
+
+def _is_comparable(trial: FrozenTrial, wanted: dict[str, BaseDistribution]) -> bool:
+    return all(type(trial.distributions.get(name, bounds)) is type(bounds) for name, bounds in wanted.items())
 
 
 def tpe_sampler(seed: int | None) -> TPESampler:

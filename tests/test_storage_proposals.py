@@ -47,6 +47,14 @@ def test_trials_of_another_space_do_not_hinder_a_proposal() -> None:
         assert all(value in SPACE[name] for name, value in found.items())
 
 
+def test_trials_whose_parameters_are_of_another_kind_are_passed_over() -> None:
+    study = study_with(20, 0, space={"alpha": Range(0.0, 1.0)})
+    expected = propose({"alpha": Range(0.0, 1.0)}, study.trials, directions=study.directions, seed=0)
+    foreign = study_with(20, 1, space={"alpha": Choice(("low", "high"))}).trials
+    space: Space = {"alpha": Range(0.0, 1.0)}
+    assert propose(space, [*study.trials, *foreign], directions=study.directions, seed=0) == expected
+
+
 def test_proposing_writes_nothing() -> None:
     study = study_with(10, 2)
     before = study.trials
