@@ -10,7 +10,7 @@ from typing import TypeAlias
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00")
 WIDTH, HEIGHT = 380, 300  # of a panel, pixels
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 34, 46  # around its axes
-NAME = 95  # for a name below the panels
+NAME = 130  # for a name below the panels
 DODGE = 5  # pixels between the bars of two lines at the same x
 
 
