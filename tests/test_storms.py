@@ -55,7 +55,8 @@ def test_nor_does_a_storm_over_200_tasks(storage_url: str, seed: int) -> None:
     ended = survived(storage_url, Nursery(storage_url), workers=8, seed=seed)
     assert ended.count.done == 200
     assert ended.kills >= 20
-    assert {"starting", "claimed", "between tasks"} <= set(ended.during), "the kills met only part of a worker's life"
+    # "saved": at its task. The steps between are over in milliseconds; test_sweeps_crashes dies at each of them.
+    assert {"starting", "saved", "between tasks"} <= set(ended.during), "the kills met only part of a worker's life"
 
 
 @pytest.mark.slow
