@@ -203,7 +203,7 @@ def test_the_recorder_imports_no_tensorflow_before_its_processes_set_their_threa
 @pytest.mark.slow
 def test_an_interrupted_recording_ends_as_one_that_was_left_alone(tmp_path: Path) -> None:
     def command(out: Path) -> list[str]:
-        options = ["--preset", "tiny", "--temperatures", "2", "--alphas", "2", "--seeds", "2", "--epochs", "2"]
+        options = ["--preset", "tiny", "--temperatures", "2", "--alphas", "2", "--seeds", "3", "--epochs", "12"]
         return [sys.executable, str(BENCH / "surface.py"), *options, "--processes", "2", "--out", str(out)]
 
     out, alone = tmp_path / "interrupted.csv", tmp_path / "alone.csv"
@@ -211,7 +211,7 @@ def test_an_interrupted_recording_ends_as_one_that_was_left_alone(tmp_path: Path
     assert process.stderr is not None
     with contextlib.closing(process.stderr) as said:
         for line in said:
-            if line.startswith("2 of 8"):
+            if line.startswith("2 of 12"):
                 os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: the trainings get it too
     assert process.wait() == 130
     assert not out.exists()

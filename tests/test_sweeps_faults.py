@@ -68,7 +68,7 @@ def test_a_server_stopped_under_load_and_started_again_loses_nothing(
 
 
 @pytest.mark.parametrize(
-    ("spec", "pause_s", "least"), [(SHORT, 0.15, 5), pytest.param(LONG, 0.2, 40, marks=pytest.mark.slow)]
+    ("spec", "pause_s", "least"), [(SHORT, 0.15, 5), pytest.param(LONG, 0.08, 40, marks=pytest.mark.slow)]
 )
 def test_connections_cut_at_random_for_the_whole_run_lose_nothing(
     server: PostgresServer, tmp_path: Path, spec: Spec, pause_s: float, least: int
