@@ -174,7 +174,7 @@ class StudentTrainer:
 def _compiled_steps(distiller: Distiller, optimizer: keras.optimizers.Optimizer, batches: Batches) -> Any:
     """(first, count) -> the sum of the losses of `count` training steps, run without returning to Python.
 
-    What `distiller.fit` would compile, bit for bit, without its metrics, callbacks and iterator: a seventh of its time.
+    What `distiller.fit` would compile, bit for bit, without its metrics, callbacks and iterator, a seventh of its time.
     """
     variables = distiller.student.trainable_variables
     whole_number = tf.TensorSpec((), tf.int32)  # a Python number would be compiled for each value anew
