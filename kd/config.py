@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the reading commands import this file, and start without nu
 LOSS_FORMULA = "alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T)"
 
 # Here and not in kd.models, so that a typing error in a spec is found without importing Keras.
-MODEL_NAMES = ("keras-teacher", "keras-student", "cnn-small", "cnn-small-narrow", "resnet20")
+MODEL_NAMES = ("keras-teacher", "keras-student", "cnn-small", "cnn-small-narrow", "resnet20", "resnet8", "mlp-800")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,8 @@ class TeacherResult:
 
     Args:
         result: how the training went.
-        logits: float32, shape (train_images, classes), in the order of the dataset's training images.
+        logits: float32, shape (train_images, classes), in the order of the dataset's training images; with more than
+            one view of each (views, train_images, classes).
         model: bytes of a .keras file, without the optimizer.
     """
 

@@ -104,6 +104,40 @@ def _resnet20(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
     return layers.Dense(classes)(x)
 
 
+def _resnet8(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    """MLPerf Tiny's image classifier: a stem and three residual blocks; 78,666 parameters on CIFAR-10, as published.
+
+    The architecture is theirs, biases before the normalization and shortcuts without one included. What differs: no L2
+    of 1e-4 on the convolutions (a training here has no weight decay), inputs scaled to [0, 1] instead of 0..255, and a
+    BatchNorm momentum of 0.9 instead of 0.99.
+
+    Source: https://github.com/mlcommons/tiny, benchmark/training/image_classification/keras_model.py.
+    """
+
+    def conv(x: keras.KerasTensor, width: int, size: int, strides: int = 1) -> keras.KerasTensor:
+        return layers.Conv2D(width, size, strides=strides, padding="same", kernel_initializer="he_normal")(x)
+
+    x = layers.ReLU()(_norm(conv(x, 16, 3)))
+    for width, strides in ((16, 1), (32, 2), (64, 2)):
+        shortcut = x if strides == 1 else conv(x, width, 1, strides)
+        x = layers.ReLU()(_norm(conv(x, width, 3, strides)))
+        x = _norm(conv(x, width, 3))
+        x = layers.ReLU()(layers.Add()([x, shortcut]))
+    x = layers.GlobalAveragePooling2D()(x)
+    return layers.Dense(classes, kernel_initializer="he_normal")(x)
+
+
+def _mlp_800(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    """Two layers of 800 rectified linear units: the small net that learnt MNIST from a larger one.
+
+    Source: Hinton et al. 2015, arXiv:1503.02531, section 3. As there, the student has no regularization.
+    """
+    x = layers.Flatten()(x)
+    for _ in range(2):
+        x = layers.Dense(800, activation="relu")(x)
+    return layers.Dense(classes)(x)
+
+
 def _conv_norm_relu(x: keras.KerasTensor, width: int, *, strides: int = 1) -> keras.KerasTensor:
     return layers.ReLU()(_norm(_conv(x, width, strides=strides)))
 
@@ -123,6 +157,8 @@ _BUILDERS: dict[str, Callable[[keras.KerasTensor, int], keras.KerasTensor]] = {
     "cnn-small": lambda x, classes: _cnn_small(x, classes, widths=(32, 64)),
     "cnn-small-narrow": lambda x, classes: _cnn_small(x, classes, widths=(16, 32)),
     "resnet20": _resnet20,
+    "resnet8": _resnet8,
+    "mlp-800": _mlp_800,
 }
 
 

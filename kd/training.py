@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,22 +35,25 @@ SEEDS_KEPT = 16  # initial states in memory; a search uses one seed, a confirmat
 class StudentTrainer:
     """Trains students of one architecture on one dataset, as often as asked.
 
-    Compiling costs seconds and a student of a search little more, so everything that `train` varies - T, alpha, the
-    seed - is reset or assigned between trainings, never compiled again. The same (T, alpha, seed) gives bit-identical
-    accuracies whatever was trained before, on the same machine and number of threads. The first training of a trainer
-    includes the compilation in its `train_s` and `cpu_s`.
+    Compiling costs seconds and a student of a search little more, so everything that varies - T, alpha, the seed, the
+    number of epochs, the teacher's logits - is reset or assigned between trainings, never compiled again. The same
+    (T, alpha, seed) gives bit-identical accuracies whatever was trained before, on the same machine and number of
+    threads. The first training of a trainer includes the compilation in its `train_s` and `cpu_s`.
 
     Args:
         dataset: trained on `dataset.train`, scored on `dataset.validation`.
         student: name of a model, see `kd.models.build`.
-        teacher_logits: float, shape (train_images, classes), in the order of the training images; None only where
-            every `alpha` will be 1.
+        teacher_logits: float, shape (train_images, classes), in the order of the training images; with more than one
+            view (views, train_images, classes). None only where every `alpha` will be 1.
         training: epochs, batch size, learning rate of Adam.
         cosine_decay: lower the learning rate to 0 along half a cosine over the epochs, instead of keeping it constant.
+        views: epoch e trains on view e mod `views` of every image and the logits of that view, see `kd.views`; 1 is no
+            augmentation. Validation images are always as they are.
 
     Raises:
         DataError: fewer training images than one batch, or teacher logits that do not belong to this dataset.
         ModelError: the student is unknown or does not fit the images.
+        ValueError: views is no whole number >= 1.
     """
 
     def __init__(
@@ -60,14 +64,15 @@ class StudentTrainer:
         teacher_logits: npt.NDArray[np.float32] | None,
         training: TrainingConfig,
         cosine_decay: bool = False,
+        views: int = 1,
     ) -> None:
         self._dataset = dataset
         self._student_name = student
         self._training = training
-        self._has_teacher = teacher_logits is not None
+        self._cosine_decay = cosine_decay
         self._initial: OrderedDict[int, list[npt.NDArray[Any]]] = OrderedDict()
         self._trained = False
-        self._batches = Batches(dataset, teacher_logits, training.batch_size)
+        self._batches = Batches(dataset, teacher_logits, training.batch_size, views)
         self._student = build(student, dataset.train.images.shape[1:], dataset.classes, seed=0)
         self._distiller = Distiller(student=self._student, temperature=1.0, alpha=1.0)
         rate: Any = training.learning_rate
@@ -79,7 +84,22 @@ class StudentTrainer:
         self._run_steps = _compiled_steps(self._distiller, self._optimizer, self._batches)
         self._forward = _compiled_forward(self._student, dataset.train.images.shape[1:])
 
-    def train(self, distill: DistillConfig, *, seed: int, on_epoch: OnEpoch | None = None) -> TrainResult:
+    def teach(self, teacher_logits: npt.NDArray[np.float32] | None) -> None:
+        """Trains from now on with these logits in place of those the trainer was made with; None: with those again.
+
+        Every training then gives the bits that a new trainer made with these logits gives.
+
+        Args:
+            teacher_logits: as for the trainer, such as one of `kd.controls`.
+
+        Raises:
+            DataError: logits that do not belong to this dataset; those in force stay.
+        """
+        self._batches.teach(teacher_logits)
+
+    def train(
+        self, distill: DistillConfig, *, seed: int, on_epoch: OnEpoch | None = None, epochs: int | None = None
+    ) -> TrainResult:
         """Trains one student from the initial weights of `seed`.
 
         Args:
@@ -87,19 +107,21 @@ class StudentTrainer:
             seed: of the initial weights, dropout and batch order.
             on_epoch: called with (epoch from 0, validation accuracy) after each epoch; an exception from it stops the
                 training and propagates, and the trainer can be used again.
+            epochs: of this training alone, in place of the trainer's own; >= 1.
 
         Raises:
             Diverged: a loss or a logit was no longer finite.
-            ValueError: alpha < 1 without teacher logits.
+            ValueError: alpha < 1 without teacher logits, or epochs that cannot be.
         """
-        if distill.alpha < 1 and not self._has_teacher:
+        if distill.alpha < 1 and not self._batches.has_teacher:
             raise ValueError(f"alpha must be 1 without teacher logits, got {distill.alpha!r}")
+        epochs = self._epochs(epochs)
         wall, cpu = time.perf_counter(), time.process_time()
         self._trained = False
         self._reset(distill, seed)
         accuracies: list[float] = []
 
-        for epoch in range(self._training.epochs):
+        for epoch in range(epochs):
             if not math.isfinite(self._run_epoch(seed, epoch)):
                 raise Diverged(_diverged("the loss", distill, seed, epoch))
             logits = self.logits(self._dataset.validation)
@@ -143,8 +165,16 @@ class StudentTrainer:
             parts.append(self._forward(padded).numpy()[: len(batch)])
         return np.concatenate(parts)
 
+    def _epochs(self, epochs: int | None) -> int:
+        own = self._training.epochs
+        if epochs is None or epochs == own:
+            return own
+        if self._cosine_decay:
+            raise ValueError(f"the learning rate of this trainer falls to 0 over {own} epochs, got epochs={epochs!r}")
+        return replace(self._training, epochs=epochs).epochs  # refuses what no training can have
+
     def _run_epoch(self, seed: int, epoch: int) -> float:
-        """One pass over the training images in the order of that seed and epoch; returns the sum of the losses."""
+        """One pass over the training images in the order and view of that epoch; returns the sum of the losses."""
         self._batches.shuffle(seed, epoch)
         firsts = range(0, self._batches.steps, STEPS_PER_CALL)
         return sum(float(self._run_steps(first, min(STEPS_PER_CALL, self._batches.steps - first))) for first in firsts)
@@ -181,9 +211,10 @@ def _compiled_steps(distiller: Distiller, optimizer: keras.optimizers.Optimizer,
 
     @tf.function(input_signature=[whole_number, whole_number])  # type: ignore[untyped-decorator]
     def run(first: Tensor, count: Tensor) -> Tensor:
+        take = batches.opened()
         total = tf.constant(0.0)
         for step in tf.range(first, first + count):
-            images, labels, teacher_logits = batches.take(step)
+            images, labels, teacher_logits = take(step)
             with tf.GradientTape() as tape:
                 student_logits = distiller(images, training=True)
                 loss = distiller.compute_loss(images, (labels, teacher_logits), student_logits)

@@ -19,10 +19,31 @@ SHAPES = [(28, 28, 1), (32, 32, 3)]
         ("cnn-small", 71_338),
         ("cnn-small-narrow", 19_546),
         ("resnet20", 273_754),
+        ("resnet8", 78_378),
+        ("mlp-800", 1_276_810),
     ],
 )
 def test_named_models_have_the_published_sizes_on_mnist(name, parameters):
     assert build(name, (28, 28, 1), 10, seed=0).count_params() == parameters
+
+
+def convolution(size, inputs, outputs):
+    return size * size * inputs * outputs + outputs  # weights and biases
+
+
+def test_resnet8_has_the_parameters_of_mlperf_tiny_counted_by_hand():
+    counted = convolution(3, 3, 16) + 4 * 16  # the stem; BatchNorm has four numbers a channel
+    for inputs, outputs in ((16, 16), (16, 32), (32, 64)):
+        counted += convolution(3, inputs, outputs) + convolution(3, outputs, outputs) + 2 * 4 * outputs
+    counted += convolution(1, 16, 32) + convolution(1, 32, 64)  # the two shortcuts
+    counted += 64 * 10 + 10
+    assert build("resnet8", (32, 32, 3), 10, seed=0).count_params() == counted == 78_666
+
+
+@pytest.mark.parametrize(("shape", "pixels"), [((28, 28, 1), 784), ((32, 32, 3), 3072)])
+def test_mlp_800_has_two_layers_of_800_units_and_one_of_logits(shape, pixels):
+    by_hand = (pixels * 800 + 800) + (800 * 800 + 800) + (800 * 10 + 10)
+    assert build("mlp-800", shape, 10, seed=0).count_params() == by_hand
 
 
 @pytest.mark.parametrize("name", NAMES)
