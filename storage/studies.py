@@ -138,6 +138,7 @@ class Studies:
         *,
         params: Mapping[str, Any] | None,
         tpe_seed: int | None,
+        alike: Mapping[str, Any] | None = None,
         attrs: Mapping[str, Any] | None = None,
     ) -> Asked:
         """A new RUNNING trial: with the given parameters, or with those that TPE proposes. It appears complete.
@@ -147,6 +148,8 @@ class Studies:
         Args:
             params: a whole point of the space, or None to let TPE propose.
             tpe_seed: seeds the proposal; the trials told so far decide too.
+            alike: TPE learns only from trials with these attributes (None: without that attribute), since several
+                searches may share a study.
             attrs: JSON values to store with the new trial, such as the task and the worker.
 
         Raises:
@@ -156,7 +159,7 @@ class Studies:
         if params is not None:
             check_params(space, params)
         with self._faults(study), _without_warnings():
-            point = self._proposal(study, space, tpe_seed) if params is None else dict(params)
+            point = self._proposal(study, space, tpe_seed, alike or {}) if params is None else dict(params)
             stored = [
                 Param(name, distribution.to_internal_repr(point[name]), distribution_to_json(distribution))
                 for name, distribution in distributions_of(space).items()
@@ -221,9 +224,13 @@ class Studies:
                 for trial in trials
             ]
 
-    def _proposal(self, study: str, space: Space, seed: int | None) -> dict[str, Any]:
+    def _proposal(self, study: str, space: Space, seed: int | None, alike: Mapping[str, Any]) -> dict[str, Any]:
         study_id = self._storage.get_study_id_from_name(study)
-        trials = self._storage.get_all_trials(study_id, deepcopy=False)
+        trials = [
+            trial
+            for trial in self._storage.get_all_trials(study_id, deepcopy=False)
+            if all(trial.user_attrs.get(key) == value for key, value in alike.items())
+        ]
         return propose(space, trials, directions=self._storage.get_study_directions(study_id), seed=seed)
 
     def _save_note(self, study_id: int, note: str) -> None:

@@ -30,7 +30,8 @@ def create_sweep(
     """
     from storage.url import resolve
     from sweeps import create, presets
-    from sweeps.spec import override, read
+    from sweeps.spec import override
+    from sweeps.spec_toml import read
 
     chosen = presets.preset(preset) if spec is None else read(spec)
     return create.create_sweep(resolve(storage), name, override(chosen, changes or {}), data_dir=data_dir)

@@ -12,10 +12,10 @@ from storage.errors import RevisionRefused
 from storage.reaping import LOST, Reaped, reap
 from storage.records import SweepRecord
 from storage.repair import repair
-from sweeps import plan
+from sweeps import looks, plan
 from sweeps.causes import cap_of
 from sweeps.errors import SpecError, SweepError
-from sweeps.spec import check_name, stored
+from sweeps.spec import Spec, check_name, stored
 from sweeps.status import stage_counts
 
 
@@ -62,9 +62,12 @@ def extend(url: sqlalchemy.URL, name: str, *, trials: int, seeds: int) -> int:
     if min(trials, seeds) < 0 or max(trials, seeds) < 1:
         raise SpecError(f"got --trials {trials} --seeds {seeds}; give one of them, 1 or more, for example --seeds +10")
     with opened(url, name) as (engine, sweep):
-        if trials and set(records.selections(engine, sweep.id)) & {"search.ranks", "native.ranks"}:
+        if trials and any(".ranks" in selected for selected in records.selections(engine, sweep.id)):
             raise RevisionRefused(f"a search of {name} has closed, and what came out of it is already used")
-        larger, tasks = plan.more(stored(sweep), trials=trials, seeds=seeds)
+        spec = stored(sweep)
+        if seeds:
+            _refuse_another_look(engine, sweep, spec)
+        larger, tasks = plan.more(spec, trials=trials, seeds=seeds)
         revisions.extend(
             engine,
             sweep.id,
@@ -73,9 +76,20 @@ def extend(url: sqlalchemy.URL, name: str, *, trials: int, seeds: int) -> int:
             fingerprint=larger.fingerprint,
             why=f"extended by {trials} trials and {seeds} seeds",
             tasks=tasks,
-            while_open=plan.SEARCHES,
+            while_open={phase.name for phase in plan.make_plan(spec).phases if plan.is_search(phase.name)},
         )
         return len(tasks)
+
+
+def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> None:
+    """Nothing, while the test was not read, or another look at it was declared when the sweep was created."""
+    taken = looks.taken(engine, sweep.id)
+    if taken >= spec.transfer.looks:
+        raise RevisionRefused(
+            f"the test was read at {taken} of {spec.transfer.looks} declared looks; seeds added after the last one"
+            f" would make the verdict worthless; for more create a new sweep: kd-sweeps create {sweep.name}-2 --preset"
+            f" {spec.preset or 'quick'} --set transfer.seeds={2 * spec.transfer.seeds}"
+        )
 
 
 def retry(url: sqlalchemy.URL, name: str) -> list[str]:

@@ -16,10 +16,12 @@ from storage.errors import NotAStorage, SweepNotFound
 from storage.records import RevisionRecord
 from storage.space import study_name
 from storage.url import masked
+from sweeps import presets
 from sweeps.errors import SpecError
 from sweeps.plan import STAGES, Plan, make_plan
 from sweeps.provenance import provenance
-from sweeps.spec import ROLES, Role, Spec, check_name, difference, override
+from sweeps.spec import Role, Spec, check_name, difference, override
+from sweeps.statistics import resolvable
 
 
 def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path | None = None) -> bool:
@@ -94,7 +96,7 @@ def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
 def resolve(spec: Spec, *, data_dir: Path | None = None) -> Spec:
     """The spec with its datasets checked and the hash of their content frozen in."""
     changes = {}
-    for key in ROLES:
+    for key in spec.roles:
         role = spec.role(key)
         content = datasets.content_hash(role.dataset, data_dir)
         most = datasets.training_images(role.dataset, data_dir)
@@ -139,7 +141,7 @@ def _note(name: str, stage: str, spec: Spec) -> str:
     text = (
         f"# {name}: stage {stage}\n\n"
         f"Loss: `{LOSS_FORMULA}`; alpha weighs the labels.\n\n"
-        f"Source: {line(spec.source)}. Target: {line(spec.target)}.\n\n"
+        f"Source: {line(spec.source)}. Target: {'; '.join(line(spec.role(role)) for role in spec.targets)}.\n\n"
         f"`kd-sweeps best {name}` gives the confirmed best: the trophy here is the luckiest single run.\n"
     )
     return f"**{spec.note}**\n\n{text}" if spec.note else text
@@ -152,12 +154,29 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
     counts = ", ".join(f"{stage} {plan.count(stage)}" for stage in STAGES)
     return [
         f"storage  {masked(url)}",
-        f"source   {spec.source.dataset}: {spec.source.images} images, teacher {spec.source.teacher}, "
-        f"student {spec.source.student}, {spec.source.epochs} epochs",
-        f"target   {spec.target.dataset}: {spec.target.images} images, teacher {spec.target.teacher}, "
-        f"student {spec.target.student}, {spec.target.epochs} epochs",
+        *(_described(name, spec.role(name)) for name in spec.roles),
         f"search   T log-uniform [{low:g}, {high:g}], alpha uniform [{a_low:g}, {a_high:g}]; "
         f"Adam {spec.training.learning_rate:g}, batch {spec.training.batch_size}",
         f"loss     {LOSS_FORMULA}",
         f"tasks    {len(plan.tasks)}: {counts}",
+        f"verdict  margin {spec.transfer.margin:g} points, {spec.transfer.seeds} seeds, {spec.transfer.looks} looks; "
+        + _resolution(spec),
     ]
+
+
+def _described(name: str, role: Role) -> str:
+    views = f", {role.views} views of each image" if role.augment != "none" else ""
+    return (
+        f"{name:<8} {role.dataset}: {role.images} images{views}, teacher {role.teacher}, student {role.student}, "
+        f"{role.epochs} epochs"
+    )
+
+
+def _resolution(spec: Spec) -> str:
+    """What the planned seeds can tell apart, as far as that is known before anything was trained."""
+    known = presets.PAIRED_SD.get((spec.target.dataset, spec.target.student))
+    if known is None:
+        return "what they resolve is known once confirm has run: kd-sweeps report says"
+    sd, origin = known
+    points = resolvable(sd, spec.transfer.seeds, level=spec.transfer.level)
+    return f"regrets over {points:.2g} points are found with 80 % power, from the seed sd of {sd:g} in {origin}"

@@ -9,14 +9,16 @@ from kd.datasets import Dataset, Split
 from sweeps.children import Report
 
 
-def teach(report: Report, dataset: Dataset, model: str, training: TrainingConfig, seed: int) -> TeacherResult:
+def teach(
+    report: Report, dataset: Dataset, model: str, training: TrainingConfig, seed: int, views: int
+) -> TeacherResult:
     """A trained teacher and its logits."""
     from kd.teachers import train_teacher
 
     def on_epoch(epoch: int, score: float) -> None:
         report((epoch + 1) / training.epochs, f"validation {score:.4f}")
 
-    return train_teacher(dataset, model=model, training=training, seed=seed, on_epoch=on_epoch)
+    return train_teacher(dataset, model=model, training=training, seed=seed, on_epoch=on_epoch, views=views)
 
 
 def fit_baseline(

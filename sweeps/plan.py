@@ -5,9 +5,11 @@ nowhere else; storage only keeps the promise that no task is ready before its ne
 """
 
 import math
+import re
 from dataclasses import dataclass
 
 from storage.plans import PhasePlan, TaskPlan
+from sweeps.groups import groups, tagged, teacher_of, untagged
 from sweeps.seeds import derive
 from sweeps.spec import Spec, override
 
@@ -44,42 +46,29 @@ class Plan:
 
 def make_plan(spec: Spec) -> Plan:
     """Every phase and task of a sweep. The same spec gives the same plan on every machine."""
-    top = spec.confirm.top
-    phases = [
-        _phase("teachers:source", minimum=1),
-        _phase("teachers:target", minimum=1),
-        _phase("search", "teachers:source", minimum=top),
-        _phase("baselines"),
-        _phase("confirm", "search", minimum=spec.confirm.seeds),
-        _phase("native:search", "teachers:target", minimum=top),
-        _phase("native:confirm", "native:search", minimum=spec.confirm.seeds),
-        _phase("transfer:source", "confirm", minimum=1),
-        _phase("transfer:target", "confirm", "native:confirm", minimum=1),
-    ]
+    phases, tasks = _teachers(spec), _teacher_tasks(spec)
+    phases.append(_phase("baselines"))
+    tasks += _baselines(spec)
+    for group in groups(spec):
+        phases += _phases_of(spec, group)
+        tasks += _tasks_of(spec, group)
+    phases.sort(key=lambda phase: STAGES.index(phase.stage))  # as people see them in status and audit
+    order = {phase.name: number for number, phase in enumerate(phases)}
+    tasks.sort(key=lambda task: order[task.phase])
     # The question mark: measure waits until all the others have ended, whatever came of them.
     phases.append(_phase("measure", *(f"{phase.name}?" for phase in phases), minimum=1))
-    tasks = [
-        _task("teachers#source", "teachers:source", role="source", seed=derive(spec.seed, "teacher", "source")),
-        _task("teachers#target", "teachers:target", role="target", seed=derive(spec.seed, "teacher", "target")),
-        *_search(spec, "search", role="source", prefix="search"),
-        *_baselines(spec),
-        *_confirm(spec, "confirm", role="source", prefix="confirm", ranks="search.ranks"),
-        *_search(spec, "native:search", role="target", prefix="native.search"),
-        *_confirm(spec, "native:confirm", role="target", prefix="native.confirm", ranks="native.ranks"),
-        *_transfer(spec, "source", range(spec.transfer.seeds)),
-        *_transfer(spec, "target", range(spec.transfer.seeds)),
-        measure_task(0),
-    ]
-    return Plan(tuple(phases), tuple(tasks))
+    return Plan(tuple(phases), (*tasks, measure_task(0)))
 
 
-SEARCHES = ("search", "native:search")  # phases that take more trials only while they are open
+def is_search(phase: str) -> bool:
+    """Whether it takes more trials, which it does only while it is open."""
+    return untagged(phase)[0] in ("search", "native:search")
 
 
 def more(spec: Spec, *, trials: int = 0, seeds: int = 0) -> tuple[Spec, list[TaskPlan]]:
     """A larger spec, and the tasks that it has beyond those of `spec`.
 
-    Trials are added to both searches, which stay the same search; all of them are proposed by TPE. Seeds
+    Trials are added to every search, which stays the same search; all of them are proposed by TPE. Seeds
     are added to every arm of transfer.
     """
     larger = override(
@@ -87,12 +76,13 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0) -> tuple[Spec, list[Tas
     )
     numbers = range(spec.search.trials, larger.search.trials)
     repeats = range(spec.transfer.seeds, larger.transfer.seeds)
-    return larger, [
-        *_proposed(spec, "search", numbers, role="source", prefix="search"),
-        *_proposed(spec, "native:search", numbers, role="target", prefix="native.search"),
-        *_transfer(spec, "source", repeats),
-        *_transfer(spec, "target", repeats),
-    ]
+    tasks: list[TaskPlan] = []
+    for group in groups(spec):
+        for role in spec.roles:
+            tasks += _proposed(spec, role, group, numbers)
+        for role in spec.roles:
+            tasks += _transfer(spec, role, group, repeats)
+    return larger, tasks
 
 
 def measure_task(number: int) -> TaskPlan:
@@ -101,14 +91,73 @@ def measure_task(number: int) -> TaskPlan:
 
 
 def _phase(name: str, *needs: str, minimum: int = 0) -> PhasePlan:
-    return PhasePlan(name=name, stage=name.split(":")[0], needs=needs, minimum=minimum)
+    return PhasePlan(name=name, stage=untagged(name)[0].split(":")[0], needs=needs, minimum=minimum)
 
 
 def _task(key: str, phase: str, **payload: object) -> TaskPlan:
-    return TaskPlan(key=key, phase=phase, payload=payload, priority=_PRIORITY[phase])
+    priority = _PRIORITY[re.sub(r"target\d", "target", untagged(phase)[0])]
+    return TaskPlan(key=key, phase=phase, payload=payload, priority=priority)
 
 
-def sobol_points(spec: Spec, count: int) -> list[tuple[float, float]]:
+def _teachers(spec: Spec) -> list[PhasePlan]:
+    tags = dict.fromkeys(map(teacher_of, groups(spec)))
+    return [_phase(tagged(f"teachers:{role}", tag), minimum=1) for tag in tags for role in spec.roles]
+
+
+def _teacher_tasks(spec: Spec) -> list[TaskPlan]:
+    tags = dict.fromkeys(map(teacher_of, groups(spec)))
+    return [
+        _task(
+            tagged(f"teachers#{role}", tag),
+            tagged(f"teachers:{role}", tag),
+            role=role,
+            seed=derive(spec.seed, "teacher", role, *_path(tag)),
+            **_in_group(tag),
+        )
+        for tag in tags
+        for role in spec.roles
+    ]
+
+
+def _phases_of(spec: Spec, group: str) -> list[PhasePlan]:
+    top, teacher = spec.confirm.top, teacher_of(group)
+    confirm = tagged("confirm", group)
+    phases = [
+        _phase(tagged("search", group), tagged("teachers:source", teacher), minimum=top),
+        _phase(confirm, tagged("search", group), minimum=spec.confirm.seeds),
+    ]
+    for role in spec.targets:
+        native = tagged("native:search", group, role)
+        phases += [
+            _phase(native, tagged(f"teachers:{role}", teacher), minimum=top),
+            _phase(tagged("native:confirm", group, role), native, minimum=spec.confirm.seeds),
+        ]
+    phases.append(_phase(tagged("transfer:source", group), confirm, minimum=1))
+    for role in spec.targets:
+        needs = (confirm, tagged("native:confirm", group, role))
+        phases.append(_phase(tagged(f"transfer:{role}", group), *needs, minimum=1))
+    return phases
+
+
+def _tasks_of(spec: Spec, group: str) -> list[TaskPlan]:
+    tasks: list[TaskPlan] = []
+    for role in spec.roles:
+        tasks += [*_search(spec, role, group), *_confirm(spec, role, group)]
+    for role in spec.roles:
+        tasks += _transfer(spec, role, group, range(spec.transfer.seeds))
+    return tasks
+
+
+def _path(group: str) -> tuple[str, ...]:
+    """Of a seed: the first group's are those of a sweep without an outer level."""
+    return (group,) if group else ()
+
+
+def _in_group(group: str) -> dict[str, str]:
+    return {"group": group} if group else {}
+
+
+def sobol_points(spec: Spec, count: int, group: str = "") -> list[tuple[float, float]]:
     """The first `count` (temperature, alpha) of a scrambled Sobol sequence, on the scale of the search.
 
     Search and native share them: paired points on both datasets. Source: Owen 1998, scrambling of Sobol'
@@ -117,7 +166,7 @@ def sobol_points(spec: Spec, count: int) -> list[tuple[float, float]]:
     from scipy.stats import qmc
 
     (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
-    sampler = qmc.Sobol(d=2, scramble=True, rng=derive(spec.seed, "sobol"))
+    sampler = qmc.Sobol(d=2, scramble=True, rng=derive(spec.seed, "sobol", *_path(group)))
     # Drawn as the next power of two: the sequence is balanced there, and scipy warns elsewhere.
     unit = sampler.random_base2(math.ceil(math.log2(count)))[:count] if count else []
     # min and max: a product of floats may end one rounding step outside the range.
@@ -130,54 +179,86 @@ def sobol_points(spec: Spec, count: int) -> list[tuple[float, float]]:
     ]
 
 
-def _search(spec: Spec, phase: str, *, role: str, prefix: str) -> list[TaskPlan]:
-    # One shared student seed for the whole search: differences between trials are (T, alpha), not luck.
-    seed = derive(spec.seed, "student", "search")
-    points = sobol_points(spec, (spec.search.trials + 1) // 2)
+def _search(spec: Spec, role: str, group: str) -> list[TaskPlan]:
+    phase, prefix = _search_names(role, group)
+    points = sobol_points(spec, (spec.search.trials + 1) // 2, group)
     tasks = [
-        _task(f"{prefix}#{i}", phase, role=role, seed=seed, temperature=temperature, alpha=alpha)
+        _task(
+            f"{prefix}#{i}",
+            phase,
+            role=role,
+            seed=_search_seed(spec, group),
+            temperature=temperature,
+            alpha=alpha,
+            **_in_group(group),
+        )
         for i, (temperature, alpha) in enumerate(points)
     ]
-    return tasks + _proposed(spec, phase, range(len(points), spec.search.trials), role=role, prefix=prefix)
+    return tasks + _proposed(spec, role, group, range(len(points), spec.search.trials))
 
 
-def _proposed(spec: Spec, phase: str, numbers: range, *, role: str, prefix: str) -> list[TaskPlan]:
-    seed = derive(spec.seed, "student", "search")
+def _proposed(spec: Spec, role: str, group: str, numbers: range) -> list[TaskPlan]:
+    phase, prefix = _search_names(role, group)
     return [
-        _task(f"{prefix}#{i}", phase, role=role, seed=seed, sampler_seed=derive(spec.seed, "sampler", prefix, i))
+        _task(
+            f"{prefix}#{i}",
+            phase,
+            role=role,
+            seed=_search_seed(spec, group),
+            sampler_seed=derive(spec.seed, "sampler", prefix, i),
+            **_in_group(group),
+        )
         for i in numbers
     ]
 
 
-def _confirm(spec: Spec, phase: str, *, role: str, prefix: str, ranks: str) -> list[TaskPlan]:
+def _search_seed(spec: Spec, group: str) -> int:
+    # One shared student seed for a whole search: differences between trials are (T, alpha), not luck.
+    return derive(spec.seed, "student", "search", *_path(group))
+
+
+def _search_names(role: str, group: str) -> tuple[str, str]:
+    """The phase of the search on a dataset, and what the keys of its tasks begin with."""
+    if role == "source":
+        return tagged("search", group), tagged("search", group)
+    return tagged("native:search", group, role), tagged("native.search", group, role)
+
+
+def _confirm(spec: Spec, role: str, group: str) -> list[TaskPlan]:
+    source = role == "source"
+    phase = tagged("confirm" if source else "native:confirm", group, role)
+    prefix = tagged("confirm" if source else "native.confirm", group, role)
     return [
         _task(
             f"{prefix}#{rank}.{repeat}",
             phase,
             role=role,
-            seed=derive(spec.seed, "student", "confirm", repeat),
-            ranks=ranks,
+            seed=derive(spec.seed, "student", "confirm", *_path(group), repeat),
+            ranks=tagged("search.ranks" if source else "native.ranks", group, role),
             rank=rank,
             repeat=repeat,
+            **_in_group(group),
         )
         for repeat in range(spec.confirm.seeds)
         for rank in range(spec.confirm.top)
     ]
 
 
-def _transfer(spec: Spec, role: str, repeats: range) -> list[TaskPlan]:
-    # Repeats outside, arms inside: an interrupted comparison is still a paired one.
+def _transfer(spec: Spec, role: str, group: str, repeats: range) -> list[TaskPlan]:
+    # Repeats outside, arms inside: an interrupted comparison is still a paired one. The seeds are the same in every
+    # group, so that groups differ by teacher and search alone.
     return [
         _task(
-            f"transfer#{role}.{arm}.{repeat}",
-            f"transfer:{role}",
+            f"{tagged('transfer', group)}#{role}.{arm}.{repeat}",
+            tagged(f"transfer:{role}", group),
             role=role,
             seed=derive(spec.seed, "student", "transfer", repeat),
             arm=arm,
             repeat=repeat,
+            **_in_group(group),
         )
         for repeat in repeats
-        for arm in spec.transfer.arms(role)
+        for arm in spec.transfer.arms(role, group)
     ]
 
 

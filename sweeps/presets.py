@@ -1,9 +1,12 @@
 """The three presets: is everything working (tiny), a first answer (quick), the real one (full)."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
+from sweeps.arms import CONTROLS, SOURCE_ARMS, TARGET_ARMS
 from sweeps.errors import SpecError
-from sweeps.spec import Baselines, Confirm, Role, Search, Spec, Training, Transfer
+from sweeps.spec import ROLES, Baselines, Confirm, Outer, Role, Search, Spec, Training, Transfer, override
 
 PRESETS = {
     "tiny": Spec(
@@ -33,10 +36,15 @@ PRESETS = {
         target=Role(dataset="cifar10", images=45_000, teacher="resnet20", teacher_epochs=60, epochs=60),
         search=Search(trials=100),
         confirm=Confirm(top=5, seeds=10),
-        transfer=Transfer(seeds=30),
+        transfer=Transfer(seeds=30, margin=0.3, source_arms=SOURCE_ARMS + CONTROLS, target_arms=TARGET_ARMS + CONTROLS),
+        outer=Outer(teachers=3, searches=3),
         baselines=Baselines(autokeras_trials=10, autokeras_epochs=30, autokeras_seconds=3600),
     ),
 }
+
+# Seed sd of the paired difference native - best, test accuracy points, and where it was measured: what `create` says a
+# plan can resolve. By target dataset and student.
+PAIRED_SD = {("cifar10", "keras-student"): (0.97, "preset quick (n=10)")}
 
 # Expected wall minutes on 2 cores, as measured; what `run` says in its first line.
 MINUTES = {"tiny": 1, "quick": 6}
@@ -56,3 +64,26 @@ def preset(name: str) -> Spec:
     near = get_close_matches(name, PRESETS, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise SpecError(f"no preset {name!r}; presets: {', '.join(PRESETS)}{hint}")
+
+
+def on(spec: Spec, *, source: str | None = None, targets: Sequence[str] = ()) -> Spec:
+    """The spec on other datasets. Those that it or a preset knows bring their settings along.
+
+    So `--source cifar10 --target mnist` swaps the two, images, teacher and epochs included. Any other dataset keeps
+    the settings of the role that it takes over, a further target those of the first.
+
+    Raises:
+        SpecError: a dataset twice, or more targets than there are roles for.
+    """
+    known = {part.dataset: part for one in (*reversed(PRESETS.values()), spec) for part in map(one.role, one.roles)}
+    wanted = {"source": source or spec.source.dataset}
+    wanted |= zip(ROLES[1:], targets or [spec.role(role).dataset for role in spec.targets], strict=False)
+    if len(targets) > len(ROLES) - 1:
+        raise SpecError(f"--target: got {len(targets)} of them; allowed: at most {len(ROLES) - 1}")
+    roles: dict[str, Any] = dict.fromkeys(ROLES)
+    for role, dataset in wanted.items():
+        part = known.get(dataset) or (spec.source if role == "source" else spec.target)
+        roles[role] = part.model_dump() | {"dataset": dataset}
+        if dataset != part.dataset:
+            roles[role]["content_hash"] = ""
+    return override(spec, roles)

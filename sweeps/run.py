@@ -15,7 +15,7 @@ from sweeps.output import program, say
 from sweeps.plan import make_plan
 from sweeps.presets import MINUTES, WITHOUT_DOWNLOAD
 from sweeps.reading import opened
-from sweeps.spec import ROLES, Spec, check_name, override
+from sweeps.spec import Spec, check_name, override
 
 
 def run_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None, data_dir: Path | None) -> int:
@@ -44,7 +44,7 @@ def _as_created(stored: dict[str, Any], spec: Spec) -> Spec:
     """The spec as `create` froze it back then: with the content of its data, or the data it took instead."""
     if stored["note"] and (spec.source.dataset, spec.target.dataset) != _datasets(stored):
         spec = _without_download(spec, stored["note"])
-    hashes = {f"{role}.content_hash": stored[role]["content_hash"] for role in ROLES}
+    hashes = {f"{role}.content_hash": stored[role]["content_hash"] for role in spec.roles}
     return override(spec, hashes)
 
 
@@ -54,7 +54,7 @@ def _datasets(stored: dict[str, Any]) -> tuple[str, str]:
 
 def with_data(spec: Spec, data_dir: Path | None) -> Spec:
     """The spec, its data fetched; or the same on digits -> digits-rgb where the data cannot be had."""
-    names = [role.dataset for role in (spec.source, spec.target)]
+    names = [spec.role(role).dataset for role in spec.roles]
     missing = [found for name in names if not (found := sources.where(name, data_dir)).available]
     minutes = MINUTES.get(spec.preset)
     say(_first_line(missing) + (f"; about {minutes} minutes on 2 cores" if minutes else ""))

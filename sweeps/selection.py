@@ -14,10 +14,11 @@ import sqlalchemy
 from storage import records, selections
 from storage.records import TaskRecord
 from sweeps.errors import SweepError
+from sweeps.groups import untagged
 from sweeps.statistics import estimate
 
-# name -> the phase it is read from
-PHASES = {
+# name -> the phase it is read from, both without the tag of a group
+_PHASES = {
     "search.ranks": "search",
     "native.ranks": "native:search",
     "confirm.best": "confirm",
@@ -25,14 +26,32 @@ PHASES = {
 }
 
 
+def phase_of(name: str) -> str:
+    """The phase that a selection is read from: "confirm@t1s0" for "confirm.best@t1s0"."""
+    base, tag = untagged(name)
+    return _PHASES[base] + tag
+
+
 def resolve(engine: sqlalchemy.Engine, sweep_id: int, name: str, *, top: int) -> dict[str, Any]:
     """The selection of that name; computed and stored by the first caller."""
     stored = selections.get(engine, sweep_id, name)
     if stored is not None:
         return stored
-    done = records.task_records(engine, sweep_id, phase=PHASES[name], state="done")
-    value = rank(done, top) if name.endswith(".ranks") else best(done)
+    done = records.task_records(engine, sweep_id, phase=phase_of(name), state="done")
+    value = rank(done, top) if untagged(name)[0].endswith(".ranks") else best(done)
     return selections.insert_or_ignore(engine, sweep_id, name, value)
+
+
+def preview(engine: sqlalchemy.Engine, sweep_id: int, name: str) -> dict[str, Any] | None:
+    """The selection, stored or, once its phase is closed, as it will be; None before. Reads only."""
+    stored = selections.get(engine, sweep_id, name)
+    if stored is not None:
+        return stored
+    phase = phase_of(name)
+    states = {record.name: record.state for record in records.phase_records(engine, sweep_id)}
+    if states.get(phase) != "closed":
+        return None
+    return best(records.task_records(engine, sweep_id, phase=phase, state="done"))
 
 
 def rank(done: Sequence[TaskRecord], top: int) -> dict[str, Any]:

@@ -8,8 +8,10 @@ import sqlalchemy
 from storage.space import Choice, Range, Space
 from storage.tasks import Claim
 from sweeps import selection
+from sweeps.arms import DEFAULT_POINTS
+from sweeps.groups import group_of, tagged
 from sweeps.seeds import derive
-from sweeps.spec import DEFAULT_POINTS, Spec
+from sweeps.spec import Spec
 
 
 def search_space(spec: Spec) -> Space:
@@ -28,8 +30,12 @@ def transfer_space(spec: Spec) -> Space:
         "temperature": Range(min(t_low, *temperatures), max(t_high, *temperatures), log=True),
         "alpha": Range(min(a_low, *alphas), max(a_high, *alphas), log=False),
         "arm": Choice(tuple(dict.fromkeys([*spec.transfer.source_arms, *spec.transfer.target_arms]))),
-        "dataset": Choice((spec.source.dataset, spec.target.dataset)),
+        "dataset": Choice(_datasets(spec)),
     }
+
+
+def _datasets(spec: Spec) -> tuple[str, ...]:
+    return tuple(spec.role(role).dataset for role in spec.roles)
 
 
 def space_of(spec: Spec, stage: str) -> Space:
@@ -40,8 +46,8 @@ def space_of(spec: Spec, stage: str) -> Space:
         return transfer_space(spec)
     if stage == "teachers":
         return {
-            "dataset": Choice((spec.source.dataset, spec.target.dataset)),
-            "model": Choice(tuple(dict.fromkeys([spec.source.teacher, spec.target.teacher]))),
+            "dataset": Choice(_datasets(spec)),
+            "model": Choice(tuple(dict.fromkeys(spec.role(role).teacher for role in spec.roles))),
         }
     if stage == "baselines":
         return {"method": Choice(spec.baselines.methods)}
@@ -77,7 +83,7 @@ def given_params(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[st
 
 
 def _arm_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, float]:
-    arm = claim.payload["arm"]
+    arm, group = claim.payload["arm"], group_of(claim.payload)
     if arm in DEFAULT_POINTS:
         temperature, alpha = DEFAULT_POINTS[arm]
         return {"temperature": temperature, "alpha": alpha}
@@ -86,7 +92,8 @@ def _arm_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str,
         draw = random.Random(derive(spec.seed, "random", claim.payload["repeat"]))
         temperature = min(t_low * (t_high / t_low) ** draw.random(), t_high)
         return {"temperature": temperature, "alpha": a_low + (a_high - a_low) * draw.random()}
-    name = "native.best" if arm == "native" else "confirm.best"
+    # The controls that replace the teacher's logits keep the point of best, so that only the logits differ.
+    name = tagged("native.best", group, claim.payload["role"]) if arm == "native" else tagged("confirm.best", group)
     return _temperature_and_alpha(selection.resolve(engine, claim.sweep_id, name, top=spec.confirm.top))
 
 

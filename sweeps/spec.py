@@ -1,6 +1,6 @@
 """The spec: the frozen description of a sweep, and the one place where its defaults stand.
 
-A spec is TOML for people, a plain dict in the database, and these frozen models in between.
+A spec is TOML for people (`spec_toml`), a plain dict in the database, and these frozen models in between.
 It is stored with the sweep, so a worker needs only the storage URL and the sweep's name.
 """
 
@@ -8,27 +8,18 @@ import hashlib
 import json
 import math
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from storage.records import SweepRecord
+from sweeps.arms import CONTROLS, OUTER_ARMS, SOURCE_ARMS, TARGET_ARMS
 from sweeps.errors import SpecError, SweepError
 
-ROLES = ("source", "target")
+ROLES = ("source", "target", "target2", "target3")
 
-SOURCE_ARMS = ("best", "scratch", "default-keras-io", "default-keras")
-TARGET_ARMS = (*SOURCE_ARMS, "native", "random")
-
-# (temperature, alpha) that people use without tuning, and where they come from.
-DEFAULT_POINTS = {
-    "default-keras-io": (10.0, 0.1),  # https://keras.io/examples/vision/knowledge_distillation/
-    "default-keras": (3.0, 0.5),  # keras.distillation: LogitsDistillation(3.0), student_loss_weight=0.5
-    "scratch": (1.0, 1.0),  # labels only: alpha = 1 switches the teacher off, whatever T
-}
+_WRITTEN = ("mnist", "digits", "digits-rgb")
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Cap = Annotated[int, Field(ge=0, strict=True)]
@@ -59,6 +50,8 @@ class Role(_Part):
     teacher_epochs: Count
     student: str = Field(default="keras-student", description="the same names as for teacher")
     epochs: Count = Field(description="epochs of one student, that is of one trial")
+    augment: Literal["none", "flip-crop"] = "none"
+    views: Count = Field(default=8, description="with flip-crop: fixed views of each image, each with its own logits")
     content_hash: str = Field(default="", description="of the dataset; filled in by create, checked by every worker")
 
 
@@ -93,12 +86,39 @@ class Transfer(_Part):
     """The arms that are compared on seeds that no selection saw; only here is the test set read."""
 
     seeds: Count
-    source_arms: tuple[Literal[SOURCE_ARMS], ...] = Field(default=SOURCE_ARMS, min_length=1)  # type: ignore[valid-type]
-    target_arms: tuple[Literal[TARGET_ARMS], ...] = Field(default=TARGET_ARMS, min_length=1)  # type: ignore[valid-type]
+    margin: float = Field(
+        default=1.0, gt=0, le=100, description="accuracy points that a regret may have and still transfer"
+    )
+    looks: int = Field(
+        default=3,
+        ge=1,
+        le=3,
+        strict=True,
+        description="times that the test may be read, seeds added; level 0.05 / looks",
+    )
+    source_arms: tuple[Literal[SOURCE_ARMS + CONTROLS], ...] = Field(default=SOURCE_ARMS, min_length=1)  # type: ignore[valid-type]
+    target_arms: tuple[Literal[TARGET_ARMS + CONTROLS], ...] = Field(default=TARGET_ARMS, min_length=1)  # type: ignore[valid-type]
 
-    def arms(self, role: str) -> tuple[str, ...]:
-        """The arms compared on "source" or on "target"."""
-        return {"source": self.source_arms, "target": self.target_arms}[role]
+    def arms(self, role: str, group: str = "") -> tuple[str, ...]:
+        """The arms compared on the dataset of a role; in a further group only those that depend on the group."""
+        arms = self.source_arms if role == "source" else self.target_arms
+        return tuple(arm for arm in arms if not group or arm in OUTER_ARMS)
+
+    def controls(self, role: str) -> tuple[str, ...]:
+        """The arms on the dataset of a role that stand for other explanations of a gain."""
+        return tuple(arm for arm in self.arms(role) if arm in CONTROLS)
+
+    @property
+    def level(self) -> float:
+        """Of each one-sided test of the verdict: 5 % shared among the declared looks (Bonferroni)."""
+        return 0.05 / self.looks
+
+
+class Outer(_Part):
+    """Repeats of everything with other teachers and other searches: what one of each cannot say."""
+
+    teachers: Count = 1
+    searches: Count = Field(default=1, description="for each teacher")
 
 
 class Baselines(_Part):
@@ -135,30 +155,53 @@ class Spec(_Part):
     note: str = Field(default="", description="shown in the report and in the dashboard")
     source: Role
     target: Role
+    target2: Role | None = None
+    target3: Role | None = None
     training: Training = Training()
     search: Search
     confirm: Confirm
     transfer: Transfer
+    outer: Outer = Outer()
     baselines: Baselines = Baselines()
     lease: Lease = Lease()
     retry: Retry = Retry()
 
     @model_validator(mode="after")
     def _whole(self) -> "Spec":
-        if self.source.dataset == self.target.dataset:
-            raise ValueError("source.dataset and target.dataset must differ: transfer is between two datasets")
+        names = [self.role(name).dataset for name in self.roles]
+        if len(set(names)) < len(names):
+            keys = " and ".join(f"{name}.dataset" for name in self.roles)
+            raise ValueError(f"{keys} must differ: transfer is between two datasets")
+        for part in map(self.role, self.roles):
+            if part.augment == "flip-crop" and part.dataset in _WRITTEN:
+                raise ValueError(
+                    f"{part.dataset}: augment flip-crop mirrors the images, and a mirrored digit is no digit"
+                )
+        if self.target3 is not None and self.target2 is None:
+            raise ValueError("target3 without target2: number the targets without a gap")
         if self.confirm.top > self.search.trials:
             raise ValueError(f"confirm.top ({self.confirm.top}) is more than search.trials ({self.search.trials})")
-        for part in (self.source, self.target):
+        for part in map(self.role, self.roles):
             if part.images < self.training.batch_size:
                 raise ValueError(
                     f"{part.dataset}: images ({part.images}) is less than one batch ({self.training.batch_size})"
                 )
         return self
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that have a dataset: "source", "target" and perhaps "target2" and "target3"."""
+        return tuple(name for name in ROLES if getattr(self, name) is not None)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The roles that are transferred to; the verdict of the first one is the primary question."""
+        return self.roles[1:]
+
     def role(self, name: str) -> Role:
-        """The dataset "source" or "target", and what is trained on it."""
-        return {"source": self.source, "target": self.target}[name]
+        """The dataset of a role of `roles`, and what is trained on it."""
+        part: Role = getattr(self, name)
+        return part
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as stored in the database."""
@@ -215,23 +258,8 @@ def _siblings(location: Sequence[str | int]) -> list[str]:
     model: type[BaseModel] = Spec
     for name in location[:-1]:
         inner = model.model_fields[str(name)].annotation
-        assert isinstance(inner, type)
-        assert issubclass(inner, BaseModel)
-        model = inner
+        (model,) = (one for one in (inner, *get_args(inner)) if isinstance(one, type) and issubclass(one, BaseModel))
     return list(model.model_fields)
-
-
-def read(path: Path) -> Spec:
-    """The spec in a TOML file."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(
-            f"cannot read the spec {path}: {error.strerror}; make one with: kd-sweeps spec quick > {path}"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path} is not TOML: {error}; a complete one: kd-sweeps spec quick") from None
-    return parse(values, origin=str(path))
 
 
 def override(spec: Spec, changes: Mapping[str, Any], *, origin: str = "options") -> Spec:
@@ -258,25 +286,6 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "")
         elif before != after:
             lines.append(f"{prefix}{key}: {json.dumps(before)} -> {json.dumps(after)}")
     return lines
-
-
-def to_toml(spec: Spec) -> str:
-    """The spec as TOML with a comment on every key that needs one; `read` gives it back unchanged."""
-    top = [_line(spec, key) for key in Spec.model_fields if not isinstance(getattr(spec, key), BaseModel)]
-    parts = [part for key in Spec.model_fields if isinstance(part := getattr(spec, key), BaseModel)]
-    names = [key for key in Spec.model_fields if isinstance(getattr(spec, key), BaseModel)]
-    blocks = ["\n".join(top)]
-    for name, part in zip(names, parts, strict=True):
-        why = (type(part).__doc__ or "").strip()
-        blocks.append("\n".join([f"[{name}]  # {why}", *(_line(part, key) for key in type(part).model_fields)]))
-    return "\n\n".join(blocks) + "\n"
-
-
-def _line(part: BaseModel, key: str) -> str:
-    # JSON's strings, numbers and lists of them are TOML as well.
-    text = f"{key} = {json.dumps(getattr(part, key))}"
-    why = type(part).model_fields[key].description
-    return f"{text}  # {why}" if why else text
 
 
 def check_name(name: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import sqlalchemy
 
 from kd.config import LOSS_FORMULA, DistillConfig, TeacherResult, TrainingConfig
@@ -18,8 +19,11 @@ from storage.records import TaskRecord
 from storage.tasks import Claim
 from sweeps import jobs
 from sweeps.children import Report, run_in_child
+from sweeps.control_arms import same_cost, taught_by
 from sweeps.errors import SweepError
-from sweeps.spec import ROLES, Spec
+from sweeps.groups import group_of, tagged, teacher_of
+from sweeps.seeds import derive
+from sweeps.spec import Role, Spec
 
 if TYPE_CHECKING:
     from kd.training import StudentTrainer
@@ -57,6 +61,7 @@ class StageRunner:
     spec: Spec
     _datasets: dict[str, Dataset] = field(default_factory=dict)
     _tests: dict[str, Split] = field(default_factory=dict)
+    _teachers: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     _trainers: dict[str, "StudentTrainer"] = field(default_factory=dict)
 
     def __call__(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
@@ -66,7 +71,7 @@ class StageRunner:
 
     def check_data(self) -> None:
         """Have both datasets here, with the content that the spec froze; before anything is claimed."""
-        for role in ROLES:
+        for role in self.spec.roles:
             wanted, found = self.spec.role(role).content_hash, self._dataset(role).content_hash
             if wanted and wanted != found:
                 raise SweepError(
@@ -88,6 +93,7 @@ class StageRunner:
             role.teacher,
             training,
             claim.payload["seed"],
+            _views(role),
             on_step=on_step,
             on_report=_logged(claim),
         )
@@ -98,15 +104,24 @@ class StageRunner:
         return self._outcome(claim, params, taught.result, blobs=stored, detail=role.teacher)
 
     def _distill(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        name = claim.payload["role"]
-        trainer = self._trainer(name, on_step)
+        name, arm, group = claim.payload["role"], claim.payload.get("arm"), group_of(claim.payload)
+        logits = self._logits(name, teacher_of(group), on_step)
+        trainer = self._trainer(name, logits)
+        trainer.teach(
+            taught_by(arm, logits, self._dataset(name).train.labels, seed=derive(self.spec.seed, "shuffled", name))
+        )
+        epochs = same_cost(self.engine, self.sweep_id, self.spec, name) if arm == "scratch-same-cost" else None
         point = DistillConfig(temperature=params["temperature"], alpha=params["alpha"])
-        result = trainer.train(point, seed=claim.payload["seed"], on_epoch=lambda epoch, score: on_step())
+        result = trainer.train(
+            point, seed=claim.payload["seed"], epochs=epochs, on_epoch=lambda epoch, score: on_step()
+        )
         more: dict[str, Any] = {"loss": LOSS_FORMULA}
+        if epochs is not None:
+            more["epochs"] = epochs
         if claim.stage == "transfer":
             more["test_accuracy"] = trainer.accuracy(self._test(name))
             # One finished student per dataset is kept: it is measured at the end, and can be exported.
-            if claim.payload["arm"] == "best" and claim.payload["repeat"] == 0:
+            if arm == "best" and claim.payload["repeat"] == 0 and not group:
                 more["blobs"] = {"model": blobs.put(self.engine, trainer.model_bytes())}
         return self._outcome(claim, params, result, detail=self.spec.role(name).student, **more)
 
@@ -202,7 +217,7 @@ class StageRunner:
         self(again, task.params or {}, on_step)
         return blobs.get(self.engine, digest)
 
-    def _trainer(self, role: str, on_step: OnStep) -> "StudentTrainer":
+    def _trainer(self, role: str, logits: npt.NDArray[np.float32]) -> "StudentTrainer":
         # Here: TensorFlow takes seconds, and a teacher task never needs it.
         from kd.training import StudentTrainer
 
@@ -214,23 +229,31 @@ class StageRunner:
                 learning_rate=self.spec.training.learning_rate,
             )
             self._trainers[role] = StudentTrainer(
-                self._dataset(role),
-                student=part.student,
-                teacher_logits=self._logits(role, on_step),
-                training=training,
+                self._dataset(role), student=part.student, teacher_logits=logits, training=training, views=_views(part)
             )
         return self._trainers[role]
 
-    def _logits(self, role: str, on_step: OnStep) -> np.ndarray:
-        (teacher,) = records.task_records(self.engine, self.sweep_id, phase=f"teachers:{role}", state="done")
-        outcome, dataset = teacher.outcome or {}, self._dataset(role)
+    def _logits(self, role: str, teacher: str, on_step: OnStep) -> npt.NDArray[np.float32]:
+        """What a teacher says of the training images: float32, (images, classes), or (views, images, classes)."""
+        phase = tagged(f"teachers:{role}", teacher)
+        if phase in self._teachers:
+            return self._teachers[phase]
+        (task,) = records.task_records(self.engine, self.sweep_id, phase=phase, state="done")
+        outcome, dataset = task.outcome or {}, self._dataset(role)
         if outcome["data"]["split_hash"] != dataset.split_hash:
             raise SweepError(
                 f"the teacher saw other {dataset.name} training images than this worker has; "
                 "its logits would be misaligned"
             )
-        data = self._blob(teacher, "logits", on_step)
-        return np.frombuffer(data, np.float32).reshape(len(dataset.train.labels), dataset.classes)
+        views = _views(self.spec.role(role))
+        shape = (len(dataset.train.labels), dataset.classes)
+        logits = np.frombuffer(self._blob(task, "logits", on_step), np.float32)
+        self._teachers[phase] = logits.reshape(shape if views == 1 else (views, *shape))
+        return self._teachers[phase]
+
+
+def _views(role: Role) -> int:
+    return role.views if role.augment == "flip-crop" else 1
 
 
 def _logged(claim: Claim) -> Report:

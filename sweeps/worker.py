@@ -28,6 +28,7 @@ from storage.space import study_name
 from storage.tasks import Claim
 from sweeps.causes import INFRASTRUCTURE, cap_of, class_of
 from sweeps.errors import Interrupted, LeaseLost, SweepError
+from sweeps.groups import search_of
 from sweeps.lease import LeaseKeeper
 from sweeps.provenance import provenance
 from sweeps.signals import StopSignals
@@ -195,6 +196,7 @@ class Worker:
             space_of(self.spec, claim.stage),
             params=params,
             tpe_seed=claim.payload.get("sampler_seed"),
+            alike={"search": search_of(claim.payload) or None},
             attrs=self._attrs(claim),
         )
         crash_point("asked")
@@ -218,6 +220,8 @@ class Worker:
 
     def _attrs(self, claim: Claim) -> dict[str, Any]:
         attrs = {"task": claim.key, "attempt": claim.attempt, "worker": self.worker}
+        if search := search_of(claim.payload):
+            attrs["search"] = search
         return attrs | ({} if claim.retry_of is None else {"retry_of": claim.retry_of})
 
     def _fail(self, claim: Claim, error: Exception) -> None:

@@ -14,8 +14,9 @@ from small_sweeps import FORK, SMALL, created
 from storage import blobs
 from storage.tasks import Claim
 from storage.url import resolve
+from sweeps.arms import SOURCE_ARMS, TARGET_ARMS
 from sweeps.control import extend
-from sweeps.spec import SOURCE_ARMS, TARGET_ARMS, override
+from sweeps.spec import override
 from sweeps.stages import Outcome
 from sweeps.worker import Worker, run_worker
 

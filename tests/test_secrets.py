@@ -19,7 +19,7 @@ from small_sweeps import SMALL
 from storage.url import resolve
 from sweeps.cli import app
 from sweeps.create import create_sweep
-from sweeps.spec import to_toml
+from sweeps.spec_toml import to_toml
 
 HERE = Path(__file__).parent
 ROLE = "keeper"

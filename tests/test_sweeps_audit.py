@@ -194,7 +194,7 @@ def _audit_once(url: str) -> Audit:
 
 def test_beside_two_workers_at_work_an_audit_is_never_red(storage_url: str) -> None:
     created(storage_url)
-    workers = [start_worker(storage_url, seconds=0.02) for _ in range(2)]
+    workers = [start_worker(storage_url, seconds=0.1) for _ in range(2)]
     seen: set[tuple[int, int]] = set()
     while any(worker.is_alive() for worker in workers):
         found = _audit_once(storage_url)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sweeps.errors import SpecError
 from sweeps.presets import PRESETS, preset
-from sweeps.spec import check_name, difference, override, parse, read, to_toml
+from sweeps.spec import check_name, difference, override, parse
+from sweeps.spec_toml import read, to_toml
 
 NAN = float("nan")
 
