@@ -9,7 +9,9 @@ import sqlalchemy
 
 from storage import records
 from storage.records import SweepRecord, TaskRecord
-from sweeps.spec import ROLES, Role, Spec, stored
+from sweeps import selection
+from sweeps.groups import group_of, tagged
+from sweeps.spec import Role, Spec, stored
 from sweeps.statistics import Estimate, estimate, paired
 
 
@@ -52,39 +54,64 @@ class Comparison:
         self.sweep = sweep
         self.spec: Spec = stored(sweep)
         self.tasks: list[TaskRecord] = records.task_records(engine, sweep.id)
+        self._engine = engine
+        self._selections: dict[str, Any] = records.selections(engine, sweep.id)
         self._measured: dict[str, Any] = {}
         for task in self._of("measure"):  # a retry may have added one: the latest that is done
             self._measured = (task.outcome or {}).get("models", self._measured)
 
     def rows(self) -> list[Row]:
-        """Teachers, then the arms on the source, the arms on the target, then the baselines."""
-        rows = [self._single(f"teacher {self._role(t).teacher}", t) for t in self._of("teachers")]
-        rows += [self._arm(role, arm) for role in ROLES for arm in self.spec.transfer.arms(role)]
+        """Teachers, then the arms on the source, those on each target, then the baselines."""
+        rows = [self._single(f"teacher {self._role(t).teacher}{_tag(t)}", t) for t in self._of("teachers")]
+        rows += [self._arm(role, arm) for role in self.spec.roles for arm in self.spec.transfer.arms(role)]
         return rows + [self._single(t.payload["method"], t) for t in self._of("baselines")]
 
     def differences(self) -> list[Difference]:
-        """best minus scratch and each default, on both datasets, and regret = native minus best on the target."""
+        """best minus scratch, each default and each control; on the targets also regret = native minus best."""
         found = []
-        for role in ROLES:
+        for role in self.spec.roles:
             arms = self.spec.transfer.arms(role)
             for arm in arms:
-                if "best" in arms and arm in ("scratch", "default-keras-io", "default-keras"):
+                if "best" in arms and arm not in ("best", "native", "random"):
                     found.append(self._difference(f"best - {arm}", role, "best", arm))
-        if {"native", "best"} <= set(self.spec.transfer.target_arms):
-            found.append(self._difference("regret = native - best", "target", "native", "best"))
+        for role in self.spec.targets:
+            if {"native", "best"} <= set(self.spec.transfer.target_arms):
+                found.append(self._difference("regret = native - best", role, "native", "best"))
         return found
 
-    def _difference(self, name: str, role: str, first: str, second: str) -> Difference:
-        points = paired(self._tests(role, first), self._tests(role, second))
-        return Difference(name=name, dataset=self.spec.role(role).dataset, points=points)
-
-    def _tests(self, role: str, arm: str) -> dict[int, float]:
+    def tests(self, role: str, arm: str, group: str = "") -> dict[int, float]:
         """Test accuracy in points by repeat: what the paired differences are made of."""
         return {
             task.payload["repeat"]: 100 * (task.outcome or {})["test_accuracy"]
-            for task in self._arm_tasks(role, arm)
+            for task in self._arm_tasks(role, arm, group)
             if task.state == "done"
         }
+
+    def validations(self, role: str, arm: str) -> list[float]:
+        """Validation accuracy in points of the finished trainings of an arm, in the order of the repeats."""
+        return [100 * (task.score or 0.0) for task in self._arm_tasks(role, arm) if task.state == "done"]
+
+    def transfers(self, role: str) -> list[TaskRecord]:
+        """The tasks of transfer on the dataset of a role, of every group."""
+        return [task for task in self._of("transfer") if task.payload["role"] == role]
+
+    def done(self, phase: str) -> list[TaskRecord]:
+        """The finished tasks of a phase."""
+        return [task for task in self.tasks if task.phase == phase and task.state == "done"]
+
+    def selected(self, name: str) -> dict[str, Any] | None:
+        """A selection such as "confirm.best": as stored, or what it will be once its phase is closed; None before."""
+        if name not in self._selections:
+            found = selection.preview(self._engine, self.sweep.id, name)
+            if found is None:
+                return None
+            self._selections[name] = found
+        value: dict[str, Any] = self._selections[name]
+        return value
+
+    def _difference(self, name: str, role: str, first: str, second: str) -> Difference:
+        points = paired(self.tests(role, first), self.tests(role, second))
+        return Difference(name=name, dataset=self.spec.role(role).dataset, points=points)
 
     def _arm(self, role: str, arm: str) -> Row:
         tasks = self._arm_tasks(role, arm)
@@ -127,29 +154,35 @@ class Comparison:
         )
 
     def _shared_s(self, role: str, arm: str) -> float | None:
-        if arm == "scratch":
+        if arm in ("scratch", "label-smoothing", "scratch-same-cost"):
             return None
         used = [f"teachers:{role}"]
         if arm == "best":
-            used += ["search", "confirm"] + (["teachers:source"] if role == "target" else [])
+            used += ["search", "confirm"] + (["teachers:source"] if role != "source" else [])
         elif arm == "native":
-            used += ["native:search", "native:confirm"]
+            used += [tagged("native:search", "", role), tagged("native:confirm", "", role)]
         return math.fsum((t.outcome or {})["train_s"] for t in self.tasks if t.phase in used and t.state == "done")
 
     @staticmethod
     def _point(arm: str, done: Sequence[dict[str, Any]]) -> str:
         if not done or arm in ("scratch", "random"):
             return ""
+        if arm == "scratch-same-cost":
+            return f", {done[0]['epochs']} epochs"
         return f", T={done[0]['temperature']:.3g}, alpha={done[0]['alpha']:.3g}"
 
-    def _arm_tasks(self, role: str, arm: str) -> list[TaskRecord]:
-        return [t for t in self._of("transfer") if t.payload["role"] == role and t.payload["arm"] == arm]
+    def _arm_tasks(self, role: str, arm: str, group: str = "") -> list[TaskRecord]:
+        return [t for t in self.transfers(role) if t.payload["arm"] == arm and group_of(t.payload) == group]
 
     def _of(self, stage: str) -> list[TaskRecord]:
         return [task for task in self.tasks if task.stage == stage]
 
     def _role(self, task: TaskRecord) -> Role:
         return self.spec.role(task.payload["role"])
+
+
+def _tag(task: TaskRecord) -> str:
+    return f" {group}" if (group := group_of(task.payload)) else ""
 
 
 def _status(tasks: Sequence[TaskRecord]) -> str:

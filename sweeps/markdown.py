@@ -1,5 +1,6 @@
 """The comparison as a page of Markdown. The numbers come from `comparison`; here they become text."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -8,12 +9,15 @@ import sqlalchemy
 from kd.config import LOSS_FORMULA
 from storage import records
 from storage.records import SweepRecord, TaskRecord
-from sweeps.answer import confirmed
-from sweeps.comparison import Comparison, Difference, Row
+from sweeps import looks
+from sweeps.analysis import Analysis
+from sweeps.comparison import Comparison, Row
 from sweeps.errors import NothingYet
+from sweeps.groups import tagged
 from sweeps.statistics import Estimate
+from sweeps.wording import explained, headline, identified, interval, looked, sentence
 
-_HEAD = (
+HEAD = (
     "method",
     "dataset",
     "validation %",
@@ -33,36 +37,64 @@ def report(engine: sqlalchemy.Engine, sweep: SweepRecord) -> str:
     Raises:
         NothingYet: no task has finished.
     """
-    found = _comparison(engine, sweep)
-    spec = found.spec
-    lines = [f"# {sweep.name}: {spec.source.dataset} -> {spec.target.dataset}", ""]
+    return "\n".join(lines(analyse(engine, sweep)))
+
+
+def lines(found: Analysis, *, extra: Sequence[str] = ()) -> list[str]:
+    """The report, line by line. First the answer, then the table, at the foot where it all comes from.
+
+    Args:
+        extra: sections of a written report that `report` on the terminal has no time for.
+    """
+    spec, comparison = found.spec, found.comparison
+    targets = ", ".join(spec.role(role).dataset for role in spec.targets)
+    page = [f"# {comparison.sweep.name}: {spec.source.dataset} -> {targets}", ""]
     if spec.note:
-        lines += [f"**{spec.note}**", ""]
-    lines += _selected(engine, sweep, found)
-    lines += ["| " + " | ".join(_HEAD) + " |", "|" + " --- |" * len(_HEAD)]
-    lines += ["| " + " | ".join(_cells(row)) + " |" for row in found.rows()]
-    lines += ["", "Mean over seeds with its 95 % t interval. Latency: one image, one thread.", ""]
-    lines += ["| test accuracy, points, paired by seed | dataset | difference |", "| --- | --- | --- |"]
-    lines += [f"| {item.name} | {item.dataset} | {_points(item)} |" for item in found.differences()]
-    lines += ["", *_provenance(found)]
-    return "\n".join(lines)
+        page += [f"**{spec.note}**", ""]
+    page += [*answer(found), "", *_selected(found)]
+    page += ["| " + " | ".join(HEAD) + " |", "|" + " --- |" * len(HEAD)]
+    page += ["| " + " | ".join(cells(row)) + " |" for row in comparison.rows()]
+    page += ["", "Mean over seeds with its 95 % t interval. Latency: one image, one thread.", ""]
+    page += ["| test accuracy, points, paired by seed | dataset | difference |", "| --- | --- | --- |"]
+    page += [f"| {item.name} | {item.dataset} | {interval(item.points)} |" for item in comparison.differences()]
+    return [*page, "", *_outer(found), *extra, *_provenance(comparison)]
+
+
+def answer(found: Analysis) -> list[str]:
+    """The verdict in plain words and what it rests on: the beginning of every report, and the dashboard's note."""
+    name = found.comparison.sweep.name
+    surfaces = found.surfaces()
+    page = [f"**{sentence(found, verdict, name)}**" for verdict in found.verdicts()]
+    if surfaces[0].identified is False:
+        page.insert(0, f"**Not identified on the source.** {identified(surfaces[0])}.")
+    page += ["", *(f"- {identified(surface)}" for surface in surfaces)]
+    return [*page, *(f"- {text}" for text in explained(found.controls())), f"- {looked(found)}"]
 
 
 def report_data(engine: sqlalchemy.Engine, sweep: SweepRecord) -> dict[str, Any]:
     """The same as plain values, for -f json."""
-    found = _comparison(engine, sweep)
+    found = analyse(engine, sweep)
     return {
         "sweep": sweep.name,
+        "verdict": headline(found, sweep.name),
+        "verdicts": [asdict(verdict) for verdict in found.verdicts()],
         "spec": found.spec.as_dict(),
         "fingerprint": sweep.fingerprint,
-        "best": confirmed(engine, sweep),
-        "native": confirmed(engine, sweep, "native.best"),
-        "rows": [asdict(row) for row in found.rows()],
-        "differences": [asdict(item) for item in found.differences()],
+        "best": found.comparison.selected("confirm.best"),
+        "native": found.comparison.selected("native.best"),
+        "surfaces": [asdict(surface) for surface in found.surfaces()],
+        "controls": [asdict(control) for control in found.controls()],
+        "rows": [asdict(row) for row in found.comparison.rows()],
+        "differences": [asdict(item) for item in found.comparison.differences()],
     }
 
 
-def _comparison(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Comparison:
+def analyse(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Analysis:
+    """The analysis of a sweep of which at least one task has finished.
+
+    Raises:
+        NothingYet: none has.
+    """
     found = Comparison(engine, sweep)
     if not any(task.state == "done" for task in found.tasks):
         running = len(records.running(engine, sweep.id))
@@ -70,26 +102,45 @@ def _comparison(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Comparison:
             f"nothing of {sweep.name} has finished yet ({running} tasks running, {len(found.tasks)} planned); "
             f"go on with: kd-sweeps launch {sweep.name}"
         )
-    return found
+    return Analysis(found, looks.of_sweep(engine, sweep.id))
 
 
-def _selected(engine: sqlalchemy.Engine, sweep: SweepRecord, found: Comparison) -> list[str]:
-    lines = []
-    for title, name, role in (("best", "confirm.best", "source"), ("native", "native.best", "target")):
+def _selected(found: Analysis) -> list[str]:
+    page = []
+    for role in found.spec.roles:
         dataset = found.spec.role(role).dataset
-        chosen = confirmed(engine, sweep, name)
+        title, name = ("best", "confirm.best") if role == "source" else ("native", tagged("native.best", "", role))
+        chosen = found.comparison.selected(name)
         if chosen is None:
-            lines.append(f"- `{title}` (tuned on {dataset}): not confirmed yet")
+            page.append(f"- `{title}` (tuned on {dataset}): not confirmed yet")
             continue
         accuracy = _percent(Estimate(chosen["mean"], chosen["low"], chosen["high"], chosen["n"]))
-        lines.append(
+        page.append(
             f"- `{title}` (tuned on {dataset}): T = {chosen['temperature']:.4g}, alpha = {chosen['alpha']:.4g}; "
             f"validation {accuracy}"
         )
-    return [*lines, f"- loss: `{LOSS_FORMULA}`; alpha weighs the labels", ""]
+    return [*page, f"- loss: `{LOSS_FORMULA}`; alpha weighs the labels", ""]
 
 
-def _cells(row: Row) -> list[str]:
+def _outer(found: Analysis) -> list[str]:
+    """The regret of every teacher and search; nothing where there is one of each."""
+    if found.spec.outer.teachers * found.spec.outer.searches == 1:
+        return []
+    page = ["## Other teachers, other searches", ""]
+    for role in found.spec.targets:
+        dataset = found.spec.role(role).dataset
+        page += [f"| teacher and search | T | alpha | regret on {dataset}, over seeds |", "| --- | --- | --- | --- |"]
+        page += [
+            f"| {one.group} | {one.temperature:.3g} | {one.alpha:.3g} | {interval(one.regret)} |"
+            for one in found.outer(role)
+        ]
+        over = found.over_teachers(role)
+        page += ["", f"Over teachers, the searches of each averaged: regret {interval(over)}, n = teachers.", ""]
+    return page
+
+
+def cells(row: Row) -> list[str]:
+    """A row of the table as text, one cell under each of HEAD."""
     return [
         f"{row.method} ({row.detail})" if row.detail else row.method,
         row.dataset,
@@ -113,38 +164,29 @@ def _percent(value: Estimate | None) -> str:
     return f"{100 * value.mean:.2f} ± {100 * (value.high - value.mean):.2f} (n={value.n})"
 
 
-def _points(item: Difference) -> str:
-    value = item.points
-    if value is None:
-        return "not yet"
-    if value.low is None or value.high is None:
-        return f"{value.mean:+.2f} (n=1, no interval)"
-    return f"{value.mean:+.2f} [{value.low:+.2f}, {value.high:+.2f}] (n={value.n})"
-
-
 def _provenance(found: Comparison) -> list[str]:
     done = [task for task in found.tasks if task.state == "done"]
-    lines = [
+    page = [
         "## Provenance",
         "",
         f"- spec {found.sweep.fingerprint[:12]}, seed {found.spec.seed}, revision {found.sweep.revision}",
     ]
-    for role in (found.spec.source, found.spec.target):
+    for role in map(found.spec.role, found.spec.roles):
         data = next((t.outcome["data"] for t in done if t.outcome and t.outcome.get("dataset") == role.dataset), None)
         if data is not None:
-            lines.append(
+            page.append(
                 f"- {role.dataset}: {role.images} training images; from {data['origin']}; "
                 f"content {data['content_hash'][:12]}, split {data['split_hash'][:12]}"
             )
     for task in done:
         weights = (task.outcome or {}).get("weights")
         if weights:
-            lines.append(f"- weights of {task.payload['method']}: " + ", ".join(weights.values()))
-    lines += [f"- {text}" for text in dict.fromkeys(_machine(task) for task in done)]
+            page.append(f"- weights of {task.payload['method']}: " + ", ".join(weights.values()))
+    page += [f"- {text}" for text in dict.fromkeys(_machine(task) for task in done)]
     wall = max(t.finished_at or 0 for t in done) - min(t.started_at or 0 for t in done)
     work = sum((t.finished_at or 0) - (t.started_at or 0) for t in done)
     return [
-        *lines,
+        *page,
         f"- {len(done)} of {len(found.tasks)} tasks done; {wall:.0f} s from first to last, {work:.0f} s of work",
     ]
 

@@ -1,0 +1,145 @@
+"""The answer in plain words: what the report, the dashboard and the last lines of `run` say alike."""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sweeps.analysis import Analysis, Control, Surface, TargetVerdict
+from sweeps.identification import IDENTIFIED_FROM
+from sweeps.looks import Look
+from sweeps.statistics import Estimate
+
+
+def headline(analysis: Analysis, name: str) -> str:
+    """The answer to the primary question, one paragraph: the verdict of the first target."""
+    return sentence(analysis, analysis.verdicts()[0], name)
+
+
+def sentence(analysis: Analysis, found: TargetVerdict, name: str) -> str:
+    """One verdict, with its scope; `name` is the sweep's, for the command to type."""
+    spec, verdict = analysis.spec, found.verdict
+    source = spec.source.dataset
+    if verdict is None:
+        if found.done < found.planned:
+            return (
+                f"NO VERDICT YET on {source} -> {found.dataset}: {found.done} of {found.planned} trainings of transfer"
+                f" are done; go on with: kd-sweeps launch {name}"
+            )
+        return (
+            f"NO VERDICT on {source} -> {found.dataset}: it compares the arms native and best on two seeds or more,"
+            " which are not there"
+        )
+    bound = f"{100 * (1 - verdict.level):.3g} % bound"
+    point = analysis.comparison.selected("confirm.best")
+    tuned = "T and alpha" if point is None else f"T = {point['temperature']:.3g} and alpha = {point['alpha']:.3g}"
+    tuned = f"{tuned}, tuned on {source},"
+    margin = f"the margin of {_points(verdict.margin)}"
+    said = {
+        "FLAT": f"tuning on {found.dataset} itself was not found to beat {' or '.join(verdict.beats)} there, so"
+        " there was nothing to transfer",
+        "TRANSFERS": f"{tuned} cost at most {max(verdict.high, 0):.2f} points ({bound}) on {found.dataset} against"
+        f" tuning there, less than {margin}",
+        "FAILS": f"{tuned} cost at least {verdict.low:.2f} points ({bound}) on {found.dataset} against tuning there,"
+        f" more than {margin}",
+        "UNDECIDED": f"{tuned} cost between {verdict.low:+.2f} and {verdict.high:+.2f} points ({bound}s) on"
+        f" {found.dataset} against tuning there, and {margin} lies between",
+    }[verdict.word]
+    scope = (
+        f"This teacher ({_teachers(analysis, found.role)}), this search ({spec.search.trials} trials), {source} ->"
+        f" {found.dataset}, n = {verdict.n} seeds"
+    )
+    more = f" {more_seeds(analysis, found, name)}" if verdict.word == "UNDECIDED" else ""
+    return f"{verdict.word}: {said}. {scope}.{more}"
+
+
+def more_seeds(analysis: Analysis, found: TargetVerdict, name: str) -> str:
+    """What to type when the verdict is UNDECIDED; empty otherwise."""
+    verdict, transfer = found.verdict, analysis.spec.transfer
+    if verdict is None or verdict.word != "UNDECIDED":
+        return ""
+    if verdict.seeds is None:
+        return "The regret is so close to the margin that 10,000 seeds would not decide with 80 % power."
+    needed = f"With 80 % power {verdict.seeds} seeds per arm would decide, if the true regret is as estimated"
+    if len(found.looks) >= transfer.looks:
+        return (
+            f"{needed}; all {transfer.looks} declared looks are taken, so in a new sweep: kd-sweeps create {name}-2"
+            f" --preset {analysis.spec.preset or 'quick'} --set transfer.seeds={verdict.seeds}"
+        )
+    return f"{needed}: kd-sweeps extend {name} --seeds +{verdict.seeds - verdict.n}, then kd-sweeps launch {name}"
+
+
+def identified(surface: Surface) -> str:
+    """Whether the search of a dataset had an optimum to find; one line."""
+    if surface.best is None:
+        return f"{surface.dataset}: not confirmed yet"
+    parts = []
+    if surface.icc is None:
+        parts.append("whether its search saw more than noise cannot be told (confirm needs 2 candidates and 2 seeds)")
+    elif surface.identified:
+        parts.append(f"{100 * surface.icc:.0f} % of what its single runs differ by is (T, alpha), the rest is the seed")
+    else:
+        parts.append(
+            f"NOT IDENTIFIED: only {100 * surface.icc:.0f} % of what its single runs differ by is (T, alpha), less than"
+            f" {100 * IDENTIFIED_FROM:.0f} %; the rest is the seed"
+        )
+    if surface.tied:
+        tied = "; ".join(f"T = {temperature:.3g}, alpha = {alpha:.3g}" for temperature, alpha in surface.tied)
+        parts.append(f"tied with best: {tied}")
+    if surface.optimism is not None:
+        parts.append(f"the trophy of the search lost {surface.optimism:.2f} points when it was confirmed")
+    return f"{surface.dataset}: {'; '.join(parts)}"
+
+
+def explained(controls: Sequence[Control]) -> list[str]:
+    """What the controls say of the gain of best, one line each dataset and control."""
+    lines = []
+    for one in controls:
+        text = f"`{one.arm}` on {one.dataset}: {interval(one.gain)} over scratch, best {interval(one.beyond)} beyond it"
+        if one.explains:
+            text += f"; so the gain of best is no more than {_MEANING[one.arm]}"
+        lines.append(text)
+    return lines
+
+
+_MEANING = {
+    "class-mean": "what the mean logits of each class give: which classes are alike, nothing about the single image",
+    "shuffled-within-class": "what logits of another image of the class give: nothing about the single image",
+    "label-smoothing": "label smoothing",
+    "scratch-same-cost": "longer training on the labels for the same cost",
+}
+
+
+def looked(analysis: Analysis) -> str:
+    """How often the test was read, by which plan, and when that was written down."""
+    taken, declared = analysis.looks, analysis.spec.transfer.looks
+    level = f"each decided at {100 * analysis.spec.transfer.level:.3g} % one-sided, together 5 %"
+    if not taken:
+        return f"the test has not been read; {declared} looks are declared, {level}"
+    return f"looks at the test: {len(taken)} of {declared} declared, {level}. " + "; ".join(map(_look, taken))
+
+
+def _look(look: Look) -> str:
+    read = "not read" if look.first_read is None else f"test first read {_time(look.first_read)}"
+    plan = f"spec {look.fingerprint[:12]}, stored {_time(look.registered_at)}"
+    return f"look {look.number}: {look.seeds} seeds by {plan}, {read}"
+
+
+def _time(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def interval(value: Estimate | None) -> str:
+    """Signed accuracy points with the 95 % t interval: "+0.20 [-0.49, +0.89] (n=10)"."""
+    if value is None:
+        return "not yet"
+    if value.low is None or value.high is None:
+        return f"{value.mean:+.2f} (n=1, no interval)"
+    return f"{value.mean:+.2f} [{value.low:+.2f}, {value.high:+.2f}] (n={value.n})"
+
+
+def _points(value: float) -> str:
+    return f"{value:g} point" + ("" if math.isclose(value, 1) else "s")
+
+
+def _teachers(analysis: Analysis, role: str) -> str:
+    return " and ".join(dict.fromkeys(analysis.spec.role(one).teacher for one in ("source", role)))
