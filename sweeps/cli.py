@@ -66,7 +66,9 @@ def create(
     trials: Annotated[str | None, typer.Option(metavar="N", help="Trials of the search.")] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="Seed of everything random.")] = None,
     source: Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset tuned on.")] = None,
-    target: Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset transferred to.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(metavar="DATASET", help="Dataset transferred to; several: give it again.")
+    ] = None,
     change: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec, for example search.alpha=[0,0.5]."),
@@ -83,17 +85,18 @@ def create(
     from sweeps.create import create_sweep, describe_plan, find
     from sweeps.create import resolve as resolve_spec
     from sweeps.plan import make_plan
+    from sweeps.presets import on
     from sweeps.spec import check_name, override, parse
 
     _use(data)
     check_name(name)
     url = resolve(storage)
-    shorthands = {"search.trials": trials, "seed": seed, "source.dataset": source, "target.dataset": target}
+    shorthands = {"search.trials": trials, "seed": seed}
     changes = _changes([*(change or []), *(f"{key}={value}" for key, value in shorthands.items() if value is not None)])
-    known = [] if preset or spec or changes else find(url, name)
+    known = [] if preset or spec or changes or source or target else find(url, name)
     # Nothing but the name of a sweep that is there: that sweep, whose studies may have to be made again.
     base = parse(known[-1].spec, origin=f"sweep {name}") if known else _chosen(preset, spec, default="quick")
-    chosen = resolve_spec(override(base, changes), data_dir=data)
+    chosen = resolve_spec(override(on(base, source=source, targets=target or ()), changes), data_dir=data)
     if dry_run:
         plan = make_plan(chosen)
         print("\n".join(describe_plan(chosen, plan, url)))
@@ -183,7 +186,7 @@ def spec(
     Example: kd-sweeps spec full > my.toml; kd-sweeps create mnist-kd my.toml
     """
     from sweeps.presets import preset as named
-    from sweeps.spec import to_toml
+    from sweeps.spec_toml import to_toml
 
     print(to_toml(named(preset)), end="")
 
@@ -229,7 +232,7 @@ def _use(data: Path | None) -> None:
 def _chosen(preset: str | None, spec: Path | None, *, default: str) -> "Spec":
     from sweeps.errors import SpecError
     from sweeps.presets import preset as named
-    from sweeps.spec import read
+    from sweeps.spec_toml import read
 
     if preset is not None and spec is not None:
         raise SpecError(f"got --preset {preset} and the spec {spec}; give one of them")
