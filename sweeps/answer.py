@@ -6,9 +6,10 @@ import sqlalchemy
 
 from kd.config import LOSS_FORMULA
 from storage import records
-from storage.records import SweepRecord, TaskRecord
+from storage.records import SweepRecord
 from sweeps import selection
 from sweeps.errors import NothingYet
+from sweeps.paste import snippets
 from sweeps.status import stage_counts
 
 
@@ -17,6 +18,7 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> dict[str, Any]:
 
     `confirmed` is True when it is the best mean over fresh seeds (`mean`, `low`, `high`: validation accuracy
     as fractions, 95 % t interval, `n` seeds); before confirm is over, it is the single best search trial, n=1.
+    `paste` is the point as code, see `sweeps.paste.snippets`.
 
     Raises:
         NothingYet: no search trial has finished.
@@ -24,66 +26,58 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> dict[str, Any]:
     search = records.task_records(engine, sweep.id, phase="search", state="done")
     if not search:
         counts = stage_counts(engine, sweep.id)
+        teachers, trials = counts["teachers"], counts["search"]
         raise NothingYet(
-            f"no search trial of {sweep.name} has finished (teachers {counts['teachers'].done}/2, search 0/"
-            f"{counts['search'].total}); go on with: kd-sweeps launch {sweep.name}"
+            f"no search trial of {sweep.name} has finished (teachers {teachers.done}/{teachers.total},"
+            f" search 0/{trials.total}); go on with: kd-sweeps launch {sweep.name}"
         )
     trophy = selection.rank(search, 1)["ranks"][0]
     number = next(task.trial_number for task in search if task.key == trophy["task"])
-    found = confirmed(engine, sweep)
-    common = {"sweep": sweep.name, "loss": LOSS_FORMULA}
+    found = selection.preview(engine, sweep.id, "confirm.best")
     single = {"temperature": trophy["temperature"], "alpha": trophy["alpha"], "score": trophy["score"]}
     single |= {"task": trophy["task"], "trial_number": number}
     if found is None:
-        point = {"temperature": trophy["temperature"], "alpha": trophy["alpha"]}
-        return (
-            common
-            | point
-            | {"confirmed": False, "mean": trophy["score"], "low": None, "high": None, "n": 1}
-            | {"search_best": single}
-        )
-    keys = ("temperature", "alpha")
-    rest = ("mean", "low", "high", "n", "candidates")
-    chosen = {key: found[key] for key in keys} | {"confirmed": True} | {key: found[key] for key in rest}
-    return common | chosen | {"search_best": single}
-
-
-def confirmed(engine: sqlalchemy.Engine, sweep: SweepRecord, name: str = "confirm.best") -> dict[str, Any] | None:
-    """The stored selection, or what it will be once the phase is closed; None before."""
-    stored: dict[str, Any] | None = records.selections(engine, sweep.id).get(name)
-    if stored is not None:
-        return stored
-    phase = selection.PHASES[name]
-    states = {record.name: record.state for record in records.phase_records(engine, sweep.id)}
-    if states.get(phase) != "closed":
-        return None
-    done: list[TaskRecord] = records.task_records(engine, sweep.id, phase=phase, state="done")
-    return selection.best(done)
+        chosen = {key: trophy[key] for key in ("temperature", "alpha")}
+        chosen |= {"confirmed": False, "mean": trophy["score"], "low": None, "high": None, "n": 1}
+    else:
+        chosen = {key: found[key] for key in ("temperature", "alpha")} | {"confirmed": True}
+        chosen |= {key: found[key] for key in ("mean", "low", "high", "n", "candidates")}
+    common = {"sweep": sweep.name, "loss": LOSS_FORMULA}
+    paste = snippets(chosen["temperature"], chosen["alpha"])
+    return common | chosen | {"search_best": single, "paste": paste}
 
 
 def describe(found: dict[str, Any]) -> str:
-    """`best` for people: the point, its interval, and the trophy beside it with the reason they may differ."""
-    single = found["search_best"]
+    """`best` for people: the point, how sure it is, and the code to paste."""
     lines = [
         f"temperature  {found['temperature']:.4g}",
         f"alpha        {found['alpha']:.4g}",
         f"loss         {found['loss']}  (alpha weighs the labels)",
+        *_evidence(found),
+        "paste        student and teacher: Keras models that give logits",
     ]
+    return "\n\n".join(["\n".join(lines), *found["paste"].values()])
+
+
+def _evidence(found: dict[str, Any]) -> list[str]:
+    """Its interval, and the trophy beside it with the reason they may differ."""
+    single = found["search_best"]
     trophy = f"search trial {single['trial_number']}: T={single['temperature']:.4g}, alpha={single['alpha']:.4g}, "
     trophy += f"{100 * single['score']:.2f} % (n=1)"
     if not found["confirmed"]:
-        lines.append(f"validation   {100 * found['mean']:.2f} %, n=1: UNCONFIRMED, the best single {trophy}")
-        lines.append("             one lucky seed can win a search; confirm repeats the best trials on fresh seeds")
-        return "\n".join(lines)
+        return [
+            f"validation   {100 * found['mean']:.2f} %, n=1: UNCONFIRMED, the best single {trophy}",
+            "             one lucky seed can win a search; confirm repeats the best trials on fresh seeds",
+        ]
     if found["n"] > 1:
         interval = f"[{100 * found['low']:.2f}, {100 * found['high']:.2f}] 95 % t interval, n={found['n']} fresh seeds"
     else:
         interval = "n=1, no interval"
-    lines.append(f"validation   {100 * found['mean']:.2f} % {interval}")
-    lines.append(f"trophy       {trophy}")
+    lines = [f"validation   {100 * found['mean']:.2f} % {interval}", f"trophy       {trophy}"]
     if (single["temperature"], single["alpha"]) == (found["temperature"], found["alpha"]):
-        lines.append("             the dashboard's trophy is the same point: it held up on fresh seeds")
-    else:
-        lines.append("             the dashboard's trophy is the highest of many single runs, so partly luck; best is")
-        lines.append("             the highest mean when the top trials run again on fresh seeds")
-    return "\n".join(lines)
+        return [*lines, "             the dashboard's trophy is the same point: it held up on fresh seeds"]
+    return [
+        *lines,
+        "             the dashboard's trophy is the highest of many single runs, so partly luck; best is",
+        "             the highest mean when the top trials run again on fresh seeds",
+    ]

@@ -6,16 +6,21 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from quadratic_worker import quadratic
 
+from storage import blobs
+from storage.tasks import Claim
 from storage.url import resolve
 from sweeps.create import create_sweep
 from sweeps.presets import preset
 from sweeps.spec import override
+from sweeps.stages import Outcome
 from sweeps.worker import Worker
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -134,7 +139,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> _Home:
     folder = tmp_path_factory.mktemp("home")
     url = resolve(f"sqlite:///{folder}/kd-sweeps.db")
     assert create_sweep(url, "s", override(preset("tiny"), {"transfer.seeds": 2}))
-    worker = Worker(url, "s", run=quadratic)
+
+    def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        outcome = quadratic(claim, params, on_step)
+        if claim.key == "transfer#source.best.0":
+            outcome.values["blobs"] = {"model": blobs.put(worker.engine, b"the bytes of a model")}
+        return outcome
+
+    worker = Worker(url, "s", run=run)
     assert worker.work() == 0
     worker.engine.dispose()
     return _Home(folder)
@@ -161,6 +173,17 @@ def test_a_reading_command_takes_less_than_a_second_of_processor_time(home: _Hom
     # the one library that every such command needs: 0.3 s where a second is a second.
     bare = max(home.run([], program=_BARE).cpu_s for _ in range(3))
     assert min(spent) < 3.5 * bare
+
+
+def test_export_loads_nothing_heavy_and_writes_its_file_alone(home: _Home, tmp_path: Path) -> None:
+    before = home.content()
+    answer = home.run(["export", "s", "-o", str(tmp_path / "student.keras")])
+    assert answer.code == 0
+    assert home.content() == before
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [
+        ("student.keras", b"the bytes of a model")
+    ]
+    assert not answer.modules & HEAVY
 
 
 def test_a_reading_command_that_finds_nothing_leaves_nothing(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from sweeps import best, report
 from sweeps.answer import describe
 from sweeps.create import create_sweep
 from sweeps.errors import NothingYet
+from sweeps.paste import snippets
 from sweeps.presets import preset
 from sweeps.spec import override
 from sweeps.stages import Outcome
@@ -87,7 +88,9 @@ def test_a_report_half_way_says_what_is_not_there_yet(worked: Callable[..., str]
 def test_best_before_confirm_is_unconfirmed_and_says_so(worked: Callable[..., str]) -> None:
     found = best("s", storage=worked("confirm"))
     assert (found["confirmed"], found["n"], found["low"]) == (False, 1, None)
-    assert "UNCONFIRMED" in describe(found)
+    text, *code = describe(found).split("\n\n#")
+    assert "UNCONFIRMED" in text
+    assert len(code) == 3
 
 
 def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection(worked: Callable[..., str]) -> None:
@@ -95,6 +98,9 @@ def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection
     assert (found["confirmed"], found["n"]) == (True, 2)
     assert "95 % t interval, n=2 fresh seeds" in describe(found)
     assert "the dashboard's trophy" in describe(found)
+    assert found["paste"] == snippets(found["temperature"], found["alpha"])
+    for code in found["paste"].values():
+        assert code in describe(found)
 
 
 def test_no_finished_search_trial_is_nothing_yet(worked: Callable[..., str]) -> None:
