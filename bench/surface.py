@@ -33,7 +33,8 @@ from sweeps.errors import SweepError
 from sweeps.presets import PRESETS, preset
 from sweeps.provenance import provenance
 from sweeps.seeds import derive
-from sweeps.spec import Role, Spec
+from sweeps.spec import Spec
+from sweeps.spec_tables import Role
 from sweeps.threads import one_thread
 
 SEEDS = {"source": 5, "target": 3}  # a target's student takes longer, and its surface is less flat

@@ -122,6 +122,8 @@ class BaselineResult:
         detail: what was done, in a few words, e.g. "frozen features, 96 px, uses ImageNet".
         capped: True when the wall-clock cap ended it and the best finished trial stands.
         provenance: what it was made from that the spec does not say, e.g. the hash of its pretrained weights.
+        curve: of a search, after each of its trials (CPU seconds since the fit began, best validation accuracy so
+            far); a trial that the cap cut short is in it only if it stands. Empty for a method without trials.
     """
 
     val_accuracy: float
@@ -134,3 +136,4 @@ class BaselineResult:
     detail: str
     capped: bool
     provenance: Mapping[str, str] = field(default_factory=dict)
+    curve: tuple[tuple[float, float], ...] = ()

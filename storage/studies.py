@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from sqlalchemy import URL, Engine
 
 from storage.crash import crash_point
+from storage.dashboard_attrs import has_note, save_note, save_plots
 from storage.engine import engine_kwargs, open_engine
 from storage.errors import NotAStorage, StudyMissing
 from storage.faults import RETRY_FOR_S, is_refused_for_now, retrying, retrying_for, translate
@@ -29,8 +30,6 @@ from storage.url import masked, plain
 
 ASKED_BY = "asked_by"
 US = "kd-sweeps"
-_NOTE_VERSION = "dashboard:note_ver"
-_NOTE_PART = 2045  # characters; the dashboard's own limit for one attribute
 
 
 @retrying_for(RETRY_FOR_S, when=is_refused_for_now)
@@ -115,14 +114,31 @@ class Studies:
                 if present.get(key) != value:
                     study.set_user_attr(key, value)
             study_id = self._storage.get_study_id_from_name(name)
-            if note and _NOTE_VERSION not in self._storage.get_study_system_attrs(study_id):
-                self._save_note(study_id, note)
+            if note and not has_note(self._storage, study_id):
+                save_note(self._storage, study_id, note)
 
     @retrying
+    def publish(self, name: str, *, note: str, plots: Mapping[str, str]) -> None:
+        """Put a note and plots on a study's page of the dashboard, in place of those that we put there before.
+
+        Args:
+            note: Markdown.
+            plots: plotly figures as JSON, by name.
+        """
+        with self._faults(name):
+            study_id = self._storage.get_study_id_from_name(name)
+            save_note(self._storage, study_id, note)
+            save_plots(self._storage, study_id, plots)
+
+    @retrying
+    def ids(self) -> dict[str, int]:
+        """All studies of the database, also those of other tools, with the numbers that the dashboard's pages have."""
+        with self._faults(""):
+            return {study.study_name: study._study_id for study in self._storage.get_all_studies()}
+
     def names(self) -> list[str]:
         """All studies of the database, also those of other tools."""
-        with self._faults(""):
-            return [study.study_name for study in self._storage.get_all_studies()]
+        return list(self.ids())
 
     @retrying
     def delete(self, name: str) -> None:
@@ -232,13 +248,6 @@ class Studies:
             if all(trial.user_attrs.get(key) == value for key, value in alike.items())
         ]
         return propose(space, trials, directions=self._storage.get_study_directions(study_id), seed=seed)
-
-    def _save_note(self, study_id: int, note: str) -> None:
-        """What `optuna_dashboard.save_note` writes; importing that costs 4 seconds. A test reads it back."""
-        for part, start in enumerate(range(0, len(note), _NOTE_PART)):
-            text = note[start : start + _NOTE_PART]
-            self._storage.set_study_system_attr(study_id, f"dashboard:note_str:{part}", text)
-        self._storage.set_study_system_attr(study_id, _NOTE_VERSION, 1)
 
     @contextlib.contextmanager
     def _faults(self, study: str, *, trial: int | None = None) -> Iterator[None]:

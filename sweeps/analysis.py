@@ -21,13 +21,15 @@ from sweeps.verdict import Verdict, decide
 class TargetVerdict:
     """The answer for one target.
 
-    verdict: None while trainings are missing; `done` of `planned` are there. looks: those begun so far.
+    verdict: None while trainings are missing; `done` of `planned` are there, `left` may still come: those that wait,
+    run, or were cancelled. looks: those begun so far.
     """
 
     role: str
     dataset: str
     verdict: Verdict | None
     done: int
+    left: int
     planned: int
     looks: tuple[Look, ...]
 
@@ -147,9 +149,9 @@ class Analysis:
         arms = self.spec.transfer.arms(role)
         planned = [task for task in self.comparison.transfers(role) if group_of(task.payload) == ""]
         done = sum(task.state == "done" for task in planned)
-        open_ = any(task.state in ("waiting", "running") for task in planned)
+        left = sum(task.state in ("waiting", "running", "cancelled") for task in planned)
         decided = None
-        if not open_:  # a verdict before the last seed is in would be one more look
+        if not left:  # a verdict before the last seed is in would be one more look
             tests = {arm: self.comparison.tests(role, arm) for arm in arms}
             decided = decide(tests, margin=self.spec.transfer.margin, level=self.spec.transfer.level)
         return TargetVerdict(
@@ -157,6 +159,7 @@ class Analysis:
             dataset=self.spec.role(role).dataset,
             verdict=decided,
             done=done,
+            left=left,
             planned=len(planned),
             looks=self.looks,
         )

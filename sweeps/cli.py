@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweeps import control_commands, reading_commands
-from sweeps.options import Data, Form, Preset, Storage, SweepName, Workers
+from sweeps import control_commands, export_command, reading_commands
+from sweeps.options import Data, Form, Preset, Storage, SweepName, Weights, Workers
 from sweeps.output import Format, program, render, say
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="The datasets on this machine.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(reading_commands.app)
+app.add_typer(export_command.app)
 app.add_typer(control_commands.app)
 
 
@@ -42,6 +43,7 @@ def run(
     workers: Workers = None,
     storage: Storage = None,
     data: Data = None,
+    weights: Weights = None,
 ) -> None:
     """Everything in one: create, work, report.
 
@@ -53,7 +55,7 @@ def run(
     from storage.url import resolve
     from sweeps.run import run_sweep
 
-    _use(data)
+    _use(data, weights)
     chosen = _chosen(preset, spec, default="quick")
     raise typer.Exit(run_sweep(resolve(storage), name, chosen, workers=workers, data_dir=data))
 
@@ -68,6 +70,12 @@ def create(
     source: Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset tuned on.")] = None,
     target: Annotated[
         list[str] | None, typer.Option(metavar="DATASET", help="Dataset transferred to; several: give it again.")
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="Teacher on every dataset: cnn-small, pretrained:MobileNetV2, MODULE:BUILD."
+        ),
     ] = None,
     change: Annotated[
         list[str] | None,
@@ -93,10 +101,12 @@ def create(
     url = resolve(storage)
     shorthands = {"search.trials": trials, "seed": seed}
     changes = _changes([*(change or []), *(f"{key}={value}" for key, value in shorthands.items() if value is not None)])
-    known = [] if preset or spec or changes or source or target else find(url, name)
+    known = [] if preset or spec or changes or source or target or teacher else find(url, name)
     # Nothing but the name of a sweep that is there: that sweep, whose studies may have to be made again.
     base = parse(known[-1].spec, origin=f"sweep {name}") if known else _chosen(preset, spec, default="quick")
-    chosen = resolve_spec(override(on(base, source=source, targets=target or ()), changes), data_dir=data)
+    placed = on(base, source=source, targets=target or ())
+    taught = {f"{role}.teacher": teacher for role in placed.roles} if teacher else {}
+    chosen = resolve_spec(override(placed, taught | changes), data_dir=data)
     if dry_run:
         plan = make_plan(chosen)
         print("\n".join(describe_plan(chosen, plan, url)))
@@ -113,7 +123,9 @@ def create(
 
 
 @app.command()
-def launch(name: SweepName, workers: Workers = None, storage: Storage = None, data: Data = None) -> None:
+def launch(
+    name: SweepName, workers: Workers = None, storage: Storage = None, data: Data = None, weights: Weights = None
+) -> None:
     """Work on a sweep with local processes.
 
     One thread each. Ctrl-C is safe: running tasks are given back, and the next launch goes on.
@@ -122,7 +134,7 @@ def launch(name: SweepName, workers: Workers = None, storage: Storage = None, da
     from sweeps.launcher import launch as start
     from sweeps.spec import check_name
 
-    _use(data)
+    _use(data, weights)
     check_name(name)
     url = resolve(storage)
     say(f"storage {masked(url)}")
@@ -133,7 +145,7 @@ def launch(name: SweepName, workers: Workers = None, storage: Storage = None, da
 
 
 @app.command()
-def worker(name: SweepName, storage: Storage = None, data: Data = None) -> None:
+def worker(name: SweepName, storage: Storage = None, data: Data = None, weights: Weights = None) -> None:
     """One worker in this process, on any machine.
 
     It needs the storage URL and the sweep's name, and ends when nothing is left to do.
@@ -144,7 +156,7 @@ def worker(name: SweepName, storage: Storage = None, data: Data = None) -> None:
     from sweeps.spec import check_name
     from sweeps.threads import one_thread
 
-    _use(data)
+    _use(data, weights)
     check_name(name)
     one_thread()
     url = resolve(storage)
@@ -155,6 +167,10 @@ def worker(name: SweepName, storage: Storage = None, data: Data = None) -> None:
         from sweeps.worker import run_worker
 
         code = run_worker(url, name, worker=launched_as)
+        if code == 0 and not launched_as:  # nothing is left to do, and no launch is there to say so
+            from sweeps.publish import publish
+
+            publish(url, name)
     raise typer.Exit(code)
 
 
@@ -223,10 +239,11 @@ def data_fetch(
         print(fetch(name, data_dir=data))
 
 
-def _use(data: Path | None) -> None:
-    # By environment, so that launched workers and their children look in the same folder.
-    if data is not None:
-        os.environ["KD_SWEEPS_DATA"] = str(data.absolute())
+def _use(data: Path | None, weights: Path | None = None) -> None:
+    # By environment, so that launched workers and their children look in the same folders.
+    for variable, folder in (("KD_SWEEPS_DATA", data), ("KD_SWEEPS_WEIGHTS", weights)):
+        if folder is not None:
+            os.environ[variable] = str(folder.absolute())
 
 
 def _chosen(preset: str | None, spec: Path | None, *, default: str) -> "Spec":

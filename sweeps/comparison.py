@@ -1,8 +1,9 @@
 """The comparison table as data: a row exists if and only if a task does."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import sqlalchemy
@@ -10,8 +11,10 @@ import sqlalchemy
 from storage import records
 from storage.records import SweepRecord, TaskRecord
 from sweeps import selection
+from sweeps.arms import REFITTED
 from sweeps.groups import group_of, tagged
-from sweeps.spec import Role, Spec, stored
+from sweeps.spec import Spec, stored
+from sweeps.spec_tables import Role
 from sweeps.statistics import Estimate, estimate, paired
 
 
@@ -20,9 +23,10 @@ class Row:
     """One method on one dataset.
 
     validation, test: accuracy, fractions in [0, 1]; test is None until it was read.
-    file_bytes, latency_ms_p50, parameters: of the final model; train_s: wall seconds, mean over the seeds.
-    shared_s: seconds that a distilled student needed besides its own: its teacher, and the search that chose
-    its (T, alpha). None for what needs neither.
+    parameters: of the final model; measured: the rest of what the stage measure found for it, by the names of
+    `kd.measure.Measurement`, empty before. train_s, train_cpu_s: wall and CPU seconds, mean over the seeds.
+    shared_s, shared_cpu_s: those that a distilled student needed besides its own: its teacher, and the search that
+    chose its (T, alpha). None for what needs neither.
     """
 
     method: str
@@ -31,10 +35,11 @@ class Row:
     validation: Estimate | None
     test: Estimate | None
     parameters: int | None
-    file_bytes: int | None
-    latency_ms_p50: float | None
+    measured: Mapping[str, Any]
     train_s: float | None
+    train_cpu_s: float | None
     shared_s: float | None
+    shared_cpu_s: float | None
     status: str
 
 
@@ -91,6 +96,10 @@ class Comparison:
         """Validation accuracy in points of the finished trainings of an arm, in the order of the repeats."""
         return [100 * (task.score or 0.0) for task in self._arm_tasks(role, arm) if task.state == "done"]
 
+    def baselines(self, role: str) -> list[TaskRecord]:
+        """The tasks of the fixed comparison trials on the dataset of a role."""
+        return [task for task in self._of("baselines") if task.payload["role"] == role]
+
     def transfers(self, role: str) -> list[TaskRecord]:
         """The tasks of transfer on the dataset of a role, of every group."""
         return [task for task in self._of("transfer") if task.payload["role"] == role]
@@ -117,20 +126,20 @@ class Comparison:
         tasks = self._arm_tasks(role, arm)
         done = [task.outcome or {} for task in tasks if task.state == "done"]
         # The arms of one dataset share one network, so the one that was kept and measured speaks for all.
-        measured = self._measured.get(f"transfer#{role}.best.0", {})
-        own = [outcome["train_s"] for outcome in done]
+        measured = self._measured.get("baselines#autokeras" if arm == REFITTED else f"transfer#{role}.best.0", {})
         part = self.spec.role(role)
         return Row(
             method=arm,
             dataset=part.dataset,
-            detail=f"{part.student}{self._point(arm, done)}",
+            detail="the found network, trained anew" if arm == REFITTED else f"{part.student}{self._point(arm, done)}",
             validation=estimate([outcome["val_accuracy"] for outcome in done]),
             test=estimate([outcome["test_accuracy"] for outcome in done]),
             parameters=done[0]["parameters"] if done else None,
-            file_bytes=measured.get("bytes"),
-            latency_ms_p50=measured.get("latency_ms_p50"),
-            train_s=sum(own) / len(own) if own else None,
-            shared_s=self._shared_s(role, arm),
+            measured=measured,
+            train_s=fmean(one["train_s"] for one in done) if done else None,
+            train_cpu_s=fmean(one["cpu_s"] for one in done) if done else None,
+            shared_s=self.shared(role, arm, "train_s"),
+            shared_cpu_s=self.shared(role, arm, "cpu_s"),
             status=_status(tasks),
         )
 
@@ -146,22 +155,24 @@ class Comparison:
             validation=estimate([] if accuracy is None else [accuracy]),
             test=estimate([] if tested is None else [tested]),
             parameters=outcome.get("parameters"),
-            file_bytes=measured.get("bytes"),
-            latency_ms_p50=measured.get("latency_ms_p50"),
+            measured=measured,
             train_s=outcome.get("train_s"),
+            train_cpu_s=outcome.get("cpu_s"),
             shared_s=None,
+            shared_cpu_s=None,
             status=_status([task]),
         )
 
-    def _shared_s(self, role: str, arm: str) -> float | None:
-        if arm in ("scratch", "label-smoothing", "scratch-same-cost"):
+    def shared(self, role: str, arm: str, seconds: str) -> float | None:
+        """Seconds ("train_s" or "cpu_s") that an arm's students share: of teachers, search and confirm; None: none."""
+        if arm in ("scratch", "label-smoothing", "scratch-same-cost", REFITTED):
             return None
         used = [f"teachers:{role}"]
-        if arm == "best":
+        if arm in ("best", "class-mean", "shuffled-within-class"):  # all at the point of best
             used += ["search", "confirm"] + (["teachers:source"] if role != "source" else [])
         elif arm == "native":
             used += [tagged("native:search", "", role), tagged("native:confirm", "", role)]
-        return math.fsum((t.outcome or {})["train_s"] for t in self.tasks if t.phase in used and t.state == "done")
+        return math.fsum((t.outcome or {})[seconds] for t in self.tasks if t.phase in used and t.state == "done")
 
     @staticmethod
     def _point(arm: str, done: Sequence[dict[str, Any]]) -> str:

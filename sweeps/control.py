@@ -87,8 +87,8 @@ def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Sp
     if taken >= spec.transfer.looks:
         raise RevisionRefused(
             f"the test was read at {taken} of {spec.transfer.looks} declared looks; seeds added after the last one"
-            f" would make the verdict worthless; for more create a new sweep: kd-sweeps create {sweep.name}-2 --preset"
-            f" {spec.preset or 'quick'} --set transfer.seeds={2 * spec.transfer.seeds}"
+            f" would make the verdict worthless; for more, make another sweep:"
+            f" {looks.another_sweep(sweep.name, spec, 2 * spec.transfer.seeds)}"
         )
 
 

@@ -20,7 +20,8 @@ from sweeps import presets
 from sweeps.errors import SpecError
 from sweeps.plan import STAGES, Plan, make_plan
 from sweeps.provenance import provenance
-from sweeps.spec import Role, Spec, check_name, difference, override
+from sweeps.spec import Spec, check_name, difference, override
+from sweeps.spec_tables import Outer, Role
 from sweeps.statistics import resolvable
 
 
@@ -151,6 +152,7 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
     """What create prints: the tasks per stage, what is searched, where it is written."""
     low, high = spec.search.temperature
     a_low, a_high = spec.search.alpha
+    outer = spec.outer
     counts = ", ".join(f"{stage} {plan.count(stage)}" for stage in STAGES)
     return [
         f"storage  {masked(url)}",
@@ -158,6 +160,7 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
         f"search   T log-uniform [{low:g}, {high:g}], alpha uniform [{a_low:g}, {a_high:g}]; "
         f"Adam {spec.training.learning_rate:g}, batch {spec.training.batch_size}",
         f"loss     {LOSS_FORMULA}",
+        *([f"outer    {outer.teachers} teachers, {outer.searches} searches with each"] if outer != Outer() else []),
         f"tasks    {len(plan.tasks)}: {counts}",
         f"verdict  margin {spec.transfer.margin:g} points, {spec.transfer.seeds} seeds, {spec.transfer.looks} looks; "
         + _resolution(spec),
@@ -174,9 +177,14 @@ def _described(name: str, role: Role) -> str:
 
 def _resolution(spec: Spec) -> str:
     """What the planned seeds can tell apart, as far as that is known before anything was trained."""
+    if spec.transfer.seeds < 2:
+        return "a verdict needs 2 seeds"
     known = presets.PAIRED_SD.get((spec.target.dataset, spec.target.student))
     if known is None:
-        return "what they resolve is known once confirm has run: kd-sweeps report says"
+        return f"what they resolve depends on the seed noise on {spec.target.dataset}, which is not known beforehand"
     sd, origin = known
     points = resolvable(sd, spec.transfer.seeds, level=spec.transfer.level)
-    return f"regrets over {points:.2g} points are found with 80 % power, from the seed sd of {sd:g} in {origin}"
+    return (
+        f"regrets {points:.2g} points from the margin are told from it with 80 % power, from the seed sd of {sd:g} in"
+        f" {origin}"
+    )

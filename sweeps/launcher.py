@@ -57,7 +57,14 @@ def launch(url: sqlalchemy.URL, name: str, *, workers: int | None = None, consol
     console = console or Console(stderr=True)
     engine = engines.open_engine(url)
     try:
-        return _launch(engine, url, records.find_sweep(engine, name), count, console)
+        sweep = records.find_sweep(engine, name)
+        unended = records.outlook(engine, sweep.id).unended
+        code = _launch(engine, url, sweep, count, console)
+        if unended and code in (0, 1):  # finished just now
+            from sweeps.publish import publish  # Optuna and plotly take a second
+
+            publish(url, name)
+        return code
     finally:
         engine.dispose()
 

@@ -10,6 +10,7 @@ import sqlalchemy
 
 from storage import records
 from storage.records import RevisionRecord, TaskRecord
+from sweeps.spec import Spec
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,12 @@ def looks(revisions: list[RevisionRecord], transfers: list[TaskRecord]) -> list[
     found: list[Look] = []
     for revision in revisions:
         seeds = int(revision.spec["transfer"]["seeds"])
-        latest = found[-1] if found else None
-        was_read = latest is not None and latest.first_read is not None and latest.first_read < revision.created_at
-        if was_read and latest is not None and seeds == latest.seeds:
-            continue  # something was tried again: the same look, by the plan that it was begun with
-        if latest is not None and not was_read:
-            found.pop()  # nothing was seen of that plan's look: this one replaces it
+        if found:
+            latest = found[-1]
+            if revision.fingerprint == latest.fingerprint:
+                continue  # something was tried again: the same look, by the plan that it was begun with
+            if latest.first_read is None or latest.first_read > revision.created_at:
+                found.pop()  # nothing was seen of that plan's look: this one replaces it
         before = found[-1].seeds if found else 0
         reads = [
             task.started_at
@@ -49,6 +50,14 @@ def looks(revisions: list[RevisionRecord], transfers: list[TaskRecord]) -> list[
         first = min(reads, default=None)
         found.append(Look(len(found) + 1, revision.fingerprint, revision.created_at, seeds, first))
     return found
+
+
+def another_sweep(name: str, spec: Spec, seeds: int) -> str:
+    """What to type where no look is left. With another seed: the same one would train, and read, the same again."""
+    return (
+        f"kd-sweeps report {name} -o {name}-report, then kd-sweeps create {name}-2 {name}-report/spec.toml"
+        f" --seed {spec.seed + 1} --set transfer.seeds={seeds}"
+    )
 
 
 def of_sweep(engine: sqlalchemy.Engine, sweep_id: int) -> list[Look]:

@@ -52,9 +52,7 @@ def lines(found: Analysis, *, extra: Sequence[str] = ()) -> list[str]:
     if spec.note:
         page += [f"**{spec.note}**", ""]
     page += [*answer(found), "", *_selected(found)]
-    page += ["| " + " | ".join(HEAD) + " |", "|" + " --- |" * len(HEAD)]
-    page += ["| " + " | ".join(cells(row)) + " |" for row in comparison.rows()]
-    page += ["", "Mean over seeds with its 95 % t interval. Latency: one image, one thread.", ""]
+    page += [*table(comparison), ""]
     page += ["| test accuracy, points, paired by seed | dataset | difference |", "| --- | --- | --- |"]
     page += [f"| {item.name} | {item.dataset} | {interval(item.points)} |" for item in comparison.differences()]
     return [*page, "", *_outer(found), *extra, *_provenance(comparison)]
@@ -64,11 +62,22 @@ def answer(found: Analysis) -> list[str]:
     """The verdict in plain words and what it rests on: the beginning of every report, and the dashboard's note."""
     name = found.comparison.sweep.name
     surfaces = found.surfaces()
-    page = [f"**{sentence(found, verdict, name)}**" for verdict in found.verdicts()]
+    paragraphs = [f"**{sentence(found, verdict, name)}**" for verdict in found.verdicts()]
     if surfaces[0].identified is False:
-        page.insert(0, f"**Not identified on the source.** {identified(surfaces[0])}.")
-    page += ["", *(f"- {identified(surface)}" for surface in surfaces)]
-    return [*page, *(f"- {text}" for text in explained(found.controls())), f"- {looked(found)}"]
+        paragraphs.insert(0, f"**Not identified on the source.** {identified(surfaces.pop(0))}.")
+    points = [*map(identified, surfaces), *explained(found.controls()), looked(found)]
+    return [*(line for text in paragraphs for line in (text, "")), *(f"- {point}" for point in points)]
+
+
+def table(comparison: Comparison) -> list[str]:
+    """The comparison table, and what its numbers are."""
+    return [
+        "| " + " | ".join(HEAD) + " |",
+        "|" + " --- |" * len(HEAD),
+        *("| " + " | ".join(cells(row)) + " |" for row in comparison.rows()),
+        "",
+        "Mean over seeds with its 95 % t interval. Latency: one image, one thread.",
+    ]
 
 
 def report_data(engine: sqlalchemy.Engine, sweep: SweepRecord) -> dict[str, Any]:
@@ -147,12 +156,16 @@ def cells(row: Row) -> list[str]:
         _percent(row.validation),
         _percent(row.test),
         "" if row.parameters is None else f"{row.parameters:,}",
-        "" if row.file_bytes is None else f"{row.file_bytes / 1000:,.0f}",
-        "" if row.latency_ms_p50 is None else f"{row.latency_ms_p50:.2f}",
-        "" if row.train_s is None else f"{row.train_s:.1f}",
-        "" if row.shared_s is None else f"{row.shared_s:.0f}",
+        _number(row.measured.get("bytes"), ",.0f", 1e-3),
+        _number(row.measured.get("latency_ms_p50"), ".2f"),
+        _number(row.train_s, ".1f"),
+        _number(row.shared_s, ".0f"),
         row.status.replace("|", "/"),
     ]
+
+
+def _number(value: float | None, form: str, scale: float = 1) -> str:
+    return "" if value is None else f"{scale * value:{form}}"
 
 
 def _percent(value: Estimate | None) -> str:

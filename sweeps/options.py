@@ -18,5 +18,9 @@ Storage = Annotated[
 Form = Annotated[Format, typer.Option("-f", "--format", help="How to print.")]
 Field = Annotated[str | None, typer.Option(metavar="KEY", help="Only this field; nested ones with dots.")]
 Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder with mnist.npz and cifar10.npz.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="DIR", help="Folder with ImageNet weights under Keras' file names."),
+]
 Preset = Annotated[str | None, typer.Option(metavar="NAME", help="tiny, quick or full.")]
 Workers = Annotated[int | None, typer.Option(metavar="N", help="Worker processes; one per core when not given.")]

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from storage.plans import PhasePlan, TaskPlan
+from sweeps.arms import REFITTED
 from sweeps.groups import groups, tagged, teacher_of, untagged
 from sweeps.seeds import derive
 from sweeps.spec import Spec, override
@@ -134,7 +135,9 @@ def _phases_of(spec: Spec, group: str) -> list[PhasePlan]:
         ]
     phases.append(_phase(tagged("transfer:source", group), confirm, minimum=1))
     for role in spec.targets:
-        needs = (confirm, tagged("native:confirm", group, role))
+        needs = [confirm, tagged("native:confirm", group, role)]
+        if REFITTED in spec.transfer.arms(role, group):
+            needs.append("baselines?")
         phases.append(_phase(tagged(f"transfer:{role}", group), *needs, minimum=1))
     return phases
 
@@ -265,11 +268,12 @@ def _transfer(spec: Spec, role: str, group: str, repeats: range) -> list[TaskPla
 def _baselines(spec: Spec) -> list[TaskPlan]:
     return [
         _task(
-            f"baselines#{method}",
+            f"baselines#{method}" if role == "target" else f"baselines#{role}.{method}",
             "baselines",
-            role="target",
+            role=role,
             method=method,
             seed=derive(spec.seed, "baseline", method),
         )
-        for method in spec.baselines.methods
+        for role in spec.roles
+        for method in spec.baselines.on(role)
     ]

@@ -6,7 +6,8 @@ from typing import Any
 
 from sweeps.arms import CONTROLS, SOURCE_ARMS, TARGET_ARMS
 from sweeps.errors import SpecError
-from sweeps.spec import ROLES, Baselines, Confirm, Outer, Role, Search, Spec, Training, Transfer, override
+from sweeps.spec import ROLES, Spec, override
+from sweeps.spec_tables import Baselines, Confirm, Outer, Role, Search, Training, Transfer
 
 PRESETS = {
     "tiny": Spec(

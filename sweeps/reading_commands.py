@@ -1,8 +1,10 @@
 """The commands that only read: status, best, trials, report, list. They write nothing and start fast.
 
-They touch our own tables alone; a test holds that none of them imports TensorFlow, Optuna or scipy.
+They touch our own tables alone; a test holds that none of them imports TensorFlow, Optuna or scipy. `report -o DIR` is
+the exception: it writes into DIR, and draws.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -96,9 +98,19 @@ def trials(
 def report(
     name: SweepName,
     form: Annotated[str, typer.Option("-f", "--format", help="markdown or json.")] = "markdown",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write the whole report into this folder.")
+    ] = None,
     storage: Storage = None,
 ) -> None:
-    """The comparison table, as Markdown on stdout."""
+    """The verdict and the comparison, as Markdown on stdout.
+
+    With -o: report.html with figures, tests and methods, its Markdown, the figures as SVG, every result as CSV, the
+    table as LaTeX and the spec.
+    """
+    if output is not None:
+        _write_report(name, form, output, storage)
+        return
     from sweeps.errors import SpecError
     from sweeps.markdown import report as write
     from sweeps.markdown import report_data
@@ -110,6 +122,24 @@ def report(
         text = write(engine, sweep) if form == "markdown" else render(report_data(engine, sweep), Format.json)
         _note_storage(engine)
     print(text)
+
+
+def _write_report(name: str, form: str, output: Path, storage: str | None) -> None:
+    from sweeps import pages, secondary
+    from sweeps.errors import SpecError
+    from sweeps.markdown import analyse
+    from sweeps.reading import opened
+    from sweeps.wording import headline
+
+    if form != "markdown":
+        raise SpecError(f"--output writes every format; leave out --format {form}")
+    with opened(storage, name) as (engine, sweep):
+        found = analyse(engine, sweep)
+        page = pages.write(found, output, extra=secondary.section(found))
+        verdict = headline(found, name)
+        _note_storage(engine)
+    print(verdict)
+    say(f"report   {page}")
 
 
 @app.command("list")

@@ -10,12 +10,13 @@ from kd.errors import DataError
 from storage.url import masked, plain
 from sweeps import create, data
 from sweeps.launcher import launch
-from sweeps.markdown import report
+from sweeps.markdown import analyse, lines
 from sweeps.output import program, say
 from sweeps.plan import make_plan
 from sweeps.presets import MINUTES, WITHOUT_DOWNLOAD
 from sweeps.reading import opened
 from sweeps.spec import Spec, check_name, override
+from sweeps.wording import headline
 
 
 def run_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None, data_dir: Path | None) -> int:
@@ -86,8 +87,13 @@ def _without_download(spec: Spec, note: str) -> Spec:
 
 
 def _print_report(url: sqlalchemy.URL, name: str) -> None:
+    from sweeps.pages import write  # scipy and matplotlib take a second
+    from sweeps.secondary import section
+
     with opened(plain(url), name) as (engine, sweep):
-        print(report(engine, sweep))
+        found = analyse(engine, sweep)
+        print("\n".join(lines(found)))
+        page = write(found, Path(f"{name}-report"), extra=section(found))
     say("\nNext:")
     for command, why in (
         (f"best {name}", "T, alpha and how sure they are"),
@@ -96,3 +102,4 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
         ("spec full > my.toml", "a bigger sweep: edit, then create NAME my.toml"),
     ):
         say(f"{program()} {command:<22} # {why}")
+    say(f"\n{headline(found, name)}\n\nThe whole page, with figures: {page}")

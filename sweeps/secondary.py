@@ -124,8 +124,8 @@ def _retained(found: Analysis, role: str) -> _Asked | None:
     p = t_p_value(beyond)
     if share is None or p is None:
         return None
-    if share.low is None or share.high is None:
-        answer = "no bounded share: the gain of native is not told from 0"
+    if share.low is None or share.high is None or sum(native[seed] for seed in shared) <= 0:
+        answer = "no share: native was not found to gain"
     else:
         answer = f"{share.mean:.0%} [{share.low:.0%}, {share.high:.0%}] (n={share.n})"
     return _Asked(

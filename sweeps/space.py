@@ -50,7 +50,8 @@ def space_of(spec: Spec, stage: str) -> Space:
             "model": Choice(tuple(dict.fromkeys(spec.role(role).teacher for role in spec.roles))),
         }
     if stage == "baselines":
-        return {"method": Choice(spec.baselines.methods)}
+        methods = (method for role in spec.roles for method in spec.baselines.on(role))
+        return {"method": Choice(tuple(dict.fromkeys(methods)))}
     return {}
 
 

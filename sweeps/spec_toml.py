@@ -26,17 +26,18 @@ def read(path: Path) -> Spec:
 def to_toml(spec: Spec) -> str:
     """The spec as TOML with a comment on every key that needs one; `read` gives it back unchanged."""
     top = [_line(spec, key) for key in ("preset", "seed", "note")]
-    parts = [part for key in Spec.model_fields if isinstance(part := getattr(spec, key), BaseModel)]
-    names = [key for key in Spec.model_fields if isinstance(getattr(spec, key), BaseModel)]
     blocks = ["\n".join(top)]
-    for name, part in zip(names, parts, strict=True):
+    for name in Spec.model_fields:
+        part = getattr(spec, name)
+        if not isinstance(part, BaseModel):
+            continue
         why = (type(part).__doc__ or "").strip()
         blocks.append("\n".join([f"[{name}]  # {why}", *(_line(part, key) for key in type(part).model_fields)]))
     return "\n\n".join(blocks) + "\n"
 
 
 def _line(part: BaseModel, key: str) -> str:
-    # JSON's strings, numbers and lists of them are TOML as well.
-    text = f"{key} = {json.dumps(getattr(part, key))}"
+    # JSON's strings, numbers and lists of them are TOML as well, save its escapes of characters beyond \uffff.
+    text = f"{key} = {json.dumps(getattr(part, key), ensure_ascii=False)}"
     why = type(part).model_fields[key].description
     return f"{text}  # {why}" if why else text

@@ -23,7 +23,8 @@ from sweeps.control_arms import same_cost, taught_by
 from sweeps.errors import SweepError
 from sweeps.groups import group_of, tagged, teacher_of
 from sweeps.seeds import derive
-from sweeps.spec import Role, Spec
+from sweeps.spec import Spec
+from sweeps.spec_tables import Role
 
 if TYPE_CHECKING:
     from kd.training import StudentTrainer
@@ -131,16 +132,16 @@ class StageRunner:
             result = run_in_child(
                 jobs.fit_baseline,
                 method,
-                self._dataset("target"),
+                self._dataset(claim.payload["role"]),
                 limits.model_dump(),
                 claim.payload["seed"],
                 folder,
                 on_step=on_step,
                 on_report=_logged(claim),
-                seconds=limits.autokeras_seconds + _GRACE_S if method == "autokeras" else None,
+                seconds=_GRACE_S + (limits.autokeras_seconds if method == "autokeras" else limits.seconds),
             )
         stored = {"model": blobs.put(self.engine, result.model)}
-        extra = {"method": method, "capped": result.capped, "weights": dict(result.provenance)}
+        extra = {"method": method, "capped": result.capped, "weights": dict(result.provenance), "curve": result.curve}
         return self._outcome(claim, params, result, blobs=stored, detail=result.detail, **extra)
 
     def _measure(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from sweeps.analysis import Analysis, Control, Surface, TargetVerdict
 from sweeps.identification import IDENTIFIED_FROM
-from sweeps.looks import Look
+from sweeps.looks import Look, another_sweep
 from sweeps.statistics import Estimate
 
 
@@ -20,14 +20,16 @@ def sentence(analysis: Analysis, found: TargetVerdict, name: str) -> str:
     spec, verdict = analysis.spec, found.verdict
     source = spec.source.dataset
     if verdict is None:
-        if found.done < found.planned:
+        if found.left:
             return (
                 f"NO VERDICT YET on {source} -> {found.dataset}: {found.done} of {found.planned} trainings of transfer"
                 f" are done; go on with: kd-sweeps launch {name}"
             )
+        lost = found.planned - found.done
+        again = f"; {lost} of {found.planned} trainings failed or were skipped: kd-sweeps retry {name}" if lost else ""
         return (
             f"NO VERDICT on {source} -> {found.dataset}: it compares the arms native and best on two seeds or more,"
-            " which are not there"
+            f" which are not there{again}"
         )
     bound = f"{100 * (1 - verdict.level):.3g} % bound"
     point = analysis.comparison.selected("confirm.best")
@@ -62,8 +64,8 @@ def more_seeds(analysis: Analysis, found: TargetVerdict, name: str) -> str:
     needed = f"With 80 % power {verdict.seeds} seeds per arm would decide, if the true regret is as estimated"
     if len(found.looks) >= transfer.looks:
         return (
-            f"{needed}; all {transfer.looks} declared looks are taken, so in a new sweep: kd-sweeps create {name}-2"
-            f" --preset {analysis.spec.preset or 'quick'} --set transfer.seeds={verdict.seeds}"
+            f"{needed}, but no declared look is left, so in another sweep:"
+            f" {another_sweep(name, analysis.spec, verdict.seeds)}"
         )
     return f"{needed}: kd-sweeps extend {name} --seeds +{verdict.seeds - verdict.n}, then kd-sweeps launch {name}"
 
@@ -86,7 +88,8 @@ def identified(surface: Surface) -> str:
         tied = "; ".join(f"T = {temperature:.3g}, alpha = {alpha:.3g}" for temperature, alpha in surface.tied)
         parts.append(f"tied with best: {tied}")
     if surface.optimism is not None:
-        parts.append(f"the trophy of the search lost {surface.optimism:.2f} points when it was confirmed")
+        side = "lower" if surface.optimism >= 0 else "higher"
+        parts.append(f"on fresh seeds the trophy of the search came out {abs(surface.optimism):.2f} points {side}")
     return f"{surface.dataset}: {'; '.join(parts)}"
 
 
@@ -114,14 +117,14 @@ def looked(analysis: Analysis) -> str:
     taken, declared = analysis.looks, analysis.spec.transfer.looks
     level = f"each decided at {100 * analysis.spec.transfer.level:.3g} % one-sided, together 5 %"
     if not taken:
-        return f"the test has not been read; {declared} looks are declared, {level}"
+        return f"the test has not been read; looks declared: {declared}, {level}"
     return f"looks at the test: {len(taken)} of {declared} declared, {level}. " + "; ".join(map(_look, taken))
 
 
 def _look(look: Look) -> str:
-    read = "not read" if look.first_read is None else f"test first read {_time(look.first_read)}"
+    assert look.first_read is not None  # an analysis has only those that were begun
     plan = f"spec {look.fingerprint[:12]}, stored {_time(look.registered_at)}"
-    return f"look {look.number}: {look.seeds} seeds by {plan}, {read}"
+    return f"look {look.number}: {look.seeds} seeds by {plan}, test first read {_time(look.first_read)}"
 
 
 def _time(seconds: float) -> str:

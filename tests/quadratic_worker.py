@@ -45,6 +45,7 @@ def quadratic(claim: Claim, params: dict[str, Any], on_step: Callable[[], None],
         "val_accuracy": score,
         "test_accuracy": score,
         "train_s": seconds,
+        "cpu_s": seconds,
     }
     return Outcome(score=score, values=values | {"parameters": 1}, attrs={"test_accuracy": score})
 

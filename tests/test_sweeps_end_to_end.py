@@ -168,8 +168,8 @@ def test_a_row_exists_for_every_kind_of_task_and_only_for_those(finished: str) -
 def test_every_finished_model_is_measured_and_teachers_have_a_test_accuracy(finished: str) -> None:
     rows = _json(finished, "report", "micro")["rows"]
     for row in rows[:-1]:
-        assert row["latency_ms_p50"] > 0
-        assert row["file_bytes"] > 10_000
+        assert row["measured"]["latency_ms_p50"] > 0
+        assert row["measured"]["bytes"] > 10_000
         assert 0 <= row["test"]["mean"] <= 1
 
 

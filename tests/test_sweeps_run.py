@@ -55,7 +55,10 @@ def test_a_dataset_that_was_asked_for_by_name_is_never_replaced(capsys: pytest.C
         with_data(override(preset("tiny"), {"target.dataset": "cifar10"}), None)
 
 
-def test_a_second_run_prints_the_report_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_run_prints_the_report_and_trains_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     url = resolve(f"sqlite:///{tmp_path}/a.db")
     create_sweep(url, "s", preset("tiny"))
     with Worker(url, "s", run=quadratic) as worker:
@@ -67,10 +70,17 @@ def test_a_second_run_prints_the_report_and_trains_nothing(tmp_path: Path, capsy
     out = capsys.readouterr()
     assert out.out.startswith("# s: digits -> digits-rgb")
     assert "kd-sweeps best s" in out.err
+    verdict, page = out.err.splitlines()[-3::2]
+    assert verdict.split(":")[0] in ("FLAT", "TRANSFERS", "FAILS", "UNDECIDED")
+    assert page == "The whole page, with figures: s-report/report.html"
+    assert (tmp_path / "s-report" / "report.html").is_file()
     assert (tmp_path / "a.db").read_bytes() == before
 
 
-def test_a_sweep_that_fell_back_goes_on_with_what_it_has(tmp_path: Path) -> None:
+def test_a_sweep_that_fell_back_goes_on_with_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     url = resolve(f"sqlite:///{tmp_path}/a.db")
     note = "MNIST could not be had"
     fallen = override(
@@ -134,4 +144,5 @@ def test_run_tiny_from_nothing_to_the_report(tmp_path: Path) -> None:
     again = _run_tiny(tmp_path)
     second, _ = again.communicate(timeout=60)
     assert second == out
+    assert err.rstrip().endswith("tiny-report/report.html")
     shutil.rmtree(tmp_path / "kd-sweeps", ignore_errors=True)

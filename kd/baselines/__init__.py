@@ -1,24 +1,31 @@
 """What distillation is compared with: methods that also turn a dataset into one classifier.
 
-`fit` is the whole interface. Another application of Keras is one more row in `pretrained.APPLICATIONS`;
-nothing here changes. Importing this package imports neither Keras nor TensorFlow nor AutoKeras.
+`fit` is the whole interface. Another pretrained network is one more row in `applications.APPLICATIONS`; nothing here
+changes. Importing this package imports neither Keras nor TensorFlow nor AutoKeras, nor NumPy.
 """
+
+from __future__ import annotations
 
 import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kd.baselines.pretrained import APPLICATIONS
+from kd.baselines.applications import APPLICATIONS, TUNED, Application
 from kd.config import BaselineResult
-from kd.datasets import Dataset
 from kd.errors import ModelError, Unavailable
 
-__all__ = ["METHODS", "Budget", "Method", "Progress", "fit"]
+if TYPE_CHECKING:
+    from kd.datasets import Dataset
+
+__all__ = ["BLOCKS", "METHODS", "Budget", "Method", "Progress", "fit"]
 
 # Fraction done in [0, 1], and a few words for the person watching. What it raises ends the fit.
 Progress = Callable[[float, str], None]
+
+BLOCKS = ("vanilla", "xception", "resnet")  # that AutoKeras may build of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +41,21 @@ class Method:
     module: str
 
 
+def _pretrained(application: Application, what: str) -> Method:
+    summary = f"{application.title} with ImageNet weights at {application.pixels} px: {what}"
+    return Method(summary=summary, module="kd.baselines.pretrained")
+
+
 METHODS: dict[str, Method] = {
     "autokeras": Method(
-        summary="AutoKeras: a search over vanilla convolutional blocks", module="kd.baselines.autokeras"
+        summary="AutoKeras: a search over vanilla, xception-like and resnet blocks", module="kd.baselines.autokeras"
     ),
     **{
-        name: Method(summary=application.summary, module="kd.baselines.pretrained")
+        name: _pretrained(application, "frozen features and a linear classifier")
+        for name, application in APPLICATIONS.items()
+    },
+    **{
+        name + TUNED: _pretrained(application, "the same, then its last stage fine-tuned")
         for name, application in APPLICATIONS.items()
     },
 }
@@ -50,9 +66,14 @@ class Budget:
     """What a method may spend.
 
     Attributes:
-        trials: models that AutoKeras trains, >= 1; a pretrained application is one model.
+        trials: models that AutoKeras trains, >= 1; a pretrained network is one model.
         epochs: per AutoKeras trial, at most, >= 1; early stopping may end it before.
         seconds: wall clock of the whole fit, finite and > 0. When it is over the best finished model stands.
+        max_parameters: of an AutoKeras model, >= 1; a larger proposal is a failed trial. The seconds are checked
+            between batches, so one batch may not take minutes: with two million weights, each used at 32 x 32
+            positions, a training image costs 6 GMAC and a batch about 20 s on one core.
+        blocks: what AutoKeras builds its models of, a choice of BLOCKS in the order in which each gets its first
+            trial; the trials after those start from the best so far.
 
     Raises:
         ValueError: one line with the value got and what is allowed.
@@ -61,14 +82,18 @@ class Budget:
     trials: int
     epochs: int
     seconds: float
+    max_parameters: int = 2_000_000
+    blocks: tuple[str, ...] = BLOCKS
 
     def __post_init__(self) -> None:
-        for name in ("trials", "epochs"):
+        for name in ("trials", "epochs", "max_parameters"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
         if not (math.isfinite(self.seconds) and self.seconds > 0):  # also refuses NaN
             raise ValueError(f"seconds must be finite and > 0, got {self.seconds!r}")
+        if not self.blocks or not set(self.blocks) <= set(BLOCKS) or len(set(self.blocks)) < len(self.blocks):
+            raise ValueError(f"blocks must be one or more of {', '.join(BLOCKS)}, each once, got {self.blocks!r}")
 
 
 def fit(

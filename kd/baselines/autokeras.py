@@ -1,8 +1,9 @@
-"""AutoKeras 3 as a baseline: a small search over vanilla convolutional networks, inside a wall-clock cap.
+"""AutoKeras 3 as a baseline: a search over small convolutional networks, inside a wall-clock cap.
 
-`ImageClassifier` is not used: its second trial is a ResNet50 at 224 px and its third a pretrained
-EfficientNet-B7 (`autokeras.tuners.task_specific.IMAGE_CLASSIFIER`). Its first trial, a vanilla network, is
-ours too; the later ones come from AutoKeras' greedy search around the best so far.
+`ImageClassifier` is not used: its second trial is a ResNet50 at 224 px and its third a pretrained EfficientNet-B7
+(`autokeras.tuners.task_specific.IMAGE_CLASSIFIER`). Its first trial, a vanilla network, is ours too. Then each other
+kind of block gets one trial, and the rest come from AutoKeras' greedy search around the best so far: over the kind of
+block, its shape, the head and the optimizer.
 """
 
 import contextlib
@@ -19,26 +20,22 @@ import keras
 import keras_tuner
 import numpy as np
 from autokeras.keras_layers import PreprocessingLayer
-from autokeras.tuners.task_specific import IMAGE_CLASSIFIER
 
 from kd.baselines import Budget, Progress
+from kd.baselines.blocks import BLOCK_TYPE, Blocks, first_trial
 from kd.baselines.export import export
 from kd.config import BaselineResult
 from kd.datasets import Dataset
 from kd.errors import ModelError, Unavailable
 
-__all__ = ["MAX_PARAMETERS", "fit"]
+__all__ = ["fit"]
 
-# A larger proposal is skipped. The cap is checked between batches, so one batch may not take minutes: two
-# million weights, all at 32x32 positions, are 6 GMAC per training image, about 20 s per batch on one core.
-# AutoKeras' first trial has 0.15 million on CIFAR-10.
-MAX_PARAMETERS = 2_000_000
 BATCH = 64  # images, as in all other training here; AutoKeras' own default is 32
 PATIENCE = 3  # epochs without a better validation accuracy before a trial ends
 PROBE = 64  # images on which the saved model must agree with the found one
 
-# AutoKeras addresses its first trial's values by the names of these blocks.
-_BLOCK, _HEAD = "image_block_1", "classification_head_1"
+# AutoKeras addresses a trial's values by the names of these blocks.
+_BLOCKS, _HEAD = "blocks", "head"
 
 
 def fit(
@@ -57,11 +54,11 @@ def fit(
         raise Unavailable("AutoKeras needs tensorboard, which is missing; type: pip install tensorboard")
     start, cpu_start = time.perf_counter(), time.process_time()
     project = work_dir / "autokeras"
-    watch = _Watch(deadline=start + budget.seconds, budget=budget, on_progress=on_progress)
+    watch = _Watch(deadline=start + budget.seconds, cpu_start=cpu_start, budget=budget, on_progress=on_progress)
     try:
         search = _search(dataset, budget=budget, seed=seed, project=project)
         _run(search, dataset, budget=budget, watch=watch)
-        found, score, trials = _best_model(search.tuner, budget=budget)
+        found, score, what = _best_model(search.tuner, budget=budget)
         model = _plain_keras(found, dataset.input_shape)
         probe = dataset.validation.images[:PROBE]
         with warnings.catch_warnings():
@@ -81,8 +78,9 @@ def fit(
             cpu_s=time.process_time() - cpu_start,
             seed=seed,
             model=export(model, probe=probe, expected=expected, work_dir=work_dir),
-            detail=f"vanilla blocks, {trials}, {budget.epochs} epochs at most",
+            detail=f"{what}, {budget.epochs} epochs at most",
             capped=watch.time_is_up,
+            curve=tuple(watch.curve) or (watch.best_epoch,),
         )
     finally:
         shutil.rmtree(project, ignore_errors=True)
@@ -105,11 +103,13 @@ class _Stopped(keras_tuner.errors.FatalError):  # type: ignore[misc]
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
     """Reports progress and ends the search at the deadline, between two batches of training or validation."""
 
-    def __init__(self, *, deadline: float, budget: Budget, on_progress: Progress) -> None:
+    def __init__(self, *, deadline: float, cpu_start: float, budget: Budget, on_progress: Progress) -> None:
         super().__init__()
-        self.deadline, self.budget, self.on_progress = deadline, budget, on_progress
+        self.deadline, self.cpu_start, self.budget, self.on_progress = deadline, cpu_start, budget, on_progress
         self.time_is_up = False
         self.failure: BaseException | None = None  # what on_progress raised
+        self.curve: list[tuple[float, float]] = []  # after each finished trial, see BaselineResult
+        self.best_epoch = (0.0, float("-inf"))  # of all epochs, as in the curve
         self._trial = 0  # of those that were trained; from 1
         self._epoch = 0  # of this trial; from 0
 
@@ -132,8 +132,13 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self._check()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        accuracy = (logs or {}).get("val_accuracy", float("nan"))
+        accuracy = float((logs or {}).get("val_accuracy", float("nan")))
+        if accuracy > self.best_epoch[1]:
+            self.best_epoch = (time.process_time() - self.cpu_start, accuracy)
         self._report(within_epoch=1.0, text=f"validation accuracy {accuracy:.3f}")
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.curve.append((time.process_time() - self.cpu_start, self.best_epoch[1]))
 
     def _check(self) -> None:
         if time.perf_counter() > self.deadline:
@@ -154,9 +159,8 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
 
 def _search(dataset: Dataset, *, budget: Budget, seed: int, project: Path) -> Any:
     keras.utils.set_random_seed(seed)  # Python, NumPy (the greedy search draws from it) and initial weights
-    first = {name.replace("classification_head_1", _HEAD): v for name, v in IMAGE_CLASSIFIER[0].items()}
     images = ak.ImageInput()
-    blocks = ak.ImageBlock(block_type="vanilla", normalize=True, augment=False, name=_BLOCK)(images)
+    blocks = Blocks(budget.blocks, name=_BLOCKS)(images)
     # With two classes AutoKeras would give one output; multi_label keeps one per class, with a sigmoid.
     classes = _Head(num_classes=dataset.classes, multi_label=dataset.classes == 2, name=_HEAD)(blocks)
     return ak.AutoModel(
@@ -168,8 +172,8 @@ def _search(dataset: Dataset, *, budget: Budget, seed: int, project: Path) -> An
         project_name=project.name,
         overwrite=True,
         seed=seed,
-        max_model_size=MAX_PARAMETERS,
-        initial_hps=[first],
+        max_model_size=budget.max_parameters,
+        initial_hps=[first_trial(block, blocks=_BLOCKS, head=_HEAD) for block in budget.blocks],
     )
 
 
@@ -208,8 +212,8 @@ def _run(search: Any, dataset: Dataset, *, budget: Budget, watch: _Watch) -> Non
 
 
 def _best_model(tuner: Any, *, budget: Budget) -> tuple[keras.Model, float | None, str]:
-    """The model that stands, with the weights of its best epoch; its score if its trial was finished; and the
-    trials that it was chosen from, in words."""
+    """The model that stands, with the weights of its best epoch; its score if its trial was finished; and its blocks
+    and the trials that it was chosen from, in words."""
     trials = list(tuner.oracle.trials.values())
     finished = [trial for trial in trials if trial.status == "COMPLETED"]
     if finished:
@@ -226,12 +230,15 @@ def _best_model(tuner: Any, *, budget: Budget) -> tuple[keras.Model, float | Non
                 "give the baselines more seconds or the target fewer images"
             )
         best, score, words = started[-1], None, "1 unfinished trial"
+    block = best.hyperparameters.values[f"{_BLOCKS}/{BLOCK_TYPE}"]
+    others = f" (of {', '.join(budget.blocks)})" if len(budget.blocks) > 1 else ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the optimizer of a rebuilt model has no state yet; nobody trains it
-        return tuner.load_model(best), score, words
+        return tuner.load_model(best), score, f"{block} blocks{others}, {words}"
 
 
 def _plain_keras(found: keras.Model, input_shape: tuple[int, int, int]) -> keras.Model:
-    """The same chain of layers without AutoKeras' casting layer: a file of it loads where only Keras is."""
-    layers = [layer for layer in found.layers if not isinstance(layer, keras.layers.InputLayer | PreprocessingLayer)]
-    return keras.Sequential([keras.Input(input_shape, name="images"), *layers], name="autokeras")
+    """The same layers without AutoKeras' casting layer: a file of it loads where only Keras is."""
+    cast = next(layer for layer in found.layers if isinstance(layer, PreprocessingLayer))
+    images = keras.Input(input_shape, name="images")
+    return keras.Model(images, keras.Model(cast.output, found.outputs[0])(images), name="autokeras")

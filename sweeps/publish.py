@@ -1,0 +1,58 @@
+"""The answer inside optuna-dashboard: verdict, table and figures on the page of the search study."""
+
+import contextlib
+from collections.abc import Mapping
+
+import sqlalchemy
+
+from kd.config import LOSS_FORMULA
+from storage import records, studies
+from storage.errors import StorageError
+from storage.space import study_name
+from sweeps.analysis import Analysis
+from sweeps.errors import NothingYet
+from sweeps.markdown import analyse, answer, table
+from sweeps.output import say
+from sweeps.pictures import pictures
+from sweeps.plan import STAGES
+from sweeps.plotly_figures import figures
+
+
+def publish(url: sqlalchemy.URL, name: str) -> None:
+    """Puts what the report says of a finished sweep where people who watch the dashboard see it.
+
+    Nothing depends on it, so what stands in its way (a study that was deleted, a database that went away) is one line.
+    """
+    try:
+        with contextlib.closing(studies.open_studies(url)) as opened:
+            found = analyse(opened.engine, records.find_sweep(opened.engine, name))
+            plots = {key: str(figure.to_json()) for key, figure in figures(pictures(found)).items()}
+            opened.publish(study_name(name, "search"), note=note(found, opened.ids()), plots=plots)
+    except (StorageError, NothingYet) as error:
+        say(f"the answer could not be put into the dashboard: {error}")
+
+
+def note(found: Analysis, ids: Mapping[str, int]) -> str:
+    """The page of the search study as Markdown.
+
+    Args:
+        ids: of the studies, which are the numbers of their pages; those that were deleted have none.
+    """
+    name = found.comparison.sweep.name
+    linked = {stage: ids[study_name(name, stage)] for stage in STAGES if study_name(name, stage) in ids}
+    siblings = ", ".join(f"[{stage}](/dashboard/studies/{number})" for stage, number in linked.items())
+    compared = ",".join(str(linked[stage]) for stage in ("search", "native") if stage in linked)
+    lines = [
+        f"# {name}",
+        "",
+        *([f"**{found.spec.note}**", ""] if found.spec.note else []),
+        *answer(found),
+        "",
+        *table(found.comparison),
+        "",
+        "The figures are on the first page of this study. The trophy there is the luckiest single run:"
+        f" `kd-sweeps best {name}` gives the confirmed best. Loss: `{LOSS_FORMULA}`; alpha weighs the labels.",
+        "",
+        f"Studies of this sweep: {siblings}; [search and native compared](/dashboard/compare-studies?ids={compared}).",
+    ]
+    return "\n".join(lines) + "\n"
