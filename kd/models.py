@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from keras import layers
 
 from kd.config import MODEL_NAMES as NAMES
 from kd.errors import ModelError
+from kd.model_files import build_from_file
 
 SMALLEST_SIDE = 8  # px; cnn-small halves it three times, to 1
 
@@ -27,7 +29,8 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, seed: int)
 
     Args:
         name: one of `NAMES`, or "package.module:build" for a function `build(input_shape, classes)` that returns a
-            keras.Model with the same promises: pixel values 0..255 in, logits out.
+            keras.Model with the same promises: pixel values 0..255 in, logits out; or the path of a .keras file, whose
+            architecture is taken, not its weights.
         input_shape: (height, width, channels) of one image; each side >= 8 px for the named models.
         classes: number of logits.
         seed: in [0, 2**32 - 1].
@@ -38,6 +41,8 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, seed: int)
     Raises:
         ModelError: unknown name, not importable, or a model of another shape.
     """
+    if name.endswith(".keras"):
+        return build_from_file(Path(name), input_shape, classes, seed)
     own = _BUILDERS.get(name)
     if own is None and ":" not in name:
         close = difflib.get_close_matches(name, NAMES, n=1)
@@ -111,7 +116,8 @@ def _resnet8(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
     of 1e-4 on the convolutions (a training here has no weight decay), inputs scaled to [0, 1] instead of 0..255, and a
     BatchNorm momentum of 0.9 instead of 0.99.
 
-    Source: https://github.com/mlcommons/tiny, benchmark/training/image_classification/keras_model.py.
+    Source: https://github.com/mlcommons/tiny, benchmark/training/image_classification/keras_model.py at bceb91c; newer
+    versions have 26 filters in the stem instead of 16.
     """
 
     def conv(x: keras.KerasTensor, width: int, size: int, strides: int = 1) -> keras.KerasTensor:

@@ -9,6 +9,8 @@ import sqlalchemy
 
 from kd import datasets
 from kd.config import LOSS_FORMULA, MODEL_NAMES
+from kd.errors import ModelError
+from kd.teacher_names import parse_teacher
 from storage import engine as engines
 from storage import plans, records, schema
 from storage.crash import crash_point
@@ -114,9 +116,19 @@ def resolve(spec: Spec, *, data_dir: Path | None = None) -> Spec:
         changes[f"{key}.content_hash"] = content
         if role.dataset.endswith(".npz"):
             changes[f"{key}.dataset"] = str(Path(role.dataset).expanduser().absolute())
-        _check_model(f"{key}.teacher", role.teacher)
+        _check_teacher(f"{key}.teacher", role.teacher)
         _check_model(f"{key}.student", role.student)
     return override(spec, changes)
+
+
+def _check_teacher(key: str, name: str) -> None:
+    if not name.startswith(("pretrained:", "baseline:")):
+        _check_model(key, name)
+        return
+    try:
+        parse_teacher(name)
+    except ModelError as error:
+        raise SpecError(f"{key}: got {name!r}; {error}") from None
 
 
 def _check_model(key: str, name: str) -> None:

@@ -4,15 +4,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from kd import baselines
 from kd.config import BaselineResult, TeacherResult, TrainingConfig
 from kd.datasets import Dataset, Split
+from kd.teacher_names import parse_teacher
 from sweeps.children import Report
 
 
 def teach(
-    report: Report, dataset: Dataset, model: str, training: TrainingConfig, seed: int, views: int
+    report: Report,
+    dataset: Dataset,
+    model: str,
+    training: TrainingConfig,
+    seed: int,
+    views: int,
+    limits: dict[str, Any],
+    folder: str,
 ) -> TeacherResult:
-    """A trained teacher and its logits."""
+    """A teacher and its logits: trained, or a comparison method's model within the limits of the table `baselines`."""
+    method = parse_teacher(model).method
+    if method is not None:
+        from kd.ready_teachers import teach_with
+
+        budget, work_dir = _budget(method, limits), Path(folder)
+        return teach_with(method, dataset, budget=budget, seed=seed, work_dir=work_dir, on_progress=report, views=views)
     from kd.teachers import train_teacher
 
     def on_epoch(epoch: int, score: float) -> None:
@@ -25,14 +40,19 @@ def fit_baseline(
     report: Report, method: str, dataset: Dataset, limits: dict[str, Any], seed: int, folder: str
 ) -> BaselineResult:
     """A comparison method's model, within the limits of the spec's table `baselines`."""
-    from kd import baselines
+    return baselines.fit(
+        method, dataset, budget=_budget(method, limits), seed=seed, work_dir=Path(folder), on_progress=report
+    )
 
-    budget = baselines.Budget(
+
+def _budget(method: str, limits: dict[str, Any]) -> baselines.Budget:
+    return baselines.Budget(
         trials=limits["autokeras_trials"],
         epochs=limits["autokeras_epochs"],
-        seconds=limits["autokeras_seconds"],
+        seconds=limits["autokeras_seconds" if method == "autokeras" else "seconds"],
+        max_parameters=limits["autokeras_parameters"],
+        blocks=tuple(limits["autokeras_blocks"]),
     )
-    return baselines.fit(method, dataset, budget=budget, seed=seed, work_dir=Path(folder), on_progress=report)
 
 
 def measure_models(report: Report, files: dict[str, tuple[bytes, str]], tests: dict[str, Split]) -> dict[str, Any]:

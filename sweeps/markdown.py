@@ -50,7 +50,7 @@ def lines(found: Analysis, *, extra: Sequence[str] = ()) -> list[str]:
     targets = ", ".join(spec.role(role).dataset for role in spec.targets)
     page = [f"# {comparison.sweep.name}: {spec.source.dataset} -> {targets}", ""]
     if spec.note:
-        page += [f"**{spec.note}**", ""]
+        page += [f"Note: {' '.join(spec.note.split())}", ""]
     page += [*answer(found), "", *_selected(found)]
     page += [*table(comparison), ""]
     page += ["| test accuracy, points, paired by seed | dataset | difference |", "| --- | --- | --- |"]
@@ -91,8 +91,9 @@ def report_data(engine: sqlalchemy.Engine, sweep: SweepRecord) -> dict[str, Any]
         "fingerprint": sweep.fingerprint,
         "best": found.comparison.selected("confirm.best"),
         "native": found.comparison.selected("native.best"),
-        "surfaces": [asdict(surface) for surface in found.surfaces()],
-        "controls": [asdict(control) for control in found.controls()],
+        "surfaces": [asdict(surface) | {"identified": surface.identified} for surface in found.surfaces()],
+        "controls": [asdict(control) | {"explains": control.explains} for control in found.controls()],
+        "outer": {role: [asdict(one) for one in found.outer(role)] for role in found.spec.targets},
         "rows": [asdict(row) for row in found.comparison.rows()],
         "differences": [asdict(item) for item in found.comparison.differences()],
     }
@@ -152,7 +153,7 @@ def cells(row: Row) -> list[str]:
     """A row of the table as text, one cell under each of HEAD."""
     return [
         f"{row.method} ({row.detail})" if row.detail else row.method,
-        row.dataset,
+        row.dataset.replace("|", "/"),
         _percent(row.validation),
         _percent(row.test),
         "" if row.parameters is None else f"{row.parameters:,}",

@@ -16,6 +16,7 @@ _ARMS = {
     "class-mean": "as best, but with each class's mean logits for the teacher's",
     "shuffled-within-class": "as best, but with the teacher's logits permuted among the images of each class",
     "label-smoothing": "labels smoothed by 0.1, no teacher",
+    "autokeras": "the network that AutoKeras found, trained anew with each seed on labels only",
     "scratch-same-cost": "labels only, for as many epochs as cost what a student and its share of the teacher cost",
 }
 
@@ -94,8 +95,12 @@ def _transfer(found: Analysis) -> str:
         "autokeras": f" (at most {budget.autokeras_trials} trials of {budget.autokeras_epochs} epochs,"
         f" {budget.autokeras_seconds} s in all)"
     }
-    baselines = ", ".join(method + limits.get(method, "") for method in budget.methods)
-    beside = f" Beside them, trained once on {spec.target.dataset}: {baselines}." if baselines else ""
+    beside = "".join(
+        f" Beside them, once on {spec.role(role).dataset}:"
+        f" {', '.join(method + limits.get(method, '') for method in budget.on(role))}."
+        for role in spec.roles
+        if budget.on(role)
+    )
     return (
         f"**Transfer.** {spec.transfer.seeds} seeds that no selection saw, the same for each arm:"
         f" {'; '.join(f'`{arm}`, {_arm(arm, spec.source.dataset)}' for arm in arms)}.{beside} Latency is the median of"

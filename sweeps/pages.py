@@ -33,9 +33,9 @@ def write(found: Analysis, directory: Path, *, extra: Sequence[str] = ()) -> Pat
     Raises:
         SpecError: the folder cannot be written.
     """
-    files = _files(found, extra)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)  # before anything is drawn: the usual mistake is told at once
+        files = _files(found, extra)
         with tempfile.TemporaryDirectory(prefix=".report-", dir=directory) as beside:
             for name, text in files.items():
                 _new(Path(beside) / name).write_text(text, encoding="utf-8")

@@ -5,7 +5,6 @@ from html import escape
 from typing import Any, TypeVar
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from sweeps.analysis import Surface
 from sweeps.colours import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SCALE, SKY, VERMILLION
@@ -22,53 +21,51 @@ _DEFAULTS = {
 _ARMS = {"best": ("star", VERMILLION), "native": ("diamond", BLUE), "scratch": ("square", BLACK)}
 _KINDS = {"teacher": ("square", GREEN), "arm": ("circle", BLUE), "baseline": ("triangle-up", PURPLE)}
 _LOGARITHMIC = {"type": "log", "tickvals": [digit * 10.0**power for power in range(-4, 7) for digit in (1, 2, 5)]}
-_PANEL = 400  # pixels high
+_HEIGHT = 450  # pixels: what the dashboard's cards show of a figure
 
 Part = TypeVar("Part")
 
 
 def figures(found: Pictures) -> dict[str, go.Figure]:
-    """Every figure whose data is there, named as in `figures.draw`; the panels stand one below the other."""
-    drawn = {}
-    if found.surfaces:
-        searches = [(title(one), one) for one in found.surfaces]
-        drawn["surface"] = _panels(searches, _surface, "temperature T", "alpha, weight of the labels", log=True)
-        for index, contour in enumerate(drawn["surface"].select_traces(selector={"type": "contour"})):
-            contour.colorbar.update(len=0.9 / len(searches), y=1 - (index + 0.5) / len(searches))
-        drawn["history"] = _panels(searches, _history, "trial", "validation accuracy, %")
-    if found.arms:
-        drawn["arms"] = _panels(_titled(found.arms), _arms, "test accuracy, %", "")
-        drawn["arms"].update_yaxes(autorange="reversed")
-    if found.latency:
-        drawn["cost-latency"] = _panels(_titled(found.latency), _costs, "latency p50, ms", "test accuracy, %", log=True)
-    if found.training:
-        label = "training, its teacher and search included, s"
-        drawn["cost-training"] = _panels(_titled(found.training), _costs, label, "test accuracy, %", log=True)
-    return drawn
+    """Those whose data is there, one for each dataset: "surface-0" is the source's, "surface-1" the first target's."""
+    searches = [(title(one), one) for one in found.surfaces]
+    cost = "training, its teacher and search included, s"
+    return {
+        **_drawn("surface", searches, _surface, "temperature T", "alpha, weight of the labels", log=True),
+        **_drawn("history", searches, _history, "trial", "validation accuracy, %"),
+        **_drawn("arms", _titled(found.arms), _arms, "test accuracy, %", "", down=True),
+        **_drawn("cost-latency", _titled(found.latency), _costs, "latency p50, ms", "test accuracy, %", log=True),
+        **_drawn("cost-training", _titled(found.training), _costs, cost, "test accuracy, %", log=True),
+    }
 
 
 def _titled(marks: Sequence[Mark]) -> list[tuple[str, list[Mark]]]:
     return [(short(dataset), group) for dataset, group in by_dataset(marks).items()]
 
 
-def _panels(
-    parts: Sequence[tuple[str, Part]], traces: Callable[[Part], list[Any]], x: str, y: str, *, log: bool = False
-) -> go.Figure:
-    titles = [escape(name) for name, _ in parts]
-    figure = make_subplots(rows=len(parts), cols=1, subplot_titles=titles, vertical_spacing=0.35 / len(parts))
-    named: set[str] = set()
-    for row, (_, part) in enumerate(parts, start=1):
-        for trace in traces(part):
-            if not trace.x:
-                continue
-            trace.update(showlegend=trace.name is not None and trace.name not in named, legendgroup=trace.name)
+def _drawn(
+    name: str,
+    parts: Sequence[tuple[str, Part]],
+    traces: Callable[[Part], list[Any]],
+    x: str,
+    y: str,
+    *,
+    log: bool = False,
+    down: bool = False,
+) -> dict[str, go.Figure]:
+    drawn = {}
+    for number, (heading, part) in enumerate(parts):
+        figure = go.Figure([trace for trace in traces(part) if trace.x])
+        named: set[str | None] = {None}
+        for trace in figure.data:
+            trace.showlegend = trace.name not in named
             named.add(trace.name)
-            figure.add_trace(trace, row=row, col=1)
-    figure.update_xaxes(title_text=x, **(_LOGARITHMIC if log else {}))
-    figure.update_yaxes(title_text=y)
-    legend = {"orientation": "h", "yref": "container", "y": 0.0, "yanchor": "bottom"}
-    margin = {"t": 60, "b": 110}
-    return figure.update_layout(height=_PANEL * len(parts), template="plotly_white", legend=legend, margin=margin)
+        figure.update_xaxes(title_text=x, **(_LOGARITHMIC if log else {}))
+        figure.update_yaxes(title_text=y, autorange="reversed" if down else None)
+        legend = {"orientation": "h", "yref": "container", "y": 0.0, "yanchor": "bottom"}
+        layout = {"height": _HEIGHT, "template": "plotly_white", "legend": legend, "margin": {"t": 50, "b": 100}}
+        drawn[f"{name}-{number}"] = figure.update_layout(title=escape(heading), **layout)
+    return drawn
 
 
 def _surface(one: Surface) -> list[Any]:

@@ -45,7 +45,7 @@ def note(found: Analysis, ids: Mapping[str, int]) -> str:
     lines = [
         f"# {name}",
         "",
-        *([f"**{found.spec.note}**", ""] if found.spec.note else []),
+        *([f"Note: {' '.join(found.spec.note.split())}", ""] if found.spec.note else []),
         *answer(found),
         "",
         *table(found.comparison),

@@ -5,29 +5,28 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy
 
 from kd.config import LOSS_FORMULA, DistillConfig, TeacherResult, TrainingConfig
-from kd.datasets import Dataset, Split, load, load_test
+from kd.datasets import Dataset
+from kd.errors import Unavailable
 from storage import blobs, records
 from storage.errors import BlobCorrupt
 from storage.records import TaskRecord
 from storage.tasks import Claim
 from sweeps import jobs
+from sweeps.arms import REFITTED
 from sweeps.children import Report, run_in_child
 from sweeps.control_arms import same_cost, taught_by
 from sweeps.errors import SweepError
 from sweeps.groups import group_of, tagged, teacher_of
+from sweeps.materials import Materials, views_of
 from sweeps.seeds import derive
 from sweeps.spec import Spec
-from sweeps.spec_tables import Role
-
-if TYPE_CHECKING:
-    from kd.training import StudentTrainer
 
 log = logging.getLogger("sweeps.stages")
 
@@ -60,10 +59,11 @@ class StageRunner:
     engine: sqlalchemy.Engine
     sweep_id: int
     spec: Spec
-    _datasets: dict[str, Dataset] = field(default_factory=dict)
-    _tests: dict[str, Split] = field(default_factory=dict)
     _teachers: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
-    _trainers: dict[str, "StudentTrainer"] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Nothing is loaded before it is needed."""
+        self._materials = Materials(self.spec)
 
     def __call__(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         """Run one task at one point. on_step is called between steps; what it raises stops the task."""
@@ -73,7 +73,7 @@ class StageRunner:
     def check_data(self) -> None:
         """Have both datasets here, with the content that the spec froze; before anything is claimed."""
         for role in self.spec.roles:
-            wanted, found = self.spec.role(role).content_hash, self._dataset(role).content_hash
+            wanted, found = self.spec.role(role).content_hash, self._materials.dataset(role).content_hash
             if wanted and wanted != found:
                 raise SweepError(
                     f"{self.spec.role(role).dataset} here has content {found[:12]}, the sweep was created with "
@@ -87,17 +87,20 @@ class StageRunner:
             batch_size=self.spec.training.batch_size,
             learning_rate=self.spec.training.teacher_learning_rate,
         )
-        dataset = self._dataset(claim.payload["role"])
-        taught: TeacherResult = run_in_child(
-            jobs.teach,
-            dataset,
-            role.teacher,
-            training,
-            claim.payload["seed"],
-            _views(role),
-            on_step=on_step,
-            on_report=_logged(claim),
-        )
+        dataset = self._materials.dataset(claim.payload["role"])
+        with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
+            taught: TeacherResult = run_in_child(
+                jobs.teach,
+                dataset,
+                role.teacher,
+                training,
+                claim.payload["seed"],
+                views_of(role),
+                self.spec.baselines.model_dump(),
+                folder,
+                on_step=on_step,
+                on_report=_logged(claim),
+            )
         stored = {
             "logits": blobs.put(self.engine, np.ascontiguousarray(taught.logits).tobytes()),
             "model": blobs.put(self.engine, taught.model),
@@ -106,10 +109,14 @@ class StageRunner:
 
     def _distill(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         name, arm, group = claim.payload["role"], claim.payload.get("arm"), group_of(claim.payload)
+        if arm == REFITTED:
+            return self._refit(claim, params, on_step)
         logits = self._logits(name, teacher_of(group), on_step)
-        trainer = self._trainer(name, logits)
+        trainer = self._materials.trainer(name, logits)
         trainer.teach(
-            taught_by(arm, logits, self._dataset(name).train.labels, seed=derive(self.spec.seed, "shuffled", name))
+            taught_by(
+                arm, logits, self._materials.dataset(name).train.labels, seed=derive(self.spec.seed, "shuffled", name)
+            )
         )
         epochs = same_cost(self.engine, self.sweep_id, self.spec, name) if arm == "scratch-same-cost" else None
         point = DistillConfig(temperature=params["temperature"], alpha=params["alpha"])
@@ -120,11 +127,30 @@ class StageRunner:
         if epochs is not None:
             more["epochs"] = epochs
         if claim.stage == "transfer":
-            more["test_accuracy"] = trainer.accuracy(self._test(name))
+            more["test_accuracy"] = trainer.accuracy(self._materials.test(name))
             # One finished student per dataset is kept: it is measured at the end, and can be exported.
             if arm == "best" and claim.payload["repeat"] == 0 and not group:
                 more["blobs"] = {"model": blobs.put(self.engine, trainer.model_bytes())}
         return self._outcome(claim, params, result, detail=self.spec.role(name).student, **more)
+
+    def _refit(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        """The network that AutoKeras found, trained anew with this seed: the found one was the luckiest of its search.
+
+        Raises:
+            Unavailable: AutoKeras found none.
+        """
+        name, epochs = claim.payload["role"], self.spec.baselines.autokeras_epochs
+        baselines = records.task_records(self.engine, self.sweep_id, phase="baselines", state="done")
+        task = next((one for one in baselines if _made(one) == (REFITTED, name)), None)
+        if task is None:
+            raise Unavailable(f"AutoKeras found no network on {self.spec.role(name).dataset}: there is none to train")
+        trainer = self._materials.found(name, lambda: self._blob(task, "model", on_step), epochs=epochs)
+        point = DistillConfig(temperature=params["temperature"], alpha=params["alpha"])
+        result = trainer.train(point, seed=claim.payload["seed"], on_epoch=lambda epoch, score: on_step())
+        tested = trainer.accuracy(self._materials.test(name))
+        return self._outcome(
+            claim, params, result, detail="the network that AutoKeras found", test_accuracy=tested, epochs=epochs
+        )
 
     def _baseline(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         method, limits = params["method"], self.spec.baselines
@@ -132,7 +158,7 @@ class StageRunner:
             result = run_in_child(
                 jobs.fit_baseline,
                 method,
-                self._dataset(claim.payload["role"]),
+                self._materials.dataset(claim.payload["role"]),
                 limits.model_dump(),
                 claim.payload["seed"],
                 folder,
@@ -152,7 +178,7 @@ class StageRunner:
                 models[task.key] = (task.payload["role"], task)
         if not models:
             raise SweepError("no model was finished, so there is nothing to measure")
-        tests = {role: self._test(role) for role in {role for role, _ in models.values()}}
+        tests = {role: self._materials.test(role) for role in {role for role, _ in models.values()}}
         files = {key: (self._blob(task, "model", on_step), role) for key, (role, task) in models.items()}
         measured = run_in_child(jobs.measure_models, files, tests, on_step=on_step)
         student = measured.get("transfer#source.best.0") or next(iter(measured.values()))
@@ -171,7 +197,7 @@ class StageRunner:
         blobs: dict[str, str] | None = None,
         **more: Any,
     ) -> Outcome:
-        dataset = self._dataset(claim.payload["role"])
+        dataset = self._materials.dataset(claim.payload["role"])
         # What the table needs of a result; models and weights are kept as blobs.
         kept = ("val_accuracy", "epoch_val_accuracy", "parameters", "train_images", "train_s", "cpu_s", "seed")
         values = {name: getattr(result, name) for name in kept if hasattr(result, name)}
@@ -181,17 +207,6 @@ class StageRunner:
         attrs |= {name: claim.payload[name] for name in ("repeat", "rank") if name in claim.payload}
         scores = values.get("epoch_val_accuracy", ())
         return Outcome(score=result.val_accuracy, values=values, attrs=attrs, epoch_values=tuple(scores))
-
-    def _dataset(self, role: str) -> Dataset:
-        if role not in self._datasets:
-            part = self.spec.role(role)
-            self._datasets[role] = load(part.dataset, train_images=part.images)
-        return self._datasets[role]
-
-    def _test(self, role: str) -> Split:
-        if role not in self._tests:
-            self._tests[role] = load_test(self.spec.role(role).dataset)
-        return self._tests[role]
 
     def _blob(self, task: TaskRecord, name: str, on_step: OnStep) -> bytes:
         """Bytes that a finished task stored. Damaged ones are made again, by the same work with the same seeds.
@@ -218,43 +233,27 @@ class StageRunner:
         self(again, task.params or {}, on_step)
         return blobs.get(self.engine, digest)
 
-    def _trainer(self, role: str, logits: npt.NDArray[np.float32]) -> "StudentTrainer":
-        # Here: TensorFlow takes seconds, and a teacher task never needs it.
-        from kd.training import StudentTrainer
-
-        if role not in self._trainers:
-            part = self.spec.role(role)
-            training = TrainingConfig(
-                epochs=part.epochs,
-                batch_size=self.spec.training.batch_size,
-                learning_rate=self.spec.training.learning_rate,
-            )
-            self._trainers[role] = StudentTrainer(
-                self._dataset(role), student=part.student, teacher_logits=logits, training=training, views=_views(part)
-            )
-        return self._trainers[role]
-
     def _logits(self, role: str, teacher: str, on_step: OnStep) -> npt.NDArray[np.float32]:
         """What a teacher says of the training images: float32, (images, classes), or (views, images, classes)."""
         phase = tagged(f"teachers:{role}", teacher)
         if phase in self._teachers:
             return self._teachers[phase]
         (task,) = records.task_records(self.engine, self.sweep_id, phase=phase, state="done")
-        outcome, dataset = task.outcome or {}, self._dataset(role)
+        outcome, dataset = task.outcome or {}, self._materials.dataset(role)
         if outcome["data"]["split_hash"] != dataset.split_hash:
             raise SweepError(
                 f"the teacher saw other {dataset.name} training images than this worker has; "
                 "its logits would be misaligned"
             )
-        views = _views(self.spec.role(role))
+        views = views_of(self.spec.role(role))
         shape = (len(dataset.train.labels), dataset.classes)
         logits = np.frombuffer(self._blob(task, "logits", on_step), np.float32)
         self._teachers[phase] = logits.reshape(shape if views == 1 else (views, *shape))
         return self._teachers[phase]
 
 
-def _views(role: Role) -> int:
-    return role.views if role.augment == "flip-crop" else 1
+def _made(task: TaskRecord) -> tuple[str, str]:
+    return task.payload["method"], task.payload["role"]
 
 
 def _logged(claim: Claim) -> Report:

@@ -30,7 +30,10 @@ MAY_NOT_IMPORT = {
     "storage": {"keras", "tensorflow", "autokeras", "keras_tuner", "kd", "sweeps"},
 }
 KNOW_OPTUNA = [Path("storage/proposals.py"), Path("storage/studies.py")]
-HEAVY = {"tensorflow", "keras", "optuna", "optuna_dashboard", "scipy", "sklearn", "pandas"}
+HEAVY = {
+    *("tensorflow", "keras", "optuna", "optuna_dashboard", "scipy", "sklearn", "pandas"),
+    *("matplotlib", "plotly", "markdown_it"),
+}
 
 READING = {
     "--help": ["--help"],
