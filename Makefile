@@ -32,7 +32,7 @@ bench: $(STAMP) ## what the README claims of speed, measured again: bench/result
 
 lock: ## write requirements.lock again from pyproject.toml (needs uv); versions that still fit stay
 	@test -n "$(UV)" || { echo "make lock needs uv, which writes one lock for Linux and macOS; install uv and try again" >&2; exit 1; }
-	uv pip compile --universal --python-version 3.11 --group dev pyproject.toml \
+	uv pip compile --universal --python-version 3.11 --group dev --extra weights pyproject.toml \
 		--generate-hashes --no-annotate --no-header --no-emit-index-url -q -o requirements.lock
 
 clean: ## remove .venv and what the tools left; sweeps (*.db) stay

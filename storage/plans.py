@@ -75,7 +75,7 @@ def insert_sweep(
         if known:
             raise SpecConflict(
                 f"a sweep {name!r} with another spec exists in {masked(engine.url)}; choose another name, or"
-                f" compare with: kd-sweeps spec {name}"
+                f" go on with the one that is there: kd-sweeps launch {name}"
             )
         sweep_id = connection.execute(
             insert(sweeps)

@@ -71,19 +71,26 @@ class Surface:
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """One control on one dataset, test accuracy points. gain: control - scratch. beyond: best - control."""
+    """One control on one dataset, test accuracy points.
+
+    gain: control - scratch. beyond: best - control. best: best - scratch, which is to be explained.
+    """
 
     arm: str
     role: str
     dataset: str
     gain: Estimate
     beyond: Estimate
+    best: Estimate
 
     @property
     def explains(self) -> bool:
-        """Whether the control gains as well, and best cannot be told from it: the gain is then the control's."""
-        gains = self.gain.low is not None and self.gain.low > 0
-        return gains and (self.beyond.low is None or self.beyond.low <= 0)
+        """Whether best gains, the control gains as well, and best cannot be told from it: the gain is the control's."""
+        return _above_zero(self.best) and _above_zero(self.gain) and not _above_zero(self.beyond)
+
+
+def _above_zero(value: Estimate) -> bool:
+    return value.low is not None and value.low > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +127,10 @@ class Analysis:
             best, scratch = (self.comparison.tests(role, arm) for arm in ("best", "scratch"))
             for arm in self.spec.transfer.controls(role):
                 ran = self.comparison.tests(role, arm)
-                gain, beyond = paired(ran, scratch), paired(best, ran)
-                if gain is not None and beyond is not None:
+                gain, beyond, whole = paired(ran, scratch), paired(best, ran), paired(best, scratch)
+                if gain is not None and beyond is not None and whole is not None:
                     dataset = self.spec.role(role).dataset
-                    found.append(Control(arm=arm, role=role, dataset=dataset, gain=gain, beyond=beyond))
+                    found.append(Control(arm=arm, role=role, dataset=dataset, gain=gain, beyond=beyond, best=whole))
         return found
 
     def outer(self, role: str) -> list[GroupRegret]:

@@ -195,7 +195,7 @@ def dashboard(
 
 @app.command()
 def spec(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="tiny, quick or full.")] = "quick",
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="tiny, quick, compare or full.")] = "quick",
 ) -> None:
     """A preset as TOML, to edit.
 

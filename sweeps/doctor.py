@@ -96,9 +96,9 @@ def _data(data_dir: Path | None) -> list[Check]:
 
 
 def _weights() -> Check:
-    name = APPLICATIONS["mobilenet"].weights_file
-    found = find_weights(name)
-    if found is not None:
-        return Check("weights", "ok", str(found))
-    text = f"no {name} on this machine: the MobileNet row tries Keras' download and is else 'unavailable'; "
-    return Check("weights", "warn", text + "put the file into DIR/models and type: export KERAS_HOME=DIR")
+    here = [name for name, one in APPLICATIONS.items() if find_weights(one.weights_file, one.weights_package)]
+    missing = ", ".join(name for name in APPLICATIONS if name not in here)
+    text = f"ImageNet weights of {', '.join(here) or 'no network'} are here"
+    if missing:
+        text += f"; of {missing} Keras' download is tried, else give --weights DIR"
+    return Check("weights", "ok" if here else "warn", text)

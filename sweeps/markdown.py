@@ -9,7 +9,7 @@ import sqlalchemy
 from kd.config import LOSS_FORMULA
 from storage import records
 from storage.records import SweepRecord, TaskRecord
-from sweeps import looks
+from sweeps import advice, looks
 from sweeps.analysis import Analysis
 from sweeps.comparison import Comparison, Row
 from sweeps.errors import NothingYet
@@ -55,7 +55,7 @@ def lines(found: Analysis, *, extra: Sequence[str] = ()) -> list[str]:
     page += [*table(comparison), ""]
     page += ["| test accuracy, points, paired by seed | dataset | difference |", "| --- | --- | --- |"]
     page += [f"| {item.name} | {item.dataset} | {interval(item.points)} |" for item in comparison.differences()]
-    return [*page, "", *_outer(found), *extra, *_provenance(comparison)]
+    return [*page, "", *_controls(found), *_outer(found), *advice.section(found), *extra, *_provenance(comparison)]
 
 
 def answer(found: Analysis) -> list[str]:
@@ -130,6 +130,17 @@ def _selected(found: Analysis) -> list[str]:
             f"validation {accuracy}"
         )
     return [*page, f"- loss: `{LOSS_FORMULA}`; alpha weighs the labels", ""]
+
+
+def _controls(found: Analysis) -> list[str]:
+    """What else was tried in the teacher's place; nothing where no control ran."""
+    controls = found.controls()
+    if not controls:
+        return []
+    page = ["## Controls", ""]
+    page += ["| control | dataset | control - scratch | best - control |", "| --- | --- | --- | --- |"]
+    page += [f"| {one.arm} | {one.dataset} | {interval(one.gain)} | {interval(one.beyond)} |" for one in controls]
+    return [*page, ""]
 
 
 def _outer(found: Analysis) -> list[str]:

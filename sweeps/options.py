@@ -22,5 +22,5 @@ Weights = Annotated[
     Path | None,
     typer.Option("--weights", metavar="DIR", help="Folder with ImageNet weights under Keras' file names."),
 ]
-Preset = Annotated[str | None, typer.Option(metavar="NAME", help="tiny, quick or full.")]
+Preset = Annotated[str | None, typer.Option(metavar="NAME", help="tiny, quick, compare or full.")]
 Workers = Annotated[int | None, typer.Option(metavar="N", help="Worker processes; one per core when not given.")]

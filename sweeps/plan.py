@@ -96,7 +96,9 @@ def _phase(name: str, *needs: str, minimum: int = 0) -> PhasePlan:
 
 
 def _task(key: str, phase: str, **payload: object) -> TaskPlan:
-    priority = _PRIORITY[re.sub(r"target\d", "target", untagged(phase)[0])]
+    # Of an outer level the first group comes first: its verdict is the primary answer.
+    later = 100 if "group" in payload else 0
+    priority = _PRIORITY[re.sub(r"target\d", "target", untagged(phase)[0])] - later
     return TaskPlan(key=key, phase=phase, payload=payload, priority=priority)
 
 

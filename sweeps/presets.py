@@ -1,35 +1,55 @@
-"""The three presets: is everything working (tiny), a first answer (quick), the real one (full)."""
+"""The presets: tiny to see that everything works, quick for a first answer, compare beside other methods, full."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from sweeps.arms import CONTROLS, SOURCE_ARMS, TARGET_ARMS
+from kd.baselines.applications import APPLICATIONS, TUNED
+from sweeps.arms import CONTROLS, REFITTED, SOURCE_ARMS, TARGET_ARMS
 from sweeps.errors import SpecError
 from sweeps.spec import ROLES, Spec, override
 from sweeps.spec_tables import Baselines, Confirm, Outer, Role, Search, Training, Transfer
 
+_TINY = Spec(
+    preset="tiny",
+    source=Role(dataset="digits", images=1078, teacher="cnn-small-narrow", teacher_epochs=6, epochs=4),
+    target=Role(dataset="digits-rgb", images=1078, teacher="cnn-small-narrow", teacher_epochs=10, epochs=6),
+    training=Training(batch_size=32, teacher_learning_rate=5e-3),
+    search=Search(trials=8),
+    confirm=Confirm(top=2, seeds=2),
+    transfer=Transfer(seeds=5),
+    baselines=Baselines(methods=("mobilenet",)),
+)
+
+_QUICK = Spec(
+    preset="quick",
+    source=Role(dataset="mnist", images=20_000, teacher="cnn-small", teacher_epochs=3, epochs=3),
+    target=Role(dataset="cifar10", images=10_000, teacher="cnn-small", teacher_epochs=7, epochs=5),
+    # Few steps in all: at 1e-3 the students of MNIST end near 96 %, at 2e-3 near 97 %, in the same time.
+    training=Training(learning_rate=2e-3, teacher_learning_rate=5e-3),
+    search=Search(trials=20),
+    confirm=Confirm(top=3, seeds=3),
+    transfer=Transfer(seeds=10),
+    baselines=Baselines(methods=("autokeras", "mobilenet", "efficientnet-lite0"), autokeras_epochs=4),
+)
+
 PRESETS = {
-    "tiny": Spec(
-        preset="tiny",
-        source=Role(dataset="digits", images=1078, teacher="cnn-small-narrow", teacher_epochs=6, epochs=4),
-        target=Role(dataset="digits-rgb", images=1078, teacher="cnn-small-narrow", teacher_epochs=10, epochs=6),
-        training=Training(batch_size=32, teacher_learning_rate=5e-3),
-        search=Search(trials=8),
-        confirm=Confirm(top=2, seeds=2),
-        transfer=Transfer(seeds=5),
-        baselines=Baselines(methods=("mobilenet",)),
-    ),
-    "quick": Spec(
-        preset="quick",
-        source=Role(dataset="mnist", images=20_000, teacher="cnn-small", teacher_epochs=3, epochs=3),
-        target=Role(dataset="cifar10", images=10_000, teacher="cnn-small", teacher_epochs=7, epochs=5),
-        # Few steps in all: at 1e-3 the students of MNIST end near 96 %, at 2e-3 near 97 %, in the same time.
-        training=Training(learning_rate=2e-3, teacher_learning_rate=5e-3),
-        search=Search(trials=20),
-        confirm=Confirm(top=3, seeds=3),
-        transfer=Transfer(seeds=10),
-        baselines=Baselines(autokeras_epochs=4),
+    "tiny": _TINY,
+    "quick": _QUICK,
+    # The sweep of quick, and beside it whatever else makes a classifier of the same images.
+    "compare": _QUICK.model_copy(
+        update={
+            "preset": "compare",
+            "baselines": Baselines(
+                methods=("autokeras", *APPLICATIONS, *(name + TUNED for name in ("mobilenet", "efficientnet-lite0"))),
+                source_methods=("mobilenet", "efficientnet-lite0"),
+                seconds=240,
+                autokeras_trials=8,
+                autokeras_epochs=10,
+                autokeras_seconds=900,
+                autokeras_blocks=("vanilla", "xception", "resnet"),
+            ),
+        }
     ),
     "full": Spec(
         preset="full",
@@ -37,9 +57,22 @@ PRESETS = {
         target=Role(dataset="cifar10", images=45_000, teacher="resnet20", teacher_epochs=60, epochs=60),
         search=Search(trials=100),
         confirm=Confirm(top=5, seeds=10),
-        transfer=Transfer(seeds=30, margin=0.3, source_arms=SOURCE_ARMS + CONTROLS, target_arms=TARGET_ARMS + CONTROLS),
+        transfer=Transfer(
+            seeds=30,
+            margin=0.3,
+            source_arms=SOURCE_ARMS + CONTROLS,
+            target_arms=(*TARGET_ARMS, *CONTROLS, REFITTED),
+        ),
         outer=Outer(teachers=3, searches=3),
-        baselines=Baselines(autokeras_trials=10, autokeras_epochs=30, autokeras_seconds=3600),
+        baselines=Baselines(
+            methods=("autokeras", *APPLICATIONS),
+            source_methods=tuple(APPLICATIONS),
+            seconds=3600,
+            autokeras_trials=10,
+            autokeras_epochs=30,
+            autokeras_seconds=3600,
+            autokeras_blocks=("vanilla", "xception", "resnet"),
+        ),
     ),
 }
 

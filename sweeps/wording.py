@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import groupby
 
 from sweeps.analysis import Analysis, Control, Surface, TargetVerdict
 from sweeps.identification import IDENTIFIED_FROM
@@ -12,7 +13,8 @@ from sweeps.statistics import Estimate
 
 def headline(analysis: Analysis, name: str) -> str:
     """The answer to the primary question, one paragraph: the verdict of the first target."""
-    return sentence(analysis, analysis.verdicts()[0], name)
+    unsure = analysis.surfaces()[0].identified is False
+    return ("Not identified on the source. " if unsure else "") + sentence(analysis, analysis.verdicts()[0], name)
 
 
 def sentence(analysis: Analysis, found: TargetVerdict, name: str) -> str:
@@ -49,6 +51,7 @@ def sentence(analysis: Analysis, found: TargetVerdict, name: str) -> str:
     scope = (
         f"This teacher ({_teachers(analysis, found.role)}), this search ({spec.search.trials} trials), {source} ->"
         f" {found.dataset}, n = {verdict.n} seeds"
+        + (f"; {found.planned - found.done} of {found.planned} trainings failed" if found.done < found.planned else "")
     )
     more = f" {more_seeds(analysis, found, name)}" if verdict.word == "UNDECIDED" else ""
     return f"{verdict.word}: {said}. {scope}.{more}"
@@ -94,20 +97,25 @@ def identified(surface: Surface) -> str:
 
 
 def explained(controls: Sequence[Control]) -> list[str]:
-    """What the controls say of the gain of best, one line each dataset and control."""
+    """What the gain of best is made of, as far as the controls tell; one line for each dataset that has some."""
     lines = []
-    for one in controls:
-        text = f"`{one.arm}` on {one.dataset}: {interval(one.gain)} over scratch, best {interval(one.beyond)} beyond it"
-        if one.explains:
-            text += f"; so the gain of best is no more than {_MEANING[one.arm]}"
-        lines.append(text)
+    for dataset, group in groupby(controls, key=lambda one: one.dataset):
+        ran = list(group)
+        gain, same = ran[0].best, [f"`{one.arm}` ({_MEANING[one.arm]})" for one in ran if one.explains]
+        if gain.low is None or gain.low <= 0:
+            text = f"best was not found to gain over scratch ({interval(gain)}): nothing for the controls to explain"
+        elif same:
+            text = f"best gains {interval(gain)} over scratch; as much is gained by {' and '.join(same)}"
+        else:
+            text = f"best gains {interval(gain)} over scratch, and no control accounts for that"
+        lines.append(f"{dataset}: {text}")
     return lines
 
 
 _MEANING = {
-    "class-mean": "what the mean logits of each class give: which classes are alike, nothing about the single image",
-    "shuffled-within-class": "what logits of another image of the class give: nothing about the single image",
-    "label-smoothing": "label smoothing",
+    "class-mean": "which classes are alike, nothing about the single image",
+    "shuffled-within-class": "logits of another image of the class",
+    "label-smoothing": "no teacher at all",
     "scratch-same-cost": "longer training on the labels for the same cost",
 }
 

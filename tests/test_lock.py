@@ -29,6 +29,7 @@ def _wanted() -> list[str]:
     """Everything that pyproject.toml asks for, the build included: the set-up builds without isolation."""
     groups = (
         PROJECT["project"]["dependencies"],
+        PROJECT["project"]["optional-dependencies"]["weights"],
         PROJECT["dependency-groups"]["dev"],
         PROJECT["build-system"]["requires"],
     )

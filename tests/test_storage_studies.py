@@ -150,6 +150,27 @@ def test_tpe_proposes_inside_the_space_and_the_seed_decides(studies: Studies) ->
     assert 0 <= first.params["alpha"] <= 1
 
 
+def test_tpe_learns_only_from_trials_that_are_alike(studies: Studies) -> None:
+    def tell(value: float, temperature: float, **attrs: str) -> None:
+        params = {"temperature": temperature, "alpha": 0.5}
+        trial = studies.ask("s", SPACE, params=params, tpe_seed=None, attrs=attrs)
+        studies.tell("s", trial.number, state="COMPLETE", value=value, attrs={})
+
+    def proposed(search: str | None) -> dict[str, Any]:
+        trial = studies.ask("s", SPACE, params=None, tpe_seed=7, alike={"search": search}, attrs={"search": "asked"})
+        studies.tell("s", trial.number, state="FAIL", value=None, attrs={})
+        return trial.params
+
+    for n in range(4):
+        tell(n, 2.0 + n)
+    alone = proposed(None)
+    for n in range(4):
+        tell(-n, 15.0 + n, search="@t1s0")
+    assert proposed(None) == alone, "what another search tells is not its own"
+    assert proposed("@t1s0") not in (alone, proposed("@t0s1"))
+    assert studies.ask("s", SPACE, params=None, tpe_seed=7).params != alone, "without the question all are its own"
+
+
 def test_a_trial_appears_complete_in_one_transaction_and_is_told_in_two(studies: Studies) -> None:
     commits = commits_of(studies.engine)
     number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None, attrs={"task": "search#0"}).number

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeps.arms import CONTROLS
 from sweeps.errors import SpecError
 from sweeps.presets import PRESETS, preset
 from sweeps.spec import check_name, difference, override, parse
 from sweeps.spec_toml import read, to_toml
 
 NAN = float("nan")
+ROLE = preset("tiny").source.model_dump()  # digits
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -20,6 +22,16 @@ def test_a_preset_printed_as_toml_reads_back_unchanged(name: str, tmp_path: Path
     path = tmp_path / "my.toml"
     path.write_text(to_toml(preset(name)))
     assert read(path) == preset(name)
+
+
+def test_every_part_of_a_spec_survives_toml(tmp_path: Path) -> None:
+    changes = {"target2": ROLE, "target3": ROLE | {"dataset": 'my "digits".npz'}, "outer.teachers": 2}
+    views = {"target.augment": "flip-crop", "target.views": 3}
+    spec = override(preset("full"), changes | views | {"note": "größer, 更大 und 🙂"})
+    path = tmp_path / "my.toml"
+    path.write_text(to_toml(spec), encoding="utf-8")
+    assert read(path) == spec
+    assert "[target3]" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -61,6 +73,27 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"target.dataset": "mnist"}, ["source.dataset and target.dataset must differ"]),
         ({"source.images": 10}, ["images (10)", "batch (64)"]),
         ({"training.learning_rate": 0}, ["training.learning_rate", "greater than 0"]),
+        ({"transfer.margin": 0}, ["transfer.margin", "greater than 0"]),
+        ({"transfer.margin": NAN}, ["transfer.margin", "finite"]),
+        ({"transfer.looks": 0}, ["transfer.looks", "got 0", "greater than or equal to 1"]),
+        ({"transfer.looks": 4}, ["transfer.looks", "got 4", "less than or equal to 3"]),
+        ({"transfer.target_arms": ["best", "misaligned"]}, ["transfer.target_arms", "misaligned", "class-mean"]),
+        ({"transfer.source_arms": ["native"]}, ["transfer.source_arms", "native"]),
+        ({"outer.teachers": 0}, ["outer.teachers", "got 0"]),
+        ({"outer.seeds": 2}, ["unknown key", "outer.seeds", "teachers, searches"]),
+        ({"source.augment": "flip-crop"}, ["mnist", "a mirrored digit is no digit"]),
+        ({"target.augment": "flip"}, ["target.augment", "flip", "flip-crop"]),
+        ({"target.views": 0}, ["target.views", "got 0"]),
+        ({"target2.dataset": "digits"}, ["target2.images is missing"]),
+        ({"target2.images": 1}, ["target2.dataset is missing"]),
+        (
+            {"target2": ROLE | {"dataset": "cifar10"}},
+            ["source.dataset and target.dataset and target2.dataset", "differ"],
+        ),
+        ({"target2": ROLE | {"trials": 1}}, ["unknown key 'target2.trials'", "dataset, images"]),
+        ({"target2": ROLE | {"augment": "flip-crop"}}, ["digits", "a mirrored digit is no digit"]),
+        ({"target3": ROLE}, ["target3 without target2"]),
+        ({"target4": ROLE}, ["unknown key 'target4'", "target3"]),
     ],
 )
 def test_a_wrong_value_is_one_line_with_what_was_got_and_what_is_allowed(
@@ -89,7 +122,7 @@ def test_a_missing_file_and_broken_toml_say_what_to_type(tmp_path: Path) -> None
 
 
 def test_an_unknown_preset_lists_those_that_exist() -> None:
-    with pytest.raises(SpecError, match=r"no preset 'quik'; presets: tiny, quick, full; did you mean quick\?"):
+    with pytest.raises(SpecError, match=r"no preset 'quik'; presets: tiny, quick, compare, full; did you mean quick\?"):
         preset("quik")
 
 
@@ -109,3 +142,26 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert full.search.temperature == (1, 20)
     assert full.search.alpha == (0, 1)
     assert (full.training.batch_size, full.training.learning_rate) == (64, 1e-3)
+
+
+def test_roles_are_those_that_have_a_dataset() -> None:
+    quick = preset("quick")
+    assert (quick.roles, quick.targets) == (("source", "target"), ("target",))
+    wider = override(quick, {"target2": ROLE})
+    assert (wider.roles, wider.targets) == (("source", "target", "target2"), ("target", "target2"))
+    assert wider.role("target2").dataset == "digits"
+    assert wider.fingerprint != quick.fingerprint
+
+
+def test_further_groups_repeat_only_the_arms_that_depend_on_them() -> None:
+    transfer = preset("full").transfer
+    assert transfer.arms("source", "t0s1") == ("best",)
+    assert transfer.arms("target2", "t1s0") == ("best", "native")
+    assert transfer.controls("source") == transfer.controls("target2") == CONTROLS
+    assert preset("quick").transfer.controls("target") == ()
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3])
+def test_the_looks_share_five_percent(looks: int) -> None:
+    transfer = override(preset("quick"), {"transfer.looks": looks}).transfer
+    assert transfer.level * looks == pytest.approx(0.05)

@@ -8,16 +8,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy
-from small_sweeps import SMALL, created, wait_until
+from small_sweeps import SMALL, created, tasks_of, wait_until
 
+from kd.datasets import load
 from storage import blobs, records, schema, tasks
 from storage import engine as engines
 from storage.errors import BlobCorrupt
 from storage.tasks import Claim
 from storage.transaction import write
 from sweeps import control
+from sweeps.arms import CONTROLS
 from sweeps.space import given_params
 from sweeps.spec import Spec, override
 from sweeps.stages import Outcome, StageRunner
@@ -39,7 +42,8 @@ def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> O
         if claim.key == key:
             break
         others.append(claim)
-    outcome: Outcome = runner(claim, given_params(engine, spec, claim), lambda: None)
+    proposed = {"temperature": 4.0, "alpha": 0.05}  # in place of a sampler
+    outcome: Outcome = runner(claim, given_params(engine, spec, claim) or proposed, lambda: None)
     assert tasks.finish(engine, claim, outcome=outcome.values, score=outcome.score)
     for other in others:
         tasks.release(engine, other)
@@ -60,6 +64,77 @@ def test_teacher_logits_that_are_damaged_are_computed_again(tmp_path: Path) -> N
     outcome = _run_next(engine, MICRO, "search#0", StageRunner(engine, sweep.id, MICRO))
     assert 0 < outcome.score <= 1
     assert blobs.get(engine, taught.values["blobs"]["logits"]) == good
+    engine.dispose()
+
+
+def _again(engine: sqlalchemy.Engine, key: str, runner: StageRunner) -> Outcome:
+    """Run a finished task once more, at its point."""
+    task = _task(engine, key)
+    claim = Claim(
+        sweep_id=records.find_sweep(engine, "s").id,
+        task_id=task.id,
+        key=key,
+        stage=task.stage,
+        phase=task.phase,
+        payload=task.payload,
+        attempt=1,
+        params=task.params,
+        retry_of=None,
+    )
+    point = {name: task.outcome[name] for name in ("temperature", "alpha")}
+    return runner(claim, point, lambda: None)
+
+
+def _task(engine: sqlalchemy.Engine, key: str) -> Any:
+    (task,) = [task for task in tasks_of(engine) if task.key == key]
+    return task
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_controls_train_with_what_takes_the_teachers_place_and_the_teacher_comes_back(
+    tmp_path: Path, views: int
+) -> None:
+    arms = ["best", *CONTROLS, "scratch"]
+    changes = {
+        "source.images": 256,
+        "source.teacher_epochs": 4,
+        "source.epochs": 2,
+        "search.trials": 3,
+        "search.alpha": [0.0, 0.1],
+        "transfer.source_arms": arms,
+    }
+    if views > 1:  # of images that nobody knows to be digits
+        digits, path = load("digits"), tmp_path / "mine.npz"
+        parts = {"train": digits.train, "test": digits.validation}
+        arrays = {f"x_{name}": part.images for name, part in parts.items()}
+        np.savez(path, **arrays, **{f"y_{name}": part.labels for name, part in parts.items()})
+        changes |= {"source.dataset": str(path), "source.augment": "flip-crop", "source.views": views}
+    spec = override(MICRO, changes | {"training.learning_rate": 0.02})
+    engine = engines.open_engine(created(f"sqlite:///{tmp_path}/s.db", spec))
+    sweep = records.find_sweep(engine, "s").id
+    runner = StageRunner(engine, sweep, spec)
+    for key in ("teachers#source", "search#0", "search#1", "search#2", "confirm#0.0"):
+        _run_next(engine, spec, key, runner)
+    found = {arm: _run_next(engine, spec, f"transfer#source.{arm}.0", runner).values for arm in arms}
+    points = {arm: (values["temperature"], values["alpha"]) for arm, values in found.items()}
+    assert points["class-mean"] == points["shuffled-within-class"] == points["best"]
+    assert points["label-smoothing"] == (1.0, 0.9)
+    assert points["scratch-same-cost"] == points["scratch"] == (1.0, 1.0)
+    epochs = records.selections(engine, sweep)["same-cost.source"]["epochs"]
+    assert found["scratch-same-cost"]["epochs"] == epochs > 2, "a teacher has its share"
+    assert {arm: len(values["epoch_val_accuracy"]) for arm, values in found.items()} == {
+        arm: epochs if arm == "scratch-same-cost" else 2 for arm in arms
+    }
+    # the same seed for all of them: what differs is what they learned from
+    measured = ("val_accuracy", "epoch_val_accuracy", "test_accuracy")
+    assert len({tuple(values[name] for name in measured) for values in found.values()}) == len(arms)
+    logits = blobs.get(engine, _task(engine, "teachers#source").outcome["blobs"]["logits"])
+    assert len(logits) == views * 256 * 10 * 4
+    # longer training begins as the shorter one
+    assert found["scratch-same-cost"]["epoch_val_accuracy"][:2] == found["scratch"]["epoch_val_accuracy"]
+    for arm in arms:
+        again = _again(engine, f"transfer#source.{arm}.0", runner).values
+        assert [again[name] for name in measured] == [found[arm][name] for name in measured], arm
     engine.dispose()
 
 
