@@ -37,7 +37,7 @@ def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Ou
     if claim.stage == "measure":
         keys = ("teachers#source", "teachers#target", "baselines#mobilenet")
         keys += ("transfer#source.best.0", "transfer#target.best.0")
-        shown = {"bytes": 113_000, "test_accuracy": 0.97}
+        shown = {"bytes": 113_000, "test_accuracy": 0.97, "latency_ms_p95": 1.1, "images_per_s": 5e4, "macs": 800_000}
         values = {"models": {key: shown | {"latency_ms_p50": _LATENCY_MS[key.partition("#")[0]]} for key in keys}}
     return Outcome(score=score, values=values, attrs={})
 
