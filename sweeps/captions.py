@@ -39,6 +39,12 @@ def captions(found: Pictures) -> dict[str, str]:
             " that chose its T and alpha. On the Pareto front nothing is both cheaper and more accurate:"
             f" {'; '.join(_fronts(found.training))}. A difference smaller than the intervals above is none."
         )
+    if found.break_even:
+        said["break-even"] = (
+            "The best validation accuracy of AutoKeras after each of its trials, against the CPU seconds it had used;"
+            " dashed the distilled student. Dotted: multiples of the CPU seconds of the sweep: its teachers, search and"
+            " confirm."
+        )
     return said
 
 

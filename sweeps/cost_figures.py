@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sweeps.colours import BLACK, BLUE, GREEN, GREY, PURPLE
+from sweeps.cost import MULTIPLES, BreakEven
 from sweeps.drawing import logarithmic, panels, spread
 from sweeps.pictures import CostMark, by_dataset, short
 
@@ -26,6 +27,29 @@ def latency(marks: Sequence[CostMark]) -> Figure:
 def training(marks: Sequence[CostMark]) -> Figure:
     """Test accuracy against the seconds that a method needed in all."""
     return _draw(marks, "training, its teacher and search included, s")
+
+
+def break_even(found: Sequence[BreakEven]) -> Figure:
+    """AutoKeras' best accuracy so far against CPU seconds, beside the student and what its sweep cost."""
+    figure, grid = panels([short(one.dataset) for one in found], height=3.8)
+    for axes, one in zip(grid, found, strict=True):
+        seconds, accuracies = zip(*one.curve, strict=True)
+        marks = [multiple * one.sweep_cpu_s for multiple in MULTIPLES]
+        logarithmic(axes, min(seconds[0], *marks) / 1.5, max(seconds[-1], *marks) * 1.5)
+        axes.plot(seconds, accuracies, color=PURPLE, marker="^", mec="white", ms=8, drawstyle="steps-post")
+        axes.axhline(one.student, color=BLUE, ls="--", lw=1.2)
+        for multiple, mark in zip(MULTIPLES, marks, strict=True):
+            axes.axvline(mark, color=GREY, ls=":", lw=1)
+            axes.annotate(f"{multiple:g}x", (mark, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom")
+        axes.set_xlabel("training, CPU s")
+        axes.set_ylabel("validation accuracy, %")
+    handles = [
+        Line2D([], [], color=PURPLE, marker="^", mec="white", ms=8, label="AutoKeras, best so far"),
+        Line2D([], [], color=BLUE, ls="--", lw=1.2, label="distilled student, mean over its seeds"),
+        Line2D([], [], color=GREY, ls=":", lw=1, label="multiples of what the sweep cost"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
 
 
 def _draw(marks: Sequence[CostMark], label: str) -> Figure:

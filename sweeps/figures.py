@@ -18,7 +18,7 @@ from sweeps.colours import BLACK, BLUE, GREY, ORANGE, SCALE, SKY, VERMILLION
 from sweeps.drawing import logarithmic, panels, style, svg
 from sweeps.pictures import DEFAULTS, ArmMark, Pictures, best_so_far, by_dataset, short, title
 
-NAMES = ("surface", "history", "arms", "cost-latency", "cost-training")
+NAMES = ("surface", "history", "arms", "cost-latency", "cost-training", "break-even")
 
 _MAP = LinearSegmentedColormap.from_list("accuracy", SCALE)
 _Look: TypeAlias = dict[str, Any]
@@ -53,6 +53,8 @@ def draw(found: Pictures) -> dict[str, str]:
             drawn["cost-latency"] = svg(cost_figures.latency(found.latency))
         if found.training:
             drawn["cost-training"] = svg(cost_figures.training(found.training))
+        if found.break_even:
+            drawn["break-even"] = svg(cost_figures.break_even(found.break_even))
     return drawn
 
 

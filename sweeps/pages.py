@@ -18,6 +18,7 @@ _ALT = {
     "arms": "Arms of transfer",
     "cost-latency": "Accuracy against latency",
     "cost-training": "Accuracy against training seconds",
+    "break-even": "AutoKeras against the sweep",
 }
 
 

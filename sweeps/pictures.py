@@ -12,6 +12,7 @@ from typing import TypeVar
 from sweeps.analysis import Analysis, Surface
 from sweeps.arms import DEFAULT_POINTS
 from sweeps.comparison import Row
+from sweeps.cost import BreakEven, break_even
 from sweeps.statistics import Estimate, estimate
 
 # Untuned (temperature, alpha), marked on every surface.
@@ -48,7 +49,7 @@ class Pictures:
     """Everything that is drawn.
 
     temperature, alpha: the ranges that were searched, low and high. latency: cost in ms, p50; training: cost in s, with
-    that of its teacher and its search.
+    that of its teacher and its search. break_even: AutoKeras against the sweep, where it ran.
     """
 
     temperature: tuple[float, float]
@@ -57,6 +58,7 @@ class Pictures:
     arms: tuple[ArmMark, ...]
     latency: tuple[CostMark, ...]
     training: tuple[CostMark, ...]
+    break_even: tuple[BreakEven, ...]
 
 
 def pictures(found: Analysis) -> Pictures:
@@ -69,6 +71,7 @@ def pictures(found: Analysis) -> Pictures:
         arms=tuple(_arms(found)),
         latency=_costs(found, rows, [row.measured.get("latency_ms_p50") for row in rows]),
         training=_costs(found, rows, [row.train_s and row.train_s + (row.shared_s or 0.0) for row in rows]),
+        break_even=tuple(one for role in found.spec.roles if (one := break_even(found.comparison, role))),
     )
 
 

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from sweeps.analysis import Surface
 from sweeps.colours import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SCALE, SKY, VERMILLION
+from sweeps.cost import MULTIPLES, BreakEven
 from sweeps.pictures import DEFAULTS, ArmMark, CostMark, Mark, Pictures, best_so_far, by_dataset, short, title
 
 _SOBOL = {"symbol": "circle", "size": 7, "color": "white", "line": {"color": BLACK, "width": 1}}
@@ -30,12 +31,14 @@ def figures(found: Pictures) -> dict[str, go.Figure]:
     """Those whose data is there, one for each dataset: "surface-0" is the source's, "surface-1" the first target's."""
     searches = [(title(one), one) for one in found.surfaces]
     cost = "training, its teacher and search included, s"
+    even = [(short(one.dataset), one) for one in found.break_even]
     return {
         **_drawn("surface", searches, _surface, "temperature T", "alpha, weight of the labels", log=True),
         **_drawn("history", searches, _history, "trial", "validation accuracy, %"),
         **_drawn("arms", _titled(found.arms), _arms, "test accuracy, %", "", down=True),
         **_drawn("cost-latency", _titled(found.latency), _costs, "latency p50, ms", "test accuracy, %", log=True),
         **_drawn("cost-training", _titled(found.training), _costs, cost, "test accuracy, %", log=True),
+        **_drawn("break-even", even, _break_even, "training, CPU s", "validation accuracy, %", log=True),
     }
 
 
@@ -126,6 +129,19 @@ def _costs(marks: Sequence[CostMark]) -> list[Any]:
         look = {"symbol": symbol, "size": 11, "color": colour}
         traces.append(_dots(places, kind, look, text=[mark.method for mark in chosen], hoverinfo="text+x+y"))
     return traces
+
+
+def _break_even(one: BreakEven) -> list[Any]:
+    seconds, accuracies = zip(*one.curve, strict=True)
+    marks = [multiple * one.sweep_cpu_s for multiple in MULTIPLES]
+    line = {"shape": "hv", "color": PURPLE}
+    ticks = {"symbol": "line-ns-open", "size": 16, "color": GREY}
+    flat = {"mode": "lines", "line": {"dash": "dash", "color": BLUE}}
+    return [
+        go.Scatter(x=seconds, y=accuracies, mode="lines+markers", line=line, name="AutoKeras, best so far"),
+        _dots([(min(*seconds, *marks), one.student), (max(*seconds, *marks), one.student)], "student", None, **flat),
+        _dots([(mark, one.student) for mark in marks], "1/4, 1, 4, 16 x what the sweep cost", ticks),
+    ]
 
 
 def _dots(places: Sequence[tuple[Any, Any]], name: str | None, marker: Any, **more: Any) -> go.Scatter:

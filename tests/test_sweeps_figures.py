@@ -13,6 +13,7 @@ from reported_sweeps import analysed, worked
 from sweeps import plotly_figures
 from sweeps.analysis import Point, Surface
 from sweeps.captions import captions
+from sweeps.cost import BreakEven
 from sweeps.drawing import spread
 from sweeps.figures import NAMES, draw
 from sweeps.pictures import Pictures, best_so_far, pareto_front, pictures
@@ -24,7 +25,7 @@ FOUR = (
     Point(8, 0.9, 91, 3, False),
 )
 SEARCH = Surface(role="source", dataset="a$b$.npz", points=FOUR, best=(9, 0.3), tied=((3, 0.8),), icc=0.9, optimism=1.0)
-ALONE = Pictures(temperature=(1, 20), alpha=(0, 1), surfaces=(SEARCH,), arms=(), latency=(), training=())
+ALONE = Pictures(temperature=(1, 20), alpha=(0, 1), surfaces=(SEARCH,), arms=(), latency=(), training=(), break_even=())
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,9 @@ def texts(svg: str) -> list[str]:
 
 def test_every_figure_is_svg_with_a_panel_for_each_dataset(shown: Pictures) -> None:
     drawn = draw(shown)
-    assert tuple(drawn) == tuple(captions(shown)) == NAMES
-    assert list(plotly_figures.figures(shown)) == [f"{name}-{number}" for name in NAMES for number in (0, 1)]
+    here = NAMES[:-1]  # AutoKeras did not run
+    assert tuple(drawn) == tuple(captions(shown)) == here
+    assert list(plotly_figures.figures(shown)) == [f"{name}-{number}" for name in here for number in (0, 1)]
     for name in ("arms", "cost-latency", "cost-training"):
         assert {"digits", "digits-rgb"} <= set(texts(drawn[name]))
     for name in ("surface", "history"):
@@ -76,6 +78,21 @@ def test_what_has_no_data_yet_is_left_out() -> None:
     assert list(draw(ALONE)) == list(captions(ALONE)) == ["surface", "history"]
     assert list(plotly_figures.figures(ALONE)) == ["surface-0", "history-0"]
     assert draw(replace(ALONE, surfaces=())) == {}
+
+
+EVEN = BreakEven(
+    dataset="digits", curve=((3, 60), (40, 72)), student=70, sweep_cpu_s=16, at=(60, 60, 72, None), even_at=40
+)
+
+
+def test_the_curve_of_autokeras_stands_beside_the_student_and_the_cost_of_the_sweep() -> None:
+    found = replace(ALONE, surfaces=(), break_even=(EVEN,))
+    assert list(draw(found)) == list(captions(found)) == ["break-even"]
+    assert {"0.25x", "1x", "4x", "16x", "AutoKeras, best so far"} <= set(texts(draw(found)["break-even"]))
+    curve, student, costs = plotly_figures.figures(found)["break-even-0"].data
+    assert (list(curve.x), list(curve.y)) == ([3, 40], [60, 72])
+    assert set(student.y) == {70}
+    assert list(costs.x) == [4, 16, 64, 256]
 
 
 def test_the_name_of_a_dataset_is_not_read_as_mathematics() -> None:
