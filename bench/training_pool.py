@@ -17,7 +17,6 @@ from surfaces import Point
 
 from kd.config import DistillConfig, TeacherResult, TrainingConfig, TrainResult
 from kd.datasets import Dataset
-from sweeps import jobs
 from sweeps.children import Report
 from sweeps.seeds import derive
 
@@ -46,9 +45,17 @@ class Setting:
 def teach(
     report: Report, log: Path, dataset: Dataset, model: str, training: TrainingConfig, seed: int
 ) -> TeacherResult:
-    """A trained teacher and its logits, as `sweeps.jobs.teach`; for `sweeps.children.run_in_child`."""
+    """A trained teacher and its logits; for `sweeps.children.run_in_child`."""
+    from kd.teachers import train_teacher
+
     _noise_into(log)
-    return jobs.teach(report, dataset, model, training, seed)
+    return train_teacher(
+        dataset,
+        model=model,
+        training=training,
+        seed=seed,
+        on_epoch=lambda epoch, score: report((epoch + 1) / training.epochs, f"validation {score:.4f}"),
+    )
 
 
 def train_points(

@@ -45,8 +45,7 @@ class Batches:
                 f"{len(labels)} training images are fewer than one batch of {batch_size}:"
                 " give more images or a smaller batch"
             )
-        self._original = self._checked(teacher_logits)
-        self._logits = self._original
+        self._logits = self._checked(teacher_logits)
         self._shown = 0  # the view that is in the tensors
         # With one view the images never change, and a constant cannot.
         self._images = tf.constant(images) if views == 1 else tf.Variable(images, trainable=False)
@@ -60,12 +59,12 @@ class Batches:
         return self._logits is not None
 
     def teach(self, teacher_logits: Logits | None) -> None:
-        """Puts other logits in place of those it was made with; None puts those back.
+        """Puts other logits in place of those in force.
 
         Raises:
             DataError: logits of another shape, or not finite; those in force stay.
         """
-        self._logits = self._original if teacher_logits is None else self._checked(teacher_logits)
+        self._logits = self._checked(teacher_logits)
         self._soft.assign(self._logits_of(self._shown))
 
     def opened(self) -> Callable[[Tensor], list[Tensor]]:

@@ -101,11 +101,13 @@ class TeacherResult:
         logits: float32, shape (train_images, classes), in the order of the dataset's training images; with more than
             one view of each (views, train_images, classes).
         model: bytes of a .keras file, without the optimizer.
+        provenance: as in `BaselineResult`, where it is one.
     """
 
     result: TrainResult
     logits: npt.NDArray[np.float32]
     model: bytes
+    provenance: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 import keras
@@ -16,12 +14,18 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kd.datasets import Split
+from kd.model_files import load
+from kd.quantize import Int8, Int8Job, measure_int8
 
 Images: TypeAlias = npt.NDArray[np.uint8]
 Call: TypeAlias = Callable[[Images], npt.NDArray[np.float32]]
 
 THROUGHPUT_BATCH = 256  # images
 LATENCY_CALLS = 30  # per round
+# Multiply-accumulates that scoring one int8 model may take, a few seconds to half a minute on one core: all of
+# CIFAR-10's 10,000 test images for a network as large as ResNet-20.
+INT8_MACS = 500e9
+INT8_IMAGES = 500  # scored of any model; 1,000 where the multiply-accumulates are unknown
 ELEMENTWISE = (keras.layers.BatchNormalization, keras.layers.Normalization)  # weights, but no matrix product
 
 
@@ -32,25 +36,33 @@ class ModelFile:
     Args:
         model: bytes of a .keras file; takes uint8 images, gives one score per class.
         test: the images to time it on and to score it on.
+        calibration: uint8, shape (n, h, w, c): what its int8 form is calibrated on, 200 of its training or validation
+            images; None where no int8 form is wanted.
     """
 
     model: bytes
     test: Split
+    calibration: Images | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One model on this machine with this number of threads.
+    """One model on this machine with this number of threads, from uint8 images as they are to scores.
+
+    What a model does to its images first, such as the resizing of a pretrained network, is part of every figure.
 
     Args:
         name: as given to `measure`.
         parameters: all weights, BatchNorm statistics included.
         macs: multiply-accumulates of one image in convolutions and dense layers; None if the model holds weights in
-            any layer that is not counted.
+            any layer that is not counted. Resizing, pooling and activations have no weights and count as nothing.
         bytes: size of the .keras file.
         latency_ms_p50, latency_ms_p95: of one image, from NumPy array to NumPy array.
         images_per_s: in batches of 256, from the median batch.
         test_accuracy: a fraction in [0, 1].
+        int8_bytes, int8_test_accuracy: of the same model in int8, see `kd.quantize`; None if there is none.
+        int8_test_images: how many of the test images that accuracy is of, evenly spaced over them; 0 if there is none.
+        int8_reason: why there is none; empty if there is one.
     """
 
     name: str
@@ -61,6 +73,10 @@ class Measurement:
     latency_ms_p95: float
     images_per_s: float
     test_accuracy: float
+    int8_bytes: int | None
+    int8_test_accuracy: float | None
+    int8_test_images: int
+    int8_reason: str
 
 
 def measure(models: Mapping[str, ModelFile], *, rounds: int = 10) -> dict[str, Measurement]:
@@ -77,7 +93,8 @@ def measure(models: Mapping[str, ModelFile], *, rounds: int = 10) -> dict[str, M
     for _ in range(rounds):
         for model in loaded.values():
             model.take_turn()
-    return {name: model.measurement(name) for name, model in loaded.items()}
+    int8 = measure_int8({name: job for name, model in loaded.items() if (job := model.int8_job()) is not None})
+    return {name: model.measurement(name, int8.get(name)) for name, model in loaded.items()}
 
 
 def count_macs(model: keras.Model) -> int | None:
@@ -121,7 +138,8 @@ class _Loaded:
 
     def __init__(self, file: ModelFile) -> None:
         self._file = file
-        self._model = _load(file)
+        self._model = load(file.model)
+        self._macs = count_macs(self._model)
         self._one = _compiled(self._model, 1, file.test.images.shape[1:])
         self._many = _compiled(self._model, THROUGHPUT_BATCH, file.test.images.shape[1:])
         self._batch = np.resize(file.test.images, (THROUGHPUT_BATCH, *file.test.images.shape[1:]))  # repeats
@@ -135,18 +153,36 @@ class _Loaded:
         self._latencies += [_seconds(self._one, self._batch[i : i + 1]) for i in range(LATENCY_CALLS)]
         self._batch_times.append(_seconds(self._many, self._batch))
 
-    def measurement(self, name: str) -> Measurement:
+    def int8_job(self) -> Int8Job | None:
+        if self._file.calibration is None:
+            return None
+        rows = self._int8_rows()
+        test = Split(self._file.test.images[rows], self._file.test.labels[rows])
+        return Int8Job(model=self._file.model, calibration=self._file.calibration, test=test)
+
+    def measurement(self, name: str, int8: Int8 | None) -> Measurement:
+        int8 = int8 or Int8(reason="no images to calibrate it with")
         p50, p95 = np.percentile(self._latencies, [50, 95]) * 1e3
         return Measurement(
             name=name,
             parameters=self._model.count_params(),
-            macs=count_macs(self._model),
+            macs=self._macs,
             bytes=len(self._file.model),
             latency_ms_p50=float(p50),
             latency_ms_p95=float(p95),
             images_per_s=THROUGHPUT_BATCH / float(np.median(self._batch_times)),
             test_accuracy=self._accuracy(),
+            int8_bytes=int8.bytes,
+            int8_test_accuracy=int8.test_accuracy,
+            int8_test_images=len(self._int8_rows()) if int8.bytes is not None else 0,
+            int8_reason=int8.reason,
         )
+
+    def _int8_rows(self) -> npt.NDArray[np.int64]:
+        """The test images to score in int8, the same for every run: a file sorted by class must not lose classes."""
+        total = len(self._file.test)
+        wanted = 2 * INT8_IMAGES if self._macs is None else max(INT8_IMAGES, int(INT8_MACS / max(self._macs, 1)))
+        return np.linspace(0, total, min(wanted, total), endpoint=False, dtype=np.int64)
 
     def _accuracy(self) -> float:
         images, labels = self._file.test.images, self._file.test.labels
@@ -156,13 +192,6 @@ class _Loaded:
             batch = np.resize(images[start : start + THROUGHPUT_BATCH], self._batch.shape)  # fills the last one up
             right += int(np.sum(self._many(batch)[: len(truth)].argmax(axis=-1) == truth))
         return right / len(labels)
-
-
-def _load(file: ModelFile) -> keras.Model:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        path.write_bytes(file.model)
-        return keras.saving.load_model(path, compile=False)
 
 
 def _compiled(model: keras.Model, batch: int, shape: tuple[int, ...]) -> Call:

@@ -71,7 +71,7 @@ def teach_with(
         cpu_s=found.cpu_s + time.process_time() - cpu,
         seed=seed,
     )
-    return TeacherResult(result=result, logits=logits, model=found.model)
+    return TeacherResult(result=result, logits=logits, model=found.model, provenance=found.provenance)
 
 
 def teacher_logits(

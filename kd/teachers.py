@@ -22,8 +22,8 @@ def train_teacher(
     """Trains a model on the labels of `dataset.train` and returns its logits there.
 
     Plain cross entropy, no label smoothing (it erases what the student is to learn; Mueller et al. 2019,
-    arXiv:1906.02629). The learning rate falls to 0 along half a cosine over the epochs, which is
-    worth most when they are few. The weights are those after the last epoch: none is chosen by its validation score.
+    arXiv:1906.02629). The learning rate falls to 0 along half a cosine over the epochs, which is worth most when they
+    are few. The weights are those after the last epoch: none is chosen by its validation score.
 
     With one view there is no augmentation. With more, every epoch shows the teacher a view it has not seen: its logits
     are computed after the training, so it need not keep to the students' few views, and a teacher that has seen an

@@ -85,12 +85,10 @@ class StudentTrainer:
         self._forward = _compiled_forward(self._student, dataset.train.images.shape[1:])
 
     def teach(self, teacher_logits: npt.NDArray[np.float32] | None) -> None:
-        """Trains from now on with these logits in place of those the trainer was made with; None: with those again.
-
-        Every training then gives the bits that a new trainer made with these logits gives.
+        """Trains from now on with these logits: every training gives the bits of a new trainer made with them.
 
         Args:
-            teacher_logits: as for the trainer, such as one of `kd.controls`.
+            teacher_logits: as for the trainer, such as those of `kd.controls`.
 
         Raises:
             DataError: logits that do not belong to this dataset; those in force stay.
@@ -107,7 +105,7 @@ class StudentTrainer:
             seed: of the initial weights, dropout and batch order.
             on_epoch: called with (epoch from 0, validation accuracy) after each epoch; an exception from it stops the
                 training and propagates, and the trainer can be used again.
-            epochs: of this training alone, in place of the trainer's own; >= 1.
+            epochs: of this training alone, in place of the trainer's own; >= 1. Not with a cosine decay.
 
         Raises:
             Diverged: a loss or a logit was no longer finite.
@@ -167,10 +165,13 @@ class StudentTrainer:
 
     def _epochs(self, epochs: int | None) -> int:
         own = self._training.epochs
-        if epochs is None or epochs == own:
+        if epochs is None:
             return own
         if self._cosine_decay:
-            raise ValueError(f"the learning rate of this trainer falls to 0 over {own} epochs, got epochs={epochs!r}")
+            raise ValueError(
+                f"the learning rate of this trainer falls to 0 over its {own} epochs, got epochs={epochs!r}:"
+                " make a trainer for them"
+            )
         return replace(self._training, epochs=epochs).epochs  # refuses what no training can have
 
     def _run_epoch(self, seed: int, epoch: int) -> float:

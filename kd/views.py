@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 PADDING = 4  # px of zeros on each side
 SEED = 151203385  # never to change: logits that are stored somewhere belong to these views
-_AT_ONCE = 500  # images: what is in flight stays in the processor's cache
 
 
 def checked_views(views: int) -> int:
@@ -40,20 +39,17 @@ def view(images: npt.NDArray[np.uint8], number: int) -> npt.NDArray[np.uint8]:
 
     Returns:
         uint8, shape (n, h, w, c); for view 0 the array that was given.
+
+    Raises:
+        ValueError: number is negative.
     """
     if number == 0:
         return images
-    count, height, width, channels = images.shape
-    out = np.empty_like(images)
+    count, height, width, _ = images.shape
     moves = np.random.default_rng((SEED, number)).integers(0, (2 * PADDING + 1, 2 * PADDING + 1, 2), (count, 3))
-    for start in range(0, count, _AT_ONCE):
-        part = images[start : start + _AT_ONCE]
-        down, right, mirrored = moves[start : start + _AT_ONCE].T[..., None]  # each (part, 1)
-        across = np.arange(width)
-        rows = down + np.arange(height)  # (part, h)
-        columns = right + np.where(mirrored == 1, across[::-1], across)  # (part, w)
-        padded = np.pad(part, [(0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0)])
-        first = np.arange(len(part))[:, None, None] * padded.shape[1]
-        pixels = (first + rows[:, :, None]) * padded.shape[2] + columns[:, None, :]  # (part, h, w)
-        np.take(padded.reshape(-1, channels), pixels, axis=0, out=out[start : start + _AT_ONCE])
+    padded = np.pad(images, [(0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0)])
+    out = np.empty_like(images)
+    for target, source, (down, right, mirrored) in zip(out, padded, moves, strict=True):
+        crop = source[down : down + height, right : right + width]
+        target[:] = crop[:, ::-1] if mirrored else crop
     return out

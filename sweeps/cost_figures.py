@@ -40,7 +40,14 @@ def break_even(found: Sequence[BreakEven]) -> Figure:
         axes.axhline(one.student, color=BLUE, ls="--", lw=1.2)
         for multiple, mark in zip(MULTIPLES, marks, strict=True):
             axes.axvline(mark, color=GREY, ls=":", lw=1)
-            axes.annotate(f"{multiple:g}x", (mark, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom")
+            axes.annotate(
+                f"{multiple:g}x",
+                (mark, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, -2),
+                textcoords="offset points",
+                va="top",
+            )
         axes.set_xlabel("training, CPU s")
         axes.set_ylabel("validation accuracy, %")
     handles = [

@@ -4,6 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from kd import baselines
 from kd.config import BaselineResult, TeacherResult, TrainingConfig
 from kd.datasets import Dataset, Split
@@ -55,9 +58,23 @@ def _budget(method: str, limits: dict[str, Any]) -> baselines.Budget:
     )
 
 
-def measure_models(report: Report, files: dict[str, tuple[bytes, str]], tests: dict[str, Split]) -> dict[str, Any]:
-    """Every model measured beside the others; `files` holds (bytes of a .keras file, role of its dataset)."""
+def measure_models(
+    report: Report,
+    files: dict[str, tuple[bytes, str]],
+    tests: dict[str, Split],
+    calibrations: dict[str, npt.NDArray[np.uint8]],
+) -> dict[str, Any]:
+    """Every model measured beside the others.
+
+    Args:
+        files: (bytes of a .keras file, role of its dataset), by name.
+        tests: what a model is timed on and scored on, by role.
+        calibrations: images (n, h, w, c) for its int8 conversion, by role.
+    """
     from kd.measure import ModelFile, measure
 
-    models = {key: ModelFile(model=data, test=tests[role]) for key, (data, role) in files.items()}
+    models = {
+        key: ModelFile(model=data, test=tests[role], calibration=calibrations[role])
+        for key, (data, role) in files.items()
+    }
     return {key: asdict(found) for key, found in measure(models).items()}

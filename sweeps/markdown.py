@@ -206,7 +206,7 @@ def _provenance(found: Comparison) -> list[str]:
     for task in done:
         weights = (task.outcome or {}).get("weights")
         if weights:
-            page.append(f"- weights of {task.payload['method']}: " + ", ".join(weights.values()))
+            page.append(f"- weights of {task.key}: " + ", ".join(weights.values()))
     page += [f"- {text}" for text in dict.fromkeys(_machine(task) for task in done)]
     wall = max(t.finished_at or 0 for t in done) - min(t.started_at or 0 for t in done)
     work = sum((t.finished_at or 0) - (t.started_at or 0) for t in done)

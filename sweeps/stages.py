@@ -35,6 +35,7 @@ OnStep = Callable[[], None]
 # A child gets this much longer than AutoKeras' own cap before it is killed: to save what it has.
 _GRACE_S = 60.0
 _LOG_EVERY_S = 10.0
+CALIBRATION = 200  # images that an int8 conversion sees, to learn the ranges of a network's activations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,8 @@ class StageRunner:
             "logits": blobs.put(self.engine, np.ascontiguousarray(taught.logits).tobytes()),
             "model": blobs.put(self.engine, taught.model),
         }
-        return self._outcome(claim, params, taught.result, blobs=stored, detail=role.teacher)
+        weights = dict(taught.provenance)
+        return self._outcome(claim, params, taught.result, blobs=stored, detail=role.teacher, weights=weights)
 
     def _distill(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         name, arm, group = claim.payload["role"], claim.payload.get("arm"), group_of(claim.payload)
@@ -180,7 +182,8 @@ class StageRunner:
             raise SweepError("no model was finished, so there is nothing to measure")
         tests = {role: self._materials.test(role) for role in {role for role, _ in models.values()}}
         files = {key: (self._blob(task, "model", on_step), role) for key, (role, task) in models.items()}
-        measured = run_in_child(jobs.measure_models, files, tests, on_step=on_step)
+        seen = {role: self._materials.dataset(role).validation.images[:CALIBRATION] for role in tests}
+        measured = run_in_child(jobs.measure_models, files, tests, seen, on_step=on_step)
         student = measured.get("transfer#source.best.0") or next(iter(measured.values()))
         return Outcome(
             score=student["latency_ms_p50"],

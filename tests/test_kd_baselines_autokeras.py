@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,8 @@ import pytest
 
 # Vertical bars: the class is where the bar is, which a tiny network learns in one epoch.
 SCRIPT = """
-import json, sys
+import json, os, signal, sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def bars(*, classes, channels=3, images=240, side=24):
                    classes=classes, content_hash="", split_hash="", origin="test")
 
 
-def run(name, dataset, *, trials=1, epochs=1, seconds=600, on_progress=None):
+def run(name, dataset, *, trials=1, epochs=1, seconds=600, on_progress=None, blocks=("vanilla",), **limits):
     seen = []
 
     def progress(fraction, text):
@@ -46,8 +46,8 @@ def run(name, dataset, *, trials=1, epochs=1, seconds=600, on_progress=None):
             on_progress(fraction, text)
 
     try:
-        result = fit("autokeras", dataset, budget=Budget(trials=trials, epochs=epochs, seconds=seconds),
-                     seed=3, work_dir=folder / "work", on_progress=progress)
+        budget = Budget(trials=trials, epochs=epochs, seconds=seconds, blocks=blocks, **limits)
+        result = fit("autokeras", dataset, budget=budget, seed=3, work_dir=folder / "work", on_progress=progress)
     except Exception as error:
         answer = {"error": type(error).__name__, "message": str(error)}
     else:
@@ -83,6 +83,25 @@ def fail_after(moment):
             raise RuntimeError("the lease is lost")
     return fail
 
+
+def kill_after(moment):
+    def kill(fraction, text):
+        if fraction > moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return kill
+
+
+def sizes(kind, **values):
+    '''Parameters and multiply-accumulates of one kind of blocks on CIFAR-10's images.'''
+    import keras, keras_tuner
+    from kd.baselines.blocks import Blocks
+    from kd.measure import count_macs
+    hp = keras_tuner.HyperParameters()
+    hp.values = {"blocks/block_type": kind, **{f"blocks/{kind}/{name}": value for name, value in values.items()}}
+    images = keras.Input((32, 32, 3))
+    model = keras.Model(images, Blocks((kind,), name="blocks")._build_wrapper(hp, images))
+    return model.count_params(), count_macs(model)
+
 """
 
 FAST = """
@@ -91,6 +110,11 @@ run("capped", bars(classes=12, channels=1), trials=2, epochs=2, on_progress=afte
 module.time = Clock()
 run("late", bars(classes=3), seconds=1, on_progress=after(-1.0))
 run("cancelled", bars(classes=3), epochs=5, on_progress=fail_after(0.2))
+answers["sizes"] = {
+    "resnet": sizes("resnet", width=16, depth=1),
+    "largest resnet": sizes("resnet", width=32, depth=3),
+    "largest xception": sizes("xception", width=64, depth=3),
+}
 """
 
 SLOW = """
@@ -98,8 +122,26 @@ run("whole", bars(classes=3), trials=2, epochs=2)
 run("two classes", bars(classes=2), trials=1, epochs=2)
 module.time = Clock()
 run("capped in trial 1", bars(classes=3), trials=2, epochs=4, on_progress=after(0.3))
-module.MAX_PARAMETERS = 10
-run("oversize", bars(classes=3), trials=2)
+run("oversize", bars(classes=3), trials=2, max_parameters=10)
+"""
+
+KINDS = """
+from kd.datasets import load
+for kind in ("xception", "resnet"):
+    run(kind, load("digits", train_images=1000), epochs=3, blocks=(kind,))
+"""
+
+SEARCH = """
+from kd.datasets import load
+run("search", load("digits", train_images=600), trials=5, epochs=3, blocks=("xception", "resnet", "vanilla"))
+"""
+
+TEACHER = """
+from kd.ready_teachers import teach_with
+taught = teach_with("autokeras", bars(classes=3), budget=Budget(trials=1, epochs=3, seconds=600, blocks=("vanilla",)),
+                    seed=3, work_dir=folder / "work", views=2)
+(folder / "teacher.keras").write_bytes(taught.model)
+np.savez(folder / "teacher.npz", logits=taught.logits, images=bars(classes=3).train.images)
 """
 
 CIFAR = """
@@ -121,6 +163,8 @@ def run_child(folder: Path, scenarios: str, *arguments: str) -> dict[str, Any]:
         text=True,
         check=False,
     )
+    if done.returncode < 0:
+        done.check_returncode()
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout == ""  # results go there; libraries may not
     answers: dict[str, Any] = json.loads((folder / "answers.json").read_text())
@@ -155,6 +199,7 @@ def accuracy_of_file(folder: Path, name: str) -> float:
 def test_at_the_cap_the_best_finished_trial_stands_and_is_marked(fast: tuple[Path, dict[str, Any]]) -> None:
     capped = fast[1]["capped"]
     assert capped["capped"] is True
+    assert capped["curve"] == [[0.0, pytest.approx(capped["val_accuracy"])]]  # the clock stood still until the cap
     assert capped["detail"] == "vanilla blocks, 1 trial of 2, 2 epochs at most"
     assert capped["train_images"] == 240
     assert capped["seed"] == 3
@@ -183,7 +228,43 @@ def test_what_on_progress_raises_ends_the_search(fast: tuple[Path, dict[str, Any
 
 
 def test_the_work_folder_is_left_empty_however_it_ended(fast: tuple[Path, dict[str, Any]]) -> None:
-    assert {name: answer["left"] for name, answer in fast[1].items()} == {name: [] for name in fast[1]}
+    fits = [name for name in fast[1] if name != "sizes"]
+    assert {name: fast[1][name]["left"] for name in fits} == {name: [] for name in fits}
+
+
+def test_its_logits_are_what_its_softmax_took(fast: tuple[Path, dict[str, Any]]) -> None:
+    import keras
+
+    from kd.model_files import load, with_logits
+
+    data = (fast[0] / "capped.keras").read_bytes()
+    with np.load(fast[0] / "capped.npz") as arrays:
+        images = arrays["images"]
+    logits = with_logits(data)(images)
+    np.testing.assert_allclose(keras.activations.softmax(logits), load(data)(images), rtol=1e-4, atol=1e-6)
+
+
+def test_its_architecture_trains_as_a_student(fast: tuple[Path, dict[str, Any]]) -> None:
+    from kd.model_files import build_from_file
+
+    model = build_from_file(fast[0] / "capped.keras", (24, 24, 1), 12, seed=1)
+    again = build_from_file(fast[0] / "capped.keras", (24, 24, 1), 12, seed=1)
+    other = build_from_file(fast[0] / "capped.keras", (24, 24, 1), 12, seed=2)
+    kernels = [next(w for w in each.trainable_weights if "kernel" in w.path).numpy() for each in (model, again, other)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert not np.allclose(kernels[0], kernels[2])
+
+
+def test_the_small_blocks_are_as_large_as_worked_out_by_hand(fast: tuple[Path, dict[str, Any]]) -> None:
+    sizes = fast[1]["sizes"]
+    stem = 32 * 32 * 27 * 16
+    first = 2 * 32 * 32 * 9 * 16 * 16
+    second = 16 * 16 * (9 * 16 * 32 + 9 * 32 * 32 + 16 * 32)
+    third = 8 * 8 * (9 * 32 * 64 + 9 * 64 * 64 + 32 * 64)
+    assert sizes["resnet"][1] == stem + first + second + third
+    # Every proposal of theirs is within the default limit, so that no trial is wasted on one.
+    assert sizes["largest resnet"][0] < 2_000_000
+    assert sizes["largest xception"][0] < 2_000_000
 
 
 @pytest.mark.slow
@@ -213,6 +294,7 @@ def test_at_the_cap_in_the_first_trial_its_best_epoch_stands(slow: tuple[Path, d
     folder, answers = slow
     first = answers["capped in trial 1"]
     assert first["capped"] is True
+    assert first["curve"] == [[0.0, pytest.approx(first["val_accuracy"])]]
     assert first["detail"] == "vanilla blocks, 1 unfinished trial, 4 epochs at most"
     assert accuracy_of_file(folder, "capped in trial 1") == first["val_accuracy"]
 
@@ -222,6 +304,59 @@ def test_models_above_the_size_limit_are_the_reason_given(slow: tuple[Path, dict
     oversize = slow[1]["oversize"]
     assert oversize["error"] == "Unavailable"
     assert "Oversized model" in oversize["message"]
+
+
+@pytest.mark.slow
+def test_each_kind_of_small_block_learns_and_is_saved_as_plain_keras(tmp_path: Path) -> None:
+    for kind, found in run_child(tmp_path, KINDS).items():
+        assert found["detail"] == f"{kind} blocks, 1 trial, 3 epochs at most"
+        assert accuracy_of_file(tmp_path, kind) == found["val_accuracy"]
+        assert found["val_accuracy"] > 0.5  # chance: 0.1
+
+
+@pytest.mark.slow
+def test_a_search_over_all_blocks_gives_a_curve_that_never_falls(tmp_path: Path) -> None:
+    found = run_child(tmp_path, SEARCH)["search"]
+    spent, best = zip(*found["curve"], strict=True)
+    assert len(spent) == 5  # a point per trial
+    assert list(spent) == sorted(set(spent))
+    assert spent[0] > 0
+    assert spent[-1] < found["cpu_s"]
+    assert list(best) == sorted(best)
+    assert best[-1] == pytest.approx(found["val_accuracy"])
+    assert found["detail"].split(" ", 1)[1] == "blocks (of xception, resnet, vanilla), 5 trials, 3 epochs at most"
+    assert accuracy_of_file(tmp_path, "search") == found["val_accuracy"]
+
+
+@pytest.mark.slow
+def test_a_search_killed_in_the_middle_does_not_disturb_the_next_in_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as killed:
+        run_child(tmp_path, 'run("killed", bars(classes=3), trials=2, epochs=2, on_progress=kill_after(0.5))')
+    assert killed.value.returncode == -signal.SIGKILL
+    assert list((tmp_path / "work" / "autokeras").iterdir())  # it was in the middle: trials and checkpoints
+    (tmp_path / "again").mkdir()
+    again = run_child(tmp_path, 'run("again", bars(classes=3), trials=1, epochs=2)')["again"]
+    fresh = run_child(tmp_path / "again", 'run("fresh", bars(classes=3), trials=1, epochs=2)')["fresh"]
+    assert again["left"] == []
+    assert len(again["curve"]) == 1  # nothing of the killed search was taken up
+    assert again["val_accuracy"] == fresh["val_accuracy"]
+
+
+@pytest.mark.slow
+def test_it_teaches_with_logits_of_every_view(tmp_path: Path) -> None:
+    import keras
+
+    from kd.model_files import load
+    from kd.views import view
+
+    run_child(tmp_path, TEACHER)
+    with np.load(tmp_path / "teacher.npz") as arrays:
+        logits, images = arrays["logits"], arrays["images"]
+    assert (logits.shape, logits.dtype) == ((2, 240, 3), np.float32)
+    model = load((tmp_path / "teacher.keras").read_bytes())
+    for number in (0, 1):
+        said = model(view(images, number))
+        np.testing.assert_allclose(keras.activations.softmax(logits[number]), said, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -52,6 +52,8 @@ COMMANDS = [
     ["trials", "s", "-f", "csv"],
     ["report", "s"],
     ["report", "s", "-f", "json"],
+    ["report", "s", "-o", "page"],
+    ["export", "s", "-o", "student.keras"],
     ["list", "-f", "yaml"],
     ["doctor"],
     ["launch", "s"],
