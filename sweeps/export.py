@@ -63,7 +63,9 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
             f" go on with: kd-sweeps launch {sweep.name}"
         )
     outcome = task.outcome or {}
-    digest = outcome["blobs"]["model"]
+    digest = outcome.get("blobs", {}).get("model")
+    if digest is None:
+        raise SweepError(f"the student of {dataset} was not kept with the result of {key}; {again}")
     try:
         model = blobs.get(engine, digest)
     except BlobCorrupt as error:
