@@ -41,8 +41,11 @@ def sentence(analysis: Analysis, found: TargetVerdict, name: str) -> str:
     said = {
         "FLAT": f"tuning on {found.dataset} itself was not found to beat {' or '.join(verdict.beats)} there, so"
         " there was nothing to transfer",
-        "TRANSFERS": f"{tuned} cost at most {max(verdict.high, 0):.2f} points ({bound}) on {found.dataset} against"
-        f" tuning there, less than {margin}",
+        "TRANSFERS": f"{tuned} cost at most {verdict.high:.2f} points ({bound}) on {found.dataset} against"
+        f" tuning there, less than {margin}"
+        if verdict.high > 0
+        else f"{tuned} did better on {found.dataset} than tuning there, by at least {-verdict.high:.2f} points"
+        f" ({bound})",
         "FAILS": f"{tuned} cost at least {verdict.low:.2f} points ({bound}) on {found.dataset} against tuning there,"
         f" more than {margin}",
         "UNDECIDED": f"{tuned} cost between {verdict.low:+.2f} and {verdict.high:+.2f} points ({bound}s) on"
