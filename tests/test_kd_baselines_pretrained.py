@@ -1,23 +1,22 @@
 import dataclasses
 import hashlib
-import http.server
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_datasets import cifar
 
-from kd.baselines import METHODS, Budget, fit, pretrained, weights
-from kd.baselines.pretrained import APPLICATIONS, fit_linear
+from kd.baselines import METHODS, Budget, fit
+from kd.baselines.applications import APPLICATIONS, TUNED
+from kd.baselines.linear_probe import fit_linear
+from kd.baselines.weights import HDF5_SIGNATURE
 from kd.config import BaselineResult
 from kd.datasets import Dataset, Split, load
 from kd.errors import ModelError, Unavailable
 
 BUDGET = Budget(trials=1, epochs=1, seconds=300)
-WHOLE_FILE = weights.HDF5_SIGNATURE + bytes(200_000)
 
 
 @pytest.fixture(scope="module")
@@ -41,29 +40,13 @@ def on_digits(keras_home: Path, digits: Dataset, tmp_path_factory: pytest.TempPa
         return fit("mobilenet", digits, budget=BUDGET, seed=5, work_dir=tmp_path_factory.mktemp("work"))
 
 
-def cifar(shared_data: Path, *, train: int, validation: int) -> Dataset:
-    path = shared_data / "cifar10-12k.npz"
-    if not path.is_file():
-        pytest.skip(f"no {path}")
-    with np.load(path) as arrays:
-        return Dataset(
-            name="cifar10-12k",
-            train=Split(arrays["x_train"][:train], arrays["y_train"][:train].ravel().astype(np.int64)),
-            validation=Split(arrays["x_test"][:validation], arrays["y_test"][:validation].ravel().astype(np.int64)),
-            classes=10,
-            content_hash="",
-            split_hash="",
-            origin="test",
-        )
-
-
 def test_frozen_features_of_upscaled_gray_digits_are_read_by_a_linear_classifier(
     on_digits: BaselineResult, digits: Dataset
 ) -> None:
     assert on_digits.val_accuracy > 0.8
     assert on_digits.parameters == 218_544 + (256 + 1) * 10  # MobileNet 0.25 without its top, and the logits
     assert on_digits.train_images == 200
-    assert on_digits.detail == "frozen features, 96 px, uses ImageNet"
+    assert on_digits.detail == "frozen features, 96 px, uses ImageNet (its classes overlap CIFAR-10's)"
     assert not on_digits.capped
 
 
@@ -189,11 +172,10 @@ def test_too_few_seconds_say_how_far_it_came_and_what_to_change(
 def test_a_damaged_weights_file_is_named_with_what_to_type(
     digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    damaged = tmp_path / "models" / APPLICATIONS["mobilenet"].weights_file
-    damaged.parent.mkdir()
-    damaged.write_bytes(WHOLE_FILE)
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    with pytest.raises(Unavailable, match=r"mobilenet_2_5_224_tf_no_top\.h5 is not a whole.*KERAS_HOME=DIR"):
+    damaged = tmp_path / APPLICATIONS["mobilenet"].weights_file
+    damaged.write_bytes(HDF5_SIGNATURE + bytes(200_000))
+    monkeypatch.setenv("KD_SWEEPS_WEIGHTS", str(tmp_path))
+    with pytest.raises(Unavailable, match=r"mobilenet_2_5_224_tf_no_top\.h5 is not a whole.*KD_SWEEPS_WEIGHTS=DIR"):
         fit("mobilenet", digits, budget=BUDGET, seed=0, work_dir=tmp_path)
 
 
@@ -210,9 +192,10 @@ def test_an_unknown_method_is_refused_with_those_that_exist(digits: Dataset, tmp
     assert not (tmp_path / "new").exists()
 
 
-def test_another_application_is_one_more_row_of_the_table() -> None:
-    assert set(METHODS) == {"autokeras", *APPLICATIONS}
-    assert {METHODS[name].module for name in APPLICATIONS} == {pretrained.__name__}
+def test_another_network_is_one_more_row_of_the_table_and_two_methods() -> None:
+    pretrained = {name: method for name, method in METHODS.items() if method.module == "kd.baselines.pretrained"}
+    assert set(pretrained) == {*APPLICATIONS, *(name + TUNED for name in APPLICATIONS)}
+    assert set(METHODS) == {"autokeras", *pretrained}
 
 
 @pytest.mark.parametrize(
@@ -224,119 +207,7 @@ def test_a_budget_refuses_what_cannot_be_spent(field: str, value: float) -> None
         dataclasses.replace(BUDGET, **{field: value})
 
 
-def test_naming_the_methods_imports_neither_keras_nor_tensorflow() -> None:
-    code = "import sys, kd.baselines; print(sorted({'keras', 'tensorflow', 'autokeras'} & set(sys.modules)))"
+def test_naming_the_methods_imports_neither_keras_nor_numpy() -> None:
+    code = "import sys, kd.baselines; print(sorted({'keras', 'tensorflow', 'autokeras', 'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-# Weights from a server on this machine, one that answers as the test says.
-
-Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], str]]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    servers: list[http.server.ThreadingHTTPServer] = []
-
-    def start(answer: Answer) -> str:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                answer(self)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        return f"http://127.0.0.1:{server.server_address[1]}/weights.h5"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def answer_with(body: bytes, *, length: int | None = None, status: int = 200) -> Answer:
-    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        handler.send_header("Content-Length", str(len(body) if length is None else length))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return answer
-
-
-def files_below(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
-
-
-def test_weights_are_downloaded_whole_into_the_keras_cache_and_then_found_there(
-    serve: Callable[[Answer], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    url = serve(answer_with(WHOLE_FILE))
-    path = weights.obtain_weights("some.h5", url, seconds=60)
-    assert path == tmp_path / "models" / "some.h5"
-    assert path.read_bytes() == WHOLE_FILE
-    assert weights.obtain_weights("some.h5", "http://127.0.0.1:9/not-asked", seconds=60) == path
-    assert [entry.name for entry in path.parent.iterdir()] == ["some.h5"]
-
-
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        (answer_with(WHOLE_FILE, length=2 * len(WHOLE_FILE)), "broke after 200008 of 400016 bytes"),
-        (answer_with(b"<html>please log in</html>"), "not a weights file"),
-        (answer_with(b"", status=404), "404"),
-    ],
-    ids=["broken off", "login page", "not found"],
-)
-def test_a_download_that_fails_leaves_no_file_and_says_what_to_type(
-    serve: Callable[[Answer], str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    answer: Answer,
-    reason: str,
-) -> None:
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    with pytest.raises(Unavailable, match=rf"{reason}.*type: export KERAS_HOME=DIR") as caught:
-        weights.obtain_weights("some.h5", serve(answer), seconds=60)
-    assert "\n" not in str(caught.value)
-    assert files_below(tmp_path) == []
-
-
-def test_a_server_that_never_answers_is_given_up(
-    serve: Callable[[Answer], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(weights, "CONNECT_S", 0.2)
-    released = threading.Event()
-
-    def stay_silent(handler: http.server.BaseHTTPRequestHandler) -> None:
-        released.wait()
-        handler.close_connection = True
-
-    url = serve(stay_silent)
-    try:
-        with pytest.raises(Unavailable, match="no answer within"):
-            weights.obtain_weights("some.h5", url, seconds=60)
-    finally:
-        released.set()
-    assert files_below(tmp_path) == []
-
-
-def test_no_network_at_all_makes_the_baseline_unavailable(
-    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    offline = dataclasses.replace(
-        APPLICATIONS["mobilenet"], weights_file="absent.h5", weights_url="http://127.0.0.1:9/absent.h5"
-    )
-    monkeypatch.setitem(APPLICATIONS, "mobilenet", offline)
-    with pytest.raises(Unavailable, match=r"absent\.h5 are not in .*could not be downloaded.*KERAS_HOME=DIR"):
-        fit("mobilenet", digits, budget=BUDGET, seed=0, work_dir=tmp_path / "work")
-    assert files_below(tmp_path) == []

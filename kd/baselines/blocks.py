@@ -11,7 +11,6 @@ from typing import Any
 
 import autokeras as ak
 import keras
-import tree
 from keras import layers
 
 __all__ = ["BLOCK_TYPE", "Blocks", "first_trial"]
@@ -55,7 +54,7 @@ class _ResNet(ak.Block):  # type: ignore[misc]
     def build(self, hp: Any, inputs: Any = None) -> keras.KerasTensor:
         width = hp.Choice("width", list(self.widths), default=self.first_width)
         depth = hp.Choice("depth", [1, 2, 3], default=1)  # blocks per stage
-        x = layers.ReLU()(_norm(layers.Conv2D(width, 3, padding="same", use_bias=False)(tree.flatten(inputs)[0])))
+        x = layers.ReLU()(_norm(layers.Conv2D(width, 3, padding="same", use_bias=False)(inputs)))
         for stage in range(3):
             for block in range(depth):
                 x = self._residual(x, width * 2**stage, strides=2 if stage and not block else 1)

@@ -6,6 +6,7 @@ Source: LP-FT, Kumar et al. 2022, arXiv:2202.10054, section 3.4.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from typing import TypeAlias
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
+
+from kd.losses import Tensor
 
 __all__ = ["Tuned", "tune"]
 
@@ -21,9 +25,12 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 Labels: TypeAlias = npt.NDArray[np.int64]
 
 BATCH = 64  # images
-EPOCHS = 10  # at most
-PATIENCE = 2  # epochs without a better validation accuracy
-LEARNING_RATE = 1e-4  # of Adam: a tenth of what trains from scratch here
+ROUNDS = 10  # at most, each of as many epochs as have STEPS batches: of 3,200 images or more it is one
+STEPS = 50
+PATIENCE = 3  # rounds without a better validation accuracy
+# Of Adam. On 4,000 images of CIFAR-10, Lite0 went from 0.799 to 0.849 in 5 epochs, and MobileNet from 0.727 to 0.751 in
+# 7. With 1e-3 both lost accuracy at first; with 3e-5 Lite0 came to 0.841.
+LEARNING_RATE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +39,7 @@ class Tuned:
 
     Attributes:
         accuracy: the best on validation, a fraction in [0, 1]; never below that of the linear probe.
-        epochs: how many it took to get there; 0 if none was better than the linear probe.
+        epochs: how many it took to get there; 0 if no more than the linear probe was reached.
         capped: whether the deadline ended it.
     """
 
@@ -58,33 +65,52 @@ def tune(
         classifier: what it takes to logits, shape (n, classes); as a linear probe left it.
         train, validation: what it takes, shape (n, ...), and labels, shape (n,).
         seed: of the order of the batches, in [0, 2**32).
-        deadline: in `time.perf_counter`'s seconds, checked at every batch; an unfinished epoch counts for nothing.
-        on_batch: called with (fraction of EPOCHS done, text); what it raises ends the tuning.
+        deadline: in `time.perf_counter`'s seconds, checked at every batch; an unfinished round counts for nothing.
+        on_batch: called with (fraction of ROUNDS done, text); what it raises ends the tuning.
     """
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    classifier.compile(keras.optimizers.Adam(LEARNING_RATE), loss)
     inputs, labels = train
-    steps = max(len(labels) // BATCH, 1)  # the last partial batch is dropped: it would compile again
-    best, best_epoch, best_weights = _accuracy(classifier, *validation), 0, classifier.get_weights()
+    epochs = math.ceil(STEPS * BATCH / len(labels))  # of a round
+    steps = epochs * len(labels) // BATCH  # the last partial batch is dropped: it would compile again
+    train_step = _compiled_step(classifier)
+    best, best_round, best_weights = _accuracy(classifier, *validation), 0, classifier.get_weights()
 
     def tuned(*, capped: bool) -> Tuned:
         classifier.set_weights(best_weights)
-        return Tuned(accuracy=best, epochs=best_epoch, capped=capped)
+        return Tuned(accuracy=best, epochs=best_round * epochs, capped=capped)
 
-    for epoch in range(1, EPOCHS + 1):
-        order = np.random.default_rng((seed, epoch)).permutation(len(labels))
+    for number in range(1, ROUNDS + 1):
+        random = np.random.default_rng((seed, number))
+        order = np.concatenate([random.permutation(len(labels)) for _ in range(epochs)])
         for step in range(steps):
             rows = order[step * BATCH : (step + 1) * BATCH]
-            classifier.train_on_batch(inputs[rows], labels[rows])
+            train_step(inputs[rows], labels[rows])
             if time.perf_counter() > deadline:
                 return tuned(capped=True)
-            on_batch((epoch - 1 + (step + 1) / steps) / EPOCHS, f"epoch {epoch}, best validation accuracy {best:.3f}")
+            fraction = (number - 1 + (step + 1) / steps) / ROUNDS
+            on_batch(fraction, f"fine-tuning, epoch {number * epochs}, best validation accuracy {best:.3f}")
         accuracy = _accuracy(classifier, *validation)
         if accuracy > best:
-            best, best_epoch, best_weights = accuracy, epoch, classifier.get_weights()
-        elif epoch - best_epoch >= PATIENCE:
+            best, best_round, best_weights = accuracy, number, classifier.get_weights()
+        elif number - best_round >= PATIENCE:
             break
     return tuned(capped=False)
+
+
+def _compiled_step(classifier: keras.Model) -> Callable[[Floats, Labels], object]:
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    optimizer = keras.optimizers.Adam(LEARNING_RATE)
+    variables = classifier.trainable_variables
+    optimizer.build(variables)
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+    def step(inputs: Tensor, labels: Tensor) -> None:
+        # In inference mode: BatchNorm keeps the statistics of ImageNet. `fit` would update them, even where the model
+        # was built with training=False, and take 4 points of the probe's accuracy in the first epoch, seen.
+        with tf.GradientTape() as tape:
+            value = loss(labels, classifier(inputs, training=False))
+        optimizer.apply(tape.gradient(value, variables), variables)
+
+    return step  # type: ignore[no-any-return]
 
 
 def _accuracy(classifier: keras.Model, inputs: Floats, labels: Labels) -> float:

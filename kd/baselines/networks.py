@@ -29,15 +29,11 @@ def build_network(application: Application, weights: Path) -> keras.Model:
 
 
 def around(network: keras.Model, application: Application, input_shape: tuple[int, int, int]) -> keras.Model:
-    """Images (n, h, w, c) in 0..255, with 1 or 3 channels, to what `network` makes of them.
-
-    BatchNorm keeps its ImageNet statistics and nothing is dropped out, whatever comes later: training=False becomes
-    part of the graph.
-    """
+    """Images (n, h, w, c) in 0..255, with 1 or 3 channels, to what `network` makes of them."""
     images = keras.Input(input_shape, name="images")
     x = keras.layers.Concatenate(name="gray_to_rgb")([images] * 3) if input_shape[-1] == 1 else images
     x = keras.layers.Resizing(application.pixels, application.pixels, interpolation="bilinear")(x)
-    return keras.Model(images, network(application.preprocess(x), training=False))
+    return keras.Model(images, network(application.preprocess(x)))
 
 
 def cut(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from kd.baselines import Budget, Progress
     from kd.datasets import Dataset, Split
 
-__all__ = ["APPLICATIONS", "fit"]
+__all__ = ["fit"]
 
 BATCH = 64  # images; larger ones are not faster on a CPU, seen
 PROBE = 64  # images on which the saved model must agree with the fitted one
@@ -74,7 +74,7 @@ def fit(
     frozen, rest = cut(network, application.frozen_until) if tuned else (network, keras.layers.Identity())
     trunk = around(frozen, application, dataset.input_shape)
     maps = keras.Input(trunk.output.shape[1:])
-    features = keras.Model(maps, rest(maps, training=False))
+    features = keras.Model(maps, rest(maps))
     head = keras.layers.Dense(dataset.classes, name="logits")
     classifier = keras.Model(maps, head(features.output))
 
