@@ -240,6 +240,10 @@ def data_fetch(
 
 
 def _use(data: Path | None, weights: Path | None = None) -> None:
+    from sweeps.errors import SpecError
+
+    if weights is not None and not weights.is_dir():
+        raise SpecError(f"--weights: got {weights}; give a folder that holds the weights files, or has them in models/")
     # By environment, so that launched workers and their children look in the same folders.
     for variable, folder in (("KD_SWEEPS_DATA", data), ("KD_SWEEPS_WEIGHTS", weights)):
         if folder is not None:

@@ -1,5 +1,6 @@
 """The comparison as a page of Markdown. The numbers come from `comparison`; here they become text."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +17,8 @@ from sweeps.errors import NothingYet
 from sweeps.groups import tagged
 from sweeps.statistics import Estimate
 from sweeps.wording import explained, headline, identified, interval, looked, sentence
+
+_REASON = 110  # characters of a reason that a table shows
 
 HEAD = (
     "method",
@@ -172,7 +175,7 @@ def cells(row: Row) -> list[str]:
         _number(row.measured.get("latency_ms_p50"), ".2f"),
         _number(row.train_s, ".1f"),
         _number(row.shared_s, ".0f"),
-        row.status.replace("|", "/"),
+        textwrap.shorten(row.status.replace("|", "/"), _REASON, placeholder=" ..."),  # `trials` has all of it
     ]
 
 
