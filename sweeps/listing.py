@@ -38,7 +38,7 @@ def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None 
     if stage is not None and stage not in STAGES:
         raise SpecError(f"--stage: got {stage!r}; allowed: {', '.join(STAGES)}")
     rows = []
-    for task in records.task_records(engine, sweep.id, stage=stage, keep=("test_accuracy", "train_s")):
+    for task in records.task_records(engine, sweep.id, stage=stage, keep=("test_accuracy", "train_s", "cpu_s")):
         outcome, params = task.outcome or {}, task.params or {}
         role = task.payload.get("role")
         rows.append(
@@ -56,6 +56,7 @@ def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None 
                 "test_accuracy": outcome.get("test_accuracy"),
                 "seed": task.payload.get("seed"),
                 "train_s": outcome.get("train_s"),
+                "cpu_s": outcome.get("cpu_s"),
                 "worker": task.worker,
                 "reason": task.reason,
             }

@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 # The columns of `trials` that fit beside each other on a terminal; the other formats have all of them.
-_SHOWN = ("task", "state", "trial", "dataset", "temperature", "alpha", "score", "test_accuracy", "train_s", "reason")
+_SHOWN = (
+    "task",
+    "state",
+    "trial",
+    "dataset",
+    "temperature",
+    "alpha",
+    "score",
+    "test_accuracy",
+    "train_s",
+    "cpu_s",
+    "reason",
+)
 
 
 @app.command()

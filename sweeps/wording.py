@@ -45,7 +45,7 @@ def sentence(analysis: Analysis, found: TargetVerdict, name: str) -> str:
         f" tuning there, less than {margin}"
         if verdict.high > 0
         else f"{tuned} did better on {found.dataset} than tuning there, by at least {-verdict.high:.2f} points"
-        f" ({bound})",
+        f" ({bound}), so within {margin}",
         "FAILS": f"{tuned} cost at least {verdict.low:.2f} points ({bound}) on {found.dataset} against tuning there,"
         f" more than {margin}",
         "UNDECIDED": f"{tuned} cost between {verdict.low:+.2f} and {verdict.high:+.2f} points ({bound}s) on"
