@@ -65,15 +65,16 @@ def machines(tasks: Sequence[TaskRecord]) -> set[tuple[str, str]]:
 
 def said(one: BreakEven) -> str:
     """The break-even in one sentence."""
-    last = one.curve[-1][0]
-    parts = [
-        f"{_multiple(multiple)} {'not within its budget' if value is None else f'{value:.2f} %'}"
-        for multiple, value in zip(MULTIPLES, one.at, strict=True)
-    ]
+    first, last = one.curve[0][0], one.curve[-1][0]
+    parts = []
+    for multiple, value in zip(MULTIPLES, one.at, strict=True):
+        early = multiple * one.sweep_cpu_s < first
+        nothing = "no trial finished yet" if early else f"beyond its {last:.0f} CPU s"
+        parts.append(f"{_multiple(multiple)} {nothing if value is None else f'{value:.2f} %'}")
     even = (
         f"AutoKeras reached it after {one.even_at:.0f} CPU s"
         if one.even_at is not None
-        else f"AutoKeras did not reach it within {last:.0f} CPU s"
+        else f"AutoKeras: not within {last:.0f} CPU s"
     )
     if one.even_at is not None and one.sweep_cpu_s:
         even += f", {one.even_at / one.sweep_cpu_s:.2g} times what the sweep took"

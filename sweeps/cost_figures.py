@@ -37,6 +37,7 @@ def break_even(found: Sequence[BreakEven]) -> Figure:
         marks = [multiple * one.sweep_cpu_s for multiple in MULTIPLES]
         logarithmic(axes, min(seconds[0], *marks) / 1.5, max(seconds[-1], *marks) * 1.5)
         axes.plot(seconds, accuracies, color=PURPLE, marker="^", mec="white", ms=8, drawstyle="steps-post")
+        axes.margins(y=0.2)
         axes.axhline(one.student, color=BLUE, ls="--", lw=1.2)
         for multiple, mark in zip(MULTIPLES, marks, strict=True):
             axes.axvline(mark, color=GREY, ls=":", lw=1)
@@ -52,8 +53,8 @@ def break_even(found: Sequence[BreakEven]) -> Figure:
         axes.set_ylabel("validation accuracy, %")
     handles = [
         Line2D([], [], color=PURPLE, marker="^", mec="white", ms=8, label="AutoKeras, best so far"),
-        Line2D([], [], color=BLUE, ls="--", lw=1.2, label="distilled student, mean over its seeds"),
-        Line2D([], [], color=GREY, ls=":", lw=1, label="multiples of what the sweep cost"),
+        Line2D([], [], color=BLUE, ls="--", lw=1.2, label="distilled student"),
+        Line2D([], [], color=GREY, ls=":", lw=1, label="multiples of the sweep's cost"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure

@@ -64,14 +64,15 @@ def test_break_even_is_read_off_the_curve_at_multiples_of_what_the_sweep_cost(fo
     assert even.at == pytest.approx((60.0, 65.0, 72.0, None))
     assert even.even_at == 40
     assert "reached it after 40 CPU s, 2.5 times what the sweep took" in said(even)
-    assert "1/4x 60.00 %, 1x 65.00 %, 4x 72.00 %, 16x not within its budget" in said(even)
+    assert "1/4x 60.00 %, 1x 65.00 %, 4x 72.00 %, 16x beyond its 70 CPU s" in said(even)
 
 
 def test_a_search_that_never_gets_there_says_within_how_many_seconds() -> None:
     never = BreakEven(
         dataset="d", curve=((5.0, 50.0),), student=60, sweep_cpu_s=10, at=(None, None, None, None), even_at=None
     )
-    assert "AutoKeras did not reach it within 5 CPU s" in said(never)
+    assert "AutoKeras: not within 5 CPU s" in said(never)
+    assert "1/4x no trial finished yet, 1x beyond its 5 CPU s" in said(never)
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(2.9, None), (3, 60.0), (39, 65.0), (70, 75.0), (70.1, None)])
