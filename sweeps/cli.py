@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweeps import control_commands, export_command, reading_commands
-from sweeps.options import Data, Form, Preset, Storage, SweepName, Weights, Workers
-from sweeps.output import Format, program, render, say
+from sweeps import control_commands, export_command, machine_commands, reading_commands
+from sweeps.options import Data, Preset, Storage, SweepName, Weights, Workers
+from sweeps.output import program, say
 
 if TYPE_CHECKING:
     from sweeps.spec import Spec
@@ -28,11 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="The datasets on this machine.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
 app.add_typer(reading_commands.app)
 app.add_typer(export_command.app)
 app.add_typer(control_commands.app)
+app.add_typer(machine_commands.app)
 
 
 @app.command()
@@ -191,52 +190,6 @@ def dashboard(
     shown = "127.0.0.1" if host == "0.0.0.0" else host  # every address of a container is reached as this one
     say(f"storage {masked(url)}; open http://{shown}:{port}/dashboard/ and stop with Ctrl-C")
     serve(url, name, host=host, port=port)
-
-
-@app.command()
-def spec(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="tiny, quick, compare or full.")] = "quick",
-) -> None:
-    """A preset as TOML, to edit.
-
-    Example: kd-sweeps spec full > my.toml; kd-sweeps create mnist-kd my.toml
-    """
-    from sweeps.presets import preset as named
-    from sweeps.spec_toml import to_toml
-
-    print(to_toml(named(preset)), end="")
-
-
-@app.command()
-def doctor(storage: Storage = None, data: Data = None) -> None:
-    """Is everything here that a sweep needs?"""
-    from storage.url import resolve
-    from sweeps.doctor import examine
-
-    checks = examine(resolve(storage), data)
-    for check in checks:
-        print(f"{check.level:<5} {check.name:<16} {check.text}")
-    raise typer.Exit(1 if any(check.level == "fail" for check in checks) else 0)
-
-
-@data_app.command("list")
-def data_list(form: Form = Format.table, data: Data = None) -> None:
-    """Which datasets are here, and where the others would come from."""
-    from sweeps.data import locations
-
-    print(render(locations(data), form))
-
-
-@data_app.command("fetch")
-def data_fetch(
-    names: Annotated[list[str], typer.Argument(metavar="DATASET...", help="mnist, cifar10")],
-    data: Data = None,
-) -> None:
-    """Put datasets into the cache of this machine."""
-    from sweeps.data import fetch
-
-    for name in names:
-        print(fetch(name, data_dir=data))
 
 
 def _use(data: Path | None, weights: Path | None = None) -> None:
