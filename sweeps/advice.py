@@ -34,7 +34,8 @@ def section(found: Analysis) -> list[str]:
     page += [
         "",
         "MACs and latency are from the image as it is stored to the scores, resizing included: one image, one thread."
-        " images/s: batches of 256. The students of one dataset share one network, and were measured once."
+        " images/s: batches of 256. The students of one dataset share one network, and were measured once. int8 test:"
+        " of the one student that was kept; of large networks on fewer, evenly spaced images."
         + "".join(f" int8 of {row.method}: {why}." for row in rows if (why := row.measured.get("int8_reason"))),
         "",
     ]

@@ -127,6 +127,8 @@ class Comparison:
         done = [task.outcome or {} for task in tasks if task.state == "done"]
         # The arms of one dataset share one network, so the one that was kept and measured speaks for all.
         measured = self._measured.get("baselines#autokeras" if arm == REFITTED else f"transfer#{role}.best.0", {})
+        if arm != "best":  # the network is the same, what it learnt is not
+            measured = {name: value for name, value in measured.items() if not name.endswith("accuracy")}
         part = self.spec.role(role)
         return Row(
             method=arm,

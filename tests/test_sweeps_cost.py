@@ -32,7 +32,7 @@ def planted(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -
     if claim.stage == "measure":
         models = {
             "transfer#source.best.0": {"bytes": 100_000, "latency_ms_p50": 0.2},
-            "transfer#target.best.0": {"bytes": 100_000, "latency_ms_p50": 0.2},
+            "transfer#target.best.0": {"bytes": 100_000, "latency_ms_p50": 0.2, "int8_test_accuracy": 0.6},
             "baselines#autokeras": {"bytes": 900_000, "latency_ms_p50": 0.4, "test_accuracy": 0.74},
             "baselines#mobilenet": {"bytes": 1_200_000, "latency_ms_p50": 0.8, "test_accuracy": 0.73},
         }
@@ -119,3 +119,10 @@ def _until_measure(claim: Claim, params: dict[str, Any], on_step: Callable[[], N
     if claim.stage == "measure":
         raise RuntimeError("no room")
     return planted(claim, params, on_step)
+
+
+def test_what_a_measured_student_learnt_is_not_told_of_the_others(found: Analysis) -> None:
+    rows = {row.method: row for row in found.comparison.rows() if row.dataset == SPEC.target.dataset}
+    assert rows["best"].measured["int8_test_accuracy"] == 0.6
+    assert rows["native"].measured["bytes"] == rows["best"].measured["bytes"]
+    assert "int8_test_accuracy" not in rows["native"].measured
