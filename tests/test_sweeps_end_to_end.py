@@ -53,23 +53,27 @@ def _worker(url: str, name: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def _kill_in(worker: subprocess.Popen[str], stage: str, engine: sqlalchemy.Engine, sweep_id: int) -> None:
-    """kill -9 as soon as this worker is at a task of that stage."""
+def _kill_one_in(
+    stage: str, engine: sqlalchemy.Engine, sweep_id: int, *workers: subprocess.Popen[str]
+) -> list[subprocess.Popen[str]]:
+    """kill -9 to the first of the workers that is at a task of that stage; the others go on."""
     deadline = time.monotonic() + 120
-    while not any(one.stage == stage and one.pid == worker.pid for one in records.running(engine, sweep_id)):
-        assert time.monotonic() < deadline, f"it never came to {stage}"
-        assert worker.poll() is None
+    while not (at := {one.pid for one in records.running(engine, sweep_id) if one.stage == stage}):
+        assert time.monotonic() < deadline, f"none came to {stage}"
+        assert any(worker.poll() is None for worker in workers)
         time.sleep(0.02)
-    worker.kill()
-    worker.communicate()
+    killed = next(worker for worker in workers if worker.pid in at)
+    killed.kill()
+    killed.communicate()
+    return [worker for worker in workers if worker is not killed]
 
 
 @pytest.fixture(scope="module")
 def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a Postgres storage with a finished sweep "micro", two of whose workers were killed on the way.
 
-    The first is killed with -9 while it trains a teacher, the second while it trains a student of the search;
-    the third, beside the second, and a fourth finish the sweep.
+    The first is killed with -9 while it trains a teacher; of the next two, whichever trains a student of the search
+    first. Which one that is depends on who took the baseline before. The other one and a fourth finish the sweep.
     """
     server = sqlalchemy.make_url(postgres_server).set(drivername="postgresql+psycopg")
     admin = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT")
@@ -81,10 +85,10 @@ def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
     engine = engines.open_engine(resolve(url), read_only=True)
     sweep = records.find_sweep(engine, "micro")
     first = _worker(url, "micro", folder / "first")
-    _kill_in(first, "teachers", engine, sweep.id)
-    second, third = _worker(url, "micro", folder / "second"), _worker(url, "micro", folder / "third")
-    _kill_in(second, "search", engine, sweep.id)
-    for worker in (third, _worker(url, "micro", folder / "fourth")):
+    assert not _kill_one_in("teachers", engine, sweep.id, first)
+    pair = [_worker(url, "micro", folder / name) for name in ("second", "third")]
+    left = _kill_one_in("search", engine, sweep.id, *pair)
+    for worker in (*left, _worker(url, "micro", folder / "fourth")):
         _, err = worker.communicate(timeout=300)
         assert worker.returncode == 0, err
     engine.dispose()
