@@ -27,9 +27,8 @@ import numpy.typing as npt
 from kd.datasets import Split
 from kd.model_files import load
 
-__all__ = ["CALIBRATION", "Int8", "Int8Job", "measure_int8", "quantize", "score"]
+__all__ = ["Int8", "Int8Job", "measure_int8", "quantize", "score"]
 
-CALIBRATION = 200  # images; the range of every activation is read off them
 LIMIT_S = 300.0  # of one model, the start of its process included; ResNet50 takes 30 on an idle core
 
 Images: TypeAlias = npt.NDArray[np.uint8]
@@ -41,7 +40,7 @@ class Int8Job:
 
     Attributes:
         model: bytes of a .keras file; takes images in 0..255, gives one score per class.
-        calibration: uint8, shape (n, h, w, c); CALIBRATION of the training or validation images, never of the test.
+        calibration: uint8, shape (n, h, w, c); `kd.config.CALIBRATION` training or validation images, never test.
         test: what it is scored on.
     """
 

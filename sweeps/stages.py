@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy
 
-from kd.config import LOSS_FORMULA, DistillConfig, TeacherResult, TrainingConfig
+from kd.config import CALIBRATION, LOSS_FORMULA, DistillConfig, TeacherResult, TrainingConfig
 from kd.datasets import Dataset
 from kd.errors import Unavailable
 from storage import blobs, records
@@ -35,7 +35,6 @@ OnStep = Callable[[], None]
 # A child gets this much longer than AutoKeras' own cap before it is killed: to save what it has.
 _GRACE_S = 60.0
 _LOG_EVERY_S = 10.0
-CALIBRATION = 200  # images that an int8 conversion sees, to learn the ranges of a network's activations
 
 
 @dataclass(frozen=True, kw_only=True)
