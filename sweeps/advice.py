@@ -1,12 +1,12 @@
 """What each method costs, and when to use which: the numbers beside each other, never one rank for all of them."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from sweeps.analysis import Analysis
 from sweeps.arms import CONTROLS
 from sweeps.comparison import Comparison, Row
 from sweeps.cost import break_even, machines, said
+from sweeps.markup import number, table
 from sweeps.pictures import pareto_front
 
 _HEAD = (
@@ -29,9 +29,10 @@ def section(found: Analysis) -> list[str]:
     rows = [row for row in found.comparison.rows() if row.measured]
     if not rows:
         return []
-    page = ["## Cost", "", "| " + " | ".join(_HEAD) + " |", "|" + " --- |" * len(_HEAD)]
-    page += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
-    page += [
+    page = [
+        "## Cost",
+        "",
+        *table(_HEAD, map(_cells, rows)),
         "",
         "MACs and latency are from the image as it is stored to the scores, resizing included: one image, one thread."
         " images/s: batches of 256. The students of one dataset share one network, and were measured once. int8 test:"
@@ -48,26 +49,24 @@ def section(found: Analysis) -> list[str]:
         ]
     page += ["## When to use what", ""]
     for role in found.spec.roles:
-        page += _advice(found.comparison, role, same_machine=len(kinds) == 1)
+        page += _advice(found.comparison, role, rows, same_machine=len(kinds) == 1)
     return page
 
 
-def _advice(comparison: Comparison, role: str, *, same_machine: bool) -> list[str]:
+def _advice(comparison: Comparison, role: str, measured: Sequence[Row], *, same_machine: bool) -> list[str]:
     dataset = comparison.spec.role(role).dataset
-    rows = [row for row in comparison.rows() if row.dataset == dataset and _usable(row)]
+    rows = [row for row in measured if row.dataset == dataset and _usable(row)]
     if not rows:
         return []
+    smallest, fastest = _least(rows, _kilobytes), _least(rows, _latency)
     page = [
         f"On {dataset}:",
         "",
         f"- most accurate: {_named(max(rows, key=_accuracy))}",
-        f"- smallest file: {_named(_least(rows, 'bytes'))}, {_measured(_least(rows, 'bytes'), 'bytes') / 1000:,.0f} KB",
-        f"- fastest: {_named(_least(rows, 'latency_ms_p50'))},"
-        f" {_measured(_least(rows, 'latency_ms_p50'), 'latency_ms_p50'):.2f} ms",
+        f"- smallest file: {_named(smallest)}, {_kilobytes(smallest):,.0f} KB",
+        f"- fastest: {_named(fastest)}, {_latency(fastest):.2f} ms",
+        f"- nothing is both faster and more accurate: {_front(rows, _latency)}",
     ]
-    page.append(
-        f"- nothing is both faster and more accurate: {_front(rows, lambda row: _measured(row, 'latency_ms_p50'))}"
-    )
     if same_machine:
         cheapest = min(rows, key=_cpu_s)
         page.append(f"- cheapest to train: {_named(cheapest)}, {_cpu_s(cheapest):.0f} CPU s")
@@ -78,7 +77,7 @@ def _advice(comparison: Comparison, role: str, *, same_machine: bool) -> list[st
 
 def _usable(row: Row) -> bool:
     """What a person would deploy: not the arms that are there to explain the others."""
-    return bool(row.measured) and row.test is not None and row.method not in (*CONTROLS, "random")
+    return row.test is not None and row.method not in (*CONTROLS, "random")
 
 
 def _front(rows: Sequence[Row], cost: Callable[[Row], float]) -> str:
@@ -86,9 +85,9 @@ def _front(rows: Sequence[Row], cost: Callable[[Row], float]) -> str:
     return ", ".join(f"{rows[index].method} ({100 * _accuracy(rows[index]):.1f} %)" for index in front)
 
 
-def _least(rows: Sequence[Row], name: str) -> Row:
-    """The row with the least of what was measured; among equals (students share one network) the most accurate."""
-    return min(rows, key=lambda row: (_measured(row, name), -_accuracy(row)))
+def _least(rows: Sequence[Row], cost: Callable[[Row], float]) -> Row:
+    """The row that costs least; among equals (students share one network) the most accurate."""
+    return min(rows, key=lambda row: (cost(row), -_accuracy(row)))
 
 
 def _named(row: Row) -> str:
@@ -96,8 +95,12 @@ def _named(row: Row) -> str:
     return f"{row.method}{detail}, {100 * _accuracy(row):.2f} % (n={row.test.n if row.test else 0})"
 
 
-def _measured(row: Row, name: str) -> float:
-    return float(row.measured[name])
+def _kilobytes(row: Row) -> float:
+    return float(row.measured["bytes"]) / 1000
+
+
+def _latency(row: Row) -> float:
+    return float(row.measured["latency_ms_p50"])
 
 
 def _accuracy(row: Row) -> float:
@@ -113,17 +116,13 @@ def _cells(row: Row) -> list[str]:
     return [
         row.method,
         row.dataset,
-        _number(found.get("macs"), ",.2f", 1e-6),
-        _number(found.get("bytes"), ",.0f", 1e-3),
-        _number(found.get("int8_bytes"), ",.0f", 1e-3),
-        _number(found.get("int8_test_accuracy"), ".2f", 100),
+        number(found.get("macs"), ",.2f", 1e-6),
+        number(found.get("bytes"), ",.0f", 1e-3),
+        number(found.get("int8_bytes"), ",.0f", 1e-3),
+        number(found.get("int8_test_accuracy"), ".2f", 100),
         f"{found['latency_ms_p50']:.2f} / {found['latency_ms_p95']:.2f}",
-        _number(found.get("images_per_s"), ",.0f"),
-        _number(row.train_s, ".1f"),
-        _number(row.train_cpu_s, ".1f"),
-        _number(row.shared_cpu_s, ".0f"),
+        number(found.get("images_per_s"), ",.0f"),
+        number(row.train_s, ".1f"),
+        number(row.train_cpu_s, ".1f"),
+        number(row.shared_cpu_s, ".0f"),
     ]
-
-
-def _number(value: Any, form: str, scale: float = 1) -> str:
-    return "" if value is None else f"{scale * value:{form}}"

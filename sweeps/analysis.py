@@ -11,7 +11,7 @@ from statistics import fmean
 from storage.records import TaskRecord
 from sweeps import identification
 from sweeps.comparison import Comparison
-from sweeps.groups import group_of, groups, tagged, teacher_of
+from sweeps.groups import best_of, confirm_phase, group_of, groups, search_phase, teacher_of
 from sweeps.looks import Look
 from sweeps.statistics import Estimate, estimate, paired
 from sweeps.verdict import Verdict, decide
@@ -138,7 +138,7 @@ class Analysis:
         found = []
         for group in groups(self.spec):
             native, best = (self.comparison.tests(role, arm, group) for arm in ("native", "best"))
-            regret, point = paired(native, best), self.comparison.selected(tagged("confirm.best", group))
+            regret, point = paired(native, best), self.comparison.selected(best_of("source", group))
             if regret is not None and point is not None:
                 teacher = teacher_of(group) or "t0"
                 values = {"temperature": point["temperature"], "alpha": point["alpha"]}
@@ -172,10 +172,8 @@ class Analysis:
         )
 
     def _surface(self, role: str) -> Surface:
-        source = role == "source"
-        search = self.comparison.done("search" if source else tagged("native:search", "", role))
-        confirm = self.comparison.done("confirm" if source else tagged("native:confirm", "", role))
-        best = self.comparison.selected("confirm.best" if source else tagged("native.best", "", role))
+        search, confirm = (self.comparison.done(phase) for phase in (search_phase(role), confirm_phase(role)))
+        best = self.comparison.selected(best_of(role))
         ranked = _by_rank(confirm)
         noise = identification.noise_variance(_complete(ranked))
         shared = [100 * (task.score or 0.0) for task in search if "temperature" in task.payload]

@@ -12,7 +12,7 @@ from storage import records
 from storage.records import SweepRecord, TaskRecord
 from sweeps import selection
 from sweeps.arms import REFITTED
-from sweeps.groups import group_of, tagged
+from sweeps.groups import confirm_phase, group_of, search_phase
 from sweeps.spec import Spec, stored
 from sweeps.spec_tables import Role
 from sweeps.statistics import Estimate, estimate, paired
@@ -173,7 +173,7 @@ class Comparison:
         if arm in ("best", "class-mean", "shuffled-within-class"):  # all at the point of best
             used += ["search", "confirm"] + (["teachers:source"] if role != "source" else [])
         elif arm == "native":
-            used += [tagged("native:search", "", role), tagged("native:confirm", "", role)]
+            used += [search_phase(role), confirm_phase(role)]
         return math.fsum((t.outcome or {})[seconds] for t in self.tasks if t.phase in used and t.state == "done")
 
     @staticmethod

@@ -8,7 +8,7 @@ import sqlalchemy
 
 from kd import controls
 from storage import records, selections
-from sweeps.groups import tagged
+from sweeps.groups import search_phase
 from sweeps.spec import Spec
 
 Logits = npt.NDArray[np.float32]
@@ -39,8 +39,7 @@ def same_cost(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, role: str) -
     name = f"same-cost.{role}"
     found = selections.get(engine, sweep_id, name)
     if found is None:
-        phase = "search" if role == "source" else tagged("native:search", "", role)
-        students = records.task_records(engine, sweep_id, phase=phase, state="done", keep=("cpu_s",))
+        students = records.task_records(engine, sweep_id, phase=search_phase(role), state="done", keep=("cpu_s",))
         (teacher,) = records.task_records(engine, sweep_id, phase=f"teachers:{role}", state="done", keep=("cpu_s",))
         # The median: the first training of a worker also compiles.
         student_s = statistics.median((task.outcome or {})["cpu_s"] for task in students)

@@ -30,6 +30,21 @@ def tagged(name: str, group: str, role: str = "target") -> str:
     return f"{name}@{'.'.join(parts)}" if parts else name
 
 
+def search_phase(role: str, group: str = "") -> str:
+    """The phase that searches on the dataset of a role."""
+    return tagged("search" if role == "source" else "native:search", group, role)
+
+
+def confirm_phase(role: str, group: str = "") -> str:
+    """The phase that repeats the best of that search."""
+    return tagged("confirm" if role == "source" else "native:confirm", group, role)
+
+
+def best_of(role: str, group: str = "") -> str:
+    """The selection that holds what was confirmed there."""
+    return tagged("confirm.best" if role == "source" else "native.best", group, role)
+
+
 def untagged(name: str) -> tuple[str, str]:
     """("native.best@target2.t1s0") as ("native.best", "@target2.t1s0")."""
     base, at, tag = name.partition("@")

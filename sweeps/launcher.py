@@ -57,14 +57,7 @@ def launch(url: sqlalchemy.URL, name: str, *, workers: int | None = None, consol
     console = console or Console(stderr=True)
     engine = engines.open_engine(url)
     try:
-        sweep = records.find_sweep(engine, name)
-        unended = records.outlook(engine, sweep.id).unended
-        code = _launch(engine, url, sweep, count, console)
-        if unended and code in (0, 1):  # finished just now
-            from sweeps.publish import publish  # Optuna and plotly take a second
-
-            publish(url, name)
-        return code
+        return _launch(engine, url, records.find_sweep(engine, name), count, console)
     finally:
         engine.dispose()
 
@@ -74,8 +67,8 @@ def _launch(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep: SweepRecord, 
     refuse_cancelled(name, sweep.state)
     if sweep.state == "paused":
         console.print(f"{name} is paused: workers wait. To go on: kd-sweeps resume {name}", highlight=False)
-    left = records.outlook(engine, sweep.id)
-    running = [_start(url, name, number) for number in range(count)] if left.unended else []
+    begun = records.outlook(engine, sweep.id).unended
+    running = [_start(url, name, number) for number in range(count)] if begun else []
     with _signals(running) as received, _shown(engine, sweep.id, console) as refresh:
         while running and not received:
             time.sleep(_POLL_S)
@@ -96,6 +89,10 @@ def _launch(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep: SweepRecord, 
             f" to go on: kd-sweeps launch {name}"
         )
     refuse_cancelled(name, left.state)
+    if begun:  # finished just now
+        from sweeps.publish import publish  # Optuna and plotly take a second
+
+        publish(url, name)
     problems = failures(engine, sweep.id)
     for line in problems:
         console.print(line, highlight=False, soft_wrap=True)

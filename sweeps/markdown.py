@@ -14,7 +14,8 @@ from sweeps import advice, looks
 from sweeps.analysis import Analysis
 from sweeps.comparison import Comparison, Row
 from sweeps.errors import NothingYet
-from sweeps.groups import tagged
+from sweeps.groups import best_of
+from sweeps.markup import number, table
 from sweeps.statistics import Estimate
 from sweeps.wording import explained, headline, identified, interval, looked, sentence
 
@@ -55,9 +56,9 @@ def lines(found: Analysis, *, extra: Sequence[str] = ()) -> list[str]:
     if spec.note:
         page += [f"Note: {' '.join(spec.note.split())}", ""]
     page += [*answer(found), "", *_selected(found)]
-    page += [*table(comparison), ""]
-    page += ["| test accuracy, points, paired by seed | dataset | difference |", "| --- | --- | --- |"]
-    page += [f"| {item.name} | {item.dataset} | {interval(item.points)} |" for item in comparison.differences()]
+    page += [*comparison_table(comparison), ""]
+    differences = ((item.name, item.dataset, interval(item.points)) for item in comparison.differences())
+    page += table(("test accuracy, points, paired by seed", "dataset", "difference"), differences)
     return [*page, "", *_controls(found), *_outer(found), *advice.section(found), *extra, *_provenance(comparison)]
 
 
@@ -72,12 +73,10 @@ def answer(found: Analysis) -> list[str]:
     return [*(line for text in paragraphs for line in (text, "")), *(f"- {point}" for point in points)]
 
 
-def table(comparison: Comparison) -> list[str]:
+def comparison_table(comparison: Comparison) -> list[str]:
     """The comparison table, and what its numbers are."""
     return [
-        "| " + " | ".join(HEAD) + " |",
-        "|" + " --- |" * len(HEAD),
-        *("| " + " | ".join(cells(row)) + " |" for row in comparison.rows()),
+        *table(HEAD, map(cells, comparison.rows())),
         "",
         "Mean over seeds with its 95 % t interval. Latency: one image, one thread.",
     ]
@@ -122,8 +121,8 @@ def _selected(found: Analysis) -> list[str]:
     page = []
     for role in found.spec.roles:
         dataset = found.spec.role(role).dataset
-        title, name = ("best", "confirm.best") if role == "source" else ("native", tagged("native.best", "", role))
-        chosen = found.comparison.selected(name)
+        title = "best" if role == "source" else "native"
+        chosen = found.comparison.selected(best_of(role))
         if chosen is None:
             page.append(f"- `{title}` (tuned on {dataset}): not confirmed yet")
             continue
@@ -140,10 +139,9 @@ def _controls(found: Analysis) -> list[str]:
     controls = found.controls()
     if not controls:
         return []
-    page = ["## Controls", ""]
-    page += ["| control | dataset | control - scratch | best - control |", "| --- | --- | --- | --- |"]
-    page += [f"| {one.arm} | {one.dataset} | {interval(one.gain)} | {interval(one.beyond)} |" for one in controls]
-    return [*page, ""]
+    rows = ((one.arm, one.dataset, interval(one.gain), interval(one.beyond)) for one in controls)
+    head = ("control", "dataset", "control - scratch", "best - control")
+    return ["## Controls", "", *table(head, rows), ""]
 
 
 def _outer(found: Analysis) -> list[str]:
@@ -153,11 +151,13 @@ def _outer(found: Analysis) -> list[str]:
     page = ["## Other teachers, other searches", ""]
     for role in found.spec.targets:
         dataset = found.spec.role(role).dataset
-        page += [f"| teacher and search | T | alpha | regret on {dataset}, over seeds |", "| --- | --- | --- | --- |"]
-        page += [
-            f"| {one.group} | {one.temperature:.3g} | {one.alpha:.3g} | {interval(one.regret)} |"
-            for one in found.outer(role)
-        ]
+        page += table(
+            ("teacher and search", "T", "alpha", f"regret on {dataset}, over seeds"),
+            (
+                (one.group, f"{one.temperature:.3g}", f"{one.alpha:.3g}", interval(one.regret))
+                for one in found.outer(role)
+            ),
+        )
         over = found.over_teachers(role)
         page += ["", f"Over teachers, the searches of each averaged: regret {interval(over)}, n = teachers.", ""]
     return page
@@ -167,20 +167,16 @@ def cells(row: Row) -> list[str]:
     """A row of the table as text, one cell under each of HEAD."""
     return [
         f"{row.method} ({row.detail})" if row.detail else row.method,
-        row.dataset.replace("|", "/"),
+        row.dataset,
         _percent(row.validation),
         _percent(row.test),
-        "" if row.parameters is None else f"{row.parameters:,}",
-        _number(row.measured.get("bytes"), ",.0f", 1e-3),
-        _number(row.measured.get("latency_ms_p50"), ".2f"),
-        _number(row.train_s, ".1f"),
-        _number(row.shared_s, ".0f"),
-        textwrap.shorten(row.status.replace("|", "/"), _REASON, placeholder=" ..."),  # `trials` has all of it
+        number(row.parameters, ",.0f"),
+        number(row.measured.get("bytes"), ",.0f", 1e-3),
+        number(row.measured.get("latency_ms_p50"), ".2f"),
+        number(row.train_s, ".1f"),
+        number(row.shared_s, ".0f"),
+        textwrap.shorten(row.status, _REASON, placeholder=" ..."),  # `trials` has all of it
     ]
-
-
-def _number(value: float | None, form: str, scale: float = 1) -> str:
-    return "" if value is None else f"{scale * value:{form}}"
 
 
 def _percent(value: Estimate | None) -> str:

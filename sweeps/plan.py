@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from storage.plans import PhasePlan, TaskPlan
 from sweeps.arms import REFITTED
-from sweeps.groups import groups, tagged, teacher_of, untagged
+from sweeps.groups import confirm_phase, groups, search_phase, tagged, teacher_of, untagged
 from sweeps.seeds import derive
 from sweeps.spec import Spec, override
 
@@ -124,20 +124,17 @@ def _teacher_tasks(spec: Spec) -> list[TaskPlan]:
 
 def _phases_of(spec: Spec, group: str) -> list[PhasePlan]:
     top, teacher = spec.confirm.top, teacher_of(group)
-    confirm = tagged("confirm", group)
-    phases = [
-        _phase(tagged("search", group), tagged("teachers:source", teacher), minimum=top),
-        _phase(confirm, tagged("search", group), minimum=spec.confirm.seeds),
-    ]
-    for role in spec.targets:
-        native = tagged("native:search", group, role)
+    confirm = confirm_phase("source", group)
+    phases = []
+    for role in spec.roles:
+        search = search_phase(role, group)
         phases += [
-            _phase(native, tagged(f"teachers:{role}", teacher), minimum=top),
-            _phase(tagged("native:confirm", group, role), native, minimum=spec.confirm.seeds),
+            _phase(search, tagged(f"teachers:{role}", teacher), minimum=top),
+            _phase(confirm_phase(role, group), search, minimum=spec.confirm.seeds),
         ]
     phases.append(_phase(tagged("transfer:source", group), confirm, minimum=1))
     for role in spec.targets:
-        needs = [confirm, tagged("native:confirm", group, role)]
+        needs = [confirm, confirm_phase(role, group)]
         if REFITTED in spec.transfer.arms(role, group):
             needs.append("baselines?")
         phases.append(_phase(tagged(f"transfer:{role}", group), *needs, minimum=1))
@@ -224,14 +221,12 @@ def _search_seed(spec: Spec, group: str) -> int:
 
 def _search_names(role: str, group: str) -> tuple[str, str]:
     """The phase of the search on a dataset, and what the keys of its tasks begin with."""
-    if role == "source":
-        return tagged("search", group), tagged("search", group)
-    return tagged("native:search", group, role), tagged("native.search", group, role)
+    return search_phase(role, group), tagged("search" if role == "source" else "native.search", group, role)
 
 
 def _confirm(spec: Spec, role: str, group: str) -> list[TaskPlan]:
     source = role == "source"
-    phase = tagged("confirm" if source else "native:confirm", group, role)
+    phase = confirm_phase(role, group)
     prefix = tagged("confirm" if source else "native.confirm", group, role)
     return [
         _task(

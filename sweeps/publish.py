@@ -11,7 +11,7 @@ from storage.errors import StorageError
 from storage.space import study_name
 from sweeps.analysis import Analysis
 from sweeps.errors import NothingYet
-from sweeps.markdown import analyse, answer, table
+from sweeps.markdown import analyse, answer, comparison_table
 from sweeps.output import say
 from sweeps.pictures import pictures
 from sweeps.plan import STAGES
@@ -48,7 +48,7 @@ def note(found: Analysis, ids: Mapping[str, int]) -> str:
         *([f"Note: {' '.join(found.spec.note.split())}", ""] if found.spec.note else []),
         *answer(found),
         "",
-        *table(found.comparison),
+        *comparison_table(found.comparison),
         "",
         "The figures are on the first page of this study. The trophy there is the luckiest single run:"
         f" `kd-sweeps best {name}` gives the confirmed best. Loss: `{LOSS_FORMULA}`; alpha weighs the labels.",

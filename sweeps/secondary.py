@@ -11,6 +11,7 @@ from statistics import fmean
 
 from sweeps.analysis import Analysis, Surface
 from sweeps.identification import rank_ceiling
+from sweeps.markup import table
 from sweeps.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p, spearman
 from sweeps.statistics import Estimate, differences, estimate, holm, t_p_value, t_quantile
 from sweeps.wording import interval
@@ -68,19 +69,11 @@ def section(found: Analysis) -> list[str]:
     asked = questions(found)
     if not asked:
         return []
-    page = [
+    head = ("question", "dataset", "answer", "p", "p (Holm)", "95 % BCa interval", "p (sign flips)")
+    return [
         "## Secondary questions",
         "",
-        "| question | dataset | answer | p | p (Holm) | 95 % BCa interval | p (sign flips) |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for one in asked:
-        bca = "" if one.bca is None else f"[{one.bca[0]:+.2f}, {one.bca[1]:+.2f}]"
-        flips = "" if one.sign_flip is None else _p(one.sign_flip)
-        cells = (one.name, one.dataset, one.answer, _p(one.p), _p(one.p_holm), bca, flips)
-        page.append("| " + " | ".join(cells) + " |")
-    return [
-        *page,
+        *table(head, map(_cells, asked)),
         "",
         f"Accuracy points of the test set, paired by seed. Holm's p holds over the {len(asked)} questions together. BCa"
         f" from {BCA_FROM} seeds on, sign flips from {SIGN_FLIP_FROM} on; for the retained share both are of what is"
@@ -88,6 +81,12 @@ def section(found: Analysis) -> list[str]:
         " both searches tried.",
         "",
     ]
+
+
+def _cells(one: Question) -> list[str]:
+    bca = "" if one.bca is None else f"[{one.bca[0]:+.2f}, {one.bca[1]:+.2f}]"
+    flips = "" if one.sign_flip is None else _p(one.sign_flip)
+    return [one.name, one.dataset, one.answer, _p(one.p), _p(one.p_holm), bca, flips]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from storage.space import Choice, Range, Space
 from storage.tasks import Claim
 from sweeps import selection
 from sweeps.arms import DEFAULT_POINTS
-from sweeps.groups import group_of, tagged
+from sweeps.groups import best_of, group_of
 from sweeps.seeds import derive
 from sweeps.spec import Spec
 
@@ -94,7 +94,7 @@ def _arm_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str,
         temperature = min(t_low * (t_high / t_low) ** draw.random(), t_high)
         return {"temperature": temperature, "alpha": a_low + (a_high - a_low) * draw.random()}
     # The controls that replace the teacher's logits keep the point of best, so that only the logits differ.
-    name = tagged("native.best", group, claim.payload["role"]) if arm == "native" else tagged("confirm.best", group)
+    name = best_of(claim.payload["role"] if arm == "native" else "source", group)
     return _temperature_and_alpha(selection.resolve(engine, claim.sweep_id, name, top=spec.confirm.top))
 
 

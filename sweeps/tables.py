@@ -37,6 +37,7 @@ _LATEX = str.maketrans(
         "}": r"\}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
+        "|": r"\textbar{}",
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "±": r"$\pm$",
