@@ -20,19 +20,20 @@ test: $(STAMP) ## the tests that take seconds each
 test-slow: $(STAMP) ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m slow
 
-lint: $(STAMP) ## ruff and mypy
+lint: $(STAMP) ## format, style, types, and which way imports run
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 
-bench: $(STAMP) ## what the README claims of speed, measured again: bench/results.md (20 minutes, an idle machine)
+bench: $(STAMP) ## what the README claims of speed, measured again: bench/results/results.md (20 minutes, an idle machine)
 	@$(BIN)/python bench/ladder.py
 	@$(BIN)/python bench/overhead.py
 	@$(BIN)/python bench/reading.py
 
 lock: ## write requirements.lock again from pyproject.toml (needs uv); versions that still fit stay
 	@test -n "$(UV)" || { echo "make lock needs uv, which writes one lock for Linux and macOS; install uv and try again" >&2; exit 1; }
-	uv pip compile --universal --python-version 3.11 --group dev --extra weights pyproject.toml \
+	uv pip compile --universal --python-version 3.11 --group dev --group docs --extra weights pyproject.toml \
 		--generate-hashes --no-annotate --no-header --no-emit-index-url -q -o requirements.lock
 
 clean: ## remove .venv and what the tools left; sweeps (*.db) stay

@@ -20,17 +20,17 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from sweeps.threads import one_thread  # noqa: E402
+from sweeps.workers.environment import one_thread
 
 STARTED = time.perf_counter()
 one_thread()  # before TensorFlow is imported
 
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
-from ladder import STUDENT_MACS  # noqa: E402
-from page import Origin, table  # noqa: E402
+import numpy as np
+import tensorflow as tf
+from ladder import STUDENT_MACS
 
-from kd import DistillConfig, StudentTrainer, TrainingConfig, load  # noqa: E402
+from kd import DistillConfig, StudentTrainer, TrainingConfig, load
+from support.page import Origin, table
 
 IMPORTED = time.perf_counter()
 POINT = DistillConfig(temperature=4.0, alpha=0.3)

@@ -4,7 +4,7 @@
 
 One unit of work (W1) is one search trial of the keras.io pair: 50,000 training images of MNIST, 3 epochs, batch 64,
 Adam 1e-3, validation once per epoch. The rungs take turns, so that a busy moment of the machine meets all of them.
-Writes the section "Ladder" of bench/results.md. MNIST is found as always (--data is KD_SWEEPS_DATA here).
+Writes the section "Ladder" of bench/results/results.md. MNIST is found as always (--data is KD_SWEEPS_DATA here).
 """
 
 import argparse
@@ -25,24 +25,24 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from page import Origin, table, write_section  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
-from sqlalchemy import Engine  # noqa: E402
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy import Engine
 
-from storage import records  # noqa: E402
-from storage.engine import open_engine  # noqa: E402
-from storage.records import TaskRecord  # noqa: E402
-from storage.url import resolve  # noqa: E402
-from sweeps.create import create_sweep  # noqa: E402
-from sweeps.presets import preset  # noqa: E402
-from sweeps.spec import Spec, override  # noqa: E402
+from storage.db.engine import open_engine
+from storage.records import queries
+from storage.records.queries import TaskRecord
+from storage.url import resolve
+from support.page import Origin, table, write_section
+from sweeps.service.create import create_sweep
+from sweeps.spec.model import Spec, override
+from sweeps.spec.presets import preset
 
 NAME = "ladder"
 TOLERANCE = 0.0015  # accuracy: 0.15 points
 LOSS_TOLERANCE = 1e-4
 PASS, TARGET = 25, 40
-# Multiply-accumulates of one image, forward; kd.measure.count_macs, and a test holds them.
+# Multiply-accumulates of one image, forward; kd.models.measure.count_macs, and a test holds them.
 STUDENT_MACS, TEACHER_MACS = 269_696, 58_505_216
 
 
@@ -109,9 +109,9 @@ def launched(url: str, workers: int, log: Path) -> Iterator[subprocess.Popen[byt
 
 def await_phase(engine: Engine, phase: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Return as soon as the phase is over."""
-    sweep = records.find_sweep(engine, NAME)
+    sweep = queries.find_sweep(engine, NAME)
     while True:
-        (found,) = [one for one in records.phase_records(engine, sweep.id) if one.name == phase]
+        (found,) = [one for one in queries.phase_records(engine, sweep.id) if one.name == phase]
         if found.state == "closed":
             return
         if found.state != "open" or process.poll() is not None:
@@ -143,8 +143,8 @@ def launch(url: str, workers: int, log: Path) -> Launch:
     start = time.time()
     with launched(url, workers, log) as process:
         await_phase(engine, "search", process, log)
-    sweep = records.find_sweep(engine, NAME)
-    tasks = records.task_records(engine, sweep.id, phase="search", state="done")
+    sweep = queries.find_sweep(engine, NAME)
+    tasks = queries.task_records(engine, sweep.id, phase="search", state="done")
     engine.dispose()
     ends = sorted(_end(task) for task in tasks)
     by_worker: dict[str | None, list[float]] = {}
@@ -237,7 +237,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of every rung (default: 3)")
     parser.add_argument("--trials", type=int, default=40, metavar="N", help="of each launch (default: 40)")
     parser.add_argument("--images", type=int, default=50_000, metavar="N", help="training images (default: 50,000)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="another page than bench/results.md")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="another page than bench/results/results.md")
     options = parser.parse_args()
     if options.repeats < 1 or options.trials < 2 * max(4, options.repeats + 3):
         parser.error("--repeats: 1 or more; --trials: twice as many as there are points, 12 or more")

@@ -2,10 +2,12 @@
 
     python bench/null.py [--sweeps N]
 
-Draws the test accuracies of the four arms with the noise of real sweeps and asks `sweeps.verdict.decide` for its word.
+Draws the test accuracies of the four arms with the noise of real sweeps and asks `sweeps.stats.verdict.decide` for
+its word.
 Three claims: where nothing differs, TRANSFERS and FAILS together come at most in 5 % of sweeps; where the true regret
 is the margin itself, so does each of them; and the seeds and the smallest regrets that a report names are those that
-are found with 80 % power. Writes the section "Verdicts" of bench/results.md; exit code 1 if a claim does not hold.
+are found with 80 % power. Writes the section "Verdicts" of bench/results/results.md;
+exit code 1 if a claim does not hold.
 """
 
 import argparse
@@ -17,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from page import RESULTS, Origin, table, write_section
 from scipy import stats
 
-from sweeps.statistics import resolvable, seeds_needed
-from sweeps.verdict import WORDS, decide
+from support.page import RESULTS, Origin, table, write_section
+from sweeps.stats.estimates import resolvable, seeds_needed
+from sweeps.stats.verdict import WORDS, decide
 
 ARMS = ("native", "best", "scratch", "random")
 ALPHA = 0.05  # over all looks
@@ -227,7 +229,7 @@ def main() -> int:
     """Simulate, write the section, print it; 0 all claims hold, 1 one does not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sweeps", type=int, default=2000, metavar="N", help="for each row (default: 2000)")
-    parser.add_argument("--page", type=Path, default=RESULTS, metavar="FILE", help="default: bench/results.md")
+    parser.add_argument("--page", type=Path, default=RESULTS, metavar="FILE", help="default: bench/results/results.md")
     options = parser.parse_args()
     if options.sweeps < 1:
         parser.error(f"--sweeps: got {options.sweeps}, allowed is a whole number >= 1")

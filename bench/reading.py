@@ -2,7 +2,7 @@
 
     python bench/reading.py [--tasks N] [--runs N] [--only sqlite|postgres] [--page FILE]
 
-Replaces the section "Reading commands" of bench/results.md, and ends with 1 if a target was missed.
+Replaces the section "Reading commands" of bench/results/results.md, and ends with 1 if a target was missed.
 """
 
 import argparse
@@ -16,13 +16,12 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # the Postgres server is that of the tests, which are no package
+sys.path[:0] = [str(ROOT)]  # the Postgres server is that of the tests
 
-from databases import KINDS, opened  # noqa: E402
-from finished import write_finished  # noqa: E402
-from page import RESULTS, Origin, table, write_section  # noqa: E402
-
-from storage.url import resolve  # noqa: E402
+from storage.url import resolve
+from support.databases import KINDS, opened
+from support.finished import write_finished
+from support.page import RESULTS, Origin, table, write_section
 
 NAME = "reading"
 TARGET_S = 1.5  # wall-clock, median
@@ -113,7 +112,7 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=10_000, metavar="N", help="of the sweep (default: 10000)")
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="of each command (default: 5)")
     parser.add_argument("--only", choices=KINDS, help="one database instead of both")
-    parser.add_argument("--page", type=Path, default=RESULTS, metavar="FILE", help="default: bench/results.md")
+    parser.add_argument("--page", type=Path, default=RESULTS, metavar="FILE", help="default: bench/results/results.md")
     options = parser.parse_args()
     origin, readings = Origin(), list[Reading]()
     counts: dict[str, int] = {}

@@ -2,7 +2,7 @@
 
     python bench/reliability.py [--kills N] [--only sqlite|postgres]
 
-Writes the table that the README quotes to bench/reliability.md, and ends with 1 if the promise was broken.
+Writes the table that the README quotes to bench/results/reliability.md, and ends with 1 if the promise was broken.
 """
 
 import argparse
@@ -24,18 +24,19 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 # Workers, faults and counts are those of the tests, which are no package: what is measured is what is tested.
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT)]
 
-from crews import TASK_S, Nursery, Programs, program  # noqa: E402
-from database_faults import Cuts, LockedFile, Outage  # noqa: E402
-from kills import MOMENTS  # noqa: E402
-from page import Origin, table  # noqa: E402
-from postgres_server import running_server  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
-from storms import Count, count, new_storm, storm, storm_spec, work_through  # noqa: E402
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-OUT = ROOT / "bench" / "reliability.md"
+from support.page import Origin, table
+from tests.support.faults.crews import TASK_S, Nursery, Programs, program
+from tests.support.faults.database_faults import Cuts, LockedFile, Outage
+from tests.support.faults.kills import MOMENTS
+from tests.support.faults.storms import Count, count, new_storm, storm, storm_spec, work_through
+from tests.support.postgres_server import running_server
+
+OUT = ROOT / "bench" / "results" / "reliability.md"
 WORKERS = 8
 OUTAGE_S = 20.0
 SLOW_S = 0.25  # per task, so that faults of seconds fall into the middle of the sweep

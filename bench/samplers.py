@@ -6,7 +6,7 @@ A sampler searches the continuous (T, alpha) and sees the last-epoch accuracy of
 between its cells. Its best trial is then worth the mean of the other seeds, interpolated in the same way; the regret is
 how far that lies below the best cell. Another sampler replaces the present default, a Sobol half and then TPE, if on
 every surface its regret is lower at one budget or more, beyond the 95 % interval of the paired difference, and higher
-beyond it at none. Writes bench/samplers.md and bench/samplers.svg.
+beyond it at none. Writes bench/results/samplers.md and bench/results/samplers.svg.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 import optuna
-from line_chart import Mark, line_chart
-from page import Origin, table, write_section
-from sampler_replays import BUDGETS, PRODUCT, SEARCHES, Regrets, compare
-from surfaces import FOLDER, Surface, SurfaceError, read_surfaces
 
-from sweeps.statistics import Estimate
+from support.line_chart import Mark, line_chart
+from support.page import Origin, table, write_section
+from support.sampler_replays import BUDGETS, PRODUCT, SEARCHES, Regrets, compare
+from support.surfaces import FOLDER, Surface, SurfaceError, read_surfaces
+from sweeps.stats.estimates import Estimate
 
 Compared: TypeAlias = Sequence[tuple[Surface, Mapping[str, Regrets]]]
 
@@ -116,7 +116,7 @@ of the paired difference, and higher beyond it at none."""
 def main() -> int:
     """Replay, write the page and the picture, print the section; 0 done, 1 a reason in one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: bench/surface-*.csv")
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: bench/results/surface-*.csv")
     parser.add_argument("--replays", type=int, default=20, metavar="N", help="per sampler and surface (default: 20)")
     parser.add_argument("--out", type=Path, default=FOLDER / "samplers.md", metavar="FILE.md", help="the page")
     options = parser.parse_args()

@@ -3,7 +3,7 @@
     python bench/surface.py [--role source|target] [--dataset NAME|FILE.npz] [--seeds N] [--epochs N]
 
 The teacher is trained as the preset does, the students for more epochs, so that pruning has something to save. Ctrl-C
-keeps what is finished, and the same command goes on. Writes bench/surface-DATASET.csv; see bench/surfaces.py.
+keeps what is finished, and the same command goes on. Writes bench/results/surface-DATASET.csv; see bench/surfaces.py.
 """
 
 import argparse
@@ -19,23 +19,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from recording import Recording, Training
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from surfaces import FOLDER, Point, SurfaceError, write_surface
-from training_pool import Setting, teach, train_points
 
 from kd.config import TrainingConfig
-from kd.datasets import Dataset, load, training_images
+from kd.data.datasets import Dataset, load, training_images
 from kd.errors import KdError
-from sweeps.children import run_in_child
+from support.recording import Recording, Training
+from support.surfaces import FOLDER, Point, SurfaceError, write_surface
+from support.training_pool import Setting, teach, train_points
 from sweeps.errors import SweepError
-from sweeps.presets import PRESETS, preset
-from sweeps.provenance import provenance
-from sweeps.seeds import derive
-from sweeps.spec import Spec
-from sweeps.spec_tables import Role
-from sweeps.threads import one_thread
+from sweeps.plan.seeds import derive
+from sweeps.spec.model import Spec
+from sweeps.spec.presets import PRESETS, preset
+from sweeps.spec.tables import Role
+from sweeps.workers.environment import one_thread, provenance
+from sweeps.workers.subprocesses import run_in_child
 
 SEEDS = {"source": 5, "target": 3}  # a target's student takes longer, and its surface is less flat
 SAID = 20  # how often progress is told where no bar can be drawn
@@ -185,7 +184,7 @@ def _options() -> argparse.Namespace:
     for name, default in {"temperatures": 10, "alphas": 8, "seeds": None, "epochs": 8}.items():
         parser.add_argument(f"--{name}", type=_at_least(2), default=default, metavar="N")
     parser.add_argument("--processes", type=_at_least(1), default=os.cpu_count() or 1, metavar="N")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: bench/surface-DATASET.csv")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="default: bench/results/surface-DATASET.csv")
     options = parser.parse_args()
     options.seeds = options.seeds or SEEDS[options.role]
     return options

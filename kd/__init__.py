@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kd.config import BaselineResult, DistillConfig, TeacherResult, TrainingConfig, TrainResult
-    from kd.datasets import Dataset, Split, content_hash, load, load_test
-    from kd.distiller import Distiller
+    from kd.data.datasets import Dataset, Split, content_hash, load, load_test
+    from kd.data.sources import fetch, where
     from kd.errors import DataError, Diverged, KdError, ModelError, Unavailable
-    from kd.models import build
-    from kd.sources import fetch, where
-    from kd.teachers import train_teacher
-    from kd.training import StudentTrainer
+    from kd.models.named import build
+    from kd.teachers.trained import train_teacher
+    from kd.training.distiller import Distiller
+    from kd.training.trainer import StudentTrainer
 
 __all__ = [
     "BaselineResult",
@@ -42,13 +42,13 @@ __all__ = [
 
 _HOMES = {
     "kd.config": ("BaselineResult", "DistillConfig", "TeacherResult", "TrainResult", "TrainingConfig"),
-    "kd.datasets": ("Dataset", "Split", "content_hash", "load", "load_test"),
-    "kd.distiller": ("Distiller",),
+    "kd.data.datasets": ("Dataset", "Split", "content_hash", "load", "load_test"),
+    "kd.training.distiller": ("Distiller",),
     "kd.errors": ("DataError", "Diverged", "KdError", "ModelError", "Unavailable"),
-    "kd.models": ("build",),
-    "kd.sources": ("fetch", "where"),
-    "kd.teachers": ("train_teacher",),
-    "kd.training": ("StudentTrainer",),
+    "kd.models.named": ("build",),
+    "kd.data.sources": ("fetch", "where"),
+    "kd.teachers.trained": ("train_teacher",),
+    "kd.training.trainer": ("StudentTrainer",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

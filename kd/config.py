@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the reading commands import this file, and start without nu
 
 LOSS_FORMULA = "alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T)"
 
-# Here and not in kd.models, so that a typing error in a spec is found without importing Keras.
+# Here and not in kd.models.named, so that a typing error in a spec is found without importing Keras.
 MODEL_NAMES = ("keras-teacher", "keras-student", "cnn-small", "cnn-small-narrow", "resnet20", "resnet8", "mlp-800")
 
 # Images that an int8 conversion sees: the range of every activation of a network is read off them.

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, Text, delete, func, select, type_coerce
 
-from storage.clock import database_now
-from storage.control import cancel
-from storage.crash import crash_point
+from storage.db.dialects import database_now
+from storage.db.faults import retrying
+from storage.db.schema import attempts, blobs, phases, sweeps, tasks
+from storage.db.transaction import read, write
 from storage.errors import SweepInUse
-from storage.faults import retrying
-from storage.records import SweepRecord
-from storage.schema import attempts, blobs, phases, sweeps, tasks
-from storage.space import study_name
-from storage.transaction import read, write
+from storage.failpoints import crash_point
+from storage.queue.control import cancel
+from storage.records.queries import SweepRecord
+from storage.studies.names import study_name
 
-if TYPE_CHECKING:  # storage.studies imports Optuna, which costs a second
-    from storage.studies import Studies
+if TYPE_CHECKING:  # storage.studies.adapter imports Optuna, which costs a second
+    from storage.studies.adapter import Studies
 
 
 _DIGEST = re.compile("[0-9a-f]{64}")  # not parsed: an outcome that can no longer be read keeps its blobs as well

@@ -29,9 +29,10 @@ def create_sweep(
         storage.errors.StorageError: the storage cannot be written.
     """
     from storage.url import resolve
-    from sweeps import create, presets
-    from sweeps.spec import override
-    from sweeps.spec_toml import read
+    from sweeps.service import create
+    from sweeps.spec import presets
+    from sweeps.spec.model import override
+    from sweeps.spec.toml import read
 
     chosen = presets.preset(preset) if spec is None else read(spec)
     return create.create_sweep(resolve(storage), name, override(chosen, changes or {}), data_dir=data_dir)
@@ -40,15 +41,15 @@ def create_sweep(
 def launch(name: str, *, workers: int | None = None, storage: str | None = None) -> int:
     """Work on a sweep with local processes until it is finished; the exit code of the command."""
     from storage.url import resolve
-    from sweeps.launcher import launch as start
+    from sweeps.service.launch import launch as start
 
     return start(resolve(storage), name, workers=workers)
 
 
 def best(name: str, *, storage: str | None = None) -> dict[str, Any]:
-    """The best (T, alpha) of a sweep, as plain values; see `sweeps.answer.best`."""
-    from sweeps.answer import best as find_best
-    from sweeps.reading import opened
+    """The best (T, alpha) of a sweep, as plain values; see `sweeps.query.best.best`."""
+    from sweeps.query.best import best as find_best
+    from sweeps.query.opening import opened
 
     with opened(storage, name) as (engine, sweep):
         return find_best(engine, sweep)
@@ -56,8 +57,8 @@ def best(name: str, *, storage: str | None = None) -> dict[str, Any]:
 
 def report(name: str, *, storage: str | None = None) -> str:
     """The comparison of a sweep as Markdown."""
-    from sweeps.markdown import report as write
-    from sweeps.reading import opened
+    from sweeps.query.opening import opened
+    from sweeps.report.markdown import report as write
 
     with opened(storage, name) as (engine, sweep):
         return write(engine, sweep)

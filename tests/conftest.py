@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from postgres_server import PostgresServer, running_server
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.support.paths import REPOSITORY
+from tests.support.postgres_server import PostgresServer, running_server
 
 
 @pytest.fixture(scope="session")
@@ -69,8 +69,8 @@ def kd_sweeps(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., tuple[int, str, str]]:
     """Run a command in an empty folder; gives (exit code, stdout, stderr)."""
-    from sweeps.cli import app
-    from sweeps.failures import exit_code_of
+    from sweeps.cli.exit_codes import exit_code_of
+    from sweeps.cli.main import app
 
     monkeypatch.chdir(tmp_path)
     for name in ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE", "KD_SWEEPS_DATA"):
@@ -88,7 +88,7 @@ def kd_sweeps(
 @pytest.fixture
 def traces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by one whenever a Distiller's step is traced: a compiled step that is used again adds nothing."""
-    from kd.distiller import Distiller
+    from kd.training.distiller import Distiller
 
     counted: list[int] = []
     compute_loss = Distiller.compute_loss

@@ -18,7 +18,7 @@ from kd.config import BaselineResult
 from kd.errors import ModelError, Unavailable
 
 if TYPE_CHECKING:
-    from kd.datasets import Dataset
+    from kd.data.datasets import Dataset
 
 __all__ = ["BLOCKS", "METHODS", "Budget", "Method", "Progress", "fit"]
 

@@ -66,7 +66,7 @@ def _of_keras(constructor: str, **kwargs: Any) -> Callable[[int, Path], keras.Mo
 
 
 def _lite0(pixels: int, weights: Path) -> keras.Model:
-    from kd.baselines import lite0
+    from kd.baselines.lite0 import network as lite0
 
     return lite0.build(pixels, weights)
 

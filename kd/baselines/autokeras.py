@@ -25,7 +25,7 @@ from kd.baselines import Budget, Progress
 from kd.baselines.blocks import BLOCK_TYPE, Blocks, first_trial
 from kd.baselines.export import export
 from kd.config import BaselineResult
-from kd.datasets import Dataset
+from kd.data.datasets import Dataset
 from kd.errors import ModelError, Unavailable
 
 __all__ = ["fit"]

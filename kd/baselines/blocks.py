@@ -81,7 +81,7 @@ class _Xception(_ResNet):
 
 
 def _norm(x: keras.KerasTensor) -> keras.KerasTensor:
-    return layers.BatchNormalization(momentum=0.9)(x)  # as in kd.models: Keras' 0.99 needs hundreds of steps
+    return layers.BatchNormalization(momentum=0.9)(x)  # as in kd.models.named: Keras' 0.99 needs hundreds of steps
 
 
 _KINDS: dict[str, type[ak.Block]] = {"vanilla": ak.ConvBlock, "xception": _Xception, "resnet": _ResNet}

@@ -10,19 +10,18 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kd.losses import Tensor
-
 __all__ = ["Tuned", "tune"]
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Labels: TypeAlias = npt.NDArray[np.int64]
+Tensor: TypeAlias = Any  # of TensorFlow
 
 BATCH = 64  # images
 ROUNDS = 10  # at most, each of as many epochs as have STEPS batches: of 3,200 images or more it is one

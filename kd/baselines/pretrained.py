@@ -28,7 +28,7 @@ from kd.errors import ModelError, Unavailable
 
 if TYPE_CHECKING:
     from kd.baselines import Budget, Progress
-    from kd.datasets import Dataset, Split
+    from kd.data.datasets import Dataset, Split
 
 __all__ = ["fit"]
 

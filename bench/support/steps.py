@@ -1,0 +1,139 @@
+"""A real worker whose steps are timed, and the same sampler in memory beside it.
+
+The crash points of the worker stand between any two of its steps, so the clock is read there; nothing else of the
+worker, of storage or of Optuna is touched.
+"""
+
+import multiprocessing
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+
+from storage.queue.tasks import Claim
+from storage.studies.sampler import distributions_of, tpe_sampler
+from storage.studies.space import Space
+from storage.url import resolve
+from support.instant import InstantRunner, accuracy
+from sweeps.plan.points import search_space
+from sweeps.workers import worker as workers
+from sweeps.workers.runner import OnStep, Outcome
+
+STEPS = ("claim", "ask", "save", "finish", "tell", "mark")
+_ENDS = {"claimed": "claim", "asked": "ask", "saved": "save", "finished": "finish", "told": "tell", "marked": "mark"}
+
+# Children of the fork server have everything imported and no connection yet: 24 of them start within seconds.
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    ["__main__", "support.steps", "sklearn.datasets", "optuna.storages._rdb.models", "psycopg"]
+)
+_start: Any = None  # the barrier of this process's crew
+
+
+@dataclass
+class Timings:
+    """What one worker took. Milliseconds; `began` and `ended`: seconds of the machine's monotonic clock.
+
+    Attributes:
+        trials: by step, for each trial but the first.
+        cpu: of this process, for each of these trials.
+        sampler: of the same sampler in memory, on the same finished trials; none unless asked for.
+        start: until its first claim: it looks for what others left behind, and so reads every study.
+    """
+
+    trials: list[dict[str, float]] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    sampler: list[float] = field(default_factory=list)
+    start: float = 0.0
+    began: float = 0.0
+    ended: float = 0.0
+
+
+def run_crew(url: str, name: str, *, workers: int, tasks: int, with_sampler: bool = False) -> list[Timings]:
+    """Let `workers` processes do `tasks` tasks each, and one more first; they begin together after that one."""
+    barrier = _CONTEXT.Barrier(workers)
+    with ProcessPoolExecutor(workers, _CONTEXT, initializer=_enter, initargs=(barrier,)) as pool:
+        return [
+            future.result() for future in [pool.submit(work, url, name, tasks, with_sampler) for _ in range(workers)]
+        ]
+
+
+def _enter(barrier: Any) -> None:
+    global _start
+    _start = barrier
+
+
+def work(url: str, name: str, tasks: int, with_sampler: bool) -> Timings:
+    """Work on a sweep until `tasks` tasks are done after a first one, which waits for the rest of the crew."""
+    timings, stop, done = Timings(), threading.Event(), 0
+    memory: SamplerInMemory | None = None
+
+    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        nonlocal done, memory
+        if done == 0:
+            memory = SamplerInMemory(worker) if with_sampler else None
+            _start.wait(timeout=120)
+        elif memory is not None:
+            timings.sampler.append(memory.propose(claim.payload["sampler_seed"]))
+        done += 1
+        if done > tasks:
+            stop.set()
+        return instant(claim, params, on_step)
+
+    with workers.Worker(resolve(url), name, run=run, stop=stop) as worker:
+        instant = InstantRunner(worker.engine, worker.sweep.id, worker.spec)
+        instant.check_data()
+        clock = _Clock()
+        workers.crash_point = clock
+        worker.work()
+    first, *timings.trials = clock.trials
+    timings.cpu = clock.cpu[1:]
+    timings.start, timings.began, timings.ended = first["claim"], clock.ends[0], clock.ends[-1]
+    return timings
+
+
+class _Clock:
+    """Stands in for `crash_point`: notes when each step ended. The task's own run is left out."""
+
+    def __init__(self) -> None:
+        self.trials: list[dict[str, float]] = []
+        self.cpu: list[float] = []
+        self.ends: list[float] = []
+        self._trial: dict[str, float] = {}
+        self._cpu = 0.0
+        self._last = time.monotonic(), time.process_time()
+
+    def __call__(self, point: str) -> None:
+        now, cpu = time.monotonic(), time.process_time()
+        if point in _ENDS:
+            self._trial[_ENDS[point]] = 1000 * (now - self._last[0])
+            self._cpu += 1000 * (cpu - self._last[1])
+        if point == "marked":
+            self.trials.append(self._trial)
+            self.cpu.append(self._cpu)
+            self.ends.append(now)
+            self._trial, self._cpu = {}, 0.0
+        self._last = now, cpu
+
+
+class SamplerInMemory:
+    """Optuna alone: the trials of the worker's search in a study without a database."""
+
+    def __init__(self, worker: workers.Worker) -> None:
+        name = worker.sweep.name
+        trials = optuna.load_study(study_name=name, storage=worker.studies.storage).trials
+        self._study = optuna.create_study(direction="maximize")
+        self._study.add_trials([trial for trial in trials if trial.state.is_finished()])
+        self._space: Space = search_space(worker.spec)
+
+    def propose(self, seed: int) -> float:
+        """Milliseconds from the question to the point; the study has one more finished trial afterwards."""
+        began = time.monotonic()
+        self._study.sampler = tpe_sampler(seed)
+        trial = self._study.ask(distributions_of(self._space))
+        took = 1000 * (time.monotonic() - began)
+        self._study.tell(trial, accuracy(**trial.params))
+        return took

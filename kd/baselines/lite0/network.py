@@ -1,0 +1,126 @@
+"""EfficientNet-Lite0 in Keras, with the weights of a PyTorch checkpoint.
+
+EfficientNet-B0 made for small devices: no squeeze-and-excitation, ReLU6 in place of swish. Its weights are the only
+ones for ImageNet that a package registry has in a few megabytes.
+Source: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from kd.baselines.lite0.checkpoint import read_checkpoint
+
+__all__ = ["build"]
+
+# Repeats, kernel side, stride of the first, expansion, output channels of each stage.
+# Source: Tan and Le 2019, arXiv:1905.11946, table 1.
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+STEM, HEAD = 32, 1280  # channels
+EPSILON = 1e-3  # of every BatchNorm
+
+# In the checkpoint, and not in the network: the classes of ImageNet, and counters that only training needs.
+UNUSED = re.compile(r"_fc\.(weight|bias)|.*\.num_batches_tracked")
+
+
+def build(pixels: int, checkpoint: Path) -> keras.Model:
+    """Preprocessed images (n, pixels, pixels, 3) to features (n, 1280).
+
+    Args:
+        pixels: a multiple of 32; on other sides PyTorch's padding of a strided convolution differs from Keras'.
+        checkpoint: of `efficientnet_lite_pytorch`, in torch's older format.
+
+    Raises:
+        OSError: no such file.
+        ValueError: one line: the file is not a checkpoint, or one of another network.
+    """
+    network = _network(pixels)
+    tensors = {name: tensor for name, tensor in read_checkpoint(checkpoint).items() if not UNUSED.fullmatch(name)}
+    for layer in network.layers:
+        if layer.weights:
+            layer.set_weights([_taken(tensors, name, shape) for name, shape in _names_and_shapes(layer)])
+    if tensors:
+        raise ValueError(f"the checkpoint has {min(tensors)!r:.80}, which EfficientNet-Lite0 has not")
+    return network
+
+
+def _network(pixels: int) -> keras.Model:
+    """With random weights; its layers bear the names of the checkpoint, see `_prefix`."""
+    images = keras.Input((pixels, pixels, 3))
+    x = _convolved(images, STEM, 3, stride=2, names=("conv_stem", "bn0"))
+    block = 0
+    for repeats, kernel, first_stride, expansion, channels in STAGES:
+        for repeat in range(repeats):
+            stride = 1 if repeat else first_stride
+            x = _block(x, f"block{block}", kernel=kernel, stride=stride, expansion=expansion, channels=channels)
+            block += 1
+    x = _convolved(x, HEAD, 1, names=("conv_head", "bn1"))
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(x), name="efficientnet-lite0")
+
+
+def _block(
+    x: keras.KerasTensor, name: str, *, kernel: int, stride: int, expansion: int, channels: int
+) -> keras.KerasTensor:
+    """Inverted residual bottleneck. Source: Sandler et al. 2018, arXiv:1801.04381, table 1."""
+    inputs = x
+    if expansion > 1:
+        x = _convolved(x, expansion * x.shape[-1], 1, names=(f"{name}_expand_conv", f"{name}_bn0"))
+    x = keras.layers.DepthwiseConv2D(
+        kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
+    )(x)
+    x = _normalised(x, f"{name}_bn1")
+    x = _convolved(x, channels, 1, names=(f"{name}_project_conv", f"{name}_bn2"), linear=True)
+    if stride == 1 and channels == inputs.shape[-1]:
+        x = keras.layers.Add(name=f"{name}_add")([x, inputs])
+    return x
+
+
+def _convolved(
+    x: keras.KerasTensor, channels: int, kernel: int, *, names: tuple[str, str], stride: int = 1, linear: bool = False
+) -> keras.KerasTensor:
+    x = keras.layers.Conv2D(channels, kernel, strides=stride, padding="same", use_bias=False, name=names[0])(x)
+    return _normalised(x, names[1], linear=linear)
+
+
+def _normalised(x: keras.KerasTensor, name: str, *, linear: bool = False) -> keras.KerasTensor:
+    x = keras.layers.BatchNormalization(epsilon=EPSILON, name=name)(x)
+    return x if linear else keras.layers.ReLU(6.0)(x)
+
+
+def _names_and_shapes(layer: keras.Layer) -> list[tuple[str, tuple[int, ...]]]:
+    """What the checkpoint calls the weights of a layer, and their shapes here, in the order of Keras."""
+    prefix = re.sub(r"^block(\d+)_", r"blocks.\1._", layer.name)
+    if isinstance(layer, keras.layers.BatchNormalization):
+        names = ["weight", "bias", "running_mean", "running_var"]
+    else:
+        names = ["weight"]
+    return [(f"_{prefix}.{name}", tuple(weight.shape)) for name, weight in zip(names, layer.weights, strict=True)]
+
+
+def _taken(tensors: dict[str, npt.NDArray[np.float32]], name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Removes a tensor from the others and puts its sides into the order of Keras.
+
+    Raises:
+        ValueError: there is none of that name, or it has another shape or type.
+    """
+    if name not in tensors:
+        raise ValueError(f"the checkpoint has no {name!r}, so it is not of EfficientNet-Lite0")
+    tensor = tensors.pop(name)
+    if tensor.ndim == 4:  # (out, in, h, w) to (h, w, in, out); a depthwise kernel is (c, 1, h, w) and (h, w, c, 1)
+        tensor = tensor.transpose(2, 3, 0, 1) if "_depthwise_conv" in name else tensor.transpose(2, 3, 1, 0)
+    if tensor.shape != shape or tensor.dtype != np.float32:
+        raise ValueError(f"{name!r} of the checkpoint does not fit: {tensor.dtype} {tensor.shape}, not {shape}")
+    return tensor

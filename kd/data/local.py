@@ -1,0 +1,152 @@
+"""Datasets in local folders: the one that the user names (`--data DIR` or KD_SWEEPS_DATA), and the cache.
+
+The cache holds one verified, uncompressed .npz file for each fetched dataset.
+
+Every reader checks the content, so a damaged file is never used. Writers work in a hidden folder beside the
+files and move the finished one into place, so that a reader sees a whole file or none.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from kd.data.arrays import Arrays, read_npz
+from kd.data.known import OFFICIAL
+from kd.errors import DataError
+
+__all__ = [
+    "cache_dir",
+    "cached_path",
+    "locked",
+    "named_folder",
+    "read_cached",
+    "read_named",
+    "store",
+    "work_folder",
+]
+
+log = logging.getLogger(__name__)
+
+
+def cache_dir() -> Path:
+    """The folder of fetched datasets; it need not exist. KD_SWEEPS_CACHE puts the cache elsewhere."""
+    chosen = os.environ.get("KD_SWEEPS_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute() / "datasets"
+    import platformdirs
+
+    return platformdirs.user_cache_path("kd-sweeps") / "datasets"
+
+
+def cached_path(name: str) -> Path:
+    """Where the cache keeps a dataset, if it has it."""
+    return cache_dir() / f"{name}.npz"
+
+
+def read_cached(name: str) -> Arrays:
+    """The verified arrays of a dataset in the cache.
+
+    Raises:
+        DataError: not there, or damaged.
+    """
+    path = cached_path(name)
+    arrays = read_npz(path)
+    if (difference := OFFICIAL[name].difference(arrays)) is not None:
+        raise DataError(f"{path}: {difference}")
+    return arrays
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the right to write one dataset; other processes wait. Removes what killed writers left behind.
+
+    Raises:
+        OSError: the cache folder cannot be made or written to.
+    """
+    import filelock
+
+    folder = cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        log.info("waiting for another process that is fetching %s", name)
+        lock.acquire()
+    try:
+        for left_over in folder.glob(f".{name}-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
+
+
+def work_folder(name: str) -> "tempfile.TemporaryDirectory[str]":
+    """A folder to fetch into, on the cache's own disk; use it as a context manager, inside `locked`."""
+    return tempfile.TemporaryDirectory(prefix=f".{name}-", dir=cache_dir(), ignore_cleanup_errors=True)
+
+
+def store(name: str, arrays: Arrays, folder: Path) -> Path:
+    """Put verified arrays into the cache; call it inside `locked`.
+
+    They are stored as people share them (official shapes, uint8), so the file also serves as a `--data` file.
+
+    Args:
+        name: of an official dataset.
+        arrays: its arrays.
+        folder: a `work_folder`.
+
+    Returns:
+        The file in the cache.
+    """
+    shapes = OFFICIAL[name].shapes
+    whole = folder / "whole.npz"
+    np.savez(
+        whole,
+        **{key: getattr(arrays, key).astype(np.uint8, copy=False).reshape(shapes[key]) for key in shapes},
+    )
+    os.replace(whole, cached_path(name))
+    return cached_path(name)
+
+
+def named_folder(data_dir: Path | None) -> tuple[str, Path] | None:
+    """How the user named a folder, and the folder; None when there is none.
+
+    Args:
+        data_dir: from `--data`; None means KD_SWEEPS_DATA, if set.
+
+    Raises:
+        DataError: what was named is not a folder.
+    """
+    if data_dir is not None:
+        said, folder = "--data", Path(data_dir)
+    elif value := os.environ.get("KD_SWEEPS_DATA"):
+        said, folder = "KD_SWEEPS_DATA", Path(value)
+    else:
+        return None
+    folder = folder.expanduser()
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise DataError(f"{said}: {folder} {what}; give a folder that holds mnist.npz or cifar10.npz")
+    return said, folder
+
+
+def read_named(name: str, path: Path) -> Arrays:
+    """The official dataset in a file that the user put there.
+
+    Raises:
+        DataError: the file is anything else. It is never passed over: the user counts on it.
+    """
+    arrays = read_npz(path)
+    if (difference := OFFICIAL[name].difference(arrays)) is not None:
+        raise DataError(
+            f"{path} is not the official {name}: {difference}; remove it to have the official one fetched, "
+            f"or give the path itself as the name of the dataset"
+        )
+    return arrays

@@ -1,0 +1,149 @@
+"""A .keras file as logits, and as an architecture: what it says before a softmax, and the same network untrained.
+
+Both are made from the description of the layers that the file holds. In it the activation at the end is linear, the
+seeds are left open, and Keras builds a model of it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from kd.errors import ModelError
+
+__all__ = ["build_from_file", "load", "rebuilt", "with_logits"]
+
+
+def load(model: bytes) -> keras.Model:
+    """The model that a .keras file holds, for inference.
+
+    Raises:
+        ModelError: the bytes are no .keras file, or one of layers that are not Keras' own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        path.write_bytes(model)
+        try:
+            return keras.saving.load_model(path, compile=False)
+        except Exception as error:  # of many kinds: zip, JSON, HDF5, an unknown class
+            line = str(error).strip().partition("\n")[0]
+            raise ModelError(f"not a .keras file that loads here: {type(error).__name__}: {line}") from error
+
+
+def with_logits(model: bytes) -> keras.Model:
+    """The model with its weights, giving what its softmax or sigmoid at the end would have taken.
+
+    The logarithm of its probabilities will not do: a float32 softmax is exactly 1 from a lead of 17 on, and what it
+    says of the other classes is lost.
+
+    Raises:
+        ModelError: see `load`.
+    """
+    found = load(model)
+    fresh = _remade(found)
+    fresh.set_weights(found.get_weights())
+    return fresh
+
+
+def rebuilt(model: bytes, seed: int) -> keras.Model:
+    """The same architecture, untrained: initial weights of that seed, logits at the end, everything trainable.
+
+    Layers that were adapted to images, such as Normalization, keep what they adapted: it is no trained weight.
+
+    Args:
+        model: bytes of a .keras file.
+        seed: in [0, 2**32 - 1]; Python's, NumPy's and the backend's global generators are seeded with it. A seed that
+            an initializer or a Dropout had of its own counts no longer.
+
+    Raises:
+        ModelError: see `load`.
+    """
+    found = load(model)
+    keras.utils.set_random_seed(seed)
+    return _remade(found, seed=None, trainable=True)
+
+
+def build_from_file(path: Path, input_shape: tuple[int, int, int], classes: int, seed: int) -> keras.Model:
+    """`rebuilt` of a file that somebody names, checked as `kd.models.named.build` checks a user's own function.
+
+    Raises:
+        ModelError: no such file, or its model does not take these images or does not give logits of these classes.
+    """
+    try:
+        model = rebuilt(path.read_bytes(), seed)
+    except OSError as error:
+        raise ModelError(f"cannot read model {path}: {error.strerror}; give the path of a .keras file") from error
+    except ModelError as error:
+        raise ModelError(f"model {path}: {error}") from error
+    images = np.random.default_rng(0).integers(0, 256, (8, *input_shape), np.uint8)
+    try:
+        if any(own not in (None, given) for own, given in zip(model.input_shape[1:], input_shape, strict=True)):
+            raise ValueError(f"it takes {model.input_shape[1:]}")  # Keras would repeat a gray image
+        output = np.asarray(model(images, training=False))
+    except Exception as error:  # whatever its layers raise
+        line = str(error).strip().partition("\n")[0]
+        raise ModelError(f"model {path} does not work with images of {input_shape}: {line}") from error
+    if output.shape[1:] != (classes,):
+        raise ModelError(f"model {path} must output logits of shape {(None, classes)}, got {(None, *output.shape[1:])}")
+    if _are_probabilities(output):
+        raise ModelError(
+            f"model {path} must output logits, got probabilities: let it end in a Dense or a Softmax layer"
+        )
+    return model
+
+
+def _remade(model: keras.Model, **settings: Any) -> keras.Model:
+    """A new model as the description says, with linear end, these settings, and what its layers were adapted to."""
+    description = keras.saving.serialize_keras_object(model)
+    _end_linearly(description)
+    fresh = keras.saving.deserialize_keras_object(_with(description, settings))
+    for old, new in zip(_layers(model), _layers(fresh), strict=True):
+        if hasattr(old, "adapt"):
+            store: dict[str, npt.NDArray[Any]] = {}
+            old.save_own_variables(store)
+            new.load_own_variables(store)
+    return fresh
+
+
+def _end_linearly(description: dict[str, Any]) -> None:
+    """Takes a softmax or sigmoid off the layer whose output is the model's, in place."""
+    config = description["config"]
+    if "output_layers" in config:
+        name = np.ravel(config["output_layers"])[0]
+        _end_linearly(next(layer for layer in config["layers"] if layer["config"]["name"] == name))
+    elif "layers" in config:
+        _end_linearly(config["layers"][-1])
+    elif description["class_name"] == "Softmax":
+        linear = keras.layers.Activation("linear", name=config["name"], dtype=config["dtype"])
+        description |= keras.saving.serialize_keras_object(linear)
+        for call in description.get("inbound_nodes", ()):
+            call["kwargs"] = {}  # a mask, which Activation does not take
+    elif keras.activations.get(config.get("activation")) in (keras.activations.softmax, keras.activations.sigmoid):
+        config["activation"] = "linear"
+
+
+def _with(description: Any, settings: dict[str, Any]) -> Any:
+    """The description with these values for every setting of that name that it has, however deep."""
+    if isinstance(description, dict):
+        return {key: settings.get(key, _with(value, settings)) for key, value in description.items()}
+    if isinstance(description, list | tuple):
+        return type(description)(_with(value, settings) for value in description)
+    return description
+
+
+def _layers(model: keras.Model) -> Iterator[keras.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _are_probabilities(output: npt.NDArray[np.float32]) -> bool:
+    return bool((output >= 0).all() and np.allclose(output.sum(axis=-1), 1, atol=1e-4))

@@ -1,0 +1,212 @@
+"""What finished models cost to run: size, arithmetic, latency, throughput; and what they get right."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from kd.data.datasets import Split
+from kd.models.keras_files import load
+from kd.models.quantize import Int8, Int8Job, measure_int8
+
+Images: TypeAlias = npt.NDArray[np.uint8]
+Call: TypeAlias = Callable[[Images], npt.NDArray[np.float32]]
+
+THROUGHPUT_BATCH = 256  # images
+LATENCY_CALLS = 30  # per round
+# Multiply-accumulates that scoring one int8 model may take, a few seconds to half a minute on one core: all of
+# CIFAR-10's 10,000 test images for a network as large as ResNet-20.
+INT8_MACS = 500e9
+INT8_IMAGES = 500  # scored of any model; 1,000 where the multiply-accumulates are unknown
+ELEMENTWISE = (keras.layers.BatchNormalization, keras.layers.Normalization)  # weights, but no matrix product
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFile:
+    """A finished model and the images that it is for.
+
+    Args:
+        model: bytes of a .keras file; takes uint8 images, gives one score per class.
+        test: the images to time it on and to score it on.
+        calibration: uint8, shape (n, h, w, c): what its int8 form is calibrated on, 200 of its training or validation
+            images; None where no int8 form is wanted.
+    """
+
+    model: bytes
+    test: Split
+    calibration: Images | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One model on this machine with this number of threads, from uint8 images as they are to scores.
+
+    What a model does to its images first, such as the resizing of a pretrained network, is part of every figure.
+
+    Args:
+        name: as given to `measure`.
+        parameters: all weights, BatchNorm statistics included.
+        macs: multiply-accumulates of one image in convolutions and dense layers; None if the model holds weights in
+            any layer that is not counted. Resizing, pooling and activations have no weights and count as nothing.
+        bytes: size of the .keras file.
+        latency_ms_p50, latency_ms_p95: of one image, from NumPy array to NumPy array.
+        images_per_s: in batches of 256, from the median batch.
+        test_accuracy: a fraction in [0, 1].
+        int8_bytes, int8_test_accuracy: of the same model in int8, see `kd.models.quantize`; None if there is none.
+        int8_test_images: how many of the test images that accuracy is of, evenly spaced over them; 0 if there is none.
+        int8_reason: why there is none; empty if there is one.
+    """
+
+    name: str
+    parameters: int
+    macs: int | None
+    bytes: int
+    latency_ms_p50: float
+    latency_ms_p95: float
+    images_per_s: float
+    test_accuracy: float
+    int8_bytes: int | None
+    int8_test_accuracy: float | None
+    int8_test_images: int
+    int8_reason: str
+
+
+def measure(models: Mapping[str, ModelFile], *, rounds: int = 10) -> dict[str, Measurement]:
+    """Measures several models in one process, taking turns, so that a busy moment of the machine hits them all.
+
+    Timed is a `tf.function` of a fixed batch size, which is what a server of an exported model runs; `predict` would
+    add milliseconds of Keras' own to each call. The number of threads is what TensorFlow was started with.
+
+    Args:
+        models: by name.
+        rounds: turns of each model: 30 calls with one image and one call with 256 each; >= 1.
+    """
+    loaded = {name: _Loaded(file) for name, file in models.items()}
+    for _ in range(rounds):
+        for model in loaded.values():
+            model.take_turn()
+    int8 = measure_int8({name: job for name, model in loaded.items() if (job := model.int8_job()) is not None})
+    return {name: model.measurement(name, int8.get(name)) for name, model in loaded.items()}
+
+
+def count_macs(model: keras.Model) -> int | None:
+    """Multiply-accumulates of one image, from the shapes of convolutions and dense layers.
+
+    Normalization counts as nothing: at inference it folds into its neighbour. A layer used twice counts once.
+
+    Returns:
+        None if another kind of layer holds weights, or shapes are unknown before images are seen.
+    """
+    total = 0
+    for layer in model.layers:
+        macs = count_macs(layer) if isinstance(layer, keras.Model) else _layer_macs(layer)
+        if macs is None:
+            return None
+        total += macs
+    return total
+
+
+def _layer_macs(layer: keras.Layer) -> int | None:
+    if not layer.weights or isinstance(layer, ELEMENTWISE):
+        return 0
+    if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)):
+        kernels = [layer.kernel]
+    elif isinstance(layer, keras.layers.SeparableConv2D):
+        kernels = [layer.depthwise_kernel, layer.pointwise_kernel]
+    else:
+        return None
+    try:
+        positions = layer.output.shape[1:-1]  # (h, w) of a convolution, () of a dense layer
+    except AttributeError:  # inside a subclassed model
+        return None
+    if None in positions:
+        return None
+    weights = sum(math.prod(kernel.shape) for kernel in kernels)
+    return int(weights * math.prod(positions))  # each weight of a kernel is used once per output position
+
+
+class _Loaded:
+    """A model ready to be timed; collects what its turns took."""
+
+    def __init__(self, file: ModelFile) -> None:
+        self._file = file
+        self._model = load(file.model)
+        self._macs = count_macs(self._model)
+        self._one = _compiled(self._model, 1, file.test.images.shape[1:])
+        self._many = _compiled(self._model, THROUGHPUT_BATCH, file.test.images.shape[1:])
+        self._batch = np.resize(file.test.images, (THROUGHPUT_BATCH, *file.test.images.shape[1:]))  # repeats
+        self._latencies: list[float] = []  # s
+        self._batch_times: list[float] = []  # s
+        for _ in range(LATENCY_CALLS):  # warm-up: the first calls compile and allocate
+            self._one(self._batch[:1])
+        self._many(self._batch)
+
+    def take_turn(self) -> None:
+        self._latencies += [_seconds(self._one, self._batch[i : i + 1]) for i in range(LATENCY_CALLS)]
+        self._batch_times.append(_seconds(self._many, self._batch))
+
+    def int8_job(self) -> Int8Job | None:
+        if self._file.calibration is None:
+            return None
+        rows = self._int8_rows()
+        test = Split(self._file.test.images[rows], self._file.test.labels[rows])
+        return Int8Job(model=self._file.model, calibration=self._file.calibration, test=test)
+
+    def measurement(self, name: str, int8: Int8 | None) -> Measurement:
+        int8 = int8 or Int8(reason="no images to calibrate it with")
+        p50, p95 = np.percentile(self._latencies, [50, 95]) * 1e3
+        return Measurement(
+            name=name,
+            parameters=self._model.count_params(),
+            macs=self._macs,
+            bytes=len(self._file.model),
+            latency_ms_p50=float(p50),
+            latency_ms_p95=float(p95),
+            images_per_s=THROUGHPUT_BATCH / float(np.median(self._batch_times)),
+            test_accuracy=self._accuracy(),
+            int8_bytes=int8.bytes,
+            int8_test_accuracy=int8.test_accuracy,
+            int8_test_images=len(self._int8_rows()) if int8.bytes is not None else 0,
+            int8_reason=int8.reason,
+        )
+
+    def _int8_rows(self) -> npt.NDArray[np.int64]:
+        """The test images to score in int8, the same for every run: a file sorted by class must not lose classes."""
+        total = len(self._file.test)
+        wanted = 2 * INT8_IMAGES if self._macs is None else max(INT8_IMAGES, int(INT8_MACS / max(self._macs, 1)))
+        return np.linspace(0, total, min(wanted, total), endpoint=False, dtype=np.int64)
+
+    def _accuracy(self) -> float:
+        images, labels = self._file.test.images, self._file.test.labels
+        right = 0
+        for start in range(0, len(labels), THROUGHPUT_BATCH):
+            truth = labels[start : start + THROUGHPUT_BATCH]
+            batch = np.resize(images[start : start + THROUGHPUT_BATCH], self._batch.shape)  # fills the last one up
+            right += int(np.sum(self._many(batch)[: len(truth)].argmax(axis=-1) == truth))
+        return right / len(labels)
+
+
+def _compiled(model: keras.Model, batch: int, shape: tuple[int, ...]) -> Call:
+    @tf.function(input_signature=[tf.TensorSpec((batch, *shape), tf.uint8)], autograph=False)  # type: ignore[untyped-decorator]
+    def call(images: tf.Tensor) -> tf.Tensor:
+        return model(images, training=False)
+
+    def run(images: Images) -> npt.NDArray[np.float32]:
+        scores: npt.NDArray[np.float32] = call(tf.constant(images)).numpy()
+        return scores
+
+    return run
+
+
+def _seconds(call: Call, images: Images) -> float:
+    start = time.perf_counter()
+    call(images)
+    return time.perf_counter() - start

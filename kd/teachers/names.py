@@ -1,0 +1,61 @@
+"""Which teachers there are, by name; reading a name imports neither Keras nor TensorFlow."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from kd.baselines.applications import APPLICATIONS, TUNED
+from kd.config import MODEL_NAMES
+from kd.errors import ModelError
+
+__all__ = ["FORMS", "Teacher", "parse_teacher"]
+
+FORMS = f"{' | '.join(MODEL_NAMES)} | pretrained:NAME | baseline:autokeras | package.module:build"
+
+_PRETRAINED = (*APPLICATIONS, *(name + TUNED for name in APPLICATIONS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """A teacher as a spec names it.
+
+    Attributes:
+        name: as written.
+        method: the comparison method that makes it, a key of `kd.baselines.METHODS`; None if it is a model to be
+            trained, which `kd.models.named.build` knows by the same name.
+    """
+
+    name: str
+    method: str | None
+
+
+def parse_teacher(name: str) -> Teacher:
+    """What a teacher's name asks for.
+
+    Args:
+        name: of the `FORMS`. NAME is a network of `kd.baselines.applications` in any case, such as MobileNetV2, and
+            with "-tuned" behind it the network whose last stage is trained, too.
+
+    Raises:
+        ModelError: one line with the name got and what is allowed. Whether a user's module can be imported is seen
+            when the teacher is built.
+    """
+    kind, colon, rest = name.partition(":")
+    if not colon:
+        return Teacher(name=_one_of(name, MODEL_NAMES, "teacher", allowed=FORMS), method=None)
+    if kind == "pretrained":
+        return Teacher(name=name, method=_one_of(rest.lower(), _PRETRAINED, "pretrained network"))
+    if kind == "baseline":
+        return Teacher(name=name, method=_one_of(rest, ("autokeras",), "baseline to teach"))
+    if not all(part.isidentifier() for part in (*kind.split("."), rest)):
+        raise ModelError(f"no teacher {name!r}. Allowed: {FORMS}")
+    return Teacher(name=name, method=None)
+
+
+def _one_of(name: str, names: tuple[str, ...], what: str, *, allowed: str = "") -> str:
+    if name in names:
+        return name
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    raise ModelError(f"no {what} {name!r}{hint} Allowed: {allowed or ', '.join(names)}")

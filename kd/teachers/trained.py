@@ -1,0 +1,58 @@
+"""Train a teacher and write down what it says of every training image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kd.config import DistillConfig, TeacherResult, TrainingConfig
+from kd.data.augmentation import checked_views, view
+from kd.data.datasets import Dataset, Split
+from kd.training.trainer import OnEpoch, StudentTrainer
+
+
+def train_teacher(
+    dataset: Dataset,
+    *,
+    model: str,
+    training: TrainingConfig,
+    seed: int,
+    on_epoch: OnEpoch | None = None,
+    views: int = 1,
+) -> TeacherResult:
+    """Trains a model on the labels of `dataset.train` and returns its logits there.
+
+    Plain cross entropy, no label smoothing (it erases what the student is to learn; Mueller et al. 2019,
+    arXiv:1906.02629). The learning rate falls to 0 along half a cosine over the epochs, which is worth most when they
+    are few. The weights are those after the last epoch: none is chosen by its validation score.
+
+    With one view there is no augmentation. With more, every epoch shows the teacher a view it has not seen: its logits
+    are computed after the training, so it need not keep to the students' few views, and a teacher that has seen an
+    image in fewer ways says more of its memory and less of the image.
+
+    Args:
+        dataset: trained on `dataset.train`; `dataset.validation` is only scored.
+        model: name of a model, see `kd.models.named.build`.
+        training: epochs, batch size, and the learning rate of Adam at the start.
+        seed: of the initial weights, dropout and batch order.
+        on_epoch: as in `StudentTrainer.train`.
+        views: how many views of each image the students will see, as in `StudentTrainer`.
+
+    Returns:
+        The result of the training, the logits of all training images in order, and the model. Logits have the shape
+        (images, classes); with more than one view (views, images, classes).
+
+    Raises:
+        DataError, ModelError, Diverged: as `StudentTrainer`.
+        ValueError: views is no whole number >= 1.
+    """
+    fresh_views = training.epochs if checked_views(views) > 1 else 1
+    # A teacher is a student of the labels alone: alpha = 1 is plain training, whatever the temperature.
+    trainer = StudentTrainer(
+        dataset, student=model, teacher_logits=None, training=training, cosine_decay=True, views=fresh_views
+    )
+    labels_only = DistillConfig(temperature=1.0, alpha=1.0)
+    result = trainer.train(labels_only, seed=seed, on_epoch=on_epoch)
+    train = dataset.train
+    said = [trainer.logits(Split(view(train.images, number), train.labels)) for number in range(views)]
+    logits = said[0] if views == 1 else np.stack(said)
+    return TeacherResult(result=result, logits=logits, model=trainer.model_bytes())

@@ -1,0 +1,251 @@
+"""Train one student after another on one dataset, with one compiled step for every (T, alpha) and seed."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from kd.config import DistillConfig, TrainingConfig, TrainResult
+from kd.data.datasets import Dataset, Split
+from kd.errors import Diverged
+from kd.models.named import build
+from kd.training.batches import Batches
+from kd.training.distiller import Distiller
+from kd.training.losses import Tensor
+
+OnEpoch: TypeAlias = Callable[[int, float], None]
+
+
+STEPS_PER_CALL = 50  # compiled steps between two returns to Python, where signals and exceptions are seen
+EVALUATION_BATCH = 500  # images
+SEEDS_KEPT = 16  # initial states in memory; a search uses one seed, a confirmation a handful
+
+
+class StudentTrainer:
+    """Trains students of one architecture on one dataset, as often as asked.
+
+    Compiling costs seconds and a student of a search little more, so everything that varies - T, alpha, the seed, the
+    number of epochs, the teacher's logits - is reset or assigned between trainings, never compiled again. The same
+    (T, alpha, seed) gives bit-identical accuracies whatever was trained before, on the same machine and number of
+    threads. The first training of a trainer includes the compilation in its `train_s` and `cpu_s`.
+
+    Args:
+        dataset: trained on `dataset.train`, scored on `dataset.validation`.
+        student: name of a model, see `kd.models.named.build`.
+        teacher_logits: float, shape (train_images, classes), in the order of the training images; with more than one
+            view (views, train_images, classes). None only where every `alpha` will be 1.
+        training: epochs, batch size, learning rate of Adam.
+        cosine_decay: lower the learning rate to 0 along half a cosine over the epochs, instead of keeping it constant.
+        views: epoch e trains on view e mod `views` of every image and the logits of that view, see
+            `kd.data.augmentation`; 1 is no augmentation. Validation images are always as they are.
+
+    Raises:
+        DataError: fewer training images than one batch, or teacher logits that do not belong to this dataset.
+        ModelError: the student is unknown or does not fit the images.
+        ValueError: views is no whole number >= 1.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        student: str,
+        teacher_logits: npt.NDArray[np.float32] | None,
+        training: TrainingConfig,
+        cosine_decay: bool = False,
+        views: int = 1,
+    ) -> None:
+        self._dataset = dataset
+        self._student_name = student
+        self._training = training
+        self._cosine_decay = cosine_decay
+        self._initial: OrderedDict[int, list[npt.NDArray[Any]]] = OrderedDict()
+        self._trained = False
+        self._batches = Batches(dataset, teacher_logits, training.batch_size, views)
+        self._student = build(student, dataset.train.images.shape[1:], dataset.classes, seed=0)
+        self._distiller = Distiller(student=self._student, temperature=1.0, alpha=1.0)
+        rate: Any = training.learning_rate
+        if cosine_decay:
+            rate = keras.optimizers.schedules.CosineDecay(rate, training.epochs * self._batches.steps)
+        self._optimizer = keras.optimizers.Adam(rate)
+        self._optimizer.build(self._student.trainable_variables)
+        self._fresh_optimizer = _values(self._optimizer.variables)
+        self._run_steps = _compiled_steps(self._distiller, self._optimizer, self._batches)
+        self._forward = _compiled_forward(self._student, dataset.train.images.shape[1:])
+
+    def teach(self, teacher_logits: npt.NDArray[np.float32] | None) -> None:
+        """Trains from now on with these logits: every training gives the bits of a new trainer made with them.
+
+        Args:
+            teacher_logits: as for the trainer, such as those of `kd.training.logit_controls`.
+
+        Raises:
+            DataError: logits that do not belong to this dataset; those in force stay.
+        """
+        self._batches.teach(teacher_logits)
+
+    def train(
+        self, distill: DistillConfig, *, seed: int, on_epoch: OnEpoch | None = None, epochs: int | None = None
+    ) -> TrainResult:
+        """Trains one student from the initial weights of `seed`.
+
+        Args:
+            distill: temperature and alpha.
+            seed: of the initial weights, dropout and batch order.
+            on_epoch: called with (epoch from 0, validation accuracy) after each epoch; an exception from it stops the
+                training and propagates, and the trainer can be used again.
+            epochs: of this training alone, in place of the trainer's own; >= 1. Not with a cosine decay.
+
+        Raises:
+            Diverged: a loss or a logit was no longer finite.
+            ValueError: alpha < 1 without teacher logits, or epochs that cannot be.
+        """
+        if distill.alpha < 1 and not self._batches.has_teacher:
+            raise ValueError(f"alpha must be 1 without teacher logits, got {distill.alpha!r}")
+        epochs = self._epochs(epochs)
+        wall, cpu = time.perf_counter(), time.process_time()
+        self._trained = False
+        self._reset(distill, seed)
+        accuracies: list[float] = []
+
+        for epoch in range(epochs):
+            if not math.isfinite(self._run_epoch(seed, epoch)):
+                raise Diverged(_diverged("the loss", distill, seed, epoch))
+            logits = self.logits(self._dataset.validation)
+            if not np.isfinite(logits).all():
+                raise Diverged(_diverged("a validation logit", distill, seed, epoch))
+            accuracies.append(_accuracy(logits, self._dataset.validation))
+            if on_epoch is not None:
+                on_epoch(epoch, accuracies[-1])
+        self._trained = True
+        return TrainResult(
+            val_accuracy=accuracies[-1],
+            epoch_val_accuracy=tuple(accuracies),
+            parameters=self._student.count_params(),
+            train_images=len(self._dataset.train.labels),
+            train_s=time.perf_counter() - wall,
+            cpu_s=time.process_time() - cpu,
+            seed=seed,
+        )
+
+    def accuracy(self, split: Split) -> float:
+        """Accuracy of the student trained last, a fraction in [0, 1]."""
+        self._needs_a_student()
+        return _accuracy(self.logits(split), split)
+
+    def model_bytes(self) -> bytes:
+        """The student trained last as the bytes of a .keras file, without the optimizer."""
+        self._needs_a_student()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "student.keras"
+            self._student.save(path)
+            return path.read_bytes()
+
+    def logits(self, split: Split) -> npt.NDArray[np.float32]:
+        """Logits of the student as it is now, float32, shape (images, classes), in the order of the split."""
+        images = split.images
+        parts = []
+        for start in range(0, len(images), EVALUATION_BATCH):
+            batch = images[start : start + EVALUATION_BATCH]
+            missing = EVALUATION_BATCH - len(batch)  # the last batch is filled up: another shape would compile again
+            padded = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)]) if missing else batch
+            parts.append(self._forward(padded).numpy()[: len(batch)])
+        return np.concatenate(parts)
+
+    def _epochs(self, epochs: int | None) -> int:
+        own = self._training.epochs
+        if epochs is None:
+            return own
+        if self._cosine_decay:
+            raise ValueError(
+                f"the learning rate of this trainer falls to 0 over its {own} epochs, got epochs={epochs!r}:"
+                " make a trainer for them"
+            )
+        return replace(self._training, epochs=epochs).epochs  # refuses what no training can have
+
+    def _run_epoch(self, seed: int, epoch: int) -> float:
+        """One pass over the training images in the order and view of that epoch; returns the sum of the losses."""
+        self._batches.shuffle(seed, epoch)
+        firsts = range(0, self._batches.steps, STEPS_PER_CALL)
+        return sum(float(self._run_steps(first, min(STEPS_PER_CALL, self._batches.steps - first))) for first in firsts)
+
+    def _reset(self, distill: DistillConfig, seed: int) -> None:
+        # `variables`, not `weights`: only the former hold the state of dropout's random generators
+        for variable, value in zip(self._student.variables, self._initial_state(seed), strict=True):
+            variable.assign(value)
+        for variable, value in zip(self._optimizer.variables, self._fresh_optimizer, strict=True):
+            variable.assign(value)
+        self._distiller.set_point(temperature=distill.temperature, alpha=distill.alpha)
+
+    def _initial_state(self, seed: int) -> list[npt.NDArray[Any]]:
+        if seed not in self._initial:
+            shape = self._dataset.train.images.shape[1:]
+            model = build(self._student_name, shape, self._dataset.classes, seed)
+            self._initial[seed] = _values(model.variables)
+            if len(self._initial) > SEEDS_KEPT:
+                self._initial.popitem(last=False)
+        return self._initial[seed]
+
+    def _needs_a_student(self) -> None:
+        if not self._trained:
+            raise RuntimeError("no student is trained yet, or its training was stopped: call train() first")
+
+
+def _compiled_steps(distiller: Distiller, optimizer: keras.optimizers.Optimizer, batches: Batches) -> Any:
+    """(first, count) -> the sum of the losses of `count` training steps, run without returning to Python.
+
+    What `distiller.fit` would compile, bit for bit, without its metrics, callbacks and iterator, a seventh of its time.
+    """
+    variables = distiller.student.trainable_variables
+    whole_number = tf.TensorSpec((), tf.int32)  # a Python number would be compiled for each value anew
+
+    @tf.function(input_signature=[whole_number, whole_number])  # type: ignore[untyped-decorator]
+    def run(first: Tensor, count: Tensor) -> Tensor:
+        take = batches.opened()
+        total = tf.constant(0.0)
+        for step in tf.range(first, first + count):
+            images, labels, teacher_logits = take(step)
+            with tf.GradientTape() as tape:
+                student_logits = distiller(images, training=True)
+                loss = distiller.compute_loss(images, (labels, teacher_logits), student_logits)
+            optimizer.apply(tape.gradient(loss, variables), variables)
+            total += loss
+        return total
+
+    return run
+
+
+def _compiled_forward(student: keras.Model, shape: tuple[int, ...]) -> Any:
+    """(uint8 images of one evaluation batch) -> logits; `predict_on_batch` costs a third more."""
+
+    @tf.function(input_signature=[tf.TensorSpec((EVALUATION_BATCH, *shape), tf.uint8)])  # type: ignore[untyped-decorator]
+    def forward(images: Tensor) -> Tensor:
+        return student(images, training=False)
+
+    return forward
+
+
+def _values(variables: Any) -> list[npt.NDArray[Any]]:
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]  # copies, never views
+
+
+def _accuracy(logits: npt.NDArray[np.float32], split: Split) -> float:
+    return float(np.mean(logits.argmax(axis=-1) == split.labels))
+
+
+def _diverged(what: str, distill: DistillConfig, seed: int, epoch: int) -> str:
+    return (
+        f"{what} is not finite after epoch {epoch + 1} (T={distill.temperature:g}, alpha={distill.alpha:g},"
+        f" seed {seed}): lower the learning rate"
+    )

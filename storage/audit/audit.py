@@ -1,0 +1,215 @@
+"""The audit: a proof from the rows of one moment that nothing of a sweep was lost and nothing counted twice.
+
+A violation is a fact that no crash at any point can leave behind: rows were changed by hand, or kd-sweeps has a
+bug. A warning is what dead workers and other tools do leave, and says what to type. It never writes.
+"""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine
+
+from storage.audit.rows import Rows, SpecRow, Unreadable, named_blobs, read_rows
+from storage.audit.tasks import AuditedTasks
+from storage.audit.trials import foreign_trials, left_running, uncounted_results, unreadable_results, vanished_trials
+from storage.queue.error_classes import UNREADABLE
+from storage.records.queries import SweepRecord
+from storage.studies.names import study_name
+
+
+@dataclass(frozen=True)
+class StageAudit:
+    """The budget of a stage by all revisions of the plan, and its tasks by state."""
+
+    stage: str
+    planned: int
+    done: int
+    failed: int
+    cancelled: int
+    skipped: int
+    waiting: int
+    running: int
+
+    @property
+    def accounted(self) -> int:
+        """Tasks of which it is known what became of them."""
+        return self.done + self.failed + self.cancelled + self.skipped + self.waiting + self.running
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found, each as one line. `notes`: what happened and was put right."""
+
+    stages: list[StageAudit]
+    violations: list[str]
+    warnings: list[str]
+    notes: list[str]
+
+    @property
+    def planned(self) -> int:
+        """Tasks of all stages by the plan."""
+        return sum(stage.planned for stage in self.stages)
+
+    @property
+    def accounted(self) -> int:
+        """Tasks of all stages that are there."""
+        return sum(stage.accounted for stage in self.stages)
+
+
+def audit(engine: Engine, sweep: SweepRecord) -> Audit:
+    """Count and compare everything that is stored of the sweep. Workers may be at it meanwhile.
+
+    Raises:
+        SweepNotFound: it was deleted meanwhile.
+        NotAStorage: a table of ours or of Optuna is missing.
+    """
+    return judge(read_rows(engine, sweep.id))
+
+
+def judge(rows: Rows) -> Audit:
+    """The same, on rows that were read."""
+    tasks = AuditedTasks(rows)
+    faults = {task.key: fault for task in rows.tasks if (fault := tasks.fault(task)) is not None}
+    told = {(attempt.study, attempt.trial_number) for key in faults for attempt in tasks.of(key)}
+    ours = (trial for trials in rows.trials.values() for trial in trials if trial.ours)
+    strays = [trial for trial in ours if trial.task not in faults and (trial.study, trial.number) not in told]
+    return Audit(
+        stages=list(_stages(rows)),
+        violations=[
+            *_spec_violations(rows),
+            *_plan_violations(rows),
+            *_study_violations(rows),
+            *faults.values(),
+            *uncounted_results(tasks, strays),
+            *_selection_violations(rows, tasks, faults),
+            *_blob_violations(rows),
+        ],
+        warnings=[
+            *foreign_trials(rows),
+            *vanished_trials(tasks),
+            *left_running(rows, tasks, strays),
+            *_lease_warnings(rows, tasks, faults),
+        ],
+        notes=list(unreadable_results(tasks, strays)),
+    )
+
+
+def _stages(rows: Rows) -> Iterator[StageAudit]:
+    planned: Counter[str] = Counter()
+    for phase, count in _planned(rows).items():
+        planned[rows.stages.get(phase, phase)] += count
+    found = Counter((task.stage, task.state) for task in rows.tasks)
+    for stage in dict.fromkeys([*rows.stages.values(), *planned, *(stage for stage, _ in found)]):
+        states = ("done", "failed", "cancelled", "skipped", "waiting", "running")
+        yield StageAudit(stage, planned[stage], *(found[stage, state] for state in states))
+
+
+def _planned(rows: Rows) -> Counter[str]:
+    planned: Counter[str] = Counter()
+    for revision in rows.specs:
+        if _is_count(revision.planned):
+            planned.update(revision.planned)
+    return planned
+
+
+def _is_count(planned: Any) -> bool:
+    return isinstance(planned, dict) and all(type(count) is int for count in planned.values())
+
+
+def _spec_violations(rows: Rows) -> Iterator[str]:
+    (sweep,) = (row for row in rows.specs if row.number is None)
+    latest = [row.fingerprint for row in rows.specs if row.number == rows.revision]
+    for row in rows.specs:
+        where = "the sweep" if row.number is None else f"revision {row.number}"
+        if isinstance(row.spec, Unreadable):
+            yield f"the spec of {where} is not JSON ({row.spec.why})"
+        elif (found := _sha256(row)) != row.fingerprint:
+            yield f"the spec of {where} was changed: expected fingerprint {row.fingerprint[:12]}, found {found[:12]}"
+        elif row is sweep and latest not in ([], [row.fingerprint]):
+            yield f"the sweep: expected the spec {latest[0][:12]} of its revision {rows.revision}, found {found[:12]}"
+
+
+def _sha256(row: SpecRow) -> str:
+    return hashlib.sha256(json.dumps(row.spec, sort_keys=True).encode()).hexdigest()
+
+
+def _plan_violations(rows: Rows) -> Iterator[str]:
+    revisions = [row for row in rows.specs if row.number is not None]
+    expected, numbers = list(range(1, rows.revision + 1)), [row.number for row in revisions]
+    unreadable = [row.number for row in revisions if not _is_count(row.planned)]
+    if numbers != expected:
+        yield f"the plan: expected the revisions {expected}, found {numbers}"
+    elif unreadable:
+        yield f"the plan: expected how many tasks each phase got, found no such counts in the revisions {unreadable}"
+    else:
+        planned = _planned(rows)
+        found = Counter(str(task.phase) for task in rows.tasks)
+        for phase in dict.fromkeys([*rows.stages, *planned, *found]):
+            if planned[phase] != found[phase]:
+                yield f"{phase}: expected {planned[phase]} tasks as planned, found {found[phase]}"
+
+
+def _study_violations(rows: Rows) -> Iterator[str]:
+    for stage in dict.fromkeys(rows.stages.values()):
+        if (study := study_name(rows.name, stage)) not in rows.trials:
+            yield (
+                f"study {study} is gone, deleted by another tool; the results are in our rows; to make it again,"
+                f" type: kd-sweeps create {rows.name}"
+            )
+
+
+def _selection_violations(rows: Rows, tasks: AuditedTasks, faults: Mapping[str, str]) -> Iterator[str]:
+    """What was selected has to have been found by a task of ours, so by no foreign trial."""
+    done: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for task in rows.tasks:
+        for attempt in tasks.attempts[task.id]:
+            counted = attempt.state == "done" or attempt.error_class == UNREADABLE
+            if counted and isinstance(attempt.params, dict):
+                done[task.key].append(attempt.params)
+    everything = [params for found in done.values() for params in found]
+    names = {name for params in everything for name in params}
+    for selection, value in rows.selections.items():
+        if isinstance(value, Unreadable):
+            yield f"selection {selection} is not JSON ({value.why})"
+            continue
+        for point in _points(value):
+            chosen = {name: point[name] for name in point if name in names}
+            of = point.get("task")
+            if of in faults or not (chosen or of):
+                continue
+            if not any(chosen.items() <= params.items() for params in (done.get(of, []) if of else everything)):
+                yield f"selection {selection}: expected parameters with which {of or 'a task'} was done, found {chosen}"
+
+
+def _points(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        for inner in value.values():
+            yield from _points(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _points(inner)
+
+
+def _blob_violations(rows: Rows) -> Iterator[str]:
+    makers = {digest: f"{what} of {task.key}" for task in rows.tasks for what, digest in named_blobs(task)}
+    for digest, what in makers.items():
+        size, sha256 = rows.blobs.get(digest, (0, None))
+        if sha256 != digest:
+            found = "none" if sha256 is None else f"{size} bytes of SHA-256 {sha256[:12]}"
+            yield f"{what}: expected a blob of SHA-256 {digest[:12]}, found {found}; type: kd-sweeps retry {rows.name}"
+
+
+def _lease_warnings(rows: Rows, tasks: AuditedTasks, faults: Mapping[str, str]) -> Iterator[str]:
+    for task in rows.tasks:
+        for attempt in tasks.attempts[task.id]:
+            if task.key not in faults and attempt.state == "running" and attempt.lapsed_s > 0:
+                yield (
+                    f"{task.key} attempt {attempt.number}: the lease of {attempt.worker} on {attempt.host} lapsed"
+                    f" {attempt.lapsed_s:.0f} s ago; type: kd-sweeps launch {rows.name}, which takes over, or"
+                    f" kd-sweeps reap {rows.name}"
+                )

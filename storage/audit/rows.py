@@ -1,0 +1,228 @@
+"""Everything that an audit looks at, read in one snapshot: workers may be writing meanwhile.
+
+JSON is read as text and parsed here, so that one value that is none stands for itself in the audit.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Connection, Engine, Text, select, type_coerce
+
+from storage.db.dialects import database_now
+from storage.db.schema import attempts, blobs, phases, revisions, selections, sweeps, tasks
+from storage.db.transaction import read
+from storage.errors import SweepNotFound
+from storage.studies.names import study_name
+from storage.studies.rows import TrialRow, read_trials
+
+_BLOBS_AT_ONCE = 500  # names in one query
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A stored text that is no JSON. `why`: the parser's words."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class SpecRow:
+    """A spec as stored, in the sweep itself (`number` None) or in one of its revisions."""
+
+    number: int | None
+    spec: Any
+    fingerprint: str
+    planned: Any
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """A task and its phase, whose name is None where that row is gone."""
+
+    id: int
+    key: str
+    stage: str
+    phase: str | None
+    phase_state: str | None
+    state: str
+    attempt: int
+    score: float | None
+    payload: Any
+    outcome: Any
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    """An attempt. `lapsed_s`: for how long its lease has been over; negative while it is good."""
+
+    task_id: int
+    number: int
+    state: str
+    worker: str
+    host: str
+    lapsed_s: float
+    started_at: float
+    finished_at: float | None
+    study: str | None
+    trial_number: int | None
+    params: Any
+    retry_of: int | None
+    told: bool
+    error_class: str | None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One moment of a sweep.
+
+    Attributes:
+        stages: stage by phase name, in plan order.
+        trials: by study; a study that is gone is not among them.
+        blobs: length and SHA-256 of the bytes stored under each digest that an outcome names.
+    """
+
+    name: str
+    revision: int
+    specs: list[SpecRow]
+    stages: dict[str, str]
+    tasks: list[TaskRow]
+    attempts: list[AttemptRow]
+    selections: dict[str, Any]
+    trials: dict[str, list[TrialRow]]
+    blobs: dict[str, tuple[int, str]]
+
+
+def read_rows(engine: Engine, sweep_id: int) -> Rows:
+    """All rows of the sweep. A fixed number of queries, however many tasks; then the blobs, 500 at a time.
+
+    Raises:
+        SweepNotFound: it was deleted meanwhile.
+        NotAStorage: a table of ours or of Optuna is missing.
+    """
+    with _snapshot(engine) as connection:
+        sweep = connection.execute(
+            select(sweeps.c.name, sweeps.c.revision, _json(sweeps.c.spec), sweeps.c.fingerprint).where(
+                sweeps.c.id == sweep_id
+            )
+        ).one_or_none()
+        if sweep is None:
+            raise SweepNotFound("the sweep was deleted a moment ago")
+        stages = _stages(connection, sweep_id)
+        found = _tasks(connection, sweep_id)
+        return Rows(
+            name=sweep.name,
+            revision=sweep.revision,
+            specs=[SpecRow(None, _parsed(sweep.spec), sweep.fingerprint, None), *_revisions(connection, sweep_id)],
+            stages=stages,
+            tasks=found,
+            attempts=_attempts(connection, sweep_id),
+            selections=_selections(connection, sweep_id),
+            trials=read_trials(connection, {study_name(sweep.name, stage) for stage in stages.values()}),
+            blobs=_blobs(connection, sorted({digest for task in found for _, digest in named_blobs(task)})),
+        )
+
+
+def named_blobs(task: TaskRow) -> list[tuple[str, str]]:
+    """(what it is, digest) of the blobs that a task's outcome names."""
+    named = task.outcome.get("blobs") if isinstance(task.outcome, dict) else None
+    return [(what, str(digest)) for what, digest in named.items()] if isinstance(named, dict) else []
+
+
+@contextmanager
+def _snapshot(engine: Engine) -> Iterator[Connection]:
+    with read(engine) as connection:  # on SQLite that is one already
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield connection
+
+
+def _stages(connection: Connection, sweep_id: int) -> dict[str, str]:
+    query = select(phases.c.name, phases.c.stage).where(phases.c.sweep_id == sweep_id).order_by(phases.c.ordinal)
+    return {row.name: row.stage for row in connection.execute(query)}
+
+
+def _revisions(connection: Connection, sweep_id: int) -> list[SpecRow]:
+    query = select(revisions.c.number, _json(revisions.c.spec), revisions.c.fingerprint, _json(revisions.c.planned))
+    query = query.where(revisions.c.sweep_id == sweep_id).order_by(revisions.c.number)
+    return [
+        SpecRow(row.number, _parsed(row.spec), row.fingerprint, _parsed(row.planned))
+        for row in connection.execute(query)
+    ]
+
+
+def _tasks(connection: Connection, sweep_id: int) -> list[TaskRow]:
+    query = (
+        select(
+            tasks.c.id,
+            tasks.c.key,
+            tasks.c.stage,
+            phases.c.name.label("phase"),
+            phases.c.state.label("phase_state"),
+            tasks.c.state,
+            tasks.c.attempt,
+            tasks.c.score,
+            _json(tasks.c.payload),
+            _json(tasks.c.outcome),
+        )
+        .join(phases, phases.c.id == tasks.c.phase_id, isouter=True)
+        .where(tasks.c.sweep_id == sweep_id)
+        .order_by(tasks.c.ordinal)
+    )
+    rows = [row._asdict() for row in connection.execute(query)]
+    return [TaskRow(**row | {"payload": _parsed(row["payload"]), "outcome": _parsed(row["outcome"])}) for row in rows]
+
+
+def _attempts(connection: Connection, sweep_id: int) -> list[AttemptRow]:
+    query = (
+        select(
+            attempts.c.task_id,
+            attempts.c.number,
+            attempts.c.state,
+            attempts.c.worker,
+            attempts.c.host,
+            (database_now() - attempts.c.lease_until).label("lapsed_s"),
+            attempts.c.started_at,
+            attempts.c.finished_at,
+            attempts.c.study,
+            attempts.c.trial_number,
+            _json(attempts.c.params),
+            attempts.c.retry_of,
+            attempts.c.told,
+            attempts.c.error_class,
+        )
+        .join(tasks, tasks.c.id == attempts.c.task_id)
+        .where(tasks.c.sweep_id == sweep_id)
+        .order_by(attempts.c.task_id, attempts.c.number)
+    )
+    rows = [row._asdict() for row in connection.execute(query)]
+    return [AttemptRow(**row | {"params": _parsed(row["params"])}) for row in rows]
+
+
+def _selections(connection: Connection, sweep_id: int) -> dict[str, Any]:
+    query = select(selections.c.name, _json(selections.c.value)).where(selections.c.sweep_id == sweep_id)
+    return {row.name: _parsed(row.value) for row in connection.execute(query.order_by(selections.c.name))}
+
+
+def _blobs(connection: Connection, digests: list[str]) -> dict[str, tuple[int, str]]:
+    found = {}
+    for start in range(0, len(digests), _BLOBS_AT_ONCE):
+        query = select(blobs.c.digest, blobs.c.bytes).where(blobs.c.digest.in_(digests[start : start + _BLOBS_AT_ONCE]))
+        # One by one: all of them at once may not fit into memory.
+        for row in connection.execute(query, execution_options={"yield_per": 1}):
+            found[row.digest] = (len(row.bytes), hashlib.sha256(row.bytes).hexdigest())
+    return found
+
+
+def _json(column: Column[Any]) -> Any:
+    return type_coerce(column, Text).label(column.name)
+
+
+def _parsed(text: str | None) -> Any:
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError as error:
+        return Unreadable(str(error))

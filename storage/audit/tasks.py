@@ -1,0 +1,209 @@
+"""What may be wrong with one task, its attempts and their trials. Pure Python on the rows of one moment.
+
+**One cause, one line.** Of each task only the first fault is told, since the others mostly follow from it:
+without its attempt 2 a task has no finished attempt, no trial and no value either.
+
+**Trials that are gone.** Our rows are the results, so a study that another tool deleted and `create` made again
+cannot leave the audit red for ever. Optuna deletes whole studies only, and a study that was made again counts
+its trials from 0. So an attempt's missing trial has *vanished* with its study, which is no fault, if the
+study's numbers run from 0 without a gap and no trial that is still there had its end before the missing one's
+attempt began: such a one would have been deleted as well. Every other missing trial is a fault.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from storage.audit.rows import AttemptRow, Rows, TaskRow, Unreadable
+from storage.db.schema import ATTEMPT_STATES, PHASE_ENDED, TASK_STATES
+from storage.queue.error_classes import UNREADABLE
+from storage.studies.names import study_name
+from storage.studies.rows import FINISHED, TrialRow
+
+
+class AuditedTasks:
+    """The tasks of a sweep, each beside its attempts, those beside their trials.
+
+    A trial belongs to an attempt if each names the other: the attempt by study and number, the trial by
+    its attributes. The number alone does not do, since a study that was made again counts from 0 again.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        """See `storage.audit.rows.read_rows`."""
+        self._rows = rows
+        self._by_key = {task.key: task for task in rows.tasks}
+        self.attempts: dict[int, list[AttemptRow]] = defaultdict(list)
+        for attempt in rows.attempts:
+            self.attempts[attempt.task_id].append(attempt)
+        self._numbered: dict[tuple[str | None, int | None], list[TrialRow]] = defaultdict(list)
+        for trials in rows.trials.values():
+            for trial in trials:
+                self._numbered[trial.study, trial.number].append(trial)
+        self.vanished = self._vanished()
+
+    def of(self, key: str) -> list[AttemptRow]:
+        """The attempts at the task of that key; none, if there is no such task."""
+        task = self._by_key.get(key)
+        return self.attempts[task.id] if task else []
+
+    def trials(self, task: TaskRow, attempt: AttemptRow) -> list[TrialRow]:
+        """The trial that belongs to the attempt, if there is one; never several, unless rows were duplicated."""
+        numbered = self._numbered.get((attempt.study, attempt.trial_number), [])
+        return [trial for trial in numbered if trial.ours and (trial.task, trial.attempt) == (task.key, attempt.number)]
+
+    def asked_by(self, trial: TrialRow) -> AttemptRow | None:
+        """The attempt that the trial names, whether or not that names the trial."""
+        return next((attempt for attempt in self.of(trial.task) if attempt.number == trial.attempt), None)
+
+    def belongs(self, trial: TrialRow) -> bool:
+        """Whether the attempt that the trial names has that trial."""
+        attempt = self.asked_by(trial)
+        return attempt is not None and (attempt.study, attempt.trial_number) == (trial.study, trial.number)
+
+    def fault(self, task: TaskRow) -> str | None:
+        """The first thing that is wrong with the task, as one line; None if nothing is."""
+        return (
+            self._state_fault(task)
+            or self._attempts_fault(task)
+            or self._retry_fault(task)
+            or self._outcome_fault(task)
+            or next((fault for attempt in self.attempts[task.id] if (fault := self._trial_fault(task, attempt))), None)
+            or self._value_fault(task)
+        )
+
+    def _vanished(self) -> dict[str, set[tuple[int, int]]]:
+        """By study, the attempts (task id, number) whose trials vanished with it; see the head of this file."""
+        missing: dict[str, list[AttemptRow]] = defaultdict(list)
+        ended: dict[str, float] = {}  # when the first of a study's trials that are still there was over
+        for task in self._rows.tasks:
+            for attempt in self.attempts[task.id]:
+                study = study_name(self._rows.name, task.stage)
+                if attempt.study != study or study not in self._rows.trials or attempt.trial_number is None:
+                    continue
+                if not self.trials(task, attempt):
+                    missing[study].append(attempt)
+                elif attempt.finished_at is not None:
+                    ended[study] = min(ended.get(study, math.inf), attempt.finished_at)
+        found = {}
+        for study, attempts in missing.items():
+            numbers = [trial.number for trial in self._rows.trials[study]]
+            if numbers == list(range(len(numbers))):
+                first_end = ended.get(study, math.inf)
+                found[study] = {(a.task_id, a.number) for a in attempts if a.started_at <= first_end}
+        return {study: attempts for study, attempts in found.items() if attempts}
+
+    def _state_fault(self, task: TaskRow) -> str | None:
+        if task.state not in TASK_STATES:
+            return f"{task.key} is {task.state!r}; a task is one of {', '.join(TASK_STATES)}"
+        if isinstance(task.payload, Unreadable):
+            return f"{task.key}: its payload is not JSON ({task.payload.why})"
+        if task.state in ("waiting", "running") and (task.phase is None or task.phase_state in PHASE_ENDED):
+            return f"{task.key} is {task.state}, but its phase {task.phase} is {task.phase_state or 'not there'}"
+        return None
+
+    def _attempts_fault(self, task: TaskRow) -> str | None:
+        attempts = self.attempts[task.id]
+        expected = list(range(1, task.attempt + 1))
+        if (numbers := [attempt.number for attempt in attempts]) != expected:
+            return f"{task.key}: expected {_named(expected)}, found {_named(numbers)}"
+        for attempt in attempts:
+            if attempt.state not in ATTEMPT_STATES:
+                return f"{_of(task, attempt)} is {attempt.state!r}; one of {', '.join(ATTEMPT_STATES)}"
+        for state in ("running", "done"):
+            expected = [task.attempt] if task.state == state else []
+            if (numbers := [attempt.number for attempt in attempts if attempt.state == state]) != expected:
+                return f"{task.key} is {task.state}: expected {_named(expected)} {state}, found {_named(numbers)}"
+        return None
+
+    def _retry_fault(self, task: TaskRow) -> str | None:
+        earlier: AttemptRow | None = None
+        for attempt in self.attempts[task.id]:
+            expected = earlier.trial_number if earlier else None
+            if attempt.retry_of != expected:
+                return f"{_of(task, attempt)}: expected retry_of {expected}, found {attempt.retry_of}"
+            if isinstance(attempt.params, Unreadable):
+                return f"{_of(task, attempt)}: its parameters are not JSON ({attempt.params.why})"
+            if attempt.trial_number is None:
+                continue
+            if earlier and attempt.params != earlier.params:
+                return f"{_of(task, attempt)}: expected the parameters {earlier.params}, found {attempt.params}"
+            earlier = attempt
+        return None
+
+    def _outcome_fault(self, task: TaskRow) -> str | None:
+        cure = f"; type: kd-sweeps retry {self._rows.name}"
+        if isinstance(task.outcome, Unreadable):
+            return f"{task.key}: its outcome is not JSON ({task.outcome.why}){cure if task.state == 'done' else ''}"
+        if task.state == "done" and _result(task) is None:
+            found = str(task.outcome)[:60] + ("" if isinstance(task.outcome, dict) else cure)
+            return f"{task.key} is done: expected an outcome with a result, found {found}"
+        return None
+
+    def _trial_fault(self, task: TaskRow, attempt: AttemptRow) -> str | None:
+        if attempt.trial_number is None or attempt.study is None:
+            return f"{_of(task, attempt)} is done, but has no trial" if attempt.state == "done" else None
+        if attempt.study != (study := study_name(self._rows.name, task.stage)):
+            return f"{_of(task, attempt)}: expected a trial of study {study}, found one of {attempt.study}"
+        if study not in self._rows.trials or (task.id, attempt.number) in self.vanished.get(study, ()):
+            return None
+        found = self.trials(task, attempt)
+        if len(found) != 1:
+            what = f"expected trial {attempt.trial_number} of study {study}"
+            return f"{_of(task, attempt)} is {attempt.state}: {what}, found {self._there(attempt)}"
+        trial = found[0]
+        if not (is_untold(attempt, trial) or trial.state in (expected := self._told(task, attempt))):
+            what = f"expected {trial} to be {' or '.join(expected)}"
+            return f"{_of(task, attempt)} is {attempt.state}: {what}, found {trial.state}"
+        if trial.params != attempt.params:
+            return f"{trial}: expected the parameters {attempt.params} of {_of(task, attempt)}, found {trial.params}"
+        if (named := trial.retry_of) != attempt.retry_of:
+            return f"{trial}: expected retry_of {attempt.retry_of} as {_of(task, attempt)}, found {named}"
+        return None
+
+    def _there(self, attempt: AttemptRow) -> str:
+        """What stands where the attempt's one trial should be."""
+        there = self._numbered.get((attempt.study, attempt.trial_number), [])
+        if len(there) != 1:
+            return f"{len(there)} of that number" if there else "none"
+        return f"one of {there[0].task} attempt {there[0].attempt}" if there[0].ours else "one of another tool"
+
+    def _told(self, task: TaskRow, attempt: AttemptRow) -> Sequence[str]:
+        if attempt.error_class == UNREADABLE:
+            return (*FINISHED, "FAIL")
+        if attempt.state == "done":
+            return ((_result(task) or {}).get("state", "COMPLETE"),)
+        return ("RUNNING",) if attempt.state == "running" else ("FAIL",)
+
+    def _value_fault(self, task: TaskRow) -> str | None:
+        result = _result(task)
+        if task.state != "done" or result is None:
+            return None
+        values = {"score": task.score, "outcome": result.get("value")}
+        for trial in self.trials(task, self.attempts[task.id][-1]):
+            if trial.state == "COMPLETE":  # a pruned one has none of its own
+                values[str(trial)] = trial.value
+        if all(value == task.score for value in values.values()):
+            return None
+        return f"{task.key}: expected one value, found " + ", ".join(f"{who} {value}" for who, value in values.items())
+
+
+def is_untold(attempt: AttemptRow, trial: TrialRow) -> bool:
+    """Whether a trial still runs only because nobody has told it yet how its attempt ended."""
+    return attempt.state != "running" and not attempt.told and trial.state == "RUNNING"
+
+
+def _result(task: TaskRow) -> dict[str, Any] | None:
+    """What the task's trial was to be told, if its outcome says so."""
+    result = task.outcome.get("trial") if isinstance(task.outcome, dict) else None
+    return result if isinstance(result, dict) else None
+
+
+def _of(task: TaskRow, attempt: AttemptRow) -> str:
+    return f"{task.key} attempt {attempt.number}"
+
+
+def _named(numbers: Sequence[int]) -> str:
+    if not numbers:
+        return "no attempt"
+    return f"attempt{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"

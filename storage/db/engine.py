@@ -1,0 +1,126 @@
+"""One engine per process, with the same settings whether Optuna or our own tables use it."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import URL, Engine
+from sqlalchemy.pool import NullPool
+
+from storage.db import schema, sqlite_file
+from storage.db.faults import RETRY_FOR_S, first_line, is_refused_for_now, retrying, retrying_for, translate
+from storage.db.transaction import read, write
+from storage.errors import StorageError
+from storage.url import masked
+
+__all__ = ["create_lock", "engine_kwargs", "open_engine", "read", "retrying", "write"]
+
+CREATE_LOCK_TIMEOUT_S = 120
+_CREATE_LOCK_KEY = 0x6B642D737765  # "kd-swe" in ASCII: an advisory lock is known by a number only
+_POSTGRES_SETTINGS = {
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "15s",  # a frozen worker may not hold its locks for ever
+    "TimeZone": "UTC",
+}
+
+# A connection that was cut is thrown away when it is given back, and SQLAlchemy prints a page of traceback about it.
+logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+
+
+@retrying_for(RETRY_FOR_S, when=is_refused_for_now)
+def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -> Engine:
+    """The storage, connected to once and found to be ours.
+
+    A server that is just starting or has no connection to spare is asked again; nothing else is, since at a
+    first call a closed port is more often a wrong URL.
+
+    Args:
+        url: from `storage.url.resolve`.
+        must_exist: False only for commands that make a storage: tables are then not looked for, and a missing
+            SQLite file is made.
+        read_only: for commands that only report: nothing can be written through this engine, and no file is
+            left beside the database.
+
+    Raises:
+        NotAStorage: nothing there, no database, no kd-sweeps tables, or another schema version.
+        Unreachable: no server, no access, wrong password.
+    """
+    if url.get_backend_name() == "sqlite":
+        sqlite_file.check_path(url, must_exist=must_exist, read_only=read_only)
+    engine = sqlalchemy.create_engine(url, **engine_kwargs(url, create=not must_exist, read_only=read_only))
+    try:
+        if must_exist:
+            schema.check(engine)
+        else:
+            with read(engine):
+                pass
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def engine_kwargs(url: URL, *, create: bool = False, read_only: bool = False) -> dict[str, Any]:
+    """Keyword arguments of `sqlalchemy.create_engine`, for our engine and for Optuna's RDBStorage alike."""
+    if url.get_backend_name() == "sqlite":
+        settings: dict[str, Any] = {"creator": sqlite_file.connector(url, create=create, read_only=read_only)}
+        if read_only:
+            settings["poolclass"] = NullPool  # closing is what removes SQLite's side files again
+        return settings
+    return {
+        "pool_size": 1,  # 8 workers x 3 stay far below the 100 connections of a stock server
+        "max_overflow": 2,
+        "pool_pre_ping": True,
+        "pool_recycle": 1800,
+        "connect_args": _postgres_arguments(url, read_only=read_only),
+    }
+
+
+@contextmanager
+def create_lock(url: URL) -> Iterator[None]:
+    """At most one process, on any machine, is inside: for making tables, studies and sweeps.
+
+    Five first starts at once, without it, all make the same tables: IntegrityError on both databases.
+
+    Raises:
+        StorageError: somebody else held it for CREATE_LOCK_TIMEOUT_S seconds.
+        Unreachable: no server, or no permission to write.
+    """
+    if url.get_backend_name() == "sqlite":
+        with sqlite_file.file_lock(url, timeout_s=CREATE_LOCK_TIMEOUT_S):
+            yield
+        return
+    arguments = _postgres_arguments(url, read_only=False)
+    engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments)
+    try:
+        connection = engine.connect()
+    except sqlalchemy.exc.DBAPIError as error:
+        raise translate(error, url) from error
+    with connection:  # the lock lives as long as this connection: a killed creator gives it back
+        try:
+            connection.exec_driver_sql(f"SET lock_timeout = '{CREATE_LOCK_TIMEOUT_S}s'")
+            connection.exec_driver_sql(f"SELECT pg_advisory_lock({_CREATE_LOCK_KEY})")
+        except sqlalchemy.exc.DBAPIError as error:
+            raise StorageError(
+                f"another process has been creating in {masked(url)} for {CREATE_LOCK_TIMEOUT_S} s"
+                f" ({first_line(error)}); try again"
+            ) from error
+        yield
+
+
+def _postgres_arguments(url: URL, *, read_only: bool) -> dict[str, Any]:
+    settings = dict(_POSTGRES_SETTINGS)
+    if read_only:
+        settings["default_transaction_read_only"] = "on"
+    given = url.query.get("options", "")
+    options = [given] if isinstance(given, str) else list(given)
+    return {
+        "connect_timeout": 10,
+        "application_name": "kd-sweeps",
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "options": " ".join([*options, *(f"-c {name}={value}" for name, value in settings.items())]).strip(),
+    }

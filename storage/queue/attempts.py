@@ -1,0 +1,121 @@
+"""End attempts that have no result: failed, released, or lost with their worker."""
+
+from sqlalchemy import Connection, Engine, Select, func, select, update
+
+from storage.db.dialects import database_now
+from storage.db.faults import retrying
+from storage.db.schema import attempts, tasks
+from storage.db.transaction import read, write
+from storage.queue.error_classes import LOST
+from storage.queue.phases import close_if_over
+
+
+def end_attempt(
+    connection: Connection,
+    task_id: int,
+    number: int,
+    *,
+    state: str,
+    error_class: str | None,
+    reason: str,
+    cap: int | None,
+    only_if_lapsed: bool = False,
+) -> bool:
+    """End a running attempt; its task waits again, or has failed when `cap` attempts ended like this one.
+
+    The task row is locked first, as `finish` does: whoever comes second finds nothing left to change.
+
+    Args:
+        error_class: what ended it; each class is counted for itself. None = nothing went wrong.
+        cap: None = the task waits again whatever came before.
+        only_if_lapsed: leave an attempt alone whose lease is still good.
+
+    Returns:
+        False: that attempt is not running (any more), or its lease is good; nothing changed.
+    """
+    task = connection.execute(
+        select(tasks.c.phase_id)
+        .where(tasks.c.id == task_id, tasks.c.attempt == number, tasks.c.state == "running")
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    if task is None:
+        return False
+    lapsed = [attempts.c.lease_until < database_now()] if only_if_lapsed else []
+    ended = connection.execute(
+        update(attempts)
+        .where(attempts.c.task_id == task_id, attempts.c.number == number, attempts.c.state == "running", *lapsed)
+        .values(state=state, error_class=error_class, reason=reason, finished_at=database_now())
+    )
+    if ended.rowcount == 0:
+        return False
+    if cap is None or _ended_so(connection, task_id, error_class) < cap:
+        connection.execute(update(tasks).where(tasks.c.id == task_id).values(state="waiting", started_at=None))
+        return True
+    connection.execute(
+        update(tasks)
+        .where(tasks.c.id == task_id)
+        .values(state="failed", error_class=error_class, reason=reason, finished_at=database_now())
+    )
+    close_if_over(connection, task.phase_id)
+    return True
+
+
+def _ended_so(connection: Connection, task_id: int, error_class: str | None) -> int:
+    return connection.execute(
+        select(func.count())
+        .select_from(attempts)
+        .join(tasks, tasks.c.id == attempts.c.task_id)
+        .where(tasks.c.id == task_id, attempts.c.number > tasks.c.forgiven, attempts.c.error_class == error_class)
+    ).scalar_one()
+
+
+Reaped = tuple[str, int, str]  # task key, attempt number, worker
+
+
+@retrying
+def reap(engine: Engine, sweep_id: int, *, cap: int | None) -> list[Reaped]:
+    """End every attempt whose lease has lapsed; its task waits again, or has failed at `cap` lost workers.
+
+    Any process may do this at any time; of several at once, one gets each attempt.
+    """
+    lapsed = _running().where(tasks.c.sweep_id == sweep_id, attempts.c.lease_until < database_now())
+    return _take_back(engine, lapsed, cap=cap, only_if_lapsed=True, why="its lease lapsed")
+
+
+@retrying
+def reap_worker(engine: Engine, worker: str, *, cap: int | None) -> list[Reaped]:
+    """The same at once, for a worker that is known to be dead: its parent saw it die."""
+    of_worker = _running().where(attempts.c.worker == worker)
+    return _take_back(engine, of_worker, cap=cap, only_if_lapsed=False, why="its process died")
+
+
+def _running() -> Select[int, int, str, str]:
+    return (
+        select(tasks.c.id, attempts.c.number, tasks.c.key, attempts.c.worker)
+        .join(attempts, attempts.c.task_id == tasks.c.id)
+        .where(attempts.c.state == "running")
+        .order_by(tasks.c.id)
+    )
+
+
+def _take_back(
+    engine: Engine, rows: Select[int, int, str, str], *, cap: int | None, only_if_lapsed: bool, why: str
+) -> list[Reaped]:
+    with read(engine) as connection:
+        found = connection.execute(rows).all()
+    taken = []
+    for task_id, number, key, worker in found:
+        # One transaction each: locks on tasks of several phases at once could deadlock with a finish.
+        with write(engine) as connection:
+            if end_attempt(
+                connection,
+                task_id,
+                number,
+                state="lost",
+                error_class=LOST,
+                reason=f"{LOST} {worker}: {why}",
+                cap=cap,
+                only_if_lapsed=only_if_lapsed,
+            ):
+                taken.append((key, number, worker))
+    return taken

@@ -1,0 +1,115 @@
+"""How phases open and end.
+
+    blocked --all needs met--> open --last task ended--> closed (enough were done) | failed (too few)
+    blocked --a need failed or was skipped--> skipped, and its tasks with it
+
+Everything here runs inside the transaction that ended the last task, so that no moment exists at which
+a phase is over and nobody is going to notice. Locks are taken in the order task, phase, sweep.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from storage.db.dialects import database_now
+from storage.db.schema import PHASE_ENDED, phases, sweeps, tasks
+
+_UNFINISHED = ("waiting", "running")
+
+
+def close_if_over(connection: Connection, phase_id: int) -> bool:
+    """End the phase if none of its tasks is left, then open or skip what stood on it.
+
+    Returns:
+        Whether this call ended the phase.
+    """
+    # Two last tasks that end at once must not each see the other as still running: the second waits here,
+    # and its next statement sees what the first committed.
+    phase = connection.execute(select(phases).where(phases.c.id == phase_id).with_for_update(key_share=True)).one()
+    if phase.state != "open" or _has_unfinished(connection, phase_id):
+        return False
+    # Two phases that end at once must not each see the other as still open.
+    connection.execute(select(sweeps.c.id).where(sweeps.c.id == phase.sweep_id).with_for_update(key_share=True))
+    _end(connection, phase)
+    open_what_can_start(connection, phase.sweep_id)
+    return True
+
+
+def open_what_can_start(connection: Connection, sweep_id: int) -> None:
+    """Open, skip, or (when empty) end at once each blocked phase whose needs have been decided.
+
+    One pass in plan order is enough: a phase stands after everything it needs.
+    """
+    rows = connection.execute(select(phases).where(phases.c.sweep_id == sweep_id).order_by(phases.c.ordinal)).all()
+    known = {row.name: row for row in rows}
+    for phase in rows:
+        if phase.state != "blocked":
+            continue
+        decisive = [known[need] for need in phase.needs if not need.endswith("?")]
+        awaited = [known[need.removesuffix("?")] for need in phase.needs]
+        broken = next((need for need in decisive if need.state in ("failed", "skipped")), None)
+        if broken is not None:
+            _skip(connection, phase, reason=_broken_reason(broken))
+        elif all(need.state in PHASE_ENDED for need in awaited):
+            _open(connection, phase)
+        else:
+            continue
+        known[phase.name] = connection.execute(select(phases).where(phases.c.id == phase.id)).one()
+
+
+def _open(connection: Connection, phase: Row[Any]) -> None:
+    connection.execute(update(phases).where(phases.c.id == phase.id).values(state="open"))
+    connection.execute(update(tasks).where(tasks.c.phase_id == phase.id).values(ready=True))
+    if not _has_unfinished(connection, phase.id):
+        _end(connection, phase)
+
+
+def _end(connection: Connection, phase: Row[Any]) -> None:
+    counts: dict[str, int] = {
+        row.state: row.number
+        for row in connection.execute(
+            select(tasks.c.state, func.count().label("number"))
+            .where(tasks.c.phase_id == phase.id)
+            .group_by(tasks.c.state)
+        )
+    }
+    done, total = counts.get("done", 0), sum(counts.values())
+    state, reason = "closed", None
+    if done < phase.minimum:
+        state, reason = "failed", f"{done} of {total} done, {phase.minimum} needed"
+        first = connection.execute(
+            select(tasks.c.key, tasks.c.reason)
+            .where(tasks.c.phase_id == phase.id, tasks.c.state == "failed")
+            .order_by(tasks.c.id)
+            .limit(1)
+        ).one_or_none()
+        if first is not None:
+            reason += f"; {first.key}: {first.reason}"
+    connection.execute(
+        update(phases).where(phases.c.id == phase.id).values(state=state, reason=reason, closed_at=database_now())
+    )
+
+
+def _skip(connection: Connection, phase: Row[Any], reason: str) -> None:
+    connection.execute(
+        update(phases).where(phases.c.id == phase.id).values(state="skipped", reason=reason, closed_at=database_now())
+    )
+    connection.execute(
+        update(tasks)
+        .where(tasks.c.phase_id == phase.id, tasks.c.state == "waiting")
+        .values(state="skipped", reason=reason, finished_at=database_now())
+    )
+
+
+def _has_unfinished(connection: Connection, phase_id: int) -> bool:
+    row = connection.execute(
+        select(tasks.c.id).where(tasks.c.phase_id == phase_id, tasks.c.state.in_(_UNFINISHED)).limit(1)
+    ).first()
+    return row is not None
+
+
+def _broken_reason(need: Row[Any]) -> str:
+    """ "needs search, which failed (3 of 8 done, 4 needed)"; behind a skipped phase, its root cause."""
+    if need.state == "skipped":
+        return f"needs {need.name}, which was skipped: {need.reason}"
+    return f"needs {need.name}, which failed ({need.reason})"

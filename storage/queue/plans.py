@@ -1,0 +1,176 @@
+"""A planned sweep, written down: its row and all its tasks appear in one transaction, or not at all."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, insert, select
+
+from storage.db.dialects import database_now
+from storage.db.faults import retrying
+from storage.db.schema import phases as phase_table
+from storage.db.schema import revisions, sweeps
+from storage.db.schema import tasks as task_table
+from storage.db.transaction import write
+from storage.errors import SpecConflict
+from storage.queue.phases import open_what_can_start
+from storage.url import masked
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhasePlan:
+    """A part of a stage that opens and closes together, such as "teachers:mnist".
+
+    Attributes:
+        needs: phases that must have closed first. "x?": x must have ended, whatever its outcome.
+        minimum: how many done tasks make the phase a success. With fewer it has failed, and phases that need
+            it are skipped.
+    """
+
+    name: str
+    stage: str
+    needs: tuple[str, ...] = ()
+    minimum: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskPlan:
+    """One unit of the budget. Of the ready tasks the highest priority is claimed first, then plan order."""
+
+    key: str
+    phase: str
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    priority: int = 0
+
+
+@retrying
+def insert_sweep(
+    engine: Engine,
+    *,
+    name: str,
+    spec: Mapping[str, Any],
+    fingerprint: str,
+    provenance: Mapping[str, Any],
+    phases: Sequence[PhasePlan],
+    tasks: Sequence[TaskPlan],
+) -> bool:
+    """True: the sweep was made. False: it was there already, once with this fingerprint; nothing changed.
+
+    Run it inside `storage.db.engine.create_lock`, after the studies were made: this row is the commit point.
+
+    Raises:
+        SpecConflict: a sweep of that name has another fingerprint.
+        ValueError: the plan contradicts itself.
+    """
+    _check_plan(phases, tasks)
+    with write(engine) as connection:
+        known = connection.scalars(
+            select(revisions.c.fingerprint)
+            .join(sweeps, sweeps.c.id == revisions.c.sweep_id)
+            .where(sweeps.c.name == name)
+        ).all()
+        if fingerprint in known:
+            return False
+        if known:
+            raise SpecConflict(
+                f"a sweep {name!r} with another spec exists in {masked(engine.url)}; choose another name, or"
+                f" go on with the one that is there: kd-sweeps launch {name}"
+            )
+        sweep_id = connection.execute(
+            insert(sweeps)
+            .values(
+                name=name,
+                revision=1,
+                spec=dict(spec),
+                fingerprint=fingerprint,
+                provenance=dict(provenance),
+                state="active",
+                created_at=database_now(),
+            )
+            .returning(sweeps.c.id)
+        ).scalar_one()
+        connection.execute(
+            insert(phase_table),
+            [
+                {
+                    "sweep_id": sweep_id,
+                    "name": phase.name,
+                    "stage": phase.stage,
+                    "needs": list(phase.needs),
+                    "minimum": phase.minimum,
+                    "state": "blocked",
+                    "ordinal": ordinal,
+                }
+                for ordinal, phase in enumerate(phases)
+            ],
+        )
+        add_revision(connection, sweep_id, number=1, spec=spec, fingerprint=fingerprint, why="created", tasks=tasks)
+        open_what_can_start(connection, sweep_id)
+    return True
+
+
+def add_revision(
+    connection: Connection,
+    sweep_id: int,
+    *,
+    number: int,
+    spec: Mapping[str, Any],
+    fingerprint: str,
+    why: str,
+    tasks: Sequence[TaskPlan],
+) -> None:
+    """Add tasks, and the row that says that they were planned. They are ready where their phase is open."""
+    found = connection.execute(select(phase_table).where(phase_table.c.sweep_id == sweep_id)).all()
+    phases = {phase.name: phase for phase in found}
+    last = connection.scalar(select(func.max(task_table.c.ordinal)).where(task_table.c.sweep_id == sweep_id))
+    if tasks:
+        connection.execute(
+            insert(task_table),
+            [
+                {
+                    "sweep_id": sweep_id,
+                    "phase_id": phases[task.phase].id,
+                    "stage": phases[task.phase].stage,
+                    "key": task.key,
+                    "ordinal": ordinal,
+                    "payload": dict(task.payload),
+                    "state": "waiting",
+                    "ready": phases[task.phase].state == "open",
+                    "priority": task.priority,
+                    "attempt": 0,
+                    "forgiven": 0,
+                    "revision": number,
+                }
+                for ordinal, task in enumerate(tasks, start=0 if last is None else last + 1)
+            ],
+        )
+    connection.execute(
+        insert(revisions).values(
+            sweep_id=sweep_id,
+            number=number,
+            created_at=database_now(),
+            fingerprint=fingerprint,
+            spec=dict(spec),
+            planned=Counter(task.phase for task in tasks),
+            why=why,
+        )
+    )
+
+
+def _check_plan(phases: Sequence[PhasePlan], tasks: Sequence[TaskPlan]) -> None:
+    """A need must stand before what needs it: then there can be no circle."""
+    known: set[str] = set()
+    for phase in phases:
+        if unknown := [need for need in phase.needs if need.removesuffix("?") not in known]:
+            raise ValueError(f"phase {phase.name!r} needs {unknown[0]!r}, which is no earlier phase")
+        if phase.name in known:
+            raise ValueError(f"phase {phase.name!r} is planned twice")
+        known.add(phase.name)
+    keys: set[str] = set()
+    for task in tasks:
+        if task.phase not in known:
+            raise ValueError(f"task {task.key!r} is planned in phase {task.phase!r}, which does not exist")
+        if task.key in keys:
+            raise ValueError(f"task {task.key!r} is planned twice")
+        keys.add(task.key)

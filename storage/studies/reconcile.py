@@ -1,0 +1,164 @@
+"""Make Optuna's trials agree with our rows, after whatever crash between them.
+
+A worker stores the outcome first and tells the trial second. Dying in between, or before it saved which
+trial it asked for, leaves a trial RUNNING for ever in the dashboard. Any process may repair, at any time,
+beside living workers.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine, select, update
+
+from storage.db import corruption
+from storage.db.faults import retrying
+from storage.db.schema import attempts, sweeps, tasks
+from storage.db.transaction import read, write
+from storage.errors import StudyMissing
+from storage.studies.names import of_sweep
+from storage.studies.space import RunningTrial
+
+if TYPE_CHECKING:  # storage.studies.adapter imports Optuna, which costs a second
+    from storage.studies.adapter import Studies
+
+
+@dataclass(frozen=True)
+class Untold:
+    """An ended attempt whose trial has not been told so. `outcome` is the task's, if this attempt made it."""
+
+    task_id: int
+    key: str
+    number: int
+    state: str
+    study: str
+    trial_number: int
+    params: dict[str, Any] | None
+    outcome: dict[str, Any] | None
+    error_class: str | None
+    reason: str | None
+
+
+@retrying
+def untold(engine: Engine, sweep_id: int) -> list[Untold]:
+    """The ended attempts with a trial that has not been told, oldest task first."""
+    query = (
+        select(
+            attempts.c.task_id,
+            tasks.c.key,
+            attempts.c.number,
+            attempts.c.state,
+            attempts.c.study,
+            attempts.c.trial_number,
+            attempts.c.params,
+            tasks.c.outcome,
+            attempts.c.error_class,
+            attempts.c.reason,
+        )
+        .join(tasks, tasks.c.id == attempts.c.task_id)
+        .where(
+            tasks.c.sweep_id == sweep_id,
+            attempts.c.told.is_(False),
+            attempts.c.state != "running",
+            attempts.c.trial_number.is_not(None),
+        )
+        .order_by(attempts.c.task_id, attempts.c.number)
+    )
+    with read(engine) as connection, corruption.named(connection, sweep_id):
+        return [Untold(**row._asdict()) for row in connection.execute(query)]
+
+
+@retrying
+def mark_told(engine: Engine, task_id: int, number: int) -> None:
+    """Note that the trial of attempt `number` knows how it ended."""
+    with write(engine) as connection:
+        connection.execute(
+            update(attempts).where(attempts.c.task_id == task_id, attempts.c.number == number).values(told=True)
+        )
+
+
+def repair(studies: "Studies", engine: Engine, sweep_id: int) -> int:
+    """Tell every trial of the sweep whose end our rows know, and fail our trials that no attempt points at.
+
+    A finished attempt's outcome says what to tell: `{"trial": {"value": float, "attrs": {}, "epoch_values":
+    []}}`, with "state" if that is not COMPLETE. Deleted studies are passed over.
+
+    Returns:
+        How many trials were told.
+    """
+    sweep = _name(engine, sweep_id)
+    # In this order: what ended before we list the trials is either in the list, or told. And an attempt of which
+    # we know the end after we listed its trial has not just been asked for.
+    ended = untold(engine, sweep_id)
+    listed = {name: _running(studies, name) for name in studies.names() if of_sweep(name, sweep)}
+    told = 0
+    for attempt in ended:
+        if attempt.study not in listed:
+            continue  # deleted: kept untold, so that it shows in an audit
+        trial = listed[attempt.study].get(attempt.trial_number)
+        if trial is not None and (trial.task, trial.attempt) == (attempt.key, attempt.number):
+            _tell(studies, attempt)
+            told += 1
+        mark_told(engine, attempt.task_id, attempt.number)
+    return told + _fail_orphans(studies, engine, sweep_id, listed)
+
+
+@retrying
+def _name(engine: Engine, sweep_id: int) -> str:
+    with read(engine) as connection:
+        return connection.scalar(select(sweeps.c.name).where(sweeps.c.id == sweep_id)) or ""
+
+
+def _tell(studies: "Studies", attempt: Untold) -> None:
+    asked = {"task": attempt.key, "attempt": attempt.number}
+    if attempt.state == "done":
+        result = (attempt.outcome or {}).get("trial", {})
+        studies.tell(
+            attempt.study,
+            attempt.trial_number,
+            state=result.get("state", "COMPLETE"),
+            value=result.get("value"),
+            attrs=result.get("attrs", {}),
+            epoch_values=result.get("epoch_values", ()),
+            asked=asked,
+        )
+        return
+    attrs = {"reason": attempt.reason or attempt.state, "error_class": attempt.error_class or attempt.state}
+    studies.tell(attempt.study, attempt.trial_number, state="FAIL", value=None, attrs=attrs, asked=asked)
+
+
+def _fail_orphans(studies: "Studies", engine: Engine, sweep_id: int, listed: dict[str, dict[int, RunningTrial]]) -> int:
+    """Trials asked for by attempts that ended before they saved the number, or that asked once more."""
+    attempts_now = _attempts(engine, sweep_id)
+    told = 0
+    for study, trials in listed.items():
+        for number, trial in trials.items():
+            state, saved = attempts_now.get((trial.task, trial.attempt), ("unknown", None))
+            about_to_save = state == "running" and saved is None
+            if trial.ours and not about_to_save and saved != (study, number):
+                attrs = {"reason": "orphan: its worker died before it saved which trial it had asked for"}
+                studies.tell(study, number, state="FAIL", value=None, attrs=attrs)
+                told += 1
+    return told
+
+
+@retrying
+def _attempts(engine: Engine, sweep_id: int) -> dict[tuple[str | None, int | None], tuple[str, tuple[str, int] | None]]:
+    """By task key and attempt number: its state, and the study and number of the trial that it saved, if it did."""
+    query = (
+        select(tasks.c.key, attempts.c.number, attempts.c.state, attempts.c.study, attempts.c.trial_number)
+        .join(tasks, tasks.c.id == attempts.c.task_id)
+        .where(tasks.c.sweep_id == sweep_id)
+    )
+    with read(engine) as connection:
+        rows = connection.execute(query).all()
+    return {
+        (row.key, row.number): (row.state, None if row.trial_number is None else (row.study, row.trial_number))
+        for row in rows
+    }
+
+
+def _running(studies: "Studies", study: str) -> dict[int, RunningTrial]:
+    try:
+        return {trial.number: trial for trial in studies.running(study)}
+    except StudyMissing:  # deleted since it was listed
+        return {}

@@ -1,0 +1,92 @@
+"""What a study is asked for and what it answers, in plain values, without importing Optuna."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from storage.errors import ParametersRefused
+
+
+@dataclass(frozen=True)
+class Range:
+    """Real numbers from low to high, both included; `log` spreads them evenly in the logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no range, NaN included."""
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
+            raise ValueError(f"a range needs finite low <= high, got {self.low!r} to {self.high!r}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic range needs low > 0, got {self.low!r}")
+
+    def __contains__(self, value: object) -> bool:
+        """Whether `value` is a number in the range."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return False
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        """As an error message shows it: "[1, 20]"."""
+        return f"[{self.low:g}, {self.high:g}]"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of the options: None, booleans, numbers or text, as Optuna's categorical parameters."""
+
+    options: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a choice of nothing."""
+        if not self.options:
+            raise ValueError("a choice needs at least one option")
+
+    def __contains__(self, value: object) -> bool:
+        """Whether `value` is one of the options."""
+        return value in self.options
+
+    def __str__(self) -> str:
+        """As an error message shows it: "a | b"."""
+        return " | ".join(map(str, self.options))
+
+
+Space = dict[str, Range | Choice]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A RUNNING trial that is ours to tell, and its parameters."""
+
+    number: int
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """A trial nobody has told yet, with the task and the attempt that it was asked for.
+
+    `ours`: this package asked for it, not another tool. The number alone does not name a trial: a study that
+    was deleted and made again counts from 0 again.
+    """
+
+    number: int
+    ours: bool
+    task: str | None
+    attempt: int | None
+
+
+def check_params(space: Space, params: Mapping[str, Any]) -> None:
+    """Nothing, if `params` is a point of the space.
+
+    Raises:
+        ParametersRefused: a name too many or too few, or a value outside its range.
+    """
+    if set(params) != set(space):
+        raise ParametersRefused(f"given parameters {sorted(params)}, but the space has {sorted(space)}")
+    for name, value in params.items():
+        if value not in space[name]:
+            raise ParametersRefused(f"{name} is {value!r}, allowed: {space[name]}")

@@ -1,0 +1,71 @@
+"""Looks at the test set: the plan that was stored before the first one, and the seeds that were added after each.
+
+Every look is another chance to be right by luck. So their number is declared in the spec, which is stored with its
+hash and the time before any test image is read, and each is decided at its share of the 5 %.
+"""
+
+from dataclasses import dataclass
+
+import sqlalchemy
+
+from storage.records import queries
+from storage.records.queries import RevisionRecord, TaskRecord
+from sweeps.spec.model import Spec
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look: the plan it was taken by, and when. Times are seconds since 1970.
+
+    number: from 1. seeds: of each arm. first_read: when the first of its trainings that read the test began.
+    """
+
+    number: int
+    fingerprint: str
+    registered_at: float
+    seeds: int
+    first_read: float | None
+
+
+def looks(revisions: list[RevisionRecord], transfers: list[TaskRecord]) -> list[Look]:
+    """The looks of a sweep, planned ones included: a plan with more seeds is a new look if the test was read before.
+
+    Seeds that are added before any test image was read belong to the first look.
+    """
+    found: list[Look] = []
+    for revision in revisions:
+        seeds = int(revision.spec["transfer"]["seeds"])
+        if found:
+            latest = found[-1]
+            if revision.fingerprint == latest.fingerprint:
+                continue  # something was tried again: the same look, by the plan that it was begun with
+            if latest.first_read is None or latest.first_read > revision.created_at:
+                found.pop()  # nothing was seen of that plan's look: this one replaces it
+        before = found[-1].seeds if found else 0
+        reads = [
+            task.started_at
+            for task in transfers
+            if task.started_at is not None and before <= task.payload["repeat"] < seeds
+        ]
+        first = min(reads, default=None)
+        found.append(Look(len(found) + 1, revision.fingerprint, revision.created_at, seeds, first))
+    return found
+
+
+def another_sweep(name: str, spec: Spec, seeds: int) -> str:
+    """What to type where no look is left. With another seed: the same one would train, and read, the same again."""
+    return (
+        f"kd-sweeps report {name} -o {name}-report, then kd-sweeps create {name}-2 {name}-report/spec.toml"
+        f" --seed {spec.seed + 1} --set transfer.seeds={seeds}"
+    )
+
+
+def of_sweep(engine: sqlalchemy.Engine, sweep_id: int) -> list[Look]:
+    """The looks of a stored sweep."""
+    transfers = queries.task_records(engine, sweep_id, stage="transfer", keep=())
+    return looks(queries.revisions(engine, sweep_id), transfers)
+
+
+def taken(engine: sqlalchemy.Engine, sweep_id: int) -> int:
+    """How many looks have begun: the test was read at least once for each of them."""
+    return sum(look.first_read is not None for look in of_sweep(engine, sweep_id))

@@ -1,0 +1,4 @@
+"""The command line: it parses, calls `service` or `query`, and prints.
+
+Nobody imports it.
+"""

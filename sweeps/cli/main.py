@@ -1,0 +1,231 @@
+"""The command line: it parses, calls, prints. Results go to stdout, everything else to stderr.
+
+Exit codes: 0 done; 1 expected failure, one line; 2 usage; 3 nothing completed yet; 130 and 143 interrupted.
+Imports stand inside the commands: `--help` and the reading commands start in a fraction of a second.
+"""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sweeps.cli import control, machine, results
+from sweeps.cli.options import Data, Preset, Storage, SweepName, Weights, Workers
+from sweeps.terminal import program, say
+
+if TYPE_CHECKING:
+    from sweeps.spec.model import Spec
+
+app = typer.Typer(
+    name="kd-sweeps",
+    help="Tune temperature and alpha of knowledge distillation, and learn whether the tuned values transfer.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(results.app)
+app.add_typer(control.app)
+app.add_typer(machine.app)
+
+
+@app.command()
+def run(
+    name: SweepName,
+    preset: Preset = None,
+    spec: Annotated[Path | None, typer.Option(metavar="FILE", help="A spec instead of a preset.")] = None,
+    workers: Workers = None,
+    storage: Storage = None,
+    data: Data = None,
+    weights: Weights = None,
+) -> None:
+    """Everything in one: create, work, report.
+
+    Creates the sweep if needed, works on it until it is finished, prints the report. A second run prints the
+    report at once; an interrupted one goes on.
+
+    Example: kd-sweeps run tiny --preset tiny
+    """
+    from storage.url import resolve
+    from sweeps.service.run import run_sweep
+
+    _use(data, weights)
+    chosen = _chosen(preset, spec, default="quick")
+    raise typer.Exit(run_sweep(resolve(storage), name, chosen, workers=workers, data_dir=data))
+
+
+@app.command()
+def create(
+    name: SweepName,
+    spec: Annotated[Path | None, typer.Argument(metavar="[SPEC]", help="A TOML file; else --preset.")] = None,
+    preset: Preset = None,
+    trials: Annotated[str | None, typer.Option(metavar="N", help="Trials of the search.")] = None,
+    seed: Annotated[str | None, typer.Option(metavar="N", help="Seed of everything random.")] = None,
+    source: Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset tuned on.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(metavar="DATASET", help="Dataset transferred to; several: give it again.")
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="Teacher on every dataset: cnn-small, pretrained:MobileNetV2, MODULE:BUILD."
+        ),
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec, for example search.alpha=[0,0.5]."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.")] = False,
+    storage: Storage = None,
+    data: Data = None,
+) -> None:
+    """Write a sweep with all its tasks to the storage. The same again changes nothing.
+
+    Example: kd-sweeps create mnist-kd --preset full --trials 100
+    """
+    from storage.url import masked, resolve
+    from sweeps.plan.summary import describe_plan
+    from sweeps.plan.tasks import make_plan
+    from sweeps.service.create import create_sweep, find
+    from sweeps.service.create import resolve as resolve_spec
+    from sweeps.spec.model import check_name, override, parse
+    from sweeps.spec.presets import on
+
+    _use(data)
+    check_name(name)
+    url = resolve(storage)
+    shorthands = {"search.trials": trials, "seed": seed}
+    changes = _changes([*(change or []), *(f"{key}={value}" for key, value in shorthands.items() if value is not None)])
+    known = [] if preset or spec or changes or source or target or teacher else find(url, name)
+    # Nothing but the name of a sweep that is there: that sweep, whose studies may have to be made again.
+    base = parse(known[-1].spec, origin=f"sweep {name}") if known else _chosen(preset, spec, default="quick")
+    placed = on(base, source=source, targets=target or ())
+    taught = {f"{role}.teacher": teacher for role in placed.roles} if teacher else {}
+    chosen = resolve_spec(override(placed, taught | changes), data_dir=data)
+    if dry_run:
+        plan = make_plan(chosen)
+        print("\n".join(describe_plan(chosen, plan, url)))
+        for task in plan.tasks:
+            print(f"{task.key}  {task.payload}")
+        say("dry run: nothing was written")
+        return
+    new = create_sweep(url, name, chosen, data_dir=data)
+    print("\n".join(describe_plan(chosen, make_plan(chosen), url)))
+    say(f"{'created' if new else 'already there, unchanged'}: {name}. Next:")
+    say(f"  {program()} launch {name}       # workers on this machine")
+    say(f"  {program()} worker {name} --storage {masked(url)}   # one worker, anywhere")
+    say(f"  {program()} dashboard {name}    # or: optuna-dashboard {masked(url)}")
+
+
+@app.command()
+def launch(
+    name: SweepName, workers: Workers = None, storage: Storage = None, data: Data = None, weights: Weights = None
+) -> None:
+    """Work on a sweep with local processes.
+
+    One thread each. Ctrl-C is safe: running tasks are given back, and the next launch goes on.
+    """
+    from storage.url import masked, resolve
+    from sweeps.service.launch import launch as start
+    from sweeps.spec.model import check_name
+
+    _use(data, weights)
+    check_name(name)
+    url = resolve(storage)
+    say(f"storage {masked(url)}")
+    code = start(url, name, workers=workers)
+    if code == 0:
+        say(f"finished. Next: {program()} best {name}; {program()} report {name}")
+    raise typer.Exit(code)
+
+
+@app.command()
+def worker(name: SweepName, storage: Storage = None, data: Data = None, weights: Weights = None) -> None:
+    """One worker in this process, on any machine.
+
+    It needs the storage URL and the sweep's name, and ends when nothing is left to do.
+    """
+    from storage.url import masked, resolve
+    from sweeps.spec.model import check_name
+    from sweeps.workers.environment import one_thread
+    from sweeps.workers.launcher import WORKER_VARIABLE
+    from sweeps.workers.logs import log_folder, worker_log
+
+    _use(data, weights)
+    check_name(name)
+    one_thread()
+    url = resolve(storage)
+    launched_as = os.environ.get(WORKER_VARIABLE)
+    path = None if launched_as else log_folder(name) / f"worker-{os.getpid()}.log"
+    say(f"storage {masked(url)}" + (f"; libraries log to {path}" if path else ""))
+    with worker_log(path):
+        from sweeps.service.launch import work
+
+        code = work(url, name)
+    raise typer.Exit(code)
+
+
+@app.command()
+def dashboard(
+    name: SweepName,
+    host: Annotated[str, typer.Option(help="Address to listen on; it has no authentication.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    storage: Storage = None,
+) -> None:
+    """optuna-dashboard on the same storage, until Ctrl-C."""
+    from storage.url import masked, resolve
+    from sweeps.service.dashboard import serve
+    from sweeps.spec.model import check_name
+
+    check_name(name)
+    url = resolve(storage)
+    shown = "127.0.0.1" if host == "0.0.0.0" else host  # every address of a container is reached as this one
+    say(f"storage {masked(url)}; open http://{shown}:{port}/dashboard/ and stop with Ctrl-C")
+    serve(url, name, host=host, port=port)
+
+
+def _use(data: Path | None, weights: Path | None = None) -> None:
+    from sweeps.errors import SpecError
+
+    if weights is not None and not weights.is_dir():
+        raise SpecError(f"--weights: got {weights}; give a folder that holds the weights files, or has them in models/")
+    # By environment, so that launched workers and their children look in the same folders.
+    for variable, folder in (("KD_SWEEPS_DATA", data), ("KD_SWEEPS_WEIGHTS", weights)):
+        if folder is not None:
+            os.environ[variable] = str(folder.absolute())
+
+
+def _chosen(preset: str | None, spec: Path | None, *, default: str) -> "Spec":
+    from sweeps.errors import SpecError
+    from sweeps.spec.presets import preset as named
+    from sweeps.spec.toml import read
+
+    if preset is not None and spec is not None:
+        raise SpecError(f"got --preset {preset} and the spec {spec}; give one of them")
+    return named(preset or default) if spec is None else read(spec)
+
+
+def _changes(items: list[str]) -> dict[str, Any]:
+    from sweeps.errors import SpecError
+
+    changes: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise SpecError(f"--set: got {item!r}; write KEY=VALUE, for example search.trials=50")
+        try:
+            changes[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            changes[key] = text  # an unquoted string, as people type it
+    return changes
+
+
+def main() -> None:
+    """Run the command line; expected errors become one line and an exit code."""
+    from sweeps.cli.exit_codes import exit_code_of
+
+    sys.exit(exit_code_of(app))

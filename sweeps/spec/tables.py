@@ -1,0 +1,156 @@
+"""The tables of a spec, and the one place where their defaults stand."""
+
+import math
+from difflib import get_close_matches
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from kd.baselines import METHODS
+from sweeps.spec.arms import CONTROLS, OUTER_ARMS, REFITTED, SOURCE_ARMS, TARGET_ARMS
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+Cap = Annotated[int, Field(ge=0, strict=True)]
+
+
+def _range(low: float, high: float, above: bool) -> AfterValidator:
+    def check(value: tuple[float, float]) -> tuple[float, float]:
+        ok = all(map(math.isfinite, value)) and value[0] <= value[1] <= high
+        if not ok or value[0] < low or (above and value[0] == low):
+            sign = "<" if above else "<="
+            raise ValueError(f"two numbers [low, high] with {low:g} {sign} low <= high <= {high:g}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _known_method(name: str) -> str:
+    if name not in METHODS:
+        near = get_close_matches(name, METHODS, n=1)
+        raise ValueError((f"did you mean {near[0]}? " if near else "") + ", ".join(METHODS))
+    return name
+
+
+class Part(BaseModel):
+    """What all tables share: unknown keys are refused, and nothing changes once it is made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Role(Part):
+    """A dataset and what is trained on it."""
+
+    dataset: str = Field(min_length=1, description="mnist, cifar10, digits, digits-rgb, or a path ending in .npz")
+    images: Count = Field(description="training images, taken class-balanced from the training split")
+    teacher: str = Field(description="cnn-small, ..., pretrained:NAME, baseline:autokeras or package.module:build")
+    teacher_epochs: Count
+    student: str = Field(default="keras-student", description="cnn-small, ... or package.module:build")
+    epochs: Count = Field(description="epochs of one student, that is of one trial")
+    augment: Literal["none", "flip-crop"] = "none"
+    views: Count = Field(default=8, description="with flip-crop: fixed views of each image, each with its own logits")
+    content_hash: str = Field(default="", description="of the dataset; filled in by create, checked by every worker")
+
+
+class Training(Part):
+    """How students and teachers are trained."""
+
+    batch_size: Count = 64
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="of students: Adam, constant")
+    teacher_learning_rate: float = Field(default=3e-3, gt=0, le=1, description="of teachers: Adam, falling to 0")
+
+
+class Search(Part):
+    """The search for (T, alpha); the native search on the target is the same."""
+
+    trials: Count = Field(description="first half Sobol points, then TPE")
+    temperature: Annotated[tuple[float, float], _range(0, 1000, above=True)] = Field(
+        default=(1.0, 20.0), description="log-uniform"
+    )
+    alpha: Annotated[tuple[float, float], _range(0, 1, above=False)] = Field(
+        default=(0.0, 1.0), description="uniform; weight of the labels"
+    )
+
+
+class Confirm(Part):
+    """The best trials again on fresh seeds: best is the best mean, not the luckiest run."""
+
+    top: Count
+    seeds: Count
+
+
+class Transfer(Part):
+    """The arms that are compared on seeds that no selection saw; only here is the test set read."""
+
+    seeds: Count
+    margin: float = Field(
+        default=1.0, gt=0, le=100, description="accuracy points that a regret may have and still transfer"
+    )
+    looks: int = Field(
+        default=3,
+        ge=1,
+        le=3,
+        strict=True,
+        description="times that the test may be read, seeds added; level 0.05 / looks",
+    )
+    source_arms: tuple[Literal[SOURCE_ARMS + CONTROLS], ...] = Field(default=SOURCE_ARMS, min_length=1)  # type: ignore[valid-type]
+    target_arms: tuple[Literal[TARGET_ARMS + CONTROLS + (REFITTED,)], ...] = Field(default=TARGET_ARMS, min_length=1)  # type: ignore[valid-type]
+
+    def arms(self, role: str, group: str = "") -> tuple[str, ...]:
+        """The arms compared on the dataset of a role; in a further group only those that depend on the group."""
+        arms = self.source_arms if role == "source" else self.target_arms
+        return tuple(arm for arm in arms if not group or arm in OUTER_ARMS)
+
+    def controls(self, role: str) -> tuple[str, ...]:
+        """The arms on the dataset of a role that stand for other explanations of a gain."""
+        return tuple(arm for arm in self.arms(role) if arm in CONTROLS)
+
+    @property
+    def level(self) -> float:
+        """Of each one-sided test of the verdict: 5 % shared among the declared looks (Bonferroni)."""
+        return 0.05 / self.looks
+
+
+class Outer(Part):
+    """Repeats of everything with other teachers and other searches: what one of each cannot say."""
+
+    teachers: Count = 1
+    searches: Count = Field(default=1, description="for each teacher")
+
+
+Method = Annotated[str, AfterValidator(_known_method)]
+
+
+class Baselines(Part):
+    """Fixed comparison trials."""
+
+    methods: tuple[Method, ...] = Field(
+        default=("autokeras", "mobilenet"), description="on the target; NAME or NAME-tuned for a pretrained network"
+    )
+    source_methods: tuple[Method, ...] = Field(default=(), description="the same on the source")
+    seconds: Count = Field(default=300, description="wall-clock cap of one pretrained network")
+    autokeras_trials: Count = 2
+    autokeras_epochs: Count = 6
+    autokeras_seconds: Count = Field(default=120, description="wall-clock cap; the best finished trial stands")
+    autokeras_blocks: tuple[Literal["vanilla", "xception", "resnet"], ...] = Field(default=("vanilla",), min_length=1)
+    autokeras_parameters: Count = Field(default=2_000_000, description="a larger model is not trained")
+
+    def on(self, role: str) -> tuple[str, ...]:
+        """The methods that run on the dataset of a role."""
+        return {"source": self.source_methods, "target": self.methods}.get(role, ())
+
+
+class Lease(Part):
+    """How a dead worker is noticed."""
+
+    interval_s: float = Field(default=10, gt=0, description="a worker renews its lease this often")
+    grace_s: float = Field(default=50, gt=0, description="without renewal for interval + grace, the task is free again")
+
+
+class Retry(Part):
+    """How many attempts of one task may end so before it has failed; 0 = no limit."""
+
+    lost_worker: Cap = Field(default=5, description="its worker died")
+    memory: Cap = Field(default=2, description="no memory was left")
+    database: Cap = Field(default=5, description="the database was gone for longer than a worker waits")
+    nan: Cap = Field(default=1, description="the loss was no longer finite: the same seed diverges again")
+    error: Cap = Field(default=2, description="the training raised anything else")

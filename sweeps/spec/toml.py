@@ -1,0 +1,43 @@
+"""The spec as a TOML file, for people to read and to edit."""
+
+import json
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from sweeps.errors import SpecError
+from sweeps.spec.model import Spec, parse
+
+
+def read(path: Path) -> Spec:
+    """The spec in a TOML file."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(
+            f"cannot read the spec {path}: {error.strerror}; make one with: kd-sweeps spec quick > {path}"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path} is not TOML: {error}; a complete one: kd-sweeps spec quick") from None
+    return parse(values, origin=str(path))
+
+
+def to_toml(spec: Spec) -> str:
+    """The spec as TOML with a comment on every key that needs one; `read` gives it back unchanged."""
+    top = [_line(spec, key) for key in ("preset", "seed", "note")]
+    blocks = ["\n".join(top)]
+    for name in Spec.model_fields:
+        part = getattr(spec, name)
+        if not isinstance(part, BaseModel):
+            continue
+        why = (type(part).__doc__ or "").strip()
+        blocks.append("\n".join([f"[{name}]  # {why}", *(_line(part, key) for key in type(part).model_fields)]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _line(part: BaseModel, key: str) -> str:
+    # JSON's strings, numbers and lists of them are TOML as well, save its escapes of characters beyond \uffff.
+    text = f"{key} = {json.dumps(getattr(part, key), ensure_ascii=False)}"
+    why = type(part).model_fields[key].description
+    return f"{text}  # {why}" if why else text

@@ -1,0 +1,37 @@
+"""Why an attempt failed: its class decides how often the task is tried again."""
+
+from storage.errors import Unreachable
+from storage.queue.error_classes import LOST
+from sweeps.errors import ChildKilled
+from sweeps.spec.model import Spec
+
+INFRASTRUCTURE = ("memory", "database")
+"""Classes that say more about the machine than about the task."""
+
+
+def class_of(error: Exception) -> str:
+    """ "memory", "database", "nan", "unavailable", or "error" for what is left: a mistake in some program."""
+    from kd.errors import Diverged, Unavailable
+
+    if isinstance(error, Unavailable):
+        return "unavailable"
+    if isinstance(error, Diverged):
+        return "nan"
+    # TensorFlow's own class by its name: a worker whose children train has not imported TensorFlow
+    if isinstance(error, (MemoryError, ChildKilled)) or type(error).__name__ == "ResourceExhaustedError":
+        return "memory"
+    return "database" if isinstance(error, Unreachable) else "error"
+
+
+def cap_of(kind: str, spec: Spec) -> int | None:
+    """How many attempts of a task may end with this class before the task has failed; None = no limit."""
+    caps = spec.retry
+    cap = {
+        LOST: caps.lost_worker,
+        "memory": caps.memory,
+        "database": caps.database,
+        "nan": caps.nan,
+        "error": caps.error,
+        "unavailable": 1,  # trying again finds the same missing file
+    }[kind]
+    return cap or None

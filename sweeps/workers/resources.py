@@ -1,0 +1,86 @@
+"""What the tasks of a worker share: datasets, test images and compiled students, each loaded once."""
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from kd.config import TrainingConfig
+from kd.data.datasets import Dataset, Split, load, load_test
+from sweeps.spec.model import Spec
+from sweeps.spec.tables import Role
+
+if TYPE_CHECKING:
+    from kd.training.trainer import StudentTrainer
+
+
+@dataclass
+class Materials:
+    """Of one sweep, in this process."""
+
+    spec: Spec
+    _datasets: dict[str, Dataset] = field(default_factory=dict)
+    _tests: dict[str, Split] = field(default_factory=dict)
+    _trainers: dict[str, "StudentTrainer"] = field(default_factory=dict)
+
+    def dataset(self, role: str) -> Dataset:
+        """Training and validation images of a role."""
+        if role not in self._datasets:
+            part = self.spec.role(role)
+            self._datasets[role] = load(part.dataset, train_images=part.images)
+        return self._datasets[role]
+
+    def test(self, role: str) -> Split:
+        """Test images of a role; read in transfer and measure only."""
+        if role not in self._tests:
+            self._tests[role] = load_test(self.spec.role(role).dataset)
+        return self._tests[role]
+
+    def trainer(self, role: str, logits: npt.NDArray[np.float32]) -> "StudentTrainer":
+        """The students of a role, compiled once for all points and seeds."""
+        if role not in self._trainers:
+            part = self.spec.role(role)
+            self._trainers[role] = self._compiled(role, part.student, logits, epochs=part.epochs)
+        return self._trainers[role]
+
+    def found(self, role: str, model: Callable[[], bytes], *, epochs: int) -> "StudentTrainer":
+        """Students with the architecture of a .keras file, on the labels alone; also compiled once.
+
+        Args:
+            model: gives the bytes of the file.
+        """
+        name = f"{role}.found"
+        if name not in self._trainers:
+            folder = tempfile.mkdtemp(prefix="kd-sweeps-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # every new seed reads the file again
+            path = Path(folder) / "found.keras"
+            path.write_bytes(model())
+            self._trainers[name] = self._compiled(role, str(path), None, epochs=epochs)
+        return self._trainers[name]
+
+    def _compiled(
+        self, role: str, student: str, logits: npt.NDArray[np.float32] | None, *, epochs: int
+    ) -> "StudentTrainer":
+        # Here: TensorFlow takes seconds, and a teacher task never needs it.
+        from kd.training.trainer import StudentTrainer
+
+        training = TrainingConfig(
+            epochs=epochs,
+            batch_size=self.spec.training.batch_size,
+            learning_rate=self.spec.training.learning_rate,
+        )
+        views = views_of(self.spec.role(role))
+        return StudentTrainer(
+            self.dataset(role), student=student, teacher_logits=logits, training=training, views=views
+        )
+
+
+def views_of(role: Role) -> int:
+    """How many fixed views of each training image there are; 1: the image itself alone."""
+    return role.views if role.augment == "flip-crop" else 1

@@ -1,0 +1,80 @@
+"""What runs in a child process: each function is the whole of one child. TensorFlow is imported there only."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kd import baselines
+from kd.config import BaselineResult, TeacherResult, TrainingConfig
+from kd.data.datasets import Dataset, Split
+from kd.teachers.names import parse_teacher
+from sweeps.workers.subprocesses import Report
+
+
+def teach(
+    report: Report,
+    dataset: Dataset,
+    model: str,
+    training: TrainingConfig,
+    seed: int,
+    views: int,
+    limits: dict[str, Any],
+    folder: str,
+) -> TeacherResult:
+    """A teacher and its logits: trained, or a comparison method's model within the limits of the table `baselines`."""
+    method = parse_teacher(model).method
+    if method is not None:
+        from kd.teachers.ready import teach_with
+
+        budget, work_dir = _budget(method, limits), Path(folder)
+        return teach_with(method, dataset, budget=budget, seed=seed, work_dir=work_dir, on_progress=report, views=views)
+    from kd.teachers.trained import train_teacher
+
+    def on_epoch(epoch: int, score: float) -> None:
+        report((epoch + 1) / training.epochs, f"validation {score:.4f}")
+
+    return train_teacher(dataset, model=model, training=training, seed=seed, on_epoch=on_epoch, views=views)
+
+
+def fit_baseline(
+    report: Report, method: str, dataset: Dataset, limits: dict[str, Any], seed: int, folder: str
+) -> BaselineResult:
+    """A comparison method's model, within the limits of the spec's table `baselines`."""
+    return baselines.fit(
+        method, dataset, budget=_budget(method, limits), seed=seed, work_dir=Path(folder), on_progress=report
+    )
+
+
+def _budget(method: str, limits: dict[str, Any]) -> baselines.Budget:
+    return baselines.Budget(
+        trials=limits["autokeras_trials"],
+        epochs=limits["autokeras_epochs"],
+        seconds=limits["autokeras_seconds" if method == "autokeras" else "seconds"],
+        max_parameters=limits["autokeras_parameters"],
+        blocks=tuple(limits["autokeras_blocks"]),
+    )
+
+
+def measure_models(
+    report: Report,
+    files: dict[str, tuple[bytes, str]],
+    tests: dict[str, Split],
+    calibrations: dict[str, npt.NDArray[np.uint8]],
+) -> dict[str, Any]:
+    """Every model measured beside the others.
+
+    Args:
+        files: (bytes of a .keras file, role of its dataset), by name.
+        tests: what a model is timed on and scored on, by role.
+        calibrations: images (n, h, w, c) for its int8 conversion, by role.
+    """
+    from kd.models.measure import ModelFile, measure
+
+    models = {
+        key: ModelFile(model=data, test=tests[role], calibration=calibrations[role])
+        for key, (data, role) in files.items()
+    }
+    return {key: asdict(found) for key, found in measure(models).items()}

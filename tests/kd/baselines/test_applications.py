@@ -1,0 +1,180 @@
+"""Every network of keras.applications as Keras itself would feed and load it; with random weights, in real files."""
+
+import dataclasses
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras.src.utils import file_utils
+
+from kd.baselines import Budget, fine_tuning, fit
+from kd.baselines.applications import APPLICATIONS, Application
+from kd.baselines.networks import around, cut
+from kd.data.datasets import load
+from kd.models.measure import count_macs
+
+# The module of each network and what keras.applications calls the network in it.
+KERAS = {
+    "mobilenet": ("mobilenet", "MobileNet"),
+    "mobilenetv2": ("mobilenet_v2", "MobileNetV2"),
+    "mobilenetv3small": ("mobilenet_v3", "MobileNetV3Small"),
+    "vgg16": ("vgg16", "VGG16"),
+    "resnet50": ("resnet", "ResNet50"),
+    "densenet121": ("densenet", "DenseNet121"),
+    "efficientnetb0": ("efficientnet", "EfficientNetB0"),
+    "efficientnetv2b0": ("efficientnet_v2", "EfficientNetV2B0"),
+    "inceptionv3": ("inception_v3", "InceptionV3"),
+}
+QUICK = ("mobilenetv3small", "efficientnetb0")
+ALL = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in KERAS]
+MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])  # of ImageNet, in 0..1
+BUDGET = Budget(trials=1, epochs=1, seconds=300)
+
+
+def of_keras(name: str, weights: str | None) -> keras.Model:
+    """The network as a reader of keras.applications would build it."""
+    pixels = APPLICATIONS[name].pixels
+    more = {"alpha": 0.25} if name == "mobilenet" else {}
+    constructor = getattr(keras.applications, KERAS[name][1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the weights of some were trained at 224 px, for which there is no other
+        network: keras.Model = constructor(
+            include_top=False, pooling="avg", input_shape=(pixels, pixels, 3), weights=weights, **more
+        )
+    return network
+
+
+@pytest.fixture(scope="module")
+def files() -> Iterator[Path]:
+    """A folder for weights, up to 100 MB each; removed at once, where pytest would keep it for three runs."""
+    with tempfile.TemporaryDirectory(prefix="kd-sweeps-weights-") as folder:
+        yield Path(folder)
+
+
+def weights_file(name: str, files: Path) -> Path:
+    """Random weights in a file like the one that Keras downloads, made when first asked for."""
+    path = files / APPLICATIONS[name].weights_file
+    if not path.exists():
+        keras.utils.set_random_seed(0)
+        network = of_keras(name, None)
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.Normalization) and layer.weights:  # as in EfficientNetB0's real file
+                layer.set_weights([MEAN, DEVIATION, np.array(0)])
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = 0.0
+        # The statistics of one batch: without any, the signal fades away from layer to layer.
+        network(fed(name, images(APPLICATIONS[name].pixels, many=16)), training=True)
+        network.save(path)
+    return path
+
+
+def fed(name: str, pixels: np.ndarray) -> np.ndarray:
+    """As our network is fed."""
+    inputs = keras.Input(pixels.shape[1:])
+    floats: np.ndarray = keras.Model(inputs, APPLICATIONS[name].preprocess(inputs)).predict(pixels, verbose=0)
+    return floats
+
+
+def preprocessed(name: str, pixels: np.ndarray) -> np.ndarray:
+    """As keras.applications has it done before its network."""
+    floats: np.ndarray = getattr(keras.applications, KERAS[name][0]).preprocess_input(pixels.astype(np.float32))
+    return floats
+
+
+def images(pixels: int, *, many: int = 2) -> np.ndarray:
+    """Random squares under noise: noise alone looks the same to a network whatever its seed."""
+    random, side = np.random.default_rng(0), -(-pixels // 6)
+    squares = random.integers(0, 200, (many, 6, 6, 3)).repeat(side, axis=1).repeat(side, axis=2)
+    noise = random.integers(0, 56, (many, pixels, pixels, 3))
+    return (squares[:, :pixels, :pixels] + noise).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", [*KERAS, "efficientnet-lite0"])
+def test_its_preprocessing_is_that_of_its_family(name: str) -> None:
+    mine = fed(name, images(32))
+    if name == "efficientnet-lite0":
+        expected = (images(32).astype(np.float32) - 127) / 128
+    else:
+        expected = preprocessed(name, images(32))
+    if name == "efficientnetb0":  # what Keras leaves out of a network that is given a file, see `_ONCE_MORE`
+        mine, expected = (mine / 255 - MEAN) / np.sqrt(DEVIATION), (expected / 255 - MEAN) / DEVIATION
+    np.testing.assert_allclose(mine, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3small", "efficientnetb0", "efficientnetv2b0"])
+def test_a_network_whose_preprocessing_is_inside_begins_with_it(name: str) -> None:
+    assert isinstance(of_keras(name, None).layers[1], keras.layers.Rescaling)
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_its_file_and_address_are_those_that_keras_downloads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Asked(Exception):
+        pass
+
+    def get_file(fname: str, origin: str, **more: Any) -> str:
+        raise Asked(fname, origin)
+
+    monkeypatch.setattr(file_utils, "get_file", get_file)
+    with pytest.raises(Asked) as caught:
+        of_keras(name, "imagenet")
+    assert caught.value.args == (APPLICATIONS[name].weights_file, APPLICATIONS[name].weights_url)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_its_features_are_those_of_keras_own_network_and_preprocessing(
+    name: str, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    application, path = APPLICATIONS[name], weights_file(name, files)
+    monkeypatch.setattr(file_utils, "get_file", lambda *arguments, **more: str(path))
+    theirs = of_keras(name, "imagenet")
+    shape = (application.pixels, application.pixels, 3)
+    expected = theirs.predict(preprocessed(name, images(application.pixels)), verbose=0)
+
+    network = application.network(application.pixels, path)
+    whole = around(network, application, shape)
+    found = whole.predict(images(application.pixels), verbose=0)
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+    frozen, rest = cut(network, application.frozen_until)
+    maps = around(frozen, application, shape).predict(images(application.pixels), verbose=0)
+    np.testing.assert_allclose(rest.predict(maps, verbose=0), found, rtol=1e-4, atol=1e-4 * np.abs(found).max())
+    sides = [network.get_layer(application.frozen_until).output.shape[1], network.layers[-1].input.shape[1]]
+    assert sides == {"inceptionv3": [7, 3], "densenet121": [3, 3]}.get(name, [6, 3])
+    assert count_macs(whole) == count_macs(network) > 5_000_000
+
+
+def test_gray_images_are_taken_as_three_equal_channels() -> None:
+    application = dataclasses.replace(APPLICATIONS["vgg16"], pixels=16)  # whose preprocessing tells channels apart
+    pixels = keras.Input((16, 16, 3))
+    nothing = keras.Model(pixels, keras.layers.Identity()(pixels))
+    gray = images(8)[..., :1]
+    found = around(nothing, application, (8, 8, 1)).predict(gray, verbose=0)
+    coloured = around(nothing, application, (8, 8, 3)).predict(np.repeat(gray, 3, axis=-1), verbose=0)
+    assert found.shape == (2, 16, 16, 3)
+    np.testing.assert_array_equal(found, coloured)
+
+
+@pytest.mark.parametrize("method", [pytest.param("mobilenetv2", marks=pytest.mark.slow), "mobilenetv3small-tuned"])
+def test_a_whole_fit_with_random_weights(
+    method: str, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    application: Application = APPLICATIONS[method.removesuffix("-tuned")]
+    weights_file(method.removesuffix("-tuned"), files)
+    monkeypatch.setattr(fine_tuning, "ROUNDS", 1)
+    monkeypatch.setenv("KD_SWEEPS_WEIGHTS", str(files))
+    digits = load("digits", train_images=200)
+    result = fit(method, digits, budget=BUDGET, seed=0, work_dir=tmp_path / "work")
+    assert result.val_accuracy > 0.3  # of ten classes
+    assert result.provenance["weights_file"] == application.weights_file
+    path = tmp_path / "model.keras"
+    path.write_bytes(result.model)
+    model = keras.models.load_model(path)
+    assert result.parameters == model.count_params()
+    logits = model.predict(digits.validation.images, verbose=0)
+    assert np.mean(logits.argmax(axis=-1) == digits.validation.labels) == result.val_accuracy

@@ -1,0 +1,367 @@
+"""AutoKeras runs in a child process, as in the product: it seeds globally and clears Keras' session."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+# Vertical bars: the class is where the bar is, which a tiny network learns in one epoch.
+SCRIPT = """
+import json, os, signal, sys
+from pathlib import Path
+
+import numpy as np
+
+import kd.baselines.autokeras as module
+from kd.baselines import Budget, fit
+from kd.data.datasets import Dataset, Split
+
+folder = Path(sys.argv[1])
+answers = {}
+
+
+def bars(*, classes, channels=3, images=240, side=24):
+    random = np.random.default_rng(0)
+    labels = np.arange(images) % classes
+    pixels = random.integers(0, 60, (images, side, side, channels))
+    for image, label in zip(pixels, labels):
+        image[:, label * side // classes : (label + 1) * side // classes] += 150
+    split = Split(pixels.astype(np.uint8), labels)
+    return Dataset(name="bars", train=split, validation=Split(split.images[-96:], split.labels[-96:]),
+                   classes=classes, content_hash="", split_hash="", origin="test")
+
+
+def run(name, dataset, *, trials=1, epochs=1, seconds=600, on_progress=None, blocks=("vanilla",), **limits):
+    seen = []
+
+    def progress(fraction, text):
+        seen.append((fraction, text))
+        if on_progress is not None:
+            on_progress(fraction, text)
+
+    try:
+        budget = Budget(trials=trials, epochs=epochs, seconds=seconds, blocks=blocks, **limits)
+        result = fit("autokeras", dataset, budget=budget, seed=3, work_dir=folder / "work", on_progress=progress)
+    except Exception as error:
+        answer = {"error": type(error).__name__, "message": str(error)}
+    else:
+        answer = {key: value for key, value in vars(result).items() if key != "model"}
+        (folder / f"{name}.keras").write_bytes(result.model)
+        np.savez(folder / f"{name}.npz", images=dataset.validation.images, labels=dataset.validation.labels)
+    answers[name] = answer | {"seen": seen, "left": [path.name for path in (folder / "work").iterdir()]}
+
+
+class Clock:
+    '''Time that passes when the test says so: a deadline is then met on the same batch every time.'''
+
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+    def process_time(self):
+        return self.now
+
+
+def after(moment):
+    '''An on_progress that lets the time run out once this fraction is passed.'''
+    def pass_time(fraction, text):
+        if fraction > moment:
+            module.time.now += 1000
+    return pass_time
+
+
+def fail_after(moment):
+    def fail(fraction, text):
+        if fraction > moment:
+            raise RuntimeError("the lease is lost")
+    return fail
+
+
+def kill_after(moment):
+    def kill(fraction, text):
+        if fraction > moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return kill
+
+
+def sizes(kind, **values):
+    '''Parameters and multiply-accumulates of one kind of blocks on CIFAR-10's images.'''
+    import keras, keras_tuner
+    from kd.baselines.blocks import Blocks
+    from kd.models.measure import count_macs
+    hp = keras_tuner.HyperParameters()
+    hp.values = {"blocks/block_type": kind, **{f"blocks/{kind}/{name}": value for name, value in values.items()}}
+    images = keras.Input((32, 32, 3))
+    model = keras.Model(images, Blocks((kind,), name="blocks")._build_wrapper(hp, images))
+    return model.count_params(), count_macs(model)
+
+"""
+
+FAST = """
+module.time = Clock()
+run("capped", bars(classes=12, channels=1), trials=2, epochs=2, on_progress=after(0.5))
+module.time = Clock()
+run("late", bars(classes=3), seconds=1, on_progress=after(-1.0))
+run("cancelled", bars(classes=3), epochs=5, on_progress=fail_after(0.2))
+answers["sizes"] = {
+    "resnet": sizes("resnet", width=16, depth=1),
+    "largest resnet": sizes("resnet", width=32, depth=3),
+    "largest xception": sizes("xception", width=64, depth=3),
+}
+"""
+
+SLOW = """
+run("whole", bars(classes=3), trials=2, epochs=2)
+run("two classes", bars(classes=2), trials=1, epochs=2)
+module.time = Clock()
+run("capped in trial 1", bars(classes=3), trials=2, epochs=4, on_progress=after(0.3))
+run("oversize", bars(classes=3), trials=2, max_parameters=10)
+"""
+
+KINDS = """
+from kd.data.datasets import load
+for kind in ("xception", "resnet"):
+    run(kind, load("digits", train_images=1000), epochs=3, blocks=(kind,))
+"""
+
+SEARCH = """
+from kd.data.datasets import load
+run("search", load("digits", train_images=600), trials=5, epochs=3, blocks=("xception", "resnet", "vanilla"))
+"""
+
+TEACHER = """
+from kd.teachers.ready import teach_with
+taught = teach_with("autokeras", bars(classes=3), budget=Budget(trials=1, epochs=3, seconds=600, blocks=("vanilla",)),
+                    seed=3, work_dir=folder / "work", views=2)
+(folder / "teacher.keras").write_bytes(taught.model)
+np.savez(folder / "teacher.npz", logits=taught.logits, images=bars(classes=3).train.images)
+"""
+
+CIFAR = """
+with np.load(sys.argv[2]) as arrays:
+    train = Split(arrays["x_train"], arrays["y_train"].ravel().astype(np.int64))
+    validation = Split(arrays["x_test"], arrays["y_test"].ravel().astype(np.int64))
+run("cifar", Dataset(name="cifar10-12k", train=train, validation=validation, classes=10,
+                     content_hash="", split_hash="", origin="test"), trials=2, epochs=3, seconds=240)
+"""
+
+
+def run_child(folder: Path, scenarios: str, *arguments: str) -> dict[str, Any]:
+    threads = {f"TF_NUM_{kind}OP_THREADS": "1" for kind in ("INTRA", "INTER")} | {"OMP_NUM_THREADS": "1"}
+    script = SCRIPT + scenarios + '\n(folder / "answers.json").write_text(json.dumps(answers))\n'
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(folder), *arguments],
+        env=os.environ | threads | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode < 0:
+        done.check_returncode()
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout == ""  # results go there; libraries may not
+    answers: dict[str, Any] = json.loads((folder / "answers.json").read_text())
+    return answers
+
+
+@pytest.fixture(scope="module")
+def fast(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("fast")
+    return folder, run_child(folder, FAST)
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("slow")
+    return folder, run_child(folder, SLOW)
+
+
+def accuracy_of_file(folder: Path, name: str) -> float:
+    """Of the saved model, loaded here, where AutoKeras was never imported."""
+    import keras
+
+    assert "autokeras" not in sys.modules
+    model = keras.models.load_model(folder / f"{name}.keras")
+    with np.load(folder / f"{name}.npz") as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+    outputs = model.predict(images, verbose=0)
+    np.testing.assert_array_equal(outputs, model.predict(images.astype(np.float32), verbose=0))
+    return float(np.mean(outputs.argmax(axis=-1) == labels))
+
+
+def test_at_the_cap_the_best_finished_trial_stands_and_is_marked(fast: tuple[Path, dict[str, Any]]) -> None:
+    capped = fast[1]["capped"]
+    assert capped["capped"] is True
+    assert capped["curve"] == [[0.0, pytest.approx(capped["val_accuracy"])]]  # the clock stood still until the cap
+    assert capped["detail"] == "vanilla blocks, 1 trial of 2, 2 epochs at most"
+    assert capped["train_images"] == 240
+    assert capped["seed"] == 3
+
+
+def test_the_file_is_plain_keras_and_scores_what_was_reported_with_more_than_ten_gray_classes(
+    fast: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, answers = fast
+    assert answers["capped"]["val_accuracy"] > 0.5  # chance: 0.08
+    assert accuracy_of_file(folder, "capped") == answers["capped"]["val_accuracy"]
+
+
+def test_without_one_finished_epoch_it_says_so_and_what_to_change(
+    fast: tuple[Path, dict[str, Any]],
+) -> None:
+    late = fast[1]["late"]
+    assert late["error"] == "Unavailable"
+    assert "finished no epoch within 1 s" in late["message"]
+    assert "more seconds" in late["message"]
+
+
+def test_what_on_progress_raises_ends_the_search(fast: tuple[Path, dict[str, Any]]) -> None:
+    cancelled = fast[1]["cancelled"]
+    assert (cancelled["error"], cancelled["message"]) == ("RuntimeError", "the lease is lost")
+
+
+def test_the_work_folder_is_left_empty_however_it_ended(fast: tuple[Path, dict[str, Any]]) -> None:
+    fits = [name for name in fast[1] if name != "sizes"]
+    assert {name: fast[1][name]["left"] for name in fits} == {name: [] for name in fits}
+
+
+def test_its_logits_are_what_its_softmax_took(fast: tuple[Path, dict[str, Any]]) -> None:
+    import keras
+
+    from kd.models.keras_files import load, with_logits
+
+    data = (fast[0] / "capped.keras").read_bytes()
+    with np.load(fast[0] / "capped.npz") as arrays:
+        images = arrays["images"]
+    logits = with_logits(data)(images)
+    np.testing.assert_allclose(keras.activations.softmax(logits), load(data)(images), rtol=1e-4, atol=1e-6)
+
+
+def test_its_architecture_trains_as_a_student(fast: tuple[Path, dict[str, Any]]) -> None:
+    from kd.models.keras_files import build_from_file
+
+    model = build_from_file(fast[0] / "capped.keras", (24, 24, 1), 12, seed=1)
+    again = build_from_file(fast[0] / "capped.keras", (24, 24, 1), 12, seed=1)
+    other = build_from_file(fast[0] / "capped.keras", (24, 24, 1), 12, seed=2)
+    kernels = [next(w for w in each.trainable_weights if "kernel" in w.path).numpy() for each in (model, again, other)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert not np.allclose(kernels[0], kernels[2])
+
+
+def test_the_small_blocks_are_as_large_as_worked_out_by_hand(fast: tuple[Path, dict[str, Any]]) -> None:
+    sizes = fast[1]["sizes"]
+    stem = 32 * 32 * 27 * 16
+    first = 2 * 32 * 32 * 9 * 16 * 16
+    second = 16 * 16 * (9 * 16 * 32 + 9 * 32 * 32 + 16 * 32)
+    third = 8 * 8 * (9 * 32 * 64 + 9 * 64 * 64 + 32 * 64)
+    assert sizes["resnet"][1] == stem + first + second + third
+    # Every proposal of theirs is within the default limit, so that no trial is wasted on one.
+    assert sizes["largest resnet"][0] < 2_000_000
+    assert sizes["largest xception"][0] < 2_000_000
+
+
+@pytest.mark.slow
+def test_a_whole_search_scores_what_its_file_scores_and_progress_runs_to_1(
+    slow: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, answers = slow
+    whole = answers["whole"]
+    assert whole["capped"] is False
+    assert whole["detail"] == "vanilla blocks, 2 trials, 2 epochs at most"
+    assert accuracy_of_file(folder, "whole") == whole["val_accuracy"]
+    fractions = [fraction for fraction, _ in whole["seen"]]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert whole["seen"][-1][1].startswith("trial 2 of 2, epoch 2 of 2: validation accuracy")
+
+
+@pytest.mark.slow
+def test_two_classes_have_an_output_each(slow: tuple[Path, dict[str, Any]]) -> None:
+    folder, answers = slow
+    assert answers["two classes"]["val_accuracy"] > 0.9
+    assert accuracy_of_file(folder, "two classes") == answers["two classes"]["val_accuracy"]
+
+
+@pytest.mark.slow
+def test_at_the_cap_in_the_first_trial_its_best_epoch_stands(slow: tuple[Path, dict[str, Any]]) -> None:
+    folder, answers = slow
+    first = answers["capped in trial 1"]
+    assert first["capped"] is True
+    assert first["curve"] == [[0.0, pytest.approx(first["val_accuracy"])]]
+    assert first["detail"] == "vanilla blocks, 1 unfinished trial, 4 epochs at most"
+    assert accuracy_of_file(folder, "capped in trial 1") == first["val_accuracy"]
+
+
+@pytest.mark.slow
+def test_models_above_the_size_limit_are_the_reason_given(slow: tuple[Path, dict[str, Any]]) -> None:
+    oversize = slow[1]["oversize"]
+    assert oversize["error"] == "Unavailable"
+    assert "Oversized model" in oversize["message"]
+
+
+@pytest.mark.slow
+def test_each_kind_of_small_block_learns_and_is_saved_as_plain_keras(tmp_path: Path) -> None:
+    for kind, found in run_child(tmp_path, KINDS).items():
+        assert found["detail"] == f"{kind} blocks, 1 trial, 3 epochs at most"
+        assert accuracy_of_file(tmp_path, kind) == found["val_accuracy"]
+        assert found["val_accuracy"] > 0.5  # chance: 0.1
+
+
+@pytest.mark.slow
+def test_a_search_over_all_blocks_gives_a_curve_that_never_falls(tmp_path: Path) -> None:
+    found = run_child(tmp_path, SEARCH)["search"]
+    spent, best = zip(*found["curve"], strict=True)
+    assert len(spent) == 5  # a point per trial
+    assert list(spent) == sorted(set(spent))
+    assert spent[0] > 0
+    assert spent[-1] < found["cpu_s"]
+    assert list(best) == sorted(best)
+    assert best[-1] == pytest.approx(found["val_accuracy"])
+    assert found["detail"].split(" ", 1)[1] == "blocks (of xception, resnet, vanilla), 5 trials, 3 epochs at most"
+    assert accuracy_of_file(tmp_path, "search") == found["val_accuracy"]
+
+
+@pytest.mark.slow
+def test_a_search_killed_in_the_middle_does_not_disturb_the_next_in_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as killed:
+        run_child(tmp_path, 'run("killed", bars(classes=3), trials=2, epochs=2, on_progress=kill_after(0.5))')
+    assert killed.value.returncode == -signal.SIGKILL
+    assert list((tmp_path / "work" / "autokeras").iterdir())  # it was in the middle: trials and checkpoints
+    (tmp_path / "again").mkdir()
+    again = run_child(tmp_path, 'run("again", bars(classes=3), trials=1, epochs=2)')["again"]
+    fresh = run_child(tmp_path / "again", 'run("fresh", bars(classes=3), trials=1, epochs=2)')["fresh"]
+    assert again["left"] == []
+    assert len(again["curve"]) == 1  # nothing of the killed search was taken up
+    assert again["val_accuracy"] == fresh["val_accuracy"]
+
+
+@pytest.mark.slow
+def test_it_teaches_with_logits_of_every_view(tmp_path: Path) -> None:
+    import keras
+
+    from kd.data.augmentation import view
+    from kd.models.keras_files import load
+
+    run_child(tmp_path, TEACHER)
+    with np.load(tmp_path / "teacher.npz") as arrays:
+        logits, images = arrays["logits"], arrays["images"]
+    assert (logits.shape, logits.dtype) == ((2, 240, 3), np.float32)
+    model = load((tmp_path / "teacher.keras").read_bytes())
+    for number in (0, 1):
+        said = model(view(images, number))
+        np.testing.assert_allclose(keras.activations.softmax(logits[number]), said, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_10000_cifar10_images_give_more_than_half(shared_data: Path, tmp_path: Path) -> None:
+    images = shared_data / "cifar10-12k.npz"
+    if not images.is_file():
+        pytest.skip(f"no {images}")
+    assert run_child(tmp_path, CIFAR, str(images))["cifar"]["val_accuracy"] > 0.5

@@ -1,0 +1,150 @@
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from kd.baselines import Budget, fine_tuning, fit
+from kd.baselines.applications import APPLICATIONS
+from kd.baselines.fine_tuning import PATIENCE, ROUNDS, Tuned, tune
+from kd.data.datasets import load
+
+RANDOM = np.random.default_rng(0)
+CENTRES = 4 * np.eye(3, 8, dtype=np.float32)
+LABELS = np.arange(330) % 3
+INPUTS = CENTRES[LABELS] + RANDOM.normal(size=(330, 8)).astype(np.float32)
+TRAIN, VALIDATION = (INPUTS[:300], LABELS[:300]), (INPUTS[300:], LABELS[300:])
+
+
+@pytest.fixture
+def classifier() -> keras.Model:
+    """Two dense layers with normalisation and dropout between; it starts from where its seed says."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(16), keras.layers.BatchNormalization(name="norm"), keras.layers.ReLU()]
+    return keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dropout(0.5), keras.layers.Dense(3)])
+
+
+def tuned(classifier: keras.Model, *, seed: int = 0, seconds: float = 300, **more: object) -> Tuned:
+    arguments = {"on_batch": lambda fraction, text: None, "deadline": time.perf_counter() + seconds}
+    return tune(classifier, TRAIN, VALIDATION, seed=seed, **(arguments | more))
+
+
+@pytest.fixture(autouse=True)
+def _faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fine_tuning, "LEARNING_RATE", 1e-3)
+
+
+def accuracy(classifier: keras.Model) -> float:
+    return float(np.mean(classifier.predict(VALIDATION[0], verbose=0).argmax(axis=-1) == VALIDATION[1]))
+
+
+def test_it_ends_with_the_weights_that_were_best_on_validation(classifier: keras.Model) -> None:
+    before = accuracy(classifier)
+    seen: list[float] = []
+    found = tuned(classifier, on_batch=lambda fraction, text: seen.append(fraction))
+    assert found.accuracy == accuracy(classifier) > before
+    assert not found.capped
+    rounds, left = divmod(found.epochs, 11)  # 11 times 300 images are 51 batches
+    assert rounds in range(1, ROUNDS + 1)
+    assert left == 0
+    assert seen == sorted(seen)
+    assert len(seen) == 51 * min(rounds + PATIENCE, ROUNDS)
+    assert seen[-1] <= 1
+
+
+def test_normalisation_keeps_its_statistics_but_not_its_scale(classifier: keras.Model) -> None:
+    norm = classifier.get_layer("norm")
+    gamma, _, mean, variance = (np.array(weight) for weight in norm.weights)
+    tuned(classifier)
+    assert not np.array_equal(norm.gamma, gamma)
+    np.testing.assert_array_equal(norm.moving_mean, mean)
+    np.testing.assert_array_equal(norm.moving_variance, variance)
+
+
+def test_a_seed_gives_the_same_bits_again_and_another_seed_others(classifier: keras.Model) -> None:
+    start, results = classifier.get_weights(), []
+    for seed in (1, 1, 2):
+        classifier.set_weights(start)
+        tuned(classifier, seed=seed)
+        results.append([weight.tobytes() for weight in classifier.get_weights()])
+    assert results[0] == results[1] != results[2]
+
+
+def test_a_classifier_that_gets_no_better_stays_as_it_was(classifier: keras.Model) -> None:
+    tuned(classifier)
+    best = classifier.get_weights()
+    wrong = (TRAIN[0], (TRAIN[1] + 1) % 3)
+    deadline = time.perf_counter() + 300
+    found = tune(classifier, wrong, VALIDATION, seed=0, deadline=deadline, on_batch=lambda fraction, text: None)
+    assert found == Tuned(accuracy=accuracy(classifier), epochs=0, capped=False)
+    for mine, theirs in zip(classifier.get_weights(), best, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_at_the_deadline_the_best_whole_epoch_stands(classifier: keras.Model) -> None:
+    start = classifier.get_weights()
+    found = tuned(classifier, seconds=0)
+    assert found == Tuned(accuracy=accuracy(classifier), epochs=0, capped=True)
+    for mine, theirs in zip(classifier.get_weights(), start, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_what_on_batch_raises_ends_the_tuning(classifier: keras.Model) -> None:
+    def lost(fraction: float, text: str) -> None:
+        raise RuntimeError("the lease is lost")
+
+    with pytest.raises(RuntimeError, match="the lease is lost"):
+        tuned(classifier, on_batch=lost)
+
+
+def test_of_a_network_the_last_stage_is_trained_and_its_statistics_are_not(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KD_SWEEPS_WEIGHTS", str(shared_data / "keras"))
+    monkeypatch.setattr(fine_tuning, "LEARNING_RATE", 3e-4)
+    monkeypatch.setattr(fine_tuning, "ROUNDS", 6)
+    digits, application = load("digits", train_images=200), APPLICATIONS["mobilenet"]
+    budget = Budget(trials=1, epochs=1, seconds=300)
+    seen: list[float] = []
+    result = fit(
+        "mobilenet-tuned",
+        digits,
+        budget=budget,
+        seed=5,
+        work_dir=tmp_path / "work",
+        on_progress=lambda fraction, text: seen.append(fraction),
+    )
+    assert seen == sorted(seen)
+    assert list((tmp_path / "work").iterdir()) == []
+    assert result.detail.startswith("last stage tuned, ")
+
+    path = tmp_path / "model.keras"
+    path.write_bytes(result.model)
+    model = keras.models.load_model(path)
+    scored = np.mean(model.predict(digits.validation.images, verbose=0).argmax(axis=-1) == digits.validation.labels)
+    assert scored == result.val_accuracy
+    assert result.val_accuracy > fit("mobilenet", digits, budget=budget, seed=5, work_dir=tmp_path).val_accuracy
+
+    network = model.get_layer("mobilenet_0.25_96")
+    original = keras.applications.MobileNet(
+        alpha=0.25,
+        include_top=False,
+        pooling="avg",
+        input_shape=(96, 96, 3),
+        weights=str(shared_data / "keras" / "models" / application.weights_file),
+    )
+    names = [layer.name for layer in original.layers]
+    changed = {
+        (layer.name, weight.name)
+        for layer, tuned_layer in zip(original.layers, network.layers, strict=True)
+        for weight, mine in zip(layer.weights, tuned_layer.weights, strict=True)
+        if not np.array_equal(weight, mine)
+    }
+    first = names.index(application.frozen_until) + 1
+    assert changed == {
+        (name, weight.name)
+        for name in names[first:]
+        for weight in original.get_layer(name).weights
+        if not weight.name.startswith("moving_")
+    }

@@ -1,0 +1,213 @@
+import dataclasses
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kd.baselines import METHODS, Budget, fit
+from kd.baselines.applications import APPLICATIONS, TUNED
+from kd.baselines.linear_probe import fit_linear
+from kd.baselines.weights import HDF5_SIGNATURE
+from kd.config import BaselineResult
+from kd.data.datasets import Dataset, Split, load
+from kd.errors import ModelError, Unavailable
+from tests.support.small_datasets import cifar
+
+BUDGET = Budget(trials=1, epochs=1, seconds=300)
+
+
+@pytest.fixture(scope="module")
+def keras_home(shared_data: Path) -> Path:
+    home = shared_data / "keras"
+    if not (home / "models" / APPLICATIONS["mobilenet"].weights_file).is_file():
+        pytest.skip(f"no ImageNet weights in {home}: set KD_SWEEPS_TEST_DATA to a folder that holds them")
+    return home
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits", train_images=200)
+
+
+@pytest.fixture(scope="module")
+def on_digits(keras_home: Path, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> BaselineResult:
+    """MobileNet fitted once to gray images of 8x8 pixels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_HOME", str(keras_home))
+        return fit("mobilenet", digits, budget=BUDGET, seed=5, work_dir=tmp_path_factory.mktemp("work"))
+
+
+def test_frozen_features_of_upscaled_gray_digits_are_read_by_a_linear_classifier(
+    on_digits: BaselineResult, digits: Dataset
+) -> None:
+    assert on_digits.val_accuracy > 0.8
+    assert on_digits.parameters == 218_544 + (256 + 1) * 10  # MobileNet 0.25 without its top, and the logits
+    assert on_digits.train_images == 200
+    assert on_digits.detail == "frozen features, 96 px, uses ImageNet (its classes overlap CIFAR-10's)"
+    assert not on_digits.capped
+
+
+def test_the_saved_file_takes_uint8_and_float_and_scores_what_was_reported(
+    on_digits: BaselineResult, digits: Dataset, tmp_path: Path
+) -> None:
+    import keras
+
+    path = tmp_path / "model.keras"
+    path.write_bytes(on_digits.model)
+    model = keras.models.load_model(path)
+    images = digits.validation.images
+    logits = model.predict(images, verbose=0)
+    assert logits.shape == (len(images), 10)
+    assert logits.min() < 0  # logits, not probabilities
+    np.testing.assert_array_equal(logits, model.predict(images.astype(np.float32), verbose=0))
+    assert np.mean(logits.argmax(axis=-1) == digits.validation.labels) == on_digits.val_accuracy
+
+
+def test_the_network_in_the_saved_file_still_has_its_imagenet_weights_and_statistics(
+    on_digits: BaselineResult, keras_home: Path, tmp_path: Path
+) -> None:
+    import keras
+
+    path = tmp_path / "model.keras"
+    path.write_bytes(on_digits.model)
+    kept = keras.models.load_model(path).get_layer("mobilenet_0.25_96").get_weights()
+    file = keras_home / "models" / APPLICATIONS["mobilenet"].weights_file
+    original = keras.applications.MobileNet(
+        alpha=0.25, include_top=False, input_shape=(96, 96, 3), weights=str(file)
+    ).get_weights()
+    assert len(kept) == len(original)
+    for mine, theirs in zip(kept, original, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_provenance_names_the_weights_by_their_sha256(on_digits: BaselineResult, keras_home: Path) -> None:
+    file = keras_home / "models" / APPLICATIONS["mobilenet"].weights_file
+    assert on_digits.provenance["weights_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_another_seed_gives_the_same_model_and_progress_runs_from_0_to_1(
+    on_digits: BaselineResult,
+    digits: Dataset,
+    keras_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(keras_home))
+    seen: list[float] = []
+    again = fit(
+        "mobilenet",
+        digits,
+        budget=BUDGET,
+        seed=6,
+        work_dir=tmp_path / "new",
+        on_progress=lambda fraction, text: seen.append(fraction),
+    )
+    assert again.val_accuracy == on_digits.val_accuracy
+    assert seen == sorted(seen)
+    assert seen[0] == 0.0
+    assert seen[-1] == pytest.approx(1.0)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_1500_cifar10_images_give_the_accuracy_of_a_linear_probe_at_96_px(
+    shared_data: Path, keras_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(keras_home))
+    dataset = cifar(shared_data, train=1_500, validation=500)
+    # At 32 px, without ImageNet weights or with another scale of the pixels it stays below 0.35.
+    assert fit("mobilenet", dataset, budget=BUDGET, seed=0, work_dir=tmp_path).val_accuracy > 0.62
+
+
+@pytest.mark.slow
+def test_10000_cifar10_images_give_more_than_72_percent(
+    shared_data: Path, keras_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(keras_home))
+    dataset = cifar(shared_data, train=10_000, validation=2_000)
+    assert fit("mobilenet", dataset, budget=BUDGET, seed=0, work_dir=tmp_path).val_accuracy > 0.72
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_standardisation_is_folded_into_the_logits(classes: int) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    random = np.random.default_rng(0)
+    labels = np.arange(300) % classes
+    features = (random.normal(size=(300, 6)) * [1, 10, 100, 1, 1, 0] + 5).astype(np.float32)  # last: constant
+    features[:, :4] += 2 * np.eye(4, dtype=np.float32)[labels] * [1, 10, 100, 1]
+    kernel, bias = fit_linear(features, labels, classes, 0.1)
+    assert kernel.shape == (6, classes)
+    scale = np.where(features.std(axis=0) > 1e-6, features.std(axis=0), 1)
+    standardised = (features - features.mean(axis=0)) / scale
+    theirs = LogisticRegression(C=0.1, max_iter=1000).fit(standardised, labels)
+    logits = features @ kernel + bias
+    mine = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(mine, theirs.predict_proba(standardised), atol=1e-3)
+
+
+def test_what_on_progress_raises_ends_the_fit(
+    digits: Dataset, keras_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(keras_home))
+
+    def lost(fraction: float, text: str) -> None:
+        if fraction > 0:
+            raise RuntimeError("the lease is lost")
+
+    with pytest.raises(RuntimeError, match="the lease is lost"):
+        fit("mobilenet", digits, budget=BUDGET, seed=0, work_dir=tmp_path, on_progress=lost)
+
+
+def test_too_few_seconds_say_how_far_it_came_and_what_to_change(
+    digits: Dataset, keras_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(keras_home))
+    with pytest.raises(Unavailable, match=r"features of 64 of 559 images.*more seconds"):
+        fit("mobilenet", digits, budget=dataclasses.replace(BUDGET, seconds=1e-6), seed=0, work_dir=tmp_path)
+
+
+def test_a_damaged_weights_file_is_named_with_what_to_type(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = tmp_path / APPLICATIONS["mobilenet"].weights_file
+    damaged.write_bytes(HDF5_SIGNATURE + bytes(200_000))
+    monkeypatch.setenv("KD_SWEEPS_WEIGHTS", str(tmp_path))
+    with pytest.raises(Unavailable, match=r"mobilenet_2_5_224_tf_no_top\.h5 is not a whole.*KD_SWEEPS_WEIGHTS=DIR"):
+        fit("mobilenet", digits, budget=BUDGET, seed=0, work_dir=tmp_path)
+
+
+def test_images_with_two_channels_are_refused(tmp_path: Path) -> None:
+    split = Split(np.zeros((4, 8, 8, 2), np.uint8), np.arange(4) % 2)
+    two = Dataset(name="two", train=split, validation=split, classes=2, content_hash="", split_hash="", origin="")
+    with pytest.raises(ModelError, match="1 or 3 channels, two has 2"):
+        fit("mobilenet", two, budget=BUDGET, seed=0, work_dir=tmp_path)
+
+
+def test_an_unknown_method_is_refused_with_those_that_exist(digits: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="'resnet'; allowed: autokeras, mobilenet"):
+        fit("resnet", digits, budget=BUDGET, seed=0, work_dir=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_another_network_is_one_more_row_of_the_table_and_two_methods() -> None:
+    pretrained = {name: method for name, method in METHODS.items() if method.module == "kd.baselines.pretrained"}
+    assert set(pretrained) == {*APPLICATIONS, *(name + TUNED for name in APPLICATIONS)}
+    assert set(METHODS) == {"autokeras", *pretrained}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("trials", 0), ("trials", 1.5), ("epochs", True), ("seconds", 0), ("seconds", float("nan"))],
+)
+def test_a_budget_refuses_what_cannot_be_spent(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"^{field} must be .*got {value}$"):
+        dataclasses.replace(BUDGET, **{field: value})
+
+
+def test_naming_the_methods_imports_neither_keras_nor_numpy() -> None:
+    code = "import sys, kd.baselines; print(sorted({'keras', 'tensorflow', 'autokeras', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

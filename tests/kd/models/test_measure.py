@@ -1,0 +1,163 @@
+"""kd.models.measure: counts that can be worked out by hand, and measurements of real models."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import kd.models.measure
+from kd.data.datasets import Split
+from kd.models.measure import ModelFile, count_macs, measure
+from kd.models.named import build
+
+RNG = np.random.default_rng(0)
+TEST = Split(RNG.integers(0, 256, (300, 8, 8, 1), dtype=np.uint8), RNG.integers(0, 3, 300))
+
+
+def saved(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    return (tmp_path / "model.keras").read_bytes()
+
+
+def test_macs_of_the_keras_io_student_are_those_worked_out_by_hand():
+    first = 14 * 14 * 16 * (3 * 3 * 1)
+    second = 7 * 7 * 32 * (3 * 3 * 16)
+    dense = 7 * 7 * 32 * 10
+    assert count_macs(build("keras-student", (28, 28, 1), 10, seed=0)) == first + second + dense
+
+
+def test_macs_of_resnet20_are_the_forty_million_of_the_literature():
+    # 40.55 M for option A at 32x32 (convolutions and dense layer); option B adds two 1x1 convolutions
+    projections = 16 * 16 * 16 * 32 + 8 * 8 * 32 * 64
+    assert count_macs(build("resnet20", (32, 32, 3), 10, seed=0)) == 40_551_040 + projections
+
+
+@pytest.mark.parametrize(
+    ("layer", "macs"),
+    [
+        (layers.Conv2D(6, 3, groups=2), 6 * 6 * 6 * (3 * 3 * 2)),
+        (layers.DepthwiseConv2D(3, depth_multiplier=2), 6 * 6 * 8 * (3 * 3)),
+        (layers.SeparableConv2D(5, 3), 6 * 6 * (4 * 3 * 3 + 4 * 5)),
+        (layers.Dense(5), 8 * 8 * 4 * 5),  # once per position
+        (layers.BatchNormalization(), 0),
+        (layers.MaxPooling2D(), 0),
+        (layers.Dropout(0.5), 0),
+        (layers.Conv2DTranspose(5, 3), None),
+    ],
+)
+def test_macs_by_kind_of_layer(layer, macs):
+    assert count_macs(keras.Sequential([keras.Input((8, 8, 4)), layer])) == macs
+
+
+def test_macs_reach_into_nested_models():
+    inner = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(4, 3)])
+    outer = keras.Sequential([keras.Input((8, 8, 1)), inner, layers.Flatten(), layers.Dense(3)])
+    assert count_macs(outer) == 6 * 6 * 4 * 9 + 6 * 6 * 4 * 3
+
+
+@pytest.mark.parametrize(
+    ("layer", "macs"),
+    [
+        (layers.DepthwiseConv2D(3, strides=2, padding="same"), 4 * 4 * 4 * 9),
+        (layers.SeparableConv2D(5, 3, strides=2, padding="same"), 4 * 4 * (4 * 9 + 4 * 5)),
+        (layers.SeparableConv2D(5, 3, depth_multiplier=2), 6 * 6 * (4 * 2 * 9 + 4 * 2 * 5)),
+        (layers.DepthwiseConv2D(3, dilation_rate=2), 4 * 4 * 4 * 9),
+    ],
+)
+def test_macs_of_separable_convolutions_count_the_positions_of_their_output(layer, macs):
+    assert count_macs(keras.Sequential([keras.Input((8, 8, 4)), layer])) == macs
+
+
+def test_macs_of_a_pretrained_network_are_those_at_the_size_it_resizes_to():
+    images = keras.Input((32, 32, 3))
+    network = keras.applications.MobileNet(
+        alpha=0.25, include_top=False, pooling="avg", weights=None, input_shape=(96, 96, 3)
+    )
+    x = layers.Rescaling(1 / 127.5, offset=-1)(layers.Resizing(96, 96)(images))
+    model = keras.Model(images, layers.Dense(10)(network(x, training=False)))
+
+    side, width = 48, 8
+    expected = side**2 * 27 * width
+    # Howard et al. 2017, arXiv:1704.04861, table 1: (halved, width of the pointwise convolution at alpha 1)
+    for halved, filters in [
+        (0, 64),
+        (1, 128),
+        (0, 128),
+        (1, 256),
+        (0, 256),
+        (1, 512),
+        *[(0, 512)] * 5,
+        (1, 1024),
+        (0, 1024),
+    ]:
+        side //= 1 + halved
+        expected += side**2 * (9 * width + width * filters // 4)
+        width = filters // 4
+    assert count_macs(model) == expected + width * 10
+
+
+def test_macs_are_unknown_where_shapes_are():
+    assert count_macs(keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(4, 3)])) is None
+
+
+def test_several_models_are_measured_and_scored(tmp_path):
+    models = {name: build(name, (8, 8, 1), 3, seed=1) for name in ("keras-student", "cnn-small-narrow")}
+    files = {name: ModelFile(model=saved(model, tmp_path), test=TEST) for name, model in models.items()}
+    found = measure(files, rounds=2)
+    assert list(found) == list(models)
+    for name, model in models.items():
+        measured = found[name]
+        assert (measured.name, measured.parameters) == (name, model.count_params())
+        assert measured.bytes == len(files[name].model)
+        assert measured.macs == count_macs(model)
+        assert 0 < measured.latency_ms_p50 <= measured.latency_ms_p95
+        assert measured.images_per_s > 0
+        assert (measured.int8_bytes, measured.int8_test_accuracy, measured.int8_test_images) == (None, None, 0)
+        assert measured.int8_reason == "no images to calibrate it with"
+        # 300 images: one full batch and a part of a second
+        scores = model.predict_on_batch(TEST.images)
+        assert measured.test_accuracy == pytest.approx((scores.argmax(axis=-1) == TEST.labels).mean())
+
+
+def test_fewer_test_images_than_one_batch_are_each_counted_once(tmp_path):
+    model = build("keras-student", (8, 8, 1), 3, seed=1)
+    few = Split(TEST.images[:7], model.predict_on_batch(TEST.images[:7]).argmax(axis=-1))
+    few.labels[0] = (few.labels[0] + 1) % 3
+    measured = measure({"few": ModelFile(model=saved(model, tmp_path), test=few)}, rounds=1)["few"]
+    assert measured.test_accuracy == pytest.approx(6 / 7)
+
+
+def test_a_model_that_takes_float_images_is_fed_the_same_uint8(tmp_path):
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(3)])
+    measured = measure({"float": ModelFile(model=saved(model, tmp_path), test=TEST)}, rounds=1)["float"]
+    scores = model.predict_on_batch(TEST.images)
+    assert measured.test_accuracy == pytest.approx((scores.argmax(axis=-1) == TEST.labels).mean())
+
+
+def test_the_int8_form_is_scored_on_all_images_of_a_small_model_and_a_failure_is_a_reason(tmp_path):
+    model = build("keras-student", (8, 8, 1), 3, seed=1)
+    data, test = saved(model, tmp_path), Split(TEST.images, model.predict_on_batch(TEST.images).argmax(axis=-1))
+    wrong = np.zeros((10, 8, 8, 3), np.uint8)  # three channels instead of one
+    files = {
+        "good": ModelFile(model=data, test=test, calibration=TEST.images[:100]),
+        "wrong": ModelFile(model=data, test=test, calibration=wrong),
+    }
+    found = measure(files, rounds=1)
+    good = found["good"]
+    assert (good.test_accuracy, good.int8_test_images, good.int8_reason) == (1.0, 300, "")
+    assert good.int8_test_accuracy > 0.95
+    assert good.int8_bytes < good.bytes / 2
+    assert (found["wrong"].test_accuracy, found["wrong"].int8_bytes, found["wrong"].int8_test_images) == (1.0, None, 0)
+    assert found["wrong"].int8_reason
+
+
+def test_a_large_model_is_scored_in_int8_on_images_spread_over_all_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(kd.models.measure, "INT8_IMAGES", 30)
+    monkeypatch.setattr(kd.models.measure, "INT8_MACS", 1)
+    model = build("keras-student", (8, 8, 1), 3, seed=1)
+    labels = model.predict_on_batch(TEST.images).argmax(axis=-1)
+    labels[150:] = (labels[150:] + 1) % 3  # right in the first half alone
+    file = ModelFile(model=saved(model, tmp_path), test=Split(TEST.images, labels), calibration=TEST.images[:100])
+    measured = measure({"large": file}, rounds=1)["large"]
+    assert measured.int8_test_images == 30
+    assert measured.int8_test_accuracy == pytest.approx(0.5, abs=0.05)

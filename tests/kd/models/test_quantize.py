@@ -1,0 +1,154 @@
+"""kd.models.quantize: real conversions, scored against the float model, and models that cannot be converted."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import kd.models.quantize
+from kd.data.datasets import Split
+from kd.models.named import build
+from kd.models.quantize import Int8Job, measure_int8, quantize, score
+from tests.support.processes import descendants, is_alive
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (200, 8, 8, 1), dtype=np.uint8)
+
+
+def saved(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    return (tmp_path / "model.keras").read_bytes()
+
+
+def said(model):
+    """The images with the labels that the model itself gives: its accuracy is 1, and another's is agreement."""
+    return Split(IMAGES, model.predict_on_batch(IMAGES).argmax(axis=-1))
+
+
+def arithmetic(litert):
+    """The types of the results of all convolutions and matrix products."""
+    import tensorflow as tf
+
+    # Without its delegate, which hides the operations
+    kind = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    with pytest.warns(UserWarning, match="deprecated"):
+        interpreter = tf.lite.Interpreter(model_content=litert, experimental_op_resolver_type=kind)
+    tensors = {tensor["index"]: tensor["dtype"] for tensor in interpreter.get_tensor_details()}
+    products = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+    found = [op for op in interpreter._get_ops_details() if op["op_name"] in products]
+    (images,) = interpreter.get_input_details()
+    return images["dtype"], [tensors[index] for op in found for index in op["outputs"]]
+
+
+def test_a_student_becomes_int8_and_still_says_the_same(tmp_path):
+    model = build("keras-student", (8, 8, 1), 3, seed=1)
+    data = saved(model, tmp_path)
+    litert = quantize(data, IMAGES)
+    assert arithmetic(litert) == (np.uint8, [np.int8] * 3)
+    assert score(litert, said(model)) > 0.95
+    wrong = Split(IMAGES, (said(model).labels + 1) % 3)
+    assert score(litert, wrong) < 0.05
+    assert len(litert) < len(data) / 2
+
+
+def test_a_network_with_its_resizing_inside_becomes_int8(tmp_path):
+    images = keras.Input((8, 8, 1))
+    x = layers.Resizing(24, 24)(layers.Concatenate()([images] * 3))
+    x = layers.Rescaling(1 / 127.5, offset=-1)(x)
+    inner = keras.Input((24, 24, 3))
+    network = keras.Model(inner, layers.ReLU(6)(layers.DepthwiseConv2D(3)(layers.Conv2D(8, 3, strides=2)(inner))))
+    model = keras.Model(images, layers.Dense(3)(layers.GlobalAveragePooling2D()(network(x, training=False))))
+    litert = quantize(saved(model, tmp_path), IMAGES)
+    assert arithmetic(litert) == (np.uint8, [np.int8] * 3)
+    assert score(litert, said(model)) > 0.9
+
+
+def test_each_model_has_its_own_answer_whatever_becomes_of_the_others(tmp_path):
+    model = build("keras-student", (8, 8, 1), 3, seed=1)
+    good = Int8Job(model=saved(model, tmp_path), calibration=IMAGES[:50], test=said(model))
+    # Of 3 channels instead of 1
+    wrong = Int8Job(model=good.model, calibration=np.repeat(IMAGES[:50], 3, axis=-1), test=good.test)
+    # A matrix inverse has no int8 form
+    images = keras.Input((8, 8, 1))
+    inverse = keras.Model(images, layers.Flatten()(keras.ops.inv(layers.Reshape((8, 8))(images))))
+    other = Int8Job(model=saved(inverse, tmp_path), calibration=IMAGES[:50], test=good.test)
+    broken = Int8Job(model=b"no model", calibration=IMAGES[:50], test=good.test)
+    found = measure_int8({"broken": broken, "wrong": wrong, "good": good, "other": other})
+    assert list(found) == ["broken", "wrong", "good", "other"]
+    assert found["good"].reason == ""
+    assert found["good"].test_accuracy > 0.95
+    assert found["good"].bytes == pytest.approx(len(quantize(good.model, IMAGES[:50])), rel=0.01)
+    assert found["broken"].reason.startswith("ModelError: not a .keras file that loads here")
+    for name in ("broken", "wrong", "other"):
+        assert (found[name].bytes, found[name].test_accuracy) == (None, None)
+        assert 0 < len(found[name].reason) <= 200
+        assert "\n" not in found[name].reason
+
+
+def test_a_child_that_dies_costs_its_model_alone(tmp_path, monkeypatch):
+    model = build("keras-student", (8, 8, 1), 3, seed=1)
+    job = Int8Job(model=saved(model, tmp_path), calibration=IMAGES[:50], test=said(model))
+    started = []
+
+    def start(*args, **kwargs):
+        started.append(popen(*args, **kwargs))
+        if len(started) == 1:
+            started[0].kill()
+        return started[-1]
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", start)
+    found = measure_int8({"killed": job, "next": job})
+    assert found["killed"].reason == "the converter ended its process with code -9"
+    assert found["next"].test_accuracy > 0.95
+    assert len(started) == 2
+
+
+def test_a_child_that_takes_too_long_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(kd.models.quantize, "LIMIT_S", 0.1)  # TensorFlow alone takes longer to start
+    model = build("keras-student", (8, 8, 1), 3, seed=1)
+    job = Int8Job(model=saved(model, tmp_path), calibration=IMAGES[:50], test=said(model))
+    found = measure_int8({"first": job, "second": job})
+    assert [int8.reason for int8 in found.values()] == ["not quantized within 0.1 s"] * 2
+    assert not [pid for pid in descendants(os.getpid()) if is_alive(pid) and b"kd.models.quantize" in _command(pid)]
+
+
+def test_a_child_does_not_outlive_a_parent_killed_with_kill_9():
+    program = """
+import numpy as np
+from kd.data.datasets import Split
+from kd.models.quantize import Int8Job, measure_int8
+images = np.zeros((1, 8, 8, 1), np.uint8)
+measure_int8({"a": Int8Job(model=b"", calibration=images, test=Split(images, np.zeros(1, int)))})
+"""
+    with subprocess.Popen([sys.executable, "-c", program]) as parent:
+        children = _until(lambda: [pid for pid in descendants(parent.pid) if b"kd.models.quantize" in _command(pid)])
+        parent.kill()
+    assert _until(lambda: not any(is_alive(pid) for pid in children))
+
+
+def _until(condition):
+    deadline = time.monotonic() + 60
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert found
+    return found
+
+
+def _command(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def test_no_models_need_no_process():
+    start = time.process_time()
+    assert measure_int8({}) == {}
+    assert time.process_time() - start < 0.1

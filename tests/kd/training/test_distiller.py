@@ -1,0 +1,156 @@
+"""kd.training.distiller.Distiller: what a user of `fit` and `evaluate` may rely on."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kd.training.distiller import Distiller
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.normal(size=(32, 6)).astype("float32")
+LABELS = RNG.integers(0, 3, size=32)
+
+
+def dense(units=4, seed=1, regularizer=None):
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(units, activation="relu", kernel_regularizer=regularizer),
+            keras.layers.Dense(3),
+        ]
+    )
+
+
+def teacher_with_batchnorm():
+    keras.utils.set_random_seed(7)
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(8),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(3),
+        ]
+    )
+
+
+def fit(distiller, y=LABELS, epochs=2, **kwargs):
+    distiller.compile(optimizer=keras.optimizers.Adam(0.01), metrics=["accuracy"])
+    return distiller.fit(IMAGES, y, batch_size=8, epochs=epochs, shuffle=False, verbose=0, **kwargs)
+
+
+def weights_of(model):
+    return [ops.convert_to_numpy(variable) for variable in model.weights]
+
+
+def same(first, second):
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 7.0])
+@pytest.mark.parametrize("regularizer", [None, "l2"])
+def test_alpha_one_is_plain_training_to_the_last_bit(temperature, regularizer):
+    plain = dense(regularizer=regularizer)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    plain.compile(optimizer=keras.optimizers.Adam(0.01), loss=loss)
+    plain.fit(IMAGES, LABELS, batch_size=8, epochs=2, shuffle=False, verbose=0)
+
+    student = dense(regularizer=regularizer)
+    fit(Distiller(student=student, teacher=teacher_with_batchnorm(), temperature=temperature, alpha=1.0))
+    assert same(weights_of(student), weights_of(plain))
+
+
+def test_alpha_zero_ignores_the_labels():
+    students = [dense(), dense()]
+    for student, labels in zip(students, (LABELS, 2 - LABELS), strict=True):
+        fit(Distiller(student=student, teacher=teacher_with_batchnorm(), temperature=3.0, alpha=0.0), labels)
+    assert same(weights_of(students[0]), weights_of(students[1]))
+
+
+def test_the_teacher_is_the_same_bytes_after_fit():
+    teacher = teacher_with_batchnorm()
+    before = [ops.convert_to_numpy(variable).tobytes() for variable in teacher.variables]
+    fit(Distiller(student=dense(), teacher=teacher, temperature=3.0, alpha=0.3))
+    assert [ops.convert_to_numpy(variable).tobytes() for variable in teacher.variables] == before
+
+
+def test_only_the_student_is_trainable():
+    student = dense()
+    distiller = Distiller(student=student, teacher=teacher_with_batchnorm(), temperature=3.0, alpha=0.3)
+    distiller.build((None, 6))
+    assert [v.path for v in distiller.trainable_variables] == [v.path for v in student.trainable_variables]
+
+
+def test_cached_logits_train_the_same_student_as_the_live_teacher():
+    teacher = teacher_with_batchnorm()
+    logits = teacher.predict_on_batch(IMAGES)
+    live, cached = dense(), dense()
+    fit(Distiller(student=live, teacher=teacher, temperature=3.0, alpha=0.3))
+    fit(Distiller(student=cached, temperature=3.0, alpha=0.3), (LABELS, logits))
+    for one, other in zip(weights_of(live), weights_of(cached), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_history_and_evaluate_show_loss_and_metrics():
+    distiller = Distiller(student=dense(), teacher=teacher_with_batchnorm(), temperature=3.0, alpha=0.3)
+    history = fit(distiller, validation_data=(IMAGES, LABELS)).history
+    assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    scores = distiller.evaluate(IMAGES, LABELS, verbose=0, return_dict=True)
+    right = distiller.student.predict_on_batch(IMAGES).argmax(axis=-1) == LABELS
+    assert scores["accuracy"] == pytest.approx(right.mean())
+
+
+def test_metrics_work_with_cached_logits_too():
+    student = dense()
+    distiller = Distiller(student=student, temperature=3.0, alpha=0.3)
+    y = (LABELS, np.zeros((32, 3), "float32"))
+    assert set(fit(distiller, y).history) == {"loss", "accuracy"}
+    scores = distiller.evaluate(IMAGES, y, verbose=0, return_dict=True)
+    assert scores["accuracy"] == pytest.approx((student.predict_on_batch(IMAGES).argmax(axis=-1) == LABELS).mean())
+
+
+def test_set_point_changes_the_loss_of_a_compiled_step_without_tracing_it_again(traces):
+    distiller = Distiller(student=dense(), teacher=teacher_with_batchnorm(), temperature=1.0, alpha=0.0)
+    distiller.compile(optimizer="adam")
+    losses = []
+    for temperature, alpha in [(1.0, 0.0), (5.0, 0.0), (5.0, 1.0)]:
+        distiller.set_point(temperature=temperature, alpha=alpha)
+        losses.append(distiller.test_on_batch(IMAGES, LABELS))
+    assert len(set(losses)) == 3
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("point", [{"temperature": 0.0, "alpha": 0.5}, {"temperature": 1.0, "alpha": 2.0}])
+def test_an_impossible_point_is_refused(point):
+    with pytest.raises(ValueError, match="must be"):
+        Distiller(student=dense(), **point)
+    distiller = Distiller(student=dense(), temperature=1.0, alpha=0.5)
+    with pytest.raises(ValueError, match="must be"):
+        distiller.set_point(**point)
+
+
+def test_labels_alone_are_refused_when_there_is_no_teacher():
+    distiller = Distiller(student=dense(), temperature=1.0, alpha=0.5)
+    distiller.compile(optimizer="adam")
+    with pytest.raises(ValueError, match=r"needs y=\(labels, teacher_logits\); or give it teacher="):
+        distiller.fit(IMAGES, LABELS, verbose=0)
+
+
+def test_sample_weights_are_refused_rather_than_ignored():
+    distiller = Distiller(student=dense(), teacher=dense(), temperature=1.0, alpha=0.5)
+    distiller.compile(optimizer="adam")
+    with pytest.raises(ValueError, match="leave sample_weight and class_weight out"):
+        distiller.fit(IMAGES, LABELS, sample_weight=np.ones(32), verbose=0)
+
+
+def test_a_loss_of_ones_own_is_refused():
+    distiller = Distiller(student=dense(), temperature=1.0, alpha=0.5)
+    with pytest.raises(ValueError, match="brings its own loss"):
+        distiller.compile(optimizer="adam", loss="mse")
+
+
+def test_models_are_given_by_keyword_only():
+    with pytest.raises(TypeError):
+        Distiller(dense(), dense(), temperature=1.0, alpha=0.5)

@@ -1,0 +1,45 @@
+"""The rooms of the house: how large they may be, and that a room's face imports nothing."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import REPOSITORY
+
+MOST_FILES, MOST_LINES = 16, 300
+PACKAGES = ("kd", "storage", "sweeps")
+
+FOLDERS = sorted(
+    {path.parent for root in (*PACKAGES, "bench", "tests") for path in (REPOSITORY / root).rglob("*.py")},
+    key=str,
+)
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=_name)
+def test_a_folder_holds_few_files(folder: Path) -> None:
+    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MOST_FILES
+
+
+def test_a_file_is_one_concept() -> None:
+    files = [path for root in PACKAGES for path in (REPOSITORY / root).rglob("*.py")]
+    lines = {_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
+
+
+# The public names of a package are imported when they are first used (kd), or import nothing heavy (sweeps); the
+# comparison methods are one small file.
+WITH_CODE = {"kd", "kd/baselines", "sweeps"}
+
+
+def test_a_room_says_what_it_is_for_and_imports_nothing() -> None:
+    rooms = {_name(path.parent): path for root in PACKAGES for path in (REPOSITORY / root).rglob("__init__.py")}
+    for name, path in rooms.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree), name
+        if name not in WITH_CODE:
+            assert len(tree.body) == 1, f"{name}/__init__.py holds more than its docstring"

@@ -1,0 +1,63 @@
+"""requirements.lock: exact, verified, from no particular registry, and for Linux and macOS alike."""
+
+import re
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.support.paths import REPOSITORY
+
+LOCK = (REPOSITORY / "requirements.lock").read_text()
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+
+# By `sys_platform` and `platform_machine`: where the project is meant to run.
+PLATFORMS = [("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64")]
+
+
+def _locked() -> dict[str, list[tuple[Requirement, int]]]:
+    """By name: each line of the lock, with how many hashes it carries."""
+    found: dict[str, list[tuple[Requirement, int]]] = {}
+    for line in LOCK.replace("\\\n", " ").splitlines():
+        requirement = Requirement(re.split(r"\s--hash=", line, maxsplit=1)[0].strip())
+        found.setdefault(canonicalize_name(requirement.name), []).append((requirement, line.count("--hash=sha256:")))
+    return found
+
+
+def _wanted() -> list[str]:
+    """Everything that pyproject.toml asks for, the build included: the set-up builds without isolation."""
+    groups = (
+        PROJECT["project"]["dependencies"],
+        PROJECT["project"]["optional-dependencies"]["weights"],
+        PROJECT["dependency-groups"]["dev"],
+        PROJECT["build-system"]["requires"],
+    )
+    return [text for group in groups for text in group]
+
+
+def test_the_lock_names_no_registry() -> None:
+    assert not re.search(r"http|--(extra-)?index|--find-links|--trusted-host|file:", LOCK)
+
+
+def test_every_line_of_the_lock_is_one_version_with_a_hash() -> None:
+    for lines in _locked().values():
+        for requirement, hashes in lines:
+            assert [specifier.operator for specifier in requirement.specifier] == ["=="], requirement
+            assert hashes >= 1, requirement
+            assert requirement.url is None
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.13"])
+@pytest.mark.parametrize("platform", PLATFORMS, ids="-".join)
+def test_every_dependency_is_pinned_in_its_range_on_every_platform(platform: tuple[str, str, str], python: str) -> None:
+    system, name, machine = platform
+    environment = {"sys_platform": system, "platform_system": name, "platform_machine": machine}
+    environment |= {"python_version": python, "python_full_version": f"{python}.9"}
+    locked = _locked()
+    for wanted in map(Requirement, _wanted()):
+        lines = [line for line, _ in locked.get(canonicalize_name(wanted.name), [])]
+        here = [line for line in lines if line.marker is None or line.marker.evaluate(environment)]
+        assert len(here) == 1, f"{wanted}: {len(here)} lines of the lock apply; type: make lock"
+        (specifier,) = here[0].specifier
+        assert wanted.specifier.contains(specifier.version), f"{wanted}, but {here[0]} is locked; type: make lock"

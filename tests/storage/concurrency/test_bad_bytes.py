@@ -1,0 +1,223 @@
+"""Bytes and JSON that were damaged in the database: one clear line each, and what can be made again is."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, delete, text, update
+
+from storage.db.engine import read, write
+from storage.db.schema import blobs as blob_table
+from storage.errors import BlobCorrupt, RecordBroken
+from storage.queue import revisions, tasks
+from storage.records import blobs, queries
+from storage.records.selections import insert_or_ignore
+from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
+
+PLAN = {"teachers": ((), 1, 1), "search": (("teachers",), 1, 2)}
+LOGITS, MODEL = bytes(range(256)) * 40, b"a model" * 100
+
+
+@pytest.fixture
+def engine(storage_url: str) -> Iterator[Engine]:
+    with new_storage(storage_url) as engine:
+        yield engine
+
+
+def taught(engine: Engine, sweep: int) -> dict[str, str]:
+    """Finish the teacher as a worker does, its bytes stored before its outcome; their names."""
+    claim = claimed(engine, sweep)
+    assert claim.key == "teachers#0"
+    named = {"logits": blobs.put(engine, LOGITS), "model": blobs.put(engine, MODEL)}
+    assert tasks.finish(engine, claim, outcome={"blobs": named, "content_hash": "0" * 64}, score=0.9)
+    return named
+
+
+def truncated(engine: Engine, digest: str) -> None:
+    with write(engine) as connection:
+        connection.execute(update(blob_table).where(blob_table.c.digest == digest).values(bytes=LOGITS[:-1]))
+
+
+def swapped(engine: Engine, digest: str) -> None:
+    with write(engine) as connection:
+        connection.execute(update(blob_table).where(blob_table.c.digest == digest).values(bytes=MODEL))
+
+
+def missing(engine: Engine, digest: str) -> None:
+    with write(engine) as connection:
+        connection.execute(delete(blob_table).where(blob_table.c.digest == digest))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (truncated, rf"is damaged: its {len(LOGITS) - 1} bytes hash to [0-9a-f]{{12}}"),
+        (swapped, rf"is damaged: its {len(MODEL)} bytes hash to [0-9a-f]{{12}}"),
+        (missing, "is missing"),
+    ],
+)
+def test_a_blob_that_is_not_what_was_stored_is_one_clear_line_and_a_retry_makes_it_again(
+    engine: Engine, damage: Callable[[Engine, str], None], said: str
+) -> None:
+    sweep = new_sweep(engine, PLAN)
+    digest = taught(engine, sweep)["logits"]
+    assert revisions.retry(engine, sweep, revision=1) == [], "all is well"
+    damage(engine, digest)
+    with pytest.raises(BlobCorrupt, match=f"^blob {digest[:12]} {said}") as caught:
+        blobs.get(engine, digest)
+    assert "\n" not in str(caught.value)
+    assert revisions.retry(engine, sweep, revision=1) == ["teachers#0"], "and nothing else"
+    assert states(engine, sweep) == {"teachers": "open", "search": "open"}
+    taught(engine, sweep)
+    assert blobs.get(engine, digest) == LOGITS
+    assert revisions.retry(engine, sweep, revision=1) == []
+    assert finished(engine, claimed(engine, sweep))
+    assert states(engine, sweep) == {"teachers": "closed", "search": "open"}
+
+
+def test_tasks_that_failed_over_a_damaged_blob_run_again_once_it_is_made_again(engine: Engine) -> None:
+    sweep = new_sweep(engine, PLAN)
+    digest = taught(engine, sweep)["logits"]
+    truncated(engine, digest)
+    for _ in range(2):
+        claim = claimed(engine, sweep)
+        with pytest.raises(BlobCorrupt) as caught:
+            blobs.get(engine, digest)
+        assert tasks.fail(engine, claim, error_class="error", reason=str(caught.value), cap=1)
+    assert states(engine, sweep) == {"teachers": "closed", "search": "failed"}
+    assert revisions.retry(engine, sweep, revision=1) == ["teachers#0", "search#0", "search#1"]
+    assert states(engine, sweep) == {"teachers": "open", "search": "blocked"}, "the teacher first"
+    taught(engine, sweep)
+    for _ in range(2):
+        claim = claimed(engine, sweep)
+        assert blobs.get(engine, digest) == LOGITS
+        assert finished(engine, claim)
+    assert states(engine, sweep) == {"teachers": "closed", "search": "closed"}
+
+
+@pytest.mark.parametrize("bytes_", ["", "{", '{"score": 0.', "not json", '{"score": 0.5}{', "{'score': 0.5}"])
+def test_an_outcome_that_is_not_json_names_its_task_and_what_to_type(engine: Engine, bytes_: str) -> None:
+    sweep = new_sweep(engine, number=3)
+    for _ in range(3):
+        assert finished(engine, claimed(engine, sweep))
+    with write(engine) as connection:
+        connection.execute(text("UPDATE tasks SET outcome = :it WHERE key = 'search#1'"), {"it": bytes_})
+    expected = "the stored outcome of search#1 is not JSON any more; to make it again, type: kd-sweeps retry s"
+    for ask in (
+        lambda: queries.task_records(engine, sweep),
+        lambda: queries.task_records(engine, sweep, phase="search", state="done"),
+    ):
+        with pytest.raises(RecordBroken) as caught:
+            ask()
+        assert str(caught.value) == expected
+    assert queries.phase_records(engine, sweep)[0].counts == {"done": 3}, "what needs no outcome is still told"
+    assert queries.task_records(engine, sweep, state="waiting") == []
+
+
+def test_exactly_the_task_whose_outcome_is_broken_runs_again(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": ((), 2, 3), "confirm": (("search",), 1, 1)})
+    for _ in range(4):
+        assert finished(engine, claimed(engine, sweep))
+    before = {task.key: task for task in queries.task_records(engine, sweep)}
+    with write(engine) as connection:
+        connection.exec_driver_sql("UPDATE tasks SET outcome = '{' WHERE key = 'search#1'")
+    assert revisions.retry(engine, sweep, revision=1) == ["search#1"]
+    assert finished(engine, claimed(engine, sweep), score=0.75)
+    after = {task.key: task for task in queries.task_records(engine, sweep)}
+    assert (after["search#1"].score, after["search#1"].attempt) == (0.75, 2)
+    assert {key for key in after if after[key] != before[key]} == {"search#1"}
+    assert set(states(engine, sweep).values()) == {"closed"}
+
+
+@pytest.mark.parametrize("value", ["CAST(X'7bff00' AS TEXT)", "X'7bff00'"])
+def test_an_outcome_that_is_no_text_at_all_names_its_task_too(tmp_path: Path, value: str) -> None:
+    with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:  # Postgres refuses to store such a thing
+        sweep = new_sweep(engine, number=2)
+        for _ in range(2):
+            assert finished(engine, claimed(engine, sweep))
+        with write(engine) as connection:
+            connection.exec_driver_sql(f"UPDATE tasks SET outcome = {value} WHERE key = 'search#1'")
+        with pytest.raises(RecordBroken, match=r"^the stored outcome of search#1 is not JSON any more"):
+            queries.task_records(engine, sweep)
+        assert revisions.retry(engine, sweep, revision=1) == ["search#1"]
+        assert finished(engine, claimed(engine, sweep))
+        assert [task.state for task in queries.task_records(engine, sweep)] == ["done", "done"]
+
+
+@pytest.mark.parametrize("outcome", ["null", "5", "[]", '"text"', '{"blobs": 5}'])
+def test_an_outcome_that_is_json_but_no_outcome_is_made_again_as_well(engine: Engine, outcome: str) -> None:
+    sweep = new_sweep(engine, number=2)
+    for _ in range(2):
+        assert finished(engine, claimed(engine, sweep))
+    with write(engine) as connection:
+        connection.execute(text("UPDATE tasks SET outcome = :it WHERE key = 'search#1'"), {"it": outcome})
+    assert revisions.retry(engine, sweep, revision=1) == ["search#1"]
+
+
+OTHERS = {
+    "tasks SET payload = 'x' WHERE key = 'search#2'": "the stored payload of search#2",
+    "attempts SET params = '{'": "the stored parameters of search#0",
+    "phases SET needs = '['": "the stored needs of search",
+    "revisions SET spec = '{'": "the stored spec of revision 1",
+    "revisions SET planned = '{'": "the stored plan of revision 1",
+    "selections SET value = '{'": "the stored selection of search.ranks",
+}
+
+
+@pytest.mark.parametrize("damage", OTHERS)
+def test_any_other_value_is_named_too(engine: Engine, damage: str) -> None:
+    sweep = new_sweep(engine, number=3)
+    assert tasks.save_trial(engine, claimed(engine, sweep), study="s", number=0, params={"alpha": 0.5})
+    insert_or_ignore(engine, sweep, "search.ranks", {"ranks": []})
+    readers = (queries.task_records, queries.phase_records, queries.revisions, queries.selections)
+    for reader in readers:
+        reader(engine, sweep)
+    with write(engine) as connection:
+        connection.exec_driver_sql(f"UPDATE {damage}")
+    said = []
+    for reader in readers:
+        try:
+            reader(engine, sweep)
+        except RecordBroken as error:
+            said.append(str(error))
+    cure = "put it back, or make another sweep: kd-sweeps create NAME"
+    assert said == [f"{OTHERS[damage]} is not JSON any more; {cure}"], "and the other readers go on"
+
+
+@pytest.mark.parametrize("column", ["spec", "provenance"])
+def test_a_sweep_that_cannot_be_read_is_named_and_the_others_can_be(engine: Engine, column: str) -> None:
+    new_sweep(engine, name="good")
+    new_sweep(engine, name="bad")
+    with write(engine) as connection:
+        connection.exec_driver_sql(f"UPDATE sweeps SET {column} = '{{' WHERE name = 'bad'")
+    said = f"^the stored {column} of bad is not JSON any more; "
+    with pytest.raises(RecordBroken, match=said):
+        queries.find_sweep(engine, "bad")
+    with pytest.raises(RecordBroken, match=said):
+        queries.list_sweeps(engine)
+    assert queries.find_sweep(engine, "good").spec == {"name": "good"}
+
+
+def test_a_not_a_number_in_an_outcome_is_no_damage(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    assert tasks.finish(engine, claimed(engine, sweep), outcome={"loss": [float("nan"), float("inf")]}, score=None)
+    assert json.dumps(queries.task_records(engine, sweep)[0].outcome) == '{"loss": [NaN, Infinity]}'
+    assert revisions.retry(engine, sweep, revision=1) == []
+
+
+def test_reading_what_is_broken_changes_nothing(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    assert finished(engine, claimed(engine, sweep))
+    with write(engine) as connection:
+        connection.exec_driver_sql("UPDATE tasks SET outcome = '{' WHERE key = 'search#0'")
+
+    def everything() -> Counter[tuple[object, ...]]:
+        with read(engine) as connection:
+            return Counter(tuple(row) for row in connection.exec_driver_sql("SELECT * FROM tasks"))
+
+    before = everything()
+    with pytest.raises(RecordBroken):
+        queries.task_records(engine, sweep)
+    assert everything() == before

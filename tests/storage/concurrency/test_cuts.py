@@ -1,0 +1,139 @@
+"""Connections cut, between two calls and at any point within one: each call is done, and done once."""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy
+from sqlalchemy import Engine, event
+
+from storage.db.engine import open_engine
+from storage.queue import tasks
+from storage.queue.attempts import reap
+from storage.queue.tasks import Claim
+from storage.records import queries
+from storage.studies.adapter import open_studies
+from storage.studies.space import Range
+from tests.support.faults.fault_tools import CutBefore, backend, errors_of
+from tests.support.faults.lossy_proxy import LossyProxy
+from tests.support.postgres_server import PostgresServer
+from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
+
+Step = Callable[[Engine, Claim], Any]
+
+STEPS: dict[str, Step] = {
+    "save_trial": lambda engine, claim: tasks.save_trial(engine, claim, study="s", number=1, params={}),
+    "renew": lambda engine, claim: tasks.renew(engine, claim, 60.0),
+    "finish": lambda engine, claim: finished(engine, claim),
+    "fail": lambda engine, claim: tasks.fail(engine, claim, error_class="error", reason="why", cap=2),
+    "release": lambda engine, claim: tasks.release(engine, claim),
+}
+
+
+@pytest.fixture
+def engine(server: PostgresServer) -> Iterator[Engine]:
+    with new_storage(server.new_database()) as engine:
+        yield engine
+
+
+def on_commit(engine: Engine, do: Callable[[sqlalchemy.Connection], None], *, times: int = 1) -> None:
+    """Run `do` just before the next commits of this engine."""
+    left = [times]
+
+    @event.listens_for(engine, "commit")
+    def before(connection: sqlalchemy.Connection) -> None:
+        if left[0]:
+            left[0] -= 1
+            do(connection)
+
+
+def test_connections_cut_between_two_calls_are_not_noticed(server: PostgresServer, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=len(STEPS))
+    for name, step in STEPS.items():
+        claim = claimed(engine, sweep)
+        assert server.terminate(str(engine.url.database)) == 1
+        # `renew` is tried only once, so that this one shows the connection itself being looked after.
+        assert step(engine, claim), name
+
+
+@pytest.mark.parametrize("name", [name for name in STEPS if name != "renew"])
+def test_a_connection_cut_just_before_the_commit_has_the_step_done_once(
+    server: PostgresServer, engine: Engine, name: str
+) -> None:
+    sweep = new_sweep(engine, number=1)
+    claim = claimed(engine, sweep)
+    on_commit(engine, lambda connection: server.terminate_backend(backend(connection)))
+    seen = errors_of(engine)
+    assert STEPS[name](engine, claim)
+    assert any("57P01" in told for told in seen), "the cut did not happen"
+    (task,) = queries.task_records(engine, sweep)
+    assert task.attempt == 1
+    assert finished(engine, claim) == (name in ("save_trial", "finish"))
+
+
+def test_a_connection_cut_within_a_claim_leaves_no_trace_of_it(server: PostgresServer, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    on_commit(engine, lambda connection: server.terminate_backend(backend(connection)))
+    assert claimed(engine, sweep).attempt == 1
+    assert len(queries.running(engine, sweep)) == 1
+
+
+def test_a_commit_whose_answer_was_lost_counts_once_and_its_owner_is_told_so(
+    server: PostgresServer, engine: Engine
+) -> None:
+    sweep = new_sweep(engine, number=1)
+    with LossyProxy(server.port) as proxy:
+        far = open_engine(engine.url.set(port=proxy.port))
+        claim = claimed(far, sweep)
+        for name in ("save_trial", "finish"):
+            proxy.lose_next_answer_to(b"COMMIT")
+            assert STEPS[name](far, claim), name
+        assert proxy.lost == 2, "no answer was lost"
+        far.dispose()
+    (task,) = queries.task_records(engine, sweep)
+    assert (task.state, task.attempt) == ("done", 1)
+
+
+def test_a_claim_whose_answer_was_lost_lapses_and_is_taken_back(server: PostgresServer, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    with LossyProxy(server.port) as proxy:
+        far = open_engine(engine.url.set(port=proxy.port))
+        proxy.lose_next_answer_to(b"COMMIT")
+        claim = claimed(far, sweep, lease_s=0.3)
+        assert proxy.lost == 1, "the answer was not lost"
+        assert tasks.renew(far, claim, 60.0)
+        far.dispose()
+    assert len(queries.running(engine, sweep)) == 2, "one of them nobody knows of"
+    time.sleep(0.4)
+    assert [key for key, _, _ in reap(engine, sweep, cap=None)] == ["search#0"]
+    assert finished(engine, claim)
+    assert finished(engine, claimed(engine, sweep))
+    assert states(engine, sweep) == {"search": "closed"}
+
+
+@pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
+def test_wherever_in_optunas_statements_the_connection_is_cut_a_trial_is_asked_for_and_told_once(
+    server: PostgresServer, engine: Engine, every: int
+) -> None:
+    with contextlib.closing(open_studies(engine.url, create=True)) as studies:
+        studies.create("s", metric="accuracy", attrs={}, note=None)
+        told = 0
+        for at in itertools.count(1, every):
+            cut = CutBefore(at, server, studies.engine)
+            asked = studies.ask("s", {"alpha": Range(0.0, 1.0, log=False)}, params=None, tpe_seed=0)
+            studies.tell("s", asked.number, state="COMPLETE", value=0.5, attrs={"a": 1}, epoch_values=[0.1, 0.2])
+            cut.no_more()
+            told += 1
+            if not cut.done:
+                break
+        assert told * every > 20, "Optuna sends more statements than that"
+        study = optuna.load_study(study_name="s", storage=studies.storage)
+        complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+        assert len(complete) == told
+        assert {trial.value for trial in complete} == {0.5}
+        assert all(trial.intermediate_values == {0: 0.1, 1: 0.2} for trial in complete)
+        assert all(trial.ours for trial in studies.running("s")), "what a cut left behind is known to be ours"

@@ -1,0 +1,210 @@
+"""Locks of others: rows, whole files, a frozen process that holds them. Everybody waits, for a bounded time."""
+
+import signal
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from sqlalchemy import Engine, event
+
+from storage.db.engine import read, write
+from storage.db.faults import retrying
+from storage.errors import Unreachable
+from storage.queue import tasks
+from tests.support.faults.fault_tools import errors_of, meanwhile, running, set_on_connect
+from tests.support.postgres_server import PostgresServer
+from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
+
+
+@pytest.fixture
+def engine(server: PostgresServer) -> Iterator[Engine]:
+    with new_storage(server.new_database()) as engine:
+        yield engine
+
+
+@pytest.mark.parametrize("seconds", [0.8, pytest.param(7.0, marks=pytest.mark.slow)])
+def test_a_row_that_somebody_else_keeps_locked_is_waited_for(engine: Engine, seconds: float) -> None:
+    """Our own limit is 5 s; the short form has one of 0.1 s, so that both run into it."""
+    claim = claimed(engine, new_sweep(engine, number=1))
+    other = sqlalchemy.create_engine(engine.url)
+    with other.connect() as holder:
+        holder.execute(sqlalchemy.text("SELECT * FROM tasks FOR UPDATE"))
+        if seconds < 5:
+            set_on_connect(engine, "lock_timeout", "100ms")
+        seen = errors_of(engine)
+        with meanwhile(seconds, holder.rollback):
+            assert finished(engine, claim)
+    assert any("55P03" in told for told in seen)
+    other.dispose()
+
+
+def test_two_transactions_that_wait_for_each_other_are_both_done(engine: Engine) -> None:
+    new_sweep(engine, number=2)
+    both_hold_one = threading.Barrier(2)
+
+    def swap(first: int, second: int) -> None:
+        meet = [True]
+
+        @retrying
+        def in_this_order() -> None:
+            with write(engine) as connection:
+                for key in (first, second):
+                    connection.exec_driver_sql(f"UPDATE tasks SET priority = priority + 1 WHERE key = 'search#{key}'")
+                    if meet:
+                        meet.clear()
+                        both_hold_one.wait(10)
+
+        in_this_order()
+
+    seen = errors_of(engine)
+    with ThreadPoolExecutor(2) as pool:
+        for one in [pool.submit(swap, 0, 1), pool.submit(swap, 1, 0)]:
+            one.result()
+    assert any("40P01" in told for told in seen)
+    with read(engine) as connection:
+        assert connection.exec_driver_sql("SELECT priority FROM tasks").scalars().all() == [2, 2]
+
+
+def test_under_strict_isolation_what_could_not_be_serialized_is_done_again(engine: Engine) -> None:
+    """An administrator may have set it for the whole database."""
+    sweep = new_sweep(engine, number=60)
+    set_on_connect(engine, "default_transaction_isolation", "serializable")
+    seen = errors_of(engine)
+
+    def work(name: str) -> list[str]:
+        keys = []
+        while claim := tasks.claim(engine, sweep, worker=name, host="h", pid=1, lease_s=60):
+            assert finished(engine, claim)
+            keys.append(claim.key)
+        return keys
+
+    with ThreadPoolExecutor(3) as pool:
+        done = Counter(key for keys in pool.map(work, "abc") for key in keys)
+    assert any("40001" in told for told in seen)
+    assert done == Counter(f"search#{n}" for n in range(60))
+    assert states(engine, sweep) == {"search": "closed"}
+
+
+FROZEN = """
+    import os, signal, sys
+    import sqlalchemy
+    from sqlalchemy import event
+    from storage.queue import tasks
+    from storage.db.engine import open_engine
+    from storage.url import resolve
+
+    engine = open_engine(resolve())
+    limit = sys.argv[2]
+    frozen = []
+
+    if limit != "ours":
+        @event.listens_for(engine, "connect")
+        def change(connection, record):
+            connection.execute(f"SET idle_in_transaction_session_timeout = '{limit}'")
+            connection.commit()
+        engine.dispose()
+
+    @event.listens_for(engine, "commit")
+    def freeze(connection):
+        if not frozen:
+            frozen.append(True)
+            print("in the middle of its claim", flush=True)
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    claim = tasks.claim(engine, int(sys.argv[1]), worker="frozen", host="h", pid=os.getpid(), lease_s=60)
+    print(claim.key, claim.attempt)
+"""
+
+
+@pytest.mark.parametrize("limit", ["1s", pytest.param("ours", marks=pytest.mark.slow)])
+def test_a_process_frozen_inside_a_claim_holds_its_task_for_a_bounded_time(engine: Engine, limit: str) -> None:
+    """Ours is 15 s; the short form asks for 1 s."""
+    sweep = new_sweep(engine, number=2)
+    with running(FROZEN, engine, str(sweep), limit) as frozen:
+        assert frozen.stdout is not None
+        assert frozen.stdout.readline() == "in the middle of its claim\n"
+        first = claimed(engine, sweep)
+        assert first.key == "search#1", "search#0 is locked; others pass it by"
+        assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None
+        deadline = time.monotonic() + (10 if limit == "1s" else 45)
+        while (second := tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60)) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert (second.key, second.attempt) == ("search#0", 1), "nothing of the frozen claim was stored"
+        assert tasks.release(engine, first)
+        frozen.send_signal(signal.SIGCONT)
+        out, _ = frozen.communicate(timeout=30)
+        assert out == "search#1 2\n", "awake again, it claimed what was there"
+
+
+HOLDER = """
+    import sqlite3, sys, time
+    from storage.url import resolve
+
+    connection = sqlite3.connect(resolve().database, isolation_level=None, timeout=30)
+    if sys.argv[1] == "everything":
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("BEGIN EXCLUSIVE")
+    connection.execute("UPDATE sweeps SET revision = revision")
+    print("locked", flush=True)
+    time.sleep(float(sys.argv[2]))
+    connection.execute("COMMIT")
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "seconds", "patience"),
+    [
+        ("writing", 0.6, None),
+        ("everything", 0.6, 0.1),
+        pytest.param("writing", 20.0, None, marks=pytest.mark.slow),
+        pytest.param("everything", 20.0, None, marks=pytest.mark.slow),
+        pytest.param("everything", 20.0, 1.0, marks=pytest.mark.slow),
+    ],
+)
+def test_a_file_that_another_process_keeps_locked_is_waited_for(
+    tmp_path: Path, what: str, seconds: float, patience: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite itself waits for 60 s; with less patience there, our tries do."""
+    if patience is not None:
+        monkeypatch.setattr("storage.db.sqlite_file.BUSY_TIMEOUT_S", patience)
+    with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
+        sweep = new_sweep(engine, number=2)
+        claim = claimed(engine, sweep)
+        if what == "everything":
+            engine.dispose()  # nobody can lock out readers while anybody is connected
+        with running(HOLDER, engine, what, str(seconds)) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "locked\n"
+            started = time.monotonic()
+            assert finished(engine, claim)
+            assert time.monotonic() - started > seconds / 2, "it was not locked"
+            assert claimed(engine, sweep).key == "search#1"
+
+
+def test_a_full_disk_is_one_line_at_once_and_the_step_works_when_there_is_room(tmp_path: Path) -> None:
+    with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
+        claim = claimed(engine, new_sweep(engine, number=1))
+        engine.dispose()
+        room = [0]
+
+        @event.listens_for(engine, "connect")
+        def limit(connection: sqlite3.Connection, record: object) -> None:
+            (pages,) = connection.execute("PRAGMA page_count").fetchone()
+            connection.execute(f"PRAGMA max_page_count = {pages + room[0]}")
+
+        outcome = {"score": 0.5, "padding": "x" * 100_000}
+        started = time.monotonic()
+        with pytest.raises(Unreachable, match=r"disk is full; free space there") as caught:
+            tasks.finish(engine, claim, outcome=outcome, score=0.5)
+        assert time.monotonic() - started < 5, "waiting would not have helped"
+        assert "\n" not in str(caught.value)
+        engine.dispose()
+        room[0] = 1000
+        assert tasks.finish(engine, claim, outcome=outcome, score=0.5)

@@ -1,0 +1,190 @@
+"""The task table under real processes at once: no task twice, no ending missed, no dead worker's task lost."""
+
+import multiprocessing
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, func, select
+
+from storage.db.engine import read
+from storage.db.schema import attempts
+from storage.errors import RevisionRefused
+from storage.queue import control, revisions, tasks
+from storage.queue.attempts import reap, reap_worker
+from storage.records import blobs, queries
+from tests.support.sweeps.storage_sweeps import (
+    Needs,
+    claim_and_be_killed,
+    claim_and_finish_all,
+    claimed,
+    create_first,
+    extend,
+    extend_at,
+    finish_at,
+    finished,
+    new_storage,
+    new_sweep,
+    put_blob,
+    states,
+    work_with_failures,
+)
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture
+def engine(storage_url: str) -> Iterator[Engine]:
+    with new_storage(storage_url) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def eight() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(8, mp_context=SPAWN) as pool:
+        yield pool
+
+
+def test_eight_processes_claim_400_tasks_without_a_duplicate(
+    engine: Engine, storage_url: str, eight: ProcessPoolExecutor
+) -> None:
+    sweep = new_sweep(engine, {"search": ((), 400, 400), "confirm": (("search",), 0, 0)})
+    jobs = [eight.submit(claim_and_finish_all, storage_url, sweep, f"w{n}") for n in range(8)]
+    got = [job.result() for job in jobs]
+    counts = Counter(key for keys in got for key in keys)
+    assert counts == Counter(f"search#{n}" for n in range(400))
+    assert [len(keys) for keys in got if keys] != [400], "one process did everything: nothing was tested"
+    assert states(engine, sweep) == {"search": "closed", "confirm": "closed"}
+    assert {task.attempt for task in queries.task_records(engine, sweep)} == {1}
+
+
+def test_five_first_starts_at_once_make_one_sweep(storage_url: str, eight: ProcessPoolExecutor) -> None:
+    at = time.time() + 0.2
+    starts = [eight.submit(create_first, storage_url, at) for _ in range(5)]
+    assert [start.result() for start in starts] == [["s"]] * 5
+
+
+def test_two_tasks_that_finish_last_at_one_moment_end_their_phase_once(
+    engine: Engine, storage_url: str, eight: ProcessPoolExecutor
+) -> None:
+    for round_ in range(3):
+        phases = {"a": ((), 1, 1), "b": ((), 1, 2), "c": (("a", "b"), 1, 1), "d": (("c",), 0, 0)}
+        sweep = new_sweep(engine, phases, name=f"s{round_}")
+        claims = [claimed(engine, sweep) for _ in range(3)]
+        at = time.time() + 0.4
+        jobs = [eight.submit(finish_at, storage_url, claim, at) for claim in claims]
+        assert all(job.result() for job in jobs)
+        assert states(engine, sweep) == {"a": "closed", "b": "closed", "c": "open", "d": "blocked"}
+        assert claimed(engine, sweep).key == "c#0"
+
+
+def test_the_task_of_a_process_killed_with_9_is_taken_back_and_done(engine: Engine, storage_url: str) -> None:
+    sweep = new_sweep(engine, number=1)
+    killed = SPAWN.Process(target=claim_and_be_killed, args=(storage_url, sweep, "doomed"))
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -9
+    (left,) = queries.running(engine, sweep)
+    assert (left.worker, left.pid) == ("doomed", killed.pid)
+    assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None, "its lease is still good"
+    assert reap(engine, sweep, cap=2) == []
+    assert reap_worker(engine, "doomed", cap=2) == [("search#0", 1, "doomed")]
+    again = claimed(engine, sweep)
+    assert again.attempt == 2
+    assert finished(engine, again)
+    assert states(engine, sweep) == {"search": "closed"}
+
+
+def test_eight_workers_lose_nothing_while_their_sweep_is_steered(
+    engine: Engine, storage_url: str, eight: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    phases = {"a": ((), 1, 60), "b": (("a",), 1, 60), "c": (("a?",), 0, 30), "d": (("b", "c?"), 1, 10)}
+    steered(engine, storage_url, eight, tmp_path / "stop", phases, rounds=60)
+
+
+@pytest.mark.slow
+def test_the_same_with_many_tasks(engine: Engine, storage_url: str, eight: ProcessPoolExecutor, tmp_path: Path) -> None:
+    phases = {"a": ((), 1, 600), "b": (("a",), 1, 600), "c": (("a?",), 0, 300), "d": (("b", "c?"), 1, 100)}
+    steered(engine, storage_url, eight, tmp_path / "stop", phases, rounds=1500)
+
+
+def steered(engine: Engine, url: str, eight: ProcessPoolExecutor, stop: Path, phases: Needs, *, rounds: int) -> None:
+    """Pause, resume, cancel, extend and retry beside eight workers; in the end every task is done, once."""
+    sweep, chance, happened = new_sweep(engine, phases), random.Random(0), Counter[str]()
+    jobs = [eight.submit(work_with_failures, url, sweep, f"w{n}", str(stop)) for n in range(8)]
+    for _ in range(rounds):
+        what = chance.choice(["pause", "cancel", "extend", "extend", "retry", "retry"])
+        revision = queries.find_sweep(engine, "s").revision
+        try:
+            if what == "extend":
+                extend(engine, sweep, chance.choice(list(phases)), revision=revision, number=2)
+            elif what == "retry":
+                revisions.retry(engine, sweep, revision=revision)
+            else:
+                {"pause": control.pause, "cancel": control.cancel}[what](engine, sweep)
+                control.resume(engine, sweep)
+            happened[what] += 1
+        except RevisionRefused:  # a phase has failed: nothing is added before a retry
+            happened["refused"] += 1
+        time.sleep(chance.uniform(0, 0.04))
+    while queries.outlook(engine, sweep).unended or revisions.retry(engine, sweep, revision=1 + happened["extend"]):
+        assert not any(job.done() for job in jobs), [job.exception() for job in jobs if job.done()]
+        time.sleep(0.05)
+    stop.touch()
+    endings = [ending for job in jobs for ending in job.result(timeout=60)]
+    found = queries.task_records(engine, sweep)
+    assert len(found) == sum(number for *_, number in phases.values()) + 2 * happened["extend"]
+    assert Counter(task.state for task in found) == {"done": len(found)}
+    stored = Counter(key for key, ending, stored in endings if ending == "done" and stored)
+    assert stored == Counter(task.key for task in found), "each result was stored once"
+    assert set(states(engine, sweep).values()) == {"closed"}
+    with read(engine) as connection:
+        query = select(attempts.c.state, func.count().label("number")).group_by(attempts.c.state)
+        ended = {row.state: row.number for row in connection.execute(query)}
+    assert (ended["done"], ended.get("running")) == (len(found), None)
+    assert min(happened[what] for what in ("pause", "cancel", "extend", "retry")) > 0, happened
+    print(happened, ended)
+
+
+def test_an_extension_at_the_moment_of_the_last_finish_is_refused_or_done(
+    engine: Engine, storage_url: str, eight: ProcessPoolExecutor
+) -> None:
+    sweeps = [new_sweep(engine, {"a": ((), 1, 1), "b": (("a",), 1, 1)}, name=f"s{n}") for n in range(12)]
+    start = time.time() + 0.5
+    jobs = []
+    for n, sweep in enumerate(sweeps):
+        # From a little before the finish to a little after it, so that each of the two is first now and then.
+        at, shift = start + 0.1 * n, 0.002 * (n % 6 - 3)
+        finish = eight.submit(finish_at, storage_url, claimed(engine, sweep), at)
+        jobs.append((sweep, finish, eight.submit(extend_at, storage_url, sweep, "a", at + shift)))
+    for sweep, finish, extension in jobs:
+        assert finish.result(), "the result is stored whatever comes first"
+        said = extension.result()
+        if said == "a#more1.0":
+            assert states(engine, sweep) == {"a": "open", "b": "blocked"}
+            assert claimed_and_finished(engine, sweep) == "a#more1.0"
+        else:
+            assert "has closed" in said
+        assert states(engine, sweep) == {"a": "closed", "b": "open"}
+        assert claimed_and_finished(engine, sweep) == "b#0"
+        assert {task.state for task in queries.task_records(engine, sweep)} == {"done"}
+
+
+def claimed_and_finished(engine: Engine, sweep: int) -> str:
+    claim = claimed(engine, sweep)
+    assert finished(engine, claim)
+    return claim.key
+
+
+def test_one_blob_put_by_eight_processes_at_once_is_one_row(
+    engine: Engine, storage_url: str, eight: ProcessPoolExecutor
+) -> None:
+    data = bytes(range(256)) * 2000
+    at = time.time() + 0.4
+    digests = {job.result() for job in [eight.submit(put_blob, storage_url, data, at) for _ in range(8)]}
+    assert len(digests) == 1
+    assert blobs.get(engine, digests.pop()) == data

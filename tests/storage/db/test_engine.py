@@ -1,0 +1,233 @@
+"""storage.db.engine, sqlite_file and schema: what may be opened, and what opening may change."""
+
+import hashlib
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from storage.db import schema
+from storage.db.engine import create_lock, open_engine, write
+from storage.errors import NotAStorage, StorageError, Unreachable
+from storage.records import queries
+from storage.url import resolve
+from tests.support.paths import REPOSITORY
+from tests.support.sweeps.storage_sweeps import new_storage, new_sweep
+
+
+def files(folder: Path) -> dict[str, tuple[str, int]]:
+    """Every file below `folder`, with the hash of its bytes and its time of change."""
+    return {
+        path.name: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in folder.iterdir()
+        if path.is_file()
+    }
+
+
+def a_missing_file(folder: Path) -> Path:
+    return folder / "missing.db"
+
+
+def a_text_file(folder: Path) -> Path:
+    path = folder / "notes.db"
+    path.write_text("temperature, alpha\n" * 100)
+    return path
+
+
+def a_directory(folder: Path) -> Path:
+    path = folder / "folder.db"
+    path.mkdir()
+    return path
+
+
+def a_path_below_a_file(folder: Path) -> Path:
+    (folder / "file").write_text("x")
+    return folder / "file" / "x.db"
+
+
+def an_optuna_only_storage(folder: Path) -> Path:
+    path = folder / "optuna.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE studies (study_id INTEGER PRIMARY KEY)")
+    connection.close()
+    return path
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (a_missing_file, "make one with: kd-sweeps create"),
+        (a_text_file, "not a readable SQLite database"),
+        (a_directory, "is a directory"),
+        (a_path_below_a_file, "make one with: kd-sweeps create"),
+    ],
+)
+def test_what_is_no_storage_is_one_clear_line_and_nothing_is_made_or_changed(
+    tmp_path: Path, make: Callable[[Path], Path], said: str, read_only: bool
+) -> None:
+    path = make(tmp_path)
+    before = files(tmp_path)
+    with pytest.raises(StorageError, match=said) as caught:
+        open_engine(resolve(f"sqlite:///{path}"), read_only=read_only)
+    assert "\n" not in str(caught.value)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("make", [a_text_file, a_directory, a_path_below_a_file])
+def test_creating_in_what_is_no_storage_is_refused_without_a_trace(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    path = make(tmp_path)
+    before = files(tmp_path)
+    with pytest.raises(StorageError), create_lock(resolve(f"sqlite:///{path}")):
+        pass
+    with pytest.raises(StorageError):
+        open_engine(resolve(f"sqlite:///{path}"), must_exist=False)
+    assert files(tmp_path) == before
+
+
+def test_creating_in_a_directory_that_is_not_there_says_how_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable, match=f"mkdir -p {tmp_path}/no/such"):
+        open_engine(resolve(f"sqlite:///{tmp_path}/no/such/x.db"), must_exist=False)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_creating_in_a_read_only_directory_says_so(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    with pytest.raises(Unreachable, match="no permission to write"):
+        open_engine(resolve(f"sqlite:///{tmp_path}/x.db"), must_exist=False)
+
+
+def test_a_database_without_our_tables_is_not_touched_by_reading(tmp_path: Path) -> None:
+    path = an_optuna_only_storage(tmp_path)
+    before = files(tmp_path)
+    with pytest.raises(NotAStorage, match="holds no kd-sweeps tables"):
+        open_engine(resolve(f"sqlite:///{path}"), read_only=True)
+    assert files(tmp_path) == before
+
+
+def test_a_damaged_database_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    path.write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 64)
+    with pytest.raises(NotAStorage, match="not a readable SQLite database"):
+        open_engine(resolve(f"sqlite:///{path}"), read_only=True)
+
+
+@pytest.mark.parametrize("version", [schema.SCHEMA_VERSION - 1, schema.SCHEMA_VERSION + 1])
+def test_another_schema_version_is_refused_with_what_to_do(storage_url: str, version: int) -> None:
+    with new_storage(storage_url) as engine:
+        with write(engine) as connection:
+            connection.execute(schema.version_table.update().values(version=version))
+        told = "upgrade kd-sweeps" if version > schema.SCHEMA_VERSION else "older kd-sweeps"
+        with pytest.raises(NotAStorage, match=told):
+            open_engine(resolve(storage_url))
+        with pytest.raises(NotAStorage, match=told):
+            schema.create_tables(engine)
+
+
+def test_another_programs_tables_are_left_alone(storage_url: str) -> None:
+    engine = open_engine(resolve(storage_url), must_exist=False)
+    with write(engine) as connection:
+        connection.exec_driver_sql("CREATE TABLE tasks (title TEXT)")
+    with pytest.raises(NotAStorage, match="'tasks' that kd-sweeps did not make"):
+        schema.create_tables(engine)
+    with engine.connect() as connection:
+        assert sqlalchemy.inspect(connection).get_table_names() == ["tasks"]
+    engine.dispose()
+
+
+def test_a_reading_engine_cannot_write(storage_url: str) -> None:
+    with new_storage(storage_url):
+        engine = open_engine(resolve(storage_url), read_only=True)
+        with pytest.raises(StorageError, match=r"read-?only"):
+            new_sweep(engine)
+        engine.dispose()
+
+
+def test_reading_leaves_no_file_and_no_changed_byte(tmp_path: Path) -> None:
+    with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
+        new_sweep(engine)
+    before = files(tmp_path)
+    assert not [name for name in before if name.endswith(("-wal", "-shm"))]
+    engine = open_engine(resolve(f"sqlite:///{tmp_path}/x.db"), read_only=True)
+    assert len(queries.list_sweeps(engine)) == 1
+    engine.dispose()
+    assert files(tmp_path) == before
+
+
+def test_reading_after_a_killed_writer_sees_its_last_commit_and_changes_nothing(tmp_path: Path) -> None:
+    with new_storage(f"sqlite:///{tmp_path}/x.db"):
+        pass
+    script = """
+        import os
+        from tests.support.sweeps.storage_sweeps import new_sweep
+        from storage.db.engine import open_engine
+        from storage.url import resolve
+        new_sweep(open_engine(resolve()), name="last-words")
+        os._exit(9)
+    """
+    environ = os.environ | {
+        "KD_SWEEPS_STORAGE": f"sqlite:///{tmp_path}/x.db",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    child = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=environ, check=False)
+    assert child.returncode == 9
+    before = files(tmp_path)
+    assert "x.db-wal" in before
+    engine = open_engine(resolve(f"sqlite:///{tmp_path}/x.db"), read_only=True)
+    assert [sweep.name for sweep in queries.list_sweeps(engine)] == ["last-words"]
+    engine.dispose()
+    assert {name: seen for name, seen in files(tmp_path).items() if not name.endswith("-shm")} == {
+        name: seen for name, seen in before.items() if not name.endswith("-shm")
+    }
+
+
+def test_every_connection_has_our_settings(storage_url: str) -> None:
+    with new_storage(storage_url) as engine, engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            asked = ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
+            found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in asked]
+            assert found == ["wal", 1, 60_000, 1]
+        else:
+            names = ("lock_timeout", "idle_in_transaction_session_timeout", "TimeZone")
+            found = [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in names]
+            assert found == ["5s", "15s", "UTC"]
+
+
+def test_a_closed_port_is_one_clear_line_without_the_password() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: refused, and nobody else can take it
+        url = resolve(f"postgresql://u:geheim@127.0.0.1:{taken.getsockname()[1]}/db")
+        for attempt in (lambda: open_engine(url), lambda: create_lock(url).__enter__()):
+            with pytest.raises(Unreachable, match="refused") as caught:
+                attempt()
+            assert "\n" not in str(caught.value)
+            assert "geheim" not in str(caught.value)
+            assert "u:***@127.0.0.1" in str(caught.value)
+
+
+def test_an_unknown_database_or_user_is_one_clear_line(postgres_url: str) -> None:
+    server = resolve(postgres_url)
+    with pytest.raises(Unreachable, match='database "nowhere" does not exist'):
+        open_engine(server.set(database="nowhere"))
+    with pytest.raises(Unreachable, match="nobody"):
+        open_engine(server.set(username="nobody"))
+
+
+def test_reading_modules_are_light() -> None:
+    script = (
+        "import sys, storage.url, storage.db.engine, storage.records.queries, storage.records.blobs,"
+        " storage.records.selections, storage.queue.plans, storage.queue.tasks, storage.studies.reconcile,"
+        " storage.studies.space;"
+        " print([m for m in ('optuna', 'keras', 'tensorflow', 'filelock', 'numpy') if m in sys.modules])"
+    )
+    child = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == "[]"

@@ -1,0 +1,223 @@
+"""A server that is down, starting, going or full, and what can never work: what is waited for, and how it reads."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy
+from sqlalchemy import Engine
+
+from storage.db.engine import engine_kwargs, open_engine, read
+from storage.db.faults import is_refused_for_now, is_transient, retrying_for
+from storage.errors import StorageError, Unreachable
+from storage.queue import tasks
+from storage.url import resolve
+from tests.support.faults.fault_tools import errors_of, meanwhile, running
+from tests.support.postgres_server import PASSWORD, PostgresServer
+from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep
+
+
+@pytest.fixture
+def engine(server: PostgresServer) -> Iterator[Engine]:
+    with new_storage(server.new_database()) as engine:
+        yield engine
+
+
+@pytest.mark.parametrize("mode", [pytest.param("fast", marks=pytest.mark.slow), "immediate"])
+def test_a_server_that_is_stopped_and_comes_back_is_waited_for(
+    server: PostgresServer, engine: Engine, mode: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweep = new_sweep(engine, number=2)
+    claim = claimed(engine, sweep)
+    server.stop(mode)
+    with meanwhile(0.6, server.start):
+        assert finished(engine, claim)
+    assert claimed(engine, sweep).key == "search#1"
+    lines = [record.getMessage() for record in caplog.records]
+    assert any("trying again (1): cannot use" in line and "refused" in line for line in lines)
+    tries = [int(line.partition("trying again (")[2].partition(")")[0]) for line in lines]
+    assert set(tries) <= {1, 2, 4, 8, 16}, "a line for each try would flood the log"
+    assert max(tries) >= 4
+    assert not any("\n" in line or PASSWORD in line for line in lines)
+
+
+def test_a_server_that_is_shutting_down_is_waited_for(server: PostgresServer, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    engine.dispose()
+    seen = errors_of(engine)
+    with server.admin() as last_guest:
+        server.stop("smart", wait=False)  # as long as somebody is connected it refuses everybody else
+
+        def come_back() -> None:
+            last_guest.close()
+            server.wait_until_down()
+            server.start()
+
+        with meanwhile(0.5, come_back):
+            assert claimed(engine, sweep).attempt == 1
+    assert any("shutting down" in text for text in seen)
+
+
+def test_a_server_that_is_starting_is_waited_for_by_the_first_call_too(server: PostgresServer, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    engine.dispose()
+    server.stop()
+    server.start_refusing()
+    with meanwhile(0.5, server.promote):
+        opened = open_engine(engine.url)
+    assert claimed(opened, sweep).attempt == 1
+    opened.dispose()
+
+
+@pytest.mark.parametrize("first_call", [False, True])
+def test_a_server_with_no_connection_to_spare_is_waited_for(
+    server: PostgresServer, engine: Engine, first_call: bool
+) -> None:
+    sweep = new_sweep(engine, number=1)
+    engine.dispose()
+    seen = errors_of(engine)
+    with contextlib.ExitStack() as guests, meanwhile(0.7, guests.close):
+        fill(guests, server.conninfo(str(engine.url.database)))
+        opened = open_engine(engine.url) if first_call else engine
+        assert claimed(opened, sweep).attempt == 1
+    opened.dispose()
+    assert first_call or any("too many clients" in text or "slots are reserved" in text for text in seen)
+
+
+def test_a_pool_whose_connections_are_all_in_use_is_waited_for(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    settings = engine_kwargs(engine.url) | {"pool_timeout": 0.1}
+    busy = sqlalchemy.create_engine(engine.url, **settings)
+    held = [busy.connect() for _ in range(3)]
+    with pytest.raises(Unreachable, match="every connection of this process") as caught, read(busy):
+        pass
+    assert is_transient(caught.value)
+    with meanwhile(0.5, lambda: [connection.close() for connection in held]):
+        assert claimed(busy, sweep).attempt == 1
+    busy.dispose()
+
+
+def fill(guests: contextlib.ExitStack, conninfo: str) -> None:
+    """Connect until the server refuses."""
+    for _ in range(100):
+        try:
+            guests.enter_context(psycopg.connect(conninfo))
+        except psycopg.OperationalError:
+            return
+    raise AssertionError("there is room for more than 100")
+
+
+def test_a_fault_that_stays_is_one_line_after_the_bound_and_says_what_to_type(
+    server: PostgresServer, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    claim = claimed(engine, new_sweep(engine, number=1))
+    server.stop("immediate")
+    started = time.monotonic()
+    with pytest.raises(Unreachable, match=r"refused; check that it is up, and type the command again") as caught:
+        retrying_for(1.0)(tasks.renew)(engine, claim, 60.0)
+    assert 1.0 < time.monotonic() - started < 8
+    told = [str(caught.value), *(record.getMessage() for record in caplog.records)]
+    assert not any("\n" in line or PASSWORD in line for line in told)
+    server.start()
+    assert tasks.renew(engine, claim, 60.0)
+
+
+IMPATIENT = """
+    import sys, time
+    import storage.faults
+    storage.db.faults.RETRY_FOR_S = 0.5  # before the modules that use it
+    from storage.queue import control
+    from storage.db.engine import open_engine
+    from storage.errors import Unreachable
+    from storage.url import resolve
+
+    engine = open_engine(resolve())
+    print("open", flush=True)
+    sys.stdin.readline()
+    started = time.monotonic()
+    try:
+        control.pause(engine, 1)
+    except Unreachable:
+        print(time.monotonic() - started)
+"""
+
+
+def test_a_bound_can_be_shortened_for_a_whole_process(server: PostgresServer, engine: Engine) -> None:
+    with running(IMPATIENT, engine) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "open\n"
+        server.stop()
+        out, _ = child.communicate("go\n", timeout=60)
+    assert 0.5 < float(out) < 20
+    server.start()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"password": "wrong"}, "password authentication failed .* check the user and the password"),
+        ({"database": "nowhere"}, '"nowhere" does not exist; make it with: createdb nowhere'),
+        ({"host": "no.such.host.invalid"}, "failed to resolve host .* check that it is up"),
+        ({"query": {"bogus": "1"}}, 'invalid connection option "bogus"; take it out of the URL'),
+        ({"query": {"sslmode": "require"}}, "does not support SSL"),
+    ],
+)
+def test_what_no_waiting_cures_is_one_line_at_once(
+    server: PostgresServer, change: dict[str, Any], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = resolve(server.url("postgres")).set(**change)
+    with pytest.raises(Unreachable, match=said) as caught:
+        open_engine(url)
+    assert "\n" not in str(caught.value)
+    assert not caplog.records, "it was tried again"
+    for secret in (PASSWORD, "wrong", "s3cr3t"):
+        assert secret not in str(caught.value)
+
+
+def test_an_error_that_is_its_own_cause_is_no_endless_loop() -> None:
+    """As `raise error from error` makes it."""
+    error = Unreachable("x")
+    error.__cause__ = error
+    assert not is_transient(error)
+    assert not is_refused_for_now(error)
+
+
+def test_a_role_that_may_not_log_in_is_told_so(server: PostgresServer) -> None:
+    with server.admin() as connection:
+        connection.execute("CREATE ROLE retired NOLOGIN PASSWORD 'x'")
+    with pytest.raises(Unreachable, match="not permitted to log in; check the user in the URL") as caught:
+        open_engine(resolve(server.url("postgres", role="retired", password="x")))
+    assert not is_transient(caught.value)
+    with server.admin() as connection:
+        connection.execute("DROP ROLE retired")
+
+
+def test_a_dead_connection_that_is_given_back_is_thrown_away_without_a_page_of_traceback(
+    server: PostgresServer, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = engine.raw_connection()
+    connection.cursor().execute("SELECT 1")
+    server.terminate(str(engine.url.database))
+    connection.close()
+    assert not caplog.records
+
+
+def test_a_name_that_resolves_no_more_may_come_back(server: PostgresServer, engine: Engine) -> None:
+    """A container's name is gone while its service restarts."""
+    gone = sqlalchemy.create_engine(engine.url.set(host="no.such.host.invalid"))
+    with pytest.raises(Unreachable) as caught, read(gone):
+        pass
+    assert is_transient(caught.value)
+
+
+def test_writing_where_only_reading_is_allowed_is_not_tried_again(server: PostgresServer, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    with server.admin() as connection:
+        connection.execute(f"ALTER DATABASE {engine.url.database} SET default_transaction_read_only = on")
+    engine.dispose()
+    with pytest.raises(StorageError, match="does not allow this: cannot execute UPDATE in a read-only") as caught:
+        claimed(engine, sweep)
+    assert not is_transient(caught.value)

@@ -1,0 +1,160 @@
+"""storage.queue: a sweep appears whole; phases open, close, fail and skip by themselves."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine
+
+from storage.errors import SpecConflict, SweepNotFound
+from storage.queue import tasks
+from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
+from storage.records import queries
+from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
+
+
+@pytest.fixture
+def engine(storage_url: str) -> Iterator[Engine]:
+    with new_storage(storage_url) as engine:
+        yield engine
+
+
+def failed(engine: Engine, sweep_id: int) -> None:
+    claim = claimed(engine, sweep_id)
+    assert tasks.fail(engine, claim, error_class="nan", reason="the loss is NaN", cap=1)
+
+
+def insert(engine: Engine, fingerprint: str, *, phases: list[PhasePlan], plan: list[TaskPlan]) -> bool:
+    return insert_sweep(
+        engine, name="s", spec={"v": fingerprint}, fingerprint=fingerprint, provenance={}, phases=phases, tasks=plan
+    )
+
+
+def test_the_same_sweep_twice_changes_nothing_and_another_spec_is_refused(engine: Engine) -> None:
+    phases, plan = [PhasePlan(name="search", stage="search", minimum=1)], [TaskPlan(key="search#0", phase="search")]
+    assert insert(engine, "a", phases=phases, plan=plan)
+    assert not insert(engine, "a", phases=phases, plan=plan * 1)
+    with pytest.raises(SpecConflict, match="choose another name"):
+        insert(engine, "b", phases=phases, plan=plan)
+    sweep = queries.find_sweep(engine, "s")
+    assert sweep.spec == {"v": "a"}
+    assert len(queries.task_records(engine, sweep.id)) == 1
+
+
+@pytest.mark.parametrize(
+    ("needs", "key", "phase", "said"),
+    [
+        (("later",), "a#0", "a", "no earlier phase"),
+        (("a",), "a#0", "a", "no earlier phase"),
+        ((), "a#0", "b", "does not exist"),
+    ],
+)
+def test_a_plan_that_contradicts_itself_writes_nothing(
+    engine: Engine, needs: tuple[str, ...], key: str, phase: str, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        insert(
+            engine,
+            "a",
+            phases=[PhasePlan(name="a", stage="a", needs=needs, minimum=0)],
+            plan=[TaskPlan(key=key, phase=phase)],
+        )
+    with pytest.raises(SweepNotFound, match="none yet"):
+        queries.find_sweep(engine, "s")
+
+
+def test_a_phase_opens_when_everything_it_needs_has_closed(engine: Engine) -> None:
+    sweep = new_sweep(
+        engine,
+        {
+            "teachers:a": ((), 1, 1),
+            "teachers:b": ((), 1, 1),
+            "search": (("teachers:a",), 1, 2),
+            "transfer": (("teachers:b", "search"), 1, 1),
+        },
+    )
+    assert states(engine, sweep) == {
+        "teachers:a": "open",
+        "teachers:b": "open",
+        "search": "blocked",
+        "transfer": "blocked",
+    }
+    first, second = claimed(engine, sweep), claimed(engine, sweep)
+    assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None, "blocked tasks are not given"
+    finished(engine, first)
+    assert states(engine, sweep)["search"] == "open"
+    finished(engine, second)
+    assert states(engine, sweep)["transfer"] == "blocked"
+    finished(engine, claimed(engine, sweep))
+    finished(engine, claimed(engine, sweep))
+    assert states(engine, sweep)["transfer"] == "open"
+    assert claimed(engine, sweep).key == "transfer#0"
+
+
+def test_a_phase_with_too_few_done_fails_and_everything_behind_it_is_skipped_with_the_reason(
+    engine: Engine,
+) -> None:
+    sweep = new_sweep(
+        engine,
+        {
+            "search": ((), 2, 2),
+            "confirm": (("search",), 1, 3),
+            "transfer": (("confirm",), 1, 1),
+            "baselines": ((), 0, 1),
+            "measure": (("transfer?", "baselines?"), 0, 1),
+        },
+    )
+    failed(engine, sweep)
+    finished(engine, claimed(engine, sweep))
+    assert states(engine, sweep) == {
+        "search": "failed",
+        "confirm": "skipped",
+        "transfer": "skipped",
+        "baselines": "open",
+        "measure": "blocked",
+    }
+    reasons = {phase.name: phase.reason for phase in queries.phase_records(engine, sweep)}
+    assert reasons["search"] == "1 of 2 done, 2 needed; search#0: the loss is NaN"
+    assert reasons["confirm"] == f"needs search, which failed ({reasons['search']})"
+    assert reasons["transfer"] == f"needs confirm, which was skipped: {reasons['confirm']}"
+    skipped = queries.task_records(engine, sweep, state="skipped")
+    assert [task.key for task in skipped] == ["confirm#0", "confirm#1", "confirm#2", "transfer#0"]
+    assert {task.reason for task in skipped} == {reasons["confirm"], reasons["transfer"]}
+    failed(engine, sweep)
+    assert states(engine, sweep)["baselines"] == "closed", "a minimum of 0 is always met"
+    assert states(engine, sweep)["measure"] == "open", "it needs the others to have ended, not to have succeeded"
+
+
+def test_enough_done_tasks_close_a_phase_though_others_failed(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": ((), 2, 3), "confirm": (("search",), 1, 1)})
+    failed(engine, sweep)
+    finished(engine, claimed(engine, sweep))
+    assert states(engine, sweep)["search"] == "open", "a phase ends with its last task, not with its minimum"
+    finished(engine, claimed(engine, sweep))
+    assert states(engine, sweep) == {"search": "closed", "confirm": "open"}
+
+
+def test_phases_without_tasks_end_at_once_and_let_the_next_ones_start(engine: Engine) -> None:
+    sweep = new_sweep(
+        engine,
+        {
+            "baselines": ((), 0, 0),
+            "middle": (("baselines",), 0, 0),
+            "measure": (("middle?",), 0, 1),
+            "impossible": ((), 1, 0),
+            "behind": (("impossible",), 1, 1),
+        },
+    )
+    assert states(engine, sweep) == {
+        "baselines": "closed",
+        "middle": "closed",
+        "measure": "open",
+        "impossible": "failed",
+        "behind": "skipped",
+    }
+
+
+def test_ten_thousand_tasks_are_inserted_and_read_whole(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=10_000)
+    assert queries.phase_records(engine, sweep)[0].counts == {"waiting": 10_000}
+    assert claimed(engine, sweep).key == "search#0"
+    assert [task.payload["n"] for task in queries.task_records(engine, sweep)] == list(range(10_000))

@@ -1,0 +1,373 @@
+"""storage.queue.revisions: more tasks, or failed ones once more, in a plan that is being worked on."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy
+from sqlalchemy import Connection, Engine, select
+
+from storage.db import transaction
+from storage.db.engine import read, write
+from storage.db.schema import attempts
+from storage.errors import RevisionRefused, SpecConflict, Unreachable
+from storage.queue import control, revisions, tasks
+from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
+from storage.records import queries
+from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, overlap, states
+
+
+@pytest.fixture
+def engine(storage_url: str) -> Iterator[Engine]:
+    with new_storage(storage_url) as engine:
+        yield engine
+
+
+def extend(
+    engine: Engine, sweep: int, phases: Sequence[str], *, revision: int = 1, while_open: Sequence[str] = ()
+) -> None:
+    """One task more in each of the phases, planned on `revision`."""
+    revisions.extend(
+        engine,
+        sweep,
+        revision=revision,
+        spec={"v": revision + 1},
+        fingerprint=f"f{revision + 1}",
+        why="more",
+        tasks=[TaskPlan(key=f"{phase}#more{revision}", phase=phase) for phase in phases],
+        while_open=while_open,
+    )
+
+
+def ended(engine: Engine, sweep: int, *, well: bool = True) -> str:
+    """Claim a task and end it; its key."""
+    claim = claimed(engine, sweep)
+    if well:
+        assert finished(engine, claim)
+    else:
+        assert tasks.fail(engine, claim, error_class="nan", reason="NaN", cap=1)
+    return claim.key
+
+
+def work(engine: Engine, sweep: int) -> list[str]:
+    """Claim and finish all there is; the keys."""
+    keys = []
+    while claim := tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60):
+        assert finished(engine, claim)
+        keys.append(claim.key)
+    return keys
+
+
+def planned(engine: Engine, sweep: int) -> Counter[str]:
+    """Tasks by phase, after checking that the revisions say the same."""
+    said = Counter[str]()
+    for revision in queries.revisions(engine, sweep):
+        said.update(revision.planned)
+    assert said == Counter(task.phase for task in queries.task_records(engine, sweep))
+    return said
+
+
+# extend
+
+
+def test_an_extension_adds_tasks_and_is_remembered_as_a_revision(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": ((), 1, 2), "confirm": (("search",), 1, 1)})
+    extend(engine, sweep, ["search", "confirm"], while_open=["search"])
+    assert planned(engine, sweep) == {"search": 3, "confirm": 2}
+    found = queries.find_sweep(engine, "s")
+    assert (found.revision, found.spec, found.fingerprint) == (2, {"v": 2}, "f2")
+    first, second = queries.revisions(engine, sweep)
+    assert (first.number, first.spec, first.planned, first.why) == (
+        1,
+        {"name": "s"},
+        {"search": 2, "confirm": 1},
+        "created",
+    )
+    assert (second.number, second.spec, second.planned, second.why) == (
+        2,
+        {"v": 2},
+        {"search": 1, "confirm": 1},
+        "more",
+    )
+    assert second.created_at >= first.created_at
+    assert [task.key for task in queries.task_records(engine, sweep)] == [
+        "search#0",
+        "search#1",
+        "search#more1",
+        "confirm#0",
+        "confirm#more1",
+    ]
+    assert work(engine, sweep) == ["search#0", "search#1", "search#more1", "confirm#0", "confirm#more1"]
+
+
+def test_creating_an_extended_sweep_again_from_its_first_spec_changes_nothing(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    extend(engine, sweep, ["search"])
+
+    def create(fingerprint: str) -> bool:
+        phases = [PhasePlan(name="search", stage="search", minimum=1)]
+        plan = [TaskPlan(key="search#0", phase="search")]
+        return insert_sweep(
+            engine, name="s", spec={}, fingerprint=fingerprint, provenance={}, phases=phases, tasks=plan
+        )
+
+    assert not create("f"), "what it was created with"
+    assert not create("f2"), "what it was extended to"
+    with pytest.raises(SpecConflict):
+        create("f3")
+    assert planned(engine, sweep) == {"search": 3}
+
+
+def test_a_closed_phase_opens_again_for_more_tasks_and_what_followed_stays_open(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1), "measure": (("confirm?",), 1, 1)})
+    ended(engine, sweep)
+    assert states(engine, sweep) == {"search": "closed", "confirm": "open", "measure": "blocked"}
+    extend(engine, sweep, ["search"])
+    assert states(engine, sweep) == {"search": "open", "confirm": "open", "measure": "blocked"}
+    assert work(engine, sweep) == ["confirm#0", "measure#0", "search#more1"]
+    assert states(engine, sweep) == {"search": "closed", "confirm": "closed", "measure": "closed"}
+
+
+def test_what_waits_for_an_extended_phase_goes_on_waiting(engine: Engine) -> None:
+    sweep = new_sweep(
+        engine, {"search": ((), 1, 1), "baselines": ((), 0, 1), "measure": (("search?", "baselines?"), 1, 1)}
+    )
+    assert ended(engine, sweep) == "search#0"
+    extend(engine, sweep, ["search"])
+    assert ended(engine, sweep) == "baselines#0"
+    assert states(engine, sweep)["measure"] == "blocked", "the search is open again"
+    assert work(engine, sweep) == ["search#more1", "measure#0"]
+
+
+def test_a_phase_whose_result_is_used_takes_tasks_only_while_it_is_open(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1)})
+    extend(engine, sweep, ["search"], while_open=["search"])
+    work(engine, sweep)
+    with pytest.raises(RevisionRefused, match="search of s has closed, and what came out of it is already used") as no:
+        extend(engine, sweep, ["confirm", "search"], revision=2, while_open=["search"])
+    assert "\n" not in str(no.value)
+    assert planned(engine, sweep) == {"search": 2, "confirm": 1}
+    assert states(engine, sweep) == {"search": "closed", "confirm": "closed"}, "nothing of a refused one is kept"
+    assert queries.find_sweep(engine, "s").revision == 2
+
+
+@pytest.mark.parametrize(("phase", "said"), [("search", "search failed"), ("confirm", "confirm was skipped")])
+def test_a_failed_or_skipped_phase_takes_no_more_before_a_retry(engine: Engine, phase: str, said: str) -> None:
+    sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1)})
+    ended(engine, sweep, well=False)
+    with pytest.raises(RevisionRefused, match=rf"{said} \(.*; first type: kd-sweeps retry s$"):
+        extend(engine, sweep, [phase])
+    assert planned(engine, sweep) == {"search": 1, "confirm": 1}
+
+
+def test_a_cancelled_sweep_takes_no_more_before_it_goes_on(engine: Engine) -> None:
+    sweep = new_sweep(engine)
+    control.cancel(engine, sweep)
+    with pytest.raises(RevisionRefused, match=r"s is cancelled; first type: kd-sweeps resume s$"):
+        extend(engine, sweep, ["search"])
+    control.resume(engine, sweep)
+    extend(engine, sweep, ["search"])
+    control.pause(engine, sweep)
+    extend(engine, sweep, ["search"], revision=2)
+    assert planned(engine, sweep) == {"search": 5}
+
+
+def test_of_two_extensions_planned_on_one_revision_the_second_is_refused(engine: Engine) -> None:
+    sweep = new_sweep(engine)
+    extend(engine, sweep, ["search"])
+    with pytest.raises(RevisionRefused, match="s was changed at the same time by somebody else; type it again"):
+        extend(engine, sweep, ["search"])
+    extend(engine, sweep, ["search"], revision=2)
+    assert planned(engine, sweep) == {"search": 5}
+
+
+def test_an_extension_whose_commit_nobody_acknowledged_is_made_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = new_sweep(engine)
+    cut = []
+
+    @contextmanager
+    def write_and_lose_the_answer(engine: Engine) -> Iterator[Connection]:
+        with transaction.write(engine) as connection:
+            yield connection
+        if not cut:
+            cut.append(True)
+            raise Unreachable("cut") from sqlalchemy.exc.OperationalError(
+                "COMMIT", None, ConnectionError(), connection_invalidated=True
+            )
+
+    monkeypatch.setattr(revisions, "write", write_and_lose_the_answer)
+    extend(engine, sweep, ["search"])
+    assert cut
+    assert planned(engine, sweep) == {"search": 4}
+    assert queries.find_sweep(engine, "s").revision == 2
+
+
+# retry
+
+
+def test_a_retry_lets_what_failed_and_what_was_skipped_for_it_wait_again(engine: Engine) -> None:
+    sweep = new_sweep(
+        engine,
+        {
+            "search": ((), 2, 3),
+            "confirm": (("search",), 1, 2),
+            "transfer": (("confirm",), 1, 1),
+            "baselines": ((), 0, 1),
+            "measure": (("transfer?", "baselines?"), 1, 1),
+        },
+    )
+    assert [ended(engine, sweep, well=well) for well in (True, False, False)] == ["search#0", "search#1", "search#2"]
+    assert work(engine, sweep) == ["baselines#0", "measure#0"]
+    assert revisions.retry(engine, sweep, revision=1) == [
+        "search#1",
+        "search#2",
+        "confirm#0",
+        "confirm#1",
+        "transfer#0",
+    ]
+    assert states(engine, sweep) == {
+        "search": "open",
+        "confirm": "blocked",
+        "transfer": "blocked",
+        "baselines": "closed",
+        "measure": "closed",
+    }
+    waiting = queries.task_records(engine, sweep, state="waiting")
+    assert {(task.finished_at, task.score, task.outcome) for task in waiting} == {(None, None, None)}
+    assert queries.find_sweep(engine, "s").revision == 1, "nothing was planned"
+    assert work(engine, sweep) == ["search#1", "search#2", "confirm#0", "confirm#1", "transfer#0"]
+    assert set(states(engine, sweep).values()) == {"closed"}
+    assert {task.state for task in queries.task_records(engine, sweep)} == {"done"}
+    assert revisions.retry(engine, sweep, revision=1) == []
+
+
+def test_a_retry_forgives_the_attempts_so_far_and_keeps_the_parameters(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+
+    def fails() -> tuple[int, Any, int | None, str]:
+        claim = claimed(engine, sweep)
+        assert tasks.save_trial(engine, claim, study="s", number=claim.attempt + 10, params={"alpha": 0.5})
+        assert tasks.fail(engine, claim, error_class="error", reason="a bug", cap=2)
+        return claim.attempt, claim.params, claim.retry_of, queries.task_records(engine, sweep)[0].state
+
+    assert [fails(), fails()] == [(1, None, None, "waiting"), (2, {"alpha": 0.5}, 11, "failed")]
+    assert revisions.retry(engine, sweep, revision=1) == ["search#0"]
+    assert [fails(), fails()] == [(3, {"alpha": 0.5}, 12, "waiting"), (4, {"alpha": 0.5}, 13, "failed")]
+
+
+def test_a_retry_in_an_open_or_a_closed_phase_touches_only_what_failed(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": ((), 1, 3), "confirm": (("search",), 1, 1)})
+    ended(engine, sweep, well=False)
+    running = claimed(engine, sweep)
+    assert revisions.retry(engine, sweep, revision=1) == ["search#0"]
+    assert [task.state for task in queries.task_records(engine, sweep)] == ["waiting", "running", "waiting", "waiting"]
+    assert finished(engine, running)
+    ended(engine, sweep, well=False)
+    ended(engine, sweep)
+    assert states(engine, sweep) == {"search": "closed", "confirm": "open"}
+    before = queries.task_records(engine, sweep, state="done")
+    assert revisions.retry(engine, sweep, revision=1) == ["search#0"]
+    assert states(engine, sweep) == {"search": "open", "confirm": "open"}
+    assert queries.task_records(engine, sweep, state="done") == before
+    assert work(engine, sweep) == ["search#0", "confirm#0"]
+    assert states(engine, sweep) == {"search": "closed", "confirm": "closed"}
+
+
+def test_what_is_tried_again_waits_for_what_it_needs_if_that_is_tried_again_as_well(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": ((), 1, 2), "confirm": (("search",), 1, 1)})
+    assert [ended(engine, sweep, well=well) for well in (False, True, False)] == ["search#0", "search#1", "confirm#0"]
+    assert states(engine, sweep) == {"search": "closed", "confirm": "failed"}
+    assert revisions.retry(engine, sweep, revision=1) == ["search#0", "confirm#0"]
+    assert states(engine, sweep) == {"search": "open", "confirm": "blocked"}
+    search = claimed(engine, sweep)
+    assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None, "though it was ready once"
+    assert finished(engine, search)
+    assert work(engine, sweep) == ["confirm#0"]
+
+
+def test_a_retry_at_the_moment_a_phase_fails_forgets_none_of_the_tasks_skipped_then(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": ((), 2, 2), "confirm": (("search",), 1, 2)})
+    ended(engine, sweep, well=False)
+    last = claimed(engine, sweep)
+    overlap(
+        tasks,
+        lambda: tasks.fail(engine, last, error_class="nan", reason="NaN", cap=1),
+        lambda: revisions.retry(engine, sweep, revision=1),
+    )
+    assert states(engine, sweep) == {"search": "open", "confirm": "blocked"}
+    assert {task.state for task in queries.task_records(engine, sweep)} == {"waiting"}
+
+
+def test_a_retry_can_add_what_has_to_be_done_once_more_afterwards(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": ((), 0, 2), "measure": (("search?",), 1, 1)})
+    ended(engine, sweep, well=False)
+    work(engine, sweep)
+    assert states(engine, sweep) == {"search": "closed", "measure": "closed"}
+    then = [TaskPlan(key="measure#1", phase="measure")]
+    assert revisions.retry(engine, sweep, revision=1, then=then) == ["search#0"]
+    assert states(engine, sweep) == {"search": "open", "measure": "blocked"}
+    assert planned(engine, sweep) == {"search": 2, "measure": 2}
+    assert [revision.why for revision in queries.revisions(engine, sweep)] == ["created", "1 tasks tried again"]
+    assert queries.find_sweep(engine, "s").fingerprint == "f", "the spec is the same"
+    assert work(engine, sweep) == ["search#0", "measure#1"]
+    assert states(engine, sweep) == {"search": "closed", "measure": "closed"}
+    assert revisions.retry(engine, sweep, revision=2, then=then) == [], "and nothing was added"
+    assert planned(engine, sweep) == {"search": 2, "measure": 2}
+
+
+def test_a_done_task_runs_again_only_if_its_outcome_cannot_be_read(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": ((), 2, 3), "confirm": (("search",), 1, 1)})
+    keys = work(engine, sweep)
+    with write(engine) as connection:
+        connection.exec_driver_sql("UPDATE tasks SET outcome = '{\"score\": 0.' WHERE key = 'search#1'")
+    assert revisions.retry(engine, sweep, revision=1) == ["search#1"]
+    assert states(engine, sweep) == {"search": "open", "confirm": "closed"}
+    assert Counter(task.state for task in queries.task_records(engine, sweep)) == {"done": len(keys) - 1, "waiting": 1}
+    with read(engine) as connection:
+        found = connection.execute(
+            select(attempts.c.state, attempts.c.error_class).where(attempts.c.state != "done")
+        ).all()
+    assert [tuple(row) for row in found] == [("failed", "unreadable")]
+    again = claimed(engine, sweep)
+    assert (again.key, again.attempt) == ("search#1", 2)
+    assert finished(engine, again)
+    (task,) = [task for task in queries.task_records(engine, sweep) if task.key == "search#1"]
+    assert json.dumps(task.outcome) == '{"score": 0.5}'
+    assert set(states(engine, sweep).values()) == {"closed"}
+
+
+def test_a_late_finish_of_an_outcome_that_is_made_again_is_not_taken_for_it(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    claim = claimed(engine, sweep)
+    assert finished(engine, claim)
+    with write(engine) as connection:
+        connection.exec_driver_sql("UPDATE tasks SET outcome = 'x'")
+    assert revisions.retry(engine, sweep, revision=1) == ["search#0"]
+    assert not finished(engine, claim)
+
+
+def test_a_cancelled_or_changed_sweep_is_not_retried(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    ended(engine, sweep, well=False)
+    extend(engine, sweep, ["search"])
+    with pytest.raises(RevisionRefused, match="type it again"):
+        revisions.retry(engine, sweep, revision=1)
+    control.cancel(engine, sweep)
+    with pytest.raises(RevisionRefused, match="first type: kd-sweeps resume s"):
+        revisions.retry(engine, sweep, revision=2)
+    control.resume(engine, sweep)
+    assert revisions.retry(engine, sweep, revision=2) == ["search#0"]
+
+
+def test_what_cannot_succeed_fails_and_skips_again_at_once(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"impossible": ((), 1, 0), "behind": (("impossible",), 1, 1), "other": ((), 0, 1)})
+    assert states(engine, sweep) == {"impossible": "failed", "behind": "skipped", "other": "open"}
+    assert revisions.retry(engine, sweep, revision=1) == ["behind#0"]
+    assert states(engine, sweep) == {"impossible": "failed", "behind": "skipped", "other": "open"}
+    (skipped,) = queries.task_records(engine, sweep, state="skipped")
+    assert skipped.reason == "needs impossible, which failed (0 of 0 done, 1 needed)"

@@ -1,0 +1,259 @@
+"""storage.queue.tasks, endings and reaping: claims, leases, fencing, retries."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine, select
+
+from storage.db.engine import open_engine, read, write
+from storage.db.schema import attempts
+from storage.errors import Unreachable
+from storage.queue import attempts as reaping
+from storage.queue import tasks
+from storage.queue.attempts import reap, reap_worker
+from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
+from storage.queue.tasks import Claim
+from storage.records import queries
+from storage.url import resolve
+from tests.support.sweeps.storage_sweeps import claimed, finished, lapse, new_storage, new_sweep, states
+
+PARAMS = {"temperature": 4.0, "alpha": 0.5}
+
+
+@pytest.fixture
+def engine(storage_url: str) -> Iterator[Engine]:
+    with new_storage(storage_url) as engine:
+        yield engine
+
+
+def attempt_states(engine: Engine, claim: Claim) -> list[str]:
+    with read(engine) as connection:
+        query = select(attempts.c.state).where(attempts.c.task_id == claim.task_id).order_by(attempts.c.number)
+        return list(connection.scalars(query))
+
+
+def state_of(engine: Engine, sweep: int, claim: Claim) -> str:
+    return next(task.state for task in queries.task_records(engine, sweep) if task.id == claim.task_id)
+
+
+def test_the_highest_priority_is_claimed_first_then_plan_order(engine: Engine) -> None:
+    insert_sweep(
+        engine,
+        name="s",
+        spec={},
+        fingerprint="f",
+        provenance={},
+        phases=[PhasePlan(name="p", stage="p", minimum=0)],
+        tasks=[TaskPlan(key=f"{n}", phase="p", priority=priority) for n, priority in enumerate([0, 5, 0, 9, 5])],
+    )
+    sweep = queries.find_sweep(engine, "s").id
+    assert [claimed(engine, sweep).key for _ in range(5)] == ["3", "1", "4", "0", "2"]
+
+
+def test_a_claim_says_what_to_do_and_shows_as_running(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    claim = claimed(engine, sweep, worker="w7", lease_s=60)
+    assert claim == Claim(
+        sweep_id=sweep,
+        task_id=claim.task_id,
+        key="search#0",
+        stage="search",
+        phase="search",
+        payload={"n": 0},
+        attempt=1,
+        params=None,
+        retry_of=None,
+    )
+    (at_work,) = queries.running(engine, sweep)
+    assert (at_work.key, at_work.worker, at_work.host, at_work.attempt) == ("search#0", "w7", "h", 1)
+    assert 50 < at_work.lease_left_s <= 60
+    assert 0 <= at_work.running_s < 10
+    assert abs(at_work.started_at - time.time()) < 10, "the database tells seconds since 1970"
+
+
+def test_the_finished_task_holds_its_whole_outcome(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    claim = claimed(engine, sweep)
+    outcome = {"trial": {"value": 0.9, "attrs": {}, "epoch_values": [0.1, float("nan"), 0.9]}, "text": "ümlaut"}
+    assert tasks.save_trial(engine, claim, study="s", number=3, params=PARAMS)
+    assert tasks.finish(engine, claim, outcome=outcome, score=0.9)
+    (task,) = queries.task_records(engine, sweep)
+    assert (task.state, task.score, task.params, task.trial_number, task.study) == ("done", 0.9, PARAMS, 3, "s")
+    assert str(task.outcome) == str(outcome), "NaN included"
+    assert task.finished_at is not None
+    assert task.started_at is not None
+    assert task.finished_at >= task.started_at
+    assert queries.running(engine, sweep) == []
+
+
+def test_claims_stay_inside_their_sweep(engine: Engine) -> None:
+    one, other = new_sweep(engine, name="one", number=1), new_sweep(engine, name="other", number=1)
+    claimed(engine, other)
+    assert tasks.claim(engine, other, worker="w", host="h", pid=1, lease_s=60) is None
+    assert claimed(engine, one).sweep_id == one
+
+
+def test_a_late_result_of_a_lost_attempt_is_dropped(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    late = claimed(engine, sweep, worker="frozen")
+    lapse(engine, late)
+    assert reap(engine, sweep, cap=3) == [("search#0", 1, "frozen")]
+    assert state_of(engine, sweep, late) == "waiting"
+    assert not finished(engine, late, score=0.1), "even before anybody else began"
+    again = claimed(engine, sweep, worker="other")
+    assert again.attempt == 2
+    assert not finished(engine, late, score=0.1)
+    assert not tasks.renew(engine, late, 60)
+    assert not tasks.fail(engine, late, error_class="error", reason="late", cap=1)
+    assert not tasks.release(engine, late)
+    assert not tasks.save_trial(engine, late, study="s", number=0, params={})
+    assert finished(engine, again, score=0.9)
+    assert not finished(engine, late, score=0.1)
+    (task,) = queries.task_records(engine, sweep)
+    assert (task.state, task.score, task.worker) == ("done", 0.9, "other")
+    assert attempt_states(engine, late) == ["lost", "done"]
+
+
+def test_a_lapsed_lease_that_nobody_took_is_still_good(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    slept, slept_too = claimed(engine, sweep), claimed(engine, sweep)
+    lapse(engine, slept)
+    lapse(engine, slept_too)
+    assert queries.running(engine, sweep)[0].lease_left_s < 0
+    assert tasks.renew(engine, slept, 60)
+    assert finished(engine, slept_too)
+    assert reap(engine, sweep, cap=1) == [], "renewed, and finished"
+
+
+def test_a_lease_that_is_renewed_between_the_look_and_the_taking_is_left_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = new_sweep(engine, number=2)
+    woken, dead = claimed(engine, sweep), claimed(engine, sweep)
+    lapse(engine, woken)
+    lapse(engine, dead)
+
+    @contextmanager
+    def renew_first(engine: Engine) -> Iterator[Connection]:
+        tasks.renew(engine, woken, 60)
+        with write(engine) as connection:
+            yield connection
+
+    monkeypatch.setattr(reaping, "write", renew_first)
+    assert reap(engine, sweep, cap=None) == [(dead.key, 1, "w")]
+    assert finished(engine, woken)
+
+
+def test_reaping_leaves_living_attempts_alone_and_fails_a_task_at_its_cap(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    claim, living = claimed(engine, sweep, worker="dead1"), claimed(engine, sweep, worker="living")
+    for attempt in (1, 2):
+        if attempt == 2:
+            claim = claimed(engine, sweep, worker="dead2")
+        lapse(engine, claim)
+        assert reap(engine, sweep, cap=2) == [("search#0", attempt, f"dead{attempt}")]
+    assert state_of(engine, sweep, claim) == "failed"
+    failed = queries.task_records(engine, sweep, state="failed")[0]
+    assert (failed.error_class, failed.reason) == ("lost worker", "lost worker dead2: its lease lapsed")
+    assert finished(engine, living)
+    assert states(engine, sweep) == {"search": "closed"}
+
+
+def test_a_worker_known_to_be_dead_is_reaped_at_once(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    claimed(engine, sweep, worker="dead")
+    claimed(engine, sweep, worker="living")
+    assert reap(engine, sweep, cap=3) == []
+    assert reap_worker(engine, "dead", cap=3) == [("search#0", 1, "dead")]
+    assert reap_worker(engine, "dead", cap=3) == []
+    assert [task.worker for task in queries.running(engine, sweep)] == ["living"]
+
+
+def test_a_retry_keeps_its_parameters_and_names_its_predecessor(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    first = claimed(engine, sweep)
+    assert tasks.save_trial(engine, first, study="s", number=7, params=PARAMS)
+    assert tasks.fail(engine, first, error_class="error", reason="disk full", cap=3)
+    (waiting,) = queries.task_records(engine, sweep)
+    assert (waiting.state, waiting.reason, waiting.error_class) == ("waiting", "disk full", "error")
+    second = claimed(engine, sweep)
+    assert (second.attempt, second.params, second.retry_of) == (2, PARAMS, 7)
+    tasks.release(engine, second)  # before it asked for a trial of its own
+    third = claimed(engine, sweep)
+    assert (third.attempt, third.params, third.retry_of) == (3, PARAMS, 7)
+
+
+def test_each_class_of_failure_has_its_own_cap_and_released_attempts_never_count(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+
+    def fails(error_class: str, *, cap: int | None) -> str:
+        claim = claimed(engine, sweep)
+        assert tasks.fail(engine, claim, error_class=error_class, reason=f"a {error_class}", cap=cap)
+        return state_of(engine, sweep, claim)
+
+    for _ in range(5):
+        assert tasks.release(engine, claimed(engine, sweep))
+    assert fails("error", cap=3) == "waiting"
+    assert fails("memory", cap=2) == "waiting"
+    for _ in range(2):
+        lapse(engine, claimed(engine, sweep))
+        assert len(reap(engine, sweep, cap=3)) == 1
+    assert fails("error", cap=3) == "waiting", "four others have ended, but only one as this one"
+    assert fails("memory", cap=2) == "failed", "the second of its class"
+    (task,) = queries.task_records(engine, sweep)
+    assert (task.attempt, task.reason, task.error_class) == (11, "a memory", "memory")
+    assert states(engine, sweep) == {"search": "failed"}
+
+
+def test_without_a_cap_a_task_is_tried_again_for_ever(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    for number in range(1, 13):
+        claim = claimed(engine, sweep)
+        assert claim.attempt == number
+        if number % 2:
+            assert tasks.fail(engine, claim, error_class="database", reason="down", cap=None)
+        else:
+            lapse(engine, claim)
+            assert reap(engine, sweep, cap=None) == [("search#0", number, "w")]
+        assert state_of(engine, sweep, claim) == "waiting"
+    assert tasks.fail(engine, claimed(engine, sweep), error_class="database", reason="down", cap=7)
+    assert states(engine, sweep) == {"search": "failed"}, "all seven are counted as soon as there is a cap"
+
+
+def test_a_finish_that_is_sent_again_because_nobody_acknowledged_it_is_still_stored_once(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    claim, other = claimed(engine, sweep), claimed(engine, sweep)
+    assert finished(engine, claim, score=0.7)
+    (before,) = queries.task_records(engine, sweep, state="done")
+    assert finished(engine, claim, score=0.7), "its first try was stored: nothing was lost"
+    assert queries.task_records(engine, sweep, state="done") == [before]
+    assert finished(engine, other)
+    assert finished(engine, other), "also when the first try ended the phase"
+    assert states(engine, sweep) == {"search": "closed"}
+
+
+def test_an_ending_that_is_sent_again_does_not_count_twice(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    claim = claimed(engine, sweep)
+    assert tasks.fail(engine, claim, error_class="error", reason="a bug", cap=2)
+    assert not tasks.fail(engine, claim, error_class="error", reason="a bug", cap=2)
+    assert state_of(engine, sweep, claim) == "waiting"
+    assert not tasks.release(engine, claim)
+    assert not finished(engine, claim), "it failed: a result can no longer come from it"
+
+
+def test_a_renewal_is_tried_once_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
+        claim = claimed(engine, new_sweep(engine))
+        monkeypatch.setattr("storage.db.sqlite_file.BUSY_TIMEOUT_S", 0.05)
+        impatient = open_engine(resolve(f"sqlite:///{tmp_path}/x.db"))
+        with write(engine):
+            began = time.monotonic()
+            with pytest.raises(Unreachable, match="database is locked"):
+                tasks.renew(impatient, claim, 60)
+            assert time.monotonic() - began < 2, "who retries waits for up to a minute"
+        assert tasks.renew(impatient, claim, 60)
+        impatient.dispose()

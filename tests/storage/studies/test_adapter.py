@@ -1,0 +1,498 @@
+"""storage.studies: Optuna's record agrees with ours, whatever crashed or was deleted."""
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any
+
+import optuna
+import optuna_dashboard
+import pytest
+import sqlalchemy
+from sqlalchemy import URL, Engine, event, select
+
+from storage.db import schema
+from storage.db.engine import create_lock, read, write
+from storage.db.schema import attempts
+from storage.errors import NotAStorage, ParametersRefused, StudyMissing, Unreachable
+from storage.queue import control, revisions, tasks
+from storage.queue.attempts import reap_worker
+from storage.queue.tasks import Claim
+from storage.records import queries
+from storage.studies.adapter import Studies, open_studies
+from storage.studies.reconcile import mark_told, repair, untold
+from storage.studies.space import Choice, Range, Space
+from storage.studies.writes import describe_trial
+from storage.url import plain, resolve
+from tests.support.sweeps.storage_sweeps import claimed, new_sweep
+
+SPACE: Space = {"temperature": Range(1.0, 20.0, log=True), "alpha": Range(0.0, 1.0)}
+PARAMS = {"temperature": 4.0, "alpha": 0.25}
+OUTCOME: dict[str, Any] = {"trial": {"value": 0.9, "attrs": {"train_s": 1.5}, "epoch_values": [0.5, 0.9]}}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> URL:
+    """A storage for the whole file: making Optuna's tables takes longer than all the tests."""
+    if request.param == "sqlite":
+        url = resolve(f"sqlite:///{tmp_path_factory.mktemp('studies')}/x.db")
+    else:
+        url = resolve(request.getfixturevalue("postgres_server")).set(database="studies")
+        server = sqlalchemy.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+        with server.connect() as connection:
+            connection.exec_driver_sql("CREATE DATABASE studies")
+        server.dispose()
+    with create_lock(url):
+        studies = open_studies(url, create=True)
+        schema.create_tables(studies.engine)
+        studies.engine.dispose()
+    return url
+
+
+@pytest.fixture
+def studies(url: URL) -> Iterator[Studies]:
+    studies = open_studies(url)
+    for name in studies.names():
+        optuna.delete_study(study_name=name, storage=studies.storage)
+    with write(studies.engine) as connection:
+        connection.execute(schema.sweeps.delete())
+    with create_lock(url):
+        studies.create("s", metric="val_accuracy", attrs={"sweep": "s"}, note="# A note\n" * 600)
+        studies.create("s.confirm", metric="val_accuracy", attrs={}, note=None)
+    yield studies
+    studies.engine.dispose()
+
+
+@pytest.fixture
+def engine(studies: Studies) -> Engine:
+    return studies.engine
+
+
+def stock(studies: Studies, name: str = "s") -> optuna.Study:
+    """The study as any other program loads it, with a storage object of its own kind but our connections."""
+    return optuna.load_study(study_name=name, storage=studies.storage)
+
+
+def asked(studies: Studies, claim: Claim, *, study: str = "s", saved: bool = True) -> int:
+    """A trial asked for and saved, as a worker does."""
+    attrs = {"task": claim.key, "attempt": claim.attempt}
+    trial = studies.ask(study, SPACE, params=PARAMS, tpe_seed=None, attrs=attrs)
+    if saved:
+        assert tasks.save_trial(studies.engine, claim, study=study, number=trial.number, params=trial.params)
+    return trial.number
+
+
+def trial_states(studies: Studies, name: str = "s") -> list[str]:
+    return [trial.state.name for trial in stock(studies, name).trials]
+
+
+def told_flags(engine: Engine) -> list[bool]:
+    with read(engine) as connection:
+        return list(connection.scalars(select(attempts.c.told).order_by(attempts.c.task_id, attempts.c.number)))
+
+
+def commits_of(engine: Engine) -> list[int]:
+    """Grows by one with every transaction that is committed on this engine."""
+    seen: list[int] = []
+    event.listen(engine, "commit", lambda connection: seen.append(1))
+    return seen
+
+
+# studies
+
+
+def test_creating_a_study_twice_changes_nothing_and_the_dashboard_reads_its_note(studies: Studies) -> None:
+    studies.create("s", metric="val_accuracy", attrs={"sweep": "s"}, note="another note")
+    study = stock(studies)
+    assert study.metric_names == ["val_accuracy"]
+    assert study.user_attrs == {"sweep": "s"}
+    assert study.direction.name == "MAXIMIZE"
+    assert optuna_dashboard.get_note(study) == "# A note\n" * 600
+    assert studies.names() == ["s", "s.confirm"]
+
+
+def test_given_parameters_are_asked_exactly_and_shown_as_such(studies: Studies) -> None:
+    space: Space = SPACE | {"method": Choice(("autokeras", "pretrained"))}
+    trial = studies.ask("s.confirm", space, params=PARAMS | {"method": "pretrained"}, tpe_seed=None)
+    assert trial.params == PARAMS | {"method": "pretrained"}
+    (found,) = stock(studies, "s.confirm").trials
+    assert (found.number, found.params, found.state.name) == (trial.number, trial.params, "RUNNING")
+    assert found.distributions["temperature"] == optuna.distributions.FloatDistribution(1.0, 20.0, log=True)
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"temperature": 21.0, "alpha": 0.5}, r"temperature is 21\.0, allowed: \[1, 20\]"),
+        ({"temperature": 4.0, "alpha": float("nan")}, "alpha is nan"),
+        ({"temperature": 4.0}, "given parameters"),
+        ({"temperature": 4.0, "alpha": 0.5, "beta": 1.0}, "given parameters"),
+    ],
+)
+def test_parameters_outside_the_space_are_refused_before_a_trial_exists(
+    studies: Studies, params: dict[str, float], said: str
+) -> None:
+    with pytest.raises(ParametersRefused, match=said):
+        studies.ask("s", SPACE, params=params, tpe_seed=None)
+    assert trial_states(studies) == []
+
+
+def test_tpe_proposes_inside_the_space_and_the_seed_decides(studies: Studies) -> None:
+    for n in range(4):
+        trial = studies.ask("s", SPACE, params={"temperature": 2.0 + n, "alpha": n / 4}, tpe_seed=None)
+        studies.tell("s", trial.number, state="COMPLETE", value=0.5 + n / 10, attrs={})
+    first = studies.ask("s", SPACE, params=None, tpe_seed=7)
+    studies.tell("s", first.number, state="FAIL", value=None, attrs={})
+    again = studies.ask("s", SPACE, params=None, tpe_seed=7)
+    studies.tell("s", again.number, state="FAIL", value=None, attrs={})
+    other = studies.ask("s", SPACE, params=None, tpe_seed=8)
+    assert first.params == again.params != other.params
+    assert 1 <= first.params["temperature"] <= 20
+    assert 0 <= first.params["alpha"] <= 1
+
+
+def test_tpe_learns_only_from_trials_that_are_alike(studies: Studies) -> None:
+    def tell(value: float, temperature: float, **attrs: str) -> None:
+        params = {"temperature": temperature, "alpha": 0.5}
+        trial = studies.ask("s", SPACE, params=params, tpe_seed=None, attrs=attrs)
+        studies.tell("s", trial.number, state="COMPLETE", value=value, attrs={})
+
+    def proposed(search: str | None) -> dict[str, Any]:
+        trial = studies.ask("s", SPACE, params=None, tpe_seed=7, alike={"search": search}, attrs={"search": "asked"})
+        studies.tell("s", trial.number, state="FAIL", value=None, attrs={})
+        return trial.params
+
+    for n in range(4):
+        tell(n, 2.0 + n)
+    alone = proposed(None)
+    for n in range(4):
+        tell(-n, 15.0 + n, search="@t1s0")
+    assert proposed(None) == alone, "what another search tells is not its own"
+    assert proposed("@t1s0") not in (alone, proposed("@t0s1"))
+    assert studies.ask("s", SPACE, params=None, tpe_seed=7).params != alone, "without the question all are its own"
+
+
+def test_a_trial_appears_complete_in_one_transaction_and_is_told_in_two(studies: Studies) -> None:
+    commits = commits_of(studies.engine)
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None, attrs={"task": "search#0"}).number
+    assert len(commits) == 1
+    (trial,) = stock(studies).trials
+    assert (trial.params, trial.user_attrs) == (PARAMS, {"task": "search#0", "asked_by": "kd-sweeps"})
+    assert trial.datetime_start is not None
+    assert abs(datetime.now() - trial.datetime_start) < timedelta(minutes=1)
+    before = len(commits)
+    attrs = {f"attribute {n}": n for n in range(10)}
+    studies.tell("s", number, state="COMPLETE", value=0.5, attrs=attrs, epoch_values=[0.1, 0.2, 0.3])
+    assert len(commits) == before + 2
+    (trial,) = stock(studies).trials
+    assert trial.datetime_complete is not None
+    assert trial.datetime_complete >= trial.datetime_start
+
+
+def test_whoever_makes_trials_at_once_each_number_is_given_once(studies: Studies, url: URL) -> None:
+    def ours(n: int) -> int:
+        return studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+
+    def of_another_tool(n: int) -> int:
+        return stock(studies).ask().number
+
+    with ThreadPoolExecutor(3) as threads:
+        numbers = [*threads.map(ours, range(10)), *threads.map(of_another_tool, range(10)), ours(20)]
+        both = [threads.submit(ask, 0) for ask in (ours, of_another_tool) * 10]
+        numbers += [one.result() for one in both]
+    assert sorted(numbers) == list(range(41))
+    assert [trial.number for trial in stock(studies).trials] == list(range(41))
+
+
+def test_an_enqueued_trial_is_never_taken(studies: Studies) -> None:
+    stock(studies).enqueue_trial({"temperature": 9.0, "alpha": 0.9})
+    assert studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).params == PARAMS
+    assert trial_states(studies) == ["WAITING", "RUNNING"]
+
+
+def test_telling_writes_attributes_and_epochs_and_a_second_time_changes_nothing(studies: Studies) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None, attrs={"task": "search#0"}).number
+    for value in (0.9, 0.1):
+        studies.tell("s", number, state="COMPLETE", value=value, attrs={"n": value}, epoch_values=[0.5, value])
+    studies.tell("s", number, state="FAIL", value=None, attrs={})
+    (trial,) = stock(studies).trials
+    assert (trial.state.name, trial.value, trial.intermediate_values) == ("COMPLETE", 0.9, {0: 0.5, 1: 0.9})
+    assert trial.user_attrs == {"task": "search#0", "asked_by": "kd-sweeps", "n": 0.9}
+
+
+def test_epoch_values_that_are_not_finite_come_back_as_they_were(studies: Studies) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    studies.tell("s", number, state="FAIL", value=None, attrs={}, epoch_values=[math.inf, -math.inf, math.nan, 1])
+    (trial,) = stock(studies).trials
+    assert repr(trial.intermediate_values) == "{0: inf, 1: -inf, 2: nan, 3: 1.0}"
+
+
+@pytest.mark.parametrize(("epochs", "value"), [([0.3, 0.4], 0.4), ([0.3, math.nan], None), ([], None)])
+def test_a_pruned_trial_is_worth_what_it_had_reached(
+    studies: Studies, epochs: list[float], value: float | None
+) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    studies.tell("s", number, state="PRUNED", value=None, attrs={}, epoch_values=epochs)
+    (trial,) = stock(studies).trials
+    assert (trial.state.name, trial.value) == ("PRUNED", value)
+
+
+@pytest.mark.parametrize("value", [None, math.nan])
+def test_a_complete_trial_without_a_value_is_refused_before_anything_is_written(
+    studies: Studies, value: float | None
+) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    with pytest.raises(ValueError, match="needs a value"):
+        studies.tell("s", number, state="COMPLETE", value=value, attrs={"a": 1})
+    (trial,) = stock(studies).trials
+    assert (trial.state.name, trial.user_attrs) == ("RUNNING", {"asked_by": "kd-sweeps"})
+
+
+def test_attributes_that_a_crash_left_are_completed_and_those_of_a_finished_trial_stay(studies: Studies) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+
+    def describe(**attrs: object) -> int | None:
+        return describe_trial(studies.engine, "s", number, attrs=attrs, epoch_values=[0.5], asked={})
+
+    assert describe(a=1, b=1) is not None  # and its worker dies
+    studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"b": 2, "c": 2}, epoch_values=[0.6])
+    assert describe(a=3) is None
+    (trial,) = stock(studies).trials
+    assert trial.user_attrs == {"asked_by": "kd-sweeps", "a": 1, "b": 2, "c": 2}
+    assert trial.intermediate_values == {0: 0.6}
+
+
+def test_a_trial_that_somebody_ends_between_our_two_writes_stays_as_they_ended_it(
+    studies: Studies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    monkeypatch.setattr("storage.studies.adapter.crash_point", lambda point: stock(studies).tell(number, 0.25))
+    studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
+    (trial,) = stock(studies).trials
+    assert (trial.state.name, trial.value, trial.user_attrs["a"]) == ("COMPLETE", 0.25, 1)
+
+
+def test_a_study_deleted_between_our_two_writes_is_one_clear_line(
+    studies: Studies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    monkeypatch.setattr("storage.studies.adapter.crash_point", lambda point: studies.delete("s"))
+    with pytest.raises(StudyMissing, match="it was deleted"):
+        studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
+
+
+def test_a_deleted_study_is_one_clear_line(studies: Studies) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    optuna.delete_study(study_name="s", storage=studies.storage)
+    for attempt in (
+        lambda: studies.ask("s", SPACE, params=PARAMS, tpe_seed=None),
+        lambda: studies.tell("s", number, state="COMPLETE", value=0.5, attrs={}),
+        lambda: studies.running("s"),
+    ):
+        with pytest.raises(StudyMissing, match=r"it was deleted .* kd-sweeps create s") as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_study_deleted_and_made_again_does_not_take_the_old_trials(studies: Studies) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    optuna.delete_study(study_name="s", storage=studies.storage)
+    studies.create("s", metric="val_accuracy", attrs={}, note=None)
+    with pytest.raises(StudyMissing, match=f"its trial {number} was deleted"):
+        studies.tell("s", number, state="COMPLETE", value=0.5, attrs={})
+
+
+def test_deleting_a_study_leaves_the_others_and_a_second_time_does_nothing(studies: Studies) -> None:
+    studies.ask("s", SPACE, params=PARAMS, tpe_seed=None)
+    for _ in range(2):
+        studies.delete("s")
+        assert studies.names() == ["s.confirm"]
+
+
+def test_studies_of_no_storage_are_not_made_by_opening_them(tmp_path: Any, postgres_url: str) -> None:
+    with pytest.raises(NotAStorage, match="no storage at"):
+        open_studies(resolve(f"sqlite:///{tmp_path}/x.db"))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(NotAStorage, match="holds no kd-sweeps tables"):
+        open_studies(resolve(postgres_url))
+    with pytest.raises(Unreachable, match="nowhere"):
+        open_studies(resolve(postgres_url).set(database="nowhere"))
+
+
+@pytest.mark.parametrize(("version", "said"), [("v2.6.0.a", "optuna storage upgrade"), ("v99", "upgrade Optuna here")])
+def test_optuna_tables_of_another_version_are_one_clear_line(
+    studies: Studies, url: URL, version: str, said: str
+) -> None:
+    with write(studies.engine) as connection:
+        (right,) = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars()
+        connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{version}'")
+    try:
+        with pytest.raises(NotAStorage, match=f"version {version}, but .* {said}"):
+            open_studies(url)
+    finally:
+        with write(studies.engine) as connection:
+            connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{right}'")
+
+
+def test_stock_optuna_reads_what_we_wrote(studies: Studies, url: URL) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    studies.tell("s", number, state="COMPLETE", value=0.9, attrs={})
+    storage = optuna.storages.RDBStorage(plain(url))
+    frame = optuna.load_study(study_name="s", storage=storage).trials_dataframe()
+    storage.db.engine.dispose()
+    assert frame["value_val_accuracy"].tolist() == [0.9]
+    assert frame["params_temperature"].tolist() == [4.0]
+
+
+# repair
+
+
+def test_a_crash_between_finish_and_tell_is_repaired_once(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    claim = claimed(engine, sweep)
+    asked(studies, claim)
+    assert tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
+    assert trial_states(studies) == ["RUNNING"]
+    assert [(left.key, left.number, left.trial_number) for left in untold(engine, sweep)] == [("search#0", 1, 0)]
+    assert repair(studies, engine, sweep) == 1
+    (trial,) = stock(studies).trials
+    assert (trial.state.name, trial.value, trial.intermediate_values) == ("COMPLETE", 0.9, {0: 0.5, 1: 0.9})
+    assert trial.user_attrs["train_s"] == 1.5
+    assert untold(engine, sweep) == []
+    assert repair(studies, engine, sweep) == 0
+
+
+def test_a_crash_between_tell_and_told_is_repaired_without_telling_again(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    claim = claimed(engine, sweep)
+    number = asked(studies, claim)
+    tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
+    studies.tell("s", number, state="COMPLETE", value=0.9, attrs={})
+    assert repair(studies, engine, sweep) == 0
+    assert told_flags(engine) == [True]
+    assert untold(engine, sweep) == []
+
+
+def test_trials_of_failed_lost_and_released_attempts_fail_with_the_reason(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    failing = claimed(engine, sweep)
+    asked(studies, failing)
+    tasks.fail(engine, failing, error_class="memory", reason="killed by the kernel", cap=9)
+    asked(studies, claimed(engine, sweep, worker="dead"))
+    reap_worker(engine, "dead", cap=9)
+    released = claimed(engine, sweep)
+    asked(studies, released)
+    tasks.release(engine, released)
+    assert repair(studies, engine, sweep) == 3
+    assert trial_states(studies) == ["FAIL", "FAIL", "FAIL"]
+    reasons = [trial.user_attrs["reason"] for trial in stock(studies).trials]
+    assert reasons == ["killed by the kernel", "lost worker dead: its process died", "its worker was asked to stop"]
+    assert told_flags(engine) == [True, True, True]
+
+
+def test_the_trials_of_a_cancelled_sweep_fail_with_that_reason(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    asked(studies, claimed(engine, sweep))
+    control.cancel(engine, sweep)
+    assert repair(studies, engine, sweep) == 1
+    (trial,) = stock(studies).trials
+    assert (trial.state.name, trial.user_attrs["reason"]) == ("FAIL", "the sweep was cancelled")
+    control.resume(engine, sweep)
+    again = claimed(engine, sweep)
+    assert (again.params, again.retry_of) == (PARAMS, 0)
+
+
+def test_a_result_destroyed_before_its_trial_was_told_fails_and_is_made_again(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    claim = claimed(engine, sweep)
+    asked(studies, claim)
+    assert tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
+    with write(engine) as connection:
+        connection.exec_driver_sql("UPDATE tasks SET outcome = '{'")
+    assert revisions.retry(engine, sweep, revision=1) == ["search#0"]
+    again = claimed(engine, sweep)
+    asked(studies, again)
+    assert tasks.finish(engine, again, outcome=OUTCOME, score=0.9)
+    assert repair(studies, engine, sweep) == 2
+    assert trial_states(studies) == ["FAIL", "COMPLETE"]
+    assert stock(studies).trials[0].user_attrs["reason"] == "what came out of it could not be read any more"
+
+
+def test_a_running_attempts_trial_is_left_alone(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    asked(studies, claimed(engine, sweep))
+    assert repair(studies, engine, sweep) == 0
+    assert trial_states(studies) == ["RUNNING"]
+
+
+def test_an_orphan_fails_but_not_while_a_worker_may_be_about_to_save_it(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    asked(studies, claimed(engine, sweep, worker="dead"), saved=False)  # and the worker dies
+    assert repair(studies, engine, sweep) == 0, "from here a living worker between ask and save looks the same"
+    reap_worker(engine, "dead", cap=9)
+    asked(studies, claimed(engine, sweep), saved=False)  # the same task again, by a worker that is about to save
+    assert repair(studies, engine, sweep) == 1
+    assert trial_states(studies) == ["FAIL", "RUNNING"]
+    assert "orphan" in stock(studies).trials[0].user_attrs["reason"]
+
+
+def test_of_two_trials_that_one_attempt_asked_for_the_one_it_did_not_save_fails(
+    studies: Studies, engine: Engine
+) -> None:
+    sweep = new_sweep(engine, number=1)
+    claim = claimed(engine, sweep)
+    asked(studies, claim, saved=False)  # the connection was cut after the commit: it asks again
+    asked(studies, claim)
+    assert repair(studies, engine, sweep) == 1
+    assert trial_states(studies) == ["FAIL", "RUNNING"]
+
+
+def test_trials_of_other_tools_are_left_alone(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=1)
+    study = stock(studies)
+    foreign = optuna.trial.create_trial(
+        value=0.99,
+        params={"temperature": 3.0, "alpha": 0.1},
+        distributions={
+            "temperature": optuna.distributions.FloatDistribution(1, 20, log=True),
+            "alpha": optuna.distributions.FloatDistribution(0, 1),
+        },
+    )
+    study.add_trial(foreign)
+    study.ask()
+    study.enqueue_trial({"alpha": 0.5})
+    claim = claimed(engine, sweep)
+    asked(studies, claim)
+    tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
+    assert repair(studies, engine, sweep) == 1
+    assert trial_states(studies) == ["COMPLETE", "RUNNING", "WAITING", "COMPLETE"]
+    assert stock(studies).trials[0].user_attrs == {}
+
+
+def test_a_deleted_study_does_not_stop_repair_of_the_others(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    for study in ("s", "s.confirm"):
+        claim = claimed(engine, sweep)
+        asked(studies, claim, study=study)
+        tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
+    optuna.delete_study(study_name="s", storage=studies.storage)
+    assert repair(studies, engine, sweep) == 1
+    assert trial_states(studies, "s.confirm") == ["COMPLETE"]
+    assert [left.study for left in untold(engine, sweep)] == ["s"], "an audit shall still see it"
+    assert queries.task_records(engine, sweep)[0].state == "done", "our rows keep the result"
+
+
+def test_a_trial_that_only_shares_its_number_with_a_deleted_one_is_not_told(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    old = claimed(engine, sweep)
+    asked(studies, old)
+    tasks.finish(engine, old, outcome=OUTCOME, score=0.9)
+    optuna.delete_study(study_name="s", storage=studies.storage)
+    studies.create("s", metric="val_accuracy", attrs={}, note=None)
+    living = claimed(engine, sweep)
+    number = asked(studies, living)
+    assert repair(studies, engine, sweep) == 0
+    studies.tell("s", number, state="COMPLETE", value=0.9, attrs={}, asked={"task": old.key, "attempt": old.attempt})
+    assert trial_states(studies) == ["RUNNING"], "nor does its worker tell another task's trial"
+    mark_told(engine, living.task_id, living.attempt)

@@ -1,0 +1,264 @@
+"""storage.deletion: everything of one sweep goes, nothing of another does, and a crash in between is completed."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy
+from sqlalchemy import Engine, func, select
+
+from storage.audit import audit
+from storage.db import schema
+from storage.db.engine import create_lock, open_engine, read, write
+from storage.deletion import Deleted, delete_sweep
+from storage.errors import SweepInUse, SweepNotFound
+from storage.failpoints import POINTS, VARIABLE
+from storage.queue import control, tasks
+from storage.queue.tasks import Claim
+from storage.records import blobs, queries
+from storage.studies.adapter import Studies, open_studies
+from storage.url import resolve
+from sweeps.plan.tasks import STAGES, make_plan
+from sweeps.service.create import create_sweep
+from tests.support.sweeps.small_sweeps import FORK, SMALL, created, start_worker
+from tests.support.sweeps.storage_sweeps import claimed, finished, lapse, new_sweep
+
+OF_SWEEP = (schema.phases, schema.tasks, schema.attempts, schema.selections, schema.revisions)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> sqlalchemy.URL:
+    """A storage for the whole file: making Optuna's tables takes longer than all the tests."""
+    if request.param == "sqlite":
+        url = resolve(f"sqlite:///{tmp_path_factory.mktemp('deletion')}/x.db")
+    else:
+        url = resolve(request.getfixturevalue("postgres_server")).set(database="deletion")
+        server = sqlalchemy.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+        with server.connect() as connection:
+            connection.exec_driver_sql("CREATE DATABASE deletion")
+        server.dispose()
+    with create_lock(url), contextlib.closing(open_studies(url, create=True)) as studies:
+        schema.create_tables(studies.engine)
+    return url
+
+
+@pytest.fixture
+def studies(url: sqlalchemy.URL) -> Iterator[Studies]:
+    with contextlib.closing(open_studies(url)) as studies:
+        for name in studies.names():
+            studies.delete(name)
+        with write(studies.engine) as connection:
+            connection.execute(schema.sweeps.delete())
+            connection.execute(schema.blobs.delete())
+        yield studies
+
+
+@pytest.fixture
+def engine(studies: Studies) -> Engine:
+    return studies.engine
+
+
+def a_sweep(studies: Studies, name: str) -> int:
+    """A sweep of three search tasks, with its study."""
+    studies.create(name, metric="val_accuracy", attrs={}, note=None)
+    return new_sweep(studies.engine, name=name)
+
+
+def done_with(engine: Engine, claim: Claim, data: bytes) -> str:
+    """Store bytes, then the outcome that names them; their name."""
+    digest = blobs.put(engine, data)
+    assert tasks.finish(engine, claim, outcome={"blobs": {"model": digest}}, score=0.5)
+    return digest
+
+
+def delete(studies: Studies, name: str) -> Deleted:
+    return delete_sweep(studies, studies.engine, queries.find_sweep(studies.engine, name))
+
+
+def stored(engine: Engine) -> set[str]:
+    with read(engine) as connection:
+        return set(connection.scalars(select(schema.blobs.c.digest)))
+
+
+def rows(engine: Engine) -> list[int]:
+    """How many rows there are of what hangs on a sweep."""
+    with read(engine) as connection:
+        return [connection.scalar(select(func.count()).select_from(table)) or 0 for table in OF_SWEEP]
+
+
+def test_a_deleted_sweep_leaves_nothing_and_the_others_as_they_were(studies: Studies, engine: Engine) -> None:
+    kept = a_sweep(studies, "kept")
+    assert finished(engine, claimed(engine, kept))
+    held = claimed(engine, kept)
+    before, tasks_before = rows(engine), queries.task_records(engine, kept)
+    sweep = a_sweep(studies, "s")
+    assert finished(engine, claimed(engine, sweep))
+    claim = claimed(engine, sweep)
+    assert tasks.fail(engine, claim, error_class="nan", reason="NaN", cap=1)
+    assert delete(studies, "s") == Deleted(tasks=3, studies=1, blobs=0, bytes=0)
+    with pytest.raises(SweepNotFound, match="sweeps there: kept"):
+        queries.find_sweep(engine, "s")
+    assert rows(engine) == before
+    assert queries.task_records(engine, kept) == tasks_before
+    assert finished(engine, held)
+
+
+def test_studies_of_other_names_stay(studies: Studies) -> None:
+    others = ("s2", "s2.confirm", "other", "s.mine", "S", "sweep.s")
+    for name in others:
+        optuna.create_study(study_name=name, storage=studies.storage)
+    a_sweep(studies, "s")
+    assert delete(studies, "s").studies == 1
+    assert sorted(studies.names()) == sorted(others)
+
+
+def test_a_sweep_somebody_works_on_is_not_deleted(studies: Studies, engine: Engine) -> None:
+    sweep = a_sweep(studies, "s")
+    claim = claimed(engine, sweep, worker="busy", lease_s=60)
+    before = rows(engine)
+    with pytest.raises(SweepInUse, match=r"s is being worked on \(busy has search#0, lease (60|59) s\)") as caught:
+        delete(studies, "s")
+    assert "kd-sweeps cancel s" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert rows(engine) == before
+    assert studies.names() == ["s"]
+    assert queries.outlook(engine, sweep) == queries.Outlook("active", 3), "nor was it cancelled"
+    assert finished(engine, claim)
+    assert delete(studies, "s").tasks == 3
+
+
+@pytest.mark.parametrize("how", ["lapsed", "cancelled"])
+def test_a_lapsed_lease_or_a_cancelled_sweep_does_not_keep_it(studies: Studies, engine: Engine, how: str) -> None:
+    sweep = a_sweep(studies, "s")
+    late = claimed(engine, sweep)
+    if how == "lapsed":
+        lapse(engine, late)
+    else:
+        control.cancel(engine, sweep)
+    assert delete(studies, "s").tasks == 3
+    assert not tasks.renew(engine, late, 60)
+    assert not finished(engine, late), "its worker finds nothing any more"
+    assert rows(engine) == [0] * len(OF_SWEEP)
+
+
+def test_blobs_of_other_sweeps_stay_and_the_rest_goes(studies: Studies, engine: Engine) -> None:
+    one, other = a_sweep(studies, "one"), a_sweep(studies, "other")
+    shared = done_with(engine, claimed(engine, one), b"the same teacher")
+    assert done_with(engine, claimed(engine, other), b"the same teacher") == shared
+    mine, theirs = (
+        done_with(engine, claimed(engine, one), b"mine"),
+        done_with(engine, claimed(engine, other), b"theirs"),
+    )
+    forgotten = blobs.put(engine, b"of an attempt that was killed before it finished")
+    assert delete(studies, "one") == Deleted(tasks=3, studies=1, blobs=2, bytes=52)
+    assert stored(engine) == {shared, theirs}
+    assert {mine, forgotten}.isdisjoint(stored(engine))
+    assert blobs.get(engine, shared) == b"the same teacher"
+    assert delete(studies, "other") == Deleted(tasks=3, studies=1, blobs=2, bytes=22)
+    assert stored(engine) == set()
+
+
+def test_blobs_that_a_task_at_work_has_stored_stay(studies: Studies, engine: Engine) -> None:
+    one, other = a_sweep(studies, "one"), a_sweep(studies, "other")
+    again = done_with(engine, claimed(engine, one), b"stored before, and once more")
+    old = done_with(engine, claimed(engine, one), b"old")
+    at_work = claimed(engine, other)
+    young = blobs.put(engine, b"its outcome will name it")
+    blobs.put(engine, b"stored before, and once more")
+    assert delete(studies, "one").blobs == 1
+    assert stored(engine) == {young, again}
+    assert old not in stored(engine)
+    assert tasks.finish(engine, at_work, outcome={"blobs": {"logits": young, "model": again}}, score=0.5)
+    assert blobs.get(engine, young) == b"its outcome will name it"
+
+
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)  # on SQLite nobody can write during a deletion
+@pytest.mark.parametrize(
+    "before", ["min(attempts.started_at)", "SELECT tasks.outcome", "SELECT blobs.digest", "DELETE FROM blobs"]
+)
+def test_a_task_that_finishes_while_a_sweep_is_deleted_keeps_its_blobs(
+    studies: Studies, engine: Engine, before: str
+) -> None:
+    one, other = a_sweep(studies, "one"), a_sweep(studies, "other")
+    done_with(engine, claimed(engine, one), b"goes")
+    at_work, kept = claimed(engine, other), blobs.put(engine, b"named at the last moment")
+    beside = open_engine(engine.url)
+    seen = []
+
+    def finish_first(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        if before in statement and not seen:
+            seen.append(statement)
+            assert tasks.finish(beside, at_work, outcome={"blobs": {"model": kept}}, score=0.5)
+
+    sqlalchemy.event.listen(engine, "before_cursor_execute", finish_first)
+    try:
+        assert delete(studies, "one").blobs == 1
+    finally:
+        sqlalchemy.event.remove(engine, "before_cursor_execute", finish_first)
+        beside.dispose()
+    assert seen
+    assert stored(engine) == {kept}
+
+
+def test_an_outcome_that_cannot_be_read_keeps_its_blobs(studies: Studies, engine: Engine) -> None:
+    one, other = a_sweep(studies, "one"), a_sweep(studies, "other")
+    digest = done_with(engine, claimed(engine, other), b"a teacher")
+    with write(engine) as connection:
+        connection.exec_driver_sql(
+            f'UPDATE tasks SET outcome = \'{{"blobs": {{"model": "{digest}", \' WHERE state = \'done\''
+        )
+    control.cancel(engine, one)
+    assert delete(studies, "one").blobs == 0
+    assert blobs.get(engine, digest) == b"a teacher"
+
+
+def test_the_studies_may_be_gone_already(studies: Studies) -> None:
+    a_sweep(studies, "s")
+    optuna.delete_study(study_name="s", storage=studies.storage)
+    assert delete(studies, "s") == Deleted(tasks=3, studies=0, blobs=0, bytes=0)
+
+
+def delete_and_crash(url: str, point: str) -> None:
+    """What a child process runs."""
+    os.environ[VARIABLE] = point
+    with contextlib.closing(open_studies(resolve(url))) as studies:
+        delete(studies, "s")
+
+
+def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: str) -> None:
+    url = created(storage_url, name="other")
+    whole = make_plan(SMALL).tasks
+    for point in POINTS["delete"]:
+        assert create_sweep(url, "s", SMALL)
+        doomed = FORK.Process(target=delete_and_crash, args=(storage_url, point))
+        doomed.start()
+        doomed.join(60)
+        assert doomed.exitcode == -9
+        with contextlib.closing(open_studies(url)) as studies:
+            left = [name for name in studies.names() if name.split(".")[0] == "s"]
+            assert len(left) == (len(STAGES) if point == "delete-cancelled" else 0)
+            assert queries.find_sweep(studies.engine, "s").state == "cancelled", "so no worker goes on with it"
+            assert delete(studies, "s") == Deleted(tasks=len(whole), studies=len(left), blobs=0, bytes=0)
+            (other,) = queries.list_sweeps(studies.engine)
+            assert [name.split(".")[0] for name in studies.names()] == ["other"] * len(STAGES)
+            found = audit(studies.engine, other)
+            assert (found.violations, found.warnings, found.accounted) == ([], [], len(whole))
+
+
+def test_a_sweep_can_be_created_again_after_half_a_deletion_or_a_whole_one(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/x.db")
+    doomed = FORK.Process(target=delete_and_crash, args=(f"sqlite:///{tmp_path}/x.db", "delete-studies"))
+    doomed.start()
+    doomed.join(60)
+    assert not create_sweep(url, "s", SMALL), "it is still there, cancelled; its studies are made again"
+    with contextlib.closing(open_studies(url)) as studies:
+        assert len(studies.names()) == len(STAGES)
+        assert delete(studies, "s").studies == len(STAGES)
+    assert create_sweep(url, "s", SMALL)
+    worker = start_worker(f"sqlite:///{tmp_path}/x.db")
+    worker.join(60)
+    assert worker.exitcode == 0

@@ -1,0 +1,59 @@
+"""Duels: two processes call into the same database at the same instant, round after round. Imports no pytest."""
+
+import math
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
+from typing import Any
+
+from sqlalchemy import Engine
+
+from storage.db.engine import open_engine
+from storage.url import resolve
+
+Move = Callable[[Engine], Any]
+
+_TICK_S = 0.002
+_barrier: Barrier
+
+
+@contextmanager
+def opponents() -> Iterator[ProcessPoolExecutor]:
+    """Two processes that know of each other, for `duel`."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=spawn, initializer=_meet, initargs=(spawn.Barrier(2),)) as pool:
+        yield pool
+
+
+def duel(
+    pool: ProcessPoolExecutor, url: str, first: Sequence[Move], second: Sequence[Move]
+) -> tuple[list[Any], list[Any]]:
+    """What the n-th move of both opponents gave, both called at one instant.
+
+    Args:
+        first, second: picklable, and equally many.
+    """
+    one, other = [pool.submit(_play, url, moves) for moves in (first, second)]
+    return one.result(), other.result()
+
+
+def _meet(barrier: Barrier) -> None:
+    global _barrier
+    _barrier = barrier
+
+
+def _play(url: str, moves: Sequence[Move]) -> list[Any]:
+    engine = open_engine(resolve(url))
+    results = []
+    for move in moves:
+        _barrier.wait(60)
+        # Whoever came last to the barrier runs on at once, the other is woken up: both wait for the next tick.
+        instant = math.ceil(time.time() / _TICK_S + 0.5) * _TICK_S
+        while time.time() < instant:
+            pass
+        results.append(move(engine))
+    engine.dispose()
+    return results

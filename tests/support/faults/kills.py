@@ -1,0 +1,98 @@
+"""Kill -9, at random, and what the database says of where it struck. Imports no pytest."""
+
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+
+import sqlalchemy
+
+from storage.db.engine import open_engine
+from storage.url import resolve
+
+
+class Kills:
+    """Kills a random worker with -9, again and again, and notes from the database what each was doing.
+
+    Pace: one kill for every two results, whatever the machine. That is as fast as it can be while the sweep still
+    gets on: kills at a fixed pace would, on a busy machine, only meet workers that are starting.
+    """
+
+    RESULTS_PER_KILL = 2
+
+    def __init__(self, url: str, *, seed: int) -> None:
+        self.during: Counter[str] = Counter()
+        self._engine = open_engine(resolve(url), read_only=True)
+        self._random = random.Random(seed)
+        self._next = 1
+
+    def __call__(self, living: list[int]) -> float:
+        """Kill one of the living, if it is time; see `Fault`."""
+        if self.results() < self._next:
+            return 0.02
+        time.sleep(self._random.uniform(0.0, 0.1))  # at any step of a task, not just after the end of one
+        self.kill(self._random.choice(living))
+        self._next = self.results() + self.RESULTS_PER_KILL
+        return 0.0
+
+    def results(self) -> int:
+        """How many tasks are done."""
+        with self._engine.connect() as connection:
+            done = connection.execute(sqlalchemy.text("SELECT count(*) FROM tasks WHERE state = 'done'"))
+            return int(done.scalar_one())
+
+    def kill(self, pid: int) -> None:
+        """Nothing of it can be caught, delayed or cleaned up."""
+        os.kill(pid, signal.SIGKILL)
+
+    def note(self, pid: int, code: int) -> None:
+        """For `on_end`: what was this worker doing?"""
+        if code == -signal.SIGKILL:
+            self.during[moment_of_death(self._engine, pid)] += 1
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._engine.dispose()
+
+
+MOMENTS = (
+    "starting",  # it has claimed nothing yet
+    "claimed",  # a task, and no trial
+    "asked",  # a trial, whose number is not saved: the trial is an orphan
+    "saved",  # the number is saved; the task runs, or is about to be finished
+    "finished",  # the outcome is stored, the trial RUNNING
+    "told",  # the trial COMPLETE, and no note of that
+    "between tasks",
+    "robbed",  # it was too slow to renew its lease: another had taken the task
+)
+
+
+def moment_of_death(engine: sqlalchemy.Engine, pid: int) -> str:
+    """Which of MOMENTS the rows of a dead process show."""
+    latest = """
+        SELECT a.state, a.trial_number, a.told, a.study, a.worker, a.number, t.key
+        FROM attempts a JOIN tasks t ON t.id = a.task_id WHERE a.pid = :pid ORDER BY a.started_at DESC LIMIT 1"""
+    trials = """
+        SELECT count(*) FROM trials r JOIN trial_user_attributes w ON w.trial_id = r.trial_id AND w.key = 'worker'
+        JOIN trial_user_attributes k ON k.trial_id = r.trial_id AND k.key = 'task'
+        WHERE w.value_json = :worker AND k.value_json = :key"""
+    told = """
+        SELECT r.state FROM trials r JOIN studies s ON s.study_id = r.study_id
+        WHERE s.study_name = :study AND r.number = :number"""
+    with engine.connect() as connection:
+        row = connection.execute(sqlalchemy.text(latest), {"pid": pid}).one_or_none()
+        if row is None:
+            return "starting"
+        if row.state == "running" and row.trial_number is not None:
+            return "saved"
+        if row.state == "running":
+            of_it = {"worker": json.dumps(row.worker), "key": json.dumps(row.key)}
+            return "asked" if connection.execute(sqlalchemy.text(trials), of_it).scalar() else "claimed"
+        if row.state != "done":
+            return "robbed"
+        if row.told:
+            return "between tasks"
+        of_it = {"study": row.study, "number": row.trial_number}
+        return "finished" if connection.execute(sqlalchemy.text(told), of_it).scalar() == "RUNNING" else "told"

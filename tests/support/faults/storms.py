@@ -1,0 +1,170 @@
+"""Storms: real workers on a real database, disturbed at random while they work, and what is left afterwards.
+
+Shared by the tests and by bench/reliability.py, so it imports no pytest. Read it in this order: `work_through`
+keeps a number of workers alive and disturbs them; `kills.Kills` is the disturbance with `kill -9`; `count` says
+what the database holds in the end, counted from the rows themselves.
+"""
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+
+from storage.audit import audit
+from storage.records import queries
+from storage.studies.adapter import open_studies
+from storage.studies.names import study_name
+from storage.url import resolve
+from sweeps.plan.tasks import STAGES, make_plan
+from sweeps.service.create import create_sweep
+from sweeps.spec.model import Spec, override
+from sweeps.spec.presets import preset
+from tests.support.faults.crews import NAME, Crew
+from tests.support.faults.crews import Nursery as Nursery
+from tests.support.faults.kills import MOMENTS, Kills
+
+GIVE_UP_S = 300.0  # a load of 200 tasks takes 10 to 40 s; one that hangs has to say so
+
+
+def storm_spec(**changes: Any) -> Spec:
+    """200 tasks over all seven stages; a dead worker is noticed after 1.5 s, and any number of them may die."""
+    given = {"search.trials": 44, "transfer.seeds": 10, "lease.interval_s": 0.5, "lease.grace_s": 1.0}
+    spec = override(preset("tiny"), given | {"retry.lost_worker": 0, "retry.database": 0} | changes)
+    assert len(make_plan(spec).tasks) == 200 or changes
+    return spec
+
+
+def new_storm(url: str, spec: Spec | None = None, *, name: str = NAME) -> None:
+    """Write the sweep that the workers will find."""
+    assert create_sweep(resolve(url), name, spec or storm_spec())
+
+
+@dataclass
+class Course:
+    """How a load went. `exits`: how many workers ended with which code, -9 being the killed."""
+
+    seconds: float = 0.0
+    starts: int = 0
+    exits: Counter[int] = field(default_factory=Counter)
+
+
+Fault = Callable[[list[int]], float]
+"""Disturbs some of the living, given by their process numbers; returns the seconds until it wants to do so again."""
+
+
+def work_through(
+    crew: Crew,
+    *,
+    workers: int,
+    fault: Fault | None = None,
+    on_end: Callable[[int, int], None] = lambda pid, code: None,
+    give_up_s: float = GIVE_UP_S,
+) -> Course:
+    """Keep `workers` at work until one of them says that nothing is left, then let the others end.
+
+    Args:
+        on_end: told the process number and the exit code of whoever ended.
+    """
+    course, began = Course(), time.monotonic()
+    living: list[int] = []
+    due, over = began, False
+    while not over or living:
+        while not over and len(living) < workers:
+            living.append(crew.start())
+            course.starts += 1
+        time.sleep(0.01)
+        for pid, code in crew.ended().items():
+            living.remove(pid)
+            course.exits[code] += 1
+            on_end(pid, code)
+            over = over or code == 0
+        if fault is not None and living and not over and time.monotonic() >= due:
+            due = time.monotonic() + fault(living)
+        course.seconds = time.monotonic() - began
+        assert course.seconds < give_up_s, f"no end after {course}, {len(living)} workers alive"
+    return course
+
+
+@dataclass(frozen=True)
+class Storm:
+    """A load under kills, and what it left."""
+
+    course: Course
+    during: Counter[str]
+    count: "Count"
+
+    @property
+    def kills(self) -> int:
+        """How many workers were killed."""
+        return sum(self.during.values())
+
+    def __str__(self) -> str:
+        during = ", ".join(f"{self.during[moment]} {moment}" for moment in MOMENTS if self.during[moment])
+        return f"{self.kills} kills survived ({during}); {self.count}, in {self.course.seconds:.1f} s"
+
+
+def storm(url: str, crew: Crew, *, workers: int, seed: int) -> Storm:
+    """Kill workers of `crew` until every task is done, and count."""
+    with contextlib.closing(Kills(url, seed=seed)) as kills:
+        course = work_through(crew, workers=workers, fault=kills, on_end=kills.note)
+    return Storm(course, kills.during, count(url))
+
+
+@dataclass(frozen=True)
+class Count:
+    """What the database holds, counted from its rows and by Optuna itself."""
+
+    tasks: int  # planned
+    done: int
+    complete: int  # COMPLETE trials that Optuna sees
+    duplicated: int  # COMPLETE trials that are not the one of their task
+    running: int  # RUNNING trials, which nobody will ever tell
+    attempts: int
+    violations: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def lost(self) -> int:
+        """Tasks without a result."""
+        return self.tasks - self.done
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was lost, doubled or left over, and the audit has nothing to say."""
+        left_over = self.lost or self.duplicated or self.running or self.complete != self.done
+        return not (left_over or self.violations or self.warnings)
+
+    def __str__(self) -> str:
+        told = (*self.violations, *self.warnings)
+        return (
+            f"{self.done} of {self.tasks} tasks done in {self.attempts} attempts, {self.lost} lost,"
+            f" {self.duplicated} duplicated, {self.running} RUNNING left, audit {'; '.join(told) or 'clean'}"
+        )
+
+
+def count(url: str, *, name: str = NAME) -> Count:
+    """Count what a sweep left in its database."""
+    with contextlib.closing(open_studies(resolve(url))) as studies:
+        sweep = queries.find_sweep(studies.engine, name)
+        tasks = queries.task_records(studies.engine, sweep.id)
+        trials = {
+            (study, trial.number): trial.state.name
+            for study in (study_name(name, stage) for stage in STAGES)
+            for trial in optuna.load_study(study_name=study, storage=studies.storage).trials
+        }
+        of_tasks = {(task.study, task.trial_number) for task in tasks if task.state == "done"}
+        found = audit(studies.engine, sweep)
+        return Count(
+            tasks=sum(sum(revision.planned.values()) for revision in queries.revisions(studies.engine, sweep.id)),
+            done=sum(task.state == "done" and task.outcome is not None for task in tasks),
+            complete=sum(state == "COMPLETE" for state in trials.values()),
+            duplicated=sum(state == "COMPLETE" and which not in of_tasks for which, state in trials.items()),
+            running=sum(state == "RUNNING" for state in trials.values()),
+            attempts=sum(task.attempt for task in tasks),
+            violations=tuple(map(str, found.violations)),
+            warnings=tuple(map(str, found.warnings)),
+        )

@@ -1,0 +1,94 @@
+"""A finished sweep with everything in it that an audit compares, and copies of it to be damaged. Imports no pytest."""
+
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+
+from storage.queue.tasks import Claim
+from storage.records import blobs
+from storage.url import resolve
+from sweeps.service.control import extend
+from sweeps.spec.arms import SOURCE_ARMS, TARGET_ARMS
+from sweeps.spec.model import override
+from sweeps.workers.runner import Outcome
+from sweeps.workers.worker import Worker, run_worker
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import FORK, SMALL, created
+
+OnStep = Callable[[], None]
+
+AUDITED = override(SMALL, {"transfer.source_arms": SOURCE_ARMS, "transfer.target_arms": TARGET_ARMS})
+
+
+def finish_sweep(url: str) -> None:
+    """Make the sweep "s" and do all of it: with a retry (search#1), with blobs, extended after it was over."""
+    resolved = created(url, AUDITED)
+
+    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        if (claim.key, claim.attempt) == ("search#1", 1):
+            raise RuntimeError("out of luck")
+        outcome = quadratic(claim, params, on_step)
+        if claim.stage == "teachers":
+            outcome.values["blobs"] = {"logits": blobs.put(worker.engine, claim.key.encode() * 100)}
+        return outcome
+
+    for more in (False, True):
+        if more:
+            extend(resolved, "s", trials=0, seeds=1)
+        with Worker(resolved, "s", run=run) as worker:
+            assert worker.work() == 0
+
+
+def new_database(server: str, *, template: str | None = None) -> str:
+    """URL of a new database on a Postgres server: empty, or a copy of another, to which nobody is connected."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    copied = f" TEMPLATE {sqlalchemy.make_url(template).database}" if template else ""
+    execute(server, f"CREATE DATABASE {name}{copied}")
+    return resolve(server).set(database=name).render_as_string(hide_password=False)
+
+
+def drop_database(server: str, url: str) -> None:
+    """Remove what `new_database` made."""
+    execute(server, f"DROP DATABASE {sqlalchemy.make_url(url).database} WITH (FORCE)")
+
+
+@contextmanager
+def copied(template: str, folder: Path, server: str | None) -> Iterator[str]:
+    """URL of a copy of a storage that nobody is using; on Postgres removed at the end."""
+    if server is None:
+        path = folder / "copy.db"
+        shutil.copy(str(resolve(template).database), path)
+        yield f"sqlite:///{path}"
+        return
+    url = new_database(server, template=template)
+    yield url
+    drop_database(server, url)
+
+
+def execute(url: str, *statements: str) -> None:
+    """Run SQL behind the back of kd-sweeps: without foreign keys on SQLite, each statement for itself."""
+    engine = sqlalchemy.create_engine(resolve(url), isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def start_unlucky_worker(url: str) -> Any:
+    """A worker process whose runner fails now and then, at whatever it is doing."""
+    process = FORK.Process(target=_work_unluckily, args=(url,))
+    process.start()
+    return process
+
+
+def _work_unluckily(url: str) -> None:
+    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        if hash((claim.task_id, claim.attempt)) % 3 == 0:
+            raise RuntimeError("out of luck")
+        return quadratic(claim, params, on_step, seconds=0.01)
+
+    raise SystemExit(run_worker(resolve(url), "s", run=run))

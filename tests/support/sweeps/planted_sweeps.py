@@ -1,0 +1,103 @@
+"""Sweeps whose accuracies are planted: a real worker, a runner of milliseconds, an answer known beforehand."""
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy
+
+from storage.queue.tasks import Claim
+from sweeps.analysis.analysis import Analysis
+from sweeps.analysis.load import analyse
+from sweeps.plan.seeds import derive
+from sweeps.query.opening import opened
+from sweeps.spec.model import Spec, override
+from sweeps.workers.runner import Outcome
+from sweeps.workers.worker import Worker
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import SMALL, created
+
+Runner = Callable[[Claim, dict[str, Any], Callable[[], None]], Outcome]
+Points = Sequence[float]
+
+# Four seeds, and searches just large enough to tell whether there is an optimum.
+PLANTED = override(
+    SMALL,
+    {
+        "search.trials": 6,
+        "confirm.top": 2,
+        "confirm.seeds": 3,
+        "transfer.seeds": 4,
+        "transfer.margin": 2.0,
+        "transfer.looks": 1,
+        "transfer.target_arms": ["best", "scratch", "native", "random"],
+    },
+)
+# Differences whose mean is 0 and whose standard deviation is 1: with t[0.95, 3] = 2.3534 the one-sided bounds of four
+# are mean -+ 2.3534 / sqrt(4) = 1.1767 at a level of 5 %.
+SPREAD = [-math.sqrt(3) / 2, math.sqrt(3) / 2, -math.sqrt(3) / 2, math.sqrt(3) / 2]
+NATIVE = [70.0, 71.0, 69.0, 72.0]
+
+
+def below(points: float, *, spread: float = 1.0) -> list[float]:
+    """An arm that native exceeds by `points` on average, with differences of that standard deviation."""
+    return [native - points - spread * noise for native, noise in zip(NATIVE, SPREAD, strict=True)]
+
+
+def arms(regret: float, *, scratch: float = 9.0) -> dict[str, Points]:
+    """Test accuracies in points of a sweep with that regret; scratch and random are `scratch` below native."""
+    return {"native": NATIVE, "best": below(regret), "scratch": below(scratch), "random": below(scratch)}
+
+
+def planted(tests: Mapping[str, Points], *, luck: float = 0.0) -> Runner:
+    """A runner whose transfers have these test accuracies, in points by repeat, which start anew after the last.
+
+    Args:
+        tests: by arm, or by the beginning of a task's key where an arm is not the same everywhere.
+        luck: what the seed adds to an accuracy of search and confirm at most, a fraction; T and alpha add 0.5 at most.
+    """
+
+    def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        found = quadratic(claim, params, on_step)
+        if claim.stage == "transfer":
+            key = next((name for name in tests if claim.key.startswith(name)), claim.payload["arm"])
+            accuracy = tests[key][claim.payload["repeat"] % len(tests[key])] / 100
+            values = found.values | {"test_accuracy": accuracy, "val_accuracy": accuracy}
+            return replace(found, score=accuracy, values=values)
+        drawn = luck * derive(claim.payload.get("seed", 0), *map(str, params.values())) / 2**31
+        return replace(found, score=found.score + drawn)
+
+    return run
+
+
+def up_to(key: str, run: Runner) -> Runner:
+    """The runner, until the worker comes to a task whose key begins so."""
+
+    def until(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        if claim.key.startswith(key):
+            raise SystemExit
+        return run(claim, params, on_step)
+
+    return until
+
+
+def worked(url: str, spec: Spec, run: Runner, *, name: str = "s", stop_at: str = "") -> sqlalchemy.URL:
+    """Create a sweep, and work on it until nothing is left, or up to the first task whose key begins with stop_at."""
+    found = created(url, spec, name=name)
+    with contextlib.suppress(SystemExit):
+        work(found, up_to(stop_at, run) if stop_at else run, name=name)
+    return found
+
+
+def work(url: sqlalchemy.URL, run: Runner, *, name: str = "s") -> None:
+    """Work on the sweep until nothing is left."""
+    with Worker(url, name, run=run) as worker:
+        assert worker.work() == 0
+
+
+def analysed(url: sqlalchemy.URL, name: str = "s") -> Analysis:
+    """What the sweep says by now."""
+    with opened(str(url), name) as (engine, sweep):
+        return analyse(engine, sweep)

@@ -1,0 +1,67 @@
+"""A sweep whose results look like real ones, in seconds, for what is written about it. Imports no pytest."""
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from storage.queue.tasks import Claim
+from storage.url import resolve
+from sweeps.analysis.analysis import Analysis
+from sweeps.analysis.load import analyse
+from sweeps.query.opening import opened
+from sweeps.service.create import create_sweep
+from sweeps.spec.model import override
+from sweeps.spec.presets import preset
+from sweeps.workers.runner import Outcome
+from sweeps.workers.worker import Worker
+
+CHANGES = {"transfer.seeds": 3, "transfer.target_arms": ["best", "scratch", "native", "random", "class-mean"]}
+_LATENCY_MS = {"teachers": 0.27, "baselines": 0.75, "transfer": 0.18}
+
+
+class StoppedHere(BaseException):
+    """What ends a worker at the task where its sweep is to stay unfinished."""
+
+
+def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    """Scores that depend on (T, alpha), on the seed and a little on chance; the same for the same task."""
+    temperature, alpha = params.get("temperature", 4.0), params.get("alpha", 0.3)
+    level = {"teachers": 0.99, "baselines": 0.95}.get(claim.stage, 0.9)
+    luck = random.Random(str(claim.payload.get("seed"))).gauss(0, 0.004) + random.Random(claim.key).gauss(0, 0.002)
+    score = level - math.log(temperature / 5) ** 2 / 50 - (alpha - 0.6) ** 2 / 10 + luck
+    values: dict[str, Any] = {"val_accuracy": score, "test_accuracy": score, "temperature": temperature, "alpha": alpha}
+    values |= {"train_s": 2.0, "cpu_s": 1.5, "parameters": 20_490, "epochs": 9}
+    if claim.stage == "measure":
+        keys = ("teachers#source", "teachers#target", "baselines#mobilenet")
+        keys += ("transfer#source.best.0", "transfer#target.best.0")
+        shown = {"bytes": 113_000, "test_accuracy": 0.97, "latency_ms_p95": 1.1, "images_per_s": 5e4, "macs": 800_000}
+        values = {"models": {key: shown | {"latency_ms_p50": _LATENCY_MS[key.partition("#")[0]]} for key in keys}}
+    return Outcome(score=score, values=values, attrs={})
+
+
+def worked(folder: Path, *, stop_at: str = "", **changes: Any) -> str:
+    """A sweep "s" in a new storage in `folder`, worked on until a task whose key starts with `stop_at`; the URL."""
+    url = f"sqlite:///{folder}/s.db"
+    create_sweep(resolve(url), "s", override(preset("tiny"), CHANGES | changes))
+
+    def until(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        if stop_at and claim.key.startswith(stop_at):
+            raise StoppedHere
+        return run(claim, params, on_step)
+
+    with Worker(resolve(url), "s", run=until) as worker:
+        try:
+            assert worker.work() == 0
+        except StoppedHere:
+            assert stop_at
+    return url
+
+
+@contextmanager
+def analysed(url: str) -> Iterator[Analysis]:
+    """What the stored sweep says."""
+    with opened(url, "s") as (engine, sweep):
+        yield analyse(engine, sweep)

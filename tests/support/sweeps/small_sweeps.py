@@ -1,0 +1,76 @@
+"""A sweep with every stage and few tasks, and real worker processes on it. Imports no pytest."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import sqlalchemy
+
+from storage.failpoints import VARIABLE
+from storage.records import queries
+from storage.records.queries import TaskRecord
+from storage.url import resolve
+from sweeps.service.create import create_sweep
+from sweeps.spec.model import Spec, override
+from sweeps.spec.presets import preset
+from sweeps.workers.worker import run_worker
+from tests.support.sweeps.quadratic_worker import quadratic
+
+SMALL = override(
+    preset("tiny"),
+    {
+        "search.trials": 4,
+        "confirm.top": 1,
+        "confirm.seeds": 1,
+        "transfer.seeds": 1,
+        "transfer.source_arms": ["best", "scratch"],
+        "transfer.target_arms": ["best", "native"],
+        "lease.interval_s": 0.2,
+        "lease.grace_s": 0.8,
+    },
+)
+
+# A child of the fork server has everything imported: it starts in milliseconds instead of seconds, which
+# matters for tests that start dozens. It is a process of its own all the same.
+FORK = multiprocessing.get_context("forkserver")
+FORK.set_forkserver_preload(["tests.support.sweeps.small_sweeps", "storage.studies.adapter"])
+
+
+def created(url: str, spec: Spec = SMALL, *, name: str = "s") -> sqlalchemy.URL:
+    """The storage, with a new sweep in it."""
+    found = resolve(url)
+    assert create_sweep(found, name, spec)
+    return found
+
+
+def tasks_of(engine: sqlalchemy.Engine, name: str = "s") -> list[TaskRecord]:
+    """The tasks of the sweep."""
+    return queries.task_records(engine, queries.find_sweep(engine, name).id)
+
+
+def start_worker(url: str, *, crash_at: str = "", seconds: float = 0.0, name: str = "s") -> BaseProcess:
+    """A worker process on the sweep, with a runner that takes `seconds` per task."""
+    process = FORK.Process(target=_work, args=(url, name, crash_at, seconds), daemon=True)
+    process.start()
+    return process
+
+
+def _work(url: str, name: str, crash_at: str, seconds: float) -> None:
+    if crash_at:
+        os.environ[VARIABLE] = crash_at
+
+    def run(claim: Any, params: Any, on_step: Any) -> Any:
+        return quadratic(claim, params, on_step, seconds=seconds)
+
+    raise SystemExit(run_worker(resolve(url), name, run=run))
+
+
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Return as soon as it is true; fail with `what` when it does not become so."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)

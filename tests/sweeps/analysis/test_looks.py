@@ -1,0 +1,152 @@
+"""How often the test was read: by hand-made plans, and by real sweeps that are extended before and after."""
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from storage.db import engine as engines
+from storage.errors import RevisionRefused
+from storage.records import queries
+from storage.records.queries import RevisionRecord, TaskRecord
+from sweeps.analysis.looks import looks, of_sweep, taken
+from sweeps.report.sentences import headline
+from sweeps.service import control
+from sweeps.spec.model import Spec, override, stored
+from tests.support.sweeps.planted_sweeps import PLANTED, analysed, arms, planted, work
+from tests.support.sweeps.small_sweeps import created, tasks_of
+
+KdSweeps = Callable[..., tuple[int, str, str]]
+
+SPEC = override(PLANTED, {"search.trials": 2, "transfer.looks": 2, "retry.error": 1})
+
+
+def plan(number: int, *, seeds: int, at: float, fingerprint: str = "") -> RevisionRecord:
+    """A revision of a sweep; the fingerprint follows from the seeds where none is given."""
+    spec = {"transfer": {"seeds": seeds}}
+    return RevisionRecord(number, at, fingerprint or f"f{seeds}", spec, planned={}, why="")
+
+
+@pytest.fixture
+def transfer(tmp_path: Path) -> TaskRecord:
+    """A task of transfer that waits."""
+    url = created(f"sqlite:///{tmp_path}/one.db", SPEC)
+    engine = engines.open_engine(url, read_only=True)
+    (first, *_) = [task for task in tasks_of(engine) if task.stage == "transfer"]
+    engine.dispose()
+    return first
+
+
+def test_a_larger_plan_is_a_new_look_only_if_the_test_was_read_before(transfer: TaskRecord) -> None:
+    def read(repeat: int, at: float | None) -> TaskRecord:
+        return replace(transfer, payload=transfer.payload | {"repeat": repeat}, started_at=at)
+
+    plans = [plan(1, seeds=2, at=0), plan(2, seeds=4, at=10), plan(3, seeds=6, at=20), plan(4, seeds=9, at=30)]
+    seen = [read(0, 12.0), read(3, 11.0), read(4, 25.0), read(8, None)]
+    found = looks(plans, seen)
+    # the second came before anything was read, so it is the first look; read at 11, so the third is another one
+    assert [(one.number, one.fingerprint, one.seeds, one.first_read) for one in found] == [
+        (1, "f4", 4, 11.0),
+        (2, "f6", 6, 25.0),
+        (3, "f9", 9, None),
+    ]
+    assert [one.registered_at for one in found] == [10, 20, 30]
+    # two plans after the first look, before anything of theirs was read: one look
+    assert [one.seeds for one in looks(plans, seen[:2])] == [4, 9]
+
+
+def test_what_is_tried_again_is_no_look_and_keeps_the_time_of_its_plan(transfer: TaskRecord) -> None:
+    task = replace(transfer, started_at=5.0)
+    again = [plan(1, seeds=2, at=0), plan(2, seeds=2, at=10)]
+    for tasks in ([], [task]):
+        (found,) = looks(again, tasks)
+        assert (found.number, found.seeds, found.registered_at) == (1, 2, 0)
+
+
+def test_more_trials_before_the_first_look_are_its_plan(transfer: TaskRecord) -> None:
+    plans = [plan(1, seeds=2, at=0), plan(2, seeds=2, at=10, fingerprint="more trials")]
+    (found,) = looks(plans, [replace(transfer, started_at=20.0)])
+    assert (found.fingerprint, found.registered_at, found.first_read) == ("more trials", 10, 20.0)
+
+
+def _taken(url: sqlalchemy.URL) -> int:
+    engine = engines.open_engine(url, read_only=True)
+    number = taken(engine, queries.find_sweep(engine, "s").id)
+    engine.dispose()
+    return number
+
+
+def test_seeds_are_added_as_long_as_declared_looks_are_left(storage_url: str) -> None:
+    url = created(storage_url, SPEC)
+    control.extend(url, "s", trials=0, seeds=1)
+    work(url, planted(arms(0.5)))
+    assert _taken(url) == 1, "what was added before is the first look"
+    for _ in range(2):
+        control.extend(url, "s", trials=0, seeds=1)
+    assert _taken(url) == 1, "planned, not taken"
+    work(url, planted(arms(0.5)))
+    engine = engines.open_engine(url, read_only=True)
+    sweep = queries.find_sweep(engine, "s")
+    first, second = of_sweep(engine, sweep.id)
+    fingerprints = [revision.fingerprint for revision in queries.revisions(engine, sweep.id)]
+    engine.dispose()
+    assert (first.seeds, second.seeds) == (5, 7)
+    assert [first.fingerprint, second.fingerprint] == [fingerprints[1], fingerprints[3]]
+    assert first.first_read is not None
+    assert second.first_read is not None
+    assert first.registered_at < first.first_read < second.registered_at < second.first_read
+    before = len(analysed(url).comparison.tasks)
+    with pytest.raises(RevisionRefused, match="read at 2 of 2 declared looks") as refused:
+        control.extend(url, "s", trials=0, seeds=1)
+    assert "\n" not in str(refused.value)
+    assert len(analysed(url).comparison.tasks) == before, "nothing was planned"
+
+
+def test_a_retry_is_no_look(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db", SPEC)
+    whole = arms(-5.0)
+    work(url, planted({name: points for name, points in whole.items() if name != "random"}))
+    assert _taken(url) == 1
+    assert len(control.retry(url, "s")) == 4, "random has no accuracy there"
+    work(url, planted(whole))
+    assert _taken(url) == 1
+    assert headline(analysed(url), "s").startswith("TRANSFERS: ")
+
+
+def test_the_commands_that_the_answer_names_lead_to_a_decision(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+    """Undecided, then as many seeds more as it says; and when no look is left, another sweep with fresh seeds."""
+    url = created(f"sqlite:///{tmp_path}/kd-sweeps.db", SPEC)
+    work(url, planted(arms(1.0)))
+    said = headline(analysed(url), "s")
+    assert said.startswith("UNDECIDED: ")
+    assert _typed(kd_sweeps, re.findall(r"kd-sweeps (extend [^,]+),", said)) == 0
+    work(url, planted(arms(1.0)))
+    found = analysed(url)
+    assert headline(found, "s").startswith("TRANSFERS: ")
+    assert found.verdicts()[0].verdict.n == found.spec.transfer.seeds > 4
+    code, _, err = kd_sweeps("extend", "s", "--seeds", "+1")
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert _typed(kd_sweeps, re.findall(r"kd-sweeps ((?:report|create) .+?)(?:,|$)", err.strip())) == 0
+    with pytest.raises(RevisionRefused):
+        control.extend(url, "s", trials=0, seeds=1)
+    old, new = found.spec, _spec(url, "s-2")
+    assert new.transfer == old.transfer.model_copy(update={"seeds": 2 * old.transfer.seeds})
+    assert new.seed == old.seed + 1
+    assert (new.source, new.target, new.search) == (old.source, old.target, old.search)
+
+
+def _typed(kd_sweeps: KdSweeps, commands: list[str]) -> int:
+    """Type what was printed; gives the worst exit code, and fails where nothing was printed."""
+    assert commands
+    return max(kd_sweeps(*shlex.split(command))[0] for command in commands)
+
+
+def _spec(url: sqlalchemy.URL, name: str) -> Spec:
+    engine = engines.open_engine(url, read_only=True)
+    spec = stored(queries.find_sweep(engine, name))
+    engine.dispose()
+    return spec

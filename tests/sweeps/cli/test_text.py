@@ -1,0 +1,235 @@
+"""`status NAME --audit`: what it prints and with which exit code, for whom it works, and beside workers at work."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from storage.audit.audit import Audit, audit
+from storage.db.engine import open_engine
+from storage.records import queries
+from storage.url import resolve
+from sweeps.service.control import reap_now
+from sweeps.service.create import create_sweep
+from sweeps.spec.model import override
+from tests.support.paths import REPOSITORY
+from tests.support.sweeps.audited_sweeps import (
+    copied,
+    drop_database,
+    execute,
+    finish_sweep,
+    new_database,
+    start_unlucky_worker,
+)
+from tests.support.sweeps.small_sweeps import SMALL, created, start_worker, wait_until
+
+KdSweeps = Callable[..., tuple[int, str, str]]
+
+HEAVY = {"tensorflow", "keras", "optuna", "optuna_dashboard", "scipy", "sklearn", "pandas"}
+
+CLEAN = """\
+stage      planned    done       failed     cancelled  skipped    waiting    running
+teachers   2          2          0          0          0          0          0
+search     4          4          0          0          0          0          0
+baselines  1          1          0          0          0          0          0
+confirm    1          1          0          0          0          0          0
+native     5          5          0          0          0          0          0
+transfer   20         20         0          0          0          0          0
+measure    1          1          0          0          0          0          0
+
+audit: 34 planned, 34 accounted for, 0 violations, 0 warnings
+"""
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def server(request: pytest.FixtureRequest) -> str | None:
+    """The Postgres server, or None for SQLite."""
+    return request.getfixturevalue("postgres_server") if request.param == "postgres" else None
+
+
+@pytest.fixture(scope="module")
+def template(server: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of the finished sweep; nobody touches it."""
+    url = new_database(server) if server else f"sqlite:///{tmp_path_factory.mktemp('template')}/kd-sweeps.db"
+    finish_sweep(url)
+    yield url
+    if server:
+        drop_database(server, url)
+
+
+@pytest.fixture
+def url(template: str, tmp_path: Path, server: str | None) -> Iterator[str]:
+    """URL of a copy of the finished sweep."""
+    with copied(template, tmp_path, server) as copy:
+        yield copy
+
+
+def test_a_clean_audit_is_a_table_and_its_sum_and_exits_0(kd_sweeps: KdSweeps, template: str) -> None:
+    code, out, err = kd_sweeps("status", "s", "--audit", "--storage", template)
+    assert (code, out) == (0, CLEAN)
+    assert err.startswith("storage ")
+
+
+def test_violations_stand_after_the_table_before_warnings_and_exit_1(kd_sweeps: KdSweeps, url: str) -> None:
+    execute(
+        url,
+        "UPDATE tasks SET score = 0.25 WHERE key = 'confirm#0.0'",
+        "UPDATE tasks SET outcome = '{' WHERE key = 'search#3'",
+        "DELETE FROM trial_user_attributes WHERE key = 'asked_by' AND trial_id IN (SELECT trial_id FROM trials JOIN"
+        " studies ON studies.study_id = trials.study_id WHERE study_name = 's' AND number = 1)",
+    )
+    code, out, _ = kd_sweeps("status", "s", "--audit", "--storage", url)
+    assert code == 1
+    table, _, rest = out.partition("\n\n")
+    assert table == CLEAN.partition("\n\n")[0]
+    starts = (
+        "violation: search#1 attempt 1 is failed: expected trial 1 of study s, found one of another tool",
+        "violation: search#3: its outcome is not JSON",
+        "violation: confirm#0.0: expected one value, found score 0.25",
+        "warning: study s: trial 1 made by another tool",
+        "audit: 34 planned, 34 accounted for, 3 violations, 1 warning",
+    )
+    for line, start in zip(rest.splitlines(), starts, strict=True):
+        assert line.startswith(start)
+
+
+def test_the_formats_agree(kd_sweeps: KdSweeps, url: str) -> None:
+    execute(url, "UPDATE tasks SET score = 0.25 WHERE key = 'confirm#0.0'")
+
+    def printed(form: str, *more: str) -> str:
+        code, out, _ = kd_sweeps("status", "s", "--audit", "--storage", url, "-f", form, *more)
+        assert code == 1
+        return out
+
+    found = json.loads(printed("json"))
+    assert set(found) == {"sweep", "planned", "accounted", "stages", "violations", "warnings", "notes"}
+    assert found["stages"]["transfer"] == {
+        "planned": 20, "done": 20, "failed": 0, "cancelled": 0, "skipped": 0, "waiting": 0, "running": 0,
+    }  # fmt: skip
+    assert yaml.safe_load(printed("yaml")) == found
+    (row,) = csv.DictReader(io.StringIO(printed("csv")))
+    assert json.loads(row["violations"]) == found["violations"]
+    assert printed("value", "--field", "stages.transfer.done").strip() == "20"
+    assert len(found["violations"]) == 1
+    assert found["violations"][0].startswith("confirm#0.0: expected one value, found score 0.25")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("UPDATE sweeps SET spec = 'seed = 1'", "not JSON"),
+        ("DROP TABLE trial_values", "trial_values"),
+        ("ALTER TABLE trials RENAME TO trials_old", "trials"),
+    ],
+)
+def test_what_cannot_be_audited_is_one_line(kd_sweeps: KdSweeps, url: str, damage: str, words: str) -> None:
+    execute(url, damage)
+    code, out, err = kd_sweeps("status", "s", "--audit", "--storage", url)
+    assert (code, out) == (1, "")
+    assert words in err.splitlines()[-1]
+    assert len([line for line in err.splitlines() if not line.startswith("storage ")]) == 1
+
+
+@pytest.mark.parametrize("server", ["postgres"], indirect=True)
+def test_a_role_that_may_only_select_can_use_every_reading_command(kd_sweeps: KdSweeps, template: str) -> None:
+    role = f"auditor_{uuid.uuid4().hex[:8]}"
+    execute(
+        template,
+        f"CREATE ROLE {role} LOGIN",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
+    )
+    viewed = resolve(template).set(username=role).render_as_string(hide_password=False)
+    try:
+        for command in (["status", "s", "--audit"], ["status", "s"], ["best", "s"], ["report", "s"], ["trials", "s"]):
+            code, out, _ = kd_sweeps(*command, "--storage", viewed)
+            assert (code, bool(out)) == (0, True), command
+            if "--audit" in command:
+                assert out == CLEAN
+        code, _, err = kd_sweeps("pause", "s", "--storage", viewed)
+        assert code == 1, "the role may not write"
+        assert "permission denied" in err.splitlines()[-1]
+    finally:
+        execute(template, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+_PROGRAM = """
+import json, sys
+from sweeps.cli import main
+try:
+    main()
+except SystemExit as end:
+    code = end.code or 0
+print(json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})]), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+def test_an_audit_loads_nothing_heavy_and_leaves_an_sqlite_file_as_it_was(url: str, tmp_path: Path) -> None:
+    def content() -> dict[str, str]:
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()}
+
+    before = content()
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, "status", "s", "--audit", "--storage", url],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, modules = json.loads(done.stderr.splitlines()[-1])
+    assert (code, done.stdout) == (0, CLEAN)
+    assert not HEAVY & set(modules)
+    assert content() == before
+
+
+def _audit_once(url: str) -> Audit:
+    engine = open_engine(resolve(url), read_only=True)  # anew each time, as a command does
+    try:
+        return audit(engine, queries.find_sweep(engine, "s"))
+    finally:
+        engine.dispose()
+
+
+def test_beside_two_workers_at_work_an_audit_is_never_red(storage_url: str) -> None:
+    created(storage_url)
+    workers = [start_worker(storage_url, seconds=0.1) for _ in range(2)]
+    seen: set[tuple[int, int]] = set()
+    while any(worker.is_alive() for worker in workers):
+        found = _audit_once(storage_url)
+        assert found.violations == []
+        assert found.planned == found.accounted
+        states = [(stage.running, stage.done) for stage in found.stages]
+        seen.add((sum(running for running, _ in states), sum(done for _, done in states)))
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert len(seen) >= 5, "it was audited at different moments"
+    assert any(running for running, _ in seen)
+    found = _audit_once(storage_url)
+    assert (found.violations, found.warnings) == ([], [])
+    assert sum(stage.done for stage in found.stages) == found.planned
+
+
+def test_workers_that_fail_and_one_that_is_killed_leave_warnings_at_most(storage_url: str) -> None:
+    spec = override(SMALL, {"retry.error": 0, "retry.lost_worker": 0})
+    assert create_sweep(resolve(storage_url), "s", spec)
+    workers = [start_unlucky_worker(storage_url) for _ in range(2)]
+    wait_until(lambda: sum(stage.done for stage in _audit_once(storage_url).stages) > 3, "they do not work")
+    workers[0].kill()
+    while workers[1].is_alive():
+        assert _audit_once(storage_url).violations == []
+    workers[1].join()
+    assert workers[1].exitcode == 0
+    reap_now(resolve(storage_url), "s")
+    found = _audit_once(storage_url)
+    assert (found.violations, found.warnings) == ([], [])
+    assert sum(stage.done for stage in found.stages) == found.planned

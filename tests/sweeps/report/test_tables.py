@@ -1,0 +1,55 @@
+"""The numbers for other programs: every training of transfer, and a table that LaTeX can set."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from sweeps.report.tables import COLUMNS, latex, results_csv, table_tex
+from tests.support.sweeps.reported_sweeps import analysed, worked
+
+
+def test_there_is_a_line_for_each_training_with_its_seed_and_accuracies(tmp_path: Path) -> None:
+    with analysed(worked(tmp_path, **{"outer.searches": 2})) as found:
+        lines = list(csv.DictReader(io.StringIO(results_csv(found.comparison))))
+        tests = found.comparison.tests("target", "native", "t0s1")
+    assert tuple(lines[0]) == COLUMNS
+    # 3 seeds: four arms on the source, five on the target, and best and native again for the second search.
+    assert len(lines) == 3 * (4 + 1 + 5 + 2)
+    assert {line["state"] for line in lines} == {"done"}
+    chosen = [line for line in lines if (line["role"], line["arm"], line["group"]) == ("target", "native", "t0s1")]
+    assert {line["dataset"] for line in chosen} == {"digits-rgb"}
+    assert {int(line["repeat"]): 100 * float(line["test_accuracy"]) for line in chosen} == pytest.approx(tests)
+    assert len({line["seed"] for line in chosen}) == 3
+
+
+def test_what_has_not_run_is_a_line_without_numbers(tmp_path: Path) -> None:
+    with analysed(worked(tmp_path, stop_at="transfer#source.scratch.1")) as found:
+        lines = list(csv.DictReader(io.StringIO(results_csv(found.comparison))))
+        table = table_tex(found.comparison)
+    assert len(lines) == 3 * (4 + 5)
+    unfinished = [line for line in lines if line["state"] != "done"]
+    assert unfinished
+    assert not any(line["test_accuracy"] or line["train_s"] for line in unfinished)
+    assert "& status \\\\" in table
+    assert "& 1 of 3 done \\\\" in table
+
+
+def test_the_table_has_as_many_cells_in_each_row_as_columns(tmp_path: Path) -> None:
+    with analysed(worked(tmp_path)) as found:
+        lines = table_tex(found.comparison).splitlines()
+        rows = found.comparison.rows()
+    (begin,) = [line for line in lines if line.startswith("\\begin{tabular}")]
+    assert begin == "\\begin{tabular}{llrrrrrrr}"  # all are done: no column says so
+    body = [line for line in lines if line.endswith(" \\\\")]
+    assert len(body) == 1 + len(rows)
+    assert {line.count(" & ") for line in body} == {8}
+    assert any("$\\pm$" in line for line in body)
+
+
+def test_every_sign_that_means_something_to_latex_is_escaped() -> None:
+    assert latex(r"50% of_a & b #1 {x} $5 ~ ^ \ <±>") == (
+        r"50\% of\_a \& b \#1 \{x\} \$5 \textasciitilde{} \textasciicircum{} \textbackslash{}"
+        r" \textless{}$\pm$\textgreater{}"
+    )

@@ -1,0 +1,116 @@
+"""Creating a sweep by real processes at once, and by processes that die in between: one sweep, whole."""
+
+import contextlib
+import os
+import time
+from multiprocessing.process import BaseProcess
+
+import optuna
+import pytest
+
+from storage.audit import audit
+from storage.errors import NotAStorage, SweepNotFound
+from storage.failpoints import POINTS, VARIABLE
+from storage.records import queries
+from storage.studies.adapter import open_studies
+from storage.studies.names import study_name
+from storage.url import resolve
+from sweeps.plan.tasks import STAGES, make_plan
+from sweeps.query.opening import opened
+from sweeps.service.create import create_sweep
+from tests.support.sweeps.small_sweeps import FORK, SMALL
+
+NEW, THERE_ALREADY, KILLED = 10, 11, -9
+
+# What a create imports on its way, so that ten of them are at it at once and not at importing.
+FORK.set_forkserver_preload(
+    ["tests.support.sweeps.small_sweeps", "storage.studies.adapter", "scipy.stats.qmc", "sklearn.datasets"]
+)
+
+
+def create(url: str, at: float, crash_at: str) -> None:
+    """What a child process runs; its exit code says what `create_sweep` returned."""
+    if crash_at:
+        os.environ[VARIABLE] = crash_at
+    time.sleep(max(0.0, at - time.time()))
+    raise SystemExit(NEW if create_sweep(resolve(url), "s", SMALL) else THERE_ALREADY)
+
+
+def start(url: str, *, at: float = 0.0, crash_at: str = "") -> BaseProcess:
+    process = FORK.Process(target=create, args=(url, at, crash_at), daemon=True)
+    process.start()
+    return process
+
+
+def exit_code(process: BaseProcess) -> int | None:
+    process.join(60)
+    return process.exitcode
+
+
+def is_whole(url: str) -> None:
+    """One sweep with all its tasks and studies, and nothing else."""
+    with contextlib.closing(open_studies(resolve(url))) as studies:
+        (sweep,) = queries.list_sweeps(studies.engine)
+        assert sweep.name == "s"
+        assert studies.names() == [study_name("s", stage) for stage in STAGES]
+        for stage in STAGES:
+            study = optuna.load_study(study_name=study_name("s", stage), storage=studies.storage)
+            assert study.metric_names == ["latency_ms_p50" if stage == "measure" else "val_accuracy"]
+            assert study.user_attrs["fingerprint"] == sweep.fingerprint
+            assert study.user_attrs["stage"] == stage
+            note = studies.storage.get_study_system_attrs(study._study_id)["dashboard:note_str:0"]
+            assert note.startswith(f"# s: stage {stage}")
+            assert study.trials == []
+        tasks = queries.task_records(studies.engine, sweep.id)
+        assert [task.key for task in tasks] == [task.key for task in make_plan(SMALL).tasks]
+        assert {task.state for task in tasks} == {"waiting"}
+        found = audit(studies.engine, sweep)
+        assert (found.violations, found.warnings, found.planned) == ([], [], len(tasks))
+
+
+def is_no_sweep(url: str) -> None:
+    with pytest.raises((NotAStorage, SweepNotFound)), opened(url, "s"):
+        pass
+
+
+def test_ten_creators_at_once_on_an_empty_database_make_one_sweep(storage_url: str) -> None:
+    at = time.time() + 1.0
+    creators = [start(storage_url, at=at) for _ in range(10)]
+    assert sorted(map(str, map(exit_code, creators))) == [str(NEW)] + [str(THERE_ALREADY)] * 9
+    is_whole(storage_url)
+
+
+@pytest.mark.parametrize("point", [point + ":3" * (point == "create-study") for point in POINTS["create"]])
+def test_a_create_killed_at_any_point_is_completed_by_the_next(storage_url: str, point: str) -> None:
+    assert exit_code(start(storage_url, crash_at=point)) == KILLED
+    is_no_sweep(storage_url)
+    assert create_sweep(resolve(storage_url), "s", SMALL)
+    is_whole(storage_url)
+
+
+def test_a_creator_that_dies_with_the_lock_in_its_hand_stops_none_of_those_that_wait(storage_url: str) -> None:
+    at = time.time() + 1.0
+    doomed = start(storage_url, crash_at="create-study:3")
+    waiting = [start(storage_url, at=at) for _ in range(3)]
+    assert exit_code(doomed) == KILLED
+    assert sorted(exit_code(one) or 0 for one in waiting) == [NEW, THERE_ALREADY, THERE_ALREADY]
+    is_whole(storage_url)
+
+
+@pytest.mark.slow
+def test_a_create_killed_again_and_again_at_any_instant_is_completed_in_the_end(storage_url: str) -> None:
+    """Also while Optuna makes its tables, where there is no crash point. Each one lives a little longer."""
+    kills = 0
+    while (code := exit_code_after(start(storage_url), seconds=0.1 * kills)) == KILLED:
+        kills += 1
+        with contextlib.suppress(NotAStorage, SweepNotFound), opened(storage_url, "s"):
+            is_whole(storage_url)
+    assert kills > 5, "it was never killed in the middle"
+    assert code in (NEW, THERE_ALREADY)
+    is_whole(storage_url)
+
+
+def exit_code_after(process: BaseProcess, *, seconds: float) -> int | None:
+    process.join(seconds)
+    process.kill()
+    return exit_code(process)

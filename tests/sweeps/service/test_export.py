@@ -1,0 +1,150 @@
+"""export: the file that a real sweep kept, which Keras loads and which scores what was recorded."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from kd import load_test
+from storage.db import engine as engines
+from storage.db import schema
+from storage.db.transaction import write
+from storage.url import resolve
+from sweeps.spec.model import override
+from sweeps.workers.worker import Worker
+from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+
+KdSweeps = Callable[..., tuple[int, str, str]]
+
+# Both datasets, every stage, and little of each.
+REAL = override(
+    SMALL,
+    {f"{role}.{key}": value for role in ("source", "target") for key, value in
+     {"images": 320, "teacher_epochs": 2, "epochs": 6}.items()}
+    | {"search.trials": 1, "baselines.methods": [], "lease.grace_s": 60},
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage with the sweep "s", done by real training."""
+    path = tmp_path_factory.mktemp("finished") / "x.db"
+    with Worker(created(f"sqlite:///{path}", REAL), "s") as worker:
+        assert worker.work() == 0
+    return path
+
+
+@pytest.fixture
+def url(finished: Path, tmp_path: Path) -> str:
+    """A copy of it, which may be damaged."""
+    shutil.copy(finished, tmp_path / "x.db")
+    return f"sqlite:///{tmp_path}/x.db"
+
+
+@pytest.mark.parametrize(("role", "chosen"), [("source", []), ("target", ["--dataset", "digits-rgb"])])
+def test_the_exported_student_scores_what_was_recorded(
+    kd_sweeps: KdSweeps, url: str, tmp_path: Path, role: str, chosen: list[str]
+) -> None:
+    code, out, err = kd_sweeps("export", "s", "-o", "student.keras", *chosen, "--storage", url)
+    assert (code, out) == (0, "")
+    engine = engines.open_engine(resolve(url), read_only=True)
+    (task,) = [task for task in tasks_of(engine) if task.key == f"transfer#{role}.best.0"]
+    engine.dispose()
+    recorded = task.outcome or {}
+    path, dataset = tmp_path / "student.keras", REAL.role(role).dataset
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == recorded["blobs"]["model"]
+
+    test = load_test(dataset)
+    assert test.images.dtype == np.uint8
+    model = keras.saving.load_model(path)
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    (_, accuracy) = model.evaluate(test.images, test.labels, verbose=0)
+    assert accuracy == pytest.approx(recorded["test_accuracy"], abs=1e-6)  # float32; one image is 0.003
+    assert recorded["test_accuracy"] > 0.2  # it learnt something: chance is 0.1
+
+    for word in (
+        f"wrote student.keras: student of {dataset}, T={recorded['temperature']:.4g}, alpha={recorded['alpha']:.4g}",
+        f"recorded test accuracy {100 * recorded['test_accuracy']:.2f} %",
+        f"sha256 {recorded['blobs']['model']}",
+    ):
+        assert word in err.splitlines()
+
+
+def test_a_file_that_is_there_is_replaced_only_with_force(kd_sweeps: KdSweeps, url: str, tmp_path: Path) -> None:
+    path = tmp_path / "student.keras"
+    path.write_bytes(b"mine")
+    code, _, err = kd_sweeps("export", "s", "-o", "student.keras", "--storage", url)
+    assert (code, err) == (1, "kd-sweeps: student.keras is there already; to replace it add --force\n")
+    assert path.read_bytes() == b"mine"
+    assert kd_sweeps("export", "s", "-o", "student.keras", "--force", "--storage", url)[0] == 0
+    assert len(path.read_bytes()) > 10_000
+    assert {one.name for one in tmp_path.iterdir()} == {"student.keras", "x.db"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([], 2, "Missing option '-o' / '--output'; see: kd-sweeps --help"),
+        (["-o", "."], 2, ". is a folder; name the file, for example student.keras"),
+        (["-o", "a.h5"], 2, "got 'a.h5'; Keras loads only files that end in .keras, for example student.keras"),
+        (["-o", "no/a.keras"], 2, "no folder no; make it with: mkdir -p no"),
+        (["-o", "a.keras", "--dataset", "mnist"], 2, "--dataset: got 'mnist'; this sweep has digits, digits-rgb"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    kd_sweeps: KdSweeps, url: str, tmp_path: Path, arguments: list[str], code: int, said: str
+) -> None:
+    assert kd_sweeps("export", "s", *arguments, "--storage", url) == (code, "", f"kd-sweeps: {said}\n")
+    assert {one.name for one in tmp_path.iterdir()} == {"x.db"}
+
+
+def test_a_disk_that_refuses_is_one_line_and_leaves_nothing(kd_sweeps: KdSweeps, url: str, tmp_path: Path) -> None:
+    name = f"{'x' * 245}.keras"  # too long for the file's own temporary neighbour
+    code, _, err = kd_sweeps("export", "s", "-o", name, "--storage", url)
+    assert (code, err.splitlines()[-1]) == (1, f"kd-sweeps: cannot write {name}: File name too long")
+    assert {one.name for one in tmp_path.iterdir()} == {"x.db"}
+
+
+def test_before_the_student_is_trained_the_exit_code_is_3(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+    created(f"sqlite:///{tmp_path}/x.db", REAL)
+    code, out, err = kd_sweeps("export", "s", "-o", "a.keras", "--storage", f"sqlite:///{tmp_path}/x.db")
+    assert (code, out) == (3, "")
+    assert err == (
+        "kd-sweeps: the best student of digits is not trained yet (transfer#source.best.0 is waiting);"
+        " go on with: kd-sweeps launch s\n"
+    )
+
+
+def test_a_sweep_without_the_arm_best_says_so(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+    created(f"sqlite:///{tmp_path}/x.db", override(REAL, {"transfer.source_arms": ["scratch"]}))
+    code, _, err = kd_sweeps("export", "s", "-o", "a.keras", "--storage", f"sqlite:///{tmp_path}/x.db")
+    assert (code, "arm best is not among its transfer arms" in err) == (1, True)
+
+
+def test_a_damaged_student_is_refused_and_made_again_by_what_the_line_says(
+    kd_sweeps: KdSweeps, url: str, tmp_path: Path
+) -> None:
+    assert kd_sweeps("export", "s", "-o", "before.keras", "--storage", url)[0] == 0
+    digest = hashlib.sha256((tmp_path / "before.keras").read_bytes()).hexdigest()
+    engine = engines.open_engine(resolve(url))
+    with write(engine) as connection:
+        this = schema.blobs.c.digest == digest
+        connection.execute(schema.blobs.update().where(this).values(bytes=b"half a model"))
+    engine.dispose()
+    code, _, err = kd_sweeps("export", "s", "-o", "a.keras", "--storage", url)
+    assert (code, len(err.splitlines())) == (1, 1)
+    assert f"blob {digest[:12]} is damaged" in err
+    assert err.endswith("type: kd-sweeps retry s, then kd-sweeps launch s\n")
+    assert not (tmp_path / "a.keras").exists()
+
+    assert kd_sweeps("retry", "s", "--storage", url)[1] == "transfer#source.best.0\n"
+    with Worker(resolve(url), "s") as worker:
+        assert worker.work() == 0
+    assert kd_sweeps("export", "s", "-o", "a.keras", "--storage", url)[0] == 0
+    models = [keras.saving.load_model(tmp_path / name).get_weights() for name in ("before.keras", "a.keras")]
+    for before, after in zip(*models, strict=True):
+        np.testing.assert_array_equal(before, after)

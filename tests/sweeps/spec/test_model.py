@@ -1,0 +1,167 @@
+"""The spec: presets, TOML there and back, validation with one clear line, fingerprint, difference."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweeps.errors import SpecError
+from sweeps.spec.arms import CONTROLS
+from sweeps.spec.model import check_name, difference, override, parse
+from sweeps.spec.presets import PRESETS, preset
+from sweeps.spec.toml import read, to_toml
+
+NAN = float("nan")
+ROLE = preset("tiny").source.model_dump()  # digits
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_printed_as_toml_reads_back_unchanged(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(to_toml(preset(name)))
+    assert read(path) == preset(name)
+
+
+def test_every_part_of_a_spec_survives_toml(tmp_path: Path) -> None:
+    changes = {"target2": ROLE, "target3": ROLE | {"dataset": 'my "digits".npz'}, "outer.teachers": 2}
+    views = {"target.augment": "flip-crop", "target.views": 3}
+    spec = override(preset("full"), changes | views | {"note": "größer, 更大 und 🙂"})
+    path = tmp_path / "my.toml"
+    path.write_text(to_toml(spec), encoding="utf-8")
+    assert read(path) == spec
+    assert "[target3]" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_spec_stored_as_plain_values_has_the_same_fingerprint(name: str) -> None:
+    spec = preset(name)
+    assert parse(spec.as_dict(), origin="database").fingerprint == spec.fingerprint
+
+
+def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> None:
+    quick = preset("quick")
+    other = override(quick, {"search.alpha": [0.1, 0.9], "seed": 7})
+    assert other.fingerprint != quick.fingerprint
+    assert difference(quick.as_dict(), other.as_dict()) == [
+        "seed: 0 -> 7",
+        "search.alpha: [0.0, 1.0] -> [0.1, 0.9]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"search.temperature": [20, 1]}, ["search.temperature", "[20, 1]", "0 < low <= high"]),
+        ({"search.temperature": [-1, 20]}, ["search.temperature", "[-1, 20]", "0 < low"]),
+        ({"search.temperature": [0, 20]}, ["search.temperature", "0 < low"]),
+        ({"search.temperature": [NAN, 20]}, ["search.temperature", "NaN", "finite"]),
+        ({"search.temperature": [1, float("inf")]}, ["search.temperature", "finite"]),
+        ({"search.temperature": [1]}, ["search.temperature"]),
+        ({"search.alpha": [0, 1.5]}, ["search.alpha", "[0, 1.5]", "high <= 1"]),
+        ({"search.alpha": [-0.1, 1]}, ["search.alpha", "0 <= low"]),
+        ({"search.trials": 0}, ["search.trials", "got 0", "greater than or equal to 1"]),
+        ({"search.trials": 2.5}, ["search.trials", "2.5", "integer"]),
+        ({"search.trials": "many"}, ["search.trials", "many", "integer"]),
+        ({"search.trails": 5}, ["unknown key", "search.trails", "trials, temperature, alpha"]),
+        ({"serch.trials": 5}, ["unknown key", "serch", "search"]),
+        ({"search.trials.more": 5}, ["unknown key", "search.trials.more"]),
+        ({"transfer.source_arms": ["bst"]}, ["transfer.source_arms", "bst", "scratch"]),
+        ({"baselines.methods": ["resnet"]}, ["baselines.methods", "resnet", "mobilenet"]),
+        ({"confirm.top": 21}, ["confirm.top (21)", "search.trials (20)"]),
+        ({"target.dataset": "mnist"}, ["source.dataset and target.dataset must differ"]),
+        ({"source.images": 10}, ["images (10)", "batch (64)"]),
+        ({"training.learning_rate": 0}, ["training.learning_rate", "greater than 0"]),
+        ({"transfer.margin": 0}, ["transfer.margin", "greater than 0"]),
+        ({"transfer.margin": NAN}, ["transfer.margin", "finite"]),
+        ({"transfer.looks": 0}, ["transfer.looks", "got 0", "greater than or equal to 1"]),
+        ({"transfer.looks": 4}, ["transfer.looks", "got 4", "less than or equal to 3"]),
+        ({"transfer.target_arms": ["best", "misaligned"]}, ["transfer.target_arms", "misaligned", "class-mean"]),
+        ({"transfer.source_arms": ["native"]}, ["transfer.source_arms", "native"]),
+        ({"outer.teachers": 0}, ["outer.teachers", "got 0"]),
+        ({"outer.seeds": 2}, ["unknown key", "outer.seeds", "teachers, searches"]),
+        ({"source.augment": "flip-crop"}, ["mnist", "a mirrored digit is no digit"]),
+        ({"target.augment": "flip"}, ["target.augment", "flip", "flip-crop"]),
+        ({"target.views": 0}, ["target.views", "got 0"]),
+        ({"target2.dataset": "digits"}, ["target2.images is missing"]),
+        ({"target2.images": 1}, ["target2.dataset is missing"]),
+        (
+            {"target2": ROLE | {"dataset": "cifar10"}},
+            ["source.dataset and target.dataset and target2.dataset", "differ"],
+        ),
+        ({"target2": ROLE | {"trials": 1}}, ["unknown key 'target2.trials'", "dataset, images"]),
+        ({"target2": ROLE | {"augment": "flip-crop"}}, ["digits", "a mirrored digit is no digit"]),
+        ({"target3": ROLE}, ["target3 without target2"]),
+        ({"target4": ROLE}, ["unknown key 'target4'", "target3"]),
+    ],
+)
+def test_a_wrong_value_is_one_line_with_what_was_got_and_what_is_allowed(
+    changes: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(SpecError) as error:
+        override(preset("quick"), changes)
+    assert "\n" not in str(error.value)
+    for word in [*words, "kd-sweeps spec"]:
+        assert word in str(error.value)
+
+
+def test_a_missing_file_and_broken_toml_say_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"cannot read the spec .*kd-sweeps spec quick >"):
+        read(tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("seed = = 3")
+    with pytest.raises(SpecError, match=r"is not TOML: .*line 1"):
+        read(broken)
+    broken.write_bytes(b"\xff\xfe")
+    with pytest.raises(SpecError, match="is not TOML"):
+        read(broken)
+    broken.write_text("seed = 3")
+    with pytest.raises(SpecError, match="source is missing"):
+        read(broken)
+
+
+def test_an_unknown_preset_lists_those_that_exist() -> None:
+    with pytest.raises(SpecError, match=r"no preset 'quik'; presets: tiny, quick, compare, full; did you mean quick\?"):
+        preset("quik")
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "a/b", "a b", "ä", "x" * 65, "a\n"])
+def test_a_name_with_other_characters_or_too_long_is_refused(name: str) -> None:
+    with pytest.raises(SpecError, match="1 to 64 letters, digits"):
+        check_name(name)
+
+
+@given(st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True))
+def test_every_name_of_the_allowed_characters_is_taken(name: str) -> None:
+    assert check_name(name) == name
+
+
+def test_the_defaults_are_those_of_the_design() -> None:
+    full = preset("full")
+    assert full.search.temperature == (1, 20)
+    assert full.search.alpha == (0, 1)
+    assert (full.training.batch_size, full.training.learning_rate) == (64, 1e-3)
+
+
+def test_roles_are_those_that_have_a_dataset() -> None:
+    quick = preset("quick")
+    assert (quick.roles, quick.targets) == (("source", "target"), ("target",))
+    wider = override(quick, {"target2": ROLE})
+    assert (wider.roles, wider.targets) == (("source", "target", "target2"), ("target", "target2"))
+    assert wider.role("target2").dataset == "digits"
+    assert wider.fingerprint != quick.fingerprint
+
+
+def test_further_groups_repeat_only_the_arms_that_depend_on_them() -> None:
+    transfer = preset("full").transfer
+    assert transfer.arms("source", "t0s1") == ("best",)
+    assert transfer.arms("target2", "t1s0") == ("best", "native")
+    assert transfer.controls("source") == transfer.controls("target2") == CONTROLS
+    assert preset("quick").transfer.controls("target") == ()
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3])
+def test_the_looks_share_five_percent(looks: int) -> None:
+    transfer = override(preset("quick"), {"transfer.looks": looks}).transfer
+    assert transfer.level * looks == pytest.approx(0.05)

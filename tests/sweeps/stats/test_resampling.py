@@ -1,0 +1,92 @@
+"""Bootstrap intervals, sign flips and rank correlations against scipy, hand-computed values and degenerate data."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p, spearman
+
+NORMAL = np.random.default_rng(7).normal(1.0, 2.0, 40).tolist()
+FEW = st.lists(st.sampled_from([0.0, 0.1, 0.3, 1.0, 1e-9, 97.2]), min_size=2, max_size=25)
+
+
+def test_the_bootstrap_interval_of_normal_values_is_close_to_their_t_interval() -> None:
+    low, high = bca_interval(NORMAL)
+    expected = stats.t.interval(0.95, 39, np.mean(NORMAL), stats.sem(NORMAL))
+    assert (low, high) == pytest.approx(expected, abs=0.1)
+
+
+def test_the_bootstrap_interval_of_skewed_values_reaches_further_on_the_side_of_the_tail() -> None:
+    skewed = np.random.default_rng(7).exponential(1.0, BCA_FROM).tolist()
+    low, high = bca_interval(skewed)
+    assert high - np.mean(skewed) > np.mean(skewed) - low > 0
+
+
+def test_the_same_values_give_the_same_interval_and_the_same_p() -> None:
+    assert bca_interval(NORMAL) == bca_interval(NORMAL)
+    assert sign_flip_p(NORMAL) == sign_flip_p(NORMAL)
+
+
+@given(FEW)
+@settings(max_examples=40, deadline=None)
+def test_whatever_the_ties_the_bootstrap_gives_an_interval_inside_the_values_and_no_warning(
+    values: list[float],
+) -> None:
+    low, high = bca_interval(values)
+    assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
+
+
+def test_equal_values_have_an_interval_without_width_and_one_value_has_none() -> None:
+    assert bca_interval([0.3, 0.3, 0.3]) == pytest.approx((0.3, 0.3))
+    assert bca_interval([0.1 + 0.2, 0.3, 0.3]) == pytest.approx((0.3, 0.3)), "equal but for rounding"
+    assert bca_interval([0.0, 0.0]) == (0.0, 0.0)
+    with pytest.raises(ValueError, match="2 values or more, got 1"):
+        bca_interval([0.3])
+
+
+def test_n_values_of_one_sign_give_two_of_two_to_the_n() -> None:
+    assert sign_flip_p([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]) == pytest.approx(2 / 256)
+    assert sign_flip_p([-3.0] * SIGN_FLIP_FROM) == pytest.approx(2 ** (1 - SIGN_FLIP_FROM))
+
+
+@given(st.lists(st.integers(-9, 9).map(float), min_size=2, max_size=8))
+@settings(max_examples=30, deadline=None)
+def test_the_exact_p_is_the_share_of_flips_that_lie_as_far_out(values: list[float]) -> None:
+    sums = [sum(sign * value for sign, value in zip(signs, values, strict=True)) for signs in _signs(len(values))]
+    expected = sum(abs(one) >= abs(sum(values)) for one in sums) / len(sums)
+    assert sign_flip_p(values) == pytest.approx(expected)
+
+
+def test_with_many_values_flips_are_drawn_and_p_is_near_that_of_the_t_test() -> None:
+    values = np.random.default_rng(3).normal(0.3, 1.0, 30).tolist()
+    assert sign_flip_p(values) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, abs=0.01)
+
+
+def test_where_nothing_differs_no_sign_says_anything() -> None:
+    assert sign_flip_p([0.0] * 10) == 1.0
+    with pytest.raises(ValueError, match="2 values or more, got 1"):
+        sign_flip_p([1.0])
+
+
+def test_a_rank_correlation_by_hand() -> None:
+    rho, p = spearman([1, 2, 3, 4, 5], [10, 30, 20, 40, 50])  # 1 - 6 * (0 + 1 + 1 + 0 + 0) / (5 * 24)
+    assert rho == pytest.approx(0.9)
+    assert p == pytest.approx(2 * stats.t.sf(0.9 * np.sqrt(3 / (1 - 0.81)), 3))
+
+
+@pytest.mark.parametrize(("x", "y"), [([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [0, 0, 0]), ([1, 2], [3, 4]), ([], [])])
+def test_where_ranks_cannot_be_compared_the_correlation_is_0_and_p_1(x: list[float], y: list[float]) -> None:
+    assert spearman(x, y) == (0.0, 1.0)
+
+
+def test_a_rank_correlation_needs_pairs() -> None:
+    with pytest.raises(ValueError, match="got 3 and 2"):
+        spearman([1, 2, 3], [1, 2])
+
+
+def _signs(n: int) -> list[tuple[int, ...]]:
+    return list(itertools.product((-1, 1), repeat=n))

@@ -1,0 +1,152 @@
+"""Every word of the verdict from arms whose bounds are computed by hand."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweeps.stats.estimates import one_sided_bounds
+from sweeps.stats.verdict import WORDS, Verdict, decide
+
+# Differences whose mean is 0 and whose standard deviation is 1: with t[0.95, 3] = 2.3534 the one-sided bounds are
+# mean -+ 2.3534 / sqrt(4) = 1.1767 at a level of 5 %; half of the level gives 3.1824 / 2 = 1.5912.
+SPREAD = [-math.sqrt(3) / 2, math.sqrt(3) / 2, -math.sqrt(3) / 2, math.sqrt(3) / 2]
+HALF, HALF_SHARED = 1.17668, 1.59122
+NATIVE = {0: 70.0, 1: 71.0, 2: 69.0, 3: 72.0}
+
+
+def below(points: float, *, spread: float = 1.0) -> dict[int, float]:
+    """An arm that native exceeds by `points` on average, with differences of that standard deviation."""
+    return {repeat: NATIVE[repeat] - points - spread * SPREAD[repeat] for repeat in NATIVE}
+
+
+def decided(regret: float, *, spread: float = 1.0, scratch: float = 9.0, random: float = 9.0) -> Verdict:
+    """With a margin of 2 points at a level of 5 %."""
+    arms = {"native": NATIVE, "best": below(regret, spread=spread), "scratch": below(scratch), "random": below(random)}
+    found = decide(arms, margin=2.0, level=0.05)
+    assert found is not None
+    return found
+
+
+def test_the_verdict_carries_the_bounds_that_it_rests_on() -> None:
+    found = decided(0.5)
+    assert (found.word, found.n, found.seeds) == ("TRANSFERS", 4, None)
+    assert (found.low, found.high) == pytest.approx((0.5 - HALF, 0.5 + HALF), abs=1e-4)
+    assert (found.regret.mean, found.regret.low, found.sd) == pytest.approx((0.5, 0.5 - HALF_SHARED, 1.0), abs=1e-4)
+    assert found.beats == pytest.approx({"scratch": 9 - HALF_SHARED, "random": 9 - HALF_SHARED}, abs=1e-4)
+    assert (found.level, found.margin) == (0.05, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("regret", "word"),
+    [
+        (-5.0, "TRANSFERS"),  # best may be better
+        (2 - HALF - 0.001, "TRANSFERS"),
+        (2 - HALF + 0.001, "UNDECIDED"),
+        (2.0, "UNDECIDED"),
+        (2 + HALF - 0.001, "UNDECIDED"),
+        (2 + HALF + 0.001, "FAILS"),
+    ],
+)
+def test_the_word_changes_where_a_bound_meets_the_margin(regret: float, word: str) -> None:
+    assert decided(regret).word == word
+
+
+@pytest.mark.parametrize("regret", [-5.0, 0.0, 2.0, 9.0])
+def test_nothing_to_transfer_comes_before_everything_else(regret: float) -> None:
+    edge = HALF_SHARED - 0.001
+    assert decided(regret, scratch=edge, random=edge).word == "FLAT"
+    assert decided(regret, scratch=-9.0, random=0.0).word == "FLAT"
+    assert decided(regret, scratch=edge + 0.002, random=0.0).word != "FLAT"
+    assert decided(regret, scratch=0.0, random=edge + 0.002).word != "FLAT"
+
+
+def test_an_only_rival_is_beaten_at_the_whole_level_and_without_any_nothing_is_flat() -> None:
+    arms = {"native": NATIVE, "best": below(0.0), "random": below(HALF + 0.001), "scratch": {0: 60.0, 7: 60.0}}
+    found = decide(arms, margin=2.0, level=0.05)
+    assert found is not None
+    assert (found.word, found.beats) == ("TRANSFERS", {"random": pytest.approx(0.001, abs=1e-4)})
+    found = decide(arms | {"random": below(HALF - 0.001)}, margin=2.0, level=0.05)
+    assert found is not None
+    assert found.word == "FLAT"
+    found = decide({"native": NATIVE, "best": below(0.0)}, margin=2.0, level=0.05)
+    assert found is not None
+    assert (found.word, found.beats) == ("TRANSFERS", {})
+
+
+def test_a_third_of_the_level_takes_more_to_decide() -> None:
+    arms = {"native": NATIVE, "best": below(0.5)}
+    words = [found.word for level in (0.05, 0.05 / 3) if (found := decide(arms, margin=2.0, level=level))]
+    assert words == ["TRANSFERS", "UNDECIDED"]  # t[0.98333, 3] = 3.74 gives 0.5 + 1.87
+
+
+def test_undecided_names_the_seeds_that_would_decide_it_as_estimated() -> None:
+    # 1 point away, sd 1: (1.8946 + 0.8960) / sqrt(8) = 0.987 with 8, (1.9432 + 0.9057) / sqrt(7) = 1.077 with 7
+    assert (decided(1.0).word, decided(1.0).seeds) == ("UNDECIDED", 8)
+    assert decided(3.0).seeds == 8
+    assert decided(2.0).seeds is None, "at the margin itself no number would"
+
+
+def test_without_spread_the_bounds_are_the_mean() -> None:
+    for regret, word in ((1.0, "TRANSFERS"), (2.0, "UNDECIDED"), (3.0, "FAILS")):
+        found = decided(regret, spread=0.0)
+        assert (found.word, found.low, found.high, found.sd, found.seeds) == (word, regret, regret, 0.0, None)
+    same = decide({"native": NATIVE, "best": NATIVE, "scratch": NATIVE, "random": NATIVE}, margin=2.0, level=0.05)
+    assert same is not None
+    assert (same.word, same.beats) == ("FLAT", {"scratch": 0.0, "random": 0.0})
+
+
+@pytest.mark.parametrize(
+    "arms",
+    [
+        {},
+        {"native": NATIVE},
+        {"best": NATIVE, "scratch": NATIVE},
+        {"native": {0: 70.0}, "best": {0: 70.0}},
+        {"native": {0: 70.0, 1: 70.0}, "best": {1: 70.0, 2: 70.0}},
+    ],
+)
+def test_without_two_repeats_of_native_and_best_there_is_no_verdict(arms: dict[str, dict[int, float]]) -> None:
+    assert decide(arms, margin=2.0, level=0.05) is None
+
+
+def test_a_level_above_a_half_is_refused() -> None:
+    with pytest.raises(ValueError, match="t_quantile"):
+        decide({"native": NATIVE, "best": NATIVE}, margin=2.0, level=0.6)
+
+
+ACCURACY = st.floats(0, 100)
+REPEATS = st.dictionaries(st.integers(0, 9), ACCURACY, max_size=10)
+ARMS = st.fixed_dictionaries({}, optional=dict.fromkeys(("native", "best", "scratch", "random"), REPEATS))
+
+
+@given(ARMS, st.floats(0.01, 10), st.sampled_from([0.05, 0.05 / 2, 0.05 / 3]))
+def test_whatever_the_arms_the_word_agrees_with_the_bounds(
+    arms: dict[str, dict[int, float]], margin: float, level: float
+) -> None:
+    found = decide(arms, margin=margin, level=level)
+    shared = arms.get("native", {}).keys() & arms.get("best", {}).keys()
+    if len(shared) < 2:
+        assert found is None
+        return
+    assert found is not None
+    assert found.word in WORDS
+    expected = one_sided_bounds([arms["native"][r] - arms["best"][r] for r in sorted(shared)], level)
+    assert (found.low, found.high) == expected
+    assert (found.word == "FLAT") == (bool(found.beats) and all(low <= 0 for low in found.beats.values()))
+    if found.word == "TRANSFERS":
+        assert found.high < margin
+    elif found.word == "FAILS":
+        assert found.low > margin
+    if found.word != "UNDECIDED":
+        assert found.seeds is None
+    elif found.seeds is not None:
+        assert found.seeds > found.n
+
+
+@given(ARMS, st.floats(-50, 50))
+def test_what_all_arms_of_a_repeat_share_changes_no_word(arms: dict[str, dict[int, float]], luck: float) -> None:
+    whole = {name: {repeat: float(round(value)) for repeat, value in scores.items()} for name, scores in arms.items()}
+    moved = {name: {r: value + r * round(luck) for r, value in scores.items()} for name, scores in whole.items()}
+    assert decide(whole, margin=1.0, level=0.05) == decide(moved, margin=1.0, level=0.05)

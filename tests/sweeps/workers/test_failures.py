@@ -1,0 +1,100 @@
+"""Why an attempt failed decides how often it is tried again; a machine that keeps failing stops its worker."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kd.errors import Diverged, Unavailable
+from storage.errors import Unreachable
+from storage.queue.tasks import Claim
+from sweeps.errors import ChildKilled, SweepError
+from sweeps.spec.model import Spec, override
+from sweeps.workers.failures import cap_of, class_of
+from sweeps.workers.runner import Outcome
+from sweeps.workers.worker import Worker
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+
+OnStep = Callable[[], None]
+
+
+def _spec(**caps: int) -> Spec:
+    return override(SMALL, {f"retry.{name}": cap for name, cap in caps.items()})
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError(), "memory"),
+        (ChildKilled("killed"), "memory"),
+        (type("ResourceExhaustedError", (Exception,), {})("OOM when allocating"), "memory"),
+        (Unreachable("gone"), "database"),
+        (Diverged("loss is nan"), "nan"),
+        (Unavailable("no weights"), "unavailable"),
+        (KeyError("a mistake"), "error"),
+    ],
+)
+def test_each_failure_has_its_class(error: Exception, kind: str) -> None:
+    assert class_of(error) == kind
+
+
+def test_each_class_has_its_cap_and_0_is_no_limit() -> None:
+    spec = _spec(lost_worker=7, memory=6, database=5, nan=4, error=0)
+    caps = {kind: cap_of(kind, spec) for kind in ("lost worker", "memory", "database", "nan", "error", "unavailable")}
+    assert caps == {"lost worker": 7, "memory": 6, "database": 5, "nan": 4, "error": None, "unavailable": 1}
+
+
+def test_a_task_fails_when_one_class_has_used_up_its_cap_and_not_before(storage_url: str) -> None:
+    raised: list[str] = []
+    errors = [KeyError("1"), Diverged("2"), KeyError("3"), Diverged("4"), KeyError("5")]
+
+    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        if claim.key != "baselines#mobilenet":
+            return quadratic(claim, params, on_step)
+        raised.append(str(errors[len(raised)]))
+        raise errors[len(raised) - 1]
+
+    with Worker(created(storage_url, _spec(error=3, nan=4)), "s", run=run) as worker:
+        assert worker.work() == 0
+        (task,) = [task for task in tasks_of(worker.engine) if task.key == "baselines#mobilenet"]
+    assert len(raised) == 5, "three of one class, and two of the other that its own cap allows"
+    assert (task.state, task.error_class, task.reason) == ("failed", "error", "KeyError: '5'")
+
+
+def test_three_failures_of_the_machine_in_a_row_stop_the_worker_and_the_task_waits_for_another(tmp_path: Path) -> None:
+    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        raise MemoryError("17 GB wanted")
+
+    url = created(f"sqlite:///{tmp_path}/s.db", _spec(memory=0))
+    with Worker(url, "s", run=run) as worker:
+        with pytest.raises(SweepError, match=r"3 attempts in a row .* 17 GB wanted; nothing is lost") as stopped:
+            worker.work()
+        assert "kd-sweeps launch s" in str(stopped.value)
+        assert {task.state for task in tasks_of(worker.engine)} == {"waiting"}
+    with Worker(url, "s", run=quadratic) as worker:
+        assert worker.work() == 0
+
+
+def test_failures_of_the_machine_with_a_success_in_between_do_not_stop_the_worker(tmp_path: Path) -> None:
+    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        if claim.attempt == 1:
+            raise MemoryError
+        return quadratic(claim, params, on_step)
+
+    with Worker(created(f"sqlite:///{tmp_path}/s.db", _spec(memory=0)), "s", run=run) as worker:
+        assert worker.work() == 0
+        assert {(task.state, task.attempt) for task in tasks_of(worker.engine)} == {("done", 2)}
+
+
+def test_a_score_that_is_not_finite_fails_its_task_and_never_reaches_optuna(storage_url: str) -> None:
+    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        outcome = quadratic(claim, params, on_step)
+        return dataclasses.replace(outcome, score=float("nan")) if claim.key == "search#1" else outcome
+
+    with Worker(created(storage_url), "s", run=run) as worker:
+        assert worker.work() == 0
+        (task,) = [task for task in tasks_of(worker.engine) if task.key == "search#1"]
+    assert (task.state, task.error_class, task.reason) == ("failed", "nan", "the score of search#1 is nan")

@@ -1,0 +1,169 @@
+"""What a worker does with real training: damaged results are made again, and its memory stays the same."""
+
+import os
+import platform
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy
+
+from kd.data.datasets import load
+from storage.db import engine as engines
+from storage.db import schema
+from storage.db.transaction import write
+from storage.errors import BlobCorrupt
+from storage.queue import tasks
+from storage.queue.tasks import Claim
+from storage.records import blobs, queries
+from sweeps.plan.points import given_params
+from sweeps.service import control
+from sweeps.spec.arms import CONTROLS
+from sweeps.spec.model import Spec, override
+from sweeps.workers.runner import Outcome, StageRunner
+from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
+
+MICRO = override(
+    SMALL,
+    {f"{role}.{key}": value for role in ("source", "target") for key, value in
+     {"images": 64, "teacher_epochs": 1, "epochs": 1}.items()},
+)  # fmt: skip
+
+
+def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> Outcome:
+    """Claim tasks until the one named; run and finish that one, and give the others back."""
+    sweep = queries.find_sweep(engine, "s").id
+    others: list[Claim] = []
+    while True:
+        claim = tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=600)
+        assert claim is not None
+        if claim.key == key:
+            break
+        others.append(claim)
+    proposed = {"temperature": 4.0, "alpha": 0.05}  # in place of a sampler
+    outcome: Outcome = runner(claim, given_params(engine, spec, claim) or proposed, lambda: None)
+    assert tasks.finish(engine, claim, outcome=outcome.values, score=outcome.score)
+    for other in others:
+        tasks.release(engine, other)
+    return outcome
+
+
+def test_teacher_logits_that_are_damaged_are_computed_again(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db", MICRO)
+    engine = engines.open_engine(url)
+    sweep = queries.find_sweep(engine, "s")
+    taught = _run_next(engine, MICRO, "teachers#source", StageRunner(engine, sweep.id, MICRO))
+    good = blobs.get(engine, taught.values["blobs"]["logits"])
+    this = schema.blobs.c.digest == taught.values["blobs"]["logits"]
+    with write(engine) as connection:
+        connection.execute(schema.blobs.update().where(this).values(bytes=good[: len(good) // 2]))
+    with pytest.raises(BlobCorrupt):
+        blobs.get(engine, taught.values["blobs"]["logits"])
+    outcome = _run_next(engine, MICRO, "search#0", StageRunner(engine, sweep.id, MICRO))
+    assert 0 < outcome.score <= 1
+    assert blobs.get(engine, taught.values["blobs"]["logits"]) == good
+    engine.dispose()
+
+
+def _again(engine: sqlalchemy.Engine, key: str, runner: StageRunner) -> Outcome:
+    """Run a finished task once more, at its point."""
+    task = _task(engine, key)
+    claim = Claim(
+        sweep_id=queries.find_sweep(engine, "s").id,
+        task_id=task.id,
+        key=key,
+        stage=task.stage,
+        phase=task.phase,
+        payload=task.payload,
+        attempt=1,
+        params=task.params,
+        retry_of=None,
+    )
+    point = {name: task.outcome[name] for name in ("temperature", "alpha")}
+    return runner(claim, point, lambda: None)
+
+
+def _task(engine: sqlalchemy.Engine, key: str) -> Any:
+    (task,) = [task for task in tasks_of(engine) if task.key == key]
+    return task
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_controls_train_with_what_takes_the_teachers_place_and_the_teacher_comes_back(
+    tmp_path: Path, views: int
+) -> None:
+    arms = ["best", *CONTROLS, "scratch"]
+    changes = {
+        "source.images": 256,
+        "source.teacher_epochs": 4,
+        "source.epochs": 2,
+        "search.trials": 3,
+        "search.alpha": [0.0, 0.1],
+        "transfer.source_arms": arms,
+    }
+    if views > 1:  # of images that nobody knows to be digits
+        digits, path = load("digits"), tmp_path / "mine.npz"
+        parts = {"train": digits.train, "test": digits.validation}
+        arrays = {f"x_{name}": part.images for name, part in parts.items()}
+        np.savez(path, **arrays, **{f"y_{name}": part.labels for name, part in parts.items()})
+        changes |= {"source.dataset": str(path), "source.augment": "flip-crop", "source.views": views}
+    spec = override(MICRO, changes | {"training.learning_rate": 0.02})
+    engine = engines.open_engine(created(f"sqlite:///{tmp_path}/s.db", spec))
+    sweep = queries.find_sweep(engine, "s").id
+    runner = StageRunner(engine, sweep, spec)
+    for key in ("teachers#source", "search#0", "search#1", "search#2", "confirm#0.0"):
+        _run_next(engine, spec, key, runner)
+    found = {arm: _run_next(engine, spec, f"transfer#source.{arm}.0", runner).values for arm in arms}
+    points = {arm: (values["temperature"], values["alpha"]) for arm, values in found.items()}
+    assert points["class-mean"] == points["shuffled-within-class"] == points["best"]
+    assert points["label-smoothing"] == (1.0, 0.9)
+    assert points["scratch-same-cost"] == points["scratch"] == (1.0, 1.0)
+    epochs = queries.selections(engine, sweep)["same-cost.source"]["epochs"]
+    assert found["scratch-same-cost"]["epochs"] == epochs > 2, "a teacher has its share"
+    assert {arm: len(values["epoch_val_accuracy"]) for arm, values in found.items()} == {
+        arm: epochs if arm == "scratch-same-cost" else 2 for arm in arms
+    }
+    # the same seed for all of them: what differs is what they learned from
+    measured = ("val_accuracy", "epoch_val_accuracy", "test_accuracy")
+    assert len({tuple(values[name] for name in measured) for values in found.values()}) == len(arms)
+    logits = blobs.get(engine, _task(engine, "teachers#source").outcome["blobs"]["logits"])
+    assert len(logits) == views * 256 * 10 * 4
+    # longer training begins as the shorter one
+    assert found["scratch-same-cost"]["epoch_val_accuracy"][:2] == found["scratch"]["epoch_val_accuracy"]
+    for arm in arms:
+        again = _again(engine, f"transfer#source.{arm}.0", runner).values
+        assert [again[name] for name in measured] == [found[arm][name] for name in measured], arm
+    engine.dispose()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.system() != "Linux", reason="reads the memory of a process from /proc")
+def test_the_memory_of_a_worker_grows_less_than_a_tenth_of_a_megabyte_per_trial(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db", override(MICRO, {"search.trials": 1000, "lease.grace_s": 60}))
+    engine = engines.open_engine(url)
+    sweep = queries.find_sweep(engine, "s")
+    environment = os.environ | {"KD_SWEEPS_STORAGE": str(url), "XDG_STATE_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "sweeps.cli", "worker", "s"]
+    worker = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+    def done() -> int:
+        counts = {phase.name: phase.counts for phase in queries.phase_records(engine, sweep.id)}
+        return counts["search"].get("done", 0)
+
+    megabytes = []
+    for trials in (50, 1000):
+        wait_until(lambda trials=trials: done() >= trials or worker.poll() is not None, f"{done()} trials", 900)
+        assert worker.poll() is None
+        status = Path(f"/proc/{worker.pid}/status").read_text()
+        megabytes.append(int(status.split("VmRSS:")[1].split()[0]) / 1024)
+    control.cancel(url, "s")
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(30)
+    engine.dispose()
+    growth = (megabytes[1] - megabytes[0]) / 950
+    print(f"RSS {megabytes[0]:.0f} MB after 50 trials, {megabytes[1]:.0f} MB after 1,000: {growth:.4f} MB per trial")
+    assert growth < 0.1

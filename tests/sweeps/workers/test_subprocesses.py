@@ -1,0 +1,124 @@
+"""Child processes: real ones, killed for real."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sweeps.errors import ChildFailed, ChildKilled
+from sweeps.workers.subprocesses import Report, run_in_child
+from tests.support.paths import REPOSITORY
+
+
+def _add(report: Report, first: int, second: int) -> tuple[int, int]:
+    report(0.5, "half way")
+    return first + second, os.getpid()
+
+
+def _raise(report: Report) -> None:
+    raise ValueError("nine is too many")
+
+
+def _raise_unpicklable(report: Report) -> None:
+    raise type("Local", (Exception,), {})("cannot be sent")
+
+
+def _kill_itself(report: Report) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _sleep(report: Report, path: Path) -> None:
+    path.write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A zombie still has a number; it does nothing any more.
+    status = Path(f"/proc/{pid}/status")
+    return "zombie" not in status.read_text() if status.exists() else True
+
+
+def _wait_for(path: Path) -> int:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if path.exists() and path.read_text():
+            return int(path.read_text())
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear")
+
+
+def _gone(pid: int) -> bool:
+    deadline = time.monotonic() + 10
+    while _alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not _alive(pid)
+
+
+def _go_on() -> None:
+    pass
+
+
+def test_the_result_comes_from_another_process_and_reports_arrive() -> None:
+    heard: list[tuple[float, str]] = []
+    total, pid = run_in_child(_add, 2, 3, on_step=_go_on, on_report=lambda part, text: heard.append((part, text)))
+    assert total == 5
+    assert pid != os.getpid()
+    assert heard == [(0.5, "half way")]
+
+
+def test_what_the_function_raises_comes_through_with_the_childs_traceback() -> None:
+    with pytest.raises(ValueError, match="nine is too many") as error:
+        run_in_child(_raise, on_step=_go_on)
+    assert "in _raise" in "".join(error.value.__notes__)
+
+
+def test_an_exception_that_cannot_be_sent_is_still_told() -> None:
+    with pytest.raises(ChildFailed, match="cannot be sent"):
+        run_in_child(_raise_unpicklable, on_step=_go_on)
+
+
+def test_a_killed_child_is_an_error_of_its_own_because_memory_may_be_why() -> None:
+    with pytest.raises(ChildKilled, match="memory"):
+        run_in_child(_kill_itself, on_step=_go_on)
+
+
+def test_a_child_that_takes_too_long_is_killed(tmp_path: Path) -> None:
+    with pytest.raises(ChildFailed, match="stopped after 2 s"):
+        run_in_child(_sleep, tmp_path / "pid", on_step=_go_on, seconds=2)
+    assert _gone(_wait_for(tmp_path / "pid"))
+
+
+def test_what_on_step_raises_ends_the_child(tmp_path: Path) -> None:
+    def stop_once_it_runs() -> None:
+        if (tmp_path / "pid").exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_in_child(_sleep, tmp_path / "pid", on_step=stop_once_it_runs)
+    assert _gone(_wait_for(tmp_path / "pid"))
+
+
+def test_a_child_does_not_outlive_a_parent_killed_with_kill_9(tmp_path: Path) -> None:
+    program = tmp_path / "parent.py"
+    program.write_text(
+        "import sys, pathlib\n"
+        "from sweeps.workers.subprocesses import run_in_child\n"
+        "from tests.sweeps.workers.test_subprocesses import _sleep\n"
+        "if __name__ == '__main__':\n"
+        "    run_in_child(_sleep, pathlib.Path(sys.argv[1]), on_step=lambda: None)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    parent = subprocess.Popen([sys.executable, str(program), str(tmp_path / "pid")], env=environment)
+    child = _wait_for(tmp_path / "pid")
+    assert _alive(child)
+    parent.kill()
+    parent.wait()
+    assert _gone(child)

@@ -1,0 +1,244 @@
+"""What was damaged in the database, through the real commands: one line, exit code 1, and what can be made again is."""
+
+import json
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from storage.db.engine import open_engine, write
+from storage.db.schema import SCHEMA_VERSION
+from storage.queue.tasks import Claim
+from storage.url import resolve
+from sweeps.workers.runner import Outcome
+from sweeps.workers.worker import Worker
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import SMALL, created
+
+KdSweeps = Callable[..., tuple[int, str, str]]
+
+COMMANDS = {
+    "status": ["status", "s"],
+    "audit": ["status", "s", "--audit"],
+    "best": ["best", "s"],
+    "trials": ["trials", "s"],
+    "report": ["report", "s"],
+    "list": ["list"],
+    "create": ["create", "s"],
+    "launch": ["launch", "s", "--workers", "1"],
+    "worker": ["worker", "s"],
+    "pause": ["pause", "s"],
+    "retry": ["retry", "s"],
+    "reap": ["reap", "s"],
+    "extend": ["extend", "s", "--seeds", "+1"],
+    "delete": ["delete", "s", "--yes"],
+}
+READING = ("status", "audit", "best", "trials", "report")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage with the small sweep "s", to be copied: making one takes longer than most of the tests."""
+    path = tmp_path_factory.mktemp("whole") / "x.db"
+    created(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def url(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A copy that may be damaged; the workers' logs go where nobody looks for them."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    shutil.copy(whole, tmp_path / "x.db")
+    return f"sqlite:///{tmp_path}/x.db"
+
+
+def damage(url: str, *statements: str) -> None:
+    engine = open_engine(resolve(url))
+    with write(engine) as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def work(url: str) -> None:
+    with Worker(resolve(url), "s", run=quadratic) as worker:
+        assert worker.work() == 0
+
+
+class Said:
+    """Runs commands on one storage."""
+
+    def __init__(self, kd_sweeps: KdSweeps, url: str) -> None:
+        self.kd_sweeps, self.url = kd_sweeps, url
+
+    def code(self, command: str) -> int:
+        return self.run(command)[0]
+
+    def run(self, command: str) -> tuple[int, str, list[str]]:
+        code, out, err = self.kd_sweeps(*COMMANDS[command], "--storage", self.url)
+        assert "Traceback" not in out + err, err
+        return code, out, [said for said in err.splitlines() if not said.startswith("storage ")]
+
+    def line(self, command: str) -> str:
+        """The one line that the command says when it fails as expected."""
+        code, out, lines = self.run(command)
+        assert (code, out) == (1, ""), (code, out)
+        # `launch` also tells what it saw of its workers, and when it began.
+        last = lines[-1]
+        assert last.startswith("kd-sweeps: ")
+        assert command in ("launch", "worker") or len(lines) == 1, lines
+        return last
+
+
+@pytest.fixture
+def said(kd_sweeps: KdSweeps, url: str) -> Said:
+    return Said(kd_sweeps, url)
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        (SCHEMA_VERSION - 1, "was made by an older kd-sweeps (schema 1; this one needs 2): read it with that version"),
+        (SCHEMA_VERSION + 1, "was made by a newer kd-sweeps (schema 3; this one knows 2): upgrade kd-sweeps"),
+    ],
+)
+def test_a_storage_of_another_version_is_refused_by_every_command(
+    said: Said, url: str, version: int, expected: str
+) -> None:
+    damage(url, f"UPDATE kd_sweeps_schema SET version = {version}")
+    for command in COMMANDS:
+        assert expected in said.line(command)
+
+
+@pytest.mark.parametrize(
+    ("version", "cure"), [("v2.6.0.a", "type: optuna storage upgrade --storage"), ("v99.0.0", "upgrade Optuna here")]
+)
+def test_another_optunas_tables_stop_whoever_needs_them_and_nobody_else(
+    said: Said, url: str, version: str, cure: str
+) -> None:
+    damage(url, f"UPDATE alembic_version SET version_num = '{version}'")
+    for command in ("create", "worker", "reap", "delete"):
+        line = said.line(command)
+        assert f"has Optuna tables of version {version}, but v" in line
+        assert cure in line
+    assert [said.code(command) for command in ("status", "audit", "trials", "list", "pause")] == [0] * 5
+    assert said.run("status")[1].count("cancelled") == 0, "the refused deletion has not cancelled it"
+
+
+def test_a_launch_whose_workers_meet_another_optunas_tables_says_why(said: Said, url: str) -> None:
+    damage(url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
+    code, out, lines = said.run("launch")
+    assert (code, out) == (1, "")
+    assert any("has Optuna tables of version v99.0.0" in line and "upgrade Optuna here" in line for line in lines)
+    assert "kd-sweeps: every worker of s ended before the sweep did" in lines[-1]
+
+
+def test_a_missing_table_of_ours_is_one_line(said: Said, url: str) -> None:
+    damage(url, "DROP TABLE tasks")
+    for command in COMMANDS:
+        if command not in ("create", "pause"):  # which look at no task
+            line = said.line(command)
+            assert "lacks a table of kd-sweeps or Optuna" in line
+            assert "tasks" in line
+
+
+def test_a_missing_table_of_optunas_is_one_line_and_create_makes_it_again(said: Said, url: str) -> None:
+    damage(url, "DROP TABLE trial_params")
+    assert "lacks a table of kd-sweeps or Optuna" in said.line("audit")
+    assert "trial_params" in said.line("audit")
+    assert said.code("status") == 0
+    assert said.code("create") == 0
+    assert said.code("audit") == 0
+    work(url)
+    assert said.code("audit") == 0
+
+
+def test_an_edited_spec_is_refused_by_whoever_would_work_by_it(said: Said, url: str) -> None:
+    damage(url, "UPDATE sweeps SET spec = replace(spec, '\"trials\": 4', '\"trials\": 400')")
+    for command in ("launch", "reap", "extend"):
+        line = said.line(command)
+        assert "the stored spec of s was edited" in line
+        assert "put it back, or make another sweep: kd-sweeps create NAME" in line
+    assert said.code("status") == 0
+    assert said.code("audit") == 1
+    damage(url, "UPDATE sweeps SET spec = replace(spec, '\"trials\": 400', '\"trials\": 4')")
+    assert said.code("audit") == 0
+    work(url)
+
+
+def test_a_spec_that_is_not_json_is_one_line(said: Said, url: str) -> None:
+    damage(url, "UPDATE sweeps SET spec = '{'")
+    for command in ("status", "best", "trials", "report", "launch", "retry", "extend", "list"):
+        assert "the stored spec of s is not JSON any more; put it back" in said.line(command)
+
+
+def test_an_outcome_that_is_not_json_is_one_line_and_a_retry_makes_exactly_that_one_again(
+    said: Said, url: str, kd_sweeps: KdSweeps
+) -> None:
+    work(url)
+    assert said.code("audit") == 0
+    before = {row["task"]: row for row in json.loads(kd_sweeps("trials", "s", "-f", "json", "--storage", url)[1])}
+    damage(url, "UPDATE tasks SET outcome = '{\"score\": 0.' WHERE key = 'search#1'")
+    expected = (
+        "kd-sweeps: the stored outcome of search#1 is not JSON any more; to make it again, type: kd-sweeps retry s"
+    )
+    for command in ("status", "best", "trials", "report"):
+        assert said.line(command) == expected
+    code, out, lines = said.run("audit")
+    assert code == 1
+    assert "search#1: its outcome is not JSON" in out + "".join(lines)
+    code, out, _ = said.run("retry")
+    assert (code, out.split()) == (0, ["search#1"])
+    work(url)
+    assert said.code("audit") == 0
+    after = {row["task"]: row for row in json.loads(kd_sweeps("trials", "s", "-f", "json", "--storage", url)[1])}
+    assert {row["state"] for row in after.values()} == {"done"}
+    again = {task for task in after if after[task] != before.get(task)}
+    assert again == {"search#1", "measure#all.1"}, "measured once more, as the results are no longer the same"
+    for column in ("temperature", "alpha", "score"):
+        assert after["search#1"][column] == before["search#1"][column]
+
+
+def test_an_outcome_broken_before_others_need_it_fails_those_and_one_retry_heals_all(said: Said, url: str) -> None:
+    stop, searched = threading.Event(), Counter[str]()
+
+    def run(claim: Claim, *rest: Any) -> Outcome:
+        searched[claim.stage] += 1
+        if searched["search"] == SMALL.search.trials:
+            stop.set()
+        return quadratic(claim, rest[0], lambda: None)
+
+    with Worker(resolve(url), "s", run=run, stop=stop) as worker:
+        worker.work()
+    damage(url, "UPDATE tasks SET outcome = '{' WHERE key = 'search#1'")
+    work(url)
+    code, out, _ = said.run("retry")
+    assert code == 0
+    assert out.split()[:2] == ["search#1", "confirm#0.0"]
+    work(url)
+    assert json.loads(said.kd_sweeps("status", "s", "-f", "json", "--storage", url)[1])["problems"] == []
+    assert said.code("audit") == 0
+
+
+def test_the_same_on_postgres(kd_sweeps: KdSweeps, postgres_url: str) -> None:
+    created(postgres_url)
+    work(postgres_url)
+    said = Said(kd_sweeps, postgres_url)
+    damage(postgres_url, "UPDATE tasks SET outcome = '{' WHERE key = 'search#1'")
+    assert "the stored outcome of search#1 is not JSON any more" in said.line("best")
+    assert said.run("retry")[:2] == (0, "search#1\n")
+    work(postgres_url)
+    assert said.code("audit") == 0
+    damage(postgres_url, "DROP TABLE trial_params")
+    assert "trial_params" in said.line("audit")
+    damage(postgres_url, "DROP TABLE selections")
+    assert "lacks a table of kd-sweeps or Optuna" in said.line("report")
+    damage(postgres_url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
+    assert "has Optuna tables of version v99.0.0" in said.line("reap")
+    damage(postgres_url, f"UPDATE kd_sweeps_schema SET version = {SCHEMA_VERSION + 1}")
+    assert "was made by a newer kd-sweeps" in said.line("status")

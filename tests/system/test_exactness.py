@@ -1,0 +1,133 @@
+"""Exactly the planned number of results: many workers at once, and two that do the same thing at the same instant."""
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+import pytest
+from sqlalchemy import Engine
+
+from storage.queue import tasks
+from storage.queue.attempts import reap
+from storage.queue.tasks import Claim
+from storage.records import queries
+from tests.support.faults.crews import Crew, Nursery, Programs, program
+from tests.support.faults.duels import duel, opponents
+from tests.support.faults.storms import count, new_storm, storm_spec, work_through
+from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
+
+
+def exactly(url: str, crew: Crew, *, workers: int, number: int) -> None:
+    """Work through that many tasks and count what is there afterwards, twice over."""
+    with contextlib.closing(crew):
+        course = work_through(crew, workers=workers)
+    found = count(url)
+    print(f"\n{workers} workers: {found}, in {course.seconds:.1f} s")
+    assert course.exits == {0: workers}
+    assert (found.tasks, found.done, found.complete) == (number, number, number)
+    assert found.attempts == number, "a task was tried twice although nobody died"
+    assert found.clean, found
+
+
+# The lease of the presets: it outlives the busiest moment, so that every attempt counts.
+CALM = {"lease.interval_s": 10, "lease.grace_s": 50}
+
+
+def test_eight_workers_do_each_of_102_tasks_exactly_once(storage_url: str) -> None:
+    new_storm(storage_url, storm_spec(**CALM, **{"search.trials": 20, "transfer.seeds": 5}))
+    exactly(storage_url, Nursery(storage_url, task_s=0), workers=8, number=102)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [8, 24])
+def test_so_do_8_and_24_separate_programs_with_200(storage_url: str, workers: int) -> None:
+    new_storm(storage_url, storm_spec(**CALM))
+    exactly(storage_url, Programs(program(storage_url)), workers=workers, number=200)
+
+
+@pytest.fixture
+def engine(storage_url: str) -> Iterator[Engine]:
+    with new_storage(storage_url) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[ProcessPoolExecutor]:
+    with opponents() as pool:
+        yield pool
+
+
+def finish_and_look(engine: Engine, *, claim: Claim, score: float) -> float | None:
+    """The score that is stored, right after this process stored its own or found another's."""
+    assert tasks.finish(engine, claim, outcome={"score": score}, score=score), "the attempt is done, whoever did it"
+    (task,) = queries.task_records(engine, claim.sweep_id)
+    return task.score
+
+
+def sweeps_of_one_task(engine: Engine, rounds: int) -> list[int]:
+    """One sweep for each round."""
+    return [new_sweep(engine, number=1, name=f"round{n}") for n in range(rounds)]
+
+
+def test_of_two_that_claim_one_task_at_the_same_instant_always_one_gets_it(
+    engine: Engine, storage_url: str, two: ProcessPoolExecutor
+) -> None:
+    """With Optuna's own queue on SQLite two workers can be handed one trial."""
+    sweeps = sweeps_of_one_task(engine, 100)
+    claims = [partial(tasks.claim, sweep_id=sweep, host="h", pid=1, lease_s=60.0) for sweep in sweeps]
+    of_a, of_b = ([partial(claim, worker=worker) for claim in claims] for worker in ("a", "b"))
+    got = list(zip(*duel(two, storage_url, of_a, of_b), strict=True))
+    winners = Counter("a" if b is None else "b" for a, b in got if (a is None) != (b is None))
+    assert winners.total() == 100, got
+    print(winners)
+    assert set(winners) == {"a", "b"}, "one of them was always first: there was no race"
+    for sweep in sweeps:
+        (attempt,) = queries.running(engine, sweep)
+        assert attempt.attempt == 1
+
+
+def test_of_two_that_finish_one_attempt_at_the_same_instant_one_result_stays(
+    engine: Engine, storage_url: str, two: ProcessPoolExecutor
+) -> None:
+    """A process whose connection was cut during the commit finishes again, beside its own first try."""
+    sweeps = sweeps_of_one_task(engine, 60)
+    claims = [claimed(engine, sweep) for sweep in sweeps]
+
+    first, second = ([partial(finish_and_look, claim=claim, score=score) for claim in claims] for score in (0.25, 0.75))
+    seen = zip(*duel(two, storage_url, first, second), strict=True)
+    kept: Counter[float] = Counter()
+    for sweep, looks in zip(sweeps, seen, strict=True):
+        (task,) = queries.task_records(engine, sweep)
+        assert task.outcome == {"score": task.score}, "half of one result and half of the other"
+        assert task.score is not None
+        assert set(looks) == {task.score}, "a stored result was overwritten"
+        kept[task.score] += 1
+        assert states(engine, sweep) == {"search": "closed"}
+    print(kept)
+    assert set(kept) == {0.25, 0.75}, "one of them was always first: there was no race"
+
+
+def test_a_result_and_a_reaper_at_the_same_instant_leave_the_task_done_or_free_but_never_both(
+    engine: Engine, storage_url: str, two: ProcessPoolExecutor
+) -> None:
+    sweeps = sweeps_of_one_task(engine, 60)
+    claims = [claimed(engine, sweep, lease_s=0.0) for sweep in sweeps]
+    time.sleep(0.01)
+    stored, reaped = duel(
+        two,
+        storage_url,
+        [partial(tasks.finish, claim=claim, outcome={"score": 0.5}, score=0.5) for claim in claims],
+        [partial(reap, sweep_id=sweep, cap=None) for sweep in sweeps],
+    )
+    for sweep, claim, was_stored, taken in zip(sweeps, claims, stored, reaped, strict=True):
+        (task,) = queries.task_records(engine, sweep)
+        if was_stored:
+            assert (task.state, taken) == ("done", [])
+        else:
+            assert (task.state, taken) == ("waiting", [(claim.key, 1, "w")])
+            assert not finished(engine, claim), "it came back with its result later"
+    print(Counter(stored))
+    assert set(stored) == {True, False}, "one of them was always first: there was no race"

@@ -1,0 +1,138 @@
+"""Sweeps on a database that fails under load: real workers, real servers, nothing lost and nothing twice."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from sweeps.spec.model import Spec
+from tests.support.faults.crews import Nursery
+from tests.support.faults.database_faults import Cuts, LockedFile, Outage, is_under_way
+from tests.support.faults.storms import Count, Course, count, new_storm, storm_spec, work_through
+from tests.support.paths import REPOSITORY
+from tests.support.postgres_server import PASSWORD, PostgresServer
+
+WORKERS = 4
+
+SHORT = storm_spec(**{"search.trials": 4, "transfer.seeds": 1})
+LONG = storm_spec()
+
+
+def under(url: str, spec: Spec, fault: Any, log: IO[bytes]) -> tuple[Course, Count]:
+    """A sweep worked on by four processes while `fault` disturbs the database, and what is there afterwards."""
+    new_storm(url, spec)
+    crew = Nursery(url, log=log)
+    try:
+        course = work_through(crew, workers=WORKERS, fault=fault)
+    finally:
+        crew.close()
+    found = count(url)
+    print(
+        f"\n{type(fault).__name__}: {found.tasks} tasks, {fault.injected} faults, {found.lost} lost,"
+        f" {found.duplicated} duplicated, {found.attempts} attempts, {course.seconds:.1f} s"
+    )
+    return course, found
+
+
+def check(course: Course, found: Count, log: Path) -> None:
+    """Nobody gave up, everything is there once, and the log is readable and keeps the secret."""
+    assert course.exits == {0: WORKERS}, log.read_text()
+    assert found.clean, (found, log.read_text())
+    text = log.read_text()
+    assert PASSWORD not in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "mode"),
+    [
+        (1.5, "immediate"),
+        pytest.param(20.0, "immediate", marks=pytest.mark.slow),
+        pytest.param(20.0, "fast", marks=pytest.mark.slow),
+    ],
+)
+def test_a_server_stopped_under_load_and_started_again_loses_nothing(
+    server: PostgresServer, tmp_path: Path, seconds: float, mode: Any
+) -> None:
+    url = server.new_database()
+    outage = Outage(server, url, seconds=seconds, mode=mode)
+    with (tmp_path / "log").open("wb") as log:
+        course, found = under(url, SHORT if seconds < 5 else LONG, outage, log)
+    assert outage.injected == 1, "the sweep was over before"
+    check(course, found, tmp_path / "log")
+
+
+@pytest.mark.parametrize(
+    ("spec", "pause_s", "least"), [(SHORT, 0.15, 5), pytest.param(LONG, 0.08, 40, marks=pytest.mark.slow)]
+)
+def test_connections_cut_at_random_for_the_whole_run_lose_nothing(
+    server: PostgresServer, tmp_path: Path, spec: Spec, pause_s: float, least: int
+) -> None:
+    url = server.new_database()
+    cuts = Cuts(server, url, pause_s=pause_s)
+    with (tmp_path / "log").open("wb") as log:
+        course, found = under(url, spec, cuts, log)
+    print(f"{cuts.inside} of them inside a transaction")
+    assert cuts.injected >= least
+    check(course, found, tmp_path / "log")
+
+
+@pytest.mark.parametrize("seconds", [1.5, pytest.param(20.0, marks=pytest.mark.slow)])
+def test_a_file_locked_by_another_process_under_load_loses_nothing(tmp_path: Path, seconds: float) -> None:
+    url = f"sqlite:///{tmp_path}/x.db"
+    lock = LockedFile(url, seconds=seconds)
+    with (tmp_path / "log").open("wb") as log:
+        course, found = under(url, SHORT if seconds < 5 else LONG, lock, log)
+    assert lock.injected == 1, "the sweep was over before"
+    check(course, found, tmp_path / "log")
+
+
+IMPATIENT = """
+    import sys
+    import storage.faults
+    storage.db.faults.RETRY_FOR_S = 0.5  # before the modules that use it
+    storage.db.faults.RESULT_RETRY_FOR_S = 1.0
+    from tests.support.sweeps.quadratic_worker import quadratic
+    from sweeps.cli import main
+    from sweeps.workers.worker import Worker
+
+    Worker._stage_runner = lambda self: lambda claim, params, on_step: quadratic(claim, params, on_step, seconds=0.05)
+    sys.argv = ["kd-sweeps", "worker", "storm"]
+    main()
+"""
+
+
+def test_when_the_database_never_comes_back_the_worker_ends_with_one_line_that_says_what_to_type(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    """With the waiting times cut from 60 and 600 s to 0.5 and 1 s; the command itself is the real one."""
+    url = server.new_database()
+    new_storm(url, SHORT)
+    environ = os.environ | {
+        "KD_SWEEPS_STORAGE": url,
+        "PYTHONPATH": str(REPOSITORY),
+        "XDG_STATE_HOME": str(tmp_path),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(IMPATIENT)], env=environ, stderr=subprocess.PIPE, text=True
+    ) as worker:
+        while not is_under_way(url):
+            assert worker.poll() is None
+            time.sleep(0.02)
+        server.stop("immediate")
+        try:
+            _, told = worker.communicate(timeout=60)
+        finally:
+            worker.kill()
+            server.start()
+    lines = told.splitlines()
+    assert worker.returncode == 1, told
+    assert lines[-1].startswith("kd-sweeps: cannot use postgresql"), told
+    assert lines[-1].endswith("check that it is up, and type the command again, or name another with --storage URL")
+    assert "Traceback" not in told
+    assert PASSWORD not in told

@@ -1,0 +1,254 @@
+"""A password in the storage's URL may stand in the environment of our own processes, and nowhere else."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import typer
+
+from storage.url import resolve
+from sweeps.cli.main import app
+from sweeps.service.create import create_sweep
+from sweeps.spec.toml import to_toml
+from tests.support.paths import REPOSITORY
+from tests.support.postgres_server import PostgresServer
+from tests.support.sweeps.small_sweeps import SMALL
+
+ROLE = "keeper"
+PASSWORD = "g3heim/w@rt:x"  # not that of the other tests, which may hand theirs to a process beside this one
+WRONG = "n0tit/w@rt:y"
+# Whole, as a URL has it, and the parts of it that a careless reading of the URL would leave.
+SECRETS = (
+    PASSWORD,
+    quote(PASSWORD, safe=""),
+    WRONG,
+    quote(WRONG, safe=""),
+    "g3heim",
+    "n0tit",
+    "w@rt",
+    "rt:x",
+    "rt:y",
+    "rt@",
+)
+
+Run = Callable[..., tuple[int, str, str]]
+
+# Every command that opens the storage, in an order in which all of them can be run one after the other.
+COMMANDS = [
+    ["create", "other", "--preset", "tiny", "--dry-run"],
+    ["create", "other", "--preset", "tiny"],
+    ["run", "s", "--spec", "small.toml"],
+    ["status", "s"],
+    ["best", "s"],
+    ["best", "s", "-f", "json"],
+    ["trials", "s", "-f", "csv"],
+    ["report", "s"],
+    ["report", "s", "-f", "json"],
+    ["report", "s", "-o", "page"],
+    ["export", "s", "-o", "student.keras"],
+    ["list", "-f", "yaml"],
+    ["doctor"],
+    ["launch", "s"],
+    ["logs", "s"],
+    ["reap", "s"],
+    ["retry", "s"],
+    ["extend", "s", "--seeds", "+1"],
+    ["pause", "s"],
+    ["cancel", "s"],
+    ["resume", "s"],
+    ["delete", "s", "--yes"],
+]
+WITHOUT_STORAGE = {"spec", "data"}
+IN_PROCESSES = {"worker", "dashboard"}  # below, in processes of their own
+
+
+def leaks(text: str) -> list[str]:
+    """The lines that hold a secret."""
+    return [line for line in text.splitlines() if any(secret in line for secret in SECRETS)]
+
+
+@pytest.fixture
+def url(server: PostgresServer) -> str:
+    return server.new_database(role=ROLE, password=PASSWORD)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the logs go, on Linux and on macOS."""
+    for name in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    return tmp_path
+
+
+def test_the_list_above_has_every_command() -> None:
+    command = typer.main.get_command(app)
+    assert isinstance(command, typer.core.TyperGroup)
+    assert set(command.commands) <= {words[0] for words in COMMANDS} | WITHOUT_STORAGE | IN_PROCESSES
+
+
+@pytest.mark.parametrize("fault", ["wrong password", "closed port", "no such database", "no such role"])
+def test_no_command_tells_the_password_when_the_storage_cannot_be_used(
+    server: PostgresServer, url: str, home: Path, fault: str, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = {
+        "wrong password": url.replace(quote(PASSWORD, safe=""), quote(WRONG, safe="")),
+        "closed port": url.replace(f":{server.port}/", ":1/"),
+        "no such database": f"{url}-missing",
+        "no such role": url.replace(f"{ROLE}:", "nobody:"),
+    }[fault]
+    monkeypatch.setenv("KD_SWEEPS_STORAGE", bad)
+    (home / "small.toml").write_text(to_toml(SMALL))
+    for command in COMMANDS:
+        code, out, err = kd_sweeps(*command)
+        assert not leaks(out + err), command
+        assert "Traceback" not in err, command
+        if "--dry-run" in command or command[0] == "logs":
+            continue  # they need no storage
+        assert code == 1, (command, out, err)
+        if command[0] != "doctor":  # which has a line for everything
+            (line,) = [line for line in err.splitlines() if not line.startswith("storage ")]
+            assert line.startswith("kd-sweeps: cannot use postgresql+psycopg://"), command
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://keeper:{0}@127.0.0.1:5432/db",
+        "postgresql://keeper:g3heim/w@rt@127.0.0.1:5432/db",
+        "postgresql://keeper:w@rt@127.0.0.1/db",
+        "postgresql://keeper:g3heim/db",
+        "postgresql://keeper:g3heim",
+        "postgresql:keeper:{0}@127.0.0.1/db",
+        "keeper:{0}@127.0.0.1/db",
+        "mysql://keeper:{1}@127.0.0.1/db",
+        "postgresql://127.0.0.1:1/db?user=keeper&password={1}",
+        "postgresql://127.0.0.1:port/db?user=keeper&password={1}",
+        "postgresql://keeper@127.0.0.1:1/db?sslpassword={1}",
+    ],
+)
+def test_a_url_typed_wrongly_is_not_repeated_with_its_password(
+    text: str, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KD_SWEEPS_STORAGE", text.format(PASSWORD, quote(PASSWORD, safe="")))
+    code, out, err = kd_sweeps("status", "s")
+    assert code in (1, 2)
+    assert len(err.splitlines()) == 1
+    assert not leaks(out + err)
+
+
+# What every Python process of a test runs first: workers that `launch` starts get the runner of milliseconds.
+CUSTOMIZE = """
+    from tests.support.sweeps.quadratic_worker import quadratic
+    from sweeps.workers.worker import Worker
+
+    def runner(self):
+        return lambda claim, params, on_step: quadratic(claim, params, on_step, seconds=0.05)
+
+    Worker._stage_runner = runner
+"""
+
+
+def environment(home: Path, url: str) -> dict[str, str]:
+    (home / "sitecustomize.py").write_text(textwrap.dedent(CUSTOMIZE))
+    return os.environ | {
+        "KD_SWEEPS_STORAGE": url,
+        "PYTHONPATH": os.pathsep.join(map(str, (home, REPOSITORY))),
+    }
+
+
+@contextlib.contextmanager
+def process_list() -> Iterator[set[str]]:
+    """Grows by the command line of every process that is seen while the block runs. Empty where there is no /proc."""
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.02):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    seen.add(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+def rows(server: PostgresServer, url: str) -> str:
+    """Every row of every table, as text."""
+    with server.admin(str(resolve(url).database)) as connection:
+        tables = connection.execute(
+            "SELECT quote_ident(table_schema) || '.' || quote_ident(table_name) FROM information_schema.tables"
+            " WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"
+        ).fetchall()
+        assert len(tables) > 10
+        texts = [connection.execute(f"SELECT t::text FROM {table} t").fetchall() for (table,) in tables]
+    return "\n".join(text for table in texts for (text,) in table)
+
+
+def test_in_the_whole_life_of_a_sweep_nothing_that_is_shown_or_stored_holds_the_password(
+    server: PostgresServer,
+    url: str,
+    home: Path,
+    kd_sweeps: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    create_sweep(resolve(url), "s", SMALL)
+    with process_list() as processes:
+        launched = subprocess.run(
+            [sys.executable, "-m", "sweeps.cli", "launch", "s", "--workers", "1"],
+            env=environment(home, url), capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    assert launched.returncode == 0, launched.stderr
+    assert not leaks(launched.stdout + launched.stderr)
+    if Path("/proc/self/cmdline").exists():
+        assert any("sweeps.cli worker s" in line for line in processes), "the worker was not seen"
+        assert not [line for line in processes if leaks(line)]
+    logs = {path: path.read_text(errors="replace") for path in home.rglob("*.log")}
+    assert any("done" in text for text in logs.values())
+    assert not leaks("\n".join(logs.values()))
+
+    monkeypatch.setenv("KD_SWEEPS_STORAGE", url)
+    (home / "small.toml").write_text(to_toml(SMALL))
+    for command in COMMANDS:
+        if command[0] == "delete":
+            stored = rows(server, url)
+            assert "search#1" in stored
+            assert not leaks(stored)
+        code, out, err = kd_sweeps(*command)
+        expected = 1 if command[0] == "export" else 0  # the runner of this test keeps no model
+        assert (code, "Traceback" in err) == (expected, False), (command, err)
+        assert not leaks(out + err), command
+        if command[0] in ("status", "best", "report", "list"):
+            assert "postgresql+psycopg://keeper:***@127.0.0.1" in err, "it names the storage it used"
+    assert not leaks(caplog.text)
+
+
+@pytest.mark.parametrize("command", ["worker", "dashboard"])
+def test_with_a_wrong_password_a_process_ends_with_one_line(url: str, home: Path, command: str) -> None:
+    bad = url.replace(quote(PASSWORD, safe=""), quote(WRONG, safe=""))
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "sweeps.cli", command, "s"],
+        env=os.environ | {"KD_SWEEPS_STORAGE": bad}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert time.monotonic() - started < 30, "it was not tried again and again"
+    announced, told = done.stderr.splitlines()
+    assert announced.startswith("storage postgresql+psycopg://keeper:***@")
+    assert "password authentication failed" in told
+    assert "check the user and the password in the URL" in told
+    everything = done.stdout + done.stderr + "".join(path.read_text() for path in home.rglob("*.log"))
+    assert not leaks(everything)

@@ -1,0 +1,225 @@
+"""Workers killed, frozen and left alone: whatever happens, every planned task is done once and the audit is clean."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from storage.db.engine import open_engine
+from storage.records import queries
+from storage.records.queries import RunningRecord, TaskRecord
+from storage.url import resolve
+from tests.support.faults.crews import NAME, Crew, Nursery, Programs, program
+from tests.support.faults.kills import Kills
+from tests.support.faults.storms import Storm, count, new_storm, storm, storm_spec, work_through
+from tests.support.processes import descendants, is_alive
+from tests.support.sweeps.small_sweeps import tasks_of, wait_until
+
+SHORT = {"search.trials": 12, "transfer.seeds": 2}  # 56 tasks in all seven stages
+FEW = {"search.trials": 4, "confirm.top": 1, "confirm.seeds": 1, "transfer.seeds": 1}  # 24 tasks
+REAL = {
+    "search.trials": 8,
+    "transfer.seeds": 2,
+    "baselines.methods": [],  # its weights may be missing
+    "lease.interval_s": 1.0,
+    "lease.grace_s": 4.0,  # while TensorFlow starts and compiles, the thread that renews has to wait
+}
+
+
+def survived(url: str, crew: Crew, *, workers: int, seed: int) -> Storm:
+    """A storm that ended as it has to."""
+    with contextlib.closing(crew):
+        ended = storm(url, crew, workers=workers, seed=seed)
+    print(f"\n{url.split(':')[0]}, seed {seed}: {ended}")
+    assert set(ended.course.exits) <= {0, -signal.SIGKILL}, "a worker gave up"
+    assert ended.count.clean, ended.count
+    return ended
+
+
+def test_a_short_storm_of_kills_loses_and_doubles_nothing(storage_url: str) -> None:
+    new_storm(storage_url, storm_spec(**SHORT))
+    ended = survived(storage_url, Nursery(storage_url), workers=8, seed=0)
+    assert ended.kills >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
+def test_nor_does_a_storm_over_200_tasks(storage_url: str, seed: int) -> None:
+    new_storm(storage_url)
+    ended = survived(storage_url, Nursery(storage_url), workers=8, seed=seed)
+    assert ended.count.done == 200
+    assert ended.kills >= 20
+    # "saved": at its task. The steps between are over in milliseconds; test_sweeps_crashes dies at each of them.
+    assert {"starting", "saved", "between tasks"} <= set(ended.during), "the kills met only part of a worker's life"
+
+
+@pytest.mark.slow
+def test_nor_does_a_storm_of_separate_programs(storage_url: str) -> None:
+    new_storm(storage_url)
+    ended = survived(storage_url, Programs(program(storage_url)), workers=8, seed=1)
+    assert ended.kills >= 3
+
+
+@pytest.mark.slow
+def test_a_storm_over_real_training_loses_nothing_and_leaves_no_child_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Preset tiny, trained for real: teachers in child processes, students in the workers. Two minutes or so."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # where workers write their logs
+    url = f"sqlite:///{tmp_path}/x.db"
+    new_storm(url, storm_spec(**REAL))
+    kills = WithChildren(url)
+    crew = Programs([sys.executable, "-m", "sweeps.cli", "worker", NAME, "--storage", url])
+    with contextlib.closing(crew), contextlib.closing(kills):
+        course = work_through(crew, workers=2, fault=kills, on_end=kills.note, give_up_s=900)
+    found = count(url)
+    print(f"\n{kills.killed} workers and {len(kills.children)} children of theirs killed in {course.seconds:.0f} s")
+    assert found.clean, found
+    assert found.done == found.tasks == 47
+    assert kills.killed >= 3
+    assert kills.children, "no kill met a worker with a child"
+    assert set(course.exits) <= {0, -signal.SIGKILL}
+
+
+class WithChildren:
+    """Kills a worker with -9 after every eighth result; one with a child, if there is one: that has to go with it."""
+
+    def __init__(self, url: str) -> None:
+        self.children: set[int] = set()
+        self.killed = 0
+        self._kills = Kills(url, seed=0)
+        self._next = 0
+        self.note, self.close = self._kills.note, self._kills.close
+
+    def __call__(self, living: list[int]) -> float:
+        """See `storms.Fault`."""
+        parents = [pid for pid in living if descendants(pid)]
+        if self._kills.results() < self._next or not (self.children or parents):
+            return 0.5
+        time.sleep(2.0)  # not in the first instant of a child
+        victim = (parents or living)[0]
+        children = descendants(victim)
+        self._kills.kill(victim)
+        wait_until(lambda: not any(map(is_alive, children)), f"{children} live on without {victim}", seconds=5)
+        self.children |= children
+        self.killed += 1
+        self._next = self._kills.results() + 8
+        return 0.5
+
+
+# One worker, looked at closely
+
+
+@pytest.fixture
+def watched(storage_url: str) -> Iterator[Engine]:
+    """A sweep of 24 tasks, and an engine to look at it. Leases are renewed after 1 s and lapse after 1.5 s."""
+    new_storm(storage_url, storm_spec(**FEW, **{"lease.interval_s": 1.0, "lease.grace_s": 0.5}))
+    engine = open_engine(resolve(storage_url), read_only=True)
+    yield engine
+    engine.dispose()
+
+
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def start(storage_url: str, tmp_path: Path) -> Iterator[Start]:
+    """Start a worker program of its own, with so many seconds per task; its log is in tmp_path/PID."""
+    started = []
+
+    def start(task_s: float) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(program(storage_url, task_s=task_s), stderr=log))
+        return started[-1]
+
+    with (tmp_path / "log").open("wb") as log:
+        yield start
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def at_work(engine: Engine, process: subprocess.Popen[bytes], stage: str = "") -> TaskRecord:
+    """The task that the process holds, as soon as it runs one of that stage."""
+    found: list[TaskRecord] = []
+
+    def holds_one() -> bool:
+        assert process.poll() is None, "it ended"
+        found[:] = [
+            task
+            for task in tasks_of(engine, NAME)
+            if task.state == "running" and task.trial_number is not None and task.stage.startswith(stage)
+        ]
+        return bool(found)
+
+    wait_until(holds_one, "nothing runs")
+    return found[0]
+
+
+def task_of(engine: Engine, key: str) -> TaskRecord:
+    return next(task for task in tasks_of(engine, NAME) if task.key == key)
+
+
+def lapsed(engine: Engine) -> list[RunningRecord]:
+    sweep = queries.find_sweep(engine, NAME)
+    return [attempt for attempt in queries.running(engine, sweep.id) if attempt.lease_left_s < 0]
+
+
+def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_goes_on(
+    storage_url: str, watched: Engine, start: Start, tmp_path: Path
+) -> None:
+    frozen = start(0.3)
+    held = at_work(watched, frozen)
+    frozen.send_signal(signal.SIGSTOP)
+    other = start(0.1)
+    wait_until(lambda: task_of(watched, held.key).state == "done", "nobody took the task over")
+    frozen.send_signal(signal.SIGCONT)
+    assert (frozen.wait(60), other.wait(60)) == (0, 0)
+    assert f"{held.key} attempt 1 was taken by another worker" in (tmp_path / "log").read_text()
+    again = task_of(watched, held.key)
+    assert (again.attempt, held.worker != again.worker) == (2, True)
+    assert [task for task in tasks_of(watched, NAME) if task.worker == held.worker], "it did nothing afterwards"
+    found = count(storage_url)
+    assert found.clean, found
+
+
+def test_a_worker_frozen_past_its_lease_with_nobody_there_keeps_its_result(
+    storage_url: str, watched: Engine, start: Start
+) -> None:
+    """A laptop that slept: the lease has lapsed, but nobody took the task."""
+    alone = start(0.1)
+    held = at_work(watched, alone)
+    alone.send_signal(signal.SIGSTOP)
+    wait_until(lambda: bool(lapsed(watched)), "its lease is renewed though it is frozen")
+    alone.send_signal(signal.SIGCONT)
+    assert alone.wait(60) == 0
+    assert task_of(watched, held.key).attempt == 1
+    found = count(storage_url)
+    assert found.attempts == found.done
+    assert found.clean, found
+
+
+def test_when_the_last_worker_dies_status_says_whose_lease_lapsed_and_what_to_type_and_a_new_one_finishes(
+    storage_url: str, watched: Engine, start: Start
+) -> None:
+    last = start(0.3)
+    at_work(watched, last, "search")
+    last.kill()
+    last.wait()
+    wait_until(lambda: bool(lapsed(watched)), "no lease lapsed")
+    (dead,) = lapsed(watched)
+    command = [sys.executable, "-m", "sweeps.cli", "status", NAME, "--storage", storage_url]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    (line,) = [line for line in told.splitlines() if dead.worker in line]
+    assert dead.key in line
+    assert "lapsed" in line
+    assert f"kd-sweeps launch {NAME}" in told
+    assert start(0.01).wait(60) == 0
+    found = count(storage_url)
+    assert found.attempts == found.done + 1
+    assert found.clean, found
