@@ -32,9 +32,9 @@ from sweeps.errors import SweepError
 from sweeps.plan.seeds import derive
 from sweeps.spec.model import Spec
 from sweeps.spec.presets import PRESETS, preset
-from sweeps.spec.tables import Role
+from sweeps.spec.tables import DatasetSpec
 from sweeps.workers.environment import one_thread, provenance
-from sweeps.workers.subprocesses import run_in_child
+from sweeps.workers.subprocesses import run_in_subprocess
 
 SEEDS = {"source": 5, "target": 3}  # a target's student takes longer, and its surface is less flat
 SAID = 20  # how often progress is told where no bar can be drawn
@@ -81,7 +81,7 @@ def grid(spec: Spec, *, temperatures: int, alphas: int, seeds: int) -> list[Poin
 
 
 def _plan(
-    setting: str, role: Role, dataset: Dataset, training: TrainingConfig, points: list[Point]
+    setting: str, role: DatasetSpec, dataset: Dataset, training: TrainingConfig, points: list[Point]
 ) -> dict[str, object]:
     """Everything that the scores depend on, but for the versions and the machine."""
     return {
@@ -108,7 +108,7 @@ def _teach(
     )
     seed = derive(spec.seed, "teacher", role)
     console.print(f"{dataset.name}: the teacher, {part.teacher}, trains first", highlight=False)
-    taught = run_in_child(teach, log, dataset, part.teacher, training, seed, on_step=lambda: None)
+    taught = run_in_subprocess(teach, log, dataset, part.teacher, training, seed, on_step=lambda: None)
     return taught.logits, taught.result.val_accuracy
 
 

@@ -15,7 +15,7 @@ from storage.db.faults import retrying
 from storage.db.schema import attempts, blobs, phases, sweeps, tasks
 from storage.db.transaction import read, write
 from storage.errors import SweepInUse
-from storage.failpoints import crash_point
+from storage.failpoints import failpoint
 from storage.queue.control import cancel
 from storage.records.queries import SweepRecord
 from storage.studies.names import study_name
@@ -45,13 +45,13 @@ def delete_sweep(studies: "Studies", engine: Engine, sweep: SweepRecord) -> Dele
     """
     refuse_if_in_use(engine, sweep)
     cancel(engine, sweep.id)
-    crash_point("delete-cancelled")
+    failpoint("delete-cancelled")
     # By stage, not all NAME.*: another tool may have called a study of its own so.
     ours = {study_name(sweep.name, stage) for stage in _stages(engine, sweep.id)}
     named = sorted(ours.intersection(studies.names()))
     for name in named:
         studies.delete(name)
-    crash_point("delete-studies")
+    failpoint("delete-studies")
     return _delete_rows(engine, sweep.id, len(named))
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 from collections import Counter
 
-VARIABLE = "KD_SWEEPS_CRASH_AT"
+VARIABLE = "KD_SWEEPS_FAILPOINT"
 
 POINTS = {
     "worker": ("claimed", "asking", "asked", "saved", "ran", "finished", "attributes", "told", "marked"),
@@ -15,8 +15,8 @@ POINTS = {
 _passed: Counter[str] = Counter()
 
 
-def crash_point(name: str) -> None:
-    """Die here as by `kill -9` if the environment says so: KD_SWEEPS_CRASH_AT=told, or told:3 for the third time."""
+def failpoint(name: str) -> None:
+    """Die here as by `kill -9` if the environment says so: KD_SWEEPS_FAILPOINT=told, or told:3 for the third time."""
     wanted, _, nth = os.environ.get(VARIABLE, "").partition(":")
     if wanted != name:
         return

@@ -2,7 +2,7 @@
 
 SweepError            one clear line; the command exits 1
 ├── SpecError         the spec is not one we can run: usage, exit 2
-├── NothingYet        a question came before its answer: exit 3
+├── NoResultsYet        a question came before its answer: exit 3
 ├── Interrupted       a stop was asked for; the task goes back, its attempt does not count
 ├── LeaseLost         another worker took the task; this attempt's result is dropped
 └── ChildFailed       a child process (teacher, AutoKeras) ended without a result
@@ -18,7 +18,7 @@ class SpecError(SweepError):
     """A spec, preset or sweep name that cannot be used."""
 
 
-class NothingYet(SweepError):
+class NoResultsYet(SweepError):
     """Nothing has been completed that could answer the question."""
 
 

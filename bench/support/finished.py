@@ -21,7 +21,7 @@ from storage.records import queries
 from storage.records.queries import TaskRecord
 from storage.studies.names import study_name
 from support.instant import SPEC, InstantRunner
-from sweeps.plan.points import given_params
+from sweeps.plan.points import resolve_point
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import Spec, override
 from sweeps.workers.worker import as_stored
@@ -99,7 +99,7 @@ class _Writer:
             params=None,
             retry_of=None,
         )
-        given = given_params(self._engine, self._spec, claim)
+        given = resolve_point(self._engine, self._spec, claim)
         params = self._proposed() if given is None else given
         outcome = self._run(claim, params, lambda: None)
         number, study = next(self._ended), study_name(self._name, task.stage)

@@ -6,14 +6,14 @@ from kd.config import LOSS_FORMULA, TrainResult
 from storage.queue.tasks import Claim
 from sweeps.spec.model import Spec, override
 from sweeps.spec.presets import preset
-from sweeps.workers.runner import OnStep, Outcome, StageRunner
+from sweeps.workers.runner import OnStep, Outcome, TaskRunner
 
 EPOCHS = 3
 # The digits are on every machine; nobody is killed here, so a lease that is renewed in the middle would only disturb.
 SPEC = override(preset("tiny"), {"lease.interval_s": 60, "lease.grace_s": 240})
 
 
-class InstantRunner(StageRunner):
+class InstantRunner(TaskRunner):
     """Takes no time where training takes seconds; what is stored of a trial is the same, to the last key."""
 
     def __call__(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:

@@ -87,7 +87,7 @@ def work(url: str, name: str, tasks: int, with_sampler: bool) -> Timings:
         instant = InstantRunner(worker.engine, worker.sweep.id, worker.spec)
         instant.check_data()
         clock = _Clock()
-        workers.crash_point = clock
+        workers.failpoint = clock
         worker.work()
     first, *timings.trials = clock.trials
     timings.cpu = clock.cpu[1:]
@@ -96,7 +96,7 @@ def work(url: str, name: str, tasks: int, with_sampler: bool) -> Timings:
 
 
 class _Clock:
-    """Stands in for `crash_point`: notes when each step ended. The task's own run is left out."""
+    """Stands in for `failpoint`: notes when each step ended. The task's own run is left out."""
 
     def __init__(self) -> None:
         self.trials: list[dict[str, float]] = []

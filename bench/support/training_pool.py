@@ -45,7 +45,7 @@ class Setting:
 def teach(
     report: Report, log: Path, dataset: Dataset, model: str, training: TrainingConfig, seed: int
 ) -> TeacherResult:
-    """A trained teacher and its logits; for `sweeps.workers.subprocesses.run_in_child`."""
+    """A trained teacher and its logits; for `sweeps.workers.subprocesses.run_in_subprocess`."""
     from kd.teachers.trained import train_teacher
 
     _noise_into(log)

@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.data import sources
-from kd.data.known import OFFICIAL
+from kd.data.known import KNOWN_DATASETS
 from kd.data.splits import split_hash, stratified_order
 from kd.errors import DataError
 
 __all__ = ["NAMES", "Dataset", "Split", "content_hash", "load", "load_test", "training_images"]
 
-NAMES = (*OFFICIAL, *sources.GENERATED)
+NAMES = (*KNOWN_DATASETS, *sources.GENERATED)
 
 # Images of the official training part that validate; any other dataset gives a tenth.
 VALIDATION_IMAGES = {"mnist": 10_000, "cifar10": 5_000, "digits": 359, "digits-rgb": 359}
@@ -128,8 +128,8 @@ def training_images(name: str, data_dir: Path | None = None) -> int:
     Raises:
         DataError: unknown name, or an .npz file that is missing or invalid.
     """
-    if name in OFFICIAL:
-        return _available(name, OFFICIAL[name].shapes["x_train"][0])
+    if name in KNOWN_DATASETS:
+        return _available(name, KNOWN_DATASETS[name].shapes["x_train"][0])
     return _available(name, len(sources.obtain(name, data_dir=data_dir).arrays.y_train))
 
 
@@ -142,8 +142,8 @@ def content_hash(name: str, data_dir: Path | None = None) -> str:
     Raises:
         DataError: unknown name, or an .npz file that is missing or invalid.
     """
-    if name in OFFICIAL:
-        return OFFICIAL[name].content_hash
+    if name in KNOWN_DATASETS:
+        return KNOWN_DATASETS[name].content_hash
     return sources.obtain(name, data_dir=data_dir).arrays.content_hash
 
 

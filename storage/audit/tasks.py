@@ -190,7 +190,7 @@ class AuditedTasks:
 
 def is_untold(attempt: AttemptRow, trial: TrialRow) -> bool:
     """Whether a trial still runs only because nobody has told it yet how its attempt ended."""
-    return attempt.state != "running" and not attempt.told and trial.state == "RUNNING"
+    return attempt.state != "running" and not attempt.reported and trial.state == "RUNNING"
 
 
 def _result(task: TaskRow) -> dict[str, Any] | None:

@@ -47,18 +47,18 @@ def vanished_trials(tasks: AuditedTasks) -> Iterator[str]:
 
 def left_running(rows: Rows, tasks: AuditedTasks, strays: Sequence[TrialRow]) -> Iterator[str]:
     """Warnings: trials that still run although nobody is at work on them."""
-    untold, orphans = defaultdict(list), defaultdict(list)
+    unreported, orphans = defaultdict(list), defaultdict(list)
     for trial in strays:
         if trial.state != "RUNNING":
             continue
         attempt = tasks.asked_by(trial)
         if attempt is not None and tasks.belongs(trial):
             if is_untold(attempt, trial):
-                untold[trial.study].append(trial.number)
+                unreported[trial.study].append(trial.number)
         elif attempt is None or attempt.state != "running" or attempt.trial_number is not None:
             orphans[trial.study].append(trial.number)  # else its worker is just about to save its number
     cure = f"type: kd-sweeps reap {rows.name}"
-    for study, numbers in untold.items():
+    for study, numbers in unreported.items():
         yield f"study {study}: the end of {trials_in_words(numbers)} was not told yet; {cure}"
     for study, numbers in orphans.items():
         yield f"study {study}: no attempt has the RUNNING {trials_in_words(numbers)}; {cure}"

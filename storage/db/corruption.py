@@ -14,7 +14,7 @@ from storage.errors import RecordBroken
 _OUTCOME = "outcome"
 
 
-def is_whole(connection: Connection, outcome: str | None) -> bool:
+def outcome_is_readable(connection: Connection, outcome: str | None) -> bool:
     """Whether the outcome of a done task can be read, and every blob that it names under "blobs"."""
     if outcome is None or not _is_json(outcome):
         return False
@@ -24,7 +24,7 @@ def is_whole(connection: Connection, outcome: str | None) -> bool:
 
 
 @contextmanager
-def named(connection: Connection, sweep_id: int | None = None) -> Iterator[None]:
+def explain_corruption(connection: Connection, sweep_id: int | None = None) -> Iterator[None]:
     """Let an error out of the block say which value it is, of one sweep or of all.
 
     Raises:

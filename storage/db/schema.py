@@ -121,7 +121,9 @@ tasks = Table(
     Column("ready", Boolean, nullable=False),  # its phase is open
     Column("priority", Integer, nullable=False),
     Column("attempt", Integer, nullable=False),  # number of the latest attempt, the fencing token; 0 = none
-    Column("forgiven", Integer, nullable=False),  # attempts up to this number count against no cap any more
+    Column(
+        "forgiven", Integer, key="retries_reset_at", nullable=False
+    ),  # attempts up to this number count against no cap any more
     Column("revision", Integer, nullable=False),
     Column("score", Double),
     Column("outcome", JsonText),
@@ -152,13 +154,13 @@ attempts = Table(
     Column("trial_number", Integer),
     Column("params", JsonText),
     Column("retry_of", Integer),  # trial number of the attempt before
-    Column("told", Boolean, nullable=False),  # its trial was told how it ended
+    Column("told", Boolean, key="reported", nullable=False),  # its trial knows how it ended
     Column("error_class", String(64)),
     Column("reason", Text),
     PrimaryKeyConstraint("task_id", "number"),
 )
 Index("attempts_by_lease", attempts.c.state, attempts.c.lease_until)
-Index("attempts_by_told", attempts.c.told, attempts.c.state)
+Index("attempts_by_told", attempts.c.reported, attempts.c.state)
 
 selections = Table(
     "selections",

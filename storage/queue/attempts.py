@@ -65,7 +65,9 @@ def _ended_so(connection: Connection, task_id: int, error_class: str | None) -> 
         select(func.count())
         .select_from(attempts)
         .join(tasks, tasks.c.id == attempts.c.task_id)
-        .where(tasks.c.id == task_id, attempts.c.number > tasks.c.forgiven, attempts.c.error_class == error_class)
+        .where(
+            tasks.c.id == task_id, attempts.c.number > tasks.c.retries_reset_at, attempts.c.error_class == error_class
+        )
     ).scalar_one()
 
 

@@ -139,7 +139,7 @@ def add_revision(
                     "ready": phases[task.phase].state == "open",
                     "priority": task.priority,
                     "attempt": 0,
-                    "forgiven": 0,
+                    "retries_reset_at": 0,
                     "revision": number,
                 }
                 for ordinal, task in enumerate(tasks, start=0 if last is None else last + 1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Text, select, type_coerce, update
 
-from storage.db.corruption import is_whole
+from storage.db.corruption import outcome_is_readable
 from storage.db.faults import retrying
 from storage.db.schema import PHASE_ENDED, attempts, phases, revisions, sweeps, tasks
 from storage.db.transaction import write
@@ -136,7 +136,7 @@ def _to_try_again(connection: Connection, sweep_id: int) -> list[Row[Any]]:
         .with_for_update(key_share=True)
     )
     found = connection.execute(query).all()
-    return [task for task in found if task.state != "done" or not is_whole(connection, task.outcome)]
+    return [task for task in found if task.state != "done" or not outcome_is_readable(connection, task.outcome)]
 
 
 def _forgive(connection: Connection, task: Row[Any]) -> None:
@@ -145,7 +145,7 @@ def _forgive(connection: Connection, task: Row[Any]) -> None:
         .where(tasks.c.id == task.id)
         .values(
             state="waiting",
-            forgiven=task.attempt,
+            retries_reset_at=task.attempt,
             score=None,
             outcome=None,
             reason=None,

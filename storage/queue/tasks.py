@@ -62,7 +62,7 @@ def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, le
         .limit(1)
         .with_for_update(skip_locked=True, of=tasks)
     )
-    with write(engine) as connection, corruption.named(connection, sweep_id):
+    with write(engine) as connection, corruption.explain_corruption(connection, sweep_id):
         row = connection.execute(
             update(tasks)
             .where(tasks.c.id == best.scalar_subquery())
@@ -90,7 +90,7 @@ def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, le
                 lease_until=database_now() + lease_s,
                 started_at=database_now(),
                 retry_of=retry_of,
-                told=False,
+                reported=False,
             )
         )
     return Claim(

@@ -119,7 +119,7 @@ def find_sweep(engine: Engine, name: str) -> SweepRecord:
     Raises:
         SweepNotFound: there is none; says which there are.
     """
-    with read(engine) as connection, corruption.named(connection):
+    with read(engine) as connection, corruption.explain_corruption(connection):
         row = connection.execute(select(sweeps).where(sweeps.c.name == name)).one_or_none()
         if row is not None:
             return SweepRecord(**row._asdict())
@@ -133,7 +133,7 @@ def find_sweep(engine: Engine, name: str) -> SweepRecord:
 @retrying
 def list_sweeps(engine: Engine) -> list[SweepRecord]:
     """All sweeps, oldest first."""
-    with read(engine) as connection, corruption.named(connection):
+    with read(engine) as connection, corruption.explain_corruption(connection):
         return [SweepRecord(**row._asdict()) for row in connection.execute(select(sweeps).order_by(sweeps.c.id))]
 
 
@@ -143,7 +143,7 @@ def revisions(engine: Engine, sweep_id: int) -> list[RevisionRecord]:
     table = schema.revisions
     names = [column.name for column in fields(RevisionRecord)]
     query = select(*(table.c[name] for name in names)).where(table.c.sweep_id == sweep_id).order_by(table.c.number)
-    with read(engine) as connection, corruption.named(connection, sweep_id):
+    with read(engine) as connection, corruption.explain_corruption(connection, sweep_id):
         return [RevisionRecord(**row._asdict()) for row in connection.execute(query)]
 
 
@@ -168,7 +168,7 @@ def phase_records(engine: Engine, sweep_id: int) -> list[PhaseRecord]:
         .order_by(phases.c.ordinal)
     )
     found: dict[str, PhaseRecord] = {}
-    with read(engine) as connection, corruption.named(connection, sweep_id):
+    with read(engine) as connection, corruption.explain_corruption(connection, sweep_id):
         for row in connection.execute(query):
             record = found.setdefault(
                 row.name,
@@ -210,7 +210,7 @@ def task_records(
         query = query.where(phases.c.name == phase)
     if state is not None:
         query = query.where(tasks.c.state == state)
-    with read(engine) as connection, corruption.named(connection, sweep_id):
+    with read(engine) as connection, corruption.explain_corruption(connection, sweep_id):
         return [
             TaskRecord(**row._asdict() | {"outcome": _part(row.outcome, keep)}) for row in connection.execute(query)
         ]
@@ -247,7 +247,7 @@ def running(engine: Engine, sweep_id: int) -> list[RunningRecord]:
 def selections(engine: Engine, sweep_id: int) -> dict[str, Any]:
     """Every selection made so far, by name."""
     query = select(schema.selections.c.name, schema.selections.c.value).where(schema.selections.c.sweep_id == sweep_id)
-    with read(engine) as connection, corruption.named(connection, sweep_id):
+    with read(engine) as connection, corruption.explain_corruption(connection, sweep_id):
         return {row.name: row.value for row in connection.execute(query)}
 
 

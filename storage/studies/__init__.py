@@ -1,4 +1,5 @@
 """Optuna's side of a sweep: studies, trials, proposals, and their agreement with our rows.
 
-The only room that imports Optuna, besides `storage.db` and `storage.queue`; `storage.audit` and `sweeps` may import it.
+The only room that imports Optuna, and it imports `storage.db`; `storage.audit`, `storage.deletion` and `sweeps` may
+import it.
 """

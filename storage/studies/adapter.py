@@ -21,15 +21,15 @@ from sqlalchemy import URL, Engine
 from storage.db.engine import engine_kwargs, open_engine
 from storage.db.faults import RETRY_FOR_S, is_refused_for_now, retrying, retrying_for, translate
 from storage.errors import NotAStorage, StudyMissing
-from storage.failpoints import crash_point
+from storage.failpoints import failpoint
 from storage.studies.dashboard import has_note, save_note, save_plots
 from storage.studies.sampler import distributions_of, propose
 from storage.studies.space import Asked, RunningTrial, Space, check_params
 from storage.studies.writes import Param, describe_trial, insert_trial
 from storage.url import masked, plain
 
-ASKED_BY = "asked_by"
-US = "kd-sweeps"
+OWNER_ATTR = "asked_by"
+OWNER = "kd-sweeps"
 
 
 @retrying_for(RETRY_FOR_S, when=is_refused_for_now)
@@ -154,7 +154,7 @@ class Studies:
         *,
         params: Mapping[str, Any] | None,
         tpe_seed: int | None,
-        alike: Mapping[str, Any] | None = None,
+        history_attrs: Mapping[str, Any] | None = None,
         attrs: Mapping[str, Any] | None = None,
     ) -> Asked:
         """A new RUNNING trial: with the given parameters, or with those that TPE proposes. It appears complete.
@@ -164,8 +164,8 @@ class Studies:
         Args:
             params: a whole point of the space, or None to let TPE propose.
             tpe_seed: seeds the proposal; the trials told so far decide too.
-            alike: TPE learns only from trials with these attributes (None: without that attribute), since several
-                searches may share a study.
+            history_attrs: TPE learns only from trials with these attributes (None: without that attribute), since
+                several searches may share a study.
             attrs: JSON values to store with the new trial, such as the task and the worker.
 
         Raises:
@@ -175,13 +175,13 @@ class Studies:
         if params is not None:
             check_params(space, params)
         with self._faults(study), _without_warnings():
-            point = self._proposal(study, space, tpe_seed, alike or {}) if params is None else dict(params)
+            point = self._proposal(study, space, tpe_seed, history_attrs or {}) if params is None else dict(params)
             stored = [
                 Param(name, distribution.to_internal_repr(point[name]), distribution_to_json(distribution))
                 for name, distribution in distributions_of(space).items()
             ]
             # With its mark from the first moment on: no trial of ours can be taken for one of another tool.
-            return Asked(insert_trial(self.engine, study, stored, {**(attrs or {}), ASKED_BY: US}), point)
+            return Asked(insert_trial(self.engine, study, stored, {**(attrs or {}), OWNER_ATTR: OWNER}), point)
 
     @retrying
     def tell(
@@ -198,7 +198,7 @@ class Studies:
         """Write the trial's attributes and its value per epoch, then finish it. Nothing if it is finished.
 
         Attributes first: those of a finished trial cannot be changed. Telling twice is harmless, so
-        whoever finds an untold attempt may do it.
+        whoever finds an unreported attempt may do it.
 
         Args:
             state: "COMPLETE" (with a value), "PRUNED" or "FAIL" (without).
@@ -216,7 +216,7 @@ class Studies:
             )
             if trial_id is None:
                 return
-            crash_point("attributes")
+            failpoint("attributes")
             with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # somebody was faster
                 self._storage.set_trial_state_values(trial_id, TrialState[state], values)
 
@@ -233,19 +233,19 @@ class Studies:
             return [
                 RunningTrial(
                     trial.number,
-                    ours=trial.user_attrs.get(ASKED_BY) == US,
+                    ours=trial.user_attrs.get(OWNER_ATTR) == OWNER,
                     task=trial.user_attrs.get("task"),
                     attempt=trial.user_attrs.get("attempt"),
                 )
                 for trial in trials
             ]
 
-    def _proposal(self, study: str, space: Space, seed: int | None, alike: Mapping[str, Any]) -> dict[str, Any]:
+    def _proposal(self, study: str, space: Space, seed: int | None, history_attrs: Mapping[str, Any]) -> dict[str, Any]:
         study_id = self._storage.get_study_id_from_name(study)
         trials = [
             trial
             for trial in self._storage.get_all_trials(study_id, deepcopy=False)
-            if all(trial.user_attrs.get(key) == value for key, value in alike.items())
+            if all(trial.user_attrs.get(key) == value for key, value in history_attrs.items())
         ]
         return propose(space, trials, directions=self._storage.get_study_directions(study_id), seed=seed)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # storage.studies.adapter imports Optuna, which costs a secon
 
 
 @dataclass(frozen=True)
-class Untold:
+class Unreported:
     """An ended attempt whose trial has not been told so. `outcome` is the task's, if this attempt made it."""
 
     task_id: int
@@ -39,7 +39,7 @@ class Untold:
 
 
 @retrying
-def untold(engine: Engine, sweep_id: int) -> list[Untold]:
+def unreported(engine: Engine, sweep_id: int) -> list[Unreported]:
     """The ended attempts with a trial that has not been told, oldest task first."""
     query = (
         select(
@@ -57,26 +57,26 @@ def untold(engine: Engine, sweep_id: int) -> list[Untold]:
         .join(tasks, tasks.c.id == attempts.c.task_id)
         .where(
             tasks.c.sweep_id == sweep_id,
-            attempts.c.told.is_(False),
+            attempts.c.reported.is_(False),
             attempts.c.state != "running",
             attempts.c.trial_number.is_not(None),
         )
         .order_by(attempts.c.task_id, attempts.c.number)
     )
-    with read(engine) as connection, corruption.named(connection, sweep_id):
-        return [Untold(**row._asdict()) for row in connection.execute(query)]
+    with read(engine) as connection, corruption.explain_corruption(connection, sweep_id):
+        return [Unreported(**row._asdict()) for row in connection.execute(query)]
 
 
 @retrying
-def mark_told(engine: Engine, task_id: int, number: int) -> None:
+def mark_reported(engine: Engine, task_id: int, number: int) -> None:
     """Note that the trial of attempt `number` knows how it ended."""
     with write(engine) as connection:
         connection.execute(
-            update(attempts).where(attempts.c.task_id == task_id, attempts.c.number == number).values(told=True)
+            update(attempts).where(attempts.c.task_id == task_id, attempts.c.number == number).values(reported=True)
         )
 
 
-def repair(studies: "Studies", engine: Engine, sweep_id: int) -> int:
+def reconcile(studies: "Studies", engine: Engine, sweep_id: int) -> int:
     """Tell every trial of the sweep whose end our rows know, and fail our trials that no attempt points at.
 
     A finished attempt's outcome says what to tell: `{"trial": {"value": float, "attrs": {}, "epoch_values":
@@ -88,17 +88,17 @@ def repair(studies: "Studies", engine: Engine, sweep_id: int) -> int:
     sweep = _name(engine, sweep_id)
     # In this order: what ended before we list the trials is either in the list, or told. And an attempt of which
     # we know the end after we listed its trial has not just been asked for.
-    ended = untold(engine, sweep_id)
+    ended = unreported(engine, sweep_id)
     listed = {name: _running(studies, name) for name in studies.names() if of_sweep(name, sweep)}
     told = 0
     for attempt in ended:
         if attempt.study not in listed:
-            continue  # deleted: kept untold, so that it shows in an audit
+            continue  # deleted: kept unreported, so that it shows in an audit
         trial = listed[attempt.study].get(attempt.trial_number)
         if trial is not None and (trial.task, trial.attempt) == (attempt.key, attempt.number):
             _tell(studies, attempt)
             told += 1
-        mark_told(engine, attempt.task_id, attempt.number)
+        mark_reported(engine, attempt.task_id, attempt.number)
     return told + _fail_orphans(studies, engine, sweep_id, listed)
 
 
@@ -108,7 +108,7 @@ def _name(engine: Engine, sweep_id: int) -> str:
         return connection.scalar(select(sweeps.c.name).where(sweeps.c.id == sweep_id)) or ""
 
 
-def _tell(studies: "Studies", attempt: Untold) -> None:
+def _tell(studies: "Studies", attempt: Unreported) -> None:
     asked = {"task": attempt.key, "attempt": attempt.number}
     if attempt.state == "done":
         result = (attempt.outcome or {}).get("trial", {})

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, Row, Table, func, insert, select
 
 from storage.db.dialects import insert_into
 from storage.db.transaction import write
-from storage.failpoints import crash_point
+from storage.failpoints import failpoint
 from storage.studies.tables import attrs as attr_table
 from storage.studies.tables import epoch_values as epoch_table
 from storage.studies.tables import params as param_table
@@ -59,7 +59,7 @@ def insert_trial(engine: Engine, study: str, params: Iterable[Param], attrs: Map
         ]
         _upsert(connection, param_table, "param_name", trial_id, rows)
         _upsert(connection, attr_table, "key", trial_id, _attr_rows(attrs))
-        crash_point("asking")
+        failpoint("asking")
         return number
 
 

@@ -12,9 +12,9 @@ from storage.records import queries
 from storage.records.queries import SweepRecord, TaskRecord
 from sweeps.plan import selection
 from sweeps.plan.names import confirm_phase, group_of, search_phase
-from sweeps.spec.arms import REFITTED
+from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.model import Spec, stored
-from sweeps.spec.tables import Role
+from sweeps.spec.tables import DatasetSpec
 from sweeps.stats.estimates import Estimate, estimate, paired
 
 
@@ -126,14 +126,16 @@ class Comparison:
         tasks = self._arm_tasks(role, arm)
         done = [task.outcome or {} for task in tasks if task.state == "done"]
         # The arms of one dataset share one network, so the one that was kept and measured speaks for all.
-        measured = self._measured.get("baselines#autokeras" if arm == REFITTED else f"transfer#{role}.best.0", {})
+        measured = self._measured.get("baselines#autokeras" if arm == AUTOKERAS_ARM else f"transfer#{role}.best.0", {})
         if arm != "best":  # the network is the same, what it learnt is not
             measured = {name: value for name, value in measured.items() if not name.endswith("accuracy")}
         part = self.spec.role(role)
         return Row(
             method=arm,
             dataset=part.dataset,
-            detail="the found network, trained anew" if arm == REFITTED else f"{part.student}{self._point(arm, done)}",
+            detail="the found network, trained anew"
+            if arm == AUTOKERAS_ARM
+            else f"{part.student}{self._point(arm, done)}",
             validation=estimate([outcome["val_accuracy"] for outcome in done]),
             test=estimate([outcome["test_accuracy"] for outcome in done]),
             parameters=done[0]["parameters"] if done else None,
@@ -167,7 +169,7 @@ class Comparison:
 
     def shared(self, role: str, arm: str, seconds: str) -> float | None:
         """Seconds ("train_s" or "cpu_s") that an arm's students share: of teachers, search and confirm; None: none."""
-        if arm in ("scratch", "label-smoothing", "scratch-same-cost", REFITTED):
+        if arm in ("scratch", "label-smoothing", "scratch-same-cost", AUTOKERAS_ARM):
             return None
         used = [f"teachers:{role}"]
         if arm in ("best", "class-mean", "shuffled-within-class"):  # all at the point of best
@@ -190,7 +192,7 @@ class Comparison:
     def _of(self, stage: str) -> list[TaskRecord]:
         return [task for task in self.tasks if task.stage == stage]
 
-    def _role(self, task: TaskRecord) -> Role:
+    def _role(self, task: TaskRecord) -> DatasetSpec:
         return self.spec.role(task.payload["role"])
 
 

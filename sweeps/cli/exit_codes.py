@@ -12,7 +12,7 @@ def exit_code_of(app: typer.Typer) -> int:
     """Run the command line in sys.argv."""
     from kd.errors import KdError
     from storage.errors import StorageError, UrlError
-    from sweeps.errors import NothingYet, SpecError, SweepError
+    from sweeps.errors import NoResultsYet, SpecError, SweepError
 
     try:
         code = app(prog_name="kd-sweeps", standalone_mode=False)
@@ -25,7 +25,7 @@ def exit_code_of(app: typer.Typer) -> int:
     except (SpecError, UrlError) as error:
         say(f"kd-sweeps: {_one_line(error)}")
         return 2
-    except NothingYet as error:
+    except NoResultsYet as error:
         say(f"kd-sweeps: {_one_line(error)}")
         return 3
     except (SweepError, StorageError, KdError) as error:

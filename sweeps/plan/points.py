@@ -55,7 +55,7 @@ def space_of(spec: Spec, stage: str) -> Space:
     return {}
 
 
-def given_params(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, Any] | None:
+def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, Any] | None:
     """The point of a task that is fixed beforehand; None asks the sampler (the TPE half of a search).
 
     A retry keeps the parameters of its predecessor, also where a sampler had proposed them.

@@ -7,7 +7,7 @@ from storage.url import masked
 from sweeps.plan.tasks import STAGES, Plan
 from sweeps.spec import presets
 from sweeps.spec.model import Spec
-from sweeps.spec.tables import Outer, Role
+from sweeps.spec.tables import DatasetSpec, Repeats
 from sweeps.stats.estimates import resolvable
 
 
@@ -23,14 +23,14 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
         f"search   T log-uniform [{low:g}, {high:g}], alpha uniform [{a_low:g}, {a_high:g}]; "
         f"Adam {spec.training.learning_rate:g}, batch {spec.training.batch_size}",
         f"loss     {LOSS_FORMULA}",
-        *([f"outer    {outer.teachers} teachers, {outer.searches} searches with each"] if outer != Outer() else []),
+        *([f"outer    {outer.teachers} teachers, {outer.searches} searches with each"] if outer != Repeats() else []),
         f"tasks    {len(plan.tasks)}: {counts}",
         f"verdict  margin {spec.transfer.margin:g} points, {spec.transfer.seeds} seeds, {spec.transfer.looks} looks; "
         + _resolution(spec),
     ]
 
 
-def _described(name: str, role: Role) -> str:
+def _described(name: str, role: DatasetSpec) -> str:
     views = f", {role.views} views of each image" if role.augment != "none" else ""
     return (
         f"{name:<8} {role.dataset}: {role.images} images{views}, teacher {role.teacher}, student {role.student}, "

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from storage.queue.plans import PhasePlan, TaskPlan
 from sweeps.plan.names import confirm_phase, groups, search_phase, tagged, teacher_of, untagged
 from sweeps.plan.seeds import derive
-from sweeps.spec.arms import REFITTED
+from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.model import Spec, override
 
 STAGES = ("teachers", "search", "baselines", "confirm", "native", "transfer", "measure")
@@ -135,7 +135,7 @@ def _phases_of(spec: Spec, group: str) -> list[PhasePlan]:
     phases.append(_phase(tagged("transfer:source", group), confirm, minimum=1))
     for role in spec.targets:
         needs = [confirm, confirm_phase(role, group)]
-        if REFITTED in spec.transfer.arms(role, group):
+        if AUTOKERAS_ARM in spec.transfer.arms(role, group):
             needs.append("baselines?")
         phases.append(_phase(tagged(f"transfer:{role}", group), *needs, minimum=1))
     return phases

@@ -7,7 +7,7 @@ import sqlalchemy
 from kd.config import LOSS_FORMULA
 from storage.records import queries
 from storage.records.queries import SweepRecord
-from sweeps.errors import NothingYet
+from sweeps.errors import NoResultsYet
 from sweeps.plan import selection
 from sweeps.query.snippets import snippets
 from sweeps.query.status import stage_counts
@@ -21,13 +21,13 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> dict[str, Any]:
     `paste` is the point as code, see `sweeps.query.snippets.snippets`.
 
     Raises:
-        NothingYet: no search trial has finished.
+        NoResultsYet: no search trial has finished.
     """
     search = queries.task_records(engine, sweep.id, phase="search", state="done")
     if not search:
         counts = stage_counts(engine, sweep.id)
         teachers, trials = counts["teachers"], counts["search"]
-        raise NothingYet(
+        raise NoResultsYet(
             f"no search trial of {sweep.name} has finished (teachers {teachers.done}/{teachers.total},"
             f" search 0/{trials.total}); go on with: kd-sweeps launch {sweep.name}"
         )

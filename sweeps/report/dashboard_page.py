@@ -13,7 +13,7 @@ from storage.studies import adapter
 from storage.studies.names import study_name
 from sweeps.analysis.analysis import Analysis
 from sweeps.analysis.load import analyse
-from sweeps.errors import NothingYet
+from sweeps.errors import NoResultsYet
 from sweeps.plan.tasks import STAGES
 from sweeps.report.figure_data import pictures
 from sweeps.report.markdown import answer, comparison_table
@@ -32,7 +32,7 @@ def publish(url: sqlalchemy.URL, name: str) -> None:
             found = analyse(opened.engine, queries.find_sweep(opened.engine, name))
             plots = {key: str(figure.to_json()) for key, figure in figures(pictures(found)).items()}
             opened.publish(study_name(name, "search"), note=note(found, opened.ids()), plots=plots)
-    except (StorageError, NothingYet) as error:
+    except (StorageError, NoResultsYet) as error:
         say(f"the answer could not be put into the dashboard: {error}")
 
 

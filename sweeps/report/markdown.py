@@ -38,7 +38,7 @@ def report(engine: sqlalchemy.Engine, sweep: SweepRecord) -> str:
     """The report of a sweep as Markdown; unfinished parts say so. Reads only.
 
     Raises:
-        NothingYet: no task has finished.
+        NoResultsYet: no task has finished.
     """
     return "\n".join(lines(analyse(engine, sweep)))
 

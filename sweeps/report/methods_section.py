@@ -5,7 +5,7 @@ from collections.abc import Callable
 from kd.config import LOSS_FORMULA
 from sweeps.analysis.analysis import Analysis
 from sweeps.spec.arms import DEFAULT_POINTS
-from sweeps.spec.tables import Role
+from sweeps.spec.tables import DatasetSpec
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 
 _ARMS = {
@@ -125,7 +125,7 @@ def _statistics(found: Analysis) -> str:
     )
 
 
-def _listed(found: Analysis, describe: Callable[[Role], str]) -> str:
+def _listed(found: Analysis, describe: Callable[[DatasetSpec], str]) -> str:
     """What each dataset has, said once where it is the same for all."""
     parts = [found.spec.role(role) for role in found.spec.roles]
     if len({describe(part) for part in parts}) == 1:

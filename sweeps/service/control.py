@@ -14,7 +14,7 @@ from storage.queue.attempts import Reaped, reap
 from storage.queue.error_classes import LOST
 from storage.records import queries
 from storage.records.queries import SweepRecord
-from storage.studies.reconcile import repair
+from storage.studies.reconcile import reconcile
 from sweeps.analysis import looks
 from sweeps.errors import SpecError, SweepError
 from sweeps.plan import tasks as plan
@@ -117,7 +117,7 @@ def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[Reaped], int]:
     with opened(url, name) as (engine, sweep):
         freed = reap(engine, sweep.id, cap=cap_of(LOST, stored(sweep)))
         with contextlib.closing(adapter.open_studies(url)) as optuna:
-            return freed, repair(optuna, engine, sweep.id)
+            return freed, reconcile(optuna, engine, sweep.id)
 
 
 def delete(url: sqlalchemy.URL, name: str) -> Deleted:

@@ -14,7 +14,7 @@ from kd.teachers.names import parse_teacher
 from storage.db import engine as engines
 from storage.db import schema
 from storage.errors import NotAStorage, SweepNotFound
-from storage.failpoints import crash_point
+from storage.failpoints import failpoint
 from storage.queue import plans
 from storage.records import queries
 from storage.records.queries import RevisionRecord
@@ -22,7 +22,7 @@ from storage.studies.names import study_name
 from sweeps.errors import SpecError
 from sweeps.plan.tasks import STAGES, make_plan
 from sweeps.spec.model import Spec, check_name, difference, override
-from sweeps.spec.tables import Role
+from sweeps.spec.tables import DatasetSpec
 from sweeps.workers.environment import provenance
 
 
@@ -45,9 +45,9 @@ def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path |
 
     plan = make_plan(spec)
     with engines.create_lock(url), contextlib.closing(adapter.open_studies(url, create=True)) as opened:
-        crash_point("create-locked")
+        failpoint("create-locked")
         schema.create_tables(opened.engine)
-        crash_point("create-tables")
+        failpoint("create-tables")
         for stage in STAGES:
             measure = stage == "measure"
             opened.create(
@@ -57,8 +57,8 @@ def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path |
                 attrs={"sweep": name, "stage": stage, "loss": LOSS_FORMULA, "fingerprint": spec.fingerprint},
                 note=_note(name, stage, spec),
             )
-            crash_point("create-study")
-        crash_point("create-studies")
+            failpoint("create-study")
+        failpoint("create-studies")
         return plans.insert_sweep(
             opened.engine,
             name=name,
@@ -147,7 +147,7 @@ def _check_model(key: str, name: str) -> None:
 
 
 def _note(name: str, stage: str, spec: Spec) -> str:
-    def line(role: Role) -> str:
+    def line(role: DatasetSpec) -> str:
         return f"{role.dataset} ({role.images} images, teacher {role.teacher}, student {role.student})"
 
     text = (

@@ -14,7 +14,7 @@ import sqlalchemy
 from storage.errors import BlobCorrupt
 from storage.records import blobs, queries
 from storage.records.queries import SweepRecord
-from sweeps.errors import NothingYet, SpecError, SweepError
+from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.spec.model import Spec, stored
 
 
@@ -42,7 +42,7 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
     """The student that was trained at the best (T, alpha) on a dataset of the sweep; None: the source.
 
     Raises:
-        NothingYet: it is not trained yet.
+        NoResultsYet: it is not trained yet.
         SpecError: no such dataset in the sweep.
         SweepError: its task failed, or the sweep trains none there.
         storage.errors.BlobCorrupt: the stored bytes are damaged; says what to type.
@@ -58,7 +58,7 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
     if task.state in ("failed", "skipped"):
         raise SweepError(f"the student of {dataset} was not trained: {key} {task.state}: {task.reason}; {again}")
     if task.state != "done":
-        raise NothingYet(
+        raise NoResultsYet(
             f"the best student of {dataset} is not trained yet ({key} is {task.state});"
             f" go on with: kd-sweeps launch {sweep.name}"
         )

@@ -4,7 +4,7 @@ SOURCE_ARMS = ("best", "scratch", "default-keras-io", "default-keras")
 TARGET_ARMS = (*SOURCE_ARMS, "native", "random")
 # What else could explain a gain: other logits than the teacher's, smoothed labels, the same cost spent without it.
 CONTROLS = ("class-mean", "shuffled-within-class", "label-smoothing", "scratch-same-cost")
-REFITTED = "autokeras"  # the network that AutoKeras found, trained anew with every seed, on the labels alone
+AUTOKERAS_ARM = "autokeras"  # the network that AutoKeras found, trained anew with every seed, on the labels alone
 OUTER_ARMS = ("best", "native")  # what further teachers and searches repeat; the other arms depend on neither
 
 # (temperature, alpha) that people use without tuning, and where they come from.
@@ -13,6 +13,6 @@ DEFAULT_POINTS = {
     "default-keras": (3.0, 0.5),  # keras.distillation: LogitsDistillation(3.0), student_loss_weight=0.5
     "scratch": (1.0, 1.0),  # labels only: alpha = 1 switches the teacher off, whatever T
     "scratch-same-cost": (1.0, 1.0),
-    REFITTED: (1.0, 1.0),
+    AUTOKERAS_ARM: (1.0, 1.0),
     "label-smoothing": (1.0, 0.9),  # with a teacher to which all classes are alike: labels smoothed by 0.1
 }

@@ -14,8 +14,19 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from storage.records.queries import SweepRecord
 from sweeps.errors import SpecError, SweepError
-from sweeps.spec.arms import REFITTED
-from sweeps.spec.tables import Baselines, Confirm, Lease, Outer, Part, Retry, Role, Search, Training, Transfer
+from sweeps.spec.arms import AUTOKERAS_ARM
+from sweeps.spec.tables import (
+    Baselines,
+    Confirm,
+    DatasetSpec,
+    Lease,
+    Repeats,
+    Retry,
+    Search,
+    SpecModel,
+    Training,
+    Transfer,
+)
 
 ROLES = ("source", "target", "target2", "target3")
 
@@ -24,21 +35,21 @@ _WRITTEN = ("mnist", "digits", "digits-rgb")
 Name = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-class Spec(Part):
+class Spec(SpecModel):
     """The whole sweep."""
 
     preset: str = Field(default="", description="where this spec started from")
     seed: int = Field(default=0, ge=0, strict=True)
     note: str = Field(default="", description="shown in the report and in the dashboard")
-    source: Role
-    target: Role
-    target2: Role | None = None
-    target3: Role | None = None
+    source: DatasetSpec
+    target: DatasetSpec
+    target2: DatasetSpec | None = None
+    target3: DatasetSpec | None = None
     training: Training = Training()
     search: Search
     confirm: Confirm
     transfer: Transfer
-    outer: Outer = Outer()
+    outer: Repeats = Repeats()
     baselines: Baselines = Baselines()
     lease: Lease = Lease()
     retry: Retry = Retry()
@@ -58,8 +69,8 @@ class Spec(Part):
             raise ValueError("target3 without target2: number the targets without a gap")
         if self.confirm.top > self.search.trials:
             raise ValueError(f"confirm.top ({self.confirm.top}) is more than search.trials ({self.search.trials})")
-        if REFITTED in self.transfer.target_arms and REFITTED not in self.baselines.methods:
-            raise ValueError(f"transfer.target_arms has {REFITTED}, so baselines.methods must have it, too")
+        if AUTOKERAS_ARM in self.transfer.target_arms and AUTOKERAS_ARM not in self.baselines.methods:
+            raise ValueError(f"transfer.target_arms has {AUTOKERAS_ARM}, so baselines.methods must have it, too")
         for part in map(self.role, self.roles):
             if part.images < self.training.batch_size:
                 raise ValueError(
@@ -77,9 +88,9 @@ class Spec(Part):
         """The roles that are transferred to; the verdict of the first one is the primary question."""
         return self.roles[1:]
 
-    def role(self, name: str) -> Role:
+    def role(self, name: str) -> DatasetSpec:
         """The dataset of a role of `roles`, and what is trained on it."""
-        part: Role = getattr(self, name)
+        part: DatasetSpec = getattr(self, name)
         return part
 
     def as_dict(self) -> dict[str, Any]:

@@ -6,14 +6,14 @@ from typing import Any
 
 from kd.baselines.applications import APPLICATIONS, TUNED
 from sweeps.errors import SpecError
-from sweeps.spec.arms import CONTROLS, REFITTED, SOURCE_ARMS, TARGET_ARMS
+from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, SOURCE_ARMS, TARGET_ARMS
 from sweeps.spec.model import ROLES, Spec, override
-from sweeps.spec.tables import Baselines, Confirm, Outer, Role, Search, Training, Transfer
+from sweeps.spec.tables import Baselines, Confirm, DatasetSpec, Repeats, Search, Training, Transfer
 
 _TINY = Spec(
     preset="tiny",
-    source=Role(dataset="digits", images=1078, teacher="cnn-small-narrow", teacher_epochs=6, epochs=4),
-    target=Role(dataset="digits-rgb", images=1078, teacher="cnn-small-narrow", teacher_epochs=10, epochs=6),
+    source=DatasetSpec(dataset="digits", images=1078, teacher="cnn-small-narrow", teacher_epochs=6, epochs=4),
+    target=DatasetSpec(dataset="digits-rgb", images=1078, teacher="cnn-small-narrow", teacher_epochs=10, epochs=6),
     training=Training(batch_size=32, teacher_learning_rate=5e-3),
     search=Search(trials=8),
     confirm=Confirm(top=2, seeds=2),
@@ -23,8 +23,8 @@ _TINY = Spec(
 
 _QUICK = Spec(
     preset="quick",
-    source=Role(dataset="mnist", images=20_000, teacher="cnn-small", teacher_epochs=3, epochs=3),
-    target=Role(dataset="cifar10", images=10_000, teacher="cnn-small", teacher_epochs=7, epochs=5),
+    source=DatasetSpec(dataset="mnist", images=20_000, teacher="cnn-small", teacher_epochs=3, epochs=3),
+    target=DatasetSpec(dataset="cifar10", images=10_000, teacher="cnn-small", teacher_epochs=7, epochs=5),
     # Few steps in all: at 1e-3 the students of MNIST end near 96 %, at 2e-3 near 97 %, in the same time.
     training=Training(learning_rate=2e-3, teacher_learning_rate=5e-3),
     search=Search(trials=20),
@@ -53,17 +53,17 @@ PRESETS = {
     ),
     "full": Spec(
         preset="full",
-        source=Role(dataset="mnist", images=50_000, teacher="keras-teacher", teacher_epochs=10, epochs=20),
-        target=Role(dataset="cifar10", images=45_000, teacher="resnet20", teacher_epochs=60, epochs=60),
+        source=DatasetSpec(dataset="mnist", images=50_000, teacher="keras-teacher", teacher_epochs=10, epochs=20),
+        target=DatasetSpec(dataset="cifar10", images=45_000, teacher="resnet20", teacher_epochs=60, epochs=60),
         search=Search(trials=100),
         confirm=Confirm(top=5, seeds=10),
         transfer=Transfer(
             seeds=30,
             margin=0.3,
             source_arms=SOURCE_ARMS + CONTROLS,
-            target_arms=(*TARGET_ARMS, *CONTROLS, REFITTED),
+            target_arms=(*TARGET_ARMS, *CONTROLS, AUTOKERAS_ARM),
         ),
-        outer=Outer(teachers=3, searches=3),
+        outer=Repeats(teachers=3, searches=3),
         baselines=Baselines(
             methods=("autokeras", *APPLICATIONS),
             source_methods=tuple(APPLICATIONS),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from kd.baselines import METHODS
-from sweeps.spec.arms import CONTROLS, OUTER_ARMS, REFITTED, SOURCE_ARMS, TARGET_ARMS
+from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, OUTER_ARMS, SOURCE_ARMS, TARGET_ARMS
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Cap = Annotated[int, Field(ge=0, strict=True)]
@@ -31,13 +31,13 @@ def _known_method(name: str) -> str:
     return name
 
 
-class Part(BaseModel):
+class SpecModel(BaseModel):
     """What all tables share: unknown keys are refused, and nothing changes once it is made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Role(Part):
+class DatasetSpec(SpecModel):
     """A dataset and what is trained on it."""
 
     dataset: str = Field(min_length=1, description="mnist, cifar10, digits, digits-rgb, or a path ending in .npz")
@@ -51,7 +51,7 @@ class Role(Part):
     content_hash: str = Field(default="", description="of the dataset; filled in by create, checked by every worker")
 
 
-class Training(Part):
+class Training(SpecModel):
     """How students and teachers are trained."""
 
     batch_size: Count = 64
@@ -59,7 +59,7 @@ class Training(Part):
     teacher_learning_rate: float = Field(default=3e-3, gt=0, le=1, description="of teachers: Adam, falling to 0")
 
 
-class Search(Part):
+class Search(SpecModel):
     """The search for (T, alpha); the native search on the target is the same."""
 
     trials: Count = Field(description="first half Sobol points, then TPE")
@@ -71,14 +71,14 @@ class Search(Part):
     )
 
 
-class Confirm(Part):
+class Confirm(SpecModel):
     """The best trials again on fresh seeds: best is the best mean, not the luckiest run."""
 
     top: Count
     seeds: Count
 
 
-class Transfer(Part):
+class Transfer(SpecModel):
     """The arms that are compared on seeds that no selection saw; only here is the test set read."""
 
     seeds: Count
@@ -93,7 +93,9 @@ class Transfer(Part):
         description="times that the test may be read, seeds added; level 0.05 / looks",
     )
     source_arms: tuple[Literal[SOURCE_ARMS + CONTROLS], ...] = Field(default=SOURCE_ARMS, min_length=1)  # type: ignore[valid-type]
-    target_arms: tuple[Literal[TARGET_ARMS + CONTROLS + (REFITTED,)], ...] = Field(default=TARGET_ARMS, min_length=1)  # type: ignore[valid-type]
+    target_arms: tuple[Literal[TARGET_ARMS + CONTROLS + (AUTOKERAS_ARM,)], ...] = Field(  # type: ignore[valid-type]
+        default=TARGET_ARMS, min_length=1
+    )
 
     def arms(self, role: str, group: str = "") -> tuple[str, ...]:
         """The arms compared on the dataset of a role; in a further group only those that depend on the group."""
@@ -110,7 +112,7 @@ class Transfer(Part):
         return 0.05 / self.looks
 
 
-class Outer(Part):
+class Repeats(SpecModel):
     """Repeats of everything with other teachers and other searches: what one of each cannot say."""
 
     teachers: Count = 1
@@ -120,7 +122,7 @@ class Outer(Part):
 Method = Annotated[str, AfterValidator(_known_method)]
 
 
-class Baselines(Part):
+class Baselines(SpecModel):
     """Fixed comparison trials."""
 
     methods: tuple[Method, ...] = Field(
@@ -139,14 +141,14 @@ class Baselines(Part):
         return {"source": self.source_methods, "target": self.methods}.get(role, ())
 
 
-class Lease(Part):
+class Lease(SpecModel):
     """How a dead worker is noticed."""
 
     interval_s: float = Field(default=10, gt=0, description="a worker renews its lease this often")
     grace_s: float = Field(default=50, gt=0, description="without renewal for interval + grace, the task is free again")
 
 
-class Retry(Part):
+class Retry(SpecModel):
     """How many attempts of one task may end so before it has failed; 0 = no limit."""
 
     lost_worker: Cap = Field(default=5, description="its worker died")

@@ -15,7 +15,7 @@ _AGAIN_S = 1.0  # after a database error
 _LEAVE_S = 1.0
 
 
-class LeaseKeeper:
+class Heartbeat:
     """Renews one claim's lease every interval_s while the with-block runs; sets `lost` once it is taken.
 
     A database error does not end it: the lease may lapse in the meantime, but as long as nobody took the
@@ -29,7 +29,7 @@ class LeaseKeeper:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, name=f"lease {claim.key}", daemon=True)
 
-    def __enter__(self) -> "LeaseKeeper":
+    def __enter__(self) -> "Heartbeat":
         self._thread.start()
         return self
 

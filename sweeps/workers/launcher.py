@@ -115,12 +115,12 @@ def _launch(
 
 def _complete_trials(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep_id: int) -> None:
     """What the last worker left half told, if it was killed there: nobody else would come."""
-    if not reconcile.untold(engine, sweep_id):
+    if not reconcile.unreported(engine, sweep_id):
         return
     from storage.studies import adapter  # Optuna takes a second
 
     with contextlib.closing(adapter.open_studies(url)) as opened:
-        reconcile.repair(opened, engine, sweep_id)
+        reconcile.reconcile(opened, engine, sweep_id)
 
 
 def _cores() -> int:

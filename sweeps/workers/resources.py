@@ -14,14 +14,14 @@ import numpy.typing as npt
 from kd.config import TrainingConfig
 from kd.data.datasets import Dataset, Split, load, load_test
 from sweeps.spec.model import Spec
-from sweeps.spec.tables import Role
+from sweeps.spec.tables import DatasetSpec
 
 if TYPE_CHECKING:
     from kd.training.trainer import StudentTrainer
 
 
 @dataclass
-class Materials:
+class TaskResources:
     """Of one sweep, in this process."""
 
     spec: Spec
@@ -81,6 +81,6 @@ class Materials:
         )
 
 
-def views_of(role: Role) -> int:
+def views_of(role: DatasetSpec) -> int:
     """How many fixed views of each training image there are; 1: the image itself alone."""
     return role.views if role.augment == "flip-crop" else 1

@@ -21,12 +21,12 @@ from storage.records.queries import TaskRecord
 from sweeps.errors import SweepError
 from sweeps.plan.names import group_of, tagged, teacher_of
 from sweeps.plan.seeds import derive
-from sweeps.spec.arms import REFITTED
+from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.model import Spec
 from sweeps.workers import subprocess_jobs
 from sweeps.workers.controls import same_cost, taught_by
-from sweeps.workers.resources import Materials, views_of
-from sweeps.workers.subprocesses import Report, run_in_child
+from sweeps.workers.resources import TaskResources, views_of
+from sweeps.workers.subprocesses import Report, run_in_subprocess
 
 log = logging.getLogger("sweeps.workers.runner")
 
@@ -53,7 +53,7 @@ class Outcome:
 
 
 @dataclass
-class StageRunner:
+class TaskRunner:
     """Runs tasks of one sweep in this process; keeps datasets, logits and compiled students between them."""
 
     engine: sqlalchemy.Engine
@@ -63,7 +63,7 @@ class StageRunner:
 
     def __post_init__(self) -> None:
         """Nothing is loaded before it is needed."""
-        self._materials = Materials(self.spec)
+        self._resources = TaskResources(self.spec)
 
     def __call__(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         """Run one task at one point. on_step is called between steps; what it raises stops the task."""
@@ -73,7 +73,7 @@ class StageRunner:
     def check_data(self) -> None:
         """Have both datasets here, with the content that the spec froze; before anything is claimed."""
         for role in self.spec.roles:
-            wanted, found = self.spec.role(role).content_hash, self._materials.dataset(role).content_hash
+            wanted, found = self.spec.role(role).content_hash, self._resources.dataset(role).content_hash
             if wanted and wanted != found:
                 raise SweepError(
                     f"{self.spec.role(role).dataset} here has content {found[:12]}, the sweep was created with "
@@ -87,9 +87,9 @@ class StageRunner:
             batch_size=self.spec.training.batch_size,
             learning_rate=self.spec.training.teacher_learning_rate,
         )
-        dataset = self._materials.dataset(claim.payload["role"])
+        dataset = self._resources.dataset(claim.payload["role"])
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
-            taught: TeacherResult = run_in_child(
+            taught: TeacherResult = run_in_subprocess(
                 subprocess_jobs.teach,
                 dataset,
                 role.teacher,
@@ -110,13 +110,13 @@ class StageRunner:
 
     def _distill(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         name, arm, group = claim.payload["role"], claim.payload.get("arm"), group_of(claim.payload)
-        if arm == REFITTED:
+        if arm == AUTOKERAS_ARM:
             return self._refit(claim, params, on_step)
         logits = self._logits(name, teacher_of(group), on_step)
-        trainer = self._materials.trainer(name, logits)
+        trainer = self._resources.trainer(name, logits)
         trainer.teach(
             taught_by(
-                arm, logits, self._materials.dataset(name).train.labels, seed=derive(self.spec.seed, "shuffled", name)
+                arm, logits, self._resources.dataset(name).train.labels, seed=derive(self.spec.seed, "shuffled", name)
             )
         )
         epochs = same_cost(self.engine, self.sweep_id, self.spec, name) if arm == "scratch-same-cost" else None
@@ -128,7 +128,7 @@ class StageRunner:
         if epochs is not None:
             more["epochs"] = epochs
         if claim.stage == "transfer":
-            more["test_accuracy"] = trainer.accuracy(self._materials.test(name))
+            more["test_accuracy"] = trainer.accuracy(self._resources.test(name))
             # One finished student per dataset is kept: it is measured at the end, and can be exported.
             if arm == "best" and claim.payload["repeat"] == 0 and not group:
                 more["blobs"] = {"model": blobs.put(self.engine, trainer.model_bytes())}
@@ -142,13 +142,13 @@ class StageRunner:
         """
         name, epochs = claim.payload["role"], self.spec.baselines.autokeras_epochs
         baselines = queries.task_records(self.engine, self.sweep_id, phase="baselines", state="done")
-        task = next((one for one in baselines if _made(one) == (REFITTED, name)), None)
+        task = next((one for one in baselines if _made(one) == (AUTOKERAS_ARM, name)), None)
         if task is None:
             raise Unavailable(f"AutoKeras found no network on {self.spec.role(name).dataset}: there is none to train")
-        trainer = self._materials.found(name, lambda: self._blob(task, "model", on_step), epochs=epochs)
+        trainer = self._resources.found(name, lambda: self._blob(task, "model", on_step), epochs=epochs)
         point = DistillConfig(temperature=params["temperature"], alpha=params["alpha"])
         result = trainer.train(point, seed=claim.payload["seed"], on_epoch=lambda epoch, score: on_step())
-        tested = trainer.accuracy(self._materials.test(name))
+        tested = trainer.accuracy(self._resources.test(name))
         return self._outcome(
             claim, params, result, detail="the network that AutoKeras found", test_accuracy=tested, epochs=epochs
         )
@@ -156,10 +156,10 @@ class StageRunner:
     def _baseline(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         method, limits = params["method"], self.spec.baselines
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
-            result = run_in_child(
+            result = run_in_subprocess(
                 subprocess_jobs.fit_baseline,
                 method,
-                self._materials.dataset(claim.payload["role"]),
+                self._resources.dataset(claim.payload["role"]),
                 limits.model_dump(),
                 claim.payload["seed"],
                 folder,
@@ -179,10 +179,10 @@ class StageRunner:
                 models[task.key] = (task.payload["role"], task)
         if not models:
             raise SweepError("no model was finished, so there is nothing to measure")
-        tests = {role: self._materials.test(role) for role in {role for role, _ in models.values()}}
+        tests = {role: self._resources.test(role) for role in {role for role, _ in models.values()}}
         files = {key: (self._blob(task, "model", on_step), role) for key, (role, task) in models.items()}
-        seen = {role: self._materials.dataset(role).validation.images[:CALIBRATION] for role in tests}
-        measured = run_in_child(subprocess_jobs.measure_models, files, tests, seen, on_step=on_step)
+        seen = {role: self._resources.dataset(role).validation.images[:CALIBRATION] for role in tests}
+        measured = run_in_subprocess(subprocess_jobs.measure_models, files, tests, seen, on_step=on_step)
         student = measured.get("transfer#source.best.0") or next(iter(measured.values()))
         return Outcome(
             score=student["latency_ms_p50"],
@@ -199,7 +199,7 @@ class StageRunner:
         blobs: dict[str, str] | None = None,
         **more: Any,
     ) -> Outcome:
-        dataset = self._materials.dataset(claim.payload["role"])
+        dataset = self._resources.dataset(claim.payload["role"])
         # What the table needs of a result; models and weights are kept as blobs.
         kept = ("val_accuracy", "epoch_val_accuracy", "parameters", "train_images", "train_s", "cpu_s", "seed")
         values = {name: getattr(result, name) for name in kept if hasattr(result, name)}
@@ -241,7 +241,7 @@ class StageRunner:
         if phase in self._teachers:
             return self._teachers[phase]
         (task,) = queries.task_records(self.engine, self.sweep_id, phase=phase, state="done")
-        outcome, dataset = task.outcome or {}, self._materials.dataset(role)
+        outcome, dataset = task.outcome or {}, self._resources.dataset(role)
         if outcome["data"]["split_hash"] != dataset.split_hash:
             raise SweepError(
                 f"the teacher saw other {dataset.name} training images than this worker has; "

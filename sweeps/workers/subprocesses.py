@@ -21,7 +21,7 @@ Report = Callable[[float, str], None]
 """Called with the fraction done, in [0, 1], and a few words."""
 
 
-def run_in_child(
+def run_in_subprocess(
     function: Callable[..., Any],
     *arguments: Any,
     on_step: Callable[[], None],

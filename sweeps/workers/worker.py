@@ -20,21 +20,21 @@ import sqlalchemy
 
 from kd.errors import Diverged
 from storage.errors import NotAStorage, StudyMissing, SweepNotFound, Unreachable
-from storage.failpoints import crash_point
+from storage.failpoints import failpoint
 from storage.queue import tasks
 from storage.queue.attempts import reap
 from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.studies import adapter
 from storage.studies.names import study_name
-from storage.studies.reconcile import mark_told, repair
+from storage.studies.reconcile import mark_reported, reconcile
 from sweeps.errors import Interrupted, LeaseLost, SweepError
 from sweeps.plan.names import search_of
-from sweeps.plan.points import given_params, space_of
+from sweeps.plan.points import resolve_point, space_of
 from sweeps.spec.model import Spec, stored
 from sweeps.workers.environment import provenance
 from sweeps.workers.failures import INFRASTRUCTURE, cap_of, class_of
-from sweeps.workers.heartbeat import LeaseKeeper
+from sweeps.workers.heartbeat import Heartbeat
 from sweeps.workers.runner import Outcome
 from sweeps.workers.signals import StopSignals
 
@@ -59,7 +59,7 @@ class Worker:
     Args:
         url: of the storage.
         name: of the sweep.
-        run: what runs a task; None is the real thing (`stages.StageRunner`).
+        run: what runs a task; None is the real thing (`stages.TaskRunner`).
         worker: its name in the attempts table.
         stop: set by somebody else when it shall stop at its next step.
     """
@@ -90,9 +90,9 @@ class Worker:
         self._failures_in_a_row = 0
 
     def _stage_runner(self) -> Runner:
-        from sweeps.workers.runner import StageRunner
+        from sweeps.workers.runner import TaskRunner
 
-        runner = StageRunner(self.engine, self.sweep.id, self.spec)
+        runner = TaskRunner(self.engine, self.sweep.id, self.spec)
         runner.check_data()  # a worker without the data stops before it claims anything
         return runner
 
@@ -125,7 +125,7 @@ class Worker:
                 lease_s=self._lease_s,
             )
             if self._claim is not None:
-                crash_point("claimed")
+                failpoint("claimed")
                 self._attempt(self._claim)
                 self._claim = None
             elif self._nothing_left():
@@ -143,7 +143,7 @@ class Worker:
         if left.state == "deleted":
             raise SweepNotFound(f"sweep {self.sweep.name} was deleted while this worker was at it")
         if not left.unended:
-            repair(self.studies, self.engine, self.sweep.id)
+            reconcile(self.studies, self.engine, self.sweep.id)
             log.info("nothing is left to do (%s): %d tasks finished here", left.state, self.finished)
             return True
         # Not all workers at the same instant: each poll is a write transaction on SQLite.
@@ -162,11 +162,11 @@ class Worker:
         self._mended_at = time.monotonic()
         for key, attempt, worker in reap(self.engine, self.sweep.id, cap=cap_of("lost worker", self.spec)):
             log.warning("%s attempt %d: worker %s was lost; the task is free again", key, attempt, worker)
-        repair(self.studies, self.engine, self.sweep.id)
+        reconcile(self.studies, self.engine, self.sweep.id)
 
     def _attempt(self, claim: Claim) -> None:
         log.info("%s attempt %d", claim.key, claim.attempt)
-        lease = LeaseKeeper(self.engine, claim, interval_s=self.spec.lease.interval_s, lease_s=self._lease_s)
+        lease = Heartbeat(self.engine, claim, interval_s=self.spec.lease.interval_s, lease_s=self._lease_s)
 
         def on_step() -> None:
             if self._stop.is_set():
@@ -192,33 +192,33 @@ class Worker:
     def _ask_run_finish(self, claim: Claim, on_step: Callable[[], None]) -> None:
         started = time.perf_counter()
         study = study_name(self.sweep.name, claim.stage)
-        params = given_params(self.engine, self.spec, claim)
+        params = resolve_point(self.engine, self.spec, claim)
         asked = self.studies.ask(
             study,
             space_of(self.spec, claim.stage),
             params=params,
             tpe_seed=claim.payload.get("sampler_seed"),
-            alike={"search": search_of(claim.payload) or None},
+            history_attrs={"search": search_of(claim.payload) or None},
             attrs=self._attrs(claim),
         )
-        crash_point("asked")
+        failpoint("asked")
         if not tasks.save_trial(self.engine, claim, study=study, number=asked.number, params=asked.params):
             raise _taken(claim)
-        crash_point("saved")
+        failpoint("saved")
         outcome = self._run(claim, asked.params, on_step)
-        crash_point("ran")
+        failpoint("ran")
         if not math.isfinite(outcome.score):
             raise Diverged(f"the score of {claim.key} is {outcome.score}")
         stored = as_stored(claim, outcome, wall_s=time.perf_counter() - started, worker=self.worker)
         if not tasks.finish(self.engine, claim, outcome=stored, score=outcome.score):
             raise _taken(claim)
-        crash_point("finished")
+        failpoint("finished")
         self.finished += 1
         log.info("%s done: %.4f in %.1f s", claim.key, outcome.score, stored["wall_s"])
         self.studies.tell(study, asked.number, state="COMPLETE", **stored["trial"], asked=self._attrs(claim))
-        crash_point("told")
-        mark_told(self.engine, claim.task_id, claim.attempt)
-        crash_point("marked")
+        failpoint("told")
+        mark_reported(self.engine, claim.task_id, claim.attempt)
+        failpoint("marked")
 
     def _attrs(self, claim: Claim) -> dict[str, Any]:
         attrs = {"task": claim.key, "attempt": claim.attempt, "worker": self.worker}

@@ -31,7 +31,7 @@ def test_the_written_sweep_is_whole_but_for_the_trials_of_optuna(
     storage_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(REPOSITORY / "bench"))
-    from storage.audit import audit
+    from storage.audit.audit import audit
     from storage.db.engine import open_engine
     from storage.records import queries
     from storage.url import resolve

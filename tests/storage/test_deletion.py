@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy import Engine, func, select
 
-from storage.audit import audit
+from storage.audit.audit import audit
 from storage.db import schema
 from storage.db.engine import create_lock, open_engine, read, write
 from storage.deletion import Deleted, delete_sweep

@@ -5,7 +5,7 @@ from collections import Counter
 import optuna
 import pytest
 
-from storage.audit import audit
+from storage.audit.audit import audit
 from storage.db import engine as engines
 from storage.failpoints import POINTS
 from storage.records import queries

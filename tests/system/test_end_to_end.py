@@ -136,7 +136,7 @@ def test_the_trials_of_every_study_are_those_of_the_tasks(finished: str) -> None
         assert complete == {t.trial_number: t.score for t in tasks if t.stage == stage and t.state == "done"}
         assert not [trial for trial in trials if trial.state.name == "RUNNING"]
     storage.remove_session()
-    storage.db.engine.dispose()
+    storage.engine.dispose()
 
 
 def test_best_the_report_and_the_database_agree(finished: str) -> None:
@@ -201,11 +201,11 @@ def test_every_outcome_carries_its_provenance(finished: str) -> None:
 
 def test_the_same_task_run_again_gives_the_same_score(finished: str) -> None:
     from sweeps.spec.model import parse
-    from sweeps.workers.runner import StageRunner
+    from sweeps.workers.runner import TaskRunner
 
     engine = engines.open_engine(resolve(finished))
     sweep = queries.find_sweep(engine, "micro")
-    runner = StageRunner(engine, sweep.id, parse(sweep.spec, origin="test"))
+    runner = TaskRunner(engine, sweep.id, parse(sweep.spec, origin="test"))
     for key in ("search#1", "confirm#1.1", "native.search#3"):
         (task,) = [task for task in _tasks(finished) if task.key == key]
         claim = Claim(sweep.id, task.id, key, task.stage, task.phase, task.payload, 9, None, None)
@@ -216,7 +216,7 @@ def test_the_same_task_run_again_gives_the_same_score(finished: str) -> None:
 def test_logits_of_other_training_images_are_refused(finished: str) -> None:
     from sweeps.errors import SweepError
     from sweeps.spec.model import override, parse
-    from sweeps.workers.runner import StageRunner
+    from sweeps.workers.runner import TaskRunner
 
     engine = engines.open_engine(resolve(finished))
     sweep = queries.find_sweep(engine, "micro")
@@ -224,7 +224,7 @@ def test_logits_of_other_training_images_are_refused(finished: str) -> None:
     (task,) = [task for task in _tasks(finished) if task.key == "search#0"]
     claim = Claim(sweep.id, task.id, task.key, task.stage, task.phase, task.payload, 9, None, None)
     with pytest.raises(SweepError, match="its logits would be misaligned"):
-        StageRunner(engine, sweep.id, other)(claim, task.params or {}, lambda: None)
+        TaskRunner(engine, sweep.id, other)(claim, task.params or {}, lambda: None)
     engine.dispose()
 
 

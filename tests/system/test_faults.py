@@ -94,11 +94,11 @@ def test_a_file_locked_by_another_process_under_load_loses_nothing(tmp_path: Pat
 
 IMPATIENT = """
     import sys
-    import storage.faults
+    import storage.db.faults
     storage.db.faults.RETRY_FOR_S = 0.5  # before the modules that use it
     storage.db.faults.RESULT_RETRY_FOR_S = 1.0
     from tests.support.sweeps.quadratic_worker import quadratic
-    from sweeps.cli import main
+    from sweeps.cli.main import main
     from sweeps.workers.worker import Worker
 
     Worker._stage_runner = lambda self: lambda claim, params, on_step: quadratic(claim, params, on_step, seconds=0.05)

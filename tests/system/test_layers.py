@@ -52,7 +52,7 @@ class _Answer:
 
 _PROGRAM = """
 import json, sys, time
-from sweeps.cli import main
+from sweeps.cli.main import main
 try:
     main()
 except SystemExit as end:

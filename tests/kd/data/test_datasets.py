@@ -15,7 +15,7 @@ import pytest
 
 import kd
 from kd.data.datasets import NAMES, content_hash, load, load_test, training_images
-from kd.data.known import OFFICIAL
+from kd.data.known import KNOWN_DATASETS
 from kd.data.splits import stratified_order
 from kd.errors import DataError
 
@@ -115,7 +115,7 @@ def test_the_content_of_official_datasets_is_known_without_reading_them(
 ) -> None:
     as_a_file = content_hash(str(shared_data / "mnist.npz"))
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path))
-    assert content_hash("mnist") == OFFICIAL["mnist"].content_hash == as_a_file
+    assert content_hash("mnist") == KNOWN_DATASETS["mnist"].content_hash == as_a_file
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kd.data import downloads
-from kd.data.known import OFFICIAL
+from kd.data.known import KNOWN_DATASETS
 from kd.errors import DataError
 from tests.support.local_site import add
 
@@ -71,4 +71,4 @@ def test_the_real_public_file_holds_the_official_arrays(name: str, tmp_path: Pat
         if "another file" in str(error):
             raise
         pytest.skip(f"no internet here: {error}")
-    assert OFFICIAL[name].difference(arrays) is None
+    assert KNOWN_DATASETS[name].difference(arrays) is None

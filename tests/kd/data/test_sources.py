@@ -16,7 +16,7 @@ import pytest
 from kd.data import downloads, sources
 from kd.data.arrays import KEYS
 from kd.data.datasets import load
-from kd.data.known import OFFICIAL
+from kd.data.known import KNOWN_DATASETS
 from kd.data.local import cache_dir, locked
 from kd.errors import DataError
 from tests.support.local_site import Site, serving
@@ -36,7 +36,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No source is at hand unless a test provides it: no folder, no network, no registry; an empty cache."""
     monkeypatch.delenv("KD_SWEEPS_DATA", raising=False)
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
-    for name in OFFICIAL:
+    for name in KNOWN_DATASETS:
         nowhere = dataclasses.replace(downloads.DOWNLOADS[name], url=NOBODY + name)
         monkeypatch.setitem(downloads.DOWNLOADS, name, nowhere)
     monkeypatch.setenv("npm_config_registry", NOBODY)
@@ -68,7 +68,7 @@ def left_behind() -> list[str]:
 
 def other_mnist(path: Path) -> None:
     """Write a valid dataset of MNIST's shape that is not MNIST."""
-    shapes = OFFICIAL["mnist"].shapes
+    shapes = KNOWN_DATASETS["mnist"].shapes
     arrays = {key: np.zeros(shapes[key], np.uint8) for key in KEYS}
     for key in ("y_train", "y_test"):
         arrays[key] += np.arange(len(arrays[key]), dtype=np.uint8) % 10
@@ -153,7 +153,7 @@ def test_a_file_of_the_cache_serves_as_a_data_folder(mnist_online: Callable[[str
     path = sources.fetch("mnist")
     assert sources.obtain("mnist", data_dir=path.parent).path == path
     with np.load(path) as stored:
-        assert {key: stored[key].shape for key in KEYS} == OFFICIAL["mnist"].shapes
+        assert {key: stored[key].shape for key in KEYS} == KNOWN_DATASETS["mnist"].shapes
         assert all(stored[key].dtype == np.uint8 for key in KEYS)
 
 

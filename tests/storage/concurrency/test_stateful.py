@@ -201,7 +201,7 @@ class TaskTable(RuleBasedStateMachine):
 
     def compare(self, rows: list[Row[Any]], attempts: list[Row[Any]]) -> None:
         assert [(row.key, row.state, row.attempt, row.forgiven) for row in rows] == [
-            (task.key, task.state, len(task.attempts), task.forgiven) for task in self.model.tasks
+            (task.key, task.state, len(task.attempts), task.retries_reset_at) for task in self.model.tasks
         ]
         claimable = [row.key for row in rows if row.state == "waiting" and row.ready]
         assert claimable == [task.key for task in self.model.ready()]

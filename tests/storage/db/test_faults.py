@@ -127,7 +127,7 @@ def test_a_fault_that_stays_is_one_line_after_the_bound_and_says_what_to_type(
 
 IMPATIENT = """
     import sys, time
-    import storage.faults
+    import storage.db.faults
     storage.db.faults.RETRY_FOR_S = 0.5  # before the modules that use it
     from storage.queue import control
     from storage.db.engine import open_engine

@@ -21,7 +21,7 @@ from storage.queue.attempts import reap_worker
 from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.studies.adapter import Studies, open_studies
-from storage.studies.reconcile import mark_told, repair, untold
+from storage.studies.reconcile import mark_reported, reconcile, unreported
 from storage.studies.space import Choice, Range, Space
 from storage.studies.writes import describe_trial
 from storage.url import plain, resolve
@@ -89,7 +89,7 @@ def trial_states(studies: Studies, name: str = "s") -> list[str]:
 
 def told_flags(engine: Engine) -> list[bool]:
     with read(engine) as connection:
-        return list(connection.scalars(select(attempts.c.told).order_by(attempts.c.task_id, attempts.c.number)))
+        return list(connection.scalars(select(attempts.c.reported).order_by(attempts.c.task_id, attempts.c.number)))
 
 
 def commits_of(engine: Engine) -> list[int]:
@@ -159,7 +159,9 @@ def test_tpe_learns_only_from_trials_that_are_alike(studies: Studies) -> None:
         studies.tell("s", trial.number, state="COMPLETE", value=value, attrs={})
 
     def proposed(search: str | None) -> dict[str, Any]:
-        trial = studies.ask("s", SPACE, params=None, tpe_seed=7, alike={"search": search}, attrs={"search": "asked"})
+        trial = studies.ask(
+            "s", SPACE, params=None, tpe_seed=7, history_attrs={"search": search}, attrs={"search": "asked"}
+        )
         studies.tell("s", trial.number, state="FAIL", value=None, attrs={})
         return trial.params
 
@@ -267,7 +269,7 @@ def test_a_trial_that_somebody_ends_between_our_two_writes_stays_as_they_ended_i
     studies: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
-    monkeypatch.setattr("storage.studies.adapter.crash_point", lambda point: stock(studies).tell(number, 0.25))
+    monkeypatch.setattr("storage.studies.adapter.failpoint", lambda point: stock(studies).tell(number, 0.25))
     studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
     (trial,) = stock(studies).trials
     assert (trial.state.name, trial.value, trial.user_attrs["a"]) == ("COMPLETE", 0.25, 1)
@@ -277,7 +279,7 @@ def test_a_study_deleted_between_our_two_writes_is_one_clear_line(
     studies: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
-    monkeypatch.setattr("storage.studies.adapter.crash_point", lambda point: studies.delete("s"))
+    monkeypatch.setattr("storage.studies.adapter.failpoint", lambda point: studies.delete("s"))
     with pytest.raises(StudyMissing, match="it was deleted"):
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
 
@@ -340,12 +342,12 @@ def test_stock_optuna_reads_what_we_wrote(studies: Studies, url: URL) -> None:
     studies.tell("s", number, state="COMPLETE", value=0.9, attrs={})
     storage = optuna.storages.RDBStorage(plain(url))
     frame = optuna.load_study(study_name="s", storage=storage).trials_dataframe()
-    storage.db.engine.dispose()
+    storage.engine.dispose()
     assert frame["value_val_accuracy"].tolist() == [0.9]
     assert frame["params_temperature"].tolist() == [4.0]
 
 
-# repair
+# reconcile
 
 
 def test_a_crash_between_finish_and_tell_is_repaired_once(studies: Studies, engine: Engine) -> None:
@@ -354,13 +356,13 @@ def test_a_crash_between_finish_and_tell_is_repaired_once(studies: Studies, engi
     asked(studies, claim)
     assert tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
     assert trial_states(studies) == ["RUNNING"]
-    assert [(left.key, left.number, left.trial_number) for left in untold(engine, sweep)] == [("search#0", 1, 0)]
-    assert repair(studies, engine, sweep) == 1
+    assert [(left.key, left.number, left.trial_number) for left in unreported(engine, sweep)] == [("search#0", 1, 0)]
+    assert reconcile(studies, engine, sweep) == 1
     (trial,) = stock(studies).trials
     assert (trial.state.name, trial.value, trial.intermediate_values) == ("COMPLETE", 0.9, {0: 0.5, 1: 0.9})
     assert trial.user_attrs["train_s"] == 1.5
-    assert untold(engine, sweep) == []
-    assert repair(studies, engine, sweep) == 0
+    assert unreported(engine, sweep) == []
+    assert reconcile(studies, engine, sweep) == 0
 
 
 def test_a_crash_between_tell_and_told_is_repaired_without_telling_again(studies: Studies, engine: Engine) -> None:
@@ -369,9 +371,9 @@ def test_a_crash_between_tell_and_told_is_repaired_without_telling_again(studies
     number = asked(studies, claim)
     tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
     studies.tell("s", number, state="COMPLETE", value=0.9, attrs={})
-    assert repair(studies, engine, sweep) == 0
+    assert reconcile(studies, engine, sweep) == 0
     assert told_flags(engine) == [True]
-    assert untold(engine, sweep) == []
+    assert unreported(engine, sweep) == []
 
 
 def test_trials_of_failed_lost_and_released_attempts_fail_with_the_reason(studies: Studies, engine: Engine) -> None:
@@ -384,7 +386,7 @@ def test_trials_of_failed_lost_and_released_attempts_fail_with_the_reason(studie
     released = claimed(engine, sweep)
     asked(studies, released)
     tasks.release(engine, released)
-    assert repair(studies, engine, sweep) == 3
+    assert reconcile(studies, engine, sweep) == 3
     assert trial_states(studies) == ["FAIL", "FAIL", "FAIL"]
     reasons = [trial.user_attrs["reason"] for trial in stock(studies).trials]
     assert reasons == ["killed by the kernel", "lost worker dead: its process died", "its worker was asked to stop"]
@@ -395,7 +397,7 @@ def test_the_trials_of_a_cancelled_sweep_fail_with_that_reason(studies: Studies,
     sweep = new_sweep(engine, number=1)
     asked(studies, claimed(engine, sweep))
     control.cancel(engine, sweep)
-    assert repair(studies, engine, sweep) == 1
+    assert reconcile(studies, engine, sweep) == 1
     (trial,) = stock(studies).trials
     assert (trial.state.name, trial.user_attrs["reason"]) == ("FAIL", "the sweep was cancelled")
     control.resume(engine, sweep)
@@ -414,7 +416,7 @@ def test_a_result_destroyed_before_its_trial_was_told_fails_and_is_made_again(st
     again = claimed(engine, sweep)
     asked(studies, again)
     assert tasks.finish(engine, again, outcome=OUTCOME, score=0.9)
-    assert repair(studies, engine, sweep) == 2
+    assert reconcile(studies, engine, sweep) == 2
     assert trial_states(studies) == ["FAIL", "COMPLETE"]
     assert stock(studies).trials[0].user_attrs["reason"] == "what came out of it could not be read any more"
 
@@ -422,17 +424,17 @@ def test_a_result_destroyed_before_its_trial_was_told_fails_and_is_made_again(st
 def test_a_running_attempts_trial_is_left_alone(studies: Studies, engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     asked(studies, claimed(engine, sweep))
-    assert repair(studies, engine, sweep) == 0
+    assert reconcile(studies, engine, sweep) == 0
     assert trial_states(studies) == ["RUNNING"]
 
 
 def test_an_orphan_fails_but_not_while_a_worker_may_be_about_to_save_it(studies: Studies, engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
     asked(studies, claimed(engine, sweep, worker="dead"), saved=False)  # and the worker dies
-    assert repair(studies, engine, sweep) == 0, "from here a living worker between ask and save looks the same"
+    assert reconcile(studies, engine, sweep) == 0, "from here a living worker between ask and save looks the same"
     reap_worker(engine, "dead", cap=9)
     asked(studies, claimed(engine, sweep), saved=False)  # the same task again, by a worker that is about to save
-    assert repair(studies, engine, sweep) == 1
+    assert reconcile(studies, engine, sweep) == 1
     assert trial_states(studies) == ["FAIL", "RUNNING"]
     assert "orphan" in stock(studies).trials[0].user_attrs["reason"]
 
@@ -444,7 +446,7 @@ def test_of_two_trials_that_one_attempt_asked_for_the_one_it_did_not_save_fails(
     claim = claimed(engine, sweep)
     asked(studies, claim, saved=False)  # the connection was cut after the commit: it asks again
     asked(studies, claim)
-    assert repair(studies, engine, sweep) == 1
+    assert reconcile(studies, engine, sweep) == 1
     assert trial_states(studies) == ["FAIL", "RUNNING"]
 
 
@@ -465,7 +467,7 @@ def test_trials_of_other_tools_are_left_alone(studies: Studies, engine: Engine) 
     claim = claimed(engine, sweep)
     asked(studies, claim)
     tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
-    assert repair(studies, engine, sweep) == 1
+    assert reconcile(studies, engine, sweep) == 1
     assert trial_states(studies) == ["COMPLETE", "RUNNING", "WAITING", "COMPLETE"]
     assert stock(studies).trials[0].user_attrs == {}
 
@@ -477,9 +479,9 @@ def test_a_deleted_study_does_not_stop_repair_of_the_others(studies: Studies, en
         asked(studies, claim, study=study)
         tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
     optuna.delete_study(study_name="s", storage=studies.storage)
-    assert repair(studies, engine, sweep) == 1
+    assert reconcile(studies, engine, sweep) == 1
     assert trial_states(studies, "s.confirm") == ["COMPLETE"]
-    assert [left.study for left in untold(engine, sweep)] == ["s"], "an audit shall still see it"
+    assert [left.study for left in unreported(engine, sweep)] == ["s"], "an audit shall still see it"
     assert queries.task_records(engine, sweep)[0].state == "done", "our rows keep the result"
 
 
@@ -492,7 +494,7 @@ def test_a_trial_that_only_shares_its_number_with_a_deleted_one_is_not_told(stud
     studies.create("s", metric="val_accuracy", attrs={}, note=None)
     living = claimed(engine, sweep)
     number = asked(studies, living)
-    assert repair(studies, engine, sweep) == 0
+    assert reconcile(studies, engine, sweep) == 0
     studies.tell("s", number, state="COMPLETE", value=0.9, attrs={}, asked={"task": old.key, "attempt": old.attempt})
     assert trial_states(studies) == ["RUNNING"], "nor does its worker tell another task's trial"
-    mark_told(engine, living.task_id, living.attempt)
+    mark_reported(engine, living.task_id, living.attempt)

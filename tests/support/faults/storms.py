@@ -14,7 +14,7 @@ from typing import Any
 
 import optuna
 
-from storage.audit import audit
+from storage.audit.audit import audit
 from storage.records import queries
 from storage.studies.adapter import open_studies
 from storage.studies.names import study_name

@@ -29,7 +29,7 @@ class ModelTask:
     priority: int
     state: str = "waiting"
     attempts: list[ModelAttempt] = field(default_factory=list)
-    forgiven: int = 0
+    retries_reset_at: int = 0
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Model:
             return False
         task, attempt = self.task(id), self.attempt(id, number)
         attempt.state, attempt.error_class = state, error_class
-        alike = [one for one in task.attempts[task.forgiven :] if one.error_class == error_class]
+        alike = [one for one in task.attempts[task.retries_reset_at :] if one.error_class == error_class]
         task.state = "waiting" if cap is None or len(alike) < cap else "failed"
         self._settle()
         return True
@@ -154,7 +154,7 @@ class Model:
             if phase.state in ("failed", "skipped") or (phase.state == "closed" and phase.name in touched):
                 phase.state = "blocked"
         for task in again:
-            task.state, task.forgiven = "waiting", len(task.attempts)
+            task.state, task.retries_reset_at = "waiting", len(task.attempts)
         self.tasks += added
         self.revision += bool(added)
         self._settle()

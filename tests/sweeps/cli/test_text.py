@@ -163,7 +163,7 @@ def test_a_role_that_may_only_select_can_use_every_reading_command(kd_sweeps: Kd
 
 _PROGRAM = """
 import json, sys
-from sweeps.cli import main
+from sweeps.cli.main import main
 try:
     main()
 except SystemExit as end:

@@ -15,7 +15,7 @@ from storage.records import queries
 from storage.records.queries import TaskRecord
 from sweeps import report
 from sweeps.spec.model import Spec, override
-from sweeps.workers.runner import Outcome, StageRunner
+from sweeps.workers.runner import Outcome, TaskRunner
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.small_sweeps import SMALL, created
 
@@ -66,7 +66,7 @@ def test_without_a_found_network_its_arm_says_so_and_the_others_are_compared(tmp
     url = f"sqlite:///{tmp_path}/s.db"
     storage = created(url, REFIT)
     engine = engines.open_engine(storage)
-    real = StageRunner(engine, queries.find_sweep(engine, "s").id, REFIT)
+    real = TaskRunner(engine, queries.find_sweep(engine, "s").id, REFIT)
 
     def run(claim: Claim, params: dict[str, Any], on_step: Any) -> Outcome:
         if claim.stage == "baselines":

@@ -10,7 +10,7 @@ from kd.errors import Unavailable
 from storage.queue.tasks import Claim
 from storage.url import resolve
 from sweeps import best, report
-from sweeps.errors import NothingYet
+from sweeps.errors import NoResultsYet
 from sweeps.query.best import describe
 from sweeps.query.snippets import snippets
 from sweeps.query.status import describe as describe_status
@@ -104,7 +104,7 @@ def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection
 
 
 def test_no_finished_search_trial_is_nothing_yet(worked: Callable[..., str]) -> None:
-    with pytest.raises(NothingYet, match=r"teachers 2/2, search 0/8"):
+    with pytest.raises(NoResultsYet, match=r"teachers 2/2, search 0/8"):
         best("s", storage=worked("search#0"))
 
 

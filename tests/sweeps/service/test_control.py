@@ -12,7 +12,7 @@ import optuna
 import pytest
 import sqlalchemy
 
-from storage.audit import audit
+from storage.audit.audit import audit
 from storage.db import engine as engines
 from storage.errors import RevisionRefused, SweepInUse
 from storage.queue.tasks import Claim

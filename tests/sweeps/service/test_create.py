@@ -8,7 +8,7 @@ from multiprocessing.process import BaseProcess
 import optuna
 import pytest
 
-from storage.audit import audit
+from storage.audit.audit import audit
 from storage.errors import NotAStorage, SweepNotFound
 from storage.failpoints import POINTS, VARIABLE
 from storage.records import queries
@@ -47,7 +47,7 @@ def exit_code(process: BaseProcess) -> int | None:
     return process.exitcode
 
 
-def is_whole(url: str) -> None:
+def outcome_is_readable(url: str) -> None:
     """One sweep with all its tasks and studies, and nothing else."""
     with contextlib.closing(open_studies(resolve(url))) as studies:
         (sweep,) = queries.list_sweeps(studies.engine)
@@ -77,7 +77,7 @@ def test_ten_creators_at_once_on_an_empty_database_make_one_sweep(storage_url: s
     at = time.time() + 1.0
     creators = [start(storage_url, at=at) for _ in range(10)]
     assert sorted(map(str, map(exit_code, creators))) == [str(NEW)] + [str(THERE_ALREADY)] * 9
-    is_whole(storage_url)
+    outcome_is_readable(storage_url)
 
 
 @pytest.mark.parametrize("point", [point + ":3" * (point == "create-study") for point in POINTS["create"]])
@@ -85,7 +85,7 @@ def test_a_create_killed_at_any_point_is_completed_by_the_next(storage_url: str,
     assert exit_code(start(storage_url, crash_at=point)) == KILLED
     is_no_sweep(storage_url)
     assert create_sweep(resolve(storage_url), "s", SMALL)
-    is_whole(storage_url)
+    outcome_is_readable(storage_url)
 
 
 def test_a_creator_that_dies_with_the_lock_in_its_hand_stops_none_of_those_that_wait(storage_url: str) -> None:
@@ -94,7 +94,7 @@ def test_a_creator_that_dies_with_the_lock_in_its_hand_stops_none_of_those_that_
     waiting = [start(storage_url, at=at) for _ in range(3)]
     assert exit_code(doomed) == KILLED
     assert sorted(exit_code(one) or 0 for one in waiting) == [NEW, THERE_ALREADY, THERE_ALREADY]
-    is_whole(storage_url)
+    outcome_is_readable(storage_url)
 
 
 @pytest.mark.slow
@@ -104,10 +104,10 @@ def test_a_create_killed_again_and_again_at_any_instant_is_completed_in_the_end(
     while (code := exit_code_after(start(storage_url), seconds=0.1 * kills)) == KILLED:
         kills += 1
         with contextlib.suppress(NotAStorage, SweepNotFound), opened(storage_url, "s"):
-            is_whole(storage_url)
+            outcome_is_readable(storage_url)
     assert kills > 5, "it was never killed in the middle"
     assert code in (NEW, THERE_ALREADY)
-    is_whole(storage_url)
+    outcome_is_readable(storage_url)
 
 
 def exit_code_after(process: BaseProcess, *, seconds: float) -> int | None:

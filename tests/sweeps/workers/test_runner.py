@@ -20,11 +20,11 @@ from storage.errors import BlobCorrupt
 from storage.queue import tasks
 from storage.queue.tasks import Claim
 from storage.records import blobs, queries
-from sweeps.plan.points import given_params
+from sweeps.plan.points import resolve_point
 from sweeps.service import control
 from sweeps.spec.arms import CONTROLS
 from sweeps.spec.model import Spec, override
-from sweeps.workers.runner import Outcome, StageRunner
+from sweeps.workers.runner import Outcome, TaskRunner
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
 MICRO = override(
@@ -45,7 +45,7 @@ def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> O
             break
         others.append(claim)
     proposed = {"temperature": 4.0, "alpha": 0.05}  # in place of a sampler
-    outcome: Outcome = runner(claim, given_params(engine, spec, claim) or proposed, lambda: None)
+    outcome: Outcome = runner(claim, resolve_point(engine, spec, claim) or proposed, lambda: None)
     assert tasks.finish(engine, claim, outcome=outcome.values, score=outcome.score)
     for other in others:
         tasks.release(engine, other)
@@ -56,20 +56,20 @@ def test_teacher_logits_that_are_damaged_are_computed_again(tmp_path: Path) -> N
     url = created(f"sqlite:///{tmp_path}/s.db", MICRO)
     engine = engines.open_engine(url)
     sweep = queries.find_sweep(engine, "s")
-    taught = _run_next(engine, MICRO, "teachers#source", StageRunner(engine, sweep.id, MICRO))
+    taught = _run_next(engine, MICRO, "teachers#source", TaskRunner(engine, sweep.id, MICRO))
     good = blobs.get(engine, taught.values["blobs"]["logits"])
     this = schema.blobs.c.digest == taught.values["blobs"]["logits"]
     with write(engine) as connection:
         connection.execute(schema.blobs.update().where(this).values(bytes=good[: len(good) // 2]))
     with pytest.raises(BlobCorrupt):
         blobs.get(engine, taught.values["blobs"]["logits"])
-    outcome = _run_next(engine, MICRO, "search#0", StageRunner(engine, sweep.id, MICRO))
+    outcome = _run_next(engine, MICRO, "search#0", TaskRunner(engine, sweep.id, MICRO))
     assert 0 < outcome.score <= 1
     assert blobs.get(engine, taught.values["blobs"]["logits"]) == good
     engine.dispose()
 
 
-def _again(engine: sqlalchemy.Engine, key: str, runner: StageRunner) -> Outcome:
+def _again(engine: sqlalchemy.Engine, key: str, runner: TaskRunner) -> Outcome:
     """Run a finished task once more, at its point."""
     task = _task(engine, key)
     claim = Claim(
@@ -114,7 +114,7 @@ def test_controls_train_with_what_takes_the_teachers_place_and_the_teacher_comes
     spec = override(MICRO, changes | {"training.learning_rate": 0.02})
     engine = engines.open_engine(created(f"sqlite:///{tmp_path}/s.db", spec))
     sweep = queries.find_sweep(engine, "s").id
-    runner = StageRunner(engine, sweep, spec)
+    runner = TaskRunner(engine, sweep, spec)
     for key in ("teachers#source", "search#0", "search#1", "search#2", "confirm#0.0"):
         _run_next(engine, spec, key, runner)
     found = {arm: _run_next(engine, spec, f"transfer#source.{arm}.0", runner).values for arm in arms}

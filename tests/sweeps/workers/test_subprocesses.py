@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.errors import ChildFailed, ChildKilled
-from sweeps.workers.subprocesses import Report, run_in_child
+from sweeps.workers.subprocesses import Report, run_in_subprocess
 from tests.support.paths import REPOSITORY
 
 
@@ -68,7 +68,7 @@ def _go_on() -> None:
 
 def test_the_result_comes_from_another_process_and_reports_arrive() -> None:
     heard: list[tuple[float, str]] = []
-    total, pid = run_in_child(_add, 2, 3, on_step=_go_on, on_report=lambda part, text: heard.append((part, text)))
+    total, pid = run_in_subprocess(_add, 2, 3, on_step=_go_on, on_report=lambda part, text: heard.append((part, text)))
     assert total == 5
     assert pid != os.getpid()
     assert heard == [(0.5, "half way")]
@@ -76,23 +76,23 @@ def test_the_result_comes_from_another_process_and_reports_arrive() -> None:
 
 def test_what_the_function_raises_comes_through_with_the_childs_traceback() -> None:
     with pytest.raises(ValueError, match="nine is too many") as error:
-        run_in_child(_raise, on_step=_go_on)
+        run_in_subprocess(_raise, on_step=_go_on)
     assert "in _raise" in "".join(error.value.__notes__)
 
 
 def test_an_exception_that_cannot_be_sent_is_still_told() -> None:
     with pytest.raises(ChildFailed, match="cannot be sent"):
-        run_in_child(_raise_unpicklable, on_step=_go_on)
+        run_in_subprocess(_raise_unpicklable, on_step=_go_on)
 
 
 def test_a_killed_child_is_an_error_of_its_own_because_memory_may_be_why() -> None:
     with pytest.raises(ChildKilled, match="memory"):
-        run_in_child(_kill_itself, on_step=_go_on)
+        run_in_subprocess(_kill_itself, on_step=_go_on)
 
 
 def test_a_child_that_takes_too_long_is_killed(tmp_path: Path) -> None:
     with pytest.raises(ChildFailed, match="stopped after 2 s"):
-        run_in_child(_sleep, tmp_path / "pid", on_step=_go_on, seconds=2)
+        run_in_subprocess(_sleep, tmp_path / "pid", on_step=_go_on, seconds=2)
     assert _gone(_wait_for(tmp_path / "pid"))
 
 
@@ -102,7 +102,7 @@ def test_what_on_step_raises_ends_the_child(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_in_child(_sleep, tmp_path / "pid", on_step=stop_once_it_runs)
+        run_in_subprocess(_sleep, tmp_path / "pid", on_step=stop_once_it_runs)
     assert _gone(_wait_for(tmp_path / "pid"))
 
 
@@ -110,10 +110,10 @@ def test_a_child_does_not_outlive_a_parent_killed_with_kill_9(tmp_path: Path) ->
     program = tmp_path / "parent.py"
     program.write_text(
         "import sys, pathlib\n"
-        "from sweeps.workers.subprocesses import run_in_child\n"
+        "from sweeps.workers.subprocesses import run_in_subprocess\n"
         "from tests.sweeps.workers.test_subprocesses import _sleep\n"
         "if __name__ == '__main__':\n"
-        "    run_in_child(_sleep, pathlib.Path(sys.argv[1]), on_step=lambda: None)\n"
+        "    run_in_subprocess(_sleep, pathlib.Path(sys.argv[1]), on_step=lambda: None)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     parent = subprocess.Popen([sys.executable, str(program), str(tmp_path / "pid")], env=environment)
