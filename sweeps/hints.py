@@ -1,0 +1,48 @@
+"""The commands that messages tell the reader to type next. They stand here and nowhere else.
+
+It imports `sweeps.terminal` only; every room of `sweeps` may import it.
+"""
+
+from dataclasses import dataclass
+
+from sweeps.terminal import program
+
+
+@dataclass(frozen=True)
+class Commands:
+    """The commands of one installation. program: how it is called, for example ".venv/bin/kd-sweeps"."""
+
+    program: str
+
+    def create(self, name: str, *more: str) -> str:
+        """Make a sweep, or make its studies again."""
+        return self.line("create", name, *more)
+
+    def launch(self, name: str) -> str:
+        """Start workers on this machine."""
+        return self.line("launch", name)
+
+    def retry(self, name: str) -> str:
+        """Let failed and skipped tasks wait again."""
+        return self.line("retry", name)
+
+    def resume(self, name: str) -> str:
+        """Go on after a pause or a cancel."""
+        return self.line("resume", name)
+
+    def extend(self, name: str, *, seeds: int) -> str:
+        """Add seeds to every arm."""
+        return self.line("extend", name, "--seeds", f"+{seeds}")
+
+    def line(self, command: str, *words: str) -> str:
+        """Return any other command, for example line("best", name)."""
+        return " ".join([self.program, command, *words])
+
+
+ANYWHERE = Commands("kd-sweeps")
+"""For pages, notes and stored text, which are read on other machines."""
+
+
+def here() -> Commands:
+    """Return the commands as the reader of this terminal can type them."""
+    return Commands(program())
