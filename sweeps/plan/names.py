@@ -45,6 +45,16 @@ def best_of(role: str, group: str = "") -> str:
     return tagged("confirm.best" if role == "source" else "native.best", group, role)
 
 
+def teacher_phase(role: str, group: str = "") -> str:
+    """Return the phase that trains the teacher of a role; all searches of one teacher share it."""
+    return tagged(f"teachers:{role}", teacher_of(group))
+
+
+def kept_student_key(role: str) -> str:
+    """Return the key of the task whose student is kept: it is measured, and can be exported."""
+    return f"transfer#{role}.best.0"
+
+
 def untagged(name: str) -> tuple[str, str]:
     """("native.best@target2.t1s0") as ("native.best", "@target2.t1s0")."""
     base, at, tag = name.partition("@")

@@ -24,7 +24,7 @@ def search_space(spec: Spec) -> Space:
 
 def transfer_space(spec: Spec) -> Space:
     """Wide enough for every arm: a default such as T=10 may lie outside the range that was searched."""
-    temperatures, alphas = zip(*DEFAULT_POINTS.values(), strict=True)
+    temperatures, alphas = zip(*((point.temperature, point.alpha) for point in DEFAULT_POINTS.values()), strict=True)
     (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
     return {
         "temperature": Range(min(t_low, *temperatures), max(t_high, *temperatures), log=True),
@@ -86,8 +86,7 @@ def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[s
 def _arm_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, float]:
     arm, group = claim.payload["arm"], group_of(claim.payload)
     if arm in DEFAULT_POINTS:
-        temperature, alpha = DEFAULT_POINTS[arm]
-        return {"temperature": temperature, "alpha": alpha}
+        return DEFAULT_POINTS[arm].as_dict()
     if arm == "random":
         (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
         draw = random.Random(derive(spec.seed, "random", claim.payload["repeat"]))
