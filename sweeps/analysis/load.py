@@ -22,6 +22,6 @@ def load(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Findings:
         running = len(queries.running(engine, sweep.id))
         raise NoResultsYet(
             f"nothing of {sweep.name} has finished yet ({running} tasks running, {len(stored.tasks)} planned);"
-            f" go on with: {here().launch(sweep.name)}"
+            f" continue with: {here().launch(sweep.name)}"
         )
     return findings(stored)

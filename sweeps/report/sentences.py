@@ -61,7 +61,7 @@ def _said(findings: Findings, verdict: Verdict, dataset: str) -> str:
     tuned += f", tuned on {source},"
     there, margin = f"tuning on {dataset} itself", f"the {verdict.margin:g}-point margin"
     if verdict.word == "FLAT":
-        return f"{there} does not measurably beat {' or '.join(verdict.beats)} there, so there is nothing to transfer"
+        return f"{there} does not measurably beat {' or '.join(verdict.beats)}, so there is nothing to transfer"
     if verdict.word == "TRANSFERS" and verdict.high > 0:
         return f"{tuned} cost at most {verdict.high:.2f} points ({bound}) compared with {there}, less than {margin}"
     if verdict.word == "TRANSFERS":

@@ -1,5 +1,7 @@
 """The report: rows by tasks, n=1 without an interval, what is missing said in its place."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from sweeps.spec.model import override
 from sweeps.spec.presets import preset
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
+from tests.support.paths import REPOSITORY
 from tests.support.sweeps.quadratic_worker import quadratic
 
 
@@ -117,3 +120,8 @@ def test_status_shows_the_running_worker_and_guesses_the_time_left(worked: Calla
     assert [one["task"] for one in found["workers"]] == ["native.search#2"]
     assert found["seconds_left"] > 0
     assert "time left: about" in describe_status(found)
+
+
+def test_the_function_report_stays_when_the_room_report_is_loaded() -> None:
+    program = "import sweeps; from sweeps.report import page; from sweeps import report; assert callable(report)"
+    subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True)
