@@ -52,7 +52,7 @@ def best(name: str, *, storage: str | None = None) -> dict[str, Any]:
     from sweeps.query.opening import opened
 
     with opened(storage, name) as (engine, sweep):
-        return find_best(engine, sweep)
+        return find_best(engine, sweep).as_json()
 
 
 def report(name: str, *, storage: str | None = None) -> str:

@@ -26,6 +26,14 @@ class Commands:
         """Let failed and skipped tasks wait again."""
         return self.line("retry", name)
 
+    def retry_and_launch(self, name: str) -> str:
+        """Let failed and skipped tasks wait again, and start workers for them."""
+        return f"{self.retry(name)}, then {self.launch(name)}"
+
+    def report(self, name: str) -> str:
+        """Print the verdict and the comparison."""
+        return self.line("report", name)
+
     def resume(self, name: str) -> str:
         """Go on after a pause or a cancel."""
         return self.line("resume", name)

@@ -50,13 +50,14 @@ def status(
     if audit:
         _audit(name, form, field, storage)
         return
+    from sweeps.cli.answers import describe_status
     from sweeps.query.opening import opened
-    from sweeps.query.status import describe, status
+    from sweeps.query.status import status
 
     with opened(storage, name) as (engine, sweep):
         found = status(engine, sweep)
         _note_storage(engine)
-    print(describe(found) if form is Format.table and field is None else render(found, form, field))
+    print(describe_status(found) if form is Format.table and field is None else render(found.as_json(), form, field))
 
 
 def _audit(name: str, form: Format, field: str | None, storage: str | None) -> None:
@@ -79,13 +80,14 @@ def best(name: SweepName, form: Form = Format.table, field: Field = None, storag
 
     Example: kd-sweeps best mnist-kd -f value --field temperature
     """
+    from sweeps.cli.answers import describe_best
     from sweeps.query import best as answer
     from sweeps.query.opening import opened
 
     with opened(storage, name) as (engine, sweep):
         found = answer.best(engine, sweep)
         _note_storage(engine)
-    print(answer.describe(found) if form is Format.table and field is None else render(found, form, field))
+    print(describe_best(found) if form is Format.table and field is None else render(found.as_json(), form, field))
 
 
 @app.command()

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -28,7 +28,8 @@ from sweeps.spec.tables import (
     Transfer,
 )
 
-ROLES = ("source", "target", "target2", "target3")
+Role: TypeAlias = Literal["source", "target", "target2", "target3"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 _WRITTEN = ("mnist", "digits", "digits-rgb")
 
@@ -79,12 +80,12 @@ class Spec(SpecModel):
         return self
 
     @property
-    def roles(self) -> tuple[str, ...]:
+    def roles(self) -> tuple[Role, ...]:
         """The roles that have a dataset: "source", "target" and perhaps "target2" and "target3"."""
         return tuple(name for name in ROLES if getattr(self, name) is not None)
 
     @property
-    def targets(self) -> tuple[str, ...]:
+    def targets(self) -> tuple[Role, ...]:
         """The roles that are transferred to; the verdict of the first one is the primary question."""
         return self.roles[1:]
 
