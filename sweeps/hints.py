@@ -30,9 +30,17 @@ class Commands:
         """Let failed and skipped tasks wait again, and start workers for them."""
         return f"{self.retry(name)}, then {self.launch(name)}"
 
+    def best(self, name: str) -> str:
+        """Print the best temperature and alpha."""
+        return self.line("best", name)
+
     def report(self, name: str) -> str:
         """Print the verdict and the comparison."""
         return self.line("report", name)
+
+    def spec(self, preset: str) -> str:
+        """Print a preset as TOML; a redirection may follow its name."""
+        return self.line("spec", preset)
 
     def resume(self, name: str) -> str:
         """Go on after a pause or a cancel."""

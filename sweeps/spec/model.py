@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from storage.records.queries import SweepRecord
 from sweeps.errors import SpecError, SweepError
+from sweeps.hints import here
 from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.tables import (
     Baselines,
@@ -119,7 +120,7 @@ def stored(sweep: SweepRecord) -> Spec:
     if found != sweep.fingerprint:
         raise SweepError(
             f"the stored spec of {sweep.name} was edited (its hash is {found[:12]}, it was stored with "
-            f"{sweep.fingerprint[:12]}); put it back, or make another sweep: kd-sweeps create NAME my.toml"
+            f"{sweep.fingerprint[:12]}); put it back, or make another sweep: {here().create('NAME', 'my.toml')}"
         )
     return parse(sweep.spec, origin=f"sweep {sweep.name}")
 
@@ -129,7 +130,7 @@ def parse(values: Mapping[str, Any], *, origin: str) -> Spec:
     try:
         return Spec.model_validate(values)
     except ValidationError as error:
-        raise SpecError(f"{origin}: {_first_problem(error)}; a complete one: kd-sweeps spec quick") from None
+        raise SpecError(f"{origin}: {_first_problem(error)}; a complete one: {here().spec('quick')}") from None
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -164,7 +165,7 @@ def override(spec: Spec, changes: Mapping[str, Any], *, origin: str = "options")
                 inner[group] = {}
             inner = inner[group]
             if not isinstance(inner, dict):
-                raise SpecError(f"{origin}: unknown key {dotted!r}; see: kd-sweeps spec quick")
+                raise SpecError(f"{origin}: unknown key {dotted!r}; see: {here().spec('quick')}")
         inner[key] = value
     return parse(values, origin=origin)
 

@@ -98,7 +98,7 @@ class _Home:
 def home(tmp_path_factory: pytest.TempPathFactory) -> _Home:
     folder = tmp_path_factory.mktemp("home")
     url = resolve(f"sqlite:///{folder}/kd-sweeps.db")
-    assert create_sweep(url, "s", override(preset("tiny"), {"transfer.seeds": 2}))
+    assert create_sweep(url, "s", override(preset("tiny"), {"transfer.seeds": 2})).new
 
     def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         outcome = quadratic(claim, params, on_step)

@@ -12,7 +12,7 @@ import sqlalchemy
 from storage.queue.tasks import Claim
 from storage.records import blobs
 from storage.url import resolve
-from sweeps.service.control import extend
+from sweeps.service.steering import extend
 from sweeps.spec.arms import SOURCE_ARMS, TARGET_ARMS
 from sweeps.spec.model import override
 from sweeps.workers.runner import Outcome

@@ -12,7 +12,7 @@ from storage.queue.tasks import Claim
 from sweeps.analysis.analysis import Analysis
 from sweeps.analysis.load import analyse
 from sweeps.plan.seeds import derive
-from sweeps.query.opening import opened
+from sweeps.query.opening import open_sweep
 from sweeps.spec.model import Spec, override
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
@@ -98,5 +98,5 @@ def work(url: sqlalchemy.URL, run: Runner, *, name: str = "s") -> None:
 
 def analysed(url: sqlalchemy.URL, name: str = "s") -> Analysis:
     """What the sweep says by now."""
-    with opened(str(url), name) as (engine, sweep):
+    with open_sweep(url, name) as (engine, sweep):
         return analyse(engine, sweep)

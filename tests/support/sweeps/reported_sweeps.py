@@ -13,7 +13,7 @@ from sweeps.analysis.analysis import Analysis
 from sweeps.analysis.load import analyse
 from sweeps.plan.outcomes import read_outcome
 from sweeps.plan.payloads import payload_of
-from sweeps.query.opening import opened
+from sweeps.query.opening import open_sweep
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import override
 from sweeps.spec.presets import preset
@@ -65,5 +65,5 @@ def worked(folder: Path, *, stop_at: str = "", **changes: Any) -> str:
 @contextmanager
 def analysed(url: str) -> Iterator[Analysis]:
     """What the stored sweep says."""
-    with opened(url, "s") as (engine, sweep):
+    with open_sweep(url, "s") as (engine, sweep):
         yield analyse(engine, sweep)

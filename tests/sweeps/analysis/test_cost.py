@@ -13,7 +13,7 @@ from sweeps.analysis.analysis import Analysis
 from sweeps.analysis.cost import BreakEven, break_even, machines, reached, said
 from sweeps.analysis.load import analyse
 from sweeps.plan.outcomes import Measured, MeasureOutcome
-from sweeps.query.opening import opened
+from sweeps.query.opening import open_sweep
 from sweeps.report.cost_section import section
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import override
@@ -54,7 +54,7 @@ def found(tmp_path: Path) -> Analysis:
     create_sweep(url, "s", SPEC)
     with Worker(url, "s", run=planted) as worker:
         assert worker.work() == 0
-    with opened(str(url), "s") as (engine, sweep):
+    with open_sweep(url, "s") as (engine, sweep):
         return analyse(engine, sweep)
 
 
@@ -114,7 +114,7 @@ def test_nothing_measured_is_nothing_said(tmp_path: Path) -> None:
     create_sweep(url, "s", SPEC)
     with Worker(url, "s", run=lambda claim, params, on_step: _until_measure(claim, params, on_step)) as worker:
         worker.work()
-    with opened(str(url), "s") as (engine, sweep):
+    with open_sweep(url, "s") as (engine, sweep):
         assert section(analyse(engine, sweep)) == []
 
 

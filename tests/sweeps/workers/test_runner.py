@@ -21,7 +21,7 @@ from storage.queue import tasks
 from storage.queue.tasks import Claim
 from storage.records import blobs, queries
 from sweeps.plan.points import resolve_point
-from sweeps.service import control
+from sweeps.service import steering
 from sweeps.spec.arms import CONTROLS
 from sweeps.spec.model import Spec, override
 from sweeps.workers.runner import Outcome, TaskRunner
@@ -160,7 +160,7 @@ def test_the_memory_of_a_worker_grows_less_than_a_tenth_of_a_megabyte_per_trial(
         assert worker.poll() is None
         status = Path(f"/proc/{worker.pid}/status").read_text()
         megabytes.append(int(status.split("VmRSS:")[1].split()[0]) / 1024)
-    control.cancel(url, "s")
+    steering.cancel(url, "s")
     worker.send_signal(signal.SIGTERM)
     worker.wait(30)
     engine.dispose()
