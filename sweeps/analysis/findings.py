@@ -14,11 +14,12 @@ from sweeps.analysis.looks import Look
 from sweeps.analysis.outer import OuterRegrets, outer
 from sweeps.analysis.provenance import Provenance, provenance
 from sweeps.analysis.stored import StoredSweep
-from sweeps.analysis.surfaces import Confirmed, Surface, confirmed_points, surfaces
+from sweeps.analysis.surfaces import Surface, confirmed_points, surfaces
 from sweeps.analysis.trainings import Training
 from sweeps.analysis.verdicts import TargetVerdict, verdicts
 from sweeps.plan.names import search_phase
 from sweeps.plan.payloads import SearchTask
+from sweeps.plan.selection import Confirmed
 from sweeps.spec.model import Spec
 
 

@@ -56,14 +56,14 @@ def _groups(stored: StoredSweep, role: str) -> list[GroupRegret]:
     found = []
     for group in groups(stored.spec):
         native, best = (accuracies(stored.trainings, role, arm, group) for arm in ("native", "best"))
-        regret, point = paired(native, best), stored.selected(best_of("source", group))
-        if regret is not None and point is not None:
+        regret, confirmed = paired(native, best), stored.confirmed(best_of("source", group))
+        if regret is not None and confirmed is not None:
             found.append(
                 GroupRegret(
                     group=group or "t0s0",
                     teacher=teacher_of(group) or "t0",
-                    temperature=point["temperature"],
-                    alpha=point["alpha"],
+                    temperature=confirmed.best.point.temperature,
+                    alpha=confirmed.best.point.alpha,
                     regret=regret,
                 )
             )

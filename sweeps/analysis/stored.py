@@ -13,7 +13,8 @@ from sweeps.analysis.looks import Look
 from sweeps.analysis.trainings import Training
 from sweeps.plan import selection
 from sweeps.plan.outcomes import DoneTask, ResultT, StoredOutcome, StudentOutcome, TaskT, done_task
-from sweeps.plan.payloads import Payload, TransferTask, payload_of
+from sweeps.plan.payloads import ConfirmTask, Payload, TransferTask, payload_of
+from sweeps.plan.selection import Confirmed
 from sweeps.spec.model import Spec, stored
 
 Done: TypeAlias = DoneTask[Payload, StoredOutcome]
@@ -54,14 +55,16 @@ class StoredSweep:
                     found.append(DoneTask(done.record, payload, result, done.score))
         return found
 
-    def selected(self, name: str) -> Mapping[str, Any] | None:
-        """Return a selection such as "confirm.best": as stored, or what it will be where its phase is closed."""
+    def confirmed(self, name: str) -> Confirmed | None:
+        """Return a selection such as "confirm.best": as stored, or what it will be where its phase is closed.
+
+        Raises:
+            SweepError: the phase is closed without a result.
+        """
         if name in self.selections:
-            return self.selections[name]
+            return selection.read_confirmed(name, self.selections[name])
         phase = selection.phase_of(name)
-        if phase not in self.closed:
-            return None
-        return selection.best([done.record for done in self.done if done.record.phase == phase])
+        return selection.best(self.finished(ConfirmTask, StudentOutcome, phase=phase)) if phase in self.closed else None
 
 
 def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:

@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from sweeps.analysis.stored import StoredSweep
 from sweeps.analysis.units import percent
 from sweeps.plan.names import best_of, confirm_phase, search_phase
 from sweeps.plan.outcomes import DoneTask, StudentOutcome
 from sweeps.plan.payloads import ConfirmTask, SearchTask
+from sweeps.plan.selection import Confirmed
 from sweeps.spec.point import Point
 from sweeps.stats import variance
 
@@ -24,30 +25,6 @@ class SearchTrial:
     accuracy: float
     number: int
     shared: bool
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One of the best points of a search, run again on fresh seeds.
-
-    rank: of the search, from 0. mean, low, high: validation accuracy, fractions, with the 95 % t interval; low and high
-    are None for one seed. n: seeds.
-    """
-
-    temperature: float
-    alpha: float
-    rank: int
-    mean: float
-    low: float | None
-    high: float | None
-    n: int
-
-
-@dataclass(frozen=True)
-class Confirmed(Candidate):
-    """The candidate that was chosen, and all of them."""
-
-    candidates: tuple[Candidate, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +58,11 @@ def surfaces(stored: StoredSweep, confirmed: Mapping[str, Confirmed]) -> tuple[S
 
 def confirmed_points(stored: StoredSweep) -> dict[str, Confirmed]:
     """Return what was confirmed for the first teacher and search, by role; roles without it are left out."""
-    found = {role: stored.selected(best_of(role)) for role in stored.spec.roles}
-    return {role: _confirmed(values) for role, values in found.items() if values is not None}
+    found = {role: stored.confirmed(best_of(role)) for role in stored.spec.roles}
+    return {role: confirmed for role, confirmed in found.items() if confirmed is not None}
 
 
-def _confirmed(values: Mapping[str, Any]) -> Confirmed:
-    candidates = tuple(Candidate(**candidate) for candidate in values["candidates"])
-    return Confirmed(**(dict(values) | {"candidates": candidates}))
-
-
-def _surface(stored: StoredSweep, role: str, best: Confirmed | None) -> Surface:
+def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Surface:
     search = stored.finished(SearchTask, StudentOutcome, phase=search_phase(role))
     confirm = _by_rank(stored.finished(ConfirmTask, StudentOutcome, phase=confirm_phase(role)))
     accuracies = {rank: {one.payload.repeat: percent(one.score) for one in tasks} for rank, tasks in confirm.items()}
@@ -101,9 +73,10 @@ def _surface(stored: StoredSweep, role: str, best: Confirmed | None) -> Surface:
     noise = variance.noise_variance(_complete(accuracies))
     shared = [trial.accuracy for trial in trials if trial.shared]
     tied: list[str] = []
-    if best is not None and best.rank in accuracies:
-        others = {str(rank): values for rank, values in accuracies.items() if rank != best.rank}
-        tied = variance.tied(accuracies[best.rank], others)
+    if confirmed is not None and confirmed.best.rank in accuracies:
+        best = confirmed.best.rank
+        others = {str(rank): values for rank, values in accuracies.items() if rank != best}
+        tied = variance.tied(accuracies[best], others)
     optimism = None
     if search and accuracies.get(0):
         incumbent = max(search, key=lambda one: (one.score, -one.record.id))
@@ -112,7 +85,7 @@ def _surface(stored: StoredSweep, role: str, best: Confirmed | None) -> Surface:
         role=role,
         dataset=stored.spec.role(role).dataset,
         trials=trials,
-        best=None if best is None else Point(best.temperature, best.alpha),
+        best=None if confirmed is None else confirmed.best.point,
         tied=tuple(confirm[int(rank)][0].outcome.point for rank in tied),
         icc=None if noise is None else variance.intraclass_correlation(shared, noise),
         optimism=optimism,

@@ -21,7 +21,7 @@ class _Stored(BaseModel):
     """What every outcome has. A field that was not given is not stored.
 
     wall_s: of the whole attempt. worker: who made it. provenance: versions and hardware, see
-    `sweeps.workers.environment.provenance`.
+    `sweeps.workers.environment.provenance`. blobs: digests of what was kept, by name ("model", "logits").
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -29,6 +29,7 @@ class _Stored(BaseModel):
     wall_s: float = 0.0
     worker: str = ""
     provenance: Mapping[str, Any] = {}
+    blobs: Mapping[str, str] = {}
 
     def as_json(self) -> dict[str, Any]:
         """Return the plain values that the database stores."""
@@ -50,8 +51,7 @@ class _Trained(_Stored):
 
     val_accuracy: after the last epoch, a fraction in [0, 1]; epoch_val_accuracy: after each. parameters: of the model.
     train_images: seen per epoch. train_s, cpu_s: wall-clock and CPU seconds of the training. detail: what was trained,
-    in a few words. weights: what a ready-made network came from. blobs: digests of what was kept, by name ("model",
-    "logits").
+    in a few words. weights: what a ready-made network came from.
     """
 
     val_accuracy: float
@@ -65,7 +65,6 @@ class _Trained(_Stored):
     data: DataOrigin | None = None
     detail: str = ""
     weights: Mapping[str, str] = {}
-    blobs: Mapping[str, str] = {}
 
 
 class TeacherOutcome(_Trained):
@@ -109,13 +108,13 @@ class BaselineOutcome(_Trained):
 class Measured(BaseModel):
     """One model as stage measure found it, by the names of `kd.models.measure.Measurement`; None: not known."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str = ""
     parameters: int | None = None
     macs: int | None = None
     bytes: int | None = None
-    latency_ms_p50: float | None = None
+    latency_ms_p50: float
     latency_ms_p95: float | None = None
     images_per_s: float | None = None
     test_accuracy: float | None = None
@@ -131,7 +130,8 @@ class MeasureOutcome(_Stored):
     models: Mapping[str, Measured] = {}
 
 
-StoredOutcome: TypeAlias = TeacherOutcome | StudentOutcome | BaselineOutcome | MeasureOutcome
+TrainedOutcome: TypeAlias = TeacherOutcome | StudentOutcome | BaselineOutcome
+StoredOutcome: TypeAlias = TrainedOutcome | MeasureOutcome
 
 TaskT = TypeVar("TaskT", bound=Payload, covariant=True)
 ResultT = TypeVar("ResultT", bound=StoredOutcome, covariant=True)

@@ -13,9 +13,8 @@ from storage.errors import RecordBroken
 from storage.queue.tasks import Claim
 from storage.records.queries import TaskRecord
 from sweeps.hints import here
+from sweeps.spec.model import Role
 from sweeps.spec.point import Point
-
-Role: TypeAlias = Literal["source", "target", "target2", "target3"]
 
 
 class _Payload(BaseModel):
@@ -107,7 +106,8 @@ class MeasureTask(BaseModel):
         return {}
 
 
-Payload: TypeAlias = TeacherTask | SearchTask | ConfirmTask | TransferTask | BaselineTask | MeasureTask
+StudentTask: TypeAlias = SearchTask | ConfirmTask | TransferTask
+Payload: TypeAlias = TeacherTask | StudentTask | BaselineTask | MeasureTask
 
 _KINDS: dict[str, type[Payload]] = {
     "teachers": TeacherTask,

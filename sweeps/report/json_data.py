@@ -6,7 +6,8 @@ from typing import Any
 
 from sweeps.analysis.comparison import Row
 from sweeps.analysis.findings import Findings
-from sweeps.analysis.surfaces import Confirmed, Surface
+from sweeps.analysis.surfaces import Surface
+from sweeps.plan.selection import Confirmed
 from sweeps.report.sentences import headline
 from sweeps.spec.point import Point
 
@@ -30,7 +31,7 @@ def json_data(findings: Findings) -> dict[str, Any]:
 
 
 def _confirmed(confirmed: Mapping[str, Confirmed], role: str) -> dict[str, Any] | None:
-    return asdict(confirmed[role]) if role in confirmed else None
+    return confirmed[role].as_json() if role in confirmed else None
 
 
 def _surface(surface: Surface) -> dict[str, Any]:

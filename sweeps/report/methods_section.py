@@ -115,13 +115,13 @@ def _statistics(spec: Spec) -> str:
         "**Statistics.** The one primary question is the regret, native − best, in points of test accuracy, paired by"
         f" seed, against a margin of {transfer.margin:g}. The verdict is TRANSFERS when the one-sided"
         f" {percent(1 - transfer.level):.3g} % upper t bound is below the margin (non-inferiority, Piaggio et al."
-        " 2012), FAILS when the lower bound is above it, FLAT when native beats neither scratch nor random, and"
-        f" UNDECIDED otherwise. The test set may be read {looks}; the spec and its time were stored before the"
-        " first look. Intervals are 95 % t intervals over seeds, of differences paired by seed (Student 1908). All other"
-        f" questions are secondary, and their p values are adjusted by Holm's method (1979); from {BCA_FROM} seeds on there are"
-        f" bias-corrected bootstrap intervals (Efron 1987), from {SIGN_FLIP_FROM} on sign-flip tests (Fisher 1935)."
-        " Whether the search has an optimum to find is judged by the intraclass correlation of single runs (Shrout &"
-        f" Fleiss 1979).{outer}"
+        " 2012), FAILS when the lower bound is above it, FLAT when native does not measurably beat scratch or random,"
+        f" and UNDECIDED otherwise. The test set may be read {looks}; the spec and its time were stored before the"
+        " first look. Intervals are 95 % t intervals over seeds, of differences paired by seed (Student 1908). All"
+        " other questions are secondary, and their p values are adjusted by Holm's method (1979). Bias-corrected"
+        f" bootstrap intervals (Efron 1987) are given from {BCA_FROM} seeds on, sign-flip tests (Fisher 1935) from"
+        f" {SIGN_FLIP_FROM} on. Whether the search has an optimum to find is judged by the intraclass correlation of"
+        f" single runs (Shrout & Fleiss 1979).{outer}"
     )
 
 

@@ -10,7 +10,6 @@ from sweeps.report import cost_section, markdown, tables
 from sweeps.report.document import Answer, Block, Bullets, Heading, Paragraph, columns, table
 from sweeps.report.formats import accuracy, interval
 from sweeps.report.sentences import explained, identified, looked, sentence
-from sweeps.stats.estimates import Estimate
 
 
 def report(findings: Findings) -> str:
@@ -81,8 +80,8 @@ def _selected(findings: Findings) -> Bullets:
         if chosen is None:
             items.append(f"{tuned}: not confirmed yet")
             continue
-        validation = accuracy(Estimate(chosen.mean, chosen.low, chosen.high, chosen.n))
-        items.append(f"{tuned}: T = {chosen.temperature:.4g}, alpha = {chosen.alpha:.4g}; validation {validation}")
+        point, validation = chosen.best.point, accuracy(chosen.best.accuracy)
+        items.append(f"{tuned}: T = {point.temperature:.4g}, alpha = {point.alpha:.4g}; validation {validation}")
     return Bullets((*items, f"loss: `{LOSS_FORMULA}`; alpha weighs the labels"))
 
 

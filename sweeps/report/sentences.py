@@ -57,7 +57,8 @@ def _said(findings: Findings, verdict: Verdict, dataset: str) -> str:
     confirmed, source = findings.confirmed.get("source"), findings.spec.source.dataset
     tuned = "T and alpha"
     if confirmed is not None:
-        tuned = f"T = {confirmed.temperature:.3g} and alpha = {confirmed.alpha:.3g}"
+        best = confirmed.best.point
+        tuned = f"T = {best.temperature:.3g} and alpha = {best.alpha:.3g}"
     tuned += f", tuned on {source},"
     there, margin = f"tuning on {dataset} itself", f"the {verdict.margin:g}-point margin"
     if verdict.word == "FLAT":

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import sqlalchemy
 
-from storage.url import plain
 from sweeps.errors import SweepError
-from sweeps.query.opening import opened
+from sweeps.query.opening import open_sweep
 from sweeps.spec.model import check_name
 from sweeps.workers.logs import log_folder
 
@@ -35,7 +34,7 @@ def about_task(url: sqlalchemy.URL, name: str, key: str) -> list[str]:
     """
     from storage.records import queries
 
-    with opened(plain(url), name) as (engine, sweep):
+    with open_sweep(url, name) as (engine, sweep):
         task = next((one for one in queries.task_records(engine, sweep.id) if one.key == key), None)
     if task is None:
         raise SweepError(f"{name} has no task {key!r}; see: kd-sweeps trials {name}")

@@ -23,6 +23,7 @@ from storage.errors import NotAStorage, StudyMissing, SweepNotFound, Unreachable
 from storage.failpoints import failpoint
 from storage.queue import tasks
 from storage.queue.attempts import reap
+from storage.queue.error_classes import LOST
 from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.studies import adapter
@@ -30,6 +31,7 @@ from storage.studies.names import study_name
 from storage.studies.reconcile import mark_reported, reconcile
 from sweeps.errors import Interrupted, LeaseLost, SweepError
 from sweeps.plan.names import search_of
+from sweeps.plan.payloads import Payload, SearchTask, payload_of
 from sweeps.plan.points import resolve_point, space_of
 from sweeps.spec.model import Spec, stored
 from sweeps.workers.environment import provenance
@@ -38,7 +40,7 @@ from sweeps.workers.heartbeat import Heartbeat
 from sweeps.workers.runner import Outcome
 from sweeps.workers.signals import StopSignals
 
-log = logging.getLogger("sweeps.workers.worker")
+log = logging.getLogger(__name__)
 
 Runner = Callable[[Claim, dict[str, Any], Callable[[], None]], Outcome]
 
@@ -160,7 +162,7 @@ class Worker:
         if time.monotonic() - self._mended_at < self.spec.lease.interval_s:
             return
         self._mended_at = time.monotonic()
-        for key, attempt, worker in reap(self.engine, self.sweep.id, cap=cap_of("lost worker", self.spec)):
+        for key, attempt, worker in reap(self.engine, self.sweep.id, cap=cap_of(LOST, self.spec)):
             log.warning("%s attempt %d: worker %s was lost; the task is free again", key, attempt, worker)
         reconcile(self.studies, self.engine, self.sweep.id)
 
@@ -191,15 +193,16 @@ class Worker:
 
     def _ask_run_finish(self, claim: Claim, on_step: Callable[[], None]) -> None:
         started = time.perf_counter()
-        study = study_name(self.sweep.name, claim.stage)
+        study, task = study_name(self.sweep.name, claim.stage), payload_of(claim)
+        attrs = self._attrs(claim, task)
         params = resolve_point(self.engine, self.spec, claim)
         asked = self.studies.ask(
             study,
             space_of(self.spec, claim.stage),
             params=params,
-            tpe_seed=claim.payload.get("sampler_seed"),
-            history_attrs={"search": search_of(claim.payload) or None},
-            attrs=self._attrs(claim),
+            tpe_seed=task.sampler_seed if isinstance(task, SearchTask) else None,
+            history_attrs={"search": search_of(task.role, task.group) or None},
+            attrs=attrs,
         )
         failpoint("asked")
         if not tasks.save_trial(self.engine, claim, study=study, number=asked.number, params=asked.params):
@@ -215,14 +218,14 @@ class Worker:
         failpoint("finished")
         self.finished += 1
         log.info("%s done: %.4f in %.1f s", claim.key, outcome.score, stored["wall_s"])
-        self.studies.tell(study, asked.number, state="COMPLETE", **stored["trial"], asked=self._attrs(claim))
+        self.studies.tell(study, asked.number, state="COMPLETE", **stored["trial"], asked=attrs)
         failpoint("told")
         mark_reported(self.engine, claim.task_id, claim.attempt)
         failpoint("marked")
 
-    def _attrs(self, claim: Claim) -> dict[str, Any]:
+    def _attrs(self, claim: Claim, task: Payload) -> dict[str, Any]:
         attrs = {"task": claim.key, "attempt": claim.attempt, "worker": self.worker}
-        if search := search_of(claim.payload):
+        if search := search_of(task.role, task.group):
             attrs["search"] = search
         return attrs | ({} if claim.retry_of is None else {"retry_of": claim.retry_of})
 
@@ -245,7 +248,7 @@ class Worker:
 
 def as_stored(claim: Claim, outcome: Outcome, *, wall_s: float, worker: str) -> dict[str, Any]:
     """What is kept of a finished task: its values, what its trial is told, and where they come from."""
-    return outcome.values | {
+    return outcome.values.as_json() | {
         "trial": {
             "value": outcome.score,
             "attrs": outcome.attrs,

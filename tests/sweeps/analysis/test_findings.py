@@ -22,7 +22,6 @@ from sweeps.plan.points import search_space
 from sweeps.report.json_data import json_data
 from sweeps.report.page import report
 from sweeps.spec.model import override
-from sweeps.spec.point import Point
 from sweeps.spec.presets import on
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.verdict import decide
@@ -71,8 +70,7 @@ def test_a_surface_is_held_against_the_noise_of_its_confirm(tmp_path: Path) -> N
     incumbent = max(trial.accuracy for trial in source.trials)
     assert source.optimism == pytest.approx(incumbent - fmean(table[0]))
     low, high = stats.ttest_1samp(differences, 0).confidence_interval()
-    selected = found.confirmed["source"]
-    assert source.best == Point(selected.temperature, selected.alpha)
+    assert source.best == found.confirmed["source"].best.point
     assert len(source.tied) == (low <= 0 <= high)
 
 

@@ -15,7 +15,7 @@ from storage.url import resolve
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.load import load
 from sweeps.errors import NoResultsYet
-from sweeps.query.opening import opened
+from sweeps.query.opening import open_sweep
 from sweeps.report import folder, page
 from sweeps.report.json_data import json_data
 from tests.support.paths import REPOSITORY
@@ -44,7 +44,7 @@ def counted(engine: sqlalchemy.Engine) -> list[str]:
 @pytest.mark.parametrize("stop_at", ["", "transfer#source.best.1", "confirm"])
 def test_the_findings_take_four_statements_and_no_page_takes_any(stop_at: str, tmp_path: Path) -> None:
     storage = worked(tmp_path, stop_at=stop_at)
-    with opened(storage, "s") as (engine, sweep):
+    with open_sweep(storage, "s") as (engine, sweep):
         statements = counted(engine)
         findings = load(engine, sweep)
         assert len(statements) == STATEMENTS
@@ -77,7 +77,7 @@ def test_finished_is_when_every_row_is_done(url: str, tmp_path: Path) -> None:
 
 def test_nothing_done_is_no_findings_but_what_to_type(tmp_path: Path) -> None:
     storage = worked(tmp_path, stop_at="teachers")
-    with opened(storage, "s") as (engine, sweep), pytest.raises(NoResultsYet, match=r"continue with: .*launch s"):
+    with open_sweep(storage, "s") as (engine, sweep), pytest.raises(NoResultsYet, match=r"continue with: .*launch s"):
         load(engine, sweep)
 
 
