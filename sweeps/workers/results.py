@@ -5,7 +5,7 @@ from typing import Any
 
 from kd.config import BaselineResult, TrainResult
 from kd.data.datasets import Dataset
-from sweeps.plan.outcomes import DataOrigin, StoredOutcome
+from sweeps.plan.outcomes import DataOrigin, StoredOutcome, TrainedOutcome
 from sweeps.plan.payloads import ConfirmTask, Payload, TransferTask
 
 _SHOWN = ("dataset", "test_accuracy", "parameters", "train_s", "seed", "detail")  # columns of the dashboard
