@@ -57,8 +57,9 @@ def best(name: str, *, storage: str | None = None) -> dict[str, Any]:
 
 def report(name: str, *, storage: str | None = None) -> str:
     """The comparison of a sweep as Markdown."""
+    from sweeps.analysis.load import load
     from sweeps.query.opening import open_sweep
-    from sweeps.report.markdown import report as write
+    from sweeps.report.page import report as write
 
     with open_sweep(storage, name) as (engine, sweep):
-        return write(engine, sweep)
+        return write(load(engine, sweep))

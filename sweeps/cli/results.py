@@ -127,34 +127,34 @@ def report(
     if output is not None:
         _write_report(name, form, output, storage)
         return
+    from sweeps.analysis.load import load
     from sweeps.errors import SpecError
     from sweeps.query.opening import open_sweep
-    from sweeps.report.markdown import report as write
-    from sweeps.report.markdown import report_data
+    from sweeps.report import page
+    from sweeps.report.json_data import json_data
 
     if form not in ("markdown", "json"):
         raise SpecError(f"--format: got {form!r}; allowed: markdown, json")
     with open_sweep(storage, name) as (engine, sweep):
-        text = write(engine, sweep) if form == "markdown" else render(report_data(engine, sweep), Format.json)
+        findings = load(engine, sweep)
         _note_storage(engine)
-    print(text)
+    print(page.report(findings) if form == "markdown" else render(json_data(findings), Format.json))
 
 
 def _write_report(name: str, form: str, output: Path, storage: str | None) -> None:
-    from sweeps.analysis.load import analyse
+    from sweeps.analysis.load import load
     from sweeps.errors import SpecError
     from sweeps.query.opening import open_sweep
-    from sweeps.report import folder, secondary_section
+    from sweeps.report import folder
     from sweeps.report.sentences import headline
 
     if form != "markdown":
         raise SpecError(f"--output writes every format; leave out --format {form}")
     with open_sweep(storage, name) as (engine, sweep):
-        found = analyse(engine, sweep)
-        page = folder.write(found, output, extra=secondary_section.section(found))
-        verdict = headline(found, name)
+        findings = load(engine, sweep)
         _note_storage(engine)
-    print(verdict)
+    page = folder.write(findings, output)
+    print(headline(findings))
     say(f"report   {page}")
 
 

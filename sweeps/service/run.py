@@ -8,10 +8,10 @@ import sqlalchemy
 from kd.data import sources
 from kd.errors import DataError
 from storage.url import masked
-from sweeps.analysis.load import analyse
+from sweeps.analysis.load import load
 from sweeps.hints import here
 from sweeps.query.opening import open_sweep
-from sweeps.report.markdown import lines
+from sweeps.report.page import report
 from sweeps.report.sentences import headline
 from sweeps.service import create, datasets
 from sweeps.service.launch import launch
@@ -88,12 +88,11 @@ def _without_download(spec: Spec, note: str) -> Spec:
 
 def _print_report(url: sqlalchemy.URL, name: str) -> None:
     from sweeps.report.folder import write  # scipy and matplotlib take a second
-    from sweeps.report.secondary_section import section
 
     with open_sweep(url, name) as (engine, sweep):
-        found = analyse(engine, sweep)
-        print("\n".join(lines(found)))
-        page = write(found, Path(f"{name}-report"), extra=section(found))
+        findings = load(engine, sweep)
+    print(report(findings))
+    page = write(findings, Path(f"{name}-report"))
     say("\nNext:")
     commands = {
         here().best(name): "T, alpha and how sure they are",
@@ -104,4 +103,4 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     width = max(map(len, commands))
     for command, why in commands.items():
         say(f"{command:<{width}} # {why}")
-    say(f"\n{headline(found, name)}\n\nThe whole page, with figures: {page}")
+    say(f"\n{headline(findings)}\n\nThe whole page, with figures: {page}")

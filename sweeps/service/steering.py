@@ -20,6 +20,7 @@ from sweeps.errors import SpecError, SweepError
 from sweeps.plan import tasks as plan
 from sweeps.query.opening import open_sweep
 from sweeps.query.status import stage_counts
+from sweeps.report.sentences import another_sweep
 from sweeps.spec.model import Spec, check_name, stored
 from sweeps.workers.failures import cap_of
 
@@ -85,7 +86,7 @@ def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Sp
         raise RevisionRefused(
             f"the test was read at {taken} of {spec.transfer.looks} declared looks; seeds added after the last one"
             f" would make the verdict worthless; for more, make another sweep:"
-            f" {looks.another_sweep(sweep.name, spec, 2 * spec.transfer.seeds)}"
+            f" {another_sweep(sweep.name, spec, 2 * spec.transfer.seeds)}"
         )
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import sqlalchemy
 
 from storage.queue.tasks import Claim
-from sweeps.analysis.analysis import Analysis
-from sweeps.analysis.load import analyse
+from storage.records import queries
+from storage.records.queries import TaskRecord
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.load import load
 from sweeps.plan.seeds import derive
 from sweeps.query.opening import open_sweep
 from sweeps.spec.model import Spec, override
@@ -96,7 +98,13 @@ def work(url: sqlalchemy.URL, run: Runner, *, name: str = "s") -> None:
         assert worker.work() == 0
 
 
-def analysed(url: sqlalchemy.URL, name: str = "s") -> Analysis:
+def analysed(url: sqlalchemy.URL, name: str = "s") -> Findings:
     """What the sweep says by now."""
     with open_sweep(url, name) as (engine, sweep):
-        return analyse(engine, sweep)
+        return load(engine, sweep)
+
+
+def done_of(url: sqlalchemy.URL, phase: str, name: str = "s") -> list[TaskRecord]:
+    """The finished tasks of a phase, as stored."""
+    with open_sweep(url, name) as (engine, sweep):
+        return queries.task_records(engine, sweep.id, phase=phase, state="done")

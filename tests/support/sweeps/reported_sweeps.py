@@ -2,15 +2,14 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from storage.queue.tasks import Claim
 from storage.url import resolve
-from sweeps.analysis.analysis import Analysis
-from sweeps.analysis.load import analyse
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.load import load
 from sweeps.plan.outcomes import read_outcome
 from sweeps.plan.payloads import payload_of
 from sweeps.query.opening import open_sweep
@@ -62,8 +61,7 @@ def worked(folder: Path, *, stop_at: str = "", **changes: Any) -> str:
     return url
 
 
-@contextmanager
-def analysed(url: str) -> Iterator[Analysis]:
+def analysed(url: str) -> Findings:
     """What the stored sweep says."""
     with open_sweep(url, "s") as (engine, sweep):
-        yield analyse(engine, sweep)
+        return load(engine, sweep)

@@ -33,8 +33,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_note_begins_with_the_verdict_and_links_to_the_siblings(url: str) -> None:
     study = optuna.load_study(study_name="s", storage=url)
     note = optuna_dashboard.get_note(study)
-    with analysed(url) as found:
-        assert headline(found, "s") in note
+    found = analysed(url)
+    assert headline(found) in note
     assert "| method | dataset |" in note
     native = optuna.load_study(study_name="s.native", storage=url)
     assert f"[native](/dashboard/studies/{native._study_id})" in note
@@ -66,7 +66,7 @@ def test_a_study_that_was_deleted_is_one_line_and_no_error(tmp_path: Path, capsy
     optuna.delete_study(study_name="s", storage=url)
     publish(resolve(url), "s")
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith("the answer could not be put into the dashboard: study 's' in ")
+    assert line.startswith("the answer could not be published to the dashboard: study 's' in ")
     assert "kd-sweeps create s" in line
 
 
@@ -97,7 +97,7 @@ def dashboard(url: str, tmp_path: Path) -> Iterator[str]:
 def test_who_watches_the_dashboard_sees_the_verdict_and_the_figures(url: str, dashboard: str, tmp_path: Path) -> None:
     browser = Browser(tmp_path / "profile")
     number = optuna.load_study(study_name="s", storage=url)._study_id
-    with analysed(url) as found:
-        verdict = headline(found, "s").replace(">", "&gt;")
+    found = analysed(url)
+    verdict = headline(found).replace(">", "&gt;")
     assert verdict in browser.dom(f"{dashboard}/studies/{number}/note")
     assert "native search on digits-rgb" in browser.dom(f"{dashboard}/studies/{number}")

@@ -8,19 +8,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from storage.queue.tasks import Claim
-from sweeps.analysis.analysis import Analysis
-from sweeps.report.secondary_section import Question, questions, ratio, section
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.secondary import Question, questions, ratio
+from sweeps.report import markdown
+from sweeps.report.secondary_section import said, section
 from sweeps.spec.arms import SOURCE_ARMS, TARGET_ARMS
 from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.resampling import bca_interval
 from sweeps.workers.runner import Outcome
-from tests.support.sweeps.planted_sweeps import PLANTED, analysed, arms, planted, worked
+from tests.support.sweeps.planted_sweeps import PLANTED, analysed, arms, done_of, planted, worked
 
 SEEDS = 20
 DRAWN = np.random.default_rng(3)
@@ -30,7 +33,7 @@ BEST, NATIVE, SCRATCH = (np.array(TESTS[arm]) for arm in ("best", "native", "scr
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
+def url(tmp_path_factory: pytest.TempPathFactory) -> sqlalchemy.URL:
     """Twenty seeds of every arm. By validation default-keras is the better default, by test it is not."""
     run = planted(TESTS, luck=0.3)
 
@@ -47,11 +50,16 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
             "transfer.target_arms": TARGET_ARMS,
         },
     )
-    return analysed(worked(f"sqlite:///{tmp_path_factory.mktemp('secondary')}/s.db", spec, scored))
+    return worked(f"sqlite:///{tmp_path_factory.mktemp('secondary')}/s.db", spec, scored)
+
+
+@pytest.fixture(scope="module")
+def found(url: sqlalchemy.URL) -> Findings:
+    return analysed(url)
 
 
 @pytest.fixture
-def asked(found: Analysis) -> dict[str, Question]:
+def asked(found: Findings) -> dict[str, Question]:
     """The questions by the first word of their names; the gain on the source and on the target apart."""
     return {one.name.split(":")[0].split(" share")[0]: one for one in questions(found)}
 
@@ -68,7 +76,7 @@ def test_gains_and_use_are_paired_t_tests_with_bootstrap_and_sign_flips_beside(a
         low, high = expected.confidence_interval()
         assert one.dataset == dataset
         assert one.p == pytest.approx(expected.pvalue, abs=1e-9)
-        assert one.answer == f"{np.mean(BEST - other):+.2f} [{low:+.2f}, {high:+.2f}] (n=20)"
+        assert said(one.answer) == f"{np.mean(BEST - other):+.2f} [{low:+.2f}, {high:+.2f}] (n=20)"
         assert one.bca == pytest.approx(bca_interval(BEST - other))
         assert one.sign_flip == pytest.approx(expected.pvalue, abs=0.02), "near the t test where noise is normal"
     assert np.mean(TESTS["default-keras-io"]) > better.mean(), "by test the other one would be the better"
@@ -83,26 +91,26 @@ def test_the_retained_share_is_tested_against_a_half(asked: dict[str, Question])
     assert share is not None
     assert share.low is not None
     assert share.high is not None
-    assert one.answer == f"{share.mean:.0%} [{share.low:.0%}, {share.high:.0%}] (n=20)"
+    assert said(one.answer) == f"{share.mean:.0%} [{share.low:.0%}, {share.high:.0%}] (n=20)"
     assert one.name.endswith("p: against 50%")
 
 
 def test_agreement_is_spearmans_of_the_points_that_both_searches_tried(
-    found: Analysis, asked: dict[str, Question]
+    url: sqlalchemy.URL, found: Findings, asked: dict[str, Question]
 ) -> None:
     scores = {
-        phase: [task.score for task in found.comparison.done(phase) if "temperature" in task.payload]
+        phase: [task.score for task in done_of(url, phase) if "temperature" in task.payload]
         for phase in ("search", "native:search")
     }
     expected = stats.spearmanr(scores["search"], scores["native:search"])
     one = asked["agreement"]
     assert one.p == pytest.approx(expected.pvalue)
     assert one.dataset == "digits, digits-rgb"
-    first, second = (surface.icc for surface in found.surfaces())
+    first, second = (surface.icc for surface in found.surfaces)
     assert first is not None
     assert second is not None
     ceiling = (first * second) ** 0.5
-    assert one.answer == f"Spearman {expected.statistic:+.2f} (n=6 points; at most {ceiling:.2f} could be seen)"
+    assert said(one.answer) == f"Spearman {expected.statistic:+.2f} (n=6 points; at most {ceiling:.2f} could be seen)"
     assert (one.bca, one.sign_flip) == (None, None)
 
 
@@ -115,15 +123,15 @@ def test_holm_is_over_all_questions_of_the_sweep(asked: dict[str, Question]) -> 
         assert one.p_holm == pytest.approx(floor)
 
 
-def test_the_section_has_a_row_for_each_question(found: Analysis, asked: dict[str, Question]) -> None:
-    page = section(found)
+def test_the_section_has_a_row_for_each_question(found: Findings, asked: dict[str, Question]) -> None:
+    page = markdown.text(section(questions(found))).splitlines()
     assert page[0] == "## Secondary questions"
     rows = [line for line in page if line.startswith("| ")][1:]
     assert len(rows) == 1 + len(asked)
     use = asked["use"]
     assert use.bca is not None
     assert any(row.endswith(f"| [{use.bca[0]:+.2f}, {use.bca[1]:+.2f}] | {use.sign_flip:.3f} |") for row in rows)
-    assert any("Holm's p holds over the 5 questions together" in line for line in page)
+    assert any("Holm's p adjusts for all 5 questions together" in line for line in page)
 
 
 def test_few_seeds_have_neither_bootstrap_nor_sign_flips_and_missing_arms_no_question(tmp_path: Path) -> None:
@@ -135,12 +143,14 @@ def test_few_seeds_have_neither_bootstrap_nor_sign_flips_and_missing_arms_no_que
     worse = arms(0.5, scratch=-9.0)  # native is found to be below scratch
     worked(str(url), spec, planted(worse), name="worse")
     retained = questions(analysed(url, "worse"))[1]
-    assert retained.answer == "no share: native was not found to gain"
+    assert said(retained.answer) == "no share: native was not found to gain"
 
 
 def test_one_seed_asks_nothing(tmp_path: Path) -> None:
     spec = override(PLANTED, {"search.trials": 2, "transfer.seeds": 1})
-    assert section(analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms(0.5))))) == []
+    found = analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms(0.5))))
+    assert questions(found) == ()
+    assert section(questions(found)) == []
 
 
 def inverted(numerators: np.ndarray, denominators: np.ndarray, share: float) -> float:

@@ -1,4 +1,4 @@
-"""What the figures show, as plain values: computed once, drawn by `figures` for pages and by `plotly_figures`.
+"""What the figures show, as plain values: computed once, drawn by `svg` for pages and by `plotly_figures`.
 
 Accuracies are in percent. A part is empty where its data is not there yet, and is then not drawn.
 """
@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TypeVar
 
-from sweeps.analysis.analysis import Analysis, Surface
 from sweeps.analysis.comparison import Row
-from sweeps.analysis.cost import BreakEven, break_even
+from sweeps.analysis.cost import BreakEven
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.surfaces import Surface
+from sweeps.analysis.trainings import accuracies
+from sweeps.analysis.units import percent
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.stats.estimates import Estimate, estimate
 from sweeps.stats.pareto import pareto_front
@@ -71,22 +74,24 @@ class Pictures:
     break_even: tuple[BreakEven, ...]
 
 
-def pictures(found: Analysis) -> Pictures:
-    """The pictures of a sweep, as far as it has come."""
-    rows = found.comparison.rows()
+def pictures(findings: Findings) -> Pictures:
+    """Return the pictures of a sweep, as far as it has come."""
+    rows, search = findings.rows, findings.spec.search
+    latencies = [None if row.measured is None else row.measured.latency_ms_p50 for row in rows]
+    seconds = [None if row.train_s is None else row.train_s + (row.shared_s or 0.0) for row in rows]
     return Pictures(
-        temperature=found.spec.search.temperature,
-        alpha=found.spec.search.alpha,
-        surfaces=tuple(surface for surface in found.surfaces() if surface.points),
-        arms=tuple(_arms(found)),
-        latency=_costs(found, rows, [row.measured.get("latency_ms_p50") for row in rows]),
-        training=_costs(found, rows, [row.train_s and row.train_s + (row.shared_s or 0.0) for row in rows]),
-        break_even=tuple(one for role in found.spec.roles if (one := break_even(found.comparison, role))),
+        temperature=search.temperature,
+        alpha=search.alpha,
+        surfaces=tuple(surface for surface in findings.surfaces if surface.trials),
+        arms=tuple(_arms(findings)),
+        latency=_costs(findings, latencies),
+        training=_costs(findings, seconds),
+        break_even=findings.break_evens,
     )
 
 
 def by_dataset(marks: Sequence[Mark]) -> dict[str, list[Mark]]:
-    """Marks by the dataset they are of, in their order."""
+    """Return the marks by their dataset, in their order."""
     found: dict[str, list[Mark]] = {}
     for mark in marks:
         found.setdefault(mark.dataset, []).append(mark)
@@ -94,40 +99,40 @@ def by_dataset(marks: Sequence[Mark]) -> dict[str, list[Mark]]:
 
 
 def best_so_far(surface: Surface) -> list[float]:
-    """The highest accuracy of a search after each of its trials, in percent."""
-    return list(accumulate((point.accuracy for point in surface.points), max))
+    """Return the highest accuracy of a search after each of its trials, in percent."""
+    return list(accumulate((trial.accuracy for trial in surface.trials), max))
 
 
 def short(dataset: str) -> str:
-    """The name of a dataset for a title: of a path, the file's."""
+    """Return the name of a dataset for a title: of a path, the file's."""
     name = re.split(r"[/\\]", dataset)[-1]
     return name if len(name) <= 32 else f"{name[:29]}..."
 
 
 def title(search: Surface) -> str:
-    """What a search is called in a figure."""
+    """Return what a search is called in a figure."""
     return f"{'search' if search.role == 'source' else 'native search'} on {short(search.dataset)}"
 
 
-def _arms(found: Analysis) -> list[ArmMark]:
+def _arms(findings: Findings) -> list[ArmMark]:
     marks = []
-    for role in found.spec.roles:
-        for arm in found.spec.transfer.arms(role):
-            seeds = tuple(found.comparison.tests(role, arm).values())
+    for role in findings.spec.roles:
+        for arm in findings.spec.transfer.arms(role):
+            seeds = tuple(accuracies(findings.trainings, role, arm).values())
             mean = estimate(seeds)
             if mean is not None:
-                marks.append(ArmMark(found.spec.role(role).dataset, arm, seeds, mean))
+                marks.append(ArmMark(findings.spec.role(role).dataset, arm, seeds, mean))
     return marks
 
 
-def _costs(found: Analysis, rows: Sequence[Row], costs: Sequence[float | None]) -> tuple[CostMark, ...]:
-    """The rows whose cost and test accuracy are known, source first, each dataset with a front of its own."""
+def _costs(findings: Findings, costs: Sequence[float | None]) -> tuple[CostMark, ...]:
+    """Return the rows whose cost and test accuracy are known, source first, each dataset with a front of its own."""
     marks: list[CostMark] = []
-    for role in found.spec.roles:
-        dataset = found.spec.role(role).dataset
+    for role in findings.spec.roles:
+        dataset = findings.spec.role(role).dataset
         known = [
-            (*_method(found, row), cost, round(100 * row.test.mean, 9))  # equal but for rounding is equal
-            for row, cost in zip(rows, costs, strict=True)
+            (*_method(findings, row), cost, round(percent(row.test.mean), 9))  # equal but for rounding is equal
+            for row, cost in zip(findings.rows, costs, strict=True)
             if cost and row.test is not None and row.dataset == dataset
         ]
         front = pareto_front([(cost, accuracy) for *_, cost, accuracy in known])
@@ -135,9 +140,9 @@ def _costs(found: Analysis, rows: Sequence[Row], costs: Sequence[float | None]) 
     return tuple(marks)
 
 
-def _method(found: Analysis, row: Row) -> tuple[str, str]:
-    """What a method is called in a figure, and its kind."""
+def _method(findings: Findings, row: Row) -> tuple[str, str]:
+    """Return what a method is called in a figure, and its kind."""
     if row.method.startswith("teacher "):
         teacher, _, *tag = row.method.split()
         return " ".join([teacher, *tag]), "teacher"
-    return row.method, "baseline" if row.method in found.spec.baselines.methods else "arm"
+    return row.method, "baseline" if row.method in findings.spec.baselines.methods else "arm"

@@ -16,17 +16,17 @@ from scipy import stats
 from storage.queue.tasks import Claim
 from storage.studies.adapter import open_studies
 from storage.studies.sampler import propose
-from sweeps.analysis.analysis import Analysis
+from sweeps.analysis.findings import Findings
 from sweeps.plan.names import tagged
 from sweeps.plan.points import search_space
-from sweeps.query.opening import open_sweep
-from sweeps.report.markdown import lines, report_data
+from sweeps.report.json_data import json_data
+from sweeps.report.page import report
 from sweeps.spec.model import override
 from sweeps.spec.presets import on
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.verdict import decide
 from sweeps.workers.runner import Outcome
-from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, analysed, arms, below, planted, worked
+from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, analysed, arms, below, done_of, planted, worked
 
 FEW = override(PLANTED, {"search.trials": 4})
 
@@ -38,7 +38,7 @@ def by_repeat(points: Mapping[str, Any]) -> dict[str, dict[int, float]]:
 def test_a_verdict_is_what_decide_says_of_the_arms_on_the_target_alone(tmp_path: Path) -> None:
     tests = arms(3.5) | {"transfer#source.best": below(50.0), "transfer#source.scratch": below(0.0)}
     found = analysed(worked(f"sqlite:///{tmp_path}/s.db", FEW, planted(tests)))
-    (one,) = found.verdicts()
+    (one,) = found.verdicts
     expected = decide(by_repeat(arms(3.5)), margin=2.0, level=0.05)
     assert one.verdict is not None
     assert expected is not None
@@ -49,29 +49,28 @@ def test_a_verdict_is_what_decide_says_of_the_arms_on_the_target_alone(tmp_path:
 
 def test_a_surface_is_held_against_the_noise_of_its_confirm(tmp_path: Path) -> None:
     spec = override(PLANTED, {"search.trials": 16, "confirm.seeds": 4, "transfer.seeds": 1})
-    found = analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms(0.5), luck=0.3)))
-    source, target = found.surfaces()
+    url = worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms(0.5), luck=0.3))
+    found = analysed(url)
+    source, target = found.surfaces
     assert (source.role, source.dataset, target.role, target.dataset) == ("source", "digits", "target", "digits-rgb")
-    assert len(source.points) == 16
-    shared = [point for point in source.points if point.shared]
-    assert [point.number for point in shared] == list(range(8)), "the Sobol half, and none of TPE's"
-    assert [point.temperature for point in shared] == [point.temperature for point in target.points if point.shared]
+    assert len(source.trials) == 16
+    shared = [trial for trial in source.trials if trial.shared]
+    assert [trial.number for trial in shared] == list(range(8)), "the Sobol half, and none of TPE's"
+    assert [trial.point for trial in shared] == [trial.point for trial in target.trials if trial.shared]
 
-    tasks = found.comparison.done("confirm")
+    tasks = done_of(url, "confirm")
     table = [[100 * (t.score or 0) for t in tasks if t.payload["rank"] == rank] for rank in (0, 1)]
     # two candidates: the residual mean square of the two-way layout is half the variance of their differences
     differences = [a - b for a, b in zip(*table, strict=True)]
     noise = variance(differences) / 2
-    total = variance([point.accuracy for point in shared])
+    total = variance([trial.accuracy for trial in shared])
     assert 0 < noise < total, "an example that tells the formula apart"
     assert source.icc == pytest.approx((total - noise) / total)
     assert source.identified == (noise / total <= 0.5)
-    trophy = max(point.accuracy for point in source.points)
-    assert source.optimism == pytest.approx(trophy - fmean(table[0]))
+    incumbent = max(trial.accuracy for trial in source.trials)
+    assert source.optimism == pytest.approx(incumbent - fmean(table[0]))
     low, high = stats.ttest_1samp(differences, 0).confidence_interval()
-    selected = found.comparison.selected("confirm.best")
-    assert selected is not None
-    assert source.best == (selected["temperature"], selected["alpha"])
+    assert source.best == found.confirmed["source"].best.point
     assert len(source.tied) == (low <= 0 <= high)
 
 
@@ -81,7 +80,7 @@ def test_a_control_explains_a_gain_that_it_has_as_well(tmp_path: Path) -> None:
     )
     tests = {"best": NATIVE, "scratch": below(5.0), "class-mean": below(0.5)}
     found = analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(tests)))
-    (control,) = found.controls()
+    (control,) = found.controls
     assert (control.arm, control.role, control.dataset, control.explains) == (
         "class-mean",
         "target",
@@ -104,11 +103,11 @@ def test_a_control_explains_a_gain_that_it_has_as_well(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def several(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
+def several(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     """Two targets: one transfers, one fails."""
     spec = on(FEW, targets=["digits-rgb", "mine.npz"])
     folder = tmp_path_factory.mktemp("several")
-    from test_sweeps_cli import _npz
+    from tests.sweeps.cli.test_main import _npz
 
     path = _npz(folder / "mine.npz")
     spec = override(spec, {"target2.dataset": str(path), "target2.images": 180})
@@ -116,29 +115,29 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
     return analysed(worked(f"sqlite:///{folder}/s.db", spec, planted(tests)))
 
 
-def test_every_target_has_a_verdict_a_surface_and_rows_of_its_own(several: Analysis) -> None:
-    first, second = several.verdicts()
+def test_every_target_has_a_verdict_a_surface_and_rows_of_its_own(several: Findings) -> None:
+    first, second = several.verdicts
     assert (first.verdict and first.verdict.word, second.verdict and second.verdict.word) == ("TRANSFERS", "FAILS")
     other = several.spec.role("target2").dataset
-    assert [surface.dataset for surface in several.surfaces()] == ["digits", "digits-rgb", other]
-    rows = {(row.method, row.dataset): row for row in several.comparison.rows()}
+    assert [surface.dataset for surface in several.surfaces] == ["digits", "digits-rgb", other]
+    rows = {(row.method, row.dataset): row for row in several.rows}
     for dataset, best in (("digits-rgb", 70.0), (other, 67.0)):
         row = rows["best", dataset]
         assert row.test is not None
         assert (100 * row.test.mean, row.test.n) == (pytest.approx(best), 4)
         assert rows["native", dataset].status == "done"
     assert ("native", "digits") not in rows
-    assert [row.dataset for row in several.comparison.rows() if row.method.startswith("teacher")] == [
+    assert [row.dataset for row in several.rows if row.method.startswith("teacher")] == [
         "digits",
         "digits-rgb",
         other,
     ]
-    regrets = [d for d in several.comparison.differences() if d.name.startswith("regret")]
+    regrets = [d for d in several.differences if d.name.startswith("regret")]
     assert [(d.dataset, d.points and round(d.points.mean, 6)) for d in regrets] == [("digits-rgb", 0.5), (other, 3.5)]
 
 
-def test_the_report_of_several_targets_answers_for_each(several: Analysis) -> None:
-    page = lines(several)
+def test_the_report_of_several_targets_answers_for_each(several: Findings) -> None:
+    page = report(several).splitlines()
     other = several.spec.role("target2").dataset
     assert page[0] == f"# s: digits -> digits-rgb, {other}"
     assert page[2].startswith("**TRANSFERS: ")
@@ -166,12 +165,14 @@ def outer_url(tmp_path_factory: pytest.TempPathFactory) -> sqlalchemy.URL:
 
 
 @pytest.fixture(scope="module")
-def outer(outer_url: sqlalchemy.URL) -> Analysis:
+def outer(outer_url: sqlalchemy.URL) -> Findings:
     return analysed(outer_url)
 
 
-def test_every_teacher_and_search_has_its_regret_and_the_verdict_is_of_the_first(outer: Analysis) -> None:
-    found = outer.outer("target")
+def test_every_teacher_and_search_has_its_regret_and_the_verdict_is_of_the_first(outer: Findings) -> None:
+    (target,) = outer.outer
+    found = target.groups
+    assert (target.role, target.dataset) == ("target", "digits-rgb")
     assert [(one.group, one.teacher) for one in found] == [
         ("t0s0", "t0"),
         ("t0s1", "t0"),
@@ -181,15 +182,15 @@ def test_every_teacher_and_search_has_its_regret_and_the_verdict_is_of_the_first
     assert [one.regret.mean for one in found] == pytest.approx(list(REGRETS.values()))
     assert [one.regret.n for one in found] == [4] * 4
     assert len({(one.temperature, one.alpha) for one in found}) == 4, "each search has its own points"
-    (first,) = outer.verdicts()
+    (first,) = outer.verdicts
     assert (first.verdict and first.verdict.word, first.planned) == ("TRANSFERS", 16)
 
 
-def test_the_interval_over_teachers_averages_their_searches(outer: Analysis) -> None:
-    found = outer.over_teachers("target")
+def test_the_interval_over_teachers_averages_their_searches(outer: Findings) -> None:
+    found = outer.outer[0].over_teachers
     expected = stats.ttest_1samp([1.0, 4.0], 0).confidence_interval()
     assert found == Estimate(pytest.approx(2.5), pytest.approx(expected.low), pytest.approx(expected.high), 2)
-    page = lines(outer)
+    page = report(outer).splitlines()
     start = page.index("## Other teachers, other searches")
     assert page[start + 2] == "| teacher and search | T | alpha | regret on digits-rgb, over seeds |"
     assert [line.split(" | ")[0] for line in page[start + 4 : start + 8]] == ["| t0s0", "| t0s1", "| t1s0", "| t1s1"]
@@ -200,8 +201,7 @@ def test_the_interval_over_teachers_averages_their_searches(outer: Analysis) -> 
 
 
 def test_the_answer_is_there_as_json(outer_url: sqlalchemy.URL) -> None:
-    with open_sweep(outer_url, "s") as (engine, sweep):
-        found = json.loads(json.dumps(report_data(engine, sweep), allow_nan=False))
+    found = json.loads(json.dumps(json_data(analysed(outer_url)), allow_nan=False))
     assert found["verdict"].startswith("TRANSFERS: ")
     assert [one["verdict"]["word"] for one in found["verdicts"]] == ["TRANSFERS"]
     assert [one["regret"]["mean"] for one in found["outer"]["target"]] == pytest.approx(list(REGRETS.values()))
@@ -211,13 +211,13 @@ def test_the_answer_is_there_as_json(outer_url: sqlalchemy.URL) -> None:
 
 @pytest.mark.parametrize(("phase", "study"), [("search", "s"), ("native:search", "s.native")])
 def test_a_search_learns_from_its_own_trials_and_from_no_others(
-    outer: Analysis, outer_url: sqlalchemy.URL, phase: str, study: str
+    outer: Findings, outer_url: sqlalchemy.URL, phase: str, study: str
 ) -> None:
     with contextlib.closing(open_studies(outer_url)) as studies:
         trials = optuna.load_study(study_name=study, storage=studies.storage).trials
     space = search_space(outer.spec)
     for group in REGRETS:
-        tasks = outer.comparison.done(tagged(phase, group))
+        tasks = done_of(outer_url, tagged(phase, group))
         assert ["temperature" in task.payload for task in tasks] == [True, True, False, False]
         own = [next(trial for trial in trials if trial.user_attrs["task"] == task.key) for task in tasks]
         for number in (2, 3):

@@ -34,13 +34,13 @@ _WIDTH, _COLUMNS = 10.0, 2  # inches of a figure; at 96 pixels an inch a page sh
 
 
 def style() -> AbstractContextManager[None]:
-    """Figures are made and written inside this; whatever the user's own matplotlibrc says, they look the same."""
+    """Return the context to make and write figures in: they look the same whatever the user's matplotlibrc says."""
     context: AbstractContextManager[None] = matplotlib.style.context(["default", _STYLE])
     return context
 
 
 def panels(titles: Sequence[str], *, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with one panel for each title, two side by side, each `height` inches high."""
+    """Return a figure with one panel for each title, two side by side, each `height` inches high."""
     columns = min(_COLUMNS, len(titles))
     rows = -(-len(titles) // columns)
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)
@@ -54,7 +54,7 @@ def panels(titles: Sequence[str], *, height: float) -> tuple[Figure, list[Axes]]
 
 
 def logarithmic(axes: Axes, low: float, high: float) -> None:
-    """A logarithmic x axis over low > 0 to high, with ticks that read 1, 2, 5, 10."""
+    """Give the axes a logarithmic x axis over low > 0 to high, with ticks that read 1, 2, 5, 10."""
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
@@ -63,7 +63,7 @@ def logarithmic(axes: Axes, low: float, high: float) -> None:
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Positions in [0, 1], in the order of `wanted` and at least `gap` apart, as near to it as that allows.
+    """Return positions in [0, 1], in the order of `wanted` and at least `gap` apart, as near to it as that allows.
 
     Least squares. Where there is no room for all in [0, 1], they go on below 0.
     Source: Ayer et al. 1955, "An empirical distribution function for sampling with incomplete information"
@@ -85,8 +85,8 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     return found
 
 
-def svg(figure: Figure) -> str:
-    """The figure as SVG without a date: the same figure gives the same text."""
+def as_svg(figure: Figure) -> str:
+    """Return the figure as SVG without a date: the same figure gives the same text."""
     out = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(out, format="svg", metadata=nothing)

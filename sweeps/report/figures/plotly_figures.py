@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 
-from sweeps.analysis.analysis import Surface
 from sweeps.analysis.cost import MULTIPLES, BreakEven
-from sweeps.report.figure_data import (
+from sweeps.analysis.surfaces import Surface
+from sweeps.report.figures.data import (
     BLACK,
     BLUE,
     DEFAULTS,
@@ -28,6 +28,7 @@ from sweeps.report.figure_data import (
     short,
     title,
 )
+from sweeps.spec.point import Point
 
 _SOBOL = {"symbol": "circle", "size": 7, "color": "white", "line": {"color": BLACK, "width": 1}}
 _TPE = {"symbol": "triangle-up", "size": 8, "color": BLACK, "line": {"color": "white", "width": 1}}
@@ -45,17 +46,17 @@ _HEIGHT = 450  # pixels: what the dashboard's cards show of a figure
 Part = TypeVar("Part")
 
 
-def figures(found: Pictures) -> dict[str, go.Figure]:
-    """Those whose data is there, one for each dataset: "surface-0" is the source's, "surface-1" the first target's."""
-    searches = [(title(one), one) for one in found.surfaces]
+def figures(shown: Pictures) -> dict[str, go.Figure]:
+    """Return those whose data is there, one for each dataset: "surface-0" is of the source, "surface-1" of a target."""
+    searches = [(title(one), one) for one in shown.surfaces]
     cost = "training, its teacher and search included, s"
-    even = [(short(one.dataset), one) for one in found.break_even]
+    even = [(short(one.dataset), one) for one in shown.break_even]
     return {
         **_drawn("surface", searches, _surface, "temperature T", "alpha, weight of the labels", log=True),
         **_drawn("history", searches, _history, "trial", "validation accuracy, %"),
-        **_drawn("arms", _titled(found.arms), _arms, "test accuracy, %", "", down=True),
-        **_drawn("cost-latency", _titled(found.latency), _costs, "latency p50, ms", "test accuracy, %", log=True),
-        **_drawn("cost-training", _titled(found.training), _costs, cost, "test accuracy, %", log=True),
+        **_drawn("arms", _titled(shown.arms), _arms, "test accuracy, %", "", down=True),
+        **_drawn("cost-latency", _titled(shown.latency), _costs, "latency p50, ms", "test accuracy, %", log=True),
+        **_drawn("cost-training", _titled(shown.training), _costs, cost, "test accuracy, %", log=True),
         **_drawn("break-even", even, _break_even, "training, CPU s", "validation accuracy, %", log=True),
     }
 
@@ -90,35 +91,37 @@ def _drawn(
 
 
 def _surface(one: Surface) -> list[Any]:
-    temperatures, alphas = [point.temperature for point in one.points], [point.alpha for point in one.points]
-    values = [point.accuracy for point in one.points]
+    temperatures = [trial.point.temperature for trial in one.trials]
+    alphas = [trial.point.alpha for trial in one.trials]
+    values = [trial.accuracy for trial in one.trials]
     contour = {"x": temperatures, "y": alphas, "z": values, "connectgaps": True, "colorscale": SCALE}
     traces = [go.Contour(**contour, colorbar={"title": "%"}, hoverinfo="skip")]
     traces += _trials(one, temperatures, alphas)
-    traces += [_dots([place], name, _DEFAULTS[name]) for name, place in DEFAULTS.items()]
-    traces.append(_dots(one.tied, "tied with best", _TIED))
+    traces += [_dots([_place(point)], name, _DEFAULTS[name]) for name, point in DEFAULTS.items()]
+    traces.append(_dots(list(map(_place, one.tied)), "tied with best", _TIED))
     if one.best is not None:
-        traces.append(_dots([one.best], "confirmed best", _BEST))
+        traces.append(_dots([_place(one.best)], "confirmed best", _BEST))
     return traces
 
 
 def _history(one: Surface) -> list[Any]:
-    numbers = [point.number for point in one.points]
+    numbers = [trial.number for trial in one.trials]
     line = {"mode": "lines", "line": {"shape": "hv", "color": BLUE}, "name": "best so far"}
     return [
         go.Scatter(x=numbers, y=best_so_far(one), **line),
-        *_trials(one, numbers, [point.accuracy for point in one.points]),
+        *_trials(one, numbers, [trial.accuracy for trial in one.trials]),
     ]
 
 
 def _trials(one: Surface, x: Sequence[float], y: Sequence[float]) -> list[go.Scatter]:
-    """The trials of a search at these places: those from Sobol and those from TPE."""
+    """Return the trials of a search at these places: those from Sobol and those from TPE."""
     traces = []
     for name, shared, marker in (("trial, Sobol", True, _SOBOL), ("trial, TPE", False, _TPE)):
-        chosen = [index for index, point in enumerate(one.points) if point.shared is shared]
+        chosen = [index for index, trial in enumerate(one.trials) if trial.shared is shared]
         said = [
-            f"trial {point.number}: T = {point.temperature:.4g}, alpha = {point.alpha:.4g}, {point.accuracy:.2f} %"
-            for point in one.points
+            f"trial {trial.number}: T = {trial.point.temperature:.4g}, alpha = {trial.point.alpha:.4g},"
+            f" {trial.accuracy:.2f} %"
+            for trial in one.trials
         ]
         places = [(x[index], y[index]) for index in chosen]
         traces.append(_dots(places, name, marker, text=[said[index] for index in chosen], hoverinfo="text"))
@@ -160,6 +163,10 @@ def _break_even(one: BreakEven) -> list[Any]:
         _dots([(min(*seconds, *marks), one.student), (max(*seconds, *marks), one.student)], "student", None, **flat),
         _dots([(mark, one.student) for mark in marks], "1/4, 1, 4, 16 x what the sweep cost", ticks),
     ]
+
+
+def _place(point: Point) -> tuple[float, float]:
+    return point.temperature, point.alpha
 
 
 def _dots(places: Sequence[tuple[Any, Any]], name: str | None, marker: Any, **more: Any) -> go.Scatter:

@@ -1,6 +1,5 @@
 """The figures: what they show of a sweep, what they leave out, and that they hold whatever a search looks like."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree
@@ -9,30 +8,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.analysis.analysis import Point, Surface
 from sweeps.analysis.cost import BreakEven
-from sweeps.report import plotly_figures
-from sweeps.report.captions import captions
-from sweeps.report.figure_data import Pictures, best_so_far, pictures
-from sweeps.report.figures import NAMES, draw
-from sweeps.report.plot_style import spread
+from sweeps.analysis.surfaces import SearchTrial, Surface
+from sweeps.report.figures import plotly_figures
+from sweeps.report.figures.captions import captions
+from sweeps.report.figures.data import Pictures, best_so_far, pictures
+from sweeps.report.figures.style import spread
+from sweeps.report.figures.svg import NAMES, draw
+from sweeps.spec.point import Point
 from sweeps.stats.pareto import pareto_front
 from tests.support.sweeps.reported_sweeps import analysed, worked
 
 FOUR = (
-    Point(2, 0.2, 90, 0, True),
-    Point(9, 0.3, 95, 1, True),
-    Point(3, 0.8, 92, 2, False),
-    Point(8, 0.9, 91, 3, False),
+    SearchTrial(Point(2, 0.2), 90, 0, True),
+    SearchTrial(Point(9, 0.3), 95, 1, True),
+    SearchTrial(Point(3, 0.8), 92, 2, False),
+    SearchTrial(Point(8, 0.9), 91, 3, False),
 )
-SEARCH = Surface(role="source", dataset="a$b$.npz", points=FOUR, best=(9, 0.3), tied=((3, 0.8),), icc=0.9, optimism=1.0)
+SEARCH = Surface(
+    role="source",
+    dataset="a$b$.npz",
+    trials=FOUR,
+    best=Point(9, 0.3),
+    tied=(Point(3, 0.8),),
+    icc=0.9,
+    optimism=1.0,
+)
 ALONE = Pictures(temperature=(1, 20), alpha=(0, 1), surfaces=(SEARCH,), arms=(), latency=(), training=(), break_even=())
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pictures]:
-    with analysed(worked(tmp_path_factory.mktemp("finished"))) as found:
-        yield pictures(found)
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+    return pictures(analysed(worked(tmp_path_factory.mktemp("finished"))))
 
 
 def texts(svg: str) -> list[str]:
@@ -101,18 +108,18 @@ def test_the_name_of_a_dataset_is_not_read_as_mathematics() -> None:
 
 
 @pytest.mark.parametrize(
-    "points",
+    "trials",
     [
         FOUR[:1],
         FOUR[:3],
         FOUR[:1] * 5,
-        [replace(p, temperature=4) for p in FOUR],
-        [replace(p, accuracy=90) for p in FOUR],
+        [replace(trial, point=Point(4, trial.point.alpha)) for trial in FOUR],
+        [replace(trial, accuracy=90) for trial in FOUR],
     ],
     ids=["one", "three", "the same", "one temperature", "one accuracy"],
 )
-def test_trials_without_a_surface_between_them_are_still_drawn(points: list[Point]) -> None:
-    search = replace(SEARCH, points=tuple(points), best=None, tied=())
+def test_trials_without_a_surface_between_them_are_still_drawn(trials: list[SearchTrial]) -> None:
+    search = replace(SEARCH, trials=tuple(trials), best=None, tied=())
     found = replace(ALONE, surfaces=(search,), temperature=(4, 4))
     assert "temperature T" in texts(draw(found)["surface"])
     assert len(plotly_figures.figures(found)) == 2

@@ -1,5 +1,7 @@
 """The report: rows by tasks, n=1 without an interval, what is missing said in its place."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from sweeps.spec.model import override
 from sweeps.spec.presets import preset
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
+from tests.support.paths import REPOSITORY
 from tests.support.sweeps.quadratic_worker import quadratic
 
 
@@ -78,3 +81,8 @@ def test_a_report_half_way_says_what_is_not_there_yet(worked: Callable[..., str]
     assert "`best` (tuned on digits): T = " in text
     assert "0 of 5 done" in text
     assert "| regret = native - best | digits-rgb | not yet |" in text
+
+
+def test_the_function_report_stays_when_the_room_report_is_loaded() -> None:
+    program = "import sweeps; from sweeps.report import page; from sweeps import report; assert callable(report)"
+    subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True)

@@ -1,4 +1,4 @@
-"""The figures of a written report, as SVG: searches, arms of transfer, costs. No two things differ by colour alone."""
+"""Draw the figures of a written report as SVG: searches, arms, costs. No two things differ by colour alone."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.tri import Triangulation
 
-from sweeps.analysis.analysis import Point, Surface
-from sweeps.report import cost_figures
-from sweeps.report.figure_data import (
+from sweeps.analysis.surfaces import SearchTrial, Surface
+from sweeps.report.figures import cost
+from sweeps.report.figures.data import (
     BLACK,
     BLUE,
     DEFAULTS,
@@ -30,7 +30,7 @@ from sweeps.report.figure_data import (
     short,
     title,
 )
-from sweeps.report.plot_style import logarithmic, panels, style, svg
+from sweeps.report.figures.style import as_svg, logarithmic, panels, style
 
 NAMES = ("surface", "history", "arms", "cost-latency", "cost-training", "break-even")
 
@@ -54,39 +54,40 @@ _ARMS = {"best": ("*", VERMILLION, 15), "native": ("D", BLUE, 8), "scratch": ("s
 _OTHER = ("o", GREY, 7)
 
 
-def draw(found: Pictures) -> dict[str, str]:
-    """Every figure whose data is there, as SVG by its name, in the order of NAMES."""
+def draw(shown: Pictures) -> dict[str, str]:
+    """Return every figure whose data is there, as SVG by its name, in the order of NAMES."""
     drawn = {}
     with style():
-        if found.surfaces:
-            drawn["surface"] = svg(surface(found))
-            drawn["history"] = svg(history(found.surfaces))
-        if found.arms:
-            drawn["arms"] = svg(arms(found.arms))
-        if found.latency:
-            drawn["cost-latency"] = svg(cost_figures.latency(found.latency))
-        if found.training:
-            drawn["cost-training"] = svg(cost_figures.training(found.training))
-        if found.break_even:
-            drawn["break-even"] = svg(cost_figures.break_even(found.break_even))
+        if shown.surfaces:
+            drawn["surface"] = as_svg(surface(shown))
+            drawn["history"] = as_svg(history(shown.surfaces))
+        if shown.arms:
+            drawn["arms"] = as_svg(arms(shown.arms))
+        if shown.latency:
+            drawn["cost-latency"] = as_svg(cost.latency(shown.latency))
+        if shown.training:
+            drawn["cost-training"] = as_svg(cost.training(shown.training))
+        if shown.break_even:
+            drawn["break-even"] = as_svg(cost.break_even(shown.break_even))
     return drawn
 
 
-def surface(found: Pictures) -> Figure:
-    """Contours of validation accuracy over temperature and alpha, a panel for each search."""
-    figure, grid = panels([title(one) for one in found.surfaces], height=4.6)
-    temperatures, alphas = zip(*zip(found.temperature, found.alpha, strict=True), *DEFAULTS.values(), strict=True)
-    for axes, one in zip(grid, found.surfaces, strict=True):
+def surface(shown: Pictures) -> Figure:
+    """Draw the contours of validation accuracy over temperature and alpha, a panel for each search."""
+    figure, grid = panels([title(one) for one in shown.surfaces], height=4.6)
+    temperatures = [*shown.temperature, *(point.temperature for point in DEFAULTS.values())]
+    alphas = [*shown.alpha, *(point.alpha for point in DEFAULTS.values())]
+    for axes, one in zip(grid, shown.surfaces, strict=True):
         logarithmic(axes, min(temperatures) / 1.12, max(temperatures) * 1.12)
         axes.set_ylim(min(alphas) - 0.04, max(alphas) + 0.04)
-        figure.colorbar(_contours(axes, one.points), ax=axes, label="validation accuracy, %", format="%.4g")
-        _trials(axes, [(point.temperature, point.alpha) for point in one.points], one.points)
-        for arm, place in DEFAULTS.items():
-            axes.plot(*place, **_DEFAULTS[arm], zorder=5)
-        for place in one.tied:
-            axes.plot(*place, **_TIED, zorder=6)
+        figure.colorbar(_contours(axes, one.trials), ax=axes, label="validation accuracy, %", format="%.4g")
+        _trials(axes, [(trial.point.temperature, trial.point.alpha) for trial in one.trials], one.trials)
+        for arm, default in DEFAULTS.items():
+            axes.plot(default.temperature, default.alpha, **_DEFAULTS[arm], zorder=5)
+        for tied in one.tied:
+            axes.plot(tied.temperature, tied.alpha, **_TIED, zorder=6)
         if one.best is not None:
-            axes.plot(*one.best, **_BEST, zorder=7)
+            axes.plot(one.best.temperature, one.best.alpha, **_BEST, zorder=7)
         axes.set_xlabel("temperature T")
         axes.set_ylabel("alpha, weight of the labels")
     kinds = [_SOBOL, _TPE, _BEST, _TIED, *_DEFAULTS.values()]
@@ -95,13 +96,13 @@ def surface(found: Pictures) -> Figure:
 
 
 def history(searches: Sequence[Surface]) -> Figure:
-    """Validation accuracy by trial number and the best so far, a panel for each search."""
+    """Draw validation accuracy by trial number and the best so far, a panel for each search."""
     figure, grid = panels([title(one) for one in searches], height=3.6)
     line: _Look = {"color": BLUE, "lw": 1.6, "label": "best so far"}
     for axes, one in zip(grid, searches, strict=True):
         axes.grid(visible=True)
-        axes.plot([point.number for point in one.points], best_so_far(one), drawstyle="steps-post", **line)
-        _trials(axes, [(point.number, point.accuracy) for point in one.points], one.points)
+        axes.plot([trial.number for trial in one.trials], best_so_far(one), drawstyle="steps-post", **line)
+        _trials(axes, [(trial.number, trial.accuracy) for trial in one.trials], one.trials)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("trial")
         axes.set_ylabel("validation accuracy, %")
@@ -111,7 +112,7 @@ def history(searches: Sequence[Surface]) -> Figure:
 
 
 def arms(marks: Sequence[ArmMark]) -> Figure:
-    """Test accuracy of each arm: every seed, the mean and its interval, a panel for each dataset."""
+    """Draw the test accuracy of each arm: every seed, the mean and its interval, a panel for each dataset."""
     datasets = by_dataset(marks)
     most = max(map(len, datasets.values()))
     figure, grid = panels([short(name) for name in datasets], height=0.36 * most + 1.5)
@@ -135,10 +136,11 @@ def arms(marks: Sequence[ArmMark]) -> Figure:
     return figure
 
 
-def _contours(axes: Axes, points: Sequence[Point]) -> ScalarMappable:
-    """Filled contours between the trials; where they span no area or do not differ, their dots alone are coloured."""
-    temperatures, alphas, values = np.array([(point.temperature, point.alpha, point.accuracy) for point in points]).T
-    if len(points) >= 4 and np.ptp(values) > 0:
+def _contours(axes: Axes, trials: Sequence[SearchTrial]) -> ScalarMappable:
+    """Draw filled contours between the trials; where they span no area or do not differ, colour their dots alone."""
+    rows = [(trial.point.temperature, trial.point.alpha, trial.accuracy) for trial in trials]
+    temperatures, alphas, values = np.array(rows).T
+    if len(trials) >= 4 and np.ptp(values) > 0:
         try:
             between = Triangulation(np.log(temperatures), alphas)
         except (RuntimeError, ValueError):  # all on one line
@@ -150,8 +152,8 @@ def _contours(axes: Axes, points: Sequence[Point]) -> ScalarMappable:
     return axes.scatter(temperatures, alphas, c=values, s=160, cmap=_MAP, norm=norm, zorder=1)
 
 
-def _trials(axes: Axes, places: Sequence[tuple[float, float]], points: Sequence[Point]) -> None:
+def _trials(axes: Axes, places: Sequence[tuple[float, float]], trials: Sequence[SearchTrial]) -> None:
     for look, shared in ((_SOBOL, True), (_TPE, False)):
-        chosen = [place for place, point in zip(places, points, strict=True) if point.shared is shared]
+        chosen = [place for place, trial in zip(places, trials, strict=True) if trial.shared is shared]
         if chosen:
             axes.plot(*zip(*chosen, strict=True), **look, zorder=4)

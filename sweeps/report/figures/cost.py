@@ -1,4 +1,4 @@
-"""Accuracy against what it costs: latency, and training seconds. The Pareto front is drawn through the means."""
+"""Draw accuracy against what it costs: latency and training seconds. The Pareto front is drawn through the means."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sweeps.analysis.cost import MULTIPLES, BreakEven
-from sweeps.report.figure_data import BLACK, BLUE, GREEN, GREY, PURPLE, CostMark, by_dataset, short
-from sweeps.report.plot_style import logarithmic, panels, spread
+from sweeps.report.figures.data import BLACK, BLUE, GREEN, GREY, PURPLE, CostMark, by_dataset, short
+from sweeps.report.figures.style import logarithmic, panels, spread
 
 _KINDS = {
     "teacher": ("teacher", "s", GREEN),
@@ -19,17 +19,17 @@ _LABEL = 0.19  # inches between two labels
 
 
 def latency(marks: Sequence[CostMark]) -> Figure:
-    """Test accuracy against the median latency of one image."""
+    """Draw test accuracy against the median latency of one image."""
     return _draw(marks, "latency p50, ms")
 
 
 def training(marks: Sequence[CostMark]) -> Figure:
-    """Test accuracy against the seconds that a method needed in all."""
+    """Draw test accuracy against the seconds that a method needed in all."""
     return _draw(marks, "training, its teacher and search included, s")
 
 
 def break_even(found: Sequence[BreakEven]) -> Figure:
-    """AutoKeras' best accuracy so far against CPU seconds, beside the student and what its sweep cost."""
+    """Draw AutoKeras' best accuracy so far against CPU seconds, beside the student and what its sweep cost."""
     figure, grid = panels([short(one.dataset) for one in found], height=3.8)
     for axes, one in zip(grid, found, strict=True):
         seconds, accuracies = zip(*one.curve, strict=True)
