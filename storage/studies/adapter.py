@@ -81,6 +81,8 @@ class Studies:
         self._url = engine.url
         # A study that Optuna loaded keeps its finished trials: without that each ask would read all of them again.
         self._loaded: dict[str, tuple[int, optuna.Study]] = {}
+        self._next_number: dict[str, int] = {}  # by study: a guess that spares a query
+        self._latest: tuple[str, int, int] | None = None  # study, number and id of the trial that was asked for last
 
     @property
     def storage(self) -> BaseStorage:
@@ -194,7 +196,13 @@ class Studies:
                 point = self._proposal(study, study_id, space, tpe_seed, history_attrs or {})
             else:
                 point = dict(params)
-            return Asked(make_trial(self._rdb, study_id, space, point, attrs or {}), point)
+            likely = self._next_number.get(study, 0)
+            trial_id, number = make_trial(
+                self._rdb, study_id, space, point, attrs or {}, likely_number=likely
+            )
+            self._next_number[study] = number + 1
+            self._latest = study, number, trial_id
+            return Asked(number, point)
 
     @retrying
     def tell(
@@ -226,10 +234,9 @@ class Studies:
         values = values_of(ended, value, epoch_values)
         # Ended by somebody else meanwhile: it stays as they ended it.
         with self._faults(study, trial=number), contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-            study_id = self._rdb.get_study_id_from_name(study)
             report_trial(
                 self._rdb,
-                self._rdb.get_trial_id_from_study_id_trial_number(study_id, number),
+                self._trial_id(study, number),
                 state=ended,
                 values=values,
                 attrs=attrs,
@@ -257,6 +264,12 @@ class Studies:
                 for trial in trials
             ]
 
+    def _trial_id(self, study: str, number: int) -> int:
+        if self._latest is not None and self._latest[:2] == (study, number):
+            return self._latest[2]
+        study_id = self._rdb.get_study_id_from_name(study)
+        return self._rdb.get_trial_id_from_study_id_trial_number(study_id, number)
+
     def _proposal(
         self, name: str, study_id: int, space: Space, seed: int | None, history_attrs: Mapping[str, Any]
     ) -> dict[str, Any]:
@@ -264,9 +277,11 @@ class Studies:
         if known is None or known[0] != study_id:  # not seen yet, or deleted and made again
             known = self._loaded[name] = study_id, optuna.load_study(study_name=name, storage=self._rdb)
         _, study = known
+        known_trials = study.get_trials(deepcopy=False)
+        self._next_number[name] = len(known_trials)
         trials = [
             trial
-            for trial in study.get_trials(deepcopy=False)
+            for trial in known_trials
             if all(trial.user_attrs.get(key) == value for key, value in history_attrs.items())
         ]
         return propose(space, trials, directions=study.directions, seed=seed)

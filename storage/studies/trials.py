@@ -1,5 +1,6 @@
 """Make a trial of ours and write its result, by the methods of Optuna's storage that are public."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,15 +15,22 @@ from storage.studies.space import Space
 
 
 def make_trial(
-    storage: BaseStorage, study_id: int, space: Space, params: Mapping[str, Any], attrs: Mapping[str, Any]
-) -> int:
+    storage: BaseStorage,
+    study_id: int,
+    space: Space,
+    params: Mapping[str, Any],
+    attrs: Mapping[str, Any],
+    *,
+    likely_number: int,
+) -> tuple[int, int]:
     """Make a RUNNING trial, complete with its parameters and attributes, in one transaction.
 
     Args:
         attrs: JSON values. The mark of our trials is added: none can be taken for one of another tool.
+        likely_number: the next one of the study, as far as is known here.
 
     Returns:
-        Its number within the study. Optuna counts under a lock, so each number is given once.
+        Its id, and its number within the study. Optuna counts under a lock, so each number is given once.
 
     Raises:
         KeyError: no study of that id.
@@ -36,6 +44,14 @@ def make_trial(
     )
     trial_id = storage.create_new_trial(study_id, template)
     failpoint("asking")
+    return trial_id, _number(storage, study_id, trial_id, likely_number)
+
+
+def _number(storage: BaseStorage, study_id: int, trial_id: int, likely: int) -> int:
+    # Optuna reads a whole trial, in six queries, to say its number; whether a number is that trial's takes one.
+    with contextlib.suppress(KeyError):
+        if storage.get_trial_id_from_study_id_trial_number(study_id, likely) == trial_id:
+            return likely
     return storage.get_trial_number_from_id(trial_id)
 
 
