@@ -35,7 +35,7 @@ def create_sweep(
     from sweeps.spec.toml import read
 
     chosen = presets.preset(preset) if spec is None else read(spec)
-    return create.create_sweep(resolve(storage), name, override(chosen, changes or {}), data_dir=data_dir)
+    return create.create_sweep(resolve(storage), name, override(chosen, changes or {}), data_dir=data_dir).new
 
 
 def launch(name: str, *, workers: int | None = None, storage: str | None = None) -> int:
@@ -49,16 +49,16 @@ def launch(name: str, *, workers: int | None = None, storage: str | None = None)
 def best(name: str, *, storage: str | None = None) -> dict[str, Any]:
     """The best (T, alpha) of a sweep, as plain values; see `sweeps.query.best.best`."""
     from sweeps.query.best import best as find_best
-    from sweeps.query.opening import opened
+    from sweeps.query.opening import open_sweep
 
-    with opened(storage, name) as (engine, sweep):
-        return find_best(engine, sweep)
+    with open_sweep(storage, name) as (engine, sweep):
+        return find_best(engine, sweep).as_json()
 
 
 def report(name: str, *, storage: str | None = None) -> str:
     """The comparison of a sweep as Markdown."""
-    from sweeps.query.opening import opened
+    from sweeps.query.opening import open_sweep
     from sweeps.report.markdown import report as write
 
-    with opened(storage, name) as (engine, sweep):
+    with open_sweep(storage, name) as (engine, sweep):
         return write(engine, sweep)

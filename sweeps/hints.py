@@ -26,6 +26,22 @@ class Commands:
         """Let failed and skipped tasks wait again."""
         return self.line("retry", name)
 
+    def retry_and_launch(self, name: str) -> str:
+        """Let failed and skipped tasks wait again, and start workers for them."""
+        return f"{self.retry(name)}, then {self.launch(name)}"
+
+    def best(self, name: str) -> str:
+        """Print the best temperature and alpha."""
+        return self.line("best", name)
+
+    def report(self, name: str) -> str:
+        """Print the verdict and the comparison."""
+        return self.line("report", name)
+
+    def spec(self, preset: str) -> str:
+        """Print a preset as TOML; a redirection may follow its name."""
+        return self.line("spec", preset)
+
     def resume(self, name: str) -> str:
         """Go on after a pause or a cancel."""
         return self.line("resume", name)

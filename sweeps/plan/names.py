@@ -45,6 +45,26 @@ def best_of(role: str, group: str = "") -> str:
     return tagged("confirm.best" if role == "source" else "native.best", group, role)
 
 
+def teacher_phase(role: str, group: str = "") -> str:
+    """Return the phase that trains the teacher of a role; all searches of one teacher share it."""
+    return tagged(f"teachers:{role}", teacher_of(group))
+
+
+def transfer_phase(role: str, group: str = "") -> str:
+    """Return the phase that compares the arms on the dataset of a role."""
+    return tagged(f"transfer:{role}", group)
+
+
+def transfer_key(role: str, arm: str, repeat: int, group: str = "") -> str:
+    """Return the key of the task that trains one arm with one seed."""
+    return f"{tagged('transfer', group)}#{role}.{arm}.{repeat}"
+
+
+def kept_student_key(role: str) -> str:
+    """Return the key of the task whose student is kept: it is measured, and can be exported."""
+    return transfer_key(role, "best", 0)
+
+
 def untagged(name: str) -> tuple[str, str]:
     """("native.best@target2.t1s0") as ("native.best", "@target2.t1s0")."""
     base, at, tag = name.partition("@")
@@ -56,6 +76,6 @@ def group_of(payload: Mapping[str, Any]) -> str:
     return str(payload.get("group", ""))
 
 
-def search_of(payload: Mapping[str, Any]) -> str:
-    """Names the search that a task belongs to among those in the same study; "" is the first one's."""
-    return untagged(tagged("", group_of(payload), payload.get("role", "target")))[1]
+def search_of(role: str | None, group: str) -> str:
+    """Return what names the search of a task among those in the same study; "" is the first one's."""
+    return untagged(tagged("", group, role or "target"))[1]

@@ -8,12 +8,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from storage.records.queries import SweepRecord
 from sweeps.errors import SpecError, SweepError
+from sweeps.hints import here
 from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.tables import (
     Baselines,
@@ -28,7 +29,8 @@ from sweeps.spec.tables import (
     Transfer,
 )
 
-ROLES = ("source", "target", "target2", "target3")
+Role: TypeAlias = Literal["source", "target", "target2", "target3"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 _WRITTEN = ("mnist", "digits", "digits-rgb")
 
@@ -79,12 +81,12 @@ class Spec(SpecModel):
         return self
 
     @property
-    def roles(self) -> tuple[str, ...]:
+    def roles(self) -> tuple[Role, ...]:
         """The roles that have a dataset: "source", "target" and perhaps "target2" and "target3"."""
         return tuple(name for name in ROLES if getattr(self, name) is not None)
 
     @property
-    def targets(self) -> tuple[str, ...]:
+    def targets(self) -> tuple[Role, ...]:
         """The roles that are transferred to; the verdict of the first one is the primary question."""
         return self.roles[1:]
 
@@ -118,7 +120,7 @@ def stored(sweep: SweepRecord) -> Spec:
     if found != sweep.fingerprint:
         raise SweepError(
             f"the stored spec of {sweep.name} was edited (its hash is {found[:12]}, it was stored with "
-            f"{sweep.fingerprint[:12]}); put it back, or make another sweep: kd-sweeps create NAME my.toml"
+            f"{sweep.fingerprint[:12]}); put it back, or make another sweep: {here().create('NAME', 'my.toml')}"
         )
     return parse(sweep.spec, origin=f"sweep {sweep.name}")
 
@@ -128,7 +130,7 @@ def parse(values: Mapping[str, Any], *, origin: str) -> Spec:
     try:
         return Spec.model_validate(values)
     except ValidationError as error:
-        raise SpecError(f"{origin}: {_first_problem(error)}; a complete one: kd-sweeps spec quick") from None
+        raise SpecError(f"{origin}: {_first_problem(error)}; a complete one: {here().spec('quick')}") from None
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -163,7 +165,7 @@ def override(spec: Spec, changes: Mapping[str, Any], *, origin: str = "options")
                 inner[group] = {}
             inner = inner[group]
             if not isinstance(inner, dict):
-                raise SpecError(f"{origin}: unknown key {dotted!r}; see: kd-sweeps spec quick")
+                raise SpecError(f"{origin}: unknown key {dotted!r}; see: {here().spec('quick')}")
         inner[key] = value
     return parse(values, origin=origin)
 

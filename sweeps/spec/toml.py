@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from sweeps.errors import SpecError
+from sweeps.hints import here
 from sweeps.spec.model import Spec, parse
 
 
@@ -16,10 +17,10 @@ def read(path: Path) -> Spec:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(
-            f"cannot read the spec {path}: {error.strerror}; make one with: kd-sweeps spec quick > {path}"
+            f"cannot read the spec {path}: {error.strerror}; make one with: {here().spec(f'quick > {path}')}"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path} is not TOML: {error}; a complete one: kd-sweeps spec quick") from None
+        raise SpecError(f"{path} is not TOML: {error}; a complete one: {here().spec('quick')}") from None
     return parse(values, origin=str(path))
 
 

@@ -9,7 +9,7 @@ from storage.errors import StorageError
 from storage.queue import tasks
 from storage.queue.tasks import Claim
 
-log = logging.getLogger("sweeps.workers.heartbeat")
+log = logging.getLogger(__name__)
 
 _AGAIN_S = 1.0  # after a database error
 _LEAVE_S = 1.0

@@ -11,11 +11,13 @@ from storage.queue.tasks import Claim
 from storage.url import resolve
 from sweeps.analysis.analysis import Analysis
 from sweeps.analysis.load import analyse
-from sweeps.query.opening import opened
+from sweeps.plan.outcomes import read_outcome
+from sweeps.plan.payloads import payload_of
+from sweeps.query.opening import open_sweep
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import override
 from sweeps.spec.presets import preset
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 
 CHANGES = {"transfer.seeds": 3, "transfer.target_arms": ["best", "scratch", "native", "random", "class-mean"]}
@@ -39,7 +41,7 @@ def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Ou
         keys += ("transfer#source.best.0", "transfer#target.best.0")
         shown = {"bytes": 113_000, "test_accuracy": 0.97, "latency_ms_p95": 1.1, "images_per_s": 5e4, "macs": 800_000}
         values = {"models": {key: shown | {"latency_ms_p50": _LATENCY_MS[key.partition("#")[0]]} for key in keys}}
-    return Outcome(score=score, values=values, attrs={})
+    return Outcome(score=score, values=read_outcome(payload_of(claim), values), attrs={})
 
 
 def worked(folder: Path, *, stop_at: str = "", **changes: Any) -> str:
@@ -63,5 +65,5 @@ def worked(folder: Path, *, stop_at: str = "", **changes: Any) -> str:
 @contextmanager
 def analysed(url: str) -> Iterator[Analysis]:
     """What the stored sweep says."""
-    with opened(url, "s") as (engine, sweep):
+    with open_sweep(url, "s") as (engine, sweep):
         yield analyse(engine, sweep)

@@ -19,7 +19,7 @@ from storage.studies.sampler import propose
 from sweeps.analysis.analysis import Analysis
 from sweeps.plan.names import tagged
 from sweeps.plan.points import search_space
-from sweeps.query.opening import opened
+from sweeps.query.opening import open_sweep
 from sweeps.report.markdown import lines, report_data
 from sweeps.spec.model import override
 from sweeps.spec.presets import on
@@ -200,7 +200,7 @@ def test_the_interval_over_teachers_averages_their_searches(outer: Analysis) -> 
 
 
 def test_the_answer_is_there_as_json(outer_url: sqlalchemy.URL) -> None:
-    with opened(str(outer_url), "s") as (engine, sweep):
+    with open_sweep(outer_url, "s") as (engine, sweep):
         found = json.loads(json.dumps(report_data(engine, sweep), allow_nan=False))
     assert found["verdict"].startswith("TRANSFERS: ")
     assert [one["verdict"]["word"] for one in found["verdicts"]] == ["TRANSFERS"]

@@ -1,6 +1,7 @@
 """What accuracy costs: AutoKeras' curve against the sweep's own cost, and the advice written from the numbers."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from storage.url import resolve
 from sweeps.analysis.analysis import Analysis
 from sweeps.analysis.cost import BreakEven, break_even, machines, reached, said
 from sweeps.analysis.load import analyse
-from sweeps.query.opening import opened
+from sweeps.plan.outcomes import Measured, MeasureOutcome
+from sweeps.query.opening import open_sweep
 from sweeps.report.cost_section import section
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import override
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
-from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL
 
 # Planted: every training but AutoKeras' costs 2 CPU s; `best` has 0.7 on the target.
@@ -28,7 +30,7 @@ CURVE = [(3.0, 0.60), (10.0, 0.65), (40.0, 0.72), (70.0, 0.75)]
 
 def planted(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
     found = quadratic(claim, params, on_step)
-    values = found.values | {"cpu_s": 2.0, "train_s": 3.0}
+    values: dict[str, Any] = {"cpu_s": 2.0, "train_s": 3.0}
     if claim.stage == "measure":
         models = {
             "transfer#source.best.0": {"bytes": 100_000, "latency_ms_p50": 0.2},
@@ -37,12 +39,13 @@ def planted(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -
             "baselines#mobilenet": {"bytes": 1_200_000, "latency_ms_p50": 0.8, "test_accuracy": 0.73},
         }
         more = {"latency_ms_p95": 1.0, "images_per_s": 1000.0, "macs": 2_000_000}
-        return Outcome(score=0.2, values={"models": {key: one | more for key, one in models.items()}}, attrs={})
+        measured = MeasureOutcome(models={key: Measured(**one, **more) for key, one in models.items()})
+        return Outcome(score=0.2, values=measured, attrs={})
     if claim.stage == "transfer":
         values |= {"val_accuracy": 0.7, "test_accuracy": 0.69}
     if claim.payload.get("method") == "autokeras":
         values |= {"curve": CURVE, "cpu_s": 70.0, "val_accuracy": 0.75, "detail": "vanilla blocks"}
-    return Outcome(score=values["val_accuracy"], values=values, attrs={})
+    return replace(changed(found, **values), score=values.get("val_accuracy", found.score), attrs={})
 
 
 @pytest.fixture
@@ -51,7 +54,7 @@ def found(tmp_path: Path) -> Analysis:
     create_sweep(url, "s", SPEC)
     with Worker(url, "s", run=planted) as worker:
         assert worker.work() == 0
-    with opened(str(url), "s") as (engine, sweep):
+    with open_sweep(url, "s") as (engine, sweep):
         return analyse(engine, sweep)
 
 
@@ -111,7 +114,7 @@ def test_nothing_measured_is_nothing_said(tmp_path: Path) -> None:
     create_sweep(url, "s", SPEC)
     with Worker(url, "s", run=lambda claim, params, on_step: _until_measure(claim, params, on_step)) as worker:
         worker.work()
-    with opened(str(url), "s") as (engine, sweep):
+    with open_sweep(url, "s") as (engine, sweep):
         assert section(analyse(engine, sweep)) == []
 
 

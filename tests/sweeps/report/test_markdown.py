@@ -9,12 +9,7 @@ import pytest
 from kd.errors import Unavailable
 from storage.queue.tasks import Claim
 from storage.url import resolve
-from sweeps import best, report
-from sweeps.errors import NoResultsYet
-from sweeps.query.best import describe
-from sweeps.query.snippets import snippets
-from sweeps.query.status import describe as describe_status
-from sweeps.query.status import status
+from sweeps import report
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import override
 from sweeps.spec.presets import preset
@@ -83,37 +78,3 @@ def test_a_report_half_way_says_what_is_not_there_yet(worked: Callable[..., str]
     assert "`best` (tuned on digits): T = " in text
     assert "0 of 5 done" in text
     assert "| regret = native - best | digits-rgb | not yet |" in text
-
-
-def test_best_before_confirm_is_unconfirmed_and_says_so(worked: Callable[..., str]) -> None:
-    found = best("s", storage=worked("confirm"))
-    assert (found["confirmed"], found["n"], found["low"]) == (False, 1, None)
-    text, *code = describe(found).split("\n\n#")
-    assert "UNCONFIRMED" in text
-    assert len(code) == 3
-
-
-def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection(worked: Callable[..., str]) -> None:
-    found = best("s", storage=worked("transfer#source"))
-    assert (found["confirmed"], found["n"]) == (True, 2)
-    assert "95 % t interval, n=2 fresh seeds" in describe(found)
-    assert "the dashboard's trophy" in describe(found)
-    assert found["paste"] == snippets(found["temperature"], found["alpha"])
-    for code in found["paste"].values():
-        assert code in describe(found)
-
-
-def test_no_finished_search_trial_is_nothing_yet(worked: Callable[..., str]) -> None:
-    with pytest.raises(NoResultsYet, match=r"teachers 2/2, search 0/8"):
-        best("s", storage=worked("search#0"))
-
-
-def test_status_shows_the_running_worker_and_guesses_the_time_left(worked: Callable[..., str]) -> None:
-    from sweeps.query.opening import opened
-
-    with opened(worked("native.search#2"), "s") as (engine, sweep):
-        found = status(engine, sweep)
-    # The worker left without a word, as if killed: its lease still runs.
-    assert [one["task"] for one in found["workers"]] == ["native.search#2"]
-    assert found["seconds_left"] > 0
-    assert "time left: about" in describe_status(found)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sweeps.api import create_sweep
-from sweeps.query.opening import opened
+from sweeps.query.opening import open_sweep
 from sweeps.report.methods_section import section
 from sweeps.spec import toml
 from tests.support.sweeps.reported_sweeps import analysed, worked
@@ -48,5 +48,5 @@ def test_the_command_to_run_it_again_makes_the_same_sweep(tmp_path: Path) -> Non
     assert "kd-sweeps launch s" in lines
     again = f"sqlite:///{tmp_path}/again.db"
     create_sweep("s", spec=tmp_path / "spec.toml", storage=again)
-    with opened(again, "s") as (_, sweep):
+    with open_sweep(again, "s") as (_, sweep):
         assert sweep.fingerprint == fingerprint

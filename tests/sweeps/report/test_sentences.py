@@ -14,7 +14,7 @@ from storage.url import resolve
 from sweeps import report
 from sweeps.report.markdown import answer
 from sweeps.report.sentences import headline, looked
-from sweeps.service import control
+from sweeps.service import steering
 from sweeps.spec.model import override
 from sweeps.workers.runner import Outcome
 from tests.support.sweeps.planted_sweeps import PLANTED, Points, analysed, arms, below, planted, up_to, work, worked
@@ -117,9 +117,9 @@ def test_before_the_last_seed_is_in_there_is_no_verdict_not_even_after_a_cancel(
         work(url, up_to("transfer#target.best.3", run))
     expected = "NO VERDICT YET on digits -> digits-rgb: 12 of 16 trainings of transfer are done; go on with: kd-sweeps"
     assert headline(analysed(url), "s") == f"{expected} launch s"
-    control.cancel(url, "s")
+    steering.cancel(url, "s")
     assert headline(analysed(url), "s") == f"{expected} launch s"
-    control.resume(url, "s")
+    steering.resume(url, "s")
     work(url, run)
     assert headline(analysed(url), "s").startswith("FAILS: ")
 
@@ -137,7 +137,7 @@ def test_no_verdict_says_what_it_lacks_and_what_to_type(tmp_path: Path) -> None:
     lacks = "NO VERDICT on digits -> digits-rgb: it compares the arms native and best on two seeds or more, which are"
     again = "4 of 16 trainings failed or were skipped: kd-sweeps retry s"
     assert headline(analysed(url), "s") == f"{lacks} not there; {again}"
-    control.retry(url, "s")
+    steering.retry(url, "s")
     work(url, run)
     assert headline(analysed(url), "s").startswith("TRANSFERS: ")
     worked(storage, override(FEW, {"transfer.seeds": 1}), run, name="one")

@@ -1,4 +1,4 @@
-"""A plan in words: what create and run print before anything runs."""
+"""Describe a plan in words: what create and run print before anything runs."""
 
 import sqlalchemy
 
@@ -12,7 +12,7 @@ from sweeps.stats.estimates import resolvable
 
 
 def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
-    """What create prints: the tasks per stage, what is searched, where it is written."""
+    """Return the lines: where it is written, the data, what is searched, the tasks per stage."""
     low, high = spec.search.temperature
     a_low, a_high = spec.search.alpha
     outer = spec.outer
@@ -39,7 +39,7 @@ def _described(name: str, role: DatasetSpec) -> str:
 
 
 def _resolution(spec: Spec) -> str:
-    """What the planned seeds can tell apart, as far as that is known before anything was trained."""
+    """Say what the planned seeds can tell apart, as far as that is known before anything was trained."""
     if spec.transfer.seeds < 2:
         return "a verdict needs 2 seeds"
     known = presets.PAIRED_SD.get((spec.target.dataset, spec.target.student))

@@ -1,12 +1,12 @@
-"""What people do to a sweep from outside: pause, resume, cancel, extend, retry, reap, delete. By name and URL."""
+"""Steer a sweep from outside: pause, resume, cancel, extend, retry, reap, delete. By name and URL."""
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import sqlalchemy
 
 from storage import deletion
-from storage.db import engine as engines
 from storage.deletion import Deleted
 from storage.errors import RevisionRefused
 from storage.queue import control, revisions
@@ -18,25 +18,18 @@ from storage.studies.reconcile import reconcile
 from sweeps.analysis import looks
 from sweeps.errors import SpecError, SweepError
 from sweeps.plan import tasks as plan
+from sweeps.query.opening import open_sweep
 from sweeps.query.status import stage_counts
 from sweeps.spec.model import Spec, check_name, stored
 from sweeps.workers.failures import cap_of
 
-
-@contextlib.contextmanager
-def opened(url: sqlalchemy.URL, name: str) -> Iterator[tuple[sqlalchemy.Engine, SweepRecord]]:
-    """The storage, for writing, and the sweep of that name."""
-    check_name(name)
-    engine = engines.open_engine(url)
-    try:
-        yield engine, queries.find_sweep(engine, name)
-    finally:
-        engine.dispose()
+if TYPE_CHECKING:
+    from storage.studies.adapter import Studies
 
 
 def pause(url: sqlalchemy.URL, name: str) -> int:
-    """No more tasks are given out. Returns how many are still at work, which will be finished."""
-    with opened(url, name) as (engine, sweep):
+    """Stop starting tasks. Returns how many are running; they will be finished."""
+    with open_sweep(url, name, write=True) as (engine, sweep):
         if sweep.state == "cancelled":
             raise SweepError(f"{name} is cancelled, so there is nothing to pause")
         control.pause(engine, sweep.id)
@@ -45,19 +38,19 @@ def pause(url: sqlalchemy.URL, name: str) -> int:
 
 def resume(url: sqlalchemy.URL, name: str) -> int:
     """Go on after a pause or a cancel. Returns how many tasks are left to do."""
-    with opened(url, name) as (engine, sweep):
+    with open_sweep(url, name, write=True) as (engine, sweep):
         control.resume(engine, sweep.id)
         return queries.outlook(engine, sweep.id).unended
 
 
 def cancel(url: sqlalchemy.URL, name: str) -> int:
-    """Take back every task that is not ended; workers drop theirs at the next renewal of its lease."""
-    with opened(url, name) as (engine, sweep):
+    """Take back every task that has not ended. Returns how many; workers abort theirs at the next heartbeat."""
+    with open_sweep(url, name, write=True) as (engine, sweep):
         return control.cancel(engine, sweep.id)
 
 
 def extend(url: sqlalchemy.URL, name: str, *, trials: int, seeds: int) -> int:
-    """More trials for both searches, or more seeds for the comparison. Returns how many tasks that adds.
+    """Add trials to every search, or seeds to the comparison. Returns how many tasks that adds.
 
     Raises:
         SpecError: nothing to add.
@@ -65,7 +58,7 @@ def extend(url: sqlalchemy.URL, name: str, *, trials: int, seeds: int) -> int:
     """
     if min(trials, seeds) < 0 or max(trials, seeds) < 1:
         raise SpecError(f"got --trials {trials} --seeds {seeds}; give one of them, 1 or more, for example --seeds +10")
-    with opened(url, name) as (engine, sweep):
+    with open_sweep(url, name, write=True) as (engine, sweep):
         if trials and any(".ranks" in selected for selected in queries.selections(engine, sweep.id)):
             raise RevisionRefused(f"a search of {name} has closed, and what came out of it is already used")
         spec = stored(sweep)
@@ -86,7 +79,7 @@ def extend(url: sqlalchemy.URL, name: str, *, trials: int, seeds: int) -> int:
 
 
 def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> None:
-    """Nothing, while the test was not read, or another look at it was declared when the sweep was created."""
+    """Raise RevisionRefused, unless the sweep may be read on test images once more: a declared look is left."""
     taken = looks.taken(engine, sweep.id)
     if taken >= spec.transfer.looks:
         raise RevisionRefused(
@@ -97,27 +90,24 @@ def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Sp
 
 
 def retry(url: sqlalchemy.URL, name: str) -> list[str]:
-    """Failed tasks, and those skipped because of them, wait again. Returns their keys.
+    """Let failed tasks, and those skipped because of them, wait again. Returns their keys.
 
     If the models were measured already, that is done once more at the end, with those that come now.
     """
-    with opened(url, name) as (engine, sweep):
+    with open_sweep(url, name, write=True) as (engine, sweep):
         measured = stage_counts(engine, sweep.id)["measure"]
         again = [plan.measure_task(measured.total)] if measured.done == measured.total else []
         return revisions.retry(engine, sweep.id, revision=sweep.revision, then=again)
 
 
 def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[Reaped], int]:
-    """Free the tasks whose lease has lapsed, and tell Optuna's trials how they ended.
+    """Free the tasks whose lease has lapsed, and report to Optuna's trials how they ended.
 
-    Workers do the same by themselves. Returns what was freed, and how many trials were told.
+    Workers do the same by themselves. Returns what was freed, and how many trials were completed.
     """
-    from storage.studies import adapter  # Optuna takes a second
-
-    with opened(url, name) as (engine, sweep):
-        freed = reap(engine, sweep.id, cap=cap_of(LOST, stored(sweep)))
-        with contextlib.closing(adapter.open_studies(url)) as optuna:
-            return freed, reconcile(optuna, engine, sweep.id)
+    with _open_studies(url, name) as (studies, sweep):
+        freed = reap(studies.engine, sweep.id, cap=cap_of(LOST, stored(sweep)))
+        return freed, reconcile(studies, studies.engine, sweep.id)
 
 
 def delete(url: sqlalchemy.URL, name: str) -> Deleted:
@@ -126,7 +116,15 @@ def delete(url: sqlalchemy.URL, name: str) -> Deleted:
     Raises:
         storage.errors.SweepInUse: a lease on one of its tasks is good.
     """
+    with _open_studies(url, name) as (studies, sweep):
+        return deletion.delete_sweep(studies, studies.engine, sweep)
+
+
+@contextlib.contextmanager
+def _open_studies(url: sqlalchemy.URL, name: str) -> Iterator[tuple["Studies", SweepRecord]]:
+    """Open the storage with Optuna's studies, on one engine, and find the sweep of that name."""
     from storage.studies import adapter  # Optuna takes a second
 
-    with opened(url, name) as (engine, sweep), contextlib.closing(adapter.open_studies(url)) as optuna:
-        return deletion.delete_sweep(optuna, engine, sweep)
+    check_name(name)
+    with contextlib.closing(adapter.open_studies(url)) as studies:
+        yield studies, queries.find_sweep(studies.engine, name)

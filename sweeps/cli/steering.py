@@ -1,4 +1,4 @@
-"""The commands that steer a sweep from outside, and the workers' logs. None of them imports TensorFlow."""
+"""Steer a sweep from outside, and show the workers' logs. None of these commands imports TensorFlow."""
 
 import sys
 from typing import Annotated
@@ -6,42 +6,44 @@ from typing import Annotated
 import typer
 
 from sweeps.cli.options import Storage, SweepName
-from sweeps.terminal import program, say
+from sweeps.hints import here
+from sweeps.terminal import say
 
 app = typer.Typer()
 
 
 @app.command()
 def pause(name: SweepName, storage: Storage = None) -> None:
-    """Give out no more tasks; those at work are finished."""
+    """Stop starting tasks; running tasks finish."""
     from storage.url import resolve
-    from sweeps.service.control import pause
+    from sweeps.service.steering import pause
 
     running = pause(resolve(storage), name)
-    say(f"paused; {running} tasks at work are finished first. To go on: {program()} resume {name}")
+    say(f"paused; {running} running tasks are finished first. To go on: {here().resume(name)}")
 
 
 @app.command()
 def resume(name: SweepName, storage: Storage = None) -> None:
-    """Go on after pause or cancel, where it was."""
+    """Go on after a pause or a cancel, from the same point."""
     from storage.url import resolve
-    from sweeps.service.control import resume
+    from sweeps.service.steering import resume
 
     left = resume(resolve(storage), name)
-    say(f"active; {left} tasks are left. If no worker is waiting: {program()} launch {name}")
+    say(f"active; {left} tasks are left. If no worker is waiting: {here().launch(name)}")
 
 
 @app.command()
 def cancel(name: SweepName, storage: Storage = None) -> None:
-    """Stop all workers of a sweep, wherever they are.
+    """Stop all workers of a sweep, on every machine.
 
-    What is done stays done. A worker drops what it is at within one lease interval (10 s by default).
+    Finished tasks stay finished. Workers abort their current task within one lease interval (10 s by default).
     """
     from storage.url import resolve
-    from sweeps.service.control import cancel
+    from sweeps.service.steering import cancel
 
     taken = cancel(resolve(storage), name)
-    say(f"cancelled: {taken} tasks. To go on where it was: {program()} resume {name}; to remove it: delete {name}")
+    undo, remove = here().resume(name), here().line("delete", name)
+    say(f"cancelled: {taken} tasks. To go on from the same point: {undo}; to remove the sweep: {remove}")
 
 
 @app.command()
@@ -56,40 +58,40 @@ def extend(
     Example: kd-sweeps extend mnist-kd --seeds +10
     """
     from storage.url import resolve
-    from sweeps.service.control import extend
+    from sweeps.service.steering import extend
 
     added = extend(resolve(storage), name, trials=_number("--trials", trials), seeds=_number("--seeds", seeds))
-    say(f"{added} tasks added. Next: {program()} launch {name}")
+    say(f"{added} tasks added. Next: {here().launch(name)}")
 
 
 @app.command()
 def retry(name: SweepName, storage: Storage = None) -> None:
     """Let failed tasks wait again, and those that were skipped because of them.
 
-    Their attempts so far count no more. A result that was stored stays.
+    Resets their retry counters. Stored results stay.
     """
     from storage.url import resolve
-    from sweeps.service.control import retry
+    from sweeps.service.steering import retry
 
     again = retry(resolve(storage), name)
     for key in again:
         print(key)
-    say(f"{len(again)} tasks wait again. Next: {program()} launch {name}" if again else "nothing has failed")
+    say(f"{len(again)} tasks wait again. Next: {here().launch(name)}" if again else "nothing has failed")
 
 
 @app.command()
 def reap(name: SweepName, storage: Storage = None) -> None:
     """Free the tasks of dead workers now, and complete Optuna's trials.
 
-    Workers do so by themselves; this is for when none is left.
+    Workers do this by themselves; use it when no worker is left.
     """
     from storage.url import resolve
-    from sweeps.service.control import reap_now
+    from sweeps.service.steering import reap_now
 
-    freed, told = reap_now(resolve(storage), name)
+    freed, completed = reap_now(resolve(storage), name)
     for key, attempt, worker in freed:
         print(f"{key} attempt {attempt} of {worker}")
-    say(f"{len(freed)} tasks freed, {told} trials completed")
+    say(f"{len(freed)} tasks freed, {completed} trials completed")
 
 
 @app.command()
@@ -98,10 +100,10 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     storage: Storage = None,
 ) -> None:
-    """Remove a sweep with its studies and results. Refused while workers are at it."""
+    """Remove a sweep with its studies and results. Refused while workers are running its tasks."""
     from storage.url import masked, resolve
     from sweeps.errors import SpecError
-    from sweeps.service.control import delete
+    from sweeps.service.steering import delete
 
     url = resolve(storage)
     if not yes:
@@ -119,16 +121,15 @@ def logs(
     lines: Annotated[str, typer.Option("-n", "--lines", metavar="N", help="Lines per worker, the last ones.")] = "20",
     storage: Storage = None,
 ) -> None:
-    """What the workers on this machine wrote.
+    """Show what the workers on this machine logged.
 
     Example: kd-sweeps logs mnist-kd --task search#3
     """
     from storage.url import resolve
     from sweeps.service.logs import about_task, latest
 
-    print(
-        "\n".join(latest(name, _number("--lines", lines)) if task is None else about_task(resolve(storage), name, task))
-    )
+    count = _number("--lines", lines)
+    print("\n".join(latest(name, count) if task is None else about_task(resolve(storage), name, task)))
 
 
 def _number(option: str, text: str) -> int:

@@ -1,5 +1,6 @@
 """Steering a sweep from outside, with real workers at it: pause, resume, cancel, extend, retry, reap, delete, logs."""
 
+import json
 import os
 import signal
 import time
@@ -19,11 +20,11 @@ from storage.queue.tasks import Claim
 from storage.records import queries
 from sweeps.errors import SpecError, SweepError
 from sweeps.plan.tasks import make_plan, more
-from sweeps.service import control
+from sweeps.service import steering
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import override
 from sweeps.workers.logs import log_folder
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, start_worker, tasks_of, wait_until
@@ -65,13 +66,13 @@ def test_while_a_sweep_is_paused_nothing_is_claimed_and_resume_goes_on(
 ) -> None:
     worker = start_worker(storage_url, seconds=0.1)
     wait_until(lambda: _counts(engine)["done"] >= 3, "it does not work")
-    control.pause(url, "s")
+    steering.pause(url, "s")
     wait_until(lambda: not _counts(engine)["running"], "what is at work is finished")
     done = _counts(engine)["done"]
     time.sleep(0.5)
     assert _counts(engine)["done"] == done
     assert worker.is_alive(), "it waits"
-    control.resume(url, "s")
+    steering.resume(url, "s")
     worker.join(60)
     assert worker.exitcode == 0
     assert set(_counts(engine)) == {"done"}
@@ -82,7 +83,7 @@ def test_cancel_stops_every_worker_within_a_lease_interval_and_resume_goes_on_wh
 ) -> None:
     workers = [start_worker(storage_url, seconds=20) for _ in range(2)]
     wait_until(lambda: _counts(engine)["running"] == 2, "both are at work")
-    taken = control.cancel(url, "s")
+    taken = steering.cancel(url, "s")
     started = time.monotonic()
     for worker in workers:
         worker.join(30)
@@ -93,8 +94,8 @@ def test_cancel_stops_every_worker_within_a_lease_interval_and_resume_goes_on_wh
     with pytest.raises(SweepError, match=r"cancelled; .* kd-sweeps resume s"):
         _work(url)
     with pytest.raises(SweepError, match="nothing to pause"):
-        control.pause(url, "s")
-    assert control.resume(url, "s") == taken
+        steering.pause(url, "s")
+    assert steering.resume(url, "s") == taken
     _work(url)
     assert set(_counts(engine)) == {"done"}
     _clean(engine)
@@ -104,7 +105,7 @@ def test_more_trials_are_done_by_both_searches_before_anything_is_selected(
     url: sqlalchemy.URL, engine: sqlalchemy.Engine
 ) -> None:
     planned = len(make_plan(SMALL).tasks)
-    assert control.extend(url, "s", trials=3, seeds=0) == 6
+    assert steering.extend(url, "s", trials=3, seeds=0) == 6
     _work(url)
     tasks = tasks_of(engine)
     assert len(tasks) == planned + 6
@@ -121,8 +122,8 @@ def test_after_the_search_more_trials_are_refused_and_more_seeds_are_not(
     _work(url)
     before = {task.key: task.score for task in tasks_of(engine)}
     with pytest.raises(RevisionRefused, match="search of s has closed"):
-        control.extend(url, "s", trials=1, seeds=0)
-    assert control.extend(url, "s", trials=0, seeds=2) == 2 * ARMS
+        steering.extend(url, "s", trials=1, seeds=0)
+    assert steering.extend(url, "s", trials=0, seeds=2) == 2 * ARMS
     _work(url)
     tasks = tasks_of(engine)
     assert len(tasks) == len(before) + 2 * ARMS
@@ -136,14 +137,14 @@ def test_after_the_search_more_trials_are_refused_and_more_seeds_are_not(
 @pytest.mark.parametrize(("trials", "seeds"), [(0, 0), (-1, 0), (0, -2)])
 def test_extending_by_nothing_is_refused(url: sqlalchemy.URL, trials: int, seeds: int) -> None:
     with pytest.raises(SpecError, match=r"1 or more, for example --seeds \+10"):
-        control.extend(url, "s", trials=trials, seeds=seeds)
+        steering.extend(url, "s", trials=trials, seeds=seeds)
 
 
 def test_an_extended_sweep_is_still_the_one_that_was_created(url: sqlalchemy.URL) -> None:
-    control.extend(url, "s", trials=0, seeds=1)
-    assert not create_sweep(url, "s", SMALL)
+    steering.extend(url, "s", trials=0, seeds=1)
+    assert not create_sweep(url, "s", SMALL).new
     larger, _ = more(SMALL, seeds=1)
-    assert not create_sweep(url, "s", larger)
+    assert not create_sweep(url, "s", larger).new
     with pytest.raises(SpecError, match=r"another spec \(.*search.trials: 4 -> 5"):
         create_sweep(url, "s", override(SMALL, {"search.trials": 5}))
 
@@ -167,7 +168,7 @@ def test_retry_does_what_failed_and_was_skipped_and_measures_once_more(
     before = _counts(engine)
     assert before["failed"] == 1
     assert before["skipped"] == 4 + 1 + len(SMALL.transfer.target_arms), "native and transfer on the target"
-    again = control.retry(url, "s")
+    again = steering.retry(url, "s")
     assert len(again) == 1 + before["skipped"]
     _work(url)
     tasks = {task.key: task for task in tasks_of(engine)}
@@ -176,7 +177,7 @@ def test_retry_does_what_failed_and_was_skipped_and_measures_once_more(
     assert "measure#all.1" in tasks
     assert len(tasks) == len(make_plan(SMALL).tasks) + 1
     _clean(engine)
-    assert control.retry(url, "s") == []
+    assert steering.retry(url, "s") == []
 
 
 def test_reap_frees_the_task_of_a_dead_worker_and_completes_its_trial(
@@ -187,7 +188,7 @@ def test_reap_frees_the_task_of_a_dead_worker_and_completes_its_trial(
     worker.kill()
     worker.join()
     lapsed: list[Any] = []
-    wait_until(lambda: bool(lapsed.extend(control.reap_now(url, "s")[0]) or lapsed), "the lease lapses")
+    wait_until(lambda: bool(lapsed.extend(steering.reap_now(url, "s")[0]) or lapsed), "the lease lapses")
     assert [(key, attempt) for key, attempt, _ in lapsed] == [("teachers#source", 1)]
     assert set(_counts(engine)) == {"waiting"}
     _clean(engine)
@@ -200,17 +201,17 @@ def test_delete_is_refused_while_a_worker_lives_and_then_leaves_nothing(
     worker = start_worker(storage_url, seconds=60)
     wait_until(lambda: _counts(engine)["running"] == 1, "it is at work")
     with pytest.raises(SweepInUse, match=r"teachers#source.*kd-sweeps cancel s"):
-        control.delete(url, "s")
+        steering.delete(url, "s")
     assert _counts(engine)["running"] == 1, "nothing was changed"
-    control.cancel(url, "s")
+    steering.cancel(url, "s")
     worker.join(30)
-    gone = control.delete(url, "s")
+    gone = steering.delete(url, "s")
     assert (gone.tasks, gone.studies) == (len(make_plan(SMALL).tasks), 7)
     assert [sweep.name for sweep in queries.list_sweeps(engine)] == ["other"]
     with Worker(url, "other", run=quadratic) as left:
         assert {name.split(".")[0] for name in optuna.get_all_study_names(left.studies.storage)} == {"other"}
         assert left.work() == 0
-    assert create_sweep(url, "s", SMALL), "the name is free again"
+    assert create_sweep(url, "s", SMALL).new, "the name is free again"
 
 
 def test_the_commands_say_what_happened_and_what_to_type_next(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
@@ -278,7 +279,7 @@ def test_launch_on_a_paused_sweep_says_so(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
     url = created(f"sqlite:///{tmp_path}/s.db")
-    control.pause(url, "s")
+    steering.pause(url, "s")
     shown = io.StringIO()
     threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
     assert launch(url, "s", workers=1, console=Console(file=shown)) == 143
@@ -297,7 +298,9 @@ def test_logs_shows_the_end_of_each_log_and_everything_about_one_task(
     folder.mkdir(parents=True)
     when = "2026-01-01 00:00:00,000 I"
     for worker, keys in (("one", ["search#1", "search#10", "search#2"]), ("two", ["search#3"])):
-        lines = [line for key in keys for line in (f"{when} {key} attempt 1", f"noise in {key}")]
+        record = {"time": "2026-01-01T00:00:00.000+00:00", "level": "INFO", "attempt": 1}
+        logged = {key: json.dumps(record | {"task": key, "message": f"{key} attempt 1"}) for key in keys}
+        lines = [line for key in keys for line in (logged[key], f"noise in {key}")]
         (folder / f"{worker}.log").write_text("\n".join(lines))
     code, out, _ = kd_sweeps("logs", "s", "-n", "1")
     assert code == 0
