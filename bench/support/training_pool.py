@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from kd.config import DistillConfig, TeacherResult, TrainingConfig, TrainResult
 from kd.data.datasets import Dataset
+from kd.subprocesses import Report
 from support.surfaces import Point
 from sweeps.plan.seeds import derive
-from sweeps.workers.subprocesses import Report
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Setting:
 def teach(
     report: Report, log: Path, dataset: Dataset, model: str, training: TrainingConfig, seed: int
 ) -> TeacherResult:
-    """A trained teacher and its logits; for `sweeps.workers.subprocesses.run_in_subprocess`."""
+    """A trained teacher and its logits; for `kd.subprocesses.run_in_subprocess`."""
     from kd.teachers.trained import train_teacher
 
     _noise_into(log)

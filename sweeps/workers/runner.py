@@ -14,6 +14,7 @@ import sqlalchemy
 from kd.config import CALIBRATION, LOSS_FORMULA, DistillConfig, TeacherResult, TrainingConfig
 from kd.data.datasets import Dataset
 from kd.errors import Unavailable
+from kd.subprocesses import Report, run_in_subprocess
 from storage.errors import BlobCorrupt
 from storage.queue.tasks import Claim
 from storage.records import blobs, queries
@@ -26,7 +27,6 @@ from sweeps.spec.model import Spec
 from sweeps.workers import subprocess_jobs
 from sweeps.workers.controls import same_cost, taught_by
 from sweeps.workers.resources import TaskResources, views_of
-from sweeps.workers.subprocesses import Report, run_in_subprocess
 
 log = logging.getLogger("sweeps.workers.runner")
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from kd import baselines
 from kd.config import BaselineResult, TeacherResult, TrainingConfig
 from kd.data.datasets import Dataset, Split
+from kd.subprocesses import Report
 from kd.teachers.names import parse_teacher
-from sweeps.workers.subprocesses import Report
 
 
 def teach(
