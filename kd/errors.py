@@ -19,7 +19,7 @@ class KdError(Exception):
 
 
 class DataError(KdError):
-    """A dataset cannot be had from any source, or the file found is not a valid dataset."""
+    """A dataset cannot be obtained from any source, or a file does not hold a valid one."""
 
 
 class ModelError(KdError):

@@ -1,4 +1,4 @@
-"""Download a file without waiting for ever, and the public dataset files that Keras downloads, without importing Keras.
+"""Download files with limits on time and size, and the public dataset files that Keras downloads.
 
 Source of the addresses and hashes: keras/src/datasets/mnist.py and cifar10.py, Keras 3.15. Why not pooch:
 docs/decisions/downloads.md.
