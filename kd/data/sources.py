@@ -200,7 +200,7 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
             return Found(arrays=arrays, origin=f"{source}, now in the cache: {path}", path=path)
     reasons = "".join(f"\n  {number}. {reason}" for number, reason in enumerate(tried, start=1))
     raise DataError(
-        f"{name} could not be had from any source:{reasons}\n"
+        f"{name} could not be obtained from any source:{reasons}\n"
         f"Put {name}.npz (keys x_train, y_train, x_test, y_test) into a folder and pass --data FOLDER, "
         f"or do without any download: kd-sweeps run tiny --preset tiny"
     )

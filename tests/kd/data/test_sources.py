@@ -297,7 +297,7 @@ def test_the_last_error_names_every_source_why_it_failed_and_what_to_type(tmp_pa
     with pytest.raises(DataError) as caught:
         load("mnist", data_dir=tmp_path)
     lines = str(caught.value).splitlines()
-    assert lines[0] == "mnist could not be had from any source:"
+    assert lines[0] == "mnist could not be obtained from any source:"
     assert lines[1] == f"  1. --data: there is no {tmp_path / 'mnist.npz'}"
     assert lines[2] == f"  2. cache: there is no {cache_dir() / 'mnist.npz'}"
     assert lines[3].startswith(f"  3. download: {NOBODY}mnist: ")
