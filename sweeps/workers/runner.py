@@ -20,6 +20,7 @@ from kd.config import (
     TrainingConfig,
 )
 from kd.errors import Unavailable
+from kd.subprocesses import Report, run_in_subprocess
 from storage.errors import BlobCorrupt
 from storage.queue.tasks import Claim
 from storage.records import blobs, queries
@@ -54,7 +55,6 @@ from sweeps.workers import subprocess_jobs
 from sweeps.workers.controls import same_cost, taught_by
 from sweeps.workers.resources import TaskResources, views_of
 from sweeps.workers.results import Outcome, outcome_of, source_of, training_of
-from sweeps.workers.subprocesses import Report, run_in_subprocess
 
 log = logging.getLogger(__name__)
 

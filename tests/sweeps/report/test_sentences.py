@@ -15,6 +15,7 @@ from sweeps import report
 from sweeps.analysis.findings import Findings
 from sweeps.report import markdown, page
 from sweeps.report.sentences import headline, looked
+from sweeps.service import steering
 from sweeps.spec.model import override
 from sweeps.workers.runner import Outcome
 from tests.support.sweeps.planted_sweeps import PLANTED, Points, analysed, arms, below, planted, up_to, work, worked
