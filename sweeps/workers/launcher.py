@@ -170,7 +170,7 @@ def _last_line(path: Path) -> str:
 
 @contextlib.contextmanager
 def _signals(running: list[_Local]) -> Iterator[list[int]]:
-    """Pass SIGTERM and Ctrl-C on to the workers at once, whatever we wait for; gives the signals received."""
+    """Pass SIGTERM and Ctrl-C on to the workers at once, whatever we wait for. Yields the signals received."""
     received: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
@@ -216,7 +216,7 @@ def _shown(engine: sqlalchemy.Engine, sweep_id: int, console: Console) -> Iterat
 
 
 class _Refresh:
-    """Draws the stages: bars on a terminal, else one line now and then."""
+    """Draw the stages: bars on a terminal, else a line from time to time."""
 
     def __init__(self, engine: sqlalchemy.Engine, sweep_id: int, console: Console, progress: Progress) -> None:
         self._engine, self._sweep_id, self._console, self._progress = engine, sweep_id, console, progress

@@ -98,7 +98,7 @@ class TaskRunner:
         return outcome_of(task, params, values)
 
     def check_data(self) -> None:
-        """Have both datasets here, with the content that the spec froze; before anything is claimed."""
+        """Check, before anything is claimed, that the datasets here have the content that the spec froze."""
         for role in self.spec.roles:
             wanted, found = self.spec.role(role).content_hash, self.resources.dataset(role).content_hash
             if wanted and wanted != found:
