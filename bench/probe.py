@@ -1,4 +1,4 @@
-"""Are the pretrained networks fed and loaded right? A linear probe of CIFAR-10 would be far off if they were not.
+"""Check with a linear probe of CIFAR-10 that the pretrained networks are loaded and fed right.
 
     python bench/probe.py [--page FILE]
 
@@ -30,7 +30,7 @@ FIGURES = (("mobilenet", 96, 0.719), ("efficientnet-lite0", 96, 0.786), ("effici
 
 @dataclass(frozen=True)
 class Probe:
-    """One network's linear probe."""
+    """The linear probe of one network."""
 
     network: str
     pixels: int
@@ -43,12 +43,12 @@ class Probe:
 
     @property
     def met(self) -> bool:
-        """Whether it is no further than NEAR from the figure."""
+        """Return whether the accuracy is within NEAR of the figure."""
         return abs(self.accuracy - self.figure) <= NEAR
 
 
 def probe(network: str, pixels: int, figure: float, arrays: Arrays) -> Probe:
-    """Features of both parts through the whole path of a baseline, and the best of its linear classifiers."""
+    """Compute the features of both parts as a baseline does, and fit the best of its linear classifiers."""
     import hashlib
 
     from kd.baselines.linear_probe import fit_probes
@@ -81,7 +81,7 @@ def probe(network: str, pixels: int, figure: float, arrays: Arrays) -> Probe:
 
 
 def page(probes: list[Probe], origin: Origin) -> str:
-    """The section: where it comes from, and a row for each probe."""
+    """Return the section of the page: its origin, and a row for each probe."""
     heads = ["network", "px", "accuracy", "expected", "C", "parameters", "features, s", "weights' sha256"]
     rows = [
         [
@@ -103,7 +103,7 @@ test images: good enough for checking how a network was loaded, too kind for rep
 
 
 def main() -> int:
-    """Probe, write the section, print it."""
+    """Probe every network, write the section, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--page", type=Path, default=FOLDER / "probe.md", metavar="FILE")
     options = parser.parse_args()

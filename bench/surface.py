@@ -25,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kd.config import TrainingConfig
 from kd.data.datasets import Dataset, load, training_images
 from kd.errors import KdError
+from kd.subprocesses import run_in_subprocess
 from support.recording import Recording, Training
 from support.surfaces import FOLDER, Point, SurfaceError, write_surface
 from support.training_pool import Setting, teach, train_points
@@ -34,7 +35,6 @@ from sweeps.spec.model import Spec
 from sweeps.spec.presets import PRESETS, preset
 from sweeps.spec.tables import DatasetSpec
 from sweeps.workers.environment import one_thread, provenance
-from sweeps.workers.subprocesses import run_in_subprocess
 
 SEEDS = {"source": 5, "target": 3}  # a target's student takes longer, and its surface is less flat
 SAID = 20  # how often progress is told where no bar can be drawn

@@ -1,4 +1,4 @@
-"""kd: knowledge distillation with Keras, from a dataset's bytes to a trained and measured student.
+"""Distill knowledge with Keras, from a dataset's bytes to a trained and measured student.
 
 `import kd` imports neither Keras nor TensorFlow; each public name is imported when it is first used.
 """

@@ -1,4 +1,4 @@
-"""What goes into a training and what comes out of it: frozen values that import neither Keras nor TensorFlow.
+"""Define the settings and the results of trainings as frozen values; importing them imports no Keras and no TensorFlow.
 
 The weight `alpha` belongs to the LABELS, as in the keras.io Distiller; others call 1 - alpha "alpha".
 `LOSS_FORMULA` is therefore stored with every study and printed beside every result.
@@ -20,7 +20,7 @@ LOSS_FORMULA = "alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T)"
 # Here and not in kd.models.named, so that a typing error in a spec is found without importing Keras.
 MODEL_NAMES = ("keras-teacher", "keras-student", "cnn-small", "cnn-small-narrow", "resnet20", "resnet8", "mlp-800")
 
-# Images that an int8 conversion sees: the range of every activation of a network is read off them.
+# Images that an int8 conversion is given: it estimates the range of every activation from them.
 CALIBRATION = 200
 
 
@@ -48,7 +48,7 @@ class DistillConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How long and how fast to train: the same for every point of one search.
+    """The settings of a training that all points of one search share.
 
     Args:
         epochs: passes over the training images, >= 1.
@@ -74,7 +74,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """The outcome of one training.
+    """The result of one training.
 
     Args:
         val_accuracy: after the LAST epoch, a fraction in [0, 1]; never the best epoch's, which would be luckier.
@@ -97,14 +97,14 @@ class TrainResult:
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherResult:
-    """A trained teacher and what it says of its training images.
+    """A trained teacher and its logits of the training images.
 
     Args:
-        result: how the training went.
+        result: accuracies and times of the training.
         logits: float32, shape (train_images, classes), in the order of the dataset's training images; with more than
             one view of each (views, train_images, classes).
         model: bytes of a .keras file, without the optimizer.
-        provenance: as in `BaselineResult`, where it is one.
+        provenance: as in `BaselineResult`, for a teacher that a comparison method made; otherwise empty.
     """
 
     result: TrainResult
@@ -115,20 +115,20 @@ class TeacherResult:
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineResult:
-    """The outcome of a comparison method that is not distillation.
+    """The result of a comparison method, which is not distillation.
 
     Args:
         val_accuracy: a fraction in [0, 1].
         parameters: weights of the final model.
-        train_images: images it was given to train on.
+        train_images: number of images in the training set.
         train_s, cpu_s: wall-clock and CPU seconds.
-        seed: what its randomness was seeded with.
+        seed: of all random numbers of the method.
         model: bytes of a .keras file.
-        detail: what was done, in a few words, e.g. "frozen features, 96 px, uses ImageNet".
-        capped: True when the wall-clock cap ended it and the best finished trial stands.
-        provenance: what it was made from that the spec does not say, e.g. the hash of its pretrained weights.
+        detail: a short description of what was done, e.g. "frozen features, 96 px, uses ImageNet".
+        capped: whether the time limit ended the fit; the best finished trial is then the result.
+        provenance: inputs that the spec does not name, e.g. the hash of the pretrained weights.
         curve: of a search, after each of its trials (CPU seconds since the fit began, best validation accuracy so
-            far); a trial that the cap cut short is in it only if it stands. Empty for a method without trials.
+            far); an unfinished trial is included only if it is the result. Empty for a method without trials.
     """
 
     val_accuracy: float

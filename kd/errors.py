@@ -1,15 +1,17 @@
-"""What can go wrong in kd, one root class.
+"""Define the errors of kd, all below one root class.
 
 KdError
-├── DataError     a dataset cannot be had, or what was found is not one
-├── ModelError    no such model, or it does not fit the images
-├── Diverged      a training whose loss is no longer finite
-└── Unavailable   a baseline cannot run on this machine; the sweep goes on without it
+├── DataError          a dataset cannot be obtained, or a file does not hold a valid one
+├── ModelError         the model is unknown, or does not fit the images
+├── Diverged           the loss of a training is no longer finite
+├── Unavailable        a baseline cannot run on this machine; the sweep goes on without it
+└── SubprocessFailed   a child process (teacher, AutoKeras, conversion) ended without a result
+    └── SubprocessKilled   it was killed from outside, most often because memory ran out
 
-Every message is for the person at the terminal: the value got, what is allowed, what to type next.
+Every message is for the person at the terminal: the value given, what is allowed, what to type next.
 """
 
-__all__ = ["DataError", "Diverged", "KdError", "ModelError", "Unavailable"]
+__all__ = ["DataError", "Diverged", "KdError", "ModelError", "SubprocessFailed", "SubprocessKilled", "Unavailable"]
 
 
 class KdError(Exception):
@@ -17,7 +19,7 @@ class KdError(Exception):
 
 
 class DataError(KdError):
-    """A dataset cannot be had from any source, or the file found is not a valid dataset."""
+    """A dataset cannot be obtained from any source, or a file does not hold a valid one."""
 
 
 class ModelError(KdError):
@@ -30,3 +32,11 @@ class Diverged(KdError):
 
 class Unavailable(KdError):
     """A baseline cannot run here; the message says why and what to type to change that."""
+
+
+class SubprocessFailed(KdError):
+    """A child process ended without a result."""
+
+
+class SubprocessKilled(SubprocessFailed):
+    """A child process was killed; the system does that when memory runs out."""

@@ -1,12 +1,10 @@
-"""What can go wrong in a sweep and is expected.
+"""The expected errors of a sweep.
 
 SweepError            one clear line; the command exits 1
 ├── SpecError         the spec is not one we can run: usage, exit 2
-├── NoResultsYet        a question came before its answer: exit 3
+├── NoResultsYet      a question came before its answer: exit 3
 ├── Interrupted       a stop was asked for; the task goes back, its attempt does not count
-├── LeaseLost         another worker took the task; this attempt's result is dropped
-└── ChildFailed       a child process (teacher, AutoKeras) ended without a result
-    └── ChildKilled   it was killed from outside, most often because memory ran out
+└── LeaseLost         another worker took the task; this attempt's result is dropped
 """
 
 
@@ -28,11 +26,3 @@ class Interrupted(SweepError):
 
 class LeaseLost(SweepError):
     """The attempt is no longer ours: its lease lapsed and another worker took the task."""
-
-
-class ChildFailed(SweepError):
-    """A child process ended without a result."""
-
-
-class ChildKilled(ChildFailed):
-    """A child process was killed; the system does that when memory runs out."""

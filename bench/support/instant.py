@@ -9,7 +9,8 @@ from sweeps.plan.outcomes import read_outcome
 from sweeps.plan.payloads import payload_of
 from sweeps.spec.model import Spec, override
 from sweeps.spec.presets import preset
-from sweeps.workers.runner import OnStep, Outcome, TaskRunner, outcome_of, source_of
+from sweeps.workers.results import Outcome, outcome_of, source_of
+from sweeps.workers.runner import OnStep, TaskRunner
 
 EPOCHS = 3
 # The digits are on every machine; nobody is killed here, so a lease that is renewed in the middle would only disturb.

@@ -1,4 +1,4 @@
-"""Students trained in several processes at once, each with one compiled step and one TensorFlow thread."""
+"""Train students in several processes at once, each with one compiled step and one TensorFlow thread."""
 
 import multiprocessing
 import os
@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 from kd.config import DistillConfig, TeacherResult, TrainingConfig, TrainResult
 from kd.data.datasets import Dataset
+from kd.subprocesses import Report
 from support.surfaces import Point
 from sweeps.plan.seeds import derive
-from sweeps.workers.subprocesses import Report
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What all trainings of a surface share.
+    """The settings that all trainings of a surface share.
 
     Attributes:
         seed: of the spec; the seeds of students are derived from it.
@@ -45,7 +45,7 @@ class Setting:
 def teach(
     report: Report, log: Path, dataset: Dataset, model: str, training: TrainingConfig, seed: int
 ) -> TeacherResult:
-    """A trained teacher and its logits; for `sweeps.workers.subprocesses.run_in_subprocess`."""
+    """Train a teacher and return it with its logits; for `kd.subprocesses.run_in_subprocess`."""
     from kd.teachers.trained import train_teacher
 
     _noise_into(log)
@@ -61,7 +61,7 @@ def teach(
 def train_points(
     setting: Setting, points: Sequence[Point], *, processes: int
 ) -> Generator[tuple[Point, TrainResult], None, None]:
-    """The result of each point, in the order in which they end. Closing the iterator ends the processes at once.
+    """Yield the result of each point, in the order in which they end. Closing the iterator ends the processes at once.
 
     Call `sweeps.workers.environment.one_thread` first: the processes inherit its environment.
 
@@ -111,7 +111,7 @@ def _train(point: Point) -> tuple[Point, TrainResult]:
 
 
 def _noise_into(log: Path) -> None:
-    """TensorFlow writes to the file descriptor, whatever Python's sys.stderr is: over a progress bar, too."""
+    """Redirect standard error to a file: TensorFlow writes to the file descriptor, not to sys.stderr."""
     with log.open("ab") as file:
         os.dup2(file.fileno(), 2)
 

@@ -1,4 +1,4 @@
-"""What distillation is compared with: methods that also turn a dataset into one classifier.
+"""Fit the methods that distillation is compared with: each also turns a dataset into one classifier.
 
 `fit` is the whole interface. Another pretrained network is one more row in `applications.APPLICATIONS`; nothing here
 changes. Importing this package imports neither Keras nor TensorFlow nor AutoKeras, nor NumPy.
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCKS", "METHODS", "Budget", "Method", "Progress", "fit"]
 
-# Fraction done in [0, 1], and a few words for the person watching. What it raises ends the fit.
+# Called with the fraction done, in [0, 1], and a few words. An exception that it raises ends the fit.
 Progress = Callable[[float, str], None]
 
-BLOCKS = ("vanilla", "xception", "resnet")  # that AutoKeras may build of
+BLOCKS = ("vanilla", "xception", "resnet")  # that AutoKeras may use
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,8 @@ class Method:
     """One comparison method.
 
     Attributes:
-        summary: what it is, for people.
-        module: where its `fit` lives; imported on first use, for the libraries behind it take seconds.
+        summary: a description for messages and reports.
+        module: the module with its `fit`; imported on first use, because its libraries take seconds to import.
     """
 
     summary: str
@@ -63,17 +63,17 @@ METHODS: dict[str, Method] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a method may spend.
+    """The limits of a method.
 
     Attributes:
         trials: models that AutoKeras trains, >= 1; a pretrained network is one model.
         epochs: per AutoKeras trial, at most, >= 1; early stopping may end it before.
-        seconds: wall clock of the whole fit, finite and > 0. When it is over the best finished model stands.
+        seconds: wall-clock limit of the whole fit, finite and > 0; after it the best finished model is the result.
         max_parameters: of an AutoKeras model, >= 1; a larger proposal is a failed trial. The seconds are checked
             between batches, so one batch may not take minutes: with two million weights, each used at 32 x 32
             positions, a training image costs 6 GMAC and a batch about 20 s on one core.
-        blocks: what AutoKeras builds its models of, a choice of BLOCKS in the order in which each gets its first
-            trial; the trials after those start from the best so far.
+        blocks: the blocks that AutoKeras may use, of BLOCKS, in the order in which each gets its first trial; later
+            trials start from the best so far.
 
     Raises:
         ValueError: one line with the value got and what is allowed.
@@ -105,21 +105,20 @@ def fit(
     work_dir: Path,
     on_progress: Progress | None = None,
 ) -> BaselineResult:
-    """The model that a comparison method makes of the training images, chosen on the validation images.
+    """Fit a comparison method to the training images, select its model on the validation images, and return it.
 
-    Its bytes are a .keras file of plain Keras layers, without an optimizer: images of shape (n, h, w, c),
-    uint8 or float in 0..255, go in; the largest of its (n, classes) outputs is the class. The file was loaded
-    again and predicted the same before this returns.
+    The model is a .keras file of plain Keras layers, without an optimizer. It takes images of shape (n, h, w, c), uint8
+    or float in 0..255, and returns (n, classes); the largest output is the class. The file has been loaded again and
+    gave the same predictions.
 
-    Run it in a process of its own: AutoKeras seeds Python, NumPy and Keras globally and clears Keras'
-    session.
+    Run it in a child process: AutoKeras seeds Python, NumPy and Keras globally and clears Keras' session.
 
     Args:
         method: a key of METHODS.
         dataset: training images to learn from, validation images to choose by.
         budget: trials, epochs and seconds; the seconds are kept from inside, checked at every batch.
         seed: of everything random, in [0, 2**32).
-        work_dir: folder for what is needed meanwhile; made if missing, left as it was found.
+        work_dir: folder for temporary files; made if missing, left as it was found.
         on_progress: called with (fraction, text) as the work goes on.
 
     Raises:

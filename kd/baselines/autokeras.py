@@ -1,4 +1,4 @@
-"""AutoKeras 3 as a baseline: a search over small convolutional networks, inside a wall-clock cap.
+"""Run AutoKeras 3 as a baseline: a search over small convolutional networks with a wall-clock limit.
 
 `ImageClassifier` is not used: its second trial is a ResNet50 at 224 px and its third a pretrained EfficientNet-B7
 (`autokeras.tuners.task_specific.IMAGE_CLASSIFIER`). Its first trial, a vanilla network, is ours too. Then each other
@@ -41,16 +41,16 @@ _BLOCKS, _HEAD = "blocks", "head"
 def fit(
     method: str, dataset: Dataset, *, budget: Budget, seed: int, work_dir: Path, on_progress: Progress
 ) -> BaselineResult:
-    """The best model that AutoKeras finds within the budget; see `kd.baselines.fit`.
+    """Return the best model that AutoKeras finds within the budget; see `kd.baselines.fit`.
 
-    At the cap the best FINISHED trial stands; if none is finished, the best epoch of the first trial.
+    At the time limit the best FINISHED trial is the result; if none is finished, the best epoch of the first trial.
 
     Raises:
         Unavailable: no epoch was finished within the seconds, every trial failed, or tensorboard is missing.
         ModelError: the best model predicts otherwise when it is loaded again.
     """
     if importlib.util.find_spec("tensorboard") is None:
-        # Without it every trial fails inside KerasTuner, and the search still "finishes".
+        # Without it every trial fails inside KerasTuner, and the search still ends without an error.
         raise Unavailable("AutoKeras needs tensorboard, which is missing; type: pip install tensorboard")
     start, cpu_start = time.perf_counter(), time.process_time()
     project = work_dir / "autokeras"
@@ -62,7 +62,7 @@ def fit(
         model = _plain_keras(found, dataset.input_shape)
         probe = dataset.validation.images[:PROBE]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its model has a list of one input, and Keras remarks on it
+            warnings.simplefilter("ignore")  # its model has a list of one input, of which Keras warns
             expected = found.predict(probe, verbose=0)
         predicted = model.predict(dataset.validation.images, batch_size=256, verbose=0).argmax(axis=-1)
         accuracy = float(np.mean(predicted == dataset.validation.labels))
@@ -87,7 +87,7 @@ def fit(
 
 
 class _Head(ak.ClassificationHead):  # type: ignore[misc]
-    """AutoKeras 3.0.0 hands Dense a numpy integer, which Keras >= 3.13 refuses."""
+    """A head with Python integers: AutoKeras 3.0.0 passes Dense a numpy integer, which Keras >= 3.13 refuses."""
 
     shape: Any
 
@@ -97,7 +97,7 @@ class _Head(ak.ClassificationHead):  # type: ignore[misc]
 
 
 class _Stopped(keras_tuner.errors.FatalError):  # type: ignore[misc]
-    """Ends the search: KerasTuner books every other exception as a failed trial and goes on."""
+    """Ends the search: KerasTuner records any other exception as a failed trial and continues."""
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
@@ -114,7 +114,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self._epoch = 0  # of this trial; from 0
 
     def __deepcopy__(self, memo: dict[int, object]) -> "_Watch":
-        return self  # KerasTuner copies the callbacks for each trial; the deadline is one
+        return self  # KerasTuner copies the callbacks for each trial; all must share one deadline
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._trial += 1
@@ -178,11 +178,10 @@ def _search(dataset: Dataset, *, budget: Budget, seed: int, project: Path) -> An
 
 
 def _run(search: Any, dataset: Dataset, *, budget: Budget, watch: _Watch) -> None:
-    """Search until the trials or the time are used up; the tuner then knows what was found."""
-    # One-hot by us: AutoKeras sorts labels as text, so that class 10 would come before class 2.
+    """Search until the trials or the time are used up; the results are in the search's tuner."""
+    # One-hot here: AutoKeras sorts labels as text, so that class 10 would come before class 2.
     one_hot = np.eye(dataset.classes, dtype=np.float32)
-    # An EarlyStopping of ours, and validation_data instead of a split: without either, AutoKeras trains the
-    # best model once more at the end.
+    # Without an EarlyStopping of our own and validation_data, AutoKeras trains the best model again at the end.
     early = keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", patience=PATIENCE)
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")  # AutoKeras' own, about its own models
@@ -212,8 +211,8 @@ def _run(search: Any, dataset: Dataset, *, budget: Budget, watch: _Watch) -> Non
 
 
 def _best_model(tuner: Any, *, budget: Budget) -> tuple[keras.Model, float | None, str]:
-    """The model that stands, with the weights of its best epoch; its score if its trial was finished; and its blocks
-    and the trials that it was chosen from, in words."""
+    """Return the best model with the weights of its best epoch; its score if its trial was finished; and a description
+    of its blocks and of the trials that it was chosen from."""
     trials = list(tuner.oracle.trials.values())
     finished = [trial for trial in trials if trial.status == "COMPLETED"]
     if finished:
@@ -233,12 +232,12 @@ def _best_model(tuner: Any, *, budget: Budget) -> tuple[keras.Model, float | Non
     block = best.hyperparameters.values[f"{_BLOCKS}/{BLOCK_TYPE}"]
     others = f" (of {', '.join(budget.blocks)})" if len(budget.blocks) > 1 else ""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the optimizer of a rebuilt model has no state yet; nobody trains it
+        warnings.simplefilter("ignore")  # the optimizer of a rebuilt model has no state yet; it is not trained further
         return tuner.load_model(best), score, f"{block} blocks{others}, {words}"
 
 
 def _plain_keras(found: keras.Model, input_shape: tuple[int, int, int]) -> keras.Model:
-    """The same layers without AutoKeras' casting layer: a file of it loads where only Keras is."""
+    """Return the same layers without AutoKeras' casting layer, so that its file loads without AutoKeras."""
     cast = next(layer for layer in found.layers if isinstance(layer, PreprocessingLayer))
     images = keras.Input(input_shape, name="images")
     return keras.Model(images, keras.Model(cast.output, found.outputs[0])(images), name="autokeras")

@@ -1,8 +1,8 @@
-"""What AutoKeras builds its networks of here: three kinds of small blocks, one of them its own.
+"""Define the blocks that AutoKeras builds networks from: three kinds of small blocks, one of them its own.
 
 Its own `ResNetBlock` and `XceptionBlock` are the ImageNet networks: 23.6 million parameters at 32 px, and 20.9 million
-on images blown up to 71 px. The two here keep the idea and the names, at the size of the images. It is AutoKeras'
-search that chooses among them; a block of one's own is what https://autokeras.com/tutorial/customized/ describes.
+on images blown up to 71 px. The two here keep the idea and the names, at the size of the images. AutoKeras' search
+chooses among them. Source for custom blocks: https://autokeras.com/tutorial/customized/
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BLOCK_TYPE = "block_type"  # as AutoKeras' own ImageBlock calls it
 
 
 class Blocks(ak.Block):  # type: ignore[misc]
-    """Normalized images through one of several kinds of blocks; which one is searched.
+    """Normalizes images and applies one kind of block; the search chooses the kind.
 
     Args:
         kinds: keys of `_KINDS`, at least one.
@@ -30,11 +30,11 @@ class Blocks(ak.Block):  # type: ignore[misc]
         self.kinds = kinds
 
     def get_config(self) -> dict[str, Any]:
-        """The search writes it to its folder."""
+        """Return the settings that the search writes to its folder."""
         return {**super().get_config(), "kinds": self.kinds}
 
     def build(self, hp: Any, inputs: Any = None) -> keras.KerasTensor:
-        """As every block of AutoKeras: the hyperparameters' part of the network."""
+        """Build the layers for the hyperparameters `hp`, as every block of AutoKeras does."""
         images = ak.Normalization(name="normalization").build(hp, inputs)
         kind = hp.Choice(BLOCK_TYPE, list(self.kinds))
         with hp.conditional_scope(BLOCK_TYPE, [kind]):
@@ -70,7 +70,7 @@ class _ResNet(ak.Block):  # type: ignore[misc]
 
 
 class _Xception(_ResNet):
-    """The same of separable convolutions, which is what Xception is made of; they are cheap, so it is twice as wide.
+    """The same with separable convolutions, as in Xception; they are cheap, so it is twice as wide.
 
     Source: Chollet 2016, arXiv:1610.02357, section 3: separable convolutions with residual connections.
     """
@@ -109,7 +109,7 @@ _FIRST_HEAD = {
 
 
 def first_trial(kind: str, *, blocks: str, head: str) -> dict[str, Any]:
-    """The hyperparameters that AutoKeras tries first with this kind of block, by their full names.
+    """Return the hyperparameters that AutoKeras tries first with this kind of block, by their full names.
 
     Args:
         kind: a key of `_KINDS`.

@@ -1,4 +1,4 @@
-"""A model as bytes that are known to work: saved, loaded again, and compared."""
+"""Save a model as bytes, load them again, and check that the predictions are the same."""
 
 from pathlib import Path
 
@@ -18,16 +18,16 @@ def export(
     expected: npt.NDArray[np.float32],
     work_dir: Path,
 ) -> bytes:
-    """The bytes of a .keras file that, loaded again, predicts on the probe what is expected.
+    """Return the bytes of a .keras file that, loaded again, gives the expected predictions on the probe.
 
-    A file is what gets measured and shipped, and AutoKeras is known for files that predict otherwise than the
+    The file is what is measured and deployed, and AutoKeras has written files that predict differently from the
     model they were saved from: https://github.com/keras-team/autokeras/issues/1963.
 
     Args:
-        model: takes images, gives one output per class; not compiled, so that no optimizer is saved.
+        model: takes images, returns one output per class; not compiled, so that no optimizer is saved.
         probe: uint8, shape (n, h, w, c).
         expected: shape (n, classes), of the model as it was trained and scored.
-        work_dir: where the file lies meanwhile.
+        work_dir: folder for the temporary file.
 
     Raises:
         ModelError: the file predicts something else.

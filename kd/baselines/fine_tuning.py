@@ -1,6 +1,6 @@
-"""The last stage of a pretrained network and its classifier, trained on from a linear probe.
+"""Fine-tune the last stage of a pretrained network and its classifier, starting from a linear probe.
 
-Starting from the probe keeps the features where they are good: a random classifier would first pull them apart.
+Starting from the probe preserves good features: the gradients of a random classifier would distort them first.
 Source: LP-FT, Kumar et al. 2022, arXiv:2202.10054, section 3.4.
 """
 
@@ -34,11 +34,11 @@ LEARNING_RATE = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """How the tuning went.
+    """The result of fine-tuning.
 
     Attributes:
         accuracy: the best on validation, a fraction in [0, 1]; never below that of the linear probe.
-        epochs: how many it took to get there; 0 if no more than the linear probe was reached.
+        epochs: how many it took to reach it; 0 if the linear probe was not surpassed.
         capped: whether the deadline ended it.
     """
 
@@ -56,16 +56,16 @@ def tune(
     deadline: float,
     on_batch: Callable[[float, str], None],
 ) -> Tuned:
-    """Trains the classifier until validation no longer improves, and leaves it with its best weights.
+    """Train the classifier until the validation accuracy no longer improves, and leave it with its best weights.
 
     The same seed gives the same bits, on the same machine and number of threads.
 
     Args:
-        classifier: what it takes to logits, shape (n, classes); as a linear probe left it.
-        train, validation: what it takes, shape (n, ...), and labels, shape (n,).
+        classifier: maps inputs (n, ...) to logits (n, classes); its last layer holds the linear probe.
+        train, validation: inputs, float32, shape (n, ...), and labels, int64, shape (n,).
         seed: of the order of the batches, in [0, 2**32).
-        deadline: in `time.perf_counter`'s seconds, checked at every batch; an unfinished round counts for nothing.
-        on_batch: called with (fraction of ROUNDS done, text); what it raises ends the tuning.
+        deadline: in `time.perf_counter`'s seconds, checked at every batch; an unfinished round is discarded.
+        on_batch: called with (fraction of ROUNDS done, text); an exception that it raises ends the tuning.
     """
     inputs, labels = train
     epochs = math.ceil(STEPS * BATCH / len(labels))  # of a round

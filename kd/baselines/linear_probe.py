@@ -1,4 +1,4 @@
-"""A linear classifier on fixed features: L2-regularised logistic regression, once for each of a few strengths.
+"""Fit a linear classifier to fixed features: L2-regularised logistic regression at several strengths.
 
 Source: linear evaluation as in Kornblith et al. 2019, arXiv:1805.08974, section 3.
 """
@@ -23,7 +23,7 @@ Labels: TypeAlias = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class LinearProbe:
-    """Logits are features @ kernel + bias.
+    """A linear classifier: logits = features @ kernel + bias.
 
     Attributes:
         kernel, bias: shapes (d, classes) and (classes,).
@@ -38,7 +38,7 @@ class LinearProbe:
 
 
 def fit_probes(train: tuple[Floats, Labels], validation: tuple[Floats, Labels], classes: int) -> Iterator[LinearProbe]:
-    """One classifier per strength, the most regularised first; `max` by accuracy then prefers it among equals.
+    """Yield one classifier per strength, the most regularised first, so that `max` by accuracy prefers it among equals.
 
     Args:
         train, validation: features, shape (n, d), and labels, shape (n,), in 0..classes-1.
@@ -51,10 +51,10 @@ def fit_probes(train: tuple[Floats, Labels], validation: tuple[Floats, Labels], 
 
 
 def fit_linear(features: Floats, labels: Labels, classes: int, strength: float) -> tuple[Floats, Floats]:
-    """Kernel (features, classes) and bias (classes,) of logits, from multinomial logistic regression.
+    """Return the kernel (d, classes) and the bias (classes,) of a multinomial logistic regression.
 
     Args:
-        features: shape (n, d), raw; standardised here, and the standardisation folded into what is returned.
+        features: shape (n, d), raw; they are standardised here, and kernel and bias include the standardisation.
         labels: shape (n,), in 0..classes-1; every class occurs.
         classes: >= 2.
         strength: sklearn's C, > 0; larger means less regularisation.
@@ -63,8 +63,8 @@ def fit_linear(features: Floats, labels: Labels, classes: int, strength: float) 
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
     mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-    scale[scale < 1e-6] = 1.0  # a feature that never fires
-    # One thread: these products are small, and two threads beside a busy neighbour took 20 times longer, seen.
+    scale[scale < 1e-6] = 1.0  # a constant feature
+    # One thread: these products are small, and two threads beside a busy process took 20 times longer (measured).
     with threadpool_limits(limits=1, user_api="blas"):
         solver = LogisticRegression(C=strength, max_iter=1000).fit((features - mean) / scale, labels)
     weights, bias = solver.coef_, solver.intercept_  # (classes, d), (classes,)

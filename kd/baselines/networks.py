@@ -1,4 +1,4 @@
-"""An ImageNet network around a dataset's images: resized and preprocessed inside, and cut in two for fine-tuning."""
+"""Build an ImageNet network that resizes and preprocesses a dataset's images, and cut it for fine-tuning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["around", "build_network", "cut"]
 
 
 def build_network(application: Application, weights: Path) -> keras.Model:
-    """Preprocessed images (n, pixels, pixels, 3) to features (n, d), with the weights of the file.
+    """Build a network with the weights of a file: preprocessed images (n, pixels, pixels, 3) to features (n, d).
 
     Raises:
         Unavailable: the file is damaged or another network's: which, and what to type.
@@ -29,7 +29,7 @@ def build_network(application: Application, weights: Path) -> keras.Model:
 
 
 def around(network: keras.Model, application: Application, input_shape: tuple[int, int, int]) -> keras.Model:
-    """Images (n, h, w, c) in 0..255, with 1 or 3 channels, to what `network` makes of them."""
+    """Put resizing and preprocessing before a network: images (n, h, w, c) in 0..255, c = 1 or 3, to its output."""
     images = keras.Input(input_shape, name="images")
     x = keras.layers.Concatenate(name="gray_to_rgb")([images] * 3) if input_shape[-1] == 1 else images
     x = keras.layers.Resizing(application.pixels, application.pixels, interpolation="bilinear")(x)
@@ -37,6 +37,6 @@ def around(network: keras.Model, application: Application, input_shape: tuple[in
 
 
 def cut(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
-    """The network up to the output of a layer, and from there on; both share their layers with the whole."""
+    """Cut a network after a layer into two models, which share their layers with the whole."""
     middle = network.get_layer(layer).output
     return keras.Model(network.input, middle), keras.Model(middle, network.output)

@@ -1,7 +1,7 @@
-"""Transfer learning: the features of a network that learned ImageNet, and a classifier on top.
+"""Fit a classifier to the features of a network that was trained on ImageNet (transfer learning).
 
 Frozen: each image goes through the network once, and a linear classifier is fitted to the features. Fine-tuned: the
-same, but the inputs of the network's last stage are kept; that stage and the classifier are then trained on.
+same, then the network's last stage and the classifier are trained further, on the stored inputs of that stage.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fit"]
 
-BATCH = 64  # images; larger ones are not faster on a CPU, seen
+BATCH = 64  # images; larger ones were not faster on a CPU (measured)
 PROBE = 64  # images on which the saved model must agree with the fitted one
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -42,11 +42,11 @@ Labels: TypeAlias = npt.NDArray[np.int64]
 def fit(
     method: str, dataset: Dataset, *, budget: Budget, seed: int, work_dir: Path, on_progress: Progress
 ) -> BaselineResult:
-    """A classifier on the features of one of `APPLICATIONS`; see `kd.baselines.fit`.
+    """Fit a classifier to the features of one of `APPLICATIONS`; see `kd.baselines.fit`.
 
     The method is its name, for frozen features, or its name and TUNED. Deterministic: with frozen features the seed
-    changes nothing and is only recorded. Of the budget only the seconds apply. When they are over, the best classifier
-    so far stands.
+    changes nothing and is only recorded. Of the budget only the seconds apply; after them the best classifier so
+    far is the result.
 
     Raises:
         ModelError: the images have neither 1 nor 3 channels.
@@ -125,9 +125,9 @@ def fit(
 def _passed(
     trunk: keras.Model, dataset: Dataset, folder: Path, on_images: Callable[[int, int], None]
 ) -> tuple[tuple[Floats, Labels], tuple[Floats, Labels]]:
-    """What the trunk makes of the training and the validation images, with their labels.
+    """Return the trunk's outputs for the training and the validation images, with their labels.
 
-    It lies on disk: before the last stage of ResNet50 an image is 147 KB, and 45,000 are more than many a memory.
+    They are stored on disk: before the last stage of ResNet50 an image takes 147 KB, and 45,000 images take 6.6 GB.
 
     Args:
         on_images: called with (images done, images in all) after each batch.

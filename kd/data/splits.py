@@ -1,4 +1,4 @@
-"""Who trains and who validates: stratified by class, fixed for ever, and hashed."""
+"""Split images into training and validation: stratified by class, always the same, and hashed."""
 
 import hashlib
 
@@ -13,7 +13,7 @@ Indices = npt.NDArray[np.int64]
 
 
 def stratified_order(labels: Indices, seed: int = SEED) -> Indices:
-    """A shuffled order in which every beginning and every end is balanced by class.
+    """Return a shuffled order in which every beginning and every end is balanced by class.
 
     Image number j of the n images of its class, in shuffled order, is placed at j/n, and ties are broken at
     random. So the first N hold each class in proportion (to within one image per class), and hold every
@@ -36,7 +36,7 @@ def stratified_order(labels: Indices, seed: int = SEED) -> Indices:
 
 
 def split_hash(name: str, content_hash: str, train: Indices, validation: Indices) -> str:
-    """Sha256 over the dataset and the images chosen from it, in order.
+    """Return the sha256 over the dataset and the images chosen from it, in order.
 
     Two runs with the same split hash trained and validated on the same images.
     """

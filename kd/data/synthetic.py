@@ -1,4 +1,4 @@
-"""Datasets made on this machine from scikit-learn's samples: a sweep can be tried without any download."""
+"""Make small datasets from scikit-learn's samples, so that a sweep can be tried without a download."""
 
 import gzip
 import importlib.util
@@ -20,7 +20,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def make(name: str) -> Arrays:
-    """One of the generated datasets; the same bytes every time.
+    """Return a synthetic dataset; the same bytes every time.
 
     Args:
         name: "digits": 28x28x1, light on black. "digits-rgb": the same digits, 32x32x3, over photographs.
@@ -45,13 +45,13 @@ def make(name: str) -> Arrays:
 
 
 def _plain(small: Pixels) -> Pixels:
-    """(n, 8, 8) as (n, 28, 28, 1): every pixel three times as wide and high, a border of 2."""
+    """Enlarge uint8 digits (n, 8, 8) to (n, 28, 28, 1): each pixel becomes 3 x 3, with a border of 2."""
     large = np.kron(small, np.ones((1, 3, 3), dtype=np.uint8))
     return np.pad(large, ((0, 0), (2, 2), (2, 2)))[..., np.newaxis]
 
 
 def _over_photographs(small: Pixels) -> Pixels:
-    """(n, 8, 8) as (n, 32, 32, 3): |patch - digit|, each over its own patch of a photograph.
+    """Enlarge uint8 digits (n, 8, 8) and blend each with a patch of a photograph: |patch - digit|, (n, 32, 32, 3).
 
     Source: Ganin and Lempitsky 2015, arXiv:1409.7495, section 4.1 (MNIST-M).
     """
@@ -69,7 +69,7 @@ def _over_photographs(small: Pixels) -> Pixels:
 
 
 def _photograph(name: str) -> Pixels:
-    """One of scikit-learn's two sample photographs, (427, 640, 3)."""
+    """Return one of scikit-learn's two sample photographs, uint8 (427, 640, 3)."""
     from PIL import Image
 
     with Image.open(_sample(f"images/{name}")) as photograph:
@@ -77,7 +77,7 @@ def _photograph(name: str) -> Pixels:
 
 
 def _sample(name: str) -> Path:
-    """A data file of scikit-learn, found without importing it: that would take seconds."""
+    """Return the path of a data file of scikit-learn, without importing it, which would take seconds."""
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:
         raise DataError("digits and digits-rgb are made from scikit-learn's samples; type: pip install scikit-learn")

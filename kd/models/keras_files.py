@@ -1,7 +1,7 @@
-"""A .keras file as logits, and as an architecture: what it says before a softmax, and the same network untrained.
+"""Load a .keras file as a model that returns logits, or as an untrained model of the same architecture.
 
-Both are made from the description of the layers that the file holds. In it the activation at the end is linear, the
-seeds are left open, and Keras builds a model of it.
+Both are made from the description of the layers that the file holds: the activation of the output is made linear, the
+seeds are removed, and Keras builds a model from the changed description.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["build_from_file", "load", "rebuilt", "with_logits"]
 
 
 def load(model: bytes) -> keras.Model:
-    """The model that a .keras file holds, for inference.
+    """Load a .keras file for inference.
 
     Raises:
         ModelError: the bytes are no .keras file, or one of layers that are not Keras' own.
@@ -37,10 +37,10 @@ def load(model: bytes) -> keras.Model:
 
 
 def with_logits(model: bytes) -> keras.Model:
-    """The model with its weights, giving what its softmax or sigmoid at the end would have taken.
+    """Load a .keras file with its final softmax or sigmoid removed, so that it returns logits.
 
-    The logarithm of its probabilities will not do: a float32 softmax is exactly 1 from a lead of 17 on, and what it
-    says of the other classes is lost.
+    The logarithm of its probabilities would not be enough: a float32 softmax is exactly 1 if one logit leads by 17 or
+    more, and the logits of the other classes are then lost.
 
     Raises:
         ModelError: see `load`.
@@ -52,14 +52,14 @@ def with_logits(model: bytes) -> keras.Model:
 
 
 def rebuilt(model: bytes, seed: int) -> keras.Model:
-    """The same architecture, untrained: initial weights of that seed, logits at the end, everything trainable.
+    """Build the architecture of a .keras file untrained: initial weights of the seed, logits as output, all trainable.
 
-    Layers that were adapted to images, such as Normalization, keep what they adapted: it is no trained weight.
+    Layers that were adapted to images, such as Normalization, keep that state: it is not a trained weight.
 
     Args:
         model: bytes of a .keras file.
-        seed: in [0, 2**32 - 1]; Python's, NumPy's and the backend's global generators are seeded with it. A seed that
-            an initializer or a Dropout had of its own counts no longer.
+        seed: in [0, 2**32 - 1]; Python's, NumPy's and the backend's global generators are seeded with it. Seeds
+            in the file, of an initializer or a Dropout, are ignored.
 
     Raises:
         ModelError: see `load`.
@@ -70,7 +70,7 @@ def rebuilt(model: bytes, seed: int) -> keras.Model:
 
 
 def build_from_file(path: Path, input_shape: tuple[int, int, int], classes: int, seed: int) -> keras.Model:
-    """`rebuilt` of a file that somebody names, checked as `kd.models.named.build` checks a user's own function.
+    """Build the untrained architecture of a user's .keras file (`rebuilt`) and check its input and output.
 
     Raises:
         ModelError: no such file, or its model does not take these images or does not give logits of these classes.
@@ -99,7 +99,7 @@ def build_from_file(path: Path, input_shape: tuple[int, int, int], classes: int,
 
 
 def _remade(model: keras.Model, **settings: Any) -> keras.Model:
-    """A new model as the description says, with linear end, these settings, and what its layers were adapted to."""
+    """Build a model of the same architecture, with a linear output, these settings, and the state of adapted layers."""
     description = keras.saving.serialize_keras_object(model)
     _end_linearly(description)
     fresh = keras.saving.deserialize_keras_object(_with(description, settings))
@@ -112,7 +112,7 @@ def _remade(model: keras.Model, **settings: Any) -> keras.Model:
 
 
 def _end_linearly(description: dict[str, Any]) -> None:
-    """Takes a softmax or sigmoid off the layer whose output is the model's, in place."""
+    """Remove the softmax or sigmoid of the output layer, in place."""
     config = description["config"]
     if "output_layers" in config:
         name = np.ravel(config["output_layers"])[0]
@@ -129,7 +129,7 @@ def _end_linearly(description: dict[str, Any]) -> None:
 
 
 def _with(description: Any, settings: dict[str, Any]) -> Any:
-    """The description with these values for every setting of that name that it has, however deep."""
+    """Return the description with every setting of these names replaced, at any depth."""
     if isinstance(description, dict):
         return {key: settings.get(key, _with(value, settings)) for key, value in description.items()}
     if isinstance(description, list | tuple):

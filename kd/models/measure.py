@@ -1,4 +1,4 @@
-"""What finished models cost to run: size, arithmetic, latency, throughput; and what they get right."""
+"""Measure finished models: size, arithmetic, latency, throughput and test accuracy."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ LATENCY_CALLS = 30  # per round
 # Multiply-accumulates that scoring one int8 model may take, a few seconds to half a minute on one core: all of
 # CIFAR-10's 10,000 test images for a network as large as ResNet-20.
 INT8_MACS = 500e9
-INT8_IMAGES = 500  # scored of any model; 1,000 where the multiply-accumulates are unknown
+INT8_IMAGES = 500  # at least, for any model; 1,000 if the multiply-accumulates are unknown
 ELEMENTWISE = (keras.layers.BatchNormalization, keras.layers.Normalization)  # weights, but no matrix product
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFile:
-    """A finished model and the images that it is for.
+    """A finished model and the images to measure it on.
 
     Args:
         model: bytes of a .keras file; takes uint8 images, gives one score per class.
-        test: the images to time it on and to score it on.
-        calibration: uint8, shape (n, h, w, c): what its int8 form is calibrated on, 200 of its training or validation
-            images; None where no int8 form is wanted.
+        test: the images to time it and to score it on.
+        calibration: uint8, shape (n, h, w, c): training or validation images to calibrate its int8 form with, 200
+            of them; None if no int8 form is wanted.
     """
 
     model: bytes
@@ -47,9 +47,9 @@ class ModelFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One model on this machine with this number of threads, from uint8 images as they are to scores.
+    """The measurement of one model on this machine with this number of threads, from uint8 images to scores.
 
-    What a model does to its images first, such as the resizing of a pretrained network, is part of every figure.
+    The preprocessing inside a model, such as the resizing of a pretrained network, is part of every figure.
 
     Args:
         name: as given to `measure`.
@@ -80,7 +80,7 @@ class Measurement:
 
 
 def measure(models: Mapping[str, ModelFile], *, rounds: int = 10) -> dict[str, Measurement]:
-    """Measures several models in one process, taking turns, so that a busy moment of the machine hits them all.
+    """Measure several models in one process by turns, so that a busy moment of the machine affects all of them.
 
     Timed is a `tf.function` of a fixed batch size, which is what a server of an exported model runs; `predict` would
     add milliseconds of Keras' own to each call. The number of threads is what TensorFlow was started with.
@@ -98,7 +98,7 @@ def measure(models: Mapping[str, ModelFile], *, rounds: int = 10) -> dict[str, M
 
 
 def count_macs(model: keras.Model) -> int | None:
-    """Multiply-accumulates of one image, from the shapes of convolutions and dense layers.
+    """Count the multiply-accumulates of one image, from the shapes of convolutions and dense layers.
 
     Normalization counts as nothing: at inference it folds into its neighbour. A layer used twice counts once.
 
@@ -134,7 +134,7 @@ def _layer_macs(layer: keras.Layer) -> int | None:
 
 
 class _Loaded:
-    """A model ready to be timed; collects what its turns took."""
+    """A model that is ready to be timed, and its times so far."""
 
     def __init__(self, file: ModelFile) -> None:
         self._file = file
@@ -179,7 +179,7 @@ class _Loaded:
         )
 
     def _int8_rows(self) -> npt.NDArray[np.int64]:
-        """The test images to score in int8, the same for every run: a file sorted by class must not lose classes."""
+        """Return the indices of the test images to score in int8, evenly spaced: a sorted file then loses no class."""
         total = len(self._file.test)
         wanted = 2 * INT8_IMAGES if self._macs is None else max(INT8_IMAGES, int(INT8_MACS / max(self._macs, 1)))
         return np.linspace(0, total, min(wanted, total), endpoint=False, dtype=np.int64)

@@ -1,7 +1,7 @@
-"""Teachers and students by name, or by a user's own "package.module:build".
+"""Build teachers and students by name, or by a user's own "package.module:build".
 
-Every model takes images with pixel values 0..255 (uint8 or float), scales them itself, and gives logits. So an
-exported student takes the images as a camera gives them, and its .keras file loads without this package.
+Every model takes images with pixel values 0..255 (uint8 or float), scales them itself, and returns logits. An exported
+student therefore takes images as they come from a camera, and its .keras file loads without this package.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ SMALLEST_SIDE = 8  # px; cnn-small halves it three times, to 1
 
 
 def build(name: str, input_shape: tuple[int, int, int], classes: int, seed: int) -> keras.Model:
-    """A new model with the initial weights of that seed.
+    """Build a new model with the initial weights of the seed.
 
     Seeds Python's, NumPy's and the backend's global generators: initial weights and dropout draw from them.
 
     Args:
         name: one of `NAMES`, or "package.module:build" for a function `build(input_shape, classes)` that returns a
-            keras.Model with the same promises: pixel values 0..255 in, logits out; or the path of a .keras file, whose
-            architecture is taken, not its weights.
+            keras.Model with the same interface: pixel values 0..255 in, logits out; or the path of a .keras file, of
+            which the architecture is used, not the weights.
         input_shape: (height, width, channels) of one image; each side >= 8 px for the named models.
         classes: number of logits.
         seed: in [0, 2**32 - 1].
@@ -59,7 +59,7 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, seed: int)
 
 
 def _keras_io(x: keras.KerasTensor, classes: int, *, widths: tuple[int, int]) -> keras.KerasTensor:
-    """The teacher (256, 512 wide) and the student (16, 32) of the keras.io example.
+    """Build the teacher (widths 256, 512) or the student (16, 32) of the keras.io example.
 
     Source: https://keras.io/examples/vision/knowledge_distillation/
     """
@@ -73,7 +73,7 @@ def _keras_io(x: keras.KerasTensor, classes: int, *, widths: tuple[int, int]) ->
 
 
 def _cnn_small(x: keras.KerasTensor, classes: int, *, widths: tuple[int, int]) -> keras.KerasTensor:
-    """Two blocks of two 3x3 convolutions and a pool, then dropout and one dense layer.
+    """Build two blocks of two 3x3 convolutions and a pooling, then dropout and one dense layer.
 
     The first convolution halves the image: at full size the first block alone would cost more than everything after it.
     On 10,000 images of CIFAR-10 that is the same accuracy in half the time (bench/README.md).
@@ -88,7 +88,7 @@ def _cnn_small(x: keras.KerasTensor, classes: int, *, widths: tuple[int, int]) -
 
 
 def _resnet20(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    """ResNet-20 for small images, with 1x1 projections where the size changes (option B, not the paper's A).
+    """Build ResNet-20 for small images, with 1x1 projections where the size changes (option B, not the paper's A).
 
     Option A pads channels with zeros, for which Keras has no layer; B costs 2,944 parameters more.
 
@@ -110,7 +110,7 @@ def _resnet20(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
 
 
 def _resnet8(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    """MLPerf Tiny's image classifier: a stem and three residual blocks; 78,666 parameters on CIFAR-10, as published.
+    """Build MLPerf Tiny's image classifier: a stem and three residual blocks; 78,666 parameters on CIFAR-10.
 
     The architecture is theirs, biases before the normalization and shortcuts without one included. What differs: no L2
     of 1e-4 on the convolutions (a training here has no weight decay), inputs scaled to [0, 1] instead of 0..255, and a
@@ -134,7 +134,7 @@ def _resnet8(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
 
 
 def _mlp_800(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    """Two layers of 800 rectified linear units: the small net that learnt MNIST from a larger one.
+    """Build two layers of 800 rectified linear units: the small net that learnt MNIST from a larger one.
 
     Source: Hinton et al. 2015, arXiv:1503.02531, section 3. As there, the student has no regularization.
     """

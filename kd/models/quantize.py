@@ -1,23 +1,20 @@
-"""A .keras file as int8: the size and the accuracy that are left when a phone or a microcontroller runs it.
+"""Convert a .keras model to int8 and score it: the size and the accuracy on a phone or a microcontroller.
 
 Full integer quantization after training: int8 weights and int8 arithmetic, uint8 images in, float32 scores out. The
-converter is C++ that may end the process or hang, so it runs in a process of its own (`measure_int8`).
+converter is C++ that may abort or hang, so `measure_int8` runs it in a child process.
 
 Source: https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/post_training_integer_quant
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
+import pickle
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,7 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.data.datasets import Split
+from kd.errors import SubprocessFailed
 from kd.models.keras_files import load
+from kd.subprocesses import Report, run_in_subprocess
 
 __all__ = ["Int8", "Int8Job", "measure_int8", "quantize", "score"]
 
@@ -39,9 +38,9 @@ class Int8Job:
     """A model to be quantized.
 
     Attributes:
-        model: bytes of a .keras file; takes images in 0..255, gives one score per class.
+        model: bytes of a .keras file; the model takes images in 0..255 and returns one score per class.
         calibration: uint8, shape (n, h, w, c); `kd.config.CALIBRATION` training or validation images, never test.
-        test: what it is scored on.
+        test: images and labels to score the int8 model on.
     """
 
     model: bytes
@@ -51,12 +50,12 @@ class Int8Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Int8:
-    """What became of a job.
+    """The result of a job.
 
     Attributes:
         bytes: size of the int8 file; None if there is none.
         test_accuracy: of the int8 file, a fraction in [0, 1]; None if there is none.
-        reason: why there is none, one line; empty if there is one.
+        reason: why there is no int8 file, one line; empty if there is one.
     """
 
     bytes: int | None = None
@@ -65,35 +64,23 @@ class Int8:
 
 
 def measure_int8(jobs: Mapping[str, Int8Job]) -> dict[str, Int8]:
-    """Quantizes and scores each model in a child process; what goes wrong there is the reason of that model alone.
+    """Quantize and score each model in a child process; return the results under the names of the jobs.
 
-    One child takes model after model, for TensorFlow needs seconds to start. If it dies, or takes longer than LIMIT_S
-    for a model, another child goes on with the next. A child ends when this process does, however that ends.
-
-    Args:
-        jobs: by name.
+    One child converts model after model, because TensorFlow takes seconds to start. A model that kills the child, or
+    takes longer than LIMIT_S, gets that as its reason, and another child goes on with the next model.
     """
+    found: list[Int8] = []
     with tempfile.TemporaryDirectory(prefix="kd-int8-") as folder:
-        answers = []
-        for number, job in enumerate(jobs.values()):
-            path = Path(folder) / f"{number:04}.npz"
-            model = np.frombuffer(job.model, np.uint8)
-            np.savez(path, model=model, calibration=job.calibration, images=job.test.images, labels=job.test.labels)
-            answers.append(path.with_suffix(".json"))
-        found: list[Int8] = []
-        while len(found) < len(answers):
-            command = [sys.executable, "-m", "kd.models.quantize", folder, str(len(found))]
-            nothing = subprocess.DEVNULL  # what the converter prints says nothing to a user
-            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=nothing, stderr=nothing) as child:
-                try:
-                    found += _answered(child, answers[len(found) :])
-                finally:
-                    child.kill()
+        paths = [Path(folder) / str(number) for number in range(len(jobs))]
+        for path, job in zip(paths, jobs.values(), strict=True):
+            path.write_bytes(pickle.dumps(job))  # not sent: the child would hold all models in memory at once
+        while len(found) < len(paths):
+            found += _from_one_child(paths[len(found) :])
     return dict(zip(jobs, found, strict=True))
 
 
 def quantize(model: bytes, calibration: Images) -> bytes:
-    """The bytes of a LiteRT (TFLite) file of the same model in int8, for one image at a time.
+    """Return the bytes of a LiteRT (TFLite) file of the same model in int8, for one image at a time.
 
     Raises:
         ModelError: the file cannot be loaded.
@@ -117,7 +104,7 @@ def quantize(model: bytes, calibration: Images) -> bytes:
 
 
 def score(litert: bytes, test: Split) -> float:
-    """Accuracy of a LiteRT file on images, a fraction in [0, 1], on one thread."""
+    """Return the accuracy of a LiteRT file on images, a fraction in [0, 1], computed on one thread."""
     import tensorflow as tf
 
     with warnings.catch_warnings():
@@ -134,43 +121,39 @@ def score(litert: bytes, test: Split) -> float:
     return right / len(test)
 
 
-def _answered(child: subprocess.Popen[bytes], answers: list[Path]) -> list[Int8]:
-    """What the child found, in order, up to the model that it died of."""
+def _from_one_child(paths: list[Path]) -> list[Int8]:
+    """Return the results of the job files, in order, up to the model that ended the child."""
     found: list[Int8] = []
-    for path in answers:
-        deadline = time.monotonic() + LIMIT_S
-        while not path.is_file():
-            if time.monotonic() > deadline:
-                return [*found, Int8(reason=f"not quantized within {LIMIT_S:g} s")]
-            if child.poll() is not None and not path.is_file():
-                return [*found, Int8(reason=f"the converter ended its process with code {child.returncode}")]
-            time.sleep(0.05)
-        found.append(Int8(**json.loads(path.read_text())))
+    since = time.monotonic()
+
+    def add(result: Int8) -> None:
+        nonlocal since
+        found.append(result)
+        since = time.monotonic()
+
+    def check() -> None:
+        if time.monotonic() - since > LIMIT_S:
+            raise SubprocessFailed(f"not quantized within {LIMIT_S:g} s")
+
+    try:
+        run_in_subprocess(_measure_files, paths, on_step=check, on_report=add)
+    except SubprocessFailed as error:
+        found.append(Int8(reason=str(error)))
     return found
 
 
-def _quantized(path: Path) -> Int8:
+def _measure_files(report: Report, paths: list[Path]) -> None:
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):  # what the converter prints says nothing to a user
+        os.dup2(nothing, output)
+    for path in paths:
+        report(_measured(pickle.loads(path.read_bytes())))
+
+
+def _measured(job: Int8Job) -> Int8:
     try:
-        with np.load(path) as job:
-            litert = quantize(job["model"].tobytes(), job["calibration"])
-            return Int8(bytes=len(litert), test_accuracy=score(litert, Split(job["images"], job["labels"])))
+        litert = quantize(job.model, job.calibration)
+        return Int8(bytes=len(litert), test_accuracy=score(litert, job.test))
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         return Int8(reason=f"{type(error).__name__}: {lines[0]}"[:200])
-
-
-def _main(folder: Path, first: int) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    for path in sorted(folder.glob("*.npz"))[first:]:
-        half = path.with_suffix(".half")
-        half.write_text(json.dumps(asdict(_quantized(path))))
-        half.rename(path.with_suffix(".json"))
-
-
-def _end_with_parent() -> None:
-    sys.stdin.read()  # returns when the parent is gone, kill -9 included
-    os._exit(1)
-
-
-if __name__ == "__main__":
-    _main(Path(sys.argv[1]), int(sys.argv[2]))

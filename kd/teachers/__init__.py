@@ -1,4 +1,4 @@
-"""The two ways to a teacher, trained or ready-made, and their names.
+"""Parse the names of teachers and make them: trained here, or from a comparison method's model.
 
 It imports `kd.training` and `kd.baselines`; no room of `kd` imports it.
 """

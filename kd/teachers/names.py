@@ -1,4 +1,4 @@
-"""Which teachers there are, by name; reading a name imports neither Keras nor TensorFlow."""
+"""Parse the names of teachers, without importing Keras or TensorFlow."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Teacher:
 
     Attributes:
         name: as written.
-        method: the comparison method that makes it, a key of `kd.baselines.METHODS`; None if it is a model to be
-            trained, which `kd.models.named.build` knows by the same name.
+        method: the comparison method that makes it, a key of `kd.baselines.METHODS`; None if it is a model to train,
+            of the same name in `kd.models.named.build`.
     """
 
     name: str
@@ -31,15 +31,15 @@ class Teacher:
 
 
 def parse_teacher(name: str) -> Teacher:
-    """What a teacher's name asks for.
+    """Parse the name of a teacher.
 
     Args:
-        name: of the `FORMS`. NAME is a network of `kd.baselines.applications` in any case, such as MobileNetV2, and
-            with "-tuned" behind it the network whose last stage is trained, too.
+        name: of one of the `FORMS`. NAME is a network of `kd.baselines.applications`, such as MobileNetV2, in upper or
+            lower case; with "-tuned" after it, its last stage is trained as well.
 
     Raises:
-        ModelError: one line with the name got and what is allowed. Whether a user's module can be imported is seen
-            when the teacher is built.
+        ModelError: one line with the name given and what is allowed. Whether a user's module can be imported is
+            checked only when the teacher is built.
     """
     kind, colon, rest = name.partition(":")
     if not colon:

@@ -1,4 +1,4 @@
-"""Teachers that are not trained here epoch by epoch: a comparison method's model, asked about the training images."""
+"""Use a comparison method's model as the teacher: compute its logits of the training images."""
 
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ def teach_with(
     on_progress: baselines.Progress | None = None,
     views: int = 1,
 ) -> TeacherResult:
-    """A comparison method's model as the teacher: fits it, and writes down its logits of the training images.
+    """Fit a comparison method and return its model as the teacher, with its logits of the training images.
 
-    The method never saw the views; with one view there is no other image.
+    The method is fitted to the unaugmented images; only the logits are computed for every view.
 
     Args:
         method: a key of `kd.baselines.METHODS`, such as `kd.teachers.names.parse_teacher` gives.
         dataset, budget, seed, work_dir, on_progress: see `kd.baselines.fit`.
-        views: how many views of each image the students will see, see `kd.data.augmentation`.
+        views: how many augmented versions of each image the students will see, see `kd.data.augmentation`.
 
     Returns:
-        Its seconds include the logits. It has one validation accuracy, that of the model, in place of one per epoch.
+        The teacher. Its seconds include the logits; it has one validation accuracy, the model's, instead of one per
+        epoch.
 
     Raises:
         ModelError, Unavailable: see `kd.baselines.fit`.
@@ -77,16 +78,16 @@ def teach_with(
 def teacher_logits(
     model: bytes, images: npt.NDArray[np.uint8], *, views: int = 1, on_progress: baselines.Progress | None = None
 ) -> npt.NDArray[np.float32]:
-    """What the model of a .keras file says of images, before the softmax or sigmoid that it may end in.
+    """Return the logits of a .keras file's model for images, before a final softmax or sigmoid.
 
     Args:
-        model: bytes of the file; takes images in 0..255, gives one output per class.
+        model: bytes of the file; takes images in 0..255, returns one output per class.
         images: uint8, shape (n, h, w, c).
         views: as for `teach_with`.
         on_progress: called with (fraction, text) after each batch.
 
     Returns:
-        Shape (n, classes); with more than one view (views, n, classes).
+        float32, shape (n, classes); with more than one view (views, n, classes).
 
     Raises:
         ModelError: the file cannot be loaded.

@@ -1,4 +1,4 @@
-"""Train a teacher and write down what it says of every training image."""
+"""Train a teacher and compute its logits of the training images."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def train_teacher(
     on_epoch: OnEpoch | None = None,
     views: int = 1,
 ) -> TeacherResult:
-    """Trains a model on the labels of `dataset.train` and returns its logits there.
+    """Train a model on the labels of `dataset.train` and return it with its logits of these images.
 
-    Plain cross entropy, no label smoothing (it erases what the student is to learn; Mueller et al. 2019,
-    arXiv:1906.02629). The learning rate falls to 0 along half a cosine over the epochs, which is worth most when they
-    are few. The weights are those after the last epoch: none is chosen by its validation score.
+    The loss is cross entropy without label smoothing, which would remove the information that a student learns from
+    (Mueller et al. 2019, arXiv:1906.02629). The learning rate falls to 0 along half a cosine over the epochs, which
+    helps most with few epochs. The weights are those after the last epoch; no epoch is selected by validation.
 
-    With one view there is no augmentation. With more, every epoch shows the teacher a view it has not seen: its logits
-    are computed after the training, so it need not keep to the students' few views, and a teacher that has seen an
-    image in fewer ways says more of its memory and less of the image.
+    With views = 1 there is no augmentation. With more, the teacher sees a new augmented version of each image in every
+    epoch. Its logits are computed after the training, so it is not limited to the students' views, and it memorizes
+    less.
 
     Args:
         dataset: trained on `dataset.train`; `dataset.validation` is only scored.
@@ -35,7 +35,7 @@ def train_teacher(
         training: epochs, batch size, and the learning rate of Adam at the start.
         seed: of the initial weights, dropout and batch order.
         on_epoch: as in `StudentTrainer.train`.
-        views: how many views of each image the students will see, as in `StudentTrainer`.
+        views: how many augmented versions of each image the students will see, as in `StudentTrainer`.
 
     Returns:
         The result of the training, the logits of all training images in order, and the model. Logits have the shape

@@ -1,4 +1,4 @@
-"""Training images in memory, as batches in an order that can be changed: what one compiled loop trains on."""
+"""Hold the training images in memory and give a compiled training loop its batches in a new order each epoch."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ Logits = npt.NDArray[np.float32]
 
 
 class Batches:
-    """The training images of a dataset with their labels and teacher logits, and the order they come in.
+    """The training images of a dataset with their labels and teacher logits, in the order of the current epoch.
 
-    Images stay one uint8 tensor; only the order is written anew for each epoch. A step gathers its batch itself, inside
-    the compiled loop: handing batches over from a `tf.data` thread costs a single core a tenth of its time.
+    The images stay one uint8 tensor; only the order changes between epochs. A step gathers its batch in the compiled
+    loop, because passing batches from a `tf.data` thread costs a tenth of the time on a single core.
 
     Args:
         dataset: its training images are trained on.
-        teacher_logits: float, shape (images, classes), or (views, images, classes) with more than one view; None where
-            nothing reads them.
+        teacher_logits: float, shape (images, classes), or (views, images, classes) with more than one view; None if
+            they are not used.
         batch_size: images per step.
-        views: how many views of each image the epochs take turns with; 1 is the image itself alone.
+        views: how many augmented versions of each image the epochs take turns with, see `kd.data.augmentation`; 1 is
+            no augmentation.
 
     Raises:
         DataError: fewer images than one batch, or logits of another shape or not finite.
@@ -47,7 +48,7 @@ class Batches:
             )
         self._logits = self._checked(teacher_logits)
         self._shown = 0  # the view that is in the tensors
-        # With one view the images never change, and a constant cannot.
+        # With one view the images never change: a constant is enough.
         self._images = tf.constant(images) if views == 1 else tf.Variable(images, trainable=False)
         self._labels = tf.constant(labels)
         self._soft = tf.Variable(self._logits_of(0), dtype=tf.float32, trainable=False)
@@ -55,29 +56,29 @@ class Batches:
 
     @property
     def has_teacher(self) -> bool:
-        """Whether the logits in force are a teacher's, and not zeros that nothing may read."""
+        """Return whether there are teacher logits; otherwise zeros take their place and must not be used."""
         return self._logits is not None
 
     def teach(self, teacher_logits: Logits | None) -> None:
-        """Puts other logits in place of those in force.
+        """Replace the teacher logits.
 
         Raises:
-            DataError: logits of another shape, or not finite; those in force stay.
+            DataError: logits of another shape, or not finite; the present ones are kept.
         """
         self._logits = self._checked(teacher_logits)
         self._soft.assign(self._logits_of(self._shown))
 
     def opened(self) -> Callable[[Tensor], list[Tensor]]:
-        """(step) -> its images, labels and teacher logits; called while a training loop is traced, before it.
+        """Return a function (step) -> images, labels, teacher logits; call it while a training loop is traced.
 
-        The variables are read here, once a call, which copies nothing: reading them in each step costs 2 % of an epoch.
+        The variables are read once per call, which copies nothing; reading them in each step costs 2 % of an epoch.
         """
         order = self._order.read_value()
         tensors = [tf.convert_to_tensor(tensor) for tensor in (self._images, self._labels, self._soft)]
         return lambda step: [tf.gather(tensor, order[step]) for tensor in tensors]
 
     def shuffle(self, seed: int, epoch: int) -> None:
-        """Puts the images into the order of that seed and epoch, in that epoch's view; called between epochs."""
+        """Put the images of the epoch's view into the order of the seed and the epoch; call it between epochs."""
         self._show(epoch % self._views)
         order = np.random.default_rng((seed, epoch)).permutation(len(self._dataset.train))
         self._order.assign(order[: self.steps * self._batch_size].reshape(self.steps, self._batch_size))
@@ -90,7 +91,7 @@ class Batches:
         self._shown = number
 
     def _logits_of(self, number: int) -> Logits:
-        """Logits of one view, shape (images, classes)."""
+        """Return the logits of one view, float32, shape (images, classes)."""
         if self._logits is None:
             return np.zeros((len(self._dataset.train), self._dataset.classes), np.float32)
         return self._logits if self._views == 1 else self._logits[number]

@@ -1,4 +1,4 @@
-"""Distiller: a Keras model that trains a student from a teacher, or from a teacher's cached logits.
+"""Define the Distiller, a Keras model that trains a student from a teacher or from a teacher's cached logits.
 
     distiller = Distiller(student=student, teacher=teacher, temperature=4.0, alpha=0.1)
     distiller.compile("adam", metrics=["accuracy"])
@@ -24,8 +24,8 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
     T and alpha are variables of the model: `set_point` changes them without compiling anything again.
 
     Args:
-        student: takes images, gives logits, shape (batch, classes).
-        teacher: takes the same images, gives logits of the same shape. It is frozen here, and always called in
+        student: takes images, returns logits, shape (batch, classes).
+        teacher: takes the same images, returns logits of the same shape. It is frozen here, and always called in
             inference mode. None: the teacher's logits come with the labels, `fit(images, (labels, teacher_logits))`
             with float teacher_logits of shape (images, classes), in the order of the images.
         temperature: finite and > 0.
@@ -50,7 +50,7 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
         self.set_point(temperature=temperature, alpha=alpha)
 
     def set_point(self, *, temperature: float, alpha: float) -> None:
-        """Changes T and alpha; a compiled training step goes on with the new values.
+        """Change T and alpha; a compiled training step uses the new values.
 
         Raises:
             ValueError: temperature not finite and > 0, or alpha outside [0, 1].
@@ -60,7 +60,7 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
         self.alpha.assign(point.alpha)
 
     def compile(self, *args: Any, loss: Any = None, **kwargs: Any) -> None:
-        """As `keras.Model.compile`, without `loss`: a Distiller brings its own.
+        """Compile as `keras.Model.compile`, without `loss`: a Distiller has its own.
 
         Raises:
             ValueError: a loss was given.
@@ -70,7 +70,7 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
         super().compile(*args, **kwargs)
 
     def call(self, images: Tensor, training: bool | None = None) -> Tensor:
-        """The student's logits, shape (batch, classes)."""
+        """Return the student's logits, shape (batch, classes)."""
         return self.student(images, training=training)
 
     def compute_loss(
@@ -81,7 +81,7 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
-        """The distillation loss of one batch, a scalar in nats; Keras calls it from `fit` and `evaluate`."""
+        """Return the distillation loss of one batch, a scalar in nats; Keras calls it from `fit` and `evaluate`."""
         if sample_weight is not None:
             raise ValueError("Distiller weighs all images alike: leave sample_weight and class_weight out")
         labels = self._labels(y)
@@ -96,7 +96,7 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
         return sum(self.student.losses, loss)
 
     def compute_metrics(self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> dict[str, Tensor]:
-        """Updates the compiled metrics with the labels alone: cached logits are no targets."""
+        """Update the compiled metrics with the labels alone, because cached logits are not targets."""
         metrics: dict[str, Tensor] = super().compute_metrics(x, self._labels(y), y_pred, sample_weight)
         return metrics
 

@@ -1,14 +1,13 @@
-"""What a teacher's logits can be replaced by, to learn what of them a student needs.
+"""Replace a teacher's logits by controls, to find out which part of their information helps a student.
 
-A student may gain from a teacher because soft targets regularize (`uniform`), because the teacher knows which classes
-resemble each other (`class_mean`), or because it says something of the single image (what `shuffled_within_class`
-destroys, and nothing else).
+A student may gain from a teacher because soft targets regularize (`uniform`), because the logits show which classes
+resemble each other (`class_mean`), or because they carry information about the single image, which
+`shuffled_within_class` removes while it keeps everything else.
 
-Every function returns float32 logits of the shape it was given: (images, classes), or (views, images, classes) where a
-teacher was asked about several views of each image.
+Every function returns float32 logits of the shape it was given: (images, classes), or (views, images, classes) if the
+teacher's logits were computed for several augmented versions of each image.
 
-Source: Yuan et al. 2020, arXiv:1909.11723, and Tang et al. 2020, arXiv:2002.03532, who take these parts of a teacher's
-knowledge for each other's.
+Source: Yuan et al. 2020, arXiv:1909.11723 (label smoothing), and Tang et al. 2020, arXiv:2002.03532 (class relations).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ LABEL_SMOOTHING = 0.1  # Szegedy et al. 2015, arXiv:1512.00567, section 7
 
 
 def class_mean(logits: Logits, labels: Labels) -> Logits:
-    """The mean logits of each class for every image of it: what the teacher says of the class, the same for all views.
+    """Replace the logits of each image by the mean logits of its class, the same for all views.
 
     Args:
         logits: float32, shape (images, classes) or (views, images, classes).
@@ -42,10 +41,10 @@ def class_mean(logits: Logits, labels: Labels) -> Logits:
 
 
 def shuffled_within_class(logits: Logits, labels: Labels, seed: int) -> Logits:
-    """The logits permuted among the images of each class: the same numbers, and of the class all that they said.
+    """Permute the logits among the images of each class: the values and their class means stay the same.
 
-    A permutation at random: one image in each class, on average, keeps its own. Where there are views, an image gets
-    all views of one other image.
+    The permutation is random: on average, one image of each class keeps its own logits. With views, an image gets the
+    logits of all views of one other image.
 
     Args:
         logits: float32, shape (images, classes) or (views, images, classes).
@@ -65,7 +64,7 @@ def shuffled_within_class(logits: Logits, labels: Labels, seed: int) -> Logits:
 
 
 def uniform(logits: Logits) -> Logits:
-    """All zeros: a teacher that finds every class equally likely, which is label smoothing.
+    """Replace the logits by zeros: a teacher to which all classes are equally likely, which is label smoothing.
 
     With T = 1 and alpha = 1 - LABEL_SMOOTHING the distillation loss is, up to a constant, cross entropy with labels
     smoothed by LABEL_SMOOTHING: it has the same gradient.

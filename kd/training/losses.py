@@ -1,7 +1,7 @@
-"""The distillation loss as pure functions of logits.
+"""Compute the distillation loss as pure functions of logits.
 
-Built on log-softmax throughout: `keras.losses.kl_divergence` clips probabilities at 1e-7, which flattens the gradient
-exactly where a confident teacher has the most to say.
+Everything is computed from log-softmax: `keras.losses.kl_divergence` clips probabilities at 1e-7, which removes the
+gradient where a confident teacher is most informative.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Tensor: TypeAlias = Any  # of any Keras backend, or a NumPy array
 def distillation_loss(
     *, labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, temperature: Tensor, alpha: Tensor
 ) -> Tensor:
-    """alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T).
+    """Return alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T).
 
     Alpha weighs the LABELS, as in the keras.io Distiller: 1 is plain training, 0 ignores the labels.
 
@@ -37,7 +37,7 @@ def distillation_loss(
 
 
 def soft_target_loss(teacher_logits: Tensor, student_logits: Tensor, temperature: Tensor) -> Tensor:
-    """KL from the softened teacher to the softened student, times temperature**2.
+    """Return the KL divergence KL(teacher || student) of the softened distributions, times temperature**2.
 
     The factor keeps this term's gradients on the scale of the label term when the temperature changes.
 
@@ -49,7 +49,7 @@ def soft_target_loss(teacher_logits: Tensor, student_logits: Tensor, temperature
         Scalar in nats: summed over classes, averaged over the batch.
 
     Raises:
-        ValueError: the two shapes differ (broadcasting would hide it).
+        ValueError: the numbers of classes differ (broadcasting would hide it).
 
     Source: Hinton et al. 2015, arXiv:1503.02531, section 2.
     """
@@ -66,7 +66,7 @@ def soft_target_loss(teacher_logits: Tensor, student_logits: Tensor, temperature
 
 
 def hard_label_loss(labels: Tensor, logits: Tensor) -> Tensor:
-    """Cross entropy with integer labels, averaged over the batch.
+    """Return the cross entropy with integer labels, averaged over the batch.
 
     The same operation as `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`, so that alpha = 1 is plain
     Keras training to the last bit.

@@ -33,10 +33,10 @@ SEEDS_KEPT = 16  # initial states in memory; a search uses one seed, a confirmat
 
 
 class StudentTrainer:
-    """Trains students of one architecture on one dataset, as often as asked.
+    """Trains any number of students of one architecture on one dataset.
 
-    Compiling costs seconds and a student of a search little more, so everything that varies - T, alpha, the seed, the
-    number of epochs, the teacher's logits - is reset or assigned between trainings, never compiled again. The same
+    Compiling takes seconds, about as long as training a small student. So everything that varies - T, alpha, the seed,
+    the number of epochs, the teacher's logits - is reset or assigned between trainings, never compiled again. The same
     (T, alpha, seed) gives bit-identical accuracies whatever was trained before, on the same machine and number of
     threads. The first training of a trainer includes the compilation in its `train_s` and `cpu_s`.
 
@@ -44,11 +44,11 @@ class StudentTrainer:
         dataset: trained on `dataset.train`, scored on `dataset.validation`.
         student: name of a model, see `kd.models.named.build`.
         teacher_logits: float, shape (train_images, classes), in the order of the training images; with more than one
-            view (views, train_images, classes). None only where every `alpha` will be 1.
+            view (views, train_images, classes). None only if every `alpha` will be 1.
         training: epochs, batch size, learning rate of Adam.
         cosine_decay: lower the learning rate to 0 along half a cosine over the epochs, instead of keeping it constant.
-        views: epoch e trains on view e mod `views` of every image and the logits of that view, see
-            `kd.data.augmentation`; 1 is no augmentation. Validation images are always as they are.
+        views: number of augmented versions of each image, see `kd.data.augmentation`; 1 is no augmentation. Epoch e
+            trains on view e mod `views` and its logits. Validation images are not augmented.
 
     Raises:
         DataError: fewer training images than one batch, or teacher logits that do not belong to this dataset.
@@ -85,20 +85,20 @@ class StudentTrainer:
         self._forward = _compiled_forward(self._student, dataset.train.images.shape[1:])
 
     def teach(self, teacher_logits: npt.NDArray[np.float32] | None) -> None:
-        """Trains from now on with these logits: every training gives the bits of a new trainer made with them.
+        """Replace the teacher's logits: later trainings give the same bits as those of a new trainer with these logits.
 
         Args:
             teacher_logits: as for the trainer, such as those of `kd.training.logit_controls`.
 
         Raises:
-            DataError: logits that do not belong to this dataset; those in force stay.
+            DataError: logits that do not belong to this dataset; the present ones are kept.
         """
         self._batches.teach(teacher_logits)
 
     def train(
         self, distill: DistillConfig, *, seed: int, on_epoch: OnEpoch | None = None, epochs: int | None = None
     ) -> TrainResult:
-        """Trains one student from the initial weights of `seed`.
+        """Train one student from the initial weights of `seed`.
 
         Args:
             distill: temperature and alpha.
@@ -109,7 +109,7 @@ class StudentTrainer:
 
         Raises:
             Diverged: a loss or a logit was no longer finite.
-            ValueError: alpha < 1 without teacher logits, or epochs that cannot be.
+            ValueError: alpha < 1 without teacher logits, or an invalid number of epochs.
         """
         if distill.alpha < 1 and not self._batches.has_teacher:
             raise ValueError(f"alpha must be 1 without teacher logits, got {distill.alpha!r}")
@@ -140,12 +140,12 @@ class StudentTrainer:
         )
 
     def accuracy(self, split: Split) -> float:
-        """Accuracy of the student trained last, a fraction in [0, 1]."""
+        """Return the accuracy of the student trained last, a fraction in [0, 1]."""
         self._needs_a_student()
         return _accuracy(self.logits(split), split)
 
     def model_bytes(self) -> bytes:
-        """The student trained last as the bytes of a .keras file, without the optimizer."""
+        """Return the student trained last as the bytes of a .keras file, without the optimizer."""
         self._needs_a_student()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "student.keras"
@@ -153,7 +153,7 @@ class StudentTrainer:
             return path.read_bytes()
 
     def logits(self, split: Split) -> npt.NDArray[np.float32]:
-        """Logits of the student as it is now, float32, shape (images, classes), in the order of the split."""
+        """Return the logits of the present student, float32, shape (images, classes), in the order of the split."""
         images = split.images
         parts = []
         for start in range(0, len(images), EVALUATION_BATCH):
@@ -175,7 +175,7 @@ class StudentTrainer:
         return replace(self._training, epochs=epochs).epochs  # refuses what no training can have
 
     def _run_epoch(self, seed: int, epoch: int) -> float:
-        """One pass over the training images in the order and view of that epoch; returns the sum of the losses."""
+        """Train one epoch, in the order and the view of that epoch; return the sum of the losses."""
         self._batches.shuffle(seed, epoch)
         firsts = range(0, self._batches.steps, STEPS_PER_CALL)
         return sum(float(self._run_steps(first, min(STEPS_PER_CALL, self._batches.steps - first))) for first in firsts)
@@ -203,9 +203,9 @@ class StudentTrainer:
 
 
 def _compiled_steps(distiller: Distiller, optimizer: keras.optimizers.Optimizer, batches: Batches) -> Any:
-    """(first, count) -> the sum of the losses of `count` training steps, run without returning to Python.
+    """Compile a function (first, count) -> sum of the losses of `count` training steps, without returning to Python.
 
-    What `distiller.fit` would compile, bit for bit, without its metrics, callbacks and iterator, a seventh of its time.
+    The same steps as `distiller.fit`, bit for bit, without its metrics, callbacks and iterator, a seventh of its time.
     """
     variables = distiller.student.trainable_variables
     whole_number = tf.TensorSpec((), tf.int32)  # a Python number would be compiled for each value anew
@@ -227,7 +227,7 @@ def _compiled_steps(distiller: Distiller, optimizer: keras.optimizers.Optimizer,
 
 
 def _compiled_forward(student: keras.Model, shape: tuple[int, ...]) -> Any:
-    """(uint8 images of one evaluation batch) -> logits; `predict_on_batch` costs a third more."""
+    """Compile a function (uint8 images of one evaluation batch) -> logits; `predict_on_batch` costs a third more."""
 
     @tf.function(input_signature=[tf.TensorSpec((EVALUATION_BATCH, *shape), tf.uint8)])  # type: ignore[untyped-decorator]
     def forward(images: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def trials(
     from sweeps.query.opening import open_sweep
 
     with open_sweep(storage, name) as (engine, sweep):
-        rows = trial_rows(engine, sweep, stage)
+        rows = [vars(row) for row in trial_rows(engine, sweep, stage)]
         _note_storage(engine)
     if form is Format.table and field is None:
         rows = [{key: row[key] for key in _SHOWN} for row in rows]
@@ -167,7 +167,7 @@ def list_sweeps(form: Form = Format.table, field: Field = None, storage: Storage
 
     engine = engines.open_engine(resolve(storage), read_only=True)
     try:
-        rows = sweep_rows(engine)
+        rows = [vars(row) for row in sweep_rows(engine)]
         _note_storage(engine)
     finally:
         engine.dispose()

@@ -1,4 +1,4 @@
-"""What Optuna sees of a task: its search space, and the parameters that are fixed before it is asked."""
+"""Give Optuna what it sees of a task: its search space, and the parameters that are fixed before it is asked."""
 
 import random
 from typing import Any

@@ -58,13 +58,11 @@ def create_sweep(
     """
     check_name(name)
     spec = resolve(spec, data_dir=data_dir)
-    plan = make_plan(spec)
-    if dry_run:
-        return Created(spec, plan, new=False)
-    known = find(url, name)
+    known = [] if dry_run else find(url, name)
     if known:
         refuse_another(name, known, spec)
-    return Created(spec, plan, _write(url, name, spec, plan))
+    plan = make_plan(spec)
+    return Created(spec, plan, new=not dry_run and _write(url, name, spec, plan))
 
 
 def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:

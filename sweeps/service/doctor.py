@@ -1,4 +1,4 @@
-"""Is everything there that a sweep needs? Each check is one line: what, whether, and what to type if not."""
+"""Check that everything a sweep needs is here, one line per check: what, whether, and what to type if not."""
 
 import importlib.util
 import os
@@ -31,7 +31,7 @@ class Check:
 
 
 def examine(url: sqlalchemy.URL, data_dir: Path | None) -> list[Check]:
-    """Every check, in the order in which a new user would meet the problem. Writes nothing."""
+    """Make every check, in the order in which a new user would meet the problem. Writes nothing."""
     return [*_machine(), *_packages(), _storage(url), *_data(data_dir), _weights()]
 
 

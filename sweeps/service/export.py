@@ -1,4 +1,4 @@
-"""Take a finished student out of the database, as a .keras file. Reads the database only, and needs no TensorFlow.
+"""Export a finished student from the database as a .keras file. Reads the database only, and needs no TensorFlow.
 
 Of each dataset one student is kept: the one that transfer trained first at the best (T, alpha), on a seed that no
 selection saw. So its recorded test accuracy is not the luckiest of several.

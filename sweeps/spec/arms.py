@@ -1,4 +1,4 @@
-"""The arms that transfer compares, and the (temperature, alpha) of those that are not selected."""
+"""The arms that transfer compares, and the points of those that no search selects."""
 
 from sweeps.spec.point import Point
 

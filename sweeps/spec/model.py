@@ -1,4 +1,4 @@
-"""The spec: the frozen description of a sweep, its tables in `spec_tables`.
+"""The spec: the frozen description of a sweep; its tables stand in `sweeps.spec.tables`.
 
 A spec is TOML for people (`spec_toml`), a plain dict in the database, and these frozen models in between.
 It is stored with the sweep, so a worker needs only the storage URL and the sweep's name.
@@ -106,12 +106,12 @@ class Spec(SpecModel):
 
 
 def fingerprint(values: Mapping[str, Any]) -> str:
-    """sha256 of plain values as canonical JSON, 64 hex digits."""
+    """Return the sha256 of plain values as canonical JSON, 64 hex digits."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def stored(sweep: SweepRecord) -> Spec:
-    """The spec of a sweep in the database.
+    """Return the spec of a sweep in the database.
 
     Raises:
         SweepError: it is not what was stored: somebody edited it.
@@ -126,7 +126,7 @@ def stored(sweep: SweepRecord) -> Spec:
 
 
 def parse(values: Mapping[str, Any], *, origin: str) -> Spec:
-    """The spec in plain values, or a SpecError of one line that names the first wrong key."""
+    """Return the spec in plain values; raise a SpecError of one line that names the first wrong key."""
     try:
         return Spec.model_validate(values)
     except ValidationError as error:
@@ -155,7 +155,7 @@ def _siblings(location: Sequence[str | int]) -> list[str]:
 
 
 def override(spec: Spec, changes: Mapping[str, Any], *, origin: str = "options") -> Spec:
-    """The spec with some dotted keys changed, for example {"search.trials": 100}."""
+    """Return the spec with some dotted keys changed, for example {"search.trials": 100}."""
     values = spec.as_dict()
     for dotted, value in changes.items():
         *groups, key = dotted.split(".")
@@ -171,7 +171,7 @@ def override(spec: Spec, changes: Mapping[str, Any], *, origin: str = "options")
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The keys in which two specs differ, each as `key: old -> new`."""
+    """List the keys in which two specs differ, each as `key: old -> new`."""
     lines: list[str] = []
     for key in dict.fromkeys([*old, *new]):
         before, after = old.get(key), new.get(key)
@@ -183,7 +183,7 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "")
 
 
 def check_name(name: str) -> str:
-    """The name of a sweep, if it is one."""
+    """Return the name; raise SpecError if no sweep can have it."""
     if not Name.fullmatch(name):
         shown = name if len(name) <= 40 else f"{name[:37]}... ({len(name)} characters)"
         raise SpecError(f"sweep name {shown!r}: allowed are 1 to 64 letters, digits, '-' and '_', for example mnist-kd")

@@ -12,7 +12,7 @@ from sweeps.spec.model import Spec, parse
 
 
 def read(path: Path) -> Spec:
-    """The spec in a TOML file."""
+    """Read the spec in a TOML file."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -25,7 +25,7 @@ def read(path: Path) -> Spec:
 
 
 def to_toml(spec: Spec) -> str:
-    """The spec as TOML with a comment on every key that needs one; `read` gives it back unchanged."""
+    """Return the spec as TOML with a comment on every key that needs one; `read` gives it back unchanged."""
     top = [_line(spec, key) for key in ("preset", "seed", "note")]
     blocks = ["\n".join(top)]
     for name in Spec.model_fields:

@@ -1,4 +1,5 @@
-"""Statistics as pure functions of numbers: estimates, bounds, the verdict.
+"""Compute estimates, confidence bounds and the verdict from plain numbers.
 
-It imports nothing of this project; every other room of `sweeps` may import it, and `bench/null.py` simulates it.
+This package imports nothing else of this project; every other package of `sweeps` may import it, and `bench/null.py`
+simulates it.
 """

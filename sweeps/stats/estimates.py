@@ -1,6 +1,7 @@
-"""Student's t for means and paired differences, its power, Holm's correction.
+"""Estimate means and paired differences with Student's t, plan sample sizes, and correct for multiple tests.
 
-Pure Python: the reading commands start without scipy. `level` is the error rate of one one-sided test.
+Pure Python, because the reading commands start without scipy (docs/decisions/t-quantiles.md). In every function `level`
+is the type I error rate of one one-sided test.
 """
 
 import math
@@ -14,7 +15,7 @@ MOST_SEEDS = 10_000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds with its 95 % t interval; low and high are None when n = 1."""
+    """The mean of n independent runs with the limits of its two-sided 95 % t interval, both None if n = 1."""
 
     mean: float
     low: float | None
@@ -23,7 +24,11 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
-    """Mean and 95 % t interval over independent seeds; None without values."""
+    """Return the mean and its two-sided 95 % t interval, mean ± t[0.975, n - 1] * s / sqrt(n); None without values.
+
+    Args:
+        values: one per seed, independent of each other.
+    """
     if not values:
         return None
     mean, n = fmean(values), len(values)
@@ -34,23 +39,28 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 
 
 def paired(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate | None:
-    """First minus second, paired by seed: the paired t interval over the repeats that both have.
+    """Return the mean of first - second with its paired t interval, over the repeats that both have.
 
-    Source: Student 1908; with common random numbers the seed's own luck cancels in each difference.
+    Both arms of a repeat share their seed (common random numbers), so what the seed adds to both cancels in the
+    difference. Source: Student 1908, "The probable error of a mean", Biometrika 6.
+
+    Args:
+        first, second: a score by number of the repeat.
     """
     return estimate(differences(first, second))
 
 
 def differences(first: Mapping[int, float], second: Mapping[int, float]) -> list[float]:
-    """First minus second for each repeat that both have, in the order of the repeats."""
+    """Return first - second for each repeat that both have, in the order of the repeats."""
     return [first[repeat] - second[repeat] for repeat in sorted(first.keys() & second.keys())]
 
 
 def t_p_value(values: Sequence[float]) -> float | None:
-    """Two-sided p of the one-sample t test of a mean of 0; None for fewer than two values.
+    """Return the two-sided p value of the one-sample t test of a mean of 0; None for fewer than two values.
 
-    Equal values leave no spread to test against: p is 1 where all are 0 and 0 where all are the same other
-    number, the limits of a spread that shrinks. Absolute error below 1e-12, so the tiniest p may read 0.
+    If all values are equal, the standard deviation is 0 and the statistic undefined: p is then 1 if they are 0, and 0
+    otherwise, the limits for a standard deviation that goes to 0. The absolute error is below 1e-12, so a smaller p may
+    be returned as 0.
     """
     if len(values) < 2:
         return None
@@ -63,10 +73,17 @@ def t_p_value(values: Sequence[float]) -> float | None:
 
 
 def one_sided_bounds(values: Sequence[float], level: float) -> tuple[float, float] | None:
-    """The lower and the upper one-sided (1 - level) t bound of the mean; None for fewer than two values.
+    """Return the lower and the upper one-sided confidence bound of the mean; None for fewer than two values.
 
-    Each alone misses the true mean with probability `level` (0 < level <= 0.5): together they are the
-    two-sided 1 - 2 * level interval. Without spread both are the mean. Raises ValueError for another level.
+    mean ± t[1 - level, n - 1] * s / sqrt(n): each bound alone has the confidence 1 - level, and both together are the
+    two-sided interval with the confidence 1 - 2 * level. If all values are equal, both bounds are the mean.
+
+    Args:
+        values: one per seed, independent of each other.
+        level: in (0, 0.5].
+
+    Raises:
+        ValueError: for another level.
     """
     if len(values) < 2:
         return None
@@ -76,26 +93,43 @@ def one_sided_bounds(values: Sequence[float], level: float) -> tuple[float, floa
 
 
 def resolvable(sd: float, n: int, *, level: float, power: float = 0.8) -> float:
-    """The least true distance that a one-sided t test with n >= 2 paired seeds finds with that power.
+    """Return the smallest true difference that a one-sided paired t test detects with the given power.
 
-    In the unit of `sd`, the standard deviation of the paired differences. By the approximation with two
-    quantiles of t, (t[1 - level] + t[power]) * sd / sqrt(n): where it says 80 %, the exact power of the
-    noncentral t is 78 to 81 % from 5 seeds on, at levels of 0.05 and 0.05 / 3, and 72 % at the worst, with 2.
-    Raises ValueError for n < 2, for a level outside (0, 0.5] and a power outside [0.5, 1).
+    (t[1 - level, n - 1] + t[power, n - 1]) * sd / sqrt(n), an approximation with two quantiles of the central t. For a
+    power of 80 % the exact power, from the noncentral t, is 78 to 81 % with 5 seeds or more, at levels of 0.05 and
+    0.05 / 3, and at worst 72 %, with 2 seeds.
     Source: Colas, Sigaud & Oudeyer 2018, "How many random seeds?", arXiv:1806.08295.
+
+    Args:
+        sd: standard deviation of the paired differences; the result has its unit.
+        n: number of pairs, >= 2.
+        level: in (0, 0.5].
+        power: in [0.5, 1).
+
+    Raises:
+        ValueError: an argument is outside its range.
     """
     return (t_quantile(1 - level, n - 1) + t_quantile(power, n - 1)) * sd / math.sqrt(n)
 
 
 def seeds_needed(sd: float, distance: float, *, level: float, power: float = 0.8) -> int | None:
-    """The least n >= 2 whose `resolvable` distance is no more than `distance` (same unit as sd).
+    """Return the smallest number of pairs, >= 2, whose `resolvable` difference is at most `distance`.
 
-    None above MOST_SEEDS, and where there is no distance to find (<= 0). Raises as `resolvable`.
+    Args:
+        sd: standard deviation of the paired differences.
+        distance: the true difference to detect, in the unit of sd.
+        level, power: as for `resolvable`.
+
+    Returns:
+        None if distance <= 0, or if more than MOST_SEEDS pairs would be needed.
+
+    Raises:
+        ValueError: level or power is outside its range.
     """
     if not distance > 0:
         return None
     normal = NormalDist()
-    # The same with quantiles of the normal distribution, which are below those of t: counting up starts there.
+    # The same formula with quantiles of the normal distribution. They are below those of t: a start to count up from.
     least = ((normal.inv_cdf(1 - level) + normal.inv_cdf(power)) * sd / distance) ** 2
     if least > MOST_SEEDS:
         return None
@@ -106,10 +140,11 @@ def seeds_needed(sd: float, distance: float, *, level: float, power: float = 0.8
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Each p adjusted for the number of tests, in the order given: the least family error rate that rejects it.
+    """Return Holm's adjusted p values, in the order given.
 
-    Source: Holm 1979, "A simple sequentially rejective multiple test procedure", section 2: the smallest of m
-    is multiplied by m, the next by m - 1, and none may fall below the one before it, or exceed 1.
+    An adjusted p is the smallest family-wise error rate at which its test rejects. The smallest of m p values is
+    multiplied by m, the next by m - 1, and so on; each is at least as large as the one before it and at most 1.
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure", section 2.
     """
     adjusted, floor = dict(p_values), 0.0
     for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
@@ -120,10 +155,17 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 @lru_cache(maxsize=4096)  # few levels and few numbers of seeds are asked for again and again
 def t_quantile(p: float, df: int) -> float:
-    """The p-quantile (0.5 <= p < 1) of Student's t with a whole number of degrees of freedom.
+    """Return the p-quantile of Student's t distribution with df degrees of freedom.
 
-    Inverts the finite trigonometric sums of Abramowitz & Stegun 26.7.3 and 26.7.4 by Newton's method; a test
-    holds it against scipy.stats.t.ppf. scipy itself would double the start-up time of `best` and `report`.
+    Inverts the finite trigonometric sums of Abramowitz & Stegun 26.7.3 and 26.7.4 by Newton's method; a test compares
+    it with scipy.stats.t.ppf to a relative error of 1e-9.
+
+    Args:
+        p: in [0.5, 1).
+        df: a whole number >= 1.
+
+    Raises:
+        ValueError: an argument is outside its range.
     """
     if df < 1 or not 0.5 <= p < 1:
         raise ValueError(f"t_quantile needs df >= 1 and 0.5 <= p < 1, got df={df}, p={p}")
@@ -141,7 +183,7 @@ def t_quantile(p: float, df: int) -> float:
 
 
 def _central_probability(theta: float, df: int) -> float:
-    """P(|t| < sqrt(df) * tan(theta)); A&S 26.7.3 for odd, 26.7.4 for even df."""
+    """Return P(|t| < sqrt(df) * tan(theta)). Source: Abramowitz & Stegun 26.7.3 for odd df, 26.7.4 for even df."""
     sine, cosine = math.sin(theta), math.cos(theta)
     odd = df % 2
     term = cosine if odd else 1.0

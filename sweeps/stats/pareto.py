@@ -1,13 +1,13 @@
-"""The Pareto front of cost and value."""
+"""Find the Pareto front of cost and value."""
 
 from collections.abc import Sequence
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the (cost, value) that no other dominates, cheapest first.
+    """Return the indices of the points (cost, value) that no other point dominates, cheapest first.
 
-    One dominates another when it costs no more and is worth no less, and differs. So equal points are on the front
-    together or not at all.
+    A point dominates another if its cost is not higher, its value is not lower, and the two differ. Equal points are
+    therefore on the front together or not at all.
     """
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):

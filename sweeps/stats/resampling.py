@@ -1,24 +1,30 @@
-"""Intervals and p values that assume no normal distribution. Imports scipy: only for commands that write pages."""
+"""Compute intervals and p values that assume no normal distribution.
+
+This module imports scipy: only commands that write a whole report may load it.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
 
-# From how many seeds on each is shown beside the t interval.
-BCA_FROM = 20  # its bias and acceleration are estimated from the same values: with few, it covers well below 95 %
-SIGN_FLIP_FROM = 8  # p cannot be below 2^(1 - n): 0.008 with 8, but 0.06 with 5, which could never reject at 5 %
+# The number of seeds from which on each is shown beside the t interval.
+BCA_FROM = 20  # with fewer, bias and acceleration are estimated poorly and the coverage is well below 95 %
+SIGN_FLIP_FROM = 8  # p cannot be below 2^(1 - n): 0.008 with 8 seeds, but 0.06 with 5, which never rejects at 5 %
 
 _RESAMPLES = 10_000
-_SIGN_FLIPS = 100_000  # at random; all 2^n, so the exact p, where there are no more of them (n <= 16)
+_SIGN_FLIPS = 100_000  # random ones; up to n = 16 all 2^n are used, which gives the exact p
 _SEED = 1987  # the same values give the same page
 
 
 def bca_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Low and high of the 95 % bootstrap interval of the mean: bias-corrected and accelerated, 10,000 resamples.
+    """Return the limits of the 95 % bootstrap interval of the mean: bias-corrected and accelerated, 10,000 resamples.
 
-    Equal values give their own value twice. Raises ValueError for fewer than two. Meant for BCA_FROM values or more.
+    Meant for BCA_FROM values or more. If all values are equal, both limits are that value.
     Source: Efron 1987, "Better bootstrap confidence intervals", section 3.
+
+    Raises:
+        ValueError: fewer than two values.
     """
     if len(values) < 2:
         raise ValueError(f"a bootstrap interval needs 2 values or more, got {len(values)}")
@@ -30,11 +36,14 @@ def bca_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def sign_flip_p(values: Sequence[float]) -> float:
-    """Two-sided p that differences symmetric about 0 have a mean as far from 0 as theirs.
+    """Return the two-sided p value of the sign-flip test: the paired differences are symmetric about 0.
 
-    Exact, over all 2^n flips of signs, for n <= 16, else from 100,000 at random. n differences of one sign give
-    2^(1 - n). Raises ValueError for fewer than two. Meant for SIGN_FLIP_FROM values or more.
-    Source: Fisher 1935, "The Design of Experiments", section 21.
+    p is the fraction of sign flips whose mean is at least as far from 0 as the observed mean: of all 2^n for n <= 16,
+    which is exact, and of 100,000 random ones otherwise. n differences of one sign give 2^(1 - n). Meant for
+    SIGN_FLIP_FROM values or more. Source: Fisher 1935, "The Design of Experiments", section 21.
+
+    Raises:
+        ValueError: fewer than two values.
     """
     if len(values) < 2:
         raise ValueError(f"a sign-flip test needs 2 values or more, got {len(values)}")
@@ -49,10 +58,13 @@ def sign_flip_p(values: Sequence[float]) -> float:
 
 
 def spearman(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Rank correlation in [-1, 1] and its two-sided p, by the t approximation.
+    """Return Spearman's rank correlation, in [-1, 1], and its two-sided p value by the t approximation.
 
-    (0, 1) where nothing can be seen: fewer than three pairs, or one side is constant. Raises ValueError where the
-    lengths differ. Source: Spearman 1904, "The proof and measurement of association between two things".
+    The result is (0, 1) for fewer than three pairs, or if x or y is constant: the correlation is then undefined.
+    Source: Spearman 1904, "The proof and measurement of association between two things".
+
+    Raises:
+        ValueError: x and y have different lengths.
     """
     if len(x) != len(y):
         raise ValueError(f"a rank correlation needs pairs, got {len(x)} and {len(y)} values")

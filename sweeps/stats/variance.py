@@ -1,6 +1,7 @@
-"""Is there an optimum at all? How much of what a search saw is (T, alpha), and how much is the seed's luck.
+"""Split the variance of scores into the effect of (T, alpha) and the noise of the seed.
 
-Scores are validation accuracies, fractions in [0, 1] or points: variances are in the square of that unit.
+If most of the variance is noise, the search has not identified an optimum. Scores are validation accuracies, fractions
+in [0, 1] or percentage points; variances have the square of that unit.
 """
 
 import math
@@ -9,21 +10,26 @@ from statistics import fmean, variance
 
 from sweeps.stats.estimates import paired
 
-# At least half of the variance of single runs comes from (T, alpha): below that, a rank of the search says more about
-# the seed than about the point. A convention of this project, not a threshold of the literature.
+# At least half of the variance of single runs comes from (T, alpha). Below that, the rank of a point in the search
+# depends more on its seed than on the point. A convention of this project, not a threshold of the literature.
 IDENTIFIED_FROM = 0.5
 
 
 def noise_variance(table: Sequence[Sequence[float]]) -> float | None:
-    """Variance of one run that neither its candidate nor its seed explains; None below 2 candidates x 2 seeds.
+    """Estimate the variance of a single run around the sum of its candidate's effect and its seed's effect.
+
+    It is the residual mean square of the two-way analysis of variance without replication, candidates + seeds. All
+    candidates are trained with the same seeds: what a seed adds to every candidate changes no rank and is not noise.
+    Source: Fisher 1925, "Statistical Methods for Research Workers", chapter VIII (randomised blocks).
 
     Args:
-        table: confirm scores, a row per candidate, a column per seed. Complete: raises ValueError for rows of
-            unequal lengths.
+        table: scores of the confirm stage, a row per candidate, a column per seed, complete.
 
-    The residual mean square of the two-way layout without replication, candidates + seeds. All candidates share their
-    seeds, so what a seed adds to every score moves no rank and is not counted as noise.
-    Source: Fisher 1925, "Statistical Methods for Research Workers", chapter VIII (randomised blocks).
+    Returns:
+        None for fewer than 2 candidates or 2 seeds.
+
+    Raises:
+        ValueError: the rows have different lengths.
     """
     columns = list(zip(*table, strict=True))
     if len(table) < 2 or len(columns) < 2:
@@ -37,17 +43,22 @@ def noise_variance(table: Sequence[Sequence[float]]) -> float | None:
 
 
 def intraclass_correlation(scores: Sequence[float], noise: float) -> float | None:
-    """The share of the variance of single-run scores that is (T, alpha), in [0, 1]; None for fewer than 3 points.
+    """Estimate the fraction of the variance of single runs that (T, alpha) explains, in [0, 1].
+
+    This is the intraclass correlation: the correlation between the scores of the points and the scores of the same
+    points trained a second time with other seeds. 1 means that (T, alpha) determines the score, 0 that the seed does.
+    It is estimated as (var(scores) - noise) / var(scores), limited to [0, 1], and 0 if all scores are equal. The search
+    trains each point once, so its scores hold no variance within a point. The noise comes from the confirm stage, which
+    repeats only the best candidates; it is assumed to be the same at every point.
+    Source: Shrout & Fleiss 1979, "Intraclass correlations", the ICC of a single score, ICC(1, 1).
 
     Args:
-        scores: one run for each of evenly spread (Sobol) points of the search, so not those of a sampler that had
-            moved to where scores are high.
-        noise: variance of one run at a fixed point, from confirm's seeds (`noise_variance`).
+        scores: one run for each of the evenly spread (Sobol) points of the search. The points of a sampler that
+            concentrates on high scores would give too small a variance.
+        noise: variance of one run at a fixed point, from the seeds of the confirm stage (`noise_variance`).
 
-    (var(scores) - noise) / var(scores), clipped: it estimates the correlation that a second run of every point would
-    show with the first. A search trains each point once, so within-point variance cannot come from its scores; confirm
-    repeats only the best few, so its noise is taken to hold for all points. Without any variance the answer is 0.
-    Source: Shrout & Fleiss 1979, "Intraclass correlations", the ICC of a single score, ICC(1, 1).
+    Returns:
+        None for fewer than 3 points.
     """
     if len(scores) < 3:
         return None
@@ -56,28 +67,41 @@ def intraclass_correlation(scores: Sequence[float], noise: float) -> float | Non
 
 
 def rank_ceiling(first: float, second: float) -> float:
-    """The highest correlation that two noisy rankings can show, in [0, 1], from the intraclass correlation of each.
+    """Return the highest correlation, in [0, 1], that two noisy sets of scores can be expected to show.
 
-    sqrt(icc1 * icc2): what would be seen if the two true surfaces agreed in everything.
+    sqrt(first * second): the expected correlation if the two true surfaces were perfectly correlated.
     Source: Spearman 1904, "The proof and measurement of association between two things" (correction for attenuation).
+
+    Args:
+        first, second: the intraclass correlation of each set of scores, in [0, 1].
     """
     return math.sqrt(first * second)
 
 
 def optimism(search_score: float, confirm_scores: Sequence[float]) -> float:
-    """How much the search's score of a candidate promised above its mean on fresh seeds, in the unit of the scores.
+    """Return by how much a candidate's score in the search exceeds its mean on fresh seeds, in the unit of the scores.
 
-    Both are of the SAME candidate. The best of many noisy scores is partly the luckiest, so this is above 0 on average
-    (winner's curse). Raises statistics.StatisticsError without confirm scores.
+    The best of many noisy scores is partly the luckiest, so the expected value is above 0 (winner's curse).
+
+    Args:
+        search_score: of the candidate that the search selected.
+        confirm_scores: of the same candidate, retrained with fresh seeds.
+
+    Raises:
+        statistics.StatisticsError: no confirm scores.
     """
     return search_score - fmean(confirm_scores)
 
 
 def tied(best: Mapping[int, float], others: Mapping[str, Mapping[int, float]]) -> list[str]:
-    """The names in `others` that nothing tells apart from the best; scores by seed, order kept.
+    """Return the names of the candidates whose difference from the best is not significant, in the order given.
 
-    Their paired two-sided 95 % t interval of best - other includes 0, or there are fewer than two shared seeds. Not
-    corrected for choosing the best of them, which can only make `best` look better than it is.
+    The paired two-sided 95 % t interval of best - other includes 0, or fewer than two seeds are shared. The interval is
+    not corrected for having selected the best, which makes `best` look better than it is.
+
+    Args:
+        best: scores of the best candidate, by seed.
+        others: scores of the other candidates, by name and seed.
     """
     names = []
     for name, scores in others.items():

@@ -1,4 +1,8 @@
-"""The primary question: does the source's (T, alpha) transfer to the target? One word, and what it rests on."""
+"""Decide the primary question: does the (T, alpha) found on the source dataset transfer to the target dataset?
+
+The verdict compares arms that were trained on the target with the same seeds: "native" (the (T, alpha) found on the
+target itself), "best" (the one found on the source), "scratch" (no teacher) and "random" (a random (T, alpha)).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,16 +15,19 @@ WORDS = ("FLAT", "TRANSFERS", "FAILS", "UNDECIDED")
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the arms on the target say; all differences are paired by repeat, in points of test accuracy.
+    """The verdict and the numbers behind it; all differences are paired by repeat, in points of test accuracy.
 
-    word: one of WORDS. FLAT: native was found to beat neither scratch nor random, so there was nothing to transfer.
-    regret: native - best, with its two-sided 95 % t interval.
-    low, high: one-sided bounds of the regret at `level`, which is alpha per look; what the word rests on.
-    margin: the regret below which (T, alpha) counts as transferred.
-    sd, n: standard deviation and number of the differences native - best.
-    seeds: per arm, for 80 % power if the true regret is as estimated. Only with UNDECIDED, where it exceeds n; None
-        also where more than 10,000 would be needed.
-    beats: lower one-sided bound of native - scratch and native - random, those that are there; > 0 beats.
+    Attributes:
+        word: one of WORDS, see `decide`.
+        regret: mean of native - best, with its two-sided 95 % t interval.
+        low, high: one-sided confidence bounds of the regret at `level`; they decide the word.
+        level: type I error rate of each one-sided test.
+        margin: the largest regret that still counts as a successful transfer.
+        sd, n: standard deviation and number of the differences native - best.
+        seeds: number of seeds per arm for a power of 80 % if the true regret is as estimated. Given only with
+            UNDECIDED, where it exceeds n; None also if more than 10,000 would be needed.
+        beats: lower one-sided bound of native - scratch and of native - random, as far as these arms exist; above 0,
+            native is significantly better.
     """
 
     word: str
@@ -36,21 +43,26 @@ class Verdict:
 
 
 def decide(arms: Mapping[str, Mapping[int, float]], *, margin: float, level: float) -> Verdict | None:
-    """The verdict; None where native or best is missing or they share fewer than two repeats.
+    """Return the verdict; None if native or best is missing, or if they share fewer than two repeats.
+
+    The first that applies:
+    FLAT: native is significantly better than neither scratch nor random, so there is nothing to transfer. Not
+    possible if neither of them shares two repeats with native.
+    TRANSFERS: the upper bound of the regret is below the margin (non-inferiority; best may also be better).
+    FAILS: the lower bound of the regret is above the margin.
+    UNDECIDED: otherwise, so also if all differences are equal to the margin.
+
+    Source: Piaggio et al. 2012, JAMA 308 (CONSORT, non-inferiority): one-sided bounds against a declared margin.
+    bench/null.py simulates the error rates and the power.
 
     Args:
         arms: test accuracy in points, by arm ("native", "best", "scratch", "random") and repeat.
-        margin: points, > 0.
-        level: error rate of each one-sided test, 0 < level <= 0.5: 0.05 / declared looks (Bonferroni), so that the
-            error rate over all looks is at most 5 %. Raises ValueError for another.
+        margin: in points, > 0.
+        level: type I error rate of each one-sided test, in (0, 0.5]: 0.05 / number of declared looks (Bonferroni), so
+            that the error rate over all looks is at most 5 %.
 
-    In this order: FLAT as `Verdict` says, which cannot be said where neither scratch nor random has two repeats that
-    native has, too. TRANSFERS when the upper bound of the regret is below the margin (non-inferiority; best may also
-    be better). FAILS when the lower bound is above it. Else UNDECIDED. Without spread the bounds are the mean, and a
-    regret of exactly the margin stays UNDECIDED.
-
-    Source: Piaggio et al. 2012, JAMA 308 (CONSORT, non-inferiority): one-sided bounds against a declared margin.
-    bench/null.py checks the error rates and the power.
+    Raises:
+        ValueError: for another level.
     """
     regrets = differences(arms.get("native", {}), arms.get("best", {}))
     regret, bounds = estimate(regrets), one_sided_bounds(regrets, level)
@@ -82,10 +94,11 @@ def decide(arms: Mapping[str, Mapping[int, float]], *, margin: float, level: flo
 
 
 def _beats(arms: Mapping[str, Mapping[int, float]], level: float) -> dict[str, float]:
-    """Lower bound of native minus each of scratch and random that shares two repeats with it.
+    """Return the lower bound of native minus scratch and native minus random, where they share two repeats.
 
-    Where nothing differs, beating either of two by luck would have twice the level as its chance, and a regret of
-    about 0 then reads TRANSFERS: 5.5 to 7 % of simulated sweeps said so (bench/null.py). So the two share the level.
+    The two tests share the level (Bonferroni). With the full level for each, native would be better than one of them
+    by chance up to twice as often, and a regret of about 0 would then give TRANSFERS where no arm differs: in 5.5 to
+    7 % of simulated sweeps (bench/null.py).
     """
     rivals = {name: differences(arms.get("native", {}), arms.get(name, {})) for name in ("scratch", "random")}
     there = {name: values for name, values in rivals.items() if len(values) >= 2}

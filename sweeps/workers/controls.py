@@ -1,4 +1,4 @@
-"""The controls of transfer: what takes the teacher's place, and for how long scratch trains at the same cost."""
+"""The scientific controls of transfer: what replaces the teacher's logits, and how long scratch trains at its cost."""
 
 import statistics
 

@@ -1,8 +1,8 @@
-"""Why an attempt failed: its class decides how often the task is tried again."""
+"""Classify why an attempt failed: the class decides how often the task is tried again."""
 
+from kd.errors import Diverged, SubprocessKilled, Unavailable
 from storage.errors import Unreachable
 from storage.queue.error_classes import LOST
-from sweeps.errors import ChildKilled
 from sweeps.spec.model import Spec
 
 INFRASTRUCTURE = ("memory", "database")
@@ -10,21 +10,19 @@ INFRASTRUCTURE = ("memory", "database")
 
 
 def class_of(error: Exception) -> str:
-    """ "memory", "database", "nan", "unavailable", or "error" for what is left: a mistake in some program."""
-    from kd.errors import Diverged, Unavailable
-
+    """Return "memory", "database", "nan", "unavailable", or "error" for anything else: a mistake in some program."""
     if isinstance(error, Unavailable):
         return "unavailable"
     if isinstance(error, Diverged):
         return "nan"
     # TensorFlow's own class by its name: a worker whose children train has not imported TensorFlow
-    if isinstance(error, (MemoryError, ChildKilled)) or type(error).__name__ == "ResourceExhaustedError":
+    if isinstance(error, (MemoryError, SubprocessKilled)) or type(error).__name__ == "ResourceExhaustedError":
         return "memory"
     return "database" if isinstance(error, Unreachable) else "error"
 
 
 def cap_of(kind: str, spec: Spec) -> int | None:
-    """How many attempts of a task may end with this class before the task has failed; None = no limit."""
+    """Return how many attempts of a task may end with this class before the task has failed; None = no limit."""
     caps = spec.retry
     cap = {
         LOST: caps.lost_worker,

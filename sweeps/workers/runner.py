@@ -18,10 +18,9 @@ from kd.config import (
     DistillConfig,
     TeacherResult,
     TrainingConfig,
-    TrainResult,
 )
-from kd.data.datasets import Dataset
 from kd.errors import Unavailable
+from kd.subprocesses import Report, run_in_subprocess
 from storage.errors import BlobCorrupt
 from storage.queue.tasks import Claim
 from storage.records import blobs, queries
@@ -30,7 +29,6 @@ from sweeps.errors import SweepError
 from sweeps.plan.names import kept_student_key, teacher_phase, transfer_key
 from sweeps.plan.outcomes import (
     BaselineOutcome,
-    DataOrigin,
     DoneTask,
     MeasureOutcome,
     StoredOutcome,
@@ -42,7 +40,6 @@ from sweeps.plan.outcomes import (
 )
 from sweeps.plan.payloads import (
     BaselineTask,
-    ConfirmTask,
     MeasureTask,
     Payload,
     StudentTask,
@@ -57,7 +54,7 @@ from sweeps.spec.point import Point
 from sweeps.workers import subprocess_jobs
 from sweeps.workers.controls import same_cost, taught_by
 from sweeps.workers.resources import TaskResources, views_of
-from sweeps.workers.subprocesses import Report, run_in_subprocess
+from sweeps.workers.results import Outcome, outcome_of, source_of, training_of
 
 log = logging.getLogger(__name__)
 
@@ -66,23 +63,6 @@ OnStep = Callable[[], None]
 # A child gets this much longer than AutoKeras' own cap before it is killed: to save what it has.
 _GRACE_S = 60.0
 _LOG_EVERY_S = 10.0
-
-_SHOWN = ("dataset", "test_accuracy", "parameters", "train_s", "seed", "detail")  # columns of the dashboard
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What one attempt found.
-
-    score: what the stage is ranked and watched by; a fraction, or milliseconds in measure.
-    values: everything that is stored.
-    attrs: the few of them that the dashboard shows as columns.
-    """
-
-    score: float
-    values: StoredOutcome
-    attrs: dict[str, Any]
-    epoch_values: tuple[float, ...] = ()
 
 
 @dataclass
@@ -118,7 +98,7 @@ class TaskRunner:
         return outcome_of(task, params, values)
 
     def check_data(self) -> None:
-        """Have both datasets here, with the content that the spec froze; before anything is claimed."""
+        """Check, before anything is claimed, that the datasets here have the content that the spec froze."""
         for role in self.spec.roles:
             wanted, found = self.spec.role(role).content_hash, self.resources.dataset(role).content_hash
             if wanted and wanted != found:
@@ -149,7 +129,7 @@ class TaskRunner:
                 on_report=on_report,
             )
         return TeacherOutcome(
-            **_training(taught.result),
+            **training_of(taught.result),
             **source_of(dataset),
             model=role.teacher,
             detail=role.teacher,
@@ -177,7 +157,7 @@ class TaskRunner:
             if transfer_key(role, task.arm, task.repeat, task.group) == kept_student_key(role):
                 more["blobs"] = {"model": blobs.put(self.engine, trainer.model_bytes())}
         detail = self.spec.role(role).student
-        return StudentOutcome(**_training(result), **source_of(dataset), **asdict(point), detail=detail, **more)
+        return StudentOutcome(**training_of(result), **source_of(dataset), **asdict(point), detail=detail, **more)
 
     def _refit(self, task: StudentTask, point: Point, on_step: OnStep) -> StudentOutcome:
         """Train the network that AutoKeras found anew with this seed: the found one was the luckiest of its search.
@@ -194,7 +174,7 @@ class TaskRunner:
         config = DistillConfig(temperature=point.temperature, alpha=point.alpha)
         result = trainer.train(config, seed=task.seed, on_epoch=lambda epoch, score: on_step())
         return StudentOutcome(
-            **_training(result),
+            **training_of(result),
             **source_of(self.resources.dataset(role)),
             **asdict(point),
             arm=AUTOKERAS_ARM,
@@ -219,7 +199,7 @@ class TaskRunner:
                 seconds=_GRACE_S + (limits.autokeras_seconds if task.method == "autokeras" else limits.seconds),
             )
         return BaselineOutcome(
-            **_training(result),
+            **training_of(result),
             **source_of(dataset),
             method=task.method,
             detail=result.detail,
@@ -289,32 +269,6 @@ class TaskRunner:
         logits = np.frombuffer(self._blob(teacher, "logits", on_step), np.float32)
         self._teachers[phase] = logits.reshape(shape if views == 1 else (views, *shape))
         return self._teachers[phase]
-
-
-def outcome_of(
-    task: Payload, params: dict[str, Any], values: TeacherOutcome | StudentOutcome | BaselineOutcome
-) -> Outcome:
-    """Return the outcome of a training, ranked by its validation accuracy."""
-    shown = values.model_dump(include=set(_SHOWN) & values.model_fields_set - set(params))
-    attrs = {name: shown[name] for name in _SHOWN if name in shown}
-    if isinstance(task, ConfirmTask | TransferTask):
-        attrs["repeat"] = task.repeat
-    if isinstance(task, ConfirmTask):
-        attrs["rank"] = task.rank
-    return Outcome(score=values.val_accuracy, values=values, attrs=attrs, epoch_values=values.epoch_val_accuracy)
-
-
-def _training(result: TrainResult | BaselineResult) -> dict[str, Any]:
-    """Return what the table needs of every training; models and weights are kept as blobs."""
-    names = ("val_accuracy", "parameters", "train_images", "train_s", "cpu_s", "seed")
-    curve = {"epoch_val_accuracy": result.epoch_val_accuracy} if isinstance(result, TrainResult) else {}
-    return {name: getattr(result, name) for name in names} | curve
-
-
-def source_of(dataset: Dataset) -> dict[str, Any]:
-    """Return the name of a dataset and where it came from."""
-    data = DataOrigin(origin=dataset.origin, content_hash=dataset.content_hash, split_hash=dataset.split_hash)
-    return {"dataset": dataset.name, "data": data}
 
 
 def _logged(claim: Claim) -> Report:

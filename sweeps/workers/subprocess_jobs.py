@@ -1,4 +1,4 @@
-"""What runs in a child process: each function is the whole of one child. TensorFlow is imported there only."""
+"""Define the jobs of child processes: each function is one job. TensorFlow is imported only there."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,8 +10,8 @@ import numpy.typing as npt
 from kd import baselines
 from kd.config import BaselineResult, TeacherResult, TrainingConfig
 from kd.data.datasets import Dataset, Split
+from kd.subprocesses import Report
 from kd.teachers.names import parse_teacher
-from sweeps.workers.subprocesses import Report
 
 
 def teach(
@@ -24,7 +24,7 @@ def teach(
     limits: dict[str, Any],
     folder: str,
 ) -> TeacherResult:
-    """A teacher and its logits: trained, or a comparison method's model within the limits of the table `baselines`."""
+    """Train a teacher, or fit one by a comparison method within the limits of the table `baselines`."""
     method = parse_teacher(model).method
     if method is not None:
         from kd.teachers.ready import teach_with
@@ -42,7 +42,7 @@ def teach(
 def fit_baseline(
     report: Report, method: str, dataset: Dataset, limits: dict[str, Any], seed: int, folder: str
 ) -> BaselineResult:
-    """A comparison method's model, within the limits of the spec's table `baselines`."""
+    """Fit a comparison method within the limits of the spec's table `baselines`."""
     return baselines.fit(
         method, dataset, budget=_budget(method, limits), seed=seed, work_dir=Path(folder), on_progress=report
     )
@@ -64,7 +64,7 @@ def measure_models(
     tests: dict[str, Split],
     calibrations: dict[str, npt.NDArray[np.uint8]],
 ) -> dict[str, Any]:
-    """Every model measured beside the others.
+    """Measure all models by turns in one process.
 
     Args:
         files: (bytes of a .keras file, role of its dataset), by name.

@@ -1,4 +1,4 @@
-"""Writes checkpoints in torch's older format, instruction by instruction, without torch: whole and hostile ones."""
+"""Writes checkpoints in torch's older format, instruction by instruction, without torch."""
 
 import pickle
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from kd.baselines.lite0.checkpoint import MAGIC, PROTOCOL
-
+MAGIC = 0x1950A86A20F9469CFC6C
+PROTOCOL = 1001
 DICT = b"ccollections\nOrderedDict\n)R"
 REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
 KINDS = {"float32": "Float", "int64": "Long"}
@@ -46,9 +46,9 @@ def state(tensors: Mapping[str, bytes]) -> bytes:
     return DICT + pickle.MARK + items + pickle.SETITEMS + attributes + pickle.BUILD
 
 
-def checkpoint(content: bytes, storages: Mapping[str, Array], *, little_endian: bool = True) -> bytes:
+def checkpoint(content: bytes, storages: Mapping[str, Array]) -> bytes:
     """A whole file around an object that is given as instructions."""
-    writer = {"protocol_version": PROTOCOL, "little_endian": little_endian, "type_sizes": {"short": 2}}
+    writer = {"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"short": 2}}
     head = [pickle.dumps(value, 2) for value in (MAGIC, PROTOCOL, writer)]
     keys = pickle.dumps(list(storages), 2)
     data = [len(numbers).to_bytes(8, "little") + numbers.tobytes() for numbers in storages.values()]

@@ -18,7 +18,7 @@ from storage.url import resolve
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import override
 from sweeps.spec.presets import preset
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.quadratic_worker import changed, quadratic

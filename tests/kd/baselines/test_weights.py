@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from kd.baselines import Budget, fit, weights
+from kd.baselines import Budget, fit
 from kd.baselines.applications import APPLICATIONS, Application
 from kd.baselines.weights import HDF5_SIGNATURE, find_weights, obtain_weights
+from kd.data import downloads
 from kd.data.datasets import load
 from kd.errors import Unavailable
 
@@ -166,7 +167,7 @@ def test_a_server_that_never_answers_is_given_up(
     serve: Callable[[Answer], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(weights, "CONNECT_S", 0.2)
+    monkeypatch.setattr(downloads, "CONNECT_S", 0.2)
     released = threading.Event()
 
     def stay_silent(handler: http.server.BaseHTTPRequestHandler) -> None:

@@ -66,7 +66,7 @@ def test_an_archive_of_cifar10_without_its_batches_is_refused(tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
 def test_the_real_public_file_holds_the_official_arrays(name: str, tmp_path: Path) -> None:
     try:
-        arrays = downloads.download(downloads.DOWNLOADS[name], tmp_path)
+        arrays = downloads.download_arrays(downloads.DOWNLOADS[name], tmp_path)
     except DataError as error:
         if "another file" in str(error):
             raise

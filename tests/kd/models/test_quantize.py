@@ -1,5 +1,6 @@
 """kd.models.quantize: real conversions, scored against the float model, and models that cannot be converted."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import kd.models.quantize
 from kd.data.datasets import Split
 from kd.models.named import build
 from kd.models.quantize import Int8Job, measure_int8, quantize, score
+from kd.subprocesses import run_in_subprocess
 from tests.support.processes import descendants, is_alive
 
 RNG = np.random.default_rng(0)
@@ -96,16 +98,19 @@ def test_a_child_that_dies_costs_its_model_alone(tmp_path, monkeypatch):
     job = Int8Job(model=saved(model, tmp_path), calibration=IMAGES[:50], test=said(model))
     started = []
 
-    def start(*args, **kwargs):
-        started.append(popen(*args, **kwargs))
+    def start(*arguments, on_step, **more):
+        started.append(arguments)
         if len(started) == 1:
-            started[0].kill()
-        return started[-1]
+            return run_in_subprocess(*arguments, on_step=kill_child, **more)
+        return run_in_subprocess(*arguments, on_step=on_step, **more)
 
-    popen = subprocess.Popen
-    monkeypatch.setattr(subprocess, "Popen", start)
+    def kill_child():
+        (child,) = multiprocessing.active_children()
+        child.kill()
+
+    monkeypatch.setattr(kd.models.quantize, "run_in_subprocess", start)
     found = measure_int8({"killed": job, "next": job})
-    assert found["killed"].reason == "the converter ended its process with code -9"
+    assert found["killed"].reason == "the child process was killed; the system does that when memory runs out"
     assert found["next"].test_accuracy > 0.95
     assert len(started) == 2
 
@@ -116,7 +121,7 @@ def test_a_child_that_takes_too_long_is_ended(tmp_path, monkeypatch):
     job = Int8Job(model=saved(model, tmp_path), calibration=IMAGES[:50], test=said(model))
     found = measure_int8({"first": job, "second": job})
     assert [int8.reason for int8 in found.values()] == ["not quantized within 0.1 s"] * 2
-    assert not [pid for pid in descendants(os.getpid()) if is_alive(pid) and b"kd.models.quantize" in _command(pid)]
+    assert not [pid for pid in descendants(os.getpid()) if is_alive(pid) and b"multiprocessing.spawn" in _command(pid)]
 
 
 def test_a_child_does_not_outlive_a_parent_killed_with_kill_9():
@@ -128,7 +133,7 @@ images = np.zeros((1, 8, 8, 1), np.uint8)
 measure_int8({"a": Int8Job(model=b"", calibration=images, test=Split(images, np.zeros(1, int)))})
 """
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
-        children = _until(lambda: [pid for pid in descendants(parent.pid) if b"kd.models.quantize" in _command(pid)])
+        children = _until(lambda: [pid for pid in descendants(parent.pid) if b"multiprocessing.spawn" in _command(pid)])
         parent.kill()
     assert _until(lambda: not any(is_alive(pid) for pid in children))
 

@@ -15,7 +15,7 @@ from storage.url import resolve
 from sweeps.service.steering import extend
 from sweeps.spec.arms import SOURCE_ARMS, TARGET_ARMS
 from sweeps.spec.model import override
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker, run_worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created

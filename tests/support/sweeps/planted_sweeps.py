@@ -16,7 +16,7 @@ from sweeps.analysis.load import load
 from sweeps.plan.seeds import derive
 from sweeps.query.opening import open_sweep
 from sweeps.spec.model import Spec, override
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created

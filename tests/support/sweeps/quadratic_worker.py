@@ -21,7 +21,7 @@ from storage.queue.tasks import Claim
 from storage.url import resolve
 from sweeps.plan.outcomes import read_outcome
 from sweeps.plan.payloads import payload_of
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import run_worker
 
 LATE_IMPORTS = (  # what a worker imports only once it needs it

@@ -1,5 +1,6 @@
 """Steering a sweep from outside, with real workers at it: pause, resume, cancel, extend, retry, reap, delete, logs."""
 
+import json
 import os
 import signal
 import time
@@ -23,7 +24,7 @@ from sweeps.service import steering
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import override
 from sweeps.workers.logs import log_folder
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, start_worker, tasks_of, wait_until
@@ -297,7 +298,9 @@ def test_logs_shows_the_end_of_each_log_and_everything_about_one_task(
     folder.mkdir(parents=True)
     when = "2026-01-01 00:00:00,000 I"
     for worker, keys in (("one", ["search#1", "search#10", "search#2"]), ("two", ["search#3"])):
-        lines = [line for key in keys for line in (f"{when} {key} attempt 1", f"noise in {key}")]
+        record = {"time": "2026-01-01T00:00:00.000+00:00", "level": "INFO", "attempt": 1}
+        logged = {key: json.dumps(record | {"task": key, "message": f"{key} attempt 1"}) for key in keys}
+        lines = [line for key in keys for line in (logged[key], f"noise in {key}")]
         (folder / f"{worker}.log").write_text("\n".join(lines))
     code, out, _ = kd_sweeps("logs", "s", "-n", "1")
     assert code == 0

@@ -16,7 +16,7 @@ from storage.records import queries, selections
 from sweeps.spec.arms import CONTROLS, DEFAULT_POINTS, TARGET_ARMS
 from sweeps.spec.model import Spec, override
 from sweeps.workers.controls import same_cost, taught_by
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from tests.support.sweeps.planted_sweeps import up_to, work
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created

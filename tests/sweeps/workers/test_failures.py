@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from kd.errors import Diverged, Unavailable
+from kd.errors import Diverged, SubprocessKilled, Unavailable
 from storage.errors import Unreachable
 from storage.queue.tasks import Claim
-from sweeps.errors import ChildKilled, SweepError
+from sweeps.errors import SweepError
 from sweeps.spec.model import Spec, override
 from sweeps.workers.failures import cap_of, class_of
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
@@ -29,7 +29,7 @@ def _spec(**caps: int) -> Spec:
     ("error", "kind"),
     [
         (MemoryError(), "memory"),
-        (ChildKilled("killed"), "memory"),
+        (SubprocessKilled("killed"), "memory"),
         (type("ResourceExhaustedError", (Exception,), {})("OOM when allocating"), "memory"),
         (Unreachable("gone"), "database"),
         (Diverged("loss is nan"), "nan"),

@@ -24,7 +24,8 @@ from sweeps.plan.points import resolve_point
 from sweeps.service import steering
 from sweeps.spec.arms import CONTROLS
 from sweeps.spec.model import Spec, override
-from sweeps.workers.runner import Outcome, TaskRunner
+from sweeps.workers.results import Outcome
+from sweeps.workers.runner import TaskRunner
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
 MICRO = override(

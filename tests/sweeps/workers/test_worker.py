@@ -25,7 +25,7 @@ from sweeps.plan.tasks import STAGES, make_plan
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import Spec, override
 from sweeps.spec.presets import preset
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY, SUPPORT
 from tests.support.sweeps.quadratic_worker import quadratic

@@ -1,5 +1,7 @@
 import dataclasses
+import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from kd.baselines import Budget, fit
 from kd.baselines.applications import APPLICATIONS
+from kd.baselines.lite0 import checkpoint
 from kd.baselines.lite0.checkpoint import read_checkpoint
 from kd.baselines.weights import find_weights
 from kd.data.datasets import load
@@ -55,18 +58,26 @@ def made_up() -> dict[str, np.ndarray]:
     return tensors | {"_bn0.num_batches_tracked": np.array(1000)}
 
 
-def written(tensors: dict[str, np.ndarray], folder: Path) -> Path:
-    path = folder / "made-up.pth"
-    path.write_bytes(saved(tensors))
-    return path
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, np.ndarray]], Path]:
+    """Write tensors into a file that the reader takes for the published one."""
+
+    def write(tensors: dict[str, np.ndarray]) -> Path:
+        data = saved(tensors)
+        monkeypatch.setattr(checkpoint, "SHA256", hashlib.sha256(data).hexdigest())
+        path = tmp_path / "made-up.pth"
+        path.write_bytes(data)
+        return path
+
+    return write
 
 
 def test_every_weight_of_the_checkpoint_lands_where_keras_wants_it(
-    made_up: dict[str, np.ndarray], tmp_path: Path
+    made_up: dict[str, np.ndarray], written: Callable[[dict[str, np.ndarray]], Path]
 ) -> None:
     from kd.baselines.lite0.network import build
 
-    network = build(64, written(made_up, tmp_path))
+    network = build(64, written(made_up))
     assert network.count_params() == 3_413_024
     assert network.output.shape == (None, 1280)
     (stem,) = network.get_layer("conv_stem").get_weights()
@@ -92,19 +103,22 @@ def test_every_weight_of_the_checkpoint_lands_where_keras_wants_it(
     ids=["missing", "of B0", "shape", "type"],
 )
 def test_a_checkpoint_of_another_network_is_refused(
-    change: dict[str, np.ndarray | None], message: str, made_up: dict[str, np.ndarray], tmp_path: Path
+    change: dict[str, np.ndarray | None],
+    message: str,
+    made_up: dict[str, np.ndarray],
+    written: Callable[[dict[str, np.ndarray]], Path],
 ) -> None:
     from kd.baselines.lite0.network import build
 
     changed = {name: tensor for name, tensor in (made_up | change).items() if tensor is not None}
     with pytest.raises(ValueError, match=message):
-        build(32, written(changed, tmp_path))
+        build(32, written(changed))
 
 
 def test_a_damaged_checkpoint_is_named_with_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / LITE0.weights_file).write_bytes(b"\x80\x02cos\nsystem\n)R.")
     monkeypatch.setenv("KD_SWEEPS_WEIGHTS", str(tmp_path))
-    with pytest.raises(Unavailable, match=r"57934424\.pth is not a whole .*'os system'.*export KD_SW") as caught:
+    with pytest.raises(Unavailable, match=r"57934424\.pth is not a whole .*\(another file .*export KD_SW") as caught:
         fit("efficientnet-lite0", load("digits", train_images=64), budget=BUDGET, seed=0, work_dir=tmp_path / "work")
     assert "\n" not in str(caught.value)
 

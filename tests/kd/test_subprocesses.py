@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.errors import ChildFailed, ChildKilled
-from sweeps.workers.subprocesses import Report, run_in_subprocess
+from kd.errors import SubprocessFailed, SubprocessKilled
+from kd.subprocesses import Report, run_in_subprocess
 from tests.support.paths import REPOSITORY
 
 
@@ -25,6 +25,14 @@ def _raise(report: Report) -> None:
 
 def _raise_unpicklable(report: Report) -> None:
     raise type("Local", (Exception,), {})("cannot be sent")
+
+
+def _add_in_a_grandchild(report: Report, first: int, second: int) -> object:
+    return run_in_subprocess(_add, first, second, on_step=_go_on, on_report=report)
+
+
+def _sleep_in_a_grandchild(report: Report, path: Path) -> None:
+    run_in_subprocess(_sleep, path, on_step=_go_on)
 
 
 def _kill_itself(report: Report) -> None:
@@ -74,6 +82,15 @@ def test_the_result_comes_from_another_process_and_reports_arrive() -> None:
     assert heard == [(0.5, "half way")]
 
 
+def test_a_child_may_have_a_child_of_its_own() -> None:
+    heard: list[tuple[float, str]] = []
+    total, _ = run_in_subprocess(
+        _add_in_a_grandchild, 2, 3, on_step=_go_on, on_report=lambda part, text: heard.append((part, text))
+    )
+    assert total == 5
+    assert heard == [(0.5, "half way")]
+
+
 def test_what_the_function_raises_comes_through_with_the_childs_traceback() -> None:
     with pytest.raises(ValueError, match="nine is too many") as error:
         run_in_subprocess(_raise, on_step=_go_on)
@@ -81,17 +98,17 @@ def test_what_the_function_raises_comes_through_with_the_childs_traceback() -> N
 
 
 def test_an_exception_that_cannot_be_sent_is_still_told() -> None:
-    with pytest.raises(ChildFailed, match="cannot be sent"):
+    with pytest.raises(SubprocessFailed, match="cannot be sent"):
         run_in_subprocess(_raise_unpicklable, on_step=_go_on)
 
 
 def test_a_killed_child_is_an_error_of_its_own_because_memory_may_be_why() -> None:
-    with pytest.raises(ChildKilled, match="memory"):
+    with pytest.raises(SubprocessKilled, match="memory"):
         run_in_subprocess(_kill_itself, on_step=_go_on)
 
 
 def test_a_child_that_takes_too_long_is_killed(tmp_path: Path) -> None:
-    with pytest.raises(ChildFailed, match="stopped after 2 s"):
+    with pytest.raises(SubprocessFailed, match="stopped after 2 s"):
         run_in_subprocess(_sleep, tmp_path / "pid", on_step=_go_on, seconds=2)
     assert _gone(_wait_for(tmp_path / "pid"))
 
@@ -106,14 +123,15 @@ def test_what_on_step_raises_ends_the_child(tmp_path: Path) -> None:
     assert _gone(_wait_for(tmp_path / "pid"))
 
 
-def test_a_child_does_not_outlive_a_parent_killed_with_kill_9(tmp_path: Path) -> None:
+@pytest.mark.parametrize("job", ["_sleep", "_sleep_in_a_grandchild"])
+def test_a_child_does_not_outlive_a_parent_killed_with_kill_9(job: str, tmp_path: Path) -> None:
     program = tmp_path / "parent.py"
     program.write_text(
         "import sys, pathlib\n"
-        "from sweeps.workers.subprocesses import run_in_subprocess\n"
-        "from tests.sweeps.workers.test_subprocesses import _sleep\n"
+        "from kd.subprocesses import run_in_subprocess\n"
+        "from tests.kd.test_subprocesses import _sleep, _sleep_in_a_grandchild\n"
         "if __name__ == '__main__':\n"
-        "    run_in_subprocess(_sleep, pathlib.Path(sys.argv[1]), on_step=lambda: None)\n"
+        f"    run_in_subprocess({job}, pathlib.Path(sys.argv[1]), on_step=lambda: None)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     parent = subprocess.Popen([sys.executable, str(program), str(tmp_path / "pid")], env=environment)

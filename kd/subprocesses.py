@@ -1,0 +1,107 @@
+"""Run one function in a child process that can be killed at any time and never outlives its parent.
+
+TensorFlow can neither change its number of threads nor be stopped once it runs, and its int8 converter can crash the
+whole process. Teachers and AutoKeras are therefore trained, and models converted, in child processes.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from kd.errors import SubprocessFailed, SubprocessKilled
+
+__all__ = ["Report", "run_in_subprocess"]
+
+_POLL_S = 0.25
+
+Report = Callable[..., None]
+"""Sends its arguments to the parent process. A training sends the fraction done, in [0, 1], and a few words."""
+
+
+def run_in_subprocess(
+    function: Callable[..., Any],
+    *arguments: Any,
+    on_step: Callable[[], None],
+    on_report: Report | None = None,
+    seconds: float | None = None,
+) -> Any:
+    """Run function(report, *arguments) in a new Python process and return its result.
+
+    The function, its arguments, its reports and its result are pickled.
+
+    Args:
+        function: importable by name; its first argument is a Report.
+        on_step: called a few times per second; an exception that it raises ends the child and is passed on.
+        on_report: called here with the arguments of each report of the child, in order.
+        seconds: wall-clock limit, after which the child is killed; None is no limit.
+
+    Raises:
+        SubprocessKilled: the child was killed.
+        SubprocessFailed: the child died otherwise or ran out of time, or its result cannot be pickled.
+        Exception: what the function raised, with the child's traceback as a note.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_main, args=(theirs, function, arguments))
+    process.start()
+    theirs.close()
+    deadline = None if seconds is None else time.monotonic() + seconds
+    try:
+        while True:
+            on_step()
+            if deadline is not None and time.monotonic() > deadline:
+                raise SubprocessFailed(f"stopped after {seconds:.0f} s without a result")
+            if not ours.poll(_POLL_S):
+                continue
+            try:
+                kind, value = ours.recv()
+            except EOFError:
+                process.join()
+                raise _death(process.exitcode) from None
+            if kind == "report" and on_report is not None:
+                on_report(*value)
+            elif kind == "error":
+                raise value
+            elif kind == "result":
+                return value
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+
+
+def _death(code: int | None) -> SubprocessFailed:
+    if code == -signal.SIGKILL:
+        return SubprocessKilled("the child process was killed; the system does that when memory runs out")
+    how = f"of signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+    return SubprocessFailed(f"the child process died {how}")
+
+
+def _main(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def report(*values: Any) -> None:
+        pipe.send(("report", values))
+
+    try:
+        message: tuple[str, Any] = ("result", function(report, *arguments))
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        message = ("error", error)
+    try:
+        pipe.send(message)
+    except Exception as error:  # what cannot be pickled is described instead
+        pipe.send(("error", SubprocessFailed(f"{message[1]!r} could not be sent: {error}")))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])  # returns when the parent is gone, after a kill -9 too
+    os._exit(1)

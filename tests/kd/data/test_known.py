@@ -1,0 +1,37 @@
+"""Known datasets: what counts as one, and how the difference is described."""
+
+import dataclasses
+
+import numpy as np
+
+from kd.data.arrays import Arrays
+from kd.data.known import KNOWN_DATASETS, KnownDataset
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
+ARRAYS = Arrays(
+    x_train=IMAGES[:4], y_train=np.array([0, 1, 0, 1]), x_test=IMAGES[4:], y_test=np.array([1, 0]), classes=2
+)
+SHAPES = {"x_train": (4, 8, 8), "y_train": (4,), "x_test": (2, 8, 8), "y_test": (2,)}
+KNOWN = KnownDataset(name="small", shapes=SHAPES, hashes=ARRAYS.hashes)
+
+
+def test_the_arrays_with_the_hashes_are_the_dataset() -> None:
+    assert KNOWN.difference(ARRAYS) is None
+    assert KNOWN.image_shape == (8, 8, 1)
+    assert KNOWN.content_hash == ARRAYS.content_hash  # known without reading anything
+
+
+def test_a_difference_names_the_array() -> None:
+    fewer = dataclasses.replace(ARRAYS, x_train=IMAGES[:3], y_train=np.array([0, 1, 0]))
+    assert KNOWN.difference(fewer) == "x_train has shape (3, 8, 8, 1), not (4, 8, 8, 1)"
+    other = dataclasses.replace(ARRAYS, y_test=np.array([0, 1]))
+    assert str(KNOWN.difference(other)).startswith("y_test has sha256 ")
+
+
+def test_the_published_shapes_are_those_of_mnist_and_cifar10() -> None:
+    assert {name: known.image_shape for name, known in KNOWN_DATASETS.items()} == {
+        "mnist": (28, 28, 1),
+        "cifar10": (32, 32, 3),
+    }
+    for known in KNOWN_DATASETS.values():
+        assert all(len(digest) == 64 for digest in known.hashes.values())
