@@ -115,7 +115,7 @@ def _statistics(spec: Spec) -> str:
         "**Statistics.** The one primary question is the regret, native − best, in points of test accuracy, paired by"
         f" seed, against a margin of {transfer.margin:g}. The verdict is TRANSFERS when the one-sided"
         f" {percent(1 - transfer.level):.3g} % upper t bound is below the margin (non-inferiority, Piaggio et al."
-        " 2012), FAILS when the lower bound is above it, FLAT when native does not measurably beat scratch or random,"
+        " 2012), FAILS when the lower bound is above it, FLAT when native measurably beats neither scratch nor random,"
         f" and UNDECIDED otherwise. The test set may be read {looks}; the spec and its time were stored before the"
         " first look. Intervals are 95 % t intervals over seeds, of differences paired by seed (Student 1908). All"
         " other questions are secondary, and their p values are adjusted by Holm's method (1979). Bias-corrected"

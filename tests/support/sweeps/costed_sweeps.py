@@ -20,7 +20,7 @@ from tests.support.sweeps.small_sweeps import SMALL
 # Planted: every training but AutoKeras' costs 2 CPU s; `best` has 0.7 on the target.
 SPEC = override(SMALL, {"baselines.methods": ["autokeras", "mobilenet"], "confirm.seeds": 2})
 SWEEP_CPU_S = 2 * (2 + 4 + 2)  # two teachers, four trials, one candidate on two seeds
-CURVE = [(3.0, 0.60), (10.0, 0.65), (40.0, 0.72), (70.0, 0.75)]
+CURVE = ((3.0, 0.60), (10.0, 0.65), (40.0, 0.72), (70.0, 0.75))
 
 
 def planted(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:

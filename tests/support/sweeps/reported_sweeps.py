@@ -45,7 +45,11 @@ def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Ou
 
 def worked(folder: Path, *, stop_at: str = "", **changes: Any) -> str:
     """A sweep "s" in a new storage in `folder`, worked on until a task whose key starts with `stop_at`; the URL."""
-    url = f"sqlite:///{folder}/s.db"
+    return worked_at(f"sqlite:///{folder}/s.db", stop_at=stop_at, **changes)
+
+
+def worked_at(url: str, *, stop_at: str = "", **changes: Any) -> str:
+    """The same in an empty storage of either kind."""
     create_sweep(resolve(url), "s", override(preset("tiny"), CHANGES | changes))
 
     def until(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:

@@ -197,7 +197,7 @@ def test_controls_have_nothing_to_explain_where_best_gains_nothing(tmp_path: Pat
     (line,) = [
         line
         for line in answer(analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(tests))))
-        if "over scratch" in line
+        if "beat scratch" in line
     ]
     assert line.startswith("- digits: best does not measurably beat scratch (")
 
