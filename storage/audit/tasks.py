@@ -15,11 +15,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from storage.audit.optuna_rows import FINISHED, TrialRow
 from storage.audit.rows import AttemptRow, Rows, TaskRow, Unreadable
 from storage.db.schema import ATTEMPT_STATES, PHASE_ENDED, TASK_STATES
 from storage.queue.error_classes import UNREADABLE
 from storage.studies.names import study_name
-from storage.studies.rows import FINISHED, TrialRow
 
 
 class AuditedTasks:

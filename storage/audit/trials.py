@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from storage.audit.optuna_rows import TrialRow
 from storage.audit.rows import Rows
 from storage.audit.tasks import AuditedTasks, is_untold
 from storage.queue.error_classes import UNREADABLE
-from storage.studies.rows import TrialRow
 
 _SHOWN = 10  # numbers in one line
 

@@ -222,12 +222,14 @@ class Worker:
         self.finished += 1
         log.info("%s done: %.4f in %.1f s", claim.key, outcome.score, stored["wall_s"])
         self.studies.tell(study, asked.number, state="COMPLETE", **stored["trial"], asked=attrs)
-        failpoint("told")
+        failpoint("reported")
         mark_reported(self.engine, claim.task_id, claim.attempt)
         failpoint("marked")
 
     def _attrs(self, claim: Claim, task: Payload) -> dict[str, Any]:
-        attrs = {"task": claim.key, "attempt": claim.attempt, "worker": self.worker}
+        """Return what the trial has from its first moment on: everything that is known before the task runs."""
+        attrs: dict[str, Any] = {"task": claim.key, "attempt": claim.attempt, "worker": self.worker}
+        attrs |= {name: claim.payload[name] for name in ("seed", "repeat", "rank") if name in claim.payload}
         if search := search_of(task.role, task.group):
             attrs["search"] = search
         return attrs | ({} if claim.retry_of is None else {"retry_of": claim.retry_of})
