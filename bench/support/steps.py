@@ -23,7 +23,7 @@ from sweeps.workers import worker as workers
 from sweeps.workers.runner import OnStep, Outcome
 
 STEPS = ("claim", "ask", "save", "finish", "report", "mark")
-_ENDS = {"claimed": "claim", "asked": "ask", "saved": "save", "finished": "finish", "reported": "report", "marked": "mark"}
+_ENDS = dict(zip(("claimed", "asked", "saved", "finished", "reported", "marked"), STEPS, strict=True))  # by failpoint
 
 # Children of the fork server have everything imported and no connection yet: 24 of them start within seconds.
 _CONTEXT = multiprocessing.get_context("forkserver")

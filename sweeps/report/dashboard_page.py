@@ -14,6 +14,7 @@ from storage.studies.names import study_name
 from sweeps.analysis.analysis import Analysis
 from sweeps.analysis.load import analyse
 from sweeps.errors import NoResultsYet
+from sweeps.hints import explain
 from sweeps.plan.tasks import STAGES
 from sweeps.report.figure_data import pictures
 from sweeps.report.markdown import answer, comparison_table
@@ -33,7 +34,7 @@ def publish(url: sqlalchemy.URL, name: str) -> None:
             plots = {key: str(figure.to_json()) for key, figure in figures(pictures(found)).items()}
             opened.publish(study_name(name, "search"), note=note(found, opened.ids()), plots=plots)
     except (StorageError, NoResultsYet) as error:
-        say(f"the answer could not be put into the dashboard: {error}")
+        say(f"the answer could not be put into the dashboard: {explain(error)}")
 
 
 def note(found: Analysis, ids: Mapping[str, int]) -> str:

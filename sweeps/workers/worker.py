@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy
 
 from kd.errors import Diverged
-from storage.errors import NotAStorage, StudyMissing, SweepNotFound, Unreachable
+from storage.errors import NotAStorage, StudyMissing, StudyMixed, SweepNotFound, Unreachable
 from storage.failpoints import failpoint
 from storage.queue import tasks
 from storage.queue.attempts import reap
@@ -188,8 +188,8 @@ class Worker:
             log.info("%s given back", claim.key)
         except LeaseLost as error:
             log.warning("%s; its result is dropped", error)
-        except (StudyMissing, NotAStorage):
-            tasks.release(self.engine, claim)  # somebody deleted something: no attempt of a task is to blame
+        except (StudyMissing, StudyMixed, NotAStorage):
+            tasks.release(self.engine, claim)  # another tool changed something: no attempt of a task is to blame
             raise
         except Exception as error:
             self._fail(claim, error)
