@@ -14,7 +14,7 @@ from storage.studies.names import study_name
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.load import load
 from sweeps.errors import NoResultsYet
-from sweeps.hints import ANYWHERE
+from sweeps.hints import ANYWHERE, explain
 from sweeps.plan.tasks import STAGES
 from sweeps.report import markdown, page
 from sweeps.report.document import Heading, Paragraph
@@ -37,7 +37,7 @@ def publish(url: sqlalchemy.URL, name: str) -> None:
             plots = {key: str(figure.to_json()) for key, figure in figures(pictures(findings)).items()}
             opened.publish(study_name(name, "search"), note=note(findings, opened.ids()), plots=plots)
     except (StorageError, NoResultsYet) as error:
-        say(f"the answer could not be published to the dashboard: {error}")
+        say(f"the answer could not be published to the dashboard: {explain(error)}")
 
 
 def note(findings: Findings, ids: Mapping[str, int]) -> str:
