@@ -11,6 +11,7 @@ import cli_reference
 import database_schema
 import rooms
 import spec_reference
+from session import SessionLexer
 from sphinx.application import Sphinx
 
 _PLACEHOLDER = re.compile(r"^<!-- generate: ([\w-]+)(?: ([\w.]+))? -->$", re.MULTILINE)
@@ -38,4 +39,5 @@ def _on_read(app: Sphinx, name: str, source: list[str]) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("source-read", _on_read)
+    app.add_lexer("console", SessionLexer)
     return {"parallel_read_safe": True}

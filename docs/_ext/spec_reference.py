@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from sweeps.spec.model import Spec
 from sweeps.spec.presets import PRESETS
+from sweeps.spec.tables import Baselines
 
 
 def markdown() -> str:
@@ -30,17 +31,25 @@ def markdown() -> str:
 def presets() -> str:
     """Return the presets as a table, one row each."""
     lines = [
-        "| preset | source (training images) | target (training images) | search | confirm | transfer | margin |",
+        "| preset | source -> target (training images) | search | confirm | transfer | margin | baselines |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, spec in PRESETS.items():
-        arms = f"{len(spec.transfer.arms('source'))} and {len(spec.transfer.arms('target'))} arms"
+        data = " -> ".join(f"{part.dataset} {part.images:,}" for part in map(spec.role, spec.roles))
+        arms = " and ".join(str(len(spec.transfer.arms(role))) for role in spec.roles)
         lines.append(
-            f"| {name} | {spec.source.dataset} ({spec.source.images:,}) | {spec.target.dataset} "
-            f"({spec.target.images:,}) | {spec.search.trials} trials | top {spec.confirm.top} x {spec.confirm.seeds} "
-            f"seeds | {arms} x {spec.transfer.seeds} seeds | {spec.transfer.margin:g} points |"
+            f"| {name} | {data} | {spec.search.trials} | {spec.confirm.top} x {spec.confirm.seeds} "
+            f"| {arms} arms x {spec.transfer.seeds} seeds | {spec.transfer.margin:g} | {_baselines(spec.baselines)} |"
         )
     return "\n".join(lines)
+
+
+def _baselines(limits: Baselines) -> str:
+    networks = [name for name in limits.methods if name != "autokeras"]
+    parts = [", ".join(networks) if len(networks) < 3 else f"{len(networks)} pretrained networks"] if networks else []
+    if "autokeras" in limits.methods:
+        parts.insert(0, f"AutoKeras ({limits.autokeras_trials} trials, {limits.autokeras_seconds} s at most)")
+    return ", ".join(parts)
 
 
 def _table(fields: dict[str, FieldInfo], *, required_note: bool = False) -> Iterator[str]:

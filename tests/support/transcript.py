@@ -1,6 +1,7 @@
 """Run the console blocks of a page, compare what they print with what the page shows, or write it again.
 
-A block of the language `console` holds commands behind "$ ", each followed by what it printed on stdout and stderr.
+A block of the language `console` holds commands behind "$ ", the further lines of a command behind "> ", each followed
+by what it printed on stdout and stderr.
 After a wording changed: python -m tests.support.transcript docs/tutorial.md
 """
 
@@ -36,19 +37,24 @@ def steps(text: str) -> list[Step]:
 def _in_block(block: str) -> list[Step]:
     parts = re.split(r"^\$ ", block, flags=re.MULTILINE)
     assert not parts[0].strip(), f"output without a command: {parts[0]!r}"
-    found = [part.rstrip("\n").split("\n") for part in parts[1:]]
-    return [Step(command, tuple(lines)) for command, *lines in found]
+    return [_step(part.rstrip("\n").split("\n")) for part in parts[1:]]
+
+
+def _step(lines: list[str]) -> Step:
+    length = next((i for i, line in enumerate(lines) if i and not line.startswith(">")), len(lines))
+    command = [lines[0], *(line.removeprefix(">").removeprefix(" ") for line in lines[1:length])]
+    return Step("\n".join(command), tuple(lines[length:]))
 
 
 def run(command: str, folder: Path) -> tuple[int, list[str]]:
     """Run a command of this checkout as in a shell; return its exit code and what it printed, both streams together."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA"))}
-    program = folder / ".bin" / "kd-sweeps"
-    if not program.exists():
-        program.parent.mkdir(exist_ok=True)
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m sweeps.cli "$@"\n')
-        program.chmod(0o755)
-    own = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    programs = folder / ".bin"
+    programs.mkdir(exist_ok=True)
+    for name, more in (("python", ""), ("kd-sweeps", " -m sweeps.cli")):
+        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{more} "$@"\n')
+        (programs / name).chmod(0o755)
+    own = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "PATH": f"{programs}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
         cwd=folder,
@@ -78,7 +84,8 @@ def rewritten(text: str, folder: Path) -> str:
         for step in _in_block(match[0]):
             code, lines = run(step.command, folder)
             print(f"exit code {code}: {step.command}", file=sys.stderr)
-            parts.append("\n".join([f"$ {step.command}", *lines]))
+            first, *more = step.command.split("\n")
+            parts.append("\n".join([f"$ {first}", *(f"> {line}".rstrip() for line in more), *lines]))
         return "\n".join(parts) + "\n"
 
     return _BLOCK.sub(fill, text)
