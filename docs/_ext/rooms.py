@@ -40,7 +40,7 @@ def _buildings() -> list[list[Building]]:
 def picture() -> str:
     """Return an inline SVG in which every room may import the rooms on the floors below it."""
     storeys = _buildings()
-    width = max(sum(one.width for one in storey) + _GAP * (len(storey) - 1) for storey in storeys) + 2
+    width = max(sum(one.width for one in storey) + _GAP * (len(storey) - 1) for storey in storeys) + 4
     parts, top = [], 1
     for storey in storeys:
         left = (width - sum(one.width for one in storey) - _GAP * (len(storey) - 1)) // 2

@@ -47,7 +47,11 @@ def _step(lines: list[str]) -> Step:
 
 
 def run(command: str, folder: Path) -> tuple[int, list[str]]:
-    """Run a command of this checkout as in a shell; return its exit code and what it printed, both streams together."""
+    """Run a command of this checkout as in a shell, in a folder that the output calls /home/me.
+
+    Returns:
+        Its exit code, and the lines it printed on both streams together.
+    """
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA"))}
     programs = folder / ".bin"
     programs.mkdir(exist_ok=True)
@@ -64,7 +68,8 @@ def run(command: str, folder: Path) -> tuple[int, list[str]]:
         text=True,
         check=False,
     )
-    return done.returncode, done.stdout.rstrip("\n").split("\n") if done.stdout else []
+    shown = done.stdout.replace(str(folder), "/home/me").rstrip("\n")
+    return done.returncode, shown.split("\n") if shown else []
 
 
 def normalised(lines: list[str] | tuple[str, ...]) -> set[str]:
