@@ -13,7 +13,9 @@ def markdown() -> str:
     lines = [f"Schema version {SCHEMA_VERSION}.\n"]
     for table in metadata.sorted_tables:
         lines += [f"### {table.name}\n", "| column | type | |", "| --- | --- | --- |"]
-        lines += [f"| `{column.name}` | {column.type.compile(_DIALECT).lower()} | {_notes(column)} |" for column in table.c]
+        lines += [
+            f"| `{column.name}` | {column.type.compile(_DIALECT).lower()} | {_notes(column)} |" for column in table.c
+        ]
         unique = [item for item in table.constraints if isinstance(item, UniqueConstraint) and len(item.columns) > 1]
         lines += [f"\nUnique together: {', '.join(f'`{c.name}`' for c in item.columns)}." for item in unique]
         lines.append("")

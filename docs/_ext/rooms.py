@@ -30,7 +30,9 @@ class Building:
 
 def _buildings() -> list[list[Building]]:
     """Return the storeys of the whole, top first: each the buildings that stand beside each other."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
     layers = [[tuple(floor.split(" | ")) for floor in one["layers"]] for one in contracts if one["type"] == "layers"]
     (whole,) = [one for one in layers if "." not in one[0][0]]
     inside = {one[0][0].split(".")[0]: tuple(one) for one in layers if one is not whole}
@@ -112,12 +114,12 @@ def table() -> str:
     rows = ["| room | what it is for |", "| --- | --- |"]
     for storey in _buildings():
         for building in storey:
-            rows += [
-                f"| `{name.replace('.', '/')}{'/' if _path(name).name == '__init__.py' else '.py'}` | {_purpose(name)} |"
-                for floor in building.floors
-                for name in floor
-            ]
+            rows += [f"| `{_shown(name)}` | {_purpose(name)} |" for floor in building.floors for name in floor]
     return "\n".join(rows)
+
+
+def _shown(name: str) -> str:
+    return name.replace(".", "/") + ("/" if _path(name).name == "__init__.py" else ".py")
 
 
 def docstring(name: str) -> str:
