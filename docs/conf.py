@@ -16,7 +16,7 @@ release = _project["version"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated"]
 exclude_patterns = ["_build", "_ext"]
-nitpicky = False
+smartquotes = False  # "--" is an option here, not a dash
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3

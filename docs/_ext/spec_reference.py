@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from kd.baselines.applications import APPLICATIONS, TUNED
 from sweeps.spec.model import Spec
 from sweeps.spec.presets import PRESETS
 from sweeps.spec.tables import Baselines
@@ -45,8 +46,10 @@ def presets() -> str:
 
 
 def _baselines(limits: Baselines) -> str:
-    networks = [name for name in limits.methods if name != "autokeras"]
+    networks = [name for name in limits.methods if name in APPLICATIONS]
+    tuned = sum(name.endswith(TUNED) for name in limits.methods)
     parts = [", ".join(networks) if len(networks) < 3 else f"{len(networks)} pretrained networks"] if networks else []
+    parts += [f"{tuned} of them fine-tuned as well"] if tuned else []
     if "autokeras" in limits.methods:
         parts.insert(0, f"AutoKeras ({limits.autokeras_trials} trials, {limits.autokeras_seconds} s at most)")
     return ", ".join(parts)
