@@ -6,13 +6,16 @@ STAMP := $(VENV)/.stamp
 UV := $(shell uv --version 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint bench lock clean
+.PHONY: help run check test test-slow lint docs bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 run: $(STAMP) ## set up, run the sweep "quick" on MNIST and CIFAR-10, print the comparison
 	@$(BIN)/kd-sweeps run quick --preset quick
+
+check: lint ## before each commit: lint, and the tests that need no training, server or browser (a minute)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --quick
 
 test: $(STAMP) ## the tests that take seconds each
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
@@ -24,7 +27,10 @@ lint: $(STAMP) ## format, style, types, and which way imports run
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
+
+docs: $(STAMP) ## the documentation as HTML, in docs/_build/html; a warning is an error
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 bench: $(STAMP) ## what the README claims of speed, measured again: bench/results/results.md (20 minutes, an idle machine)
 	@$(BIN)/python bench/ladder.py
@@ -37,8 +43,8 @@ lock: ## write requirements.lock again from pyproject.toml (needs uv); versions 
 		--generate-hashes --no-annotate --no-header --no-emit-index-url -q -o requirements.lock
 
 clean: ## remove .venv and what the tools left; sweeps (*.db) stay
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	find kd storage sweeps tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	find kd storage sweeps tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Exactly the versions and hashes of the lock, then this folder itself, editable. The stamp comes last: a finished
 # environment is brought up to date, an interrupted one is made again. All output goes to stderr, so that

@@ -1,6 +1,7 @@
 """Fixtures that every test file may use: real data, and real databases of both kinds."""
 
 import os
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -9,8 +10,51 @@ from typing import Any
 
 import pytest
 
+from tests.support.browser import Browser
 from tests.support.paths import REPOSITORY
 from tests.support.postgres_server import PostgresServer, running_server
+
+# What a test needs beside Python, by the fixtures that bring it; a file that trains says so itself, by
+# `pytestmark = pytest.mark.training`.
+SERVERS = {"postgres_url", "postgres_server", "server", "browser"}
+TRAINING = "pytestmark = pytest.mark.training"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`make check` asks for the tests that need nothing: no training, no server, no browser."""
+    parser.addoption("--quick", action="store_true", help="leave out what trains, and what needs a server or a browser")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files that train unread: importing one would import TensorFlow."""
+    if config.getoption("--quick") and collection_path.name.startswith("test_"):
+        return TRAINING in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests that ask for a server."""
+    if not config.getoption("--quick"):
+        return
+    left_out = [item for item in items if _needs_a_server(item) or item.get_closest_marker("training")]
+    items[:] = [item for item in items if item not in set(left_out)]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _needs_a_server(item: pytest.Item) -> bool:
+    call = getattr(item, "callspec", None)
+    databases = (
+        {"sqlite", "postgres"} & {value for value in call.params.values() if isinstance(value, str)} if call else set()
+    )
+    # A test of both databases names the fixture of the server in either half.
+    return "postgres" in databases or (not databases and bool(SERVERS & set(getattr(item, "fixturenames", ()))))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_is_quick(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if request.config.getoption("--quick"):
+        assert "tensorflow" not in sys.modules, f"a test of --quick imported TensorFlow: its file needs {TRAINING!r}"
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +127,12 @@ def kd_sweeps(
         return code, out.out, out.err
 
     return run
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Browser:
+    """A headless browser with a profile of its own; skips where none is installed."""
+    return Browser(tmp_path / "profile")
 
 
 @pytest.fixture

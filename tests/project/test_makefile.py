@@ -46,14 +46,18 @@ def checkout(tmp_path: Path) -> Path:
 def test_make_alone_lists_the_targets_and_sets_nothing_up(checkout: Path) -> None:
     shown = _make(folder=checkout).stdout
     targets = [line.split()[1] for line in shown.splitlines()]
-    assert targets == ["help", "run", "test", "test-slow", "lint", "bench", "lock", "clean"]
+    assert targets == ["help", "run", "check", "test", "test-slow", "lint", "docs", "bench", "lock", "clean"]
     assert not (checkout / ".venv").exists()
 
 
 def test_ci_runs_what_people_type() -> None:
     script = REPOSITORY / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    assert [line for line in script.read_text().splitlines() if line.startswith("make")] == ["make lint", "make test"]
+    assert [line for line in script.read_text().splitlines() if line.startswith("make")] == [
+        "make lint",
+        "make docs",
+        "make test",
+    ]
 
 
 def test_make_run_is_the_quick_sweep(checkout: Path) -> None:

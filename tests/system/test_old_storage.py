@@ -1,0 +1,66 @@
+"""A storage that commit d094334 wrote is read as that commit read it: every number, every state, every name.
+
+`tests/data/d094334/storage.db.gz` is a finished sweep `old` (`kd-sweeps create old --preset tiny --set
+'baselines.methods=[]' --set transfer.seeds=3 --set search.trials=4 --set transfer.looks=1`, one worker); the JSON files
+beside it are what that commit's commands printed of it.
+"""
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.paths import REPOSITORY
+
+WRITTEN = REPOSITORY / "tests" / "data" / "d094334"
+COMMANDS = {
+    "status": ["status", "old"],
+    "best": ["best", "old"],
+    "trials": ["trials", "old"],
+    "report": ["report", "old"],
+    "audit": ["status", "old", "--audit"],
+}
+# Sentences, which may be worded anew; the numbers in them stand in other fields as well.
+SENTENCES = {"verdict", "paste", "sentence", "caption"}
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> str:
+    path = tmp_path / "old.db"
+    path.write_bytes(gzip.decompress((WRITTEN / "storage.db.gz").read_bytes()))
+    return f"sqlite:///{path}"
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every number, text, truth value and None of a JSON value, with where it stands."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _leaves(inner, (*path, index))
+    elif not (isinstance(value, str) and SENTENCES.intersection(path)):
+        yield path, value
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_reads_what_the_older_one_printed(kd_sweeps: Run, storage: str, command: str) -> None:
+    code, out, _ = kd_sweeps(*COMMANDS[command], "-f", "json", "--storage", storage)
+    assert code == 0
+    before = json.loads((WRITTEN / f"{command}.json").read_text())
+    assert dict(_leaves(json.loads(out))) == dict(_leaves(before))
+
+
+def test_work_goes_on_in_the_older_storage(kd_sweeps: Run, storage: str) -> None:
+    for steering in (["pause", "old"], ["resume", "old"], ["reap", "old"], ["retry", "old"]):
+        code, _, err = kd_sweeps(*steering, "--storage", storage)
+        assert code == 0, err
+    code, out, _ = kd_sweeps("status", "old", "--audit", "--storage", storage)
+    assert code == 0, out
+    code, _, err = kd_sweeps("delete", "old", "--yes", "--storage", storage)
+    assert code == 0, err
