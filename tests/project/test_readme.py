@@ -63,6 +63,7 @@ def test_every_preset_has_its_row_with_its_numbers() -> None:
             assert f"{spec.transfer.seeds} seeds" in row
 
 
+@pytest.mark.training
 def test_the_distillation_example_runs_as_it_stands(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", all_text(), flags=re.DOTALL)
     (example,) = [block for block in blocks if "Distiller(" in block]
