@@ -22,7 +22,7 @@ from storage.db.engine import open_engine
 from storage.db.faults import RETRY_FOR_S, is_refused_for_now, retrying, retrying_for, translate
 from storage.errors import NotAStorage
 from storage.studies.dashboard import has_note, save_note, save_plots
-from storage.studies.faults import explain_faults, readable
+from storage.studies.faults import explain_faults, mixed, readable
 from storage.studies.names import OWNER, OWNER_ATTR
 from storage.studies.sampler import propose
 from storage.studies.space import Asked, RunningTrial, Space, check_params
@@ -187,6 +187,7 @@ class Studies:
         Raises:
             ParametersRefused: `params` is not in the space; no trial was made.
             StudyMissing: the study was deleted.
+            StudyMixed: another tool gave it trials whose parameters are of another kind.
         """
         if params is not None:
             check_params(space, params)
@@ -197,9 +198,10 @@ class Studies:
             else:
                 point = dict(params)
             likely = self._next_number.get(study, 0)
-            trial_id, number = make_trial(
-                self._rdb, study_id, space, point, attrs or {}, likely_number=likely
-            )
+            try:
+                trial_id, number = make_trial(self._rdb, study_id, space, point, attrs or {}, likely_number=likely)
+            except ValueError as error:
+                raise mixed(self._url, study, error) from error
             self._next_number[study] = number + 1
             self._latest = study, number, trial_id
             return Asked(number, point)

@@ -8,7 +8,7 @@ import sqlalchemy.exc
 from sqlalchemy import URL
 
 from storage.db.faults import translate
-from storage.errors import StudyMissing
+from storage.errors import NextStep, StudyMissing, StudyMixed
 from storage.url import masked
 
 
@@ -32,9 +32,9 @@ def explain_faults(
         raise readable(error, url) from error
     except (KeyError, ValueError, sqlalchemy.exc.IntegrityError) as error:
         if study and study not in names():
-            raise StudyMissing(_missing(url, study, "it")) from error
+            raise _missing(url, study, "it") from error
         if trial is not None and isinstance(error, KeyError):
-            raise StudyMissing(_missing(url, study, f"its trial {trial}")) from error
+            raise _missing(url, study, f"its trial {trial}") from error
         raise
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise translate(error, url) from error
@@ -49,10 +49,20 @@ def readable(error: optuna.exceptions.StorageInternalError, url: URL) -> Excepti
     return error if translated is cause else translated
 
 
-def _missing(url: URL, study: str, what: str) -> str:
+def mixed(url: URL, study: str, error: ValueError) -> StudyMixed:
+    """Return the error that says why Optuna takes no trial of ours beside those of another tool."""
     sweep = study.split(".")[0]
-    return (
-        f"study {study!r} in {masked(url)}: {what} was deleted (optuna-dashboard can do that); the"
-        f" tasks and results are still there, see: kd-sweeps report {sweep}; to go on with a new study,"
-        f" type: kd-sweeps create {sweep}"
+    return StudyMixed(
+        f"study {study!r} in {masked(url)} holds trials of another tool whose parameters are of another kind, so Optuna"
+        f" refuses ours ({error}); the tasks and results are still there; delete the study in optuna-dashboard",
+        NextStep("to go on with a new study, type then", "create", sweep),
+    )
+
+
+def _missing(url: URL, study: str, what: str) -> StudyMissing:
+    sweep = study.split(".")[0]
+    return StudyMissing(
+        f"study {study!r} in {masked(url)}: {what} was deleted (optuna-dashboard can do that)",
+        NextStep("the tasks and results are still there, see", "report", sweep),
+        NextStep("to go on with a new study, type", "create", sweep),
     )

@@ -121,7 +121,7 @@ def seconds_left(tasks: Sequence[TaskRecord], workers: int) -> float | None:
     """
     durations: dict[str, list[float]] = {}
     for task in tasks:
-        if task.state == "done" and task.started_at and task.finished_at:
+        if task.state == "done" and task.started_at is not None and task.finished_at is not None:
             seconds = task.finished_at - task.started_at
             durations.setdefault(task.stage, []).append(seconds)
             if task.stage in _STUDENT_STAGES:

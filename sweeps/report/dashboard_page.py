@@ -30,7 +30,7 @@ def note(findings: Findings, ids: Mapping[str, int]) -> str:
         *page.comparison(findings),
         Paragraph(
             "The figures are on the first page of this study. The best trial shown there is the highest of many single"
-            f" runs, which is partly luck: `{ANYWHERE.line('best', name)}` gives the confirmed best. Loss:"
+            f" runs, which is partly luck: `{ANYWHERE.best(name)}` gives the confirmed best. Loss:"
             f" `{LOSS_FORMULA}`; alpha weighs the labels."
         ),
         Paragraph(

@@ -16,6 +16,7 @@ from storage.db import engine as engines
 from storage.errors import StorageError
 from storage.records import queries
 from storage.url import masked, sqlite_path
+from sweeps.hints import explain
 from sweeps.service.datasets import describe
 from sweeps.workers.environment import PACKAGES, provenance
 from sweeps.workers.logs import log_folder
@@ -75,7 +76,7 @@ def _storage(url: sqlalchemy.URL) -> Check:
         limit = _connection_limit(engine)
         engine.dispose()
     except StorageError as error:
-        return Check("storage", "fail", str(error))
+        return Check("storage", "fail", explain(error))
     return Check("storage", "ok", f"{shown}: {len(found)} sweeps{limit}")
 
 

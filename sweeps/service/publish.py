@@ -11,6 +11,7 @@ from storage.studies import adapter
 from storage.studies.names import study_name
 from sweeps.analysis.load import load
 from sweeps.errors import NoResultsYet
+from sweeps.hints import explain
 from sweeps.report.dashboard_page import note, plots
 from sweeps.terminal import say
 
@@ -29,4 +30,4 @@ def publish(url: sqlalchemy.URL, name: str) -> None:
             text = note(findings, opened.ids())
             opened.publish(study_name(name, "search"), note=text, plots=plots(findings))
     except (StorageError, NoResultsYet) as error:
-        say(f"the answer could not be published to the dashboard: {error}")
+        say(f"the answer could not be published to the dashboard: {explain(error)}")

@@ -48,6 +48,6 @@ def _resolution(spec: Spec) -> str:
     sd, origin = known
     points = resolvable(sd, spec.transfer.seeds, level=spec.transfer.level)
     return (
-        f"a regret {points:.2g} points from the margin is distinguished from it with 80 % power, given the seed sd of {sd:g} in"
-        f" {origin}"
+        f"a regret {points:.2g} points from the margin is distinguished from it with 80 % power, given the seed sd of"
+        f" {sd:g} in {origin}"
     )

@@ -24,7 +24,7 @@ from storage.records.queries import SweepRecord
 from storage.studies import reconcile
 from storage.url import absolute, plain
 from sweeps.errors import SweepError
-from sweeps.hints import here
+from sweeps.hints import explain, here
 from sweeps.plan.tasks import STAGES
 from sweeps.query.status import failures, stage_counts
 from sweeps.spec.model import stored
@@ -228,7 +228,7 @@ class _Refresh:
         try:
             counts = stage_counts(self._engine, self._sweep_id)
         except StorageError as error:  # the workers try again by themselves, and so does the next look
-            self._say(str(error))
+            self._say(explain(error))
             return
         for stage in STAGES:
             row = counts[stage]

@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy
 
 from kd.errors import Diverged
-from storage.errors import NotAStorage, StudyMissing, SweepNotFound, Unreachable
+from storage.errors import NotAStorage, StudyMissing, StudyMixed, SweepNotFound, Unreachable
 from storage.failpoints import failpoint
 from storage.queue import tasks
 from storage.queue.attempts import reap
@@ -188,8 +188,8 @@ class Worker:
             log.info("%s given back", claim.key)
         except LeaseLost as error:
             log.warning("%s; its result is dropped", error)
-        except (StudyMissing, NotAStorage):
-            tasks.release(self.engine, claim)  # somebody deleted something: no attempt of a task is to blame
+        except (StudyMissing, StudyMixed, NotAStorage):
+            tasks.release(self.engine, claim)  # another tool changed something: no attempt of a task is to blame
             raise
         except Exception as error:
             self._fail(claim, error)
@@ -222,12 +222,14 @@ class Worker:
         self.finished += 1
         log.info("%s done: %.4f in %.1f s", claim.key, outcome.score, stored["wall_s"])
         self.studies.tell(study, asked.number, state="COMPLETE", **stored["trial"], asked=attrs)
-        failpoint("told")
+        failpoint("reported")
         mark_reported(self.engine, claim.task_id, claim.attempt)
         failpoint("marked")
 
     def _attrs(self, claim: Claim, task: Payload) -> dict[str, Any]:
-        attrs = {"task": claim.key, "attempt": claim.attempt, "worker": self.worker}
+        """Return what the trial has from its first moment on: everything that is known before the task runs."""
+        attrs: dict[str, Any] = {"task": claim.key, "attempt": claim.attempt, "worker": self.worker}
+        attrs |= {name: claim.payload[name] for name in ("seed", "repeat", "rank") if name in claim.payload}
         if search := search_of(task.role, task.group):
             attrs["search"] = search
         return attrs | ({} if claim.retry_of is None else {"retry_of": claim.retry_of})

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import event
 
 from storage.audit.audit import Audit, audit
+from storage.audit.optuna_rows import read_trials
 from storage.db.engine import open_engine
 from storage.db.transaction import read
 from storage.errors import NotAStorage, SweepNotFound
@@ -20,7 +21,6 @@ from storage.queue.tasks import save_trial
 from storage.records import queries as records
 from storage.records.queries import SweepRecord
 from storage.studies import adapter
-from storage.studies.rows import read_trials
 from storage.url import resolve
 from sweeps.service.create import create_sweep
 from sweeps.service.steering import delete, reap_now, retry

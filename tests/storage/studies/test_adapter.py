@@ -299,9 +299,10 @@ def test_attributes_that_a_crash_left_are_completed_and_those_of_a_finished_tria
     def tell(attrs: dict[str, int], epoch: float) -> None:
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs=attrs, epoch_values=[epoch])
 
-    with monkeypatch.context() as patched, pytest.raises(Crash):
+    with monkeypatch.context() as patched:
         patched.setattr("storage.studies.trials.failpoint", crash)
-        tell({"a": 1, "b": 1}, 0.5)
+        with pytest.raises(Crash):
+            tell({"a": 1, "b": 1}, 0.5)
     assert trial_states(studies) == ["RUNNING"]
     tell({"b": 2, "c": 2}, 0.6)
     tell({"a": 3}, 0.7)

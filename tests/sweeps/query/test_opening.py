@@ -28,7 +28,7 @@ def test_only_who_asks_to_write_can_change_anything(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/a.db")
     with (
         open_sweep(url, "s") as (engine, sweep),
-        pytest.raises(Exception, match="read-only|readonly|cannot be written"),
+        pytest.raises(Exception, match=r"read-only|readonly|cannot be written"),
     ):
         control.pause(engine, sweep.id)
     with open_sweep(url, "s", write=True) as (engine, sweep):

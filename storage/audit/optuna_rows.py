@@ -1,4 +1,8 @@
-"""Optuna's trials read from its tables, without importing Optuna: an audit must start fast and change nothing."""
+"""Read Optuna's trials from its tables, without importing Optuna: an audit must start fast and change nothing.
+
+Only the audit reads these tables, nobody writes them. The columns are those of `optuna/storages/_rdb/models.py` in the
+schema version below; tables of any other version are refused.
+"""
 
 import json
 import math
@@ -7,21 +11,58 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Column, Connection, Double, Integer, MetaData, String, Table, Text, select
+from sqlalchemy.types import NullType
 
-from storage.studies.tables import attrs as _attrs
-from storage.studies.tables import params as _params
-from storage.studies.tables import studies as _studies
-from storage.studies.tables import trials as _trials
-from storage.studies.tables import values as _values
+from storage.errors import NotAStorage
+from storage.studies.names import OWNER, OWNER_ATTR
+from storage.url import masked
 
+TESTED_VERSION = "v3.2.0.a"  # of Optuna 5.0, as its table alembic_version has it
 FINISHED = ("COMPLETE", "PRUNED")
-_OURS = "kd-sweeps"  # what storage.studies.adapter writes as asked_by
+
+# On Postgres an enum of Optuna's: what is read is text. It cannot be compared with text in SQL, only in Python.
+_Enum = NullType
+
+_metadata = MetaData()
+_alembic_version = Table("alembic_version", _metadata, Column("version_num", String))
+_studies = Table("studies", _metadata, Column("study_id", Integer), Column("study_name", String))
+_trials = Table(
+    "trials",
+    _metadata,
+    Column("trial_id", Integer),
+    Column("number", Integer),
+    Column("study_id", Integer),
+    Column("state", _Enum),
+)
+_values = Table(
+    "trial_values",
+    _metadata,
+    Column("trial_id", Integer),
+    Column("objective", Integer),
+    Column("value", Double),
+    Column("value_type", _Enum),
+)
+_params = Table(
+    "trial_params",
+    _metadata,
+    Column("trial_id", Integer),
+    Column("param_name", String),
+    Column("param_value", Double),
+    Column("distribution_json", Text),
+)
+_attrs = Table(
+    "trial_user_attributes",
+    _metadata,
+    Column("trial_id", Integer),
+    Column("key", String),
+    Column("value_json", Text),
+)
 
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A trial. `value` is None where there is none; `state` is RUNNING, COMPLETE, PRUNED, FAIL or WAITING.
+    """One trial. `value` is None where there is none; `state` is RUNNING, COMPLETE, PRUNED, FAIL or WAITING.
 
     Attributes:
         ours: this package asked for it, not another tool.
@@ -49,10 +90,14 @@ class TrialRow:
 
 
 def read_trials(connection: Connection, studies: Collection[str]) -> dict[str, list[TrialRow]]:
-    """The trials of those of the named studies that are there, by study and in the order of their numbers.
+    """Return the trials of those of the named studies that are there, by study and in the order of their numbers.
 
-    Five queries, however many trials. Raises as `storage.db.transaction.read` does when a table is missing.
+    Six queries, however many trials. Raises as `storage.db.transaction.read` does when a table is missing.
+
+    Raises:
+        NotAStorage: the tables are of a version that this was not tested with.
     """
+    _check_version(connection)
     known = connection.execute(
         select(_studies.c.study_id, _studies.c.study_name).where(_studies.c.study_name.in_(studies))
     ).all()
@@ -73,7 +118,7 @@ def read_trials(connection: Connection, studies: Collection[str]) -> dict[str, l
         params[param.trial_id][param.param_name] = _external(param.param_value, distributions[text])
 
     attrs: dict[int, dict[str, Any]] = defaultdict(dict)
-    marks = _attrs.c.key.in_(("asked_by", "task", "attempt", "retry_of"))
+    marks = _attrs.c.key.in_((OWNER_ATTR, "task", "attempt", "retry_of"))
     for attr in connection.execute(select(_attrs).where(marks, _attrs.c.trial_id.in_(of_these))):
         attrs[attr.trial_id][attr.key] = _decoded(attr.value_json)
 
@@ -88,13 +133,22 @@ def read_trials(connection: Connection, studies: Collection[str]) -> dict[str, l
                 state=trial.state,
                 value=values.get(trial.trial_id),
                 params=params.get(trial.trial_id, {}),
-                ours=said.get("asked_by") == _OURS,
+                ours=said.get(OWNER_ATTR) == OWNER,
                 task=str(said.get("task")),
                 attempt=said.get("attempt"),
                 retry_of=said.get("retry_of"),
             )
         )
     return found
+
+
+def _check_version(connection: Connection) -> None:
+    found = connection.scalar(select(_alembic_version.c.version_num))
+    if found != TESTED_VERSION:
+        raise NotAStorage(
+            f"{masked(connection.engine.url)} has Optuna tables of version {found}, but the audit was tested with"
+            f" {TESTED_VERSION} only: install the kd-sweeps that belongs to this Optuna"
+        )
 
 
 def _external(value: float, distribution: Any) -> Any:
