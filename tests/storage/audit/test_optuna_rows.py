@@ -3,10 +3,14 @@
 import contextlib
 
 import optuna
+import pytest
 
 from storage.audit.optuna_rows import read_trials
 from storage.db.transaction import read
+from storage.errors import NotAStorage
 from storage.studies import adapter
+from tests.support.sweeps.audit_checks import audited
+from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.small_sweeps import created
 
 
@@ -34,3 +38,12 @@ def test_trials_are_read_as_optuna_reads_them(storage_url: str) -> None:
     assert [(trial.number, trial.state, trial.value, trial.params) for trial in found["s"]] == expected
     assert [(trial.ours, trial.task, trial.attempt) for trial in found["s"]][2] == (True, "x#1", 2)
     assert sum(trial.ours for trial in found["s"]) == 1
+
+
+def test_tables_of_a_version_that_was_not_tested_are_refused_in_one_line(url: str) -> None:
+    execute(url, "UPDATE alembic_version SET version_num = 'v9.0.0.a'")
+    with pytest.raises(
+        NotAStorage, match=r"Optuna tables of version v9\.0\.0\.a, .* tested with v3\.2\.0\.a"
+    ) as caught:
+        audited(url)
+    assert "\n" not in str(caught.value)

@@ -57,7 +57,8 @@ DAMAGES: Damages = {
     ),
     "a trial says that it is of another task": (
         [
-            f"UPDATE trial_user_attributes SET value_json = '\"search#3\"' WHERE key = 'task' AND {trial_where('search#2')}"
+            "UPDATE trial_user_attributes SET value_json = '\"search#3\"'"
+            f" WHERE key = 'task' AND {trial_where('search#2')}"
         ],
         "search#2 attempt 1 is done: expected trial 3 of study s, found one of search#3 attempt 1",
     ),
