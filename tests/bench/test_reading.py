@@ -47,7 +47,7 @@ def test_the_written_sweep_is_whole_but_for_the_trials_of_optuna(
     try:
         sweep = queries.find_sweep(engine, "s")
         assert {phase.state for phase in queries.phase_records(engine, sweep.id)} == {"closed", "open", "blocked"}
-        assert best(engine, sweep)["confirmed"]
+        assert best(engine, sweep).confirmed
         untested = {row.method for row in load(engine, sweep).rows if row.test is None}
         assert untested == {"teacher cnn-small-narrow", "mobilenet"}, "only measure tests those"
         found = audit(engine, sweep)
