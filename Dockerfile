@@ -16,7 +16,7 @@ WORKDIR /opt/kd-sweeps
 COPY requirements.lock ./
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes -r requirements.lock
 
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY kd kd
 COPY storage storage
 COPY sweeps sweeps

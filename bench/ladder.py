@@ -156,7 +156,7 @@ def launch(url: str, workers: int, log: Path) -> Launch:
     return Launch(
         steady_s=(after[-1] - begin) / len(after),
         whole_s=(ends[-1] - start) / len(ends),
-        accuracies=[task.score or 0.0 for task in tasks],
+        accuracies=[task.score for task in tasks if task.score is not None],
     )
 
 

@@ -25,8 +25,8 @@ from support.instant import EPOCHS, search_of
 from support.page import RESULTS, Origin, table, write_section
 from support.steps import STEPS, Timings, run_crew
 from sweeps.plan.tasks import make_plan
-from sweeps.service.control import extend
 from sweeps.service.create import create_sweep
+from sweeps.service.steering import extend
 
 NAME = "overhead"
 TARGET_MS = {"SQLite": 15.0, "Postgres": 25.0}  # overhead, p50, one worker

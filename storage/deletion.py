@@ -14,7 +14,7 @@ from storage.db.dialects import database_now
 from storage.db.faults import retrying
 from storage.db.schema import attempts, blobs, phases, sweeps, tasks
 from storage.db.transaction import read, write
-from storage.errors import SweepInUse
+from storage.errors import NextStep, SweepInUse
 from storage.failpoints import failpoint
 from storage.queue.control import cancel
 from storage.records.queries import SweepRecord
@@ -72,8 +72,8 @@ def refuse_if_in_use(engine: Engine, sweep: SweepRecord) -> None:
         live = connection.execute(query).first()
     if live is not None:
         raise SweepInUse(
-            f"{sweep.name} is being worked on ({live.worker} has {live.key}, lease {live.left:.0f} s); stop the"
-            f" workers, or type: kd-sweeps cancel {sweep.name}, and then delete it"
+            f"{sweep.name} is being worked on ({live.worker} has {live.key}, lease {live.left:.0f} s)",
+            NextStep("stop the workers and delete it then, or first type", "cancel", sweep.name),
         )
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a storage, each as one line that a user can act on.
+"""What can go wrong with a storage, each as one line; what to do next is a value, which `sweeps.hints` words.
 
 StorageError
 ├── UrlError            the URL cannot name a storage (a usage error)
@@ -9,14 +9,42 @@ StorageError
 ├── RevisionRefused     the plan of a sweep cannot be changed like this now
 ├── SweepInUse          a sweep cannot be deleted while somebody works on it
 ├── StudyMissing        an Optuna study or trial of the sweep was deleted
+├── StudyMixed          an Optuna study of the sweep holds trials of another tool that contradict it
 ├── ParametersRefused   given parameters do not lie in the search space
 ├── RecordBroken        a stored JSON value can no longer be read
 └── BlobCorrupt         stored bytes are missing, or are not what was stored
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
+Action = Literal["cancel", "create", "launch", "reap", "report", "resume", "retry"]
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """Something to do about an error: `action` on a sweep.
+
+    Attributes:
+        purpose: what leads over to the command, such as "to make it again, type".
+        sweep: its name, or NAME where it is any.
+    """
+
+    purpose: str
+    action: Action
+    sweep: str = "NAME"
+
 
 class StorageError(Exception):
-    """The storage cannot do what was asked; the text says why and what to type next."""
+    """The storage cannot do what was asked. The text says what and why.
+
+    Attributes:
+        next_steps: what may be done about it, best first.
+    """
+
+    def __init__(self, text: str, *next_steps: NextStep) -> None:
+        super().__init__(text)
+        self.next_steps = next_steps
 
 
 class UrlError(StorageError):
@@ -49,6 +77,10 @@ class SweepInUse(StorageError):
 
 class StudyMissing(StorageError):
     """An Optuna study, or one of its trials, was deleted by another tool."""
+
+
+class StudyMixed(StorageError):
+    """Another tool added trials to a study of the sweep, with parameters of another kind."""
 
 
 class ParametersRefused(StorageError):

@@ -7,7 +7,7 @@ from collections import Counter
 VARIABLE = "KD_SWEEPS_FAILPOINT"
 
 POINTS = {
-    "worker": ("claimed", "asking", "asked", "saved", "ran", "finished", "attributes", "told", "marked"),
+    "worker": ("claimed", "asking", "asked", "saved", "ran", "finished", "attributes", "reported", "marked"),
     "create": ("create-locked", "create-tables", "create-study", "create-studies"),
     "delete": ("delete-cancelled", "delete-studies"),
 }
@@ -16,7 +16,7 @@ _passed: Counter[str] = Counter()
 
 
 def failpoint(name: str) -> None:
-    """Die here as by `kill -9` if the environment says so: KD_SWEEPS_FAILPOINT=told, or told:3 for the third time."""
+    """Die here as by `kill -9` if KD_SWEEPS_FAILPOINT names this point; with "reported:3" at the third time."""
     wanted, _, nth = os.environ.get(VARIABLE, "").partition(":")
     if wanted != name:
         return

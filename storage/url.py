@@ -49,6 +49,11 @@ def masked(url: URL) -> str:
     return shown.replace("%2A%2A%2A", "***")
 
 
+def has_password(url: URL) -> bool:
+    """Return whether `masked` hides something: such a URL cannot be typed as it is printed."""
+    return url.password is not None or any(name in url.query for name in _SECRETS)
+
+
 def plain(url: URL) -> str:
     """The URL with its password. For the environment of a child process; never for a screen, log or argv."""
     return url.render_as_string(hide_password=False)

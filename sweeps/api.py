@@ -1,4 +1,4 @@
-"""The Python way in: the same four verbs as on the command line, by name and storage URL."""
+"""Use sweeps from Python: four commands of the command line as functions, by name and storage URL."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +14,11 @@ def create_sweep(
     storage: str | None = None,
     data_dir: Path | None = None,
 ) -> bool:
-    """Create a sweep. True when it is new, False when the same one was there already.
+    """Create a sweep. Returns True when it is new, False when the same one was there already.
 
     Args:
         name: 1 to 64 letters, digits, '-' and '_'.
-        preset: "tiny", "quick" or "full"; not used when spec is given.
+        preset: "tiny", "quick", "compare" or "full"; not used when spec is given.
         spec: a TOML file.
         changes: dotted keys of the spec to change, for example {"search.trials": 100}.
         storage: URL of the storage.
@@ -35,11 +35,11 @@ def create_sweep(
     from sweeps.spec.toml import read
 
     chosen = presets.preset(preset) if spec is None else read(spec)
-    return create.create_sweep(resolve(storage), name, override(chosen, changes or {}), data_dir=data_dir)
+    return create.create_sweep(resolve(storage), name, override(chosen, changes or {}), data_dir=data_dir).new
 
 
 def launch(name: str, *, workers: int | None = None, storage: str | None = None) -> int:
-    """Work on a sweep with local processes until it is finished; the exit code of the command."""
+    """Work on a sweep with local processes until it is finished. Returns the exit code of the command."""
     from storage.url import resolve
     from sweeps.service.launch import launch as start
 
@@ -47,18 +47,19 @@ def launch(name: str, *, workers: int | None = None, storage: str | None = None)
 
 
 def best(name: str, *, storage: str | None = None) -> dict[str, Any]:
-    """The best (T, alpha) of a sweep, as plain values; see `sweeps.query.best.best`."""
+    """Return the best (T, alpha) of a sweep as plain values, those of `kd-sweeps best -f json`."""
     from sweeps.query.best import best as find_best
-    from sweeps.query.opening import opened
+    from sweeps.query.opening import open_sweep
 
-    with opened(storage, name) as (engine, sweep):
-        return find_best(engine, sweep)
+    with open_sweep(storage, name) as (engine, sweep):
+        return find_best(engine, sweep).as_json()
 
 
 def report(name: str, *, storage: str | None = None) -> str:
-    """The comparison of a sweep as Markdown."""
-    from sweeps.query.opening import opened
-    from sweeps.report.markdown import report as write
+    """Return the verdict and the comparison of a sweep as Markdown."""
+    from sweeps.analysis.load import load
+    from sweeps.query.opening import open_sweep
+    from sweeps.report.page import report as write
 
-    with opened(storage, name) as (engine, sweep):
-        return write(engine, sweep)
+    with open_sweep(storage, name) as (engine, sweep):
+        return write(load(engine, sweep))

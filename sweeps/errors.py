@@ -1,8 +1,8 @@
-"""What can go wrong in a sweep and is expected.
+"""The expected errors of a sweep.
 
 SweepError            one clear line; the command exits 1
 ├── SpecError         the spec is not one we can run: usage, exit 2
-├── NoResultsYet        a question came before its answer: exit 3
+├── NoResultsYet      a question came before its answer: exit 3
 ├── Interrupted       a stop was asked for; the task goes back, its attempt does not count
 └── LeaseLost         another worker took the task; this attempt's result is dropped
 """

@@ -1,10 +1,12 @@
 """The commands that messages tell the reader to type next. They stand here and nowhere else.
 
-It imports `sweeps.terminal` only; every room of `sweeps` may import it.
+It imports `sweeps.terminal` and `storage.errors` only; every room of `sweeps` may import it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from storage.errors import NextStep, StorageError
 from sweeps.terminal import program
 
 
@@ -26,6 +28,22 @@ class Commands:
         """Let failed and skipped tasks wait again."""
         return self.line("retry", name)
 
+    def retry_and_launch(self, name: str) -> str:
+        """Let failed and skipped tasks wait again, and start workers for them."""
+        return f"{self.retry(name)}, then {self.launch(name)}"
+
+    def best(self, name: str) -> str:
+        """Print the best temperature and alpha."""
+        return self.line("best", name)
+
+    def report(self, name: str) -> str:
+        """Print the verdict and the comparison."""
+        return self.line("report", name)
+
+    def spec(self, preset: str) -> str:
+        """Print a preset as TOML; a redirection may follow its name."""
+        return self.line("spec", preset)
+
     def resume(self, name: str) -> str:
         """Go on after a pause or a cancel."""
         return self.line("resume", name)
@@ -33,6 +51,10 @@ class Commands:
     def extend(self, name: str, *, seeds: int) -> str:
         """Add seeds to every arm."""
         return self.line("extend", name, "--seeds", f"+{seeds}")
+
+    def after(self, text: str, next_steps: Iterable[NextStep]) -> str:
+        """Return the text, and after it the command of each step."""
+        return "; ".join([text, *(f"{step.purpose}: {self.line(step.action, step.sweep)}" for step in next_steps)])
 
     def line(self, command: str, *words: str) -> str:
         """Return any other command, for example line("best", name)."""
@@ -46,3 +68,9 @@ ANYWHERE = Commands("kd-sweeps")
 def here() -> Commands:
     """Return the commands as the reader of this terminal can type them."""
     return Commands(program())
+
+
+def explain(error: BaseException) -> str:
+    """Return what the error says in one line, and after it the commands that help, as they can be typed here."""
+    steps = error.next_steps if isinstance(error, StorageError) else ()
+    return here().after(" ".join(str(error).split()), steps)

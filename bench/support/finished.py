@@ -120,7 +120,7 @@ class _Writer:
             "study": study,
             "trial_number": next(self._numbers.setdefault(study, count())),
             "params": params,
-            "told": True,
+            "reported": True,
         }
 
     def _proposed(self) -> dict[str, float]:

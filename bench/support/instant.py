@@ -1,12 +1,16 @@
 """Results without trainings: the real stage runner, with a made-up result of the right shape for every training."""
 
+from dataclasses import asdict
 from typing import Any
 
 from kd.config import LOSS_FORMULA, TrainResult
 from storage.queue.tasks import Claim
+from sweeps.plan.outcomes import read_outcome
+from sweeps.plan.payloads import payload_of
 from sweeps.spec.model import Spec, override
 from sweeps.spec.presets import preset
-from sweeps.workers.runner import OnStep, Outcome, TaskRunner
+from sweeps.workers.results import Outcome, outcome_of, source_of
+from sweeps.workers.runner import OnStep, TaskRunner
 
 EPOCHS = 3
 # The digits are on every machine; nobody is killed here, so a lease that is renewed in the middle would only disturb.
@@ -18,9 +22,12 @@ class InstantRunner(TaskRunner):
 
     def __call__(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         """The outcome of a student at that point, its test accuracy included, as transfer stores it."""
-        result = student(params, claim.payload["seed"])
-        more = {"loss": LOSS_FORMULA, "test_accuracy": result.val_accuracy}
-        return self._outcome(claim, params, result, detail=self.spec.source.student, **more)
+        task = payload_of(claim)
+        result = student(params, task.seed or 0)
+        values = asdict(result) | source_of(self.resources.dataset(task.role or "source")) | params
+        values |= {"detail": self.spec.source.student, "loss": LOSS_FORMULA, "blobs": {}}
+        stored = read_outcome(task, values | {"test_accuracy": result.val_accuracy})
+        return outcome_of(task, params, stored)
 
 
 def student(params: dict[str, Any], seed: int) -> TrainResult:

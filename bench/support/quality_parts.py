@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -68,7 +68,7 @@ class Part:
 
     def trainings(self, best: tuple[float, float], seeds: int) -> list[Training]:
         """All of them; seeds outside, so that an interrupted run has whole pairs."""
-        points = {"scratch": DEFAULT_POINTS["scratch"], "best": best}
+        points = {"scratch": astuple(DEFAULT_POINTS["scratch"]), "best": best}
         return [
             Training(
                 dataset=self.dataset,

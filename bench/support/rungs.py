@@ -27,6 +27,8 @@ from kd import DistillConfig, Distiller, StudentTrainer, TrainingConfig, build, 
 from storage.db.engine import open_engine
 from storage.records import blobs, queries
 from storage.url import resolve
+from sweeps.plan.outcomes import TeacherOutcome, done_tasks
+from sweeps.plan.payloads import SearchTask, TeacherTask, payload_of
 from sweeps.spec.model import Spec, stored
 
 NAME = "ladder"
@@ -43,19 +45,19 @@ class Work:
         self.spec: Spec = stored(sweep)
         self.role = self.spec.source
         self.data = load(self.role.dataset, train_images=self.role.images)
-        (teacher,) = queries.task_records(engine, sweep.id, phase="teachers:source", state="done")
-        digests: dict[str, str] = (teacher.outcome or {})["blobs"]
+        taught = queries.task_records(engine, sweep.id, phase="teachers:source", state="done")
+        (teacher,) = done_tasks(taught, TeacherTask, TeacherOutcome)
+        digests = teacher.outcome.blobs
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "teacher.keras"
             path.write_bytes(blobs.get(engine, digests["model"]))
             self.teacher: keras.Model = keras.saving.load_model(path, compile=False)
         logits = np.frombuffer(blobs.get(engine, digests["logits"]), np.float32)
         self.logits = logits.reshape(self.role.images, self.data.classes)
-        searched = [task.payload for task in queries.task_records(engine, sweep.id, phase="search")]
-        self.points = [
-            {"temperature": task["temperature"], "alpha": task["alpha"]} for task in searched if "temperature" in task
-        ]
-        self.seed: int = searched[0]["seed"]
+        searched = map(payload_of, queries.task_records(engine, sweep.id, phase="search"))
+        tasks = [task for task in searched if isinstance(task, SearchTask)]
+        self.points = [task.sobol.as_dict() for task in tasks if task.sobol is not None]
+        self.seed = tasks[0].seed
         self.rate, self.batch = self.spec.training.learning_rate, self.spec.training.batch_size
         engine.dispose()
 

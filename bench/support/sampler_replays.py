@@ -40,10 +40,9 @@ def product_search(spec: Spec, trials: int, score: Score) -> list[Trial]:
     """As a sweep does with one worker: a first half of Sobol points, then TPE, seeded anew for each trial."""
     study = _study(RandomSampler(seed=0))  # replaced before it is first asked
     done = []
-    for temperature, alpha in sobol_points(spec, (trials + 1) // 2):
-        done.append(Trial(temperature, alpha, score(temperature, alpha)))
-        params = {"temperature": temperature, "alpha": alpha}
-        study.add_trial(optuna.create_trial(params=params, distributions=_space(spec), value=done[-1].score))
+    for point in sobol_points(spec, (trials + 1) // 2):
+        done.append(Trial(point.temperature, point.alpha, score(point.temperature, point.alpha)))
+        study.add_trial(optuna.create_trial(params=point.as_dict(), distributions=_space(spec), value=done[-1].score))
     for number in range(len(done), trials):
         study.sampler = tpe_sampler(derive(spec.seed, "sampler", "search", number))
         done.append(_run(study, spec, score))
@@ -52,7 +51,10 @@ def product_search(spec: Spec, trials: int, score: Score) -> list[Trial]:
 
 def sobol_search(spec: Spec, trials: int, score: Score) -> list[Trial]:
     """The product's first half, all the way."""
-    return [Trial(*point, score(*point)) for point in sobol_points(spec, trials)]
+    return [
+        Trial(point.temperature, point.alpha, score(point.temperature, point.alpha))
+        for point in sobol_points(spec, trials)
+    ]
 
 
 def sampler_search(make: Callable[[int], BaseSampler]) -> Search:

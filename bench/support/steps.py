@@ -1,6 +1,6 @@
 """A real worker whose steps are timed, and the same sampler in memory beside it.
 
-The crash points of the worker stand between any two of its steps, so the clock is read there; nothing else of the
+The failpoints of the worker stand between any two of its steps, so the clock is read there; nothing else of the
 worker, of storage or of Optuna is touched.
 """
 
@@ -22,14 +22,12 @@ from sweeps.plan.points import search_space
 from sweeps.workers import worker as workers
 from sweeps.workers.runner import OnStep, Outcome
 
-STEPS = ("claim", "ask", "save", "finish", "tell", "mark")
-_ENDS = {"claimed": "claim", "asked": "ask", "saved": "save", "finished": "finish", "told": "tell", "marked": "mark"}
+STEPS = ("claim", "ask", "save", "finish", "report", "mark")
+_ENDS = dict(zip(("claimed", "asked", "saved", "finished", "reported", "marked"), STEPS, strict=True))  # by failpoint
 
 # Children of the fork server have everything imported and no connection yet: 24 of them start within seconds.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["__main__", "support.steps", "sklearn.datasets", "optuna.storages._rdb.models", "psycopg"]
-)
+_CONTEXT.set_forkserver_preload(["__main__", "support.steps", "sklearn.datasets", "psycopg"])
 _start: Any = None  # the barrier of this process's crew
 
 

@@ -119,8 +119,16 @@ def load_test(name: str, *, data_dir: Path | None = None) -> Split:
     return Split(arrays.x_test, arrays.y_test)
 
 
-def training_images(name: str, data_dir: Path | None = None) -> int:
-    """Return the number of training images without the validation images; for mnist and cifar10 nothing is read.
+@dataclass(frozen=True)
+class Contents:
+    """What is in a dataset. training_images: those that can be trained on, without the validation images."""
+
+    content_hash: str
+    training_images: int
+
+
+def contents(name: str, data_dir: Path | None = None) -> Contents:
+    """Return the sha256 of a dataset and its size; for mnist and cifar10 both are known, and nothing is read.
 
     Args:
         name, data_dir: as for `load`.
@@ -129,22 +137,20 @@ def training_images(name: str, data_dir: Path | None = None) -> int:
         DataError: unknown name, or an .npz file that is missing or invalid.
     """
     if name in KNOWN_DATASETS:
-        return _available(name, KNOWN_DATASETS[name].shapes["x_train"][0])
-    return _available(name, len(sources.obtain(name, data_dir=data_dir).arrays.y_train))
+        known = KNOWN_DATASETS[name]
+        return Contents(known.content_hash, _available(name, known.shapes["x_train"][0]))
+    arrays = sources.obtain(name, data_dir=data_dir).arrays
+    return Contents(arrays.content_hash, _available(name, len(arrays.y_train)))
+
+
+def training_images(name: str, data_dir: Path | None = None) -> int:
+    """Return the number of training images without the validation images; arguments and errors as `contents`."""
+    return contents(name, data_dir).training_images
 
 
 def content_hash(name: str, data_dir: Path | None = None) -> str:
-    """Return the sha256 of the whole dataset; for mnist and cifar10 it is known and nothing is read or fetched.
-
-    Args:
-        name, data_dir: as for `load`.
-
-    Raises:
-        DataError: unknown name, or an .npz file that is missing or invalid.
-    """
-    if name in KNOWN_DATASETS:
-        return KNOWN_DATASETS[name].content_hash
-    return sources.obtain(name, data_dir=data_dir).arrays.content_hash
+    """Return the sha256 of the whole dataset; arguments and errors as `contents`."""
+    return contents(name, data_dir).content_hash
 
 
 def _available(name: str, total: int) -> int:

@@ -1,7 +1,7 @@
 """The audit: a proof from the rows of one moment that nothing of a sweep was lost and nothing counted twice.
 
 A violation is a fact that no crash at any point can leave behind: rows were changed by hand, or kd-sweeps has a
-bug. A warning is what dead workers and other tools do leave, and says what to type. It never writes.
+bug. A warning is what dead workers and other tools do leave, and says what to do next. It never writes.
 """
 
 import hashlib
@@ -13,9 +13,11 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from storage.audit.findings import Finding
 from storage.audit.rows import Rows, SpecRow, Unreadable, named_blobs, read_rows
 from storage.audit.tasks import AuditedTasks
 from storage.audit.trials import foreign_trials, left_running, uncounted_results, unreadable_results, vanished_trials
+from storage.errors import NextStep
 from storage.queue.error_classes import UNREADABLE
 from storage.records.queries import SweepRecord
 from storage.studies.names import study_name
@@ -42,12 +44,12 @@ class StageAudit:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found, each as one line. `notes`: what happened and was put right."""
+    """What was found. `notes`: what happened and was put right."""
 
     stages: list[StageAudit]
-    violations: list[str]
-    warnings: list[str]
-    notes: list[str]
+    violations: list[Finding]
+    warnings: list[Finding]
+    notes: list[Finding]
 
     @property
     def planned(self) -> int:
@@ -74,9 +76,9 @@ def judge(rows: Rows) -> Audit:
     """The same, on rows that were read."""
     tasks = AuditedTasks(rows)
     faults = {task.key: fault for task in rows.tasks if (fault := tasks.fault(task)) is not None}
-    told = {(attempt.study, attempt.trial_number) for key in faults for attempt in tasks.of(key)}
+    reported = {(attempt.study, attempt.trial_number) for key in faults for attempt in tasks.of(key)}
     ours = (trial for trials in rows.trials.values() for trial in trials if trial.ours)
-    strays = [trial for trial in ours if trial.task not in faults and (trial.study, trial.number) not in told]
+    strays = [trial for trial in ours if trial.task not in faults and (trial.study, trial.number) not in reported]
     return Audit(
         stages=list(_stages(rows)),
         violations=[
@@ -120,49 +122,52 @@ def _is_count(planned: Any) -> bool:
     return isinstance(planned, dict) and all(type(count) is int for count in planned.values())
 
 
-def _spec_violations(rows: Rows) -> Iterator[str]:
+def _spec_violations(rows: Rows) -> Iterator[Finding]:
     (sweep,) = (row for row in rows.specs if row.number is None)
     latest = [row.fingerprint for row in rows.specs if row.number == rows.revision]
     for row in rows.specs:
         where = "the sweep" if row.number is None else f"revision {row.number}"
         if isinstance(row.spec, Unreadable):
-            yield f"the spec of {where} is not JSON ({row.spec.why})"
+            yield Finding(f"the spec of {where} is not JSON ({row.spec.why})")
         elif (found := _sha256(row)) != row.fingerprint:
-            yield f"the spec of {where} was changed: expected fingerprint {row.fingerprint[:12]}, found {found[:12]}"
+            text = f"the spec of {where} was changed: expected fingerprint {row.fingerprint[:12]}, found {found[:12]}"
+            yield Finding(text)
         elif row is sweep and latest not in ([], [row.fingerprint]):
-            yield f"the sweep: expected the spec {latest[0][:12]} of its revision {rows.revision}, found {found[:12]}"
+            text = f"the sweep: expected the spec {latest[0][:12]} of its revision {rows.revision}, found {found[:12]}"
+            yield Finding(text)
 
 
 def _sha256(row: SpecRow) -> str:
     return hashlib.sha256(json.dumps(row.spec, sort_keys=True).encode()).hexdigest()
 
 
-def _plan_violations(rows: Rows) -> Iterator[str]:
+def _plan_violations(rows: Rows) -> Iterator[Finding]:
     revisions = [row for row in rows.specs if row.number is not None]
     expected, numbers = list(range(1, rows.revision + 1)), [row.number for row in revisions]
     unreadable = [row.number for row in revisions if not _is_count(row.planned)]
     if numbers != expected:
-        yield f"the plan: expected the revisions {expected}, found {numbers}"
+        yield Finding(f"the plan: expected the revisions {expected}, found {numbers}")
     elif unreadable:
-        yield f"the plan: expected how many tasks each phase got, found no such counts in the revisions {unreadable}"
+        text = f"the plan: expected how many tasks each phase got, found no such counts in the revisions {unreadable}"
+        yield Finding(text)
     else:
         planned = _planned(rows)
         found = Counter(str(task.phase) for task in rows.tasks)
         for phase in dict.fromkeys([*rows.stages, *planned, *found]):
             if planned[phase] != found[phase]:
-                yield f"{phase}: expected {planned[phase]} tasks as planned, found {found[phase]}"
+                yield Finding(f"{phase}: expected {planned[phase]} tasks as planned, found {found[phase]}")
 
 
-def _study_violations(rows: Rows) -> Iterator[str]:
+def _study_violations(rows: Rows) -> Iterator[Finding]:
     for stage in dict.fromkeys(rows.stages.values()):
         if (study := study_name(rows.name, stage)) not in rows.trials:
-            yield (
-                f"study {study} is gone, deleted by another tool; the results are in our rows; to make it again,"
-                f" type: kd-sweeps create {rows.name}"
+            yield Finding(
+                f"study {study} is gone, deleted by another tool; the results are in our rows",
+                (NextStep("to make it again, type", "create", rows.name),),
             )
 
 
-def _selection_violations(rows: Rows, tasks: AuditedTasks, faults: Mapping[str, str]) -> Iterator[str]:
+def _selection_violations(rows: Rows, tasks: AuditedTasks, faults: Mapping[str, Finding]) -> Iterator[Finding]:
     """What was selected has to have been found by a task of ours, so by no foreign trial."""
     done: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for task in rows.tasks:
@@ -174,7 +179,7 @@ def _selection_violations(rows: Rows, tasks: AuditedTasks, faults: Mapping[str, 
     names = {name for params in everything for name in params}
     for selection, value in rows.selections.items():
         if isinstance(value, Unreadable):
-            yield f"selection {selection} is not JSON ({value.why})"
+            yield Finding(f"selection {selection} is not JSON ({value.why})")
             continue
         for point in _points(value):
             chosen = {name: point[name] for name in point if name in names}
@@ -182,7 +187,8 @@ def _selection_violations(rows: Rows, tasks: AuditedTasks, faults: Mapping[str, 
             if of in faults or not (chosen or of):
                 continue
             if not any(chosen.items() <= params.items() for params in (done.get(of, []) if of else everything)):
-                yield f"selection {selection}: expected parameters with which {of or 'a task'} was done, found {chosen}"
+                text = f"expected parameters with which {of or 'a task'} was done, found {chosen}"
+                yield Finding(f"selection {selection}: {text}")
 
 
 def _points(value: Any) -> Iterator[dict[str, Any]]:
@@ -195,21 +201,25 @@ def _points(value: Any) -> Iterator[dict[str, Any]]:
             yield from _points(inner)
 
 
-def _blob_violations(rows: Rows) -> Iterator[str]:
+def _blob_violations(rows: Rows) -> Iterator[Finding]:
     makers = {digest: f"{what} of {task.key}" for task in rows.tasks for what, digest in named_blobs(task)}
     for digest, what in makers.items():
         size, sha256 = rows.blobs.get(digest, (0, None))
         if sha256 != digest:
             found = "none" if sha256 is None else f"{size} bytes of SHA-256 {sha256[:12]}"
-            yield f"{what}: expected a blob of SHA-256 {digest[:12]}, found {found}; type: kd-sweeps retry {rows.name}"
+            text = f"{what}: expected a blob of SHA-256 {digest[:12]}, found {found}"
+            yield Finding(text, (NextStep("type", "retry", rows.name),))
 
 
-def _lease_warnings(rows: Rows, tasks: AuditedTasks, faults: Mapping[str, str]) -> Iterator[str]:
+def _lease_warnings(rows: Rows, tasks: AuditedTasks, faults: Mapping[str, Finding]) -> Iterator[Finding]:
     for task in rows.tasks:
         for attempt in tasks.attempts[task.id]:
             if task.key not in faults and attempt.state == "running" and attempt.lapsed_s > 0:
-                yield (
+                yield Finding(
                     f"{task.key} attempt {attempt.number}: the lease of {attempt.worker} on {attempt.host} lapsed"
-                    f" {attempt.lapsed_s:.0f} s ago; type: kd-sweeps launch {rows.name}, which takes over, or"
-                    f" kd-sweeps reap {rows.name}"
+                    f" {attempt.lapsed_s:.0f} s ago",
+                    (
+                        NextStep("to work on it again, type", "launch", rows.name),
+                        NextStep("to free it only, type", "reap", rows.name),
+                    ),
                 )

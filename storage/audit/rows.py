@@ -12,12 +12,12 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, Text, select, type_coerce
 
+from storage.audit.optuna_rows import TrialRow, read_trials
 from storage.db.dialects import database_now
 from storage.db.schema import attempts, blobs, phases, revisions, selections, sweeps, tasks
 from storage.db.transaction import read
 from storage.errors import SweepNotFound
 from storage.studies.names import study_name
-from storage.studies.rows import TrialRow, read_trials
 
 _BLOBS_AT_ONCE = 500  # names in one query
 

@@ -1,6 +1,6 @@
 """What may be wrong with one task, its attempts and their trials. Pure Python on the rows of one moment.
 
-**One cause, one line.** Of each task only the first fault is told, since the others mostly follow from it:
+**One cause, one line.** Of each task only the first fault is listed, since the others mostly follow from it:
 without its attempt 2 a task has no finished attempt, no trial and no value either.
 
 **Trials that are gone.** Our rows are the results, so a study that another tool deleted and `create` made again
@@ -15,11 +15,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from storage.audit.findings import Finding
+from storage.audit.optuna_rows import FINISHED, TrialRow
 from storage.audit.rows import AttemptRow, Rows, TaskRow, Unreadable
 from storage.db.schema import ATTEMPT_STATES, PHASE_ENDED, TASK_STATES
+from storage.errors import NextStep
 from storage.queue.error_classes import UNREADABLE
 from storage.studies.names import study_name
-from storage.studies.rows import FINISHED, TrialRow
 
 
 class AuditedTasks:
@@ -61,16 +63,15 @@ class AuditedTasks:
         attempt = self.asked_by(trial)
         return attempt is not None and (attempt.study, attempt.trial_number) == (trial.study, trial.number)
 
-    def fault(self, task: TaskRow) -> str | None:
-        """The first thing that is wrong with the task, as one line; None if nothing is."""
-        return (
-            self._state_fault(task)
-            or self._attempts_fault(task)
-            or self._retry_fault(task)
-            or self._outcome_fault(task)
-            or next((fault for attempt in self.attempts[task.id] if (fault := self._trial_fault(task, attempt))), None)
-            or self._value_fault(task)
-        )
+    def fault(self, task: TaskRow) -> Finding | None:
+        """Return the first thing that is wrong with the task; None if nothing is."""
+        text = self._state_fault(task) or self._attempts_fault(task) or self._retry_fault(task)
+        if text is None and (finding := self._outcome_fault(task)) is not None:
+            return finding
+        attempts = self.attempts[task.id]
+        text = text or next((fault for attempt in attempts if (fault := self._trial_fault(task, attempt))), None)
+        text = text or self._value_fault(task)
+        return None if text is None else Finding(text)
 
     def _vanished(self) -> dict[str, set[tuple[int, int]]]:
         """By study, the attempts (task id, number) whose trials vanished with it; see the head of this file."""
@@ -131,13 +132,14 @@ class AuditedTasks:
             earlier = attempt
         return None
 
-    def _outcome_fault(self, task: TaskRow) -> str | None:
-        cure = f"; type: kd-sweeps retry {self._rows.name}"
+    def _outcome_fault(self, task: TaskRow) -> Finding | None:
+        cure = (NextStep("type", "retry", self._rows.name),)
         if isinstance(task.outcome, Unreadable):
-            return f"{task.key}: its outcome is not JSON ({task.outcome.why}){cure if task.state == 'done' else ''}"
+            text = f"{task.key}: its outcome is not JSON ({task.outcome.why})"
+            return Finding(text, cure if task.state == "done" else ())
         if task.state == "done" and _result(task) is None:
-            found = str(task.outcome)[:60] + ("" if isinstance(task.outcome, dict) else cure)
-            return f"{task.key} is done: expected an outcome with a result, found {found}"
+            text = f"{task.key} is done: expected an outcome with a result, found {str(task.outcome)[:60]}"
+            return Finding(text, () if isinstance(task.outcome, dict) else cure)
         return None
 
     def _trial_fault(self, task: TaskRow, attempt: AttemptRow) -> str | None:
@@ -152,7 +154,7 @@ class AuditedTasks:
             what = f"expected trial {attempt.trial_number} of study {study}"
             return f"{_of(task, attempt)} is {attempt.state}: {what}, found {self._there(attempt)}"
         trial = found[0]
-        if not (is_untold(attempt, trial) or trial.state in (expected := self._told(task, attempt))):
+        if not (is_unreported(attempt, trial) or trial.state in (expected := self._expected_states(task, attempt))):
             what = f"expected {trial} to be {' or '.join(expected)}"
             return f"{_of(task, attempt)} is {attempt.state}: {what}, found {trial.state}"
         if trial.params != attempt.params:
@@ -168,7 +170,7 @@ class AuditedTasks:
             return f"{len(there)} of that number" if there else "none"
         return f"one of {there[0].task} attempt {there[0].attempt}" if there[0].ours else "one of another tool"
 
-    def _told(self, task: TaskRow, attempt: AttemptRow) -> Sequence[str]:
+    def _expected_states(self, task: TaskRow, attempt: AttemptRow) -> Sequence[str]:
         if attempt.error_class == UNREADABLE:
             return (*FINISHED, "FAIL")
         if attempt.state == "done":
@@ -188,13 +190,13 @@ class AuditedTasks:
         return f"{task.key}: expected one value, found " + ", ".join(f"{who} {value}" for who, value in values.items())
 
 
-def is_untold(attempt: AttemptRow, trial: TrialRow) -> bool:
-    """Whether a trial still runs only because nobody has told it yet how its attempt ended."""
+def is_unreported(attempt: AttemptRow, trial: TrialRow) -> bool:
+    """Return whether a trial is RUNNING only because the end of its attempt is not reported yet."""
     return attempt.state != "running" and not attempt.reported and trial.state == "RUNNING"
 
 
 def _result(task: TaskRow) -> dict[str, Any] | None:
-    """What the task's trial was to be told, if its outcome says so."""
+    """Return the result that the task's trial has to show, if its outcome has one."""
     result = task.outcome.get("trial") if isinstance(task.outcome, dict) else None
     return result if isinstance(result, dict) else None
 

@@ -1,4 +1,4 @@
-"""What can no longer be read, and what to type: a column that meets such a value knows its text only."""
+"""Name the stored values that can no longer be read: the column that meets one knows its text only."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Row, Select, String, Text, cast, literal, select, type_coerce
 
 from storage.db.schema import attempts, blobs, phases, revisions, selections, sweeps, tasks
-from storage.errors import RecordBroken
+from storage.errors import NextStep, RecordBroken
 
 _OUTCOME = "outcome"
 
@@ -28,7 +28,7 @@ def explain_corruption(connection: Connection, sweep_id: int | None = None) -> I
     """Let an error out of the block say which value it is, of one sweep or of all.
 
     Raises:
-        RecordBroken: with the task, phase or sweep, and what to type.
+        RecordBroken: with the task, phase or sweep, and what to do next.
     """
     try:
         yield
@@ -36,12 +36,12 @@ def explain_corruption(connection: Connection, sweep_id: int | None = None) -> I
         for row in _values(connection, sweep_id):
             if not _is_json(row.text):
                 cure = (
-                    f"to make it again, type: kd-sweeps retry {row.sweep}"
+                    NextStep("to make it again, type", "retry", row.sweep)
                     if row.what == _OUTCOME
-                    else "put it back, or make another sweep: kd-sweeps create NAME"
+                    else NextStep("put it back, or make another sweep", "create")
                 )
                 of = row.of or row.sweep
-                raise RecordBroken(f"the stored {row.what} of {of} is not JSON any more; {cure}") from error
+                raise RecordBroken(f"the stored {row.what} of {of} is not JSON any more", cure) from error
         raise
 
 

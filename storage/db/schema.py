@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from storage.db.transaction import read, write
-from storage.errors import NotAStorage, RecordBroken
+from storage.errors import NextStep, NotAStorage, RecordBroken
 from storage.url import masked
 
 SCHEMA_VERSION = 2
@@ -213,8 +213,8 @@ def check(engine: Engine) -> None:
     shown = masked(engine.url)
     if version is None:
         raise NotAStorage(
-            f"{shown} holds no kd-sweeps tables; make a sweep there with: kd-sweeps create NAME, or name"
-            " another with --storage URL"
+            f"{shown} holds no kd-sweeps tables (--storage URL names another storage)",
+            NextStep("make a sweep there with", "create"),
         )
     if version > SCHEMA_VERSION:
         raise NotAStorage(

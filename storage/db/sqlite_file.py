@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from sqlalchemy import URL
 
-from storage.errors import NotAStorage, StorageError, Unreachable
+from storage.errors import NextStep, NotAStorage, StorageError, Unreachable
 from storage.url import masked, sqlite_path
 
 BUSY_TIMEOUT_S = 60
@@ -32,8 +32,7 @@ def check_path(url: URL, *, must_exist: bool, read_only: bool) -> None:
         if not os.path.lexists(path):
             if must_exist:
                 raise NotAStorage(
-                    f"no storage at {masked(url)}; make one with: kd-sweeps create NAME, or name another with"
-                    " --storage URL"
+                    f"no storage at {masked(url)} (--storage URL names another)", NextStep("make one with", "create")
                 )
             _check_parent(path.absolute().parent, url)
             return

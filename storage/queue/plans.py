@@ -13,7 +13,7 @@ from storage.db.schema import phases as phase_table
 from storage.db.schema import revisions, sweeps
 from storage.db.schema import tasks as task_table
 from storage.db.transaction import write
-from storage.errors import SpecConflict
+from storage.errors import NextStep, SpecConflict
 from storage.queue.phases import open_what_can_start
 from storage.url import masked
 
@@ -74,8 +74,8 @@ def insert_sweep(
             return False
         if known:
             raise SpecConflict(
-                f"a sweep {name!r} with another spec exists in {masked(engine.url)}; choose another name, or"
-                f" go on with the one that is there: kd-sweeps launch {name}"
+                f"a sweep {name!r} with another spec exists in {masked(engine.url)}; choose another name",
+                NextStep("to go on with the one that is there, type", "launch", name),
             )
         sweep_id = connection.execute(
             insert(sweeps)

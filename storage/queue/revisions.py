@@ -14,7 +14,7 @@ from storage.db.corruption import outcome_is_readable
 from storage.db.faults import retrying
 from storage.db.schema import PHASE_ENDED, attempts, phases, revisions, sweeps, tasks
 from storage.db.transaction import write
-from storage.errors import RevisionRefused
+from storage.errors import NextStep, RevisionRefused
 from storage.queue.error_classes import UNREADABLE
 from storage.queue.phases import open_what_can_start
 from storage.queue.plans import TaskPlan, add_revision
@@ -111,7 +111,7 @@ def _take_more(connection: Connection, phase: Row[Any], sweep: str, while_open: 
     """Make an ended phase ready for more tasks, or refuse."""
     if phase.state in ("failed", "skipped"):
         how = "failed" if phase.state == "failed" else "was skipped"
-        raise RevisionRefused(f"{phase.name} {how} ({phase.reason}); first type: kd-sweeps retry {sweep}")
+        raise RevisionRefused(f"{phase.name} {how} ({phase.reason})", NextStep("first type", "retry", sweep))
     if phase.state != "closed":
         return
     if phase.name in while_open:
@@ -177,5 +177,5 @@ def _lock_sweep(connection: Connection, sweep_id: int, revision: int) -> Row[Any
     if sweep.revision != revision:
         raise RevisionRefused(f"{sweep.name} was changed at the same time by somebody else; type it again")
     if sweep.state == "cancelled":
-        raise RevisionRefused(f"{sweep.name} is cancelled; first type: kd-sweeps resume {sweep.name}")
+        raise RevisionRefused(f"{sweep.name} is cancelled", NextStep("first type", "resume", sweep.name))
     return sweep

@@ -11,7 +11,7 @@ from storage.db.dialects import database_now
 from storage.db.faults import retrying
 from storage.db.schema import attempts, phases, sweeps, tasks
 from storage.db.transaction import read
-from storage.errors import SweepNotFound
+from storage.errors import NextStep, SweepNotFound
 from storage.url import masked
 
 
@@ -126,7 +126,7 @@ def find_sweep(engine: Engine, name: str) -> SweepRecord:
         known = connection.scalars(select(sweeps.c.name).order_by(sweeps.c.id)).all()
     names = ", ".join(known) or "none yet"
     raise SweepNotFound(
-        f"no sweep {name!r} in {masked(engine.url)}; sweeps there: {names}; make it with: kd-sweeps create {name}"
+        f"no sweep {name!r} in {masked(engine.url)}; sweeps there: {names}", NextStep("make it with", "create", name)
     )
 
 

@@ -1,40 +1,41 @@
-"""Optuna's side of a sweep: make studies, ask for parameters, tell results.
+"""Optuna's side of a sweep: make studies, ask for parameters, report results.
 
 Optuna proposes and is what people watch; our tasks decide and remember. So nothing here may stop a sweep for
-good: what another tool did to a study (deleting it, adding trials) is one clear line or no matter.
+good: what another tool did to a study (deleting it, adding trials) is one clear line or no matter. Only public
+methods of Optuna are called (docs/decisions/optuna-public-interface.md).
 """
 
 import contextlib
 import logging
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import optuna
 import sqlalchemy.exc
-from optuna.distributions import distribution_to_json
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import URL, Engine
 
-from storage.db.engine import engine_kwargs, open_engine
+from storage.db.engine import open_engine
 from storage.db.faults import RETRY_FOR_S, is_refused_for_now, retrying, retrying_for, translate
-from storage.errors import NotAStorage, StudyMissing
-from storage.failpoints import failpoint
+from storage.errors import NotAStorage
 from storage.studies.dashboard import has_note, save_note, save_plots
-from storage.studies.sampler import distributions_of, propose
+from storage.studies.faults import explain_faults, mixed, readable
+from storage.studies.names import OWNER, OWNER_ATTR
+from storage.studies.sampler import propose
 from storage.studies.space import Asked, RunningTrial, Space, check_params
-from storage.studies.writes import Param, describe_trial, insert_trial
+from storage.studies.trials import make_trial, report_trial, values_of
 from storage.url import masked, plain
-
-OWNER_ATTR = "asked_by"
-OWNER = "kd-sweeps"
 
 
 @retrying_for(RETRY_FOR_S, when=is_refused_for_now)
 def open_studies(url: URL, *, create: bool = False) -> "Studies":
-    """Optuna's storage in the same database, on the one engine of this process.
+    """Open the storage of a sweep for our queries and for Optuna, with one pool of connections for both.
+
+    `Studies.engine` is the one engine of the process. Optuna's constructor takes no engine, but it hands a pool on to
+    SQLAlchemy: so its own engine object borrows the connections of ours, with our settings, and opens none itself.
 
     Args:
         create: make Optuna's tables (and a missing SQLite file); inside `storage.db.engine.create_lock`.
@@ -43,7 +44,8 @@ def open_studies(url: URL, *, create: bool = False) -> "Studies":
         NotAStorage: nothing there, or tables of another Optuna.
         Unreachable: no server, no access, wrong password.
     """
-    open_engine(url, must_exist=not create).dispose()  # our own checks first: their lines say what to type
+    engine = open_engine(url, must_exist=not create)  # our checks first: their lines say what to do next
+    engine.dispose()  # SQLAlchemy prepares Optuna's engine when the pool connects for the first time
     # Its default is a line per trial, and its warnings say with pages of SQL what we say in a line.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -51,37 +53,46 @@ def open_studies(url: URL, *, create: bool = False) -> "Studies":
         with _without_warnings():
             rdb = RDBStorage(
                 plain(url),
-                engine_kwargs=engine_kwargs(url, create=create),
+                engine_kwargs={"pool": engine.pool},
                 skip_compatibility_check=True,  # ours can close the connection before it complains
                 skip_table_creation=not create,
             )
             _check_version(rdb, url)
     except optuna.exceptions.StorageInternalError as error:
-        raise _readable(error, url) from error
+        engine.dispose()
+        raise readable(error, url) from error
     except sqlalchemy.exc.SQLAlchemyError as error:
+        engine.dispose()
         raise translate(error, url) from error
-    return Studies(rdb, url)
+    except BaseException:
+        engine.dispose()
+        raise
+    return Studies(rdb, engine)
 
 
 class Studies:
     """The studies of one database. Safe to use from several threads."""
 
-    def __init__(self, rdb: RDBStorage, url: URL) -> None:
+    def __init__(self, rdb: RDBStorage, engine: Engine) -> None:
         """See `open_studies`."""
         self._rdb = rdb
-        self.engine: Engine = rdb.engine
-        self._url = url
-        # the cache keeps finished trials: without it each ask would read the whole study again
-        self._storage: BaseStorage = optuna.storages.get_storage(rdb)
+        self.engine = engine
+        self._pool = engine.pool
+        self._url = engine.url
+        # A study that Optuna loaded keeps its finished trials: without that each ask would read all of them again.
+        self._loaded: dict[str, tuple[int, optuna.Study]] = {}
+        self._next_number: dict[str, int] = {}  # by study: a guess that spares a query
+        self._latest: tuple[str, int, int] | None = None  # study, number and id of the trial that was asked for last
 
     @property
     def storage(self) -> BaseStorage:
         """Optuna's own storage object, for tools such as optuna-dashboard."""
-        return self._storage
+        return self._rdb
 
     def close(self) -> None:
         """Give every connection back; the object can be used again afterwards."""
         self._rdb.remove_session()
+        self._pool.dispose()
         self.engine.dispose()
 
     def create(
@@ -103,7 +114,7 @@ class Studies:
         with self._faults(name), _without_warnings():
             study = optuna.create_study(
                 study_name=name,
-                storage=self._storage,
+                storage=self._rdb,
                 direction=direction,
                 load_if_exists=True,
             )
@@ -113,9 +124,9 @@ class Studies:
             for key, value in attrs.items():
                 if present.get(key) != value:
                     study.set_user_attr(key, value)
-            study_id = self._storage.get_study_id_from_name(name)
-            if note and not has_note(self._storage, study_id):
-                save_note(self._storage, study_id, note)
+            study_id = self._rdb.get_study_id_from_name(name)
+            if note and not has_note(self._rdb, study_id):
+                save_note(self._rdb, study_id, note)
 
     @retrying
     def publish(self, name: str, *, note: str, plots: Mapping[str, str]) -> None:
@@ -126,25 +137,30 @@ class Studies:
             plots: plotly figures as JSON, by name.
         """
         with self._faults(name):
-            study_id = self._storage.get_study_id_from_name(name)
-            save_note(self._storage, study_id, note)
-            save_plots(self._storage, study_id, plots)
+            study_id = self._rdb.get_study_id_from_name(name)
+            save_note(self._rdb, study_id, note)
+            save_plots(self._rdb, study_id, plots)
 
     @retrying
     def ids(self) -> dict[str, int]:
         """All studies of the database, also those of other tools, with the numbers that the dashboard's pages have."""
-        with self._faults(""):
-            return {study.study_name: study._study_id for study in self._storage.get_all_studies()}
+        found = {}
+        for name in self.names():
+            with contextlib.suppress(KeyError), self._faults(""):  # deleted since it was listed
+                found[name] = self._rdb.get_study_id_from_name(name)
+        return found
 
+    @retrying
     def names(self) -> list[str]:
-        """All studies of the database, also those of other tools."""
-        return list(self.ids())
+        """List all studies of the database, also those of other tools, in the order of their making."""
+        with self._faults(""):
+            return [study.study_name for study in self._rdb.get_all_studies()]
 
     @retrying
     def delete(self, name: str) -> None:
         """Remove a study with its trials; nothing if it is gone already."""
         with self._faults(name), contextlib.suppress(KeyError):
-            optuna.delete_study(study_name=name, storage=self._storage)
+            optuna.delete_study(study_name=name, storage=self._rdb)
 
     @retrying
     def ask(
@@ -171,17 +187,24 @@ class Studies:
         Raises:
             ParametersRefused: `params` is not in the space; no trial was made.
             StudyMissing: the study was deleted.
+            StudyMixed: another tool gave it trials whose parameters are of another kind.
         """
         if params is not None:
             check_params(space, params)
         with self._faults(study), _without_warnings():
-            point = self._proposal(study, space, tpe_seed, history_attrs or {}) if params is None else dict(params)
-            stored = [
-                Param(name, distribution.to_internal_repr(point[name]), distribution_to_json(distribution))
-                for name, distribution in distributions_of(space).items()
-            ]
-            # With its mark from the first moment on: no trial of ours can be taken for one of another tool.
-            return Asked(insert_trial(self.engine, study, stored, {**(attrs or {}), OWNER_ATTR: OWNER}), point)
+            study_id = self._rdb.get_study_id_from_name(study)
+            if params is None:
+                point = self._proposal(study, study_id, space, tpe_seed, history_attrs or {})
+            else:
+                point = dict(params)
+            likely = self._next_number.get(study, 0)
+            try:
+                trial_id, number = make_trial(self._rdb, study_id, space, point, attrs or {}, likely_number=likely)
+            except ValueError as error:
+                raise mixed(self._url, study, error) from error
+            self._next_number[study] = number + 1
+            self._latest = study, number, trial_id
+            return Asked(number, point)
 
     @retrying
     def tell(
@@ -209,16 +232,19 @@ class Studies:
         Raises:
             StudyMissing: the study or the trial was deleted.
         """
-        values = _values(state, value, epoch_values)
-        with self._faults(study, trial=number):
-            trial_id = describe_trial(
-                self.engine, study, number, attrs=attrs, epoch_values=epoch_values, asked=asked or {}
+        ended = TrialState[state]
+        values = values_of(ended, value, epoch_values)
+        # Ended by somebody else meanwhile: it stays as they ended it.
+        with self._faults(study, trial=number), contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+            report_trial(
+                self._rdb,
+                self._trial_id(study, number),
+                state=ended,
+                values=values,
+                attrs=attrs,
+                epoch_values=epoch_values,
+                asked=asked or {},
             )
-            if trial_id is None:
-                return
-            failpoint("attributes")
-            with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # somebody was faster
-                self._storage.set_trial_state_values(trial_id, TrialState[state], values)
 
     @retrying
     def running(self, study: str) -> list[RunningTrial]:
@@ -228,8 +254,8 @@ class Studies:
             StudyMissing: the study was deleted.
         """
         with self._faults(study):
-            study_id = self._storage.get_study_id_from_name(study)
-            trials = self._storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+            study_id = self._rdb.get_study_id_from_name(study)
+            trials = self._rdb.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
             return [
                 RunningTrial(
                     trial.number,
@@ -240,38 +266,30 @@ class Studies:
                 for trial in trials
             ]
 
-    def _proposal(self, study: str, space: Space, seed: int | None, history_attrs: Mapping[str, Any]) -> dict[str, Any]:
-        study_id = self._storage.get_study_id_from_name(study)
+    def _trial_id(self, study: str, number: int) -> int:
+        if self._latest is not None and self._latest[:2] == (study, number):
+            return self._latest[2]
+        study_id = self._rdb.get_study_id_from_name(study)
+        return self._rdb.get_trial_id_from_study_id_trial_number(study_id, number)
+
+    def _proposal(
+        self, name: str, study_id: int, space: Space, seed: int | None, history_attrs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        known = self._loaded.get(name)
+        if known is None or known[0] != study_id:  # not seen yet, or deleted and made again
+            known = self._loaded[name] = study_id, optuna.load_study(study_name=name, storage=self._rdb)
+        _, study = known
+        known_trials = study.get_trials(deepcopy=False)
+        self._next_number[name] = len(known_trials)
         trials = [
             trial
-            for trial in self._storage.get_all_trials(study_id, deepcopy=False)
+            for trial in known_trials
             if all(trial.user_attrs.get(key) == value for key, value in history_attrs.items())
         ]
-        return propose(space, trials, directions=self._storage.get_study_directions(study_id), seed=seed)
+        return propose(space, trials, directions=study.directions, seed=seed)
 
-    @contextlib.contextmanager
-    def _faults(self, study: str, *, trial: int | None = None) -> Iterator[None]:
-        """Optuna's errors as ours; what may pass by itself keeps its cause, so that `retrying` sees it."""
-        try:
-            yield
-        except optuna.exceptions.StorageInternalError as error:
-            raise _readable(error, self._url) from error
-        except (KeyError, ValueError, sqlalchemy.exc.IntegrityError) as error:
-            if study and study not in self.names():
-                raise StudyMissing(self._missing(study, "it")) from error
-            if trial is not None and isinstance(error, KeyError):
-                raise StudyMissing(self._missing(study, f"its trial {trial}")) from error
-            raise
-        except sqlalchemy.exc.SQLAlchemyError as error:
-            raise translate(error, self._url) from error
-
-    def _missing(self, study: str, what: str) -> str:
-        sweep = study.split(".")[0]
-        return (
-            f"study {study!r} in {masked(self._url)}: {what} was deleted (optuna-dashboard can do that); the"
-            f" tasks and results are still there, see: kd-sweeps report {sweep}; to go on with a new study,"
-            f" type: kd-sweeps create {sweep}"
-        )
+    def _faults(self, study: str, *, trial: int | None = None) -> AbstractContextManager[None]:
+        return explain_faults(self._url, self.names, study, trial=trial)
 
 
 def _check_version(rdb: RDBStorage, url: URL) -> None:
@@ -279,30 +297,8 @@ def _check_version(rdb: RDBStorage, url: URL) -> None:
     if found == needed:
         return
     known = found in rdb.get_all_versions()
-    rdb.engine.dispose()
     cure = f"type: optuna storage upgrade --storage {masked(url)}" if known else "upgrade Optuna here"
     raise NotAStorage(f"{masked(url)} has Optuna tables of version {found}, but {needed} is needed; {cure}")
-
-
-def _values(state: str, value: float | None, epoch_values: Sequence[float]) -> list[float] | None:
-    """What a trial of that state is worth, as `Study.tell` has it: a pruned one what it had reached."""
-    if state == "FAIL":
-        return None
-    if state == "PRUNED":
-        reached = [epoch_value for epoch_value in epoch_values[-1:] if not math.isnan(epoch_value)]
-        return reached or None
-    if value is None or math.isnan(value):
-        raise ValueError(f"a COMPLETE trial needs a value, got {value!r}")
-    return [float(value)]
-
-
-def _readable(error: optuna.exceptions.StorageInternalError, url: URL) -> Exception:
-    """Optuna says only that "an exception is raised during the commit"; its cause knows which."""
-    cause = error.__cause__
-    if not isinstance(cause, sqlalchemy.exc.SQLAlchemyError):
-        return error
-    translated = translate(cause, url)
-    return error if translated is cause else translated
 
 
 @contextlib.contextmanager

@@ -27,11 +27,12 @@ def has_note(storage: StudyAttrs, study_id: int) -> bool:
 
 
 def save_note(storage: StudyAttrs, study_id: int, note: str) -> None:
-    """Puts a note, Markdown, in place of the one that is there."""
-    _save_text(storage, study_id, "dashboard:note_str:", note)
+    """Put a note, Markdown, in place of the one that is there; write nothing where it is the same."""
+    changed = _save_text(storage, study_id, "dashboard:note_str:", note)
     # The dashboard refuses an edit of any older version: who has the page open sees that the text is another.
     version = int(storage.get_study_system_attrs(study_id).get(_NOTE_VERSION, 0))
-    storage.set_study_system_attr(study_id, _NOTE_VERSION, version + 1)
+    if changed or version == 0:
+        storage.set_study_system_attr(study_id, _NOTE_VERSION, version + 1)
 
 
 def save_plots(storage: StudyAttrs, study_id: int, plots: Mapping[str, str]) -> None:
@@ -44,10 +45,13 @@ def save_plots(storage: StudyAttrs, study_id: int, plots: Mapping[str, str]) -> 
         _save_text(storage, study_id, f"dashboard:plot_data:{name}:", figure)
 
 
-def _save_text(storage: StudyAttrs, study_id: int, prefix: str, text: str) -> None:
-    found = storage.get_study_system_attrs(study_id)
+def _save_text(storage: StudyAttrs, study_id: int, prefix: str, text: str) -> bool:
+    """Write the parts of a text that are not there already; return whether there were any."""
+    changed, found = False, storage.get_study_system_attrs(study_id)
     parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
     before = sum(key.startswith(prefix) for key in found)
     for number, part in enumerate([*parts, *[""] * (before - len(parts))]):  # parts of a longer text that was there
         if found.get(f"{prefix}{number}") != part:
             storage.set_study_system_attr(study_id, f"{prefix}{number}", part)
+            changed = True
+    return changed

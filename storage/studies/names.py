@@ -1,8 +1,11 @@
-"""The names of a sweep's Optuna studies."""
+"""The names of a sweep's Optuna studies, and the mark of the trials that kd-sweeps made."""
+
+OWNER_ATTR = "asked_by"
+OWNER = "kd-sweeps"
 
 
 def study_name(sweep: str, stage: str) -> str:
-    """The Optuna study of a stage: the sweep's own name for search, NAME.STAGE for the others.
+    """Return the Optuna study of a stage: the sweep's own name for search, NAME.STAGE for the others.
 
     Siblings, because one trial without parameters in the search study would empty Optuna's search space.
     """
@@ -10,5 +13,5 @@ def study_name(sweep: str, stage: str) -> str:
 
 
 def of_sweep(study: str, sweep: str) -> bool:
-    """Whether a study is one of this sweep's."""
+    """Return whether a study is one of this sweep's."""
     return study == sweep or study.startswith(f"{sweep}.")

@@ -1,15 +1,19 @@
-"""What accuracy costs: CPU seconds of training, AutoKeras' accuracy against them, and where it breaks even.
+"""What accuracy costs: AutoKeras' accuracy against CPU seconds of training, and where it breaks even with the sweep.
 
 CPU seconds, because wall seconds depend on what else ran. They are compared within one kind of machine only.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from storage.records.queries import TaskRecord
-from sweeps.analysis.comparison import Comparison
+from sweeps.analysis.comparison import shared_cost
+from sweeps.analysis.provenance import Provenance
+from sweeps.analysis.stored import StoredSweep
+from sweeps.analysis.trainings import validations
+from sweeps.analysis.units import percent
+from sweeps.plan.outcomes import BaselineOutcome
+from sweeps.plan.payloads import BaselineTask
 
 MULTIPLES = (0.25, 1.0, 4.0, 16.0)  # of the sweep's own cost
 
@@ -32,16 +36,24 @@ class BreakEven:
     even_at: float | None
 
 
-def break_even(comparison: Comparison, role: str) -> BreakEven | None:
-    """None where AutoKeras or the student is not there, or their seconds are not of the same kind of machine."""
-    found = [task for task in comparison.baselines(role) if task.state == "done" and (task.outcome or {}).get("curve")]
-    students = comparison.validations(role, "best")
-    if not found or not students or len(machines(comparison.tasks)) > 1:
+def break_evens(stored: StoredSweep, provenance: Provenance) -> tuple[BreakEven, ...]:
+    """Return one for each dataset that has both; nothing where the seconds are not of the same kind of machine."""
+    if len(provenance.machine_kinds) > 1:
+        return ()
+    return tuple(even for role in stored.spec.roles if (even := _break_even(stored, role)) is not None)
+
+
+def _break_even(stored: StoredSweep, role: str) -> BreakEven | None:
+    baselines = stored.finished(BaselineTask, BaselineOutcome)
+    found = [one.outcome.curve for one in baselines if one.payload.role == role and one.outcome.curve]
+    students = validations(stored.trainings, role, "best")
+    if not found or not students:
         return None
-    curve = tuple((seconds, 100 * accuracy) for seconds, accuracy in (found[0].outcome or {})["curve"])
-    student, cost = fmean(students), comparison.shared(role, "best", "cpu_s") or 0.0
+    curve = tuple((seconds, percent(accuracy)) for seconds, accuracy in found[0])
+    student, shared = fmean(students), shared_cost(stored, role, "best")
+    cost = 0.0 if shared is None else shared.cpu_s
     return BreakEven(
-        dataset=comparison.spec.role(role).dataset,
+        dataset=stored.spec.role(role).dataset,
         curve=curve,
         student=student,
         sweep_cpu_s=cost,
@@ -51,38 +63,7 @@ def break_even(comparison: Comparison, role: str) -> BreakEven | None:
 
 
 def reached(curve: Sequence[tuple[float, float]], seconds: float) -> float | None:
-    """The best accuracy after so many CPU seconds; None before the first trial, and after the last one's end."""
+    """Return the best accuracy after so many CPU seconds; None before the first trial, and after the last one's end."""
     if not curve or seconds > curve[-1][0]:
         return None
     return max((accuracy for at, accuracy in curve if at <= seconds), default=None)
-
-
-def machines(tasks: Sequence[TaskRecord]) -> set[tuple[str, str]]:
-    """The kinds of machine that finished tasks ran on: processor, and threads of a worker."""
-    made = [(task.outcome or {}).get("provenance", {}) for task in tasks if task.state == "done"]
-    return {(str(one.get("cpu")), str(one.get("threads"))) for one in made}
-
-
-def said(one: BreakEven) -> str:
-    """The break-even in one sentence."""
-    first, last = one.curve[0][0], one.curve[-1][0]
-    parts = []
-    for multiple, value in zip(MULTIPLES, one.at, strict=True):
-        early = multiple * one.sweep_cpu_s < first
-        nothing = "no trial finished yet" if early else f"beyond its {last:.0f} CPU s"
-        parts.append(f"{_multiple(multiple)} {nothing if value is None else f'{value:.2f} %'}")
-    even = (
-        f"AutoKeras reached it after {one.even_at:.0f} CPU s"
-        if one.even_at is not None
-        else f"AutoKeras: not within {last:.0f} CPU s"
-    )
-    if one.even_at is not None and one.sweep_cpu_s:
-        even += f", {one.even_at / one.sweep_cpu_s:.2g} times what the sweep took"
-    return (
-        f"break-even on {one.dataset}: `best` has {one.student:.2f} % validation accuracy for the {one.sweep_cpu_s:.0f}"
-        f" CPU s of teachers, search and confirm; {even}. At multiples of the sweep's cost: {', '.join(parts)}"
-    )
-
-
-def _multiple(value: float) -> str:
-    return f"{value:g}x" if value >= 1 else f"1/{math.floor(1 / value)}x"

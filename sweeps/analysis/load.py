@@ -1,26 +1,27 @@
-"""Load the analysis of a stored sweep."""
+"""Load what a stored sweep found."""
 
 import sqlalchemy
 
 from storage.records import queries
 from storage.records.queries import SweepRecord
-from sweeps.analysis import looks
-from sweeps.analysis.analysis import Analysis
-from sweeps.analysis.comparison import Comparison
+from sweeps.analysis.findings import Findings, findings
+from sweeps.analysis.stored import read
 from sweeps.errors import NoResultsYet
+from sweeps.hints import here
 
 
-def analyse(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Analysis:
-    """The analysis of a sweep of which at least one task has finished.
+def load(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Findings:
+    """Return the findings of a sweep of which at least one task has finished. Reads only.
 
     Raises:
         NoResultsYet: none has.
+        storage.errors.RecordBroken: a stored payload or outcome is not what such a task has.
     """
-    found = Comparison(engine, sweep)
-    if not any(task.state == "done" for task in found.tasks):
+    stored = read(engine, sweep)
+    if not stored.done:
         running = len(queries.running(engine, sweep.id))
         raise NoResultsYet(
-            f"nothing of {sweep.name} has finished yet ({running} tasks running, {len(found.tasks)} planned); "
-            f"go on with: kd-sweeps launch {sweep.name}"
+            f"nothing of {sweep.name} has finished yet ({running} tasks running, {len(stored.tasks)} planned);"
+            f" continue with: {here().launch(sweep.name)}"
         )
-    return Analysis(found, looks.of_sweep(engine, sweep.id))
+    return findings(stored)

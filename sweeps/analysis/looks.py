@@ -10,7 +10,7 @@ import sqlalchemy
 
 from storage.records import queries
 from storage.records.queries import RevisionRecord, TaskRecord
-from sweeps.spec.model import Spec
+from sweeps.plan.payloads import TransferTask, payload_of
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,13 @@ class Look:
 
 
 def looks(revisions: list[RevisionRecord], transfers: list[TaskRecord]) -> list[Look]:
-    """The looks of a sweep, planned ones included: a plan with more seeds is a new look if the test was read before.
+    """Return the looks of a sweep, planned ones included.
 
-    Seeds that are added before any test image was read belong to the first look.
+    A plan with more seeds is a new look if the test was read before. Seeds that are added
+    before any test image was read belong to the first look.
     """
+    read = [(payload_of(task), task.started_at) for task in transfers if task.started_at is not None]
+    begun = [(payload.repeat, at) for payload, at in read if isinstance(payload, TransferTask)]
     found: list[Look] = []
     for revision in revisions:
         seeds = int(revision.spec["transfer"]["seeds"])
@@ -42,30 +45,17 @@ def looks(revisions: list[RevisionRecord], transfers: list[TaskRecord]) -> list[
             if latest.first_read is None or latest.first_read > revision.created_at:
                 found.pop()  # nothing was seen of that plan's look: this one replaces it
         before = found[-1].seeds if found else 0
-        reads = [
-            task.started_at
-            for task in transfers
-            if task.started_at is not None and before <= task.payload["repeat"] < seeds
-        ]
-        first = min(reads, default=None)
+        first = min((at for repeat, at in begun if before <= repeat < seeds), default=None)
         found.append(Look(len(found) + 1, revision.fingerprint, revision.created_at, seeds, first))
     return found
 
 
-def another_sweep(name: str, spec: Spec, seeds: int) -> str:
-    """What to type where no look is left. With another seed: the same one would train, and read, the same again."""
-    return (
-        f"kd-sweeps report {name} -o {name}-report, then kd-sweeps create {name}-2 {name}-report/spec.toml"
-        f" --seed {spec.seed + 1} --set transfer.seeds={seeds}"
-    )
-
-
 def of_sweep(engine: sqlalchemy.Engine, sweep_id: int) -> list[Look]:
-    """The looks of a stored sweep."""
+    """Return the looks of a stored sweep."""
     transfers = queries.task_records(engine, sweep_id, stage="transfer", keep=())
     return looks(queries.revisions(engine, sweep_id), transfers)
 
 
 def taken(engine: sqlalchemy.Engine, sweep_id: int) -> int:
-    """How many looks have begun: the test was read at least once for each of them."""
+    """Return how many looks have begun: the test was read at least once for each of them."""
     return sum(look.first_read is not None for look in of_sweep(engine, sweep_id))

@@ -13,6 +13,7 @@ def exit_code_of(app: typer.Typer) -> int:
     from kd.errors import KdError
     from storage.errors import StorageError, UrlError
     from sweeps.errors import NoResultsYet, SpecError, SweepError
+    from sweeps.hints import explain
 
     try:
         code = app(prog_name="kd-sweeps", standalone_mode=False)
@@ -23,13 +24,13 @@ def exit_code_of(app: typer.Typer) -> int:
         say(text if "\n" in text else f"kd-sweeps: {text.rstrip('.')}; see: kd-sweeps --help")
         return error.exit_code
     except (SpecError, UrlError) as error:
-        say(f"kd-sweeps: {_one_line(error)}")
+        say(f"kd-sweeps: {explain(error)}")
         return 2
     except NoResultsYet as error:
-        say(f"kd-sweeps: {_one_line(error)}")
+        say(f"kd-sweeps: {explain(error)}")
         return 3
     except (SweepError, StorageError, KdError) as error:
-        say(f"kd-sweeps: {_one_line(error)}")
+        say(f"kd-sweeps: {explain(error)}")
         return 1
     except BrokenPipeError:
         # The reader (head, less) has what it wanted; Python must not complain when it flushes at exit.
@@ -38,7 +39,3 @@ def exit_code_of(app: typer.Typer) -> int:
     except typer.Abort:
         return 130
     return code or 0
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""How results are printed: the same formats on every reading command, results on stdout only."""
+"""Print results: the same formats on every reading command, on stdout only."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ class Format(StrEnum):
 
 
 def render(rows: Sequence[Mapping[str, Any]] | Mapping[str, Any], form: Format, field: str | None = None) -> str:
-    """One record (a mapping) or several (a sequence) as text.
+    """Return one record (a mapping) or several (a sequence) as text.
 
     Args:
         field: only this key; nested keys with dots, as in candidates.0.mean.

@@ -1,4 +1,4 @@
-"""The commands about this machine rather than a sweep: spec, doctor and data."""
+"""Commands about this machine rather than a sweep: spec, doctor and data."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ app.add_typer(data_app, name="data")
 def spec(
     preset: Annotated[str, typer.Argument(metavar="PRESET", help="tiny, quick, compare or full.")] = "quick",
 ) -> None:
-    """A preset as TOML, to edit.
+    """Print a preset as TOML, to edit.
 
     Example: kd-sweeps spec full > my.toml; kd-sweeps create mnist-kd my.toml
     """
@@ -28,7 +28,7 @@ def spec(
 
 @app.command()
 def doctor(storage: Storage = None, data: Data = None) -> None:
-    """Is everything here that a sweep needs?"""
+    """Check that everything a sweep needs is here."""
     from storage.url import resolve
     from sweeps.service.doctor import examine
 
@@ -40,7 +40,7 @@ def doctor(storage: Storage = None, data: Data = None) -> None:
 
 @data_app.command("list")
 def data_list(form: Form = Format.table, data: Data = None) -> None:
-    """Which datasets are here, and where the others would come from."""
+    """List the datasets: which are here, and where the others would come from."""
     from sweeps.service.datasets import locations
 
     print(render(locations(data), form))
@@ -51,7 +51,7 @@ def data_fetch(
     names: Annotated[list[str], typer.Argument(metavar="DATASET...", help="mnist, cifar10")],
     data: Data = None,
 ) -> None:
-    """Put datasets into the cache of this machine."""
+    """Download datasets into the cache of this machine."""
     from sweeps.service.datasets import fetch
 
     for name in names:

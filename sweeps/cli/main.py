@@ -1,4 +1,4 @@
-"""The command line: it parses, calls, prints. Results go to stdout, everything else to stderr.
+"""Run the command line: parse, call, print. Results go to stdout, everything else to stderr.
 
 Exit codes: 0 done; 1 expected failure, one line; 2 usage; 3 nothing completed yet; 130 and 143 interrupted.
 Imports stand inside the commands: `--help` and the reading commands start in a fraction of a second.
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweeps.cli import control, machine, results
+from sweeps.cli import machine, results, steering
 from sweeps.cli.options import Data, Preset, Storage, SweepName, Weights, Workers
-from sweeps.terminal import program, say
+from sweeps.hints import here
+from sweeps.terminal import say
 
 if TYPE_CHECKING:
     from sweeps.spec.model import Spec
@@ -29,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(results.app)
-app.add_typer(control.app)
+app.add_typer(steering.app)
 app.add_typer(machine.app)
 
 
@@ -43,18 +44,18 @@ def run(
     data: Data = None,
     weights: Weights = None,
 ) -> None:
-    """Everything in one: create, work, report.
+    """Create a sweep if needed, work on it until it is finished, print its report.
 
-    Creates the sweep if needed, works on it until it is finished, prints the report. A second run prints the
-    report at once; an interrupted one goes on.
+    A second run prints the report at once; an interrupted one goes on.
 
     Example: kd-sweeps run tiny --preset tiny
     """
     from storage.url import resolve
     from sweeps.service.run import run_sweep
+    from sweeps.spec.presets import preset as named
 
     _use(data, weights)
-    chosen = _chosen(preset, spec, default="quick")
+    chosen = _chosen(preset, spec) or named("quick")
     raise typer.Exit(run_sweep(resolve(storage), name, chosen, workers=workers, data_dir=data))
 
 
@@ -83,51 +84,44 @@ def create(
     storage: Storage = None,
     data: Data = None,
 ) -> None:
-    """Write a sweep with all its tasks to the storage. The same again changes nothing.
+    """Write a sweep with all its tasks to the storage; doing it again changes nothing.
 
     Example: kd-sweeps create mnist-kd --preset full --trials 100
     """
-    from storage.url import masked, resolve
-    from sweeps.plan.summary import describe_plan
-    from sweeps.plan.tasks import make_plan
-    from sweeps.service.create import create_sweep, find
-    from sweeps.service.create import resolve as resolve_spec
-    from sweeps.spec.model import check_name, override, parse
-    from sweeps.spec.presets import on
+    from storage.url import has_password, masked, resolve
+    from sweeps.service.create import create_sweep, requested
+    from sweeps.service.summary import describe_plan
 
     _use(data)
-    check_name(name)
     url = resolve(storage)
     shorthands = {"search.trials": trials, "seed": seed}
     changes = _changes([*(change or []), *(f"{key}={value}" for key, value in shorthands.items() if value is not None)])
-    known = [] if preset or spec or changes or source or target or teacher else find(url, name)
-    # Nothing but the name of a sweep that is there: that sweep, whose studies may have to be made again.
-    base = parse(known[-1].spec, origin=f"sweep {name}") if known else _chosen(preset, spec, default="quick")
-    placed = on(base, source=source, targets=target or ())
-    taught = {f"{role}.teacher": teacher for role in placed.roles} if teacher else {}
-    chosen = resolve_spec(override(placed, taught | changes), data_dir=data)
+    base = _chosen(preset, spec)
+    asked = requested(url, name, base, changes=changes, source=source, targets=target or (), teacher=teacher)
+    created = create_sweep(url, name, asked, data_dir=data, dry_run=dry_run)
+    print("\n".join(describe_plan(created.spec, created.plan, url)))
     if dry_run:
-        plan = make_plan(chosen)
-        print("\n".join(describe_plan(chosen, plan, url)))
-        for task in plan.tasks:
+        for task in created.plan.tasks:
             print(f"{task.key}  {task.payload}")
         say("dry run: nothing was written")
         return
-    new = create_sweep(url, name, chosen, data_dir=data)
-    print("\n".join(describe_plan(chosen, make_plan(chosen), url)))
-    say(f"{'created' if new else 'already there, unchanged'}: {name}. Next:")
-    say(f"  {program()} launch {name}       # workers on this machine")
-    say(f"  {program()} worker {name} --storage {masked(url)}   # one worker, anywhere")
-    say(f"  {program()} dashboard {name}    # or: optuna-dashboard {masked(url)}")
+    say(f"{'created' if created.new else 'already there, unchanged'}: {name}. Next:")
+    say(f"  {here().launch(name)}       # workers on this machine")
+    if has_password(url):
+        say(f"  {here().line('worker', name)}       # one worker, anywhere KD_SWEEPS_STORAGE holds this storage's URL")
+        say(f"  {here().line('dashboard', name)}    # optuna-dashboard on the same storage")
+    else:
+        say(f"  {here().line('worker', name, '--storage', masked(url))}   # one worker, anywhere")
+        say(f"  {here().line('dashboard', name)}    # or: optuna-dashboard {masked(url)}")
 
 
 @app.command()
 def launch(
     name: SweepName, workers: Workers = None, storage: Storage = None, data: Data = None, weights: Weights = None
 ) -> None:
-    """Work on a sweep with local processes.
+    """Work on a sweep with processes on this machine, one thread each.
 
-    One thread each. Ctrl-C is safe: running tasks are given back, and the next launch goes on.
+    Ctrl-C is safe: running tasks are given back, and the next launch goes on.
     """
     from storage.url import masked, resolve
     from sweeps.service.launch import launch as start
@@ -139,15 +133,15 @@ def launch(
     say(f"storage {masked(url)}")
     code = start(url, name, workers=workers)
     if code == 0:
-        say(f"finished. Next: {program()} best {name}; {program()} report {name}")
+        say(f"finished. Next: {here().best(name)}; {here().report(name)}")
     raise typer.Exit(code)
 
 
 @app.command()
 def worker(name: SweepName, storage: Storage = None, data: Data = None, weights: Weights = None) -> None:
-    """One worker in this process, on any machine.
+    """Run one worker in this process, on any machine.
 
-    It needs the storage URL and the sweep's name, and ends when nothing is left to do.
+    It needs the storage URL and the name of the sweep, and ends when nothing is left to do.
     """
     from storage.url import masked, resolve
     from sweeps.spec.model import check_name
@@ -176,7 +170,7 @@ def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
     storage: Storage = None,
 ) -> None:
-    """optuna-dashboard on the same storage, until Ctrl-C."""
+    """Serve optuna-dashboard on the same storage until Ctrl-C."""
     from storage.url import masked, resolve
     from sweeps.service.dashboard import serve
     from sweeps.spec.model import check_name
@@ -199,14 +193,16 @@ def _use(data: Path | None, weights: Path | None = None) -> None:
             os.environ[variable] = str(folder.absolute())
 
 
-def _chosen(preset: str | None, spec: Path | None, *, default: str) -> "Spec":
+def _chosen(preset: str | None, spec: Path | None) -> "Spec | None":
     from sweeps.errors import SpecError
     from sweeps.spec.presets import preset as named
     from sweeps.spec.toml import read
 
     if preset is not None and spec is not None:
         raise SpecError(f"got --preset {preset} and the spec {spec}; give one of them")
-    return named(preset or default) if spec is None else read(spec)
+    if spec is not None:
+        return read(spec)
+    return None if preset is None else named(preset)
 
 
 def _changes(items: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The commands that read results: status, best, trials, report, list, export.
+"""Read results: status, best, trials, report, list, export.
 
 They write nothing to the storage and start fast: a test holds that none of them imports TensorFlow, Optuna or scipy.
 `report -o DIR` draws, and writes into DIR; `export` writes its file.
@@ -43,28 +43,29 @@ def status(
     field: Field = None,
     storage: Storage = None,
 ) -> None:
-    """Stages, tasks by state, workers, time left.
+    """Show stages, tasks by state, workers and the time left.
 
     With --audit: compares the plan, the tasks, their attempts and Optuna's trials, and exits 1 if anything disagrees.
     """
     if audit:
         _audit(name, form, field, storage)
         return
-    from sweeps.query.opening import opened
-    from sweeps.query.status import describe, status
+    from sweeps.cli.answers import describe_status
+    from sweeps.query.opening import open_sweep
+    from sweeps.query.status import status
 
-    with opened(storage, name) as (engine, sweep):
+    with open_sweep(storage, name) as (engine, sweep):
         found = status(engine, sweep)
         _note_storage(engine)
-    print(describe(found) if form is Format.table and field is None else render(found, form, field))
+    print(describe_status(found) if form is Format.table and field is None else render(found.as_json(), form, field))
 
 
 def _audit(name: str, form: Format, field: str | None, storage: str | None) -> None:
     from storage.audit.audit import audit
     from sweeps.cli.text import describe, values
-    from sweeps.query.opening import opened
+    from sweeps.query.opening import open_sweep
 
-    with opened(storage, name) as (engine, sweep):
+    with open_sweep(storage, name) as (engine, sweep):
         found = audit(engine, sweep)
         _note_storage(engine)
     print(describe(found) if form is Format.table and field is None else render(values(name, found), form, field))
@@ -73,19 +74,20 @@ def _audit(name: str, form: Format, field: str | None, storage: str | None) -> N
 
 @app.command()
 def best(name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
-    """The best temperature and alpha.
+    """Print the best temperature and alpha.
 
-    Confirmed on fresh seeds, with its interval, and the single best trial beside it.
+    The mean over fresh seeds with its interval, and the best single trial (the incumbent) beside it.
 
     Example: kd-sweeps best mnist-kd -f value --field temperature
     """
+    from sweeps.cli.answers import describe_best
     from sweeps.query import best as answer
-    from sweeps.query.opening import opened
+    from sweeps.query.opening import open_sweep
 
-    with opened(storage, name) as (engine, sweep):
+    with open_sweep(storage, name) as (engine, sweep):
         found = answer.best(engine, sweep)
         _note_storage(engine)
-    print(answer.describe(found) if form is Format.table and field is None else render(found, form, field))
+    print(describe_best(found) if form is Format.table and field is None else render(found.as_json(), form, field))
 
 
 @app.command()
@@ -96,12 +98,12 @@ def trials(
     field: Field = None,
     storage: Storage = None,
 ) -> None:
-    """Every task with its trial and result."""
+    """List every task with its trial and result."""
     from sweeps.query.listing import trial_rows
-    from sweeps.query.opening import opened
+    from sweeps.query.opening import open_sweep
 
-    with opened(storage, name) as (engine, sweep):
-        rows = trial_rows(engine, sweep, stage)
+    with open_sweep(storage, name) as (engine, sweep):
+        rows = [vars(row) for row in trial_rows(engine, sweep, stage)]
         _note_storage(engine)
     if form is Format.table and field is None:
         rows = [{key: row[key] for key in _SHOWN} for row in rows]
@@ -117,7 +119,7 @@ def report(
     ] = None,
     storage: Storage = None,
 ) -> None:
-    """The verdict and the comparison, as Markdown on stdout.
+    """Print the verdict and the comparison as Markdown.
 
     With -o: report.html with figures, tests and methods, its Markdown, the figures as SVG, every result as CSV, the
     table as LaTeX and the spec.
@@ -125,47 +127,47 @@ def report(
     if output is not None:
         _write_report(name, form, output, storage)
         return
+    from sweeps.analysis.load import load
     from sweeps.errors import SpecError
-    from sweeps.query.opening import opened
-    from sweeps.report.markdown import report as write
-    from sweeps.report.markdown import report_data
+    from sweeps.query.opening import open_sweep
+    from sweeps.report import page
+    from sweeps.report.json_data import json_data
 
     if form not in ("markdown", "json"):
         raise SpecError(f"--format: got {form!r}; allowed: markdown, json")
-    with opened(storage, name) as (engine, sweep):
-        text = write(engine, sweep) if form == "markdown" else render(report_data(engine, sweep), Format.json)
+    with open_sweep(storage, name) as (engine, sweep):
+        findings = load(engine, sweep)
         _note_storage(engine)
-    print(text)
+    print(page.report(findings) if form == "markdown" else render(json_data(findings), Format.json))
 
 
 def _write_report(name: str, form: str, output: Path, storage: str | None) -> None:
-    from sweeps.analysis.load import analyse
+    from sweeps.analysis.load import load
     from sweeps.errors import SpecError
-    from sweeps.query.opening import opened
-    from sweeps.report import folder, secondary_section
+    from sweeps.query.opening import open_sweep
+    from sweeps.report import folder
     from sweeps.report.sentences import headline
 
     if form != "markdown":
         raise SpecError(f"--output writes every format; leave out --format {form}")
-    with opened(storage, name) as (engine, sweep):
-        found = analyse(engine, sweep)
-        page = folder.write(found, output, extra=secondary_section.section(found))
-        verdict = headline(found, name)
+    with open_sweep(storage, name) as (engine, sweep):
+        findings = load(engine, sweep)
         _note_storage(engine)
-    print(verdict)
+    page = folder.write(findings, output)
+    print(headline(findings))
     say(f"report   {page}")
 
 
 @app.command("list")
 def list_sweeps(form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
-    """The sweeps in the storage."""
+    """List the sweeps in the storage."""
     from storage.db import engine as engines
     from storage.url import resolve
     from sweeps.query.listing import sweep_rows
 
     engine = engines.open_engine(resolve(storage), read_only=True)
     try:
-        rows = sweep_rows(engine)
+        rows = [vars(row) for row in sweep_rows(engine)]
         _note_storage(engine)
     finally:
         engine.dispose()
@@ -182,22 +184,23 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     storage: Storage = None,
 ) -> None:
-    """A student trained at the best (T, alpha), as a .keras file.
+    """Write a student trained at the best (T, alpha) as a .keras file.
 
     It takes uint8 images (values 0 to 255) and gives logits; keras.saving.load_model reads it, without this package.
 
     Example: kd-sweeps export mnist-kd -o student.keras
     """
     from storage.url import masked
-    from sweeps.query.opening import opened
+    from sweeps.query.opening import open_sweep
     from sweeps.service.export import check_target, find_student, write
 
     check_target(output, force=force)
-    with opened(storage, name) as (engine, sweep):
+    with open_sweep(storage, name) as (engine, sweep):
         student = find_student(engine, sweep, dataset)
         say(f"storage {masked(engine.url)}")
     write(student, output)
-    say(f"wrote {output}: student of {student.dataset}, T={student.temperature:.4g}, alpha={student.alpha:.4g}")
+    point = student.point
+    say(f"wrote {output}: student of {student.dataset}, T={point.temperature:.4g}, alpha={point.alpha:.4g}")
     say(f"recorded test accuracy {100 * student.test_accuracy:.2f} %")
     say(f"sha256 {student.sha256}")
 

@@ -1,4 +1,4 @@
-"""What Optuna sees of a task: its search space, and the point that is given rather than asked for."""
+"""Give Optuna what it sees of a task: its search space, and the parameters that are fixed before it is asked."""
 
 import random
 from typing import Any
@@ -8,14 +8,16 @@ import sqlalchemy
 from storage.queue.tasks import Claim
 from storage.studies.space import Choice, Range, Space
 from sweeps.plan import selection
-from sweeps.plan.names import best_of, group_of
+from sweeps.plan.names import best_of
+from sweeps.plan.payloads import BaselineTask, ConfirmTask, SearchTask, TeacherTask, TransferTask, payload_of
 from sweeps.plan.seeds import derive
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
+from sweeps.spec.point import Point
 
 
 def search_space(spec: Spec) -> Space:
-    """(T, alpha) of the search, the native search and both confirms."""
+    """Return the ranges of T and alpha in the search, the native search and both confirms."""
     return {
         "temperature": Range(*spec.search.temperature, log=True),
         "alpha": Range(*spec.search.alpha, log=False),
@@ -23,8 +25,8 @@ def search_space(spec: Spec) -> Space:
 
 
 def transfer_space(spec: Spec) -> Space:
-    """Wide enough for every arm: a default such as T=10 may lie outside the range that was searched."""
-    temperatures, alphas = zip(*DEFAULT_POINTS.values(), strict=True)
+    """Return a space that holds every arm: a default such as T=10 may lie outside the range that was searched."""
+    temperatures, alphas = zip(*((point.temperature, point.alpha) for point in DEFAULT_POINTS.values()), strict=True)
     (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
     return {
         "temperature": Range(min(t_low, *temperatures), max(t_high, *temperatures), log=True),
@@ -39,7 +41,7 @@ def _datasets(spec: Spec) -> tuple[str, ...]:
 
 
 def space_of(spec: Spec, stage: str) -> Space:
-    """The space of a stage's study; a stage without a search shows its fixed parameters as choices."""
+    """Return the space of a stage's study; a stage without a search shows its fixed parameters as choices."""
     if stage in ("search", "confirm", "native"):
         return search_space(spec)
     if stage == "transfer":
@@ -56,47 +58,41 @@ def space_of(spec: Spec, stage: str) -> Space:
 
 
 def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, Any] | None:
-    """The point of a task that is fixed beforehand; None asks the sampler (the TPE half of a search).
+    """Return the parameters of a task that are fixed beforehand; None asks the sampler (the TPE half of a search).
 
-    A retry keeps the parameters of its predecessor, also where a sampler had proposed them.
+    A retry keeps the parameters of its predecessor, also where a sampler had proposed them. The first task that needs
+    a selection stores it.
+
+    Raises:
+        storage.errors.RecordBroken: the task's payload, or the selection, is damaged.
     """
-    payload = claim.payload
     if claim.params is not None:
         return claim.params
-    if claim.stage == "teachers":
-        role = spec.role(payload["role"])
+    task = payload_of(claim)
+    if isinstance(task, TeacherTask):
+        role = spec.role(task.role)
         return {"dataset": role.dataset, "model": role.teacher}
-    if claim.stage == "baselines":
-        return {"method": payload["method"]}
-    if claim.stage == "measure":
-        return {}
-    if claim.stage == "transfer":
-        return _arm_point(engine, spec, claim) | {
-            "arm": payload["arm"],
-            "dataset": spec.role(payload["role"]).dataset,
-        }
-    if "ranks" in payload:
-        ranks = selection.resolve(engine, claim.sweep_id, payload["ranks"], top=spec.confirm.top)["ranks"]
-        return _temperature_and_alpha(ranks[payload["rank"]])
-    if "temperature" in payload:
-        return _temperature_and_alpha(payload)
-    return None
+    if isinstance(task, BaselineTask):
+        return {"method": task.method}
+    if isinstance(task, TransferTask):
+        point = _arm_point(engine, claim.sweep_id, spec, task)
+        return point.as_dict() | {"arm": task.arm, "dataset": spec.role(task.role).dataset}
+    if isinstance(task, ConfirmTask):
+        ranks = selection.resolve_ranks(engine, claim.sweep_id, task.ranks, top=spec.confirm.top)
+        return ranks[task.rank].point.as_dict()
+    if isinstance(task, SearchTask):
+        return None if task.sobol is None else task.sobol.as_dict()
+    return {}
 
 
-def _arm_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, float]:
-    arm, group = claim.payload["arm"], group_of(claim.payload)
-    if arm in DEFAULT_POINTS:
-        temperature, alpha = DEFAULT_POINTS[arm]
-        return {"temperature": temperature, "alpha": alpha}
-    if arm == "random":
+def _arm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: TransferTask) -> Point:
+    if task.arm in DEFAULT_POINTS:
+        return DEFAULT_POINTS[task.arm]
+    if task.arm == "random":
         (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
-        draw = random.Random(derive(spec.seed, "random", claim.payload["repeat"]))
+        draw = random.Random(derive(spec.seed, "random", task.repeat))
         temperature = min(t_low * (t_high / t_low) ** draw.random(), t_high)
-        return {"temperature": temperature, "alpha": a_low + (a_high - a_low) * draw.random()}
+        return Point(temperature, a_low + (a_high - a_low) * draw.random())
     # The controls that replace the teacher's logits keep the point of best, so that only the logits differ.
-    name = best_of(claim.payload["role"] if arm == "native" else "source", group)
-    return _temperature_and_alpha(selection.resolve(engine, claim.sweep_id, name, top=spec.confirm.top))
-
-
-def _temperature_and_alpha(value: dict[str, Any]) -> dict[str, float]:
-    return {"temperature": value["temperature"], "alpha": value["alpha"]}
+    name = best_of(task.role if task.arm == "native" else "source", task.group)
+    return selection.resolve_best(engine, sweep_id, name).best.point

@@ -1,4 +1,4 @@
-"""From a spec to its phases and tasks: the whole budget, laid out before anything runs.
+"""Plan a sweep: from a spec to its phases and tasks, the whole budget before anything runs.
 
 A phase is the part of a stage that opens and closes together. What each one needs is written here and
 nowhere else; storage only keeps the promise that no task is ready before its needs are met.
@@ -9,10 +9,30 @@ import re
 from dataclasses import dataclass
 
 from storage.queue.plans import PhasePlan, TaskPlan
-from sweeps.plan.names import confirm_phase, groups, search_phase, tagged, teacher_of, untagged
+from sweeps.plan.names import (
+    confirm_phase,
+    groups,
+    search_phase,
+    tagged,
+    teacher_of,
+    teacher_phase,
+    transfer_key,
+    transfer_phase,
+    untagged,
+)
+from sweeps.plan.payloads import (
+    BaselineTask,
+    ConfirmTask,
+    MeasureTask,
+    Payload,
+    SearchTask,
+    TeacherTask,
+    TransferTask,
+)
 from sweeps.plan.seeds import derive
 from sweeps.spec.arms import AUTOKERAS_ARM
-from sweeps.spec.model import Spec, override
+from sweeps.spec.model import Role, Spec, override
+from sweeps.spec.point import Point
 
 STAGES = ("teachers", "search", "baselines", "confirm", "native", "transfer", "measure")
 
@@ -40,13 +60,13 @@ class Plan:
     tasks: tuple[TaskPlan, ...]
 
     def count(self, stage: str) -> int:
-        """How many tasks a stage has."""
+        """Return how many tasks a stage has."""
         inside = {phase.name for phase in self.phases if phase.stage == stage}
         return sum(task.phase in inside for task in self.tasks)
 
 
 def make_plan(spec: Spec) -> Plan:
-    """Every phase and task of a sweep. The same spec gives the same plan on every machine."""
+    """Return every phase and task of a sweep. The same spec gives the same plan on every machine."""
     phases, tasks = _teachers(spec), _teacher_tasks(spec)
     phases.append(_phase("baselines"))
     tasks += _baselines(spec)
@@ -62,12 +82,12 @@ def make_plan(spec: Spec) -> Plan:
 
 
 def is_search(phase: str) -> bool:
-    """Whether it takes more trials, which it does only while it is open."""
+    """Return whether a phase takes more trials; it does so only while it is open."""
     return untagged(phase)[0] in ("search", "native:search")
 
 
 def more(spec: Spec, *, trials: int = 0, seeds: int = 0) -> tuple[Spec, list[TaskPlan]]:
-    """A larger spec, and the tasks that it has beyond those of `spec`.
+    """Return a larger spec, and the tasks that it has beyond those of `spec`.
 
     Trials are added to every search, which stays the same search; all of them are proposed by TPE. Seeds
     are added to every arm of transfer.
@@ -87,24 +107,24 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0) -> tuple[Spec, list[Tas
 
 
 def measure_task(number: int) -> TaskPlan:
-    """The one task of the stage measure; `number` > 0: one more of it, after something was tried again."""
-    return _task("measure#all" + (f".{number}" if number else ""), "measure")
+    """Return the one task of the stage measure; `number` > 0: one more of it, after something was tried again."""
+    return _task("measure#all" + (f".{number}" if number else ""), "measure", MeasureTask())
 
 
 def _phase(name: str, *needs: str, minimum: int = 0) -> PhasePlan:
     return PhasePlan(name=name, stage=untagged(name)[0].split(":")[0], needs=needs, minimum=minimum)
 
 
-def _task(key: str, phase: str, **payload: object) -> TaskPlan:
+def _task(key: str, phase: str, payload: Payload) -> TaskPlan:
     # Of an outer level the first group comes first: its verdict is the primary answer.
-    later = 100 if "group" in payload else 0
+    later = 100 if payload.group else 0
     priority = _PRIORITY[re.sub(r"target\d", "target", untagged(phase)[0])] - later
-    return TaskPlan(key=key, phase=phase, payload=payload, priority=priority)
+    return TaskPlan(key=key, phase=phase, payload=payload.as_json(), priority=priority)
 
 
 def _teachers(spec: Spec) -> list[PhasePlan]:
     tags = dict.fromkeys(map(teacher_of, groups(spec)))
-    return [_phase(tagged(f"teachers:{role}", tag), minimum=1) for tag in tags for role in spec.roles]
+    return [_phase(teacher_phase(role, tag), minimum=1) for tag in tags for role in spec.roles]
 
 
 def _teacher_tasks(spec: Spec) -> list[TaskPlan]:
@@ -112,10 +132,8 @@ def _teacher_tasks(spec: Spec) -> list[TaskPlan]:
     return [
         _task(
             tagged(f"teachers#{role}", tag),
-            tagged(f"teachers:{role}", tag),
-            role=role,
-            seed=derive(spec.seed, "teacher", role, *_path(tag)),
-            **_in_group(tag),
+            teacher_phase(role, tag),
+            TeacherTask(role=role, seed=derive(spec.seed, "teacher", role, *_path(tag)), group=tag),
         )
         for tag in tags
         for role in spec.roles
@@ -123,21 +141,21 @@ def _teacher_tasks(spec: Spec) -> list[TaskPlan]:
 
 
 def _phases_of(spec: Spec, group: str) -> list[PhasePlan]:
-    top, teacher = spec.confirm.top, teacher_of(group)
+    top = spec.confirm.top
     confirm = confirm_phase("source", group)
     phases = []
     for role in spec.roles:
         search = search_phase(role, group)
         phases += [
-            _phase(search, tagged(f"teachers:{role}", teacher), minimum=top),
+            _phase(search, teacher_phase(role, group), minimum=top),
             _phase(confirm_phase(role, group), search, minimum=spec.confirm.seeds),
         ]
-    phases.append(_phase(tagged("transfer:source", group), confirm, minimum=1))
+    phases.append(_phase(transfer_phase("source", group), confirm, minimum=1))
     for role in spec.targets:
         needs = [confirm, confirm_phase(role, group)]
         if AUTOKERAS_ARM in spec.transfer.arms(role, group):
             needs.append("baselines?")
-        phases.append(_phase(tagged(f"transfer:{role}", group), *needs, minimum=1))
+        phases.append(_phase(transfer_phase(role, group), *needs, minimum=1))
     return phases
 
 
@@ -151,16 +169,12 @@ def _tasks_of(spec: Spec, group: str) -> list[TaskPlan]:
 
 
 def _path(group: str) -> tuple[str, ...]:
-    """Of a seed: the first group's are those of a sweep without an outer level."""
+    """Return what a seed's path ends with: the first group's seeds are those of a sweep without an outer level."""
     return (group,) if group else ()
 
 
-def _in_group(group: str) -> dict[str, str]:
-    return {"group": group} if group else {}
-
-
-def sobol_points(spec: Spec, count: int, group: str = "") -> list[tuple[float, float]]:
-    """The first `count` (temperature, alpha) of a scrambled Sobol sequence, on the scale of the search.
+def sobol_points(spec: Spec, count: int, group: str = "") -> list[Point]:
+    """Return the first `count` points of a scrambled Sobol sequence, on the scale of the search.
 
     Search and native share them: paired points on both datasets. Source: Owen 1998, scrambling of Sobol'
     points, https://doi.org/10.1006/jcom.1998.0487, as in scipy.stats.qmc.
@@ -173,7 +187,7 @@ def sobol_points(spec: Spec, count: int, group: str = "") -> list[tuple[float, f
     unit = sampler.random_base2(math.ceil(math.log2(count)))[:count] if count else []
     # min and max: a product of floats may end one rounding step outside the range.
     return [
-        (
+        Point(
             min(max(t_low * (t_high / t_low) ** float(u), t_low), t_high),
             min(max(a_low + (a_high - a_low) * float(v), a_low), a_high),
         )
@@ -181,34 +195,25 @@ def sobol_points(spec: Spec, count: int, group: str = "") -> list[tuple[float, f
     ]
 
 
-def _search(spec: Spec, role: str, group: str) -> list[TaskPlan]:
+def _search(spec: Spec, role: Role, group: str) -> list[TaskPlan]:
     phase, prefix = _search_names(role, group)
     points = sobol_points(spec, (spec.search.trials + 1) // 2, group)
+    seed = _search_seed(spec, group)
     tasks = [
-        _task(
-            f"{prefix}#{i}",
-            phase,
-            role=role,
-            seed=_search_seed(spec, group),
-            temperature=temperature,
-            alpha=alpha,
-            **_in_group(group),
-        )
-        for i, (temperature, alpha) in enumerate(points)
+        _task(f"{prefix}#{i}", phase, SearchTask(role=role, seed=seed, sobol=point, group=group))
+        for i, point in enumerate(points)
     ]
     return tasks + _proposed(spec, role, group, range(len(points), spec.search.trials))
 
 
-def _proposed(spec: Spec, role: str, group: str, numbers: range) -> list[TaskPlan]:
+def _proposed(spec: Spec, role: Role, group: str, numbers: range) -> list[TaskPlan]:
     phase, prefix = _search_names(role, group)
+    seed = _search_seed(spec, group)
     return [
         _task(
             f"{prefix}#{i}",
             phase,
-            role=role,
-            seed=_search_seed(spec, group),
-            sampler_seed=derive(spec.seed, "sampler", prefix, i),
-            **_in_group(group),
+            SearchTask(role=role, seed=seed, sampler_seed=derive(spec.seed, "sampler", prefix, i), group=group),
         )
         for i in numbers
     ]
@@ -220,42 +225,41 @@ def _search_seed(spec: Spec, group: str) -> int:
 
 
 def _search_names(role: str, group: str) -> tuple[str, str]:
-    """The phase of the search on a dataset, and what the keys of its tasks begin with."""
+    """Return the phase of the search on a dataset, and what the keys of its tasks begin with."""
     return search_phase(role, group), tagged("search" if role == "source" else "native.search", group, role)
 
 
-def _confirm(spec: Spec, role: str, group: str) -> list[TaskPlan]:
+def _confirm(spec: Spec, role: Role, group: str) -> list[TaskPlan]:
     source = role == "source"
-    phase = confirm_phase(role, group)
     prefix = tagged("confirm" if source else "native.confirm", group, role)
     return [
         _task(
             f"{prefix}#{rank}.{repeat}",
-            phase,
-            role=role,
-            seed=derive(spec.seed, "student", "confirm", *_path(group), repeat),
-            ranks=tagged("search.ranks" if source else "native.ranks", group, role),
-            rank=rank,
-            repeat=repeat,
-            **_in_group(group),
+            confirm_phase(role, group),
+            ConfirmTask(
+                role=role,
+                seed=derive(spec.seed, "student", "confirm", *_path(group), repeat),
+                ranks=tagged("search.ranks" if source else "native.ranks", group, role),
+                rank=rank,
+                repeat=repeat,
+                group=group,
+            ),
         )
         for repeat in range(spec.confirm.seeds)
         for rank in range(spec.confirm.top)
     ]
 
 
-def _transfer(spec: Spec, role: str, group: str, repeats: range) -> list[TaskPlan]:
+def _transfer(spec: Spec, role: Role, group: str, repeats: range) -> list[TaskPlan]:
     # Repeats outside, arms inside: an interrupted comparison is still a paired one. The seeds are the same in every
     # group, so that groups differ by teacher and search alone.
     return [
         _task(
-            f"{tagged('transfer', group)}#{role}.{arm}.{repeat}",
-            tagged(f"transfer:{role}", group),
-            role=role,
-            seed=derive(spec.seed, "student", "transfer", repeat),
-            arm=arm,
-            repeat=repeat,
-            **_in_group(group),
+            transfer_key(role, arm, repeat, group),
+            transfer_phase(role, group),
+            TransferTask(
+                role=role, seed=derive(spec.seed, "student", "transfer", repeat), arm=arm, repeat=repeat, group=group
+            ),
         )
         for repeat in repeats
         for arm in spec.transfer.arms(role, group)
@@ -267,9 +271,7 @@ def _baselines(spec: Spec) -> list[TaskPlan]:
         _task(
             f"baselines#{method}" if role == "target" else f"baselines#{role}.{method}",
             "baselines",
-            role=role,
-            method=method,
-            seed=derive(spec.seed, "baseline", method),
+            BaselineTask(role=role, method=method, seed=derive(spec.seed, "baseline", method)),
         )
         for role in spec.roles
         for method in spec.baselines.on(role)

@@ -1,5 +1,6 @@
-"""The answer to "which T and alpha?": confirmed on fresh seeds where that is done, and honest where it is not."""
+"""Answer "which T and alpha?": the confirmed point where there is one, else the best search trial, marked as such."""
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy
@@ -8,76 +9,90 @@ from kd.config import LOSS_FORMULA
 from storage.records import queries
 from storage.records.queries import SweepRecord
 from sweeps.errors import NoResultsYet
+from sweeps.hints import here
 from sweeps.plan import selection
+from sweeps.plan.outcomes import StudentOutcome, done_tasks
+from sweeps.plan.payloads import SearchTask
+from sweeps.plan.selection import Candidate
 from sweeps.query.snippets import snippets
 from sweeps.query.status import stage_counts
+from sweeps.spec.point import Point
+from sweeps.stats.estimates import Estimate
 
 
-def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> dict[str, Any]:
-    """The best (T, alpha) of a sweep as plain values. Reads only.
+@dataclass(frozen=True, kw_only=True)
+class Incumbent:
+    """The best single trial of the search. score: validation accuracy, a fraction. task: its key."""
 
-    `confirmed` is True when it is the best mean over fresh seeds (`mean`, `low`, `high`: validation accuracy
-    as fractions, 95 % t interval, `n` seeds); before confirm is over, it is the single best search trial, n=1.
-    `paste` is the point as code, see `sweeps.query.snippets.snippets`.
+    point: Point
+    score: float
+    task: str
+    trial_number: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return self.point.as_dict() | {"score": self.score, "task": self.task, "trial_number": self.trial_number}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The best (T, alpha) of a sweep.
+
+    accuracy: validation, fractions; of the confirmed point its mean over fresh seeds, else that of the single trial.
+    candidates: what was confirmed, None before that.
+    """
+
+    sweep: str
+    point: Point
+    accuracy: Estimate
+    candidates: tuple[Candidate, ...] | None
+    incumbent: Incumbent
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it is the best mean over fresh seeds; else it is the best of single runs."""
+        return self.candidates is not None
+
+    @property
+    def paste(self) -> dict[str, str]:
+        """The point as code, see `sweeps.query.snippets.snippets`."""
+        return snippets(self.point.temperature, self.point.alpha)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, as `best -f json` prints them."""
+        chosen = self.point.as_dict() | {"confirmed": self.confirmed} | asdict(self.accuracy)
+        if self.candidates is not None:
+            chosen["candidates"] = [candidate.as_json() for candidate in self.candidates]
+        first = {"sweep": self.sweep, "loss": LOSS_FORMULA}
+        return first | chosen | {"search_best": self.incumbent.as_json(), "paste": self.paste}
+
+
+def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
+    """Return the best (T, alpha) of a sweep. Only reads.
 
     Raises:
         NoResultsYet: no search trial has finished.
+        storage.errors.RecordBroken: what is stored of one is damaged.
     """
-    search = queries.task_records(engine, sweep.id, phase="search", state="done")
-    if not search:
+    done = done_tasks(queries.task_records(engine, sweep.id, phase="search", state="done"), SearchTask, StudentOutcome)
+    if not done:
         counts = stage_counts(engine, sweep.id)
         teachers, trials = counts["teachers"], counts["search"]
         raise NoResultsYet(
             f"no search trial of {sweep.name} has finished (teachers {teachers.done}/{teachers.total},"
-            f" search 0/{trials.total}); go on with: kd-sweeps launch {sweep.name}"
+            f" search 0/{trials.total}); go on with: {here().launch(sweep.name)}"
         )
-    trophy = selection.rank(search, 1)["ranks"][0]
-    number = next(task.trial_number for task in search if task.key == trophy["task"])
+    (first,) = selection.rank(done, 1)
+    number = next(task.record.trial_number for task in done if task.record.key == first.task)
+    incumbent = Incumbent(point=first.point, score=first.score, task=first.task, trial_number=number)
     found = selection.preview(engine, sweep.id, "confirm.best")
-    single = {"temperature": trophy["temperature"], "alpha": trophy["alpha"], "score": trophy["score"]}
-    single |= {"task": trophy["task"], "trial_number": number}
     if found is None:
-        chosen = {key: trophy[key] for key in ("temperature", "alpha")}
-        chosen |= {"confirmed": False, "mean": trophy["score"], "low": None, "high": None, "n": 1}
-    else:
-        chosen = {key: found[key] for key in ("temperature", "alpha")} | {"confirmed": True}
-        chosen |= {key: found[key] for key in ("mean", "low", "high", "n", "candidates")}
-    common = {"sweep": sweep.name, "loss": LOSS_FORMULA}
-    paste = snippets(chosen["temperature"], chosen["alpha"])
-    return common | chosen | {"search_best": single, "paste": paste}
-
-
-def describe(found: dict[str, Any]) -> str:
-    """`best` for people: the point, how sure it is, and the code to paste."""
-    lines = [
-        f"temperature  {found['temperature']:.4g}",
-        f"alpha        {found['alpha']:.4g}",
-        f"loss         {found['loss']}  (alpha weighs the labels)",
-        *_evidence(found),
-        "paste        student and teacher: Keras models that give logits",
-    ]
-    return "\n\n".join(["\n".join(lines), *found["paste"].values()])
-
-
-def _evidence(found: dict[str, Any]) -> list[str]:
-    """Its interval, and the trophy beside it with the reason they may differ."""
-    single = found["search_best"]
-    trophy = f"search trial {single['trial_number']}: T={single['temperature']:.4g}, alpha={single['alpha']:.4g}, "
-    trophy += f"{100 * single['score']:.2f} % (n=1)"
-    if not found["confirmed"]:
-        return [
-            f"validation   {100 * found['mean']:.2f} %, n=1: UNCONFIRMED, the best single {trophy}",
-            "             one lucky seed can win a search; confirm repeats the best trials on fresh seeds",
-        ]
-    if found["n"] > 1:
-        interval = f"[{100 * found['low']:.2f}, {100 * found['high']:.2f}] 95 % t interval, n={found['n']} fresh seeds"
-    else:
-        interval = "n=1, no interval"
-    lines = [f"validation   {100 * found['mean']:.2f} % {interval}", f"trophy       {trophy}"]
-    if (single["temperature"], single["alpha"]) == (found["temperature"], found["alpha"]):
-        return [*lines, "             the dashboard's trophy is the same point: it held up on fresh seeds"]
-    return [
-        *lines,
-        "             the dashboard's trophy is the highest of many single runs, so partly luck; best is",
-        "             the highest mean when the top trials run again on fresh seeds",
-    ]
+        single = Estimate(first.score, None, None, 1)
+        return Best(sweep=sweep.name, point=first.point, accuracy=single, candidates=None, incumbent=incumbent)
+    return Best(
+        sweep=sweep.name,
+        point=found.best.point,
+        accuracy=found.best.accuracy,
+        candidates=found.candidates,
+        incumbent=incumbent,
+    )

@@ -1,64 +1,111 @@
-"""Lists: the sweeps of a storage, the tasks of a sweep with their trials."""
+"""List the sweeps of a storage, and the tasks of a sweep with their trials."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy
 
 from storage.records import queries
-from storage.records.queries import SweepRecord
+from storage.records.queries import SweepRecord, TaskRecord
 from sweeps.errors import SpecError
+from sweeps.plan.payloads import BaselineTask, TransferTask, payload_of
 from sweeps.plan.tasks import STAGES
 from sweeps.query.status import stage_counts
 
+_KEPT = ("test_accuracy", "train_s", "cpu_s")  # of an outcome: whole ones of thousands of tasks take seconds
 
-def sweep_rows(engine: sqlalchemy.Engine) -> list[dict[str, Any]]:
-    """One row per sweep of the storage."""
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRow:
+    """A sweep. source, target: datasets. done, tasks: how many tasks are done, of how many."""
+
+    name: str
+    source: str
+    target: str
+    state: str
+    done: int
+    tasks: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    """A task with its latest trial.
+
+    arm: of transfer, or the comparison method. score: fraction, or milliseconds in stage measure. reason: why it
+    failed or was skipped. None: there is no such thing, or not yet.
+    """
+
+    task: str
+    stage: str
+    state: str
+    attempt: int
+    trial: int | None
+    dataset: str | None
+    arm: str | None
+    temperature: float | None
+    alpha: float | None
+    score: float | None
+    test_accuracy: float | None
+    seed: int | None
+    train_s: float | None
+    cpu_s: float | None
+    worker: str | None
+    reason: str | None
+
+
+def sweep_rows(engine: sqlalchemy.Engine) -> list[SweepRow]:
+    """Return one row per sweep of the storage."""
     rows = []
     for sweep in queries.list_sweeps(engine):
         counts = stage_counts(engine, sweep.id).values()
         rows.append(
-            {
-                "name": sweep.name,
-                "source": sweep.spec["source"]["dataset"],
-                "target": sweep.spec["target"]["dataset"],
-                "state": sweep.state,
-                "done": sum(count.done for count in counts),
-                "tasks": sum(count.total for count in counts),
-            }
+            SweepRow(
+                name=sweep.name,
+                source=sweep.spec["source"]["dataset"],
+                target=sweep.spec["target"]["dataset"],
+                state=sweep.state,
+                done=sum(count.done for count in counts),
+                tasks=sum(count.total for count in counts),
+            )
         )
     return rows
 
 
-def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None = None) -> list[dict[str, Any]]:
-    """One row per task, in the order of the plan: what was tried and what came of it.
+def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None = None) -> list[TrialRow]:
+    """Return one row per task, in the order of the plan: what was tried and what came of it.
 
     Raises:
         SpecError: there is no such stage.
+        storage.errors.RecordBroken: a payload is damaged.
     """
     if stage is not None and stage not in STAGES:
         raise SpecError(f"--stage: got {stage!r}; allowed: {', '.join(STAGES)}")
-    rows = []
-    for task in queries.task_records(engine, sweep.id, stage=stage, keep=("test_accuracy", "train_s", "cpu_s")):
-        outcome, params = task.outcome or {}, task.params or {}
-        role = task.payload.get("role")
-        rows.append(
-            {
-                "task": task.key,
-                "stage": task.stage,
-                "state": task.state,
-                "attempt": task.attempt,
-                "trial": task.trial_number,
-                "dataset": sweep.spec[role]["dataset"] if role else None,
-                "arm": task.payload.get("arm") or task.payload.get("method"),
-                "temperature": params.get("temperature"),
-                "alpha": params.get("alpha"),
-                "score": task.score,
-                "test_accuracy": outcome.get("test_accuracy"),
-                "seed": task.payload.get("seed"),
-                "train_s": outcome.get("train_s"),
-                "cpu_s": outcome.get("cpu_s"),
-                "worker": task.worker,
-                "reason": task.reason,
-            }
-        )
-    return rows
+    return [_row(sweep, task) for task in queries.task_records(engine, sweep.id, stage=stage, keep=_KEPT)]
+
+
+def _row(sweep: SweepRecord, task: TaskRecord) -> TrialRow:
+    payload = payload_of(task)
+    arm = payload.arm if isinstance(payload, TransferTask) else None
+    return TrialRow(
+        task=task.key,
+        stage=task.stage,
+        state=task.state,
+        attempt=task.attempt,
+        trial=task.trial_number,
+        dataset=None if payload.role is None else sweep.spec[payload.role]["dataset"],
+        arm=payload.method if isinstance(payload, BaselineTask) else arm,
+        temperature=_value(task.params, "temperature"),
+        alpha=_value(task.params, "alpha"),
+        score=task.score,
+        test_accuracy=_value(task.outcome, "test_accuracy"),
+        seed=payload.seed,
+        train_s=_value(task.outcome, "train_s"),
+        cpu_s=_value(task.outcome, "cpu_s"),
+        worker=task.worker,
+        reason=task.reason,
+    )
+
+
+def _value(values: Mapping[str, Any] | None, name: str) -> Any:
+    return None if values is None else values.get(name)

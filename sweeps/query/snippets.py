@@ -1,4 +1,4 @@
-"""A point (T, alpha) as code to paste: for kd.Distiller, for Keras' own, and in the form common in PyTorch.
+"""Write a point (T, alpha) as code to paste: for kd.Distiller, Keras' own distiller, and as common in PyTorch.
 
 All three are kd.config.LOSS_FORMULA. Where they are written differently:
 
@@ -46,7 +46,7 @@ loss = alpha * T * T * soft + (1 - alpha) * F.cross_entropy(student_logits, labe
 
 
 def snippets(temperature: float, alpha: float) -> dict[str, str]:
-    """Python source by library: "kd", "keras", "pytorch". The point stands in it with every digit.
+    """Return Python source by library: "kd", "keras", "pytorch". The point stands in it with every digit.
 
     `student` and `teacher` are Keras models that give logits; `student_logits` and `teacher_logits` are float
     tensors of shape (batch, classes), `labels` integers of shape (batch,).

@@ -1,5 +1,6 @@
-"""Where a sweep stands: tasks by state, workers, what failed, how long it may still take."""
+"""Tell where a sweep stands: tasks by state, workers, what failed, how long it may still take."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
@@ -36,7 +37,7 @@ class StageCount:
 
 
 def stage_counts(engine: sqlalchemy.Engine, sweep_id: int) -> dict[str, StageCount]:
-    """Counts for every stage, in the order of the stages."""
+    """Return the counts of every stage, in the order of the stages."""
     counts: dict[str, dict[str, int]] = {stage: {} for stage in STAGES}
     for phase in queries.phase_records(engine, sweep_id):
         for state, number in phase.counts.items():
@@ -45,7 +46,7 @@ def stage_counts(engine: sqlalchemy.Engine, sweep_id: int) -> dict[str, StageCou
 
 
 def failures(engine: sqlalchemy.Engine, sweep_id: int) -> list[str]:
-    """One line for each phase that failed or was skipped although others, or the user, need it."""
+    """Return one line for each phase that failed or was skipped although others, or the user, need it."""
     lines = []
     for phase in queries.phase_records(engine, sweep_id):
         if phase.state in ("failed", "skipped"):
@@ -55,37 +56,72 @@ def failures(engine: sqlalchemy.Engine, sweep_id: int) -> list[str]:
     return lines
 
 
-def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> dict[str, Any]:
-    """Everything `status` shows, as plain values. seconds_left is a guess, None while there is nothing to go by."""
+@dataclass(frozen=True, kw_only=True)
+class Working:
+    """An attempt at work. lease_left_s: seconds; below 0 its lease has lapsed and nobody has taken the task yet."""
+
+    worker: str
+    host: str
+    task: str
+    attempt: int
+    lease_left_s: float
+
+    @property
+    def alive(self) -> bool:
+        """Whether its lease is good."""
+        return self.lease_left_s >= 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Where a sweep stands.
+
+    state: "active", "paused" or "cancelled". stages: in their order. seconds_left: a guess, None while there is
+    nothing to go by. problems: one line for each phase that failed or was skipped.
+    """
+
+    sweep: str
+    state: str
+    stages: Mapping[str, StageCount]
+    workers: tuple[Working, ...]
+    seconds_left: float | None
+    problems: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, as `status -f json` prints them."""
+        lists = {"workers": [asdict(one) for one in self.workers], "problems": list(self.problems)}
+        return asdict(self) | lists
+
+
+def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
+    """Return where a sweep stands. Only reads.
+
+    Raises:
+        storage.errors.RecordBroken: a stored value of it can no longer be read.
+    """
     tasks = queries.task_records(engine, sweep.id, keep=())  # read all the same: a damaged one has to be told
-    running = queries.running(engine, sweep.id)
-    return {
-        "sweep": sweep.name,
-        "state": sweep.state,
-        "stages": {stage: asdict(count) for stage, count in stage_counts(engine, sweep.id).items()},
-        "workers": [
-            {
-                "worker": one.worker,
-                "host": one.host,
-                "task": one.key,
-                "attempt": one.attempt,
-                "lease_left_s": one.lease_left_s,
-            }
-            for one in running
-        ],
-        "seconds_left": seconds_left(tasks, len({one.worker for one in running if one.lease_left_s >= 0})),
-        "problems": failures(engine, sweep.id),
-    }
+    workers = tuple(
+        Working(worker=one.worker, host=one.host, task=one.key, attempt=one.attempt, lease_left_s=one.lease_left_s)
+        for one in queries.running(engine, sweep.id)
+    )
+    return Status(
+        sweep=sweep.name,
+        state=sweep.state,
+        stages=stage_counts(engine, sweep.id),
+        workers=workers,
+        seconds_left=seconds_left(tasks, len({one.worker for one in workers if one.alive})),
+        problems=tuple(failures(engine, sweep.id)),
+    )
 
 
-def seconds_left(tasks: list[TaskRecord], workers: int) -> float | None:
-    """A guess from the tasks done so far: the mean duration per stage, shared among the workers.
+def seconds_left(tasks: Sequence[TaskRecord], workers: int) -> float | None:
+    """Guess the seconds left from the tasks done so far: the mean duration per stage, shared among the workers.
 
     None while nothing works on the sweep, or nothing like the open tasks has finished.
     """
     durations: dict[str, list[float]] = {}
     for task in tasks:
-        if task.state == "done" and task.started_at and task.finished_at:
+        if task.state == "done" and task.started_at is not None and task.finished_at is not None:
             seconds = task.finished_at - task.started_at
             durations.setdefault(task.stage, []).append(seconds)
             if task.stage in _STUDENT_STAGES:
@@ -98,36 +134,3 @@ def seconds_left(tasks: list[TaskRecord], workers: int) -> float | None:
     # A student of another stage stands in where a stage has finished none; a baseline has no stand-in.
     known = [durations.get(t.stage) or (durations["student"] if t.stage in _STUDENT_STAGES else []) for t in still]
     return sum(fmean(values) for values in known if values) / workers
-
-
-def describe(found: dict[str, Any]) -> str:
-    """`status` for people."""
-    columns = ["stage", "total", "waiting", "running", "done", "failed", "skipped"]
-    if any(counts["cancelled"] for counts in found["stages"].values()):
-        columns.append("cancelled")
-    lines = ["".join(name.ljust(11) for name in columns).rstrip()]
-    for stage, counts in found["stages"].items():
-        row = {"stage": stage, "total": sum(counts.values())} | counts
-        lines.append("".join(str(row[name]).ljust(11) for name in columns).rstrip())
-    lines.append("")
-    name, alive = found["sweep"], [one for one in found["workers"] if one["lease_left_s"] >= 0]
-    for one in found["workers"]:
-        left = one["lease_left_s"]
-        lease = f"lease {left:.0f} s" if left >= 0 else f"lease lapsed {-left:.0f} s ago: its worker is probably dead"
-        lines.append(f"worker {one['worker']}: {one['task']} attempt {one['attempt']}, {lease}")
-    lines += found["problems"]
-    if found["problems"]:
-        lines.append(f"to try that again: kd-sweeps retry {name}, then kd-sweeps launch {name}")
-    seconds = found["seconds_left"]
-    if found["state"] != "active":
-        lines.append(f"the sweep is {found['state']}; to go on: kd-sweeps resume {name}, then kd-sweeps launch {name}")
-    elif seconds == 0:
-        lines.append(f"finished; next: kd-sweeps report {name}")
-    elif not alive:
-        frees = " (it takes over what is left)" if found["workers"] else ""
-        lines.append(f"no worker is running; next: kd-sweeps launch {name}{frees}")
-    else:
-        lines.append(
-            "time left: unknown yet" if seconds is None else f"time left: about {max(1, round(seconds / 60))} min"
-        )
-    return "\n".join(lines)

@@ -1,5 +1,4 @@
-"""Findings as sentences, pages, figures and tables.
+"""Findings as sentences, pages, figures and tables: every module turns a `Findings` value into text or pictures.
 
-It imports `sweeps.analysis`, and is the only room that draws (matplotlib, plotly) or tests with scipy; `service` and
-`cli` may import it.
+It imports `sweeps.analysis`, and `storage` only to publish to the dashboard; `service` and `cli` may import it.
 """

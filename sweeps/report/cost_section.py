@@ -1,15 +1,20 @@
 """What each method costs, and when to use which: the numbers beside each other, never one rank for all of them."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import starmap
 
-from sweeps.analysis.analysis import Analysis
-from sweeps.analysis.comparison import Comparison, Row
-from sweeps.analysis.cost import break_even, machines, said
-from sweeps.report.markdown_tables import number, table
+from sweeps.analysis.comparison import Row
+from sweeps.analysis.cost import MULTIPLES, BreakEven
+from sweeps.analysis.findings import Findings
+from sweeps.plan.outcomes import Measured
+from sweeps.report.document import Block, Bullets, Heading, Paragraph, columns, table
+from sweeps.report.formats import number, percentage
 from sweeps.spec.arms import CONTROLS
 from sweeps.stats.pareto import pareto_front
 
-_HEAD = (
+_COLUMNS = columns(
     "method",
     "dataset",
     "MACs (million)",
@@ -21,107 +26,148 @@ _HEAD = (
     "train wall s",
     "train CPU s",
     "+ teacher and search CPU s",
+    text=2,
 )
 
 
-def section(found: Analysis) -> list[str]:
-    """The cost table and the advice, as Markdown; nothing before the models were measured."""
-    rows = [row for row in found.comparison.rows() if row.measured]
+def section(findings: Findings) -> list[Block]:
+    """Return the cost table and the advice; nothing before the models were measured."""
+    rows = [(row, row.measured) for row in findings.rows if row.measured is not None]
     if not rows:
         return []
-    page = [
-        "## Cost",
-        "",
-        *table(_HEAD, map(_cells, rows)),
-        "",
-        "MACs and latency are from the image as it is stored to the scores, resizing included: one image, one thread."
-        " images/s: batches of 256. The students of one dataset share one network, and were measured once. int8 test:"
-        " of the one student that was kept; of large networks on fewer, evenly spaced images."
-        + "".join(f" int8 of {row.method}: {why}." for row in rows if (why := row.measured.get("int8_reason"))),
-        "",
+    page: list[Block] = [
+        Heading("Cost"),
+        table(_COLUMNS, starmap(_cells, rows)),
+        Paragraph(
+            "MACs and latency are those of one image on one thread, from the stored image to the logits, resizing"
+            " included. Throughput (images/s) is measured in batches of 256. All students of a dataset share one"
+            " network, which was measured once. int8 test accuracy is that of the one student that was kept; large"
+            " networks are tested on fewer, evenly spaced images."
+            + "".join(
+                f" int8 of {row.method}: {measured.int8_reason}." for row, measured in rows if measured.int8_reason
+            )
+        ),
     ]
-    kinds = machines(found.comparison.tasks)
+    kinds = findings.provenance.machine_kinds
     if len(kinds) > 1:
-        page += [
-            f"**Seconds are not compared**: the tasks ran on {len(kinds)} kinds of machine"
-            f" ({'; '.join(f'{cpu}, {threads} thread(s)' for cpu, threads in sorted(kinds))}).",
-            "",
-        ]
-    page += ["## When to use what", ""]
-    for role in found.spec.roles:
-        page += _advice(found.comparison, role, rows, same_machine=len(kinds) == 1)
+        page.append(
+            Paragraph(
+                f"**Seconds are not compared**: the tasks ran on {len(kinds)} kinds of machine"
+                f" ({'; '.join(f'{cpu}, {threads} thread(s)' for cpu, threads in kinds)})."
+            )
+        )
+    page.append(Heading("When to use what"))
+    evens = {even.dataset: even for even in findings.break_evens}
+    for role in findings.spec.roles:
+        dataset = findings.spec.role(role).dataset
+        choices = _choices(findings.rows, dataset)
+        if choices:
+            advice = _advice(choices, same_machine=len(kinds) == 1)
+            page += [Paragraph(f"On {dataset}:"), Bullets((*advice, *_break_even(evens.get(dataset))))]
     return page
 
 
-def _advice(comparison: Comparison, role: str, measured: Sequence[Row], *, same_machine: bool) -> list[str]:
-    dataset = comparison.spec.role(role).dataset
-    rows = [row for row in measured if row.dataset == dataset and _usable(row)]
-    if not rows:
-        return []
-    smallest, fastest = _least(rows, _kilobytes), _least(rows, _latency)
-    page = [
-        f"On {dataset}:",
-        "",
-        f"- most accurate: {_named(max(rows, key=_accuracy))}",
-        f"- smallest file: {_named(smallest)}, {_kilobytes(smallest):,.0f} KB",
-        f"- fastest: {_named(fastest)}, {_latency(fastest):.2f} ms",
-        f"- nothing is both faster and more accurate: {_front(rows, _latency)}",
+def break_even_sentence(even: BreakEven) -> str:
+    """Return the break-even of AutoKeras with the sweep in one sentence."""
+    first, last = even.curve[0][0], even.curve[-1][0]
+    parts = []
+    for multiple, value in zip(MULTIPLES, even.at, strict=True):
+        early = multiple * even.sweep_cpu_s < first
+        nothing = "no trial finished yet" if early else f"beyond its {last:.0f} CPU s"
+        parts.append(f"{_multiple(multiple)} {nothing if value is None else f'{value:.2f} %'}")
+    reached = (
+        f"AutoKeras reached it after {even.even_at:.0f} CPU s"
+        if even.even_at is not None
+        else f"AutoKeras did not reach it within {last:.0f} CPU s"
+    )
+    if even.even_at is not None and even.sweep_cpu_s:
+        reached += f", {even.even_at / even.sweep_cpu_s:.2g} times the cost of the sweep"
+    return (
+        f"break-even on {even.dataset}: `best` reached {even.student:.2f} % validation accuracy after"
+        f" {even.sweep_cpu_s:.0f} CPU s of teachers, search and confirm; {reached}. AutoKeras at multiples of the cost"
+        f" of the sweep: {', '.join(parts)}"
+    )
+
+
+def _break_even(even: BreakEven | None) -> list[str]:
+    return [] if even is None else [break_even_sentence(even)]
+
+
+def _multiple(value: float) -> str:
+    return f"{value:g}x" if value >= 1 else f"1/{math.floor(1 / value)}x"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """A model that a person would deploy. accuracy: of the test, a fraction; kilobytes: of its file; latency: ms."""
+
+    row: Row
+    accuracy: float
+    seeds: int
+    kilobytes: float
+    latency: float
+    cpu_s: float
+
+    def __str__(self) -> str:
+        detail = f" ({self.row.detail})" if self.row.detail else ""
+        return f"{self.row.method}{detail}, {percentage(self.accuracy)} % (n={self.seeds})"
+
+
+def _choices(rows: Sequence[Row], dataset: str) -> list[_Choice]:
+    """Return those of a dataset that were tested and measured, without the arms that explain the others."""
+    found = []
+    for row in rows:
+        measured = row.measured
+        if row.dataset != dataset or row.method in (*CONTROLS, "random") or row.test is None or measured is None:
+            continue
+        if measured.bytes is not None and measured.latency_ms_p50 is not None and row.train_cpu_s is not None:
+            found.append(
+                _Choice(
+                    row=row,
+                    accuracy=row.test.mean,
+                    seeds=row.test.n,
+                    kilobytes=measured.bytes / 1000,
+                    latency=measured.latency_ms_p50,
+                    cpu_s=row.train_cpu_s + (row.shared_cpu_s or 0.0),
+                )
+            )
+    return found
+
+
+def _advice(choices: Sequence[_Choice], *, same_machine: bool) -> list[str]:
+    # Among equals (students share one network) the most accurate.
+    smallest = min(choices, key=lambda one: (one.kilobytes, -one.accuracy))
+    fastest = min(choices, key=lambda one: (one.latency, -one.accuracy))
+    advice = [
+        f"most accurate: {max(choices, key=lambda one: one.accuracy)}",
+        f"smallest file: {smallest}, {smallest.kilobytes:,.0f} KB",
+        f"fastest: {fastest}, {fastest.latency:.2f} ms",
+        f"Pareto front of latency and accuracy: {_front(choices, [one.latency for one in choices])}",
     ]
     if same_machine:
-        cheapest = min(rows, key=_cpu_s)
-        page.append(f"- cheapest to train: {_named(cheapest)}, {_cpu_s(cheapest):.0f} CPU s")
-        page.append(f"- nothing is both cheaper to train and more accurate: {_front(rows, _cpu_s)}")
-    even = break_even(comparison, role)
-    return [*page, *([f"- {said(even)}"] if even else []), ""]
+        cheapest = min(choices, key=lambda one: one.cpu_s)
+        advice += [
+            f"cheapest to train: {cheapest}, {cheapest.cpu_s:.0f} CPU s",
+            f"Pareto front of training cost and accuracy: {_front(choices, [one.cpu_s for one in choices])}",
+        ]
+    return advice
 
 
-def _usable(row: Row) -> bool:
-    """What a person would deploy: not the arms that are there to explain the others."""
-    return row.test is not None and row.method not in (*CONTROLS, "random")
+def _front(choices: Sequence[_Choice], costs: Sequence[float]) -> str:
+    front = pareto_front([(cost, one.accuracy) for cost, one in zip(costs, choices, strict=True)])
+    return ", ".join(f"{choices[index].row.method} ({percentage(choices[index].accuracy, '.1f')} %)" for index in front)
 
 
-def _front(rows: Sequence[Row], cost: Callable[[Row], float]) -> str:
-    front = pareto_front([(cost(row), _accuracy(row)) for row in rows])
-    return ", ".join(f"{rows[index].method} ({100 * _accuracy(rows[index]):.1f} %)" for index in front)
-
-
-def _least(rows: Sequence[Row], cost: Callable[[Row], float]) -> Row:
-    """The row that costs least; among equals (students share one network) the most accurate."""
-    return min(rows, key=lambda row: (cost(row), -_accuracy(row)))
-
-
-def _named(row: Row) -> str:
-    detail = f" ({row.detail})" if row.detail else ""
-    return f"{row.method}{detail}, {100 * _accuracy(row):.2f} % (n={row.test.n if row.test else 0})"
-
-
-def _kilobytes(row: Row) -> float:
-    return float(row.measured["bytes"]) / 1000
-
-
-def _latency(row: Row) -> float:
-    return float(row.measured["latency_ms_p50"])
-
-
-def _accuracy(row: Row) -> float:
-    return row.test.mean if row.test else 0.0
-
-
-def _cpu_s(row: Row) -> float:
-    return (row.train_cpu_s or 0.0) + (row.shared_cpu_s or 0.0)
-
-
-def _cells(row: Row) -> list[str]:
-    found = row.measured
+def _cells(row: Row, found: Measured) -> list[str]:
     return [
         row.method,
         row.dataset,
-        number(found.get("macs"), ",.2f", 1e-6),
-        number(found.get("bytes"), ",.0f", 1e-3),
-        number(found.get("int8_bytes"), ",.0f", 1e-3),
-        number(found.get("int8_test_accuracy"), ".2f", 100),
-        f"{found['latency_ms_p50']:.2f} / {found['latency_ms_p95']:.2f}",
-        number(found.get("images_per_s"), ",.0f"),
+        number(found.macs, ",.2f", 1e-6),
+        number(found.bytes, ",.0f", 1e-3),
+        number(found.int8_bytes, ",.0f", 1e-3),
+        percentage(found.int8_test_accuracy),
+        f"{number(found.latency_ms_p50, '.2f')} / {number(found.latency_ms_p95, '.2f')}",
+        number(found.images_per_s, ",.0f"),
         number(row.train_s, ".1f"),
         number(row.train_cpu_s, ".1f"),
         number(row.shared_cpu_s, ".0f"),

@@ -2,14 +2,17 @@
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sweeps.analysis.analysis import Analysis
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.secondary import questions
 from sweeps.errors import SpecError
-from sweeps.report import figures, html_page, markdown, methods_section, tables
-from sweeps.report.captions import captions
-from sweeps.report.figure_data import pictures
+from sweeps.report import html_page, markdown, methods_section, secondary_section, tables
+from sweeps.report.document import Block, Figure, Heading
+from sweeps.report.figures import svg
+from sweeps.report.figures.captions import captions
+from sweeps.report.figures.data import Pictures, pictures
+from sweeps.report.page import page, title
 from sweeps.spec import toml
 
 PAGE = "report.html"
@@ -23,27 +26,24 @@ _ALT = {
 }
 
 
-def write(found: Analysis, directory: Path, *, extra: Sequence[str] = ()) -> Path:
-    """Write the report of a sweep into a folder; gives the path of its report.html.
+def write(findings: Findings, directory: Path) -> Path:
+    """Write the report of a sweep into a folder; return the path of its report.html.
 
     The folder is made if it is missing. Other files in it stay; an earlier report is replaced, file by file and only
     once all of the new one has been written beside it.
-
-    Args:
-        extra: Markdown lines of further sections, after the figures.
 
     Raises:
         SpecError: the folder cannot be written.
     """
     try:
-        directory.mkdir(parents=True, exist_ok=True)  # before anything is drawn: the usual mistake is told at once
-        files = _files(found, extra)
+        directory.mkdir(parents=True, exist_ok=True)  # before anything is drawn: the usual mistake is reported at once
+        files = _files(findings)
         with tempfile.TemporaryDirectory(prefix=".report-", dir=directory) as beside:
             for name, text in files.items():
                 _new(Path(beside) / name).write_text(text, encoding="utf-8")
             for name in files:
                 os.replace(Path(beside) / name, _new(directory / name))
-            for name in {f"figures/{figure}.svg" for figure in figures.NAMES} - set(files):
+            for name in {f"figures/{figure}.svg" for figure in svg.NAMES} - set(files):
                 (directory / name).unlink(missing_ok=True)  # of an earlier report: this one does not speak of it
     except OSError as error:
         raise SpecError(
@@ -52,26 +52,33 @@ def write(found: Analysis, directory: Path, *, extra: Sequence[str] = ()) -> Pat
     return directory / PAGE
 
 
-def _files(found: Analysis, extra: Sequence[str]) -> dict[str, str]:
-    """Every file by its path in the folder, the page last: once it is there, so is what it speaks of."""
-    shown = pictures(found)
-    drawn = {f"figures/{name}.svg": svg for name, svg in figures.draw(shown).items()}
-    lines = markdown.lines(found, extra=[*_gallery(captions(shown)), *extra, *methods_section.section(found)])
+def _files(findings: Findings) -> dict[str, str]:
+    """Return every file by its path in the folder, the page last: once it is there, so is what it speaks of."""
+    shown = pictures(findings)
+    drawn = svg.draw(shown)
+    sections = [
+        *_gallery(shown),
+        *secondary_section.section(questions(findings)),
+        *methods_section.section(findings),
+    ]
+    blocks = page(findings, sections)
     return {
-        **drawn,
-        "results.csv": tables.results_csv(found.comparison),
-        "table.tex": tables.table_tex(found.comparison),
-        "spec.toml": toml.to_toml(found.spec),
-        "report.md": "\n".join([*lines, ""]),
-        PAGE: html_page.page(lines, title=lines[0].removeprefix("# "), figures=drawn),
+        **{f"figures/{name}.svg": text for name, text in drawn.items()},
+        "results.csv": tables.results_csv(findings),
+        "table.tex": tables.table_tex(findings),
+        "spec.toml": toml.to_toml(findings.spec),
+        "report.md": f"{markdown.text(blocks)}\n",
+        PAGE: html_page.html(blocks, title=title(findings), figures=drawn),
     }
 
 
-def _gallery(said: Mapping[str, str]) -> list[str]:
-    page = ["## Figures", ""] if said else []
-    for number, (name, caption) in enumerate(said.items(), start=1):
-        page += [f"![{_ALT[name]}](figures/{name}.svg)", f"**Figure {number}.** {caption}", ""]
-    return page
+def _gallery(shown: Pictures) -> list[Block]:
+    said = captions(shown)
+    figures = [
+        Figure(name, _ALT[name], f"**Figure {number}.** {caption}")
+        for number, (name, caption) in enumerate(said.items(), start=1)
+    ]
+    return [Heading("Figures"), *figures] if figures else []
 
 
 def _new(path: Path) -> Path:

@@ -1,19 +1,15 @@
-"""A report's Markdown as one HTML page that needs nothing else: no network, no script, figures and style inside.
+"""A page as HTML that needs nothing else: no network, no script, figures and style inside.
 
-Notes, paths and reasons come from users. They cannot become markup: raw HTML is text, an image is one of our own
-figures or its caption alone, and the page forbids itself to load or run anything, should that ever fail.
+Notes, paths and reasons come from users. They cannot become markup: all text is escaped, and the page forbids itself
+to load or run anything, should that ever fail.
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from html import escape
 from string import Template
 
-from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
-from markdown_it.utils import EnvType, OptionsDict
+from sweeps.report.document import Answer, Block, Bullets, Code, Column, Figure, Heading, Paragraph, Table
 
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -77,74 +73,70 @@ figcaption { font-size: .9rem; color: #333; }
 }
 """.strip()
 
-_NUMBER = re.compile(r"[+-]?\d|< \d")
+_INLINE = re.compile(r"`([^`]+)`|\*\*(.+?)\*\*")
 
 
-def page(lines: Sequence[str], *, title: str, figures: Mapping[str, str]) -> str:
-    """The page, from the lines of a report in Markdown.
+def html(blocks: Iterable[Block], *, title: str, figures: Mapping[str, str]) -> str:
+    """Return the page.
 
     Args:
-        figures: SVG by the address that Markdown gives it. A paragraph that begins with such an image becomes a figure,
-            the rest of the paragraph its caption. No other image is shown.
+        figures: SVG by the name of the figure; raises KeyError where that of a `Figure` is missing.
     """
-    markdown = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table")
-    tokens = markdown.parse("\n".join(lines))
-    _mark_paragraphs(tokens, figures)
-    _align_numbers(tokens)
-    body = markdown.renderer.render(tokens, markdown.options, {"figures": figures})
-    return _PAGE.substitute(title=escape(title), style=_STYLE, body=body)
+    body = "\n".join(_block(block, figures) for block in blocks)
+    return _PAGE.substitute(title=escape(title), style=_STYLE, body=body + "\n")
 
 
-class _Renderer(RendererHTML):
-    def image(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        token = tokens[idx]
-        text, address = escape(token.content), str(token.attrs["src"])
-        svg = env["figures"].get(address)
-        if svg is None:
-            return text
-        # Two figures of one page may not share an id, and matplotlib numbers those of each from 1.
-        prefix = re.sub(r"\W+", "-", address)
-        svg = re.sub(r'\bid="|href="#|url\(#', lambda found: f"{found[0]}{prefix}-", svg[svg.index("<svg") :])
-        svg = svg.replace("<svg", f'<svg role="img" aria-label="{text}"', 1)
-        return f'<div class="scroll" tabindex="0">\n{svg}</div>\n'
-
-    def table_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return '<div class="scroll" tabindex="0">\n<table>\n'
-
-    def table_close(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        return "</table>\n</div>\n"
-
-
-def _mark_paragraphs(tokens: Sequence[Token], figures: Mapping[str, str]) -> None:
-    """Figures become figures; what is bold above the first section is the answer."""
-    sections = 0
-    for opening, inline, closing in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        sections += opening.tag == "h2"
-        children = inline.children or []
-        if opening.type != "paragraph_open" or not children:
-            continue
-        if children[0].type == "image" and children[0].attrs["src"] in figures:
-            opening.tag = closing.tag = "figure"
-            children[1:2] = [Token("figcaption_open", "figcaption", 1)]
-            children.append(Token("figcaption_close", "figcaption", -1))
-        elif inline.content.startswith("**") and not sections:
-            opening.attrJoin("class", "answer")
+def _block(block: Block, figures: Mapping[str, str]) -> str:
+    match block:
+        case Heading():
+            return f"<h{block.level}>{_inline(block.text)}</h{block.level}>"
+        case Paragraph():
+            return f"<p>{_inline(block.text)}</p>"
+        case Answer():
+            return f'<p class="answer">{_inline(block.text)}</p>'
+        case Bullets():
+            return "\n".join(["<ul>", *(f"<li>{_inline(item)}</li>" for item in block.items), "</ul>"])
+        case Table():
+            return _table(block)
+        case Figure():
+            caption = f"<figcaption>{_inline(block.caption)}</figcaption>"
+            return f"<figure>{_svg(block, figures[block.name])}\n{caption}</figure>"
+        case Code():
+            lines = "".join(f"{escape(line)}\n" for line in block.lines)
+            return f"<pre><code>{lines}</code></pre>"
 
 
-def _align_numbers(tokens: Sequence[Token]) -> None:
-    """Right-align each column of a table that holds more numbers than other text."""
-    columns: dict[int, list[tuple[Token, str]]] = defaultdict(list)
-    column = 0
-    for index, token in enumerate(tokens):
-        if token.type == "tr_open":
-            column = 0
-        elif token.type in ("th_open", "td_open"):
-            columns[column].append((token, tokens[index + 1].content))
-            column += 1
-        elif token.type == "table_close":
-            for cells in columns.values():
-                texts = [text for cell, text in cells if cell.tag == "td" and text]
-                if sum(_NUMBER.match(text) is not None for text in texts) > len(texts) / 2:
-                    for cell, _ in cells:
-                        cell.attrJoin("class", "number")
-            columns.clear()
+def _inline(text: str) -> str:
+    """Return text as HTML: `code` and **bold** become elements, everything else is escaped."""
+
+    def marked(escaped: str) -> str:
+        return _INLINE.sub(element, escaped)
+
+    def element(found: re.Match[str]) -> str:
+        return f"<code>{found[1]}</code>" if found[1] else f"<strong>{marked(found[2])}</strong>"
+
+    return marked(escape(text))
+
+
+def _table(table: Table) -> str:
+    head = _row("th", [escape(column.title) for column in table.columns], table.columns)
+    body = [_row("td", map(_inline, row), table.columns) for row in table.rows]
+    lines = ["<table>", "<thead>", head, "</thead>", "<tbody>", *body, "</tbody>", "</table>"]
+    return "\n".join(['<div class="scroll" tabindex="0">', *lines, "</div>"])
+
+
+def _row(tag: str, cells: Iterable[str], columns: Iterable[Column]) -> str:
+    texts = [
+        f'<{tag} class="number">{cell}</{tag}>' if column.number else f"<{tag}>{cell}</{tag}>"
+        for cell, column in zip(cells, columns, strict=True)
+    ]
+    return "\n".join(["<tr>", *texts, "</tr>"])
+
+
+def _svg(figure: Figure, svg: str) -> str:
+    """Return an SVG to stand in the page."""
+    # Two figures of one page may not share an id, and matplotlib numbers those of each from 1.
+    prefix = re.sub(r"\W+", "-", figure.name)
+    svg = re.sub(r'\bid="|href="#|url\(#', lambda found: f"{found[0]}{prefix}-", svg[svg.index("<svg") :])
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(figure.alt)}"', 1)
+    return f'<div class="scroll" tabindex="0">\n{svg}</div>'

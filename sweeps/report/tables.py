@@ -1,29 +1,36 @@
-"""The numbers of a report for other programs: every training of transfer as CSV, the comparison as a LaTeX table."""
+"""The comparison as cells of a table, and for other programs: every training as CSV, the table as LaTeX."""
 
 import csv
 import io
+import textwrap
 from typing import Any
 
-from storage.records.queries import TaskRecord
-from sweeps.analysis.comparison import Comparison
-from sweeps.plan.names import group_of
-from sweeps.report.markdown import HEAD, cells
+from sweeps.analysis.comparison import Row
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.trainings import Training
+from sweeps.report.document import Column, columns
+from sweeps.report.formats import accuracy, number
 
-COLUMNS = (
-    "dataset",
-    "role",
-    "arm",
-    "group",
-    "repeat",
-    "seed",
-    "state",
-    "temperature",
-    "alpha",
-    "val_accuracy",
-    "test_accuracy",
-    "train_s",
-    "cpu_s",
+_REASON = 110  # characters of a reason that a table shows
+
+COMPARISON = (
+    *columns(
+        "method",
+        "dataset",
+        "validation %",
+        "test %",
+        "parameters",
+        "file KB",
+        "latency ms p50",
+        "train s",
+        "+ teacher and search s",
+        text=2,
+    ),
+    Column("status"),
 )
+
+_MADE = ("temperature", "alpha", "val_accuracy", "test_accuracy", "train_s", "cpu_s")
+COLUMNS = ("dataset", "role", "arm", "group", "repeat", "seed", "state", *_MADE)
 
 _LATEX = str.maketrans(
     {
@@ -45,40 +52,53 @@ _LATEX = str.maketrans(
 )
 
 
-def results_csv(found: Comparison) -> str:
-    """One line for each training of transfer, planned ones included; empty cells where it has not finished.
+def cells(row: Row) -> list[str]:
+    """Return a row of the comparison as text, one cell under each of COMPARISON."""
+    measured = row.measured
+    return [
+        f"{row.method} ({row.detail})" if row.detail else row.method,
+        row.dataset,
+        accuracy(row.validation),
+        accuracy(row.test),
+        number(row.parameters, ",.0f"),
+        number(None if measured is None else measured.bytes, ",.0f", 1e-3),
+        number(None if measured is None else measured.latency_ms_p50, ".2f"),
+        number(row.train_s, ".1f"),
+        number(row.shared_s, ".0f"),
+        textwrap.shorten(row.status, _REASON, placeholder=" ..."),  # `trials` has all of it
+    ]
+
+
+def results_csv(findings: Findings) -> str:
+    """Return one line for each training of transfer, planned ones included; empty cells where it has not finished.
 
     Accuracies are fractions in [0, 1], times seconds. group: the teacher and search of an outer level, "" the first.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for role in found.spec.roles:
-        dataset = found.spec.role(role).dataset
-        writer.writerows({"dataset": dataset, **_line(task)} for task in found.transfers(role))
+    for role in findings.spec.roles:
+        writer.writerows(_line(one) for one in findings.trainings if one.role == role)
     return out.getvalue()
 
 
-def _line(task: TaskRecord) -> dict[str, Any]:
-    outcome = (task.outcome or {}) if task.state == "done" else {}
-    given = {key: task.payload[key] for key in ("role", "arm", "repeat", "seed")}
-    made = {key: outcome.get(key) for key in COLUMNS[COLUMNS.index("temperature") :]}
-    return given | {"group": group_of(task.payload), "state": task.state} | made
+def _line(training: Training) -> dict[str, Any]:
+    planned = {name: getattr(training, name) for name in COLUMNS if name not in _MADE}
+    return planned | {name: getattr(training.outcome, name, None) for name in _MADE}
 
 
-def table_tex(found: Comparison) -> str:
-    """The comparison table as a LaTeX tabular that needs the package booktabs; all text is escaped."""
-    rows = found.rows()
-    finished = all(row.status == "done" for row in rows)
-    columns = len(HEAD) - finished  # without the status, which comes last and says nothing where all are done
-    body = [[latex(cell) for cell in cells(row)[:columns]] for row in rows]
+def table_tex(findings: Findings) -> str:
+    """Return the comparison table as a LaTeX tabular that needs the package booktabs; all text is escaped."""
+    head = [column.title for column in COMPARISON]
+    width = len(head) - findings.finished  # without the status, which comes last and says nothing where all are done
+    body = [[latex(cell) for cell in cells(row)[:width]] for row in findings.rows]
     return "\n".join(
         [
-            f"% kd-sweeps {found.sweep.name}, spec {found.sweep.fingerprint[:12]}. Needs \\usepackage{{booktabs}}.",
+            f"% kd-sweeps {findings.name}, spec {findings.fingerprint[:12]}. Needs \\usepackage{{booktabs}}.",
             "% Mean over seeds with its 95 \\% t interval. Latency: one image, one thread.",
-            f"\\begin{{tabular}}{{ll{'r' * 7}{'l' * (columns - 9)}}}",
+            f"\\begin{{tabular}}{{ll{'r' * 7}{'l' * (width - 9)}}}",
             "\\toprule",
-            " & ".join(latex(name) for name in HEAD[:columns]) + " \\\\",
+            " & ".join(map(latex, head[:width])) + " \\\\",
             "\\midrule",
             *(" & ".join(row) + " \\\\" for row in body),
             "\\bottomrule",
@@ -89,5 +109,5 @@ def table_tex(found: Comparison) -> str:
 
 
 def latex(text: str) -> str:
-    """Text as LaTeX shows it, whatever signs are in it."""
+    """Return text as LaTeX shows it, whatever signs are in it."""
     return text.translate(_LATEX)

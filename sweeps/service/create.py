@@ -1,9 +1,12 @@
-"""Create a sweep: check the spec against this machine, freeze it, and write it down once."""
+"""Create a sweep: check its spec against this machine, freeze it, and write it once."""
 
 import contextlib
 import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 
@@ -20,17 +23,34 @@ from storage.records import queries
 from storage.records.queries import RevisionRecord
 from storage.studies.names import study_name
 from sweeps.errors import SpecError
-from sweeps.plan.tasks import STAGES, make_plan
-from sweeps.spec.model import Spec, check_name, difference, override
+from sweeps.hints import ANYWHERE, here
+from sweeps.plan.tasks import STAGES, Plan, make_plan
+from sweeps.spec import presets
+from sweeps.spec.model import Spec, check_name, difference, override, parse
 from sweeps.spec.tables import DatasetSpec
 from sweeps.workers.environment import provenance
 
 
-def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path | None = None) -> bool:
-    """Write a sweep with all its tasks and studies. True when it is new, False when it was there already.
+@dataclass(frozen=True)
+class Created:
+    """A sweep as it was written: its spec with the hashes of its data, its plan, and whether it is new."""
+
+    spec: Spec
+    plan: Plan
+    new: bool
+
+
+def create_sweep(
+    url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path | None = None, dry_run: bool = False
+) -> Created:
+    """Write a sweep with all its tasks and studies; nothing if the same one is there.
 
     The sweep row is the commit point: a create that is killed before it leaves nothing that counts, and
     the next one completes it. A study that was deleted in the dashboard is made again, empty.
+
+    Args:
+        data_dir: folder that may hold mnist.npz and cifar10.npz.
+        dry_run: resolve and plan only; nothing is written, and `new` is False.
 
     Raises:
         SpecError: the name, a dataset or a model cannot be used, or another spec has this name.
@@ -38,19 +58,23 @@ def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path |
     """
     check_name(name)
     spec = resolve(spec, data_dir=data_dir)
-    known = find(url, name)
+    known = [] if dry_run else find(url, name)
     if known:
         refuse_another(name, known, spec)
+    plan = make_plan(spec)
+    return Created(spec, plan, new=not dry_run and _write(url, name, spec, plan))
+
+
+def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
     from storage.studies import adapter  # Optuna takes a second: a spec that is refused does not pay for it
 
-    plan = make_plan(spec)
-    with engines.create_lock(url), contextlib.closing(adapter.open_studies(url, create=True)) as opened:
+    with engines.create_lock(url), contextlib.closing(adapter.open_studies(url, create=True)) as studies:
         failpoint("create-locked")
-        schema.create_tables(opened.engine)
+        schema.create_tables(studies.engine)
         failpoint("create-tables")
         for stage in STAGES:
             measure = stage == "measure"
-            opened.create(
+            studies.create(
                 study_name(name, stage),
                 direction="minimize" if measure else "maximize",
                 metric="latency_ms_p50" if measure else "val_accuracy",
@@ -60,7 +84,7 @@ def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path |
             failpoint("create-study")
         failpoint("create-studies")
         return plans.insert_sweep(
-            opened.engine,
+            studies.engine,
             name=name,
             spec=spec.as_dict(),
             fingerprint=spec.fingerprint,
@@ -70,8 +94,40 @@ def create_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path |
         )
 
 
+def requested(
+    url: sqlalchemy.URL,
+    name: str,
+    base: Spec | None,
+    *,
+    changes: Mapping[str, Any],
+    source: str | None = None,
+    targets: Sequence[str] = (),
+    teacher: str | None = None,
+) -> Spec:
+    """Return the spec that the user asks for.
+
+    Where nothing but the name of a sweep is given, that is the sweep itself: its studies may have to be made again.
+
+    Args:
+        base: a preset, or what a file holds; None is preset quick.
+        changes: dotted keys of the spec, as in `sweeps.spec.model.override`.
+        source, targets: datasets, as in `sweeps.spec.presets.on`.
+        teacher: of every dataset.
+
+    Raises:
+        SpecError: they do not make a spec.
+    """
+    if base is None and not (changes or source or targets or teacher):
+        known = find(url, check_name(name))
+        if known:
+            return parse(known[-1].spec, origin=f"sweep {name}")
+    placed = presets.on(base or presets.preset("quick"), source=source, targets=targets)
+    taught = {f"{role}.teacher": teacher for role in placed.roles} if teacher else {}
+    return override(placed, taught | dict(changes))
+
+
 def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
-    """The plans of the sweep of that name, the first one first; none where there is no such sweep, or storage."""
+    """Return the plans of a sweep, the first one first; none where there is no such sweep, or no storage."""
     try:
         engine = engines.open_engine(url, read_only=True)
     except NotAStorage:
@@ -85,34 +141,40 @@ def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
 
 
 def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
-    """Nothing if the sweep that is there has this spec, or began with it; else a SpecError with the difference."""
+    """Raise SpecError with the difference, unless the sweep that is there has this spec or began with it."""
     if spec.fingerprint in {revision.fingerprint for revision in known}:
         return
     changes = difference(known[0].spec, spec.as_dict())
     raise SpecError(
         f"sweep {name} exists with another spec ({'; '.join(changes)}); choose another name, or go on with "
-        f"the one that is there: kd-sweeps launch {name}"
+        f"the one that is there: {here().launch(name)}"
     )
 
 
 def resolve(spec: Spec, *, data_dir: Path | None = None) -> Spec:
-    """The spec with its datasets checked and the hash of their content frozen in."""
+    """Return the spec with its datasets and models checked, and the hash of each dataset filled in.
+
+    Each dataset that has no published hash is read once.
+
+    Raises:
+        SpecError: a dataset is too small or other than the spec says, or a model has no such name.
+        kd.errors.DataError: a dataset cannot be read.
+    """
     changes = {}
     for key in spec.roles:
         role = spec.role(key)
-        content = datasets.content_hash(role.dataset, data_dir)
-        most = datasets.training_images(role.dataset, data_dir)
-        if role.images > most:
+        data = datasets.contents(role.dataset, data_dir)
+        if role.images > data.training_images:
             raise SpecError(
-                f"{key}.images: got {role.images}; {role.dataset} has {most} training images "
+                f"{key}.images: got {role.images}; {role.dataset} has {data.training_images} training images "
                 "once validation is set aside"
             )
-        if role.content_hash and role.content_hash != content:
+        if role.content_hash and role.content_hash != data.content_hash:
             raise SpecError(
                 f"{key}.content_hash: got {role.content_hash[:12]}, but {role.dataset} here has "
-                f"{content[:12]}; remove the line to take this content"
+                f"{data.content_hash[:12]}; remove the line to take this content"
             )
-        changes[f"{key}.content_hash"] = content
+        changes[f"{key}.content_hash"] = data.content_hash
         if role.dataset.endswith(".npz"):
             changes[f"{key}.dataset"] = str(Path(role.dataset).expanduser().absolute())
         _check_teacher(f"{key}.teacher", role.teacher)
@@ -154,6 +216,6 @@ def _note(name: str, stage: str, spec: Spec) -> str:
         f"# {name}: stage {stage}\n\n"
         f"Loss: `{LOSS_FORMULA}`; alpha weighs the labels.\n\n"
         f"Source: {line(spec.source)}. Target: {'; '.join(line(spec.role(role)) for role in spec.targets)}.\n\n"
-        f"`kd-sweeps best {name}` gives the confirmed best: the trophy here is the luckiest single run.\n"
+        f"`{ANYWHERE.best(name)}` gives the confirmed best; the best trial here is the luckiest single run.\n"
     )
     return f"**{spec.note}**\n\n{text}" if spec.note else text

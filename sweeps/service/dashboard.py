@@ -1,4 +1,4 @@
-"""optuna-dashboard on the sweep's storage, in this process: the URL and its password never reach argv."""
+"""Serve optuna-dashboard on a sweep's storage, in this process: the URL and its password never reach argv."""
 
 import sqlalchemy
 

@@ -1,4 +1,4 @@
-"""The data commands: which datasets are here, and fetching those that are not, with a bar."""
+"""List the datasets of this machine, and fetch those that are missing, with a progress bar."""
 
 from pathlib import Path
 from typing import Any
@@ -7,10 +7,11 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from kd.data import datasets, sources
+from sweeps.hints import here
 
 
 def locations(data_dir: Path | None) -> list[dict[str, Any]]:
-    """One row per dataset that has a name."""
+    """Return one row per dataset that has a name."""
     return [{"dataset": name} | _row(sources.where(name, data_dir)) for name in datasets.NAMES]
 
 
@@ -19,18 +20,18 @@ def _row(found: sources.Location) -> dict[str, Any]:
 
 
 def describe(found: sources.Location) -> str:
-    """Where a dataset is, or where it would come from and how large that is."""
+    """Return where a dataset is, or where it would come from and how large that is."""
     if found.available:
         if found.path is None:
             return f"made from {found.source}'s samples, no download"
         return f"{found.source}: {found.path} ({found.bytes / 1e6:.0f} MB)"
     ways = " or ".join(f"{way.source} ({way.bytes / 1e6:.0f} MB)" for way in found.to_fetch)
-    text = f"not here; kd-sweeps data fetch {found.name} takes it from {ways}"
+    text = f"not here; {here().line('data fetch', found.name)} takes it from {ways}"
     return f"{found.problem}; {text}" if found.problem else text
 
 
 def fetch(name: str, *, data_dir: Path | None) -> Path:
-    """Have a dataset on this machine; a bar on stderr while it travels."""
+    """Fetch a dataset if it is not on this machine, with a bar on stderr. Returns its file."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -1,4 +1,4 @@
-"""Is everything there that a sweep needs? Each check is one line: what, whether, and what to type if not."""
+"""Check that everything a sweep needs is here, one line per check: what, whether, and what to type if not."""
 
 import importlib.util
 import os
@@ -16,6 +16,7 @@ from storage.db import engine as engines
 from storage.errors import StorageError
 from storage.records import queries
 from storage.url import masked, sqlite_path
+from sweeps.hints import explain
 from sweeps.service.datasets import describe
 from sweeps.workers.environment import PACKAGES, provenance
 from sweeps.workers.logs import log_folder
@@ -31,7 +32,7 @@ class Check:
 
 
 def examine(url: sqlalchemy.URL, data_dir: Path | None) -> list[Check]:
-    """Every check, in the order in which a new user would meet the problem. Writes nothing."""
+    """Make every check, in the order in which a new user would meet the problem. Writes nothing."""
     return [*_machine(), *_packages(), _storage(url), *_data(data_dir), _weights()]
 
 
@@ -75,7 +76,7 @@ def _storage(url: sqlalchemy.URL) -> Check:
         limit = _connection_limit(engine)
         engine.dispose()
     except StorageError as error:
-        return Check("storage", "fail", str(error))
+        return Check("storage", "fail", explain(error))
     return Check("storage", "ok", f"{shown}: {len(found)} sweeps{limit}")
 
 

@@ -1,4 +1,4 @@
-"""Take a finished student out of the database, as a .keras file. Reads the database only, and needs no TensorFlow.
+"""Export a finished student from the database as a .keras file. Reads the database only, and needs no TensorFlow.
 
 Of each dataset one student is kept: the one that transfer trained first at the best (T, alpha), on a seed that no
 selection saw. So its recorded test accuracy is not the luckiest of several.
@@ -15,7 +15,12 @@ from storage.errors import BlobCorrupt
 from storage.records import blobs, queries
 from storage.records.queries import SweepRecord
 from sweeps.errors import NoResultsYet, SpecError, SweepError
+from sweeps.hints import here
+from sweeps.plan.names import kept_student_key, transfer_phase
+from sweeps.plan.outcomes import StudentOutcome, done_tasks
+from sweeps.plan.payloads import TransferTask
 from sweeps.spec.model import Spec, stored
+from sweeps.spec.point import Point
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,35 +29,36 @@ class Student:
 
     Attributes:
         dataset: trained and tested on.
-        temperature, alpha: trained with; alpha weighs the labels.
+        point: trained with.
         test_accuracy: on the dataset's test images, a fraction in [0, 1].
         sha256: of `model`, 64 hex digits.
         model: bytes of a .keras file, without the optimizer: uint8 images (batch, h, w, c) in, logits out.
     """
 
     dataset: str
-    temperature: float
-    alpha: float
+    point: Point
     test_accuracy: float
     sha256: str
     model: bytes
 
 
 def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | None = None) -> Student:
-    """The student that was trained at the best (T, alpha) on a dataset of the sweep; None: the source.
+    """Return the student that was trained at the best (T, alpha) on a dataset of the sweep; None: the source.
 
     Raises:
         NoResultsYet: it is not trained yet.
         SpecError: no such dataset in the sweep.
         SweepError: its task failed, or the sweep trains none there.
+        storage.errors.RecordBroken: what is stored of it is damaged.
         storage.errors.BlobCorrupt: the stored bytes are damaged; says what to type.
     """
     spec = stored(sweep)
     role = _role(spec, dataset)
     dataset = spec.role(role).dataset
-    key = f"transfer#{role}.best.0"
-    task = next((t for t in queries.task_records(engine, sweep.id, phase=f"transfer:{role}") if t.key == key), None)
-    again = f"type: kd-sweeps retry {sweep.name}, then kd-sweeps launch {sweep.name}"
+    key = kept_student_key(role)
+    found = queries.task_records(engine, sweep.id, phase=transfer_phase(role))
+    task = next((record for record in found if record.key == key), None)
+    again = f"type: {here().retry_and_launch(sweep.name)}"
     if task is None:
         raise SweepError(f"{sweep.name} trains no best student on {dataset}: arm best is not among its transfer arms")
     if task.state in ("failed", "skipped"):
@@ -60,11 +66,12 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
     if task.state != "done":
         raise NoResultsYet(
             f"the best student of {dataset} is not trained yet ({key} is {task.state});"
-            f" go on with: kd-sweeps launch {sweep.name}"
+            f" go on with: {here().launch(sweep.name)}"
         )
-    outcome = task.outcome or {}
-    digest = outcome.get("blobs", {}).get("model")
-    if digest is None:
+    (student,) = done_tasks([task], TransferTask, StudentOutcome)
+    outcome, tested = student.outcome, student.outcome.test_accuracy
+    digest = outcome.blobs.get("model")
+    if digest is None or tested is None:
         raise SweepError(f"the student of {dataset} was not kept with the result of {key}; {again}")
     try:
         model = blobs.get(engine, digest)
@@ -72,9 +79,8 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
         raise BlobCorrupt(f"the student of {dataset} cannot be exported: {error}; {again}") from None
     return Student(
         dataset=dataset,
-        temperature=outcome["temperature"],
-        alpha=outcome["alpha"],
-        test_accuracy=outcome["test_accuracy"],
+        point=outcome.point,
+        test_accuracy=tested,
         sha256=digest,
         model=model,
     )
@@ -90,7 +96,7 @@ def _role(spec: Spec, dataset: str | None) -> str:
 
 
 def check_target(path: Path, *, force: bool) -> None:
-    """Nothing, if a student may be written there.
+    """Check that a student may be written there.
 
     Raises:
         SpecError: no file of that name can be written, or Keras would not load it.

@@ -1,53 +1,47 @@
-"""The log files that workers left on this machine: the end of each, or what concerns one task."""
+"""Show the logs that workers left on this machine: the end of each, or what concerns one task."""
 
-import re
 from pathlib import Path
 
 import sqlalchemy
 
-from storage.url import plain
+from storage.records import queries
 from sweeps.errors import SweepError
-from sweeps.query.opening import opened
+from sweeps.hints import here
+from sweeps.query.opening import open_sweep
 from sweeps.spec.model import check_name
-from sweeps.workers.logs import log_folder
-
-# What the worker writes when it begins an attempt (sweeps.workers.worker, in the format of sweeps.workers.logs).
-_BEGINS = re.compile(r"^\d{4}-\S+ \S+ I (\S+) attempt (\d+)$")
+from sweeps.workers.logs import Line, log_folder, read_line
 
 
 def latest(name: str, lines: int) -> list[str]:
-    """The last lines of each worker's log, the latest worker last; each under the name of its file.
+    """Return the last lines of each worker's log, the latest worker last; each under the name of its file.
 
     Raises:
         SweepError: no worker of that sweep has run here.
     """
     found = []
     for path in _files(name):
-        found += [f"==> {path}", *_read(path)[-lines:], ""]
+        last = _read(path)[-lines:] if lines else []
+        found += [f"==> {path}", *(line.text for line in last), ""]
     return found
 
 
 def about_task(url: sqlalchemy.URL, name: str, key: str) -> list[str]:
-    """Every attempt at one task that was logged here, from its first line to the next task's.
+    """Return what was logged here about a task, with what libraries printed between.
 
     Raises:
         SweepError: the sweep has no such task, or no log of this machine mentions it.
     """
-    from storage.records import queries
-
-    with opened(plain(url), name) as (engine, sweep):
-        task = next((one for one in queries.task_records(engine, sweep.id) if one.key == key), None)
+    with open_sweep(url, name) as (engine, sweep):
+        task = next((one for one in queries.task_records(engine, sweep.id, keep=()) if one.key == key), None)
     if task is None:
-        raise SweepError(f"{name} has no task {key!r}; see: kd-sweeps trials {name}")
-    found = []
+        raise SweepError(f"{name} has no task {key!r}; see: {here().line('trials', name)}")
+    found: list[str] = []
     for path in _files(name):
-        inside = False
+        current, texts = "", []
         for line in _read(path):
-            begins = _BEGINS.match(line)
-            if begins is not None:
-                inside = begins[1] == key
-                found += [f"==> {path}"] if inside else []
-            found += [line] if inside else []
+            current = line.task if line.ours else current
+            texts += [line.text] if current == key else []
+        found += [f"==> {path}", *texts] if texts else []
     if not found:
         worker = f"; its latest worker was {task.worker}" if task.worker else ", and no worker has had it yet"
         raise SweepError(f"no log in {log_folder(name)} mentions {key}{worker}")
@@ -62,5 +56,5 @@ def _files(name: str) -> list[Path]:
     return files
 
 
-def _read(path: Path) -> list[str]:
-    return path.read_text(errors="replace").splitlines()
+def _read(path: Path) -> list[Line]:
+    return [read_line(line) for line in path.read_text(errors="replace").splitlines()]

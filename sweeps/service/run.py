@@ -1,4 +1,4 @@
-"""`run`: create if needed, work until finished, print the report and what to type next."""
+"""Run a sweep: create it if needed, work until it is finished, print the report and what to type next."""
 
 from pathlib import Path
 from typing import Any
@@ -7,36 +7,34 @@ import sqlalchemy
 
 from kd.data import sources
 from kd.errors import DataError
-from storage.url import masked, plain
-from sweeps.analysis.load import analyse
-from sweeps.plan.summary import describe_plan
-from sweeps.plan.tasks import make_plan
-from sweeps.query.opening import opened
-from sweeps.report.markdown import lines
+from storage.url import masked
+from sweeps.analysis.load import load
+from sweeps.hints import here
+from sweeps.query.opening import open_sweep
+from sweeps.report.page import report
 from sweeps.report.sentences import headline
 from sweeps.service import create, datasets
 from sweeps.service.launch import launch
+from sweeps.service.summary import describe_plan
 from sweeps.spec.model import Spec, check_name, override
 from sweeps.spec.presets import MINUTES, WITHOUT_DOWNLOAD
-from sweeps.terminal import program, say
+from sweeps.terminal import say
 
 
 def run_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None, data_dir: Path | None) -> int:
-    """Everything in one. The first line says what will be downloaded, how much, and the expected minutes.
+    """Create a sweep if needed, work on it, print its report. Returns the exit code of the launch.
 
-    Returns:
-        The exit code of the launch.
+    The first line says what will be downloaded, how much, and the expected minutes.
     """
     check_name(name)
     known = create.find(url, name)
     if not known:
-        spec = with_data(spec, data_dir)
-        create.create_sweep(url, name, spec, data_dir=data_dir)
-        say("\n".join(describe_plan(spec, make_plan(spec), url)))
+        created = create.create_sweep(url, name, with_data(spec, data_dir), data_dir=data_dir)
+        say("\n".join(describe_plan(created.spec, created.plan, url)))
     else:
-        created = known[0].spec
-        create.refuse_another(name, known, _as_created(created, spec))
-        say(f"{name} exists in {masked(url)}: {created['note'] or 'going on with it'}")
+        first = known[0].spec
+        create.refuse_another(name, known, _as_created(first, spec))
+        say(f"{name} exists in {masked(url)}: {first['note'] or 'going on with it'}")
     code = launch(url, name, workers=workers)
     if code in (0, 1):
         _print_report(url, name)
@@ -44,7 +42,7 @@ def run_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None
 
 
 def _as_created(stored: dict[str, Any], spec: Spec) -> Spec:
-    """The spec as `create` froze it back then: with the content of its data, or the data it took instead."""
+    """Return the spec as `create` froze it: with the hashes of its data, or with the data that it took instead."""
     if stored["note"] and (spec.source.dataset, spec.target.dataset) != _datasets(stored):
         spec = _without_download(spec, stored["note"])
     hashes = {f"{role}.content_hash": stored[role]["content_hash"] for role in spec.roles}
@@ -56,7 +54,7 @@ def _datasets(stored: dict[str, Any]) -> tuple[str, str]:
 
 
 def with_data(spec: Spec, data_dir: Path | None) -> Spec:
-    """The spec, its data fetched; or the same on digits -> digits-rgb where the data cannot be had."""
+    """Fetch the data of a spec. Returns the spec, or the same on digits -> digits-rgb where the data is unavailable."""
     names = [spec.role(role).dataset for role in spec.roles]
     missing = [found for name in names if not (found := sources.where(name, data_dir)).available]
     minutes = MINUTES.get(spec.preset)
@@ -67,7 +65,7 @@ def with_data(spec: Spec, data_dir: Path | None) -> Spec:
     except DataError as error:
         if spec.preset != "quick" or names != ["mnist", "cifar10"]:
             raise
-        note = "MNIST and CIFAR-10 could not be had on this machine, so this sweep runs digits -> digits-rgb instead"
+        note = "MNIST and CIFAR-10 could not be downloaded, so this sweep runs digits -> digits-rgb instead"
         say(f"{note}. Why: {' '.join(str(error).split())}")
         return _without_download(spec, note)
     return spec
@@ -90,18 +88,19 @@ def _without_download(spec: Spec, note: str) -> Spec:
 
 def _print_report(url: sqlalchemy.URL, name: str) -> None:
     from sweeps.report.folder import write  # scipy and matplotlib take a second
-    from sweeps.report.secondary_section import section
 
-    with opened(plain(url), name) as (engine, sweep):
-        found = analyse(engine, sweep)
-        print("\n".join(lines(found)))
-        page = write(found, Path(f"{name}-report"), extra=section(found))
+    with open_sweep(url, name) as (engine, sweep):
+        findings = load(engine, sweep)
+    print(report(findings))
+    page = write(findings, Path(f"{name}-report"))
     say("\nNext:")
-    for command, why in (
-        (f"best {name}", "T, alpha and how sure they are"),
-        (f"trials {name} -f csv", "every run, for your own analysis"),
-        (f"dashboard {name}", "optuna-dashboard on the same storage"),
-        ("spec full > my.toml", "a bigger sweep: edit, then create NAME my.toml"),
-    ):
-        say(f"{program()} {command:<22} # {why}")
-    say(f"\n{headline(found, name)}\n\nThe whole page, with figures: {page}")
+    commands = {
+        here().best(name): "T, alpha and how sure they are",
+        here().line("trials", name, "-f csv"): "every run, for your own analysis",
+        here().line("dashboard", name): "optuna-dashboard on the same storage",
+        here().spec("full > my.toml"): "a bigger sweep: edit, then create NAME my.toml",
+    }
+    width = max(map(len, commands))
+    for command, why in commands.items():
+        say(f"{command:<{width}} # {why}")
+    say(f"\n{headline(findings)}\n\nThe whole page, with figures: {page}")

@@ -1,4 +1,6 @@
-"""The arms that transfer compares, and the (temperature, alpha) of those that are not selected."""
+"""The arms that transfer compares, and the points of those that no search selects."""
+
+from sweeps.spec.point import Point
 
 SOURCE_ARMS = ("best", "scratch", "default-keras-io", "default-keras")
 TARGET_ARMS = (*SOURCE_ARMS, "native", "random")
@@ -9,10 +11,10 @@ OUTER_ARMS = ("best", "native")  # what further teachers and searches repeat; th
 
 # (temperature, alpha) that people use without tuning, and where they come from.
 DEFAULT_POINTS = {
-    "default-keras-io": (10.0, 0.1),  # https://keras.io/examples/vision/knowledge_distillation/
-    "default-keras": (3.0, 0.5),  # keras.distillation: LogitsDistillation(3.0), student_loss_weight=0.5
-    "scratch": (1.0, 1.0),  # labels only: alpha = 1 switches the teacher off, whatever T
-    "scratch-same-cost": (1.0, 1.0),
-    AUTOKERAS_ARM: (1.0, 1.0),
-    "label-smoothing": (1.0, 0.9),  # with a teacher to which all classes are alike: labels smoothed by 0.1
+    "default-keras-io": Point(10.0, 0.1),  # https://keras.io/examples/vision/knowledge_distillation/
+    "default-keras": Point(3.0, 0.5),  # keras.distillation: LogitsDistillation(3.0), student_loss_weight=0.5
+    "scratch": Point(1.0, 1.0),  # labels only: alpha = 1 switches the teacher off, whatever T
+    "scratch-same-cost": Point(1.0, 1.0),
+    AUTOKERAS_ARM: Point(1.0, 1.0),
+    "label-smoothing": Point(1.0, 0.9),  # with a teacher to which all classes are alike: labels smoothed by 0.1
 }

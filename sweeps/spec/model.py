@@ -1,4 +1,4 @@
-"""The spec: the frozen description of a sweep, its tables in `spec_tables`.
+"""The spec: the frozen description of a sweep; its tables stand in `sweeps.spec.tables`.
 
 A spec is TOML for people (`spec_toml`), a plain dict in the database, and these frozen models in between.
 It is stored with the sweep, so a worker needs only the storage URL and the sweep's name.
@@ -8,12 +8,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from storage.records.queries import SweepRecord
 from sweeps.errors import SpecError, SweepError
+from sweeps.hints import here
 from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.tables import (
     Baselines,
@@ -28,7 +29,8 @@ from sweeps.spec.tables import (
     Transfer,
 )
 
-ROLES = ("source", "target", "target2", "target3")
+Role: TypeAlias = Literal["source", "target", "target2", "target3"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 _WRITTEN = ("mnist", "digits", "digits-rgb")
 
@@ -79,12 +81,12 @@ class Spec(SpecModel):
         return self
 
     @property
-    def roles(self) -> tuple[str, ...]:
+    def roles(self) -> tuple[Role, ...]:
         """The roles that have a dataset: "source", "target" and perhaps "target2" and "target3"."""
         return tuple(name for name in ROLES if getattr(self, name) is not None)
 
     @property
-    def targets(self) -> tuple[str, ...]:
+    def targets(self) -> tuple[Role, ...]:
         """The roles that are transferred to; the verdict of the first one is the primary question."""
         return self.roles[1:]
 
@@ -104,12 +106,12 @@ class Spec(SpecModel):
 
 
 def fingerprint(values: Mapping[str, Any]) -> str:
-    """sha256 of plain values as canonical JSON, 64 hex digits."""
+    """Return the sha256 of plain values as canonical JSON, 64 hex digits."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def stored(sweep: SweepRecord) -> Spec:
-    """The spec of a sweep in the database.
+    """Return the spec of a sweep in the database.
 
     Raises:
         SweepError: it is not what was stored: somebody edited it.
@@ -118,17 +120,17 @@ def stored(sweep: SweepRecord) -> Spec:
     if found != sweep.fingerprint:
         raise SweepError(
             f"the stored spec of {sweep.name} was edited (its hash is {found[:12]}, it was stored with "
-            f"{sweep.fingerprint[:12]}); put it back, or make another sweep: kd-sweeps create NAME my.toml"
+            f"{sweep.fingerprint[:12]}); put it back, or make another sweep: {here().create('NAME', 'my.toml')}"
         )
     return parse(sweep.spec, origin=f"sweep {sweep.name}")
 
 
 def parse(values: Mapping[str, Any], *, origin: str) -> Spec:
-    """The spec in plain values, or a SpecError of one line that names the first wrong key."""
+    """Return the spec in plain values; raise a SpecError of one line that names the first wrong key."""
     try:
         return Spec.model_validate(values)
     except ValidationError as error:
-        raise SpecError(f"{origin}: {_first_problem(error)}; a complete one: kd-sweeps spec quick") from None
+        raise SpecError(f"{origin}: {_first_problem(error)}; a complete one: {here().spec('quick')}") from None
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -153,7 +155,7 @@ def _siblings(location: Sequence[str | int]) -> list[str]:
 
 
 def override(spec: Spec, changes: Mapping[str, Any], *, origin: str = "options") -> Spec:
-    """The spec with some dotted keys changed, for example {"search.trials": 100}."""
+    """Return the spec with some dotted keys changed, for example {"search.trials": 100}."""
     values = spec.as_dict()
     for dotted, value in changes.items():
         *groups, key = dotted.split(".")
@@ -163,13 +165,13 @@ def override(spec: Spec, changes: Mapping[str, Any], *, origin: str = "options")
                 inner[group] = {}
             inner = inner[group]
             if not isinstance(inner, dict):
-                raise SpecError(f"{origin}: unknown key {dotted!r}; see: kd-sweeps spec quick")
+                raise SpecError(f"{origin}: unknown key {dotted!r}; see: {here().spec('quick')}")
         inner[key] = value
     return parse(values, origin=origin)
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The keys in which two specs differ, each as `key: old -> new`."""
+    """List the keys in which two specs differ, each as `key: old -> new`."""
     lines: list[str] = []
     for key in dict.fromkeys([*old, *new]):
         before, after = old.get(key), new.get(key)
@@ -181,7 +183,7 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "")
 
 
 def check_name(name: str) -> str:
-    """The name of a sweep, if it is one."""
+    """Return the name; raise SpecError if no sweep can have it."""
     if not Name.fullmatch(name):
         shown = name if len(name) <= 40 else f"{name[:37]}... ({len(name)} characters)"
         raise SpecError(f"sweep name {shown!r}: allowed are 1 to 64 letters, digits, '-' and '_', for example mnist-kd")

@@ -92,7 +92,7 @@ WITHOUT_DOWNLOAD = {
 
 
 def preset(name: str) -> Spec:
-    """The preset of that name; SpecError lists those that exist."""
+    """Return the preset of that name; SpecError lists those that exist."""
     if name in PRESETS:
         return PRESETS[name]
     near = get_close_matches(name, PRESETS, n=1)
@@ -101,7 +101,7 @@ def preset(name: str) -> Spec:
 
 
 def on(spec: Spec, *, source: str | None = None, targets: Sequence[str] = ()) -> Spec:
-    """The spec on other datasets. Those that it or a preset knows bring their settings along.
+    """Put a spec on other datasets. Datasets that it or a preset knows bring their settings along.
 
     So `--source cifar10 --target mnist` swaps the two, images, teacher and epochs included. Any other dataset keeps
     the settings of the role that it takes over, a further target those of the first.

@@ -98,22 +98,22 @@ class Transfer(SpecModel):
     )
 
     def arms(self, role: str, group: str = "") -> tuple[str, ...]:
-        """The arms compared on the dataset of a role; in a further group only those that depend on the group."""
+        """Return the arms compared on the dataset of a role; in a further group only those that depend on the group."""
         arms = self.source_arms if role == "source" else self.target_arms
         return tuple(arm for arm in arms if not group or arm in OUTER_ARMS)
 
     def controls(self, role: str) -> tuple[str, ...]:
-        """The arms on the dataset of a role that stand for other explanations of a gain."""
+        """Return the scientific controls on the dataset of a role: arms that stand for other explanations of a gain."""
         return tuple(arm for arm in self.arms(role) if arm in CONTROLS)
 
     @property
     def level(self) -> float:
-        """Of each one-sided test of the verdict: 5 % shared among the declared looks (Bonferroni)."""
+        """The error rate of each one-sided test of the verdict: 5 % shared among the declared looks (Bonferroni)."""
         return 0.05 / self.looks
 
 
 class Repeats(SpecModel):
-    """Repeats of everything with other teachers and other searches: what one of each cannot say."""
+    """Repeats of everything with other teachers and other searches; one of each says nothing about their spread."""
 
     teachers: Count = 1
     searches: Count = Field(default=1, description="for each teacher")
@@ -137,7 +137,7 @@ class Baselines(SpecModel):
     autokeras_parameters: Count = Field(default=2_000_000, description="a larger model is not trained")
 
     def on(self, role: str) -> tuple[str, ...]:
-        """The methods that run on the dataset of a role."""
+        """Return the methods that run on the dataset of a role."""
         return {"source": self.source_methods, "target": self.methods}.get(role, ())
 
 
@@ -149,7 +149,7 @@ class Lease(SpecModel):
 
 
 class Retry(SpecModel):
-    """How many attempts of one task may end so before it has failed; 0 = no limit."""
+    """Maximum attempts of one task per failure class; 0 = unlimited."""
 
     lost_worker: Cap = Field(default=5, description="its worker died")
     memory: Cap = Field(default=2, description="no memory was left")

@@ -7,24 +7,25 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from sweeps.errors import SpecError
+from sweeps.hints import here
 from sweeps.spec.model import Spec, parse
 
 
 def read(path: Path) -> Spec:
-    """The spec in a TOML file."""
+    """Read the spec in a TOML file."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(
-            f"cannot read the spec {path}: {error.strerror}; make one with: kd-sweeps spec quick > {path}"
+            f"cannot read the spec {path}: {error.strerror}; make one with: {here().spec(f'quick > {path}')}"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path} is not TOML: {error}; a complete one: kd-sweeps spec quick") from None
+        raise SpecError(f"{path} is not TOML: {error}; a complete one: {here().spec('quick')}") from None
     return parse(values, origin=str(path))
 
 
 def to_toml(spec: Spec) -> str:
-    """The spec as TOML with a comment on every key that needs one; `read` gives it back unchanged."""
+    """Return the spec as TOML with a comment on every key that needs one; `read` gives it back unchanged."""
     top = [_line(spec, key) for key in ("preset", "seed", "note")]
     blocks = ["\n".join(top)]
     for name in Spec.model_fields:

@@ -12,7 +12,7 @@ PACKAGES = ("kd-sweeps", "tensorflow", "keras", "autokeras", "optuna", "sqlalche
 
 @functools.cache
 def provenance() -> dict[str, object]:
-    """Versions, git commit (None outside a checkout), host and hardware of this process."""
+    """Return versions, git commit (None outside a checkout), host and hardware of this process."""
     return {
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "git_commit": _git_commit(),
@@ -51,7 +51,7 @@ def _cpu() -> str:
 
 
 def one_thread() -> None:
-    """One thread for TensorFlow in this process; must come before TensorFlow is imported.
+    """Give TensorFlow one thread in this process; call it before TensorFlow is imported.
 
     Two single-threaded workers on two cores train about twice as fast as one worker with two threads:
     the students are too small to split. What the user has set already stands.

@@ -1,4 +1,4 @@
-"""Why an attempt failed: its class decides how often the task is tried again."""
+"""Classify why an attempt failed: the class decides how often the task is tried again."""
 
 from kd.errors import Diverged, SubprocessKilled, Unavailable
 from storage.errors import Unreachable
@@ -10,7 +10,7 @@ INFRASTRUCTURE = ("memory", "database")
 
 
 def class_of(error: Exception) -> str:
-    """ "memory", "database", "nan", "unavailable", or "error" for what is left: a mistake in some program."""
+    """Return "memory", "database", "nan", "unavailable", or "error" for anything else: a mistake in some program."""
     if isinstance(error, Unavailable):
         return "unavailable"
     if isinstance(error, Diverged):
@@ -22,7 +22,7 @@ def class_of(error: Exception) -> str:
 
 
 def cap_of(kind: str, spec: Spec) -> int | None:
-    """How many attempts of a task may end with this class before the task has failed; None = no limit."""
+    """Return how many attempts of a task may end with this class before the task has failed; None = no limit."""
     caps = spec.retry
     cap = {
         LOST: caps.lost_worker,

@@ -1,4 +1,4 @@
-"""A thread that keeps a running task ours."""
+"""Keep a running task ours: a thread renews its lease."""
 
 import logging
 import threading
@@ -9,14 +9,14 @@ from storage.errors import StorageError
 from storage.queue import tasks
 from storage.queue.tasks import Claim
 
-log = logging.getLogger("sweeps.workers.heartbeat")
+log = logging.getLogger(__name__)
 
 _AGAIN_S = 1.0  # after a database error
 _LEAVE_S = 1.0
 
 
 class Heartbeat:
-    """Renews one claim's lease every interval_s while the with-block runs; sets `lost` once it is taken.
+    """Renew one claim's lease every interval_s while the with-block runs; set `lost` once it is taken.
 
     A database error does not end it: the lease may lapse in the meantime, but as long as nobody took the
     task it is still ours, and the next renewal says so.

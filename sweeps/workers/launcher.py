@@ -1,4 +1,4 @@
-"""Local worker processes and their progress, from the database: what is shown is what is stored."""
+"""Run local worker processes and show their progress from the database: what is shown is what is stored."""
 
 import contextlib
 import os
@@ -24,11 +24,12 @@ from storage.records.queries import SweepRecord
 from storage.studies import reconcile
 from storage.url import absolute, plain
 from sweeps.errors import SweepError
+from sweeps.hints import explain, here
 from sweeps.plan.tasks import STAGES
 from sweeps.query.status import failures, stage_counts
 from sweeps.spec.model import stored
 from sweeps.workers.failures import cap_of
-from sweeps.workers.logs import log_folder
+from sweeps.workers.logs import log_folder, read_line
 from sweeps.workers.worker import refuse_cancelled, worker_id
 
 _POLL_S = 0.5
@@ -82,7 +83,7 @@ def _launch(
     name, spec = sweep.name, stored(sweep)
     refuse_cancelled(name, sweep.state)
     if sweep.state == "paused":
-        console.print(f"{name} is paused: workers wait. To go on: kd-sweeps resume {name}", highlight=False)
+        console.print(f"{name} is paused: workers wait. To go on: {here().resume(name)}", highlight=False)
     begun = queries.outlook(engine, sweep.id).unended
     running = [_start(url, name, number) for number in range(count)] if begun else []
     with _signals(running) as received, _shown(engine, sweep.id, console) as refresh:
@@ -95,32 +96,32 @@ def _launch(
         if received:
             _await_end(running)
     if received:
-        console.print(f"stopped; nothing is lost. Go on with: kd-sweeps launch {name}", highlight=False)
+        console.print(f"stopped; nothing is lost. Go on with: {here().launch(name)}", highlight=False)
         return Launched(128 + received[0], finished_now=False)
     _complete_trials(engine, url, sweep.id)
     left = queries.outlook(engine, sweep.id)
     if left.unended:
         raise SweepError(
-            f"every worker of {name} ended before the sweep did; nothing is lost. Their logs: kd-sweeps logs {name};"
-            f" to go on: kd-sweeps launch {name}"
+            f"every worker of {name} ended before the sweep did; nothing is lost. Their logs:"
+            f" {here().line('logs', name)}; to go on: {here().launch(name)}"
         )
     refuse_cancelled(name, left.state)
     problems = failures(engine, sweep.id)
     for line in problems:
         console.print(line, highlight=False, soft_wrap=True)
     if problems:
-        console.print(f"to try that again: kd-sweeps retry {name}, then kd-sweeps launch {name}", highlight=False)
+        console.print(f"to try that again: {here().retry_and_launch(name)}", highlight=False)
     return Launched(1 if problems else 0, finished_now=begun > 0)
 
 
 def _complete_trials(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep_id: int) -> None:
-    """What the last worker left half told, if it was killed there: nobody else would come."""
+    """Report what the last worker left unreported, if it was killed there: no other worker would come."""
     if not reconcile.unreported(engine, sweep_id):
         return
     from storage.studies import adapter  # Optuna takes a second
 
-    with contextlib.closing(adapter.open_studies(url)) as opened:
-        reconcile.reconcile(opened, engine, sweep_id)
+    with contextlib.closing(adapter.open_studies(url)) as studies:
+        reconcile.reconcile(studies, studies.engine, sweep_id)
 
 
 def _cores() -> int:
@@ -163,13 +164,13 @@ def _ended(engine: sqlalchemy.Engine, local: _Local, cap: int | None, console: C
 
 
 def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").splitlines()
-    return lines[-1] if lines else "(it printed nothing)"
+    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    return read_line(lines[-1]).text.splitlines()[-1] if lines else "(it printed nothing)"
 
 
 @contextlib.contextmanager
 def _signals(running: list[_Local]) -> Iterator[list[int]]:
-    """Pass SIGTERM and Ctrl-C on to the workers at once, whatever we wait for; gives the signals received."""
+    """Pass SIGTERM and Ctrl-C on to the workers at once, whatever we wait for. Yields the signals received."""
     received: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
@@ -215,7 +216,7 @@ def _shown(engine: sqlalchemy.Engine, sweep_id: int, console: Console) -> Iterat
 
 
 class _Refresh:
-    """Draws the stages: bars on a terminal, else one line now and then."""
+    """Draw the stages: bars on a terminal, else a line from time to time."""
 
     def __init__(self, engine: sqlalchemy.Engine, sweep_id: int, console: Console, progress: Progress) -> None:
         self._engine, self._sweep_id, self._console, self._progress = engine, sweep_id, console, progress
@@ -227,7 +228,7 @@ class _Refresh:
         try:
             counts = stage_counts(self._engine, self._sweep_id)
         except StorageError as error:  # the workers try again by themselves, and so does the next look
-            self._say(str(error))
+            self._say(explain(error))
             return
         for stage in STAGES:
             row = counts[stage]

@@ -1,33 +1,100 @@
-"""Where a worker's words go: its own to stderr, the libraries' noise to a file."""
+"""Write what a worker logs: JSON lines into a file, one object per message, and text to a terminal.
 
+A line of the file is {"time": "2026-03-01T12:00:00.123+00:00", "level": "INFO", "logger": "sweeps.workers.worker",
+"task": "search#3", "attempt": 1, "message": "..."}. Between tasks, task and attempt are missing; a traceback is added
+where there is one. What libraries print stands between these lines as it is.
+"""
+
+import json
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import platformdirs
 
-_FORMAT = "%(asctime)s %(levelname).1s %(message)s"
+_OURS = ("sweeps", "storage", "kd")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a log as people read it. task: the one that was at work, "" if none; ours: written by JsonLines."""
+
+    text: str
+    task: str = ""
+    ours: bool = False
+
+
+class JsonLines(logging.Formatter):
+    """Writes each message as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; see this module's description for its fields."""
+        time = datetime.fromtimestamp(record.created).astimezone()
+        values: dict[str, object] = {
+            "time": time.isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+        }
+        if _at_work is not None:
+            values["task"], values["attempt"] = _at_work
+        values["message"] = record.getMessage()
+        if record.exc_info:
+            values["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(values, ensure_ascii=False)
+
+
+# The one task of this process: messages of its threads are about it, too.
+_at_work: tuple[str, int] | None = None
+
+
+@contextmanager
+def about(task: str, attempt: int) -> Iterator[None]:
+    """Mark everything that is logged in the block with this task and attempt."""
+    global _at_work
+    before, _at_work = _at_work, (task, attempt)
+    try:
+        yield
+    finally:
+        _at_work = before
+
+
+def read_line(line: str) -> Line:
+    """Return a line of a log for people; a line that is not ours, such as a library's, as it is."""
+    try:
+        values = json.loads(line)
+        time = datetime.fromisoformat(values["time"])
+        text = f"{time:%Y-%m-%d %H:%M:%S},{time.microsecond // 1000:03d} {values['level'][0]} {values['message']}"
+        task = str(values.get("task", ""))
+        trace = values.get("traceback")
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return Line(line)
+    return Line(f"{text}\n{trace}" if trace else text, task, ours=True)
 
 
 @contextmanager
 def worker_log(path: Path | None) -> Iterator[None]:
-    """Send our own log lines to stderr and, with everything else this process prints, to `path`.
+    """Log to `path` as JSON lines, with everything else this process prints, and to stderr as text.
 
     TensorFlow's C++ code writes to file descriptors 1 and 2 directly, so those are what is redirected.
-    With None (a launched worker, whose output already is a file) nothing is redirected.
+    With None (a launched worker, whose output already is a file) nothing is redirected: the JSON lines go to stderr.
     """
-    own = os.fdopen(os.dup(2), "w", buffering=1) if path is not None else sys.stderr
+    terminal = None if path is None else os.fdopen(os.dup(2), "w", buffering=1)
     # sys.stderr writes to descriptor 2: into the file, once that is redirected.
-    handlers = [logging.StreamHandler(stream) for stream in ([own, sys.stderr] if path is not None else [own])]
-    loggers = [logging.getLogger(name) for name in ("sweeps", "storage", "kd")]
-    for handler in handlers:
-        handler.setFormatter(logging.Formatter(_FORMAT))
-        for logger in loggers:
+    handlers = [_handler(logging.StreamHandler(sys.stderr), JsonLines())]
+    if terminal is not None:
+        handlers.append(
+            _handler(logging.StreamHandler(terminal), logging.Formatter("%(asctime)s %(levelname).1s %(message)s"))
+        )
+    loggers = [logging.getLogger(name) for name in _OURS]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
+        for handler in handlers:
             logger.addHandler(handler)
-            logger.setLevel(logging.INFO)
     kept = (os.dup(1), os.dup(2))
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,10 +112,15 @@ def worker_log(path: Path | None) -> Iterator[None]:
         for logger in loggers:
             for handler in handlers:
                 logger.removeHandler(handler)
-        if path is not None:
-            own.close()
+        if terminal is not None:
+            terminal.close()
+
+
+def _handler(handler: logging.Handler, formatter: logging.Formatter) -> logging.Handler:
+    handler.setFormatter(formatter)
+    return handler
 
 
 def log_folder(name: str) -> Path:
-    """Where the workers of a sweep on this machine write their logs."""
+    """Return the folder where the workers of a sweep on this machine write their logs."""
     return Path(platformdirs.user_log_path("kd-sweeps")) / name

@@ -1,4 +1,4 @@
-"""What the tasks of a worker share: datasets, test images and compiled students, each loaded once."""
+"""Hold what the tasks of a worker share: datasets, test images and compiled students, each loaded once."""
 
 import shutil
 import tempfile
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class TaskResources:
-    """Of one sweep, in this process."""
+    """The resources of one sweep in this process."""
 
     spec: Spec
     _datasets: dict[str, Dataset] = field(default_factory=dict)
@@ -30,27 +30,27 @@ class TaskResources:
     _trainers: dict[str, "StudentTrainer"] = field(default_factory=dict)
 
     def dataset(self, role: str) -> Dataset:
-        """Training and validation images of a role."""
+        """Return the training and validation images of a role."""
         if role not in self._datasets:
             part = self.spec.role(role)
             self._datasets[role] = load(part.dataset, train_images=part.images)
         return self._datasets[role]
 
     def test(self, role: str) -> Split:
-        """Test images of a role; read in transfer and measure only."""
+        """Return the test images of a role; read in transfer and measure only."""
         if role not in self._tests:
             self._tests[role] = load_test(self.spec.role(role).dataset)
         return self._tests[role]
 
     def trainer(self, role: str, logits: npt.NDArray[np.float32]) -> "StudentTrainer":
-        """The students of a role, compiled once for all points and seeds."""
+        """Return the students of a role, compiled once for all points and seeds."""
         if role not in self._trainers:
             part = self.spec.role(role)
             self._trainers[role] = self._compiled(role, part.student, logits, epochs=part.epochs)
         return self._trainers[role]
 
     def found(self, role: str, model: Callable[[], bytes], *, epochs: int) -> "StudentTrainer":
-        """Students with the architecture of a .keras file, on the labels alone; also compiled once.
+        """Return students with the architecture of a .keras file, trained on the labels alone; also compiled once.
 
         Args:
             model: gives the bytes of the file.
@@ -82,5 +82,5 @@ class TaskResources:
 
 
 def views_of(role: DatasetSpec) -> int:
-    """How many fixed views of each training image there are; 1: the image itself alone."""
+    """Return how many fixed views of each training image there are; 1: the image itself alone."""
     return role.views if role.augment == "flip-crop" else 1

@@ -1,18 +1,24 @@
-"""What each stage does: the only place where a task meets the learning code."""
+"""Run one task of any kind: the only place where a task meets the learning code."""
 
 import logging
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy
 
-from kd.config import CALIBRATION, LOSS_FORMULA, DistillConfig, TeacherResult, TrainingConfig
-from kd.data.datasets import Dataset
+from kd.config import (
+    CALIBRATION,
+    LOSS_FORMULA,
+    BaselineResult,
+    DistillConfig,
+    TeacherResult,
+    TrainingConfig,
+)
 from kd.errors import Unavailable
 from kd.subprocesses import Report, run_in_subprocess
 from storage.errors import BlobCorrupt
@@ -20,36 +26,43 @@ from storage.queue.tasks import Claim
 from storage.records import blobs, queries
 from storage.records.queries import TaskRecord
 from sweeps.errors import SweepError
-from sweeps.plan.names import group_of, tagged, teacher_of
+from sweeps.plan.names import kept_student_key, teacher_phase, transfer_key
+from sweeps.plan.outcomes import (
+    BaselineOutcome,
+    DoneTask,
+    MeasureOutcome,
+    StoredOutcome,
+    StudentOutcome,
+    TeacherOutcome,
+    TrainedOutcome,
+    done_task,
+    done_tasks,
+)
+from sweeps.plan.payloads import (
+    BaselineTask,
+    MeasureTask,
+    Payload,
+    StudentTask,
+    TeacherTask,
+    TransferTask,
+    payload_of,
+)
 from sweeps.plan.seeds import derive
 from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.model import Spec
+from sweeps.spec.point import Point
 from sweeps.workers import subprocess_jobs
 from sweeps.workers.controls import same_cost, taught_by
 from sweeps.workers.resources import TaskResources, views_of
+from sweeps.workers.results import Outcome, outcome_of, source_of, training_of
 
-log = logging.getLogger("sweeps.workers.runner")
+log = logging.getLogger(__name__)
 
 OnStep = Callable[[], None]
 
 # A child gets this much longer than AutoKeras' own cap before it is killed: to save what it has.
 _GRACE_S = 60.0
 _LOG_EVERY_S = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What one attempt found.
-
-    score: what the stage is ranked and watched by; fraction, or milliseconds in measure.
-    values: everything the report needs, as plain JSON values.
-    attrs: the few of them that the dashboard shows as columns.
-    """
-
-    score: float
-    values: dict[str, Any]
-    attrs: dict[str, Any]
-    epoch_values: tuple[float, ...] = ()
 
 
 @dataclass
@@ -63,160 +76,165 @@ class TaskRunner:
 
     def __post_init__(self) -> None:
         """Nothing is loaded before it is needed."""
-        self._resources = TaskResources(self.spec)
+        self.resources = TaskResources(self.spec)
 
     def __call__(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        """Run one task at one point. on_step is called between steps; what it raises stops the task."""
-        run = {"teachers": self._teach, "baselines": self._baseline, "measure": self._measure}
-        return run.get(claim.stage, self._distill)(claim, params, on_step)
+        """Run one task with its parameters. on_step is called between steps; what it raises stops the task.
+
+        Raises:
+            storage.errors.RecordBroken: the payload of the task is damaged.
+        """
+        task = payload_of(claim)
+        if isinstance(task, TeacherTask):
+            values: TrainedOutcome = self._teach(task, on_step, _logged(claim))
+        elif isinstance(task, BaselineTask):
+            values = self._fit(task, on_step, _logged(claim))
+        elif isinstance(task, MeasureTask):
+            return self._measure(on_step)
+        else:
+            point = Point(params["temperature"], params["alpha"])
+            refit = isinstance(task, TransferTask) and task.arm == AUTOKERAS_ARM
+            values = (self._refit if refit else self._distill)(task, point, on_step)
+        return outcome_of(task, params, values)
 
     def check_data(self) -> None:
-        """Have both datasets here, with the content that the spec froze; before anything is claimed."""
+        """Check, before anything is claimed, that the datasets here have the content that the spec froze."""
         for role in self.spec.roles:
-            wanted, found = self.spec.role(role).content_hash, self._resources.dataset(role).content_hash
+            wanted, found = self.spec.role(role).content_hash, self.resources.dataset(role).content_hash
             if wanted and wanted != found:
                 raise SweepError(
                     f"{self.spec.role(role).dataset} here has content {found[:12]}, the sweep was created with "
                     f"{wanted[:12]}; copy the file it was created from and pass --data DIR"
                 )
 
-    def _teach(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        role = self.spec.role(claim.payload["role"])
+    def _teach(self, task: TeacherTask, on_step: OnStep, on_report: Report) -> TeacherOutcome:
+        role = self.spec.role(task.role)
         training = TrainingConfig(
             epochs=role.teacher_epochs,
             batch_size=self.spec.training.batch_size,
             learning_rate=self.spec.training.teacher_learning_rate,
         )
-        dataset = self._resources.dataset(claim.payload["role"])
+        dataset = self.resources.dataset(task.role)
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
             taught: TeacherResult = run_in_subprocess(
                 subprocess_jobs.teach,
                 dataset,
                 role.teacher,
                 training,
-                claim.payload["seed"],
+                task.seed,
                 views_of(role),
                 self.spec.baselines.model_dump(),
                 folder,
                 on_step=on_step,
-                on_report=_logged(claim),
+                on_report=on_report,
             )
-        stored = {
-            "logits": blobs.put(self.engine, np.ascontiguousarray(taught.logits).tobytes()),
-            "model": blobs.put(self.engine, taught.model),
-        }
-        weights = dict(taught.provenance)
-        return self._outcome(claim, params, taught.result, blobs=stored, detail=role.teacher, weights=weights)
+        return TeacherOutcome(
+            **training_of(taught.result),
+            **source_of(dataset),
+            model=role.teacher,
+            detail=role.teacher,
+            weights=dict(taught.provenance),
+            blobs={
+                "logits": blobs.put(self.engine, np.ascontiguousarray(taught.logits).tobytes()),
+                "model": blobs.put(self.engine, taught.model),
+            },
+        )
 
-    def _distill(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        name, arm, group = claim.payload["role"], claim.payload.get("arm"), group_of(claim.payload)
-        if arm == AUTOKERAS_ARM:
-            return self._refit(claim, params, on_step)
-        logits = self._logits(name, teacher_of(group), on_step)
-        trainer = self._resources.trainer(name, logits)
-        trainer.teach(
-            taught_by(
-                arm, logits, self._resources.dataset(name).train.labels, seed=derive(self.spec.seed, "shuffled", name)
-            )
-        )
-        epochs = same_cost(self.engine, self.sweep_id, self.spec, name) if arm == "scratch-same-cost" else None
-        point = DistillConfig(temperature=params["temperature"], alpha=params["alpha"])
-        result = trainer.train(
-            point, seed=claim.payload["seed"], epochs=epochs, on_epoch=lambda epoch, score: on_step()
-        )
-        more: dict[str, Any] = {"loss": LOSS_FORMULA}
+    def _distill(self, task: StudentTask, point: Point, on_step: OnStep) -> StudentOutcome:
+        role, arm = task.role, task.arm if isinstance(task, TransferTask) else None
+        dataset, logits = self.resources.dataset(role), self._logits(teacher_phase(role, task.group), role, on_step)
+        trainer = self.resources.trainer(role, logits)
+        trainer.teach(taught_by(arm, logits, dataset.train.labels, seed=derive(self.spec.seed, "shuffled", role)))
+        epochs = same_cost(self.engine, self.sweep_id, self.spec, role) if arm == "scratch-same-cost" else None
+        config = DistillConfig(temperature=point.temperature, alpha=point.alpha)
+        result = trainer.train(config, seed=task.seed, epochs=epochs, on_epoch=lambda epoch, score: on_step())
+        more: dict[str, Any] = {"loss": LOSS_FORMULA, "blobs": {}}
         if epochs is not None:
             more["epochs"] = epochs
-        if claim.stage == "transfer":
-            more["test_accuracy"] = trainer.accuracy(self._resources.test(name))
+        if isinstance(task, TransferTask):
+            more |= {"arm": task.arm, "test_accuracy": trainer.accuracy(self.resources.test(role))}
             # One finished student per dataset is kept: it is measured at the end, and can be exported.
-            if arm == "best" and claim.payload["repeat"] == 0 and not group:
+            if transfer_key(role, task.arm, task.repeat, task.group) == kept_student_key(role):
                 more["blobs"] = {"model": blobs.put(self.engine, trainer.model_bytes())}
-        return self._outcome(claim, params, result, detail=self.spec.role(name).student, **more)
+        detail = self.spec.role(role).student
+        return StudentOutcome(**training_of(result), **source_of(dataset), **asdict(point), detail=detail, **more)
 
-    def _refit(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        """The network that AutoKeras found, trained anew with this seed: the found one was the luckiest of its search.
+    def _refit(self, task: StudentTask, point: Point, on_step: OnStep) -> StudentOutcome:
+        """Train the network that AutoKeras found anew with this seed: the found one was the luckiest of its search.
 
         Raises:
             Unavailable: AutoKeras found none.
         """
-        name, epochs = claim.payload["role"], self.spec.baselines.autokeras_epochs
-        baselines = queries.task_records(self.engine, self.sweep_id, phase="baselines", state="done")
-        task = next((one for one in baselines if _made(one) == (AUTOKERAS_ARM, name)), None)
-        if task is None:
-            raise Unavailable(f"AutoKeras found no network on {self.spec.role(name).dataset}: there is none to train")
-        trainer = self._resources.found(name, lambda: self._blob(task, "model", on_step), epochs=epochs)
-        point = DistillConfig(temperature=params["temperature"], alpha=params["alpha"])
-        result = trainer.train(point, seed=claim.payload["seed"], on_epoch=lambda epoch, score: on_step())
-        tested = trainer.accuracy(self._resources.test(name))
-        return self._outcome(
-            claim, params, result, detail="the network that AutoKeras found", test_accuracy=tested, epochs=epochs
+        role, epochs = task.role, self.spec.baselines.autokeras_epochs
+        baselines = done_tasks(self._done("baselines"), BaselineTask, BaselineOutcome)
+        made = [one for one in baselines if (one.payload.method, one.payload.role) == (AUTOKERAS_ARM, role)]
+        if not made:
+            raise Unavailable(f"AutoKeras found no network on {self.spec.role(role).dataset}: there is none to train")
+        trainer = self.resources.found(role, lambda: self._blob(made[0], "model", on_step), epochs=epochs)
+        config = DistillConfig(temperature=point.temperature, alpha=point.alpha)
+        result = trainer.train(config, seed=task.seed, on_epoch=lambda epoch, score: on_step())
+        return StudentOutcome(
+            **training_of(result),
+            **source_of(self.resources.dataset(role)),
+            **asdict(point),
+            arm=AUTOKERAS_ARM,
+            detail="the network that AutoKeras found",
+            test_accuracy=trainer.accuracy(self.resources.test(role)),
+            epochs=epochs,
+            blobs={},
         )
 
-    def _baseline(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        method, limits = params["method"], self.spec.baselines
+    def _fit(self, task: BaselineTask, on_step: OnStep, on_report: Report) -> BaselineOutcome:
+        limits, dataset = self.spec.baselines, self.resources.dataset(task.role)
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
-            result = run_in_subprocess(
+            result: BaselineResult = run_in_subprocess(
                 subprocess_jobs.fit_baseline,
-                method,
-                self._resources.dataset(claim.payload["role"]),
+                task.method,
+                dataset,
                 limits.model_dump(),
-                claim.payload["seed"],
+                task.seed,
                 folder,
                 on_step=on_step,
-                on_report=_logged(claim),
-                seconds=_GRACE_S + (limits.autokeras_seconds if method == "autokeras" else limits.seconds),
+                on_report=on_report,
+                seconds=_GRACE_S + (limits.autokeras_seconds if task.method == "autokeras" else limits.seconds),
             )
-        stored = {"model": blobs.put(self.engine, result.model)}
-        extra = {"method": method, "capped": result.capped, "weights": dict(result.provenance), "curve": result.curve}
-        return self._outcome(claim, params, result, blobs=stored, detail=result.detail, **extra)
-
-    def _measure(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        done = queries.task_records(self.engine, self.sweep_id, state="done")
-        models = {}
-        for task in done:
-            if "model" in (task.outcome or {}).get("blobs", {}):
-                models[task.key] = (task.payload["role"], task)
-        if not models:
-            raise SweepError("no model was finished, so there is nothing to measure")
-        tests = {role: self._resources.test(role) for role in {role for role, _ in models.values()}}
-        files = {key: (self._blob(task, "model", on_step), role) for key, (role, task) in models.items()}
-        seen = {role: self._resources.dataset(role).validation.images[:CALIBRATION] for role in tests}
-        measured = run_in_subprocess(subprocess_jobs.measure_models, files, tests, seen, on_step=on_step)
-        student = measured.get("transfer#source.best.0") or next(iter(measured.values()))
-        return Outcome(
-            score=student["latency_ms_p50"],
-            values={"models": measured},
-            attrs={"models": len(measured)},
+        return BaselineOutcome(
+            **training_of(result),
+            **source_of(dataset),
+            method=task.method,
+            detail=result.detail,
+            capped=result.capped,
+            weights=dict(result.provenance),
+            curve=result.curve,
+            blobs={"model": blobs.put(self.engine, result.model)},
         )
 
-    def _outcome(
-        self,
-        claim: Claim,
-        params: dict[str, Any],
-        result: Any,
-        *,
-        blobs: dict[str, str] | None = None,
-        **more: Any,
-    ) -> Outcome:
-        dataset = self._resources.dataset(claim.payload["role"])
-        # What the table needs of a result; models and weights are kept as blobs.
-        kept = ("val_accuracy", "epoch_val_accuracy", "parameters", "train_images", "train_s", "cpu_s", "seed")
-        values = {name: getattr(result, name) for name in kept if hasattr(result, name)}
-        values |= params | {"dataset": dataset.name, "data": _origin(dataset)} | more | {"blobs": blobs or {}}
-        shown = ("dataset", "test_accuracy", "parameters", "train_s", "seed", "detail")
-        attrs = {name: values[name] for name in shown if name in values and name not in params}
-        attrs |= {name: claim.payload[name] for name in ("repeat", "rank") if name in claim.payload}
-        scores = values.get("epoch_val_accuracy", ())
-        return Outcome(score=result.val_accuracy, values=values, attrs=attrs, epoch_values=tuple(scores))
+    def _measure(self, on_step: OnStep) -> Outcome:
+        models = {
+            done.record.key: (role, done)
+            for done in map(done_task, self._done())
+            if (role := done.payload.role) is not None and "model" in done.outcome.blobs
+        }
+        if not models:
+            raise SweepError("no model was finished, so there is nothing to measure")
+        tests = {role: self.resources.test(role) for role in {role for role, _ in models.values()}}
+        files = {key: (self._blob(done, "model", on_step), role) for key, (role, done) in models.items()}
+        seen = {role: self.resources.dataset(role).validation.images[:CALIBRATION] for role in tests}
+        measured = run_in_subprocess(subprocess_jobs.measure_models, files, tests, seen, on_step=on_step)
+        values = MeasureOutcome(models=measured)
+        shown = values.models.get(kept_student_key("source")) or next(iter(values.models.values()))
+        return Outcome(score=shown.latency_ms_p50, values=values, attrs={"models": len(values.models)})
 
-    def _blob(self, task: TaskRecord, name: str, on_step: OnStep) -> bytes:
-        """Bytes that a finished task stored. Damaged ones are made again, by the same work with the same seeds.
+    def _done(self, phase: str | None = None) -> list[TaskRecord]:
+        return queries.task_records(self.engine, self.sweep_id, phase=phase, state="done")
+
+    def _blob(self, done: DoneTask[Payload, StoredOutcome], name: str, on_step: OnStep) -> bytes:
+        """Return bytes that a finished task stored. Damaged ones are made again, by the same work with the same seeds.
 
         Raises:
             storage.errors.BlobCorrupt: this machine makes other bytes than the one that stored them.
         """
-        digest = (task.outcome or {})["blobs"][name]
+        digest, task = done.outcome.blobs[name], done.record
         try:
             return blobs.get(self.engine, digest)
         except BlobCorrupt as error:
@@ -235,31 +253,26 @@ class TaskRunner:
         self(again, task.params or {}, on_step)
         return blobs.get(self.engine, digest)
 
-    def _logits(self, role: str, teacher: str, on_step: OnStep) -> npt.NDArray[np.float32]:
-        """What a teacher says of the training images: float32, (images, classes), or (views, images, classes)."""
-        phase = tagged(f"teachers:{role}", teacher)
+    def _logits(self, phase: str, role: str, on_step: OnStep) -> npt.NDArray[np.float32]:
+        """Return what a teacher says of the training images: float32, (images, classes) or (views, images, classes)."""
         if phase in self._teachers:
             return self._teachers[phase]
-        (task,) = queries.task_records(self.engine, self.sweep_id, phase=phase, state="done")
-        outcome, dataset = task.outcome or {}, self._resources.dataset(role)
-        if outcome["data"]["split_hash"] != dataset.split_hash:
+        (teacher,) = done_tasks(self._done(phase), TeacherTask, TeacherOutcome)
+        dataset = self.resources.dataset(role)
+        if teacher.outcome.data is None or teacher.outcome.data.split_hash != dataset.split_hash:
             raise SweepError(
                 f"the teacher saw other {dataset.name} training images than this worker has; "
                 "its logits would be misaligned"
             )
         views = views_of(self.spec.role(role))
         shape = (len(dataset.train.labels), dataset.classes)
-        logits = np.frombuffer(self._blob(task, "logits", on_step), np.float32)
+        logits = np.frombuffer(self._blob(teacher, "logits", on_step), np.float32)
         self._teachers[phase] = logits.reshape(shape if views == 1 else (views, *shape))
         return self._teachers[phase]
 
 
-def _made(task: TaskRecord) -> tuple[str, str]:
-    return task.payload["method"], task.payload["role"]
-
-
 def _logged(claim: Claim) -> Report:
-    """Puts what a child reports into the worker's log, at most every ten seconds."""
+    """Return a function that writes a child's progress into the worker's log, at most every ten seconds."""
     logged_at = time.monotonic()
 
     def on_report(fraction: float, text: str) -> None:
@@ -269,11 +282,3 @@ def _logged(claim: Claim) -> Report:
             log.info("%s %.0f %%: %s", claim.key, 100 * fraction, text)
 
     return on_report
-
-
-def _origin(dataset: Dataset) -> dict[str, str]:
-    return {
-        "origin": dataset.origin,
-        "content_hash": dataset.content_hash,
-        "split_hash": dataset.split_hash,
-    }

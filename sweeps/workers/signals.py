@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a flag that is read between steps - and what happens when no step comes."""
+"""Turn SIGTERM and Ctrl-C into a flag that is read between steps, and exit in time when no step comes."""
 
 import os
 import signal

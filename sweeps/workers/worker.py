@@ -1,8 +1,8 @@
-"""One worker: claim a task, ask for its trial, run it, finish it, tell it - until nothing is left.
+"""Run one worker: claim a task, ask for its trial, run it, finish it, tell it - until nothing is left.
 
 The order of the steps is what makes each result count once (design: claim, ask, save the number, run,
-finish, tell). A worker may die between any two of them, each marked with a crash point for the tests;
-whoever comes next repairs what is half told.
+finish, tell). A worker may die between any two of them, each marked with a failpoint for the tests;
+the next worker reconciles what is unreported.
 """
 
 import logging
@@ -19,26 +19,30 @@ from typing import Any
 import sqlalchemy
 
 from kd.errors import Diverged
-from storage.errors import NotAStorage, StudyMissing, SweepNotFound, Unreachable
+from storage.errors import NotAStorage, StudyMissing, StudyMixed, SweepNotFound, Unreachable
 from storage.failpoints import failpoint
 from storage.queue import tasks
 from storage.queue.attempts import reap
+from storage.queue.error_classes import LOST
 from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.studies import adapter
 from storage.studies.names import study_name
 from storage.studies.reconcile import mark_reported, reconcile
 from sweeps.errors import Interrupted, LeaseLost, SweepError
+from sweeps.hints import here
 from sweeps.plan.names import search_of
+from sweeps.plan.payloads import Payload, SearchTask, payload_of
 from sweeps.plan.points import resolve_point, space_of
 from sweeps.spec.model import Spec, stored
 from sweeps.workers.environment import provenance
 from sweeps.workers.failures import INFRASTRUCTURE, cap_of, class_of
 from sweeps.workers.heartbeat import Heartbeat
-from sweeps.workers.runner import Outcome
+from sweeps.workers.logs import about
+from sweeps.workers.results import Outcome
 from sweeps.workers.signals import StopSignals
 
-log = logging.getLogger("sweeps.workers.worker")
+log = logging.getLogger(__name__)
 
 Runner = Callable[[Claim, dict[str, Any], Callable[[], None]], Outcome]
 
@@ -49,7 +53,7 @@ _MOST_IN_A_ROW = 3  # infrastructure failures, after which the next one is likel
 
 
 def worker_id() -> str:
-    """A name for this process that no other worker on any machine has."""
+    """Return a name for this process that no other worker on any machine has."""
     return f"{platform.node()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
@@ -59,7 +63,7 @@ class Worker:
     Args:
         url: of the storage.
         name: of the sweep.
-        run: what runs a task; None is the real thing (`stages.TaskRunner`).
+        run: what runs a task; None is the real thing (`sweeps.workers.runner.TaskRunner`).
         worker: its name in the attempts table.
         stop: set by somebody else when it shall stop at its next step.
     """
@@ -78,7 +82,7 @@ class Worker:
         try:
             self.sweep = queries.find_sweep(self.engine, name)
             self.spec: Spec = stored(self.sweep)
-            self._run = run or self._stage_runner()
+            self._run = run or self._task_runner()
         except BaseException:
             self.studies.close()
             raise
@@ -86,10 +90,10 @@ class Worker:
         self.finished = 0
         self._stop = stop or threading.Event()
         self._claim: Claim | None = None
-        self._mended_at = -float("inf")
+        self._reconciled_at = -float("inf")
         self._failures_in_a_row = 0
 
-    def _stage_runner(self) -> Runner:
+    def _task_runner(self) -> Runner:
         from sweeps.workers.runner import TaskRunner
 
         runner = TaskRunner(self.engine, self.sweep.id, self.spec)
@@ -115,7 +119,7 @@ class Worker:
         """
         refuse_cancelled(self.sweep.name, queries.outlook(self.engine, self.sweep.id).state)
         while not self._stop.is_set():
-            self._mend()
+            self._reconcile()
             self._claim = tasks.claim(
                 self.engine,
                 self.sweep.id,
@@ -126,7 +130,8 @@ class Worker:
             )
             if self._claim is not None:
                 failpoint("claimed")
-                self._attempt(self._claim)
+                with about(self._claim.key, self._claim.attempt):
+                    self._attempt(self._claim)
                 self._claim = None
             elif self._nothing_left():
                 return 0
@@ -141,7 +146,7 @@ class Worker:
     def _nothing_left(self) -> bool:
         left = queries.outlook(self.engine, self.sweep.id)
         if left.state == "deleted":
-            raise SweepNotFound(f"sweep {self.sweep.name} was deleted while this worker was at it")
+            raise SweepNotFound(f"sweep {self.sweep.name} was deleted while this worker was running")
         if not left.unended:
             reconcile(self.studies, self.engine, self.sweep.id)
             log.info("nothing is left to do (%s): %d tasks finished here", left.state, self.finished)
@@ -155,12 +160,12 @@ class Worker:
     def _lease_s(self) -> float:
         return self.spec.lease.interval_s + self.spec.lease.grace_s
 
-    def _mend(self) -> None:
-        """Free the tasks of dead workers and finish what they left half told, once per lease interval."""
-        if time.monotonic() - self._mended_at < self.spec.lease.interval_s:
+    def _reconcile(self) -> None:
+        """Free the tasks of dead workers and report what they left unreported, once per lease interval."""
+        if time.monotonic() - self._reconciled_at < self.spec.lease.interval_s:
             return
-        self._mended_at = time.monotonic()
-        for key, attempt, worker in reap(self.engine, self.sweep.id, cap=cap_of("lost worker", self.spec)):
+        self._reconciled_at = time.monotonic()
+        for key, attempt, worker in reap(self.engine, self.sweep.id, cap=cap_of(LOST, self.spec)):
             log.warning("%s attempt %d: worker %s was lost; the task is free again", key, attempt, worker)
         reconcile(self.studies, self.engine, self.sweep.id)
 
@@ -183,23 +188,24 @@ class Worker:
             log.info("%s given back", claim.key)
         except LeaseLost as error:
             log.warning("%s; its result is dropped", error)
-        except (StudyMissing, NotAStorage):
-            tasks.release(self.engine, claim)  # somebody deleted something: no attempt of a task is to blame
+        except (StudyMissing, StudyMixed, NotAStorage):
+            tasks.release(self.engine, claim)  # another tool changed something: no attempt of a task is to blame
             raise
         except Exception as error:
             self._fail(claim, error)
 
     def _ask_run_finish(self, claim: Claim, on_step: Callable[[], None]) -> None:
         started = time.perf_counter()
-        study = study_name(self.sweep.name, claim.stage)
+        study, task = study_name(self.sweep.name, claim.stage), payload_of(claim)
+        attrs = self._attrs(claim, task)
         params = resolve_point(self.engine, self.spec, claim)
         asked = self.studies.ask(
             study,
             space_of(self.spec, claim.stage),
             params=params,
-            tpe_seed=claim.payload.get("sampler_seed"),
-            history_attrs={"search": search_of(claim.payload) or None},
-            attrs=self._attrs(claim),
+            tpe_seed=task.sampler_seed if isinstance(task, SearchTask) else None,
+            history_attrs={"search": search_of(task.role, task.group) or None},
+            attrs=attrs,
         )
         failpoint("asked")
         if not tasks.save_trial(self.engine, claim, study=study, number=asked.number, params=asked.params):
@@ -215,14 +221,16 @@ class Worker:
         failpoint("finished")
         self.finished += 1
         log.info("%s done: %.4f in %.1f s", claim.key, outcome.score, stored["wall_s"])
-        self.studies.tell(study, asked.number, state="COMPLETE", **stored["trial"], asked=self._attrs(claim))
-        failpoint("told")
+        self.studies.tell(study, asked.number, state="COMPLETE", **stored["trial"], asked=attrs)
+        failpoint("reported")
         mark_reported(self.engine, claim.task_id, claim.attempt)
         failpoint("marked")
 
-    def _attrs(self, claim: Claim) -> dict[str, Any]:
-        attrs = {"task": claim.key, "attempt": claim.attempt, "worker": self.worker}
-        if search := search_of(claim.payload):
+    def _attrs(self, claim: Claim, task: Payload) -> dict[str, Any]:
+        """Return what the trial has from its first moment on: everything that is known before the task runs."""
+        attrs: dict[str, Any] = {"task": claim.key, "attempt": claim.attempt, "worker": self.worker}
+        attrs |= {name: claim.payload[name] for name in ("seed", "repeat", "rank") if name in claim.payload}
+        if search := search_of(task.role, task.group):
             attrs["search"] = search
         return attrs | ({} if claim.retry_of is None else {"retry_of": claim.retry_of})
 
@@ -234,18 +242,18 @@ class Worker:
         try:
             tasks.fail(self.engine, claim, error_class=kind, reason=reason, cap=cap_of(kind, self.spec))
         except Unreachable as lost:
-            log.warning("%s: nor could that be written (%s); its lease will lapse", claim.key, lost)
+            log.warning("%s: could not record the failure either (%s); its lease will lapse", claim.key, lost)
         self._failures_in_a_row = self._failures_in_a_row + 1 if kind in INFRASTRUCTURE else 0
         if self._failures_in_a_row == _MOST_IN_A_ROW:
             raise SweepError(
                 f"{_MOST_IN_A_ROW} attempts in a row failed because of this machine or its database, the last one:"
-                f" {reason}; nothing is lost. Mend that, then type: kd-sweeps launch {self.sweep.name}"
+                f" {reason}; nothing is lost. Fix the cause, then type: {here().launch(self.sweep.name)}"
             )
 
 
 def as_stored(claim: Claim, outcome: Outcome, *, wall_s: float, worker: str) -> dict[str, Any]:
-    """What is kept of a finished task: its values, what its trial is told, and where they come from."""
-    return outcome.values | {
+    """Return what is stored of a finished task: its values, what its trial is told, and where they come from."""
+    return outcome.values.as_json() | {
         "trial": {
             "value": outcome.score,
             "attrs": outcome.attrs,
@@ -263,13 +271,13 @@ def _taken(claim: Claim) -> LeaseLost:
 
 
 def refuse_cancelled(name: str, state: str) -> None:
-    """Nothing, unless the sweep is cancelled: starting to work on it is then a mistake."""
+    """Raise SweepError if the sweep is cancelled: starting to work on it is then a mistake."""
     if state == "cancelled":
-        raise SweepError(f"{name} is cancelled; to go on where it was, type: kd-sweeps resume {name}")
+        raise SweepError(f"{name} is cancelled; to go on from the same point, type: {here().resume(name)}")
 
 
 def run_worker(url: sqlalchemy.URL, name: str, *, run: Runner | None = None, worker: str | None = None) -> int:
-    """One worker in this process, stopped by SIGTERM or Ctrl-C between two steps; returns its exit code."""
+    """Run one worker in this process until SIGTERM or Ctrl-C stops it between two steps. Returns its exit code."""
     with StopSignals() as stop, Worker(url, name, run=run, worker=worker, stop=stop.requested) as one:
         stop.on_overdue = one.give_back
         code = one.work()

@@ -36,7 +36,7 @@ def test_the_written_sweep_is_whole_but_for_the_trials_of_optuna(
     from storage.records import queries
     from storage.url import resolve
     from support.finished import write_finished
-    from sweeps.analysis.comparison import Comparison
+    from sweeps.analysis.load import load
     from sweeps.query.best import best
 
     url = resolve(storage_url)
@@ -48,7 +48,7 @@ def test_the_written_sweep_is_whole_but_for_the_trials_of_optuna(
         sweep = queries.find_sweep(engine, "s")
         assert {phase.state for phase in queries.phase_records(engine, sweep.id)} == {"closed", "open", "blocked"}
         assert best(engine, sweep)["confirmed"]
-        untested = {row.method for row in Comparison(engine, sweep).rows() if row.test is None}
+        untested = {row.method for row in load(engine, sweep).rows if row.test is None}
         assert untested == {"teacher cnn-small-narrow", "mobilenet"}, "only measure tests those"
         found = audit(engine, sweep)
         assert all("trial" in str(line) for line in (*found.violations, *found.warnings)), found

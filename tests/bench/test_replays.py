@@ -27,6 +27,7 @@ from support.pruner_replays import PRUNERS, Replay, Verdict, replay, spearman, t
 from support.sampler_replays import BUDGETS, PRODUCT, SEARCHES, Regrets, product_search, regrets, sobol_search
 from support.surfaces import Surface, write_surface
 from sweeps.plan.tasks import sobol_points
+from sweeps.spec.point import Point
 from sweeps.spec.presets import preset
 from sweeps.stats.estimates import Estimate
 from tests.support.small_surfaces import curves, surface_of
@@ -145,7 +146,7 @@ def test_a_default_must_pay_on_every_surface(tmp_path: Path, monkeypatch: pytest
 def test_the_product_begins_with_its_sobol_half_and_goes_on_with_tpe() -> None:
     spec = preset("quick")
     trials = product_search(spec, 11, lambda temperature, alpha: alpha - temperature)
-    points = [(trial.temperature, trial.alpha) for trial in trials]
+    points = [Point(trial.temperature, trial.alpha) for trial in trials]
     assert len(trials) == 11
     assert points[:6] == sobol_points(spec, 6)
     assert points[6:] != sobol_points(spec, 11)[6:]

@@ -252,7 +252,7 @@ def test_init_creates_the_sweep_and_doing_it_again_is_harmless(stack: Stack, pos
 
 
 def test_a_stopped_worker_gives_its_task_back_within_the_grace_period(stack: Stack, postgres_url: str) -> None:
-    assert create_sweep(resolve(postgres_url), "demo", preset("tiny"))
+    assert create_sweep(resolve(postgres_url), "demo", preset("tiny")).new
     engine = open_engine(resolve(postgres_url), read_only=True)
     sweep = queries.find_sweep(engine, "demo")
     with stack.start("worker") as worker:
@@ -268,7 +268,7 @@ def test_a_stopped_worker_gives_its_task_back_within_the_grace_period(stack: Sta
 
 
 def test_the_dashboard_shows_every_study_of_the_sweep(stack: Stack, postgres_url: str) -> None:
-    assert create_sweep(resolve(postgres_url), "demo", preset("tiny"))
+    assert create_sweep(resolve(postgres_url), "demo", preset("tiny")).new
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,38 +1,71 @@
-"""The README: its commands exist, its paths exist, its distillation example runs."""
+"""README and docs together: their commands exist, their links lead somewhere, their examples run."""
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import typer.main
 
+import sweeps
 from sweeps.cli.main import app
 from sweeps.spec.presets import PRESETS
+from tests.support.pages import DOCS, all_text, extension, pages
 from tests.support.paths import REPOSITORY
 
-TEXT = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+README = REPOSITORY / "README.md"
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
-def test_every_command_of_the_readme_exists_and_every_command_is_in_the_readme() -> None:
-    commands = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    named = set(re.findall(r"\bkd-sweeps ([a-z]+)\b", TEXT))
+def _commands() -> dict[str, set[str]]:
+    """The options of every command, by the words that call it."""
+    group = typer.main.get_command(app)
+    found = extension("cli_reference").commands(group)
+    return {words: {name for item in command.params for name in item.opts} for words, command in found}
+
+
+def _typed() -> list[list[str]]:
+    """Every command line of ours in the shell blocks, as words."""
+    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```$", all_text(), flags=re.MULTILINE | re.DOTALL)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    calls = [line for line in lines if re.match(r"(\.venv/bin/)?kd-sweeps ", line)]
+    return [shlex.split(re.split(r" [|>] | 2>&1|; ", line)[0], comments=True) for line in calls]
+
+
+def test_every_command_exists_and_every_command_is_named() -> None:
+    commands = {words.split()[0] for words in _commands()}
+    named = set(re.findall(r"`(?:\.venv/bin/)?kd-sweeps ([a-z]+)\b", all_text())) | {words[1] for words in _typed()}
     assert named - commands == set()
     assert commands - named == set()
 
 
+def test_every_option_that_is_typed_exists() -> None:
+    commands = _commands()
+    assert len(_typed()) > 40
+    for words in _typed():
+        called = next(name for name in (" ".join(words[1:3]), words[1]) if name in commands)
+        given = {word.split("=")[0] for word in words if word.startswith("-") and not re.fullmatch(r"-?[\d+].*", word)}
+        assert given - commands[called] == set(), words
+
+
 def test_every_preset_has_its_row_with_its_numbers() -> None:
-    for name, spec in PRESETS.items():
-        (row,) = [line for line in TEXT.splitlines() if line.startswith(f"| {name} |")]
-        assert f"{spec.source.images:,} -> " in row
-        assert f"{spec.target.images:,}" in row
-        assert f"| {spec.search.trials} | {spec.confirm.top} x {spec.confirm.seeds} |" in row
-        assert f"{spec.transfer.seeds} seeds" in row
+    fill = extension("generated").fill
+    for page in ("quickstart.md", "reference/spec.md"):
+        text = fill((DOCS / page).read_text(encoding="utf-8"))
+        for name, spec in PRESETS.items():
+            (row,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
+            assert f"{spec.source.images:,} -> " in row
+            assert f"{spec.target.images:,}" in row
+            assert f"| {spec.search.trials} | {spec.confirm.top} x {spec.confirm.seeds} |" in row
+            assert f"{spec.transfer.seeds} seeds" in row
 
 
+@pytest.mark.training
 def test_the_distillation_example_runs_as_it_stands(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", all_text(), flags=re.DOTALL)
     (example,) = [block for block in blocks if "Distiller(" in block]
     script = tmp_path / "example.py"
     script.write_text(example)
@@ -47,7 +80,39 @@ def test_the_distillation_example_runs_as_it_stands(tmp_path: Path) -> None:
     assert "accuracy" in done.stdout
 
 
-def test_the_readme_promises_no_file_that_is_not_there() -> None:
+def test_the_python_examples_import_public_names_only() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", all_text(), flags=re.DOTALL)
+    imported = {
+        name for block in blocks for line in re.findall(r"from sweeps import (.+)", block) for name in line.split(", ")
+    }
+    assert imported == set(sweeps.__all__)
+
+
+def test_the_readme_is_short_and_begins_with_what_it_is_for() -> None:
+    lines = README.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 150
+    first_screen = "\n".join(lines[:30])
+    assert "TRANSFERS" in first_screen
+    assert "UNDECIDED" in first_screen
+    assert "surface.svg" in first_screen
+    assert "make run" in first_screen
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_relative_link_and_image_is_there(page: Path) -> None:
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        path, _, heading = target.partition("#")
+        if "://" in target:
+            continue
+        file = page if not path else page.parent / path
+        assert file.exists(), target
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert heading in {re.sub(r"[^\w-]", "", text.lower().replace(" ", "-")) for text in headings}, target
+
+
+def test_no_placeholder_and_no_missing_file() -> None:
     for path in ("Makefile", "docker-compose.yml", ".env.example", ".ci/run", "requirements.lock"):
         assert (REPOSITORY / path).is_file()
-    assert "@@" not in TEXT, "a placeholder was left"
+    for mark in ("@@", "TODO", "FIXME", "lorem ipsum"):
+        assert mark not in all_text(), "a placeholder was left"

@@ -233,7 +233,7 @@ def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: st
     url = created(storage_url, name="other")
     whole = make_plan(SMALL).tasks
     for point in POINTS["delete"]:
-        assert create_sweep(url, "s", SMALL)
+        assert create_sweep(url, "s", SMALL).new
         doomed = FORK.Process(target=delete_and_crash, args=(storage_url, point))
         doomed.start()
         doomed.join(60)
@@ -254,11 +254,11 @@ def test_a_sweep_can_be_created_again_after_half_a_deletion_or_a_whole_one(tmp_p
     doomed = FORK.Process(target=delete_and_crash, args=(f"sqlite:///{tmp_path}/x.db", "delete-studies"))
     doomed.start()
     doomed.join(60)
-    assert not create_sweep(url, "s", SMALL), "it is still there, cancelled; its studies are made again"
+    assert not create_sweep(url, "s", SMALL).new, "it is still there, cancelled; its studies are made again"
     with contextlib.closing(open_studies(url)) as studies:
         assert len(studies.names()) == len(STAGES)
         assert delete(studies, "s").studies == len(STAGES)
-    assert create_sweep(url, "s", SMALL)
+    assert create_sweep(url, "s", SMALL).new
     worker = start_worker(f"sqlite:///{tmp_path}/x.db")
     worker.join(60)
     assert worker.exitcode == 0

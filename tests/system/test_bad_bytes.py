@@ -15,7 +15,7 @@ from storage.db.engine import open_engine, write
 from storage.db.schema import SCHEMA_VERSION
 from storage.queue.tasks import Claim
 from storage.url import resolve
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created

@@ -40,11 +40,11 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_doubles_nothing(storage_
 
 def test_a_worker_killed_while_it_tells_leaves_no_trial_running_once_another_has_worked(storage_url: str) -> None:
     url = created(storage_url)
-    for point in ("told:2", "asked:2", "finished:2", "attributes:2"):
+    for point in ("reported:2", "asked:2", "finished:2", "attributes:2"):
         start_worker(storage_url, crash_at=point).join(60)
     with Worker(url, "s", run=lambda *_: pytest.fail("nothing runs here")) as watcher:
         running = sum(len(watcher.studies.running(study_name("s", stage))) for stage in STAGES)
-        assert running > 0, "the crashes left nothing half told: nothing is tested"
+        assert running > 0, "the crashes left nothing half reported: nothing is tested"
     last = start_worker(storage_url)
     last.join(60)
     assert last.exitcode == 0

@@ -18,10 +18,10 @@ from storage.url import resolve
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import override
 from sweeps.spec.presets import preset
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY
-from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.quadratic_worker import changed, quadratic
 
 HEAVY = {
     *("tensorflow", "keras", "optuna", "optuna_dashboard", "scipy", "sklearn", "pandas"),
@@ -98,12 +98,12 @@ class _Home:
 def home(tmp_path_factory: pytest.TempPathFactory) -> _Home:
     folder = tmp_path_factory.mktemp("home")
     url = resolve(f"sqlite:///{folder}/kd-sweeps.db")
-    assert create_sweep(url, "s", override(preset("tiny"), {"transfer.seeds": 2}))
+    assert create_sweep(url, "s", override(preset("tiny"), {"transfer.seeds": 2})).new
 
     def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         outcome = quadratic(claim, params, on_step)
         if claim.key == "transfer#source.best.0":
-            outcome.values["blobs"] = {"model": blobs.put(worker.engine, b"the bytes of a model")}
+            return changed(outcome, blobs={"model": blobs.put(worker.engine, b"the bytes of a model")})
         return outcome
 
     worker = Worker(url, "s", run=run)

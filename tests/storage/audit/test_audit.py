@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import event
 
 from storage.audit.audit import Audit, audit
+from storage.audit.optuna_rows import read_trials
 from storage.db.engine import open_engine
 from storage.db.transaction import read
 from storage.errors import NotAStorage, SweepNotFound
@@ -20,10 +21,9 @@ from storage.queue.tasks import save_trial
 from storage.records import queries as records
 from storage.records.queries import SweepRecord
 from storage.studies import adapter
-from storage.studies.rows import read_trials
 from storage.url import resolve
-from sweeps.service.control import delete, reap_now, retry
 from sweeps.service.create import create_sweep
+from sweeps.service.steering import delete, reap_now, retry
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.audited_sweeps import AUDITED, copied, drop_database, execute, finish_sweep, new_database
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -427,7 +427,7 @@ def test_a_deleted_study_says_what_to_type_and_then_one_warning_says_what_is_gon
         "study s is gone, deleted by another tool; the results are in our rows; to make it again, type:"
         " kd-sweeps create s"
     ]
-    assert not create_sweep(resolve(url), "s", AUDITED)
+    assert not create_sweep(resolve(url), "s", AUDITED).new
     vanished = (
         "study s: 5 trials deleted with it by another tool, before it was made again; the results are in our rows"
     )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,10 +11,10 @@ import optuna
 import optuna_dashboard
 import pytest
 import sqlalchemy
-from sqlalchemy import URL, Engine, event, select
+from sqlalchemy import URL, Connection, Engine, event, select
 
 from storage.db import schema
-from storage.db.engine import create_lock, read, write
+from storage.db.engine import create_lock, open_engine, read, write
 from storage.db.schema import attempts
 from storage.errors import NotAStorage, ParametersRefused, StudyMissing, Unreachable
 from storage.queue import control, revisions, tasks
@@ -23,7 +24,6 @@ from storage.records import queries
 from storage.studies.adapter import Studies, open_studies
 from storage.studies.reconcile import mark_reported, reconcile, unreported
 from storage.studies.space import Choice, Range, Space
-from storage.studies.writes import describe_trial
 from storage.url import plain, resolve
 from tests.support.sweeps.storage_sweeps import claimed, new_sweep
 
@@ -92,11 +92,20 @@ def told_flags(engine: Engine) -> list[bool]:
         return list(connection.scalars(select(attempts.c.reported).order_by(attempts.c.task_id, attempts.c.number)))
 
 
-def commits_of(engine: Engine) -> list[int]:
-    """Grows by one with every transaction that is committed on this engine."""
-    seen: list[int] = []
-    event.listen(engine, "commit", lambda connection: seen.append(1))
-    return seen
+@contextmanager
+def written() -> Iterator[list[str]]:
+    """Grows by every statement with which Optuna or we write in this process."""
+    seen: list[str] = []
+
+    def look(connection: Connection, cursor: Any, statement: str, *more: Any) -> None:
+        if not statement.startswith(("SELECT", "BEGIN")):
+            seen.append(statement)
+
+    event.listen(Engine, "after_cursor_execute", look)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "after_cursor_execute", look)
 
 
 # studies
@@ -175,20 +184,45 @@ def test_tpe_learns_only_from_trials_that_are_alike(studies: Studies) -> None:
     assert studies.ask("s", SPACE, params=None, tpe_seed=7).params != alone, "without the question all are its own"
 
 
-def test_a_trial_appears_complete_in_one_transaction_and_is_told_in_two(studies: Studies) -> None:
-    commits = commits_of(studies.engine)
-    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None, attrs={"task": "search#0"}).number
-    assert len(commits) == 1
+def test_a_trial_appears_with_its_parameters_and_attributes(studies: Studies) -> None:
+    studies.ask("s", SPACE, params=PARAMS, tpe_seed=None, attrs={"task": "search#0"})
     (trial,) = stock(studies).trials
     assert (trial.params, trial.user_attrs) == (PARAMS, {"task": "search#0", "asked_by": "kd-sweeps"})
     assert trial.datetime_start is not None
     assert abs(datetime.now() - trial.datetime_start) < timedelta(minutes=1)
-    before = len(commits)
+
+
+def test_nobody_sees_a_trial_that_is_being_made(studies: Studies, url: URL) -> None:
+    seen: list[int] = []
+    other = open_engine(url, read_only=True)
+
+    def look(connection: Connection, cursor: Any, statement: str, *more: Any) -> None:
+        if statement.startswith("INSERT INTO trial_params"):
+            with read(other) as reading:
+                seen.append(reading.exec_driver_sql("SELECT count(*) FROM trials").scalar_one())
+
+    event.listen(Engine, "after_cursor_execute", look)
+    try:
+        studies.ask("s", SPACE, params=PARAMS, tpe_seed=None)
+    finally:
+        event.remove(Engine, "after_cursor_execute", look)
+        other.dispose()
+    assert seen == [0, 0]
+    assert trial_states(studies) == ["RUNNING"]
+
+
+def test_a_result_is_written_with_what_the_trial_lacks_and_ended_last(studies: Studies) -> None:
     attrs = {f"attribute {n}": n for n in range(10)}
-    studies.tell("s", number, state="COMPLETE", value=0.5, attrs=attrs, epoch_values=[0.1, 0.2, 0.3])
-    assert len(commits) == before + 2
+    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None, attrs=attrs).number
+    with written() as statements:
+        studies.tell("s", number, state="COMPLETE", value=0.5, attrs=attrs | {"b": 1}, epoch_values=[0.1, 0.2])
+    tables = [text.split()[2] if text.startswith("INSERT") else text.split()[1] for text in statements]
+    assert tables[:3] == ["trial_user_attributes", "trial_intermediate_values", "trial_intermediate_values"]
+    assert sorted(tables[3:]) == ["trial_values", "trials"], "in one transaction"
     (trial,) = stock(studies).trials
+    assert trial.user_attrs == attrs | {"b": 1, "asked_by": "kd-sweeps"}
     assert trial.datetime_complete is not None
+    assert trial.datetime_start is not None
     assert trial.datetime_complete >= trial.datetime_start
 
 
@@ -251,15 +285,27 @@ def test_a_complete_trial_without_a_value_is_refused_before_anything_is_written(
     assert (trial.state.name, trial.user_attrs) == ("RUNNING", {"asked_by": "kd-sweeps"})
 
 
-def test_attributes_that_a_crash_left_are_completed_and_those_of_a_finished_trial_stay(studies: Studies) -> None:
+def test_attributes_that_a_crash_left_are_completed_and_those_of_a_finished_trial_stay(
+    studies: Studies, monkeypatch: pytest.MonkeyPatch
+) -> None:
     number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
 
-    def describe(**attrs: object) -> int | None:
-        return describe_trial(studies.engine, "s", number, attrs=attrs, epoch_values=[0.5], asked={})
+    class Crash(Exception):
+        pass
 
-    assert describe(a=1, b=1) is not None  # and its worker dies
-    studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"b": 2, "c": 2}, epoch_values=[0.6])
-    assert describe(a=3) is None
+    def crash(point: str) -> None:
+        raise Crash
+
+    def tell(attrs: dict[str, int], epoch: float) -> None:
+        studies.tell("s", number, state="COMPLETE", value=0.5, attrs=attrs, epoch_values=[epoch])
+
+    with monkeypatch.context() as patched:
+        patched.setattr("storage.studies.trials.failpoint", crash)
+        with pytest.raises(Crash):
+            tell({"a": 1, "b": 1}, 0.5)
+    assert trial_states(studies) == ["RUNNING"]
+    tell({"b": 2, "c": 2}, 0.6)
+    tell({"a": 3}, 0.7)
     (trial,) = stock(studies).trials
     assert trial.user_attrs == {"asked_by": "kd-sweeps", "a": 1, "b": 2, "c": 2}
     assert trial.intermediate_values == {0: 0.6}
@@ -269,7 +315,7 @@ def test_a_trial_that_somebody_ends_between_our_two_writes_stays_as_they_ended_i
     studies: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
-    monkeypatch.setattr("storage.studies.adapter.failpoint", lambda point: stock(studies).tell(number, 0.25))
+    monkeypatch.setattr("storage.studies.trials.failpoint", lambda point: stock(studies).tell(number, 0.25))
     studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
     (trial,) = stock(studies).trials
     assert (trial.state.name, trial.value, trial.user_attrs["a"]) == ("COMPLETE", 0.25, 1)
@@ -279,7 +325,7 @@ def test_a_study_deleted_between_our_two_writes_is_one_clear_line(
     studies: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
-    monkeypatch.setattr("storage.studies.adapter.failpoint", lambda point: studies.delete("s"))
+    monkeypatch.setattr("storage.studies.trials.failpoint", lambda point: studies.delete("s"))
     with pytest.raises(StudyMissing, match="it was deleted"):
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
 

@@ -63,7 +63,7 @@ MOMENTS = (
     "asked",  # a trial, whose number is not saved: the trial is an orphan
     "saved",  # the number is saved; the task runs, or is about to be finished
     "finished",  # the outcome is stored, the trial RUNNING
-    "told",  # the trial COMPLETE, and no note of that
+    "reported",  # the trial COMPLETE, and no note of that
     "between tasks",
     "robbed",  # it was too slow to renew its lease: another had taken the task
 )
@@ -78,7 +78,7 @@ def moment_of_death(engine: sqlalchemy.Engine, pid: int) -> str:
         SELECT count(*) FROM trials r JOIN trial_user_attributes w ON w.trial_id = r.trial_id AND w.key = 'worker'
         JOIN trial_user_attributes k ON k.trial_id = r.trial_id AND k.key = 'task'
         WHERE w.value_json = :worker AND k.value_json = :key"""
-    told = """
+    state = """
         SELECT r.state FROM trials r JOIN studies s ON s.study_id = r.study_id
         WHERE s.study_name = :study AND r.number = :number"""
     with engine.connect() as connection:
@@ -95,4 +95,4 @@ def moment_of_death(engine: sqlalchemy.Engine, pid: int) -> str:
         if row.told:
             return "between tasks"
         of_it = {"study": row.study, "number": row.trial_number}
-        return "finished" if connection.execute(sqlalchemy.text(told), of_it).scalar() == "RUNNING" else "told"
+        return "finished" if connection.execute(sqlalchemy.text(state), of_it).scalar() == "RUNNING" else "reported"

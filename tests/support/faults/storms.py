@@ -40,7 +40,7 @@ def storm_spec(**changes: Any) -> Spec:
 
 def new_storm(url: str, spec: Spec | None = None, *, name: str = NAME) -> None:
     """Write the sweep that the workers will find."""
-    assert create_sweep(resolve(url), name, spec or storm_spec())
+    assert create_sweep(resolve(url), name, spec or storm_spec()).new
 
 
 @dataclass

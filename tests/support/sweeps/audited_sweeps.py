@@ -12,12 +12,12 @@ import sqlalchemy
 from storage.queue.tasks import Claim
 from storage.records import blobs
 from storage.url import resolve
-from sweeps.service.control import extend
+from sweeps.service.steering import extend
 from sweeps.spec.arms import SOURCE_ARMS, TARGET_ARMS
 from sweeps.spec.model import override
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker, run_worker
-from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created
 
 OnStep = Callable[[], None]
@@ -34,7 +34,7 @@ def finish_sweep(url: str) -> None:
             raise RuntimeError("out of luck")
         outcome = quadratic(claim, params, on_step)
         if claim.stage == "teachers":
-            outcome.values["blobs"] = {"logits": blobs.put(worker.engine, claim.key.encode() * 100)}
+            return changed(outcome, blobs={"logits": blobs.put(worker.engine, claim.key.encode() * 100)})
         return outcome
 
     for more in (False, True):

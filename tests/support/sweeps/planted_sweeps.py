@@ -9,14 +9,16 @@ from typing import Any
 import sqlalchemy
 
 from storage.queue.tasks import Claim
-from sweeps.analysis.analysis import Analysis
-from sweeps.analysis.load import analyse
+from storage.records import queries
+from storage.records.queries import TaskRecord
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.load import load
 from sweeps.plan.seeds import derive
-from sweeps.query.opening import opened
+from sweeps.query.opening import open_sweep
 from sweeps.spec.model import Spec, override
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
-from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
 
 Runner = Callable[[Claim, dict[str, Any], Callable[[], None]], Outcome]
@@ -64,8 +66,7 @@ def planted(tests: Mapping[str, Points], *, luck: float = 0.0) -> Runner:
         if claim.stage == "transfer":
             key = next((name for name in tests if claim.key.startswith(name)), claim.payload["arm"])
             accuracy = tests[key][claim.payload["repeat"] % len(tests[key])] / 100
-            values = found.values | {"test_accuracy": accuracy, "val_accuracy": accuracy}
-            return replace(found, score=accuracy, values=values)
+            return replace(changed(found, test_accuracy=accuracy, val_accuracy=accuracy), score=accuracy)
         drawn = luck * derive(claim.payload.get("seed", 0), *map(str, params.values())) / 2**31
         return replace(found, score=found.score + drawn)
 
@@ -97,7 +98,13 @@ def work(url: sqlalchemy.URL, run: Runner, *, name: str = "s") -> None:
         assert worker.work() == 0
 
 
-def analysed(url: sqlalchemy.URL, name: str = "s") -> Analysis:
+def analysed(url: sqlalchemy.URL, name: str = "s") -> Findings:
     """What the sweep says by now."""
-    with opened(str(url), name) as (engine, sweep):
-        return analyse(engine, sweep)
+    with open_sweep(url, name) as (engine, sweep):
+        return load(engine, sweep)
+
+
+def done_of(url: sqlalchemy.URL, phase: str, name: str = "s") -> list[TaskRecord]:
+    """The finished tasks of a phase, as stored."""
+    with open_sweep(url, name) as (engine, sweep):
+        return queries.task_records(engine, sweep.id, phase=phase, state="done")

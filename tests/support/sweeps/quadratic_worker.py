@@ -14,11 +14,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from storage.queue.tasks import Claim
 from storage.url import resolve
-from sweeps.workers.runner import Outcome
+from sweeps.plan.outcomes import read_outcome
+from sweeps.plan.payloads import payload_of
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import run_worker
 
 LATE_IMPORTS = (  # what a worker imports only once it needs it
@@ -46,8 +49,14 @@ def quadratic(claim: Claim, params: dict[str, Any], on_step: Callable[[], None],
         "test_accuracy": score,
         "train_s": seconds,
         "cpu_s": seconds,
+        "parameters": 1,
     }
-    return Outcome(score=score, values=values | {"parameters": 1}, attrs={"test_accuracy": score})
+    return Outcome(score=score, values=read_outcome(payload_of(claim), values), attrs={"test_accuracy": score})
+
+
+def changed(outcome: Outcome, **values: Any) -> Outcome:
+    """The same outcome with other values stored."""
+    return replace(outcome, values=outcome.values.model_copy(update=values))
 
 
 def nursery(work: Callable[[], int]) -> None:

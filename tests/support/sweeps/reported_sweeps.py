@@ -2,20 +2,21 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from storage.queue.tasks import Claim
 from storage.url import resolve
-from sweeps.analysis.analysis import Analysis
-from sweeps.analysis.load import analyse
-from sweeps.query.opening import opened
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.load import load
+from sweeps.plan.outcomes import read_outcome
+from sweeps.plan.payloads import payload_of
+from sweeps.query.opening import open_sweep
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import override
 from sweeps.spec.presets import preset
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 
 CHANGES = {"transfer.seeds": 3, "transfer.target_arms": ["best", "scratch", "native", "random", "class-mean"]}
@@ -39,12 +40,16 @@ def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Ou
         keys += ("transfer#source.best.0", "transfer#target.best.0")
         shown = {"bytes": 113_000, "test_accuracy": 0.97, "latency_ms_p95": 1.1, "images_per_s": 5e4, "macs": 800_000}
         values = {"models": {key: shown | {"latency_ms_p50": _LATENCY_MS[key.partition("#")[0]]} for key in keys}}
-    return Outcome(score=score, values=values, attrs={})
+    return Outcome(score=score, values=read_outcome(payload_of(claim), values), attrs={})
 
 
 def worked(folder: Path, *, stop_at: str = "", **changes: Any) -> str:
     """A sweep "s" in a new storage in `folder`, worked on until a task whose key starts with `stop_at`; the URL."""
-    url = f"sqlite:///{folder}/s.db"
+    return worked_at(f"sqlite:///{folder}/s.db", stop_at=stop_at, **changes)
+
+
+def worked_at(url: str, *, stop_at: str = "", **changes: Any) -> str:
+    """The same in an empty storage of either kind."""
     create_sweep(resolve(url), "s", override(preset("tiny"), CHANGES | changes))
 
     def until(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
@@ -60,8 +65,7 @@ def worked(folder: Path, *, stop_at: str = "", **changes: Any) -> str:
     return url
 
 
-@contextmanager
-def analysed(url: str) -> Iterator[Analysis]:
+def analysed(url: str) -> Findings:
     """What the stored sweep says."""
-    with opened(url, "s") as (engine, sweep):
-        yield analyse(engine, sweep)
+    with open_sweep(url, "s") as (engine, sweep):
+        return load(engine, sweep)

@@ -42,7 +42,7 @@ FORK.set_forkserver_preload(["tests.support.sweeps.small_sweeps", "storage.studi
 def created(url: str, spec: Spec = SMALL, *, name: str = "s") -> sqlalchemy.URL:
     """The storage, with a new sweep in it."""
     found = resolve(url)
-    assert create_sweep(found, name, spec)
+    assert create_sweep(found, name, spec).new
     return found
 
 

@@ -15,7 +15,7 @@ from storage.records import queries
 from storage.records.queries import RevisionRecord, TaskRecord
 from sweeps.analysis.looks import looks, of_sweep, taken
 from sweeps.report.sentences import headline
-from sweeps.service import control
+from sweeps.service import steering
 from sweeps.spec.model import Spec, override, stored
 from tests.support.sweeps.planted_sweeps import PLANTED, analysed, arms, planted, work
 from tests.support.sweeps.small_sweeps import created, tasks_of
@@ -82,11 +82,11 @@ def _taken(url: sqlalchemy.URL) -> int:
 
 def test_seeds_are_added_as_long_as_declared_looks_are_left(storage_url: str) -> None:
     url = created(storage_url, SPEC)
-    control.extend(url, "s", trials=0, seeds=1)
+    steering.extend(url, "s", trials=0, seeds=1)
     work(url, planted(arms(0.5)))
     assert _taken(url) == 1, "what was added before is the first look"
     for _ in range(2):
-        control.extend(url, "s", trials=0, seeds=1)
+        steering.extend(url, "s", trials=0, seeds=1)
     assert _taken(url) == 1, "planned, not taken"
     work(url, planted(arms(0.5)))
     engine = engines.open_engine(url, read_only=True)
@@ -99,11 +99,11 @@ def test_seeds_are_added_as_long_as_declared_looks_are_left(storage_url: str) ->
     assert first.first_read is not None
     assert second.first_read is not None
     assert first.registered_at < first.first_read < second.registered_at < second.first_read
-    before = len(analysed(url).comparison.tasks)
+    before = analysed(url).provenance.planned
     with pytest.raises(RevisionRefused, match="read at 2 of 2 declared looks") as refused:
-        control.extend(url, "s", trials=0, seeds=1)
+        steering.extend(url, "s", trials=0, seeds=1)
     assert "\n" not in str(refused.value)
-    assert len(analysed(url).comparison.tasks) == before, "nothing was planned"
+    assert analysed(url).provenance.planned == before, "nothing was planned"
 
 
 def test_a_retry_is_no_look(tmp_path: Path) -> None:
@@ -111,28 +111,28 @@ def test_a_retry_is_no_look(tmp_path: Path) -> None:
     whole = arms(-5.0)
     work(url, planted({name: points for name, points in whole.items() if name != "random"}))
     assert _taken(url) == 1
-    assert len(control.retry(url, "s")) == 4, "random has no accuracy there"
+    assert len(steering.retry(url, "s")) == 4, "random has no accuracy there"
     work(url, planted(whole))
     assert _taken(url) == 1
-    assert headline(analysed(url), "s").startswith("TRANSFERS: ")
+    assert headline(analysed(url)).startswith("TRANSFERS: ")
 
 
 def test_the_commands_that_the_answer_names_lead_to_a_decision(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     """Undecided, then as many seeds more as it says; and when no look is left, another sweep with fresh seeds."""
     url = created(f"sqlite:///{tmp_path}/kd-sweeps.db", SPEC)
     work(url, planted(arms(1.0)))
-    said = headline(analysed(url), "s")
+    said = headline(analysed(url))
     assert said.startswith("UNDECIDED: ")
     assert _typed(kd_sweeps, re.findall(r"kd-sweeps (extend [^,]+),", said)) == 0
     work(url, planted(arms(1.0)))
     found = analysed(url)
-    assert headline(found, "s").startswith("TRANSFERS: ")
-    assert found.verdicts()[0].verdict.n == found.spec.transfer.seeds > 4
+    assert headline(found).startswith("TRANSFERS: ")
+    assert found.verdicts[0].verdict.n == found.spec.transfer.seeds > 4
     code, _, err = kd_sweeps("extend", "s", "--seeds", "+1")
     assert (code, len(err.splitlines())) == (1, 1)
     assert _typed(kd_sweeps, re.findall(r"kd-sweeps ((?:report|create) .+?)(?:,|$)", err.strip())) == 0
     with pytest.raises(RevisionRefused):
-        control.extend(url, "s", trials=0, seeds=1)
+        steering.extend(url, "s", trials=0, seeds=1)
     old, new = found.spec, _spec(url, "s-2")
     assert new.transfer == old.transfer.model_copy(update={"seeds": 2 * old.transfer.seeds})
     assert new.seed == old.seed + 1

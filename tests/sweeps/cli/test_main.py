@@ -157,7 +157,7 @@ def test_several_targets_and_groups_are_planned_and_created(kd_sweeps: KdSweeps,
         # (t[.98333, 9] + t[.8, 9]) * 0.97 / sqrt(10), and with one look t[.95, 9]
         (
             ["--preset", "quick"],
-            "margin 1 points, 10 seeds, 3 looks; regrets 1 points from the margin are told from it",
+            "margin 1 points, 10 seeds, 3 looks; a regret 1 points from the margin is distinguished from it",
         ),
         (["--preset", "quick", "--set", "transfer.looks=1"], "1 looks; regrets 0.83 points from the margin are told"),
         (["--preset", "quick", "--set", "transfer.seeds=1"], "1 seeds, 3 looks; a verdict needs 2 seeds"),

@@ -18,8 +18,8 @@ from storage.audit.audit import Audit, audit
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.url import resolve
-from sweeps.service.control import reap_now
 from sweeps.service.create import create_sweep
+from sweeps.service.steering import reap_now
 from sweeps.spec.model import override
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.audited_sweeps import (
@@ -221,7 +221,7 @@ def test_beside_two_workers_at_work_an_audit_is_never_red(storage_url: str) -> N
 
 def test_workers_that_fail_and_one_that_is_killed_leave_warnings_at_most(storage_url: str) -> None:
     spec = override(SMALL, {"retry.error": 0, "retry.lost_worker": 0})
-    assert create_sweep(resolve(storage_url), "s", spec)
+    assert create_sweep(resolve(storage_url), "s", spec).new
     workers = [start_unlucky_worker(storage_url) for _ in range(2)]
     wait_until(lambda: sum(stage.done for stage in _audit_once(storage_url).stages) > 3, "they do not work")
     workers[0].kill()

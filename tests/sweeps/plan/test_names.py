@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.plan.names import group_of, groups, search_of, tagged, teacher_of, untagged
+from sweeps.plan.names import (
+    groups,
+    kept_student_key,
+    search_of,
+    tagged,
+    teacher_of,
+    teacher_phase,
+    transfer_key,
+    transfer_phase,
+    untagged,
+)
+from sweeps.plan.tasks import make_plan
 from sweeps.spec.model import ROLES, override
 from sweeps.spec.presets import preset
 
@@ -35,13 +46,25 @@ def test_a_name_has_the_tag_of_what_it_belongs_to(name: str, group: str, role: s
 def test_no_two_searches_of_a_study_have_the_same_name(role: str, teacher: int, search: int) -> None:
     spec = override(preset("quick"), {"outer.teachers": teacher + 1, "outer.searches": search + 1})
     *_, last = groups(spec)
-    payloads = [{"role": one, "group": group} for one in ROLES[1:] for group in groups(spec)]
-    names = [search_of(payload) for payload in payloads]
+    names = [search_of(one, group) for one in ROLES[1:] for group in groups(spec)]
     assert len(set(names)) == len(names)
     assert names[0] == "", "trials of the first search carry no attribute"
-    assert search_of({"role": role, "group": last}).endswith(last)
+    assert search_of(role, last).endswith(last)
 
 
-def test_a_task_without_a_group_belongs_to_the_first() -> None:
-    assert group_of({"role": "target"}) == search_of({"role": "target"}) == search_of({}) == ""
-    assert group_of({"group": "t1s0"}) == "t1s0"
+def test_a_task_without_a_group_belongs_to_the_first_search() -> None:
+    assert search_of("target", "") == search_of("source", "") == search_of(None, "") == ""
+    assert search_of("source", "t1s0") == "@t1s0"
+
+
+def test_the_searches_of_one_teacher_wait_for_the_same_phase() -> None:
+    assert teacher_phase("source") == teacher_phase("source", "t0s2") == "teachers:source"
+    assert teacher_phase("target2", "t1s0") == teacher_phase("target2", "t1") == "teachers:target2@t1"
+
+
+def test_the_kept_student_is_a_task_of_every_plan() -> None:
+    plan = make_plan(override(preset("quick"), {"outer.teachers": 2}))
+    phases = {task.key: task.phase for task in plan.tasks}
+    for role in ("source", "target"):
+        assert phases[kept_student_key(role)] == transfer_phase(role)
+    assert phases[transfer_key("target", "native", 3, "t1s0")] == transfer_phase("target", "t1s0")

@@ -15,7 +15,8 @@ from storage.records import queries
 from storage.records.queries import TaskRecord
 from sweeps import report
 from sweeps.spec.model import Spec, override
-from sweeps.workers.runner import Outcome, TaskRunner
+from sweeps.workers.results import Outcome
+from sweeps.workers.runner import TaskRunner
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.small_sweeps import SMALL, created
 

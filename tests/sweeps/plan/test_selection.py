@@ -1,61 +1,101 @@
 """Ranks and best: deterministic, and by the mean over fresh seeds."""
 
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import sqlalchemy
 
-from storage.records.queries import TaskRecord
+from storage.errors import RecordBroken
+from storage.records import queries, selections
 from sweeps.errors import SweepError
-from sweeps.plan.selection import best, rank
+from sweeps.plan.outcomes import DoneTask, StudentOutcome
+from sweeps.plan.payloads import ConfirmTask, SearchTask
+from sweeps.plan.selection import Candidate, Ranked, best, preview, rank, read_confirmed, resolve_best, resolve_ranks
+from sweeps.spec.point import Point
+from sweeps.stats.estimates import Estimate
+from tests.support.sweeps.storage_sweeps import new_storage, new_sweep
+from tests.support.sweeps.task_records import task_record
 
 
-def _done(number: int, score: float, *, temperature: float = 1.0, **payload: Any) -> TaskRecord:
-    return TaskRecord(
-        id=number,
-        key=f"search#{number}",
-        stage="search",
-        phase="search",
-        payload=payload,
-        state="done",
-        attempt=1,
-        score=score,
-        outcome={"temperature": temperature, "alpha": 0.5},
-        reason=None,
-        error_class=None,
-        started_at=0.0,
-        finished_at=1.0,
-        params=None,
-        trial_number=number,
-        study="s",
-        worker="w",
-    )
+def _outcome(score: float, temperature: float) -> StudentOutcome:
+    values = {"val_accuracy": score, "parameters": 1, "train_s": 1.0, "cpu_s": 1.0}
+    return StudentOutcome(temperature=temperature, alpha=0.5, **values)
+
+
+def _searched(number: int, score: float) -> DoneTask[SearchTask, StudentOutcome]:
+    payload = SearchTask(role="source", seed=0, sampler_seed=1)
+    return DoneTask(task_record(f"search#{number}", number), payload, _outcome(score, 1.0), score)
+
+
+def _done(number: int, score: float, *, temperature: float = 1.0, rank: int) -> DoneTask[ConfirmTask, StudentOutcome]:
+    payload = ConfirmTask(role="source", seed=number, ranks="search.ranks", rank=rank, repeat=number)
+    return DoneTask(task_record(f"confirm#{number}", number), payload, _outcome(score, temperature), score)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[sqlalchemy.Engine]:
+    with new_storage(f"sqlite:///{tmp_path}/s.db") as made:
+        new_sweep(made)
+        yield made
 
 
 def test_ranks_are_by_score_and_the_lowest_task_where_scores_tie() -> None:
-    found = rank([_done(3, 0.9), _done(1, 0.8), _done(2, 0.9), _done(0, 0.95)], top=3)
-    assert [point["task"] for point in found["ranks"]] == ["search#0", "search#2", "search#3"]
+    found = rank([_searched(3, 0.9), _searched(1, 0.8), _searched(2, 0.9), _searched(0, 0.95)], top=3)
+    assert [ranked.task for ranked in found] == ["search#0", "search#2", "search#3"]
 
 
 def test_best_is_the_highest_mean_not_the_highest_run() -> None:
     lucky = [_done(i, score, temperature=2.0, rank=0) for i, score in enumerate([0.99, 0.90, 0.90])]
     steady = [_done(3 + i, score, temperature=5.0, rank=1) for i, score in enumerate([0.95, 0.95, 0.95])]
     found = best(lucky + steady)
-    assert found["temperature"] == 5.0
-    assert found["mean"] == pytest.approx(0.95)
-    assert found["n"] == 3
-    assert [candidate["rank"] for candidate in found["candidates"]] == [0, 1]
+    assert found.best.point.temperature == 5.0
+    assert found.best.accuracy.mean == pytest.approx(0.95)
+    assert found.best.accuracy.n == 3
+    assert [candidate.rank for candidate in found.candidates] == [0, 1]
 
 
 def test_a_candidate_that_lost_a_seed_cannot_win_by_it() -> None:
     short = [_done(0, 0.99, temperature=2.0, rank=0)]
     whole = [_done(1, 0.90, temperature=5.0, rank=1), _done(2, 0.90, temperature=5.0, rank=1)]
-    assert best(short + whole)["temperature"] == 5.0
+    assert best(short + whole).best.point.temperature == 5.0
 
 
 def test_equal_means_go_to_the_better_rank_of_the_search() -> None:
-    assert best([_done(0, 0.9, temperature=5.0, rank=1), _done(1, 0.9, temperature=2.0, rank=0)])["rank"] == 0
+    assert best([_done(0, 0.9, temperature=5.0, rank=1), _done(1, 0.9, temperature=2.0, rank=0)]).best.rank == 0
 
 
 def test_no_finished_confirm_run_is_said() -> None:
     with pytest.raises(SweepError, match="no confirm run has finished"):
         best([])
+
+
+STORED = {
+    "temperature": 5.0, "alpha": 0.5, "rank": 1, "mean": 0.9, "low": 0.8, "high": 1.0, "n": 2,
+    "candidates": [{"temperature": 5.0, "alpha": 0.5, "rank": 1, "mean": 0.9, "low": 0.8, "high": 1.0, "n": 2}],
+}  # fmt: skip
+
+
+def test_what_is_stored_is_read_and_written_unchanged(engine: sqlalchemy.Engine) -> None:
+    sweep = queries.find_sweep(engine, "s").id
+    selections.insert_or_ignore(engine, sweep, "confirm.best", STORED)
+    ranks = {"ranks": [{"temperature": 2.0, "alpha": 0.1, "score": 0.9, "task": "search#7"}]}
+    selections.insert_or_ignore(engine, sweep, "search.ranks", ranks)
+    found = resolve_best(engine, sweep, "confirm.best")
+    assert found == preview(engine, sweep, "confirm.best")
+    assert found.best == Candidate(Point(5.0, 0.5), 1, Estimate(0.9, 0.8, 1.0, 2))
+    assert found.as_json() == STORED
+    assert resolve_ranks(engine, sweep, "search.ranks", top=1) == (Ranked(Point(2.0, 0.1), 0.9, "search#7"),)
+
+
+def test_nothing_is_selected_before_its_phase_is_closed(engine: sqlalchemy.Engine) -> None:
+    assert preview(engine, queries.find_sweep(engine, "s").id, "confirm.best") is None
+
+
+def test_a_damaged_selection_is_one_line_that_names_it(engine: sqlalchemy.Engine) -> None:
+    sweep = queries.find_sweep(engine, "s").id
+    with pytest.raises(RecordBroken, match=r"selection confirm\.best was edited: 'rank' is missing; put it back"):
+        read_confirmed("confirm.best", {name: value for name, value in STORED.items() if name != "rank"})
+    selections.insert_or_ignore(engine, sweep, "search.ranks", {"ranks": [{"temperature": "warm"}]})
+    with pytest.raises(RecordBroken, match=r"selection search\.ranks was edited: could not convert"):
+        resolve_ranks(engine, sweep, "search.ranks", top=1)

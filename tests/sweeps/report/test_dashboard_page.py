@@ -19,7 +19,8 @@ from storage.url import resolve
 from sweeps.report.dashboard_page import publish
 from sweeps.report.sentences import headline
 from tests.support.browser import Browser
-from tests.support.sweeps.reported_sweeps import analysed, worked
+from tests.support.sweeps.reported_sweeps import analysed, worked, worked_at
+from tests.support.sweeps.small_sweeps import FORK
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_note_begins_with_the_verdict_and_links_to_the_siblings(url: str) -> None:
     study = optuna.load_study(study_name="s", storage=url)
     note = optuna_dashboard.get_note(study)
-    with analysed(url) as found:
-        assert headline(found, "s") in note
+    found = analysed(url)
+    assert headline(found) in note
     assert "| method | dataset |" in note
     native = optuna.load_study(study_name="s.native", storage=url)
     assert f"[native](/dashboard/studies/{native._study_id})" in note
@@ -66,8 +67,47 @@ def test_a_study_that_was_deleted_is_one_line_and_no_error(tmp_path: Path, capsy
     optuna.delete_study(study_name="s", storage=url)
     publish(resolve(url), "s")
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith("the answer could not be put into the dashboard: study 's' in ")
+    assert line.startswith("the answer could not be published to the dashboard: study 's' in ")
     assert "kd-sweeps create s" in line
+
+
+def _published(url: str) -> dict[str, object]:
+    """Everything that the search study has for the dashboard."""
+    study = optuna.load_study(study_name="s", storage=url)
+    return study._storage.get_study_system_attrs(study._study_id)
+
+
+def test_two_that_finish_together_publish_once(storage_url: str) -> None:
+    url = str(resolve(storage_url).render_as_string(hide_password=False))
+    worked_at(url)
+    before = _published(url)
+    both = [FORK.Process(target=publish, args=(resolve(url), "s")) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(120)
+    assert [process.exitcode for process in both] == [0, 0]
+    after = _published(url)
+    assert after["dashboard:note_ver"] == int(str(before["dashboard:note_ver"])) + 1, "the second one wrote nothing"
+    assert headline(analysed(url)) in "".join(str(after[key]) for key in sorted(after) if "note_str" in key)
+
+
+def test_publishing_the_same_again_writes_nothing(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written: list[str] = []
+    write = optuna.storages.RDBStorage.set_study_system_attr
+
+    def counting(storage: optuna.storages.RDBStorage, study_id: int, key: str, value: object) -> None:
+        written.append(key)
+        write(storage, study_id, key, value)
+
+    monkeypatch.setattr(optuna.storages.RDBStorage, "set_study_system_attr", counting)
+    before = _published(url)
+    publish(resolve(url), "s")
+    assert written == []
+    assert _published(url) == before
+    assert capsys.readouterr().err == ""
 
 
 @pytest.fixture
@@ -97,7 +137,7 @@ def dashboard(url: str, tmp_path: Path) -> Iterator[str]:
 def test_who_watches_the_dashboard_sees_the_verdict_and_the_figures(url: str, dashboard: str, tmp_path: Path) -> None:
     browser = Browser(tmp_path / "profile")
     number = optuna.load_study(study_name="s", storage=url)._study_id
-    with analysed(url) as found:
-        verdict = headline(found, "s").replace(">", "&gt;")
+    found = analysed(url)
+    verdict = headline(found).replace(">", "&gt;")
     assert verdict in browser.dom(f"{dashboard}/studies/{number}/note")
     assert "native search on digits-rgb" in browser.dom(f"{dashboard}/studies/{number}")

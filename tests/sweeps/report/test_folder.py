@@ -9,8 +9,8 @@ from PIL import Image
 
 from sweeps.errors import SpecError
 from sweeps.report import folder as pages
-from sweeps.report.figure_data import BLUE, VERMILLION
-from sweeps.report.figures import NAMES
+from sweeps.report.figures.data import BLUE, VERMILLION
+from sweeps.report.figures.svg import NAMES
 from sweeps.report.sentences import headline
 from sweeps.spec.toml import read
 from tests.support.browser import Browser
@@ -27,8 +27,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def folder(url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page") / "report"
-    with analysed(url) as found:
-        assert pages.write(found, folder, extra=["## Extra", "", "as given", ""]) == folder / "report.html"
+    found = analysed(url)
+    assert pages.write(found, folder) == folder / "report.html"
     return folder
 
 
@@ -58,15 +58,15 @@ class Loaded(HTMLParser):
 def test_a_report_is_the_page_its_markdown_figures_numbers_and_spec(folder: Path, url: str) -> None:
     figures = {f"figures/{name}.svg" for name in NAMES[:-1]}  # AutoKeras did not run
     assert set(content(folder)) == figures | {"report.html", "report.md", "results.csv", "table.tex", "spec.toml"}
-    with analysed(url) as found:
-        assert read(folder / "spec.toml") == found.spec
+    found = analysed(url)
+    assert read(folder / "spec.toml") == found.spec
 
 
 def test_the_page_goes_from_the_verdict_to_where_it_comes_from(folder: Path, url: str) -> None:
     page = (folder / "report.html").read_text()
-    with analysed(url) as found:
-        verdict = headline(found, "s")
-    parts = [verdict.partition(":")[0] + ":", "<table>", "<svg", "as given", ">Methods<", ">Provenance<"]
+    found = analysed(url)
+    verdict = headline(found)
+    parts = [verdict.partition(":")[0] + ":", "<table>", "<svg", ">Secondary questions<", ">Methods<", ">Provenance<"]
     places = [page.index(part, page.index("<h1>")) for part in parts]
     assert places == sorted(places)
     assert page.count("<figcaption>") == page.count("<svg") == len(NAMES) - 1
@@ -89,8 +89,8 @@ def test_no_two_things_on_the_page_share_an_id(folder: Path) -> None:
 
 
 def test_the_same_sweep_gives_the_same_bytes(folder: Path, url: str, tmp_path: Path) -> None:
-    with analysed(url) as found:
-        pages.write(found, tmp_path, extra=["## Extra", "", "as given", ""])
+    found = analysed(url)
+    pages.write(found, tmp_path)
     assert content(tmp_path) == content(folder)
 
 
@@ -99,9 +99,9 @@ def test_an_unfinished_sweep_has_a_page_that_says_so(tmp_path: Path) -> None:
     figures.mkdir(parents=True)
     (figures / "arms.svg").write_text("of an earlier sweep")
     (figures / "mine.svg").write_text("of the user")
-    with analysed(worked(tmp_path, stop_at="native.search#2")) as found:
-        page = pages.write(found, tmp_path / "report").read_text()
-    assert "NO VERDICT YET on digits -&gt; digits-rgb: 0 of 15 trainings" in page
+    found = analysed(worked(tmp_path, stop_at="native.search#2"))
+    page = pages.write(found, tmp_path / "report").read_text()
+    assert "NO VERDICT YET on digits -&gt; digits-rgb: 0 of 15 transfer trainings" in page
     assert {path.name for path in figures.iterdir()} == {"surface.svg", "history.svg", "mine.svg"}
 
 
@@ -109,7 +109,8 @@ def test_what_cannot_be_written_leaves_the_folder_as_it_was(url: str, tmp_path: 
     (tmp_path / "figures").write_text("a file where the folder of the figures should be")
     (tmp_path / "report.html").write_text("an earlier page")
     before = content(tmp_path)
-    with analysed(url) as found, pytest.raises(SpecError, match=r"cannot write a report into .*; give a folder"):
+    found = analysed(url)
+    with pytest.raises(SpecError, match=r"cannot write a report into .*; give a folder"):
         pages.write(found, tmp_path)
     assert content(tmp_path) == before
 
@@ -128,8 +129,8 @@ def test_the_command_prints_the_verdict_and_says_where_the_page_is(
     url: str, kd_sweeps: Callable[..., tuple[int, str, str]]
 ) -> None:
     code, out, err = kd_sweeps("report", "s", "-o", "new/folder", "--storage", url)
-    with analysed(url) as found:
-        assert (code, out) == (0, headline(found, "s") + "\n")
+    found = analysed(url)
+    assert (code, out) == (0, headline(found) + "\n")
     assert err.splitlines()[-1] == "report   new/folder/report.html"
     assert Path("new/folder/report.html").is_file()
     assert kd_sweeps("report", "s", "-o", "x", "-f", "json", "--storage", url)[0] == 2
@@ -138,8 +139,8 @@ def test_the_command_prints_the_verdict_and_says_where_the_page_is(
 def test_a_browser_shows_the_verdict_and_the_figures(folder: Path, url: str, tmp_path: Path) -> None:
     browser, page = Browser(tmp_path / "profile"), f"file://{folder}/report.html"
     dom = browser.dom(page)
-    with analysed(url) as found:
-        assert headline(found, "s").replace(">", "&gt;") in " ".join(dom.split())
+    found = analysed(url)
+    assert headline(found).replace(">", "&gt;") in " ".join(dom.split())
     assert "native search on digits-rgb" in dom
     browser.screenshot(page, tmp_path / "page.png")
     with Image.open(tmp_path / "page.png") as image:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from sweeps.api import create_sweep
-from sweeps.query.opening import opened
+from sweeps.query.opening import open_sweep
+from sweeps.report import markdown
 from sweeps.report.methods_section import section
 from sweeps.spec import toml
 from tests.support.sweeps.reported_sweeps import analysed, worked
@@ -11,42 +12,42 @@ from tests.support.sweeps.reported_sweeps import analysed, worked
 
 def test_methods_are_written_from_the_spec(tmp_path: Path) -> None:
     changes = {"search.temperature": [2.0, 9.0], "transfer.margin": 0.4, "transfer.looks": 2, "training.batch_size": 48}
-    with analysed(worked(tmp_path, stop_at="search#1", **changes)) as found:
-        text = "\n".join(section(found))
+    found = analysed(worked(tmp_path, stop_at="search#1", **changes))
+    text = markdown.text(section(found))
     for said in (
         "Source digits, 1,078 training images; target digits-rgb, 1,078 training images.",
         "digits: cnn-small-narrow, 6 epochs; digits-rgb: cnn-small-narrow, 10 epochs",
         "Batches of 48.",
         "T in [2, 9] (log-uniform) and alpha in [0, 1] (uniform), 8 trials on digits: 4 scrambled Sobol points",
-        "then 4 from multivariate TPE",
-        "The 2 best trials are trained again on 2 fresh seeds each",
-        "3 seeds that no selection saw, the same for each arm: `best`, T and alpha that were tuned on digits;",
+        "then 4 points from multivariate TPE",
+        "The 2 best trials are retrained on 2 fresh seeds each",
+        "the same 3 seeds, which no selection saw: `best`, T and alpha tuned on digits;",
         "`default-keras-io`, T = 10, alpha = 0.1;",
-        "once on digits-rgb: mobilenet.",
-        "against a margin of 0.4: TRANSFERS when its one-sided 97.5 % upper t bound",
+        "Baselines, trained once on digits-rgb: mobilenet.",
+        "against a margin of 0.4. The verdict is TRANSFERS when the one-sided 97.5 % upper t bound",
         "at most 2 times, each at 5 %/2",
     ):
         assert said in text
-    assert "teachers were trained on each" not in text
+    assert "teachers are trained" not in text
     assert "crops" not in text
 
 
 def test_an_outer_level_is_said(tmp_path: Path) -> None:
-    with analysed(worked(tmp_path, stop_at="search#1", **{"outer.teachers": 3, "outer.searches": 2})) as found:
-        text = "\n".join(section(found))
-    assert "3 teachers were trained on each" in text
-    assert "It is done 2 times for each teacher." in text
+    found = analysed(worked(tmp_path, stop_at="search#1", **{"outer.teachers": 3, "outer.searches": 2}))
+    text = markdown.text(section(found))
+    assert "On each dataset 3 teachers are trained." in text
+    assert "The search is repeated 2 times per teacher." in text
     assert "Intervals over teachers" in text
 
 
 def test_the_command_to_run_it_again_makes_the_same_sweep(tmp_path: Path) -> None:
-    with analysed(worked(tmp_path, stop_at="search#1")) as found:
-        lines = section(found)
-        (tmp_path / "spec.toml").write_text(toml.to_toml(found.spec))
-        fingerprint = found.comparison.sweep.fingerprint
+    found = analysed(worked(tmp_path, stop_at="search#1"))
+    lines = markdown.text(section(found)).splitlines()
+    (tmp_path / "spec.toml").write_text(toml.to_toml(found.spec))
+    fingerprint = found.fingerprint
     assert "kd-sweeps create s spec.toml" in lines
     assert "kd-sweeps launch s" in lines
     again = f"sqlite:///{tmp_path}/again.db"
     create_sweep("s", spec=tmp_path / "spec.toml", storage=again)
-    with opened(again, "s") as (_, sweep):
+    with open_sweep(again, "s") as (_, sweep):
         assert sweep.fingerprint == fingerprint

@@ -12,15 +12,16 @@ import sqlalchemy
 from storage.queue.tasks import Claim
 from storage.url import resolve
 from sweeps import report
-from sweeps.report.markdown import answer
+from sweeps.analysis.findings import Findings
+from sweeps.report import markdown, page
 from sweeps.report.sentences import headline, looked
-from sweeps.service import control
+from sweeps.service import steering
 from sweeps.spec.model import override
 from sweeps.workers.runner import Outcome
 from tests.support.sweeps.planted_sweeps import PLANTED, Points, analysed, arms, below, planted, up_to, work, worked
 
 FEW = override(PLANTED, {"search.trials": 2})  # where only the transfers matter
-SCOPE = "This teacher (cnn-small-narrow), this search (6 trials), digits -> digits-rgb, n = 4 seeds."
+SCOPE = "Scope: teacher cnn-small-narrow, search of 6 trials, digits -> digits-rgb, n = 4 seeds."
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,11 @@ def said(url: sqlalchemy.URL) -> Callable[[Mapping[str, Points]], list[str]]:
     return say
 
 
+def answer(findings: Findings) -> list[str]:
+    """The answer as lines of Markdown."""
+    return markdown.text(page.answer(findings)).splitlines()
+
+
 Said = Callable[[Mapping[str, Points]], list[str]]
 
 
@@ -57,23 +63,27 @@ Said = Callable[[Mapping[str, Points]], list[str]]
         (
             arms(0.0, scratch=0.5),
             "FLAT",
-            "tuning on digits-rgb itself was not found to beat scratch or random there, so",
+            "tuning on digits-rgb itself does not measurably beat scratch or random, so",
         ),
-        (arms(0.5), "TRANSFERS", "cost at most 1.68 points (95 % bound) on digits-rgb against"),
+        (
+            arms(0.5),
+            "TRANSFERS",
+            "cost at most 1.68 points (95 % bound) compared with tuning on digits-rgb itself, less than the",
+        ),
         (
             arms(-5.0),
             "TRANSFERS",
-            "did better on digits-rgb than tuning there, by at least 3.82 points (95 % bound)",
+            "score at least 3.82 points (95 % bound) higher on digits-rgb than tuning on digits-rgb itself",
         ),
         (
             arms(3.5),
             "FAILS",
-            "cost at least 2.32 points (95 % bound) on digits-rgb against tuning there, more than the",
+            "cost at least 2.32 points (95 % bound) compared with tuning on digits-rgb itself, more than the",
         ),
         (
             arms(1.0),
             "UNDECIDED",
-            "cost between -0.18 and +2.18 points (95 % bounds) on digits-rgb against tuning there",
+            "cost between -0.18 and +2.18 points (95 % bounds) compared with tuning on digits-rgb itself; the",
         ),
     ],
 )
@@ -84,8 +94,8 @@ def test_every_word_is_a_sentence_with_its_bound_and_its_scope(
     assert first.startswith(f"**{word}: ")
     assert words in first
     assert SCOPE in first
-    assert ("the margin of 2 points" in first) == (word != "FLAT")
-    assert bool(re.search(r"T = \S+ and alpha = \S+, tuned on digits, (cost|did)", first)) == (word != "FLAT")
+    assert ("the 2-point margin" in first) == (word != "FLAT")
+    assert bool(re.search(r"T = \S+ and alpha = \S+, tuned on digits, (cost|score)", first)) == (word != "FLAT")
 
 
 def test_undecided_names_the_extend_command_while_a_look_is_left(tmp_path: Path) -> None:
@@ -93,14 +103,14 @@ def test_undecided_names_the_extend_command_while_a_look_is_left(tmp_path: Path)
     first = answer(analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms(1.0)))))[0]
     assert "98.3 % bounds" in first
     # t[1 - .05 / 3, n - 1] + t[.8, n - 1] is below sqrt(n) from 12 on
-    assert "With 80 % power 12 seeds per arm would decide, if the true regret is as estimated: " in first
+    assert "If the true regret equals the estimate, 12 seeds per arm decide with 80 % power: " in first
     assert first.endswith("kd-sweeps extend s --seeds +8, then kd-sweeps launch s**")
 
 
 def test_undecided_after_the_last_look_names_another_sweep_with_another_seed(said: Said) -> None:
     first = said(arms(1.0))[0]
-    assert "8 seeds per arm would decide" in first
-    assert "no declared look is left, so in another sweep: kd-sweeps report s -o s-report, then" in first
+    assert "8 seeds per arm decide" in first
+    assert "no declared look is left; start another sweep: kd-sweeps report s -o s-report, then" in first
     assert first.endswith("kd-sweeps create s-2 s-report/spec.toml --seed 1 --set transfer.seeds=8**")
     assert "extend" not in first
 
@@ -115,13 +125,13 @@ def test_before_the_last_seed_is_in_there_is_no_verdict_not_even_after_a_cancel(
     run = planted(arms(3.5))
     with pytest.raises(SystemExit):
         work(url, up_to("transfer#target.best.3", run))
-    expected = "NO VERDICT YET on digits -> digits-rgb: 12 of 16 trainings of transfer are done; go on with: kd-sweeps"
-    assert headline(analysed(url), "s") == f"{expected} launch s"
-    control.cancel(url, "s")
-    assert headline(analysed(url), "s") == f"{expected} launch s"
-    control.resume(url, "s")
+    expected = "NO VERDICT YET on digits -> digits-rgb: 12 of 16 transfer trainings are done; continue with: kd-sweeps"
+    assert headline(analysed(url)) == f"{expected} launch s"
+    steering.cancel(url, "s")
+    assert headline(analysed(url)) == f"{expected} launch s"
+    steering.resume(url, "s")
     work(url, run)
-    assert headline(analysed(url), "s").startswith("FAILS: ")
+    assert headline(analysed(url)).startswith("FAILS: ")
 
 
 def test_no_verdict_says_what_it_lacks_and_what_to_type(tmp_path: Path) -> None:
@@ -134,20 +144,22 @@ def test_no_verdict_says_what_it_lacks_and_what_to_type(tmp_path: Path) -> None:
 
     storage = f"sqlite:///{tmp_path}/s.db"
     url = worked(storage, override(FEW, {"retry.error": 1}), broken)
-    lacks = "NO VERDICT on digits -> digits-rgb: it compares the arms native and best on two seeds or more, which are"
+    lacks = (
+        "NO VERDICT on digits -> digits-rgb: it needs the arms native and best on at least two common seeds, which are"
+    )
     again = "4 of 16 trainings failed or were skipped: kd-sweeps retry s"
-    assert headline(analysed(url), "s") == f"{lacks} not there; {again}"
-    control.retry(url, "s")
+    assert headline(analysed(url)) == f"{lacks} missing; {again}"
+    steering.retry(url, "s")
     work(url, run)
-    assert headline(analysed(url), "s").startswith("TRANSFERS: ")
+    assert headline(analysed(url)).startswith("TRANSFERS: ")
     worked(storage, override(FEW, {"transfer.seeds": 1}), run, name="one")
-    assert headline(analysed(url, "one"), "one") == f"{lacks} not there"
+    assert headline(analysed(url, "one")) == f"{lacks} missing"
 
 
 def test_a_search_that_saw_only_luck_is_said_first(tmp_path: Path) -> None:
     lines = answer(analysed(worked(f"sqlite:///{tmp_path}/s.db", PLANTED, planted(arms(0.5), luck=20.0))))
-    assert lines[0].startswith("**Not identified on the source.** digits: NOT IDENTIFIED: only ")
-    assert "less than 50 %; the rest is the seed" in lines[0]
+    assert lines[0].startswith("**Not identified on the source.** digits: NOT IDENTIFIED: (T, alpha) explains only ")
+    assert "less than 50 %; the rest is seed noise" in lines[0]
     assert lines[1] == ""
     assert lines[2].startswith("**TRANSFERS: ")
     assert sum("digits: " in line for line in lines) == 1, "once is enough"
@@ -157,9 +169,9 @@ def test_a_search_that_saw_only_luck_is_said_first(tmp_path: Path) -> None:
 def test_an_optimum_that_stands_out_is_said_with_its_share_and_optimism(said: Said) -> None:
     lines = said(arms(0.5))
     (source,) = [line for line in lines if line.startswith("- digits: ")]
-    # without luck a search sees T and alpha alone, and its trophy loses nothing
-    assert "100 % of what its single runs differ by is (T, alpha)" in source
-    assert "on fresh seeds the trophy of the search came out 0.00 points lower" in source
+    # without luck a search sees T and alpha alone, and its best trial loses nothing
+    assert "(T, alpha) explains 100 % of the variance between runs" in source
+    assert "retrained on fresh seeds, the best search trial scored 0.00 points lower" in source
     assert "tied" not in source
     assert lines[0].startswith("**TRANSFERS: ")
 
@@ -170,8 +182,10 @@ def test_a_control_that_gains_as_best_does_is_called_what_it_is(tmp_path: Path) 
     lines = answer(analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(tests))))
     (line,) = [line for line in lines if "over scratch" in line]
     assert line.startswith("- digits: best gains +8.50 [")
-    assert line.endswith("over scratch; as much is gained by `class-mean` (which classes are alike, nothing about the"
-                         " single image)")  # fmt: skip
+    assert line.endswith(
+        "over scratch, but as much is gained by `class-mean` (the mean logits of each class: how alike the classes are,"
+        " nothing about the single image)"
+    )
     table = [line for line in report("s", storage=f"sqlite:///{tmp_path}/s.db").splitlines() if "| digits |" in line]
     (row,) = [line for line in table if line.startswith("| class-mean | digits | +8.40 [")]
     assert row.count("(n=4)") == 2, "9 - 0.6 points over scratch, and best beyond it"
@@ -183,22 +197,22 @@ def test_controls_have_nothing_to_explain_where_best_gains_nothing(tmp_path: Pat
     (line,) = [
         line
         for line in answer(analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(tests))))
-        if "over scratch" in line
+        if "beat scratch" in line
     ]
-    assert line.startswith("- digits: best was not found to gain over scratch (")
+    assert line.startswith("- digits: best does not measurably beat scratch (")
 
 
 def test_looks_are_told_with_the_plan_and_when_it_was_stored(tmp_path: Path) -> None:
     run = planted(arms(0.5))
     spec = override(FEW, {"transfer.looks": 2})
     url = worked(f"sqlite:///{tmp_path}/s.db", spec, run, stop_at="search")
-    level = "each decided at 2.5 % one-sided, together 5 %"
-    assert looked(analysed(url)) == f"the test has not been read; looks declared: 2, {level}"
+    level = "each tested one-sided at 2.5 %, together 5 %"
+    assert looked(analysed(url)) == f"the test set has not been read; looks declared: 2, {level}"
     work(url, run)
     found = analysed(url)
     first, second = looked(found).split(". ")
-    assert first == f"looks at the test: 1 of 2 declared, {level}"
-    plan = f"look 1: 4 seeds by spec {found.comparison.sweep.fingerprint[:12]}"
-    times = re.fullmatch(rf"{plan}, stored (.{{19}}) UTC, test first read (.{{19}}) UTC", second)
+    assert first == f"looks at the test set: 1 of 2 declared, {level}"
+    plan = f"Look 1: 4 seeds, spec {found.fingerprint[:12]}"
+    times = re.fullmatch(rf"{plan} stored (.{{19}}) UTC, test set first read (.{{19}}) UTC", second)
     assert times is not None, second
     assert times[1] <= times[2]

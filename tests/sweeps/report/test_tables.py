@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.analysis.trainings import accuracies
 from sweeps.report.tables import COLUMNS, latex, results_csv, table_tex
 from tests.support.sweeps.reported_sweeps import analysed, worked
 
 
 def test_there_is_a_line_for_each_training_with_its_seed_and_accuracies(tmp_path: Path) -> None:
-    with analysed(worked(tmp_path, **{"outer.searches": 2})) as found:
-        lines = list(csv.DictReader(io.StringIO(results_csv(found.comparison))))
-        tests = found.comparison.tests("target", "native", "t0s1")
+    found = analysed(worked(tmp_path, **{"outer.searches": 2}))
+    lines = list(csv.DictReader(io.StringIO(results_csv(found))))
+    tests = accuracies(found.trainings, "target", "native", "t0s1")
     assert tuple(lines[0]) == COLUMNS
     # 3 seeds: four arms on the source, five on the target, and best and native again for the second search.
     assert len(lines) == 3 * (4 + 1 + 5 + 2)
@@ -25,9 +26,9 @@ def test_there_is_a_line_for_each_training_with_its_seed_and_accuracies(tmp_path
 
 
 def test_what_has_not_run_is_a_line_without_numbers(tmp_path: Path) -> None:
-    with analysed(worked(tmp_path, stop_at="transfer#source.scratch.1")) as found:
-        lines = list(csv.DictReader(io.StringIO(results_csv(found.comparison))))
-        table = table_tex(found.comparison)
+    found = analysed(worked(tmp_path, stop_at="transfer#source.scratch.1"))
+    lines = list(csv.DictReader(io.StringIO(results_csv(found))))
+    table = table_tex(found)
     assert len(lines) == 3 * (4 + 5)
     unfinished = [line for line in lines if line["state"] != "done"]
     assert unfinished
@@ -37,9 +38,9 @@ def test_what_has_not_run_is_a_line_without_numbers(tmp_path: Path) -> None:
 
 
 def test_the_table_has_as_many_cells_in_each_row_as_columns(tmp_path: Path) -> None:
-    with analysed(worked(tmp_path)) as found:
-        lines = table_tex(found.comparison).splitlines()
-        rows = found.comparison.rows()
+    found = analysed(worked(tmp_path))
+    lines = table_tex(found).splitlines()
+    rows = found.rows
     (begin,) = [line for line in lines if line.startswith("\\begin{tabular}")]
     assert begin == "\\begin{tabular}{llrrrrrrr}"  # all are done: no column says so
     body = [line for line in lines if line.endswith(" \\\\")]

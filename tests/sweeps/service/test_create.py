@@ -16,7 +16,7 @@ from storage.studies.adapter import open_studies
 from storage.studies.names import study_name
 from storage.url import resolve
 from sweeps.plan.tasks import STAGES, make_plan
-from sweeps.query.opening import opened
+from sweeps.query.opening import open_sweep
 from sweeps.service.create import create_sweep
 from tests.support.sweeps.small_sweeps import FORK, SMALL
 
@@ -33,7 +33,7 @@ def create(url: str, at: float, crash_at: str) -> None:
     if crash_at:
         os.environ[VARIABLE] = crash_at
     time.sleep(max(0.0, at - time.time()))
-    raise SystemExit(NEW if create_sweep(resolve(url), "s", SMALL) else THERE_ALREADY)
+    raise SystemExit(NEW if create_sweep(resolve(url), "s", SMALL).new else THERE_ALREADY)
 
 
 def start(url: str, *, at: float = 0.0, crash_at: str = "") -> BaseProcess:
@@ -69,7 +69,7 @@ def outcome_is_readable(url: str) -> None:
 
 
 def is_no_sweep(url: str) -> None:
-    with pytest.raises((NotAStorage, SweepNotFound)), opened(url, "s"):
+    with pytest.raises((NotAStorage, SweepNotFound)), open_sweep(url, "s"):
         pass
 
 
@@ -84,7 +84,7 @@ def test_ten_creators_at_once_on_an_empty_database_make_one_sweep(storage_url: s
 def test_a_create_killed_at_any_point_is_completed_by_the_next(storage_url: str, point: str) -> None:
     assert exit_code(start(storage_url, crash_at=point)) == KILLED
     is_no_sweep(storage_url)
-    assert create_sweep(resolve(storage_url), "s", SMALL)
+    assert create_sweep(resolve(storage_url), "s", SMALL).new
     outcome_is_readable(storage_url)
 
 
@@ -103,7 +103,7 @@ def test_a_create_killed_again_and_again_at_any_instant_is_completed_in_the_end(
     kills = 0
     while (code := exit_code_after(start(storage_url), seconds=0.1 * kills)) == KILLED:
         kills += 1
-        with contextlib.suppress(NotAStorage, SweepNotFound), opened(storage_url, "s"):
+        with contextlib.suppress(NotAStorage, SweepNotFound), open_sweep(storage_url, "s"):
             outcome_is_readable(storage_url)
     assert kills > 5, "it was never killed in the middle"
     assert code in (NEW, THERE_ALREADY)

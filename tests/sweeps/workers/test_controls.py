@@ -1,7 +1,7 @@
 """What takes the teacher's place in a control, and for how long scratch trains at the same cost."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from storage.records import queries, selections
 from sweeps.spec.arms import CONTROLS, DEFAULT_POINTS, TARGET_ARMS
 from sweeps.spec.model import Spec, override
 from sweeps.workers.controls import same_cost, taught_by
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from tests.support.sweeps.planted_sweeps import up_to, work
-from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
 
 LOGITS = np.random.default_rng(0).normal(0, 3, (12, 4)).astype(np.float32)
@@ -39,7 +39,7 @@ def test_only_the_controls_of_the_logits_replace_them(logits: np.ndarray) -> Non
 
 
 def test_label_smoothing_is_the_point_that_the_uniform_teacher_needs() -> None:
-    temperature, alpha = DEFAULT_POINTS["label-smoothing"]
+    temperature, alpha = astuple(DEFAULT_POINTS["label-smoothing"])
     assert (temperature, alpha) == (1.0, 1 - logit_controls.LABEL_SMOOTHING)
     assert set(CONTROLS) - {"class-mean", "shuffled-within-class"} <= set(DEFAULT_POINTS)
 
@@ -53,7 +53,7 @@ def costing(seconds: Callable[[Claim], float]) -> Callable[..., Outcome]:
 
     def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         found = quadratic(claim, params, on_step)
-        return replace(found, values=found.values | {"cpu_s": seconds(claim)})
+        return changed(found, cpu_s=seconds(claim))
 
     return run
 

@@ -13,7 +13,7 @@ from storage.queue.tasks import Claim
 from sweeps.errors import SweepError
 from sweeps.spec.model import Spec, override
 from sweeps.workers.failures import cap_of, class_of
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of

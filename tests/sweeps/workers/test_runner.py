@@ -21,10 +21,11 @@ from storage.queue import tasks
 from storage.queue.tasks import Claim
 from storage.records import blobs, queries
 from sweeps.plan.points import resolve_point
-from sweeps.service import control
+from sweeps.service import steering
 from sweeps.spec.arms import CONTROLS
 from sweeps.spec.model import Spec, override
-from sweeps.workers.runner import Outcome, TaskRunner
+from sweeps.workers.results import Outcome
+from sweeps.workers.runner import TaskRunner
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
 MICRO = override(
@@ -46,7 +47,7 @@ def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> O
         others.append(claim)
     proposed = {"temperature": 4.0, "alpha": 0.05}  # in place of a sampler
     outcome: Outcome = runner(claim, resolve_point(engine, spec, claim) or proposed, lambda: None)
-    assert tasks.finish(engine, claim, outcome=outcome.values, score=outcome.score)
+    assert tasks.finish(engine, claim, outcome=outcome.values.as_json(), score=outcome.score)
     for other in others:
         tasks.release(engine, other)
     return outcome
@@ -57,15 +58,15 @@ def test_teacher_logits_that_are_damaged_are_computed_again(tmp_path: Path) -> N
     engine = engines.open_engine(url)
     sweep = queries.find_sweep(engine, "s")
     taught = _run_next(engine, MICRO, "teachers#source", TaskRunner(engine, sweep.id, MICRO))
-    good = blobs.get(engine, taught.values["blobs"]["logits"])
-    this = schema.blobs.c.digest == taught.values["blobs"]["logits"]
+    good = blobs.get(engine, taught.values.blobs["logits"])
+    this = schema.blobs.c.digest == taught.values.blobs["logits"]
     with write(engine) as connection:
         connection.execute(schema.blobs.update().where(this).values(bytes=good[: len(good) // 2]))
     with pytest.raises(BlobCorrupt):
-        blobs.get(engine, taught.values["blobs"]["logits"])
+        blobs.get(engine, taught.values.blobs["logits"])
     outcome = _run_next(engine, MICRO, "search#0", TaskRunner(engine, sweep.id, MICRO))
     assert 0 < outcome.score <= 1
-    assert blobs.get(engine, taught.values["blobs"]["logits"]) == good
+    assert blobs.get(engine, taught.values.blobs["logits"]) == good
     engine.dispose()
 
 
@@ -117,7 +118,7 @@ def test_controls_train_with_what_takes_the_teachers_place_and_the_teacher_comes
     runner = TaskRunner(engine, sweep, spec)
     for key in ("teachers#source", "search#0", "search#1", "search#2", "confirm#0.0"):
         _run_next(engine, spec, key, runner)
-    found = {arm: _run_next(engine, spec, f"transfer#source.{arm}.0", runner).values for arm in arms}
+    found = {arm: _run_next(engine, spec, f"transfer#source.{arm}.0", runner).values.as_json() for arm in arms}
     points = {arm: (values["temperature"], values["alpha"]) for arm, values in found.items()}
     assert points["class-mean"] == points["shuffled-within-class"] == points["best"]
     assert points["label-smoothing"] == (1.0, 0.9)
@@ -129,13 +130,13 @@ def test_controls_train_with_what_takes_the_teachers_place_and_the_teacher_comes
     }
     # the same seed for all of them: what differs is what they learned from
     measured = ("val_accuracy", "epoch_val_accuracy", "test_accuracy")
-    assert len({tuple(values[name] for name in measured) for values in found.values()}) == len(arms)
+    assert len({str([values[name] for name in measured]) for values in found.values()}) == len(arms)
     logits = blobs.get(engine, _task(engine, "teachers#source").outcome["blobs"]["logits"])
     assert len(logits) == views * 256 * 10 * 4
     # longer training begins as the shorter one
     assert found["scratch-same-cost"]["epoch_val_accuracy"][:2] == found["scratch"]["epoch_val_accuracy"]
     for arm in arms:
-        again = _again(engine, f"transfer#source.{arm}.0", runner).values
+        again = _again(engine, f"transfer#source.{arm}.0", runner).values.as_json()
         assert [again[name] for name in measured] == [found[arm][name] for name in measured], arm
     engine.dispose()
 
@@ -160,7 +161,7 @@ def test_the_memory_of_a_worker_grows_less_than_a_tenth_of_a_megabyte_per_trial(
         assert worker.poll() is None
         status = Path(f"/proc/{worker.pid}/status").read_text()
         megabytes.append(int(status.split("VmRSS:")[1].split()[0]) / 1024)
-    control.cancel(url, "s")
+    steering.cancel(url, "s")
     worker.send_signal(signal.SIGTERM)
     worker.wait(30)
     engine.dispose()

@@ -25,7 +25,7 @@ from sweeps.plan.tasks import STAGES, make_plan
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import Spec, override
 from sweeps.spec.presets import preset
-from sweeps.workers.runner import Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY, SUPPORT
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -52,7 +52,7 @@ def make_worker() -> Iterator[MakeWorker]:
 
 def _created(url: str, spec: Spec = SPEC) -> sqlalchemy.URL:
     found = resolve(url)
-    assert create_sweep(found, "s", spec)
+    assert create_sweep(found, "s", spec).new
     return found
 
 
@@ -256,6 +256,6 @@ def test_a_study_deleted_in_the_dashboard_is_one_clear_line_and_loses_no_result(
         worker.work()
     assert sum(task.state == "done" for task in _tasks(worker.engine)) >= 5
     assert not [task for task in _tasks(worker.engine) if task.state == "running"]
-    assert not create_sweep(url, "s", SPEC), "the sweep is the old one; only its study is new"
+    assert not create_sweep(url, "s", SPEC).new, "the sweep is the old one; only its study is new"
     assert make_worker(url).work() == 0
     assert {task.state for task in _tasks(worker.engine)} == {"done"}

@@ -1,0 +1,85 @@
+"""Everything that a report says, as one frozen value: computed once, from what is stored.
+
+Pure Python: `report` prints it in a fraction of a second. The secondary questions need scipy and are asked of this
+value by `secondary`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sweeps.analysis.comparison import Difference, Row, differences, rows
+from sweeps.analysis.controls import Control, controls
+from sweeps.analysis.cost import BreakEven, break_evens
+from sweeps.analysis.looks import Look
+from sweeps.analysis.outer import OuterRegrets, outer
+from sweeps.analysis.provenance import Provenance, provenance
+from sweeps.analysis.stored import StoredSweep
+from sweeps.analysis.surfaces import Surface, confirmed_points, surfaces
+from sweeps.analysis.trainings import Training
+from sweeps.analysis.verdicts import TargetVerdict, verdicts
+from sweeps.plan.names import search_phase
+from sweeps.plan.payloads import SearchTask
+from sweeps.plan.selection import Confirmed
+from sweeps.spec.model import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a sweep found, as far as it has come.
+
+    name, fingerprint, revision, spec: of the sweep. verdicts: one for each target, the first answers the primary
+    question. surfaces: of the source, then of each target. confirmed: by role. looks: those begun so far.
+    trainings: of transfer, planned ones included. sobol_trials: of the first search, fixed beforehand.
+    """
+
+    name: str
+    fingerprint: str
+    revision: int
+    spec: Spec
+    verdicts: tuple[TargetVerdict, ...]
+    surfaces: tuple[Surface, ...]
+    confirmed: Mapping[str, Confirmed]
+    looks: tuple[Look, ...]
+    trainings: tuple[Training, ...]
+    rows: tuple[Row, ...]
+    differences: tuple[Difference, ...]
+    controls: tuple[Control, ...]
+    outer: tuple[OuterRegrets, ...]
+    break_evens: tuple[BreakEven, ...]
+    sobol_trials: int
+    provenance: Provenance
+
+    @property
+    def finished(self) -> bool:
+        """Whether every row of the comparison is done."""
+        return all(row.status == "done" for row in self.rows)
+
+
+def findings(stored: StoredSweep) -> Findings:
+    """Compute the findings of a sweep of which one task at least is done."""
+    confirmed, made = confirmed_points(stored), provenance(stored)
+    return Findings(
+        name=stored.sweep.name,
+        fingerprint=stored.sweep.fingerprint,
+        revision=stored.sweep.revision,
+        spec=stored.spec,
+        verdicts=verdicts(stored),
+        surfaces=surfaces(stored, confirmed),
+        confirmed=confirmed,
+        looks=stored.looks,
+        trainings=stored.trainings,
+        rows=rows(stored),
+        differences=differences(stored),
+        controls=controls(stored),
+        outer=outer(stored),
+        break_evens=break_evens(stored, made),
+        sobol_trials=_sobol_trials(stored),
+        provenance=made,
+    )
+
+
+def _sobol_trials(stored: StoredSweep) -> int:
+    return sum(
+        isinstance(payload, SearchTask) and payload.sobol is not None and task.phase == search_phase("source")
+        for task, payload in zip(stored.tasks, stored.payloads, strict=True)
+    )

@@ -1,0 +1,70 @@
+"""The outer level: the regret of every teacher and every search, and its interval over teachers."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from statistics import fmean
+
+from sweeps.analysis.stored import StoredSweep
+from sweeps.analysis.trainings import accuracies
+from sweeps.plan.names import best_of, groups, teacher_of
+from sweeps.stats.estimates import Estimate, estimate, paired
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupRegret:
+    """The regret on a target with one teacher and one search, points; seeds as in the verdict."""
+
+    group: str
+    teacher: str
+    temperature: float
+    alpha: float
+    regret: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class OuterRegrets:
+    """The regret of every teacher and search on one target; one entry without an outer level.
+
+    over_teachers: with its t interval over teachers, the searches of each averaged: n = teachers.
+    """
+
+    role: str
+    dataset: str
+    groups: tuple[GroupRegret, ...]
+    over_teachers: Estimate | None
+
+
+def outer(stored: StoredSweep) -> tuple[OuterRegrets, ...]:
+    """Return the regrets of each target."""
+    return tuple(_outer(stored, role) for role in stored.spec.targets)
+
+
+def _outer(stored: StoredSweep, role: str) -> OuterRegrets:
+    found = _groups(stored, role)
+    regrets: dict[str, list[float]] = defaultdict(list)
+    for one in found:
+        regrets[one.teacher].append(one.regret.mean)
+    return OuterRegrets(
+        role=role,
+        dataset=stored.spec.role(role).dataset,
+        groups=tuple(found),
+        over_teachers=estimate([fmean(values) for values in regrets.values()]),
+    )
+
+
+def _groups(stored: StoredSweep, role: str) -> list[GroupRegret]:
+    found = []
+    for group in groups(stored.spec):
+        native, best = (accuracies(stored.trainings, role, arm, group) for arm in ("native", "best"))
+        regret, confirmed = paired(native, best), stored.confirmed(best_of("source", group))
+        if regret is not None and confirmed is not None:
+            found.append(
+                GroupRegret(
+                    group=group or "t0s0",
+                    teacher=teacher_of(group) or "t0",
+                    temperature=confirmed.best.point.temperature,
+                    alpha=confirmed.best.point.alpha,
+                    regret=regret,
+                )
+            )
+    return found

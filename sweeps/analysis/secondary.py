@@ -1,0 +1,188 @@
+"""The secondary questions of a sweep, all of them corrected together. Imports scipy: only for written pages.
+
+The verdict answers one question, fixed before anything ran. These are the others that people ask of the same runs.
+Each one is one more chance to find something by luck, so their p values are Holm's, over all of them and all targets.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TypeAlias
+
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.surfaces import Surface
+from sweeps.analysis.trainings import accuracies, validations
+from sweeps.stats.estimates import Estimate, differences, estimate, holm, t_p_value, t_quantile
+from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p, spearman
+from sweeps.stats.variance import rank_ceiling
+
+RETAINED = 0.5  # the share of native's gain that best is tested to keep more of, or less
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of native's gain that best keeps. share: fractions; None where native was not found to gain."""
+
+    share: Estimate | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The rank correlation of the points that two searches share.
+
+    rho: Spearman's. points: how many. ceiling: the highest that could be seen through the noise of single runs; None
+    where that noise is not known.
+    """
+
+    rho: float
+    points: int
+    ceiling: float | None
+
+
+Answer: TypeAlias = Estimate | Share | Agreement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One secondary question and its answer.
+
+    answer: an Estimate is of accuracy points. p: two-sided, of the t test (of the rank correlation: its t
+    approximation). p_holm: the same, adjusted for all questions of the sweep. bca: 95 % bootstrap interval of the same
+    mean from BCA_FROM seeds on. sign_flip: its p by flipping signs, from SIGN_FLIP_FROM seeds on.
+    """
+
+    name: str
+    dataset: str
+    answer: Answer
+    p: float
+    p_holm: float
+    bca: tuple[float, float] | None
+    sign_flip: float | None
+
+
+def questions(findings: Findings) -> tuple[Question, ...]:
+    """Return those that the runs so far can answer."""
+    asked = [_gain(findings, "source")]
+    surfaces = {surface.role: surface for surface in findings.surfaces}
+    for role in findings.spec.targets:
+        asked += [
+            _gain(findings, role),
+            _use(findings, role),
+            _retained(findings, role),
+            _agreement(surfaces["source"], surfaces[role]),
+        ]
+    answered = [one for one in asked if one is not None]
+    adjusted = holm({f"{one.name} {one.dataset}": one.p for one in answered})
+    return tuple(
+        Question(
+            name=one.name,
+            dataset=one.dataset,
+            answer=one.answer,
+            p=one.p,
+            p_holm=adjusted[f"{one.name} {one.dataset}"],
+            bca=bca_interval(one.values) if len(one.values) >= BCA_FROM else None,
+            sign_flip=sign_flip_p(one.values) if len(one.values) >= SIGN_FLIP_FROM else None,
+        )
+        for one in answered
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    name: str
+    dataset: str
+    answer: Answer
+    p: float
+    values: tuple[float, ...] = ()  # what p is of, where that is a mean over seeds
+
+
+def _gain(findings: Findings, role: str) -> _Asked | None:
+    values = _paired(findings, role, "best", "scratch")
+    name = "gain on the source: best - scratch" if role == "source" else "gain on the target: best - scratch"
+    return _mean(name, findings.spec.role(role).dataset, values)
+
+
+def _use(findings: Findings, role: str) -> _Asked | None:
+    """Ask for best against the better default. Better by validation: chosen by test, it would be the luckier."""
+    scores = {arm: validations(findings.trainings, role, arm) for arm in ("default-keras-io", "default-keras")}
+    means = {arm: fmean(values) for arm, values in scores.items() if values}
+    if not means:
+        return None
+    better = max(means, key=lambda arm: means[arm])
+    name = f"use: best - {better} (the better default)"
+    return _mean(name, findings.spec.role(role).dataset, _paired(findings, role, "best", better))
+
+
+def _retained(findings: Findings, role: str) -> _Asked | None:
+    best, native = (_gains_by_seed(findings, role, arm) for arm in ("best", "native"))
+    shared = sorted(best.keys() & native.keys())
+    share = ratio([best[seed] for seed in shared], [native[seed] for seed in shared])
+    beyond = [best[seed] - RETAINED * native[seed] for seed in shared]
+    p = t_p_value(beyond)
+    if share is None or p is None:
+        return None
+    gained = share.low is not None and share.high is not None and sum(native[seed] for seed in shared) > 0
+    return _Asked(
+        name=f"retained share of native's gain; p: against {RETAINED:.0%}",
+        dataset=findings.spec.role(role).dataset,
+        answer=Share(share if gained else None),
+        p=p,
+        values=tuple(beyond),
+    )
+
+
+def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimate | None:
+    """Return the ratio of two means of paired values with its 95 % interval; None for fewer than two pairs.
+
+    Without bounds where the mean of the denominators is not told from 0 at that level: every ratio then fits.
+    Source: Fieller 1954, "Some problems in interval estimation", J. R. Stat. Soc. B 16(2).
+    """
+    n = len(numerators)
+    if n < 2 or len(denominators) != n:
+        return None
+    top, bottom = fmean(numerators), fmean(denominators)
+    # Squared half-widths of the means, and the same of their product: t^2 times the variance of the mean.
+    scale = t_quantile(0.975, n - 1) ** 2 / (n * (n - 1))
+    aa = scale * math.fsum((a - top) ** 2 for a in numerators)
+    bb = scale * math.fsum((b - bottom) ** 2 for b in denominators)
+    ab = scale * math.fsum((a - top) * (b - bottom) for a, b in zip(numerators, denominators, strict=True))
+    leading, middle, last = bottom**2 - bb, top * bottom - ab, top**2 - aa
+    if leading <= 0:
+        return Estimate(top / bottom if bottom else math.nan, None, None, n)
+    root = math.sqrt(max(0.0, middle**2 - leading * last))
+    return Estimate(top / bottom, (middle - root) / leading, (middle + root) / leading, n)
+
+
+def _agreement(source: Surface, target: Surface) -> _Asked | None:
+    """Ask for the rank correlation of the points that both searches share."""
+    there = {trial.point: trial.accuracy for trial in target.trials if trial.shared}
+    pairs = [(trial.accuracy, there[trial.point]) for trial in source.trials if trial.shared and trial.point in there]
+    if len(pairs) < 3:
+        return None
+    first, second = zip(*pairs, strict=True)
+    rho, p = spearman(first, second)
+    ceiling = None if source.icc is None or target.icc is None else rank_ceiling(source.icc, target.icc)
+    return _Asked(
+        name="agreement: rank correlation of the shared points",
+        dataset=f"{source.dataset}, {target.dataset}",
+        answer=Agreement(rho, len(pairs), ceiling),
+        p=p,
+    )
+
+
+def _mean(name: str, dataset: str, values: list[float]) -> _Asked | None:
+    p, mean = t_p_value(values), estimate(values)
+    if p is None or mean is None:
+        return None
+    return _Asked(name=name, dataset=dataset, answer=mean, p=p, values=tuple(values))
+
+
+def _paired(findings: Findings, role: str, first: str, second: str) -> list[float]:
+    return differences(accuracies(findings.trainings, role, first), accuracies(findings.trainings, role, second))
+
+
+def _gains_by_seed(findings: Findings, role: str, arm: str) -> dict[int, float]:
+    """Return the gain over scratch in points, by repeat."""
+    ran, scratch = (accuracies(findings.trainings, role, name) for name in (arm, "scratch"))
+    return {repeat: value - scratch[repeat] for repeat, value in ran.items() if repeat in scratch}

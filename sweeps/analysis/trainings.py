@@ -1,0 +1,48 @@
+"""The trainings of transfer: what every comparison of arms is made of."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sweeps.analysis.units import percent
+from sweeps.plan.outcomes import StudentOutcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One training of transfer, planned or finished.
+
+    group: the teacher and search of an outer level, "" is the first. state: as in the storage, such as "done".
+    reason, error_class: why it failed or was skipped. score: what it is ranked by, a fraction in [0, 1]; score and
+    outcome are None where it has not finished.
+    """
+
+    role: str
+    dataset: str
+    arm: str
+    group: str
+    repeat: int
+    seed: int
+    state: str
+    reason: str | None
+    error_class: str | None
+    score: float | None
+    outcome: StudentOutcome | None
+
+
+def of_arm(trainings: Iterable[Training], role: str, arm: str, group: str = "") -> list[Training]:
+    """Return the trainings of an arm on the dataset of a role, by repeat."""
+    return [one for one in trainings if (one.role, one.arm, one.group) == (role, arm, group)]
+
+
+def accuracies(trainings: Iterable[Training], role: str, arm: str, group: str = "") -> dict[int, float]:
+    """Return the test accuracy of an arm in percent by repeat: what the paired differences are made of."""
+    return {
+        one.repeat: percent(one.outcome.test_accuracy)
+        for one in of_arm(trainings, role, arm, group)
+        if one.outcome is not None and one.outcome.test_accuracy is not None
+    }
+
+
+def validations(trainings: Iterable[Training], role: str, arm: str) -> list[float]:
+    """Return the validation accuracy in percent of the finished trainings of an arm, by repeat."""
+    return [percent(one.score) for one in of_arm(trainings, role, arm) if one.score is not None]

@@ -1,0 +1,80 @@
+"""Show the answers of `best` and `status` to people."""
+
+from dataclasses import asdict
+
+from kd.config import LOSS_FORMULA
+from sweeps.hints import here
+from sweeps.query.best import Best
+from sweeps.query.status import Status
+
+
+def describe_best(best: Best) -> str:
+    """Return the point, how sure it is, and the code to paste."""
+    lines = [
+        f"temperature  {best.point.temperature:.4g}",
+        f"alpha        {best.point.alpha:.4g}",
+        f"loss         {LOSS_FORMULA}  (alpha weighs the labels)",
+        *_evidence(best),
+        "paste        student and teacher: Keras models that give logits",
+    ]
+    return "\n\n".join(["\n".join(lines), *best.paste.values()])
+
+
+def _evidence(best: Best) -> list[str]:
+    """Return its interval, and the incumbent beside it with the reason why they may differ."""
+    single, accuracy = best.incumbent, best.accuracy
+    trial = f"search trial {single.trial_number}: T={single.point.temperature:.4g}, alpha={single.point.alpha:.4g}, "
+    trial += f"{100 * single.score:.2f} % (n=1)"
+    if not best.confirmed:
+        return [
+            f"validation   {100 * accuracy.mean:.2f} %, n=1: UNCONFIRMED, the best single {trial}",
+            "             a lucky seed can win a search; confirm repeats the best trials on fresh seeds",
+        ]
+    if accuracy.low is None or accuracy.high is None:
+        interval = "n=1, no interval"
+    else:
+        interval = f"[{100 * accuracy.low:.2f}, {100 * accuracy.high:.2f}] 95 % t interval, n={accuracy.n} fresh seeds"
+    lines = [f"validation   {100 * accuracy.mean:.2f} % {interval}", f"incumbent    {trial}"]
+    if single.point == best.point:
+        return [*lines, "             the best trial in the dashboard is the same point: fresh seeds confirmed it"]
+    return [
+        *lines,
+        "             the best trial in the dashboard is the highest of many single runs, so partly luck; best is",
+        "             the highest mean when the top trials run again on fresh seeds",
+    ]
+
+
+def describe_status(status: Status) -> str:
+    """Return a table of the stages, the workers, what failed, and what to type next."""
+    columns = ["stage", "total", "waiting", "running", "done", "failed", "skipped"]
+    if any(count.cancelled for count in status.stages.values()):
+        columns.append("cancelled")
+    lines = [_columns(columns)]
+    for stage, count in status.stages.items():
+        row = {"stage": stage, "total": count.total} | asdict(count)
+        lines.append(_columns([str(row[name]) for name in columns]))
+    lines.append("")
+    for one in status.workers:
+        left = one.lease_left_s
+        lease = f"lease {left:.0f} s" if one.alive else f"lease lapsed {-left:.0f} s ago: its worker is probably dead"
+        lines.append(f"worker {one.worker}: {one.task} attempt {one.attempt}, {lease}")
+    lines += status.problems
+    if status.problems:
+        lines.append(f"to try that again: {here().retry_and_launch(status.sweep)}")
+    return "\n".join([*lines, _next_step(status)])
+
+
+def _next_step(status: Status) -> str:
+    name, seconds = status.sweep, status.seconds_left
+    if status.state != "active":
+        return f"the sweep is {status.state}; to go on: {here().resume(name)}, then {here().launch(name)}"
+    if seconds == 0:
+        return f"finished; next: {here().report(name)}"
+    if not any(one.alive for one in status.workers):
+        frees = " (it takes over what is left)" if status.workers else ""
+        return f"no worker is running; next: {here().launch(name)}{frees}"
+    return "time left: unknown yet" if seconds is None else f"time left: about {max(1, round(seconds / 60))} min"
+
+
+def _columns(texts: list[str]) -> str:
+    return "".join(text.ljust(11) for text in texts).rstrip()

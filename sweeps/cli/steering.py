@@ -1,0 +1,141 @@
+"""Steer a sweep from outside, and show the workers' logs. None of these commands imports TensorFlow."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from sweeps.cli.options import Storage, SweepName
+from sweeps.hints import here
+from sweeps.terminal import say
+
+app = typer.Typer()
+
+
+@app.command()
+def pause(name: SweepName, storage: Storage = None) -> None:
+    """Stop starting tasks; running tasks finish."""
+    from storage.url import resolve
+    from sweeps.service.steering import pause
+
+    running = pause(resolve(storage), name)
+    say(f"paused; {running} running tasks are finished first. To go on: {here().resume(name)}")
+
+
+@app.command()
+def resume(name: SweepName, storage: Storage = None) -> None:
+    """Go on after a pause or a cancel, from the same point."""
+    from storage.url import resolve
+    from sweeps.service.steering import resume
+
+    left = resume(resolve(storage), name)
+    say(f"active; {left} tasks are left. If no worker is waiting: {here().launch(name)}")
+
+
+@app.command()
+def cancel(name: SweepName, storage: Storage = None) -> None:
+    """Stop all workers of a sweep, on every machine.
+
+    Finished tasks stay finished. Workers abort their current task within one lease interval (10 s by default).
+    """
+    from storage.url import resolve
+    from sweeps.service.steering import cancel
+
+    taken = cancel(resolve(storage), name)
+    undo, remove = here().resume(name), here().line("delete", name)
+    say(f"cancelled: {taken} tasks. To go on from the same point: {undo}; to remove the sweep: {remove}")
+
+
+@app.command()
+def extend(
+    name: SweepName,
+    trials: Annotated[str, typer.Option(metavar="+N", help="More trials, while the searches are open.")] = "0",
+    seeds: Annotated[str, typer.Option(metavar="+N", help="More seeds for every arm of transfer.")] = "0",
+    storage: Storage = None,
+) -> None:
+    """Add trials or seeds to a sweep.
+
+    Example: kd-sweeps extend mnist-kd --seeds +10
+    """
+    from storage.url import resolve
+    from sweeps.service.steering import extend
+
+    added = extend(resolve(storage), name, trials=_number("--trials", trials), seeds=_number("--seeds", seeds))
+    say(f"{added} tasks added. Next: {here().launch(name)}")
+
+
+@app.command()
+def retry(name: SweepName, storage: Storage = None) -> None:
+    """Let failed tasks wait again, and those that were skipped because of them.
+
+    Resets their retry counters. Stored results stay.
+    """
+    from storage.url import resolve
+    from sweeps.service.steering import retry
+
+    again = retry(resolve(storage), name)
+    for key in again:
+        print(key)
+    say(f"{len(again)} tasks wait again. Next: {here().launch(name)}" if again else "nothing has failed")
+
+
+@app.command()
+def reap(name: SweepName, storage: Storage = None) -> None:
+    """Free the tasks of dead workers now, and complete Optuna's trials.
+
+    Workers do this by themselves; use it when no worker is left.
+    """
+    from storage.url import resolve
+    from sweeps.service.steering import reap_now
+
+    freed, completed = reap_now(resolve(storage), name)
+    for key, attempt, worker in freed:
+        print(f"{key} attempt {attempt} of {worker}")
+    say(f"{len(freed)} tasks freed, {completed} trials completed")
+
+
+@app.command()
+def delete(
+    name: SweepName,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    storage: Storage = None,
+) -> None:
+    """Remove a sweep with its studies and results. Refused while workers are running its tasks."""
+    from storage.url import masked, resolve
+    from sweeps.errors import SpecError
+    from sweeps.service.steering import delete
+
+    url = resolve(storage)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise SpecError(f"delete removes every result of {name}; to do that without being asked, add --yes")
+        typer.confirm(f"Remove every result of {name} from {masked(url)}?", abort=True, err=True)
+    gone = delete(url, name)
+    say(f"deleted {name}: {gone.tasks} tasks, {gone.studies} studies, {gone.blobs} blobs ({gone.bytes / 1e6:.1f} MB)")
+
+
+@app.command()
+def logs(
+    name: SweepName,
+    task: Annotated[str | None, typer.Option(metavar="KEY", help="Only what was logged about this task.")] = None,
+    lines: Annotated[str, typer.Option("-n", "--lines", metavar="N", help="Lines per worker, the last ones.")] = "20",
+    storage: Storage = None,
+) -> None:
+    """Show what the workers on this machine logged.
+
+    Example: kd-sweeps logs mnist-kd --task search#3
+    """
+    from storage.url import resolve
+    from sweeps.service.logs import about_task, latest
+
+    count = _number("--lines", lines)
+    print("\n".join(latest(name, count) if task is None else about_task(resolve(storage), name, task)))
+
+
+def _number(option: str, text: str) -> int:
+    from sweeps.errors import SpecError
+
+    # Not Typer's int: its message does not say what it got.
+    if not text.removeprefix("+").isdecimal():
+        raise SpecError(f"{option}: got {text!r}; allowed: a whole number, for example {option} +10")
+    return int(text)

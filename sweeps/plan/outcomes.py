@@ -1,0 +1,210 @@
+"""The outcome of a finished task: what is stored of a result, and a type in which the result exists.
+
+The same models are written by workers and read by everybody else. The database holds an outcome as flat JSON without a
+tag: the payload of its task tells which kind it is. A worker adds who made it (`sweeps.workers.worker.as_stored`).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from storage.errors import RecordBroken
+from storage.records.queries import TaskRecord
+from sweeps.hints import here
+from sweeps.plan.payloads import BaselineTask, MeasureTask, Payload, TeacherTask, first_problem, payload_of
+from sweeps.spec.point import Point
+
+
+class _Stored(BaseModel):
+    """What every outcome has. A field that was not given is not stored.
+
+    wall_s: of the whole attempt. worker: who made it. provenance: versions and hardware, see
+    `sweeps.workers.environment.provenance`. blobs: digests of what was kept, by name ("model", "logits").
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    wall_s: float = 0.0
+    worker: str = ""
+    provenance: Mapping[str, Any] = {}
+    blobs: Mapping[str, str] = {}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plain values that the database stores."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class DataOrigin(BaseModel):
+    """Where a dataset came from, and the sha256 of its content and of its split."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    origin: str
+    content_hash: str
+    split_hash: str
+
+
+class _Trained(_Stored):
+    """What every training gives.
+
+    val_accuracy: after the last epoch, a fraction in [0, 1]; epoch_val_accuracy: after each. parameters: of the model.
+    train_images: seen per epoch. train_s, cpu_s: wall-clock and CPU seconds of the training. detail: what was trained,
+    in a few words. weights: what a ready-made network came from.
+    """
+
+    val_accuracy: float
+    epoch_val_accuracy: tuple[float, ...] = ()
+    parameters: int
+    train_images: int = 0
+    train_s: float
+    cpu_s: float
+    seed: int | None = None
+    dataset: str = ""
+    data: DataOrigin | None = None
+    detail: str = ""
+    weights: Mapping[str, str] = {}
+
+
+class TeacherOutcome(_Trained):
+    """A teacher. model: its name in the spec."""
+
+    model: str = ""
+
+
+class StudentOutcome(_Trained):
+    """A student: of a search, a confirm or transfer.
+
+    test_accuracy: a fraction in [0, 1], of transfer alone; None elsewhere. epochs: where the spec's number of epochs
+    does not hold; None elsewhere. arm: of transfer. loss: the formula that was minimized.
+    """
+
+    temperature: float
+    alpha: float
+    test_accuracy: float | None = None
+    epochs: int | None = None
+    arm: str = ""
+    loss: str = ""
+
+    @property
+    def point(self) -> Point:
+        """The point that it was trained at."""
+        return Point(self.temperature, self.alpha)
+
+
+class BaselineOutcome(_Trained):
+    """A comparison method's model.
+
+    capped: the time limit ended it. curve: (CPU seconds since it began, best validation accuracy so far) after each
+    trial of a method that has trials.
+    """
+
+    method: str = ""
+    capped: bool = False
+    curve: tuple[tuple[float, float], ...] = ()
+
+
+class Measured(BaseModel):
+    """One model as stage measure found it, by the names of `kd.models.measure.Measurement`; None: not known."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str = ""
+    parameters: int | None = None
+    macs: int | None = None
+    bytes: int | None = None
+    latency_ms_p50: float
+    latency_ms_p95: float | None = None
+    images_per_s: float | None = None
+    test_accuracy: float | None = None
+    int8_bytes: int | None = None
+    int8_test_accuracy: float | None = None
+    int8_test_images: int | None = None
+    int8_reason: str | None = None
+
+
+class MeasureOutcome(_Stored):
+    """Every kept model measured, by the key of the task that made it."""
+
+    models: Mapping[str, Measured] = {}
+
+
+TrainedOutcome: TypeAlias = TeacherOutcome | StudentOutcome | BaselineOutcome
+StoredOutcome: TypeAlias = TrainedOutcome | MeasureOutcome
+
+TaskT = TypeVar("TaskT", bound=Payload, covariant=True)
+ResultT = TypeVar("ResultT", bound=StoredOutcome, covariant=True)
+
+
+@dataclass(frozen=True)
+class DoneTask(Generic[TaskT, ResultT]):
+    """A finished task. score: what its stage is ranked by: a fraction, or milliseconds in stage measure."""
+
+    record: TaskRecord
+    payload: TaskT
+    outcome: ResultT
+    score: float
+
+
+def done_task(record: TaskRecord) -> DoneTask[Payload, StoredOutcome]:
+    """Return a finished task with its result; the record must have its whole outcome.
+
+    Raises:
+        RecordBroken: its payload or its outcome is not what such a task has.
+        ValueError: the task is not done.
+    """
+    if record.state != "done":
+        raise ValueError(f"{record.key} is {record.state}, not done")
+    payload = payload_of(record)
+    outcome = read_outcome(payload, record.outcome, key=record.key)
+    if record.score is None:
+        raise _edited(record.key, "its score is missing")
+    return DoneTask(record, payload, outcome, record.score)
+
+
+def done_tasks(
+    records: Iterable[TaskRecord], task: type[TaskT], outcome: type[ResultT]
+) -> list[DoneTask[TaskT, ResultT]]:
+    """Return the finished tasks of one kind, in the order of `records`; errors as `done_task`.
+
+    Args:
+        task: the kind of payload, such as TransferTask.
+        outcome: the kind of outcome that such tasks have, such as StudentOutcome.
+    """
+    found: list[DoneTask[TaskT, ResultT]] = []
+    for record in records:
+        if record.state == "done" and isinstance(payload_of(record), task):
+            done = done_task(record)
+            if isinstance(done.payload, task) and isinstance(done.outcome, outcome):
+                found.append(DoneTask(record, done.payload, done.outcome, done.score))
+    return found
+
+
+def read_outcome(payload: Payload, values: Mapping[str, Any] | None, *, key: str = "") -> StoredOutcome:
+    """Return the outcome that is stored as `values` for a task with that payload.
+
+    Raises:
+        RecordBroken: it is not what such a task has.
+    """
+    of = key or "a task"
+    if values is None:
+        raise _edited(of, "it is missing")
+    try:
+        return _kind_of(payload).model_validate(values)
+    except ValidationError as error:
+        raise _edited(of, first_problem(error)) from None
+
+
+def _kind_of(payload: Payload) -> type[StoredOutcome]:
+    if isinstance(payload, TeacherTask):
+        return TeacherOutcome
+    if isinstance(payload, BaselineTask):
+        return BaselineOutcome
+    return MeasureOutcome if isinstance(payload, MeasureTask) else StudentOutcome
+
+
+def _edited(of: str, problem: str) -> RecordBroken:
+    return RecordBroken(
+        f"the stored outcome of {of} was edited: {problem}; put it back, or make another sweep: {here().create('NAME')}"
+    )

@@ -1,0 +1,93 @@
+"""What the figures of a report share: style, panels, labels that keep apart, SVG.
+
+matplotlib without pyplot: no window, no global figure. Text stays text, so that a page can be searched and read aloud.
+"""
+
+import io
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "kd-sweeps",  # ids, else drawn at random: the same sweep gives the same bytes
+    "text.parse_math": False,  # a $ in the name of a dataset is a $
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+}
+_WIDTH, _COLUMNS = 10.0, 2  # inches of a figure; at 96 pixels an inch a page shows it without scaling
+
+
+def style() -> AbstractContextManager[None]:
+    """Return the context to make and write figures in: they look the same whatever the user's matplotlibrc says."""
+    context: AbstractContextManager[None] = matplotlib.style.context(["default", _STYLE])
+    return context
+
+
+def panels(titles: Sequence[str], *, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with one panel for each title, two side by side, each `height` inches high."""
+    columns = min(_COLUMNS, len(titles))
+    rows = -(-len(titles) // columns)
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)
+    figure = Figure(figsize=(_WIDTH * (0.7 if columns == 1 else 1), height * rows), layout=layout)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[len(titles) :]:
+        axes.remove()
+    for axes, title in zip(grid, titles, strict=False):
+        axes.set_title(title, pad=10)
+    return figure, list(grid[: len(titles)])
+
+
+def logarithmic(axes: Axes, low: float, high: float) -> None:
+    """Give the axes a logarithmic x axis over low > 0 to high, with ticks that read 1, 2, 5, 10."""
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Return positions in [0, 1], in the order of `wanted` and at least `gap` apart, as near to it as that allows.
+
+    Least squares. Where there is no room for all in [0, 1], they go on below 0.
+    Source: Ayer et al. 1955, "An empirical distribution function for sampling with incomplete information"
+    (pooling adjacent violators), on the positions less what the gaps before them take.
+    """
+    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
+    blocks: list[tuple[float, int]] = []  # mean, how many
+    for rank, index in enumerate(order):
+        mean, size = wanted[index] - rank * gap, 1
+        while blocks and blocks[-1][0] > mean:
+            before, count = blocks.pop()
+            mean, size = (before * count + mean * size) / (count + size), count + size
+        blocks.append((mean, size))
+    top = 1 - gap * (len(wanted) - 1)
+    shifted = [min(max(mean, 0.0), top) for mean, size in blocks for _ in range(size)]
+    found = [0.0] * len(wanted)
+    for rank, (index, position) in enumerate(zip(order, shifted, strict=True)):
+        found[index] = position + rank * gap
+    return found
+
+
+def as_svg(figure: Figure) -> str:
+    """Return the figure as SVG without a date: the same figure gives the same text."""
+    out = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(out, format="svg", metadata=nothing)
+    return out.getvalue()

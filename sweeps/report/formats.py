@@ -1,0 +1,38 @@
+"""How numbers are written in a report: estimates with their intervals, percentages, and what has no value yet."""
+
+from sweeps.analysis.units import percent
+from sweeps.spec.point import Point
+from sweeps.stats.estimates import Estimate
+
+
+def number(value: float | None, form: str, scale: float = 1) -> str:
+    """Return `scale` times the value in that format; nothing where there is no value."""
+    return "" if value is None else f"{scale * value:{form}}"
+
+
+def percentage(fraction: float | None, form: str = ".2f") -> str:
+    """Return a fraction in percent, without the sign; nothing where there is no value."""
+    return "" if fraction is None else f"{percent(fraction):{form}}"
+
+
+def accuracy(value: Estimate | None) -> str:
+    """Return an accuracy, a fraction, in percent with its interval: "97.41 ± 0.12 (n=10)"; n=1 has none."""
+    if value is None:
+        return ""
+    if value.high is None:
+        return f"{percent(value.mean):.2f} (n=1)"
+    return f"{percent(value.mean):.2f} ± {percent(value.high - value.mean):.2f} (n={value.n})"
+
+
+def interval(value: Estimate | None) -> str:
+    """Return signed accuracy points with the 95 % t interval: "+0.20 [-0.49, +0.89] (n=10)"."""
+    if value is None:
+        return "not yet"
+    if value.low is None or value.high is None:
+        return f"{value.mean:+.2f} (n=1, no interval)"
+    return f"{value.mean:+.2f} [{value.low:+.2f}, {value.high:+.2f}] (n={value.n})"
+
+
+def point(value: Point) -> str:
+    """Return a point of the search space: "T = 6.8, alpha = 0.724"."""
+    return f"T = {value.temperature:.3g}, alpha = {value.alpha:.3g}"

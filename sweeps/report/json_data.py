@@ -1,0 +1,59 @@
+"""A report as plain values, for other programs: what `report -f json` prints."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sweeps.analysis.comparison import Row
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.surfaces import Surface
+from sweeps.plan.selection import Confirmed
+from sweeps.report.sentences import headline
+from sweeps.spec.point import Point
+
+
+def json_data(findings: Findings) -> dict[str, Any]:
+    """Return the findings as values that JSON has, with the names and the units of `sweeps.analysis.findings`."""
+    return {
+        "sweep": findings.name,
+        "verdict": headline(findings),
+        "verdicts": [asdict(verdict) for verdict in findings.verdicts],
+        "spec": findings.spec.as_dict(),
+        "fingerprint": findings.fingerprint,
+        "best": _confirmed(findings.confirmed, "source"),
+        "native": _confirmed(findings.confirmed, "target"),
+        "surfaces": [_surface(surface) for surface in findings.surfaces],
+        "controls": [asdict(control) | {"explains": control.explains} for control in findings.controls],
+        "outer": {target.role: [asdict(group) for group in target.groups] for target in findings.outer},
+        "rows": [_row(row) for row in findings.rows],
+        "differences": [asdict(item) for item in findings.differences],
+    }
+
+
+def _confirmed(confirmed: Mapping[str, Confirmed], role: str) -> dict[str, Any] | None:
+    return confirmed[role].as_json() if role in confirmed else None
+
+
+def _surface(surface: Surface) -> dict[str, Any]:
+    return {
+        "role": surface.role,
+        "dataset": surface.dataset,
+        "points": [
+            trial.point.as_dict() | {"accuracy": trial.accuracy, "number": trial.number, "shared": trial.shared}
+            for trial in surface.trials
+        ],
+        "best": None if surface.best is None else _pair(surface.best),
+        "tied": [_pair(point) for point in surface.tied],
+        "icc": surface.icc,
+        "optimism": surface.optimism,
+        "identified": surface.identified,
+    }
+
+
+def _pair(point: Point) -> list[float]:
+    return [point.temperature, point.alpha]
+
+
+def _row(row: Row) -> dict[str, Any]:
+    measured = {} if row.measured is None else row.measured.model_dump(exclude_unset=True)
+    return asdict(row) | {"measured": measured}

@@ -1,0 +1,131 @@
+"""Steer a sweep from outside: pause, resume, cancel, extend, retry, reap, delete. By name and URL."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import sqlalchemy
+
+from storage import deletion
+from storage.deletion import Deleted
+from storage.errors import RevisionRefused
+from storage.queue import control, revisions
+from storage.queue.attempts import Reaped, reap
+from storage.queue.error_classes import LOST
+from storage.records import queries
+from storage.records.queries import SweepRecord
+from storage.studies.reconcile import reconcile
+from sweeps.analysis import looks
+from sweeps.errors import SpecError, SweepError
+from sweeps.plan import tasks as plan
+from sweeps.query.opening import open_sweep
+from sweeps.query.status import stage_counts
+from sweeps.report.sentences import another_sweep
+from sweeps.spec.model import Spec, check_name, stored
+from sweeps.workers.failures import cap_of
+
+if TYPE_CHECKING:
+    from storage.studies.adapter import Studies
+
+
+def pause(url: sqlalchemy.URL, name: str) -> int:
+    """Stop starting tasks. Returns how many are running; they will be finished."""
+    with open_sweep(url, name, write=True) as (engine, sweep):
+        if sweep.state == "cancelled":
+            raise SweepError(f"{name} is cancelled, so there is nothing to pause")
+        control.pause(engine, sweep.id)
+        return len(queries.running(engine, sweep.id))
+
+
+def resume(url: sqlalchemy.URL, name: str) -> int:
+    """Go on after a pause or a cancel. Returns how many tasks are left to do."""
+    with open_sweep(url, name, write=True) as (engine, sweep):
+        control.resume(engine, sweep.id)
+        return queries.outlook(engine, sweep.id).unended
+
+
+def cancel(url: sqlalchemy.URL, name: str) -> int:
+    """Take back every task that has not ended. Returns how many; workers abort theirs at the next heartbeat."""
+    with open_sweep(url, name, write=True) as (engine, sweep):
+        return control.cancel(engine, sweep.id)
+
+
+def extend(url: sqlalchemy.URL, name: str, *, trials: int, seeds: int) -> int:
+    """Add trials to every search, or seeds to the comparison. Returns how many tasks that adds.
+
+    Raises:
+        SpecError: nothing to add.
+        storage.errors.RevisionRefused: a search has closed, or the sweep is cancelled.
+    """
+    if min(trials, seeds) < 0 or max(trials, seeds) < 1:
+        raise SpecError(f"got --trials {trials} --seeds {seeds}; give one of them, 1 or more, for example --seeds +10")
+    with open_sweep(url, name, write=True) as (engine, sweep):
+        if trials and any(".ranks" in selected for selected in queries.selections(engine, sweep.id)):
+            raise RevisionRefused(f"a search of {name} has closed, and what came out of it is already used")
+        spec = stored(sweep)
+        if seeds:
+            _refuse_another_look(engine, sweep, spec)
+        larger, tasks = plan.more(spec, trials=trials, seeds=seeds)
+        revisions.extend(
+            engine,
+            sweep.id,
+            revision=sweep.revision,
+            spec=larger.as_dict(),
+            fingerprint=larger.fingerprint,
+            why=f"extended by {trials} trials and {seeds} seeds",
+            tasks=tasks,
+            while_open={phase.name for phase in plan.make_plan(spec).phases if plan.is_search(phase.name)},
+        )
+        return len(tasks)
+
+
+def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> None:
+    """Raise RevisionRefused, unless the sweep may be read on test images once more: a declared look is left."""
+    taken = looks.taken(engine, sweep.id)
+    if taken >= spec.transfer.looks:
+        raise RevisionRefused(
+            f"the test was read at {taken} of {spec.transfer.looks} declared looks; seeds added after the last one"
+            f" would make the verdict worthless; for more, make another sweep:"
+            f" {another_sweep(sweep.name, spec, 2 * spec.transfer.seeds)}"
+        )
+
+
+def retry(url: sqlalchemy.URL, name: str) -> list[str]:
+    """Let failed tasks, and those skipped because of them, wait again. Returns their keys.
+
+    If the models were measured already, that is done once more at the end, with those that come now.
+    """
+    with open_sweep(url, name, write=True) as (engine, sweep):
+        measured = stage_counts(engine, sweep.id)["measure"]
+        again = [plan.measure_task(measured.total)] if measured.done == measured.total else []
+        return revisions.retry(engine, sweep.id, revision=sweep.revision, then=again)
+
+
+def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[Reaped], int]:
+    """Free the tasks whose lease has lapsed, and report to Optuna's trials how they ended.
+
+    Workers do the same by themselves. Returns what was freed, and how many trials were completed.
+    """
+    with _open_studies(url, name) as (studies, sweep):
+        freed = reap(studies.engine, sweep.id, cap=cap_of(LOST, stored(sweep)))
+        return freed, reconcile(studies, studies.engine, sweep.id)
+
+
+def delete(url: sqlalchemy.URL, name: str) -> Deleted:
+    """Remove a sweep, its studies, and the blobs that no other sweep uses.
+
+    Raises:
+        storage.errors.SweepInUse: a lease on one of its tasks is good.
+    """
+    with _open_studies(url, name) as (studies, sweep):
+        return deletion.delete_sweep(studies, studies.engine, sweep)
+
+
+@contextlib.contextmanager
+def _open_studies(url: sqlalchemy.URL, name: str) -> Iterator[tuple["Studies", SweepRecord]]:
+    """Open the storage with Optuna's studies, on one engine, and find the sweep of that name."""
+    from storage.studies import adapter  # Optuna takes a second
+
+    check_name(name)
+    with contextlib.closing(adapter.open_studies(url)) as studies:
+        yield studies, queries.find_sweep(studies.engine, name)

@@ -1,0 +1,53 @@
+"""Describe a plan in words: what create and run print before anything runs."""
+
+import sqlalchemy
+
+from kd.config import LOSS_FORMULA
+from storage.url import masked
+from sweeps.plan.tasks import STAGES, Plan
+from sweeps.spec import presets
+from sweeps.spec.model import Spec
+from sweeps.spec.tables import DatasetSpec, Repeats
+from sweeps.stats.estimates import resolvable
+
+
+def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
+    """Return the lines: where it is written, the data, what is searched, the tasks per stage."""
+    low, high = spec.search.temperature
+    a_low, a_high = spec.search.alpha
+    outer = spec.outer
+    counts = ", ".join(f"{stage} {plan.count(stage)}" for stage in STAGES)
+    return [
+        f"storage  {masked(url)}",
+        *(_described(name, spec.role(name)) for name in spec.roles),
+        f"search   T log-uniform [{low:g}, {high:g}], alpha uniform [{a_low:g}, {a_high:g}]; "
+        f"Adam {spec.training.learning_rate:g}, batch {spec.training.batch_size}",
+        f"loss     {LOSS_FORMULA}",
+        *([f"outer    {outer.teachers} teachers, {outer.searches} searches with each"] if outer != Repeats() else []),
+        f"tasks    {len(plan.tasks)}: {counts}",
+        f"verdict  margin {spec.transfer.margin:g} points, {spec.transfer.seeds} seeds, {spec.transfer.looks} looks; "
+        + _resolution(spec),
+    ]
+
+
+def _described(name: str, role: DatasetSpec) -> str:
+    views = f", {role.views} views of each image" if role.augment != "none" else ""
+    return (
+        f"{name:<8} {role.dataset}: {role.images} images{views}, teacher {role.teacher}, student {role.student}, "
+        f"{role.epochs} epochs"
+    )
+
+
+def _resolution(spec: Spec) -> str:
+    """Say what the planned seeds can tell apart, as far as that is known before anything was trained."""
+    if spec.transfer.seeds < 2:
+        return "a verdict needs 2 seeds"
+    known = presets.PAIRED_SD.get((spec.target.dataset, spec.target.student))
+    if known is None:
+        return f"what they resolve depends on the seed noise on {spec.target.dataset}, which is not known beforehand"
+    sd, origin = known
+    points = resolvable(sd, spec.transfer.seeds, level=spec.transfer.level)
+    return (
+        f"a regret {points:.2g} points from the margin is distinguished from it with 80 % power, given the seed sd of"
+        f" {sd:g} in {origin}"
+    )

@@ -1,0 +1,50 @@
+"""Turn what a training gives into the outcome of a task: what is stored, and what the dashboard shows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from kd.config import BaselineResult, TrainResult
+from kd.data.datasets import Dataset
+from sweeps.plan.outcomes import DataOrigin, StoredOutcome, TrainedOutcome
+from sweeps.plan.payloads import ConfirmTask, Payload, TransferTask
+
+_SHOWN = ("dataset", "test_accuracy", "parameters", "train_s", "seed", "detail")  # columns of the dashboard
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one attempt found.
+
+    score: what the stage is ranked and watched by; a fraction, or milliseconds in measure.
+    values: everything that is stored.
+    attrs: the few of them that the dashboard shows as columns.
+    """
+
+    score: float
+    values: StoredOutcome
+    attrs: dict[str, Any]
+    epoch_values: tuple[float, ...] = ()
+
+
+def outcome_of(task: Payload, params: dict[str, Any], values: TrainedOutcome) -> Outcome:
+    """Return the outcome of a training, ranked by its validation accuracy."""
+    shown = values.model_dump(include=set(_SHOWN) & values.model_fields_set - set(params))
+    attrs = {name: shown[name] for name in _SHOWN if name in shown}
+    if isinstance(task, ConfirmTask | TransferTask):
+        attrs["repeat"] = task.repeat
+    if isinstance(task, ConfirmTask):
+        attrs["rank"] = task.rank
+    return Outcome(score=values.val_accuracy, values=values, attrs=attrs, epoch_values=values.epoch_val_accuracy)
+
+
+def training_of(result: TrainResult | BaselineResult) -> dict[str, Any]:
+    """Return what the table needs of every training; models and weights are kept as blobs."""
+    names = ("val_accuracy", "parameters", "train_images", "train_s", "cpu_s", "seed")
+    curve = {"epoch_val_accuracy": result.epoch_val_accuracy} if isinstance(result, TrainResult) else {}
+    return {name: getattr(result, name) for name in names} | curve
+
+
+def source_of(dataset: Dataset) -> dict[str, Any]:
+    """Return the name of a dataset and where it came from."""
+    data = DataOrigin(origin=dataset.origin, content_hash=dataset.content_hash, split_hash=dataset.split_hash)
+    return {"dataset": dataset.name, "data": data}

@@ -1,0 +1,121 @@
+"""The docs: they build, they name what exists, and what they show is what the commands print."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeps.spec.model import Spec
+from tests.support.pages import DOCS, code_spans, extension, pages
+from tests.support.paths import REPOSITORY
+from tests.support.transcript import normalised, run, steps
+
+EXECUTED = ("tutorial.md", "how-to/own-data.md", "how-to/own-model.md")
+
+WORDS = """sweep spec role source target stage phase task attempt lease heartbeat study trial incumbent arm control
+method baseline group selection look regret native margin confirm identified teacher student logits temperature alpha
+augmentation views reconcile audit provenance fingerprint failpoint"""
+
+
+def _names(path: Path) -> set[str]:
+    """What a module defines at its top: functions, classes and values."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        found |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return found
+
+
+def _module(name: str) -> Path:
+    path = REPOSITORY / Path(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_path_and_function_that_a_page_names_exists(page: Path) -> None:
+    for span in code_spans(page.read_text(encoding="utf-8")):
+        if match := re.fullmatch(r"((?:kd|storage|sweeps)(?:\.\w+)+):(\w+)", span):
+            module = _module(match[1])
+            assert module.is_file(), span
+            assert match[2] in _names(module), span
+        elif re.fullmatch(r"(kd|storage|sweeps|bench|tests|docs)/[\w./-]*", span) and "_build" not in span:
+            assert (REPOSITORY / span).exists(), span
+        elif re.fullmatch(r"python bench/\w+\.py.*", span):
+            assert (REPOSITORY / span.split()[1]).is_file(), span
+
+
+def test_every_word_of_the_glossary_is_one_sentence_with_an_example() -> None:
+    text = (DOCS / "concepts.md").read_text(encoding="utf-8")
+    entries = re.findall(r"^(\w[\w, ]*)\n: (.+(?:\n  .+)*)", text, flags=re.MULTILINE)
+    explained = {word.strip(): meaning for words, meaning in entries for word in words.split(",")}
+    assert set(WORDS.split()) - set(explained) == set()
+    for word, meaning in explained.items():
+        assert "example: " in meaning, word
+        assert re.sub(r"`[^`]*`", "", meaning).rstrip(".").count(". ") == 0, f"{word}: more than one sentence"
+
+
+def test_the_command_line_reference_has_every_command_with_its_options() -> None:
+    reference = extension("cli_reference")
+    text = reference.markdown()
+    for words in ("create", "data fetch", "status", "worker"):
+        assert f"## {words}\n" in text
+    assert "| `--preset` `NAME` |" in text
+    assert "`table\\|json\\|yaml\\|csv\\|value`" in text
+
+
+def test_the_spec_reference_has_every_table_and_key() -> None:
+    text = extension("spec_reference").markdown()
+    for name, field in Spec.model_fields.items():
+        assert f"[{name}]" in text or f"| `{name}` |" in text
+        inner = getattr(field.annotation, "model_fields", {})
+        for key in inner:
+            assert f"| `{key}` |" in text, f"{name}.{key}"
+    assert "| `alpha` | `[low, high]` | `[0.0, 1.0]` |" in text
+    assert "whole number, >= 1, <= 3" in text
+
+
+def test_the_picture_has_every_room_of_the_import_contracts() -> None:
+    picture, table = extension("rooms").picture(), extension("rooms").table()
+    for package in ("kd", "storage", "sweeps"):
+        for room in (REPOSITORY / package).iterdir():
+            if (room / "__init__.py").is_file():
+                assert f">{room.name}</text>" in picture, room
+                assert f"`{package}/{room.name}/`" in table
+
+
+@pytest.mark.slow
+def test_the_docs_build_without_a_warning(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-b", "html", str(DOCS), str(tmp_path / "html")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "html" / "reference" / "cli.html").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", EXECUTED)
+def test_the_commands_of_a_page_print_what_it_shows(page: str, tmp_path: Path) -> None:
+    """Numbers, hashes, and the words that an accuracy decides may differ between machines."""
+    found = steps((DOCS / page).read_text(encoding="utf-8"))
+    assert found
+    for step in found:
+        code, lines = run(step.command, tmp_path)
+        assert code == 0, "\n".join([step.command, *lines])
+        missing = normalised(step.lines) - normalised(lines)
+        assert not {line for line in missing if not _decided_by_accuracy(line)}, step.command
+
+
+def _decided_by_accuracy(line: str) -> bool:
+    return bool(re.search(r"FLAT|TRANSFERS|FAILS|UNDECIDED|fresh seeds|^teachers N", line))

@@ -1,0 +1,110 @@
+"""The wheel: whole, and enough to run a sweep from any folder without the clone.
+
+The environment is new and holds the wheel alone. The packages it depends on are read from the environment that runs the
+tests, by a path file: that they can be installed from the lock is tested by every `make run` in a clean clone, and
+installing 2.5 GB again would take minutes. This project's own code is in neither: the editable install is not followed.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import REPOSITORY
+
+pytestmark = pytest.mark.slow
+
+PACKAGES = ("kd", "storage", "sweeps")
+
+
+def _run(*command: str | Path, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """A command in a folder outside the clone, with nothing of the clone on its path."""
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA", "PYTHONPATH"))
+    }
+    done = subprocess.run(
+        [str(word) for word in command], cwd=folder, env=kept | more, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy of what a source tree has, so that nothing is left in the clone."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in PACKAGES:
+        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    (source / "tests").mkdir()
+    (source / "tests" / "test_nothing.py").touch()  # what must not get in
+    _run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, source, folder=source)
+    (built,) = target.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of a new environment with the wheel."""
+    folder = tmp_path_factory.mktemp("environment")
+    _run(sys.executable, "-m", "venv", folder, folder=folder)
+    programs = folder / "bin"
+    _run(programs / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel, folder=folder)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return programs
+
+
+def test_the_wheel_passes_twine_and_check_wheel_contents(wheel: Path) -> None:
+    _run(sys.executable, "-m", "twine", "check", "--strict", wheel, folder=wheel.parent)
+    _run(
+        sys.executable,
+        "-m",
+        "check_wheel_contents",
+        "--config",
+        REPOSITORY / "pyproject.toml",
+        wheel,
+        folder=wheel.parent,
+    )
+
+
+def test_the_wheel_holds_every_module_the_types_and_the_licence_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]
+        found = Parser().parsestr(archive.read(metadata).decode())
+    ours = {name for name in names if ".dist-info/" not in name}
+    files = {str(path.relative_to(REPOSITORY)) for name in PACKAGES for path in (REPOSITORY / name).rglob("*.py")}
+    assert ours == files | {f"{name}/py.typed" for name in PACKAGES}
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [line for line in found.get_all("Requires-Dist", []) if "extra ==" not in line]
+    assert len(wanted) == len(project["dependencies"])
+    assert (found["License-Expression"], found["Requires-Python"]) == ("Apache-2.0", "<3.14,>=3.11")
+
+
+def test_the_packages_are_those_of_the_wheel_and_typed(environment: Path, tmp_path: Path) -> None:
+    program = "import json, kd, storage, sweeps; print(json.dumps([m.__file__ for m in (kd, storage, sweeps)]))"
+    files = [Path(name) for name in json.loads(_run(environment / "python", "-c", program, folder=tmp_path).stdout)]
+    for file in files:
+        assert file.is_relative_to(environment.parent)
+        assert (file.parent / "py.typed").is_file()
+
+
+def test_preset_tiny_runs_from_any_folder(environment: Path, tmp_path: Path) -> None:
+    done = _run(environment / "kd-sweeps", "run", "tiny", "--preset", "tiny", folder=tmp_path)
+    assert "tiny: digits -> digits-rgb" in done.stdout
+    assert "78 of 78 tasks done" in done.stdout
+    assert (tmp_path / "kd-sweeps.db").is_file()
+    assert (tmp_path / "tiny-report" / "report.html").is_file()
+    audit = _run(environment / "kd-sweeps", "status", "tiny", "--audit", folder=tmp_path)
+    assert "0 violations, 0 warnings" in audit.stdout

@@ -1,0 +1,61 @@
+"""A sweep whose costs are planted: AutoKeras against the distilled student. Imports no pytest."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from storage.queue.tasks import Claim
+from storage.url import resolve
+from sweeps.analysis.stored import StoredSweep, read
+from sweeps.plan.outcomes import Measured, MeasureOutcome
+from sweeps.query.opening import open_sweep
+from sweeps.service.create import create_sweep
+from sweeps.spec.model import override
+from sweeps.workers.runner import Outcome
+from sweeps.workers.worker import Worker
+from tests.support.sweeps.quadratic_worker import changed, quadratic
+from tests.support.sweeps.small_sweeps import SMALL
+
+# Planted: every training but AutoKeras' costs 2 CPU s; `best` has 0.7 on the target.
+SPEC = override(SMALL, {"baselines.methods": ["autokeras", "mobilenet"], "confirm.seeds": 2})
+SWEEP_CPU_S = 2 * (2 + 4 + 2)  # two teachers, four trials, one candidate on two seeds
+CURVE = ((3.0, 0.60), (10.0, 0.65), (40.0, 0.72), (70.0, 0.75))
+
+
+def planted(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    """The quadratic runner with planted seconds, accuracies and measurements."""
+    found = quadratic(claim, params, on_step)
+    values: dict[str, Any] = {"cpu_s": 2.0, "train_s": 3.0}
+    if claim.stage == "measure":
+        models = {
+            "transfer#source.best.0": {"bytes": 100_000, "latency_ms_p50": 0.2},
+            "transfer#target.best.0": {"bytes": 100_000, "latency_ms_p50": 0.2, "int8_test_accuracy": 0.6},
+            "baselines#autokeras": {"bytes": 900_000, "latency_ms_p50": 0.4, "test_accuracy": 0.74},
+            "baselines#mobilenet": {"bytes": 1_200_000, "latency_ms_p50": 0.8, "test_accuracy": 0.73},
+        }
+        more = {"latency_ms_p95": 1.0, "images_per_s": 1000.0, "macs": 2_000_000}
+        measured = MeasureOutcome(models={key: Measured(**one, **more) for key, one in models.items()})
+        return Outcome(score=0.2, values=measured, attrs={})
+    if claim.stage == "transfer":
+        values |= {"val_accuracy": 0.7, "test_accuracy": 0.69}
+    if claim.payload.get("method") == "autokeras":
+        values |= {"curve": CURVE, "cpu_s": 70.0, "val_accuracy": 0.75, "detail": "vanilla blocks"}
+    return replace(changed(found, **values), score=values.get("val_accuracy", found.score), attrs={})
+
+
+def until_measure(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    """The same, but no model can be measured."""
+    if claim.stage == "measure":
+        raise RuntimeError("no room")
+    return planted(claim, params, on_step)
+
+
+def worked(folder: Path, run: Callable[..., Outcome] = planted) -> StoredSweep:
+    """What is stored of such a sweep, all of it worked on."""
+    url = resolve(f"sqlite:///{folder}/a.db")
+    create_sweep(url, "s", SPEC)
+    with Worker(url, "s", run=run) as worker:
+        worker.work()
+    with open_sweep(url, "s") as (engine, sweep):
+        return read(engine, sweep)

@@ -1,0 +1,37 @@
+"""Records of tasks as the storage would give them, for tests that need no storage."""
+
+from typing import Any
+
+from storage.records.queries import TaskRecord
+
+
+def task_record(
+    key: str,
+    number: int = 0,
+    *,
+    stage: str = "search",
+    state: str = "done",
+    payload: dict[str, Any] | None = None,
+    outcome: dict[str, Any] | None = None,
+    score: float | None = None,
+) -> TaskRecord:
+    """Return a task with that id and trial number."""
+    return TaskRecord(
+        id=number,
+        key=key,
+        stage=stage,
+        phase=stage,
+        payload=payload or {},
+        state=state,
+        attempt=1,
+        score=score,
+        outcome=outcome,
+        reason=None,
+        error_class=None,
+        started_at=0.0,
+        finished_at=1.0,
+        params=None,
+        trial_number=number,
+        study="s",
+        worker="w",
+    )

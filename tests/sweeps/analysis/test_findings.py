@@ -1,0 +1,226 @@
+"""What a sweep says, against what was planted in it: verdicts, surfaces, controls, several targets, the outer level."""
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, variance
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy
+from scipy import stats
+
+from storage.queue.tasks import Claim
+from storage.studies.adapter import open_studies
+from storage.studies.sampler import propose
+from sweeps.analysis.findings import Findings
+from sweeps.plan.names import tagged
+from sweeps.plan.points import search_space
+from sweeps.report.json_data import json_data
+from sweeps.report.page import report
+from sweeps.spec.model import override
+from sweeps.spec.presets import on
+from sweeps.stats.estimates import Estimate
+from sweeps.stats.verdict import decide
+from sweeps.workers.runner import Outcome
+from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, analysed, arms, below, done_of, planted, worked
+
+FEW = override(PLANTED, {"search.trials": 4})
+
+
+def by_repeat(points: Mapping[str, Any]) -> dict[str, dict[int, float]]:
+    return {arm: dict(enumerate(values)) for arm, values in points.items()}
+
+
+def test_a_verdict_is_what_decide_says_of_the_arms_on_the_target_alone(tmp_path: Path) -> None:
+    tests = arms(3.5) | {"transfer#source.best": below(50.0), "transfer#source.scratch": below(0.0)}
+    found = analysed(worked(f"sqlite:///{tmp_path}/s.db", FEW, planted(tests)))
+    (one,) = found.verdicts
+    expected = decide(by_repeat(arms(3.5)), margin=2.0, level=0.05)
+    assert one.verdict is not None
+    assert expected is not None
+    assert (one.verdict.word, one.verdict.n) == (expected.word, expected.n) == ("FAILS", 4)
+    assert (one.verdict.low, one.verdict.high) == pytest.approx((expected.low, expected.high))
+    assert (one.done, one.left, one.planned, len(one.looks)) == (16, 0, 16, 1)
+
+
+def test_a_surface_is_held_against_the_noise_of_its_confirm(tmp_path: Path) -> None:
+    spec = override(PLANTED, {"search.trials": 16, "confirm.seeds": 4, "transfer.seeds": 1})
+    url = worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms(0.5), luck=0.3))
+    found = analysed(url)
+    source, target = found.surfaces
+    assert (source.role, source.dataset, target.role, target.dataset) == ("source", "digits", "target", "digits-rgb")
+    assert len(source.trials) == 16
+    shared = [trial for trial in source.trials if trial.shared]
+    assert [trial.number for trial in shared] == list(range(8)), "the Sobol half, and none of TPE's"
+    assert [trial.point for trial in shared] == [trial.point for trial in target.trials if trial.shared]
+
+    tasks = done_of(url, "confirm")
+    table = [[100 * (t.score or 0) for t in tasks if t.payload["rank"] == rank] for rank in (0, 1)]
+    # two candidates: the residual mean square of the two-way layout is half the variance of their differences
+    differences = [a - b for a, b in zip(*table, strict=True)]
+    noise = variance(differences) / 2
+    total = variance([trial.accuracy for trial in shared])
+    assert 0 < noise < total, "an example that tells the formula apart"
+    assert source.icc == pytest.approx((total - noise) / total)
+    assert source.identified == (noise / total <= 0.5)
+    incumbent = max(trial.accuracy for trial in source.trials)
+    assert source.optimism == pytest.approx(incumbent - fmean(table[0]))
+    low, high = stats.ttest_1samp(differences, 0).confidence_interval()
+    assert source.best == found.confirmed["source"].best.point
+    assert len(source.tied) == (low <= 0 <= high)
+
+
+def test_a_control_explains_a_gain_that_it_has_as_well(tmp_path: Path) -> None:
+    spec = override(
+        FEW, {"transfer.source_arms": ["best", "scratch"], "transfer.target_arms": ["best", "scratch", "class-mean"]}
+    )
+    tests = {"best": NATIVE, "scratch": below(5.0), "class-mean": below(0.5)}
+    found = analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(tests)))
+    (control,) = found.controls
+    assert (control.arm, control.role, control.dataset, control.explains) == (
+        "class-mean",
+        "target",
+        "digits-rgb",
+        True,
+    )
+    assert control.gain == Estimate(pytest.approx(4.5), pytest.approx(4.5), pytest.approx(4.5), 4)
+    half = stats.t.ppf(0.975, 3) / 2
+    assert (control.beyond.low, control.beyond.high) == pytest.approx((0.5 - half, 0.5 + half))
+    for gain, beyond, explains in (
+        (Estimate(2.0, -0.1, 4.1, 4), control.beyond, False),  # the control was not found to gain
+        (control.gain, Estimate(2.0, 0.1, 3.9, 4), False),  # best gains more
+        (control.gain, Estimate(-2.0, -3.0, -1.0, 4), True),  # best gains less
+        (Estimate(2.0, None, None, 1), Estimate(0.0, None, None, 1), False),  # nothing is told from one seed
+    ):
+        made = type(control)(arm="", role="", dataset="", gain=gain, beyond=beyond, best=control.best)
+        assert made.explains == explains
+    nothing = Estimate(0.5, -0.1, 1.1, 4)  # best was not found to gain: there is nothing to explain
+    assert not replace(control, best=nothing).explains
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    """Two targets: one transfers, one fails."""
+    spec = on(FEW, targets=["digits-rgb", "mine.npz"])
+    folder = tmp_path_factory.mktemp("several")
+    from tests.sweeps.cli.test_main import _npz
+
+    path = _npz(folder / "mine.npz")
+    spec = override(spec, {"target2.dataset": str(path), "target2.images": 180})
+    tests = {f"transfer#target2.{arm}": points for arm, points in arms(3.5).items()} | arms(0.5)
+    return analysed(worked(f"sqlite:///{folder}/s.db", spec, planted(tests)))
+
+
+def test_every_target_has_a_verdict_a_surface_and_rows_of_its_own(several: Findings) -> None:
+    first, second = several.verdicts
+    assert (first.verdict and first.verdict.word, second.verdict and second.verdict.word) == ("TRANSFERS", "FAILS")
+    other = several.spec.role("target2").dataset
+    assert [surface.dataset for surface in several.surfaces] == ["digits", "digits-rgb", other]
+    rows = {(row.method, row.dataset): row for row in several.rows}
+    for dataset, best in (("digits-rgb", 70.0), (other, 67.0)):
+        row = rows["best", dataset]
+        assert row.test is not None
+        assert (100 * row.test.mean, row.test.n) == (pytest.approx(best), 4)
+        assert rows["native", dataset].status == "done"
+    assert ("native", "digits") not in rows
+    assert [row.dataset for row in several.rows if row.method.startswith("teacher")] == [
+        "digits",
+        "digits-rgb",
+        other,
+    ]
+    regrets = [d for d in several.differences if d.name.startswith("regret")]
+    assert [(d.dataset, d.points and round(d.points.mean, 6)) for d in regrets] == [("digits-rgb", 0.5), (other, 3.5)]
+
+
+def test_the_report_of_several_targets_answers_for_each(several: Findings) -> None:
+    page = report(several).splitlines()
+    other = several.spec.role("target2").dataset
+    assert page[0] == f"# s: digits -> digits-rgb, {other}"
+    assert page[2].startswith("**TRANSFERS: ")
+    assert page[3] == ""
+    assert page[4].startswith("**FAILS: ")
+    assert f"digits -> {other}, n = 4 seeds" in page[4]
+    assert sum(line.startswith("- `native` (tuned on ") for line in page) == 2
+    assert not any("Other teachers" in line for line in page)
+
+
+REGRETS = {"": 0.5, "t0s1": 1.5, "t1s0": 3.0, "t1s1": 5.0}
+
+
+@pytest.fixture(scope="module")
+def outer_url(tmp_path_factory: pytest.TempPathFactory) -> sqlalchemy.URL:
+    """Two teachers with two searches each, whose regrets are REGRETS."""
+    spec = override(FEW, {"outer.teachers": 2, "outer.searches": 2})
+    runs = {group: planted(arms(regret)) for group, regret in REGRETS.items()}
+
+    def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        return runs.get(claim.payload.get("group", ""), runs[""])(claim, params, on_step)
+
+    folder = tmp_path_factory.mktemp("outer")
+    return worked(f"sqlite:///{folder}/s.db", spec, run)
+
+
+@pytest.fixture(scope="module")
+def outer(outer_url: sqlalchemy.URL) -> Findings:
+    return analysed(outer_url)
+
+
+def test_every_teacher_and_search_has_its_regret_and_the_verdict_is_of_the_first(outer: Findings) -> None:
+    (target,) = outer.outer
+    found = target.groups
+    assert (target.role, target.dataset) == ("target", "digits-rgb")
+    assert [(one.group, one.teacher) for one in found] == [
+        ("t0s0", "t0"),
+        ("t0s1", "t0"),
+        ("t1s0", "t1"),
+        ("t1s1", "t1"),
+    ]
+    assert [one.regret.mean for one in found] == pytest.approx(list(REGRETS.values()))
+    assert [one.regret.n for one in found] == [4] * 4
+    assert len({(one.temperature, one.alpha) for one in found}) == 4, "each search has its own points"
+    (first,) = outer.verdicts
+    assert (first.verdict and first.verdict.word, first.planned) == ("TRANSFERS", 16)
+
+
+def test_the_interval_over_teachers_averages_their_searches(outer: Findings) -> None:
+    found = outer.outer[0].over_teachers
+    expected = stats.ttest_1samp([1.0, 4.0], 0).confidence_interval()
+    assert found == Estimate(pytest.approx(2.5), pytest.approx(expected.low), pytest.approx(expected.high), 2)
+    page = report(outer).splitlines()
+    start = page.index("## Other teachers, other searches")
+    assert page[start + 2] == "| teacher and search | T | alpha | regret on digits-rgb, over seeds |"
+    assert [line.split(" | ")[0] for line in page[start + 4 : start + 8]] == ["| t0s0", "| t0s1", "| t1s0", "| t1s1"]
+    assert page[start + 5].endswith("| +1.50 [-0.09, +3.09] (n=4) |")
+    over = f"regret +2.50 [{expected.low:+.2f}, {expected.high:+.2f}] (n=2), n = teachers."
+    assert page[start + 9] == f"Over teachers, the searches of each averaged: {over}"
+    assert [line for line in page if line.startswith("| teacher cnn-small-narrow t1 |")]
+
+
+def test_the_answer_is_there_as_json(outer_url: sqlalchemy.URL) -> None:
+    found = json.loads(json.dumps(json_data(analysed(outer_url)), allow_nan=False))
+    assert found["verdict"].startswith("TRANSFERS: ")
+    assert [one["verdict"]["word"] for one in found["verdicts"]] == ["TRANSFERS"]
+    assert [one["regret"]["mean"] for one in found["outer"]["target"]] == pytest.approx(list(REGRETS.values()))
+    assert [(one["role"], one["identified"]) for one in found["surfaces"]] == [("source", None), ("target", None)]
+    assert found["controls"] == []
+
+
+@pytest.mark.parametrize(("phase", "study"), [("search", "s"), ("native:search", "s.native")])
+def test_a_search_learns_from_its_own_trials_and_from_no_others(
+    outer: Findings, outer_url: sqlalchemy.URL, phase: str, study: str
+) -> None:
+    with contextlib.closing(open_studies(outer_url)) as studies:
+        trials = optuna.load_study(study_name=study, storage=studies.storage).trials
+    space = search_space(outer.spec)
+    for group in REGRETS:
+        tasks = done_of(outer_url, tagged(phase, group))
+        assert ["temperature" in task.payload for task in tasks] == [True, True, False, False]
+        own = [next(trial for trial in trials if trial.user_attrs["task"] == task.key) for task in tasks]
+        for number in (2, 3):
+            seed = tasks[number].payload["sampler_seed"]
+            maximize = [optuna.study.StudyDirection.MAXIMIZE]
+            assert own[number].params == propose(space, own[:number], directions=maximize, seed=seed), group

@@ -1,0 +1,182 @@
+"""The secondary questions of a sweep with planted accuracies, each number against scipy or against its definition."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from storage.queue.tasks import Claim
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.secondary import Question, questions, ratio
+from sweeps.report.secondary_section import said
+from sweeps.spec.arms import SOURCE_ARMS, TARGET_ARMS
+from sweeps.spec.model import override
+from sweeps.stats.estimates import Estimate
+from sweeps.stats.resampling import bca_interval
+from sweeps.workers.runner import Outcome
+from tests.support.sweeps.planted_sweeps import PLANTED, analysed, arms, done_of, planted, worked
+
+SEEDS = 20
+DRAWN = np.random.default_rng(3)
+MEANS = {"best": 70.6, "native": 71.0, "scratch": 70.0, "random": 70.1, "default-keras-io": 70.5, "default-keras": 70.4}
+TESTS = {arm: list(mean + DRAWN.normal(0, 0.5, SEEDS)) for arm, mean in MEANS.items()}
+BEST, NATIVE, SCRATCH = (np.array(TESTS[arm]) for arm in ("best", "native", "scratch"))
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> sqlalchemy.URL:
+    """Twenty seeds of every arm. By validation default-keras is the better default, by test it is not."""
+    run = planted(TESTS, luck=0.3)
+
+    def scored(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        outcome = run(claim, params, on_step)
+        return replace(outcome, score=0.99) if claim.payload.get("arm") == "default-keras" else outcome
+
+    spec = override(
+        PLANTED,
+        {
+            "search.trials": 12,
+            "transfer.seeds": SEEDS,
+            "transfer.source_arms": ["best", "scratch"],
+            "transfer.target_arms": TARGET_ARMS,
+        },
+    )
+    return worked(f"sqlite:///{tmp_path_factory.mktemp('secondary')}/s.db", spec, scored)
+
+
+@pytest.fixture(scope="module")
+def found(url: sqlalchemy.URL) -> Findings:
+    return analysed(url)
+
+
+@pytest.fixture
+def asked(found: Findings) -> dict[str, Question]:
+    """The questions by the first word of their names; the gain on the source and on the target apart."""
+    return {one.name.split(":")[0].split(" share")[0]: one for one in questions(found)}
+
+
+def test_gains_and_use_are_paired_t_tests_with_bootstrap_and_sign_flips_beside(asked: dict[str, Question]) -> None:
+    better = np.array(TESTS["default-keras"])
+    for name, other, dataset in (
+        ("gain on the source", SCRATCH, "digits"),
+        ("gain on the target", SCRATCH, "digits-rgb"),
+        ("use", better, "digits-rgb"),
+    ):
+        one = asked[name]
+        expected = stats.ttest_rel(BEST, other)
+        low, high = expected.confidence_interval()
+        assert one.dataset == dataset
+        assert one.p == pytest.approx(expected.pvalue, abs=1e-9)
+        assert said(one.answer) == f"{np.mean(BEST - other):+.2f} [{low:+.2f}, {high:+.2f}] (n=20)"
+        assert one.bca == pytest.approx(bca_interval(BEST - other))
+        assert one.sign_flip == pytest.approx(expected.pvalue, abs=0.02), "near the t test where noise is normal"
+    assert np.mean(TESTS["default-keras-io"]) > better.mean(), "by test the other one would be the better"
+    assert asked["use"].name == "use: best - default-keras (the better default)"
+
+
+def test_the_retained_share_is_tested_against_a_half(asked: dict[str, Question]) -> None:
+    one = asked["retained"]
+    expected = stats.ttest_1samp((BEST - SCRATCH) - 0.5 * (NATIVE - SCRATCH), 0)
+    assert one.p == pytest.approx(expected.pvalue, abs=1e-9)
+    share = ratio(list(BEST - SCRATCH), list(NATIVE - SCRATCH))
+    assert share is not None
+    assert share.low is not None
+    assert share.high is not None
+    assert said(one.answer) == f"{share.mean:.0%} [{share.low:.0%}, {share.high:.0%}] (n=20)"
+    assert one.name.endswith("p: against 50%")
+
+
+def test_agreement_is_spearmans_of_the_points_that_both_searches_tried(
+    url: sqlalchemy.URL, found: Findings, asked: dict[str, Question]
+) -> None:
+    scores = {
+        phase: [task.score for task in done_of(url, phase) if "temperature" in task.payload]
+        for phase in ("search", "native:search")
+    }
+    expected = stats.spearmanr(scores["search"], scores["native:search"])
+    one = asked["agreement"]
+    assert one.p == pytest.approx(expected.pvalue)
+    assert one.dataset == "digits, digits-rgb"
+    first, second = (surface.icc for surface in found.surfaces)
+    assert first is not None
+    assert second is not None
+    ceiling = (first * second) ** 0.5
+    assert said(one.answer) == f"Spearman {expected.statistic:+.2f} (n=6 points; at most {ceiling:.2f} could be seen)"
+    assert (one.bca, one.sign_flip) == (None, None)
+
+
+def test_holm_is_over_all_questions_of_the_sweep(asked: dict[str, Question]) -> None:
+    assert len(asked) == 5
+    ordered = sorted(asked.values(), key=lambda one: one.p)
+    floor = 0.0
+    for factor, one in zip((5, 4, 3, 2, 1), ordered, strict=True):
+        floor = max(floor, min(1.0, factor * one.p))
+        assert one.p_holm == pytest.approx(floor)
+
+
+def test_few_seeds_have_neither_bootstrap_nor_sign_flips_and_missing_arms_no_question(tmp_path: Path) -> None:
+    spec = override(PLANTED, {"search.trials": 2, "transfer.source_arms": SOURCE_ARMS[:1]})
+    url = worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms(12.0)))
+    asked = {one.name.split(":")[0]: one for one in questions(analysed(url))}
+    assert list(asked) == ["gain on the target", "retained share of native's gain; p"], "one shared point, no defaults"
+    assert {(one.bca, one.sign_flip) for one in asked.values()} == {(None, None)}
+    worse = arms(0.5, scratch=-9.0)  # native is found to be below scratch
+    worked(str(url), spec, planted(worse), name="worse")
+    retained = questions(analysed(url, "worse"))[1]
+    assert said(retained.answer) == "no share: native was not found to gain"
+
+
+def test_one_seed_asks_nothing(tmp_path: Path) -> None:
+    spec = override(PLANTED, {"search.trials": 2, "transfer.seeds": 1})
+    found = analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms(0.5))))
+    assert questions(found) == ()
+
+
+def inverted(numerators: np.ndarray, denominators: np.ndarray, share: float) -> float:
+    """p of the hypothesis that the ratio of the means is `share`: what Fieller's interval inverts."""
+    return float(stats.ttest_1samp(numerators - share * denominators, 0).pvalue)
+
+
+@settings(deadline=None)  # the first one imports
+@given(st.integers(0, 10_000), st.integers(3, 25), st.floats(-2, 2), st.floats(0.05, 1.5))
+def test_the_interval_of_a_ratio_holds_what_a_test_does_not_reject(
+    seed: int, n: int, numerator: float, spread: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    bottoms = rng.normal(1.0, spread, n)
+    tops = numerator * bottoms + rng.normal(0, 0.5, n)
+    found = ratio(list(tops), list(bottoms))
+    assert found is not None
+    assert (found.mean, found.n) == (pytest.approx(tops.mean() / bottoms.mean()), n)
+    told = stats.ttest_1samp(bottoms, 0).pvalue
+    if found.low is None or found.high is None:
+        assert told > 0.05 - 1e-9, "no bounds only where the denominator may be 0"
+        return
+    assert told < 0.05 + 1e-9
+    width = found.high - found.low
+    assert inverted(tops, bottoms, found.low) == pytest.approx(0.05, abs=1e-6)
+    assert inverted(tops, bottoms, found.high) == pytest.approx(0.05, abs=1e-6)
+    for inside in np.linspace(found.low, found.high, 7)[1:-1]:
+        assert inverted(tops, bottoms, inside) > 0.05
+    for outside in (found.low - 0.3 * width, found.high + 0.3 * width, found.low - 50 * width):
+        assert inverted(tops, bottoms, outside) < 0.05
+
+
+def test_a_ratio_without_spread_is_exact_and_one_to_nothing_has_no_bounds() -> None:
+    assert ratio([1.0, 1.0], [2.0, 2.0]) == Estimate(0.5, 0.5, 0.5, 2)
+    unbounded = ratio([1.0, 2.0, 3.0], [-1.0, 1.0, 0.5])
+    assert unbounded is not None
+    assert (unbounded.low, unbounded.high, unbounded.n) == (None, None, 3)
+    zero = ratio([1.0, 2.0], [0.0, 0.0])
+    assert zero is not None
+    assert (math.isnan(zero.mean), zero.low) == (True, None)
+    assert ratio([1.0], [1.0]) is None
+    assert ratio([1.0, 2.0], [1.0]) is None

@@ -1,0 +1,74 @@
+"""Best: unconfirmed before confirm is over and marked as such, then the best mean over fresh seeds."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+import sweeps
+from storage.errors import RecordBroken
+from sweeps.cli.answers import describe_best
+from sweeps.errors import NoResultsYet
+from sweeps.query.best import Best, best
+from sweeps.query.opening import open_sweep
+from sweeps.query.snippets import snippets
+from sweeps.spec.presets import preset
+from tests.support.sweeps.audited_sweeps import execute
+from tests.support.sweeps.planted_sweeps import worked
+from tests.support.sweeps.quadratic_worker import quadratic
+
+Until = Callable[[str], sqlalchemy.URL]
+
+
+@pytest.fixture
+def until(tmp_path: Path) -> Until:
+    """Work on preset tiny until a task whose key begins so."""
+    return lambda key: worked(f"sqlite:///{tmp_path}/a.db", preset("tiny"), quadratic, stop_at=key)
+
+
+def _best(url: sqlalchemy.URL) -> Best:
+    with open_sweep(url, "s") as (engine, sweep):
+        return best(engine, sweep)
+
+
+def test_best_before_confirm_is_the_incumbent_unconfirmed(until: Until) -> None:
+    found = _best(until("confirm"))
+    assert (found.confirmed, found.accuracy.n, found.accuracy.low, found.candidates) == (False, 1, None, None)
+    assert (found.point, found.accuracy.mean) == (found.incumbent.point, found.incumbent.score)
+    assert "candidates" not in found.as_json()
+    text, *code = describe_best(found).split("\n\n#")
+    assert "UNCONFIRMED" in text
+    assert len(code) == 3
+
+
+def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection(until: Until) -> None:
+    url = until("transfer#source")
+    found = _best(url)
+    assert (found.confirmed, found.accuracy.n) == (True, 2)
+    assert found.candidates is not None
+    assert found.point in [candidate.point for candidate in found.candidates]
+    text = describe_best(found)
+    assert "95 % t interval, n=2 fresh seeds" in text
+    assert f"incumbent    search trial {found.incumbent.trial_number}: " in text
+    assert found.paste == snippets(found.point.temperature, found.point.alpha)
+    for code in found.paste.values():
+        assert code in text
+    plain = sweeps.best("s", storage=str(url))
+    assert plain == found.as_json()
+    assert list(plain) == [
+        *("sweep", "loss", "temperature", "alpha", "confirmed", "mean", "low", "high", "n"),
+        *("candidates", "search_best", "paste"),
+    ]
+
+
+def test_no_finished_search_trial_is_nothing_yet(until: Until) -> None:
+    with pytest.raises(NoResultsYet, match=r"teachers 2/2, search 0/8\); go on with: kd-sweeps launch s"):
+        _best(until("search#0"))
+
+
+def test_an_outcome_that_was_edited_is_one_line_that_names_its_task(until: Until) -> None:
+    url = until("confirm")
+    execute(str(url), """UPDATE tasks SET outcome = '{"val_accuracy": "high"}' WHERE key = 'search#3'""")
+    with pytest.raises(RecordBroken, match=r"the stored outcome of search#3 was edited: val_accuracy is 'high'"):
+        _best(url)

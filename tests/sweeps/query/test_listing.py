@@ -1,0 +1,46 @@
+"""Lists of sweeps and tasks: one row each, with what is known so far."""
+
+from pathlib import Path
+
+import pytest
+
+from storage.errors import RecordBroken
+from sweeps.errors import SpecError
+from sweeps.query.listing import SweepRow, sweep_rows, trial_rows
+from sweeps.query.opening import open_sweep
+from tests.support.sweeps.audited_sweeps import execute
+from tests.support.sweeps.planted_sweeps import worked
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import SMALL
+
+
+def test_every_task_has_a_row_with_what_is_known_of_it(tmp_path: Path) -> None:
+    url = worked(f"sqlite:///{tmp_path}/a.db", SMALL, quadratic, stop_at="search#2")
+    with open_sweep(url, "s") as (engine, sweep):
+        rows = {row.task: row for row in trial_rows(engine, sweep)}
+        (listed,) = sweep_rows(engine)
+        assert {row.stage for row in trial_rows(engine, sweep, "native")} == {"native"}
+        with pytest.raises(SpecError, match=r"--stage: got 'dreams'; allowed: teachers, search"):
+            trial_rows(engine, sweep, "dreams")
+    done, running, waiting = rows["search#1"], rows["search#2"], rows["transfer#target.native.0"]
+    assert (done.state, done.dataset, done.attempt, done.worker is None) == ("done", "digits", 1, False)
+    assert done.score == done.test_accuracy
+    assert None not in (done.temperature, done.alpha, done.train_s, done.cpu_s, done.trial)
+    assert (running.state, running.score) == ("running", None)
+    assert (waiting.state, waiting.arm, waiting.dataset, waiting.trial) == ("waiting", "native", "digits-rgb", None)
+    assert rows["baselines#mobilenet"].arm == "mobilenet"
+    assert (rows["measure#all"].dataset, rows["measure#all"].seed) == (None, None)
+    finished = sum(row.state == "done" for row in rows.values())
+    assert listed == SweepRow(
+        name="s", source="digits", target="digits-rgb", state="active", done=finished, tasks=len(rows)
+    )
+
+
+def test_a_payload_that_was_edited_is_one_line_that_names_its_task(tmp_path: Path) -> None:
+    url = worked(f"sqlite:///{tmp_path}/a.db", SMALL, quadratic, stop_at="teachers")
+    execute(str(url), """UPDATE tasks SET payload = '{"role": "source"}' WHERE key = 'search#1'""")
+    with (
+        open_sweep(url, "s") as (engine, sweep),
+        pytest.raises(RecordBroken, match=r"the stored payload of search#1 was edited: seed is missing"),
+    ):
+        trial_rows(engine, sweep)

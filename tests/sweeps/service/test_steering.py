@@ -1,0 +1,316 @@
+"""Steering a sweep from outside, with real workers at it: pause, resume, cancel, extend, retry, reap, delete, logs."""
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy
+
+from storage.audit.audit import audit
+from storage.db import engine as engines
+from storage.errors import RevisionRefused, SweepInUse
+from storage.queue.tasks import Claim
+from storage.records import queries
+from sweeps.errors import SpecError, SweepError
+from sweeps.plan.tasks import make_plan, more
+from sweeps.service import steering
+from sweeps.service.create import create_sweep
+from sweeps.spec.model import override
+from sweeps.workers.logs import log_folder
+from sweeps.workers.results import Outcome
+from sweeps.workers.worker import Worker
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import SMALL, created, start_worker, tasks_of, wait_until
+
+KdSweeps = Callable[..., tuple[int, str, str]]
+OnStep = Callable[[], None]
+
+ARMS = len(SMALL.transfer.source_arms) + len(SMALL.transfer.target_arms)
+
+
+@pytest.fixture
+def url(storage_url: str) -> sqlalchemy.URL:
+    return created(storage_url)
+
+
+@pytest.fixture
+def engine(url: sqlalchemy.URL) -> Any:
+    made = engines.open_engine(url)
+    yield made
+    made.dispose()
+
+
+def _work(url: sqlalchemy.URL, run: Any = quadratic) -> None:
+    with Worker(url, "s", run=run) as worker:
+        assert worker.work() == 0
+
+
+def _counts(engine: sqlalchemy.Engine) -> Counter[str]:
+    return Counter(task.state for task in tasks_of(engine))
+
+
+def _clean(engine: sqlalchemy.Engine) -> None:
+    found = audit(engine, queries.find_sweep(engine, "s"))
+    assert (found.violations, found.warnings) == ([], [])
+
+
+def test_while_a_sweep_is_paused_nothing_is_claimed_and_resume_goes_on(
+    url: sqlalchemy.URL, engine: sqlalchemy.Engine, storage_url: str
+) -> None:
+    worker = start_worker(storage_url, seconds=0.1)
+    wait_until(lambda: _counts(engine)["done"] >= 3, "it does not work")
+    steering.pause(url, "s")
+    wait_until(lambda: not _counts(engine)["running"], "what is at work is finished")
+    done = _counts(engine)["done"]
+    time.sleep(0.5)
+    assert _counts(engine)["done"] == done
+    assert worker.is_alive(), "it waits"
+    steering.resume(url, "s")
+    worker.join(60)
+    assert worker.exitcode == 0
+    assert set(_counts(engine)) == {"done"}
+
+
+def test_cancel_stops_every_worker_within_a_lease_interval_and_resume_goes_on_where_it_was(
+    url: sqlalchemy.URL, engine: sqlalchemy.Engine, storage_url: str
+) -> None:
+    workers = [start_worker(storage_url, seconds=20) for _ in range(2)]
+    wait_until(lambda: _counts(engine)["running"] == 2, "both are at work")
+    taken = steering.cancel(url, "s")
+    started = time.monotonic()
+    for worker in workers:
+        worker.join(30)
+        assert worker.exitcode == 0
+    assert time.monotonic() - started < SMALL.lease.interval_s + 3, "twenty seconds of work were left"
+    assert _counts(engine) == {"cancelled": taken}
+    _clean(engine)
+    with pytest.raises(SweepError, match=r"cancelled; .* kd-sweeps resume s"):
+        _work(url)
+    with pytest.raises(SweepError, match="nothing to pause"):
+        steering.pause(url, "s")
+    assert steering.resume(url, "s") == taken
+    _work(url)
+    assert set(_counts(engine)) == {"done"}
+    _clean(engine)
+
+
+def test_more_trials_are_done_by_both_searches_before_anything_is_selected(
+    url: sqlalchemy.URL, engine: sqlalchemy.Engine
+) -> None:
+    planned = len(make_plan(SMALL).tasks)
+    assert steering.extend(url, "s", trials=3, seeds=0) == 6
+    _work(url)
+    tasks = tasks_of(engine)
+    assert len(tasks) == planned + 6
+    assert {task.state for task in tasks} == {"done"}
+    assert [task.key for task in tasks if task.phase == "search"] == [f"search#{n}" for n in range(7)]
+    assert queries.find_sweep(engine, "s").spec["search"]["trials"] == 7
+    assert [one.number for one in queries.revisions(engine, 1)] == [1, 2]
+    _clean(engine)
+
+
+def test_after_the_search_more_trials_are_refused_and_more_seeds_are_not(
+    url: sqlalchemy.URL, engine: sqlalchemy.Engine
+) -> None:
+    _work(url)
+    before = {task.key: task.score for task in tasks_of(engine)}
+    with pytest.raises(RevisionRefused, match="search of s has closed"):
+        steering.extend(url, "s", trials=1, seeds=0)
+    assert steering.extend(url, "s", trials=0, seeds=2) == 2 * ARMS
+    _work(url)
+    tasks = tasks_of(engine)
+    assert len(tasks) == len(before) + 2 * ARMS
+    assert {task.state for task in tasks} == {"done"}
+    assert {key: score for key, score in before.items() if key.startswith("search")} == {
+        task.key: task.score for task in tasks if task.stage == "search"
+    }
+    _clean(engine)
+
+
+@pytest.mark.parametrize(("trials", "seeds"), [(0, 0), (-1, 0), (0, -2)])
+def test_extending_by_nothing_is_refused(url: sqlalchemy.URL, trials: int, seeds: int) -> None:
+    with pytest.raises(SpecError, match=r"1 or more, for example --seeds \+10"):
+        steering.extend(url, "s", trials=trials, seeds=seeds)
+
+
+def test_an_extended_sweep_is_still_the_one_that_was_created(url: sqlalchemy.URL) -> None:
+    steering.extend(url, "s", trials=0, seeds=1)
+    assert not create_sweep(url, "s", SMALL).new
+    larger, _ = more(SMALL, seeds=1)
+    assert not create_sweep(url, "s", larger).new
+    with pytest.raises(SpecError, match=r"another spec \(.*search.trials: 4 -> 5"):
+        create_sweep(url, "s", override(SMALL, {"search.trials": 5}))
+
+
+def test_a_longer_plan_holds_the_shorter_one_and_the_same_tasks_as_a_plan_made_so(url: sqlalchemy.URL) -> None:
+    larger, added = more(SMALL, seeds=3)
+    assert {task.key for task in make_plan(larger).tasks} == {task.key for task in (*make_plan(SMALL).tasks, *added)}
+    payloads = {task.key: task.payload for task in make_plan(larger).tasks}
+    assert {task.key: task.payload for task in added} == {task.key: payloads[task.key] for task in added}
+
+
+def test_retry_does_what_failed_and_was_skipped_and_measures_once_more(
+    url: sqlalchemy.URL, engine: sqlalchemy.Engine
+) -> None:
+    def no_target_teacher(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        if claim.key == "teachers#target":
+            raise KeyError("a mistake")
+        return quadratic(claim, params, on_step)
+
+    _work(url, no_target_teacher)
+    before = _counts(engine)
+    assert before["failed"] == 1
+    assert before["skipped"] == 4 + 1 + len(SMALL.transfer.target_arms), "native and transfer on the target"
+    again = steering.retry(url, "s")
+    assert len(again) == 1 + before["skipped"]
+    _work(url)
+    tasks = {task.key: task for task in tasks_of(engine)}
+    assert {task.state for task in tasks.values()} == {"done"}
+    assert tasks["teachers#target"].attempt == SMALL.retry.error + 1
+    assert "measure#all.1" in tasks
+    assert len(tasks) == len(make_plan(SMALL).tasks) + 1
+    _clean(engine)
+    assert steering.retry(url, "s") == []
+
+
+def test_reap_frees_the_task_of_a_dead_worker_and_completes_its_trial(
+    url: sqlalchemy.URL, engine: sqlalchemy.Engine, storage_url: str
+) -> None:
+    worker = start_worker(storage_url, seconds=60)
+    wait_until(lambda: _counts(engine)["running"] == 1, "it is at work")
+    worker.kill()
+    worker.join()
+    lapsed: list[Any] = []
+    wait_until(lambda: bool(lapsed.extend(steering.reap_now(url, "s")[0]) or lapsed), "the lease lapses")
+    assert [(key, attempt) for key, attempt, _ in lapsed] == [("teachers#source", 1)]
+    assert set(_counts(engine)) == {"waiting"}
+    _clean(engine)
+
+
+def test_delete_is_refused_while_a_worker_lives_and_then_leaves_nothing(
+    url: sqlalchemy.URL, engine: sqlalchemy.Engine, storage_url: str
+) -> None:
+    created(storage_url, name="other")
+    worker = start_worker(storage_url, seconds=60)
+    wait_until(lambda: _counts(engine)["running"] == 1, "it is at work")
+    with pytest.raises(SweepInUse, match=r"teachers#source.*kd-sweeps cancel s"):
+        steering.delete(url, "s")
+    assert _counts(engine)["running"] == 1, "nothing was changed"
+    steering.cancel(url, "s")
+    worker.join(30)
+    gone = steering.delete(url, "s")
+    assert (gone.tasks, gone.studies) == (len(make_plan(SMALL).tasks), 7)
+    assert [sweep.name for sweep in queries.list_sweeps(engine)] == ["other"]
+    with Worker(url, "other", run=quadratic) as left:
+        assert {name.split(".")[0] for name in optuna.get_all_study_names(left.studies.storage)} == {"other"}
+        assert left.work() == 0
+    assert create_sweep(url, "s", SMALL).new, "the name is free again"
+
+
+def test_the_commands_say_what_happened_and_what_to_type_next(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/kd-sweeps.db")
+    for arguments, words in (
+        (["pause", "s"], "resume s"),
+        (["resume", "s"], "launch s"),
+        (["extend", "s", "--seeds", "+1"], f"{ARMS} tasks added"),
+        (["retry", "s"], "nothing has failed"),
+        (["reap", "s"], "0 tasks freed"),
+        (["cancel", "s"], "resume s"),
+    ):
+        code, _, err = kd_sweeps(*arguments)
+        assert (code, words in err) == (0, True), (arguments, err)
+    code, _, err = kd_sweeps("launch", "s")
+    assert code == 1
+    assert "cancelled" in err
+    assert "kd-sweeps resume s" in err
+    code, _, err = kd_sweeps("extend", "s", "--seeds", "1")
+    assert (code, "kd-sweeps resume s" in err) == (1, True)
+    code, _, err = kd_sweeps("delete", "s")
+    assert (code, "--yes" in err) == (2, True)
+    assert queries.list_sweeps(engines.open_engine(url, read_only=True))
+    assert kd_sweeps("delete", "s", "--yes")[0] == 0
+    assert not queries.list_sweeps(engines.open_engine(url, read_only=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["extend", "s"], 2, ["--trials 0 --seeds 0", "--seeds +10"]),
+        (["extend", "s", "--seeds", "-1"], 2, ["-1"]),
+        (["extend", "s", "--seeds", "many"], 2, ["many"]),
+        (["logs", "s", "--task", "search#99"], 1, ["search#99", "kd-sweeps trials s"]),
+        (["logs", "s", "-n", "few"], 2, ["few", "whole number"]),
+        *(
+            [[verb, "none"], 1, ["no sweep 'none'", "there: s"]]
+            for verb in ("pause", "resume", "cancel", "retry", "reap")
+        ),
+        (["delete", "none", "--yes"], 1, ["no sweep 'none'"]),
+        (["extend", "none", "--seeds", "1"], 1, ["no sweep 'none'"]),
+        (["pause", "a/b"], 2, ["'a/b'"]),
+    ],
+)
+def test_bad_input_is_one_line(
+    kd_sweeps: KdSweeps, tmp_path: Path, arguments: list[str], code: int, words: list[str]
+) -> None:
+    created(f"sqlite:///{tmp_path}/kd-sweeps.db")
+    found, out, err = kd_sweeps(*arguments)
+    assert found == code
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1, err
+    for word in words:
+        assert word in err
+
+
+def test_launch_on_a_paused_sweep_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+    import threading
+
+    from rich.console import Console
+
+    from sweeps.service.launch import launch
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
+    url = created(f"sqlite:///{tmp_path}/s.db")
+    steering.pause(url, "s")
+    shown = io.StringIO()
+    threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    assert launch(url, "s", workers=1, console=Console(file=shown)) == 143
+    assert "s is paused: workers wait. To go on: kd-sweeps resume s" in shown.getvalue()
+    assert "stopped; nothing is lost" in shown.getvalue()
+
+
+def test_logs_shows_the_end_of_each_log_and_everything_about_one_task(
+    kd_sweeps: KdSweeps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    created(f"sqlite:///{tmp_path}/kd-sweeps.db")
+    code, _, err = kd_sweeps("logs", "s")
+    assert (code, "no worker of s has run on this machine" in err) == (1, True)
+    folder = log_folder("s")
+    folder.mkdir(parents=True)
+    when = "2026-01-01 00:00:00,000 I"
+    for worker, keys in (("one", ["search#1", "search#10", "search#2"]), ("two", ["search#3"])):
+        record = {"time": "2026-01-01T00:00:00.000+00:00", "level": "INFO", "attempt": 1}
+        logged = {key: json.dumps(record | {"task": key, "message": f"{key} attempt 1"}) for key in keys}
+        lines = [line for key in keys for line in (logged[key], f"noise in {key}")]
+        (folder / f"{worker}.log").write_text("\n".join(lines))
+    code, out, _ = kd_sweeps("logs", "s", "-n", "1")
+    assert code == 0
+    assert [line for line in out.splitlines() if not line.startswith("==>")] == [
+        "noise in search#2",
+        "",
+        "noise in search#3",
+        "",
+    ]
+    code, out, _ = kd_sweeps("logs", "s", "--task", "search#1")
+    assert (code, out.splitlines()[1:]) == (0, [f"{when} search#1 attempt 1", "noise in search#1"])
+    code, _, err = kd_sweeps("logs", "s", "--task", "confirm#0.0")
+    assert (code, "no worker has had it yet" in err) == (1, True)
