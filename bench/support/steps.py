@@ -27,9 +27,7 @@ _ENDS = dict(zip(("claimed", "asked", "saved", "finished", "reported", "marked")
 
 # Children of the fork server have everything imported and no connection yet: 24 of them start within seconds.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["__main__", "support.steps", "sklearn.datasets", "psycopg"]
-)
+_CONTEXT.set_forkserver_preload(["__main__", "support.steps", "sklearn.datasets", "psycopg"])
 _start: Any = None  # the barrier of this process's crew
 
 

@@ -1,4 +1,4 @@
-"""One engine per process, with the same settings whether Optuna or our own tables use it."""
+"""Open the engine of a process. Optuna borrows its connections (`storage.studies.opening`), so there is one pool."""
 
 import logging
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 @retrying_for(RETRY_FOR_S, when=is_refused_for_now)
 def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -> Engine:
-    """The storage, connected to once and found to be ours.
+    """Connect to the storage once, check that it is ours, and return its engine.
 
     A server that is just starting or has no connection to spare is asked again; nothing else is, since at a
     first call a closed port is more often a wrong URL.
@@ -63,7 +63,7 @@ def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -
 
 
 def engine_kwargs(url: URL, *, create: bool = False, read_only: bool = False) -> dict[str, Any]:
-    """Keyword arguments of `sqlalchemy.create_engine`, for our engine and for Optuna's RDBStorage alike."""
+    """Return the keyword arguments of `sqlalchemy.create_engine`."""
     if url.get_backend_name() == "sqlite":
         settings: dict[str, Any] = {"creator": sqlite_file.connector(url, create=create, read_only=read_only)}
         if read_only:
@@ -80,7 +80,7 @@ def engine_kwargs(url: URL, *, create: bool = False, read_only: bool = False) ->
 
 @contextmanager
 def create_lock(url: URL) -> Iterator[None]:
-    """At most one process, on any machine, is inside: for making tables, studies and sweeps.
+    """Let at most one process on any machine into the block: for making tables, studies and sweeps.
 
     Five first starts at once, without it, all make the same tables: IntegrityError on both databases.
 
