@@ -4,19 +4,29 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import sqlalchemy
 
 from kd import load_test
 from storage.db import engine as engines
 from storage.db import schema
 from storage.db.transaction import write
+from storage.queue.tasks import Claim
+from storage.records import queries
 from storage.url import resolve
 from sweeps.spec.model import override
+from sweeps.workers.results import Outcome
+from sweeps.workers.runner import TaskRunner
 from sweeps.workers.worker import Worker
+from tests.support.sweeps.in_process import jobs_in_process
+from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+
+pytestmark = pytest.mark.training
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 
@@ -29,12 +39,24 @@ REAL = override(
 )  # fmt: skip
 
 
+def work(url: sqlalchemy.URL) -> None:
+    """Do all of the sweep "s": students by real training, the measuring, of which nothing is exported, planted."""
+    engine = engines.open_engine(url)
+    real = TaskRunner(engine, queries.find_sweep(engine, "s").id, REAL)
+
+    def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        return (quadratic if claim.stage == "measure" else real)(claim, params, on_step)
+
+    with jobs_in_process(), Worker(url, "s", run=run) as worker:
+        assert worker.work() == 0
+    engine.dispose()
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A storage with the sweep "s", done by real training."""
     path = tmp_path_factory.mktemp("finished") / "x.db"
-    with Worker(created(f"sqlite:///{path}", REAL), "s") as worker:
-        assert worker.work() == 0
+    work(created(f"sqlite:///{path}", REAL))
     return path
 
 
@@ -142,8 +164,7 @@ def test_a_damaged_student_is_refused_and_made_again_by_what_the_line_says(
     assert not (tmp_path / "a.keras").exists()
 
     assert kd_sweeps("retry", "s", "--storage", url)[1] == "transfer#source.best.0\n"
-    with Worker(resolve(url), "s") as worker:
-        assert worker.work() == 0
+    work(resolve(url))
     assert kd_sweeps("export", "s", "-o", "a.keras", "--storage", url)[0] == 0
     models = [keras.saving.load_model(tmp_path / name).get_weights() for name in ("before.keras", "a.keras")]
     for before, after in zip(*models, strict=True):

@@ -5,6 +5,7 @@ import platform
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,23 @@ from sweeps.spec.arms import CONTROLS
 from sweeps.spec.model import Spec, override
 from sweeps.workers.results import Outcome
 from sweeps.workers.runner import TaskRunner
+from tests.support.sweeps.in_process import jobs_in_process
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
+
+pytestmark = pytest.mark.training
 
 MICRO = override(
     SMALL,
     {f"{role}.{key}": value for role in ("source", "target") for key, value in
      {"images": 64, "teacher_epochs": 1, "epochs": 1}.items()},
 )  # fmt: skip
+
+
+@pytest.fixture
+def in_process() -> Iterator[None]:
+    """Teachers are trained in this process."""
+    with jobs_in_process():
+        yield
 
 
 def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> Outcome:
@@ -53,7 +64,7 @@ def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> O
     return outcome
 
 
-def test_teacher_logits_that_are_damaged_are_computed_again(tmp_path: Path) -> None:
+def test_teacher_logits_that_are_damaged_are_computed_again(tmp_path: Path, in_process: None) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", MICRO)
     engine = engines.open_engine(url)
     sweep = queries.find_sweep(engine, "s")
@@ -95,7 +106,7 @@ def _task(engine: sqlalchemy.Engine, key: str) -> Any:
 
 @pytest.mark.parametrize("views", [1, 2])
 def test_controls_train_with_what_takes_the_teachers_place_and_the_teacher_comes_back(
-    tmp_path: Path, views: int
+    tmp_path: Path, in_process: None, views: int
 ) -> None:
     arms = ["best", *CONTROLS, "scratch"]
     changes = {

@@ -1,24 +1,29 @@
 """Comparison trials and ready-made teachers inside a sweep, with real training."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy
 
 from kd.baselines.applications import APPLICATIONS
 from kd.baselines.weights import find_weights
 from kd.errors import Unavailable
 from storage.db import engine as engines
 from storage.queue.tasks import Claim
-from storage.records import queries
+from storage.records import blobs, queries
 from storage.records.queries import TaskRecord
+from storage.url import resolve
 from sweeps import report
 from sweeps.spec.model import Spec, override
 from sweeps.workers.results import Outcome
 from sweeps.workers.runner import TaskRunner
 from sweeps.workers.worker import Worker
+from tests.support.sweeps.in_process import jobs_in_process
+from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
+
+pytestmark = pytest.mark.training
 
 LITE0 = APPLICATIONS["efficientnet-lite0"]
 MICRO = override(
@@ -31,15 +36,24 @@ MICRO = override(
 REFIT = override(MICRO, {"baselines.methods": ["autokeras"], "transfer.target_arms": ["best", "native", "autokeras"]})
 
 
-def worked(url: str, spec: Spec, run: Any = None) -> dict[str, TaskRecord]:
-    """The sweep "s" by real work, or by `run` where it is given; its tasks by key."""
-    storage: sqlalchemy.URL = created(url, spec)
+def worked(url: str, spec: Spec, *, trained: Callable[[Claim], bool]) -> dict[str, TaskRecord]:
+    """The sweep "s": real work where `trained` says so, a planted score elsewhere; its tasks by key."""
+    storage = created(url, spec)
+    engine = engines.open_engine(storage)
+    real = TaskRunner(engine, queries.find_sweep(engine, "s").id, spec)
+
+    def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        return (real if trained(claim) else quadratic)(claim, params, on_step)
+
     with Worker(storage, "s", run=run) as worker:
         worker.work()
-    engine = engines.open_engine(storage)
-    tasks = {task.key: task for task in queries.task_records(engine, queries.find_sweep(engine, "s").id)}
+    tasks = {task.key: task for task in queries.task_records(engine, real.sweep_id)}
     engine.dispose()
     return tasks
+
+
+def is_of_autokeras(claim: Claim) -> bool:
+    return "autokeras" in claim.key
 
 
 def outcome(task: TaskRecord) -> dict[str, Any]:
@@ -50,7 +64,7 @@ def outcome(task: TaskRecord) -> dict[str, Any]:
 
 def test_the_network_that_autokeras_found_is_trained_anew_with_each_seed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
-    tasks = worked(url, REFIT)
+    tasks = worked(url, REFIT, trained=is_of_autokeras)
     found = outcome(tasks["baselines#autokeras"])
     (point,) = found["curve"]
     assert point[0] > 0
@@ -63,21 +77,15 @@ def test_the_network_that_autokeras_found_is_trained_anew_with_each_seed(tmp_pat
     assert "(n=2)" in row
 
 
-def test_without_a_found_network_its_arm_says_so_and_the_others_are_compared(tmp_path: Path) -> None:
+def test_without_a_found_network_its_arm_says_so_and_the_others_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise Unavailable("AutoKeras: no time")
+
+    monkeypatch.setattr("sweeps.workers.runner.run_in_subprocess", refuse)  # in which AutoKeras would run
     url = f"sqlite:///{tmp_path}/s.db"
-    storage = created(url, REFIT)
-    engine = engines.open_engine(storage)
-    real = TaskRunner(engine, queries.find_sweep(engine, "s").id, REFIT)
-
-    def run(claim: Claim, params: dict[str, Any], on_step: Any) -> Outcome:
-        if claim.stage == "baselines":
-            raise Unavailable("AutoKeras: no time")
-        return real(claim, params, on_step)
-
-    with Worker(storage, "s", run=run) as worker:
-        worker.work()
-    tasks = {task.key: task for task in queries.task_records(engine, real.sweep_id)}
-    engine.dispose()
+    tasks = worked(url, REFIT, trained=is_of_autokeras)
     lost = tasks["transfer#target.autokeras.0"]
     assert (lost.state, lost.error_class) == ("failed", "unavailable")
     assert lost.reason == "AutoKeras found no network on digits-rgb: there is none to train"
@@ -91,11 +99,14 @@ def test_without_a_found_network_its_arm_says_so_and_the_others_are_compared(tmp
 )
 def test_a_pretrained_network_teaches_and_the_search_is_as_ever(tmp_path: Path) -> None:
     spec = override(MICRO, {"target.teacher": "pretrained:efficientnet-lite0", "baselines.methods": []})
-    tasks = worked(f"sqlite:///{tmp_path}/s.db", spec)
+    url = f"sqlite:///{tmp_path}/s.db"
+    with jobs_in_process():
+        tasks = worked(url, spec, trained=lambda claim: claim.payload.get("role") == "target")
     taught = outcome(tasks["teachers#target"])
     assert taught["parameters"] > 3_000_000
     assert taught["trial"]["attrs"]["detail"] == "pretrained:efficientnet-lite0"
     assert outcome(tasks["transfer#target.native.0"])["parameters"] < 100_000
     assert len(taught["weights"]) > 0, "named by their hash"
-    measured = outcome(tasks["measure#all"])["models"]
-    assert measured["teachers#target"]["bytes"] > 10_000_000
+    engine = engines.open_engine(resolve(url), read_only=True)
+    assert len(blobs.get(engine, taught["blobs"]["model"])) > 10_000_000
+    engine.dispose()

@@ -1,0 +1,29 @@
+"""The jobs of child processes, run in this one: a test whose subject is not the process saves TensorFlow's start."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+
+def _run_here(
+    function: Callable[..., Any],
+    *arguments: Any,
+    on_step: Callable[[], None],
+    on_report: Callable[..., None] | None = None,
+    seconds: float | None = None,
+) -> Any:
+    on_step()
+    return function(on_report or (lambda *values: None), *arguments)
+
+
+@contextmanager
+def jobs_in_process() -> Iterator[None]:
+    """Teachers, baselines and measurements of TaskRunner run in this process: the same functions, the same results.
+
+    Not for AutoKeras, which seeds and clears Keras globally.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sweeps.workers.runner.run_in_subprocess", _run_here)
+        yield
