@@ -98,7 +98,7 @@ phases = Table(
     Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), nullable=False),
     Column("name", String(128), nullable=False),
     Column("stage", String(32), nullable=False),
-    Column("needs", JsonText, nullable=False),  # phase names; "x?" = x has ended, whatever its outcome
+    Column("needs", JsonText, nullable=False),  # as `storage.queue.needs` writes them
     Column("minimum", Integer, nullable=False),  # done tasks without which the phase has failed
     Column("state", String(16), nullable=False),
     Column("ordinal", Integer, nullable=False),

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from storage.db.dialects import database_now
 from storage.db.schema import PHASE_ENDED, phases, sweeps, tasks
+from storage.queue.needs import parse_need
 
 _UNFINISHED = ("waiting", "running")
 
@@ -45,8 +46,9 @@ def open_what_can_start(connection: Connection, sweep_id: int) -> None:
     for phase in rows:
         if phase.state != "blocked":
             continue
-        decisive = [known[need] for need in phase.needs if not need.endswith("?")]
-        awaited = [known[need.removesuffix("?")] for need in phase.needs]
+        needs = [parse_need(text) for text in phase.needs]
+        decisive = [known[need.phase] for need in needs if not need.after_any_end]
+        awaited = [known[need.phase] for need in needs]
         broken = next((need for need in decisive if need.state in ("failed", "skipped")), None)
         if broken is not None:
             _skip(connection, phase, reason=_broken_reason(broken))

@@ -14,6 +14,7 @@ from storage.db.schema import revisions, sweeps
 from storage.db.schema import tasks as task_table
 from storage.db.transaction import write
 from storage.errors import NextStep, SpecConflict
+from storage.queue.needs import Need
 from storage.queue.phases import open_what_can_start
 from storage.url import masked
 
@@ -23,14 +24,14 @@ class PhasePlan:
     """A part of a stage that opens and closes together, such as "teachers:mnist".
 
     Attributes:
-        needs: phases that must have closed first. "x?": x must have ended, whatever its outcome.
+        needs: what has to end first.
         minimum: how many done tasks make the phase a success. With fewer it has failed, and phases that need
             it are skipped.
     """
 
     name: str
     stage: str
-    needs: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
     minimum: int
 
 
@@ -97,7 +98,7 @@ def insert_sweep(
                     "sweep_id": sweep_id,
                     "name": phase.name,
                     "stage": phase.stage,
-                    "needs": list(phase.needs),
+                    "needs": [need.stored() for need in phase.needs],
                     "minimum": phase.minimum,
                     "state": "blocked",
                     "ordinal": ordinal,
@@ -162,7 +163,7 @@ def _check_plan(phases: Sequence[PhasePlan], tasks: Sequence[TaskPlan]) -> None:
     """A need must stand before what needs it: then there can be no circle."""
     known: set[str] = set()
     for phase in phases:
-        if unknown := [need for need in phase.needs if need.removesuffix("?") not in known]:
+        if unknown := [need.phase for need in phase.needs if need.phase not in known]:
             raise ValueError(f"phase {phase.name!r} needs {unknown[0]!r}, which is no earlier phase")
         if phase.name in known:
             raise ValueError(f"phase {phase.name!r} is planned twice")

@@ -18,6 +18,8 @@ from sweeps.hints import here
 from sweeps.terminal import say
 
 if TYPE_CHECKING:
+    import sqlalchemy
+
     from sweeps.spec.model import Spec
 
 app = typer.Typer(
@@ -88,7 +90,7 @@ def create(
 
     Example: kd-sweeps create mnist-kd --preset full --trials 100
     """
-    from storage.url import has_password, masked, resolve
+    from storage.url import resolve
     from sweeps.service.create import create_sweep, requested
     from sweeps.service.summary import describe_plan
 
@@ -106,13 +108,27 @@ def create(
         say("dry run: nothing was written")
         return
     say(f"{'created' if created.new else 'already there, unchanged'}: {name}. Next:")
-    say(f"  {here().launch(name)}       # workers on this machine")
+    for line in next_commands(name, url):
+        say(f"  {line}")
+
+
+def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
+    """Return what to type after `create`, each line with what it does; no line holds a password."""
+    from storage.url import has_password, masked
+
+    launched = f"{here().launch(name)}       # workers on this machine"
+    worker, dashboard = here().line("worker", name), here().line("dashboard", name)
     if has_password(url):
-        say(f"  {here().line('worker', name)}       # one worker, anywhere KD_SWEEPS_STORAGE holds this storage's URL")
-        say(f"  {here().line('dashboard', name)}    # optuna-dashboard on the same storage")
-    else:
-        say(f"  {here().line('worker', name, '--storage', masked(url))}   # one worker, anywhere")
-        say(f"  {here().line('dashboard', name)}    # or: optuna-dashboard {masked(url)}")
+        return [
+            launched,
+            f"{worker}       # one worker, anywhere KD_SWEEPS_STORAGE holds the URL of this storage",
+            f"{dashboard}    # optuna-dashboard on the same storage",
+        ]
+    return [
+        launched,
+        f"{worker} --storage {masked(url)}   # one worker, anywhere",
+        f"{dashboard}    # or: optuna-dashboard {masked(url)}",
+    ]
 
 
 @app.command()

@@ -10,10 +10,8 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from storage.errors import RecordBroken
 from storage.records.queries import TaskRecord
-from sweeps.hints import here
-from sweeps.plan.payloads import BaselineTask, MeasureTask, Payload, TeacherTask, first_problem, payload_of
+from sweeps.plan.payloads import BaselineTask, MeasureTask, Payload, TeacherTask, edited, first_problem, payload_of
 from sweeps.spec.point import Point
 
 
@@ -147,8 +145,11 @@ class DoneTask(Generic[TaskT, ResultT]):
     score: float
 
 
-def done_task(record: TaskRecord) -> DoneTask[Payload, StoredOutcome]:
+def done_task(record: TaskRecord, payload: Payload | None = None) -> DoneTask[Payload, StoredOutcome]:
     """Return a finished task with its result; the record must have its whole outcome.
+
+    Args:
+        payload: of the record, where it was read already.
 
     Raises:
         RecordBroken: its payload or its outcome is not what such a task has.
@@ -156,10 +157,10 @@ def done_task(record: TaskRecord) -> DoneTask[Payload, StoredOutcome]:
     """
     if record.state != "done":
         raise ValueError(f"{record.key} is {record.state}, not done")
-    payload = payload_of(record)
+    payload = payload_of(record) if payload is None else payload
     outcome = read_outcome(payload, record.outcome, key=record.key)
     if record.score is None:
-        raise _edited(record.key, "its score is missing")
+        raise edited(f"outcome of {record.key}", "its score is missing")
     return DoneTask(record, payload, outcome, record.score)
 
 
@@ -174,10 +175,10 @@ def done_tasks(
     """
     found: list[DoneTask[TaskT, ResultT]] = []
     for record in records:
-        if record.state == "done" and isinstance(payload_of(record), task):
-            done = done_task(record)
-            if isinstance(done.payload, task) and isinstance(done.outcome, outcome):
-                found.append(DoneTask(record, done.payload, done.outcome, done.score))
+        if record.state == "done" and isinstance(payload := payload_of(record), task):
+            done = done_task(record, payload)
+            if isinstance(done.outcome, outcome):
+                found.append(DoneTask(record, payload, done.outcome, done.score))
     return found
 
 
@@ -187,13 +188,13 @@ def read_outcome(payload: Payload, values: Mapping[str, Any] | None, *, key: str
     Raises:
         RecordBroken: it is not what such a task has.
     """
-    of = key or "a task"
+    of = f"outcome of {key or 'a task'}"
     if values is None:
-        raise _edited(of, "it is missing")
+        raise edited(of, "it is missing")
     try:
         return _kind_of(payload).model_validate(values)
     except ValidationError as error:
-        raise _edited(of, first_problem(error)) from None
+        raise edited(of, first_problem(error)) from None
 
 
 def _kind_of(payload: Payload) -> type[StoredOutcome]:
@@ -202,9 +203,3 @@ def _kind_of(payload: Payload) -> type[StoredOutcome]:
     if isinstance(payload, BaselineTask):
         return BaselineOutcome
     return MeasureOutcome if isinstance(payload, MeasureTask) else StudentOutcome
-
-
-def _edited(of: str, problem: str) -> RecordBroken:
-    return RecordBroken(
-        f"the stored outcome of {of} was edited: {problem}; put it back, or make another sweep: {here().create('NAME')}"
-    )

@@ -9,10 +9,9 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from storage.errors import RecordBroken
+from storage.errors import NextStep, RecordBroken
 from storage.queue.tasks import Claim
 from storage.records.queries import TaskRecord
-from sweeps.hints import here
 from sweeps.spec.model import Role
 from sweeps.spec.point import Point
 
@@ -137,15 +136,18 @@ def read_payload(stage: str, values: Mapping[str, Any], *, key: str = "") -> Pay
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise RecordBroken(
-            f"the stored payload of {of} was edited: {first_problem(error)}; put it back, or make another sweep:"
-            f" {here().create('NAME')}"
-        ) from None
+        raise edited(f"payload of {of}", first_problem(error)) from None
 
 
 def payload_of(task: TaskRecord | Claim) -> Payload:
     """Return the payload of a stored or claimed task; errors as `read_payload`."""
     return read_payload(task.stage, task.payload, key=task.key)
+
+
+def edited(what: str, problem: str) -> RecordBroken:
+    """Return the error that something stored, such as "payload of search#3", is not what was written."""
+    cure = NextStep("put it back, or make another sweep", "create")
+    return RecordBroken(f"the stored {what} was edited: {problem}", cure)
 
 
 def first_problem(error: ValidationError) -> str:

@@ -14,10 +14,9 @@ import sqlalchemy
 from storage.errors import RecordBroken
 from storage.records import queries, selections
 from sweeps.errors import SweepError
-from sweeps.hints import here
 from sweeps.plan.names import untagged
 from sweeps.plan.outcomes import DoneTask, StudentOutcome, done_tasks
-from sweeps.plan.payloads import ConfirmTask, SearchTask
+from sweeps.plan.payloads import ConfirmTask, SearchTask, edited
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate, estimate
 
@@ -173,7 +172,4 @@ def _point(value: Mapping[str, Any]) -> Point:
 
 
 def _edited(name: str, error: Exception) -> RecordBroken:
-    what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-    return RecordBroken(
-        f"the stored selection {name} was edited: {what}; put it back, or make another sweep: {here().create('NAME')}"
-    )
+    return edited(f"selection {name}", f"{error} is missing" if isinstance(error, KeyError) else str(error))

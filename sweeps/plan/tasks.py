@@ -8,6 +8,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from storage.queue.needs import Need
 from storage.queue.plans import PhasePlan, TaskPlan
 from sweeps.plan.names import (
     confirm_phase,
@@ -77,7 +78,7 @@ def make_plan(spec: Spec) -> Plan:
     order = {phase.name: number for number, phase in enumerate(phases)}
     tasks.sort(key=lambda task: order[task.phase])
     # The question mark: measure waits until all the others have ended, whatever came of them.
-    phases.append(_phase("measure", *(f"{phase.name}?" for phase in phases), minimum=1))
+    phases.append(_phase("measure", *(Need(phase.name, after_any_end=True) for phase in phases), minimum=1))
     return Plan(tuple(phases), (*tasks, measure_task(0)))
 
 
@@ -111,8 +112,9 @@ def measure_task(number: int) -> TaskPlan:
     return _task("measure#all" + (f".{number}" if number else ""), "measure", MeasureTask())
 
 
-def _phase(name: str, *needs: str, minimum: int = 0) -> PhasePlan:
-    return PhasePlan(name=name, stage=untagged(name)[0].split(":")[0], needs=needs, minimum=minimum)
+def _phase(name: str, *needs: str | Need, minimum: int = 0) -> PhasePlan:
+    after = tuple(need if isinstance(need, Need) else Need(need) for need in needs)
+    return PhasePlan(name=name, stage=untagged(name)[0].split(":")[0], needs=after, minimum=minimum)
 
 
 def _task(key: str, phase: str, payload: Payload) -> TaskPlan:
@@ -152,9 +154,9 @@ def _phases_of(spec: Spec, group: str) -> list[PhasePlan]:
         ]
     phases.append(_phase(transfer_phase("source", group), confirm, minimum=1))
     for role in spec.targets:
-        needs = [confirm, confirm_phase(role, group)]
+        needs: list[str | Need] = [confirm, confirm_phase(role, group)]
         if AUTOKERAS_ARM in spec.transfer.arms(role, group):
-            needs.append("baselines?")
+            needs.append(Need("baselines", after_any_end=True))
         phases.append(_phase(transfer_phase(role, group), *needs, minimum=1))
     return phases
 

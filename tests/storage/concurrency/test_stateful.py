@@ -21,6 +21,7 @@ from storage.errors import RevisionRefused
 from storage.queue import control, revisions, tasks
 from storage.queue.attempts import reap, reap_worker
 from storage.queue.error_classes import LOST
+from storage.queue.needs import Need
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
 from storage.queue.tasks import Claim
 from storage.records import queries
@@ -44,8 +45,8 @@ def plans(draw: st.DrawFn) -> list[tuple[PhasePlan, list[int]]]:
     """Two to four phases, each with the priorities of its tasks."""
     plan: list[tuple[PhasePlan, list[int]]] = []
     for name in NAMES[: draw(st.integers(2, 4))]:
-        earlier = [phase.name + mark for phase, _ in plan for mark in ("", "?")]
-        needs = draw(st.lists(st.sampled_from(earlier), max_size=2, unique_by=lambda need: need[0])) if plan else []
+        earlier = [Need(phase.name, after_any_end=any_end) for phase, _ in plan for any_end in (False, True)]
+        needs = draw(st.lists(st.sampled_from(earlier), max_size=2, unique_by=lambda need: need.phase)) if plan else []
         phase = PhasePlan(name=name, stage=name, needs=tuple(needs), minimum=draw(st.integers(0, 2)))
         plan.append((phase, draw(st.lists(st.integers(0, 1), min_size=0 if plan else 2, max_size=4))))
     return plan
@@ -71,7 +72,12 @@ class TaskTable(RuleBasedStateMachine):
             self.engine, name=name, spec={"v": 1}, fingerprint="1", provenance={}, phases=phases, tasks=planned
         )
         self.sweep = queries.find_sweep(self.engine, name).id
-        self.model = Model([ModelPhase(phase.name, phase.needs, phase.minimum) for phase in phases])
+        self.model = Model(
+            [
+                ModelPhase(phase.name, [(need.phase, need.after_any_end) for need in phase.needs], phase.minimum)
+                for phase in phases
+            ]
+        )
         self.model.plan(self.added())
 
     # workers: with the claims they hold, and with those they held once

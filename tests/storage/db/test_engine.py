@@ -18,6 +18,7 @@ from storage.db.engine import create_lock, open_engine, write
 from storage.errors import NotAStorage, StorageError, Unreachable
 from storage.records import queries
 from storage.url import resolve
+from sweeps.hints import explain
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.storage_sweeps import new_storage, new_sweep
 
@@ -64,10 +65,10 @@ def an_optuna_only_storage(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (a_missing_file, "make one with: kd-sweeps create"),
+        (a_missing_file, "names another"),
         (a_text_file, "not a readable SQLite database"),
         (a_directory, "is a directory"),
-        (a_path_below_a_file, "make one with: kd-sweeps create"),
+        (a_path_below_a_file, "names another"),
     ],
 )
 def test_what_is_no_storage_is_one_clear_line_and_nothing_is_made_or_changed(
@@ -78,6 +79,8 @@ def test_what_is_no_storage_is_one_clear_line_and_nothing_is_made_or_changed(
     with pytest.raises(StorageError, match=said) as caught:
         open_engine(resolve(f"sqlite:///{path}"), read_only=read_only)
     assert "\n" not in str(caught.value)
+    missing = said == "names another"
+    assert explain(caught.value).endswith("; make one with: kd-sweeps create NAME") == missing
     assert files(tmp_path) == before
 
 

@@ -15,6 +15,7 @@ from storage.queue import tasks
 from storage.records import queries
 from storage.records.selections import insert_or_ignore
 from storage.url import resolve
+from sweeps.hints import explain
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep
 
 
@@ -25,8 +26,9 @@ def engine(storage_url: str) -> Iterator[Engine]:
 
 
 def test_an_unknown_sweep_is_answered_with_those_that_exist_and_what_to_type(engine: Engine) -> None:
-    with pytest.raises(SweepNotFound, match=r"no sweep 'x' .* sweeps there: none yet; .* kd-sweeps create x"):
+    with pytest.raises(SweepNotFound, match=r"no sweep 'x' .* sweeps there: none yet$") as caught:
         queries.find_sweep(engine, "x")
+    assert explain(caught.value).endswith("none yet; make it with: kd-sweeps create x")
     new_sweep(engine, name="one")
     new_sweep(engine, name="two")
     with pytest.raises(SweepNotFound, match="sweeps there: one, two"):

@@ -35,7 +35,7 @@ class ModelTask:
 @dataclass
 class ModelPhase:
     name: str
-    needs: tuple[str, ...]
+    needs: list[tuple[str, bool]]  # a phase, and whether its failure will do as well
     minimum: int
     state: str = "blocked"
 
@@ -183,8 +183,8 @@ class Model:
     def _decide(self, phase: ModelPhase) -> bool:
         before = phase.state
         if phase.state == "blocked":
-            hard = [self.phases[need].state for need in phase.needs if not need.endswith("?")]
-            awaited = [self.phases[need.removesuffix("?")].state for need in phase.needs]
+            hard = [self.phases[need].state for need, after_any_end in phase.needs if not after_any_end]
+            awaited = [self.phases[need].state for need, _ in phase.needs]
             if "failed" in hard or "skipped" in hard:
                 phase.state = "skipped"
                 for task in self._of(phase):

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from storage.errors import RecordBroken
+from sweeps.hints import explain
 from sweeps.plan.payloads import (
     BaselineTask,
     ConfirmTask,
@@ -87,8 +88,8 @@ def test_a_damaged_payload_is_one_line_that_names_the_task_and_the_field(
     text = str(caught.value)
     assert text.startswith("the stored payload of x#1 was edited: ")
     assert problem in text
-    assert "kd-sweeps create NAME" in text
     assert "\n" not in text
+    assert explain(caught.value) == f"{text}; put it back, or make another sweep: kd-sweeps create NAME"
 
 
 def test_an_unknown_stage_is_refused_with_those_there_are() -> None:

@@ -94,7 +94,7 @@ def test_nothing_is_selected_before_its_phase_is_closed(engine: sqlalchemy.Engin
 
 def test_a_damaged_selection_is_one_line_that_names_it(engine: sqlalchemy.Engine) -> None:
     sweep = queries.find_sweep(engine, "s").id
-    with pytest.raises(RecordBroken, match=r"selection confirm\.best was edited: 'rank' is missing; put it back"):
+    with pytest.raises(RecordBroken, match=r"selection confirm\.best was edited: 'rank' is missing"):
         read_confirmed("confirm.best", {name: value for name, value in STORED.items() if name != "rank"})
     selections.insert_or_ignore(engine, sweep, "search.ranks", {"ranks": [{"temperature": "warm"}]})
     with pytest.raises(RecordBroken, match=r"selection search\.ranks was edited: could not convert"):

@@ -21,6 +21,7 @@ from storage.records import queries
 from storage.records.queries import TaskRecord
 from storage.studies.names import study_name
 from storage.url import resolve
+from sweeps.hints import explain
 from sweeps.plan.tasks import STAGES, make_plan
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import Spec, override
@@ -252,8 +253,9 @@ def test_a_study_deleted_in_the_dashboard_is_one_clear_line_and_loses_no_result(
         return quadratic(claim, params, on_step)
 
     worker = make_worker(url, deleting)
-    with pytest.raises(StudyMissing, match=r"study 's' .* deleted .* kd-sweeps create s"):
+    with pytest.raises(StudyMissing, match=r"study 's' .* deleted") as caught:
         worker.work()
+    assert explain(caught.value).endswith("to go on with a new study, type: kd-sweeps create s")
     assert sum(task.state == "done" for task in _tasks(worker.engine)) >= 5
     assert not [task for task in _tasks(worker.engine) if task.state == "running"]
     assert not create_sweep(url, "s", SPEC).new, "the sweep is the old one; only its study is new"

@@ -1,0 +1,92 @@
+"""What the tests of the audit share: the audit of a URL as lines of text, and SQL that picks rows."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import optuna
+
+from storage.audit.audit import StageAudit, audit
+from storage.db.engine import open_engine
+from storage.records import queries
+from storage.records.queries import SweepRecord
+from storage.studies import adapter
+from storage.url import resolve
+from sweeps.cli.text import values
+from tests.support.sweeps.audited_sweeps import execute
+
+OF_TRIALS = ("values", "intermediate_values", "params", "user_attributes", "system_attributes")
+Damages = dict[str, tuple[list[str], str]]  # how to damage the sweep -> statements, the one line about it as a pattern
+
+
+@dataclass(frozen=True)
+class Audited:
+    """An audit whose findings are lines, as `status --audit` prints them."""
+
+    stages: list[StageAudit]
+    planned: int
+    accounted: int
+    violations: list[str]
+    warnings: list[str]
+    notes: list[str]
+
+
+def audited(url: str, sweep: SweepRecord | None = None) -> Audited:
+    """The audit of sweep "s"; `sweep` where its row can no longer be read."""
+    engine = open_engine(resolve(url), read_only=True)
+    try:
+        found = audit(engine, sweep or queries.find_sweep(engine, "s"))
+    finally:
+        engine.dispose()
+    lines = {name: values("s", found)[name] for name in ("violations", "warnings", "notes")}
+    return Audited(found.stages, found.planned, found.accounted, **lines)
+
+
+def check_damage(url: str, statements: list[str], line: str) -> None:
+    """Damage the sweep; the audit must find exactly that, as one line of this pattern."""
+    sweep = sweep_of(url)
+    execute(url, *statements)
+    found = audited(url, sweep)
+    assert len(found.violations) == 1, found.violations
+    assert re.fullmatch(line, found.violations[0]), found.violations
+    assert (found.warnings, found.notes) == ([], [])
+
+
+def sweep_of(url: str) -> SweepRecord:
+    """The row of sweep "s"."""
+    engine = open_engine(resolve(url), read_only=True)
+    try:
+        return queries.find_sweep(engine, "s")
+    finally:
+        engine.dispose()
+
+
+@contextlib.contextmanager
+def study_of(url: str, name: str = "s") -> Iterator[optuna.Study]:
+    """The study as another tool sees it."""
+    with contextlib.closing(adapter.open_studies(resolve(url))) as opened:
+        yield optuna.load_study(study_name=name, storage=opened.storage)
+
+
+def task_id(key: str) -> str:
+    """SQL: the id of a task."""
+    return f"(SELECT id FROM tasks WHERE key = '{key}')"
+
+
+def attempt_where(key: str, number: int = 1) -> str:
+    """SQL: the condition that picks an attempt."""
+    return f"task_id = {task_id(key)} AND number = {number}"
+
+
+def trial_where(key: str, number: int = 1) -> str:
+    """SQL: the condition that picks the trial of an attempt."""
+    return f"""trial_id IN (SELECT trials.trial_id FROM trials
+        JOIN studies ON studies.study_id = trials.study_id
+        JOIN attempts ON attempts.study = study_name AND attempts.trial_number = trials.number
+        WHERE {attempt_where(key, number).replace(" number", " attempts.number")})"""
+
+
+def set_outcome(text: str, key: str = "search#2") -> str:
+    """SQL: give a task another outcome."""
+    return f"UPDATE tasks SET outcome = '{text}' WHERE key = '{key}'"

@@ -1,0 +1,52 @@
+"""Launch, then publish: only by whoever saw the last task end, and only once."""
+
+from pathlib import Path
+
+import pytest
+
+from storage.url import resolve
+from sweeps.service import launch, publish
+from sweeps.workers import launcher, worker
+from sweeps.workers.launcher import WORKER_VARIABLE, Launched
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The sweeps that were published."""
+    names: list[str] = []
+    monkeypatch.setattr(publish, "publish", lambda url, name: names.append(name))
+    monkeypatch.delenv(WORKER_VARIABLE, raising=False)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("launched", "expected"),
+    [
+        (Launched(0, finished_now=True), ["s"]),
+        (Launched(1, finished_now=True), ["s"]),
+        (Launched(0, finished_now=False), []),
+        (Launched(130, finished_now=False), []),
+    ],
+)
+def test_a_launch_publishes_what_it_finished(
+    launched: Launched, expected: list[str], published: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "launch", lambda *arguments, **options: launched)
+    assert launch.launch(resolve(f"sqlite:///{tmp_path}/a.db"), "s") == launched.code
+    assert published == expected
+
+
+@pytest.mark.parametrize(("code", "name", "expected"), [(0, None, ["s"]), (143, None, []), (0, "host-1-ab-0", [])])
+def test_a_worker_publishes_unless_a_launch_will(
+    code: int,
+    name: str | None,
+    expected: list[str],
+    published: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "run_worker", lambda *arguments, **options: code)
+    if name is not None:
+        monkeypatch.setenv(WORKER_VARIABLE, name)
+    assert launch.work(resolve(f"sqlite:///{tmp_path}/a.db"), "s") == code
+    assert published == expected
