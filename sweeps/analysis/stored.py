@@ -76,8 +76,9 @@ def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
     spec = stored(sweep)
     records = queries.task_records(engine, sweep.id)
     payloads = tuple(map(payload_of, records))
-    done = {record.id: done_task(record) for record in records if record.state == "done"}
-    begun = looks.looks(queries.revisions(engine, sweep.id), [task for task in records if task.stage == "transfer"])
+    tasks = list(zip(records, payloads, strict=True))
+    done = {record.id: done_task(record, payload) for record, payload in tasks if record.state == "done"}
+    begun = looks.looks(queries.revisions(engine, sweep.id), looks.reads(tasks))
     return StoredSweep(
         sweep=sweep,
         spec=spec,
@@ -86,7 +87,7 @@ def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
         done=tuple(done.values()),
         trainings=tuple(
             _training(spec, record, payload, done.get(record.id))
-            for record, payload in zip(records, payloads, strict=True)
+            for record, payload in tasks
             if isinstance(payload, TransferTask)
         ),
         looks=tuple(look for look in begun if look.first_read is not None),

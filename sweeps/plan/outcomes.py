@@ -145,8 +145,11 @@ class DoneTask(Generic[TaskT, ResultT]):
     score: float
 
 
-def done_task(record: TaskRecord) -> DoneTask[Payload, StoredOutcome]:
+def done_task(record: TaskRecord, payload: Payload | None = None) -> DoneTask[Payload, StoredOutcome]:
     """Return a finished task with its result; the record must have its whole outcome.
+
+    Args:
+        payload: of the record, where it was read already.
 
     Raises:
         RecordBroken: its payload or its outcome is not what such a task has.
@@ -154,7 +157,7 @@ def done_task(record: TaskRecord) -> DoneTask[Payload, StoredOutcome]:
     """
     if record.state != "done":
         raise ValueError(f"{record.key} is {record.state}, not done")
-    payload = payload_of(record)
+    payload = payload_of(record) if payload is None else payload
     outcome = read_outcome(payload, record.outcome, key=record.key)
     if record.score is None:
         raise edited(f"outcome of {record.key}", "its score is missing")
@@ -172,10 +175,10 @@ def done_tasks(
     """
     found: list[DoneTask[TaskT, ResultT]] = []
     for record in records:
-        if record.state == "done" and isinstance(payload_of(record), task):
-            done = done_task(record)
-            if isinstance(done.payload, task) and isinstance(done.outcome, outcome):
-                found.append(DoneTask(record, done.payload, done.outcome, done.score))
+        if record.state == "done" and isinstance(payload := payload_of(record), task):
+            done = done_task(record, payload)
+            if isinstance(done.outcome, outcome):
+                found.append(DoneTask(record, payload, done.outcome, done.score))
     return found
 
 

@@ -107,8 +107,8 @@ def identified(surface: Surface) -> str:
     parts = []
     if surface.icc is None:
         parts.append(
-            "too few confirm runs to separate the effect of (T, alpha) from seed noise (2 candidates and 2 seeds are"
-            " needed)"
+            "too few runs to separate the effect of (T, alpha) from seed noise (3 Sobol points, and 2 confirmed"
+            " candidates on 2 seeds, are needed)"
         )
     elif surface.identified:
         parts.append(f"(T, alpha) explains {percent(surface.icc):.0f} % of the variance between runs; {_REST}")

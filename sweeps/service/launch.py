@@ -28,6 +28,6 @@ def work(url: sqlalchemy.URL, name: str) -> int:
 
 
 def _publish(url: sqlalchemy.URL, name: str) -> None:
-    from sweeps.report.dashboard_page import publish  # Optuna and plotly take a second
+    from sweeps.service.publish import publish  # Optuna and plotly take a second
 
     publish(url, name)

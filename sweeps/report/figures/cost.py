@@ -28,10 +28,10 @@ def training(marks: Sequence[CostMark]) -> Figure:
     return _draw(marks, "training, its teacher and search included, s")
 
 
-def break_even(found: Sequence[BreakEven]) -> Figure:
+def break_even(evens: Sequence[BreakEven]) -> Figure:
     """Draw AutoKeras' best accuracy so far against CPU seconds, beside the student and what its sweep cost."""
-    figure, grid = panels([short(one.dataset) for one in found], height=3.8)
-    for axes, one in zip(grid, found, strict=True):
+    figure, grid = panels([short(one.dataset) for one in evens], height=3.8)
+    for axes, one in zip(grid, evens, strict=True):
         seconds, accuracies = zip(*one.curve, strict=True)
         marks = [multiple * one.sweep_cpu_s for multiple in MULTIPLES]
         logarithmic(axes, min(seconds[0], *marks) / 1.5, max(seconds[-1], *marks) * 1.5)

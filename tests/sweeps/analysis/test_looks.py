@@ -3,7 +3,6 @@
 import re
 import shlex
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,13 @@ import sqlalchemy
 from storage.db import engine as engines
 from storage.errors import RevisionRefused
 from storage.records import queries
-from storage.records.queries import RevisionRecord, TaskRecord
+from storage.records.queries import RevisionRecord
 from sweeps.analysis.looks import looks, of_sweep, taken
 from sweeps.report.sentences import headline
 from sweeps.service import steering
 from sweeps.spec.model import Spec, override, stored
 from tests.support.sweeps.planted_sweeps import PLANTED, analysed, arms, planted, work
-from tests.support.sweeps.small_sweeps import created, tasks_of
+from tests.support.sweeps.small_sweeps import created
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 
@@ -31,22 +30,9 @@ def plan(number: int, *, seeds: int, at: float, fingerprint: str = "") -> Revisi
     return RevisionRecord(number, at, fingerprint or f"f{seeds}", spec, planned={}, why="")
 
 
-@pytest.fixture
-def transfer(tmp_path: Path) -> TaskRecord:
-    """A task of transfer that waits."""
-    url = created(f"sqlite:///{tmp_path}/one.db", SPEC)
-    engine = engines.open_engine(url, read_only=True)
-    (first, *_) = [task for task in tasks_of(engine) if task.stage == "transfer"]
-    engine.dispose()
-    return first
-
-
-def test_a_larger_plan_is_a_new_look_only_if_the_test_was_read_before(transfer: TaskRecord) -> None:
-    def read(repeat: int, at: float | None) -> TaskRecord:
-        return replace(transfer, payload=transfer.payload | {"repeat": repeat}, started_at=at)
-
+def test_a_larger_plan_is_a_new_look_only_if_the_test_was_read_before() -> None:
     plans = [plan(1, seeds=2, at=0), plan(2, seeds=4, at=10), plan(3, seeds=6, at=20), plan(4, seeds=9, at=30)]
-    seen = [read(0, 12.0), read(3, 11.0), read(4, 25.0), read(8, None)]
+    seen = [(0, 12.0), (3, 11.0), (4, 25.0)]
     found = looks(plans, seen)
     # the second came before anything was read, so it is the first look; read at 11, so the third is another one
     assert [(one.number, one.fingerprint, one.seeds, one.first_read) for one in found] == [
@@ -59,17 +45,16 @@ def test_a_larger_plan_is_a_new_look_only_if_the_test_was_read_before(transfer: 
     assert [one.seeds for one in looks(plans, seen[:2])] == [4, 9]
 
 
-def test_what_is_tried_again_is_no_look_and_keeps_the_time_of_its_plan(transfer: TaskRecord) -> None:
-    task = replace(transfer, started_at=5.0)
+def test_what_is_tried_again_is_no_look_and_keeps_the_time_of_its_plan() -> None:
     again = [plan(1, seeds=2, at=0), plan(2, seeds=2, at=10)]
-    for tasks in ([], [task]):
-        (found,) = looks(again, tasks)
+    for reads in ([], [(0, 5.0)]):
+        (found,) = looks(again, reads)
         assert (found.number, found.seeds, found.registered_at) == (1, 2, 0)
 
 
-def test_more_trials_before_the_first_look_are_its_plan(transfer: TaskRecord) -> None:
+def test_more_trials_before_the_first_look_are_its_plan() -> None:
     plans = [plan(1, seeds=2, at=0), plan(2, seeds=2, at=10, fingerprint="more trials")]
-    (found,) = looks(plans, [replace(transfer, started_at=20.0)])
+    (found,) = looks(plans, [(0, 20.0)])
     assert (found.fingerprint, found.registered_at, found.first_read) == ("more trials", 10, 20.0)
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from storage.url import resolve
-from sweeps.report import dashboard_page
-from sweeps.service import launch
+from sweeps.service import launch, publish
 from sweeps.workers import launcher, worker
 from sweeps.workers.launcher import WORKER_VARIABLE, Launched
 
@@ -15,7 +14,7 @@ from sweeps.workers.launcher import WORKER_VARIABLE, Launched
 def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sweeps that were published."""
     names: list[str] = []
-    monkeypatch.setattr(dashboard_page, "publish", lambda url, name: names.append(name))
+    monkeypatch.setattr(publish, "publish", lambda url, name: names.append(name))
     monkeypatch.delenv(WORKER_VARIABLE, raising=False)
     return names
 

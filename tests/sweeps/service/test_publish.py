@@ -1,0 +1,144 @@
+"""The answer inside optuna-dashboard: read back with its own library, and seen in a browser on a running one."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import optuna_dashboard
+import pytest
+from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
+
+from storage.studies import adapter
+from storage.url import resolve
+from sweeps.report.sentences import headline
+from sweeps.service.publish import publish
+from tests.support.browser import Browser
+from tests.support.sweeps.reported_sweeps import analysed, worked, worked_at
+from tests.support.sweeps.small_sweeps import FORK
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A storage with a finished sweep "s" whose answer is published."""
+    found = worked(tmp_path_factory.mktemp("published"))
+    publish(resolve(found), "s")
+    return found
+
+
+def test_the_note_begins_with_the_verdict_and_links_to_the_siblings(url: str) -> None:
+    study = optuna.load_study(study_name="s", storage=url)
+    note = optuna_dashboard.get_note(study)
+    found = analysed(url)
+    assert headline(found) in note
+    assert "| method | dataset |" in note
+    native = optuna.load_study(study_name="s.native", storage=url)
+    assert f"[native](/dashboard/studies/{native._study_id})" in note
+    assert f"/dashboard/compare-studies?ids={study._study_id},{native._study_id})" in note
+
+
+def test_every_figure_is_a_plot_that_plotly_can_read(url: str) -> None:
+    plotly_io = pytest.importorskip("plotly.io")
+    study = optuna.load_study(study_name="s", storage=url)
+    plots = get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
+    assert {name.partition("-")[0] for name in plots} == {"surface", "history", "arms", "cost"}
+    for text in plots.values():
+        assert len(plotly_io.from_json(text).data) > 0
+
+
+def test_publishing_again_replaces_and_leaves_nothing_of_a_longer_text(tmp_path: Path) -> None:
+    url = worked(tmp_path)
+    opened = adapter.open_studies(resolve(url))
+    opened.publish("s", note="x" * 5000, plots={"surface": "y" * 9000})
+    opened.publish("s", note="short", plots={"surface": "{}"})
+    study = optuna.load_study(study_name="s", storage=url)
+    assert optuna_dashboard.get_note(study) == "short"
+    assert get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id)) == {"surface": "{}"}
+    opened.close()
+
+
+def test_a_study_that_was_deleted_is_one_line_and_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = worked(tmp_path)
+    optuna.delete_study(study_name="s", storage=url)
+    publish(resolve(url), "s")
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("the answer could not be published to the dashboard: study 's' in ")
+    assert "kd-sweeps create s" in line
+
+
+def _published(url: str) -> dict[str, object]:
+    """Everything that the search study has for the dashboard."""
+    with contextlib.closing(adapter.open_studies(resolve(url))) as opened:
+        return dict(opened.storage.get_study_system_attrs(opened.ids()["s"]))
+
+
+def test_two_that_finish_together_publish_once(storage_url: str) -> None:
+    url = str(resolve(storage_url).render_as_string(hide_password=False))
+    worked_at(url)
+    before = _published(url)
+    both = [FORK.Process(target=publish, args=(resolve(url), "s")) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(120)
+    assert [process.exitcode for process in both] == [0, 0]
+    after = _published(url)
+    assert after["dashboard:note_ver"] == int(str(before["dashboard:note_ver"])) + 1, "the second one wrote nothing"
+    assert headline(analysed(url)) in "".join(str(after[key]) for key in sorted(after) if "note_str" in key)
+
+
+def test_publishing_the_same_again_writes_nothing(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written: list[str] = []
+    write = optuna.storages.RDBStorage.set_study_system_attr
+
+    def counting(storage: optuna.storages.RDBStorage, study_id: int, key: str, value: object) -> None:
+        written.append(key)
+        write(storage, study_id, key, value)
+
+    monkeypatch.setattr(optuna.storages.RDBStorage, "set_study_system_attr", counting)
+    before = _published(url)
+    publish(resolve(url), "s")
+    assert written == []
+    assert _published(url) == before
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def dashboard(url: str, tmp_path: Path) -> Iterator[str]:
+    """The address of a running dashboard on that storage."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "sweeps.cli", "dashboard", "s", "--port", str(port)]
+    environment = os.environ | {"KD_SWEEPS_STORAGE": url}
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, env=environment, stderr=log) as process:
+        try:
+            address, deadline = f"http://127.0.0.1:{port}/dashboard", time.monotonic() + 60
+            while True:
+                try:
+                    urllib.request.urlopen(f"{address}/", timeout=5).close()
+                    break
+                except OSError:
+                    assert process.poll() is None, (tmp_path / "log").read_text()
+                    assert time.monotonic() < deadline
+                    time.sleep(0.2)
+            yield address
+        finally:
+            process.terminate()
+
+
+def test_who_watches_the_dashboard_sees_the_verdict_and_the_figures(url: str, dashboard: str, tmp_path: Path) -> None:
+    browser = Browser(tmp_path / "profile")
+    number = optuna.load_study(study_name="s", storage=url)._study_id
+    found = analysed(url)
+    verdict = headline(found).replace(">", "&gt;")
+    assert verdict in browser.dom(f"{dashboard}/studies/{number}/note")
+    assert "native search on digits-rgb" in browser.dom(f"{dashboard}/studies/{number}")
