@@ -1,4 +1,4 @@
-"""Deleting a sweep: its studies, its rows, and the blobs that nothing else needs.
+"""Delete a sweep: its studies, its rows, and the blobs that nothing else needs.
 
 The order makes a deletion that was killed harmless: cancelled first, so that nobody claims meanwhile; the
 row that names the sweep last, so that deleting it again completes it.
@@ -57,7 +57,7 @@ def delete_sweep(studies: "Studies", engine: Engine, sweep: SweepRecord) -> Dele
 
 @retrying
 def refuse_if_in_use(engine: Engine, sweep: SweepRecord) -> None:
-    """Nothing, if no lease on a task of the sweep is good.
+    """Check that no lease on a task of the sweep is good.
 
     Raises:
         SweepInUse: there is one; says whose and for how long.

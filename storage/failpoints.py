@@ -1,4 +1,4 @@
-"""Crashes on purpose, for the tests: between which two steps may a process die? Between any two."""
+"""Crash on purpose between two steps, for the tests: a process may die between any two."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Which storage: a flag, the environment or the default, as one checked URL.
+"""Resolve the storage from a flag, the environment or the default, as one checked URL.
 
 SQLite for one machine, Postgres for several. Passwords are shown only by `plain`, which exists to hand the
 URL to a child process through its environment.
@@ -21,7 +21,7 @@ _POSTGRES = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg
 
 
 def resolve(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> URL:
-    """The storage to use: the flag, else KD_SWEEPS_STORAGE, else OPTUNA_STORAGE, else a file here.
+    """Return the storage to use: the flag, else KD_SWEEPS_STORAGE, else OPTUNA_STORAGE, else a file here.
 
     OPTUNA_STORAGE counts because the `optuna` command reads it: both tools then agree without a flag.
 
@@ -43,7 +43,7 @@ def resolve(flag: str | None = None, environ: Mapping[str, str] = os.environ) ->
 
 
 def masked(url: URL) -> str:
-    """The URL as it may be printed: a password reads ***."""
+    """Return the URL as it may be printed: a password reads ***."""
     hidden = {name: "***" for name in _SECRETS if name in url.query}
     shown = url.update_query_dict(hidden).render_as_string(hide_password=True)
     return shown.replace("%2A%2A%2A", "***")
@@ -55,19 +55,19 @@ def has_password(url: URL) -> bool:
 
 
 def plain(url: URL) -> str:
-    """The URL with its password. For the environment of a child process; never for a screen, log or argv."""
+    """Return the URL with its password. For the environment of a child process; never for a screen, log or argv."""
     return url.render_as_string(hide_password=False)
 
 
 def absolute(url: URL) -> URL:
-    """The same storage, named so that a process in another directory finds it too."""
+    """Return the same storage, named so that a process in another directory finds it, too."""
     if url.get_backend_name() != "sqlite":
         return url
     return url.set(database=str(sqlite_path(url).absolute()))
 
 
 def sqlite_path(url: URL) -> Path:
-    """The file behind an SQLite URL.
+    """Return the file behind an SQLite URL.
 
     Raises:
         UrlError: the URL names no file.
@@ -110,7 +110,7 @@ def _checked_sqlite(url: URL, origin: str, text: str) -> URL:
 
 
 def _shown(text: str) -> str:
-    """What was typed, without anything that stands where a password does, or may have been meant as one."""
+    """Return what was typed, without anything that stands where a password does, or may have been meant as one."""
     text = re.sub(r"((?:ssl)?password=)[^&]*", r"\1***", text)
     if "@" not in text:
         return re.sub(r"(://[^/:]*:)[^/?]*", r"\1***", text)  # USER:PASSWORD without a host looks like HOST:PORT

@@ -41,8 +41,9 @@ def obtain_weights(application: Application, *, seconds: float) -> Path:
         folder = _first_writable(_keras_folders())
         return _download(application.weights_url, folder / application.weights_file, seconds=seconds)
     except (OSError, DataError) as error:
+        reason = str(error).removeprefix(f"{application.weights_url}: ")
         raise Unavailable(
-            f"{missing} and could not be downloaded ({error}); "
+            f"{missing} and could not be downloaded ({reason}); "
             f"fetch {application.weights_url} elsewhere, put it into DIR and type: export {VARIABLE}=DIR"
         ) from error
 

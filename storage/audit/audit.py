@@ -1,4 +1,4 @@
-"""The audit: a proof from the rows of one moment that nothing of a sweep was lost and nothing counted twice.
+"""Audit a sweep: prove from the rows of one moment that no result was lost and none is counted twice.
 
 A violation is a fact that no crash at any point can leave behind: rows were changed by hand, or kd-sweeps has a
 bug. A warning is what dead workers and other tools do leave, and says what to do next. It never writes.
@@ -38,7 +38,7 @@ class StageAudit:
 
     @property
     def accounted(self) -> int:
-        """Tasks of which it is known what became of them."""
+        """Return how many tasks of the stage are there, in any state."""
         return self.done + self.failed + self.cancelled + self.skipped + self.waiting + self.running
 
 
@@ -53,12 +53,12 @@ class Audit:
 
     @property
     def planned(self) -> int:
-        """Tasks of all stages by the plan."""
+        """Return how many tasks of all stages were planned."""
         return sum(stage.planned for stage in self.stages)
 
     @property
     def accounted(self) -> int:
-        """Tasks of all stages that are there."""
+        """Return how many tasks of all stages are there."""
         return sum(stage.accounted for stage in self.stages)
 
 
@@ -73,7 +73,7 @@ def audit(engine: Engine, sweep: SweepRecord) -> Audit:
 
 
 def judge(rows: Rows) -> Audit:
-    """The same, on rows that were read."""
+    """Do the same on rows that were read before."""
     tasks = AuditedTasks(rows)
     faults = {task.key: fault for task in rows.tasks if (fault := tasks.fault(task)) is not None}
     reported = {(attempt.study, attempt.trial_number) for key in faults for attempt in tasks.of(key)}
@@ -168,7 +168,7 @@ def _study_violations(rows: Rows) -> Iterator[Finding]:
 
 
 def _selection_violations(rows: Rows, tasks: AuditedTasks, faults: Mapping[str, Finding]) -> Iterator[Finding]:
-    """What was selected has to have been found by a task of ours, so by no foreign trial."""
+    """Find selected points that no task of ours was done with: of another tool's trial, for example."""
     done: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for task in rows.tasks:
         for attempt in tasks.attempts[task.id]:

@@ -81,11 +81,11 @@ class TrialRow:
 
     @property
     def finished(self) -> bool:
-        """Whether it counts as a result."""
+        """Return whether it counts as a result."""
         return self.state in FINISHED
 
     def __str__(self) -> str:
-        """As a line of the audit names it."""
+        """Name the trial as a line of the audit does."""
         return f"trial {self.number} of study {self.study}"
 
 
@@ -152,7 +152,7 @@ def _check_version(connection: Connection) -> None:
 
 
 def _external(value: float, distribution: Any) -> Any:
-    """A parameter as it was suggested; Optuna stores every one as a float. A damaged one stays as it is stored."""
+    """Return a parameter as it was suggested; Optuna stores each as a float. A damaged one stays as it is stored."""
     try:
         if distribution["name"] == "CategoricalDistribution":
             return distribution["attributes"]["choices"][int(value)]
@@ -162,7 +162,7 @@ def _external(value: float, distribution: Any) -> Any:
 
 
 def _decoded(text: str | None) -> Any:
-    """A value of JSON; None for what is none, so that a damaged mark is no mark."""
+    """Return a value of JSON; None for text that is none, so that a damaged mark is no mark."""
     try:
         return json.loads(text or "null")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Everything that an audit looks at, read in one snapshot: workers may be writing meanwhile.
+"""Read everything that an audit looks at, in one snapshot: workers may be writing meanwhile.
 
 JSON is read as text and parsed here, so that one value that is none stands for itself in the audit.
 """
@@ -97,7 +97,7 @@ class Rows:
 
 
 def read_rows(engine: Engine, sweep_id: int) -> Rows:
-    """All rows of the sweep. A fixed number of queries, however many tasks; then the blobs, 500 at a time.
+    """Return all rows of the sweep. A fixed number of queries, however many tasks; then the blobs, 500 at a time.
 
     Raises:
         SweepNotFound: it was deleted meanwhile.
@@ -127,7 +127,7 @@ def read_rows(engine: Engine, sweep_id: int) -> Rows:
 
 
 def named_blobs(task: TaskRow) -> list[tuple[str, str]]:
-    """(what it is, digest) of the blobs that a task's outcome names."""
+    """Return (what it is, digest) of the blobs that a task's outcome names."""
     named = task.outcome.get("blobs") if isinstance(task.outcome, dict) else None
     return [(what, str(digest)) for what, digest in named.items()] if isinstance(named, dict) else []
 

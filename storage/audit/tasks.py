@@ -1,4 +1,4 @@
-"""What may be wrong with one task, its attempts and their trials. Pure Python on the rows of one moment.
+"""Find what is wrong with one task, its attempts and their trials. Pure Python on the rows of one moment.
 
 **One cause, one line.** Of each task only the first fault is listed, since the others mostly follow from it:
 without its attempt 2 a task has no finished attempt, no trial and no value either.
@@ -45,21 +45,21 @@ class AuditedTasks:
         self.vanished = self._vanished()
 
     def of(self, key: str) -> list[AttemptRow]:
-        """The attempts at the task of that key; none, if there is no such task."""
+        """Return the attempts at the task of that key; none, if there is no such task."""
         task = self._by_key.get(key)
         return self.attempts[task.id] if task else []
 
     def trials(self, task: TaskRow, attempt: AttemptRow) -> list[TrialRow]:
-        """The trial that belongs to the attempt, if there is one; never several, unless rows were duplicated."""
+        """Return the trial that belongs to the attempt, if there is one; several only if rows were duplicated."""
         numbered = self._numbered.get((attempt.study, attempt.trial_number), [])
         return [trial for trial in numbered if trial.ours and (trial.task, trial.attempt) == (task.key, attempt.number)]
 
     def asked_by(self, trial: TrialRow) -> AttemptRow | None:
-        """The attempt that the trial names, whether or not that names the trial."""
+        """Return the attempt that the trial names, whether or not that one names the trial."""
         return next((attempt for attempt in self.of(trial.task) if attempt.number == trial.attempt), None)
 
     def belongs(self, trial: TrialRow) -> bool:
-        """Whether the attempt that the trial names has that trial."""
+        """Return whether the attempt that the trial names has that trial."""
         attempt = self.asked_by(trial)
         return attempt is not None and (attempt.study, attempt.trial_number) == (trial.study, trial.number)
 
@@ -74,7 +74,7 @@ class AuditedTasks:
         return None if text is None else Finding(text)
 
     def _vanished(self) -> dict[str, set[tuple[int, int]]]:
-        """By study, the attempts (task id, number) whose trials vanished with it; see the head of this file."""
+        """Return by study the attempts (task id, number) whose trials vanished with it; see the head of this file."""
         missing: dict[str, list[AttemptRow]] = defaultdict(list)
         ended: dict[str, float] = {}  # when the first of a study's trials that are still there was over
         for task in self._rows.tasks:
@@ -164,7 +164,7 @@ class AuditedTasks:
         return None
 
     def _there(self, attempt: AttemptRow) -> str:
-        """What stands where the attempt's one trial should be."""
+        """Say what stands where the attempt's one trial should be."""
         there = self._numbered.get((attempt.study, attempt.trial_number), [])
         if len(there) != 1:
             return f"{len(there)} of that number" if there else "none"

@@ -1,4 +1,4 @@
-"""Trials of a sweep's studies that no task counts: of dead workers, of other tools, of deleted studies.
+"""Find trials that no task counts: of dead workers, of other tools, of deleted studies.
 
 `strays` are our trials but for those of tasks with a fault, and those in their places: those are found already.
 """
@@ -18,7 +18,7 @@ _SHOWN = 10  # numbers in one line
 
 
 def uncounted_results(tasks: AuditedTasks, strays: Sequence[TrialRow]) -> Iterator[Finding]:
-    """Violations: a finished trial that its task does not know."""
+    """Find violations: finished trials that their tasks do not know."""
     for trial in strays:
         if not trial.finished or tasks.belongs(trial):
             continue
@@ -32,7 +32,7 @@ def uncounted_results(tasks: AuditedTasks, strays: Sequence[TrialRow]) -> Iterat
 
 
 def foreign_trials(rows: Rows) -> Iterator[Finding]:
-    """Warnings: trials of other tools. That none was ever selected is checked with the selections."""
+    """Find warnings: trials of other tools. That none was ever selected is checked with the selections."""
     for study, trials in rows.trials.items():
         if foreign := [trial.number for trial in trials if not trial.ours]:
             text = f"study {study}: {trials_in_words(foreign)} made by another tool, in no task's count, never selected"
@@ -40,7 +40,7 @@ def foreign_trials(rows: Rows) -> Iterator[Finding]:
 
 
 def vanished_trials(tasks: AuditedTasks) -> Iterator[Finding]:
-    """Warnings: trials that another tool deleted together with their study."""
+    """Find warnings: trials that another tool deleted together with their study."""
     for study, attempts in tasks.vanished.items():
         count = f"{len(attempts)} trial{'s' if len(attempts) > 1 else ''}"
         yield Finding(
@@ -50,7 +50,7 @@ def vanished_trials(tasks: AuditedTasks) -> Iterator[Finding]:
 
 
 def left_running(rows: Rows, tasks: AuditedTasks, strays: Sequence[TrialRow]) -> Iterator[Finding]:
-    """Warnings: trials that still run although nobody is at work on them."""
+    """Find warnings: trials that are RUNNING although no worker runs them."""
     unreported, orphans = defaultdict(list), defaultdict(list)
     for trial in strays:
         if trial.state != "RUNNING":
@@ -69,7 +69,7 @@ def left_running(rows: Rows, tasks: AuditedTasks, strays: Sequence[TrialRow]) ->
 
 
 def unreadable_results(tasks: AuditedTasks, strays: Sequence[TrialRow]) -> Iterator[Finding]:
-    """Notes: results that are in Optuna only, since our row was destroyed and the task was tried again."""
+    """Find notes: results that are in Optuna only, since our row was destroyed and the task was tried again."""
     for trial in strays:
         attempt = tasks.asked_by(trial)
         if trial.finished and attempt is not None and attempt.error_class == UNREADABLE and tasks.belongs(trial):
@@ -79,6 +79,6 @@ def unreadable_results(tasks: AuditedTasks, strays: Sequence[TrialRow]) -> Itera
 
 
 def trials_in_words(numbers: Sequence[Any]) -> str:
-    """For example "trial 3", "trials 3, 4, 7"; of many only the first."""
+    """Return the numbers in words: "trial 3", "trials 3, 4, 7"; of many only the first."""
     more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
     return f"trial{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:_SHOWN]))}{more}"

@@ -15,7 +15,7 @@ _OUTCOME = "outcome"
 
 
 def outcome_is_readable(connection: Connection, outcome: str | None) -> bool:
-    """Whether the outcome of a done task can be read, and every blob that it names under "blobs"."""
+    """Return whether the outcome of a done task can be read, and every blob that it names under "blobs"."""
     if outcome is None or not _is_json(outcome):
         return False
     found = json.loads(outcome)

@@ -1,6 +1,6 @@
 """What SQLite and Postgres spell differently: the database's clock, and INSERT ... ON CONFLICT.
 
-Leases compare times of many machines, so only the database may tell the time.
+Leases compare times of many machines, so only the database's clock counts.
 """
 
 from typing import Any
@@ -33,7 +33,7 @@ def _on_postgres(element: database_now, compiler: SQLCompiler, **kw: Any) -> str
 
 
 def insert_into(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """An insert into `table` that has `on_conflict_do_nothing` and `on_conflict_do_update`."""
+    """Return an insert into `table` that has `on_conflict_do_nothing` and `on_conflict_do_update`."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
     return postgresql.insert(table)

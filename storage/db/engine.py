@@ -1,13 +1,16 @@
-"""One engine per process, with the same settings whether Optuna or our own tables use it."""
+"""Open the engine of a process. Optuna borrows its connections (`storage.studies.opening`), so there is one pool."""
 
 import logging
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import URL, Engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy import URL, Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 
 from storage.db import schema, sqlite_file
 from storage.db.faults import RETRY_FOR_S, first_line, is_refused_for_now, retrying, retrying_for, translate
@@ -19,6 +22,7 @@ __all__ = ["create_lock", "engine_kwargs", "open_engine", "read", "retrying", "w
 
 CREATE_LOCK_TIMEOUT_S = 120
 _CREATE_LOCK_KEY = 0x6B642D737765  # "kd-swe" in ASCII: an advisory lock is known by a number only
+_TRUSTED_FOR_S = 1.0  # so long after its last use a connection is not tested
 _POSTGRES_SETTINGS = {
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "15s",  # a frozen worker may not hold its locks for ever
@@ -31,7 +35,7 @@ logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 @retrying_for(RETRY_FOR_S, when=is_refused_for_now)
 def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -> Engine:
-    """The storage, connected to once and found to be ours.
+    """Connect to the storage once, check that it is ours, and return its engine.
 
     A server that is just starting or has no connection to spare is asked again; nothing else is, since at a
     first call a closed port is more often a wrong URL.
@@ -50,6 +54,8 @@ def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -
     if url.get_backend_name() == "sqlite":
         sqlite_file.check_path(url, must_exist=must_exist, read_only=read_only)
     engine = sqlalchemy.create_engine(url, **engine_kwargs(url, create=not must_exist, read_only=read_only))
+    if url.get_backend_name() == "postgresql":
+        _ping_idle_connections(engine)
     try:
         if must_exist:
             schema.check(engine)
@@ -62,8 +68,29 @@ def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -
     return engine
 
 
+def _ping_idle_connections(engine: Engine) -> None:
+    """Test a connection before it is used, if it was idle for a while; a dead one is replaced.
+
+    `pool_pre_ping` tests before each transaction, of which a trial has twenty within milliseconds; what dies between
+    two of them is a fault that `storage.db.faults.retrying` handles.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def note(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ping(connection: DBAPIConnection, record: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> None:
+        if time.monotonic() - record.info.get("used_at", math.inf) < _TRUSTED_FOR_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sqlalchemy.exc.DisconnectionError(str(error)) from error
+
+
 def engine_kwargs(url: URL, *, create: bool = False, read_only: bool = False) -> dict[str, Any]:
-    """Keyword arguments of `sqlalchemy.create_engine`, for our engine and for Optuna's RDBStorage alike."""
+    """Return the keyword arguments of `sqlalchemy.create_engine`."""
     if url.get_backend_name() == "sqlite":
         settings: dict[str, Any] = {"creator": sqlite_file.connector(url, create=create, read_only=read_only)}
         if read_only:
@@ -72,7 +99,6 @@ def engine_kwargs(url: URL, *, create: bool = False, read_only: bool = False) ->
     return {
         "pool_size": 1,  # 8 workers x 3 stay far below the 100 connections of a stock server
         "max_overflow": 2,
-        "pool_pre_ping": True,
         "pool_recycle": 1800,
         "connect_args": _postgres_arguments(url, read_only=read_only),
     }
@@ -80,7 +106,7 @@ def engine_kwargs(url: URL, *, create: bool = False, read_only: bool = False) ->
 
 @contextmanager
 def create_lock(url: URL) -> Iterator[None]:
-    """At most one process, on any machine, is inside: for making tables, studies and sweeps.
+    """Let at most one process on any machine into the block: for making tables, studies and sweeps.
 
     Five first starts at once, without it, all make the same tables: IntegrityError on both databases.
 

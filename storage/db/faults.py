@@ -1,4 +1,4 @@
-"""Database faults: which ones pass by themselves, how long we wait for that, and how each reads in one line."""
+"""Tell passing database faults from lasting ones, retry the passing ones, and word each in one line."""
 
 import logging
 import sqlite3
@@ -60,7 +60,7 @@ _CURES = {
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether trying again soon may help: locked, disconnected, restarting, too many clients.
+    """Return whether trying again soon may help: locked, disconnected, restarting, too many clients.
 
     Follows `__cause__`, because Optuna and `translate` wrap the driver's error.
     """
@@ -73,7 +73,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what caused it. `raise error from error`, which is easily written, makes a circle of it."""
+    """Yield the error and what caused it. `raise error from error`, which is easily written, makes a circle."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -90,21 +90,21 @@ def _is_transient(error: sqlalchemy.exc.DBAPIError) -> bool:
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _PASSING_SQLITE
     text = str(error.orig).lower()
     lasting = (getattr(error.orig, "sqlstate", None) or "").startswith(_LASTING_SQLSTATES)
-    return not lasting and not any(told in text for told in _LASTING_TEXTS)
+    return not lasting and not any(word in text for word in _LASTING_TEXTS)
 
 
 def is_refused_for_now(error: BaseException) -> bool:
-    """Whether a server is there and can take us later. A closed port, though, may as well be a wrong URL."""
+    """Return whether a server is there and can take us later. A closed port may as well be a wrong URL."""
     for one in _causes(error):
         if isinstance(one, sqlalchemy.exc.OperationalError):
-            told_by_state = getattr(one.orig, "sqlstate", None) in _NOT_NOW_SQLSTATES
+            by_state = getattr(one.orig, "sqlstate", None) in _NOT_NOW_SQLSTATES
             text = str(one.orig).lower()
-            return one.connection_invalidated or told_by_state or any(told in text for told in _NOT_NOW_TEXTS)
+            return one.connection_invalidated or by_state or any(word in text for word in _NOT_NOW_TEXTS)
     return False
 
 
 def translate(error: sqlalchemy.exc.SQLAlchemyError, url: URL) -> Exception:
-    """The same fault as one line for a user; what can only be a mistake of ours stays as it is."""
+    """Return the same fault as one line for a user; what can only be a mistake of ours stays as it is."""
     shown = masked(url)
     if isinstance(error, sqlalchemy.exc.TimeoutError):
         return Unreachable(f"cannot use {shown}: every connection of this process is waiting for it; {_cure('', url)}")
@@ -121,15 +121,15 @@ def translate(error: sqlalchemy.exc.SQLAlchemyError, url: URL) -> Exception:
         return NotAStorage(f"{shown} lacks a table of kd-sweeps or Optuna: {reason}")
     if sqlstate in ("42501", "25006") or "readonly database" in lowered:
         return StorageError(f"{shown} does not allow this: {reason}")
-    told_to_us = isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
-    if told_to_us or error.connection_invalidated or "invalid connection option" in lowered:
+    operational = isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
+    if operational or error.connection_invalidated or "invalid connection option" in lowered:
         return Unreachable(f"cannot use {shown}: {reason}; {_cure(lowered, url)}")
     return error
 
 
 def _cure(lowered: str, url: URL) -> str:
-    for told, cure in _CURES.items():
-        if told in lowered:
+    for words, cure in _CURES.items():
+        if words in lowered:
             return cure.format(database=url.database)
     if url.get_backend_name() == "sqlite":
         return f"check the file and its folder, and type the command again, {_ANOTHER}"
@@ -137,19 +137,19 @@ def _cure(lowered: str, url: URL) -> str:
 
 
 def first_line(error: sqlalchemy.exc.DBAPIError) -> str:
-    """The driver's own reason, in one line."""
+    """Return the driver's own reason, in one line."""
     lines = [line.strip(" \t-") for line in str(error.orig).splitlines() if line.strip()]
     if not lines:
         return type(error.orig).__name__
     # psycopg tried several addresses of one name: its first line only announces the list
-    told = lines[1] if len(lines) > 1 and lines[0].endswith("were:") else lines[0]
-    return told.rstrip(".")
+    reason = lines[1] if len(lines) > 1 and lines[0].endswith("were:") else lines[0]
+    return reason.rstrip(".")
 
 
 def retrying_for(
     seconds: float, *, when: Callable[[BaseException], bool] = is_transient
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorator: run again, with backoff and jitter, while the fault is transient and for about `seconds`.
+    """Return a decorator that runs again, with backoff and jitter, while the fault is transient, for `seconds`.
 
     After that the last fault comes through. It never interrupts a try: one that hangs may add its own time.
     """
@@ -157,19 +157,19 @@ def retrying_for(
         retry=tenacity.retry_if_exception(when),
         wait=tenacity.wait_random_exponential(multiplier=0.05, max=5),  # jitter: many workers meet one fault at once
         stop=tenacity.stop_after_delay(seconds),
-        before_sleep=_tell_retry,
+        before_sleep=_log_retry,
         reraise=True,
     )
 
 
 def retrying(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: `retrying_for` the usual time, RETRY_FOR_S."""
+    """Decorate as `retrying_for` does, with the usual time RETRY_FOR_S."""
     return retrying_for(RETRY_FOR_S)(function)
 
 
-def _tell_retry(state: tenacity.RetryCallState) -> None:
+def _log_retry(state: tenacity.RetryCallState) -> None:
     tries = state.attempt_number
-    if tries & (tries - 1):  # tell the 1st, 2nd, 4th, 8th ...: a minute of it is six lines, not thirty
+    if tries & (tries - 1):  # log the 1st, 2nd, 4th, 8th ...: a minute of it is six lines, not thirty
         return
     error = state.outcome.exception() if state.outcome else None
     text = first_line(error) if isinstance(error, sqlalchemy.exc.DBAPIError) else str(error)

@@ -47,11 +47,11 @@ class JsonText(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """A value on its way into the database; None is SQL's NULL."""
+        """Encode a value on its way into the database; None is SQL's NULL."""
         return None if value is None else json.dumps(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """A value on its way out."""
+        """Decode a value on its way out."""
         if value is None:
             return None
         try:
@@ -154,7 +154,7 @@ attempts = Table(
     Column("trial_number", Integer),
     Column("params", JsonText),
     Column("retry_of", Integer),  # trial number of the attempt before
-    Column("told", Boolean, key="reported", nullable=False),  # its trial knows how it ended
+    Column("told", Boolean, key="reported", nullable=False),  # to its trial, how it ended
     Column("error_class", String(64)),
     Column("reason", Text),
     PrimaryKeyConstraint("task_id", "number"),
@@ -202,7 +202,7 @@ def create_tables(engine: Engine) -> None:
 
 
 def check(engine: Engine) -> None:
-    """Nothing, if the database holds the tables of this version.
+    """Check that the database holds the tables of this version.
 
     Raises:
         NotAStorage: it holds none, or those of another version.

@@ -1,4 +1,4 @@
-"""The file behind an SQLite storage: checked before it is opened, opened with our settings, locked beside."""
+"""Check, open and lock the file behind an SQLite storage."""
 
 import os
 import sqlite3
@@ -47,7 +47,7 @@ def check_path(url: URL, *, must_exist: bool, read_only: bool) -> None:
 
 
 def connector(url: URL, *, create: bool, read_only: bool) -> Callable[[], sqlite3.Connection]:
-    """What SQLAlchemy calls for each new connection to the file."""
+    """Return the function that SQLAlchemy calls for each new connection to the file."""
     path = sqlite_path(url).absolute()  # a later chdir must not lead to another file
 
     def connect() -> sqlite3.Connection:
@@ -73,7 +73,7 @@ def connector(url: URL, *, create: bool, read_only: bool) -> Callable[[], sqlite
 
 @contextmanager
 def file_lock(url: URL, *, timeout_s: float) -> Iterator[None]:
-    """At most one process on this machine is inside, by a lock file beside the database.
+    """Let at most one process on this machine into the block, by a lock file beside the database.
 
     Raises:
         StorageError: another process held it for `timeout_s` seconds.
@@ -112,7 +112,7 @@ def _refuse_another_kind(path: Path, url: URL) -> None:
 
 
 def _text(stored: bytes) -> str | bytes:
-    """Damaged text as it is: sqlite3 itself would fail, and not say where; who parses it refuses it by name."""
+    """Return damaged text as it is: sqlite3 would fail and not say where; the parser refuses it by name."""
     try:
         return stored.decode()
     except UnicodeDecodeError:
@@ -132,7 +132,7 @@ def _check_parent(parent: Path, url: URL) -> None:
 
 
 def _reading_mode(path: Path) -> str:
-    """How to open the file so that reading leaves no trace.
+    """Return how to open the file so that reading leaves no trace.
 
     A read-only connection to a database in WAL mode makes the -wal and -shm files when they are missing and
     cannot remove them again (seen with SQLite 3.46). An ordinary one removes them when it closes, and

@@ -1,4 +1,4 @@
-"""Transactions: one block is one transaction, and a database fault leaves it as one line of text."""
+"""Run a block as one transaction; a database fault leaves it as one line of text."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from storage.db.faults import translate
 
 @contextmanager
 def write(engine: Engine) -> Iterator[Connection]:
-    """A connection inside one transaction: committed at the end, rolled back by an exception."""
+    """Give a connection inside one transaction: committed at the end, rolled back by an exception."""
     # BEGIN IMMEDIATE takes SQLite's write lock first: a transaction that reads and then writes would
     # otherwise fail at once, without waiting, when another process wrote in between.
     with _transaction(engine, sqlite_begin="BEGIN IMMEDIATE") as connection:
@@ -21,7 +21,7 @@ def write(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def read(engine: Engine) -> Iterator[Connection]:
-    """A connection for reading: on SQLite everything read is of one moment. Nothing is committed."""
+    """Give a connection for reading: on SQLite everything read is of one moment. Nothing is committed."""
     with _transaction(engine, sqlite_begin="BEGIN") as connection:
         yield connection
 

@@ -86,7 +86,7 @@ def reap(engine: Engine, sweep_id: int, *, cap: int | None) -> list[Reaped]:
 
 @retrying
 def reap_worker(engine: Engine, worker: str, *, cap: int | None) -> list[Reaped]:
-    """The same at once, for a worker that is known to be dead: its parent saw it die."""
+    """End the attempts of one worker at once, which is known to be dead: its parent saw it die."""
     of_worker = _running().where(attempts.c.worker == worker)
     return _take_back(engine, of_worker, cap=cap, only_if_lapsed=False, why="its process died")
 

@@ -1,4 +1,4 @@
-"""Pause, resume, cancel: one transaction each. Workers notice at their next claim, or when they renew a lease."""
+"""Pause, resume and cancel, each in one transaction. Workers notice at their next claim or heartbeat."""
 
 from sqlalchemy import Connection, Engine, select, update
 
@@ -10,7 +10,7 @@ from storage.db.transaction import write
 
 @retrying
 def pause(engine: Engine, sweep_id: int) -> None:
-    """Give out no more tasks; those at work are finished. A cancelled sweep stays cancelled."""
+    """Stop starting tasks; running tasks finish. A cancelled sweep stays cancelled."""
     with write(engine) as connection:
         connection.execute(
             update(sweeps).where(sweeps.c.id == sweep_id, sweeps.c.state == "active").values(state="paused")

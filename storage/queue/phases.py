@@ -1,4 +1,4 @@
-"""How phases open and end.
+"""Open and end phases.
 
     blocked --all needs met--> open --last task ended--> closed (enough were done) | failed (too few)
     blocked --a need failed or was skipped--> skipped, and its tasks with it

@@ -1,4 +1,4 @@
-"""A planned sweep, written down: its row and all its tasks appear in one transaction, or not at all."""
+"""Store a planned sweep: its row and all its tasks appear in one transaction, or not at all."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ def insert_sweep(
     phases: Sequence[PhasePlan],
     tasks: Sequence[TaskPlan],
 ) -> bool:
-    """True: the sweep was made. False: it was there already, once with this fingerprint; nothing changed.
+    """Store a sweep. Returns False if it was there already, once with this fingerprint; nothing changed.
 
     Run it inside `storage.db.engine.create_lock`, after the studies were made: this row is the commit point.
 
@@ -160,7 +160,7 @@ def add_revision(
 
 
 def _check_plan(phases: Sequence[PhasePlan], tasks: Sequence[TaskPlan]) -> None:
-    """A need must stand before what needs it: then there can be no circle."""
+    """Check that each need stands before what needs it: then there can be no circle."""
     known: set[str] = set()
     for phase in phases:
         if unknown := [need.phase for need in phase.needs if need.phase not in known]:

@@ -1,4 +1,4 @@
-"""Changes to a plan that is being worked on: more tasks, or failed ones once more. One transaction each.
+"""Change a plan that is being worked on: more tasks, or failed ones once more. One transaction each.
 
 Locks are taken in the order phase, sweep, as everywhere: an extension either comes before the last task of a
 phase has ended, and keeps it open, or finds it closed. (The tasks locked here have ended; nobody holds one of
@@ -63,7 +63,7 @@ def extend(
 
 @retrying
 def retry(engine: Engine, sweep_id: int, *, revision: int, then: Sequence[TaskPlan] = ()) -> list[str]:
-    """Let failed tasks wait again, with all their attempts forgiven, and the tasks that were skipped because of them.
+    """Let failed and skipped tasks wait again, and reset their retry counters.
 
     A done task whose outcome, or a blob of it, can no longer be read counts as failed here. Any other stays done.
 
@@ -91,7 +91,7 @@ def retry(engine: Engine, sweep_id: int, *, revision: int, then: Sequence[TaskPl
                 connection.execute(update(tasks).where(tasks.c.phase_id == phase.id).values(ready=False))
         sweep = _lock_sweep(connection, sweep_id, revision)
         for task in found:
-            _forgive(connection, task)
+            _reset(connection, task)
         if then:
             add_revision(
                 connection,
@@ -139,7 +139,7 @@ def _to_try_again(connection: Connection, sweep_id: int) -> list[Row[Any]]:
     return [task for task in found if task.state != "done" or not outcome_is_readable(connection, task.outcome)]
 
 
-def _forgive(connection: Connection, task: Row[Any]) -> None:
+def _reset(connection: Connection, task: Row[Any]) -> None:
     connection.execute(
         update(tasks)
         .where(tasks.c.id == task.id)

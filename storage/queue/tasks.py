@@ -1,4 +1,4 @@
-"""The life of a task, each step one transaction:
+"""Claim, finish, fail and release tasks, each step one transaction:
 
     waiting --claim--> running --finish--> done
                           |----fail-----> waiting, or failed when its attempts are used up
@@ -47,7 +47,7 @@ class Claim:
 
 @retrying
 def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, lease_s: float) -> Claim | None:
-    """The best ready task, now ours for `lease_s` seconds; None when nothing can start now.
+    """Claim the best ready task for `lease_s` seconds; None when nothing can start now.
 
     If the connection is lost after the commit, the claim is lost with it: its lease lapses and it is reaped.
 
@@ -131,7 +131,7 @@ def finish(engine: Engine, claim: Claim, *, outcome: dict[str, Any], score: floa
     """Store the whole outcome, and close the phase if this was its last task.
 
     Args:
-        outcome: JSON. Its key "trial" holds what the trial is to be told (`storage.studies.reconcile`).
+        outcome: JSON. Its key "trial" holds the result that the trial has to show (`storage.studies.reconcile`).
         score: what tasks of this stage are ranked by, if they are.
 
     Returns:
@@ -172,7 +172,7 @@ def fail(engine: Engine, claim: Claim, *, error_class: str, reason: str, cap: in
 
 @retrying
 def release(engine: Engine, claim: Claim) -> bool:
-    """Give the task back, as if this attempt had not been. False: the lease was lost already."""
+    """Let the task wait again without counting this attempt. False: the lease was lost already."""
     with write(engine) as connection:
         return end_attempt(
             connection,
@@ -186,7 +186,7 @@ def release(engine: Engine, claim: Claim) -> bool:
 
 
 def _is_done(connection: Connection, claim: Claim) -> bool:
-    """Whether this very attempt was finished: the connection was cut after the commit, and it is tried again."""
+    """Return whether this attempt was finished: the connection was cut after the commit, and it is tried again."""
     this = select(attempts.c.state).where(attempts.c.task_id == claim.task_id, attempts.c.number == claim.attempt)
     return connection.scalar(this) == "done"
 

@@ -1,4 +1,4 @@
-"""Bytes in the database, named by their SHA-256 and checked on every read.
+"""Store bytes in the database, named by their SHA-256 and checked on every read.
 
 Teacher logits (2.4 MB for 60,000 images) and models live here, so that a worker needs nothing but the URL.
 """
@@ -38,7 +38,7 @@ def put(engine: Engine, data: bytes) -> str:
 
 @retrying
 def get(engine: Engine, digest: str) -> bytes:
-    """The bytes of that name.
+    """Return the bytes of that name.
 
     Raises:
         BlobCorrupt: there are none, or they are not what was stored.

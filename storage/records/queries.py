@@ -1,4 +1,4 @@
-"""What is stored, as frozen read models: for status, best, trials and report. One query each, no Optuna."""
+"""Read what is stored, as frozen values: for status, best, trials and report. One query each, no Optuna."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
@@ -56,7 +56,7 @@ class PhaseRecord:
 
     @property
     def total(self) -> int:
-        """How many tasks the phase has."""
+        """Return how many tasks the phase has."""
         return sum(self.counts.values())
 
 
@@ -114,7 +114,7 @@ class RunningRecord:
 
 @retrying
 def find_sweep(engine: Engine, name: str) -> SweepRecord:
-    """The sweep of that name.
+    """Return the sweep of that name.
 
     Raises:
         SweepNotFound: there is none; says which there are.
@@ -132,14 +132,14 @@ def find_sweep(engine: Engine, name: str) -> SweepRecord:
 
 @retrying
 def list_sweeps(engine: Engine) -> list[SweepRecord]:
-    """All sweeps, oldest first."""
+    """Return all sweeps, oldest first."""
     with read(engine) as connection, corruption.explain_corruption(connection):
         return [SweepRecord(**row._asdict()) for row in connection.execute(select(sweeps).order_by(sweeps.c.id))]
 
 
 @retrying
 def revisions(engine: Engine, sweep_id: int) -> list[RevisionRecord]:
-    """Every plan of the sweep, from the first on."""
+    """Return every plan of the sweep, from the first on."""
     table = schema.revisions
     names = [column.name for column in fields(RevisionRecord)]
     query = select(*(table.c[name] for name in names)).where(table.c.sweep_id == sweep_id).order_by(table.c.number)
@@ -149,7 +149,7 @@ def revisions(engine: Engine, sweep_id: int) -> list[RevisionRecord]:
 
 @retrying
 def outlook(engine: Engine, sweep_id: int) -> Outlook:
-    """What is left of the sweep, in one small query: for loops that wait."""
+    """Return what is left of the sweep, in one small query: for loops that wait."""
     open_tasks = select(func.count()).where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("waiting", "running")))
     query = select(sweeps.c.state, open_tasks.scalar_subquery().label("unended")).where(sweeps.c.id == sweep_id)
     with read(engine) as connection:
@@ -159,7 +159,7 @@ def outlook(engine: Engine, sweep_id: int) -> Outlook:
 
 @retrying
 def phase_records(engine: Engine, sweep_id: int) -> list[PhaseRecord]:
-    """The phases in plan order."""
+    """Return the phases in plan order."""
     query = (
         select(phases, tasks.c.state.label("task_state"), func.count(tasks.c.id).label("task_count"))
         .join(tasks, tasks.c.phase_id == phases.c.id, isouter=True)
@@ -197,7 +197,7 @@ def task_records(
     state: str | None = None,
     keep: Collection[str] | None = None,
 ) -> list[TaskRecord]:
-    """The tasks in plan order; all, or those of one stage, phase or state.
+    """Return the tasks in plan order; all, or those of one stage, phase or state.
 
     Args:
         keep: of each outcome only these keys: to hold thousands of whole ones is what takes the time.
@@ -218,7 +218,7 @@ def task_records(
 
 @retrying
 def running(engine: Engine, sweep_id: int) -> list[RunningRecord]:
-    """The attempts at work, longest first."""
+    """Return the running attempts, longest first."""
     now = database_now()
     query = (
         select(
@@ -245,7 +245,7 @@ def running(engine: Engine, sweep_id: int) -> list[RunningRecord]:
 
 @retrying
 def selections(engine: Engine, sweep_id: int) -> dict[str, Any]:
-    """Every selection made so far, by name."""
+    """Return every selection made so far, by name."""
     query = select(schema.selections.c.name, schema.selections.c.value).where(schema.selections.c.sweep_id == sweep_id)
     with read(engine) as connection, corruption.explain_corruption(connection, sweep_id):
         return {row.name: row.value for row in connection.execute(query)}

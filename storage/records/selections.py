@@ -1,4 +1,4 @@
-"""Selections: the frozen result of a stage. The first to insert one decides; everybody reads that row."""
+"""Store selections, the frozen results of a stage. The first to insert one decides; all others read that row."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from storage.db.transaction import read, write
 
 @retrying
 def get(engine: Engine, sweep_id: int, name: str) -> dict[str, Any] | None:
-    """The selection, or None while nobody has made it."""
+    """Return the selection, or None while nobody has made it."""
     with read(engine) as connection:
         value: dict[str, Any] | None = connection.scalar(
             select(selections.c.value).where(selections.c.sweep_id == sweep_id, selections.c.name == name)
@@ -22,7 +22,7 @@ def get(engine: Engine, sweep_id: int, name: str) -> dict[str, Any] | None:
 
 @retrying
 def insert_or_ignore(engine: Engine, sweep_id: int, name: str, value: dict[str, Any]) -> dict[str, Any]:
-    """The selection that is stored: `value` if it was the first, else the one that was there."""
+    """Return the selection that is stored: `value` if it was the first, else the one that was there."""
     with write(engine) as connection:
         connection.execute(
             insert_into(connection, selections)

@@ -6,36 +6,27 @@ methods of Optuna are called (docs/decisions/optuna-public-interface.md).
 """
 
 import contextlib
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import optuna
-import sqlalchemy.exc
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import URL, Engine
 
-from storage.db.engine import open_engine
-from storage.db.faults import RETRY_FOR_S, is_refused_for_now, retrying, retrying_for, translate
-from storage.errors import NotAStorage
+from storage.db.faults import retrying
 from storage.studies.dashboard import has_note, save_note, save_plots
-from storage.studies.faults import explain_faults, mixed, readable
+from storage.studies.faults import explain_faults, mixed
 from storage.studies.names import OWNER, OWNER_ATTR
+from storage.studies.opening import connect, without_warnings
 from storage.studies.sampler import propose
 from storage.studies.space import Asked, RunningTrial, Space, check_params
 from storage.studies.trials import make_trial, report_trial, values_of
-from storage.url import masked, plain
 
 
-@retrying_for(RETRY_FOR_S, when=is_refused_for_now)
 def open_studies(url: URL, *, create: bool = False) -> "Studies":
-    """Open the storage of a sweep for our queries and for Optuna, with one pool of connections for both.
-
-    `Studies.engine` is the one engine of the process. Optuna's constructor takes no engine, but it hands a pool on to
-    SQLAlchemy: so its own engine object borrows the connections of ours, with our settings, and opens none itself.
+    """Open the studies of a database. `Studies.engine` is the one engine of the process, for our queries, too.
 
     Args:
         create: make Optuna's tables (and a missing SQLite file); inside `storage.db.engine.create_lock`.
@@ -44,30 +35,7 @@ def open_studies(url: URL, *, create: bool = False) -> "Studies":
         NotAStorage: nothing there, or tables of another Optuna.
         Unreachable: no server, no access, wrong password.
     """
-    engine = open_engine(url, must_exist=not create)  # our checks first: their lines say what to do next
-    engine.dispose()  # SQLAlchemy prepares Optuna's engine when the pool connects for the first time
-    # Its default is a line per trial, and its warnings say with pages of SQL what we say in a line.
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    try:
-        with _without_warnings():
-            rdb = RDBStorage(
-                plain(url),
-                engine_kwargs={"pool": engine.pool},
-                skip_compatibility_check=True,  # ours can close the connection before it complains
-                skip_table_creation=not create,
-            )
-            _check_version(rdb, url)
-    except optuna.exceptions.StorageInternalError as error:
-        engine.dispose()
-        raise readable(error, url) from error
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        engine.dispose()
-        raise translate(error, url) from error
-    except BaseException:
-        engine.dispose()
-        raise
-    return Studies(rdb, engine)
+    return Studies(*connect(url, create=create))
 
 
 class Studies:
@@ -86,7 +54,7 @@ class Studies:
 
     @property
     def storage(self) -> BaseStorage:
-        """Optuna's own storage object, for tools such as optuna-dashboard."""
+        """Return Optuna's own storage object, for tools such as optuna-dashboard."""
         return self._rdb
 
     def close(self) -> None:
@@ -111,7 +79,7 @@ class Studies:
             attrs: JSON values shown on the study's page.
             note: Markdown for the dashboard; a note that is there already stays.
         """
-        with self._faults(name), _without_warnings():
+        with self._faults(name), without_warnings():
             study = optuna.create_study(
                 study_name=name,
                 storage=self._rdb,
@@ -143,7 +111,7 @@ class Studies:
 
     @retrying
     def ids(self) -> dict[str, int]:
-        """All studies of the database, also those of other tools, with the numbers that the dashboard's pages have."""
+        """Return the numbers of all studies by name, as the dashboard's pages have them; also those of other tools."""
         found = {}
         for name in self.names():
             with contextlib.suppress(KeyError), self._faults(""):  # deleted since it was listed
@@ -173,13 +141,13 @@ class Studies:
         history_attrs: Mapping[str, Any] | None = None,
         attrs: Mapping[str, Any] | None = None,
     ) -> Asked:
-        """A new RUNNING trial: with the given parameters, or with those that TPE proposes. It appears complete.
+        """Make a RUNNING trial with the given parameters, or with those that TPE proposes. It appears complete.
 
         Never takes a trial that somebody enqueued: on SQLite two workers can take the same one.
 
         Args:
             params: a whole point of the space, or None to let TPE propose.
-            tpe_seed: seeds the proposal; the trials told so far decide too.
+            tpe_seed: seeds the proposal; the trials of the study decide, too.
             history_attrs: TPE learns only from trials with these attributes (None: without that attribute), since
                 several searches may share a study.
             attrs: JSON values to store with the new trial, such as the task and the worker.
@@ -191,7 +159,7 @@ class Studies:
         """
         if params is not None:
             check_params(space, params)
-        with self._faults(study), _without_warnings():
+        with self._faults(study), without_warnings():
             study_id = self._rdb.get_study_id_from_name(study)
             if params is None:
                 point = self._proposal(study, study_id, space, tpe_seed, history_attrs or {})
@@ -220,8 +188,8 @@ class Studies:
     ) -> None:
         """Write the trial's attributes and its value per epoch, then finish it. Nothing if it is finished.
 
-        Attributes first: those of a finished trial cannot be changed. Telling twice is harmless, so
-        whoever finds an unreported attempt may do it.
+        Attributes first: those of a finished trial cannot be changed. A second time changes nothing, so any
+        process that finds an unreported attempt may do it.
 
         Args:
             state: "COMPLETE" (with a value), "PRUNED" or "FAIL" (without).
@@ -248,7 +216,7 @@ class Studies:
 
     @retrying
     def running(self, study: str) -> list[RunningTrial]:
-        """The trials of the study that nobody has told yet.
+        """Return the RUNNING trials of the study.
 
         Raises:
             StudyMissing: the study was deleted.
@@ -290,20 +258,3 @@ class Studies:
 
     def _faults(self, study: str, *, trial: int | None = None) -> AbstractContextManager[None]:
         return explain_faults(self._url, self.names, study, trial=trial)
-
-
-def _check_version(rdb: RDBStorage, url: URL) -> None:
-    found, needed = rdb.get_current_version(), rdb.get_head_version()
-    if found == needed:
-        return
-    known = found in rdb.get_all_versions()
-    cure = f"type: optuna storage upgrade --storage {masked(url)}" if known else "upgrade Optuna here"
-    raise NotAStorage(f"{masked(url)} has Optuna tables of version {found}, but {needed} is needed; {cure}")
-
-
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Optuna warns that metric names are experimental: nothing that a user of ours can act on."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        yield

@@ -1,4 +1,4 @@
-"""What optuna-dashboard shows beside a study's trials: its note and its own plots, written as its library writes them.
+"""Write a study's note and plots for optuna-dashboard, as its own library writes them.
 
 Importing that library costs 4 seconds, and this is little more than cutting text into attributes; a test reads both
 back with it.
@@ -15,14 +15,14 @@ class StudyAttrs(Protocol):
     """The two methods of Optuna's storage that are needed here."""
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """All system attributes of a study."""
+        """Return all system attributes of a study."""
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Writes one of them."""
+        """Write one of them."""
 
 
 def has_note(storage: StudyAttrs, study_id: int) -> bool:
-    """Whether a note was ever written, here or in the dashboard."""
+    """Return whether a note was ever written, here or in the dashboard."""
     return _NOTE_VERSION in storage.get_study_system_attrs(study_id)
 
 
@@ -36,7 +36,7 @@ def save_note(storage: StudyAttrs, study_id: int, note: str) -> None:
 
 
 def save_plots(storage: StudyAttrs, study_id: int, plots: Mapping[str, str]) -> None:
-    """Puts plots in place of those of the same name.
+    """Put plots in place of those of the same name.
 
     Args:
         plots: by name (letters, digits, "-", "_", ":" and "."), each a plotly figure as JSON.

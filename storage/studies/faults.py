@@ -1,4 +1,4 @@
-"""Optuna's errors as ours: a deleted study is one clear line, a database fault keeps its cause."""
+"""Translate Optuna's errors to ours: a deleted study is one clear line, a database fault keeps its cause."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager

@@ -1,8 +1,8 @@
-"""Make Optuna's trials agree with our rows, after whatever crash between them.
+"""Reconcile Optuna's trials with our rows after a crash.
 
-A worker stores the outcome first and tells the trial second. Dying in between, or before it saved which
-trial it asked for, leaves a trial RUNNING for ever in the dashboard. Any process may repair, at any time,
-beside living workers.
+A worker stores the outcome first and ends the trial second. If it dies in between, or before it saved which
+trial it asked for, that trial stays RUNNING in the dashboard. Any process may reconcile, at any time, beside
+running workers.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # storage.studies.adapter imports Optuna, which costs a secon
 
 @dataclass(frozen=True)
 class Unreported:
-    """An ended attempt whose trial has not been told so. `outcome` is the task's, if this attempt made it."""
+    """An ended attempt whose trial may still be RUNNING. `outcome` is the task's, if this attempt made it."""
 
     task_id: int
     key: str
@@ -40,7 +40,7 @@ class Unreported:
 
 @retrying
 def unreported(engine: Engine, sweep_id: int) -> list[Unreported]:
-    """The ended attempts with a trial that has not been told, oldest task first."""
+    """Return the ended attempts whose end is not reported to their trial yet, oldest task first."""
     query = (
         select(
             attempts.c.task_id,
@@ -69,7 +69,7 @@ def unreported(engine: Engine, sweep_id: int) -> list[Unreported]:
 
 @retrying
 def mark_reported(engine: Engine, task_id: int, number: int) -> None:
-    """Note that the trial of attempt `number` knows how it ended."""
+    """Note that the end of attempt `number` is reported to its trial."""
     with write(engine) as connection:
         connection.execute(
             update(attempts).where(attempts.c.task_id == task_id, attempts.c.number == number).values(reported=True)
@@ -77,29 +77,29 @@ def mark_reported(engine: Engine, task_id: int, number: int) -> None:
 
 
 def reconcile(studies: "Studies", engine: Engine, sweep_id: int) -> int:
-    """Tell every trial of the sweep whose end our rows know, and fail our trials that no attempt points at.
+    """End every trial of the sweep whose end our rows know, and fail our trials that no attempt points at.
 
-    A finished attempt's outcome says what to tell: `{"trial": {"value": float, "attrs": {}, "epoch_values":
-    []}}`, with "state" if that is not COMPLETE. Deleted studies are passed over.
+    A finished attempt's outcome has the result: `{"trial": {"value": float, "attrs": {}, "epoch_values": []}}`,
+    with "state" if that is not COMPLETE. Deleted studies are skipped.
 
     Returns:
-        How many trials were told.
+        How many trials were ended.
     """
     sweep = _name(engine, sweep_id)
-    # In this order: what ended before we list the trials is either in the list, or told. And an attempt of which
-    # we know the end after we listed its trial has not just been asked for.
+    # In this order: what ended before we list the trials is either in the list, or reported. And an attempt
+    # whose end we know after we listed its trial has not just been asked for.
     ended = unreported(engine, sweep_id)
     listed = {name: _running(studies, name) for name in studies.names() if of_sweep(name, sweep)}
-    told = 0
+    ended_here = 0
     for attempt in ended:
         if attempt.study not in listed:
             continue  # deleted: kept unreported, so that it shows in an audit
         trial = listed[attempt.study].get(attempt.trial_number)
         if trial is not None and (trial.task, trial.attempt) == (attempt.key, attempt.number):
-            _tell(studies, attempt)
-            told += 1
+            _report(studies, attempt)
+            ended_here += 1
         mark_reported(engine, attempt.task_id, attempt.number)
-    return told + _fail_orphans(studies, engine, sweep_id, listed)
+    return ended_here + _fail_orphans(studies, engine, sweep_id, listed)
 
 
 @retrying
@@ -108,7 +108,7 @@ def _name(engine: Engine, sweep_id: int) -> str:
         return connection.scalar(select(sweeps.c.name).where(sweeps.c.id == sweep_id)) or ""
 
 
-def _tell(studies: "Studies", attempt: Unreported) -> None:
+def _report(studies: "Studies", attempt: Unreported) -> None:
     asked = {"task": attempt.key, "attempt": attempt.number}
     if attempt.state == "done":
         result = (attempt.outcome or {}).get("trial", {})
@@ -127,9 +127,9 @@ def _tell(studies: "Studies", attempt: Unreported) -> None:
 
 
 def _fail_orphans(studies: "Studies", engine: Engine, sweep_id: int, listed: dict[str, dict[int, RunningTrial]]) -> int:
-    """Trials asked for by attempts that ended before they saved the number, or that asked once more."""
+    """Fail trials of attempts that ended before they saved the number, or that asked once more."""
     attempts_now = _attempts(engine, sweep_id)
-    told = 0
+    ended_here = 0
     for study, trials in listed.items():
         for number, trial in trials.items():
             state, saved = attempts_now.get((trial.task, trial.attempt), ("unknown", None))
@@ -137,13 +137,13 @@ def _fail_orphans(studies: "Studies", engine: Engine, sweep_id: int, listed: dic
             if trial.ours and not about_to_save and saved != (study, number):
                 attrs = {"reason": "orphan: its worker died before it saved which trial it had asked for"}
                 studies.tell(study, number, state="FAIL", value=None, attrs=attrs)
-                told += 1
-    return told
+                ended_here += 1
+    return ended_here
 
 
 @retrying
 def _attempts(engine: Engine, sweep_id: int) -> dict[tuple[str | None, int | None], tuple[str, tuple[str, int] | None]]:
-    """By task key and attempt number: its state, and the study and number of the trial that it saved, if it did."""
+    """Return by task key and attempt number: its state, and the study and number of the trial that it saved."""
     query = (
         select(tasks.c.key, attempts.c.number, attempts.c.state, attempts.c.study, attempts.c.trial_number)
         .join(tasks, tasks.c.id == attempts.c.task_id)

@@ -1,4 +1,4 @@
-"""Which point to try next: TPE, asked about the trials so far, without a database."""
+"""Propose the next point with TPE, from the trials so far and without a database."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from storage.studies.space import Range, Space
 def propose(
     space: Space, trials: Sequence[FrozenTrial], *, directions: Sequence[StudyDirection], seed: int | None
 ) -> dict[str, Any]:
-    """A point of the space: the one that `Study.ask` would give, with TPE and the same seed, on these trials.
+    """Return the point that `Study.ask` would give, with TPE and the same seed, on these trials.
 
     A study with a database writes the trial first, then each parameter, and reads everything twice in between. Here
     nothing is written, so that the trial can appear in one transaction, complete.
@@ -48,12 +48,12 @@ def _is_comparable(trial: FrozenTrial, wanted: dict[str, BaseDistribution]) -> b
 
 
 def tpe_sampler(seed: int | None) -> TPESampler:
-    """The sampler of every search. It needs no random start: the plan spreads a search's first half evenly."""
+    """Return the sampler of every search. It needs no random start: the plan spreads a search's first half evenly."""
     return TPESampler(seed=seed, n_startup_trials=1)
 
 
 def distributions_of(space: Space) -> dict[str, BaseDistribution]:
-    """The space in Optuna's words."""
+    """Return the space as Optuna's distributions."""
     return {
         name: FloatDistribution(bounds.low, bounds.high, log=bounds.log)
         if isinstance(bounds, Range)
@@ -70,8 +70,8 @@ class _History(InMemoryStorage):
         self._seen = trials
 
     def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:
-        """Those in one of the states; all of them without."""
+        """Return the trials in one of the states; without states all of them."""
         return [trial for trial in self._seen if states is None or trial.state in states]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Nothing: TPE shows others what it proposes before that is stored; here the trial appears with it."""
+        """Write nothing: TPE stores its proposal for others to see; here the trial appears together with it."""

@@ -1,4 +1,4 @@
-"""What a study is asked for and what it answers, in plain values, without importing Optuna."""
+"""Plain values for what a study is asked and what it answers, without importing Optuna."""
 
 import math
 from collections.abc import Mapping
@@ -24,13 +24,13 @@ class Range:
             raise ValueError(f"a logarithmic range needs low > 0, got {self.low!r}")
 
     def __contains__(self, value: object) -> bool:
-        """Whether `value` is a number in the range."""
+        """Return whether `value` is a number in the range."""
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return False
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
-        """As an error message shows it: "[1, 20]"."""
+        """Format it as an error message shows it: "[1, 20]"."""
         return f"[{self.low:g}, {self.high:g}]"
 
 
@@ -46,11 +46,11 @@ class Choice:
             raise ValueError("a choice needs at least one option")
 
     def __contains__(self, value: object) -> bool:
-        """Whether `value` is one of the options."""
+        """Return whether `value` is one of the options."""
         return value in self.options
 
     def __str__(self) -> str:
-        """As an error message shows it: "a | b"."""
+        """Format it as an error message shows it: "a | b"."""
         return " | ".join(map(str, self.options))
 
 
@@ -59,7 +59,7 @@ Space = dict[str, Range | Choice]
 
 @dataclass(frozen=True)
 class Asked:
-    """A RUNNING trial that is ours to tell, and its parameters."""
+    """A RUNNING trial that is ours to end, and its parameters."""
 
     number: int
     params: dict[str, Any]
@@ -67,7 +67,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """A trial nobody has told yet, with the task and the attempt that it was asked for.
+    """A RUNNING trial, with the task and the attempt that it was asked for.
 
     `ours`: this package asked for it, not another tool. The number alone does not name a trial: a study that
     was deleted and made again counts from 0 again.
@@ -80,7 +80,7 @@ class RunningTrial:
 
 
 def check_params(space: Space, params: Mapping[str, Any]) -> None:
-    """Nothing, if `params` is a point of the space.
+    """Check that `params` is a point of the space.
 
     Raises:
         ParametersRefused: a name too many or too few, or a value outside its range.

@@ -6,9 +6,9 @@ from typing import Any
 from kd.config import BaselineResult, TrainResult
 from kd.data.datasets import Dataset
 from sweeps.plan.outcomes import DataOrigin, StoredOutcome, TrainedOutcome
-from sweeps.plan.payloads import ConfirmTask, Payload, TransferTask
+from sweeps.plan.payloads import BaselineTask, Payload, TeacherTask
 
-_SHOWN = ("dataset", "test_accuracy", "parameters", "train_s", "seed", "detail")  # columns of the dashboard
+_SHOWN = ("test_accuracy", "parameters", "train_s")  # columns of the dashboard; what was known before are others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +30,8 @@ def outcome_of(task: Payload, params: dict[str, Any], values: TrainedOutcome) ->
     """Return the outcome of a training, ranked by its validation accuracy."""
     shown = values.model_dump(include=set(_SHOWN) & values.model_fields_set - set(params))
     attrs = {name: shown[name] for name in _SHOWN if name in shown}
-    if isinstance(task, ConfirmTask | TransferTask):
-        attrs["repeat"] = task.repeat
-    if isinstance(task, ConfirmTask):
-        attrs["rank"] = task.rank
+    if isinstance(task, TeacherTask | BaselineTask):
+        attrs["detail"] = values.detail
     return Outcome(score=values.val_accuracy, values=values, attrs=attrs, epoch_values=values.epoch_val_accuracy)
 
 

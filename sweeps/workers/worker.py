@@ -197,11 +197,14 @@ class Worker:
     def _ask_run_finish(self, claim: Claim, on_step: Callable[[], None]) -> None:
         started = time.perf_counter()
         study, task = study_name(self.sweep.name, claim.stage), payload_of(claim)
+        space = space_of(self.spec, claim.stage)
         attrs = self._attrs(claim, task)
+        if task.role and "dataset" not in space:
+            attrs["dataset"] = self.spec.role(task.role).dataset
         params = resolve_point(self.engine, self.spec, claim)
         asked = self.studies.ask(
             study,
-            space_of(self.spec, claim.stage),
+            space,
             params=params,
             tpe_seed=task.sampler_seed if isinstance(task, SearchTask) else None,
             history_attrs={"search": search_of(task.role, task.group) or None},

@@ -20,6 +20,8 @@ from support.quality_parts import BATCH, PARTS, STUDENT_RATE, Part, Result, Trai
 from support.surfaces import SurfaceError
 from sweeps.plan.seeds import derive
 
+pytestmark = pytest.mark.training
+
 BEST = (4.0, 0.3)
 SMALL = Part(
     name="small",

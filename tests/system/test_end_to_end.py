@@ -23,6 +23,8 @@ from sweeps import best, create_sweep, report
 from sweeps.plan.tasks import STAGES
 from tests.support.paths import REPOSITORY
 
+pytestmark = pytest.mark.training
+
 # Small in every number, complete in every stage.
 MICRO = {
     "source.images": 256,

@@ -6,6 +6,8 @@ import pytest
 
 from kd.baselines.blocks import BLOCK_TYPE, Blocks, first_trial
 
+pytestmark = pytest.mark.training
+
 
 def built(kind: str) -> tuple[keras.Model, keras_tuner.HyperParameters]:
     """The first trial's network of a kind on images (16, 16, 3)."""

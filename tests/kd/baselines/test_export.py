@@ -10,6 +10,8 @@ from kd.baselines.export import export
 from kd.errors import ModelError
 from kd.models.keras_files import load
 
+pytestmark = pytest.mark.training
+
 PROBE = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
 
 

@@ -10,6 +10,8 @@ from kd.baselines.applications import APPLICATIONS
 from kd.baselines.fine_tuning import PATIENCE, ROUNDS, Tuned, tune
 from kd.data.datasets import load
 
+pytestmark = pytest.mark.training
+
 RANDOM = np.random.default_rng(0)
 CENTRES = 4 * np.eye(3, 8, dtype=np.float32)
 LABELS = np.arange(330) % 3

@@ -11,6 +11,8 @@ from kd.baselines.applications import APPLICATIONS
 from kd.baselines.networks import around, build_network, cut
 from kd.errors import Unavailable
 
+pytestmark = pytest.mark.training
+
 SMALL = dataclasses.replace(APPLICATIONS["mobilenet"], pixels=8, preprocess=lambda x: x, title="Small")
 
 

@@ -16,6 +16,8 @@ from kd.data import downloads
 from kd.data.datasets import load
 from kd.errors import Unavailable
 
+pytestmark = pytest.mark.training
+
 BUDGET = Budget(trials=1, epochs=1, seconds=300)
 WHOLE_FILE = HDF5_SIGNATURE + bytes(200_000)
 LITE0 = APPLICATIONS["efficientnet-lite0"]

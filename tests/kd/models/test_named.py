@@ -8,6 +8,8 @@ from keras import ops
 from kd.errors import ModelError
 from kd.models.named import NAMES, build
 
+pytestmark = pytest.mark.training
+
 SHAPES = [(28, 28, 1), (32, 32, 3)]
 
 

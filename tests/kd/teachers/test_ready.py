@@ -15,6 +15,8 @@ from kd.errors import ModelError
 from kd.teachers.ready import teach_with, teacher_logits
 from kd.training.trainer import StudentTrainer
 
+pytestmark = pytest.mark.training
+
 BUDGET = Budget(trials=1, epochs=1, seconds=300)
 
 

@@ -11,6 +11,8 @@ from kd.errors import ModelError
 from kd.teachers.trained import train_teacher
 from kd.training.trainer import StudentTrainer
 
+pytestmark = pytest.mark.training
+
 
 def bright_or_dark(count, seed):
     rng = np.random.default_rng(seed)

@@ -10,6 +10,8 @@ from kd.training.losses import distillation_loss
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.point import Point
 
+pytestmark = pytest.mark.training
+
 LABELS = np.array([1, 0, 1, 0, 1])
 LOGITS = np.array([[0, 3], [4, 2], [3, 6], [8, 0], [6, 9]], np.float32)  # (images, classes)
 VIEWS = np.stack([LOGITS, LOGITS + 10])  # (views, images, classes)

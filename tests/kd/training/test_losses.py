@@ -6,6 +6,8 @@ from keras import ops
 
 from kd.training.losses import distillation_loss, hard_label_loss, soft_target_loss
 
+pytestmark = pytest.mark.training
+
 TEACHER = np.array([[6.0, 1.0, -2.0, 0.5]])
 STUDENT = np.array([[2.0, 1.5, -1.0, 0.0]])
 LABELS = np.array([0])

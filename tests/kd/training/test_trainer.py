@@ -18,6 +18,8 @@ from kd.training.batches import Batches
 from kd.training.logit_controls import class_mean, uniform
 from kd.training.trainer import StudentTrainer
 
+pytestmark = pytest.mark.training
+
 CLASSES = 3
 STATM = Path("/proc/self/statm")
 

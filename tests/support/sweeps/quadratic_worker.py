@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import optuna
+
 from storage.queue.tasks import Claim
 from storage.url import resolve
 from sweeps.plan.outcomes import read_outcome
@@ -28,7 +30,6 @@ LATE_IMPORTS = (  # what a worker imports only once it needs it
     "alembic.command",
     "numpy.random",
     "optuna.samplers",
-    "optuna.storages._rdb.models",
     "psycopg",
     "sqlalchemy.dialects.sqlite",
 )
@@ -108,6 +109,8 @@ if __name__ == "__main__":
     if "--nursery" in sys.argv:
         for late in LATE_IMPORTS:
             importlib.import_module(late)
+        # Optuna imports its tables when it opens a storage; this one is in memory, and gone at once.
+        optuna.storages.RDBStorage("sqlite:///:memory:").remove_session()
         nursery(work)
     else:
         sys.exit(work())

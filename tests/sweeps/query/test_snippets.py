@@ -11,6 +11,8 @@ import pytest
 
 from sweeps.query.snippets import snippets
 
+pytestmark = pytest.mark.training
+
 POINTS = [(1.0, 0.5), (6.803452110290527, 0.7241379310344828), (20.0, 0.1), (4.0, 0.0), (2.5, 1.0)]
 CLASSES = 10
 

@@ -1,0 +1,23 @@
+"""What tests of the command line put into a folder before a command, and find there after it."""
+
+from pathlib import Path
+
+import numpy as np
+
+
+def files(folder: Path) -> set[str]:
+    """Everything in the folder, by its path from there."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def write_npz(path: Path, **changes: object) -> Path:
+    """A dataset of 200 and 50 black images of ten classes; an array that is changed to None is left out."""
+    arrays: dict[str, object] = {
+        "x_train": np.zeros((200, 28, 28), np.uint8),
+        "y_train": np.arange(200) % 10,
+        "x_test": np.zeros((50, 28, 28), np.uint8),
+        "y_test": np.arange(50) % 10,
+    }
+    arrays |= changes
+    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})  # type: ignore[arg-type]
+    return path
