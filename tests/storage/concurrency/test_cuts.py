@@ -51,7 +51,10 @@ def on_commit(engine: Engine, do: Callable[[sqlalchemy.Connection], None], *, ti
             do(connection)
 
 
-def test_connections_cut_between_two_calls_are_not_noticed(server: PostgresServer, engine: Engine) -> None:
+def test_connections_cut_between_two_calls_are_not_noticed(
+    server: PostgresServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.db.engine._TRUSTED_FOR_S", 0.0)  # as if each call came a second after the last
     sweep = new_sweep(engine, number=len(STEPS))
     for name, step in STEPS.items():
         claim = claimed(engine, sweep)

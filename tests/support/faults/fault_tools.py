@@ -75,22 +75,28 @@ def backend(connection: sqlalchemy.Connection) -> int:
 
 
 class CutBefore:
-    """Cuts the connection of `engine` that is about to send its `at`-th statement from now on, commits included."""
+    """Cuts the connection that is about to send the `at`-th statement from now on, commits included.
+
+    Counts what this process sends to the database of `engine`, also through Optuna's engine.
+    """
 
     def __init__(self, at: int, server: PostgresServer, engine: Engine) -> None:
         self.done = False
         self._left, self._server = at, server
-        event.listen(engine, "before_cursor_execute", self._statement)
-        event.listen(engine, "commit", self._count)
+        self._database = engine.url.database
+        event.listen(Engine, "before_cursor_execute", self._statement)
+        event.listen(Engine, "commit", self._count)
         self.no_more = lambda: (
-            event.remove(engine, "before_cursor_execute", self._statement),
-            event.remove(engine, "commit", self._count),
+            event.remove(Engine, "before_cursor_execute", self._statement),
+            event.remove(Engine, "commit", self._count),
         )
 
     def _statement(self, connection: sqlalchemy.Connection, *statement: object) -> None:
         self._count(connection)
 
     def _count(self, connection: sqlalchemy.Connection) -> None:
+        if connection.engine.url.database != self._database:
+            return
         self._left -= 1
         if self._left == 0:
             self.done = True
