@@ -54,7 +54,7 @@ from sweeps.spec.point import Point
 from sweeps.workers import subprocess_jobs
 from sweeps.workers.controls import same_cost, taught_by
 from sweeps.workers.resources import TaskResources, views_of
-from sweeps.workers.results import Outcome, outcome_of, source_of, training_of
+from sweeps.workers.results import FOUND, Outcome, outcome_of, source_of, training_of
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +178,7 @@ class TaskRunner:
             **source_of(self.resources.dataset(role)),
             **asdict(point),
             arm=AUTOKERAS_ARM,
-            detail="the network that AutoKeras found",
+            detail=FOUND,
             test_accuracy=trainer.accuracy(self.resources.test(role)),
             epochs=epochs,
             blobs={},

@@ -32,14 +32,15 @@ from storage.studies.reconcile import mark_reported, reconcile
 from sweeps.errors import Interrupted, LeaseLost, SweepError
 from sweeps.hints import here
 from sweeps.plan.names import search_of
-from sweeps.plan.payloads import Payload, SearchTask, payload_of
+from sweeps.plan.payloads import Payload, SearchTask, StudentTask, TransferTask, payload_of
 from sweeps.plan.points import resolve_point, space_of
+from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.model import Spec, stored
 from sweeps.workers.environment import provenance
 from sweeps.workers.failures import INFRASTRUCTURE, cap_of, class_of
 from sweeps.workers.heartbeat import Heartbeat
 from sweeps.workers.logs import about
-from sweeps.workers.results import Outcome
+from sweeps.workers.results import FOUND, Outcome
 from sweeps.workers.signals import StopSignals
 
 log = logging.getLogger(__name__)
@@ -233,6 +234,9 @@ class Worker:
         """Return what the trial has from its first moment on: everything that is known before the task runs."""
         attrs: dict[str, Any] = {"task": claim.key, "attempt": claim.attempt, "worker": self.worker}
         attrs |= {name: claim.payload[name] for name in ("seed", "repeat", "rank") if name in claim.payload}
+        if isinstance(task, StudentTask):
+            refit = isinstance(task, TransferTask) and task.arm == AUTOKERAS_ARM
+            attrs["detail"] = FOUND if refit else self.spec.role(task.role).student
         if search := search_of(task.role, task.group):
             attrs["search"] = search
         return attrs | ({} if claim.retry_of is None else {"retry_of": claim.retry_of})

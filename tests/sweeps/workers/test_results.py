@@ -21,7 +21,7 @@ FITTED = BaselineResult(
 )
 
 
-def test_what_is_a_parameter_of_the_trial_is_not_a_column_once_more() -> None:
+def test_only_what_was_measured_is_a_column_that_comes_with_the_result() -> None:
     task = TransferTask(role="source", seed=3, arm="best", repeat=2)
     values = StudentOutcome(
         **training_of(RESULT), temperature=4.0, alpha=0.5, dataset="digits", test_accuracy=0.85, detail="keras-student"
@@ -32,17 +32,14 @@ def test_what_is_a_parameter_of_the_trial_is_not_a_column_once_more() -> None:
         "test_accuracy": 0.85,
         "parameters": 10,
         "train_s": 2.0,
-        "seed": 3,
-        "detail": "keras-student",
-        "repeat": 2,
     }
     assert (outcome.score, outcome.epoch_values) == (0.9, (0.7, 0.9))
 
 
-def test_a_confirm_shows_its_rank_and_what_was_not_given_is_neither_shown_nor_stored() -> None:
+def test_what_was_not_given_is_neither_shown_nor_stored() -> None:
     task = ConfirmTask(role="source", seed=3, ranks="search.ranks", rank=1, repeat=0)
     outcome = outcome_of(task, {}, StudentOutcome(**training_of(RESULT), temperature=4.0, alpha=0.5))
-    assert outcome.attrs == {"parameters": 10, "train_s": 2.0, "seed": 3, "repeat": 0, "rank": 1}
+    assert outcome.attrs == {"parameters": 10, "train_s": 2.0}
     stored = outcome.values.as_json()
     assert "test_accuracy" not in stored
     assert stored["epoch_val_accuracy"] == [0.7, 0.9]
