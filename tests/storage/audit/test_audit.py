@@ -13,6 +13,7 @@ from sweeps.service.steering import retry
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.audit_checks import (
     Damages,
+    as_lines,
     audited,
     check_damage,
 )
@@ -128,7 +129,7 @@ def test_a_lapsed_lease_says_whose_it_was_and_what_to_type(storage_url: str) -> 
         claimed(opened.engine, sweep.id, worker="good")
         assert audit(opened.engine, sweep).warnings == []
         claimed(opened.engine, sweep.id, worker="gone", lease_s=-90)
-        found = audit(opened.engine, sweep)
+        found = as_lines(audit(opened.engine, sweep))
     assert found.violations == []
     assert re.fullmatch(
         r"\w+#\w+ attempt 1: the lease of gone on h lapsed 9\d s ago; to work on it again, type:"

@@ -16,6 +16,7 @@ from sweeps.workers.worker import Worker
 from tests.support.sweeps.audit_checks import (
     OF_TRIALS,
     Damages,
+    as_lines,
     attempt_where,
     audited,
     check_damage,
@@ -193,6 +194,6 @@ def test_a_trial_whose_worker_is_about_to_save_its_number_is_no_orphan_before_it
         assert audit(opened.engine, sweep).warnings == []
         assert save_trial(opened.engine, claim, study="s.teachers", number=saved, params={})
         opened.ask("s.teachers", {}, params={}, tpe_seed=None, attrs=attrs | {"attempt": 7})  # no such attempt
-        found = audit(opened.engine, sweep)
+        found = as_lines(audit(opened.engine, sweep))
     assert found.violations == []
     assert found.warnings == [f"study s.teachers: no attempt has the RUNNING trials {lost}, 2; type: kd-sweeps reap s"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import optuna
 
-from storage.audit.audit import StageAudit, audit
+from storage.audit.audit import Audit, StageAudit, audit
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.records.queries import SweepRecord
@@ -39,6 +39,11 @@ def audited(url: str, sweep: SweepRecord | None = None) -> Audited:
         found = audit(engine, sweep or queries.find_sweep(engine, "s"))
     finally:
         engine.dispose()
+    return as_lines(found)
+
+
+def as_lines(found: Audit) -> Audited:
+    """The audit with its findings as lines."""
     lines = {name: values("s", found)[name] for name in ("violations", "warnings", "notes")}
     return Audited(found.stages, found.planned, found.accounted, **lines)
 
