@@ -25,7 +25,7 @@ from support.surfaces import SurfaceError, interpolate, read_surface, read_surfa
 from sweeps.spec.presets import preset
 from tests.support.small_surfaces import surface_of
 
-BENCH = Path(surfaces.__file__).parent
+BENCH = REPOSITORY / "bench"
 WHOLE = """# dataset: mnist
 # commit: abc
 temperature,alpha,seed,epoch_1,epoch_2

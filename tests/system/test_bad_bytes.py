@@ -126,7 +126,8 @@ def test_another_optunas_tables_stop_whoever_needs_them_and_nobody_else(
         line = said.line(command)
         assert f"has Optuna tables of version {version}, but v" in line
         assert cure in line
-    assert [said.code(command) for command in ("status", "audit", "trials", "list", "pause")] == [0] * 5
+    assert f"has Optuna tables of version {version}, but the audit was tested with v" in said.line("audit")
+    assert [said.code(command) for command in ("status", "trials", "list", "pause")] == [0] * 4
     assert said.run("status")[1].count("cancelled") == 0, "the refused deletion has not cancelled it"
 
 
