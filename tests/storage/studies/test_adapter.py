@@ -16,7 +16,7 @@ from sqlalchemy import URL, Connection, Engine, event, select
 from storage.db import schema
 from storage.db.engine import create_lock, open_engine, read, write
 from storage.db.schema import attempts
-from storage.errors import NotAStorage, ParametersRefused, StudyMissing, Unreachable
+from storage.errors import NotAStorage, ParametersRefused, StudyMissing, StudyMixed, Unreachable
 from storage.queue import control, revisions, tasks
 from storage.queue.attempts import reap_worker
 from storage.queue.tasks import Claim
@@ -545,3 +545,12 @@ def test_a_trial_that_only_shares_its_number_with_a_deleted_one_is_not_told(stud
     studies.tell("s", number, state="COMPLETE", value=0.9, attrs={}, asked={"task": old.key, "attempt": old.attempt})
     assert trial_states(studies) == ["RUNNING"], "nor does its worker tell another task's trial"
     mark_reported(engine, living.task_id, living.attempt)
+
+
+def test_a_study_with_parameters_of_another_kind_is_one_clear_line_and_no_trial_is_made(studies: Studies) -> None:
+    words = {"alpha": optuna.distributions.CategoricalDistribution(["low", "high"])}
+    stock(studies).add_trial(optuna.trial.create_trial(value=0.5, params={"alpha": "low"}, distributions=words))
+    with pytest.raises(StudyMixed, match="another tool") as caught:
+        studies.ask("s", SPACE, params=PARAMS, tpe_seed=None)
+    assert "\n" not in str(caught.value)
+    assert trial_states(studies) == ["COMPLETE"]
