@@ -101,7 +101,7 @@ IMPATIENT = """
     from sweeps.cli.main import main
     from sweeps.workers.worker import Worker
 
-    Worker._stage_runner = lambda self: lambda claim, params, on_step: quadratic(claim, params, on_step, seconds=0.05)
+    Worker._task_runner = lambda self: lambda claim, params, on_step: quadratic(claim, params, on_step, seconds=0.05)
     sys.argv = ["kd-sweeps", "worker", "storm"]
     main()
 """

@@ -152,7 +152,7 @@ CUSTOMIZE = """
     def runner(self):
         return lambda claim, params, on_step: quadratic(claim, params, on_step, seconds=0.05)
 
-    Worker._stage_runner = runner
+    Worker._task_runner = runner
 """
 
 

@@ -107,9 +107,9 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     """Two targets: one transfers, one fails."""
     spec = on(FEW, targets=["digits-rgb", "mine.npz"])
     folder = tmp_path_factory.mktemp("several")
-    from tests.sweeps.cli.test_main import _npz
+    from tests.support.sweeps.typed_commands import write_npz
 
-    path = _npz(folder / "mine.npz")
+    path = write_npz(folder / "mine.npz")
     spec = override(spec, {"target2.dataset": str(path), "target2.images": 180})
     tests = {f"transfer#target2.{arm}": points for arm, points in arms(3.5).items()} | arms(0.5)
     return analysed(worked(f"sqlite:///{folder}/s.db", spec, planted(tests)))
