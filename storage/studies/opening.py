@@ -58,12 +58,22 @@ def connect(url: URL, *, create: bool = False) -> tuple[RDBStorage, Engine]:
 
 
 def _check_version(rdb: RDBStorage, url: URL) -> None:
-    found, needed = rdb.get_current_version(), rdb.get_head_version()
+    found, needed = rdb.get_current_version(), _head_version(rdb)
     if found == needed:
         return
     known = found in rdb.get_all_versions()
     cure = f"type: optuna storage upgrade --storage {masked(url)}" if known else "upgrade Optuna here"
     raise NotAStorage(f"{masked(url)} has Optuna tables of version {found}, but {needed} is needed; {cure}")
+
+
+_head: list[str] = []  # filled by the first that asks: Optuna reads 15 migration scripts to tell it
+
+
+def _head_version(rdb: RDBStorage) -> str:
+    """Return the schema version of the Optuna that is installed."""
+    if not _head:
+        _head.append(rdb.get_head_version())
+    return _head[0]
 
 
 @contextlib.contextmanager

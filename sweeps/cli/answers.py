@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from kd.config import LOSS_FORMULA
+from sweeps.analysis.units import percent
 from sweeps.hints import here
 from sweeps.query.best import Best
 from sweeps.query.status import Status
@@ -24,17 +25,18 @@ def _evidence(best: Best) -> list[str]:
     """Return its interval, and the incumbent beside it with the reason why they may differ."""
     single, accuracy = best.incumbent, best.accuracy
     trial = f"search trial {single.trial_number}: T={single.point.temperature:.4g}, alpha={single.point.alpha:.4g}, "
-    trial += f"{100 * single.score:.2f} % (n=1)"
+    trial += f"{percent(single.score):.2f} % (n=1)"
     if not best.confirmed:
         return [
-            f"validation   {100 * accuracy.mean:.2f} %, n=1: UNCONFIRMED, the best single {trial}",
+            f"validation   {percent(accuracy.mean):.2f} %, n=1: UNCONFIRMED, the best single {trial}",
             "             a lucky seed can win a search; confirm repeats the best trials on fresh seeds",
         ]
     if accuracy.low is None or accuracy.high is None:
         interval = "n=1, no interval"
     else:
-        interval = f"[{100 * accuracy.low:.2f}, {100 * accuracy.high:.2f}] 95 % t interval, n={accuracy.n} fresh seeds"
-    lines = [f"validation   {100 * accuracy.mean:.2f} % {interval}", f"incumbent    {trial}"]
+        interval = f"[{percent(accuracy.low):.2f}, {percent(accuracy.high):.2f}] 95 % t interval"
+        interval += f", n={accuracy.n} fresh seeds"
+    lines = [f"validation   {percent(accuracy.mean):.2f} % {interval}", f"incumbent    {trial}"]
     if single.point == best.point:
         return [*lines, "             the best trial in the dashboard is the same point: fresh seeds confirmed it"]
     return [

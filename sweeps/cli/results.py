@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweeps.analysis.units import percent
 from sweeps.cli.formats import Format, render
 from sweeps.cli.options import Field, Form, Storage, SweepName
 from sweeps.terminal import say
@@ -201,7 +202,7 @@ def export(
     write(student, output)
     point = student.point
     say(f"wrote {output}: student of {student.dataset}, T={point.temperature:.4g}, alpha={point.alpha:.4g}")
-    say(f"recorded test accuracy {100 * student.test_accuracy:.2f} %")
+    say(f"recorded test accuracy {percent(student.test_accuracy):.2f} %")
     say(f"sha256 {student.sha256}")
 
 

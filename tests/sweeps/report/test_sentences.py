@@ -1,7 +1,6 @@
 """The sentences of the answer, each from a sweep whose accuracies were planted to reach it."""
 
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import pytest
 import sqlalchemy
 
 from storage.queue.tasks import Claim
-from storage.url import resolve
 from sweeps import report
 from sweeps.analysis.findings import Findings
 from sweeps.report import markdown, page
@@ -19,6 +17,7 @@ from sweeps.service import steering
 from sweeps.spec.model import override
 from sweeps.workers.runner import Outcome
 from tests.support.sweeps.planted_sweeps import PLANTED, Points, analysed, arms, below, planted, up_to, work, worked
+from tests.support.sweeps.trials_in_memory import copied
 
 FEW = override(PLANTED, {"search.trials": 2})  # where only the transfers matter
 SCOPE = "Scope: teacher cnn-small-narrow, search of 6 trials, digits -> digits-rgb, n = 4 seeds."
@@ -35,7 +34,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def url(begun: Path, tmp_path: Path) -> sqlalchemy.URL:
     """A copy of it."""
-    return resolve(f"sqlite:///{shutil.copy(begun, tmp_path / 's.db')}")
+    return copied(begun, tmp_path / "s.db")
 
 
 @pytest.fixture
