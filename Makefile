@@ -14,7 +14,7 @@ help: ## this list
 run: $(STAMP) ## set up, run the sweep "quick" on MNIST and CIFAR-10, print the comparison
 	@$(BIN)/kd-sweeps run quick --preset quick
 
-check: lint ## before each commit: lint, and the tests that need no training, server or browser (a minute)
+check: lint ## before each commit: lint, and the tests that need no training, other process, server or browser (a minute)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --quick
 
 test: $(STAMP) ## the tests that take seconds each

@@ -1,5 +1,6 @@
 """Fixtures that every test file may use: real data, and real databases of both kinds."""
 
+import gc
 import os
 import sys
 import tempfile
@@ -14,8 +15,7 @@ from tests.support.browser import Browser
 from tests.support.paths import REPOSITORY
 from tests.support.postgres_server import PostgresServer, running_server
 
-# What a test needs beside Python, by the fixtures that bring it; a file that trains says so itself, by
-# `pytestmark = pytest.mark.training`.
+# What a test needs beside Python, by the fixtures that bring it. What trains or starts processes is marked so.
 SERVERS = {"postgres_url", "postgres_server", "server", "browser"}
 TRAINING = "pytestmark = pytest.mark.training"
 
@@ -25,24 +25,36 @@ WITHOUT_SYNC = ("fsync", "synchronous_commit", "full_page_writes")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`make check` asks for the tests that need nothing: no training, no server, no browser."""
-    parser.addoption("--quick", action="store_true", help="leave out what trains, and what needs a server or a browser")
+    """`make check` asks for the tests that need nothing: no training, no other process, no server, no browser."""
+    parser.addoption(
+        "--quick", action="store_true", help="leave out what trains or needs processes, a server or a browser"
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave files that train unread: importing one would import TensorFlow."""
+    """Leave files unread of which every test trains: importing one would import TensorFlow."""
     if config.getoption("--quick") and collection_path.name.startswith("test_"):
         return TRAINING in collection_path.read_text(encoding="utf-8") or None
     return None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests that ask for a server."""
+    """Leave out what takes more than this process."""
     if not config.getoption("--quick"):
         return
-    left_out = [item for item in items if _needs_a_server(item) or item.get_closest_marker("training")]
+    left_out = [
+        item
+        for item in items
+        if item.get_closest_marker("training") or item.get_closest_marker("processes") or _needs_a_server(item)
+    ]
     items[:] = [item for item in items if item not in set(left_out)]
     config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what was imported, and come less often: it took a fifth of the time."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _needs_a_server(item: pytest.Item) -> bool:

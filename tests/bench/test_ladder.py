@@ -16,6 +16,7 @@ from support.page import table, write_section
 SPEC = spec_of(50_000, 40)
 
 
+@pytest.mark.training
 def test_the_multiplications_that_the_ladder_counts_are_those_of_the_models() -> None:
     from kd.models.measure import count_macs
     from kd.models.named import build

@@ -48,6 +48,7 @@ def test_a_run_is_the_same_every_time() -> None:
     assert {claim: len(rows) for claim, rows in first.claims.items()} == dict(zip(CLAIMS, (4, 8, 12), strict=True))
 
 
+@pytest.mark.processes
 def test_a_small_run_writes_its_section_and_the_claims_hold(tmp_path: Path) -> None:
     page = tmp_path / "results.md"
     done = subprocess.run(

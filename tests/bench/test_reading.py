@@ -9,6 +9,7 @@ import pytest
 from tests.support.paths import REPOSITORY
 
 
+@pytest.mark.processes
 def test_a_small_run_writes_its_section_with_a_verdict_for_each_target(tmp_path: Path) -> None:
     page = tmp_path / "results.md"
     done = subprocess.run(

@@ -13,6 +13,8 @@ from kd.errors import SubprocessFailed, SubprocessKilled
 from kd.subprocesses import Report, run_in_subprocess
 from tests.support.paths import REPOSITORY
 
+pytestmark = pytest.mark.processes
+
 
 def _add(report: Report, first: int, second: int) -> tuple[int, int]:
     report(0.5, "half way")

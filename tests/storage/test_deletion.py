@@ -229,6 +229,7 @@ def delete_and_crash(url: str, point: str) -> None:
         delete(studies, "s")
 
 
+@pytest.mark.processes
 def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: str) -> None:
     url = created(storage_url, name="other")
     whole = make_plan(SMALL).tasks
@@ -249,6 +250,7 @@ def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: st
             assert (found.violations, found.warnings, found.accounted) == ([], [], len(whole))
 
 
+@pytest.mark.processes
 def test_a_sweep_can_be_created_again_after_half_a_deletion_or_a_whole_one(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/x.db")
     doomed = FORK.Process(target=delete_and_crash, args=(f"sqlite:///{tmp_path}/x.db", "delete-studies"))

@@ -20,6 +20,8 @@ from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
 
+pytestmark = pytest.mark.processes
+
 KdSweeps = Callable[..., tuple[int, str, str]]
 
 COMMANDS = {

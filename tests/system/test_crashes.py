@@ -14,6 +14,8 @@ from sweeps.plan.tasks import STAGES
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.small_sweeps import created, start_worker, tasks_of
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.mark.parametrize("point", POINTS["worker"])
 def test_a_worker_killed_at_any_point_loses_nothing_and_doubles_nothing(storage_url: str, point: str) -> None:

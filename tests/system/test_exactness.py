@@ -19,6 +19,8 @@ from tests.support.faults.duels import duel, opponents
 from tests.support.faults.storms import count, new_storm, storm_spec, work_through
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
 
+pytestmark = pytest.mark.processes
+
 
 def exactly(url: str, crew: Crew, *, workers: int, number: int) -> None:
     """Work through that many tasks and count what is there afterwards, twice over."""

@@ -17,6 +17,8 @@ from tests.support.faults.storms import Count, Course, count, new_storm, storm_s
 from tests.support.paths import REPOSITORY
 from tests.support.postgres_server import PASSWORD, PostgresServer
 
+pytestmark = pytest.mark.processes
+
 WORKERS = 4
 
 SHORT = storm_spec(**{"search.trials": 4, "transfer.seeds": 1})

@@ -21,6 +21,8 @@ from tests.support.faults.storms import Storm, count, new_storm, storm, storm_sp
 from tests.support.processes import descendants, is_alive
 from tests.support.sweeps.small_sweeps import tasks_of, wait_until
 
+pytestmark = pytest.mark.processes
+
 SHORT = {"search.trials": 12, "transfer.seeds": 2}  # 56 tasks in all seven stages
 FEW = {"search.trials": 4, "confirm.top": 1, "confirm.seeds": 1, "transfer.seeds": 1}  # 24 tasks
 REAL = {

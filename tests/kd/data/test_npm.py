@@ -18,6 +18,8 @@ from kd.data import npm
 from kd.errors import DataError
 from tests.support.local_site import Site, add, serving
 
+pytestmark = pytest.mark.processes
+
 needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 
 

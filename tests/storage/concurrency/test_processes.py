@@ -34,6 +34,8 @@ from tests.support.sweeps.storage_sweeps import (
     work_with_failures,
 )
 
+pytestmark = pytest.mark.processes
+
 SPAWN = multiprocessing.get_context("spawn")
 
 

@@ -18,6 +18,7 @@ from sweeps.spec.model import override
 from sweeps.spec.presets import preset
 from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
+from tests.support.sweeps.trials_in_memory import made_once
 
 CHANGES = {"transfer.seeds": 3, "transfer.target_arms": ["best", "scratch", "native", "random", "class-mean"]}
 _LATENCY_MS = {"teachers": 0.27, "baselines": 0.75, "transfer": 0.18}
@@ -45,7 +46,10 @@ def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Ou
 
 def worked(folder: Path, *, stop_at: str = "", **changes: Any) -> str:
     """A sweep "s" in a new storage in `folder`, worked on until a task whose key starts with `stop_at`; the URL."""
-    return worked_at(f"sqlite:///{folder}/s.db", stop_at=stop_at, **changes)
+    path = folder / "s.db"
+    key = "reported", stop_at, repr(changes)
+    made_once(key, path, lambda at: worked_at(f"sqlite:///{at}", stop_at=stop_at, **changes))
+    return f"sqlite:///{path}"
 
 
 def worked_at(url: str, *, stop_at: str = "", **changes: Any) -> str:

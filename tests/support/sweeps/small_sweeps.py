@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy
@@ -18,6 +19,7 @@ from sweeps.spec.model import Spec, override
 from sweeps.spec.presets import preset
 from sweeps.workers.worker import run_worker
 from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.trials_in_memory import made_once
 
 SMALL = override(
     preset("tiny"),
@@ -42,7 +44,15 @@ FORK.set_forkserver_preload(["tests.support.sweeps.small_sweeps", "storage.studi
 def created(url: str, spec: Spec = SMALL, *, name: str = "s") -> sqlalchemy.URL:
     """The storage, with a new sweep in it."""
     found = resolve(url)
-    assert create_sweep(found, name, spec).new
+
+    def create(at: sqlalchemy.URL) -> None:
+        assert create_sweep(at, name, spec).new
+
+    if found.database is None or found.get_backend_name() != "sqlite" or Path(found.database).exists():
+        create(found)
+    else:
+        key = "created", name, spec.model_dump_json()
+        made_once(key, Path(found.database), lambda path: create(resolve(f"sqlite:///{path}")))
     return found
 
 

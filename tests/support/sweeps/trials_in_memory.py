@@ -2,11 +2,12 @@
 
 import copy
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
-import pytest
 from optuna.storages import InMemoryStorage
 from sqlalchemy import URL, Engine
 
@@ -20,6 +21,7 @@ class _Trials(InMemoryStorage):
 
 
 _kept: dict[str, _Trials] = {}  # by the URL of their storage
+_active: list[bool] = []
 
 
 @contextmanager
@@ -32,14 +34,30 @@ def trials_in_memory() -> Iterator[None]:
     def connect(url: URL, *, create: bool = False) -> tuple[InMemoryStorage, Engine]:
         return _kept.setdefault(str(url), _Trials()), open_engine(url, must_exist=not create)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("storage.studies.adapter.connect", connect)
+    with mock.patch("storage.studies.adapter.connect", connect):
+        _active.append(True)
         yield
+        _active.pop()
 
 
 def copied(file: Path, to: Path) -> URL:
-    """Copy a SQLite file, and the trials that go with it."""
+    """Copy a SQLite file, and the trials in memory that go with it."""
     old, new = (resolve(f"sqlite:///{path}") for path in (file, to))
     shutil.copy(file, to)
-    _kept[str(new)] = copy.deepcopy(_kept[str(old)])
+    if str(old) in _kept:
+        _kept[str(new)] = copy.deepcopy(_kept[str(old)])
     return new
+
+
+_folder = tempfile.TemporaryDirectory(prefix="kd-sweeps-made-")
+_made: dict[tuple[Hashable, bool], Path] = {}
+
+
+def made_once(key: Hashable, to: Path, make: Callable[[Path], object]) -> None:
+    """Make a SQLite file, or copy the one that the first call with this key in this process made."""
+    whole = key, bool(_active)
+    if whole not in _made:
+        path = Path(_folder.name) / f"{len(_made)}.db"
+        make(path)
+        _made[whole] = path
+    copied(_made[whole], to)

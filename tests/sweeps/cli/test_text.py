@@ -199,6 +199,7 @@ def _audit_once(url: str) -> Audit:
         engine.dispose()
 
 
+@pytest.mark.processes
 def test_beside_two_workers_at_work_an_audit_is_never_red(storage_url: str) -> None:
     created(storage_url)
     workers = [start_worker(storage_url, seconds=0.1) for _ in range(2)]
@@ -219,6 +220,7 @@ def test_beside_two_workers_at_work_an_audit_is_never_red(storage_url: str) -> N
     assert sum(stage.done for stage in found.stages) == found.planned
 
 
+@pytest.mark.processes
 def test_workers_that_fail_and_one_that_is_killed_leave_warnings_at_most(storage_url: str) -> None:
     spec = override(SMALL, {"retry.error": 0, "retry.lost_worker": 0})
     assert create_sweep(resolve(storage_url), "s", spec).new

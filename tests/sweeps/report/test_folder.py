@@ -136,8 +136,8 @@ def test_the_command_prints_the_verdict_and_says_where_the_page_is(
     assert kd_sweeps("report", "s", "-o", "x", "-f", "json", "--storage", url)[0] == 2
 
 
-def test_a_browser_shows_the_verdict_and_the_figures(folder: Path, url: str, tmp_path: Path) -> None:
-    browser, page = Browser(tmp_path / "profile"), f"file://{folder}/report.html"
+def test_a_browser_shows_the_verdict_and_the_figures(folder: Path, url: str, tmp_path: Path, browser: Browser) -> None:
+    page = f"file://{folder}/report.html"
     dom = browser.dom(page)
     found = analysed(url)
     assert headline(found).replace(">", "&gt;") in " ".join(dom.split())

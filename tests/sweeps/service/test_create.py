@@ -73,6 +73,7 @@ def is_no_sweep(url: str) -> None:
         pass
 
 
+@pytest.mark.processes
 def test_ten_creators_at_once_on_an_empty_database_make_one_sweep(storage_url: str) -> None:
     at = time.time() + 1.0
     creators = [start(storage_url, at=at) for _ in range(10)]
@@ -80,6 +81,7 @@ def test_ten_creators_at_once_on_an_empty_database_make_one_sweep(storage_url: s
     outcome_is_readable(storage_url)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("point", [point + ":3" * (point == "create-study") for point in POINTS["create"]])
 def test_a_create_killed_at_any_point_is_completed_by_the_next(storage_url: str, point: str) -> None:
     assert exit_code(start(storage_url, crash_at=point)) == KILLED
@@ -88,6 +90,7 @@ def test_a_create_killed_at_any_point_is_completed_by_the_next(storage_url: str,
     outcome_is_readable(storage_url)
 
 
+@pytest.mark.processes
 def test_a_creator_that_dies_with_the_lock_in_its_hand_stops_none_of_those_that_wait(storage_url: str) -> None:
     at = time.time() + 1.0
     doomed = start(storage_url, crash_at="create-study:3")

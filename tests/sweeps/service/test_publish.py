@@ -78,6 +78,7 @@ def _published(url: str) -> dict[str, object]:
         return dict(opened.storage.get_study_system_attrs(opened.ids()["s"]))
 
 
+@pytest.mark.processes
 def test_two_that_finish_together_publish_once(storage_url: str) -> None:
     url = str(resolve(storage_url).render_as_string(hide_password=False))
     worked_at(url)
@@ -135,6 +136,7 @@ def dashboard(url: str, tmp_path: Path) -> Iterator[str]:
             process.terminate()
 
 
+@pytest.mark.processes
 def test_who_watches_the_dashboard_sees_the_verdict_and_the_figures(url: str, dashboard: str, tmp_path: Path) -> None:
     browser = Browser(tmp_path / "profile")
     number = optuna.load_study(study_name="s", storage=url)._study_id

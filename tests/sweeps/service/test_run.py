@@ -23,6 +23,8 @@ from tests.support.paths import REPOSITORY
 
 from tests.support.sweeps.quadratic_worker import quadratic  # isort: skip
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def no_downloads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def _clean(engine: sqlalchemy.Engine) -> None:
     assert (found.violations, found.warnings) == ([], [])
 
 
+@pytest.mark.processes
 def test_while_a_sweep_is_paused_nothing_is_claimed_and_resume_goes_on(
     url: sqlalchemy.URL, engine: sqlalchemy.Engine, storage_url: str
 ) -> None:
@@ -77,6 +78,7 @@ def test_while_a_sweep_is_paused_nothing_is_claimed_and_resume_goes_on(
     assert set(_counts(engine)) == {"done"}
 
 
+@pytest.mark.processes
 def test_cancel_stops_every_worker_within_a_lease_interval_and_resume_goes_on_where_it_was(
     url: sqlalchemy.URL, engine: sqlalchemy.Engine, storage_url: str
 ) -> None:
@@ -179,6 +181,7 @@ def test_retry_does_what_failed_and_was_skipped_and_measures_once_more(
     assert steering.retry(url, "s") == []
 
 
+@pytest.mark.processes
 def test_reap_frees_the_task_of_a_dead_worker_and_completes_its_trial(
     url: sqlalchemy.URL, engine: sqlalchemy.Engine, storage_url: str
 ) -> None:
@@ -193,6 +196,7 @@ def test_reap_frees_the_task_of_a_dead_worker_and_completes_its_trial(
     _clean(engine)
 
 
+@pytest.mark.processes
 def test_delete_is_refused_while_a_worker_lives_and_then_leaves_nothing(
     url: sqlalchemy.URL, engine: sqlalchemy.Engine, storage_url: str
 ) -> None:
@@ -268,6 +272,7 @@ def test_bad_input_is_one_line(
         assert word in err
 
 
+@pytest.mark.processes
 def test_launch_on_a_paused_sweep_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import io
     import threading

@@ -16,6 +16,8 @@ from sweeps.spec.model import override
 from tests.support.paths import REPOSITORY, SUPPORT
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
+pytestmark = pytest.mark.processes
+
 # A step that reads no flag, as one call into a compiled model of a minute would.
 LONG_STEP = """
 import sys, time

@@ -182,6 +182,7 @@ def test_without_its_teacher_a_search_is_skipped_with_the_reason(storage_url: st
     assert by_phase["measure"].state == "done"
 
 
+@pytest.mark.processes
 def test_a_neighbour_killed_with_kill_9_in_the_middle_of_the_search_loses_nothing(
     storage_url: str, make_worker: MakeWorker
 ) -> None:
@@ -205,6 +206,7 @@ def test_a_neighbour_killed_with_kill_9_in_the_middle_of_the_search_loses_nothin
         process.stderr.close()
 
 
+@pytest.mark.processes
 def test_sigterm_gives_the_task_back_and_its_attempt_does_not_count(storage_url: str, make_worker: MakeWorker) -> None:
     url = _created(storage_url)
     process = _start(storage_url, 60)
