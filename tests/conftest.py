@@ -20,8 +20,8 @@ SERVERS = {"postgres_url", "postgres_server", "server", "browser"}
 TRAINING = "pytestmark = pytest.mark.training"
 
 
-# Written to disk only when the system pleases: a test kills processes, never the power. It makes commits cheap.
-WITHOUT_SYNC = ("fsync", "synchronous_commit", "full_page_writes")
+# Commits are handed to the system, which writes them when it pleases: a test kills processes, never the power.
+WITHOUT_SYNC = ("fsync", "full_page_writes")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

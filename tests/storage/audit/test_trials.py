@@ -158,8 +158,7 @@ def test_trials_that_nobody_told_and_orphans_are_warnings_until_they_are_reaped(
 
 
 def test_a_deleted_study_says_what_to_type_and_then_one_warning_says_what_is_gone(url: str) -> None:
-    with study_of(url) as study:
-        optuna.delete_study(study_name="s", storage=study._storage)
+    optuna.delete_study(study_name="s", storage=resolve(url).render_as_string(hide_password=False))
     gone = audited(url)
     assert gone.violations == [
         "study s is gone, deleted by another tool; the results are in our rows; to make it again, type:"

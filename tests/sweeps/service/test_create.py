@@ -58,7 +58,7 @@ def outcome_is_readable(url: str) -> None:
             assert study.metric_names == ["latency_ms_p50" if stage == "measure" else "val_accuracy"]
             assert study.user_attrs["fingerprint"] == sweep.fingerprint
             assert study.user_attrs["stage"] == stage
-            note = studies.storage.get_study_system_attrs(study._study_id)["dashboard:note_str:0"]
+            note = studies.storage.get_study_system_attrs(studies.ids()[study.study_name])["dashboard:note_str:0"]
             assert note.startswith(f"# s: stage {stage}")
             assert study.trials == []
         tasks = queries.task_records(studies.engine, sweep.id)

@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import optuna_dashboard
@@ -38,15 +39,14 @@ def test_the_note_begins_with_the_verdict_and_links_to_the_siblings(url: str) ->
     found = analysed(url)
     assert headline(found) in note
     assert "| method | dataset |" in note
-    native = optuna.load_study(study_name="s.native", storage=url)
-    assert f"[native](/dashboard/studies/{native._study_id})" in note
-    assert f"/dashboard/compare-studies?ids={study._study_id},{native._study_id})" in note
+    ids = _ids(url)
+    assert f"[native](/dashboard/studies/{ids['s.native']})" in note
+    assert f"/dashboard/compare-studies?ids={ids['s']},{ids['s.native']})" in note
 
 
 def test_every_figure_is_a_plot_that_plotly_can_read(url: str) -> None:
     plotly_io = pytest.importorskip("plotly.io")
-    study = optuna.load_study(study_name="s", storage=url)
-    plots = get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
+    plots = get_plotly_graph_objects(_published(url))
     assert {name.partition("-")[0] for name in plots} == {"surface", "history", "arms", "cost"}
     for text in plots.values():
         assert len(plotly_io.from_json(text).data) > 0
@@ -59,7 +59,7 @@ def test_publishing_again_replaces_and_leaves_nothing_of_a_longer_text(tmp_path:
     opened.publish("s", note="short", plots={"surface": "{}"})
     study = optuna.load_study(study_name="s", storage=url)
     assert optuna_dashboard.get_note(study) == "short"
-    assert get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id)) == {"surface": "{}"}
+    assert get_plotly_graph_objects(_published(url)) == {"surface": "{}"}
     opened.close()
 
 
@@ -72,10 +72,16 @@ def test_a_study_that_was_deleted_is_one_line_and_no_error(tmp_path: Path, capsy
     assert "kd-sweeps create s" in line
 
 
-def _published(url: str) -> dict[str, object]:
+def _published(url: str) -> dict[str, Any]:
     """Everything that the search study has for the dashboard."""
     with contextlib.closing(adapter.open_studies(resolve(url))) as opened:
         return dict(opened.storage.get_study_system_attrs(opened.ids()["s"]))
+
+
+def _ids(url: str) -> dict[str, int]:
+    """The number of each study's page in the dashboard."""
+    with contextlib.closing(adapter.open_studies(resolve(url))) as opened:
+        return opened.ids()
 
 
 @pytest.mark.processes
@@ -139,7 +145,7 @@ def dashboard(url: str, tmp_path: Path) -> Iterator[str]:
 @pytest.mark.processes
 def test_who_watches_the_dashboard_sees_the_verdict_and_the_figures(url: str, dashboard: str, tmp_path: Path) -> None:
     browser = Browser(tmp_path / "profile")
-    number = optuna.load_study(study_name="s", storage=url)._study_id
+    number = _ids(url)["s"]
     found = analysed(url)
     verdict = headline(found).replace(">", "&gt;")
     assert verdict in browser.dom(f"{dashboard}/studies/{number}/note")
