@@ -105,7 +105,7 @@ def test_of_a_network_the_last_stage_is_trained_and_its_statistics_are_not(
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_WEIGHTS", str(shared_data / "keras"))
     monkeypatch.setattr(fine_tuning, "LEARNING_RATE", 3e-4)
-    monkeypatch.setattr(fine_tuning, "ROUNDS", 6)
+    monkeypatch.setattr(fine_tuning, "ROUNDS", 3)
     digits, application = load("digits", train_images=200), APPLICATIONS["mobilenet"]
     budget = Budget(trials=1, epochs=1, seconds=300)
     seen: list[float] = []
