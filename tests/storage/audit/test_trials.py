@@ -9,7 +9,7 @@ from storage.audit.audit import audit
 from storage.queue.tasks import save_trial
 from storage.records import queries
 from storage.studies import adapter
-from storage.url import plain, resolve
+from storage.url import resolve
 from sweeps.service.create import create_sweep
 from sweeps.service.steering import reap_now, retry
 from sweeps.workers.worker import Worker
@@ -158,7 +158,8 @@ def test_trials_that_nobody_told_and_orphans_are_warnings_until_they_are_reaped(
 
 
 def test_a_deleted_study_says_what_to_type_and_then_one_warning_says_what_is_gone(url: str) -> None:
-    optuna.delete_study(study_name="s", storage=plain(resolve(url)))
+    with contextlib.closing(adapter.open_studies(resolve(url))) as opened:
+        optuna.delete_study(study_name="s", storage=opened.storage)
     gone = audited(url)
     assert gone.violations == [
         "study s is gone, deleted by another tool; the results are in our rows; to make it again, type:"
