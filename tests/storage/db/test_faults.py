@@ -80,10 +80,11 @@ def test_a_server_with_no_connection_to_spare_is_waited_for(
     sweep = new_sweep(engine, number=1)
     engine.dispose()
     seen = errors_of(engine)
-    with contextlib.ExitStack() as guests, meanwhile(0.7, guests.close):
+    with contextlib.ExitStack() as guests:
         fill(guests, server.conninfo(str(engine.url.database)))
-        opened = open_engine(engine.url) if first_call else engine
-        assert claimed(opened, sweep).attempt == 1
+        with meanwhile(0.7, guests.close):
+            opened = open_engine(engine.url) if first_call else engine
+            assert claimed(opened, sweep).attempt == 1
     opened.dispose()
     assert first_call or any("too many clients" in text or "slots are reserved" in text for text in seen)
 
