@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the longest files first, so that none is left alone at the end; leave out what `--quick` does not want."""
-    items.sort(key=lambda item: item.path.parent.name != "system")
+    """Mix the files, since some compute and some wait, the longest first; leave out what `--quick` does not want."""
+    items.sort(key=lambda item: (item.path.name != "test_end_to_end.py", zlib.crc32(item.path.name.encode())))
     if not config.getoption("--quick"):
         return
     left_out = [
