@@ -18,7 +18,7 @@ check: lint ## before each commit: lint, and the tests that need no training, ot
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --quick
 
 test: $(STAMP) ## the tests that take seconds each
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(STAMP) ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m slow
