@@ -293,7 +293,7 @@ def compare(engine: Engine, *, examples: int, steps: int, **more: Any) -> None:
 
 def test_whatever_is_done_in_whatever_order_the_table_does_as_the_model_says(engine: Engine) -> None:
     # Without shrinking, which takes minutes: the slow form finds the same fault and a small example of it.
-    examples = 24 if engine.dialect.name == "sqlite" else 8
+    examples = 40 if engine.dialect.name == "sqlite" else 8
     compare(engine, examples=examples, steps=40, derandomize=True, phases=(Phase.generate,))
 
 
