@@ -2,12 +2,11 @@
 
     python bench/null.py [--sweeps N]
 
-Draws the test accuracies of the four arms with the noise of real sweeps and asks `sweeps.stats.verdict.decide` for
-its word.
-Three claims: where nothing differs, TRANSFERS and FAILS together come at most in 5 % of sweeps; where the true regret
-is the margin itself, so does each of them; and the seeds and the smallest regrets that a report names are those that
-are found with 80 % power. Writes the section "Verdicts" of bench/results/results.md;
-exit code 1 if a claim does not hold.
+Draws the test accuracies of the four arms with the noise of real sweeps and asks `sweeps.stats.verdict.decide` for its
+word. Native gains 0 to 5 margins over no distillation, and the transferred point lies 0 to 5 points below native. Three
+claims: no wrong word comes in more than 5 % of sweeps; a point that costs three points or more is called FAILS in at
+least 95 %, whatever native gains; and the seeds and the smallest regrets that a report names are those that are found
+with 80 % power. Writes the section "Verdicts" of bench/results/results.md; exit code 1 if a claim does not hold.
 """
 
 import argparse
@@ -17,26 +16,33 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from scipy import stats
 
 from support.page import RESULTS, Origin, table, write_section
 from sweeps.stats.estimates import resolvable, seeds_needed
-from sweeps.stats.verdict import WORDS, decide
+from sweeps.stats.verdict import KEPT, LEVELS, WORDS, Verdict, decide
 
 ARMS = ("native", "best", "scratch", "random")
 ALPHA = 0.05  # over all looks
 LOOKS = (1, 3)
-CLEAR = 5  # margins that native is above scratch and random where an effect is planted
+GAINS = (0.0, 0.5, 1.0, 1.5, 5.0)  # margins that native gains over scratch; over random half as much
+REGRETS = (0.0, 0.5, 1.0, 1.5)  # margins that best lies below native
+LARGE = (3.0, 5.0)  # the same in points
+FOUND = 0.95  # share of FAILS that large regrets need
 NEAR = 0.02  # the power is predicted by an approximation that is good to about two points
-SURE = 0.999  # of the binomial bounds: a page has some twenty of them
+SURE = 0.999  # of the binomial bounds: a page has a hundred of them
 SEED = 20_260_101
-NOTHING, EDGE, POWER = CLAIMS = (
-    "where nothing differs, TRANSFERS and FAILS together come in no more than 5 % of sweeps",
-    "where the true regret is the margin, TRANSFERS comes in no more than 5 % and FAILS in no more than 5 %",
+WRONG, COSTS, POWER = CLAIMS = (
+    "no wrong word comes in more than 5 % of sweeps",
+    f"where best lies {LARGE[0]:g} points or more below native, FAILS comes in {100 * FOUND:.0f} % or more",
     "regrets as far from the margin as `resolvable` says, and no regret with `seeds_needed`, are found with 80 % power",
 )
+
+Ending: TypeAlias = tuple[str, bool]
+"""The last word of a sweep, and whether half of native's gain was the margin that applied."""
 
 
 @dataclass(frozen=True)
@@ -65,83 +71,92 @@ SETTINGS = (
 )
 
 
+@dataclass(frozen=True)
+class Truth:
+    """What is planted, in points: native over scratch, native over random, native over best."""
+
+    gain: float
+    over_random: float
+    regret: float
+
+    def makes_wrong(self, ending: Ending, margin: float) -> bool:
+        """Return whether that word is wrong here, at the declared margin or at half of the gain, whichever applied."""
+        word, halved = ending
+        edge = min(margin, KEPT * self.gain) if halved else margin
+        if word == "TRANSFERS":
+            return self.regret >= edge
+        if word == "FAILS":
+            return self.regret <= edge
+        return word == "FLAT" and max(self.gain, self.over_random, self.regret) >= margin
+
+
 @dataclass
 class Found:
     """The tables' rows, and for each claim whether it holds in each row that it is about."""
 
-    null: list[list[object]] = field(default_factory=list)
     planted: list[list[object]] = field(default_factory=list)
     power: list[list[object]] = field(default_factory=list)
     claims: dict[str, list[bool]] = field(default_factory=lambda: {claim: [] for claim in CLAIMS})
 
 
-def draw(
-    rng: np.random.Generator, setting: Setting, *, sweeps: int, seeds: int, regret: float = 0.0, above: float = 0.0
-) -> np.ndarray:
-    """Test accuracies, points, shape (sweeps, arms, seeds): best is `regret` below native, the others `above` below."""
-    expected = 70.0 - np.array([0.0, regret, above, above])
+def draw(rng: np.random.Generator, setting: Setting, truth: Truth, *, sweeps: int, seeds: int) -> np.ndarray:
+    """Test accuracies, points, shape (sweeps, arms, seeds)."""
+    expected = 70.0 - np.array([0.0, truth.regret, truth.gain, truth.over_random])
     shared = rng.normal(0, setting.seed_sd, (sweeps, 1, seeds))
     return expected[:, None] + shared + rng.normal(0, setting.arm_sd, (sweeps, len(ARMS), seeds))
 
 
-def last_words(accuracies: np.ndarray, setting: Setting, *, looks: int) -> Counter[str]:
-    """How often each word is the last one.
+def endings(accuracies: np.ndarray, setting: Setting, *, looks: int) -> Counter[Ending]:
+    """How often each ending comes.
 
     After every look that says neither TRANSFERS nor FAILS as many seeds are added, until the looks are used up. Also
     after FLAT, where a user need not go on: who does has more chances to be wrong.
     """
-    counts: Counter[str] = Counter()
+    counts: Counter[Ending] = Counter()
     for sweep in accuracies.tolist():
-        word = ""
-        for look in range(1, looks + 1):
-            word = _word([scores[: look * setting.seeds] for scores in sweep], setting.margin, ALPHA / looks)
-            if word in ("TRANSFERS", "FAILS"):
+        ending = ("", False)
+        for look, level in enumerate(LEVELS[looks], start=1):
+            found = _verdict([scores[: look * setting.seeds] for scores in sweep], setting.margin, level)
+            ending = found.word, found.halved
+            if found.word in ("TRANSFERS", "FAILS"):
                 break
-        counts[word] += 1
+        counts[ending] += 1
     return counts
 
 
-def decided(accuracies: np.ndarray, setting: Setting, *, looks: int, rivals: int) -> int:
-    """How many end with TRANSFERS or FAILS, if each of `rivals` is beaten at level / rivals: 2 is the rule, 1 is not.
-
-    The arithmetic of `decide` once more and apart from it, over all sweeps at a time.
-    """
-    ended = np.zeros(len(accuracies), dtype=bool)
-    for look in range(1, looks + 1):
-        n = look * setting.seeds
-        differences = accuracies[:, :1, :n] - accuracies[:, 1:, :n]  # native - best, - scratch, - random
-        mean, error = differences.mean(axis=2), differences.std(axis=2, ddof=1) / math.sqrt(n)
-        half = stats.t.isf(ALPHA / looks, n - 1) * error[:, 0]
-        beats = mean[:, 1:] - stats.t.isf(ALPHA / looks / rivals, n - 1) * error[:, 1:] > 0
-        ended |= beats.any(axis=1) & (np.abs(mean[:, 0] - setting.margin) > half)
-    return int(ended.sum())
-
-
-def check_null(found: Found, rng: np.random.Generator, setting: Setting, *, looks: int, sweeps: int) -> None:
-    """All arms have the same expectation."""
-    accuracies = draw(rng, setting, sweeps=sweeps, seeds=setting.seeds * looks)
-    counts = last_words(accuracies, setting, looks=looks)
-    wrong = counts["TRANSFERS"] + counts["FAILS"]
-    shares = [f"{100 * counts[one] / sweeps:.1f}" for one in WORDS]
-    whole = decided(accuracies, setting, looks=looks, rivals=1)
-    found.null.append([setting.name, looks, setting.seeds, *shares, percent(wrong, sweeps), percent(whole, sweeps)])
-    found.claims[NOTHING].append(_few(wrong, sweeps))
-
-
 def check_planted(found: Found, rng: np.random.Generator, setting: Setting, *, looks: int, sweeps: int) -> None:
-    """Native clearly above scratch and random, and best below it by none to three margins."""
-    for share in (0.0, 0.5, 1.0, 2.0, 3.0):
-        regret, above = share * setting.margin, CLEAR * setting.margin
-        accuracies = draw(rng, setting, sweeps=sweeps, seeds=setting.seeds * looks, regret=regret, above=above)
-        counts = last_words(accuracies, setting, looks=looks)
-        found.planted.append([setting.name, looks, f"{regret:.2f}", *(percent(counts[one], sweeps) for one in WORDS)])
-        if share == 1.0:
-            found.claims[EDGE] += [_few(counts[one], sweeps) for one in ("TRANSFERS", "FAILS")]
+    """Every gain of native with every regret of best."""
+    for gain in GAINS:
+        for regret in (*(share * setting.margin for share in REGRETS), *LARGE):
+            truth = Truth(gain * setting.margin, gain * setting.margin / 2, regret)
+            drawn = draw(rng, setting, truth, sweeps=sweeps, seeds=setting.seeds * looks)
+            counts = endings(drawn, setting, looks=looks)
+            words = {word: sum(n for (one, _), n in counts.items() if one == word) for word in WORDS}
+            wrong: Counter[str] = Counter()
+            for ending, number in counts.items():
+                wrong[ending[0]] += number * truth.makes_wrong(ending, setting.margin)
+            word, most = wrong.most_common(1)[0]
+            halved = sum(n for (_, half), n in counts.items() if half)
+            shares = [f"{100 * words[one] / sweeps:.1f}" for one in WORDS]
+            found.planted.append(
+                [
+                    setting.name,
+                    looks,
+                    f"{truth.gain:.2f}",
+                    f"{regret:.2f}",
+                    *shares,
+                    f"{100 * halved / sweeps:.0f}",
+                    f"{word} {percent(most, sweeps)}" if most else "none",
+                ]
+            )
+            found.claims[WRONG].append(bool(most <= stats.binom.ppf(SURE, sweeps, ALPHA)))
+            if regret in LARGE:
+                found.claims[COSTS].append(bool(words["FAILS"] >= stats.binom.ppf(1 - SURE, sweeps, FOUND)))
 
 
 def check_power(found: Found, rng: np.random.Generator, setting: Setting, *, looks: int, sweeps: int) -> None:
-    """One look at its level: the distances of `resolvable` from the margin, and the seeds that no regret needs."""
-    level = ALPHA / looks
+    """The first look, native clearly ahead: the distances of `resolvable`, and the seeds that no regret needs."""
+    level = LEVELS[looks][0]
     distance = resolvable(setting.sd, setting.seeds, level=level)
     enough = seeds_needed(setting.sd, setting.margin, level=level)
     assert enough is not None
@@ -150,8 +165,9 @@ def check_power(found: Found, rng: np.random.Generator, setting: Setting, *, loo
         ("FAILS", setting.seeds, setting.margin + distance, "80"),
         ("TRANSFERS", enough, 0.0, "80 or more"),
     ):
-        accuracies = draw(rng, setting, sweeps=sweeps, seeds=seeds, regret=regret, above=CLEAR * setting.margin)
-        right = sum(_word(sweep, setting.margin, level) == one for sweep in accuracies.tolist())
+        clear = 5 * setting.margin
+        drawn = draw(rng, setting, Truth(clear, clear, regret), sweeps=sweeps, seeds=seeds)
+        right = sum(_verdict(sweep, setting.margin, level).word == one for sweep in drawn.tolist())
         found.power.append([setting.name, f"{level:.4f}", seeds, f"{regret:+.2f}", one, wanted, percent(right, sweeps)])
         low, high = stats.binom.ppf(1 - SURE, sweeps, 0.8 - NEAR), stats.binom.ppf(SURE, sweeps, 0.8 + NEAR)
         found.claims[POWER].append(bool(low <= right and (right <= high or wanted != "80")))
@@ -165,22 +181,18 @@ def percent(count: int, sweeps: int) -> str:
 
 def page(found: Found, *, sweeps: int, origin: Origin) -> str:
     """The section, as Markdown."""
-    words = [f"{one} %" for one in WORDS]
     settings = [
         [one.name, one.seeds, one.margin, f"{math.hypot(one.seed_sd, one.arm_sd):.2f}", f"{one.sd:.2f}"]
         for one in SETTINGS
     ]
-    null_heads = ["preset", "looks", "seeds per look", *words, "TRANSFERS or FAILS %", "by the rule not taken %"]
+    heads = ["preset", "looks", "gain", "regret", *(f"{one} %" for one in WORDS), "half of the gain applied %"]
     parts = [
         str(origin),
         f"{sweeps:,} simulated sweeps for each row, nothing trained. {_METHOD}",
         table(["preset", "seeds per look", "margin", "sd of an arm", "sd of native - best"], settings),
-        "Nothing differs: all arms have the same expectation.",
-        table(null_heads, found.null),
-        _UNSHARED,
-        f"Native is {CLEAR} margins above scratch and random, and best lies below it by the true regret, points.",
-        table(["preset", "looks", "true regret", *words], found.planted),
-        "One look: how often the regrets are found that the report calls resolvable, with the seeds it asks for.",
+        table([*heads, "most frequent wrong word %"], found.planted),
+        "The first look, where native gains 5 margins: how often the regrets are found that the report calls"
+        " resolvable, with the seeds that it asks for.",
         table(["preset", "level", "seeds", "true regret", "word", "predicted %", "found %"], found.power),
         _BOUNDS,
         "\n".join(
@@ -194,32 +206,27 @@ def page(found: Found, *, sweeps: int, origin: Origin) -> str:
 def measure(*, sweeps: int) -> Found:
     """All tables and claims, from a fixed seed."""
     found, rng = Found(), np.random.default_rng(SEED)
-    for check in (check_null, check_planted, check_power):
+    for check in (check_planted, check_power):
         for setting in SETTINGS:
             for looks in LOOKS:
                 check(found, rng, setting, looks=looks, sweeps=sweeps)
     return found
 
 
-def _word(sweep: Sequence[Sequence[float]], margin: float, level: float) -> str:
+def _verdict(sweep: Sequence[Sequence[float]], margin: float, level: float) -> Verdict:
     arms = {arm: dict(enumerate(scores)) for arm, scores in zip(ARMS, sweep, strict=True)}
     verdict = decide(arms, margin=margin, level=level)
     assert verdict is not None
-    return verdict.word
-
-
-def _few(count: int, sweeps: int) -> bool:
-    """Whether so many are no more than chance makes of a true share of ALPHA."""
-    return bool(count <= stats.binom.ppf(SURE, sweeps, ALPHA))
+    return verdict
 
 
 _METHOD = f"""Accuracies are normal, with a part that the arms
 of one repeat share and a part of each arm; the noise of quick is what its CIFAR-10 arms showed, that of full is assumed
-to be half of it. Each look is decided at {ALPHA} / looks, and while it says neither TRANSFERS nor FAILS as many seeds
-are added. Shares in percent [exact 95 % binomial interval]."""
-
-_UNSHARED = """The rule not taken says FLAT only if native beats neither scratch nor random at the whole level each: two
-chances to be lucky, and best is then mostly within the margin. So the two share the level (Bonferroni)."""
+to be half of it. `gain`: points that native lies above no distillation; above random it lies half as far. `regret`:
+points that best lies below native; where it equals the gain, best stands for no distillation at all. Looks are decided
+at {" and ".join(", ".join(map(str, LEVELS[looks])) for looks in LOOKS)}; while a look says neither TRANSFERS nor FAILS,
+as many seeds are added. A word is wrong where the truth is on the other side of the margin that applied, or on it; FLAT
+where one of the three differences is a margin or more. Shares in percent [exact 95 % binomial interval]."""
 
 _BOUNDS = f"""A claim holds in a row if the count stays within the {100 * SURE:.1f} % binomial bound of its share; a
 power may be {100 * NEAR:.0f} points off besides, since its prediction is an approximation."""

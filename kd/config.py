@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:  # the reading commands import this file, and start without numpy
     import numpy as np
@@ -19,6 +19,8 @@ LOSS_FORMULA = "alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T)"
 
 # Here and not in kd.models.named, so that a typing error in a spec is found without importing Keras.
 MODEL_NAMES = ("keras-teacher", "keras-student", "cnn-small", "cnn-small-narrow", "resnet20", "resnet8", "mlp-800")
+
+Schedule: TypeAlias = Literal["constant", "cosine"]
 
 # Images that an int8 conversion is given: it estimates the range of every activation from them.
 CALIBRATION = 200
@@ -53,7 +55,8 @@ class TrainingConfig:
     Args:
         epochs: passes over the training images, >= 1.
         batch_size: images per step, >= 1; the last partial batch of an epoch is dropped.
-        learning_rate: of Adam, finite and > 0.
+        learning_rate: of Adam at the first step, finite and > 0.
+        schedule: "constant" keeps the rate; "cosine" lowers it to 0 along half a cosine over the epochs.
 
     Raises:
         ValueError: one line with the value got and what is allowed.
@@ -62,6 +65,7 @@ class TrainingConfig:
     epochs: int
     batch_size: int = 64
     learning_rate: float = 1e-3
+    schedule: Schedule = "constant"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
@@ -70,6 +74,8 @@ class TrainingConfig:
                 raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"learning_rate must be finite and > 0, got {self.learning_rate!r}")
+        if self.schedule not in get_args(Schedule):
+            raise ValueError(f"schedule must be {' or '.join(get_args(Schedule))}, got {self.schedule!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +84,7 @@ class TrainResult:
 
     Args:
         val_accuracy: after the LAST epoch, a fraction in [0, 1]; never the best epoch's, which would be luckier.
-        epoch_val_accuracy: after each epoch, in order.
+        epoch_val_accuracy: after each epoch, in order; None where the validation images were not looked at.
         parameters: weights of the model, BatchNorm statistics included.
         train_images: images seen per epoch before the last partial batch is dropped.
         train_s: wall-clock seconds, validation included.
@@ -87,7 +93,7 @@ class TrainResult:
     """
 
     val_accuracy: float
-    epoch_val_accuracy: tuple[float, ...]
+    epoch_val_accuracy: tuple[float | None, ...]
     parameters: int
     train_images: int
     train_s: float

@@ -30,7 +30,7 @@ class Setting:
         dataset: trained and validated on.
         student: name of a model.
         logits: of the teacher, float32, shape (training images, classes).
-        training: epochs, batch size, learning rate.
+        training: epochs, batch size, learning rate and its schedule.
         log: where the libraries' own noise goes.
     """
 
@@ -48,7 +48,7 @@ def teach(
     """Train a teacher and return it with its logits; for `kd.subprocesses.run_in_subprocess`."""
     from kd.teachers.trained import train_teacher
 
-    _noise_into(log)
+    noise_into(log)
     return train_teacher(
         dataset,
         model=model,
@@ -92,8 +92,8 @@ _own: tuple[int, Any] | None = None  # the seed of the spec and the trainer of t
 
 def _begin(setting: Setting) -> None:
     global _own
-    _noise_into(setting.log)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    noise_into(setting.log)
+    threading.Thread(target=end_with_parent, daemon=True).start()
     from kd.training.trainer import StudentTrainer  # TensorFlow: only here, where its number of threads is set
 
     trainer = StudentTrainer(
@@ -110,13 +110,14 @@ def _train(point: Point) -> tuple[Point, TrainResult]:
     return point, trainer.train(DistillConfig(temperature=temperature, alpha=alpha), seed=student_seed)
 
 
-def _noise_into(log: Path) -> None:
+def noise_into(log: Path) -> None:
     """Redirect standard error to a file: TensorFlow writes to the file descriptor, not to sys.stderr."""
     with log.open("ab") as file:
         os.dup2(file.fileno(), 2)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process as soon as its parent is gone; for a thread of its own."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])  # readable as soon as the parent is gone, kill -9 included

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 
 from kd.config import DistillConfig, TeacherResult, TrainingConfig
 from kd.data.augmentation import checked_views, view
 from kd.data.datasets import Dataset, Split
-from kd.training.trainer import OnEpoch, StudentTrainer
+from kd.training.trainer import StudentTrainer
 
 
 def train_teacher(
@@ -16,7 +19,7 @@ def train_teacher(
     model: str,
     training: TrainingConfig,
     seed: int,
-    on_epoch: OnEpoch | None = None,
+    on_epoch: Callable[[int, float], None] = lambda epoch, accuracy: None,
     views: int = 1,
 ) -> TeacherResult:
     """Train a model on the labels of `dataset.train` and return it with its logits of these images.
@@ -32,9 +35,9 @@ def train_teacher(
     Args:
         dataset: trained on `dataset.train`; `dataset.validation` is only scored.
         model: name of a model, see `kd.models.named.build`.
-        training: epochs, batch size, and the learning rate of Adam at the start.
+        training: epochs, batch size, and the learning rate of Adam at the start; its schedule is not read.
         seed: of the initial weights, dropout and batch order.
-        on_epoch: as in `StudentTrainer.train`.
+        on_epoch: called with (epoch from 0, validation accuracy) after each epoch.
         views: how many augmented versions of each image the students will see, as in `StudentTrainer`.
 
     Returns:
@@ -47,11 +50,22 @@ def train_teacher(
     """
     fresh_views = training.epochs if checked_views(views) > 1 else 1
     # A teacher is a student of the labels alone: alpha = 1 is plain training, whatever the temperature.
+    falling = replace(training, schedule="cosine")
     trainer = StudentTrainer(
-        dataset, student=model, teacher_logits=None, training=training, cosine_decay=True, views=fresh_views
+        dataset,
+        student=model,
+        teacher_logits=None,
+        training=falling,
+        views=fresh_views,
+        validations=training.epochs,
     )
+
+    def heard(epoch: int, accuracy: float | None) -> None:
+        assert accuracy is not None  # looked at after each epoch
+        on_epoch(epoch, accuracy)
+
     labels_only = DistillConfig(temperature=1.0, alpha=1.0)
-    result = trainer.train(labels_only, seed=seed, on_epoch=on_epoch)
+    result = trainer.train(labels_only, seed=seed, on_epoch=heard)
     train = dataset.train
     said = [trainer.logits(Split(view(train.images, number), train.labels)) for number in range(views)]
     logits = said[0] if views == 1 else np.stack(said)

@@ -23,12 +23,15 @@ from kd.models.named import build
 from kd.training.batches import Batches
 from kd.training.distiller import Distiller
 from kd.training.losses import Tensor
+from kd.training.optimizers import adam
 
-OnEpoch: TypeAlias = Callable[[int, float], None]
+OnEpoch: TypeAlias = Callable[[int, float | None], None]
+OptimizerOf: TypeAlias = Callable[[TrainingConfig, tf.Variable], keras.optimizers.Optimizer]
 
 
 STEPS_PER_CALL = 50  # compiled steps between two returns to Python, where signals and exceptions are seen
 EVALUATION_BATCH = 500  # images
+VALIDATIONS = 5  # per training: with few images and many epochs, one after each epoch would take 40 % of the time
 SEEDS_KEPT = 16  # initial states in memory; a search uses one seed, a confirmation a handful
 
 
@@ -45,10 +48,12 @@ class StudentTrainer:
         student: name of a model, see `kd.models.named.build`.
         teacher_logits: float, shape (train_images, classes), in the order of the training images; with more than one
             view (views, train_images, classes). None only if every `alpha` will be 1.
-        training: epochs, batch size, learning rate of Adam.
-        cosine_decay: lower the learning rate to 0 along half a cosine over the epochs, instead of keeping it constant.
+        training: epochs, batch size, learning rate and schedule.
         views: number of augmented versions of each image, see `kd.data.augmentation`; 1 is no augmentation. Epoch e
             trains on view e mod `views` and its logits. Validation images are not augmented.
+        validations: how often a training looks at the validation images, evenly spread and after the last epoch;
+            after each epoch, if there are no more epochs than that.
+        optimizer: returns the optimizer for the settings and the number of steps of a training.
 
     Raises:
         DataError: fewer training images than one batch, or teacher logits that do not belong to this dataset.
@@ -63,22 +68,21 @@ class StudentTrainer:
         student: str,
         teacher_logits: npt.NDArray[np.float32] | None,
         training: TrainingConfig,
-        cosine_decay: bool = False,
         views: int = 1,
+        validations: int = VALIDATIONS,
+        optimizer: OptimizerOf = adam,
     ) -> None:
         self._dataset = dataset
         self._student_name = student
         self._training = training
-        self._cosine_decay = cosine_decay
+        self._validations = validations
         self._initial: OrderedDict[int, list[npt.NDArray[Any]]] = OrderedDict()
         self._trained = False
         self._batches = Batches(dataset, teacher_logits, training.batch_size, views)
         self._student = build(student, dataset.train.images.shape[1:], dataset.classes, seed=0)
         self._distiller = Distiller(student=self._student, temperature=1.0, alpha=1.0)
-        rate: Any = training.learning_rate
-        if cosine_decay:
-            rate = keras.optimizers.schedules.CosineDecay(rate, training.epochs * self._batches.steps)
-        self._optimizer = keras.optimizers.Adam(rate)
+        self._steps = tf.Variable(0.0, trainable=False)  # of the present training
+        self._optimizer = optimizer(training, self._steps)
         self._optimizer.build(self._student.trainable_variables)
         self._fresh_optimizer = _values(self._optimizer.variables)
         self._run_steps = _compiled_steps(self._distiller, self._optimizer, self._batches)
@@ -103,9 +107,10 @@ class StudentTrainer:
         Args:
             distill: temperature and alpha.
             seed: of the initial weights, dropout and batch order.
-            on_epoch: called with (epoch from 0, validation accuracy) after each epoch; an exception from it stops the
-                training and propagates, and the trainer can be used again.
-            epochs: of this training alone, in place of the trainer's own; >= 1. Not with a cosine decay.
+            on_epoch: called after each epoch with (epoch from 0, validation accuracy or None, see `validations`); an
+                exception from it stops the training and propagates, and the trainer can be used again.
+            epochs: of this training alone, in place of the trainer's own; >= 1. A falling learning rate falls over
+                them.
 
         Raises:
             Diverged: a loss or a logit was no longer finite.
@@ -113,24 +118,28 @@ class StudentTrainer:
         """
         if distill.alpha < 1 and not self._batches.has_teacher:
             raise ValueError(f"alpha must be 1 without teacher logits, got {distill.alpha!r}")
-        epochs = self._epochs(epochs)
+        epochs = replace(self._training, epochs=self._training.epochs if epochs is None else epochs).epochs
         wall, cpu = time.perf_counter(), time.process_time()
         self._trained = False
-        self._reset(distill, seed)
-        accuracies: list[float] = []
+        self._reset(distill, seed, epochs)
+        accuracies: list[float | None] = []
+        accuracy = 0.0
 
         for epoch in range(epochs):
             if not math.isfinite(self._run_epoch(seed, epoch)):
                 raise Diverged(_diverged("the loss", distill, seed, epoch))
-            logits = self.logits(self._dataset.validation)
-            if not np.isfinite(logits).all():
-                raise Diverged(_diverged("a validation logit", distill, seed, epoch))
-            accuracies.append(_accuracy(logits, self._dataset.validation))
+            validate = (epoch + 1) * self._validations // epochs > epoch * self._validations // epochs
+            if validate:
+                logits = self.logits(self._dataset.validation)
+                if not np.isfinite(logits).all():
+                    raise Diverged(_diverged("a validation logit", distill, seed, epoch))
+                accuracy = _accuracy(logits, self._dataset.validation)
+            accuracies.append(accuracy if validate else None)
             if on_epoch is not None:
                 on_epoch(epoch, accuracies[-1])
         self._trained = True
         return TrainResult(
-            val_accuracy=accuracies[-1],
+            val_accuracy=accuracy,
             epoch_val_accuracy=tuple(accuracies),
             parameters=self._student.count_params(),
             train_images=len(self._dataset.train.labels),
@@ -163,29 +172,19 @@ class StudentTrainer:
             parts.append(self._forward(padded).numpy()[: len(batch)])
         return np.concatenate(parts)
 
-    def _epochs(self, epochs: int | None) -> int:
-        own = self._training.epochs
-        if epochs is None:
-            return own
-        if self._cosine_decay:
-            raise ValueError(
-                f"the learning rate of this trainer falls to 0 over its {own} epochs, got epochs={epochs!r}:"
-                " make a trainer for them"
-            )
-        return replace(self._training, epochs=epochs).epochs  # refuses what no training can have
-
     def _run_epoch(self, seed: int, epoch: int) -> float:
         """Train one epoch, in the order and the view of that epoch; return the sum of the losses."""
         self._batches.shuffle(seed, epoch)
         firsts = range(0, self._batches.steps, STEPS_PER_CALL)
         return sum(float(self._run_steps(first, min(STEPS_PER_CALL, self._batches.steps - first))) for first in firsts)
 
-    def _reset(self, distill: DistillConfig, seed: int) -> None:
+    def _reset(self, distill: DistillConfig, seed: int, epochs: int) -> None:
         # `variables`, not `weights`: only the former hold the state of dropout's random generators
         for variable, value in zip(self._student.variables, self._initial_state(seed), strict=True):
             variable.assign(value)
         for variable, value in zip(self._optimizer.variables, self._fresh_optimizer, strict=True):
             variable.assign(value)
+        self._steps.assign(float(epochs * self._batches.steps))
         self._distiller.set_point(temperature=distill.temperature, alpha=distill.alpha)
 
     def _initial_state(self, seed: int) -> list[npt.NDArray[Any]]:

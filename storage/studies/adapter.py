@@ -183,7 +183,7 @@ class Studies:
         state: str,
         value: float | None,
         attrs: Mapping[str, Any],
-        epoch_values: Sequence[float] = (),
+        epoch_values: Sequence[float | None] = (),
         asked: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the trial's attributes and its value per epoch, then finish it. Nothing if it is finished.
@@ -193,7 +193,7 @@ class Studies:
 
         Args:
             state: "COMPLETE" (with a value), "PRUNED" or "FAIL" (without).
-            epoch_values: from epoch 0.
+            epoch_values: from epoch 0; None: nothing is written for that epoch.
             asked: attributes that the trial was asked with. With others it is another one of that number, in a
                 study that was deleted and made again: it is left alone.
 

@@ -62,7 +62,7 @@ def report_trial(
     state: TrialState,
     values: Sequence[float] | None,
     attrs: Mapping[str, Any],
-    epoch_values: Sequence[float],
+    epoch_values: Sequence[float | None],
     asked: Mapping[str, Any],
 ) -> None:
     """Write what the trial lacks of these attributes and epoch values, then end it.
@@ -72,7 +72,7 @@ def report_trial(
 
     Args:
         attrs: JSON values by name.
-        epoch_values: from epoch 0.
+        epoch_values: from epoch 0; None: nothing is written for that epoch.
         asked: attributes that the trial has to have: a number alone does not name it, since a study that was
             deleted and made again counts from 0 again.
 
@@ -87,12 +87,13 @@ def report_trial(
         if name not in present or present[name] != value:
             storage.set_trial_user_attr(trial_id, name, value)
     for epoch, value in enumerate(epoch_values):
-        storage.set_trial_intermediate_value(trial_id, epoch, value)
+        if value is not None:
+            storage.set_trial_intermediate_value(trial_id, epoch, value)
     failpoint("attributes")
     storage.set_trial_state_values(trial_id, state, values)
 
 
-def values_of(state: TrialState, value: float | None, epoch_values: Sequence[float]) -> list[float] | None:
+def values_of(state: TrialState, value: float | None, epoch_values: Sequence[float | None]) -> list[float] | None:
     """Return what a trial of that state is worth, as `Study.tell` has it: a pruned one what it had reached.
 
     Raises:
@@ -101,8 +102,8 @@ def values_of(state: TrialState, value: float | None, epoch_values: Sequence[flo
     if state == TrialState.FAIL:
         return None
     if state == TrialState.PRUNED:
-        reached = [epoch_value for epoch_value in epoch_values[-1:] if not math.isnan(epoch_value)]
-        return reached or None
+        reached = [epoch_value for epoch_value in epoch_values if epoch_value is not None][-1:]
+        return reached if reached and not math.isnan(reached[0]) else None
     if value is None or math.isnan(value):
         raise ValueError(f"a COMPLETE trial needs a value, got {value!r}")
     return [float(value)]

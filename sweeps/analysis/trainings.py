@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from sweeps.analysis.units import percent
 from sweeps.plan.outcomes import StudentOutcome
 
+DIVERGED = "nan"  # the error class of a training whose loss was no longer finite
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
@@ -35,12 +37,17 @@ def of_arm(trainings: Iterable[Training], role: str, arm: str, group: str = "") 
 
 
 def accuracies(trainings: Iterable[Training], role: str, arm: str, group: str = "") -> dict[int, float]:
-    """Return the test accuracy of an arm in percent by repeat: what the paired differences are made of."""
-    return {
-        one.repeat: percent(one.outcome.test_accuracy)
-        for one in of_arm(trainings, role, arm, group)
-        if one.outcome is not None and one.outcome.test_accuracy is not None
-    }
+    """Return the test accuracy of an arm in percent by repeat: what the paired differences are made of.
+
+    A training that diverged counts as 0 %: it gave no model. Left out, it would make its arm look better than it is.
+    """
+    found = {}
+    for one in of_arm(trainings, role, arm, group):
+        if one.state == "failed" and one.error_class == DIVERGED:
+            found[one.repeat] = 0.0
+        elif one.outcome is not None and one.outcome.test_accuracy is not None:
+            found[one.repeat] = percent(one.outcome.test_accuracy)
+    return found
 
 
 def validations(trainings: Iterable[Training], role: str, arm: str) -> list[float]:

@@ -37,7 +37,7 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
     decided = None
     if not left:  # a verdict before the last seed is in would be one more look
         by_arm = {arm: accuracies(stored.trainings, role, arm) for arm in transfer.arms(role)}
-        decided = decide(by_arm, margin=transfer.margin, level=transfer.level)
+        decided = decide(by_arm, margin=transfer.margin, level=transfer.level(max(len(stored.looks), 1)))
     return TargetVerdict(
         role=role,
         dataset=stored.spec.role(role).dataset,

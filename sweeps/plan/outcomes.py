@@ -47,13 +47,14 @@ class DataOrigin(BaseModel):
 class _Trained(_Stored):
     """What every training gives.
 
-    val_accuracy: after the last epoch, a fraction in [0, 1]; epoch_val_accuracy: after each. parameters: of the model.
+    val_accuracy: after the last epoch, a fraction in [0, 1]; epoch_val_accuracy: after each, None where it was not
+    looked at. parameters: of the model.
     train_images: seen per epoch. train_s, cpu_s: wall-clock and CPU seconds of the training. detail: what was trained,
     in a few words. weights: what a ready-made network came from.
     """
 
     val_accuracy: float
-    epoch_val_accuracy: tuple[float, ...] = ()
+    epoch_val_accuracy: tuple[float | None, ...] = ()
     parameters: int
     train_images: int = 0
     train_s: float

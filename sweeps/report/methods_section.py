@@ -9,7 +9,7 @@ from sweeps.hints import ANYWHERE
 from sweeps.report.document import Block, Code, Heading, Paragraph
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
-from sweeps.spec.tables import DatasetSpec
+from sweeps.spec.tables import DatasetSpec, Training
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 
 _ARMS = {
@@ -68,9 +68,15 @@ def _training(spec: Spec) -> str:
     return (
         f"**Training.** Teachers learn from labels alone ({teachers}; Adam, learning rate"
         f" {training.teacher_learning_rate:g} with cosine decay to 0); their logits are computed once.{several}"
-        f" Students ({students}; Adam, constant learning rate {training.learning_rate:g}) minimise `{LOSS_FORMULA}`"
+        f" Students ({students}; Adam, {_rate(training)}) minimise `{LOSS_FORMULA}`"
         f" (Hinton et al. 2015); alpha weighs the labels. Batches of {training.batch_size}."
     )
+
+
+def _rate(training: Training) -> str:
+    if training.schedule == "constant":
+        return f"constant learning rate {training.learning_rate:g}"
+    return f"learning rate {training.learning_rate:g} with cosine decay to 0 (Loshchilov & Hutter 2017)"
 
 
 def _search(spec: Spec, sobol: int) -> str:
@@ -109,14 +115,17 @@ def _transfer(spec: Spec) -> str:
 
 def _statistics(spec: Spec) -> str:
     transfer = spec.transfer
-    looks = "once" if transfer.looks == 1 else f"at most {transfer.looks} times, each at 5 %/{transfer.looks}"
+    levels = [f"{percent(transfer.level(look)):.3g} %" for look in range(1, transfer.looks + 1)]
+    looks = "once" if transfer.looks == 1 else f"at most {transfer.looks} times, at {', '.join(levels)} in turn"
     outer = "" if spec.outer.teachers == 1 else " Intervals over teachers, their searches averaged, are given apart."
     return (
         "**Statistics.** The one primary question is the regret, native − best, in points of test accuracy, paired by"
-        f" seed, against a margin of {transfer.margin:g}. The verdict is TRANSFERS when the one-sided"
-        f" {percent(1 - transfer.level):.3g} % upper t bound is below the margin (non-inferiority, Piaggio et al."
-        " 2012), FAILS when the lower bound is above it, FLAT when native measurably beats neither scratch nor random,"
-        f" and UNDECIDED otherwise. The test set may be read {looks}; the spec and its time were stored before the"
+        f" seed. The margin is {transfer.margin:g} points or, where native measurably gains over scratch and half of"
+        " that gain is less, half of that gain (one contrast, paired by seed). The verdict is FAILS when the one-sided"
+        f" {percent(1 - transfer.level(1)):.3g} % lower t bound is above the margin; TRANSFERS when the upper bound is"
+        " below it (non-inferiority, Piaggio et al. 2012) and native measurably beats scratch or random; FLAT when"
+        f" native is shown to lie less than {transfer.margin:g} points above best, scratch and random alike;"
+        f" UNDECIDED otherwise. The test set may be read {looks}; the spec and its time were stored before the"
         " first look. Intervals are 95 % t intervals over seeds, of differences paired by seed (Student 1908). All"
         " other questions are secondary, and their p values are adjusted by Holm's method (1979). Bias-corrected"
         f" bootstrap intervals (Efron 1987) are given from {BCA_FROM} seeds on, sign-flip tests (Fisher 1935) from"

@@ -60,9 +60,14 @@ def _said(findings: Findings, verdict: Verdict, dataset: str) -> str:
         best = confirmed.best.point
         tuned = f"T = {best.temperature:.3g} and alpha = {best.alpha:.3g}"
     tuned += f", tuned on {source},"
-    there, margin = f"tuning on {dataset} itself", f"the {verdict.margin:g}-point margin"
+    there, margin = f"tuning on {dataset} itself", _margin(verdict)
     if verdict.word == "FLAT":
-        return f"{there} does not measurably beat {' or '.join(verdict.beats)}, so there is nothing to transfer"
+        rivals = {"scratch": "no distillation", "random": "random T and alpha"}
+        others = " and ".join(["T and alpha tuned on " + source, *(rivals[name] for name in verdict.within)])
+        return (
+            f"{there} gains less than {verdict.declared:g} points ({bound}s) over {others} alike, so there is nothing"
+            " to transfer"
+        )
     if verdict.word == "TRANSFERS" and verdict.high > 0:
         return f"{tuned} cost at most {verdict.high:.2f} points ({bound}) compared with {there}, less than {margin}"
     if verdict.word == "TRANSFERS":
@@ -74,8 +79,24 @@ def _said(findings: Findings, verdict: Verdict, dataset: str) -> str:
         return f"{tuned} cost at least {verdict.low:.2f} points ({bound}) compared with {there}, more than {margin}"
     return (
         f"{tuned} cost between {verdict.low:+.2f} and {verdict.high:+.2f} points ({bound}s) compared with {there};"
-        f" {margin} lies inside this interval"
+        f" {_why_undecided(verdict, margin)}"
     )
+
+
+def _margin(verdict: Verdict) -> str:
+    """Return the margin that applied, in words."""
+    if not verdict.halved:
+        return f"the {verdict.margin:g}-point margin"
+    assert verdict.gain is not None
+    return f"half of the {verdict.gain.mean:.2f} points that tuning there gains over no distillation"
+
+
+def _why_undecided(verdict: Verdict, margin: str) -> str:
+    if verdict.high >= verdict.margin:
+        return f"{margin} lies inside this interval"
+    if verdict.halved:
+        return f"that this is less than {margin} is not proven"
+    return "that is little, but neither is tuning proven to gain anything there, nor to gain nothing"
 
 
 def more_seeds(findings: Findings, target: TargetVerdict) -> str:
@@ -157,7 +178,8 @@ _MEANING = {
 def looked(findings: Findings) -> str:
     """Return how often the test set was read, by which plan, and when that plan was stored."""
     taken, transfer = findings.looks, findings.spec.transfer
-    level = f"each tested one-sided at {percent(transfer.level):.3g} %, together 5 %"
+    levels = [f"{percent(transfer.level(look)):.3g} %" for look in range(1, transfer.looks + 1)]
+    level = f"tested one-sided at {', '.join(levels)}" + (", together 5 %" if len(levels) > 1 else "")
     if not taken:
         return f"the test set has not been read; looks declared: {transfer.looks}, {level}"
     return f"looks at the test set: {len(taken)} of {transfer.looks} declared, {level}. {'; '.join(map(_look, taken))}"

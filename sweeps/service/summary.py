@@ -21,7 +21,7 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
         f"storage  {masked(url)}",
         *(_described(name, spec.role(name)) for name in spec.roles),
         f"search   T log-uniform [{low:g}, {high:g}], alpha uniform [{a_low:g}, {a_high:g}]; "
-        f"Adam {spec.training.learning_rate:g}, batch {spec.training.batch_size}",
+        f"Adam {spec.training.learning_rate:g} ({spec.training.schedule}), batch {spec.training.batch_size}",
         f"loss     {LOSS_FORMULA}",
         *([f"outer    {outer.teachers} teachers, {outer.searches} searches with each"] if outer != Repeats() else []),
         f"tasks    {len(plan.tasks)}: {counts}",
@@ -46,7 +46,7 @@ def _resolution(spec: Spec) -> str:
     if known is None:
         return f"what they resolve depends on the seed noise on {spec.target.dataset}, which is not known beforehand"
     sd, origin = known
-    points = resolvable(sd, spec.transfer.seeds, level=spec.transfer.level)
+    points = resolvable(sd, spec.transfer.seeds, level=spec.transfer.level(1))
     return (
         f"a regret {points:.2g} points from the margin is distinguished from it with 80 % power, given the seed sd of"
         f" {sd:g} in {origin}"

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from kd.baselines import METHODS
+from kd.config import Schedule
 from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, OUTER_ARMS, SOURCE_ARMS, TARGET_ARMS
+from sweeps.stats.verdict import LEVELS
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Cap = Annotated[int, Field(ge=0, strict=True)]
@@ -55,7 +57,8 @@ class Training(SpecModel):
     """How students and teachers are trained."""
 
     batch_size: Count = 64
-    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="of students: Adam, constant")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="of students: Adam, at the first step")
+    schedule: Schedule = Field(default="constant", description="of students: cosine lowers the rate to 0")
     teacher_learning_rate: float = Field(default=3e-3, gt=0, le=1, description="of teachers: Adam, falling to 0")
 
 
@@ -90,7 +93,7 @@ class Transfer(SpecModel):
         ge=1,
         le=3,
         strict=True,
-        description="times that the test may be read, seeds added; level 0.05 / looks",
+        description="times that the test may be read, seeds added; together they spend 5 %",
     )
     source_arms: tuple[Literal[SOURCE_ARMS + CONTROLS], ...] = Field(default=SOURCE_ARMS, min_length=1)  # type: ignore[valid-type]
     target_arms: tuple[Literal[TARGET_ARMS + CONTROLS + (AUTOKERAS_ARM,)], ...] = Field(  # type: ignore[valid-type]
@@ -106,10 +109,9 @@ class Transfer(SpecModel):
         """Return the scientific controls on the dataset of a role: arms that stand for other explanations of a gain."""
         return tuple(arm for arm in self.arms(role) if arm in CONTROLS)
 
-    @property
-    def level(self) -> float:
-        """The error rate of each one-sided test of the verdict: 5 % shared among the declared looks (Bonferroni)."""
-        return 0.05 / self.looks
+    def level(self, look: int) -> float:
+        """Return the error rate of each one-sided test of the verdict at a look, counted from 1."""
+        return LEVELS[self.looks][look - 1]
 
 
 class Repeats(SpecModel):

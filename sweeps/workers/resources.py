@@ -74,6 +74,7 @@ class TaskResources:
             epochs=epochs,
             batch_size=self.spec.training.batch_size,
             learning_rate=self.spec.training.learning_rate,
+            schedule=self.spec.training.schedule,
         )
         views = views_of(self.spec.role(role))
         return StudentTrainer(

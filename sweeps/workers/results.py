@@ -26,7 +26,7 @@ class Outcome:
     score: float
     values: StoredOutcome
     attrs: dict[str, Any]
-    epoch_values: tuple[float, ...] = ()
+    epoch_values: tuple[float | None, ...] = ()
 
 
 def outcome_of(task: Payload, params: dict[str, Any], values: TrainedOutcome) -> Outcome:

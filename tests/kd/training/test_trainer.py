@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from kd.config import DistillConfig, TrainingConfig
@@ -16,6 +17,7 @@ from kd.errors import DataError, Diverged, KdError
 from kd.models.named import NAMES, build
 from kd.training.batches import Batches
 from kd.training.logit_controls import class_mean, uniform
+from kd.training.optimizers import CosineToZero
 from kd.training.trainer import StudentTrainer
 
 pytestmark = pytest.mark.training
@@ -43,14 +45,13 @@ LOGITS[np.arange(40), DATASET.train.labels] += 4.0
 DISTILL = DistillConfig(temperature=3.0, alpha=0.4)
 
 
-def make_trainer(student="keras-student", *, logits=LOGITS, dataset=DATASET, views=1, cosine_decay=False, **training):
+def make_trainer(student="keras-student", *, logits=LOGITS, dataset=DATASET, views=1, **training):
     settings = {"epochs": 2, "batch_size": 16, "learning_rate": 1e-2} | training
     return StudentTrainer(
         dataset,
         student=student,
         teacher_logits=logits,
         training=TrainingConfig(**settings),
-        cosine_decay=cosine_decay,
         views=views,
     )
 
@@ -169,10 +170,28 @@ def test_epochs_that_cannot_be_are_refused(trainer, epochs):
         trainer.train(DISTILL, seed=1, epochs=epochs)
 
 
-def test_a_falling_learning_rate_has_no_other_epochs():
-    falling = make_trainer(cosine_decay=True)
-    with pytest.raises(ValueError, match=r"falls to 0 over its 2 epochs, got epochs=3: make a trainer for them$"):
-        falling.train(DISTILL, seed=1, epochs=3)
+def test_a_falling_learning_rate_falls_over_the_epochs_of_each_training():
+    falling = make_trainer(schedule="cosine")
+    own = outcome(falling)
+    assert outcome(falling, epochs=5) == outcome(make_trainer(schedule="cosine", epochs=5))
+    assert outcome(falling) == own != outcome(make_trainer())
+
+
+def test_cosine_is_the_schedule_of_keras():
+    steps = tf.Variable(8.0)
+    ours, theirs = CosineToZero(0.01, steps), keras.optimizers.schedules.CosineDecay(0.01, 8)
+    for step in range(10):
+        assert float(ours(step)) == pytest.approx(float(theirs(step)), rel=1e-6, abs=1e-9)
+    steps.assign(4.0)
+    assert [float(ours(step)) for step in (0, 2, 4)] == pytest.approx([0.01, 0.005, 0.0], abs=1e-9)
+
+
+def test_validation_is_looked_at_evenly_and_after_the_last_epoch():
+    for epochs, looked in ((2, [0, 1]), (5, [0, 1, 2, 3, 4]), (7, [1, 2, 4, 5, 6])):
+        result = make_trainer(epochs=epochs).train(DISTILL, seed=1)
+        seen = [epoch for epoch, value in enumerate(result.epoch_val_accuracy) if value is not None]
+        assert (seen, len(result.epoch_val_accuracy)) == (looked, epochs)
+        assert result.val_accuracy == result.epoch_val_accuracy[-1]
 
 
 VIEW_LOGITS = np.stack([LOGITS, -LOGITS, np.roll(LOGITS, 1, axis=-1)])  # (views, images, classes)

@@ -164,4 +164,6 @@ def test_further_groups_repeat_only_the_arms_that_depend_on_them() -> None:
 @pytest.mark.parametrize("looks", [1, 2, 3])
 def test_the_looks_share_five_percent(looks: int) -> None:
     transfer = override(preset("quick"), {"transfer.looks": looks}).transfer
-    assert transfer.level * looks == pytest.approx(0.05)
+    levels = [transfer.level(look) for look in range(1, looks + 1)]
+    assert sum(levels) == pytest.approx(0.05)
+    assert levels == sorted(levels, reverse=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.stats.estimates import one_sided_bounds
+from sweeps.stats.estimates import one_sided_bounds, seeds_needed
 from sweeps.stats.verdict import WORDS, Verdict, decide
 
 # Differences whose mean is 0 and whose standard deviation is 1: with t[0.95, 3] = 2.3534 the one-sided bounds are
@@ -35,7 +35,10 @@ def test_the_verdict_carries_the_bounds_that_it_rests_on() -> None:
     assert (found.low, found.high) == pytest.approx((0.5 - HALF, 0.5 + HALF), abs=1e-4)
     assert (found.regret.mean, found.regret.low, found.sd) == pytest.approx((0.5, 0.5 - HALF_SHARED, 1.0), abs=1e-4)
     assert found.beats == pytest.approx({"scratch": 9 - HALF_SHARED, "random": 9 - HALF_SHARED}, abs=1e-4)
-    assert (found.level, found.margin) == (0.05, 2.0)
+    assert found.within == pytest.approx({"scratch": 9 + HALF, "random": 9 + HALF}, abs=1e-4)
+    assert (found.level, found.declared, found.margin, found.halved) == (0.05, 2.0, 2.0, False)
+    assert found.gain is not None
+    assert found.gain.mean == pytest.approx(9.0)
 
 
 @pytest.mark.parametrize(
@@ -53,13 +56,59 @@ def test_the_word_changes_where_a_bound_meets_the_margin(regret: float, word: st
     assert decided(regret).word == word
 
 
-@pytest.mark.parametrize("regret", [-5.0, 0.0, 2.0, 9.0])
-def test_nothing_to_transfer_comes_before_everything_else(regret: float) -> None:
-    edge = HALF_SHARED - 0.001
-    assert decided(regret, scratch=edge, random=edge).word == "FLAT"
-    assert decided(regret, scratch=-9.0, random=0.0).word == "FLAT"
-    assert decided(regret, scratch=edge + 0.002, random=0.0).word != "FLAT"
-    assert decided(regret, scratch=0.0, random=edge + 0.002).word != "FLAT"
+@pytest.mark.parametrize("gain", [-5.0, 0.0, 0.5, 9.0])
+def test_a_point_that_loses_much_fails_whatever_native_gains(gain: float) -> None:
+    assert decided(2 + HALF + 0.001, scratch=gain, random=gain).word == "FAILS"
+
+
+def test_half_of_a_proven_gain_is_the_margin_where_it_is_less() -> None:
+    # native gains 3 over scratch without any spread in the contrast but that of best: half of it is 1.5 < 2
+    arms = {"native": NATIVE, "best": below(0.2), "scratch": below(3.0, spread=0.0), "random": below(9.0)}
+    found = decide(arms, margin=2.0, level=0.05)
+    assert found is not None
+    assert (found.word, found.halved, found.margin, found.declared) == ("TRANSFERS", True, 1.5, 2.0)
+    for regret, word in ((1.5 - HALF - 0.001, "TRANSFERS"), (1.5 - HALF + 0.001, "UNDECIDED")):
+        found = decide(arms | {"best": below(regret)}, margin=2.0, level=0.05)
+        assert found is not None
+        assert found.word == word
+    found = decide(arms | {"best": below(1.5 + HALF + 0.001)}, margin=2.0, level=0.05)
+    assert found is not None
+    assert found.word == "FAILS"
+
+
+def test_no_distillation_at_all_never_transfers_where_native_gains() -> None:
+    for gain in (
+        1.6,
+        2.0,
+        3.9,
+    ):  # proven: above 1.59; of the declared margin, 2, a loss of 1.6 with little spread is inside
+        scratch = below(gain, spread=0.1)
+        arms = {"native": NATIVE, "best": scratch, "scratch": scratch, "random": below(9.0)}
+        found = decide(arms, margin=5.0, level=0.05)
+        assert found is not None
+        assert (found.word, found.halved) == ("FAILS", True)
+
+
+def test_half_of_the_gain_is_tested_with_the_noise_of_the_gain() -> None:
+    # A contrast (native + scratch) / 2 - best whose spread is twice that of the regret decides nothing any more.
+    noisy = {repeat: NATIVE[repeat] - 3.0 - 3.0 * SPREAD[repeat] for repeat in NATIVE}
+    arms = {"native": NATIVE, "best": below(0.2), "scratch": noisy}
+    found = decide(arms, margin=1.6, level=0.25)
+    assert found is not None
+    assert found.halved
+    contrast = [0.2 + SPREAD[repeat] - 0.5 * (3.0 + 3.0 * SPREAD[repeat]) for repeat in NATIVE]
+    bounds = one_sided_bounds(contrast, 0.25)
+    assert bounds is not None
+    assert (found.word == "TRANSFERS") == (bounds[1] < 0)
+
+
+def test_nothing_to_transfer_needs_the_proof_that_all_are_alike() -> None:
+    edge = 2 - HALF - 0.001  # the upper bound of native minus a rival is just below the margin of 2
+    assert decided(0.0, scratch=edge, random=edge).word == "FLAT"
+    assert decided(0.0, scratch=edge + 0.002, random=0.0).word == "UNDECIDED"
+    assert decided(0.0, scratch=0.0, random=edge + 0.002).word == "UNDECIDED"
+    assert decided(edge + 0.002, scratch=0.0, random=0.0).word == "UNDECIDED", "best might lose more than the margin"
+    assert decided(0.0, scratch=-9.0, random=0.0).word == "FLAT", "native may be worse than a rival"
 
 
 def test_an_only_rival_is_beaten_at_the_whole_level_and_without_any_nothing_is_flat() -> None:
@@ -69,7 +118,7 @@ def test_an_only_rival_is_beaten_at_the_whole_level_and_without_any_nothing_is_f
     assert (found.word, found.beats) == ("TRANSFERS", {"random": pytest.approx(0.001, abs=1e-4)})
     found = decide(arms | {"random": below(HALF - 0.001)}, margin=2.0, level=0.05)
     assert found is not None
-    assert found.word == "FLAT"
+    assert found.word == "UNDECIDED"
     found = decide({"native": NATIVE, "best": below(0.0)}, margin=2.0, level=0.05)
     assert found is not None
     assert (found.word, found.beats) == ("TRANSFERS", {})
@@ -86,6 +135,19 @@ def test_undecided_names_the_seeds_that_would_decide_it_as_estimated() -> None:
     assert (decided(1.0).word, decided(1.0).seeds) == ("UNDECIDED", 8)
     assert decided(3.0).seeds == 8
     assert decided(2.0).seeds is None, "at the margin itself no number would"
+
+
+def test_the_seeds_that_decide_also_tell_what_native_gains() -> None:
+    # The regret is settled; native has to be told from a rival (at half of the level) or from the margin.
+    found = decided(-5.0, scratch=0.5, random=0.5)
+    assert found.word == "FLAT"
+    found = decided(-5.0, scratch=1.0, random=1.0)
+    assert found.word == "UNDECIDED"
+    equivalent = seeds_needed(1.0, 1.0, level=0.05)
+    better = seeds_needed(1.0, 1.0, level=0.025)
+    assert equivalent is not None
+    assert better is not None
+    assert found.seeds == min(equivalent, better)
 
 
 def test_without_spread_the_bounds_are_the_mean() -> None:
@@ -134,11 +196,14 @@ def test_whatever_the_arms_the_word_agrees_with_the_bounds(
     assert found.word in WORDS
     expected = one_sided_bounds([arms["native"][r] - arms["best"][r] for r in sorted(shared)], level)
     assert (found.low, found.high) == expected
-    assert (found.word == "FLAT") == (bool(found.beats) and all(low <= 0 for low in found.beats.values()))
+    assert found.margin <= found.declared == margin
     if found.word == "TRANSFERS":
         assert found.high < margin
-    elif found.word == "FAILS":
+        assert not found.beats or max(found.beats.values()) > 0
+    elif found.word == "FAILS" and not found.halved:
         assert found.low > margin
+    elif found.word == "FLAT":
+        assert max(found.high, *found.within.values()) < margin
     if found.word != "UNDECIDED":
         assert found.seeds is None
     elif found.seeds is not None:

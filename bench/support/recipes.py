@@ -1,0 +1,166 @@
+"""Recipes of students: what bench/recipe.py trains, and the trainings that it recorded."""
+
+import dataclasses
+import json
+import threading
+from collections.abc import Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from kd.config import DistillConfig, TrainingConfig
+from kd.data.datasets import load, load_test
+from sweeps.plan.seeds import derive
+
+Schedule: TypeAlias = Literal["constant", "cosine", "average"]
+Cell: TypeAlias = tuple[float, float]
+"""Temperature and alpha."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the students of one row are trained.
+
+    schedule: "average" is a constant rate, and at the end the exponential moving average of the weights, which reaches
+    back over about `reach` steps: its momentum is 1 - 1/reach.
+    """
+
+    dataset: str
+    images: int
+    epochs: int
+    schedule: Schedule
+    rate: float
+    student: str = "keras-student"
+    batch: int = 64
+    reach: int = 50
+
+    @property
+    def steps(self) -> int:
+        """Steps of one training."""
+        return self.images // self.batch * self.epochs
+
+    def __str__(self) -> str:
+        """As a row of the table begins."""
+        return f"{self.schedule} {self.rate:g}" + (f", reach {self.reach}" if self.schedule == "average" else "")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One finished training; accuracies are fractions."""
+
+    recipe: Recipe
+    temperature: float
+    alpha: float
+    seed: int
+    val_accuracy: float
+    test_accuracy: float
+    train_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What a pool of processes trains: one recipe with the logits of one teacher. log: of the libraries."""
+
+    recipe: Recipe
+    logits: npt.NDArray[np.float32]
+    log: Path
+
+
+class Recorded:
+    """The finished trainings in a folder, one line each; a run that was interrupted goes on where it was."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".gitignore").write_text("*\n")
+        self._lines = folder / "trainings.jsonl"
+        text = self._lines.read_text(encoding="utf-8") if self._lines.exists() else ""
+        whole, _, torn = text.rpartition("\n")
+        if torn:
+            self._lines.write_text(f"{whole}\n" if whole else "", encoding="utf-8")
+        self.trainings = [_read(line) for line in whole.splitlines()]
+
+    def append(self, training: Training) -> None:
+        """Keep a finished training; it is on the disk when this returns."""
+        with self._lines.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(dataclasses.asdict(training)) + "\n")
+        self.trainings.append(training)
+
+    def scores(self, recipe: Recipe, *, test: bool) -> dict[Cell, dict[int, float]]:
+        """Return the accuracies of a recipe in percent, by cell and seed."""
+        found: dict[Cell, dict[int, float]] = {}
+        for one in self.trainings:
+            if one.recipe == recipe:
+                score = one.test_accuracy if test else one.val_accuracy
+                found.setdefault((one.temperature, one.alpha), {})[one.seed] = 100 * score
+        return found
+
+    def missing(self, recipe: Recipe, cells: Sequence[Cell], seeds: int) -> list[tuple[Cell, int]]:
+        """Return what of a row is not trained yet, seeds outside."""
+        scores = self.scores(recipe, test=False)
+        return [(cell, seed) for seed in range(seeds) for cell in cells if seed not in scores.get(cell, {})]
+
+
+def _read(line: str) -> Training:
+    values = json.loads(line)
+    return Training(**values | {"recipe": Recipe(**values["recipe"])})
+
+
+def train(job: Job, wanted: Sequence[tuple[Cell, int]], *, processes: int) -> Generator[Training, None, None]:
+    """Yield each training as it ends; call `sweeps.workers.environment.one_thread` first."""
+    with ProcessPoolExecutor(min(processes, len(wanted)), get_context("spawn"), _begin, (job,)) as pool:
+        for future in as_completed([pool.submit(_train, cell, seed) for cell, seed in wanted]):
+            yield future.result()
+
+
+_own: Any = None  # recipe, trainer and test images of this process
+
+
+def _begin(job: Job) -> None:
+    global _own
+    from kd.training.trainer import StudentTrainer
+    from support.training_pool import end_with_parent, noise_into
+
+    noise_into(job.log)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    recipe = job.recipe
+    training = TrainingConfig(
+        epochs=recipe.epochs,
+        batch_size=recipe.batch,
+        learning_rate=recipe.rate,
+        schedule="cosine" if recipe.schedule == "cosine" else "constant",
+    )
+    dataset = load(recipe.dataset, train_images=recipe.images)
+    more = {"optimizer": _averaging(recipe)} if recipe.schedule == "average" else {}
+    trainer = StudentTrainer(dataset, student=recipe.student, teacher_logits=job.logits, training=training, **more)
+    _own = recipe, trainer, load_test(recipe.dataset)
+
+
+def _averaging(recipe: Recipe) -> Any:
+    """Return a maker of Adam that leaves the average of the weights behind after the last step.
+
+    Source: Polyak & Juditsky 1992; as an exponential moving average `use_ema` of keras.optimizers.Adam.
+    """
+    import keras
+
+    def make(training: TrainingConfig, steps: object) -> Any:
+        momentum = 1 - 1 / recipe.reach
+        return keras.optimizers.Adam(
+            training.learning_rate, use_ema=True, ema_momentum=momentum, ema_overwrite_frequency=recipe.steps
+        )
+
+    return make
+
+
+def _train(cell: Cell, seed: int) -> Training:
+    recipe, trainer, test = _own
+    temperature, alpha = cell
+    point = DistillConfig(temperature=temperature, alpha=alpha)
+    # Common random numbers: a seed gives the same initial weights and order of images in every cell and recipe.
+    result = trainer.train(point, seed=derive(0, "student", "recipe", seed))
+    return Training(recipe, temperature, alpha, seed, result.val_accuracy, trainer.accuracy(test), result.train_s)

@@ -1,0 +1,49 @@
+"""Make Adam with a learning rate that stays constant or falls to 0 along half a cosine."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from kd.config import TrainingConfig
+from kd.training.losses import Tensor
+
+
+class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # keras is untyped
+    """The rate rate / 2 * (1 + cos(pi * step / steps)), for a number of steps that may change between trainings.
+
+    Source: Loshchilov & Hutter 2017, "SGDR", arXiv:1608.03983, equation 5, without restarts.
+
+    Args:
+        rate: at the first step, > 0.
+        steps: of the whole training, a float scalar. A variable: another number needs no new compilation.
+    """
+
+    def __init__(self, rate: float, steps: tf.Variable) -> None:
+        super().__init__()
+        self._rate = rate
+        self._steps = steps
+
+    def __call__(self, step: Tensor) -> Tensor:
+        """Return the rate of a step, counted from 0; 0 from the last one on."""
+        done = tf.minimum(tf.cast(step, tf.float32) / self._steps, 1.0)
+        return 0.5 * self._rate * (1.0 + tf.cos(math.pi * done))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments, as Keras' schedules do."""
+        return {"rate": self._rate, "steps": self._steps}
+
+
+def adam(training: TrainingConfig, steps: tf.Variable) -> keras.optimizers.Optimizer:
+    """Return Adam with the learning rate and the schedule of `training`.
+
+    Args:
+        training: the number of epochs is not read.
+        steps: of the whole training, a float scalar.
+    """
+    if training.schedule == "constant":
+        return keras.optimizers.Adam(training.learning_rate)
+    return keras.optimizers.Adam(CosineToZero(training.learning_rate, steps))
