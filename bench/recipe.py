@@ -18,7 +18,7 @@ from statistics import fmean, stdev
 import numpy as np
 from rich.console import Console
 
-from kd.config import TrainingConfig
+from kd.config import Schedule, TrainingConfig
 from kd.data.datasets import load
 from kd.errors import KdError
 from kd.subprocesses import run_in_subprocess
@@ -39,11 +39,16 @@ PAIRS = tuple(itertools.combinations(MIDDLE, 2))
 QUICK = {"mnist": 60_000, "cifar10": 50_000}
 # Images of the teacher's training: an epoch of the teacher is an epoch of these.
 TAUGHT = {"mnist": 60_000, "cifar10": 70_000}
-SCHEDULES = (("constant", 2e-3), ("cosine", 4e-3), ("cosine", 6e-3), ("cosine", 1e-2))
+SCHEDULES: tuple[tuple[Schedule, float], ...] = (
+    ("constant", 2e-3),
+    ("cosine", 4e-3),
+    ("cosine", 6e-3),
+    ("cosine", 1e-2),
+)
 AVERAGES = ((4e-3, 50), (6e-3, 50), (6e-3, 100), (6e-3, 200), (1e-2, 100))
 # Images of each dataset, so many epochs that the steps are as many, and their one recipe.
 SIZES = {"cifar10": (6_000, 2_500), "mnist": (10_000, 6_000, 2_000)}
-REGIME = ("cosine", 6e-3)
+REGIME: tuple[Schedule, float] = ("average", 4e-3)
 TEACHER, TEACHER_RATE = "cnn-small", 5e-3
 
 

@@ -1,141 +1,144 @@
-"""Which sampler finds the better point in fewer trials? Recorded surfaces, searched by several.
+"""Which search finds the better point? Recorded surfaces, searched by several samplers with several confirms.
 
-    python bench/samplers.py [FILE...] [--replays N]
+    python bench/samplers.py [FILE...] [--replays N] [--processes N] [--gp]
 
-A sampler searches the continuous (T, alpha) and sees the last-epoch accuracy of one seed of the surface, interpolated
-between its cells. Its best trial is then worth the mean of the other seeds, interpolated in the same way; the regret is
-how far that lies below the best cell. Another sampler replaces the present default, a Sobol half and then TPE, if on
-every surface its regret is lower at one budget or more, beyond the 95 % interval of the paired difference, and higher
-beyond it at none. Writes bench/results/samplers.md and bench/results/samplers.svg.
+A searcher sees some seeds of the surface, interpolated between its cells, and what it chooses is worth the mean of the
+others. The default of the presets is the row with the lowest regret, summed over the surfaces and the budgets in units
+of the default's own. Writes bench/results/samplers.md; --gp also compares Optuna's GP, which needs torch.
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import TypeAlias
 
 import optuna
 
-from support.line_chart import Mark, line_chart
 from support.page import Origin, table, write_section
-from support.sampler_replays import BUDGETS, PRODUCT, SEARCHES, Regrets, compare
+from support.sampler_replays import BUDGETS, CONFIRMS, FLOOR, SAMPLERS, TRUTH, WITH_TORCH, Row, Sampler, mean, replay
 from support.surfaces import FOLDER, Surface, SurfaceError, read_surfaces
-from sweeps.stats.estimates import Estimate
 
-Compared: TypeAlias = Sequence[tuple[Surface, Mapping[str, Regrets]]]
+DEFAULT: Row = (str(SAMPLERS[0]), "halving")
+Replays: TypeAlias = Sequence[dict[int, dict[Row, float]]]
 
 
-def page(compared: Compared, *, replays: int, picture: str, origin: Origin) -> str:
-    """The section, as Markdown; `picture` is the name of its file beside the page."""
-    parts = [str(origin), _METHOD.format(replays=replays), f"![regret against the number of trials]({picture})"]
-    for surface, regrets in compared:
-        heads = ["sampler", *(f"{budget} trials" for budget in BUDGETS)]
-        below = ["less than the default", *heads[1:]]
+def page(compared: Sequence[tuple[Surface, Replays]], *, origin: Origin) -> str:
+    """The section, as Markdown."""
+    parts = [str(origin), _METHOD.format(replays=len(compared[0][1]))]
+    for surface, replays in compared:
+        rows = list(replays[0][BUDGETS[0]])
+        heads = ["search", "confirm", *(f"{budget} trainings" for budget in BUDGETS)]
         parts += [
             f"### {surface.name}",
-            f"{surface}. Regret in points, mean [95 % interval]:",
-            table(heads, [_cells(name, found) for name, found in regrets.items()]),
-            "Points below the default, paired by replay:",
-            table(below, [_cells_below(name, found, regrets[PRODUCT]) for name, found in _rivals(regrets)]),
+            f"{surface}. Regret in points:",
+            table(heads, [[*row, *(_shown(_regrets(replays, budget, row)) for budget in BUDGETS)] for row in rows]),
+            f"Points more than {' with '.join(DEFAULT)}, paired by replay; negative is better:",
+            table(heads, [[*row, *(_more(replays, budget, row) for budget in BUDGETS)] for row in rows if row[1]]),
         ]
     return "\n\n".join([*parts, conclusion(compared)])
 
 
-def conclusion(compared: Compared) -> str:
-    """The sentence that says what default follows."""
-    names = " and ".join(surface.name for surface, _ in compared)
-    better = {
-        name: sum(regrets[name].mean(max(BUDGETS)).mean for _, regrets in compared)
-        for name in SEARCHES
-        if name != PRODUCT and all(_replaces(regrets[name], regrets[PRODUCT]) for _, regrets in compared)
-    }
-    if not better:
-        return f"**The default stays {PRODUCT}: no other sampler that runs here beats it on {names} by the rule.**"
-    best = min(better, key=lambda name: better[name])
-    return f"**The default should become {best}: it beats {PRODUCT} on {names} by the rule.**"
+def conclusion(compared: Sequence[tuple[Surface, Replays]]) -> str:
+    """The sentence that says what default follows, and what the table says of TPE and random."""
+    totals: dict[Row, float] = {}
+    for row in compared[0][1][0][BUDGETS[0]]:
+        if row[1]:
+            totals[row] = sum(
+                mean(_above_floor(replays, budget, row)).mean / mean(_above_floor(replays, budget, DEFAULT)).mean
+                for _, replays in compared
+                for budget in BUDGETS
+            ) / (len(compared) * len(BUDGETS))
+    order = sorted(totals, key=lambda row: totals[row])
+    lines = [f"- {' with '.join(row)}: {totals[row]:.2f}" for row in order]
+    return "\n".join(
+        [
+            f"Regret above the floor, in units of that of {' with '.join(DEFAULT)}, mean over surfaces and budgets:",
+            "",
+            *lines,
+            "",
+            f"**Lowest: {' with '.join(order[0])}.**",
+        ]
+    )
 
 
-def chart(compared: Compared) -> str:
-    """Regret against the number of trials, a panel for each surface, as SVG."""
-    panels = {}
-    for surface, regrets in compared:
-        lines = {}
-        for name, found in regrets.items():
-            if not found.unavailable:
-                lines[name] = [_mark(budget, found.mean(budget)) for budget in BUDGETS]
-        panels[surface.name] = lines
-    return line_chart(panels, x_label="trials", y_label="regret, points")
+def _regrets(replays: Replays, budget: int, row: Row) -> list[float]:
+    return [one[budget][row] for one in replays]
 
 
-def _replaces(rival: Regrets, default: Regrets) -> bool:
-    if rival.unavailable:
-        return False
-    below = [rival.below(default, budget) for budget in BUDGETS]
-    lower = any(found.low is not None and found.low > 0 for found in below)
-    higher = any(found.high is None or found.high < 0 for found in below)
-    return lower and not higher
+def _above_floor(replays: Replays, budget: int, row: Row) -> list[float]:
+    return [one[budget][row] - one[budget][FLOOR, ""] for one in replays]
 
 
-def _rivals(regrets: Mapping[str, Regrets]) -> list[tuple[str, Regrets]]:
-    return [(name, found) for name, found in regrets.items() if name != PRODUCT]
-
-
-def _cells(name: str, found: Regrets) -> list[str]:
-    if found.unavailable:
-        return [name, f"unavailable: {found.unavailable}", *[""] * (len(BUDGETS) - 1)]
-    return [name, *(_interval(found.mean(budget), "") for budget in BUDGETS)]
-
-
-def _cells_below(name: str, found: Regrets, default: Regrets) -> list[str]:
-    if found.unavailable:
-        return _cells(name, found)
-    return [name, *(_interval(found.below(default, budget), "+") for budget in BUDGETS)]
-
-
-def _interval(found: Estimate, sign: str) -> str:
-    return f"{found.mean:{sign}.3f} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
-
-
-def _mark(budget: int, found: Estimate) -> Mark:
-    assert found.low is not None
+def _shown(regrets: Sequence[float]) -> str:
+    found = mean(regrets)
     assert found.high is not None
-    return Mark(x=budget, y=found.mean, low=found.low, high=found.high)
+    return f"{found.mean:.3f} ±{found.high - found.mean:.3f}"
 
 
-_METHOD = f"""A sampler searches the continuous (T, alpha) and sees the last-epoch accuracy of one seed of the recorded
-surface, bilinear in (log T, alpha) between its cells: noise is smoothed there. `regret`: points that its best trial
-lies below the best cell on the mean of the other seeds. {{replays}} replays, each with its own seed of the sampler, the
-seeds of the surface taking turns in giving the score; intervals are over replays on one surface with one teacher.
-Trials run one after the other. `{PRODUCT}`: the default, whose first half is planned for the budget.
+def _more(replays: Replays, budget: int, row: Row) -> str:
+    pairs = zip(_regrets(replays, budget, row), _regrets(replays, budget, DEFAULT), strict=True)
+    found = mean([one - default for one, default in pairs])
+    assert found.high is not None
+    return f"{found.mean:+.3f} ±{found.high - found.mean:.3f}"
 
-Another sampler replaces the default if on every surface its regret is lower at one budget or more, beyond the interval
-of the paired difference, and higher beyond it at none."""
+
+_METHOD = f"""A replay draws at random which {TRUTH} seeds of the surface are the truth; the searcher sees the others:
+the first as the seed of its search, further ones in its confirm. Scores are bilinear in (log T, alpha) between the
+cells: noise is smoothed there. `regret`: points that the chosen point lies below the best cell, both on the mean of the
+seeds of the truth; its floor is the regret of who knows the mean of all seeds, since the best of many noisy cells is
+partly the luckiest. {{replays}} replays, each with its own seeds and scramble; ± is the 95 % interval over replays on
+this surface with this teacher. Confirms: {
+    "; ".join(
+        f"{name} is " + ", ".join(f"{one.rounds} at {budget}" for budget, one in by.items())
+        for name, by in CONFIRMS.items()
+        if name == "halving"
+    )
+} (points, fresh seeds of each). The rest of a budget is the search."""
 
 
 def main() -> int:
-    """Replay, write the page and the picture, print the section; 0 done, 1 a reason in one line."""
+    """Replay, write the page, print the section; 0 done, 1 a reason in one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: bench/results/surface-*.csv")
-    parser.add_argument("--replays", type=int, default=20, metavar="N", help="per sampler and surface (default: 20)")
+    parser.add_argument("--replays", type=int, default=400, metavar="N", help="of every row (default: 400)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, metavar="N")
+    parser.add_argument("--gp", action="store_true", help="compare Optuna's GP as well; needs torch")
     parser.add_argument("--out", type=Path, default=FOLDER / "samplers.md", metavar="FILE.md", help="the page")
     options = parser.parse_args()
     if options.replays < 2:
         parser.error(f"--replays: got {options.replays}, allowed is a whole number >= 2")
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     origin = Origin()
+    samplers: tuple[Sampler, ...] = SAMPLERS + (WITH_TORCH if options.gp else ())
     try:
         surfaces = read_surfaces(options.files)
+        for surface in surfaces:
+            needed = TRUTH + 1 + max(sum(seeds for _, seeds in one[max(BUDGETS)].rounds) for one in CONFIRMS.values())
+            if surface.seeds < needed:
+                raise SurfaceError(f"{surface.name}: it has {surface.seeds} seeds, a replay needs {needed} or more")
     except SurfaceError as error:
         print(f"samplers.py: {error}", file=sys.stderr)
         return 1
-    compared = [(surface, compare(surface, replays=options.replays)) for surface in surfaces]
-    picture = options.out.with_suffix(".svg")
-    picture.write_text(chart(compared), encoding="utf-8")
-    text = page(compared, replays=options.replays, picture=picture.name, origin=origin)
-    write_section("Which sampler?", text, path=options.out)
+    compared = []
+    with ProcessPoolExecutor(options.processes, initializer=_quiet) as pool:
+        for surface in surfaces:
+            found = pool.map(_replay, repeat(surface), repeat(samplers), range(options.replays), chunksize=4)
+            compared.append((surface, list(found)))
+    text = page(compared, origin=origin)
+    write_section("Which search?", text, path=options.out)
     print(text)
     return 0
+
+
+def _replay(surface: Surface, samplers: Sequence[Sampler], number: int) -> dict[int, dict[Row, float]]:
+    return replay(surface, samplers, number=number)
+
+
+def _quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python bench/surface.py [--role source|target] [--dataset NAME|FILE.npz] [--seeds N] [--epochs N]
 
-The teacher is trained as the preset does, the students for more epochs, so that pruning has something to save. Ctrl-C
-keeps what is finished, and the same command goes on. Writes bench/results/surface-DATASET.csv; see bench/surfaces.py.
+Teacher and students are trained as the preset does, and the students are scored after every epoch. Ctrl-C keeps what
+is finished, and the same command goes on. Writes bench/results/surface-DATASET.csv; see bench/support/surfaces.py.
 """
 
 import argparse
@@ -36,7 +36,6 @@ from sweeps.spec.presets import PRESETS, preset
 from sweeps.spec.tables import DatasetSpec
 from sweeps.workers.environment import one_thread, provenance
 
-SEEDS = {"source": 5, "target": 3}  # a target's student takes longer, and its surface is less flat
 SAID = 20  # how often progress is told where no bar can be drawn
 
 
@@ -51,7 +50,11 @@ def record(options: argparse.Namespace, console: Console) -> Path:
         raise SurfaceError(f"{out} is recorded already; to record it again, remove it first: rm {out}")
     dataset = load(name, train_images=min(role.images, training_images(name)))
     training = TrainingConfig(
-        epochs=options.epochs, batch_size=spec.training.batch_size, learning_rate=spec.training.learning_rate
+        epochs=options.epochs or role.epochs,
+        batch_size=spec.training.batch_size,
+        learning_rate=spec.training.learning_rate,
+        schedule=spec.training.schedule,
+        average_steps=spec.training.average_steps,
     )
     points = grid(spec, temperatures=options.temperatures, alphas=options.alphas, seeds=options.seeds)
     plan = _plan(f"{options.role} of preset {options.preset}", role, dataset, training, points)
@@ -90,7 +93,8 @@ def _plan(
         "setting": f"{setting}, {len(dataset.train)} training images",
         "teacher": f"{role.teacher}, {role.teacher_epochs} epochs",
         "student": f"{role.student}, {training.epochs} epochs, batch {training.batch_size},"
-        f" Adam {training.learning_rate:g}",
+        f" Adam {training.learning_rate:g}, {training.schedule}"
+        + (f" over {training.average_steps} steps" if training.schedule == "average" else ""),
         "temperatures": sorted({temperature for temperature, _, _ in points}),
         "alphas": sorted({alpha for _, alpha, _ in points}),
         "seeds": len({seed for _, _, seed in points}),
@@ -178,16 +182,14 @@ def _self_test(recording: Recording) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--role", choices=tuple(SEEDS), default="source")
+    parser.add_argument("--role", choices=("source", "target"), default="source")
     parser.add_argument("--preset", choices=tuple(PRESETS), default="quick")
     parser.add_argument("--dataset", metavar="NAME", help="another dataset in that role, such as FILE.npz")
-    for name, default in {"temperatures": 10, "alphas": 8, "seeds": None, "epochs": 8}.items():
+    for name, default in {"temperatures": 8, "alphas": 8, "seeds": 12, "epochs": None}.items():
         parser.add_argument(f"--{name}", type=_at_least(2), default=default, metavar="N")
     parser.add_argument("--processes", type=_at_least(1), default=os.cpu_count() or 1, metavar="N")
     parser.add_argument("--out", type=Path, metavar="FILE", help="default: bench/results/surface-DATASET.csv")
-    options = parser.parse_args()
-    options.seeds = options.seeds or SEEDS[options.role]
-    return options
+    return parser.parse_args()
 
 
 def _at_least(low: int) -> Any:

@@ -20,7 +20,7 @@ LOSS_FORMULA = "alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T)"
 # Here and not in kd.models.named, so that a typing error in a spec is found without importing Keras.
 MODEL_NAMES = ("keras-teacher", "keras-student", "cnn-small", "cnn-small-narrow", "resnet20", "resnet8", "mlp-800")
 
-Schedule: TypeAlias = Literal["constant", "cosine"]
+Schedule: TypeAlias = Literal["constant", "cosine", "average"]
 
 # Images that an int8 conversion is given: it estimates the range of every activation from them.
 CALIBRATION = 200
@@ -56,7 +56,9 @@ class TrainingConfig:
         epochs: passes over the training images, >= 1.
         batch_size: images per step, >= 1; the last partial batch of an epoch is dropped.
         learning_rate: of Adam at the first step, finite and > 0.
-        schedule: "constant" keeps the rate; "cosine" lowers it to 0 along half a cosine over the epochs.
+        schedule: "constant" keeps the rate; "cosine" lowers it to 0 along half a cosine over the epochs; "average"
+            keeps the rate, and what counts are not the last weights but their exponential moving average.
+        average_steps: how far back that average reaches, >= 1: its momentum is 1 - 1 / average_steps.
 
     Raises:
         ValueError: one line with the value got and what is allowed.
@@ -66,16 +68,17 @@ class TrainingConfig:
     batch_size: int = 64
     learning_rate: float = 1e-3
     schedule: Schedule = "constant"
+    average_steps: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "average_steps"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"learning_rate must be finite and > 0, got {self.learning_rate!r}")
         if self.schedule not in get_args(Schedule):
-            raise ValueError(f"schedule must be {' or '.join(get_args(Schedule))}, got {self.schedule!r}")
+            raise ValueError(f"schedule must be {', '.join(get_args(Schedule))}, got {self.schedule!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

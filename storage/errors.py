@@ -83,6 +83,10 @@ class StudyMixed(StorageError):
     """Another tool added trials to a study of the sweep, with parameters of another kind."""
 
 
+class SamplerUnusable(StorageError):
+    """A sampler that cannot be made here, or that is none."""
+
+
 class ParametersRefused(StorageError):
     """Parameters handed to a study are not in its search space."""
 

@@ -8,16 +8,15 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from kd.config import DistillConfig, TrainingConfig
+from kd.config import DistillConfig, Schedule, TrainingConfig
 from kd.data.datasets import load, load_test
 from sweeps.plan.seeds import derive
 
-Schedule: TypeAlias = Literal["constant", "cosine", "average"]
 Cell: TypeAlias = tuple[float, float]
 """Temperature and alpha."""
 
@@ -133,28 +132,12 @@ def _begin(job: Job) -> None:
         epochs=recipe.epochs,
         batch_size=recipe.batch,
         learning_rate=recipe.rate,
-        schedule="cosine" if recipe.schedule == "cosine" else "constant",
+        schedule=recipe.schedule,
+        average_steps=recipe.reach,
     )
     dataset = load(recipe.dataset, train_images=recipe.images)
-    more = {"optimizer": _averaging(recipe)} if recipe.schedule == "average" else {}
-    trainer = StudentTrainer(dataset, student=recipe.student, teacher_logits=job.logits, training=training, **more)
+    trainer = StudentTrainer(dataset, student=recipe.student, teacher_logits=job.logits, training=training)
     _own = recipe, trainer, load_test(recipe.dataset)
-
-
-def _averaging(recipe: Recipe) -> Any:
-    """Return a maker of Adam that leaves the average of the weights behind after the last step.
-
-    Source: Polyak & Juditsky 1992; as an exponential moving average `use_ema` of keras.optimizers.Adam.
-    """
-    import keras
-
-    def make(training: TrainingConfig, steps: object) -> Any:
-        momentum = 1 - 1 / recipe.reach
-        return keras.optimizers.Adam(
-            training.learning_rate, use_ema=True, ema_momentum=momentum, ema_overwrite_frequency=recipe.steps
-        )
-
-    return make
 
 
 def _train(cell: Cell, seed: int) -> Training:

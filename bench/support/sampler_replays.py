@@ -1,169 +1,166 @@
-"""Searches on a recorded surface with several samplers, and how far below the best their choices lie."""
+"""Searches on a recorded surface: samplers and confirms, and how far below the best their choices lie.
+
+A replay draws which seeds of the surface the searcher may see. A training at a point with a seed is worth the accuracy
+of that seed, interpolated between the cells. What is chosen is then worth the mean of the other seeds.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
-import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+import numpy as np
 
-from storage.studies.sampler import tpe_sampler
-from support.surfaces import Surface, interpolate
+from storage.studies.sampler import Past, propose
+from storage.studies.space import Range, Space
+from support.surfaces import Array, Surface, interpolate
 from sweeps.plan.seeds import derive
 from sweeps.plan.tasks import sobol_points
 from sweeps.spec.model import Spec, override
+from sweeps.spec.point import Point
 from sweeps.spec.presets import preset
 from sweeps.stats.estimates import Estimate, estimate
 
-BUDGETS = (10, 20, 40, 80)  # trials; preset quick has 20
-PRODUCT = "Sobol + TPE"
+BUDGETS = (29, 60, 150)  # trainings of one search with its confirm
+TRUTH = 4  # seeds that no searcher sees
+FLOOR = "knows the truth"
 
-Score: TypeAlias = Callable[[float, float], float]
-"""Accuracy, a fraction, of (temperature, alpha)."""
+Score: TypeAlias = Callable[[Point, int], float]
+"""Accuracy, a fraction, at a point with a seed: 0 is the search's own, 1 and more are fresh."""
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What one trial of a search proposed, and the score that the sampler saw."""
+class Sampler:
+    """How points are proposed. name, lag: of `search.sampler` and `search.lag`; the lag of qmc changes nothing."""
 
-    temperature: float
-    alpha: float
-    score: float
+    name: str
+    lag: int = 1
 
+    def __str__(self) -> str:
+        """As a row of the table begins."""
+        names = {"qmc": "Sobol", "tpe": "Sobol half, then TPE", "gp": "Sobol half, then GP", "random": "random"}
+        return names[self.name] + (f", lag {self.lag}" if self.name in ("tpe", "gp") else "")
 
-Search: TypeAlias = Callable[[Spec, int, Score], list[Trial]]
-"""So many trials over the ranges of a spec; all randomness comes from its seed."""
-
-
-def product_search(spec: Spec, trials: int, score: Score) -> list[Trial]:
-    """As a sweep does with one worker: a first half of Sobol points, then TPE, seeded anew for each trial."""
-    study = _study(RandomSampler(seed=0))  # replaced before it is first asked
-    done = []
-    for point in sobol_points(spec, (trials + 1) // 2):
-        done.append(Trial(point.temperature, point.alpha, score(point.temperature, point.alpha)))
-        study.add_trial(optuna.create_trial(params=point.as_dict(), distributions=_space(spec), value=done[-1].score))
-    for number in range(len(done), trials):
-        study.sampler = tpe_sampler(derive(spec.seed, "sampler", "search", number))
-        done.append(_run(study, spec, score))
-    return done
-
-
-def sobol_search(spec: Spec, trials: int, score: Score) -> list[Trial]:
-    """The product's first half, all the way."""
-    return [
-        Trial(point.temperature, point.alpha, score(point.temperature, point.alpha))
-        for point in sobol_points(spec, trials)
-    ]
+    def search(self, spec: Spec, trials: int, score: Callable[[Point], float]) -> list[tuple[Point, float]]:
+        """Return so many points with their scores, as a sweep proposes them."""
+        planned = {"qmc": trials, "random": 0}.get(self.name, (trials + 1) // 2)
+        points = sobol_points(spec, planned)
+        scores = [score(point) for point in points]
+        for number in range(planned, trials):
+            known = max(0, number + 1 - self.lag)
+            history = [Past(point.as_dict(), value) for point, value in zip(points[:known], scores, strict=False)]
+            history += [Past(point.as_dict(), None, running=True) for point in points[known:]]
+            seed = derive(spec.seed, "sampler", "search", number)
+            points.append(Point(**propose(_space(spec), history, sampler=self.name, seed=seed)))
+            scores.append(score(points[-1]))
+        return list(zip(points, scores, strict=True))
 
 
-def sampler_search(make: Callable[[int], BaseSampler]) -> Search:
-    """A search whose every trial is proposed by one of Optuna's samplers; `make` takes its seed."""
+@dataclass(frozen=True)
+class Confirm:
+    """How the best points are trained again. rounds: as in `confirm.rounds`."""
 
-    def search(spec: Spec, trials: int, score: Score) -> list[Trial]:
-        study = _study(make(derive(spec.seed, "sampler")))
-        return [_run(study, spec, score) for _ in range(trials)]
+    rounds: tuple[tuple[int, int], ...]
 
-    return search
+    @property
+    def trainings(self) -> int:
+        """All of them."""
+        return sum(points * seeds for points, seeds in self.rounds)
+
+    def choose(self, searched: Sequence[tuple[Point, float]], score: Score) -> Point:
+        """Return the point with the best mean over its fresh seeds after the last round."""
+        left = [point for point, _ in sorted(searched, key=lambda one: -one[1])]
+        fresh: dict[Point, list[float]] = {point: [] for point in left}
+        before = 0
+        for points, seeds in self.rounds:
+            left = list(dict.fromkeys(left))[:points]
+            for point in left:
+                fresh[point] += [score(point, 1 + before + seed) for seed in range(seeds)]
+            before += seeds
+            left = sorted(left, key=lambda point: -np.mean(fresh[point]))
+        return left[0]
 
 
-SEARCHES: Mapping[str, Search] = {
-    PRODUCT: product_search,
-    "Sobol": sobol_search,
-    "TPE": sampler_search(lambda seed: TPESampler(seed=seed)),
-    "GP": sampler_search(lambda seed: GPSampler(seed=seed)),
-    "random": sampler_search(lambda seed: RandomSampler(seed=seed)),
+# By budget. Halving: about 45 % of the budget on the first points, and all survivors share every new seed.
+CONFIRMS: Mapping[str, Mapping[int, Confirm]] = {
+    "3 x 3": {budget: Confirm(((3, 3),)) for budget in BUDGETS},
+    "5 x 2": {budget: Confirm(((5, 2),)) for budget in BUDGETS},
+    "halving": {
+        29: Confirm(((6, 1), (3, 2), (2, 2))),
+        60: Confirm(((13, 1), (6, 2), (2, 4))),
+        150: Confirm(((40, 1), (16, 2), (4, 4))),
+    },
 }
+SAMPLERS = (Sampler("qmc"), Sampler("random"), Sampler("tpe", 1), Sampler("tpe", 4), Sampler("tpe", 8))
+WITH_TORCH = (Sampler("gp", 8),)
 
 
 @dataclass(frozen=True)
-class Regrets:
-    """How one sampler did on one surface.
+class Replay:
+    """One searcher's share of a surface: which seeds it sees, and the seed of its sampler."""
 
-    Attributes:
-        points: regret in points, by budget and then by replay; empty if it is unavailable.
-        unavailable: what it lacks here; empty if nothing.
-    """
+    surface: Surface
+    number: int
 
-    points: Mapping[int, Sequence[float]]
-    unavailable: str = ""
+    @cached_property
+    def _order(self) -> list[int]:
+        return list(np.random.default_rng((7, self.number)).permutation(self.surface.seeds))
 
-    def mean(self, budget: int) -> Estimate:
-        """Mean over the replays with its 95 % interval."""
-        return _estimated(self.points[budget])
+    @cached_property
+    def truth(self) -> Array:
+        """Mean accuracy of each cell over the seeds that the searcher does not see, shape (t, a)."""
+        values: Array = self.surface.last[self._order[:TRUTH]].mean(axis=0)
+        return values
 
-    def below(self, other: "Regrets", budget: int) -> Estimate:
-        """How many points this lies below the other, paired by replay: > 0 is better."""
-        pairs = zip(other.points[budget], self.points[budget], strict=True)
-        return _estimated([theirs - ours for theirs, ours in pairs])
+    @property
+    def spec(self) -> Spec:
+        """A spec that searches exactly over the surface."""
+        ranges = {
+            f"search.{name}": [float(axis[0]), float(axis[-1])]
+            for name, axis in {"temperature": self.surface.temperatures, "alpha": self.surface.alphas}.items()
+        }
+        return override(preset("quick"), {"seed": self.number, **ranges})
+
+    def score(self, point: Point, seed: int) -> float:
+        """Accuracy at a point with one of the seeds that the searcher sees."""
+        seen = self.surface.last[self._order[TRUTH + seed]]
+        return interpolate(self.surface, seen, temperature=point.temperature, alpha=point.alpha)
+
+    def regret(self, point: Point) -> float:
+        """Return how many points of accuracy a point lies below the best cell, both on the seeds that were not seen."""
+        worth = interpolate(self.surface, self.truth, temperature=point.temperature, alpha=point.alpha)
+        return 100 * float(self.truth.max() - worth)
+
+    def floor(self) -> float:
+        """Return the regret of who knows the mean of all seeds: the best of many noisy cells is never reached."""
+        row, column = np.unravel_index(int(self.surface.last.mean(axis=0).argmax()), self.truth.shape)
+        return self.regret(Point(float(self.surface.temperatures[row]), float(self.surface.alphas[column])))
 
 
-def compare(surface: Surface, *, replays: int) -> dict[str, Regrets]:
-    """Every sampler on one surface: the seeds of the surface take turns in giving the score."""
-    return {name: _regrets(surface, search, replays) for name, search in SEARCHES.items()}
+Row: TypeAlias = tuple[str, str]
+"""A sampler and a confirm, as the table names them."""
 
 
-def _regrets(surface: Surface, search: Search, replays: int) -> Regrets:
-    points: dict[int, list[float]] = {budget: [] for budget in BUDGETS}
-    try:
-        for number in range(replays):
-            for budget, found in regrets(surface, search, replay=number).items():
-                points[budget].append(found)
-    except ImportError as error:  # GPSampler imports torch when it first proposes
-        return Regrets({}, unavailable=f"needs {error.name}")
-    return Regrets(points)
-
-
-def regrets(surface: Surface, search: Search, *, replay: int) -> dict[int, float]:
-    """By budget, the points that the best-scored trial lies below the best cell on the seeds that did not score it."""
-    selection = replay % surface.seeds
-    fresh, seen = surface.fresh(selection), surface.last[selection]
-    spec = _spec(surface, seed=replay)
-
-    def score(temperature: float, alpha: float) -> float:
-        return interpolate(surface, seen, temperature=temperature, alpha=alpha)
-
-    # A search that plans ahead begins otherwise for each budget; any other only goes on.
-    plans = search is product_search
-    longest = [] if plans else search(spec, max(BUDGETS), score)
-    found = {}
+def replay(surface: Surface, samplers: Sequence[Sampler], *, number: int) -> dict[int, dict[Row, float]]:
+    """Return the regret of every sampler with every confirm, and the floor, by budget."""
+    found: dict[int, dict[Row, float]] = {}
+    one = Replay(surface, number)
     for budget in BUDGETS:
-        trials = search(spec, budget, score) if plans else longest[:budget]
-        best = max(trials, key=lambda trial: trial.score)  # the first of equals, as `best` does
-        worth = interpolate(surface, fresh, temperature=best.temperature, alpha=best.alpha)
-        found[budget] = 100 * float(fresh.max() - worth)
+        found[budget] = {(FLOOR, ""): one.floor()}
+        for sampler in samplers:
+            for name, by_budget in CONFIRMS.items():
+                confirm = by_budget[budget]
+                searched = sampler.search(one.spec, budget - confirm.trainings, lambda point: one.score(point, 0))
+                found[budget][str(sampler), name] = one.regret(confirm.choose(searched, one.score))
     return found
 
 
-def _spec(surface: Surface, *, seed: int) -> Spec:
-    """A spec that searches exactly over the surface."""
-    ranges = {
-        f"search.{name}": [float(axis[0]), float(axis[-1])]
-        for name, axis in {"temperature": surface.temperatures, "alpha": surface.alphas}.items()
-    }
-    return override(preset("quick"), {"seed": seed, **ranges})
-
-
-def _space(spec: Spec) -> dict[str, BaseDistribution]:
-    return {
-        "temperature": FloatDistribution(*spec.search.temperature, log=True),
-        "alpha": FloatDistribution(*spec.search.alpha),
-    }
-
-
-def _study(sampler: BaseSampler) -> optuna.Study:
-    return optuna.create_study(direction="maximize", sampler=sampler)
-
-
-def _run(study: optuna.Study, spec: Spec, score: Score) -> Trial:
-    trial = study.ask(_space(spec))
-    temperature, alpha = trial.params["temperature"], trial.params["alpha"]
-    value = score(temperature, alpha)
-    study.tell(trial, value)
-    return Trial(temperature, alpha, value)
-
-
-def _estimated(values: Sequence[float]) -> Estimate:
+def mean(values: Sequence[float]) -> Estimate:
+    """Mean over the replays with its 95 % interval."""
     found = estimate(values)
     assert found is not None
     return found
+
+
+def _space(spec: Spec) -> Space:
+    return {"temperature": Range(*spec.search.temperature, log=True), "alpha": Range(*spec.search.alpha)}

@@ -11,10 +11,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import optuna
-
 from storage.queue.tasks import Claim
-from storage.studies.sampler import distributions_of, tpe_sampler
+from storage.records import queries
+from storage.studies.sampler import Past, propose
 from storage.studies.space import Space
 from storage.url import resolve
 from support.instant import InstantRunner, accuracy
@@ -118,20 +117,17 @@ class _Clock:
 
 
 class SamplerInMemory:
-    """Optuna alone: the trials of the worker's search in a study without a database."""
+    """Optuna alone: proposals on the finished trials of the worker's search, without a database."""
 
     def __init__(self, worker: workers.Worker) -> None:
-        name = worker.sweep.name
-        trials = optuna.load_study(study_name=name, storage=worker.studies.storage).trials
-        self._study = optuna.create_study(direction="maximize")
-        self._study.add_trials([trial for trial in trials if trial.state.is_finished()])
+        done = queries.task_records(worker.engine, worker.sweep.id, phase="search", state="done", keep=())
+        self._past = [Past(task.params, task.score) for task in done if task.params]
         self._space: Space = search_space(worker.spec)
 
     def propose(self, seed: int) -> float:
-        """Milliseconds from the question to the point; the study has one more finished trial afterwards."""
+        """Milliseconds from the question to the point; there is one more finished trial afterwards."""
         began = time.monotonic()
-        self._study.sampler = tpe_sampler(seed)
-        trial = self._study.ask(distributions_of(self._space))
+        point = propose(self._space, self._past, sampler="tpe", seed=seed)
         took = 1000 * (time.monotonic() - began)
-        self._study.tell(trial, accuracy(**trial.params))
+        self._past.append(Past(point, accuracy(**point)))
         return took

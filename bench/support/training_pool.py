@@ -97,7 +97,11 @@ def _begin(setting: Setting) -> None:
     from kd.training.trainer import StudentTrainer  # TensorFlow: only here, where its number of threads is set
 
     trainer = StudentTrainer(
-        setting.dataset, student=setting.student, teacher_logits=setting.logits, training=setting.training
+        setting.dataset,
+        student=setting.student,
+        teacher_logits=setting.logits,
+        training=setting.training,
+        validations=setting.training.epochs,
     )
     _own = (setting.seed, trainer)
 

@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from kd.baselines.applications import APPLICATIONS, TUNED
 from sweeps.spec.model import Spec
 from sweeps.spec.presets import PRESETS
-from sweeps.spec.tables import Baselines
+from sweeps.spec.tables import Baselines, Confirm
 
 
 def markdown() -> str:
@@ -39,10 +39,14 @@ def presets() -> str:
         data = " -> ".join(f"{part.dataset} {part.images:,}" for part in map(spec.role, spec.roles))
         arms = " and ".join(str(len(spec.transfer.arms(role))) for role in spec.roles)
         lines.append(
-            f"| {name} | {data} | {spec.search.trials} | {spec.confirm.top} x {spec.confirm.seeds} "
+            f"| {name} | {data} | {spec.search.trials} | {_rounds(spec.confirm)} "
             f"| {arms} arms x {spec.transfer.seeds} seeds | {spec.transfer.margin:g} | {_baselines(spec.baselines)} |"
         )
     return "\n".join(lines)
+
+
+def _rounds(confirm: Confirm) -> str:
+    return ", ".join(f"{points} x {seeds}" for points, seeds in confirm.rounds)
 
 
 def _baselines(limits: Baselines) -> str:

@@ -1,4 +1,4 @@
-"""Make Adam with a learning rate that stays constant or falls to 0 along half a cosine."""
+"""Make Adam with a learning rate that falls to 0 along half a cosine, or with an average of the weights."""
 
 from __future__ import annotations
 
@@ -40,10 +40,17 @@ class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
 def adam(training: TrainingConfig, steps: tf.Variable) -> keras.optimizers.Optimizer:
     """Return Adam with the learning rate and the schedule of `training`.
 
+    With the schedule "average" its `finalize_variable_values` puts the averages in the place of the weights.
+    Source: Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"; as an exponential moving
+    average Keras' `use_ema`.
+
     Args:
         training: the number of epochs is not read.
         steps: of the whole training, a float scalar.
     """
-    if training.schedule == "constant":
-        return keras.optimizers.Adam(training.learning_rate)
-    return keras.optimizers.Adam(CosineToZero(training.learning_rate, steps))
+    if training.schedule == "cosine":
+        return keras.optimizers.Adam(CosineToZero(training.learning_rate, steps))
+    if training.schedule == "average":
+        momentum = 1 - 1 / training.average_steps
+        return keras.optimizers.Adam(training.learning_rate, use_ema=True, ema_momentum=momentum)
+    return keras.optimizers.Adam(training.learning_rate)

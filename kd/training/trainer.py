@@ -26,7 +26,6 @@ from kd.training.losses import Tensor
 from kd.training.optimizers import adam
 
 OnEpoch: TypeAlias = Callable[[int, float | None], None]
-OptimizerOf: TypeAlias = Callable[[TrainingConfig, tf.Variable], keras.optimizers.Optimizer]
 
 
 STEPS_PER_CALL = 50  # compiled steps between two returns to Python, where signals and exceptions are seen
@@ -53,7 +52,6 @@ class StudentTrainer:
             trains on view e mod `views` and its logits. Validation images are not augmented.
         validations: how often a training looks at the validation images, evenly spread and after the last epoch;
             after each epoch, if there are no more epochs than that.
-        optimizer: returns the optimizer for the settings and the number of steps of a training.
 
     Raises:
         DataError: fewer training images than one batch, or teacher logits that do not belong to this dataset.
@@ -70,7 +68,6 @@ class StudentTrainer:
         training: TrainingConfig,
         views: int = 1,
         validations: int = VALIDATIONS,
-        optimizer: OptimizerOf = adam,
     ) -> None:
         self._dataset = dataset
         self._student_name = student
@@ -82,7 +79,7 @@ class StudentTrainer:
         self._student = build(student, dataset.train.images.shape[1:], dataset.classes, seed=0)
         self._distiller = Distiller(student=self._student, temperature=1.0, alpha=1.0)
         self._steps = tf.Variable(0.0, trainable=False)  # of the present training
-        self._optimizer = optimizer(training, self._steps)
+        self._optimizer = adam(training, self._steps)
         self._optimizer.build(self._student.trainable_variables)
         self._fresh_optimizer = _values(self._optimizer.variables)
         self._run_steps = _compiled_steps(self._distiller, self._optimizer, self._batches)
@@ -130,10 +127,13 @@ class StudentTrainer:
                 raise Diverged(_diverged("the loss", distill, seed, epoch))
             validate = (epoch + 1) * self._validations // epochs > epoch * self._validations // epochs
             if validate:
+                own = self._averaged()
                 logits = self.logits(self._dataset.validation)
                 if not np.isfinite(logits).all():
                     raise Diverged(_diverged("a validation logit", distill, seed, epoch))
                 accuracy = _accuracy(logits, self._dataset.validation)
+                if own and epoch + 1 < epochs:
+                    _assign(self._student.trainable_variables, own)
             accuracies.append(accuracy if validate else None)
             if on_epoch is not None:
                 on_epoch(epoch, accuracies[-1])
@@ -178,12 +178,19 @@ class StudentTrainer:
         firsts = range(0, self._batches.steps, STEPS_PER_CALL)
         return sum(float(self._run_steps(first, min(STEPS_PER_CALL, self._batches.steps - first))) for first in firsts)
 
+    def _averaged(self) -> list[npt.NDArray[Any]]:
+        """Put the averages in the place of the weights, if there are any; return what was there."""
+        weights = self._student.trainable_variables
+        if self._training.schedule != "average":
+            return []
+        own = _values(weights)
+        self._optimizer.finalize_variable_values(weights)
+        return own
+
     def _reset(self, distill: DistillConfig, seed: int, epochs: int) -> None:
         # `variables`, not `weights`: only the former hold the state of dropout's random generators
-        for variable, value in zip(self._student.variables, self._initial_state(seed), strict=True):
-            variable.assign(value)
-        for variable, value in zip(self._optimizer.variables, self._fresh_optimizer, strict=True):
-            variable.assign(value)
+        _assign(self._student.variables, self._initial_state(seed))
+        _assign(self._optimizer.variables, self._fresh_optimizer)
         self._steps.assign(float(epochs * self._batches.steps))
         self._distiller.set_point(temperature=distill.temperature, alpha=distill.alpha)
 
@@ -233,6 +240,11 @@ def _compiled_forward(student: keras.Model, shape: tuple[int, ...]) -> Any:
         return student(images, training=False)
 
     return forward
+
+
+def _assign(variables: Any, values: list[npt.NDArray[Any]]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def _values(variables: Any) -> list[npt.NDArray[Any]]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from storage.db.dialects import database_now
 from storage.db.schema import PHASE_ENDED, phases, sweeps, tasks
-from storage.queue.needs import parse_need
+from storage.queue.needs import parse_lag, parse_needs
 
 _UNFINISHED = ("waiting", "running")
 
@@ -21,13 +21,18 @@ _UNFINISHED = ("waiting", "running")
 def close_if_over(connection: Connection, phase_id: int) -> bool:
     """End the phase if none of its tasks is left, then open or skip what stood on it.
 
+    Otherwise the tasks become ready that waited for the one that has just ended (`storage.queue.needs.Lag`).
+
     Returns:
         Whether this call ended the phase.
     """
     # Two last tasks that end at once must not each see the other as still running: the second waits here,
     # and its next statement sees what the first committed.
     phase = connection.execute(select(phases).where(phases.c.id == phase_id).with_for_update(key_share=True)).one()
-    if phase.state != "open" or _has_unfinished(connection, phase_id):
+    if phase.state != "open":
+        return False
+    if _has_unfinished(connection, phase_id):
+        make_ready(connection, phase)
         return False
     # Two phases that end at once must not each see the other as still open.
     connection.execute(select(sweeps.c.id).where(sweeps.c.id == phase.sweep_id).with_for_update(key_share=True))
@@ -46,7 +51,7 @@ def open_what_can_start(connection: Connection, sweep_id: int) -> None:
     for phase in rows:
         if phase.state != "blocked":
             continue
-        needs = [parse_need(text) for text in phase.needs]
+        needs = parse_needs(phase.needs)
         decisive = [known[need.phase] for need in needs if not need.after_any_end]
         awaited = [known[need.phase] for need in needs]
         broken = next((need for need in decisive if need.state in ("failed", "skipped")), None)
@@ -59,9 +64,23 @@ def open_what_can_start(connection: Connection, sweep_id: int) -> None:
         known[phase.name] = connection.execute(select(phases).where(phases.c.id == phase.id)).one()
 
 
+def make_ready(connection: Connection, phase: Row[Any]) -> None:
+    """Make the tasks of an open phase ready: all of them, or those that its lag allows."""
+    change = update(tasks).where(tasks.c.phase_id == phase.id, tasks.c.ready.is_(False)).values(ready=True)
+    lag = parse_lag(phase.needs)
+    if lag is None:
+        connection.execute(change)
+        return
+    of_phase = select(tasks.c.id, tasks.c.state).where(tasks.c.phase_id == phase.id).order_by(tasks.c.ordinal)
+    rows = connection.execute(of_phase).all()
+    ended = next((number for number, row in enumerate(rows) if row.state in _UNFINISHED), len(rows))
+    allowed = [row.id for row in rows[: max(lag.first, ended + lag.lag)]]
+    connection.execute(change.where(tasks.c.id.in_(allowed)))
+
+
 def _open(connection: Connection, phase: Row[Any]) -> None:
     connection.execute(update(phases).where(phases.c.id == phase.id).values(state="open"))
-    connection.execute(update(tasks).where(tasks.c.phase_id == phase.id).values(ready=True))
+    make_ready(connection, phase)
     if not _has_unfinished(connection, phase.id):
         _end(connection, phase)
 

@@ -14,8 +14,8 @@ from storage.db.schema import revisions, sweeps
 from storage.db.schema import tasks as task_table
 from storage.db.transaction import write
 from storage.errors import NextStep, SpecConflict
-from storage.queue.needs import Need
-from storage.queue.phases import open_what_can_start
+from storage.queue.needs import Lag, Need
+from storage.queue.phases import make_ready, open_what_can_start
 from storage.url import masked
 
 
@@ -27,12 +27,14 @@ class PhasePlan:
         needs: what has to end first.
         minimum: how many done tasks make the phase a success. With fewer it has failed, and phases that need
             it are skipped.
+        lag: what its own tasks wait for; None: for nothing.
     """
 
     name: str
     stage: str
     needs: tuple[Need, ...] = ()
     minimum: int
+    lag: Lag | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +100,7 @@ def insert_sweep(
                     "sweep_id": sweep_id,
                     "name": phase.name,
                     "stage": phase.stage,
-                    "needs": [need.stored() for need in phase.needs],
+                    "needs": [need.stored() for need in phase.needs] + ([phase.lag.stored()] if phase.lag else []),
                     "minimum": phase.minimum,
                     "state": "blocked",
                     "ordinal": ordinal,
@@ -137,7 +139,7 @@ def add_revision(
                     "ordinal": ordinal,
                     "payload": dict(task.payload),
                     "state": "waiting",
-                    "ready": phases[task.phase].state == "open",
+                    "ready": False,
                     "priority": task.priority,
                     "attempt": 0,
                     "retries_reset_at": 0,
@@ -146,6 +148,9 @@ def add_revision(
                 for ordinal, task in enumerate(tasks, start=0 if last is None else last + 1)
             ],
         )
+    for name in {task.phase for task in tasks}:
+        if phases[name].state == "open":
+            make_ready(connection, phases[name])
     connection.execute(
         insert(revisions).values(
             sweep_id=sweep_id,

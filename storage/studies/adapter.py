@@ -20,7 +20,6 @@ from storage.studies.dashboard import has_note, save_note, save_plots
 from storage.studies.faults import explain_faults, mixed
 from storage.studies.names import OWNER, OWNER_ATTR
 from storage.studies.opening import connect, without_warnings
-from storage.studies.sampler import propose
 from storage.studies.space import Asked, RunningTrial, Space, check_params
 from storage.studies.trials import make_trial, report_trial, values_of
 
@@ -47,8 +46,6 @@ class Studies:
         self.engine = engine
         self._pool = engine.pool
         self._url = engine.url
-        # A study that Optuna loaded keeps its finished trials: without that each ask would read all of them again.
-        self._loaded: dict[str, tuple[int, optuna.Study]] = {}
         self._next_number: dict[str, int] = {}  # by study: a guess that spares a query
         self._latest: tuple[str, int, int] | None = None  # study, number and id of the trial that was asked for last
 
@@ -132,24 +129,14 @@ class Studies:
 
     @retrying
     def ask(
-        self,
-        study: str,
-        space: Space,
-        *,
-        params: Mapping[str, Any] | None,
-        tpe_seed: int | None,
-        history_attrs: Mapping[str, Any] | None = None,
-        attrs: Mapping[str, Any] | None = None,
+        self, study: str, space: Space, *, params: Mapping[str, Any], attrs: Mapping[str, Any] | None = None
     ) -> Asked:
-        """Make a RUNNING trial with the given parameters, or with those that TPE proposes. It appears complete.
+        """Make a RUNNING trial with the given parameters. It appears complete.
 
         Never takes a trial that somebody enqueued: on SQLite two workers can take the same one.
 
         Args:
-            params: a whole point of the space, or None to let TPE propose.
-            tpe_seed: seeds the proposal; the trials of the study decide, too.
-            history_attrs: TPE learns only from trials with these attributes (None: without that attribute), since
-                several searches may share a study.
+            params: a whole point of the space.
             attrs: JSON values to store with the new trial, such as the task and the worker.
 
         Raises:
@@ -157,22 +144,17 @@ class Studies:
             StudyMissing: the study was deleted.
             StudyMixed: another tool gave it trials whose parameters are of another kind.
         """
-        if params is not None:
-            check_params(space, params)
+        check_params(space, params)
         with self._faults(study), without_warnings():
             study_id = self._rdb.get_study_id_from_name(study)
-            if params is None:
-                point = self._proposal(study, study_id, space, tpe_seed, history_attrs or {})
-            else:
-                point = dict(params)
             likely = self._next_number.get(study, 0)
             try:
-                trial_id, number = make_trial(self._rdb, study_id, space, point, attrs or {}, likely_number=likely)
+                trial_id, number = make_trial(self._rdb, study_id, space, params, attrs or {}, likely_number=likely)
             except ValueError as error:
                 raise mixed(self._url, study, error) from error
             self._next_number[study] = number + 1
             self._latest = study, number, trial_id
-            return Asked(number, point)
+            return Asked(number, dict(params))
 
     @retrying
     def tell(
@@ -239,22 +221,6 @@ class Studies:
             return self._latest[2]
         study_id = self._rdb.get_study_id_from_name(study)
         return self._rdb.get_trial_id_from_study_id_trial_number(study_id, number)
-
-    def _proposal(
-        self, name: str, study_id: int, space: Space, seed: int | None, history_attrs: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        known = self._loaded.get(name)
-        if known is None or known[0] != study_id:  # not seen yet, or deleted and made again
-            known = self._loaded[name] = study_id, optuna.load_study(study_name=name, storage=self._rdb)
-        _, study = known
-        known_trials = study.get_trials(deepcopy=False)
-        self._next_number[name] = len(known_trials)
-        trials = [
-            trial
-            for trial in known_trials
-            if all(trial.user_attrs.get(key) == value for key, value in history_attrs.items())
-        ]
-        return propose(space, trials, directions=study.directions, seed=seed)
 
     def _faults(self, study: str, *, trial: int | None = None) -> AbstractContextManager[None]:
         return explain_faults(self._url, self.names, study, trial=trial)

@@ -1,36 +1,65 @@
-"""Propose the next point with TPE, from the trials so far and without a database."""
+"""Propose the next point with a sampler of Optuna, from a fixed history and without a database."""
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.samplers import TPESampler
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from storage.errors import SamplerUnusable
 from storage.studies.space import Range, Space
 
 
-def propose(
-    space: Space, trials: Sequence[FrozenTrial], *, directions: Sequence[StudyDirection], seed: int | None
-) -> dict[str, Any]:
-    """Return the point that `Study.ask` would give, with TPE and the same seed, on these trials.
+@dataclass(frozen=True)
+class Past:
+    """One earlier trial of a search, as a sampler sees it.
 
-    A study with a database writes the trial first, then each parameter, and reads everything twice in between. Here
-    nothing is written, so that the trial can appear in one transaction, complete.
+    Attributes:
+        params: its point; empty: it failed.
+        value: its score; None: it has none, since it is running, or since it failed.
+        running: whether it has not ended. Samplers spread out from the points that are being tried.
+    """
+
+    params: Mapping[str, Any]
+    value: float | None
+    running: bool = False
+
+
+def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int, maximize: bool = True) -> dict[str, Any]:
+    """Return the point that a new sampler with this seed gives on this history: the same on every machine.
 
     Args:
-        trials: all of the study; those that are RUNNING count as bad, so that two workers do not try the same. One of
-            another tool whose parameter of this name is of another kind is passed over: Optuna would refuse to ask.
+        space: of every trial in the history.
+        history: the earlier trials in the order of their numbers.
+        sampler: "tpe", "gp" (needs torch), "random", or "package.module:make".
+        seed: of the sampler.
+        maximize: whether higher values are better.
+
+    Raises:
+        SamplerUnusable: a package that it needs is missing, or it is no sampler; one line.
     """
     wanted = distributions_of(space)
-    comparable = [trial for trial in trials if _is_comparable(trial, wanted)]
-    sampler = tpe_sampler(seed)
-    study = optuna.create_study(storage=_History(comparable), sampler=sampler, directions=[*directions])
-    asking = optuna.trial.create_trial(state=TrialState.RUNNING)
-    together = sampler.sample_relative(study, asking, sampler.infer_relative_search_space(study, asking))
+    maker = _maker(sampler)
+    try:
+        made = maker(seed)
+        study = optuna.create_study(
+            storage=_History([_frozen(one, wanted, number) for number, one in enumerate(history)]),
+            sampler=made,
+            directions=[StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE],
+        )
+        asking = create_trial(state=TrialState.RUNNING)
+        asking.number = len(history)
+        together = made.sample_relative(study, asking, made.infer_relative_search_space(study, asking))
+    except ImportError as error:
+        raise SamplerUnusable(
+            f"sampler {sampler} needs the package {error.name}; type: pip install {error.name}"
+        ) from error
 
     def value(name: str, distribution: BaseDistribution) -> Any:
         if distribution.single():
@@ -38,18 +67,56 @@ def propose(
             return bounds.low if isinstance(bounds, Range) else bounds.options[0]
         if name in together and together[name] in space[name]:
             return together[name]
-        return sampler.sample_independent(study, asking, name, distribution)
+        return made.sample_independent(study, asking, name, distribution)
 
     return {name: value(name, distribution) for name, distribution in wanted.items()}
 
 
-def _is_comparable(trial: FrozenTrial, wanted: dict[str, BaseDistribution]) -> bool:
-    return all(type(trial.distributions.get(name, bounds)) is type(bounds) for name, bounds in wanted.items())
+def check_sampler(name: str) -> None:
+    """Check that a sampler proposes points here.
+
+    Raises:
+        SamplerUnusable: it cannot; one line.
+    """
+    unit = Range(0.0, 1.0)
+    propose({"x": unit}, [Past({"x": x}, x) for x in (0.25, 0.75)], sampler=name, seed=0)
 
 
-def tpe_sampler(seed: int | None) -> TPESampler:
-    """Return the sampler of every search. It needs no random start: the plan spreads a search's first half evenly."""
-    return TPESampler(seed=seed, n_startup_trials=1)
+def _maker(name: str) -> Callable[[int], BaseSampler]:
+    if name in _MAKERS:
+        return _MAKERS[name]
+    module, _, function = name.partition(":")
+    try:
+        make = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise SamplerUnusable(
+            f"sampler {name}: {error}; it has to be package.module:make, importable here, with PYTHONPATH if need be"
+        ) from error
+
+    def made(seed: int) -> BaseSampler:
+        found = make(seed)
+        if not isinstance(found, BaseSampler):
+            raise SamplerUnusable(f"sampler {name}: it returned {found!r}, not an optuna.samplers.BaseSampler")
+        return found
+
+    return made
+
+
+# TPE and GP need no random start of their own: the plan spreads the first half of their search evenly.
+_MAKERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=1),
+    "gp": lambda seed: GPSampler(seed=seed, n_startup_trials=1),
+    "random": lambda seed: RandomSampler(seed=seed),
+}
+
+
+def _frozen(past: Past, distributions: dict[str, BaseDistribution], number: int) -> FrozenTrial:
+    ended = TrialState.FAIL if past.value is None else TrialState.COMPLETE
+    state = TrialState.RUNNING if past.running else ended
+    known = {name: distributions[name] for name in past.params}
+    trial = create_trial(state=state, params=dict(past.params), distributions=known, value=past.value)
+    trial.number = number
+    return trial
 
 
 def distributions_of(space: Space) -> dict[str, BaseDistribution]:
@@ -63,7 +130,7 @@ def distributions_of(space: Space) -> dict[str, BaseDistribution]:
 
 
 class _History(InMemoryStorage):
-    """The trials of a study as they were at one moment."""
+    """The trials of a search as the plan wants them seen."""
 
     def __init__(self, trials: Sequence[FrozenTrial]) -> None:
         super().__init__()
@@ -74,4 +141,4 @@ class _History(InMemoryStorage):
         return [trial for trial in self._seen if states is None or trial.state in states]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Write nothing: TPE stores its proposal for others to see; here the trial appears together with it."""
+        """Write nothing: samplers store their proposals for others to see; here nobody else looks."""

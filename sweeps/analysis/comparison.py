@@ -8,9 +8,10 @@ from statistics import fmean
 from storage.records.queries import TaskRecord
 from sweeps.analysis.stored import StoredSweep
 from sweeps.analysis.trainings import Training, accuracies, of_arm
-from sweeps.plan.names import confirm_phase, kept_student_key, search_phase, teacher_phase
+from sweeps.plan.names import best_of, kept_student_key, search_phase, teacher_phase
 from sweeps.plan.outcomes import BaselineOutcome, Measured, MeasureOutcome, StudentOutcome, TeacherOutcome
-from sweeps.plan.payloads import BaselineTask, MeasureTask, TeacherTask
+from sweeps.plan.payloads import BaselineTask, ConfirmTask, MeasureTask, TeacherTask
+from sweeps.plan.selection import confirmed_for
 from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.stats.estimates import Estimate, estimate, paired
 
@@ -100,14 +101,21 @@ def shared_cost(stored: StoredSweep, role: str, arm: str) -> SharedCost | None:
         return None
     used = {teacher_phase(role)}
     if arm in ("best", "class-mean", "shuffled-within-class"):  # all at the point of best
-        used |= {search_phase("source"), confirm_phase("source"), teacher_phase("source")}
+        used |= {search_phase("source"), teacher_phase("source")}
+        chosen = best_of("source")
     elif arm == "native":
-        used |= {search_phase(role), confirm_phase(role)}
-    spent = [
+        used |= {search_phase(role)}
+        chosen = best_of(role)
+    else:
+        chosen = ""
+    spent: list[TeacherOutcome | StudentOutcome] = [
         done.outcome
         for done in stored.done
         if done.record.phase in used and isinstance(done.outcome, TeacherOutcome | StudentOutcome)
     ]
+    if chosen:
+        confirms = confirmed_for(chosen, stored.finished(ConfirmTask, StudentOutcome))
+        spent += [done.outcome for done in confirms]
     return SharedCost(math.fsum(one.train_s for one in spent), math.fsum(one.cpu_s for one in spent))
 
 

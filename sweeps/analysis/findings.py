@@ -17,8 +17,6 @@ from sweeps.analysis.stored import StoredSweep
 from sweeps.analysis.surfaces import Surface, confirmed_points, surfaces
 from sweeps.analysis.trainings import Training
 from sweeps.analysis.verdicts import TargetVerdict, verdicts
-from sweeps.plan.names import search_phase
-from sweeps.plan.payloads import SearchTask
 from sweeps.plan.selection import Confirmed
 from sweeps.spec.model import Spec
 
@@ -29,7 +27,7 @@ class Findings:
 
     name, fingerprint, revision, spec: of the sweep. verdicts: one for each target, the first answers the primary
     question. surfaces: of the source, then of each target. confirmed: by role. looks: those begun so far.
-    trainings: of transfer, planned ones included. sobol_trials: of the first search, fixed beforehand.
+    trainings: of transfer, planned ones included.
     """
 
     name: str
@@ -46,7 +44,6 @@ class Findings:
     controls: tuple[Control, ...]
     outer: tuple[OuterRegrets, ...]
     break_evens: tuple[BreakEven, ...]
-    sobol_trials: int
     provenance: Provenance
 
     @property
@@ -73,13 +70,5 @@ def findings(stored: StoredSweep) -> Findings:
         controls=controls(stored),
         outer=outer(stored),
         break_evens=break_evens(stored, made),
-        sobol_trials=_sobol_trials(stored),
         provenance=made,
-    )
-
-
-def _sobol_trials(stored: StoredSweep) -> int:
-    return sum(
-        isinstance(payload, SearchTask) and payload.sobol is not None and task.phase == search_phase("source")
-        for task, payload in zip(stored.tasks, stored.payloads, strict=True)
     )

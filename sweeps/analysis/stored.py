@@ -63,8 +63,9 @@ class StoredSweep:
         """
         if name in self.selections:
             return selection.read_confirmed(name, self.selections[name])
-        phase = selection.phase_of(name)
-        return selection.best(self.finished(ConfirmTask, StudentOutcome, phase=phase)) if phase in self.closed else None
+        if selection.phase_of(name) not in self.closed:
+            return None
+        return selection.best(selection.confirmed_for(name, self.finished(ConfirmTask, StudentOutcome)))
 
 
 def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:

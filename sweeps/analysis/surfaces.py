@@ -1,13 +1,13 @@
 """What a search found on a dataset, and whether there was an optimum to find: held against the seeds of its confirm."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from sweeps.analysis.stored import StoredSweep
 from sweeps.analysis.units import percent
-from sweeps.plan.names import best_of, confirm_phase, search_phase
+from sweeps.plan import selection
+from sweeps.plan.names import best_of, search_phase
 from sweeps.plan.outcomes import DoneTask, StudentOutcome
 from sweeps.plan.payloads import ConfirmTask, SearchTask
 from sweeps.plan.selection import Confirmed
@@ -64,7 +64,7 @@ def confirmed_points(stored: StoredSweep) -> dict[str, Confirmed]:
 
 def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Surface:
     search = stored.finished(SearchTask, StudentOutcome, phase=search_phase(role))
-    confirm = _by_rank(stored.finished(ConfirmTask, StudentOutcome, phase=confirm_phase(role)))
+    confirm = _by_rank(selection.confirmed_for(best_of(role), stored.finished(ConfirmTask, StudentOutcome)))
     accuracies = {rank: {one.payload.repeat: percent(one.score) for one in tasks} for rank, tasks in confirm.items()}
     trials = tuple(
         SearchTrial(one.outcome.point, percent(one.score), number, one.payload.sobol is not None)
@@ -93,10 +93,7 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
 
 
 def _by_rank(confirm: Sequence[Confirm]) -> dict[int, list[Confirm]]:
-    found: dict[int, list[Confirm]] = defaultdict(list)
-    for task in confirm:
-        found[task.payload.rank].append(task)
-    return dict(found)
+    return {tasks[0].payload.rank: tasks for tasks in selection.by_point(confirm).values()}
 
 
 def _complete(ranked: Mapping[int, Mapping[int, float]]) -> list[list[float]]:

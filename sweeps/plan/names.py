@@ -34,9 +34,18 @@ def search_phase(role: str, group: str = "") -> str:
     return tagged("search" if role == "source" else "native:search", group, role)
 
 
-def confirm_phase(role: str, group: str = "") -> str:
-    """Return the phase that repeats the best of that search."""
-    return tagged("confirm" if role == "source" else "native:confirm", group, role)
+def confirm_phase(role: str, group: str = "", *, earlier: int = 0) -> str:
+    """Return the phase that repeats the best of that search: the last round, or an `earlier` one, from 1."""
+    name = "confirm" if role == "source" else "native:confirm"
+    return tagged(f"{name}:{earlier}" if earlier else name, group, role)
+
+
+def ranks_of(role: str, group: str = "", *, after: int = 0) -> str:
+    """Return the selection of the points that a round of confirm repeats: what round `after` left; 0: the search."""
+    source = role == "source"
+    if after:
+        return tagged(f"{'confirm' if source else 'native.confirm'}.ranks:{after}", group, role)
+    return tagged("search.ranks" if source else "native.ranks", group, role)
 
 
 def best_of(role: str, group: str = "") -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy
 
 from storage.queue.tasks import Claim
+from storage.records import queries
 from storage.studies.space import Choice, Range, Space
 from sweeps.plan import selection
 from sweeps.plan.names import best_of
@@ -57,11 +58,10 @@ def space_of(spec: Spec, stage: str) -> Space:
     return {}
 
 
-def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, Any] | None:
-    """Return the parameters of a task that are fixed beforehand; None asks the sampler (the TPE half of a search).
+def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, Any]:
+    """Return the parameters of a task. They follow from the spec and from what is stored, not from who asks or when.
 
-    A retry keeps the parameters of its predecessor, also where a sampler had proposed them. The first task that needs
-    a selection stores it.
+    A retry keeps the parameters of its predecessor. The first task that needs a selection stores it.
 
     Raises:
         storage.errors.RecordBroken: the task's payload, or the selection, is damaged.
@@ -78,11 +78,53 @@ def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[s
         point = _arm_point(engine, claim.sweep_id, spec, task)
         return point.as_dict() | {"arm": task.arm, "dataset": spec.role(task.role).dataset}
     if isinstance(task, ConfirmTask):
-        ranks = selection.resolve_ranks(engine, claim.sweep_id, task.ranks, top=spec.confirm.top)
-        return ranks[task.rank].point.as_dict()
+        return _confirm_point(engine, claim.sweep_id, spec, task).as_dict()
     if isinstance(task, SearchTask):
-        return None if task.sobol is None else task.sobol.as_dict()
+        return _proposed(engine, spec, claim) if task.sobol is None else task.sobol.as_dict()
     return {}
+
+
+def _confirm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: ConfirmTask) -> Point:
+    earlier = 0  # the last round before the one of this task
+    while sum(seeds for _, seeds in spec.confirm.rounds[: earlier + 1]) <= task.repeat:
+        earlier += 1
+    ranks = selection.resolve_ranks(engine, sweep_id, task.ranks, top=spec.confirm.rounds[earlier][0])
+    # Fewer points than planned are left where trainings failed: the last one then stands for those that are missing.
+    return ranks[min(task.rank, len(ranks) - 1)].point
+
+
+def _proposed(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, Any]:
+    """Return the point that the sampler proposes for a trial i, from the outcomes of trials 0 to i - lag alone.
+
+    Those have ended, whatever else has. The trials in between count as running. Where one of them has not been asked
+    for yet, its point is proposed here as it will be: it needs nothing that is not there.
+    """
+    from storage.studies.sampler import Past, propose  # here: Optuna takes a second to import
+
+    records = queries.task_records(engine, claim.sweep_id, phase=claim.phase, keep=())
+    number = next(i for i, record in enumerate(records) if record.id == claim.task_id)
+    ended = records[: max(0, number + 1 - spec.search.lag)]
+    history = [
+        Past(record.params, record.score) if record.state == "done" and record.params else Past({}, None)
+        for record in ended
+    ]
+    space = search_space(spec)
+    points = [record.params for record in records[:number]]
+    for i in range(len(history), number + 1):
+        known = history[: max(0, i + 1 - spec.search.lag)]
+        if i == number or points[i] is None:
+            task = payload_of(records[i])
+            assert isinstance(task, SearchTask)
+            between = [Past(point or {}, None, running=True) for point in points[len(known) : i]]
+            proposal = (
+                propose(space, [*known, *between], sampler=spec.search.sampler, seed=task.sampler_seed or 0)
+                if task.sobol is None
+                else task.sobol.as_dict()
+            )
+            if i == number:
+                return proposal
+            points[i] = proposal
+    raise AssertionError("a trial has a number")
 
 
 def _arm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: TransferTask) -> Point:

@@ -1,20 +1,21 @@
-"""The frozen result of a phase that later phases read: the ranks of a search, the best of a confirm.
+"""The frozen result of a phase that later phases read: the ranks of a search or of a round, the best of a confirm.
 
 The first reader after the phase has closed writes it; everybody then reads that one row, so a retry months later still
 trains the same (T, alpha).
 """
 
+import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy
 
 from storage.errors import RecordBroken
 from storage.records import queries, selections
 from sweeps.errors import SweepError
-from sweeps.plan.names import untagged
+from sweeps.plan.names import search_of, untagged
 from sweeps.plan.outcomes import DoneTask, StudentOutcome, done_tasks
 from sweeps.plan.payloads import ConfirmTask, SearchTask, edited
 from sweeps.spec.point import Point
@@ -26,12 +27,20 @@ _PHASES = {
     "native.ranks": "native:search",
     "confirm.best": "confirm",
     "native.best": "native:confirm",
+    "confirm.ranks": "confirm",  # with the number of the round
+    "native.confirm.ranks": "native:confirm",
 }
+
+
+Confirm: TypeAlias = DoneTask[ConfirmTask, StudentOutcome]
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """One of the best trials of a search. score: validation accuracy, a fraction. task: its key."""
+    """One of the best points of a search, or of a round of confirm.
+
+    score: validation accuracy, a fraction; of a round, the mean. task: the key of the training that first had it.
+    """
 
     point: Point
     score: float
@@ -70,7 +79,22 @@ class Confirmed:
 def phase_of(name: str) -> str:
     """Return the phase that a selection is read from: "confirm@t1s0" for "confirm.best@t1s0"."""
     base, tag = untagged(name)
-    return _PHASES[base] + tag
+    base, colon, number = base.partition(":")
+    return _PHASES[base] + colon + number + tag
+
+
+def confirmed_for(name: str, done: Iterable[Confirm]) -> list[Confirm]:
+    """Return those finished confirm trainings that a selection is made from: of its search, up to its round."""
+    base, tag = untagged(name)
+    number = base.partition(":")[2]
+    found = []
+    for task in done:
+        payload, phase = task.payload, untagged(task.record.phase)[0]
+        mine = (payload.role == "source") != base.startswith("native") and search_of(payload.role, payload.group) == tag
+        round_ = re.search(r":(\d+)$", phase)  # the last round has no number
+        if mine and (not number or (round_ is not None and int(round_[1]) <= int(number))):
+            found.append(task)
+    return found
 
 
 def resolve_ranks(engine: sqlalchemy.Engine, sweep_id: int, name: str, *, top: int) -> tuple[Ranked, ...]:
@@ -81,8 +105,11 @@ def resolve_ranks(engine: sqlalchemy.Engine, sweep_id: int, name: str, *, top: i
     """
     stored = selections.get(engine, sweep_id, name)
     if stored is None:
-        done = queries.task_records(engine, sweep_id, phase=phase_of(name), state="done")
-        ranks = rank(done_tasks(done, SearchTask, StudentOutcome), top)
+        if untagged(name)[0].partition(":")[0] in ("search.ranks", "native.ranks"):
+            done = queries.task_records(engine, sweep_id, phase=phase_of(name), state="done")
+            ranks = rank(done_tasks(done, SearchTask, StudentOutcome), top)
+        else:
+            ranks = survivors(_confirms(engine, sweep_id, name), top)
         value = {"ranks": [ranked.as_json() for ranked in ranks]}
         stored = selections.insert_or_ignore(engine, sweep_id, name, value)
     try:
@@ -109,9 +136,8 @@ def preview(engine: sqlalchemy.Engine, sweep_id: int, name: str) -> Confirmed | 
     stored = selections.get(engine, sweep_id, name)
     if stored is not None:
         return read_confirmed(name, stored)
-    phase = phase_of(name)
-    states = {record.name: record.state for record in queries.phase_records(engine, sweep_id)}
-    return _best_of(engine, sweep_id, name) if states.get(phase) == "closed" else None
+    phases = {record.name: record.state for record in queries.phase_records(engine, sweep_id)}
+    return _best_of(engine, sweep_id, name) if phases.get(phase_of(name)) == "closed" else None
 
 
 def read_confirmed(name: str, value: Mapping[str, Any]) -> Confirmed:
@@ -127,39 +153,80 @@ def read_confirmed(name: str, value: Mapping[str, Any]) -> Confirmed:
 
 
 def rank(done: Sequence[DoneTask[SearchTask, StudentOutcome]], top: int) -> list[Ranked]:
-    """Return the `top` trials of a search: highest score first, the lowest task id where scores tie."""
+    """Return the `top` trials of a search: highest score first, the lowest task id where scores tie.
+
+    A point that the sampler proposed more than once counts once, so that what is confirmed differs.
+    """
     order = sorted(done, key=lambda task: (-task.score, task.record.id))
-    return [Ranked(task.outcome.point, task.score, task.record.key) for task in order[:top]]
+    points: dict[Point, Ranked] = {}
+    for task in order:
+        points.setdefault(task.outcome.point, Ranked(task.outcome.point, task.score, task.record.key))
+    return list(points.values())[:top]
 
 
-def best(done: Sequence[DoneTask[ConfirmTask, StudentOutcome]]) -> Confirmed:
+def survivors(done: Sequence[Confirm], top: int) -> list[Ranked]:
+    """Return the `top` points of the rounds so far by their mean over the fresh seeds, the best first.
+
+    All points of a round share their seeds, so a mean holds no luck of another seed. Ties go to the better rank of the
+    search. Source: Karnin, Koren & Somekh 2013, "Almost optimal exploration in multi-armed bandits" (sequential
+    halving).
+    """
+    found = sorted(_full(_candidates(done)), key=lambda one: (-one.accuracy.mean, one.rank))
+    keys = {task.outcome.point: task.record.key for task in reversed(done)}
+    return [Ranked(one.point, one.accuracy.mean, keys[one.point]) for one in found[:top]]
+
+
+def best(done: Sequence[Confirm]) -> Confirmed:
     """Return the candidate with the best mean over fresh seeds.
 
-    A candidate that lost a seed to a failure cannot win by having been tried less: only candidates with
-    the most finished seeds compete. Ties go to the better rank of the search.
+    A candidate that lost a seed to a failure, or that a round left behind, cannot win by having been tried less: only
+    candidates with the most finished seeds compete. Ties go to the better rank of the search.
 
     Raises:
         SweepError: no confirm run has finished.
     """
-    groups: dict[int, list[DoneTask[ConfirmTask, StudentOutcome]]] = defaultdict(list)
-    for task in sorted(done, key=lambda task: task.record.id):
-        groups[task.payload.rank].append(task)
-    candidates = [
-        Candidate(tasks[0].outcome.point, number, accuracy)
-        for number, tasks in sorted(groups.items())
-        if (accuracy := estimate([task.score for task in tasks])) is not None
-    ]
+    candidates = _candidates(done)
     if not candidates:
         raise SweepError("no confirm run has finished; nothing to select")
-    most = max(candidate.accuracy.n for candidate in candidates)
-    full = [candidate for candidate in candidates if candidate.accuracy.n == most]
-    winner = max(full, key=lambda candidate: (candidate.accuracy.mean, -candidate.rank))
+    winner = max(_full(candidates), key=lambda candidate: (candidate.accuracy.mean, -candidate.rank))
     return Confirmed(winner, tuple(candidates))
 
 
+def by_point(done: Sequence[Confirm]) -> dict[Point, list[Confirm]]:
+    """Return the trainings of each confirmed point, in the order of their ranks in the search.
+
+    A later round has ranks of its own, so the point itself says which candidate a training is of.
+    """
+    found: dict[Point, list[Confirm]] = defaultdict(list)
+    for task in sorted(done, key=lambda task: (task.payload.repeat, task.payload.rank)):
+        if all(task.payload.repeat != other.payload.repeat for other in found[task.outcome.point]):
+            found[task.outcome.point].append(task)
+    return dict(sorted(found.items(), key=lambda item: item[1][0].payload.rank))  # whose first one is of round 1
+
+
+def _candidates(done: Sequence[Confirm]) -> list[Candidate]:
+    found = []
+    for point, tasks in by_point(done).items():
+        accuracy = estimate([task.score for task in tasks])
+        assert accuracy is not None
+        found.append(Candidate(point, tasks[0].payload.rank, accuracy))
+    return found
+
+
+def _full(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return those with the most finished seeds."""
+    most = max((candidate.accuracy.n for candidate in candidates), default=0)
+    return [candidate for candidate in candidates if candidate.accuracy.n == most]
+
+
+def _confirms(engine: sqlalchemy.Engine, sweep_id: int, name: str) -> list[Confirm]:
+    stage = "native" if name.startswith("native") else "confirm"
+    done = queries.task_records(engine, sweep_id, stage=stage, state="done")
+    return confirmed_for(name, done_tasks(done, ConfirmTask, StudentOutcome))
+
+
 def _best_of(engine: sqlalchemy.Engine, sweep_id: int, name: str) -> Confirmed:
-    done = queries.task_records(engine, sweep_id, phase=phase_of(name), state="done")
-    return best(done_tasks(done, ConfirmTask, StudentOutcome))
+    return best(_confirms(engine, sweep_id, name))
 
 
 def _candidate(value: Mapping[str, Any]) -> Candidate:

@@ -6,13 +6,14 @@ nowhere else; storage only keeps the promise that no task is ready before its ne
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from storage.queue.needs import Need
+from storage.queue.needs import Lag, Need
 from storage.queue.plans import PhasePlan, TaskPlan
 from sweeps.plan.names import (
     confirm_phase,
     groups,
+    ranks_of,
     search_phase,
     tagged,
     teacher_of,
@@ -42,7 +43,7 @@ STAGES = ("teachers", "search", "baselines", "confirm", "native", "transfer", "m
 _PRIORITY = {
     "teachers:source": 90,
     "teachers:target": 80,
-    "confirm": 70,
+    "confirm": 70,  # any round of it
     "native:confirm": 65,
     "baselines": 60,
     "search": 50,
@@ -90,18 +91,19 @@ def is_search(phase: str) -> bool:
 def more(spec: Spec, *, trials: int = 0, seeds: int = 0) -> tuple[Spec, list[TaskPlan]]:
     """Return a larger spec, and the tasks that it has beyond those of `spec`.
 
-    Trials are added to every search, which stays the same search; all of them are proposed by TPE. Seeds
-    are added to every arm of transfer.
+    Trials are added to every search, which stays the same search: by its sampler, as if they had been planned at
+    once, but that none of them joins a Sobol half. Seeds are added to every arm of transfer.
     """
     larger = override(
         spec, {"search.trials": spec.search.trials + trials, "transfer.seeds": spec.transfer.seeds + seeds}
     )
     numbers = range(spec.search.trials, larger.search.trials)
+    first = larger.search.planned if spec.search.sampler == "qmc" else 0
     repeats = range(spec.transfer.seeds, larger.transfer.seeds)
     tasks: list[TaskPlan] = []
     for group in groups(spec):
         for role in spec.roles:
-            tasks += _proposed(spec, role, group, numbers)
+            tasks += _trials(larger, role, group, numbers, first=first)
         for role in spec.roles:
             tasks += _transfer(spec, role, group, repeats)
     return larger, tasks
@@ -120,7 +122,7 @@ def _phase(name: str, *needs: str | Need, minimum: int = 0) -> PhasePlan:
 def _task(key: str, phase: str, payload: Payload) -> TaskPlan:
     # Of an outer level the first group comes first: its verdict is the primary answer.
     later = 100 if payload.group else 0
-    priority = _PRIORITY[re.sub(r"target\d", "target", untagged(phase)[0])] - later
+    priority = _PRIORITY[re.sub(r"target\d|:\d+$", _plain, untagged(phase)[0])] - later
     return TaskPlan(key=key, phase=phase, payload=payload.as_json(), priority=priority)
 
 
@@ -142,19 +144,28 @@ def _teacher_tasks(spec: Spec) -> list[TaskPlan]:
     ]
 
 
+def _plain(found: re.Match[str]) -> str:
+    """Replace the number of a target, or of a round of confirm."""
+    return "target" if found[0].startswith("target") else ""
+
+
 def _phases_of(spec: Spec, group: str) -> list[PhasePlan]:
-    top = spec.confirm.top
-    confirm = confirm_phase("source", group)
+    rounds = spec.confirm.rounds
     phases = []
     for role in spec.roles:
         search = search_phase(role, group)
-        phases += [
-            _phase(search, teacher_phase(role, group), minimum=top),
-            _phase(confirm_phase(role, group), search, minimum=spec.confirm.seeds),
-        ]
-    phases.append(_phase(transfer_phase("source", group), confirm, minimum=1))
-    for role in spec.targets:
-        needs: list[str | Need] = [confirm, confirm_phase(role, group)]
+        planned, trials = spec.search.planned, spec.search.trials
+        lag = Lag(spec.search.lag, planned) if planned < trials else None
+        phases.append(replace(_phase(search, teacher_phase(role, group), minimum=spec.confirm.top), lag=lag))
+        before = search
+        for number, (_, seeds) in enumerate(rounds, start=1):
+            kept = rounds[number][0] if number < len(rounds) else 1  # points that the next round needs
+            name = confirm_phase(role, group, earlier=number if number < len(rounds) else 0)
+            phases.append(_phase(name, before, minimum=max(seeds, kept)))
+            before = name
+    for role in spec.roles:
+        # No test is read before every selection of the group is frozen, also those of other datasets.
+        needs = [Need(confirm_phase(other, group), after_any_end=other not in ("source", role)) for other in spec.roles]
         if AUTOKERAS_ARM in spec.transfer.arms(role, group):
             needs.append(Need("baselines", after_any_end=True))
         phases.append(_phase(transfer_phase(role, group), *needs, minimum=1))
@@ -198,27 +209,22 @@ def sobol_points(spec: Spec, count: int, group: str = "") -> list[Point]:
 
 
 def _search(spec: Spec, role: Role, group: str) -> list[TaskPlan]:
-    phase, prefix = _search_names(role, group)
-    points = sobol_points(spec, (spec.search.trials + 1) // 2, group)
-    seed = _search_seed(spec, group)
-    tasks = [
-        _task(f"{prefix}#{i}", phase, SearchTask(role=role, seed=seed, sobol=point, group=group))
-        for i, point in enumerate(points)
-    ]
-    return tasks + _proposed(spec, role, group, range(len(points), spec.search.trials))
+    return _trials(spec, role, group, range(spec.search.trials), first=spec.search.planned)
 
 
-def _proposed(spec: Spec, role: Role, group: str, numbers: range) -> list[TaskPlan]:
+def _trials(spec: Spec, role: Role, group: str, numbers: range, *, first: int) -> list[TaskPlan]:
+    """Return the trials of those numbers: the `first` ones of a search are Sobol points, the others are proposed."""
     phase, prefix = _search_names(role, group)
-    seed = _search_seed(spec, group)
-    return [
-        _task(
-            f"{prefix}#{i}",
-            phase,
-            SearchTask(role=role, seed=seed, sampler_seed=derive(spec.seed, "sampler", prefix, i), group=group),
-        )
-        for i in numbers
-    ]
+    seed, points = _search_seed(spec, group), sobol_points(spec, first, group)
+    tasks = []
+    for i in numbers:
+        payload = SearchTask(role=role, seed=seed, sobol=points[i], group=group) if i < first else None
+        if payload is None:
+            payload = SearchTask(
+                role=role, seed=seed, sampler_seed=derive(spec.seed, "sampler", prefix, i), group=group
+            )
+        tasks.append(_task(f"{prefix}#{i}", phase, payload))
+    return tasks
 
 
 def _search_seed(spec: Spec, group: str) -> int:
@@ -232,24 +238,28 @@ def _search_names(role: str, group: str) -> tuple[str, str]:
 
 
 def _confirm(spec: Spec, role: Role, group: str) -> list[TaskPlan]:
-    source = role == "source"
-    prefix = tagged("confirm" if source else "native.confirm", group, role)
-    return [
-        _task(
-            f"{prefix}#{rank}.{repeat}",
-            confirm_phase(role, group),
-            ConfirmTask(
-                role=role,
-                seed=derive(spec.seed, "student", "confirm", *_path(group), repeat),
-                ranks=tagged("search.ranks" if source else "native.ranks", group, role),
-                rank=rank,
-                repeat=repeat,
-                group=group,
-            ),
-        )
-        for repeat in range(spec.confirm.seeds)
-        for rank in range(spec.confirm.top)
-    ]
+    prefix = tagged("confirm" if role == "source" else "native.confirm", group, role)
+    tasks, repeats = [], 0
+    for number, (points, seeds) in enumerate(spec.confirm.rounds, start=1):
+        last = number == len(spec.confirm.rounds)
+        tasks += [
+            _task(
+                f"{prefix}#{rank}.{repeat}",
+                confirm_phase(role, group, earlier=0 if last else number),
+                ConfirmTask(
+                    role=role,
+                    seed=derive(spec.seed, "student", "confirm", *_path(group), repeat),
+                    ranks=ranks_of(role, group, after=number - 1),
+                    rank=rank,
+                    repeat=repeat,
+                    group=group,
+                ),
+            )
+            for repeat in range(repeats, repeats + seeds)
+            for rank in range(points)
+        ]
+        repeats += seeds  # every survivor gets the same new seeds
+    return tasks
 
 
 def _transfer(spec: Spec, role: Role, group: str, repeats: range) -> list[TaskPlan]:

@@ -25,6 +25,13 @@ _ARMS = {
 }
 
 
+_SAMPLERS = {
+    "tpe": "multivariate TPE (Bergstra et al. 2011, Optuna)",
+    "gp": "a Gaussian process (Optuna's GPSampler)",
+    "random": "a random draw",
+}
+
+
 def section(findings: Findings) -> list[Block]:
     """Return the section "Methods": a few paragraphs, and the commands that run the sweep again."""
     name, spec = findings.name, findings.spec
@@ -32,7 +39,7 @@ def section(findings: Findings) -> list[Block]:
         Heading("Methods"),
         Paragraph(_data(spec)),
         Paragraph(_training(spec)),
-        Paragraph(_search(spec, findings.sobol_trials)),
+        Paragraph(_search(spec)),
         Paragraph(_transfer(spec)),
         Paragraph(_statistics(spec)),
         Paragraph(
@@ -76,20 +83,35 @@ def _training(spec: Spec) -> str:
 def _rate(training: Training) -> str:
     if training.schedule == "constant":
         return f"constant learning rate {training.learning_rate:g}"
-    return f"learning rate {training.learning_rate:g} with cosine decay to 0 (Loshchilov & Hutter 2017)"
+    if training.schedule == "cosine":
+        return f"learning rate {training.learning_rate:g} with cosine decay to 0 (Loshchilov & Hutter 2017)"
+    return (
+        f"constant learning rate {training.learning_rate:g}; the student is the exponential moving average of its"
+        f" weights over about {training.average_steps} steps (Polyak & Juditsky 1992)"
+    )
 
 
-def _search(spec: Spec, sobol: int) -> str:
-    search = spec.search
+def _search(spec: Spec) -> str:
+    search, rounds = spec.search, spec.confirm.rounds
     several = "" if spec.outer.searches == 1 else f" The search is repeated {spec.outer.searches} times per teacher."
+    points = [f"{search.planned} scrambled Sobol points (Owen 1998)"] if search.planned else []
+    if search.trials > search.planned:
+        sampler = _SAMPLERS.get(search.sampler, f"`{search.sampler}`")
+        points.append(
+            f"{search.trials - search.planned} points proposed by {sampler}, each of them from the outcomes of all"
+            f" trials but the {search.lag - 1} before it, whatever finished first"
+        )
+    (top, seeds), *later = rounds
+    confirm = f"The {top} best points are retrained on {seeds} fresh seeds each"
+    for points_left, more in later:
+        confirm += f"; the {points_left} best of these on {more} more"
     return (
         f"**Search.** T in [{search.temperature[0]:g}, {search.temperature[1]:g}] (log-uniform) and alpha in"
         f" [{search.alpha[0]:g}, {search.alpha[1]:g}] (uniform), {search.trials} trials on"
-        f" {spec.source.dataset}: {sobol} scrambled Sobol points (Owen 1998), then {search.trials - sobol} points from"
-        " multivariate TPE (Bergstra et al. 2011, Optuna). All trials use the same student seed and are scored by"
-        f" validation accuracy after the last epoch, without pruning. The {spec.confirm.top} best trials are retrained"
-        f" on {spec.confirm.seeds} fresh seeds each; the one with the highest mean is `best`. The same search and"
-        f" confirmation on each target, from the same Sobol points, give `native`.{several}"
+        f" {spec.source.dataset}: {', then '.join(points)}. All trials use the same student seed and are scored by"
+        f" validation accuracy after the last epoch, without pruning. {confirm}. The points of a round share their"
+        " seeds; the one with the highest mean over fresh seeds is `best`. The same search and confirmation on each"
+        f" target, with the same seeds, give `native`.{several}"
     )
 
 

@@ -16,7 +16,7 @@ from kd.errors import ModelError
 from kd.teachers.names import parse_teacher
 from storage.db import engine as engines
 from storage.db import schema
-from storage.errors import NotAStorage, SweepNotFound
+from storage.errors import NotAStorage, SamplerUnusable, SweepNotFound
 from storage.failpoints import failpoint
 from storage.queue import plans
 from storage.records import queries
@@ -53,7 +53,7 @@ def create_sweep(
         dry_run: resolve and plan only; nothing is written, and `new` is False.
 
     Raises:
-        SpecError: the name, a dataset or a model cannot be used, or another spec has this name.
+        SpecError: the name, a dataset, a model or the sampler cannot be used, or another spec has this name.
         storage.errors.StorageError: the storage cannot be written.
     """
     check_name(name)
@@ -61,8 +61,20 @@ def create_sweep(
     known = [] if dry_run else find(url, name)
     if known:
         refuse_another(name, known, spec)
+    _check_sampler(spec.search.sampler)
     plan = make_plan(spec)
     return Created(spec, plan, new=not dry_run and _write(url, name, spec, plan))
+
+
+def _check_sampler(name: str) -> None:
+    if name in ("qmc", "tpe", "random"):
+        return  # always there
+    from storage.studies.sampler import check_sampler  # as in `_write`
+
+    try:
+        check_sampler(name)
+    except SamplerUnusable as error:
+        raise SpecError(f"search.sampler: {error}") from None
 
 
 def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:

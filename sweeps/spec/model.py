@@ -70,7 +70,9 @@ class Spec(SpecModel):
         if self.target3 is not None and self.target2 is None:
             raise ValueError("target3 without target2: number the targets without a gap")
         if self.confirm.top > self.search.trials:
-            raise ValueError(f"confirm.top ({self.confirm.top}) is more than search.trials ({self.search.trials})")
+            raise ValueError(
+                f"confirm.rounds begins with {self.confirm.top} points, more than search.trials ({self.search.trials})"
+            )
         if AUTOKERAS_ARM in self.transfer.target_arms and AUTOKERAS_ARM not in self.baselines.methods:
             raise ValueError(f"transfer.target_arms has {AUTOKERAS_ARM}, so baselines.methods must have it, too")
         for part in map(self.role, self.roles):

@@ -1,15 +1,21 @@
 """The tables of a spec, and the one place where their defaults stand."""
 
+import itertools
 import math
+import re
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from kd.baselines import METHODS
 from kd.config import Schedule
 from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, OUTER_ARMS, SOURCE_ARMS, TARGET_ARMS
 from sweeps.stats.verdict import LEVELS
+
+SAMPLERS = ("qmc", "tpe", "gp", "random")
+USERS_OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Cap = Annotated[int, Field(ge=0, strict=True)]
@@ -58,14 +64,34 @@ class Training(SpecModel):
 
     batch_size: Count = 64
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="of students: Adam, at the first step")
-    schedule: Schedule = Field(default="constant", description="of students: cosine lowers the rate to 0")
+    schedule: Schedule = Field(
+        default="constant",
+        description="of students: constant; cosine lowers the rate to 0; average averages the last weights",
+    )
+    average_steps: Count = Field(default=50, description="with average: steps that it reaches back over")
     teacher_learning_rate: float = Field(default=3e-3, gt=0, le=1, description="of teachers: Adam, falling to 0")
+
+
+def _known_sampler(name: str) -> str:
+    if name not in SAMPLERS and not USERS_OWN.fullmatch(name):
+        near = get_close_matches(name, SAMPLERS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(hint + ", ".join(SAMPLERS) + " or package.module:make")
+    return name
 
 
 class Search(SpecModel):
     """The search for (T, alpha); the native search on the target is the same."""
 
-    trials: Count = Field(description="first half Sobol points, then TPE")
+    trials: Count = Field(description="points, each trained once with the same seed")
+    sampler: Annotated[str, AfterValidator(_known_sampler)] = Field(
+        default="tpe",
+        description="qmc (scrambled Sobol), tpe, gp (needs torch), random, or package.module:make;"
+        " the first half of tpe and gp is Sobol",
+    )
+    lag: Count = Field(
+        default=8, description="a proposed trial i knows the outcomes of trials 0 to i - lag: as many train at once"
+    )
     temperature: Annotated[tuple[float, float], _range(0, 1000, above=True)] = Field(
         default=(1.0, 20.0), description="log-uniform"
     )
@@ -73,12 +99,52 @@ class Search(SpecModel):
         default=(0.0, 1.0), description="uniform; weight of the labels"
     )
 
+    @property
+    def planned(self) -> int:
+        """How many trials are Sobol points, fixed before anything runs."""
+        if self.sampler == "qmc":
+            return self.trials
+        return (self.trials + 1) // 2 if self.sampler in ("tpe", "gp") else 0
+
 
 class Confirm(SpecModel):
-    """The best trials again on fresh seeds: best is the best mean, not the luckiest run."""
+    """The best trials again on fresh seeds: best is the best mean, not the luckiest run.
 
-    top: Count
-    seeds: Count
+    `top` and `seeds` stand for one round of so many points and seeds.
+    """
+
+    rounds: tuple[tuple[Count, Count], ...] = Field(
+        min_length=1, description="[points, fresh seeds of each] in turn; each round keeps the best of the one before"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_round(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or not {"top", "seeds"} & set(values):
+            return values
+        rest = {name: value for name, value in values.items() if name not in ("top", "seeds")}
+        (top, seeds), *_ = rest.get("rounds") or ((None, None),)
+        top, seeds = values.get("top", top), values.get("seeds", seeds)
+        if top is None or seeds is None:
+            raise ValueError("give top and seeds, or rounds")
+        return rest | {"rounds": ((top, seeds),)}
+
+    @model_validator(mode="after")
+    def _fewer_each_time(self) -> "Confirm":
+        points = [top for top, _ in self.rounds]
+        if any(later > earlier for earlier, later in itertools.pairwise(points)):
+            raise ValueError(f"no round has more points than the one before; got {points}")
+        return self
+
+    @property
+    def top(self) -> int:
+        """How many points the first round repeats."""
+        return self.rounds[0][0]
+
+    @property
+    def trainings(self) -> int:
+        """How many trainings a confirm has."""
+        return sum(points * seeds for points, seeds in self.rounds)
 
 
 class Transfer(SpecModel):

@@ -32,7 +32,7 @@ def to_toml(spec: Spec) -> str:
         part = getattr(spec, name)
         if not isinstance(part, BaseModel):
             continue
-        why = (type(part).__doc__ or "").strip()
+        why = (type(part).__doc__ or "").strip().partition("\n")[0]
         blocks.append("\n".join([f"[{name}]  # {why}", *(_line(part, key) for key in type(part).model_fields)]))
     return "\n\n".join(blocks) + "\n"
 

@@ -75,6 +75,7 @@ class TaskResources:
             batch_size=self.spec.training.batch_size,
             learning_rate=self.spec.training.learning_rate,
             schedule=self.spec.training.schedule,
+            average_steps=self.spec.training.average_steps,
         )
         views = views_of(self.spec.role(role))
         return StudentTrainer(

@@ -32,7 +32,7 @@ from storage.studies.reconcile import mark_reported, reconcile
 from sweeps.errors import Interrupted, LeaseLost, SweepError
 from sweeps.hints import here
 from sweeps.plan.names import search_of
-from sweeps.plan.payloads import Payload, SearchTask, StudentTask, TransferTask, payload_of
+from sweeps.plan.payloads import Payload, StudentTask, TransferTask, payload_of
 from sweeps.plan.points import resolve_point, space_of
 from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.model import Spec, stored
@@ -207,8 +207,6 @@ class Worker:
             study,
             space,
             params=params,
-            tpe_seed=task.sampler_seed if isinstance(task, SearchTask) else None,
-            history_attrs={"search": search_of(task.role, task.group) or None},
             attrs=attrs,
         )
         failpoint("asked")

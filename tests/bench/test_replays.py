@@ -1,10 +1,9 @@
 """Pruners and samplers replayed on hand-made surfaces whose answers are known."""
 
-import importlib.util
 import math
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -22,11 +21,12 @@ sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
 import pruning
 import samplers
 
-from support import sampler_replays
-from support.pruner_replays import PRUNERS, Replay, Verdict, replay, spearman, top_cells
-from support.sampler_replays import BUDGETS, PRODUCT, SEARCHES, Regrets, product_search, regrets, sobol_search
+from support import pruner_replays
+from support.pruner_replays import PRUNERS, Verdict, spearman, top_cells
+from support.sampler_replays import CONFIRMS, FLOOR, SAMPLERS, TRUTH, Confirm, Replay, Sampler, replay
 from support.surfaces import Surface, write_surface
 from sweeps.plan.tasks import sobol_points
+from sweeps.spec.model import override
 from sweeps.spec.point import Point
 from sweeps.spec.presets import preset
 from sweeps.stats.estimates import Estimate
@@ -45,7 +45,7 @@ HALVING = "successive halving, to 1/4"
 def test_no_pruner_chooses_a_worse_cell_where_the_first_epoch_ranks_as_the_last(
     pruner: str, order: list[int], selection: int
 ) -> None:
-    found = replay(STEADY, PRUNERS[pruner], selection=selection, order=order)
+    found = pruner_replays.replay(STEADY, PRUNERS[pruner], selection=selection, order=order)
     assert (found.regret, found.top_pruned) == (0, 0)
     assert found.share == found.epochs / (CELLS * 8)
     assert (found.share == 1) if pruner == "none" else (found.share <= 1)
@@ -53,7 +53,7 @@ def test_no_pruner_chooses_a_worse_cell_where_the_first_epoch_ranks_as_the_last(
 
 @pytest.mark.parametrize("pruner", [HALVING, "successive halving, to 1/2"])
 def test_halving_prunes_the_best_where_the_first_epoch_ranks_the_other_way_round(pruner: str) -> None:
-    found = replay(REVERSED, PRUNERS[pruner], selection=0, order=range(CELLS))
+    found = pruner_replays.replay(REVERSED, PRUNERS[pruner], selection=0, order=range(CELLS))
     assert found.top_pruned == 1
     assert found.epochs == 8 + (CELLS - 1)  # the first cell to the end, one epoch of every other
     assert found.regret == pytest.approx(9.0)  # points: it chose 0.80 where 0.89 was to be had
@@ -62,9 +62,9 @@ def test_halving_prunes_the_best_where_the_first_epoch_ranks_the_other_way_round
 def test_regret_is_measured_on_the_seeds_that_did_not_choose() -> None:
     last = np.array([[[0.5, 0.9]], [[0.8, 0.4]], [[0.6, 0.5]]])  # seed 0 prefers the second cell, the others the first
     surface = surface_of(np.stack([last, last], axis=-1))
-    found = replay(surface, PRUNERS["none"], selection=0, order=[0, 1])
+    found = pruner_replays.replay(surface, PRUNERS["none"], selection=0, order=[0, 1])
     assert found.regret == pytest.approx(100 * ((0.8 + 0.6) / 2 - (0.4 + 0.5) / 2))
-    found = replay(surface, PRUNERS["none"], selection=1, order=[0, 1])
+    found = pruner_replays.replay(surface, PRUNERS["none"], selection=1, order=[0, 1])
     assert found.regret == pytest.approx(100 * ((0.9 + 0.5) / 2 - (0.5 + 0.6) / 2))
 
 
@@ -76,7 +76,7 @@ def test_a_pruner_is_asked_after_every_epoch_but_the_last() -> None:
             steps.append(trial.last_step)
             return False
 
-    replay(STEADY, lambda epochs: Notes(), selection=0, order=[3, 4])
+    pruner_replays.replay(STEADY, lambda epochs: Notes(), selection=0, order=[3, 4])
     assert steps == [*range(1, 8), *range(1, 8)]
 
 
@@ -91,7 +91,7 @@ def test_a_pruner_is_asked_after_every_epoch_but_the_last() -> None:
     ],
 )
 def test_a_pruner_pays_up_to_the_limits(share: float, top_pruned: float, high: float | None, fails: list[str]) -> None:
-    found = Replay(epochs=40, share=share, regret=0.1, top_pruned=top_pruned)
+    found = pruner_replays.Replay(epochs=40, share=share, regret=0.1, top_pruned=top_pruned)
     assert Verdict([found], Estimate(0.0, 0.0, high, 1), margin=0.05).fails == fails
 
 
@@ -143,65 +143,90 @@ def test_a_default_must_pay_on_every_surface(tmp_path: Path, monkeypatch: pytest
     assert both.count("## Does pruning pay?") == 1
 
 
-def test_the_product_begins_with_its_sobol_half_and_goes_on_with_tpe() -> None:
+SEEDS = 12
+FLAT = surface_of(np.full((SEEDS, 3, 3, 2), 0.5))
+# Every seed agrees: the best cell is the last one.
+SLOPE = surface_of(np.broadcast_to(np.arange(12.0).reshape(1, 4, 3, 1) / 100, (SEEDS, 4, 3, 2)).copy())
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
+def test_a_search_has_the_points_of_a_sweep(sampler: Sampler) -> None:
+    spec, asked = preset("quick"), []
+
+    def score(point: Point) -> float:
+        asked.append(point)
+        return point.alpha - point.temperature
+
+    searched = sampler.search(spec, 11, score)
+    planned = override(spec, {"search.sampler": sampler.name, "search.trials": 11}).search.planned
+    assert [point for point, _ in searched] == asked
+    assert asked[:planned] == sobol_points(spec, planned)
+    assert all(value == point.alpha - point.temperature for point, value in searched)
+    assert searched == sampler.search(spec, 11, score)
+
+
+def test_tpe_learns_from_the_scores_before_its_lag() -> None:
     spec = preset("quick")
-    trials = product_search(spec, 11, lambda temperature, alpha: alpha - temperature)
-    points = [Point(trial.temperature, trial.alpha) for trial in trials]
-    assert len(trials) == 11
-    assert points[:6] == sobol_points(spec, 6)
-    assert points[6:] != sobol_points(spec, 11)[6:]
-    assert all(trial.score == trial.alpha - trial.temperature for trial in trials)
-    assert trials == product_search(spec, 11, lambda temperature, alpha: alpha - temperature)
+    up, down = (Sampler("tpe", 4).search(spec, 16, lambda point, s=sign: s * point.alpha) for sign in (1, -1))
+    alike = [one == other for (one, _), (other, _) in zip(up, down, strict=True)]
+    assert alike[:8] == [True] * 8
+    assert not all(alike[8:])
 
 
-def test_no_sampler_has_regret_on_a_flat_surface() -> None:
-    flat = surface_of(np.full((2, 3, 3, 2), 0.5))
-    for name in ("Sobol", "TPE", "random", PRODUCT):
-        assert set(regrets(flat, SEARCHES[name], replay=1).values()) == {0.0}
+def test_every_round_keeps_the_best_means_and_all_of_it_share_the_seeds() -> None:
+    points = [Point(1.0 + number, 0.5) for number in range(5)]
+    asked: list[tuple[float, int]] = []
+
+    def score(point: Point, seed: int) -> float:
+        asked.append((point.temperature, seed))
+        return {1.0: 0.1, 2.0: 0.9, 3.0: 0.5 if seed == 1 else 1.0}.get(point.temperature, 0.0)
+
+    searched = [(point, -point.temperature) for point in points]
+    assert Confirm(((3, 1), (2, 2))).choose(searched, score) == Point(2.0, 0.5)  # 0.9 against (0.5 + 1 + 1) / 3
+    assert asked == [(1.0, 1), (2.0, 1), (3.0, 1), (2.0, 2), (2.0, 3), (3.0, 2), (3.0, 3)]
 
 
-def test_more_trials_never_choose_worse_where_every_seed_agrees() -> None:
-    slope = surface_of(np.repeat((np.arange(12.0).reshape(4, 3) / 100)[None, :, :, None], 2, axis=0).repeat(2, axis=-1))
-    found = [regrets(slope, sobol_search, replay=number) for number in range(4)]
-    for one in found:
-        assert list(one) == list(BUDGETS)
-        assert list(one.values()) == sorted(one.values(), reverse=True)
-        assert min(one.values()) >= 0
+def test_every_row_spends_its_budget() -> None:
+    for by_budget in CONFIRMS.values():
+        for budget, confirm in by_budget.items():
+            assert confirm.rounds[0][0] <= budget - confirm.trainings < budget
 
 
-def test_another_sampler_must_be_lower_beyond_its_interval_on_every_surface() -> None:
-    def spread(*around: float) -> Regrets:
-        return Regrets({budget: [mean - 0.01, mean, mean + 0.01] for budget, mean in zip(BUDGETS, around, strict=True)})
-
-    default = spread(0.4, 0.3, 0.2, 0.1)
-    same = dict.fromkeys(SEARCHES, default)
-    better = same | {"TPE": Regrets({b: [v - 0.05, v - 0.06, v - 0.05] for b, (_, v, _) in default.points.items()})}
-    mixed = same | {"TPE": spread(0.3, 0.3, 0.2, 0.2)}  # lower with few trials, higher with many
-    absent = better | {"TPE": Regrets({}, unavailable="needs torch")}
-
-    def said(*by_surface: dict[str, Regrets]) -> str:
-        return samplers.conclusion([(STEADY, regrets) for regrets in by_surface])
-
-    assert said(same).startswith("**The default stays Sobol + TPE")
-    assert said(better).startswith("**The default should become TPE")
-    assert said(better, same).startswith("**The default stays Sobol + TPE")
-    assert said(mixed).startswith("**The default stays Sobol + TPE")
-    assert said(absent).startswith("**The default stays Sobol + TPE")
+def test_nobody_has_regret_on_a_flat_surface_and_the_floor_is_0_where_every_seed_agrees() -> None:
+    for by_row in replay(FLAT, SAMPLERS[:2], number=1).values():
+        assert set(by_row.values()) == {0.0}
+    one = Replay(SLOPE, 3)
+    assert one.floor() == 0
+    assert one.regret(Point(float(SLOPE.temperatures[0]), float(SLOPE.alphas[0]))) == pytest.approx(11.0)
 
 
-def test_the_page_has_a_line_per_sampler_and_the_picture_a_line_per_sampler_that_ran(
+def test_the_seeds_of_the_truth_are_not_seen_by_the_searcher() -> None:
+    values = np.repeat(np.arange(SEEDS) / 100, 18).reshape(SEEDS, 3, 3, 2)
+    one = Replay(surface_of(values), 5)
+    seen = [one.score(Point(1.0, 0.0), seed) for seed in range(SEEDS - TRUTH)]
+    assert len({round(100 * value) for value in seen}) == SEEDS - TRUTH
+    assert one.truth[0, 0] == pytest.approx((np.arange(SEEDS).sum() / 100 - sum(seen)) / TRUTH)
+
+
+def test_the_page_has_a_line_for_every_row_and_names_the_lowest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampler_replays, "BUDGETS", (4, 12))
-    monkeypatch.setattr(samplers, "BUDGETS", (4, 12))
-    surface = recorded(tmp_path / "surface-steady.csv", STEADY, "mnist")
+    # In this process: processes of a pool would not see the smaller budgets.
+    monkeypatch.setattr(samplers, "ProcessPoolExecutor", ThreadPoolExecutor)
+    surface = recorded(tmp_path / "surface-slope.csv", SLOPE, "mnist")
     page = tmp_path / "samplers.md"
     run(samplers, monkeypatch, str(surface), "--replays", "2", "--out", str(page))
     text = page.read_text()
-    assert "| sampler | 4 trials | 12 trials |" in text
-    assert all(f"\n| {name} | " in text for name in SEARCHES)
-    with_gp = importlib.util.find_spec("torch") is not None
-    assert ("unavailable: needs torch" in text) is not with_gp
-    picture = ElementTree.parse(tmp_path / "samplers.svg").getroot()
-    names = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
-    assert [name for name in SEARCHES if name in names] == [name for name in SEARCHES if with_gp or name != "GP"]
+    assert "| search | confirm | 29 trainings | 60 trainings | 150 trainings |" in text
+    assert f"| {FLOOR} |" in text
+    assert all(f"\n| {sampler} | {confirm} | " in text for sampler in SAMPLERS for confirm in CONFIRMS)
+    assert "**Lowest: " in text
+
+
+def test_a_surface_with_too_few_seeds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    surface = recorded(tmp_path / "surface-steady.csv", STEADY, "mnist")
+    monkeypatch.setattr(sys, "argv", ["samplers.py", str(surface)])
+    assert samplers.main() == 1
+    assert capsys.readouterr().err == "samplers.py: surface-steady.csv: it has 3 seeds, a replay needs 12 or more\n"

@@ -59,7 +59,8 @@ def test_every_preset_has_its_row_with_its_numbers() -> None:
             (row,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
             assert f"{spec.source.images:,} -> " in row
             assert f"{spec.target.images:,}" in row
-            assert f"| {spec.search.trials} | {spec.confirm.top} x {spec.confirm.seeds} |" in row
+            rounds = ", ".join(f"{points} x {seeds}" for points, seeds in spec.confirm.rounds)
+            assert f"| {spec.search.trials} | {rounds} |" in row
             assert f"{spec.transfer.seeds} seeds" in row
 
 

@@ -128,11 +128,11 @@ def test_each_damage_is_one_line_that_says_what_was_expected_and_what_was_found(
 
 
 def test_a_task_that_is_gone_is_missed_in_the_plan_and_by_its_trial(url: str) -> None:
-    execute(url, f"DELETE FROM attempts WHERE {attempt_where('search#3')}", "DELETE FROM tasks WHERE key = 'search#3'")
+    execute(url, f"DELETE FROM attempts WHERE {attempt_where('search#2')}", "DELETE FROM tasks WHERE key = 'search#2'")
     found = audited(url)
     assert found.violations == [
         "search: expected 4 tasks as planned, found 3",
-        "trial 4 of study s is COMPLETE: expected it to be of search#3 attempt 1, found no such attempt",
+        "trial 3 of study s is COMPLETE: expected it to be of search#2 attempt 1, found no such attempt",
     ]
     assert (found.planned, found.accounted) == (34, 33)
 

@@ -189,11 +189,11 @@ def test_a_trial_whose_worker_is_about_to_save_its_number_is_no_orphan_before_it
         claim = claimed(opened.engine, sweep.id)
         attrs = {"task": claim.key, "attempt": 1}
         lost, saved = (
-            opened.ask("s.teachers", {}, params={}, tpe_seed=None, attrs=attrs).number for _ in range(2)
+            opened.ask("s.teachers", {}, params={}, attrs=attrs).number for _ in range(2)
         )  # the connection was cut, so that it asked twice
         assert audit(opened.engine, sweep).warnings == []
         assert save_trial(opened.engine, claim, study="s.teachers", number=saved, params={})
-        opened.ask("s.teachers", {}, params={}, tpe_seed=None, attrs=attrs | {"attempt": 7})  # no such attempt
+        opened.ask("s.teachers", {}, params={}, attrs=attrs | {"attempt": 7})  # no such attempt
         found = as_lines(audit(opened.engine, sweep))
     assert found.violations == []
     assert found.warnings == [f"study s.teachers: no attempt has the RUNNING trials {lost}, 2; type: kd-sweeps reap s"]

@@ -159,3 +159,37 @@ def test_ten_thousand_tasks_are_inserted_and_read_whole(engine: Engine) -> None:
     assert queries.phase_records(engine, sweep)[0].counts == {"waiting": 10_000}
     assert claimed(engine, sweep).key == "search#0"
     assert [task.payload["n"] for task in queries.task_records(engine, sweep)] == list(range(10_000))
+
+
+def test_with_a_lag_a_task_waits_for_those_that_it_follows_and_for_no_others(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": (("lag:3:2",), 0, 7)})
+
+    def ready() -> list[str]:
+        found: list[str] = []
+        while (claim := tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60)) is not None:
+            found.append(claim.key.removeprefix("search#"))
+            claims[found[-1]] = claim
+        return found
+
+    claims: dict[str, tasks.Claim] = {}
+    assert ready() == ["0", "1", "2"]  # 3 needs the end of 0
+    assert finished(engine, claims["1"])
+    assert finished(engine, claims["2"])
+    assert ready() == []
+    assert tasks.fail(engine, claims["0"], error_class="nan", reason="the loss is NaN", cap=1)
+    assert ready() == ["3", "4", "5"]  # 6 needs the end of 3
+    assert finished(engine, claims["4"])
+    assert tasks.release(engine, claims["5"])
+    assert ready() == ["5"]
+    assert finished(engine, claims["3"])
+    assert ready() == ["6"]
+    for key in ("5", "6"):
+        assert finished(engine, claims[key])
+    assert states(engine, sweep) == {"search": "closed"}
+
+
+def test_the_first_tasks_of_a_lag_wait_for_nothing(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": (("lag:1:4",), 0, 6)})
+    first = [claimed(engine, sweep).key for _ in range(4)]
+    assert first == [f"search#{n}" for n in range(4)]
+    assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None

@@ -77,7 +77,7 @@ def stock(studies: Studies, name: str = "s") -> optuna.Study:
 def asked(studies: Studies, claim: Claim, *, study: str = "s", saved: bool = True) -> int:
     """A trial asked for and saved, as a worker does."""
     attrs = {"task": claim.key, "attempt": claim.attempt}
-    trial = studies.ask(study, SPACE, params=PARAMS, tpe_seed=None, attrs=attrs)
+    trial = studies.ask(study, SPACE, params=PARAMS, attrs=attrs)
     if saved:
         assert tasks.save_trial(studies.engine, claim, study=study, number=trial.number, params=trial.params)
     return trial.number
@@ -123,7 +123,7 @@ def test_creating_a_study_twice_changes_nothing_and_the_dashboard_reads_its_note
 
 def test_given_parameters_are_asked_exactly_and_shown_as_such(studies: Studies) -> None:
     space: Space = SPACE | {"method": Choice(("autokeras", "pretrained"))}
-    trial = studies.ask("s.confirm", space, params=PARAMS | {"method": "pretrained"}, tpe_seed=None)
+    trial = studies.ask("s.confirm", space, params=PARAMS | {"method": "pretrained"})
     assert trial.params == PARAMS | {"method": "pretrained"}
     (found,) = stock(studies, "s.confirm").trials
     assert (found.number, found.params, found.state.name) == (trial.number, trial.params, "RUNNING")
@@ -143,49 +143,12 @@ def test_parameters_outside_the_space_are_refused_before_a_trial_exists(
     studies: Studies, params: dict[str, float], said: str
 ) -> None:
     with pytest.raises(ParametersRefused, match=said):
-        studies.ask("s", SPACE, params=params, tpe_seed=None)
+        studies.ask("s", SPACE, params=params)
     assert trial_states(studies) == []
 
 
-def test_tpe_proposes_inside_the_space_and_the_seed_decides(studies: Studies) -> None:
-    for n in range(4):
-        trial = studies.ask("s", SPACE, params={"temperature": 2.0 + n, "alpha": n / 4}, tpe_seed=None)
-        studies.tell("s", trial.number, state="COMPLETE", value=0.5 + n / 10, attrs={})
-    first = studies.ask("s", SPACE, params=None, tpe_seed=7)
-    studies.tell("s", first.number, state="FAIL", value=None, attrs={})
-    again = studies.ask("s", SPACE, params=None, tpe_seed=7)
-    studies.tell("s", again.number, state="FAIL", value=None, attrs={})
-    other = studies.ask("s", SPACE, params=None, tpe_seed=8)
-    assert first.params == again.params != other.params
-    assert 1 <= first.params["temperature"] <= 20
-    assert 0 <= first.params["alpha"] <= 1
-
-
-def test_tpe_learns_only_from_trials_that_are_alike(studies: Studies) -> None:
-    def tell(value: float, temperature: float, **attrs: str) -> None:
-        params = {"temperature": temperature, "alpha": 0.5}
-        trial = studies.ask("s", SPACE, params=params, tpe_seed=None, attrs=attrs)
-        studies.tell("s", trial.number, state="COMPLETE", value=value, attrs={})
-
-    def proposed(search: str | None) -> dict[str, Any]:
-        trial = studies.ask(
-            "s", SPACE, params=None, tpe_seed=7, history_attrs={"search": search}, attrs={"search": "asked"}
-        )
-        studies.tell("s", trial.number, state="FAIL", value=None, attrs={})
-        return trial.params
-
-    for n in range(4):
-        tell(n, 2.0 + n)
-    alone = proposed(None)
-    for n in range(4):
-        tell(-n, 15.0 + n, search="@t1s0")
-    assert proposed(None) == alone, "what another search tells is not its own"
-    assert proposed("@t1s0") not in (alone, proposed("@t0s1"))
-    assert studies.ask("s", SPACE, params=None, tpe_seed=7).params != alone, "without the question all are its own"
-
-
 def test_a_trial_appears_with_its_parameters_and_attributes(studies: Studies) -> None:
-    studies.ask("s", SPACE, params=PARAMS, tpe_seed=None, attrs={"task": "search#0"})
+    studies.ask("s", SPACE, params=PARAMS, attrs={"task": "search#0"})
     (trial,) = stock(studies).trials
     assert (trial.params, trial.user_attrs) == (PARAMS, {"task": "search#0", "asked_by": "kd-sweeps"})
     assert trial.datetime_start is not None
@@ -203,7 +166,7 @@ def test_nobody_sees_a_trial_that_is_being_made(studies: Studies, url: URL) -> N
 
     event.listen(Engine, "after_cursor_execute", look)
     try:
-        studies.ask("s", SPACE, params=PARAMS, tpe_seed=None)
+        studies.ask("s", SPACE, params=PARAMS)
     finally:
         event.remove(Engine, "after_cursor_execute", look)
         other.dispose()
@@ -213,7 +176,7 @@ def test_nobody_sees_a_trial_that_is_being_made(studies: Studies, url: URL) -> N
 
 def test_a_result_is_written_with_what_the_trial_lacks_and_ended_last(studies: Studies) -> None:
     attrs = {f"attribute {n}": n for n in range(10)}
-    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None, attrs=attrs).number
+    number = studies.ask("s", SPACE, params=PARAMS, attrs=attrs).number
     with written() as statements:
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs=attrs | {"b": 1}, epoch_values=[0.1, 0.2])
     tables = [text.split()[2] if text.startswith("INSERT") else text.split()[1] for text in statements]
@@ -228,7 +191,7 @@ def test_a_result_is_written_with_what_the_trial_lacks_and_ended_last(studies: S
 
 def test_whoever_makes_trials_at_once_each_number_is_given_once(studies: Studies, url: URL) -> None:
     def ours(n: int) -> int:
-        return studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+        return studies.ask("s", SPACE, params=PARAMS).number
 
     def of_another_tool(n: int) -> int:
         return stock(studies).ask().number
@@ -243,12 +206,12 @@ def test_whoever_makes_trials_at_once_each_number_is_given_once(studies: Studies
 
 def test_an_enqueued_trial_is_never_taken(studies: Studies) -> None:
     stock(studies).enqueue_trial({"temperature": 9.0, "alpha": 0.9})
-    assert studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).params == PARAMS
+    assert studies.ask("s", SPACE, params=PARAMS).params == PARAMS
     assert trial_states(studies) == ["WAITING", "RUNNING"]
 
 
 def test_telling_writes_attributes_and_epochs_and_a_second_time_changes_nothing(studies: Studies) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None, attrs={"task": "search#0"}).number
+    number = studies.ask("s", SPACE, params=PARAMS, attrs={"task": "search#0"}).number
     for value in (0.9, 0.1):
         studies.tell("s", number, state="COMPLETE", value=value, attrs={"n": value}, epoch_values=[0.5, value])
     studies.tell("s", number, state="FAIL", value=None, attrs={})
@@ -258,7 +221,7 @@ def test_telling_writes_attributes_and_epochs_and_a_second_time_changes_nothing(
 
 
 def test_epoch_values_that_are_not_finite_come_back_as_they_were(studies: Studies) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    number = studies.ask("s", SPACE, params=PARAMS).number
     studies.tell("s", number, state="FAIL", value=None, attrs={}, epoch_values=[math.inf, -math.inf, math.nan, 1])
     (trial,) = stock(studies).trials
     assert repr(trial.intermediate_values) == "{0: inf, 1: -inf, 2: nan, 3: 1.0}"
@@ -268,7 +231,7 @@ def test_epoch_values_that_are_not_finite_come_back_as_they_were(studies: Studie
 def test_a_pruned_trial_is_worth_what_it_had_reached(
     studies: Studies, epochs: list[float], value: float | None
 ) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    number = studies.ask("s", SPACE, params=PARAMS).number
     studies.tell("s", number, state="PRUNED", value=None, attrs={}, epoch_values=epochs)
     (trial,) = stock(studies).trials
     assert (trial.state.name, trial.value) == ("PRUNED", value)
@@ -278,7 +241,7 @@ def test_a_pruned_trial_is_worth_what_it_had_reached(
 def test_a_complete_trial_without_a_value_is_refused_before_anything_is_written(
     studies: Studies, value: float | None
 ) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    number = studies.ask("s", SPACE, params=PARAMS).number
     with pytest.raises(ValueError, match="needs a value"):
         studies.tell("s", number, state="COMPLETE", value=value, attrs={"a": 1})
     (trial,) = stock(studies).trials
@@ -288,7 +251,7 @@ def test_a_complete_trial_without_a_value_is_refused_before_anything_is_written(
 def test_attributes_that_a_crash_left_are_completed_and_those_of_a_finished_trial_stay(
     studies: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    number = studies.ask("s", SPACE, params=PARAMS).number
 
     class Crash(Exception):
         pass
@@ -314,7 +277,7 @@ def test_attributes_that_a_crash_left_are_completed_and_those_of_a_finished_tria
 def test_a_trial_that_somebody_ends_between_our_two_writes_stays_as_they_ended_it(
     studies: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    number = studies.ask("s", SPACE, params=PARAMS).number
     monkeypatch.setattr("storage.studies.trials.failpoint", lambda point: stock(studies).tell(number, 0.25))
     studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
     (trial,) = stock(studies).trials
@@ -324,17 +287,17 @@ def test_a_trial_that_somebody_ends_between_our_two_writes_stays_as_they_ended_i
 def test_a_study_deleted_between_our_two_writes_is_one_clear_line(
     studies: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    number = studies.ask("s", SPACE, params=PARAMS).number
     monkeypatch.setattr("storage.studies.trials.failpoint", lambda point: studies.delete("s"))
     with pytest.raises(StudyMissing, match="it was deleted"):
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
 
 
 def test_a_deleted_study_is_one_clear_line(studies: Studies) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    number = studies.ask("s", SPACE, params=PARAMS).number
     optuna.delete_study(study_name="s", storage=studies.storage)
     for attempt in (
-        lambda: studies.ask("s", SPACE, params=PARAMS, tpe_seed=None),
+        lambda: studies.ask("s", SPACE, params=PARAMS),
         lambda: studies.tell("s", number, state="COMPLETE", value=0.5, attrs={}),
         lambda: studies.running("s"),
     ):
@@ -345,7 +308,7 @@ def test_a_deleted_study_is_one_clear_line(studies: Studies) -> None:
 
 
 def test_a_study_deleted_and_made_again_does_not_take_the_old_trials(studies: Studies) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    number = studies.ask("s", SPACE, params=PARAMS).number
     optuna.delete_study(study_name="s", storage=studies.storage)
     studies.create("s", metric="val_accuracy", attrs={}, note=None)
     with pytest.raises(StudyMissing, match=f"its trial {number} was deleted"):
@@ -353,7 +316,7 @@ def test_a_study_deleted_and_made_again_does_not_take_the_old_trials(studies: St
 
 
 def test_deleting_a_study_leaves_the_others_and_a_second_time_does_nothing(studies: Studies) -> None:
-    studies.ask("s", SPACE, params=PARAMS, tpe_seed=None)
+    studies.ask("s", SPACE, params=PARAMS)
     for _ in range(2):
         studies.delete("s")
         assert studies.names() == ["s.confirm"]
@@ -385,7 +348,7 @@ def test_optuna_tables_of_another_version_are_one_clear_line(
 
 
 def test_stock_optuna_reads_what_we_wrote(studies: Studies, url: URL) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS, tpe_seed=None).number
+    number = studies.ask("s", SPACE, params=PARAMS).number
     studies.tell("s", number, state="COMPLETE", value=0.9, attrs={})
     storage = optuna.storages.RDBStorage(plain(url))
     frame = optuna.load_study(study_name="s", storage=storage).trials_dataframe()
@@ -551,6 +514,6 @@ def test_a_study_with_parameters_of_another_kind_is_one_clear_line_and_no_trial_
     words = {"alpha": optuna.distributions.CategoricalDistribution(["low", "high"])}
     stock(studies).add_trial(optuna.trial.create_trial(value=0.5, params={"alpha": "low"}, distributions=words))
     with pytest.raises(StudyMixed, match="another tool") as caught:
-        studies.ask("s", SPACE, params=PARAMS, tpe_seed=None)
+        studies.ask("s", SPACE, params=PARAMS)
     assert "\n" not in str(caught.value)
     assert trial_states(studies) == ["COMPLETE"]

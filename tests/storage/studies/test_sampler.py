@@ -1,10 +1,14 @@
-"""storage.studies.sampler: what TPE proposes without a database is what it would propose with one."""
+"""storage.studies.sampler: what is proposed without a database is what Optuna would propose with one."""
+
+import sys
+from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
-from storage.studies.sampler import distributions_of, propose, tpe_sampler
+from storage.errors import SamplerUnusable
+from storage.studies.sampler import Past, check_sampler, distributions_of, propose
 from storage.studies.space import Choice, Range, Space
 
 SPACE: Space = {
@@ -14,49 +18,90 @@ SPACE: Space = {
     "fixed": Range(2.0, 2.0),
     "only": Choice(("one",)),
 }
+OPTUNAS: dict[str, type[BaseSampler]] = {"tpe": TPESampler, "random": RandomSampler}
 
 
-def study_with(finished: int, running: int, *, space: Space = SPACE) -> optuna.Study:
-    """A study in memory; half of the running trials have no parameters yet, as those of other tools at first."""
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
-    for n in range(finished):
-        trial = study.ask(distributions_of(space))
-        if n % 5 == 4:
-            study.tell(trial, state=TrialState.FAIL)
-        else:
-            study.tell(trial, (n * 7 % 11) / 11)
-    for n in range(running):
-        study.ask(distributions_of(space) if n % 2 else None)
-    return study
+def history(finished: int, running: int, *, failed: int = 0) -> list[Past]:
+    """Points of a random sampler; every score another."""
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    points = [study.ask(distributions_of(SPACE)).params for _ in range(finished + running)]
+    scored = [Past(point, (n * 7 % 11) / 11) for n, point in enumerate(points[:finished])]
+    return [*scored, *[Past({}, None)] * failed, *(Past(point, None, running=True) for point in points[finished:])]
+
+
+def optunas(past: list[Past], sampler: BaseSampler) -> dict[str, object]:
+    """What Optuna's own `Study.ask` gives on the same trials."""
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for one in past:
+        state = optuna.trial.TrialState.RUNNING if one.running else optuna.trial.TrialState.COMPLETE
+        study.add_trial(
+            optuna.create_trial(
+                state=state, params=dict(one.params), distributions=distributions_of(SPACE), value=one.value
+            )
+        )
+    return study.ask(distributions_of(SPACE)).params
 
 
 @pytest.mark.parametrize(("finished", "running"), [(0, 0), (1, 0), (2, 3), (40, 0), (40, 6)])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_proposal_is_that_of_optunas_own_ask(finished: int, running: int, seed: int) -> None:
-    study = study_with(finished, running)
-    ours = propose(SPACE, study.trials, directions=study.directions, seed=seed)
-    study.sampler = tpe_sampler(seed)
-    assert ours == study.ask(distributions_of(SPACE)).params
+    past = history(finished, running)
+    assert propose(SPACE, past, sampler="tpe", seed=seed) == optunas(past, TPESampler(seed=seed, n_startup_trials=1))
+    assert propose(SPACE, past, sampler="random", seed=seed) == optunas(past, RandomSampler(seed=seed))
 
 
-def test_trials_of_another_space_do_not_hinder_a_proposal() -> None:
-    study = study_with(20, 0, space={"alpha": Range(0.0, 50.0), "other": Range(0.0, 9.0)})
-    for seed in range(5):
-        found = propose(SPACE, study.trials, directions=study.directions, seed=seed)
+def test_the_seed_the_outcomes_and_what_is_running_decide_about_a_proposal() -> None:
+    past = history(12, 0)
+    first = propose(SPACE, past, sampler="tpe", seed=7)
+    assert first == propose(SPACE, past, sampler="tpe", seed=7) != propose(SPACE, past, sampler="tpe", seed=8)
+    others = [Past(one.params, 1 - (one.value or 0)) for one in past]
+    assert propose(SPACE, others, sampler="tpe", seed=7) != first
+    assert propose(SPACE, past, sampler="tpe", seed=7, maximize=False) == propose(SPACE, others, sampler="tpe", seed=7)
+    assert propose(SPACE, [*past, Past(first, None, running=True)], sampler="tpe", seed=7) != first
+
+
+def test_failed_trials_change_nothing() -> None:
+    assert propose(SPACE, history(9, 0, failed=3), sampler="tpe", seed=1) == propose(
+        SPACE, history(9, 0), sampler="tpe", seed=1
+    )
+
+
+def test_every_proposal_is_a_point_of_the_space() -> None:
+    for seed in range(20):
+        found = propose(SPACE, history(6, 2), sampler="tpe", seed=seed)
         assert list(found) == list(SPACE)
         assert all(value in SPACE[name] for name, value in found.items())
 
 
-def test_trials_whose_parameters_are_of_another_kind_are_passed_over() -> None:
-    study = study_with(20, 0, space={"alpha": Range(0.0, 1.0)})
-    expected = propose({"alpha": Range(0.0, 1.0)}, study.trials, directions=study.directions, seed=0)
-    foreign = study_with(20, 1, space={"alpha": Choice(("low", "high"))}).trials
-    space: Space = {"alpha": Range(0.0, 1.0)}
-    assert propose(space, [*study.trials, *foreign], directions=study.directions, seed=0) == expected
+def test_a_sampler_of_ones_own_proposes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_sampler.py").write_text(
+        "import optuna\n"
+        "def make(seed): return optuna.samplers.RandomSampler(seed=seed)\n"
+        "def none(seed): return 'nothing'\n"
+        "def broken(seed): import no_such_package\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    try:
+        own = propose(SPACE, history(3, 0), sampler="own_sampler:make", seed=4)
+        assert own == propose(SPACE, history(3, 0), sampler="random", seed=4)
+        check_sampler("own_sampler:make")
+        for name, said in (
+            ("own_sampler:none", "returned 'nothing', not an optuna"),
+            ("own_sampler:missing", "has to be package.module:make, importable here"),
+            ("no_such_module:make", "No module named 'no_such_module'"),
+            ("own_sampler:broken", "needs the package no_such_package; type: pip install no_such_package"),
+        ):
+            with pytest.raises(SamplerUnusable, match=said):
+                check_sampler(name)
+    finally:
+        sys.modules.pop("own_sampler", None)
 
 
-def test_proposing_writes_nothing() -> None:
-    study = study_with(10, 2)
-    before = study.trials
-    propose(SPACE, study.trials, directions=study.directions, seed=0)
-    assert study.trials == before
+def test_gp_says_what_to_install_where_torch_is_missing() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        with pytest.raises(SamplerUnusable, match="sampler gp needs the package torch; type: pip install torch"):
+            check_sampler("gp")
+    else:
+        check_sampler("gp")

@@ -17,7 +17,7 @@ from storage.db.dialects import database_now
 from storage.db.engine import create_lock, open_engine, write
 from storage.errors import RevisionRefused
 from storage.queue import revisions, tasks
-from storage.queue.needs import parse_need
+from storage.queue.needs import parse_lag, parse_needs
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
 from storage.queue.tasks import Claim
 from storage.records import blobs, queries
@@ -47,7 +47,13 @@ def new_sweep(engine: Engine, phases: Needs | None = None, *, name: str = "s", n
         fingerprint="f",
         provenance={},
         phases=[
-            PhasePlan(name=phase, stage=phase.split(":")[0], needs=tuple(map(parse_need, needs)), minimum=minimum)
+            PhasePlan(
+                name=phase,
+                stage=phase.split(":")[0],
+                needs=tuple(parse_needs(needs)),
+                lag=parse_lag(needs),
+                minimum=minimum,
+            )
             for phase, (needs, minimum, _) in phases.items()
         ],
         tasks=[

@@ -15,7 +15,7 @@ from scipy import stats
 
 from storage.queue.tasks import Claim
 from storage.studies.adapter import open_studies
-from storage.studies.sampler import propose
+from storage.studies.sampler import Past, propose
 from sweeps.analysis.findings import Findings
 from sweeps.plan.names import tagged
 from sweeps.plan.points import search_space
@@ -222,5 +222,5 @@ def test_a_search_learns_from_its_own_trials_and_from_no_others(
         own = [next(trial for trial in trials if trial.user_attrs["task"] == task.key) for task in tasks]
         for number in (2, 3):
             seed = tasks[number].payload["sampler_seed"]
-            maximize = [optuna.study.StudyDirection.MAXIMIZE]
-            assert own[number].params == propose(space, own[:number], directions=maximize, seed=seed), group
+            between = [Past(trial.params, None, running=True) for trial in own[:number]]  # fewer than search.lag
+            assert own[number].params == propose(space, between, sampler="tpe", seed=seed), group

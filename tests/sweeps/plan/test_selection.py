@@ -11,7 +11,18 @@ from storage.records import queries, selections
 from sweeps.errors import SweepError
 from sweeps.plan.outcomes import DoneTask, StudentOutcome
 from sweeps.plan.payloads import ConfirmTask, SearchTask
-from sweeps.plan.selection import Candidate, Ranked, best, preview, rank, read_confirmed, resolve_best, resolve_ranks
+from sweeps.plan.selection import (
+    Candidate,
+    Ranked,
+    best,
+    confirmed_for,
+    preview,
+    rank,
+    read_confirmed,
+    resolve_best,
+    resolve_ranks,
+    survivors,
+)
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate
 from tests.support.sweeps.storage_sweeps import new_storage, new_sweep
@@ -23,14 +34,17 @@ def _outcome(score: float, temperature: float) -> StudentOutcome:
     return StudentOutcome(temperature=temperature, alpha=0.5, **values)
 
 
-def _searched(number: int, score: float) -> DoneTask[SearchTask, StudentOutcome]:
+def _searched(number: int, score: float, temperature: float | None = None) -> DoneTask[SearchTask, StudentOutcome]:
     payload = SearchTask(role="source", seed=0, sampler_seed=1)
-    return DoneTask(task_record(f"search#{number}", number), payload, _outcome(score, 1.0), score)
+    outcome = _outcome(score, 1.0 + number if temperature is None else temperature)
+    return DoneTask(task_record(f"search#{number}", number), payload, outcome, score)
 
 
 def _done(number: int, score: float, *, temperature: float = 1.0, rank: int) -> DoneTask[ConfirmTask, StudentOutcome]:
     payload = ConfirmTask(role="source", seed=number, ranks="search.ranks", rank=rank, repeat=number)
-    return DoneTask(task_record(f"confirm#{number}", number), payload, _outcome(score, temperature), score)
+    return DoneTask(
+        task_record(f"confirm#{number}", number, phase="confirm"), payload, _outcome(score, temperature), score
+    )
 
 
 @pytest.fixture
@@ -43,6 +57,59 @@ def engine(tmp_path: Path) -> Iterator[sqlalchemy.Engine]:
 def test_ranks_are_by_score_and_the_lowest_task_where_scores_tie() -> None:
     found = rank([_searched(3, 0.9), _searched(1, 0.8), _searched(2, 0.9), _searched(0, 0.95)], top=3)
     assert [ranked.task for ranked in found] == ["search#0", "search#2", "search#3"]
+
+
+def test_a_point_that_was_searched_twice_is_ranked_once() -> None:
+    found = rank([_searched(0, 0.9, 4.0), _searched(1, 0.95, 4.0), _searched(2, 0.8, 7.0)], top=2)
+    assert [(ranked.task, ranked.score) for ranked in found] == [("search#1", 0.95), ("search#2", 0.8)]
+
+
+# Two rounds: three points on one fresh seed, the best two of them on two more. `_again` is of round 2, where the points
+# have ranks of their own.
+ROUND_1 = {2.0: 0.90, 5.0: 0.93, 9.0: 0.80}
+
+
+def _again(repeat: int, rank: int, temperature: float, score: float) -> DoneTask[ConfirmTask, StudentOutcome]:
+    payload = ConfirmTask(role="source", seed=repeat, ranks="confirm.ranks:1", rank=rank, repeat=repeat)
+    record = task_record(f"confirm#{rank}.{repeat}", 100 + 10 * repeat + rank, phase="confirm")
+    return DoneTask(record, payload, _outcome(score, temperature), score)
+
+
+def _first(rank: int, temperature: float, score: float) -> DoneTask[ConfirmTask, StudentOutcome]:
+    payload = ConfirmTask(role="source", seed=0, ranks="search.ranks", rank=rank, repeat=0)
+    record = task_record(f"confirm#{rank}.0", rank, phase="confirm:1")
+    return DoneTask(record, payload, _outcome(score, temperature), score)
+
+
+def _two_rounds() -> list[DoneTask[ConfirmTask, StudentOutcome]]:
+    first = [_first(rank, *item) for rank, item in enumerate(ROUND_1.items())]
+    second = {2.0: (0.95, 0.96), 5.0: (0.91, 0.92)}
+    return first + [
+        _again(repeat, rank, temperature, scores[repeat - 1])
+        for repeat in (1, 2)
+        for rank, (temperature, scores) in enumerate(sorted(second.items(), reverse=True))
+    ]
+
+
+def test_a_round_keeps_the_best_means_of_the_rounds_so_far() -> None:
+    done = _two_rounds()
+    first = confirmed_for("confirm.ranks:1", done)
+    assert [(one.point.temperature, one.score) for one in survivors(first, 2)] == [(5.0, 0.93), (2.0, 0.90)]
+    found = best(confirmed_for("confirm.best", done))
+    assert found.best == Candidate(Point(2.0, 0.5), 0, found.best.accuracy)
+    assert found.best.accuracy.mean == pytest.approx((0.90 + 0.95 + 0.96) / 3)
+    assert [(one.rank, one.accuracy.n) for one in found.candidates] == [(0, 3), (1, 3), (2, 1)]
+
+
+def test_what_a_round_left_behind_cannot_win_by_its_fewer_seeds() -> None:
+    lucky = [_first(2, 9.0, 0.99), *(task for task in _two_rounds() if task.outcome.temperature != 9.0)]
+    assert best(lucky).best.point.temperature == 2.0
+
+
+def test_only_the_trainings_of_its_own_search_make_a_selection() -> None:
+    done = _two_rounds()
+    for name in ("native.best", "confirm.best@t1s0", "native.confirm.ranks:1"):
+        assert confirmed_for(name, done) == []
 
 
 def test_best_is_the_highest_mean_not_the_highest_run() -> None:

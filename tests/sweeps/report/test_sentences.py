@@ -156,7 +156,8 @@ def test_no_verdict_says_what_it_lacks_and_what_to_type(tmp_path: Path) -> None:
 
 
 def test_a_search_that_saw_only_luck_is_said_first(tmp_path: Path) -> None:
-    lines = answer(analysed(worked(f"sqlite:///{tmp_path}/s.db", PLANTED, planted(arms(0.5), luck=20.0))))
+    lucky = override(PLANTED, {"search.trials": 8})
+    lines = answer(analysed(worked(f"sqlite:///{tmp_path}/s.db", lucky, planted(arms(0.5), luck=20.0))))
     assert lines[0].startswith("**Not identified on the source.** digits: NOT IDENTIFIED: (T, alpha) explains only ")
     assert "less than 50 %; the rest is seed noise" in lines[0]
     assert lines[1] == ""

@@ -56,8 +56,7 @@ def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> O
         if claim.key == key:
             break
         others.append(claim)
-    proposed = {"temperature": 4.0, "alpha": 0.05}  # in place of a sampler
-    outcome: Outcome = runner(claim, resolve_point(engine, spec, claim) or proposed, lambda: None)
+    outcome: Outcome = runner(claim, resolve_point(engine, spec, claim), lambda: None)
     assert tasks.finish(engine, claim, outcome=outcome.values.as_json(), score=outcome.score)
     for other in others:
         tasks.release(engine, other)

@@ -1,0 +1,72 @@
+"""Points never depend on who finishes first: the same search in every order of finishing, on both databases."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine
+
+from storage.db.engine import open_engine
+from storage.queue import tasks
+from storage.queue.tasks import Claim
+from storage.records import queries
+from storage.url import resolve
+from sweeps.plan.points import resolve_point
+from sweeps.service.create import create_sweep
+from sweeps.spec.model import Spec, override
+from sweeps.spec.presets import preset
+from sweeps.spec.tables import SAMPLERS
+from tests.support.sweeps.quadratic_worker import quadratic
+
+TRIALS = 14
+TINY = override(preset("tiny"), {"search.trials": TRIALS, "search.lag": 3, "baselines.methods": []})
+
+
+@pytest.fixture
+def engine(storage_url: str) -> Iterator[Engine]:
+    made = open_engine(resolve(storage_url), must_exist=False)
+    yield made
+    made.dispose()
+
+
+def searched(
+    engine: Engine, name: str, spec: Spec, *, workers: int, seed: int
+) -> dict[str, tuple[float, float, float]]:
+    """Point and score of every trial, when `workers` work at once and end in a random order; some fail at first."""
+    create_sweep(engine.url, name, spec)
+    sweep, luck = queries.find_sweep(engine, name).id, random.Random(seed)
+    at_work: list[tuple[Claim, dict[str, float]]] = []
+    while True:
+        claim = tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=600) if len(at_work) < workers else None
+        if claim is not None and claim.stage == "confirm":
+            break  # the search has ended
+        if claim is not None:
+            params = resolve_point(engine, spec, claim)
+            tasks.save_trial(engine, claim, study="none", number=claim.task_id, params=params)
+            at_work.append((claim, params))
+            continue
+        claim, params = at_work.pop(luck.randrange(len(at_work)))
+        if luck.random() < 0.2 and claim.attempt == 1:
+            tasks.fail(engine, claim, error_class="error", reason="luck", cap=2)
+            continue
+        outcome = quadratic(claim, params, lambda: None)
+        assert tasks.finish(engine, claim, outcome=outcome.values.as_json(), score=outcome.score)
+    done = queries.task_records(engine, sweep, phase="search", state="done")
+    return {one.key: (one.params["temperature"], one.params["alpha"], one.score or 0.0) for one in done if one.params}
+
+
+@pytest.mark.parametrize("sampler", [one for one in SAMPLERS if one != "gp"])
+def test_a_search_has_the_same_points_whatever_ends_first(engine: Engine, sampler: str) -> None:
+    spec = override(TINY, {"search.sampler": sampler})
+    alone = searched(engine, "alone", spec, workers=1, seed=0)
+    assert len(alone) == TRIALS == len({point[:2] for point in alone.values()})
+    for number, workers in enumerate((2, 8), start=1):
+        assert searched(engine, f"w{workers}", spec, workers=workers, seed=number) == alone
+
+
+def test_tpe_learns_from_what_has_ended_before_the_lag_and_from_nothing_else(engine: Engine) -> None:
+    near = searched(engine, "near", override(TINY, {"search.sampler": "tpe", "search.lag": 1}), workers=1, seed=0)
+    far = searched(engine, "far", override(TINY, {"search.sampler": "tpe", "search.lag": TRIALS}), workers=1, seed=0)
+    first = [f"search#{number}" for number in range(TRIALS // 2)]
+    assert [near[key] for key in first] == [far[key] for key in first], "the Sobol half is the same"
+    assert near != far
