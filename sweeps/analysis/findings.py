@@ -17,6 +17,7 @@ from sweeps.analysis.stored import StoredSweep
 from sweeps.analysis.surfaces import Surface, confirmed_points, surfaces
 from sweeps.analysis.trainings import Training
 from sweeps.analysis.verdicts import TargetVerdict, verdicts
+from sweeps.plan.answer_hash import answer_hash
 from sweeps.plan.selection import Confirmed
 from sweeps.spec.model import Spec
 
@@ -27,7 +28,7 @@ class Findings:
 
     name, fingerprint, revision, spec: of the sweep. verdicts: one for each target, the first answers the primary
     question. surfaces: of the source, then of each target. confirmed: by role. looks: those begun so far.
-    trainings: of transfer, planned ones included.
+    trainings: of transfer, planned ones included. answer_hash: None until every task has ended.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Findings:
     outer: tuple[OuterRegrets, ...]
     break_evens: tuple[BreakEven, ...]
     provenance: Provenance
+    answer_hash: str | None
 
     @property
     def finished(self) -> bool:
@@ -71,4 +73,5 @@ def findings(stored: StoredSweep) -> Findings:
         outer=outer(stored),
         break_evens=break_evens(stored, made),
         provenance=made,
+        answer_hash=answer_hash(stored.tasks),
     )

@@ -45,7 +45,11 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Everything that the section Provenance says. done, planned: tasks. wall_s: from first to last. work_s: summed."""
+    """Everything that the section Provenance says. done, planned: tasks. wall_s: from first to last. work_s: summed.
+
+    numerics: the fingerprints of the processes that trained students and teachers, sorted; more than one: on which of
+    them a task ran decides about its last bits.
+    """
 
     data: tuple[Data, ...]
     weights: tuple[Weights, ...]
@@ -54,6 +58,7 @@ class Provenance:
     planned: int
     wall_s: float
     work_s: float
+    numerics: tuple[str, ...]
 
     @property
     def machine_kinds(self) -> list[tuple[str, str]]:
@@ -72,6 +77,7 @@ def provenance(stored: StoredSweep) -> Provenance:
         planned=len(stored.tasks),
         wall_s=max(t.finished_at or 0 for t in records) - min(t.started_at or 0 for t in records),
         work_s=sum((t.finished_at or 0) - (t.started_at or 0) for t in records),
+        numerics=tuple(sorted({found for done in stored.done if (found := _numerics(done.outcome))})),
     )
 
 
@@ -88,6 +94,10 @@ def _data(stored: StoredSweep) -> tuple[Data, ...]:
 
 def _weights(stored: StoredSweep) -> tuple[Weights, ...]:
     return tuple(Weights(key=done.record.key, files=files) for done in stored.done if (files := _files(done.outcome)))
+
+
+def _numerics(outcome: StoredOutcome) -> str:
+    return "" if isinstance(outcome, MeasureOutcome) else outcome.numerics
 
 
 def _files(outcome: StoredOutcome) -> tuple[str, ...]:

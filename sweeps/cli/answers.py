@@ -16,6 +16,7 @@ def describe_best(best: Best) -> str:
         f"alpha        {best.point.alpha:.4g}",
         f"loss         {LOSS_FORMULA}  (alpha weighs the labels)",
         *_evidence(best),
+        *([f"answer hash  {best.answer_hash}"] if best.answer_hash else []),
         "paste        student and teacher: Keras models that give logits",
     ]
     return "\n\n".join(["\n".join(lines), *best.paste.values()])
@@ -63,7 +64,7 @@ def describe_status(status: Status) -> str:
     lines += status.problems
     if status.problems:
         lines.append(f"to try that again: {here().retry_and_launch(status.sweep)}")
-    return "\n".join([*lines, _next_step(status)])
+    return "\n".join([*lines, *status.bits.lines(), _next_step(status)])
 
 
 def _next_step(status: Status) -> str:

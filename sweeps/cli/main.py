@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweeps.cli import machine, results, steering
-from sweeps.cli.options import Data, Preset, Storage, SweepName, Weights, Workers
+from sweeps.cli.options import Data, Preset, Storage, SweepName, Weights, Workers, use_folders
 from sweeps.hints import here
 from sweeps.terminal import say
 
@@ -56,7 +56,7 @@ def run(
     from sweeps.service.run import run_sweep
     from sweeps.spec.presets import preset as named
 
-    _use(data, weights)
+    use_folders(data, weights)
     chosen = _chosen(preset, spec) or named("quick")
     raise typer.Exit(run_sweep(resolve(storage), name, chosen, workers=workers, data_dir=data))
 
@@ -94,7 +94,7 @@ def create(
     from sweeps.service.create import create_sweep, requested
     from sweeps.service.summary import describe_plan
 
-    _use(data)
+    use_folders(data)
     url = resolve(storage)
     shorthands = {"search.trials": trials, "seed": seed}
     changes = _changes([*(change or []), *(f"{key}={value}" for key, value in shorthands.items() if value is not None)])
@@ -143,7 +143,7 @@ def launch(
     from sweeps.service.launch import launch as start
     from sweeps.spec.model import check_name
 
-    _use(data, weights)
+    use_folders(data, weights)
     check_name(name)
     url = resolve(storage)
     say(f"storage {masked(url)}")
@@ -165,7 +165,7 @@ def worker(name: SweepName, storage: Storage = None, data: Data = None, weights:
     from sweeps.workers.launcher import WORKER_VARIABLE
     from sweeps.workers.logs import log_folder, worker_log
 
-    _use(data, weights)
+    use_folders(data, weights)
     check_name(name)
     one_thread()
     url = resolve(storage)
@@ -196,17 +196,6 @@ def dashboard(
     shown = "127.0.0.1" if host == "0.0.0.0" else host  # every address of a container is reached as this one
     say(f"storage {masked(url)}; open http://{shown}:{port}/dashboard/ and stop with Ctrl-C")
     serve(url, name, host=host, port=port)
-
-
-def _use(data: Path | None, weights: Path | None = None) -> None:
-    from sweeps.errors import SpecError
-
-    if weights is not None and not weights.is_dir():
-        raise SpecError(f"--weights: got {weights}; give a folder that holds the weights files, or has them in models/")
-    # By environment, so that launched workers and their children look in the same folders.
-    for variable, folder in (("KD_SWEEPS_DATA", data), ("KD_SWEEPS_WEIGHTS", weights)):
-        if folder is not None:
-            os.environ[variable] = str(folder.absolute())
 
 
 def _chosen(preset: str | None, spec: Path | None) -> "Spec | None":

@@ -1,5 +1,6 @@
 """The options that several commands share, so that they are spelt and explained once."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -24,3 +25,15 @@ Weights = Annotated[
 ]
 Preset = Annotated[str | None, typer.Option(metavar="NAME", help="tiny, quick, compare or full.")]
 Workers = Annotated[int | None, typer.Option(metavar="N", help="Worker processes; one per core when not given.")]
+
+
+def use_folders(data: Path | None, weights: Path | None = None) -> None:
+    """Let this process and its children look for data and weights in these folders; None leaves what is set."""
+    from sweeps.errors import SpecError
+
+    if weights is not None and not weights.is_dir():
+        raise SpecError(f"--weights: got {weights}; give a folder that holds the weights files, or has them in models/")
+    # By environment, so that launched workers and their children look in the same folders.
+    for variable, folder in (("KD_SWEEPS_DATA", data), ("KD_SWEEPS_WEIGHTS", weights)):
+        if folder is not None:
+            os.environ[variable] = str(folder.absolute())

@@ -11,7 +11,7 @@ import typer
 
 from sweeps.analysis.units import percent
 from sweeps.cli.formats import Format, render
-from sweeps.cli.options import Field, Form, Storage, SweepName
+from sweeps.cli.options import Data, Field, Form, Storage, SweepName, use_folders
 from sweeps.terminal import say
 
 if TYPE_CHECKING:
@@ -64,12 +64,18 @@ def status(
 def _audit(name: str, form: Format, field: str | None, storage: str | None) -> None:
     from storage.audit.audit import audit
     from sweeps.cli.text import describe, values
+    from sweeps.query.bits import bits
     from sweeps.query.opening import open_sweep
 
     with open_sweep(storage, name) as (engine, sweep):
         found = audit(engine, sweep)
+        answer = None if found.violations else bits(engine, sweep)  # what is damaged cannot be read
         _note_storage(engine)
-    print(describe(found) if form is Format.table and field is None else render(values(name, found), form, field))
+    if form is Format.table and field is None:
+        print("\n".join([describe(found), *(answer.lines() if answer else [])]))
+    else:
+        hashed = {"answer_hash": answer.answer_hash if answer else None}
+        print(render(values(name, found) | hashed, form, field))
     raise typer.Exit(1 if found.violations else 0)
 
 
@@ -204,6 +210,38 @@ def export(
     say(f"wrote {output}: student of {student.dataset}, T={point.temperature:.4g}, alpha={point.alpha:.4g}")
     say(f"recorded test accuracy {percent(student.test_accuracy):.2f} %")
     say(f"sha256 {student.sha256}")
+
+
+@app.command()
+def replay(
+    name: SweepName,
+    task: Annotated[str | None, typer.Option(metavar="KEY", help="This task, such as search#3.")] = None,
+    sample: Annotated[int, typer.Option(metavar="N", min=1, help="So many finished tasks, drawn at random.")] = 5,
+    storage: Storage = None,
+    data: Data = None,
+) -> None:
+    """Train finished tasks again and compare them with what is stored, bit by bit.
+
+    Writes nothing. Exits 1 if anything differs.
+
+    Example: kd-sweeps replay mnist-kd --task search#3
+    """
+    from sweeps.query.opening import open_sweep
+    from sweeps.service import replay as again
+
+    use_folders(data, None)
+    with open_sweep(storage, name) as (engine, sweep):
+        _note_storage(engine)
+        tasks = again.chosen(engine, sweep, key=task, sample=sample)
+        different = 0
+        for one in again.replay(engine, sweep, tasks, on_step=lambda: None):
+            different += bool(one.differs)
+            said = "; ".join(one.differs) or "the same bits"
+            before, now = one.numerics
+            kind = f" (trained with numerics {before}, here {now})" if one.differs and before != now else ""
+            print(f"{one.key:<28} {percent(one.score):6.2f} %  {said}{kind}", flush=True)
+    print(f"{len(tasks)} trained again, {different} differ")
+    raise typer.Exit(1 if different else 0)
 
 
 def _note_storage(engine: "sqlalchemy.Engine") -> None:

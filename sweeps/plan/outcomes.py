@@ -50,7 +50,8 @@ class _Trained(_Stored):
     val_accuracy: after the last epoch, a fraction in [0, 1]; epoch_val_accuracy: after each, None where it was not
     looked at. parameters: of the model.
     train_images: seen per epoch. train_s, cpu_s: wall-clock and CPU seconds of the training. detail: what was trained,
-    in a few words. weights: what a ready-made network came from.
+    in a few words. weights: what a ready-made network came from. numerics: fingerprint of the process that trained it,
+    see `kd.training.numerics`; empty for a comparison method.
     """
 
     val_accuracy: float
@@ -64,6 +65,7 @@ class _Trained(_Stored):
     data: DataOrigin | None = None
     detail: str = ""
     weights: Mapping[str, str] = {}
+    numerics: str = ""
 
 
 class TeacherOutcome(_Trained):

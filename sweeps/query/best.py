@@ -14,6 +14,7 @@ from sweeps.plan import selection
 from sweeps.plan.outcomes import StudentOutcome, done_tasks
 from sweeps.plan.payloads import SearchTask
 from sweeps.plan.selection import Candidate
+from sweeps.query.bits import bits
 from sweeps.query.snippets import snippets
 from sweeps.query.status import stage_counts
 from sweeps.spec.point import Point
@@ -39,7 +40,7 @@ class Best:
     """The best (T, alpha) of a sweep.
 
     accuracy: validation, fractions; of the confirmed point its mean over fresh seeds, else that of the single trial.
-    candidates: what was confirmed, None before that.
+    candidates: what was confirmed, None before that. answer_hash: None until every task of the sweep has ended.
     """
 
     sweep: str
@@ -47,6 +48,7 @@ class Best:
     accuracy: Estimate
     candidates: tuple[Candidate, ...] | None
     incumbent: Incumbent
+    answer_hash: str | None
 
     @property
     def confirmed(self) -> bool:
@@ -64,7 +66,15 @@ class Best:
         if self.candidates is not None:
             chosen["candidates"] = [candidate.as_json() for candidate in self.candidates]
         first = {"sweep": self.sweep, "loss": LOSS_FORMULA}
-        return first | chosen | {"search_best": self.incumbent.as_json(), "paste": self.paste}
+        return (
+            first
+            | chosen
+            | {
+                "search_best": self.incumbent.as_json(),
+                "answer_hash": self.answer_hash,
+                "paste": self.paste,
+            }
+        )
 
 
 def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
@@ -86,13 +96,11 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
     number = next(task.record.trial_number for task in done if task.record.key == first.task)
     incumbent = Incumbent(point=first.point, score=first.score, task=first.task, trial_number=number)
     found = selection.preview(engine, sweep.id, "confirm.best")
-    if found is None:
-        single = Estimate(first.score, None, None, 1)
-        return Best(sweep=sweep.name, point=first.point, accuracy=single, candidates=None, incumbent=incumbent)
     return Best(
         sweep=sweep.name,
-        point=found.best.point,
-        accuracy=found.best.accuracy,
-        candidates=found.candidates,
+        point=first.point if found is None else found.best.point,
+        accuracy=Estimate(first.score, None, None, 1) if found is None else found.best.accuracy,
+        candidates=None if found is None else found.candidates,
         incumbent=incumbent,
+        answer_hash=bits(engine, sweep).answer_hash,
     )

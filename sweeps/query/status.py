@@ -10,6 +10,7 @@ import sqlalchemy
 from storage.records import queries
 from storage.records.queries import SweepRecord, TaskRecord
 from sweeps.plan.tasks import STAGES
+from sweeps.query.bits import KEEP, Bits, bits_of
 
 _STUDENT_STAGES = ("search", "confirm", "native", "transfer")
 
@@ -77,7 +78,7 @@ class Status:
     """Where a sweep stands.
 
     state: "active", "paused" or "cancelled". stages: in their order. seconds_left: a guess, None while there is
-    nothing to go by. problems: one line for each phase that failed or was skipped.
+    nothing to go by. problems: one line for each phase that failed or was skipped. bits: of its answer.
     """
 
     sweep: str
@@ -86,11 +87,13 @@ class Status:
     workers: tuple[Working, ...]
     seconds_left: float | None
     problems: tuple[str, ...]
+    bits: Bits
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values, as `status -f json` prints them."""
+        values = {name: value for name, value in asdict(self).items() if name != "bits"}
         lists = {"workers": [asdict(one) for one in self.workers], "problems": list(self.problems)}
-        return asdict(self) | lists
+        return values | lists | {"answer_hash": self.bits.answer_hash, "numerics": list(self.bits.numerics)}
 
 
 def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
@@ -99,7 +102,7 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
     Raises:
         storage.errors.RecordBroken: a stored value of it can no longer be read.
     """
-    tasks = queries.task_records(engine, sweep.id, keep=())  # read all the same: a damaged one has to be told
+    tasks = queries.task_records(engine, sweep.id, keep=KEEP)  # read all the same: a damaged one has to be told
     workers = tuple(
         Working(worker=one.worker, host=one.host, task=one.key, attempt=one.attempt, lease_left_s=one.lease_left_s)
         for one in queries.running(engine, sweep.id)
@@ -111,6 +114,7 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
         workers=workers,
         seconds_left=seconds_left(tasks, len({one.worker for one in workers if one.alive})),
         problems=tuple(failures(engine, sweep.id)),
+        bits=bits_of(tasks),
     )
 
 

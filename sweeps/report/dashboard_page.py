@@ -37,6 +37,7 @@ def note(findings: Findings, ids: Mapping[str, int]) -> str:
             f"Studies of this sweep: {siblings};"
             f" [search and native compared](/dashboard/compare-studies?ids={compared})."
         ),
+        *page.signature(findings),
     ]
     return f"{markdown.text(blocks)}\n"
 

@@ -20,6 +20,8 @@ def json_data(findings: Findings) -> dict[str, Any]:
         "verdicts": [asdict(verdict) for verdict in findings.verdicts],
         "spec": findings.spec.as_dict(),
         "fingerprint": findings.fingerprint,
+        "answer_hash": findings.answer_hash,
+        "numerics": list(findings.provenance.numerics),
         "best": _confirmed(findings.confirmed, "source"),
         "native": _confirmed(findings.confirmed, "target"),
         "surfaces": [_surface(surface) for surface in findings.surfaces],

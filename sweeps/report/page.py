@@ -6,6 +6,7 @@ from kd.config import LOSS_FORMULA
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.outer import OuterRegrets
 from sweeps.analysis.provenance import Machine, Provenance
+from sweeps.plan.answer_hash import differing
 from sweeps.report import cost_section, markdown, tables
 from sweeps.report.document import Answer, Block, Bullets, Heading, Paragraph, columns, table
 from sweeps.report.formats import accuracy, interval
@@ -37,6 +38,7 @@ def page(findings: Findings, more: Iterable[Block] = ()) -> list[Block]:
         *cost_section.section(findings),
         *more,
         *_provenance(findings),
+        *signature(findings),
     ]
 
 
@@ -45,6 +47,11 @@ def title(findings: Findings) -> str:
     spec = findings.spec
     targets = ", ".join(spec.role(role).dataset for role in spec.targets)
     return f"{findings.name}: {spec.source.dataset} -> {targets}"
+
+
+def signature(findings: Findings) -> list[Block]:
+    """Return the answer hash, once every task has ended: another run of the same spec ends in the same one."""
+    return [Paragraph(f"answer hash {findings.answer_hash}")] if findings.answer_hash else []
 
 
 def note(findings: Findings) -> list[Block]:
@@ -115,7 +122,7 @@ def _provenance(findings: Findings) -> list[Block]:
     spec = f"spec {findings.fingerprint[:12]}, seed {findings.spec.seed}, revision {findings.revision}"
     return [
         Heading("Provenance"),
-        Bullets((spec, *_origins(made), *dict.fromkeys(map(_machine, made.machines)), _work(made))),
+        Bullets((spec, *_origins(made), *dict.fromkeys(map(_machine, made.machines)), *_numerics(made), _work(made))),
     ]
 
 
@@ -132,6 +139,12 @@ def _machine(one: Machine) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in one.versions)
     machine = f"{one.cpu}, {one.cores} cores, {one.threads} thread(s) per worker"
     return f"{machine}; {versions}; commit {one.commit or 'not from a checkout'}"
+
+
+def _numerics(made: Provenance) -> list[str]:
+    if len(made.numerics) > 1:
+        return [f"**{differing(made.numerics)}**"]
+    return [f"numerics fingerprint {one}" for one in made.numerics]
 
 
 def _work(made: Provenance) -> str:

@@ -64,6 +64,12 @@ class TaskResources:
             self._trainers[name] = self._compiled(role, str(path), None, epochs=epochs)
         return self._trainers[name]
 
+    def numerics(self) -> str:
+        """Return the numerics fingerprint of this process."""
+        from kd.training.numerics import fingerprint
+
+        return fingerprint()
+
     def _compiled(
         self, role: str, student: str, logits: npt.NDArray[np.float32] | None, *, epochs: int
     ) -> "StudentTrainer":

@@ -1,5 +1,6 @@
 """Run one task of any kind: the only place where a task meets the learning code."""
 
+import hashlib
 import logging
 import tempfile
 import time
@@ -67,11 +68,15 @@ _LOG_EVERY_S = 10.0
 
 @dataclass
 class TaskRunner:
-    """Runs tasks of one sweep in this process; keeps datasets, logits and compiled students between them."""
+    """Runs tasks of one sweep in this process; keeps datasets, logits and compiled students between them.
+
+    read_only: models and logits are hashed, not stored: for who trains again only to compare.
+    """
 
     engine: sqlalchemy.Engine
     sweep_id: int
     spec: Spec
+    read_only: bool = False
     _teachers: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -116,7 +121,8 @@ class TaskRunner:
         )
         dataset = self.resources.dataset(task.role)
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
-            taught: TeacherResult = run_in_subprocess(
+            taught: TeacherResult
+            taught, numerics = run_in_subprocess(
                 subprocess_jobs.teach,
                 dataset,
                 role.teacher,
@@ -134,9 +140,10 @@ class TaskRunner:
             model=role.teacher,
             detail=role.teacher,
             weights=dict(taught.provenance),
+            numerics=numerics,
             blobs={
-                "logits": blobs.put(self.engine, np.ascontiguousarray(taught.logits).tobytes()),
-                "model": blobs.put(self.engine, taught.model),
+                "logits": self._kept(np.ascontiguousarray(taught.logits).tobytes()),
+                "model": self._kept(taught.model),
             },
         )
 
@@ -148,14 +155,14 @@ class TaskRunner:
         epochs = same_cost(self.engine, self.sweep_id, self.spec, role) if arm == "scratch-same-cost" else None
         config = DistillConfig(temperature=point.temperature, alpha=point.alpha)
         result = trainer.train(config, seed=task.seed, epochs=epochs, on_epoch=lambda epoch, score: on_step())
-        more: dict[str, Any] = {"loss": LOSS_FORMULA, "blobs": {}}
+        more: dict[str, Any] = {"loss": LOSS_FORMULA, "blobs": {}, "numerics": self.resources.numerics()}
         if epochs is not None:
             more["epochs"] = epochs
         if isinstance(task, TransferTask):
             more |= {"arm": task.arm, "test_accuracy": trainer.accuracy(self.resources.test(role))}
             # One finished student per dataset is kept: it is measured at the end, and can be exported.
             if transfer_key(role, task.arm, task.repeat, task.group) == kept_student_key(role):
-                more["blobs"] = {"model": blobs.put(self.engine, trainer.model_bytes())}
+                more["blobs"] = {"model": self._kept(trainer.model_bytes())}
         detail = self.spec.role(role).student
         return StudentOutcome(**training_of(result), **source_of(dataset), **asdict(point), detail=detail, **more)
 
@@ -206,7 +213,7 @@ class TaskRunner:
             capped=result.capped,
             weights=dict(result.provenance),
             curve=result.curve,
-            blobs={"model": blobs.put(self.engine, result.model)},
+            blobs={"model": self._kept(result.model)},
         )
 
     def _measure(self, on_step: OnStep) -> Outcome:
@@ -224,6 +231,10 @@ class TaskRunner:
         values = MeasureOutcome(models=measured)
         shown = values.models.get(kept_student_key("source")) or next(iter(values.models.values()))
         return Outcome(score=shown.latency_ms_p50, values=values, attrs={"models": len(values.models)})
+
+    def _kept(self, data: bytes) -> str:
+        """Store bytes; return their digest."""
+        return hashlib.sha256(data).hexdigest() if self.read_only else blobs.put(self.engine, data)
 
     def _done(self, phase: str | None = None) -> list[TaskRecord]:
         return queries.task_records(self.engine, self.sweep_id, phase=phase, state="done")

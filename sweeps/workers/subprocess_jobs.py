@@ -23,20 +23,28 @@ def teach(
     views: int,
     limits: dict[str, Any],
     folder: str,
-) -> TeacherResult:
-    """Train a teacher, or fit one by a comparison method within the limits of the table `baselines`."""
+) -> tuple[TeacherResult, str]:
+    """Train a teacher, or fit one by a comparison method within the limits of the table `baselines`.
+
+    Returns:
+        The teacher, and the numerics fingerprint of this process.
+    """
+    from kd.training.numerics import fingerprint
+
     method = parse_teacher(model).method
     if method is not None:
         from kd.teachers.ready import teach_with
 
         budget, work_dir = _budget(method, limits), Path(folder)
-        return teach_with(method, dataset, budget=budget, seed=seed, work_dir=work_dir, on_progress=report, views=views)
+        made = teach_with(method, dataset, budget=budget, seed=seed, work_dir=work_dir, on_progress=report, views=views)
+        return made, fingerprint()
     from kd.teachers.trained import train_teacher
 
     def on_epoch(epoch: int, score: float) -> None:
         report((epoch + 1) / training.epochs, f"validation {score:.4f}")
 
-    return train_teacher(dataset, model=model, training=training, seed=seed, on_epoch=on_epoch, views=views)
+    made = train_teacher(dataset, model=model, training=training, seed=seed, on_epoch=on_epoch, views=views)
+    return made, fingerprint()
 
 
 def fit_baseline(

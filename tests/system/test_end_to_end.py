@@ -34,8 +34,8 @@ MICRO = {
     "target.teacher_epochs": 2,
     "target.epochs": 2,
     "search.trials": 4,
-    "confirm.top": 2,
-    "confirm.seeds": 2,
+    "search.lag": 1,
+    "confirm.rounds": [[2, 1], [2, 1]],
     "transfer.seeds": 2,
     "lease.interval_s": 1,
     "lease.grace_s": 3,
@@ -127,6 +127,24 @@ def test_every_task_is_done_once_though_workers_were_killed_in_a_teacher_and_in_
     assert {task.state for task in tasks if task not in unavailable} == {"done"}
     for stage in ("teachers", "search"):
         assert max(task.attempt for task in tasks if task.stage == stage) == 2
+
+
+def test_one_undisturbed_worker_on_sqlite_ends_with_the_same_answer_to_the_last_bit(
+    finished: str, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/alone.db"
+    assert create_sweep("micro", preset="tiny", changes=MICRO, storage=url)
+    worker = _worker(url, "micro", tmp_path / "alone")
+    _, err = worker.communicate(timeout=300)
+    assert worker.returncode == 0, err
+    here, there = ({task.key: (task.params, task.score) for task in _tasks(one)} for one in (finished, url))
+    measure = [key for key in here if key.startswith("measure")]
+    assert {key: here[key] for key in here if key not in measure} == {
+        key: there[key] for key in there if key not in measure
+    }
+    hashes = {_json(one, "status", "micro")["answer_hash"] for one in (finished, url)}
+    assert len(hashes) == 1
+    assert None not in hashes
 
 
 def test_the_trials_of_every_study_are_those_of_the_tasks(finished: str) -> None:

@@ -1,0 +1,122 @@
+"""Same spec, same answer: however many workers, on whichever database, whoever is killed in between."""
+
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.db.engine import open_engine
+from storage.records import queries
+from storage.url import resolve
+from sweeps.query.bits import Bits, bits
+from sweeps.service.create import create_sweep
+from sweeps.spec.model import override
+from sweeps.spec.presets import preset
+from tests.support.faults.crews import NAME, Nursery
+from tests.support.faults.storms import new_storm, storm, storm_spec, work_through
+from tests.support.paths import REPOSITORY
+
+QUICKLY = {"search.trials": 12, "search.lag": 3, "confirm.rounds": [[4, 1], [2, 2]], "transfer.seeds": 2}
+
+# Real training, small in every number.
+REAL = {
+    "source.images": 256,
+    "source.teacher_epochs": 2,
+    "source.epochs": 3,
+    "target.images": 256,
+    "target.teacher_epochs": 2,
+    "target.epochs": 3,
+    "training.schedule": "average",
+    "search.trials": 8,
+    "search.lag": 2,
+    "confirm.rounds": [[4, 1], [2, 1]],
+    "transfer.seeds": 2,
+    "baselines.methods": [],
+}
+
+
+def of(url: str, name: str = NAME) -> Bits:
+    """The bits of a finished sweep."""
+    engine = open_engine(resolve(url), read_only=True)
+    try:
+        return bits(engine, queries.find_sweep(engine, name))
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("sampler", ["qmc", "tpe"])
+def test_a_storm_of_kills_on_either_database_ends_as_one_worker_does_alone(
+    storage_url: str, tmp_path: Path, sampler: str
+) -> None:
+    found = []
+    for url, workers in ((f"sqlite:///{tmp_path}/alone.db", 1), (storage_url, 8)):
+        new_storm(url, storm_spec(**QUICKLY, **{"search.sampler": sampler}))
+        with contextlib.closing(Nursery(url)) as crew:
+            if workers == 1:
+                work_through(crew, workers=1)
+            else:
+                assert storm(url, crew, workers=workers, seed=3).kills > 0
+        found.append(of(url).answer_hash)
+    assert found[0] == found[1] is not None
+
+
+def _run(url: str, workers: int, changes: dict[str, Any]) -> None:
+    create_sweep(resolve(url), NAME, override(preset("tiny"), changes))
+    command = [sys.executable, "-m", "sweeps.cli", "launch", NAME, "--workers", str(workers), "--storage", url]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+
+
+@pytest.mark.slow
+@pytest.mark.training
+@pytest.mark.parametrize("sampler", ["qmc", "tpe"])
+def test_real_trainings_end_with_the_same_answer_with_1_2_and_8_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    found = {}
+    for workers in (1, 2, 8):
+        url = f"sqlite:///{tmp_path}/w{workers}.db"
+        _run(url, workers, REAL | {"search.sampler": sampler})
+        found[workers] = of(url)
+    assert len(set(found.values())) == 1
+    assert found[1].answer_hash is not None
+    assert len(found[1].numerics) == 1
+
+
+@pytest.mark.training
+def test_a_replay_gives_the_same_bits_and_finds_a_score_that_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    url = f"sqlite:///{tmp_path}/s.db"
+    few = {"search.trials": 2, "search.sampler": "qmc", "confirm.rounds": [[1, 1]], "transfer.seeds": 1}
+    _run(url, 1, REAL | few)
+    before = of(url)
+
+    def replayed(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "sweeps.cli", "replay", NAME, *arguments, "--storage", url]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout
+
+    code, out = replayed("--sample", "3")
+    assert (code, out.count("the same bits")) == (0, 3)
+    assert replayed("--task", "teachers#source")[0] == 0
+    engine = open_engine(resolve(url), must_exist=True)
+    with engine.begin() as connection:
+        changed = "UPDATE tasks SET score = score + 1e-15 WHERE key = 'search#1'"
+        assert connection.exec_driver_sql(changed).rowcount == 1
+    engine.dispose()
+    code, out = replayed("--task", "search#1")
+    assert code == 1
+    assert "search#1" in out
+    assert "score: " in out
+    assert of(url).answer_hash != before.answer_hash
+    for wrong, said in (("nope", "has no such task"), ("measure#all", "is of stage measure")):
+        command = [sys.executable, "-m", "sweeps.cli", "replay", NAME, "--task", wrong, "--storage", url]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert said in done.stderr.splitlines()[-1]
