@@ -55,7 +55,7 @@ def _baselines(limits: Baselines) -> str:
     parts = [", ".join(networks) if len(networks) < 3 else f"{len(networks)} pretrained networks"] if networks else []
     parts += [f"{tuned} of them fine-tuned as well"] if tuned else []
     if "autokeras" in limits.methods:
-        parts.insert(0, f"AutoKeras ({limits.autokeras_trials} trials, {limits.autokeras_seconds} s at most)")
+        parts.insert(0, f"AutoKeras ({limits.autokeras_trials} trials of {limits.autokeras_epochs} epochs at most)")
     return ", ".join(parts)
 
 

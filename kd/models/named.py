@@ -180,7 +180,8 @@ def _build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> 
         model = function(input_shape, classes)
         if not isinstance(model, keras.Model):
             raise ModelError(f"model {name!r} must return a keras.Model, got {type(model).__name__}")
-        output = model(np.zeros((1, *input_shape), np.uint8))
+        images = np.random.default_rng(0).integers(0, 256, (4, *input_shape)).astype(np.uint8)
+        output = model(images)
     except ModelError:
         raise
     except Exception as error:  # the user's code may raise anything; the cause stays chained
@@ -188,7 +189,14 @@ def _build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> 
         raise ModelError(
             f"model {name!r} does not work with images of {input_shape}: {type(error).__name__}: {line}"
         ) from error
-    if tuple(output.shape) != (1, classes):
+    if tuple(output.shape) != (len(images), classes):
         got = (None, *tuple(output.shape)[1:])
         raise ModelError(f"model {name!r} must output logits of shape {(None, classes)}, got {got}")
+    said = keras.ops.convert_to_numpy(output)
+    # Trained all the same, a softmax would enter the loss a second time: another loss than the one that is printed.
+    if said.min() >= 0 and np.allclose(said.sum(axis=-1), 1, atol=1e-3):
+        raise ModelError(
+            f"model {name!r} must output logits, got probabilities (rows in [0, 1] that sum to 1) from its last layer"
+            f" {model.layers[-1].name!r}: leave its softmax out"
+        )
     return model

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from storage.records.queries import TaskRecord
 from sweeps.analysis.stored import StoredSweep
-from sweeps.analysis.trainings import Training, accuracies, of_arm
+from sweeps.analysis.trainings import Training, accuracies, awaited, of_arm, on_test
 from sweeps.plan.names import best_of, kept_student_key, search_phase, teacher_phase
 from sweeps.plan.outcomes import BaselineOutcome, Measured, MeasureOutcome, StudentOutcome, TeacherOutcome
 from sweeps.plan.payloads import BaselineTask, ConfirmTask, MeasureTask, TeacherTask
@@ -126,7 +126,9 @@ def _measured(stored: StoredSweep) -> dict[str, Measured]:
 
 
 def _difference(stored: StoredSweep, name: str, role: str, first: str, second: str) -> Difference:
-    points = paired(accuracies(stored.trainings, role, first), accuracies(stored.trainings, role, second))
+    points = None
+    if not awaited(stored.trainings, role):
+        points = paired(accuracies(stored.trainings, role, first), accuracies(stored.trainings, role, second))
     return Difference(name=name, dataset=stored.spec.role(role).dataset, points=points)
 
 
@@ -144,7 +146,7 @@ def _arm(stored: StoredSweep, measured: dict[str, Measured], role: str, arm: str
         dataset=part.dataset,
         detail="the found network, trained anew" if arm == AUTOKERAS_ARM else f"{part.student}{_point(arm, done)}",
         validation=estimate([outcome.val_accuracy for outcome in done]),
-        test=estimate([outcome.test_accuracy for outcome in done if outcome.test_accuracy is not None]),
+        test=None if awaited(stored.trainings, role) else estimate([*on_test(stored.trainings, role, arm).values()]),
         parameters=done[0].parameters if done else None,
         measured=found,
         train_s=fmean(one.train_s for one in done) if done else None,

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from sweeps.analysis.stored import StoredSweep
-from sweeps.analysis.trainings import accuracies
+from sweeps.analysis.trainings import accuracies, awaited
 from sweeps.stats.estimates import Estimate, paired
+from sweeps.stats.verdict import KEPT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +24,21 @@ class Control:
 
     @property
     def explains(self) -> bool:
-        """Whether best gains, the control gains as well, and best cannot be told from it: the gain is the control's."""
-        return _above_zero(self.best) and _above_zero(self.gain) and not _above_zero(self.beyond)
+        """Whether at least half of best's gain is the control's, too: proven, not merely not refuted.
+
+        Best gains over scratch, the control gains, and what best is beyond it is below half of best's gain, with the
+        upper bound of its 95 % interval.
+        """
+        small = self.beyond.high is not None and self.beyond.high < KEPT * self.best.mean
+        return _above_zero(self.best) and _above_zero(self.gain) and small
 
 
 def controls(stored: StoredSweep) -> tuple[Control, ...]:
     """Return the controls that ran, on every dataset; nothing where scratch or best is missing."""
     found = []
     for role in stored.spec.roles:
+        if awaited(stored.trainings, role):
+            continue
         best, scratch = (accuracies(stored.trainings, role, arm) for arm in ("best", "scratch"))
         for arm in stored.spec.transfer.controls(role):
             ran = accuracies(stored.trainings, role, arm)

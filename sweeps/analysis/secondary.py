@@ -11,11 +11,9 @@ from statistics import fmean
 from typing import TypeAlias
 
 from sweeps.analysis.findings import Findings
-from sweeps.analysis.surfaces import Surface
 from sweeps.analysis.trainings import accuracies, validations
 from sweeps.stats.estimates import Estimate, differences, estimate, holm, t_p_value, t_quantile
-from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p, spearman
-from sweeps.stats.variance import rank_ceiling
+from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p
 
 RETAINED = 0.5  # the share of native's gain that best is tested to keep more of, or less
 
@@ -27,29 +25,16 @@ class Share:
     share: Estimate | None
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """The rank correlation of the points that two searches share.
-
-    rho: Spearman's. points: how many. ceiling: the highest that could be seen through the noise of single runs; None
-    where that noise is not known.
-    """
-
-    rho: float
-    points: int
-    ceiling: float | None
-
-
-Answer: TypeAlias = Estimate | Share | Agreement
+Answer: TypeAlias = Estimate | Share
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """One secondary question and its answer.
 
-    answer: an Estimate is of accuracy points. p: two-sided, of the t test (of the rank correlation: its t
-    approximation). p_holm: the same, adjusted for all questions of the sweep. bca: 95 % bootstrap interval of the same
-    mean from BCA_FROM seeds on. sign_flip: its p by flipping signs, from SIGN_FLIP_FROM seeds on.
+    answer: an Estimate is of accuracy points. p: two-sided, of the t test. p_holm: the same, adjusted for all
+    questions of the sweep. bca: 95 % bootstrap interval of the same mean from BCA_FROM seeds on. sign_flip: its p by
+    flipping signs, from SIGN_FLIP_FROM seeds on.
     """
 
     name: str
@@ -64,13 +49,11 @@ class Question:
 def questions(findings: Findings) -> tuple[Question, ...]:
     """Return those that the runs so far can answer."""
     asked = [_gain(findings, "source")]
-    surfaces = {surface.role: surface for surface in findings.surfaces}
     for role in findings.spec.targets:
         asked += [
             _gain(findings, role),
             _use(findings, role),
             _retained(findings, role),
-            _agreement(surfaces["source"], surfaces[role]),
         ]
     answered = [one for one in asked if one is not None]
     adjusted = holm({f"{one.name} {one.dataset}": one.p for one in answered})
@@ -152,23 +135,6 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimat
         return Estimate(top / bottom if bottom else math.nan, None, None, n)
     root = math.sqrt(max(0.0, middle**2 - leading * last))
     return Estimate(top / bottom, (middle - root) / leading, (middle + root) / leading, n)
-
-
-def _agreement(source: Surface, target: Surface) -> _Asked | None:
-    """Ask for the rank correlation of the points that both searches share."""
-    there = {trial.point: trial.accuracy for trial in target.trials if trial.shared}
-    pairs = [(trial.accuracy, there[trial.point]) for trial in source.trials if trial.shared and trial.point in there]
-    if len(pairs) < 3:
-        return None
-    first, second = zip(*pairs, strict=True)
-    rho, p = spearman(first, second)
-    ceiling = None if source.icc is None or target.icc is None else rank_ceiling(source.icc, target.icc)
-    return _Asked(
-        name="agreement: rank correlation of the shared points",
-        dataset=f"{source.dataset}, {target.dataset}",
-        answer=Agreement(rho, len(pairs), ceiling),
-        p=p,
-    )
 
 
 def _mean(name: str, dataset: str, values: list[float]) -> _Asked | None:

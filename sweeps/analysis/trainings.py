@@ -36,18 +36,31 @@ def of_arm(trainings: Iterable[Training], role: str, arm: str, group: str = "") 
     return [one for one in trainings if (one.role, one.arm, one.group) == (role, arm, group)]
 
 
-def accuracies(trainings: Iterable[Training], role: str, arm: str, group: str = "") -> dict[int, float]:
-    """Return the test accuracy of an arm in percent by repeat: what the paired differences are made of.
+def on_test(trainings: Iterable[Training], role: str, arm: str, group: str = "") -> dict[int, float]:
+    """Return the test accuracy of an arm, a fraction, by repeat.
 
-    A training that diverged counts as 0 %: it gave no model. Left out, it would make its arm look better than it is.
+    A training that diverged counts as 0: it gave no model. Left out, it would make its arm look better than it is.
     """
     found = {}
     for one in of_arm(trainings, role, arm, group):
         if one.state == "failed" and one.error_class == DIVERGED:
             found[one.repeat] = 0.0
         elif one.outcome is not None and one.outcome.test_accuracy is not None:
-            found[one.repeat] = percent(one.outcome.test_accuracy)
+            found[one.repeat] = one.outcome.test_accuracy
     return found
+
+
+def accuracies(trainings: Iterable[Training], role: str, arm: str, group: str = "") -> dict[int, float]:
+    """Return the same in percent: what the paired differences are made of."""
+    return {repeat: percent(value) for repeat, value in on_test(trainings, role, arm, group).items()}
+
+
+def awaited(trainings: Iterable[Training], role: str) -> bool:
+    """Return whether a look at the test of a role has begun or is to come, and is not complete.
+
+    Until then nothing that the test says is shown: who sees half of a look may stop where he likes it.
+    """
+    return any(one.state in ("waiting", "running") for one in trainings if one.role == role)
 
 
 def validations(trainings: Iterable[Training], role: str, arm: str) -> list[float]:

@@ -7,6 +7,7 @@ from sweeps.analysis.units import percent
 from sweeps.hints import here
 from sweeps.query.best import Best
 from sweeps.query.status import Status
+from sweeps.report.formats import FEWEST
 
 
 def describe_best(best: Best) -> str:
@@ -32,11 +33,11 @@ def _evidence(best: Best) -> list[str]:
             f"validation   {percent(accuracy.mean):.2f} %, n=1: UNCONFIRMED, the best single {trial}",
             "             a lucky seed can win a search; confirm repeats the best trials on fresh seeds",
         ]
-    if accuracy.low is None or accuracy.high is None:
-        interval = "n=1, no interval"
+    if accuracy.low is None or accuracy.high is None or accuracy.n < FEWEST:
+        interval = f"n={accuracy.n}, no interval"
     else:
-        interval = f"[{percent(accuracy.low):.2f}, {percent(accuracy.high):.2f}] 95 % t interval"
-        interval += f", n={accuracy.n} fresh seeds"
+        low, high = percent(max(accuracy.low, 0.0)), percent(min(accuracy.high, 1.0))
+        interval = f"[{low:.2f}, {high:.2f}] 95 % t interval, n={accuracy.n} fresh seeds"
     lines = [f"validation   {percent(accuracy.mean):.2f} % {interval}", f"incumbent    {trial}"]
     if single.point == best.point:
         return [*lines, "             the best trial in the dashboard is the same point: fresh seeds confirmed it"]

@@ -4,6 +4,9 @@ from sweeps.analysis.units import percent
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate
 
+FEWEST = 3
+"""Runs without which no interval is shown."""
+
 
 def number(value: float | None, form: str, scale: float = 1) -> str:
     """Return `scale` times the value in that format; nothing where there is no value."""
@@ -16,20 +19,27 @@ def percentage(fraction: float | None, form: str = ".2f") -> str:
 
 
 def accuracy(value: Estimate | None) -> str:
-    """Return an accuracy, a fraction, in percent with its interval: "97.41 ± 0.12 (n=10)"; n=1 has none."""
+    """Return an accuracy, a fraction, in percent with its interval: "97.41 ± 0.12 (n=10)".
+
+    One that would leave 0 to 100 % is written with its limits: "99.50 [98.00, 100.00] (n=3)". Two runs have none: with
+    t = 12.7 it would say nothing.
+    """
     if value is None:
         return ""
-    if value.high is None:
-        return f"{percent(value.mean):.2f} (n=1)"
-    return f"{percent(value.mean):.2f} ± {percent(value.high - value.mean):.2f} (n={value.n})"
+    mean, low, high = percent(value.mean), value.low, value.high
+    if low is None or high is None or value.n < FEWEST:
+        return f"{mean:.2f} (n={value.n})"
+    if low < 0 or high > 1:
+        return f"{mean:.2f} [{percent(max(low, 0.0)):.2f}, {percent(min(high, 1.0)):.2f}] (n={value.n})"
+    return f"{mean:.2f} ± {percent(high - value.mean):.2f} (n={value.n})"
 
 
 def interval(value: Estimate | None) -> str:
     """Return signed accuracy points with the 95 % t interval: "+0.20 [-0.49, +0.89] (n=10)"."""
     if value is None:
         return "not yet"
-    if value.low is None or value.high is None:
-        return f"{value.mean:+.2f} (n=1, no interval)"
+    if value.low is None or value.high is None or value.n < FEWEST:
+        return f"{value.mean:+.2f} (n={value.n}, no interval)"
     return f"{value.mean:+.2f} [{value.low:+.2f}, {value.high:+.2f}] (n={value.n})"
 
 

@@ -21,7 +21,8 @@ _ARMS = {
     "shuffled-within-class": "as best, but with the teacher's logits permuted among the images of each class",
     "label-smoothing": "labels smoothed by 0.1, no teacher",
     "autokeras": "the network that AutoKeras found, trained anew with each seed on labels only",
-    "scratch-same-cost": "labels only, for as many epochs as cost what a student and its share of the teacher cost",
+    "scratch-same-cost": "labels only, for so many epochs that the arm costs as many operations as `best` with the"
+    " search, the confirmation and the teachers that it needed, all counted",
 }
 
 
@@ -119,8 +120,8 @@ def _transfer(spec: Spec) -> str:
     arms = dict.fromkeys([*spec.transfer.source_arms, *spec.transfer.target_arms])
     budget = spec.baselines
     limits = {
-        "autokeras": f" (at most {budget.autokeras_trials} trials of {budget.autokeras_epochs} epochs,"
-        f" {budget.autokeras_seconds} s in all)"
+        "autokeras": f" (at most {budget.autokeras_trials} trials of {budget.autokeras_epochs} epochs and"
+        f" {budget.autokeras_parameters:,} parameters)"
     }
     beside = "".join(
         f" Baselines, trained once on {spec.role(role).dataset}:"

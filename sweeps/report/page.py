@@ -65,8 +65,9 @@ def answer(findings: Findings) -> list[Block]:
     surfaces = list(findings.surfaces)
     paragraphs = [Answer(f"**{sentence(findings, verdict)}**") for verdict in findings.verdicts]
     if surfaces[0].identified is False:
-        paragraphs.insert(0, Answer(f"**Not identified on the source.** {identified(surfaces.pop(0))}."))
-    points = (*map(identified, surfaces), *explained(findings.controls), looked(findings))
+        paragraphs.insert(0, Answer(f"**Not identified on the source.** {identified(surfaces.pop(0), findings.spec)}."))
+    found = (identified(surface, findings.spec) for surface in surfaces)
+    points = (*found, *explained(findings.controls), looked(findings))
     return [*paragraphs, Bullets(points)]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sweeps.analysis.secondary import RETAINED, Agreement, Answer, Question, Share
+from sweeps.analysis.secondary import RETAINED, Answer, Question, Share
 from sweeps.report.document import Block, Heading, Paragraph, columns, table
 from sweeps.report.formats import interval
 from sweeps.stats.estimates import Estimate
@@ -22,21 +22,14 @@ def section(asked: Sequence[Question]) -> list[Block]:
             "Differences are points of test accuracy, paired by seed. Holm's p adjusts for all"
             f" {len(asked)} questions together. BCa intervals are given from {BCA_FROM} seeds on, sign-flip tests from"
             f" {SIGN_FLIP_FROM} on; for the retained share, both are of best's gain minus {RETAINED:.0%} of native's"
-            " gain. The rank correlation compares validation accuracies at the points that both searches tried."
+            " gain."
         ),
     ]
 
 
 def said(answer: Answer) -> str:
     """Return an answer in words, with its unit."""
-    match answer:
-        case Share():
-            return _share(answer.share)
-        case Agreement():
-            ceiling = "" if answer.ceiling is None else f"; at most {answer.ceiling:.2f} could be seen"
-            return f"Spearman {answer.rho:+.2f} (n={answer.points} points{ceiling})"
-        case _:
-            return interval(answer)
+    return _share(answer.share) if isinstance(answer, Share) else interval(answer)
 
 
 def _share(share: Estimate | None) -> str:

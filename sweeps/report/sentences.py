@@ -1,5 +1,6 @@
 """The answer in plain words: what the report, the dashboard and the last lines of `run` say alike."""
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -13,6 +14,7 @@ from sweeps.analysis.verdicts import TargetVerdict
 from sweeps.hints import ANYWHERE
 from sweeps.report.formats import interval, point
 from sweeps.spec.model import Spec
+from sweeps.spec.point import Point
 from sweeps.stats.variance import IDENTIFIED_FROM
 from sweeps.stats.verdict import Verdict
 
@@ -30,6 +32,8 @@ def sentence(findings: Findings, target: TargetVerdict) -> str:
     if verdict is None:
         return _no_verdict(findings.name, datasets, target)
     teachers = " and ".join(dict.fromkeys(spec.role(role).teacher for role in ("source", target.role)))
+    if same_point(findings, target.role):
+        datasets += " (both searches found the same point: there is no regret to see)"
     scope = f"Scope: teacher {teachers}, search of {spec.search.trials} trials, {datasets}, n = {verdict.n} seeds"
     if target.done < target.planned:
         scope += f"; {target.planned - target.done} of {target.planned} trainings failed"
@@ -121,7 +125,31 @@ def another_sweep(name: str, spec: Spec, seeds: int) -> str:
     return f"{report}, then {ANYWHERE.create(f'{name}-2', f'{name}-report/spec.toml', *changes)}"
 
 
-def identified(surface: Surface) -> str:
+EDGE = 0.03  # of a range: as near to its end as that, a point is at the edge
+
+
+def at_edge(point: Point, spec: Spec) -> str:
+    """Return which ends of the searched ranges a point lies at, such as "T = 1"; empty if at none."""
+    (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
+    ranges = (
+        ("T", math.log(point.temperature), math.log(t_low), math.log(t_high), (t_low, t_high)),
+        ("alpha", point.alpha, a_low, a_high, (a_low, a_high)),
+    )
+    ends = []
+    for name, value, low, high, shown in ranges:
+        near = EDGE * (high - low)
+        if high > low and min(value - low, high - value) <= near:
+            ends.append(f"{name} = {shown[0] if value - low <= near else shown[1]:g}")
+    return " and ".join(ends)
+
+
+def same_point(findings: Findings, role: str) -> bool:
+    """Return whether the search on the source and that on a target found the same point."""
+    found = [findings.confirmed.get(one) for one in ("source", role)]
+    return all(found) and len({one.best.point for one in found if one is not None}) == 1
+
+
+def identified(surface: Surface, spec: Spec) -> str:
     """Return whether the search of a dataset had an optimum to find; one line."""
     if surface.best is None:
         return f"{surface.dataset}: not confirmed yet"
@@ -138,6 +166,8 @@ def identified(surface: Surface) -> str:
             f"NOT IDENTIFIED: (T, alpha) explains only {percent(surface.icc):.0f} % of the variance between runs, less"
             f" than {percent(IDENTIFIED_FROM):.0f} %; {_REST}"
         )
+    if edge := at_edge(surface.best, spec):
+        parts.append(f"best lies at the edge of what was searched ({edge})")
     if surface.tied:
         parts.append(f"tied with best: {'; '.join(map(point, surface.tied))}")
     if surface.optimism is not None:
@@ -160,9 +190,12 @@ def explained(controls: Sequence[Control]) -> list[str]:
         if gain.low is None or gain.low <= 0:
             text = f"best does not measurably beat scratch ({interval(gain)}), so the controls have nothing to explain"
         elif same:
-            text = f"best gains {interval(gain)} over scratch, but as much is gained by {' and '.join(same)}"
+            text = (
+                f"best gains {interval(gain)} over scratch, but at least half of that is gained by"
+                f" {' and '.join(same)} as well"
+            )
         else:
-            text = f"best gains {interval(gain)} over scratch, and no control explains this gain"
+            text = f"best gains {interval(gain)} over scratch, and no control is shown to gain half of that"
         lines.append(f"{dataset}: {text}")
     return lines
 

@@ -44,10 +44,9 @@ PRESETS = {
             "baselines": Baselines(
                 methods=("autokeras", *APPLICATIONS, *(name + TUNED for name in ("mobilenet", "efficientnet-lite0"))),
                 source_methods=("mobilenet", "efficientnet-lite0"),
-                seconds=240,
                 autokeras_trials=8,
                 autokeras_epochs=10,
-                autokeras_seconds=900,
+                autokeras_seconds=3600,
                 autokeras_blocks=("vanilla", "xception", "resnet"),
             ),
         }

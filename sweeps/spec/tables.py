@@ -197,10 +197,12 @@ class Baselines(SpecModel):
         default=("autokeras", "mobilenet"), description="on the target; NAME or NAME-tuned for a pretrained network"
     )
     source_methods: tuple[Method, ...] = Field(default=(), description="the same on the source")
-    seconds: Count = Field(default=300, description="wall-clock cap of one pretrained network")
+    seconds: Count = Field(default=900, description="a safety net of one pretrained network, as autokeras_seconds")
     autokeras_trials: Count = 2
     autokeras_epochs: Count = 6
-    autokeras_seconds: Count = Field(default=120, description="wall-clock cap; the best finished trial stands")
+    autokeras_seconds: Count = Field(
+        default=900, description="a safety net: what it cuts short says so, and differs from machine to machine"
+    )
     autokeras_blocks: tuple[Literal["vanilla", "xception", "resnet"], ...] = Field(default=("vanilla",), min_length=1)
     autokeras_parameters: Count = Field(default=2_000_000, description="a larger model is not trained")
 

@@ -55,20 +55,3 @@ def sign_flip_p(values: Sequence[float]) -> float:
         rng=np.random.default_rng(_SEED),
     )
     return float(found.pvalue)
-
-
-def spearman(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Return Spearman's rank correlation, in [-1, 1], and its two-sided p value by the t approximation.
-
-    The result is (0, 1) for fewer than three pairs, or if x or y is constant: the correlation is then undefined.
-    Source: Spearman 1904, "The proof and measurement of association between two things".
-
-    Raises:
-        ValueError: x and y have different lengths.
-    """
-    if len(x) != len(y):
-        raise ValueError(f"a rank correlation needs pairs, got {len(x)} and {len(y)} values")
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return 0.0, 1.0
-    found = stats.spearmanr(x, y)
-    return float(found.statistic), float(found.pvalue)

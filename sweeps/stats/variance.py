@@ -66,18 +66,6 @@ def intraclass_correlation(scores: Sequence[float], noise: float) -> float | Non
     return min(1.0, max(0.0, (total - noise) / total)) if total > 0 else 0.0
 
 
-def rank_ceiling(first: float, second: float) -> float:
-    """Return the highest correlation, in [0, 1], that two noisy sets of scores can be expected to show.
-
-    sqrt(first * second): the expected correlation if the two true surfaces were perfectly correlated.
-    Source: Spearman 1904, "The proof and measurement of association between two things" (correction for attenuation).
-
-    Args:
-        first, second: the intraclass correlation of each set of scores, in [0, 1].
-    """
-    return math.sqrt(first * second)
-
-
 def optimism(search_score: float, confirm_scores: Sequence[float]) -> float:
     """Return by how much a candidate's score in the search exceeds its mean on fresh seeds, in the unit of the scores.
 

@@ -9,7 +9,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,9 @@ from pathlib import Path
 
 import platformdirs
 
+log = logging.getLogger(__name__)
+
+LOG_EVERY_S = 10.0
 _OURS = ("sweeps", "storage", "kd")
 
 
@@ -34,9 +38,9 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line; see this module's description for its fields."""
-        time = datetime.fromtimestamp(record.created).astimezone()
+        moment = datetime.fromtimestamp(record.created).astimezone()
         values: dict[str, object] = {
-            "time": time.isoformat(timespec="milliseconds"),
+            "time": moment.isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
         }
@@ -67,8 +71,8 @@ def read_line(line: str) -> Line:
     """Return a line of a log for people; a line that is not ours, such as a library's, as it is."""
     try:
         values = json.loads(line)
-        time = datetime.fromisoformat(values["time"])
-        text = f"{time:%Y-%m-%d %H:%M:%S},{time.microsecond // 1000:03d} {values['level'][0]} {values['message']}"
+        moment = datetime.fromisoformat(values["time"])
+        text = f"{moment:%Y-%m-%d %H:%M:%S},{moment.microsecond // 1000:03d} {values['level'][0]} {values['message']}"
         task = str(values.get("task", ""))
         trace = values.get("traceback")
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
@@ -124,3 +128,16 @@ def _handler(handler: logging.Handler, formatter: logging.Formatter) -> logging.
 def log_folder(name: str) -> Path:
     """Return the folder where the workers of a sweep on this machine write their logs."""
     return Path(platformdirs.user_log_path("kd-sweeps")) / name
+
+
+def logged(key: str) -> Callable[[float, str], None]:
+    """Return a function that writes a child's progress into the worker's log, at most every ten seconds."""
+    logged_at = time.monotonic()
+
+    def on_report(fraction: float, text: str) -> None:
+        nonlocal logged_at
+        if time.monotonic() - logged_at >= LOG_EVERY_S:
+            logged_at = time.monotonic()
+            log.info("%s %.0f %%: %s", key, 100 * fraction, text)
+
+    return on_report

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -24,7 +23,7 @@ from kd.errors import Unavailable
 from kd.subprocesses import Report, run_in_subprocess
 from storage.errors import BlobCorrupt
 from storage.queue.tasks import Claim
-from storage.records import blobs, queries
+from storage.records import blobs, queries, selections
 from storage.records.queries import TaskRecord
 from sweeps.errors import SweepError
 from sweeps.plan.names import kept_student_key, teacher_phase, transfer_key
@@ -53,9 +52,11 @@ from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
 from sweeps.workers import subprocess_jobs
-from sweeps.workers.controls import same_cost, taught_by
+from sweeps.workers.controls import taught_by
+from sweeps.workers.logs import logged
 from sweeps.workers.resources import TaskResources, views_of
 from sweeps.workers.results import FOUND, Outcome, outcome_of, source_of, training_of
+from sweeps.workers.same_cost import count, same_cost
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,6 @@ OnStep = Callable[[], None]
 
 # A child gets this much longer than AutoKeras' own cap before it is killed: to save what it has.
 _GRACE_S = 60.0
-_LOG_EVERY_S = 10.0
 
 
 @dataclass
@@ -91,9 +91,9 @@ class TaskRunner:
         """
         task = payload_of(claim)
         if isinstance(task, TeacherTask):
-            values: TrainedOutcome = self._teach(task, on_step, _logged(claim))
+            values: TrainedOutcome = self._teach(task, on_step, logged(claim.key))
         elif isinstance(task, BaselineTask):
-            values = self._fit(task, on_step, _logged(claim))
+            values = self._fit(task, on_step, logged(claim.key))
         elif isinstance(task, MeasureTask):
             return self._measure(on_step)
         else:
@@ -152,7 +152,7 @@ class TaskRunner:
         dataset, logits = self.resources.dataset(role), self._logits(teacher_phase(role, task.group), role, on_step)
         trainer = self.resources.trainer(role, logits)
         trainer.teach(taught_by(arm, logits, dataset.train.labels, seed=derive(self.spec.seed, "shuffled", role)))
-        epochs = same_cost(self.engine, self.sweep_id, self.spec, role) if arm == "scratch-same-cost" else None
+        epochs = self._same_cost(role, on_step) if arm == "scratch-same-cost" else None
         config = DistillConfig(temperature=point.temperature, alpha=point.alpha)
         result = trainer.train(config, seed=task.seed, epochs=epochs, on_epoch=lambda epoch, score: on_step())
         more: dict[str, Any] = {"loss": LOSS_FORMULA, "blobs": {}, "numerics": self.resources.numerics()}
@@ -165,6 +165,21 @@ class TaskRunner:
                 more["blobs"] = {"model": self._kept(trainer.model_bytes())}
         detail = self.spec.role(role).student
         return StudentOutcome(**training_of(result), **source_of(dataset), **asdict(point), detail=detail, **more)
+
+    def _same_cost(self, role: str, on_step: OnStep) -> int:
+        """Return the epochs of scratch-same-cost; stored by the first, since seeds may be added later."""
+        name = f"same-cost.{role}"
+        found = selections.get(self.engine, self.sweep_id, name)
+        if found is None:
+            macs = {}
+            for one in dict.fromkeys(("source", role)):
+                (teacher,) = done_tasks(self._done(teacher_phase(one)), TeacherTask, TeacherOutcome)
+                part, model = self.spec.role(one), self._blob(teacher, "model", on_step)
+                macs[one] = count(part.student, part.teacher, self.resources.dataset(one), model=model)
+            value: dict[str, Any] = {"epochs": same_cost(self.spec, macs, role)}
+            value |= {one: asdict(counted) for one, counted in macs.items()}
+            found = value if self.read_only else selections.insert_or_ignore(self.engine, self.sweep_id, name, value)
+        return int(found["epochs"])
 
     def _refit(self, task: StudentTask, point: Point, on_step: OnStep) -> StudentOutcome:
         """Train the network that AutoKeras found anew with this seed: the found one was the luckiest of its search.
@@ -280,16 +295,3 @@ class TaskRunner:
         logits = np.frombuffer(self._blob(teacher, "logits", on_step), np.float32)
         self._teachers[phase] = logits.reshape(shape if views == 1 else (views, *shape))
         return self._teachers[phase]
-
-
-def _logged(claim: Claim) -> Report:
-    """Return a function that writes a child's progress into the worker's log, at most every ten seconds."""
-    logged_at = time.monotonic()
-
-    def on_report(fraction: float, text: str) -> None:
-        nonlocal logged_at
-        if time.monotonic() - logged_at >= _LOG_EVERY_S:
-            logged_at = time.monotonic()
-            log.info("%s %.0f %%: %s", claim.key, 100 * fraction, text)
-
-    return on_report

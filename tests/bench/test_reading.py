@@ -49,8 +49,10 @@ def test_the_written_sweep_is_whole_but_for_the_trials_of_optuna(
         sweep = queries.find_sweep(engine, "s")
         assert {phase.state for phase in queries.phase_records(engine, sweep.id)} == {"closed", "open", "blocked"}
         assert best(engine, sweep).confirmed
-        untested = {row.method for row in load(engine, sweep).rows if row.test is None}
-        assert untested == {"teacher cnn-small-narrow", "mobilenet"}, "only measure tests those"
+        rows = load(engine, sweep).rows
+        assert all(row.validation is not None for row in rows)
+        target = [row for row in rows if row.dataset == "digits-rgb"]
+        assert all(row.test is None for row in target), "some of its transfer is still to come: no test is shown"
         found = audit(engine, sweep)
         assert all("trial" in str(line) for line in (*found.violations, *found.warnings)), found
     finally:

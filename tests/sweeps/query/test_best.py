@@ -49,7 +49,7 @@ def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection
     assert found.candidates is not None
     assert found.point in [candidate.point for candidate in found.candidates]
     text = describe_best(found)
-    assert "95 % t interval, n=2 fresh seeds" in text
+    assert "% n=2, no interval" in text
     assert f"incumbent    search trial {found.incumbent.trial_number}: " in text
     assert found.paste == snippets(found.point.temperature, found.point.alpha)
     for code in found.paste.values():
@@ -58,7 +58,7 @@ def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection
     assert plain == found.as_json()
     assert list(plain) == [
         *("sweep", "loss", "temperature", "alpha", "confirmed", "mean", "low", "high", "n"),
-        *("candidates", "search_best", "paste"),
+        *("candidates", "search_best", "answer_hash", "paste"),
     ]
 
 

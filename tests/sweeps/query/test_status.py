@@ -7,6 +7,7 @@ import pytest
 
 from sweeps.cli.answers import describe_status
 from sweeps.plan.tasks import STAGES
+from sweeps.query.bits import Bits
 from sweeps.query.opening import open_sweep
 from sweeps.query.status import StageCount, Status, Working, seconds_left, status
 from sweeps.spec.presets import preset
@@ -22,6 +23,7 @@ STATUS = Status(
     workers=(WORKING,),
     seconds_left=150.0,
     problems=(),
+    bits=Bits("0123456789ab", ("f00",)),
 )
 
 
@@ -34,7 +36,16 @@ def test_status_shows_the_running_worker_and_guesses_the_time_left(tmp_path: Pat
     assert found.seconds_left is not None
     assert found.seconds_left > 0
     assert "time left: about" in describe_status(found)
-    assert list(found.as_json()) == ["sweep", "state", "stages", "workers", "seconds_left", "problems"]
+    assert list(found.as_json()) == [
+        "sweep",
+        "state",
+        "stages",
+        "workers",
+        "seconds_left",
+        "problems",
+        "answer_hash",
+        "numerics",
+    ]
     assert found.as_json()["stages"]["search"]["done"] == found.stages["search"].done == 8
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeps.analysis.secondary import Agreement, Answer, Question, Share
+from sweeps.analysis.secondary import Answer, Question, Share
 from sweeps.report import markdown
 from sweeps.report.secondary_section import said, section
 from sweeps.stats.estimates import Estimate
@@ -16,10 +16,10 @@ GAIN = Question(
     bca=(0.41, 0.79),
     sign_flip=0.0125,
 )
-AGREEMENT = Question(
-    name="agreement",
-    dataset="digits, digits-rgb",
-    answer=Agreement(rho=-0.29, points=10, ceiling=None),
+SHARE = Question(
+    name="retained share",
+    dataset="digits-rgb",
+    answer=Share(None),
     p=0.42,
     p_holm=0.42,
     bca=None,
@@ -28,13 +28,13 @@ AGREEMENT = Question(
 
 
 def test_the_section_has_a_row_for_each_question() -> None:
-    page = markdown.text(section([GAIN, AGREEMENT])).splitlines()
+    page = markdown.text(section([GAIN, SHARE])).splitlines()
     assert page[0] == "## Secondary questions"
     rows = [line for line in page if line.startswith("| ")][1:]
     assert rows[1:] == [
         "| gain on the target: best - scratch | digits-rgb | +0.60 [+0.40, +0.80] (n=20) | < 0.001 | 0.002"
         " | [+0.41, +0.79] | 0.013 |",
-        "| agreement | digits, digits-rgb | Spearman -0.29 (n=10 points) | 0.420 | 0.420 |  |  |",
+        "| retained share | digits-rgb | no share: native was not found to gain | 0.420 | 0.420 |  |  |",
     ]
     assert any("Holm's p adjusts for all 2 questions together" in line for line in page)
 
@@ -48,7 +48,7 @@ def test_no_question_is_no_section() -> None:
     [
         (Share(Estimate(0.85, 0.43, 1.6, 10)), "85% [43%, 160%] (n=10)"),
         (Share(None), "no share: native was not found to gain"),
-        (Agreement(rho=0.5, points=6, ceiling=0.75), "Spearman +0.50 (n=6 points; at most 0.75 could be seen)"),
+        (Estimate(-0.5, -7.0, 6.0, 2), "-0.50 (n=2, no interval)"),
         (Estimate(-0.5, None, None, 1), "-0.50 (n=1, no interval)"),
     ],
 )

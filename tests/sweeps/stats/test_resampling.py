@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p, spearman
+from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p
 
 NORMAL = np.random.default_rng(7).normal(1.0, 2.0, 40).tolist()
 FEW = st.lists(st.sampled_from([0.0, 0.1, 0.3, 1.0, 1e-9, 97.2]), min_size=2, max_size=25)
@@ -70,22 +70,6 @@ def test_where_nothing_differs_no_sign_says_anything() -> None:
     assert sign_flip_p([0.0] * 10) == 1.0
     with pytest.raises(ValueError, match="2 values or more, got 1"):
         sign_flip_p([1.0])
-
-
-def test_a_rank_correlation_by_hand() -> None:
-    rho, p = spearman([1, 2, 3, 4, 5], [10, 30, 20, 40, 50])  # 1 - 6 * (0 + 1 + 1 + 0 + 0) / (5 * 24)
-    assert rho == pytest.approx(0.9)
-    assert p == pytest.approx(2 * stats.t.sf(0.9 * np.sqrt(3 / (1 - 0.81)), 3))
-
-
-@pytest.mark.parametrize(("x", "y"), [([1, 1, 1], [1, 2, 3]), ([1, 2, 3], [0, 0, 0]), ([1, 2], [3, 4]), ([], [])])
-def test_where_ranks_cannot_be_compared_the_correlation_is_0_and_p_1(x: list[float], y: list[float]) -> None:
-    assert spearman(x, y) == (0.0, 1.0)
-
-
-def test_a_rank_correlation_needs_pairs() -> None:
-    with pytest.raises(ValueError, match="got 3 and 2"):
-        spearman([1, 2, 3], [1, 2])
 
 
 def _signs(n: int) -> list[tuple[int, ...]]:

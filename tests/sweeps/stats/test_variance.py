@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
-from sweeps.stats.variance import intraclass_correlation, noise_variance, optimism, rank_ceiling, tied
+from sweeps.stats.variance import intraclass_correlation, noise_variance, optimism, tied
 
 
 def test_the_noise_of_a_two_way_table_by_hand() -> None:
@@ -61,17 +60,6 @@ def test_it_is_the_correlation_that_a_second_run_of_every_point_shows() -> None:
     icc = intraclass_correlation(first.tolist(), 1.0)
     assert icc == pytest.approx(1.5**2 / (1.5**2 + 1), abs=0.03)
     assert icc == pytest.approx(np.corrcoef(first, second)[0, 1], abs=0.03)
-
-
-def test_two_noisy_rankings_of_one_truth_correlate_as_the_ceiling_says() -> None:
-    rng = np.random.default_rng(6)
-    truth = rng.normal(size=4000)
-    seen = [truth + rng.normal(0, sd, 4000) for sd in (0.5, 1.0)]
-    ceiling = rank_ceiling(1 / 1.25, 1 / 2)
-    assert ceiling == pytest.approx(np.sqrt(0.4))
-    assert stats.pearsonr(*seen).statistic == pytest.approx(ceiling, abs=0.03)
-    assert rank_ceiling(0.0, 1.0) == 0.0
-    assert rank_ceiling(1.0, 1.0) == 1.0
 
 
 def test_optimism_is_what_the_search_promised_above_fresh_seeds() -> None:
