@@ -11,7 +11,17 @@ from kd.data.known import KNOWN_DATASETS
 from kd.data.splits import split_hash, stratified_order
 from kd.errors import DataError
 
-__all__ = ["NAMES", "Dataset", "Split", "content_hash", "load", "load_test", "training_images"]
+__all__ = [
+    "NAMES",
+    "Dataset",
+    "Positions",
+    "Split",
+    "content_hash",
+    "load",
+    "load_test",
+    "positions",
+    "training_images",
+]
 
 NAMES = (*KNOWN_DATASETS, *sources.GENERATED)
 
@@ -104,6 +114,27 @@ def load(name: str, *, train_images: int | None = None, data_dir: Path | None = 
         split_hash=split_hash(Path(name).name, arrays.content_hash, train, validation),
         origin=found.origin,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Positions:
+    """Where the images of a `Dataset` stand in the published training part.
+
+    Attributes:
+        train, validation: int64, in the order of `Dataset.train` and `Dataset.validation`.
+        published: number of images of the published training part.
+    """
+
+    train: npt.NDArray[np.int64]
+    validation: npt.NDArray[np.int64]
+    published: int
+
+
+def positions(name: str, *, train_images: int, data_dir: Path | None = None) -> Positions:
+    """Return where the images that `load` gives with the same arguments stand; errors as there."""
+    labels = sources.obtain(name, data_dir=data_dir).arrays.y_train
+    order, available = stratified_order(labels), _available(name, len(labels))
+    return Positions(order[:train_images], order[available:], len(labels))
 
 
 def load_test(name: str, *, data_dir: Path | None = None) -> Split:

@@ -11,7 +11,7 @@ from kd.errors import ModelError
 
 __all__ = ["FORMS", "Teacher", "parse_teacher"]
 
-FORMS = f"{' | '.join(MODEL_NAMES)} | pretrained:NAME | baseline:autokeras | package.module:build"
+FORMS = f"{' | '.join(MODEL_NAMES)} | pretrained:NAME | baseline:autokeras | logits:FILE.npz | package.module:build"
 
 _PRETRAINED = (*APPLICATIONS, *(name + TUNED for name in APPLICATIONS))
 
@@ -23,11 +23,18 @@ class Teacher:
     Attributes:
         name: as written.
         method: the comparison method that makes it, a key of `kd.baselines.METHODS`; None if it is a model to train,
-            of the same name in `kd.models.named.build`.
+            of the same name in `kd.models.named.build`, or a file.
+        logits: the file that holds its logits, see `kd.teachers.logits_file`; empty for any other teacher.
     """
 
     name: str
     method: str | None
+    logits: str = ""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is trained here from its first epoch on."""
+        return self.method is None and not self.logits
 
 
 def parse_teacher(name: str) -> Teacher:
@@ -44,6 +51,10 @@ def parse_teacher(name: str) -> Teacher:
     kind, colon, rest = name.partition(":")
     if not colon:
         return Teacher(name=_one_of(name, MODEL_NAMES, "teacher", allowed=FORMS), method=None)
+    if kind == "logits":
+        if not rest:
+            raise ModelError(f"teacher {name!r} names no file. Allowed: {FORMS}")
+        return Teacher(name=name, method=None, logits=rest)
     if kind == "pretrained":
         return Teacher(name=name, method=_one_of(rest.lower(), _PRETRAINED, "pretrained network"))
     if kind == "baseline":

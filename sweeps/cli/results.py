@@ -184,23 +184,32 @@ def list_sweeps(form: Form = Format.table, field: Field = None, storage: Storage
 @app.command()
 def export(
     name: SweepName,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to; ends in .keras.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="Where to: .keras, or .npz of logits.")
+    ],
+    logits: Annotated[
+        str | None, typer.Option(metavar="ROLE", help="Not a student but the teacher's logits: source, target.")
+    ] = None,
     dataset: Annotated[
         str | None, typer.Option(metavar="DATASET", help="Trained on this one; the source when not given.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     storage: Storage = None,
 ) -> None:
-    """Write a student trained at the best (T, alpha) as a .keras file.
+    """Write a student trained at the best (T, alpha) as a .keras file, or a teacher's logits.
 
-    It takes uint8 images (values 0 to 255) and gives logits; keras.saving.load_model reads it, without this package.
+    The student takes uint8 images (values 0 to 255) and gives logits; keras.saving.load_model reads it, without this
+    package. Logits are the teacher of another sweep, or on another machine: --teacher logits:FILE.npz.
 
-    Example: kd-sweeps export mnist-kd -o student.keras
+    Examples: kd-sweeps export mnist-kd -o student.keras; kd-sweeps export mnist-kd --logits source -o source-logits.npz
     """
     from storage.url import masked
     from sweeps.query.opening import open_sweep
     from sweeps.service.export import check_target, find_student, write
 
+    if logits is not None:
+        _export_logits(name, output, logits, force=force, storage=storage)
+        return
     check_target(output, force=force)
     with open_sweep(storage, name) as (engine, sweep):
         student = find_student(engine, sweep, dataset)
@@ -210,6 +219,23 @@ def export(
     say(f"wrote {output}: student of {student.dataset}, T={point.temperature:.4g}, alpha={point.alpha:.4g}")
     say(f"recorded test accuracy {percent(student.test_accuracy):.2f} %")
     say(f"sha256 {student.sha256}")
+
+
+def _export_logits(name: str, output: Path, role: str, *, force: bool, storage: str | None) -> None:
+    from sweeps.query.opening import open_sweep
+    from sweeps.service.export import check_target
+    from sweeps.service.export_logits import find_logits, write
+
+    check_target(output, force=force, suffix=".npz")
+    with open_sweep(storage, name) as (engine, sweep):
+        found = find_logits(engine, sweep, role)
+        _note_storage(engine)
+    write(found, output)
+    images, classes = found.logits.shape
+    say(f"wrote {output}: logits of {images:,} training images of {found.dataset}, {classes} classes")
+    say(f"{found.provenance}; validation accuracy {percent(found.val_accuracy):.2f} %")
+    say(f"sha256 of the logits {found.sha256}")
+    say(f"as a teacher: --teacher logits:{output}")
 
 
 @app.command()

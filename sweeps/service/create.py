@@ -12,7 +12,8 @@ import sqlalchemy
 
 from kd.config import LOSS_FORMULA, MODEL_NAMES
 from kd.data import datasets
-from kd.errors import ModelError
+from kd.errors import DataError, ModelError
+from kd.teachers.logits_file import PREFIX, aligned, digest, read
 from kd.teachers.names import parse_teacher
 from storage.db import engine as engines
 from storage.db import schema
@@ -134,8 +135,19 @@ def requested(
         if known:
             return parse(known[-1].spec, origin=f"sweep {name}")
     placed = presets.on(base or presets.preset("quick"), source=source, targets=targets)
-    taught = {f"{role}.teacher": teacher for role in placed.roles} if teacher else {}
+    taught = {f"{role}.teacher": teacher for role in _taught_by(placed, teacher)} if teacher else {}
     return override(placed, taught | dict(changes))
+
+
+def _taught_by(spec: Spec, teacher: str) -> Sequence[str]:
+    """Return the roles that a teacher is meant for: all of them, or the one whose dataset its file names."""
+    if not teacher.startswith(PREFIX):
+        return spec.roles
+    try:
+        dataset = read(Path(teacher.removeprefix(PREFIX)).expanduser()).dataset
+    except DataError as error:
+        raise SpecError(f"--teacher: {error}") from None
+    return [role for role in spec.roles if spec.role(role).dataset == dataset] or spec.roles
 
 
 def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
@@ -189,19 +201,38 @@ def resolve(spec: Spec, *, data_dir: Path | None = None) -> Spec:
         changes[f"{key}.content_hash"] = data.content_hash
         if role.dataset.endswith(".npz"):
             changes[f"{key}.dataset"] = str(Path(role.dataset).expanduser().absolute())
-        _check_teacher(f"{key}.teacher", role.teacher)
+        changes |= _check_teacher(key, role, data_dir)
         _check_model(f"{key}.student", role.student)
     return override(spec, changes)
 
 
-def _check_teacher(key: str, name: str) -> None:
-    if not name.startswith(("pretrained:", "baseline:")):
-        _check_model(key, name)
-        return
+def _check_teacher(key: str, role: DatasetSpec, data_dir: Path | None) -> dict[str, str]:
+    """Return what is frozen of a teacher: where its logits are, and their hash, if they are a file."""
+    name = role.teacher
+    if not name.startswith(("pretrained:", "baseline:", PREFIX)):
+        _check_model(f"{key}.teacher", name)
+        return {}
     try:
-        parse_teacher(name)
-    except ModelError as error:
-        raise SpecError(f"{key}: got {name!r}; {error}") from None
+        file = parse_teacher(name).logits
+        return _frozen_logits(key, role, Path(file).expanduser().absolute(), data_dir) if file else {}
+    except (ModelError, DataError) as error:
+        raise SpecError(f"{key}.teacher: got {name!r}; {error}") from None
+
+
+def _frozen_logits(key: str, role: DatasetSpec, path: Path, data_dir: Path | None) -> dict[str, str]:
+    if role.augment != "none":
+        raise SpecError(
+            f"{key}.augment: got {role.augment!r}; a file has logits of the images themselves: allowed: none"
+        )
+    dataset = datasets.load(role.dataset, train_images=role.images, data_dir=data_dir)
+    places = datasets.positions(role.dataset, train_images=role.images, data_dir=data_dir)
+    found = digest(aligned(read(path), dataset, places))
+    if role.logits_hash and role.logits_hash != found:
+        raise SpecError(
+            f"{key}.logits_hash: got {role.logits_hash[:12]}, but {path} has logits {found[:12]} for these images;"
+            " remove the line to take them"
+        )
+    return {f"{key}.teacher": f"{PREFIX}{path}", f"{key}.logits_hash": found}
 
 
 def _check_model(key: str, name: str) -> None:

@@ -95,17 +95,21 @@ def _role(spec: Spec, dataset: str | None) -> str:
     return roles[dataset]
 
 
-def check_target(path: Path, *, force: bool) -> None:
-    """Check that a student may be written there.
+def check_target(path: Path, *, force: bool, suffix: str = ".keras") -> None:
+    """Check that a file may be written there.
+
+    Args:
+        suffix: of a student, which Keras loads under this name only; of logits ".npz".
 
     Raises:
-        SpecError: no file of that name can be written, or Keras would not load it.
+        SpecError: no file of that name can be written, or its suffix is another one.
         SweepError: a file is there and force is False.
     """
+    example = {".keras": "student.keras", ".npz": "source-logits.npz"}[suffix]
     if path.is_dir():
-        raise SpecError(f"{path} is a folder; name the file, for example {path / 'student.keras'}")
-    if path.suffix != ".keras":
-        raise SpecError(f"got {str(path)!r}; Keras loads only files that end in .keras, for example student.keras")
+        raise SpecError(f"{path} is a folder; name the file, for example {path / example}")
+    if path.suffix != suffix:
+        raise SpecError(f"got {str(path)!r}; only files that end in {suffix} are read again, for example {example}")
     if not path.parent.is_dir():
         raise SpecError(f"no folder {path.parent}; make it with: mkdir -p {path.parent}")
     if path.exists() and not force:

@@ -50,13 +50,18 @@ class DatasetSpec(SpecModel):
 
     dataset: str = Field(min_length=1, description="mnist, cifar10, digits, digits-rgb, or a path ending in .npz")
     images: Count = Field(description="training images, taken class-balanced from the training split")
-    teacher: str = Field(description="cnn-small, ..., pretrained:NAME, baseline:autokeras or package.module:build")
+    teacher: str = Field(
+        description="cnn-small, ..., pretrained:NAME, baseline:autokeras, logits:FILE.npz or package.module:build"
+    )
     teacher_epochs: Count
     student: str = Field(default="keras-student", description="cnn-small, ... or package.module:build")
     epochs: Count = Field(description="epochs of one student, that is of one trial")
     augment: Literal["none", "flip-crop"] = "none"
     views: Count = Field(default=8, description="with flip-crop: fixed views of each image, each with its own logits")
     content_hash: str = Field(default="", description="of the dataset; filled in by create, checked by every worker")
+    logits_hash: str = Field(
+        default="", description="of the logits of a logits:FILE.npz; filled in and checked likewise"
+    )
 
 
 class Training(SpecModel):

@@ -1,12 +1,17 @@
 """Turn what a training gives into the outcome of a task: what is stored, and what the dashboard shows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kd.config import BaselineResult, TrainResult
+import numpy as np
+
+from kd.config import BaselineResult, TeacherResult, TrainResult
 from kd.data.datasets import Dataset
-from sweeps.plan.outcomes import DataOrigin, StoredOutcome, TrainedOutcome
+from sweeps.errors import SweepError
+from sweeps.plan.outcomes import DataOrigin, StoredOutcome, TeacherOutcome, TrainedOutcome
 from sweeps.plan.payloads import BaselineTask, Payload, TeacherTask
+from sweeps.spec.tables import DatasetSpec
 
 _SHOWN = ("test_accuracy", "parameters", "train_s")  # columns of the dashboard; what was known before are others
 
@@ -49,3 +54,39 @@ def source_of(dataset: Dataset) -> dict[str, Any]:
     """Return the name of a dataset and where it came from."""
     data = DataOrigin(origin=dataset.origin, content_hash=dataset.content_hash, split_hash=dataset.split_hash)
     return {"dataset": dataset.name, "data": data}
+
+
+def teacher_of(
+    role: DatasetSpec,
+    dataset: Dataset,
+    taught: TeacherResult,
+    *,
+    kept: Callable[[bytes], str],
+    numerics: str = "",
+) -> TeacherOutcome:
+    """Return the outcome of a teacher.
+
+    Args:
+        kept: stores bytes and returns their digest.
+        numerics: of the process that trained it; empty for a file of logits.
+
+    Raises:
+        SweepError: the file here holds other logits than the one that the sweep was created with.
+    """
+    blobs = {"logits": kept(np.ascontiguousarray(taught.logits).tobytes())}
+    if role.logits_hash and blobs["logits"] != role.logits_hash:
+        raise SweepError(
+            f"{role.teacher} here gives logits {blobs['logits'][:12]}, the sweep was created with"
+            f" {role.logits_hash[:12]}; copy the file that it was created from"
+        )
+    if taught.model:
+        blobs["model"] = kept(taught.model)
+    return TeacherOutcome(
+        **training_of(taught.result),
+        **source_of(dataset),
+        model=role.teacher,
+        detail=role.teacher,
+        weights=dict(taught.provenance),
+        numerics=numerics,
+        blobs=blobs,
+    )

@@ -5,6 +5,7 @@ import logging
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,11 @@ from kd.config import (
     TeacherResult,
     TrainingConfig,
 )
+from kd.data.datasets import positions
 from kd.errors import Unavailable
 from kd.subprocesses import Report, run_in_subprocess
+from kd.teachers import logits_file
+from kd.teachers.names import parse_teacher
 from storage.errors import BlobCorrupt
 from storage.queue.tasks import Claim
 from storage.records import blobs, queries, selections
@@ -55,7 +59,7 @@ from sweeps.workers import subprocess_jobs
 from sweeps.workers.controls import taught_by
 from sweeps.workers.logs import logged
 from sweeps.workers.resources import TaskResources, views_of
-from sweeps.workers.results import FOUND, Outcome, outcome_of, source_of, training_of
+from sweeps.workers.results import FOUND, Outcome, outcome_of, source_of, teacher_of, training_of
 from sweeps.workers.same_cost import count, same_cost
 
 log = logging.getLogger(__name__)
@@ -120,6 +124,9 @@ class TaskRunner:
             learning_rate=self.spec.training.teacher_learning_rate,
         )
         dataset = self.resources.dataset(task.role)
+        if file := parse_teacher(role.teacher).logits:
+            from_file = logits_file.teach(Path(file), dataset, positions(role.dataset, train_images=role.images))
+            return teacher_of(role, dataset, from_file, kept=self._kept)
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
             taught: TeacherResult
             taught, numerics = run_in_subprocess(
@@ -134,18 +141,7 @@ class TaskRunner:
                 on_step=on_step,
                 on_report=on_report,
             )
-        return TeacherOutcome(
-            **training_of(taught.result),
-            **source_of(dataset),
-            model=role.teacher,
-            detail=role.teacher,
-            weights=dict(taught.provenance),
-            numerics=numerics,
-            blobs={
-                "logits": self._kept(np.ascontiguousarray(taught.logits).tobytes()),
-                "model": self._kept(taught.model),
-            },
-        )
+        return teacher_of(role, dataset, taught, kept=self._kept, numerics=numerics)
 
     def _distill(self, task: StudentTask, point: Point, on_step: OnStep) -> StudentOutcome:
         role, arm = task.role, task.arm if isinstance(task, TransferTask) else None
@@ -174,6 +170,8 @@ class TaskRunner:
             macs = {}
             for one in dict.fromkeys(("source", role)):
                 (teacher,) = done_tasks(self._done(teacher_phase(one)), TeacherTask, TeacherOutcome)
+                if "model" not in teacher.outcome.blobs:
+                    raise Unavailable(f"scratch-same-cost: what {teacher.outcome.model} cost is not known")
                 part, model = self.spec.role(one), self._blob(teacher, "model", on_step)
                 macs[one] = count(part.student, part.teacher, self.resources.dataset(one), model=model)
             value: dict[str, Any] = {"epochs": same_cost(self.spec, macs, role)}

@@ -34,7 +34,7 @@ def same_cost(spec: Spec, macs: Mapping[str, Macs], role: str) -> int:
     shared: float = trainings * macs["source"].student * source.images * source.epochs
     for one in dict.fromkeys(("source", role)):
         taught = spec.role(one)
-        passes = taught.teacher_epochs if parse_teacher(taught.teacher).method is None else 1 / 3
+        passes = taught.teacher_epochs if parse_teacher(taught.teacher).is_trained else 1 / 3
         shared += macs[one].teacher * taught.images * passes
     return part.epochs + round(shared / spec.transfer.seeds / (macs[role].student * part.images))
 

@@ -1,19 +1,21 @@
 """Same spec, same answer: however many workers, on whichever database, whoever is killed in between."""
 
 import contextlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.url import resolve
 from sweeps.query.bits import Bits, bits
-from sweeps.service.create import create_sweep
-from sweeps.spec.model import override
+from sweeps.service.create import create_sweep, requested
+from sweeps.spec.model import override, stored
 from sweeps.spec.presets import preset
 from tests.support.faults.crews import NAME, Nursery
 from tests.support.faults.storms import new_storm, storm, storm_spec, work_through
@@ -87,36 +89,83 @@ def test_real_trainings_end_with_the_same_answer_with_1_2_and_8_workers(
     assert len(found[1].numerics) == 1
 
 
-@pytest.mark.training
-def test_a_replay_gives_the_same_bits_and_finds_a_score_that_was_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    url = f"sqlite:///{tmp_path}/s.db"
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage with a finished sweep of real trainings; nobody touches it."""
+    folder = tmp_path_factory.mktemp("finished")
     few = {"search.trials": 2, "search.sampler": "qmc", "confirm.rounds": [[1, 1]], "transfer.seeds": 1}
-    _run(url, 1, REAL | few)
-    before = of(url)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        _run(f"sqlite:///{folder}/s.db", 1, REAL | few)
+    return folder / "s.db"
 
-    def replayed(*arguments: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "sweeps.cli", "replay", NAME, *arguments, "--storage", url]
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-        return done.returncode, done.stdout
 
-    code, out = replayed("--sample", "3")
+@pytest.fixture
+def trained(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of a copy of that storage."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return f"sqlite:///{shutil.copy(finished, tmp_path / 's.db')}"
+
+
+def _typed(url: str, *arguments: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "sweeps.cli", *arguments, "--storage", url]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.training
+def test_a_replay_gives_the_same_bits_and_finds_a_score_that_was_changed(trained: str) -> None:
+    before = of(trained)
+    code, out, _ = _typed(trained, "replay", NAME, "--sample", "3")
     assert (code, out.count("the same bits")) == (0, 3)
-    assert replayed("--task", "teachers#source")[0] == 0
-    engine = open_engine(resolve(url), must_exist=True)
+    assert _typed(trained, "replay", NAME, "--task", "teachers#source")[0] == 0
+    engine = open_engine(resolve(trained), must_exist=True)
     with engine.begin() as connection:
         changed = "UPDATE tasks SET score = score + 1e-15 WHERE key = 'search#1'"
         assert connection.exec_driver_sql(changed).rowcount == 1
     engine.dispose()
-    code, out = replayed("--task", "search#1")
+    code, out, _ = _typed(trained, "replay", NAME, "--task", "search#1")
     assert code == 1
     assert "search#1" in out
     assert "score: " in out
-    assert of(url).answer_hash != before.answer_hash
+    assert of(trained).answer_hash != before.answer_hash
     for wrong, said in (("nope", "has no such task"), ("measure#all", "is of stage measure")):
-        command = [sys.executable, "-m", "sweeps.cli", "replay", NAME, "--task", wrong, "--storage", url]
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-        assert done.returncode == 1
-        assert said in done.stderr.splitlines()[-1]
+        code, _, err = _typed(trained, "replay", NAME, "--task", wrong)
+        assert code == 1
+        assert said in err.splitlines()[-1]
+
+
+@pytest.mark.training
+def test_exported_logits_as_teachers_give_the_same_students(trained: str, tmp_path: Path) -> None:
+    files = {role: tmp_path / f"{role}.npz" for role in ("source", "target")}
+    for role, file in files.items():
+        code, _, err = _typed(trained, "export", NAME, "--logits", role, "-o", str(file))
+        assert code == 0, err
+        assert "as a teacher: --teacher logits:" in err
+    assert _typed(trained, "export", NAME, "--logits", "moon", "-o", str(tmp_path / "m.npz"))[0] == 2
+    engine = open_engine(resolve(trained), read_only=True)
+    spec = stored(queries.find_sweep(engine, NAME))
+    engine.dispose()
+    # The file names its dataset: --teacher puts it where it belongs.
+    other = f"sqlite:///{tmp_path}/other.db"
+    taught = {f"{role}.teacher": f"logits:{file}" for role, file in files.items()}
+    base = requested(resolve(other), NAME, spec, changes={}, teacher=f"logits:{files['target']}")
+    assert base.target.teacher == f"logits:{files['target']}"
+    assert base.source.teacher == spec.source.teacher
+    create_sweep(resolve(other), NAME, override(spec, taught))
+    subprocess.run(
+        [sys.executable, "-m", "sweeps.cli", "launch", NAME, "--workers", "1", "--storage", other],
+        cwd=REPOSITORY, check=True, capture_output=True,
+    )  # fmt: skip
+    scores = []
+    for url in (trained, other):
+        engine = open_engine(resolve(url), read_only=True)
+        tasks = queries.task_records(engine, queries.find_sweep(engine, NAME).id)
+        engine.dispose()
+        scores.append({task.key: task.score for task in tasks if task.stage != "measure"})
+    assert scores[0] == scores[1]
+    # Another file in its place is refused before anything is trained with it.
+    np.savez(files["source"], train_logits=np.zeros((3, 10), np.float32))
+    code, _, err = _typed(other, "create", "again", "--preset", "tiny", "--teacher", f"logits:{files['source']}")
+    assert code == 2
+    assert "train_logits has 3 rows" in err

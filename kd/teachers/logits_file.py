@@ -1,0 +1,170 @@
+"""A teacher as a file of its logits: from any framework, or from another machine.
+
+An .npz file with these arrays:
+
+- `train_logits`: float, shape (n, classes), finite: what the teacher says of the training images, before the softmax,
+  in the order of the published training part of the dataset.
+- `train_indices` (optional): whole numbers, shape (n,): which of those images the rows are of; without it all of them.
+- `test_logits` (optional): the same of the published test images; kept with the file, not read.
+- `dataset`, `provenance` (optional): text: of which dataset, and where the logits come from.
+- `val_accuracy` (optional): a fraction: the teacher's accuracy on validation images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kd.config import TeacherResult, TrainResult
+from kd.data.datasets import Dataset, Positions
+from kd.errors import DataError
+
+PREFIX = "logits:"
+
+# Of the way from chance to certainty: a file whose rows belong to other images agrees with the labels by chance alone.
+WELL_ABOVE = 0.15
+
+
+@dataclass(frozen=True, eq=False)
+class LogitsFile:
+    """What such a file holds. logits: float32, shape (n, classes). indices: int64, shape (n,); None: all images."""
+
+    path: Path
+    logits: npt.NDArray[np.float32]
+    indices: npt.NDArray[np.int64] | None
+    dataset: str
+    provenance: str
+    val_accuracy: float | None
+
+
+def read(path: Path) -> LogitsFile:
+    """Read a file of logits.
+
+    Raises:
+        DataError: no such file, or not such arrays; one line.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            arrays = {name: found[name] for name in found.files}
+    except OSError as error:
+        raise DataError(f"cannot read the logits {path}: {error.strerror or error}") from None
+    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise DataError(f"{path} is no .npz file of arrays: {error}") from None
+    logits, indices = arrays.get("train_logits"), arrays.get("train_indices")
+    if logits is None:
+        raise DataError(f"{path} has the arrays {', '.join(arrays) or 'none'}; it needs train_logits")
+    if logits.ndim != 2 or not np.issubdtype(logits.dtype, np.floating):
+        raise DataError(
+            f"{path}: train_logits must be floats of shape (images, classes), got {logits.dtype} {logits.shape}"
+        )
+    if not np.isfinite(logits).all():
+        raise DataError(f"{path}: train_logits holds {int((~np.isfinite(logits)).sum())} values that are not finite")
+    if indices is not None and (indices.shape != logits.shape[:1] or not np.issubdtype(indices.dtype, np.integer)):
+        raise DataError(
+            f"{path}: train_indices must be {len(logits)} whole numbers, got {indices.dtype} {indices.shape}"
+        )
+    said = arrays.get("val_accuracy")
+    return LogitsFile(
+        path=path,
+        logits=logits.astype(np.float32),
+        indices=None if indices is None else indices.astype(np.int64),
+        dataset=str(arrays.get("dataset", "")),
+        provenance=" ".join(str(arrays.get("provenance", "")).split()),
+        val_accuracy=None if said is None else float(said),
+    )
+
+
+def aligned(file: LogitsFile, dataset: Dataset, positions: Positions) -> npt.NDArray[np.float32]:
+    """Return the logits of the training images of `dataset`, in their order there; float32, shape (images, classes).
+
+    Raises:
+        DataError: other classes or images than the dataset has, or rows that do not belong to these images: the class
+            with the largest logit agrees with the label about as often as by chance.
+    """
+    rows = np.arange(positions.published) if file.indices is None else file.indices
+    if len(file.logits) != len(rows):
+        raise DataError(
+            f"{file.path}: train_logits has {len(file.logits)} rows, {dataset.name} has {positions.published} published"
+            " training images; give all of them, or say which with train_indices"
+        )
+    if file.logits.shape[1] != dataset.classes:
+        raise DataError(f"{file.path}: {file.logits.shape[1]} classes, but {dataset.name} has {dataset.classes}")
+    row_of = np.full(positions.published, -1)
+    inside = (rows >= 0) & (rows < positions.published)
+    row_of[rows[inside]] = np.flatnonzero(inside)
+    wanted = row_of[positions.train]
+    if (wanted < 0).any():
+        raise DataError(
+            f"{file.path}: it lacks {int((wanted < 0).sum())} of the {len(wanted)} training images of {dataset.name};"
+            " take fewer images, or logits of more of them"
+        )
+    logits = np.ascontiguousarray(file.logits[wanted])
+    agreement = float(np.mean(logits.argmax(axis=1) == dataset.train.labels))
+    chance = 1 / dataset.classes
+    if agreement < chance + WELL_ABOVE * (1 - chance):
+        raise DataError(
+            f"{file.path}: its largest logit is that of the label for {agreement:.1%} of the training images of"
+            f" {dataset.name}, by chance it would be {chance:.1%}: the rows are in another order, or of other images"
+        )
+    return logits
+
+
+def digest(logits: npt.NDArray[np.float32]) -> str:
+    """Return the SHA-256 of aligned logits, 64 hex digits: the name under which a sweep stores them."""
+    return hashlib.sha256(logits.tobytes()).hexdigest()
+
+
+def teach(path: Path, dataset: Dataset, positions: Positions) -> TeacherResult:
+    """Return the teacher that a file holds. It has no model; its accuracy is what the file says.
+
+    Without a `val_accuracy` in the file it is the agreement with the labels of the training images.
+
+    Raises:
+        DataError: as `read` and `aligned`.
+    """
+    file = read(path)
+    logits = aligned(file, dataset, positions)
+    agreement = float(np.mean(logits.argmax(axis=1) == dataset.train.labels))
+    accuracy = agreement if file.val_accuracy is None else file.val_accuracy
+    result = TrainResult(
+        val_accuracy=accuracy,
+        epoch_val_accuracy=(accuracy,),
+        parameters=0,
+        train_images=len(dataset.train),
+        train_s=0.0,
+        cpu_s=0.0,
+        seed=0,
+    )
+    return TeacherResult(result=result, logits=logits, model=b"", provenance={"logits": file.provenance or path.name})
+
+
+def write(
+    path: Path,
+    logits: npt.NDArray[np.float32],
+    indices: npt.NDArray[np.int64],
+    *,
+    dataset: str,
+    provenance: str,
+    val_accuracy: float,
+) -> None:
+    """Write a file of logits, whole or not at all.
+
+    Args:
+        logits: float32, shape (n, classes). indices: int64, shape (n,), positions in the published training part.
+    """
+    unfinished = path.with_name(f".{path.name}.part")
+    with unfinished.open("wb") as file:
+        np.savez(
+            file,
+            train_logits=logits,
+            train_indices=indices,
+            dataset=np.array(dataset),
+            provenance=np.array(provenance),
+            val_accuracy=np.array(val_accuracy),
+        )
+    unfinished.replace(path)
