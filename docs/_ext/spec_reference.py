@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from kd.baselines.applications import APPLICATIONS, TUNED
 from sweeps.spec.model import Spec
 from sweeps.spec.presets import PRESETS
-from sweeps.spec.tables import Baselines, Confirm
+from sweeps.spec.tables import Baselines, Confirm, Transfer
 
 
 def markdown() -> str:
@@ -38,11 +38,14 @@ def presets() -> str:
     for name, spec in PRESETS.items():
         data = " -> ".join(f"{part.dataset} {part.images:,}" for part in map(spec.role, spec.roles))
         arms = " and ".join(str(len(spec.transfer.arms(role))) for role in spec.roles)
-        lines.append(
-            f"| {name} | {data} | {spec.search.trials} | {_rounds(spec.confirm)} "
-            f"| {arms} arms x {spec.transfer.seeds} seeds | {spec.transfer.margin:g} | {_baselines(spec.baselines)} |"
-        )
+        transfer = f"{arms} arms, {spec.transfer.seeds} seeds{_fewer(spec.transfer)} | {spec.transfer.margin:g}"
+        searched = f"{spec.search.trials} | {_rounds(spec.confirm)}"
+        lines.append(f"| {name} | {data} | {searched} | {transfer} | {_baselines(spec.baselines)} |")
     return "\n".join(lines)
+
+
+def _fewer(transfer: Transfer) -> str:
+    return f" ({transfer.other_seeds} of the other arms)" if transfer.other_seeds else ""
 
 
 def _rounds(confirm: Confirm) -> str:

@@ -94,18 +94,21 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0) -> tuple[Spec, list[Tas
     Trials are added to every search, which stays the same search: by its sampler, as if they had been planned at
     once, but that none of them joins a Sobol half. Seeds are added to every arm of transfer.
     """
-    larger = override(
-        spec, {"search.trials": spec.search.trials + trials, "transfer.seeds": spec.transfer.seeds + seeds}
-    )
+    others = spec.transfer.other_seeds
+    changes = {
+        "search.trials": spec.search.trials + trials,
+        "transfer.seeds": spec.transfer.seeds + seeds,
+        "transfer.other_seeds": others + seeds if others else 0,
+    }
+    larger = override(spec, changes)
     numbers = range(spec.search.trials, larger.search.trials)
     first = larger.search.planned if spec.search.sampler == "qmc" else 0
-    repeats = range(spec.transfer.seeds, larger.transfer.seeds)
     tasks: list[TaskPlan] = []
     for group in groups(spec):
         for role in spec.roles:
             tasks += _trials(larger, role, group, numbers, first=first)
         for role in spec.roles:
-            tasks += _transfer(spec, role, group, repeats)
+            tasks += _transfer(larger, role, group, before=spec)
     return larger, tasks
 
 
@@ -177,7 +180,7 @@ def _tasks_of(spec: Spec, group: str) -> list[TaskPlan]:
     for role in spec.roles:
         tasks += [*_search(spec, role, group), *_confirm(spec, role, group)]
     for role in spec.roles:
-        tasks += _transfer(spec, role, group, range(spec.transfer.seeds))
+        tasks += _transfer(spec, role, group)
     return tasks
 
 
@@ -262,7 +265,12 @@ def _confirm(spec: Spec, role: Role, group: str) -> list[TaskPlan]:
     return tasks
 
 
-def _transfer(spec: Spec, role: Role, group: str, repeats: range) -> list[TaskPlan]:
+def _transfer(spec: Spec, role: Role, group: str, *, before: Spec | None = None) -> list[TaskPlan]:
+    """Return the trainings of the arms; of a larger spec those that the spec before it does not have."""
+
+    def planned(one: Spec | None, arm: str, repeat: int) -> bool:
+        return one is not None and repeat < one.transfer.seeds_of(role, arm)
+
     # Repeats outside, arms inside: an interrupted comparison is still a paired one. The seeds are the same in every
     # group, so that groups differ by teacher and search alone.
     return [
@@ -273,8 +281,9 @@ def _transfer(spec: Spec, role: Role, group: str, repeats: range) -> list[TaskPl
                 role=role, seed=derive(spec.seed, "student", "transfer", repeat), arm=arm, repeat=repeat, group=group
             ),
         )
-        for repeat in repeats
+        for repeat in range(spec.transfer.seeds)
         for arm in spec.transfer.arms(role, group)
+        if planned(spec, arm, repeat) and not planned(before, arm, repeat)
     ]
 
 

@@ -9,7 +9,7 @@ from sweeps.hints import ANYWHERE
 from sweeps.report.document import Block, Code, Heading, Paragraph
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
-from sweeps.spec.tables import DatasetSpec, Training
+from sweeps.spec.tables import DatasetSpec, Training, Transfer
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 
 _ARMS = {
@@ -130,9 +130,18 @@ def _transfer(spec: Spec) -> str:
         if budget.on(role)
     )
     return (
-        f"**Transfer.** Every arm is trained with the same {spec.transfer.seeds} seeds, which no selection saw:"
+        f"**Transfer.** {_seeds(spec.transfer)}, which no selection saw:"
         f" {'; '.join(f'`{arm}`, {_arm(arm, spec.source.dataset)}' for arm in arms)}.{beside} Latency is the median"
         " over single images on one thread; the models take turns in one process."
+    )
+
+
+def _seeds(transfer: Transfer) -> str:
+    if transfer.seeds_of("target", "scratch") == transfer.seeds:
+        return f"Every arm is trained with the same {transfer.seeds} seeds"
+    return (
+        f"On the target `native` and `best` are trained with the same {transfer.seeds} seeds, every other arm with the"
+        f" first {transfer.other_seeds} of them"
     )
 
 

@@ -45,9 +45,9 @@ def _resolution(spec: Spec) -> str:
     known = presets.PAIRED_SD.get((spec.target.dataset, spec.target.student))
     if known is None:
         return f"what they resolve depends on the seed noise on {spec.target.dataset}, which is not known beforehand"
-    sd, origin = known
-    points = resolvable(sd, spec.transfer.seeds, level=spec.transfer.level(1))
+    *sds, origin = known
+    low, high = (resolvable(sd, spec.transfer.seeds, level=spec.transfer.level(1)) for sd in sds)
     return (
-        f"a regret {points:.2g} points from the margin is distinguished from it with 80 % power, given the seed sd of"
-        f" {sd:g} in {origin}"
+        f"a regret {low:.2g} to {high:.2g} points from the margin is distinguished from it with 80 % power, given a"
+        f" seed sd of {sds[0]:g} to {sds[1]:g} ({origin})"
     )

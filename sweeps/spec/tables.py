@@ -155,7 +155,8 @@ class Confirm(SpecModel):
 class Transfer(SpecModel):
     """The arms that are compared on seeds that no selection saw; only here is the test set read."""
 
-    seeds: Count
+    seeds: Count = Field(description="of native and best on a target, which the verdict compares")
+    other_seeds: Cap = Field(default=0, description="of every other arm: the first so many of these; 0 = as many")
     margin: float = Field(
         default=1.0, gt=0, le=100, description="accuracy points that a regret may have and still transfer"
     )
@@ -175,6 +176,12 @@ class Transfer(SpecModel):
         """Return the arms compared on the dataset of a role; in a further group only those that depend on the group."""
         arms = self.source_arms if role == "source" else self.target_arms
         return tuple(arm for arm in arms if not group or arm in OUTER_ARMS)
+
+    def seeds_of(self, role: str, arm: str) -> int:
+        """Return how many seeds an arm has on the dataset of a role."""
+        if not self.other_seeds or (role != "source" and arm in OUTER_ARMS):
+            return self.seeds
+        return min(self.other_seeds, self.seeds)
 
     def controls(self, role: str) -> tuple[str, ...]:
         """Return the scientific controls on the dataset of a role: arms that stand for other explanations of a gain."""

@@ -156,7 +156,7 @@ def test_a_role_that_may_only_select_can_use_every_reading_command(kd_sweeps: Kd
             code, out, _ = kd_sweeps(*command, "--storage", viewed)
             assert (code, bool(out)) == (0, True), command
             if "--audit" in command:
-                assert out == CLEAN
+                assert out.startswith(CLEAN)
         code, _, err = kd_sweeps("pause", "s", "--storage", viewed)
         assert code == 1, "the role may not write"
         assert "permission denied" in err.splitlines()[-1]

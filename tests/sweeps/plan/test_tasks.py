@@ -5,26 +5,75 @@ from dataclasses import astuple
 
 import pytest
 
+from storage.queue.needs import Lag
 from sweeps.plan.tasks import STAGES, is_search, make_plan, more, sobol_points
 from sweeps.spec.arms import CONTROLS, TARGET_ARMS
 from sweeps.spec.model import override
 from sweeps.spec.presets import on, preset
 
-QUICK = preset("quick")
+QUICK = override(
+    preset("quick"),
+    {
+        "search.trials": 20,
+        "search.sampler": "tpe",
+        "confirm.top": 3,
+        "confirm.seeds": 3,
+        "transfer.seeds": 10,
+        "transfer.other_seeds": 0,
+    },
+)
 
 
 def test_quick_plans_exactly_the_budget_of_its_preset() -> None:
-    plan = make_plan(QUICK)
+    plan = make_plan(preset("quick"))
     assert {stage: plan.count(stage) for stage in STAGES} == {
         "teachers": 2,
-        "search": 20,
+        "search": 13,
         "baselines": 3,
-        "confirm": 9,
+        "confirm": 6 + 3 * 2 + 2 * 2,
         "native": 29,
-        "transfer": 100,
+        "transfer": 4 * 8 + 2 * 20 + 4 * 8,
         "measure": 1,
     }
-    assert len(plan.tasks) == 164
+    assert len(plan.tasks) == 168
+
+
+def test_arms_that_decide_nothing_may_have_fewer_seeds() -> None:
+    plan = make_plan(override(QUICK, {"transfer.other_seeds": 4}))
+    found = Counter(task.key.rpartition(".")[0] for task in plan.tasks if task.phase.startswith("transfer"))
+    assert found["transfer#target.native"] == found["transfer#target.best"] == 10
+    assert {count for key, count in found.items() if key.endswith(("scratch", "random", "default-keras"))} == {4}
+    assert found["transfer#source.best"] == 4
+    larger, added = more(override(QUICK, {"transfer.other_seeds": 4}), seeds=3)
+    assert (larger.transfer.seeds, larger.transfer.other_seeds) == (13, 7)
+    assert len(added) == 3 * (4 + 6)
+
+
+def test_a_round_of_confirm_needs_the_one_before_and_shares_its_new_seeds() -> None:
+    plan = make_plan(override(QUICK, {"confirm.rounds": [[6, 1], [3, 2], [2, 2]]}))
+    needs = {phase.name: tuple(need.stored() for need in phase.needs) for phase in plan.phases}
+    assert [needs[name] for name in ("confirm:1", "confirm:2", "confirm")] == [
+        ("search",),
+        ("confirm:1",),
+        ("confirm:2",),
+    ]
+    tasks = [task for task in plan.tasks if task.phase in ("confirm:1", "confirm:2", "confirm")]
+    assert [task.payload["ranks"] for task in tasks[::6]] == ["search.ranks", "confirm.ranks:1", "confirm.ranks:2"]
+    assert [(task.payload["rank"], task.payload["repeat"]) for task in tasks[6:]] == [
+        (0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2), (0, 3), (1, 3), (0, 4), (1, 4),
+    ]  # fmt: skip
+    assert len({task.payload["seed"] for task in tasks}) == 5
+    assert {task.priority for task in tasks} == {70}
+
+
+def test_only_what_is_proposed_has_a_lag() -> None:
+    def lag(**changes: object) -> object:
+        plan = make_plan(override(QUICK, {f"search.{key}": value for key, value in changes.items()}))
+        return next(phase.lag for phase in plan.phases if phase.name == "search")
+
+    assert lag(sampler="tpe", lag=3) == Lag(3, first=10)
+    assert lag(sampler="random", lag=3) == Lag(3, first=0)
+    assert lag(sampler="qmc") is None
 
 
 def test_every_task_key_is_unique_and_every_phase_needs_earlier_ones() -> None:

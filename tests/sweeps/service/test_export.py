@@ -112,7 +112,7 @@ def test_a_file_that_is_there_is_replaced_only_with_force(kd_sweeps: KdSweeps, u
     [
         ([], 2, "Missing option '-o' / '--output'; see: kd-sweeps --help"),
         (["-o", "."], 2, ". is a folder; name the file, for example student.keras"),
-        (["-o", "a.h5"], 2, "got 'a.h5'; Keras loads only files that end in .keras, for example student.keras"),
+        (["-o", "a.h5"], 2, "got 'a.h5'; only files that end in .keras are read again, for example student.keras"),
         (["-o", "no/a.keras"], 2, "no folder no; make it with: mkdir -p no"),
         (["-o", "a.keras", "--dataset", "mnist"], 2, "--dataset: got 'mnist'; this sweep has digits, digits-rgb"),
     ],
