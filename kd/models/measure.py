@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -93,8 +94,13 @@ def measure(models: Mapping[str, ModelFile], *, rounds: int = 10) -> dict[str, M
     for _ in range(rounds):
         for model in loaded.values():
             model.take_turn()
-    int8 = measure_int8({name: job for name, model in loaded.items() if (job := model.int8_job()) is not None})
-    return {name: model.measurement(name, int8.get(name)) for name, model in loaded.items()}
+    # Only the times need the machine for themselves. The int8 child and the accuracies here then take a core each.
+    jobs = {name: job for name, model in loaded.items() if (job := model.int8_job()) is not None}
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        int8 = beside.submit(measure_int8, jobs)
+        accuracies = {name: model.accuracy() for name, model in loaded.items()}
+        found = int8.result()
+    return {name: model.measurement(name, accuracies[name], found.get(name)) for name, model in loaded.items()}
 
 
 def count_macs(model: keras.Model) -> int | None:
@@ -160,7 +166,7 @@ class _Loaded:
         test = Split(self._file.test.images[rows], self._file.test.labels[rows])
         return Int8Job(model=self._file.model, calibration=self._file.calibration, test=test)
 
-    def measurement(self, name: str, int8: Int8 | None) -> Measurement:
+    def measurement(self, name: str, accuracy: float, int8: Int8 | None) -> Measurement:
         int8 = int8 or Int8(reason="no images to calibrate it with")
         p50, p95 = np.percentile(self._latencies, [50, 95]) * 1e3
         return Measurement(
@@ -171,7 +177,7 @@ class _Loaded:
             latency_ms_p50=float(p50),
             latency_ms_p95=float(p95),
             images_per_s=THROUGHPUT_BATCH / float(np.median(self._batch_times)),
-            test_accuracy=self._accuracy(),
+            test_accuracy=accuracy,
             int8_bytes=int8.bytes,
             int8_test_accuracy=int8.test_accuracy,
             int8_test_images=len(self._int8_rows()) if int8.bytes is not None else 0,
@@ -184,7 +190,7 @@ class _Loaded:
         wanted = 2 * INT8_IMAGES if self._macs is None else max(INT8_IMAGES, int(INT8_MACS / max(self._macs, 1)))
         return np.linspace(0, total, min(wanted, total), endpoint=False, dtype=np.int64)
 
-    def _accuracy(self) -> float:
+    def accuracy(self) -> float:
         images, labels = self._file.test.images, self._file.test.labels
         right = 0
         for start in range(0, len(labels), THROUGHPUT_BATCH):
