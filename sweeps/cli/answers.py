@@ -1,5 +1,6 @@
 """Show the answers of `best` and `status` to people."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from kd.config import LOSS_FORMULA
@@ -10,13 +11,14 @@ from sweeps.query.status import Status
 from sweeps.report.formats import FEWEST
 
 
-def describe_best(best: Best) -> str:
-    """Return the point, how sure it is, and the code to paste."""
+def describe_best(best: Best, said: Sequence[str] = ()) -> str:
+    """Return the point, how sure it is, and the code to paste. said: what the finished sweep says of it."""
     lines = [
         f"temperature  {best.point.temperature:.4g}",
         f"alpha        {best.point.alpha:.4g}",
         f"loss         {LOSS_FORMULA}  (alpha weighs the labels)",
         *_evidence(best),
+        *(f"{'answer' if number == 0 else '':<12} {text}" for number, text in enumerate(said)),
         *([f"answer hash  {best.answer_hash}"] if best.answer_hash else []),
         "paste        student and teacher: Keras models that give logits",
     ]

@@ -17,6 +17,8 @@ from sweeps.terminal import say
 if TYPE_CHECKING:
     import sqlalchemy
 
+    from storage.records.queries import SweepRecord
+
 app = typer.Typer()
 
 
@@ -94,7 +96,18 @@ def best(name: SweepName, form: Form = Format.table, field: Field = None, storag
     with open_sweep(storage, name) as (engine, sweep):
         found = answer.best(engine, sweep)
         _note_storage(engine)
-    print(describe_best(found) if form is Format.table and field is None else render(found.as_json(), form, field))
+        said = _said(engine, sweep) if found.answer_hash else []
+    shown = form is Format.table and field is None
+    print(describe_best(found, said) if shown else render(found.as_json(), form, field))
+
+
+def _said(engine: "sqlalchemy.Engine", sweep: "SweepRecord") -> list[str]:
+    """Return the verdict of a finished sweep, and where an untuned point was as good."""
+    from sweeps.analysis.load import load
+    from sweeps.report.sentences import as_good, headline
+
+    findings = load(engine, sweep)
+    return [headline(findings), *as_good(findings)]
 
 
 @app.command()

@@ -10,7 +10,7 @@ from sweeps.plan.answer_hash import differing
 from sweeps.report import cost_section, markdown, tables
 from sweeps.report.document import Answer, Block, Bullets, Heading, Paragraph, columns, table
 from sweeps.report.formats import accuracy, interval
-from sweeps.report.sentences import explained, identified, looked, sentence
+from sweeps.report.sentences import as_good, explained, identified, looked, sentence, silent
 
 
 def report(findings: Findings) -> str:
@@ -66,8 +66,9 @@ def answer(findings: Findings) -> list[Block]:
     paragraphs = [Answer(f"**{sentence(findings, verdict)}**") for verdict in findings.verdicts]
     if surfaces[0].identified is False:
         paragraphs.insert(0, Answer(f"**Not identified on the source.** {identified(surfaces.pop(0), findings.spec)}."))
+    paragraphs = [*(Answer(f"**{text}**") for text in silent(findings)), *paragraphs]
     found = (identified(surface, findings.spec) for surface in surfaces)
-    points = (*found, *explained(findings.controls), looked(findings))
+    points = (*as_good(findings), *found, *explained(findings.controls), looked(findings))
     return [*paragraphs, Bullets(points)]
 
 

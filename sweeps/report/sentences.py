@@ -13,8 +13,10 @@ from sweeps.analysis.units import percent
 from sweeps.analysis.verdicts import TargetVerdict
 from sweeps.hints import ANYWHERE
 from sweeps.report.formats import interval, point
+from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
+from sweeps.stats.estimates import Estimate
 from sweeps.stats.variance import IDENTIFIED_FROM
 from sweeps.stats.verdict import Verdict
 
@@ -22,7 +24,43 @@ from sweeps.stats.verdict import Verdict
 def headline(findings: Findings) -> str:
     """Return the answer to the primary question, one paragraph: the verdict of the first target."""
     unsure = findings.surfaces[0].identified is False
-    return ("Not identified on the source. " if unsure else "") + sentence(findings, findings.verdicts[0])
+    before = [*(["Not identified on the source."] if unsure else []), *silent(findings)]
+    return " ".join([*before, sentence(findings, findings.verdicts[0])])
+
+
+def silent(findings: Findings) -> list[str]:
+    """Return what stands before every verdict: that the source tells nothing, if it does; one sentence or none."""
+    source = findings.spec.source.dataset
+    gain = _difference(findings, "best - scratch", source)
+    if gain is None or gain.low is None or gain.low > 0:
+        return []
+    return [
+        f"On {source} itself the tuned point was not shown to beat no distillation ({interval(gain)}): what was tuned"
+        " there is luck."
+    ]
+
+
+def as_good(findings: Findings) -> list[str]:
+    """Return where Keras' untuned default, or no distillation, was not shown to be worse than best; by dataset."""
+    lines = []
+    default = DEFAULT_POINTS["default-keras"]
+    for role in findings.spec.roles:
+        dataset = findings.spec.role(role).dataset
+        untuned = _difference(findings, "best - default-keras", dataset)
+        if untuned is not None and untuned.low is not None and untuned.low <= 0:
+            lines.append(
+                f"{dataset}: Keras' default, {point(default)} without any tuning, was not shown to be worse than best"
+                f" ({interval(untuned)})"
+            )
+        gain = _difference(findings, "best - scratch", dataset)
+        if role != "source" and gain is not None and gain.low is not None and gain.low <= 0:
+            lines.append(f"{dataset}: best was not shown to beat no distillation ({interval(gain)})")
+    return lines
+
+
+def _difference(findings: Findings, name: str, dataset: str) -> Estimate | None:
+    found = [one.points for one in findings.differences if (one.name, one.dataset) == (name, dataset)]
+    return found[0] if found else None
 
 
 def sentence(findings: Findings, target: TargetVerdict) -> str:
