@@ -70,7 +70,7 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
         SearchTrial(one.outcome.point, percent(one.score), number, one.payload.sobol is not None)
         for number, one in enumerate(search)
     )
-    noise = variance.noise_variance(_complete(accuracies))
+    noise = variance.noise_variance(list(accuracies.values()))
     shared = [trial.accuracy for trial in trials if trial.shared]
     tied: list[str] = []
     if confirmed is not None and confirmed.best.rank in accuracies:
@@ -94,9 +94,3 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
 
 def _by_rank(confirm: Sequence[Confirm]) -> dict[int, list[Confirm]]:
     return {tasks[0].payload.rank: tasks for tasks in selection.by_point(confirm).values()}
-
-
-def _complete(ranked: Mapping[int, Mapping[int, float]]) -> list[list[float]]:
-    """Return candidates x seeds, as far as every candidate has them."""
-    shared = set.intersection(*(set(scores) for scores in ranked.values())) if ranked else set()
-    return [[scores[repeat] for repeat in sorted(shared)] for scores in ranked.values()]

@@ -71,12 +71,12 @@ def sentence(findings: Findings, target: TargetVerdict) -> str:
         return _no_verdict(findings.name, datasets, target)
     teachers = " and ".join(dict.fromkeys(spec.role(role).teacher for role in ("source", target.role)))
     if same_point(findings, target.role):
-        datasets += " (both searches found the same point: there is no regret to see)"
+        datasets += " (other searches may find other points)"
     scope = f"Scope: teacher {teachers}, search of {spec.search.trials} trials, {datasets}, n = {verdict.n} seeds"
     if target.done < target.planned:
         scope += f"; {target.planned - target.done} of {target.planned} trainings failed"
     more = f" {more_seeds(findings, target)}" if verdict.word == "UNDECIDED" else ""
-    return f"{verdict.word}: {_said(findings, verdict, target.dataset)}. {scope}.{more}"
+    return f"{verdict.word}: {_said(findings, verdict, target.role)}. {scope}.{more}"
 
 
 def _no_verdict(name: str, datasets: str, target: TargetVerdict) -> str:
@@ -93,15 +93,17 @@ def _no_verdict(name: str, datasets: str, target: TargetVerdict) -> str:
     )
 
 
-def _said(findings: Findings, verdict: Verdict, dataset: str) -> str:
+def _said(findings: Findings, verdict: Verdict, role: str) -> str:
     """Return what the verdict says, as a sentence without its end."""
-    bound = f"{percent(1 - verdict.level):.3g} % bound"
+    bound, dataset = f"{percent(1 - verdict.level):.3g} % bound", findings.spec.role(role).dataset
     confirmed, source = findings.confirmed.get("source"), findings.spec.source.dataset
     tuned = "T and alpha"
     if confirmed is not None:
         best = confirmed.best.point
         tuned = f"T = {best.temperature:.3g} and alpha = {best.alpha:.3g}"
     tuned += f", tuned on {source},"
+    if verdict.word == "TRANSFERS" and same_point(findings, role):
+        return f"{tuned} are also what tuning on {dataset} itself found, so nothing is lost"
     there, margin = f"tuning on {dataset} itself", _margin(verdict)
     if verdict.word == "FLAT":
         rivals = {"scratch": "no distillation", "random": "random T and alpha"}
