@@ -59,7 +59,10 @@ def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> Tea
             f"{part.dataset} here has content {found[:12]}, the sweep was created with {part.content_hash[:12]}:"
             " the order of its images is not known"
         )
-    places, sha256 = positions(part.dataset, train_images=part.images), teacher.outcome.blobs["logits"]
+    sha256 = teacher.outcome.blobs.get("logits")
+    if sha256 is None:
+        raise SweepError(f"the logits of {part.dataset} were not kept; type: {here().retry_and_launch(sweep.name)}")
+    places = positions(part.dataset, train_images=part.images)
     logits = np.frombuffer(blobs.get(engine, sha256), np.float32).reshape(part.images, -1)
     return TeacherLogits(
         dataset=part.dataset,

@@ -56,6 +56,8 @@ COMMANDS = [
     ["report", "s", "-f", "json"],
     ["report", "s", "-o", "page"],
     ["export", "s", "-o", "student.keras"],
+    ["export", "s", "--logits", "source", "-o", "logits.npz"],
+    ["replay", "s", "--task", "search#0"],
     ["list", "-f", "yaml"],
     ["doctor"],
     ["launch", "s"],

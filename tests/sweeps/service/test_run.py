@@ -90,7 +90,7 @@ def test_a_sweep_that_fell_back_goes_on_with_what_it_has(tmp_path: Path, monkeyp
     with Worker(url, "s", run=quadratic) as worker:
         worker.work()
     assert run_sweep(url, "s", preset("quick"), workers=1, data_dir=None) == 0
-    with pytest.raises(SpecError, match=r"search\.trials: 20 -> 21"):
+    with pytest.raises(SpecError, match=r"search\.trials: 13 -> 21"):
         run_sweep(url, "s", override(preset("quick"), {"search.trials": 21}), workers=1, data_dir=None)
 
 
