@@ -3,8 +3,8 @@
     python bench/recipe.py [--seeds N] [--only TEXT] [--processes N]
 
 A row is one recipe on one dataset: trained at six points with the same seeds, by the logits of a teacher that saw the
-same images. Ctrl-C keeps what is finished, and the same command goes on; it is kept in bench/results/recipe.part.
-Writes bench/results/recipe.md.
+same images. Ctrl-C keeps what is finished, and the same command goes on. Writes every training to
+bench/results/recipe.csv and the table to bench/results/recipe.md; teachers are kept in bench/results/recipe.part.
 """
 
 import argparse
@@ -140,7 +140,7 @@ def main() -> int:
     options, console = parser.parse_args(), Console(stderr=True, soft_wrap=True)
     if options.seeds < 2:
         parser.error(f"--seeds: got {options.seeds}, allowed is a whole number >= 2")
-    origin, recorded = Origin(), Recorded(options.out.with_suffix(".part"))
+    origin, recorded = Origin(), Recorded(options.out.with_suffix(".csv"))
     one_thread()
     try:
         for row in recipes():
@@ -163,8 +163,10 @@ def _train_row(recorded: Recorded, row: Recipe, options: argparse.Namespace, con
     if not missing:
         return
     console.print(f"{row.dataset} {row.images} x {row.epochs}, {row}: {len(missing)} trainings", highlight=False)
-    log = recorded.folder / "log"
-    job = Job(row, _logits(recorded.folder, row, log), log)
+    folder = options.out.with_suffix(".part")
+    folder.mkdir(exist_ok=True)
+    (folder / ".gitignore").write_text("*\n")
+    job = Job(row, _logits(folder, row, folder / "log"), folder / "log")
     for training in train(job, missing, processes=options.processes):
         recorded.append(training)
 

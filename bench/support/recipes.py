@@ -1,9 +1,11 @@
 """Recipes of students: what bench/recipe.py trains, and the trainings that it recorded."""
 
+from __future__ import annotations
+
+import csv
 import dataclasses
-import json
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -71,23 +73,21 @@ class Job:
 
 
 class Recorded:
-    """The finished trainings in a folder, one line each; a run that was interrupted goes on where it was."""
+    """The finished trainings in a CSV file, one line each; a run that was interrupted goes on where it was."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".gitignore").write_text("*\n")
-        self._lines = folder / "trainings.jsonl"
-        text = self._lines.read_text(encoding="utf-8") if self._lines.exists() else ""
-        whole, _, torn = text.rpartition("\n")
-        if torn:
-            self._lines.write_text(f"{whole}\n" if whole else "", encoding="utf-8")
-        self.trainings = [_read(line) for line in whole.splitlines()]
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        text = path.read_text(encoding="utf-8") if path.exists() else ",".join(_COLUMNS) + "\n"
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text or not path.exists():  # a run that was killed while it wrote
+            path.write_text(whole, encoding="utf-8")
+        self.trainings = [_read(row) for row in csv.DictReader(whole.splitlines())]
 
     def append(self, training: Training) -> None:
         """Keep a finished training; it is on the disk when this returns."""
-        with self._lines.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dataclasses.asdict(training)) + "\n")
+        values = dataclasses.asdict(training.recipe) | dataclasses.asdict(training)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(",".join(str(values[name]) for name in _COLUMNS) + "\n")
         self.trainings.append(training)
 
     def scores(self, recipe: Recipe, *, test: bool) -> dict[Cell, dict[int, float]]:
@@ -105,9 +105,19 @@ class Recorded:
         return [(cell, seed) for seed in range(seeds) for cell in cells if seed not in scores.get(cell, {})]
 
 
-def _read(line: str) -> Training:
-    values = json.loads(line)
-    return Training(**values | {"recipe": Recipe(**values["recipe"])})
+_COLUMNS = [
+    *(field.name for field in dataclasses.fields(Recipe)),
+    *(field.name for field in dataclasses.fields(Training) if field.name != "recipe"),
+]
+
+
+def _read(row: Mapping[str, str]) -> Training:
+    def typed(kind: type) -> dict[str, Any]:
+        makers = {"int": int, "float": float}
+        fields = [field for field in dataclasses.fields(kind) if field.name != "recipe"]
+        return {field.name: makers.get(str(field.type), str)(row[field.name]) for field in fields}
+
+    return Training(recipe=Recipe(**typed(Recipe)), **typed(Training))
 
 
 def train(job: Job, wanted: Sequence[tuple[Cell, int]], *, processes: int) -> Generator[Training, None, None]:
