@@ -3,8 +3,9 @@
     python bench/samplers.py [FILE...] [--replays N] [--processes N] [--gp]
 
 A searcher sees some seeds of the surface, interpolated between its cells, and what it chooses is worth the mean of the
-others. The default of the presets is the row with the lowest regret, summed over the surfaces and the budgets in units
-of the default's own. Writes bench/results/samplers.md; --gp also compares Optuna's GP, which needs torch.
+others. The default of the presets is Sobol with halving, whose points need nobody's outcome, unless another row ends
+nearer to the best over all surfaces and budgets, beyond its interval. Writes bench/results/samplers.md; --gp also
+compares Optuna's GP, which needs torch.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from pathlib import Path
+from statistics import fmean
 from typing import TypeAlias
 
 import optuna
@@ -21,6 +23,7 @@ import optuna
 from support.page import Origin, table, write_section
 from support.sampler_replays import BUDGETS, CONFIRMS, FLOOR, SAMPLERS, TRUTH, WITH_TORCH, Row, Sampler, mean, replay
 from support.surfaces import FOLDER, Surface, SurfaceError, read_surfaces
+from sweeps.stats.estimates import Estimate
 
 DEFAULT: Row = (str(SAMPLERS[0]), "halving")
 Replays: TypeAlias = Sequence[dict[int, dict[Row, float]]]
@@ -43,26 +46,36 @@ def page(compared: Sequence[tuple[Surface, Replays]], *, origin: Origin) -> str:
 
 
 def conclusion(compared: Sequence[tuple[Surface, Replays]]) -> str:
-    """The sentence that says what default follows, and what the table says of TPE and random."""
-    totals: dict[Row, float] = {}
+    """The regret of every row in units of the default's, and the sentence that says what follows."""
+    scales = {
+        (surface.name, budget): mean(_above_floor(replays, budget, DEFAULT)).mean
+        for surface, replays in compared
+        for budget in BUDGETS
+    }
+    totals: dict[Row, Estimate] = {}
     for row in compared[0][1][0][BUDGETS[0]]:
         if row[1]:
-            totals[row] = sum(
-                mean(_above_floor(replays, budget, row)).mean / mean(_above_floor(replays, budget, DEFAULT)).mean
-                for _, replays in compared
+            found = [
+                [(one[budget][row] - one[budget][DEFAULT]) / scales[surface.name, budget] for one in replays]
+                for surface, replays in compared
                 for budget in BUDGETS
-            ) / (len(compared) * len(BUDGETS))
-    order = sorted(totals, key=lambda row: totals[row])
-    lines = [f"- {' with '.join(row)}: {totals[row]:.2f}" for row in order]
-    return "\n".join(
-        [
-            f"Regret above the floor, in units of that of {' with '.join(DEFAULT)}, mean over surfaces and budgets:",
-            "",
-            *lines,
-            "",
-            f"**Lowest: {' with '.join(order[0])}.**",
-        ]
+            ]
+            totals[row] = mean([1 + fmean(replay) for replay in zip(*found, strict=True)])
+    order = sorted(totals, key=lambda row: totals[row].mean)
+    better = [" with ".join(row) for row in order if (totals[row].high or 1) < 1]
+    lines = [
+        f"- {' with '.join(row)}: {totals[row].mean:.2f} [{totals[row].low:.2f}, {totals[row].high:.2f}]"
+        for row in order
+    ]
+    default = " with ".join(DEFAULT)
+    verdict = (
+        f"The default should become {better[0]}: it ends nearer to the best beyond the interval."
+        if better
+        else f"The default stays {default}: no row ends nearer to the best beyond the interval, and its points need"
+        " nobody's outcome."
     )
+    said = f"Regret above the floor in units of that of {default}, mean over surfaces and budgets [95 %]:"
+    return "\n".join([said, "", *lines, "", f"**{verdict}**"])
 
 
 def _regrets(replays: Replays, budget: int, row: Row) -> list[float]:

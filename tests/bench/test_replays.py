@@ -208,7 +208,7 @@ def test_the_seeds_of_the_truth_are_not_seen_by_the_searcher() -> None:
     assert one.truth[0, 0] == pytest.approx((np.arange(SEEDS).sum() / 100 - sum(seen)) / TRUTH)
 
 
-def test_the_page_has_a_line_for_every_row_and_names_the_lowest(
+def test_the_page_has_a_line_for_every_row_and_says_what_follows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In this process: processes of a pool would not see the smaller budgets.
@@ -220,7 +220,8 @@ def test_the_page_has_a_line_for_every_row_and_names_the_lowest(
     assert "| search | confirm | 29 trainings | 60 trainings | 150 trainings |" in text
     assert f"| {FLOOR} |" in text
     assert all(f"\n| {sampler} | {confirm} | " in text for sampler in SAMPLERS for confirm in CONFIRMS)
-    assert "**Lowest: " in text
+    assert "- Sobol with halving: 1.00 [1.00, 1.00]" in text
+    assert "\n**The default " in text
 
 
 def test_a_surface_with_too_few_seeds_is_refused(
