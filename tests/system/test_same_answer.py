@@ -17,11 +17,18 @@ from sweeps.query.bits import Bits, bits
 from sweeps.service.create import create_sweep, requested
 from sweeps.spec.model import override, stored
 from sweeps.spec.presets import preset
-from tests.support.faults.crews import NAME, Nursery
+from tests.support.faults.crews import NAME, TASK_S, Nursery
 from tests.support.faults.storms import new_storm, storm, storm_spec, work_through
 from tests.support.paths import REPOSITORY
 
-QUICKLY = {"search.trials": 12, "search.lag": 3, "confirm.rounds": [[4, 1], [2, 2]], "transfer.seeds": 2}
+QUICKLY = {
+    "search.trials": 10,
+    "search.lag": 3,
+    "confirm.rounds": [[4, 1], [2, 1]],
+    "transfer.seeds": 1,
+    "transfer.source_arms": ["best"],
+    "transfer.target_arms": ["best", "native"],
+}
 
 # Real training, small in every number.
 REAL = {
@@ -57,7 +64,7 @@ def test_a_storm_of_kills_on_either_database_ends_as_one_worker_does_alone(
     found = []
     for url, workers in ((f"sqlite:///{tmp_path}/alone.db", 1), (storage_url, 8)):
         new_storm(url, storm_spec(**QUICKLY, **{"search.sampler": sampler}))
-        with contextlib.closing(Nursery(url)) as crew:
+        with contextlib.closing(Nursery(url, task_s=0.0 if workers == 1 else TASK_S)) as crew:
             if workers == 1:
                 work_through(crew, workers=1)
             else:
