@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy
 
-from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.records.queries import SweepRecord, TaskRecord
 from sweeps.errors import SweepError
@@ -19,7 +18,7 @@ from sweeps.plan.outcomes import DoneTask, StoredOutcome, StudentOutcome, Teache
 from sweeps.plan.payloads import Payload
 from sweeps.spec.model import stored
 from sweeps.workers.environment import one_thread
-from sweeps.workers.results import Outcome
+from sweeps.workers.results import Outcome, as_claimed
 
 if TYPE_CHECKING:
     from sweeps.workers.runner import TaskRunner
@@ -100,17 +99,7 @@ def _replays(
     runner: "TaskRunner", sweep: SweepRecord, tasks: Sequence[TaskRecord], on_step: Callable[[], None]
 ) -> Iterator[Replay]:
     for task in tasks:
-        claim = Claim(
-            sweep_id=sweep.id,
-            task_id=task.id,
-            key=task.key,
-            stage=task.stage,
-            phase=task.phase,
-            payload=task.payload,
-            attempt=task.attempt,
-            params=task.params,
-            retry_of=None,
-        )
+        claim = as_claimed(sweep.id, task)
         yield _compared(done_task(task), runner(claim, task.params or {}, on_step))
 
 

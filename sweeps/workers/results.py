@@ -8,6 +8,8 @@ import numpy as np
 
 from kd.config import BaselineResult, TeacherResult, TrainResult
 from kd.data.datasets import Dataset
+from storage.queue.tasks import Claim
+from storage.records.queries import TaskRecord
 from sweeps.errors import SweepError
 from sweeps.plan.outcomes import DataOrigin, StoredOutcome, TeacherOutcome, TrainedOutcome
 from sweeps.plan.payloads import BaselineTask, Payload, TeacherTask
@@ -32,6 +34,21 @@ class Outcome:
     values: StoredOutcome
     attrs: dict[str, Any]
     epoch_values: tuple[float | None, ...] = ()
+
+
+def as_claimed(sweep_id: int, task: TaskRecord) -> Claim:
+    """Return the claim of a finished task's last attempt, to do the same work once more."""
+    return Claim(
+        sweep_id=sweep_id,
+        task_id=task.id,
+        key=task.key,
+        stage=task.stage,
+        phase=task.phase,
+        payload=task.payload,
+        attempt=task.attempt,
+        params=task.params,
+        retry_of=None,
+    )
 
 
 def outcome_of(task: Payload, params: dict[str, Any], values: TrainedOutcome) -> Outcome:

@@ -59,7 +59,7 @@ from sweeps.workers import subprocess_jobs
 from sweeps.workers.controls import taught_by
 from sweeps.workers.logs import logged
 from sweeps.workers.resources import TaskResources, views_of
-from sweeps.workers.results import FOUND, Outcome, outcome_of, source_of, teacher_of, training_of
+from sweeps.workers.results import FOUND, Outcome, as_claimed, outcome_of, source_of, teacher_of, training_of
 from sweeps.workers.same_cost import count, same_cost
 
 log = logging.getLogger(__name__)
@@ -263,17 +263,7 @@ class TaskRunner:
             return blobs.get(self.engine, digest)
         except BlobCorrupt as error:
             log.warning("%s of %s: %s; making it again here", name, task.key, error)
-        again = Claim(
-            sweep_id=self.sweep_id,
-            task_id=task.id,
-            key=task.key,
-            stage=task.stage,
-            phase=task.phase,
-            payload=task.payload,
-            attempt=task.attempt,
-            params=task.params,
-            retry_of=None,
-        )
+        again = as_claimed(self.sweep_id, task)
         self(again, task.params or {}, on_step)
         return blobs.get(self.engine, digest)
 
