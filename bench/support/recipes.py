@@ -40,11 +40,6 @@ class Recipe:
     batch: int = 64
     reach: int = 50
 
-    @property
-    def steps(self) -> int:
-        """Steps of one training."""
-        return self.images // self.batch * self.epochs
-
     def __str__(self) -> str:
         """As a row of the table begins."""
         return f"{self.schedule} {self.rate:g}" + (f", reach {self.reach}" if self.schedule == "average" else "")

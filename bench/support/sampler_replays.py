@@ -12,8 +12,8 @@ from typing import TypeAlias
 import numpy as np
 
 from storage.studies.sampler import Past, propose
-from storage.studies.space import Range, Space
 from support.surfaces import Array, Surface, interpolate
+from sweeps.plan.points import search_space
 from sweeps.plan.seeds import derive
 from sweeps.plan.tasks import sobol_points
 from sweeps.spec.model import Spec, override
@@ -43,7 +43,9 @@ class Sampler:
 
     def search(self, spec: Spec, trials: int, score: Callable[[Point], float]) -> list[tuple[Point, float]]:
         """Return so many points with their scores, as a sweep proposes them."""
-        planned = {"qmc": trials, "random": 0}.get(self.name, (trials + 1) // 2)
+        planned = override(
+            spec, {"search.sampler": self.name, "search.trials": trials, "confirm.top": 1}
+        ).search.planned
         points = sobol_points(spec, planned)
         scores = [score(point) for point in points]
         for number in range(planned, trials):
@@ -51,7 +53,7 @@ class Sampler:
             history = [Past(point.as_dict(), value) for point, value in zip(points[:known], scores, strict=False)]
             history += [Past(point.as_dict(), None, running=True) for point in points[known:]]
             seed = derive(spec.seed, "sampler", "search", number)
-            points.append(Point(**propose(_space(spec), history, sampler=self.name, seed=seed)))
+            points.append(Point(**propose(search_space(spec), history, sampler=self.name, seed=seed)))
             scores.append(score(points[-1]))
         return list(zip(points, scores, strict=True))
 
@@ -160,7 +162,3 @@ def mean(values: Sequence[float]) -> Estimate:
     found = estimate(values)
     assert found is not None
     return found
-
-
-def _space(spec: Spec) -> Space:
-    return {"temperature": Range(*spec.search.temperature, log=True), "alpha": Range(*spec.search.alpha)}

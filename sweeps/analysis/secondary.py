@@ -14,8 +14,9 @@ from sweeps.analysis.findings import Findings
 from sweeps.analysis.trainings import accuracies, validations
 from sweeps.stats.estimates import Estimate, differences, estimate, holm, t_p_value, t_quantile
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p
+from sweeps.stats.verdict import KEPT
 
-RETAINED = 0.5  # the share of native's gain that best is tested to keep more of, or less
+RETAINED = KEPT  # the share of native's gain that best is tested to keep more of, or less
 
 
 @dataclass(frozen=True)
