@@ -101,9 +101,8 @@ def load(name: str, *, train_images: int | None = None, data_dir: Path | None = 
             f"train_images={chosen} is not possible for {name}: "
             f"allowed are {arrays.classes} (one per class) to {available}"
         )
-    order = stratified_order(arrays.y_train)
-    # Train on the beginning and validate on the end: a rare class is then never missing in training.
-    train, validation = order[:chosen], order[available:]
+    places = _positions(name, arrays.y_train, chosen)
+    train, validation = places.train, places.validation
     return Dataset(
         name=name,
         train=Split(arrays.x_train[train], arrays.y_train[train]),
@@ -132,9 +131,13 @@ class Positions:
 
 def positions(name: str, *, train_images: int, data_dir: Path | None = None) -> Positions:
     """Return where the images that `load` gives with the same arguments stand; errors as there."""
-    labels = sources.obtain(name, data_dir=data_dir).arrays.y_train
-    order, available = stratified_order(labels), _available(name, len(labels))
-    return Positions(order[:train_images], order[available:], len(labels))
+    return _positions(name, sources.obtain(name, data_dir=data_dir).arrays.y_train, train_images)
+
+
+def _positions(name: str, labels: npt.NDArray[np.int64], train_images: int) -> Positions:
+    order = stratified_order(labels)
+    # Train on the beginning and validate on the end: a rare class is then never missing in training.
+    return Positions(order[:train_images], order[_available(name, len(labels)) :], len(labels))
 
 
 def load_test(name: str, *, data_dir: Path | None = None) -> Split:

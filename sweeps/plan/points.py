@@ -109,22 +109,21 @@ def _proposed(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, 
         for record in ended
     ]
     space = search_space(spec)
-    points = [record.params for record in records[:number]]
+    points = [*(record.params for record in records[:number]), None]
     for i in range(len(history), number + 1):
         known = history[: max(0, i + 1 - spec.search.lag)]
-        if i == number or points[i] is None:
+        if points[i] is None:
             task = payload_of(records[i])
             assert isinstance(task, SearchTask)
             between = [Past(point or {}, None, running=True) for point in points[len(known) : i]]
-            proposal = (
+            points[i] = (
                 propose(space, [*known, *between], sampler=spec.search.sampler, seed=task.sampler_seed or 0)
                 if task.sobol is None
                 else task.sobol.as_dict()
             )
-            if i == number:
-                return proposal
-            points[i] = proposal
-    raise AssertionError("a trial has a number")
+    proposal = points[number]
+    assert proposal is not None  # the last one that the loop proposed
+    return proposal
 
 
 def _arm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: TransferTask) -> Point:
