@@ -48,10 +48,6 @@ class Commands:
         """Go on after a pause or a cancel."""
         return self.line("resume", name)
 
-    def extend(self, name: str, *, seeds: int) -> str:
-        """Add seeds to every arm."""
-        return self.line("extend", name, "--seeds", f"+{seeds}")
-
     def after(self, text: str, next_steps: Iterable[NextStep]) -> str:
         """Return the text, and after it the command of each step."""
         return "; ".join([text, *(f"{step.purpose}: {self.line(step.action, step.sweep)}" for step in next_steps)])

@@ -30,7 +30,7 @@ OnEpoch: TypeAlias = Callable[[int, float | None], None]
 
 STEPS_PER_CALL = 50  # compiled steps between two returns to Python, where signals and exceptions are seen
 EVALUATION_BATCH = 500  # images
-VALIDATIONS = 5  # per training: with few images and many epochs, one after each epoch would take 40 % of the time
+VALIDATIONS = 2  # per training: with few images and many epochs, one after each epoch would take 40 % of the time
 SEEDS_KEPT = 16  # initial states in memory; a search uses one seed, a confirmation a handful
 
 

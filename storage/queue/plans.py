@@ -93,6 +93,16 @@ def insert_sweep(
             )
             .returning(sweeps.c.id)
         ).scalar_one()
+        add_phases(connection, sweep_id, phases)
+        add_revision(connection, sweep_id, number=1, spec=spec, fingerprint=fingerprint, why="created", tasks=tasks)
+        open_what_can_start(connection, sweep_id)
+    return True
+
+
+def add_phases(connection: Connection, sweep_id: int, phases: Sequence[PhasePlan]) -> None:
+    """Add blocked phases after those that are there."""
+    last = connection.scalar(select(func.max(phase_table.c.ordinal)).where(phase_table.c.sweep_id == sweep_id))
+    if phases:
         connection.execute(
             insert(phase_table),
             [
@@ -105,12 +115,9 @@ def insert_sweep(
                     "state": "blocked",
                     "ordinal": ordinal,
                 }
-                for ordinal, phase in enumerate(phases)
+                for ordinal, phase in enumerate(phases, start=0 if last is None else last + 1)
             ],
         )
-        add_revision(connection, sweep_id, number=1, spec=spec, fingerprint=fingerprint, why="created", tasks=tasks)
-        open_what_can_start(connection, sweep_id)
-    return True
 
 
 def add_revision(

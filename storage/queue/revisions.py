@@ -17,7 +17,7 @@ from storage.db.transaction import write
 from storage.errors import NextStep, RevisionRefused
 from storage.queue.error_classes import UNREADABLE
 from storage.queue.phases import open_what_can_start
-from storage.queue.plans import TaskPlan, add_revision
+from storage.queue.plans import PhasePlan, TaskPlan, add_phases, add_revision
 
 
 def extend(
@@ -29,12 +29,14 @@ def extend(
     fingerprint: str,
     why: str,
     tasks: Sequence[TaskPlan],
+    phases: Sequence[PhasePlan] = (),
     while_open: Collection[str] = (),
 ) -> None:
     """Add tasks to a sweep, whose spec is from now on `spec`. A phase that had closed opens again.
 
     Args:
         revision: the one that the tasks were planned on.
+        phases: new ones, for some of the tasks; they stand after all others.
         while_open: phases that take more tasks only before they have closed, since a selection was made then.
 
     Raises:
@@ -54,7 +56,10 @@ def extend(
             for phase in locked:
                 if phase.name in touched:
                     _take_more(connection, phase, sweep.name, while_open)
+            add_phases(connection, sweep_id, phases)
             add_revision(connection, sweep_id, number=number, spec=spec, fingerprint=fingerprint, why=why, tasks=tasks)
+            if phases:
+                open_what_can_start(connection, sweep_id)
             values = {"revision": number, "spec": dict(spec), "fingerprint": fingerprint}
             connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(**values))
 

@@ -11,44 +11,62 @@ import sqlalchemy
 
 from storage.records import queries
 from storage.records.queries import RevisionRecord, TaskRecord
+from sweeps.plan.names import groups
 from sweeps.plan.payloads import Payload, TransferTask, payload_of
+from sweeps.spec.model import parse
 
 
 @dataclass(frozen=True)
 class Look:
     """One look: the plan it was taken by, and when. Times are seconds since 1970.
 
-    number: from 1. seeds: of each arm. first_read: when the first of its trainings that read the test began.
+    number: from 1. seeds: of each arm of the first search; searches: of each teacher. first_read: when the first of its
+    trainings that read the test began.
     """
 
     number: int
     fingerprint: str
     registered_at: float
     seeds: int
+    searches: int
     first_read: float | None
 
 
-def looks(revisions: Sequence[RevisionRecord], reads: Sequence[tuple[int, float]]) -> list[Look]:
+@dataclass(frozen=True)
+class Read:
+    """A training that reads the test: its group, its repeat there, and when it began, in seconds since 1970."""
+
+    group: str
+    repeat: int
+    at: float
+
+
+def looks(revisions: Sequence[RevisionRecord], reads: Sequence[Read]) -> list[Look]:
     """Return the looks of a sweep, planned ones included.
 
-    A plan with more seeds is a new look if the test was read before. Seeds that are added before any test image was
-    read belong to the first look.
+    A plan with more seeds or more searches is a new look if the test was read before. What is added before any test
+    image was read belongs to the first look.
 
     Args:
-        reads: (repeat, when it began) of each training that reads the test.
+        reads: every training that reads the test, as far as it began.
     """
     found: list[Look] = []
+    seen: list[set[tuple[str, int]]] = []  # groups and repeats of each look and of those before it
     for revision in revisions:
-        seeds = int(revision.spec["transfer"]["seeds"])
         if found:
             latest = found[-1]
             if revision.fingerprint == latest.fingerprint:
                 continue  # something was tried again: the same look, by the plan that it was begun with
             if latest.first_read is None or latest.first_read > revision.created_at:
                 found.pop()  # nothing was seen of that plan's look: this one replaces it
-        before = found[-1].seeds if found else 0
-        first = min((at for repeat, at in reads if before <= repeat < seeds), default=None)
-        found.append(Look(len(found) + 1, revision.fingerprint, revision.created_at, seeds, first))
+                seen.pop()
+        spec = parse(revision.spec, origin="a stored revision")
+        planned = {(group, repeat) for group in groups(spec) for repeat in range(spec.of_group(group).transfer.seeds)}
+        new = planned - seen[-1] if seen else planned
+        first = min((one.at for one in reads if (one.group, one.repeat) in new), default=None)
+        made = revision.fingerprint, revision.created_at, spec.transfer.seeds, spec.outer.searches
+        found.append(Look(len(found) + 1, *made, first))
+        seen.append(planned)
     return found
 
 
@@ -58,10 +76,10 @@ def of_sweep(engine: sqlalchemy.Engine, sweep_id: int) -> list[Look]:
     return looks(queries.revisions(engine, sweep_id), reads([(task, payload_of(task)) for task in transfers]))
 
 
-def reads(tasks: Iterable[tuple[TaskRecord, Payload]]) -> list[tuple[int, float]]:
-    """Return the repeat and the beginning of each training that reads the test, of tasks with their payloads."""
+def reads(tasks: Iterable[tuple[TaskRecord, Payload]]) -> list[Read]:
+    """Return each training that reads the test and has begun, of tasks with their payloads."""
     return [
-        (payload.repeat, task.started_at)
+        Read(payload.group, payload.repeat, task.started_at)
         for task, payload in tasks
         if isinstance(payload, TransferTask) and task.started_at is not None
     ]

@@ -1,23 +1,27 @@
-"""The outer level: the regret of every teacher and every search, and its interval over teachers."""
+"""Other teachers, other searches: the regret of each, and its interval over teachers."""
 
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import fmean
 
 from sweeps.analysis.stored import StoredSweep
-from sweeps.analysis.trainings import accuracies
+from sweeps.analysis.trainings import accuracies, awaited
 from sweeps.plan.names import best_of, groups, teacher_of
+from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate, estimate, paired
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupRegret:
-    """The regret on a target with one teacher and one search, points; seeds as in the verdict."""
+    """The regret on a target with one teacher and one search, points, over the seeds of that search.
+
+    best, native: the points that the search found on the source and on the target.
+    """
 
     group: str
     teacher: str
-    temperature: float
-    alpha: float
+    best: Point
+    native: Point
     regret: Estimate
 
 
@@ -40,7 +44,7 @@ def outer(stored: StoredSweep) -> tuple[OuterRegrets, ...]:
 
 
 def _outer(stored: StoredSweep, role: str) -> OuterRegrets:
-    found = _groups(stored, role)
+    found = [] if awaited(stored.trainings, role) else _groups(stored, role)
     regrets: dict[str, list[float]] = defaultdict(list)
     for one in found:
         regrets[one.teacher].append(one.regret.mean)
@@ -56,14 +60,15 @@ def _groups(stored: StoredSweep, role: str) -> list[GroupRegret]:
     found = []
     for group in groups(stored.spec):
         native, best = (accuracies(stored.trainings, role, arm, group) for arm in ("native", "best"))
-        regret, confirmed = paired(native, best), stored.confirmed(best_of("source", group))
-        if regret is not None and confirmed is not None:
+        regret = paired(native, best)
+        source, target = (stored.confirmed(best_of(one, group)) for one in ("source", role))
+        if regret is not None and source is not None and target is not None:
             found.append(
                 GroupRegret(
                     group=group or "t0s0",
                     teacher=teacher_of(group) or "t0",
-                    temperature=confirmed.best.point.temperature,
-                    alpha=confirmed.best.point.alpha,
+                    best=source.best.point,
+                    native=target.best.point,
                     regret=regret,
                 )
             )

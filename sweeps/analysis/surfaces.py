@@ -1,5 +1,6 @@
-"""What a search found on a dataset, and whether there was an optimum to find: held against the seeds of its confirm."""
+"""What the searches found on a dataset, and whether there was anything to find: how much of the box is as good."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -7,14 +8,16 @@ from typing import TypeAlias
 from sweeps.analysis.stored import StoredSweep
 from sweeps.analysis.units import percent
 from sweeps.plan import selection
-from sweeps.plan.names import best_of, search_phase
+from sweeps.plan.names import best_of, confirm_phase, groups, search_phase, teacher_of
 from sweeps.plan.outcomes import DoneTask, StudentOutcome
 from sweeps.plan.payloads import ConfirmTask, SearchTask
 from sweeps.plan.selection import Confirmed
 from sweeps.spec.point import Point
-from sweeps.stats import variance
+from sweeps.stats import candidates
+from sweeps.stats.response import FEWEST, Run, Top, top
 
 Confirm: TypeAlias = DoneTask[ConfirmTask, StudentOutcome]
+Search: TypeAlias = DoneTask[SearchTask, StudentOutcome]
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,12 @@ class SearchTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class Surface:
-    """A search and its confirm on one dataset.
+    """The searches on one dataset.
 
-    best: the point that was confirmed, None before. tied: confirmed candidates, best aside, that the confirm seeds
-    cannot tell from it. icc: intraclass correlation of single runs at evenly spread points, in [0, 1], None where
-    confirm is too small to tell. optimism: how much the best search trial fell when it was retrained on fresh seeds,
-    accuracy points.
+    trials, best, tied, optimism: of the first search. best: the point that was confirmed, None before. tied: confirmed
+    candidates, best aside, that the confirm seeds cannot tell from it. optimism: how much the best search trial fell
+    when it was retrained on fresh seeds, accuracy points. others: the trials of further searches of the first teacher.
+    top: of all of them together, in accuracy points; None until there are enough searches.
     """
 
     role: str
@@ -42,13 +45,9 @@ class Surface:
     trials: tuple[SearchTrial, ...]
     best: Point | None
     tied: tuple[Point, ...]
-    icc: float | None
     optimism: float | None
-
-    @property
-    def identified(self) -> bool | None:
-        """Whether an optimum stands out of the noise; None where that cannot be told."""
-        return None if self.icc is None else self.icc >= variance.IDENTIFIED_FROM
+    others: tuple[SearchTrial, ...]
+    top: Top | None
 
 
 def surfaces(stored: StoredSweep, confirmed: Mapping[str, Confirmed]) -> tuple[Surface, ...]:
@@ -63,33 +62,72 @@ def confirmed_points(stored: StoredSweep) -> dict[str, Confirmed]:
 
 
 def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Surface:
-    search = stored.finished(SearchTask, StudentOutcome, phase=search_phase(role))
+    search = _trials(stored, role, "")
     confirm = _by_rank(selection.confirmed_for(best_of(role), stored.finished(ConfirmTask, StudentOutcome)))
     accuracies = {rank: {one.payload.repeat: percent(one.score) for one in tasks} for rank, tasks in confirm.items()}
-    trials = tuple(
-        SearchTrial(one.outcome.point, percent(one.score), number, one.payload.sobol is not None)
-        for number, one in enumerate(search)
-    )
-    noise = variance.noise_variance(list(accuracies.values()))
-    shared = [trial.accuracy for trial in trials if trial.shared]
     tied: list[str] = []
     if confirmed is not None and confirmed.best.rank in accuracies:
         best = confirmed.best.rank
         others = {str(rank): values for rank, values in accuracies.items() if rank != best}
-        tied = variance.tied(accuracies[best], others)
+        tied = candidates.tied(accuracies[best], others)
     optimism = None
     if search and accuracies.get(0):
         incumbent = max(search, key=lambda one: (one.score, -one.record.id))
-        optimism = variance.optimism(percent(incumbent.score), list(accuracies[0].values()))
+        optimism = candidates.optimism(percent(incumbent.score), list(accuracies[0].values()))
     return Surface(
         role=role,
         dataset=stored.spec.role(role).dataset,
-        trials=trials,
+        trials=_shown(search),
         best=None if confirmed is None else confirmed.best.point,
         tied=tuple(confirm[int(rank)][0].outcome.point for rank in tied),
-        icc=None if noise is None else variance.intraclass_correlation(shared, noise),
         optimism=optimism,
+        others=tuple(trial for group in _searches(stored)[1:] for trial in _shown(_trials(stored, role, group))),
+        top=_top(stored, role),
     )
+
+
+def _searches(stored: StoredSweep) -> list[str]:
+    """Return the groups of the first teacher, the first search first."""
+    return [group for group in groups(stored.spec) if teacher_of(group) == ""]
+
+
+def _trials(stored: StoredSweep, role: str, group: str) -> list[Search]:
+    return stored.finished(SearchTask, StudentOutcome, phase=search_phase(role, group))
+
+
+def _shown(search: Sequence[Search]) -> tuple[SearchTrial, ...]:
+    return tuple(
+        SearchTrial(one.outcome.point, percent(one.score), number, one.payload.sobol is not None)
+        for number, one in enumerate(search)
+    )
+
+
+def _top(stored: StoredSweep, role: str) -> Top | None:
+    """Fit all searches of the first teacher, with their confirms; None until enough of them are through."""
+    closed = [group for group in _searches(stored) if confirm_phase(role, group) in stored.closed]
+    if len(closed) < FEWEST:
+        return None
+    runs: list[Search | Confirm] = []
+    for group in closed:
+        confirms = stored.finished(ConfirmTask, StudentOutcome)
+        runs += [*_trials(stored, role, group), *selection.confirmed_for(best_of(role, group), confirms)]
+    (t_low, t_high), (a_low, a_high) = stored.spec.search.temperature, stored.spec.search.alpha
+    return top(
+        [
+            Run(
+                x=_place(math.log(one.outcome.point.temperature), math.log(t_low), math.log(t_high)),
+                y=_place(one.outcome.point.alpha, a_low, a_high),
+                score=percent(one.score),
+                seed=one.payload.seed,
+            )
+            for one in runs
+        ]
+    )
+
+
+def _place(value: float, low: float, high: float) -> float:
+    """Return where a value lies in a range, in [0, 1]; the middle of a range without width."""
+    return (value - low) / (high - low) if high > low else 0.5
 
 
 def _by_rank(confirm: Sequence[Confirm]) -> dict[int, list[Confirm]]:

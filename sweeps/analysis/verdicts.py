@@ -1,10 +1,15 @@
-"""The answer for each target: the verdict, or how far its trainings have come."""
+"""The answer for each target: the regret and the verdict, or how far its trainings have come."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 from sweeps.analysis.looks import Look
 from sweeps.analysis.stored import StoredSweep
 from sweeps.analysis.trainings import accuracies
+from sweeps.plan.names import groups, teacher_of
+from sweeps.stats.estimates import differences
+from sweeps.stats.nested import FEWEST, Nested, nested
 from sweeps.stats.verdict import Verdict, decide
 
 
@@ -12,17 +17,26 @@ from sweeps.stats.verdict import Verdict, decide
 class TargetVerdict:
     """The answer for one target.
 
-    verdict: None while trainings are missing; `done` of `planned` are there, `left` may still come: those that wait,
-    run, or were cancelled. looks: those begun so far.
+    regret: native - best, in points, over searches and seeds of the first teacher; None while trainings are missing.
+    by_search: the mean of each of those searches, the first one first. verdict: decided over searches where there are
+    enough of them, else over seeds; None while trainings are missing. `done` of `planned` are there, `left` may still
+    come: those that wait, run, or were cancelled. looks: those begun so far.
     """
 
     role: str
     dataset: str
+    regret: Nested | None
+    by_search: tuple[float, ...]
     verdict: Verdict | None
     done: int
     left: int
     planned: int
     looks: tuple[Look, ...]
+
+    @property
+    def unit(self) -> str:
+        """What the verdict counts: "search" or "seed"."""
+        return "search" if self.regret is not None and self.regret.searches > 1 else "seed"
 
 
 def verdicts(stored: StoredSweep) -> tuple[TargetVerdict, ...]:
@@ -32,18 +46,46 @@ def verdicts(stored: StoredSweep) -> tuple[TargetVerdict, ...]:
 
 def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
     transfer = stored.spec.transfer
-    states = [one.state for one in stored.trainings if one.role == role and one.group == ""]
+    mine = [group for group in groups(stored.spec) if teacher_of(group) == ""]
+    states = [one.state for one in stored.trainings if one.role == role and one.group in mine]
     left = sum(state in ("waiting", "running", "cancelled") for state in states)
-    decided = None
+    decided, regret = None, None
+    by_search: tuple[float, ...] = ()
     if not left:  # a verdict before the last seed is in would be one more look
-        by_arm = {arm: accuracies(stored.trainings, role, arm) for arm in transfer.arms(role)}
-        decided = decide(by_arm, margin=transfer.margin, level=transfer.level(max(len(stored.looks), 1)))
+        arms = [_arms(stored, role, group) for group in mine]
+        regrets = [values for one in arms if (values := differences(one.get("native", {}), one.get("best", {})))]
+        regret, by_search = nested(regrets), tuple(map(fmean, regrets))
+        by_unit = _means(arms) if len(regrets) >= FEWEST else arms[0]
+        decided = decide(by_unit, margin=transfer.margin, level=transfer.level(max(len(stored.looks), 1)))
     return TargetVerdict(
         role=role,
         dataset=stored.spec.role(role).dataset,
+        regret=regret,
+        by_search=by_search,
         verdict=decided,
         done=states.count("done"),
         left=left,
         planned=len(states),
         looks=stored.looks,
     )
+
+
+def _arms(stored: StoredSweep, role: str, group: str) -> dict[str, dict[int, float]]:
+    """Return the test accuracy in percent of each arm of a group, by repeat."""
+    arms = stored.spec.transfer.arms(role, group)
+    return {arm: accuracies(stored.trainings, role, arm, group) for arm in arms}
+
+
+def _means(groups: list[dict[str, dict[int, float]]]) -> Mapping[str, Mapping[int, float]]:
+    """Return the mean of native, best and scratch in each search, by its number, over the seeds that the three share.
+
+    The arm random is left out: it belongs to no search.
+    """
+    found: dict[str, dict[int, float]] = {"native": {}, "best": {}, "scratch": {}}
+    for number, arms in enumerate(groups):
+        there = {arm: arms[arm] for arm in found if arms.get(arm)}
+        shared = set.intersection(*map(set, there.values())) if there else set()
+        if shared and {"native", "best"} <= set(there):
+            for arm, values in there.items():
+                found[arm][number] = fmean(values[repeat] for repeat in shared)
+    return found

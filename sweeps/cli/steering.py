@@ -51,16 +51,23 @@ def extend(
     name: SweepName,
     trials: Annotated[str, typer.Option(metavar="+N", help="More trials, while the searches are open.")] = "0",
     seeds: Annotated[str, typer.Option(metavar="+N", help="More seeds for every arm of transfer.")] = "0",
+    searches: Annotated[str, typer.Option(metavar="+N", help="More searches from other starting points.")] = "0",
     storage: Storage = None,
 ) -> None:
-    """Add trials or seeds to a sweep.
+    """Add trials, seeds or searches to a sweep.
 
     Example: kd-sweeps extend mnist-kd --seeds +10
     """
     from storage.url import resolve
     from sweeps.service.steering import extend
 
-    added = extend(resolve(storage), name, trials=_number("--trials", trials), seeds=_number("--seeds", seeds))
+    added = extend(
+        resolve(storage),
+        name,
+        trials=_number("--trials", trials),
+        seeds=_number("--seeds", seeds),
+        searches=_number("--searches", searches),
+    )
     say(f"{added} tasks added. Next: {here().launch(name)}")
 
 

@@ -85,10 +85,10 @@ def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[s
 
 
 def _confirm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: ConfirmTask) -> Point:
-    earlier = 0  # the last round before the one of this task
-    while sum(seeds for _, seeds in spec.confirm.rounds[: earlier + 1]) <= task.repeat:
+    rounds, earlier = spec.of_group(task.group).confirm.rounds, 0  # the last round before the one of this task
+    while sum(seeds for _, seeds in rounds[: earlier + 1]) <= task.repeat:
         earlier += 1
-    ranks = selection.resolve_ranks(engine, sweep_id, task.ranks, top=spec.confirm.rounds[earlier][0])
+    ranks = selection.resolve_ranks(engine, sweep_id, task.ranks, top=rounds[earlier][0])
     # Fewer points than planned are left where trainings failed: the last one then stands for those that are missing.
     return ranks[min(task.rank, len(ranks) - 1)].point
 

@@ -6,6 +6,7 @@ nowhere else; storage only keeps the promise that no task is ready before its ne
 
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from storage.queue.needs import Lag, Need
@@ -73,8 +74,8 @@ def make_plan(spec: Spec) -> Plan:
     phases.append(_phase("baselines"))
     tasks += _baselines(spec)
     for group in groups(spec):
-        phases += _phases_of(spec, group)
-        tasks += _tasks_of(spec, group)
+        phases += [*_phases_of(spec, group), *_transfers(spec, group, list(groups(spec)))]
+        tasks += _tasks_of(spec.of_group(group), group)
     phases.sort(key=lambda phase: STAGES.index(phase.stage))  # as people see them in status and audit
     order = {phase.name: number for number, phase in enumerate(phases)}
     tasks.sort(key=lambda task: order[task.phase])
@@ -88,28 +89,39 @@ def is_search(phase: str) -> bool:
     return untagged(phase)[0] in ("search", "native:search")
 
 
-def more(spec: Spec, *, trials: int = 0, seeds: int = 0) -> tuple[Spec, list[TaskPlan]]:
-    """Return a larger spec, and the tasks that it has beyond those of `spec`.
+def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> tuple[Spec, Plan]:
+    """Return a larger spec, and what it has beyond `spec`: tasks, and the phases of further searches.
 
     Trials are added to every search, which stays the same search: by its sampler, as if they had been planned at
-    once, but that none of them joins a Sobol half. Seeds are added to every arm of transfer.
+    once, but that none of them joins a Sobol half. Seeds are added to every arm of transfer. Searches are added to
+    every teacher.
     """
-    others = spec.transfer.other_seeds
+    transfer, outer = spec.transfer, spec.outer
     changes = {
         "search.trials": spec.search.trials + trials,
-        "transfer.seeds": spec.transfer.seeds + seeds,
-        "transfer.other_seeds": others + seeds if others else 0,
+        "transfer.seeds": transfer.seeds + seeds,
+        "transfer.other_seeds": transfer.other_seeds + seeds if transfer.other_seeds else 0,
+        "outer.searches": outer.searches + searches,
+        "outer.trials": outer.trials + trials if outer.trials else 0,
+        "outer.seeds": outer.seeds + seeds if outer.seeds else 0,
     }
     larger = override(spec, changes)
-    numbers = range(spec.search.trials, larger.search.trials)
-    first = larger.search.planned if spec.search.sampler == "qmc" else 0
+    known = set(groups(spec))
+    phases: list[PhasePlan] = []
     tasks: list[TaskPlan] = []
-    for group in groups(spec):
+    for group in groups(larger):
+        before, after = spec.of_group(group), larger.of_group(group)
+        if group not in known:
+            phases += [*_phases_of(larger, group), *_transfers(larger, group, [group])]
+            tasks += _tasks_of(after, group)
+            continue
+        first = after.search.planned if spec.search.sampler == "qmc" else 0
         for role in spec.roles:
-            tasks += _trials(larger, role, group, numbers, first=first)
+            numbers = range(before.search.trials, after.search.trials)
+            tasks += _trials(after, role, group, numbers, first=first)
         for role in spec.roles:
-            tasks += _transfer(larger, role, group, before=spec)
-    return larger, tasks
+            tasks += _transfer(after, role, group, before=before)
+    return larger, Plan(tuple(phases), tuple(tasks))
 
 
 def measure_task(number: int) -> TaskPlan:
@@ -153,22 +165,34 @@ def _plain(found: re.Match[str]) -> str:
 
 
 def _phases_of(spec: Spec, group: str) -> list[PhasePlan]:
-    rounds = spec.confirm.rounds
+    """Return the phases of a group of the sweep."""
+    search, rounds = spec.of_group(group).search, spec.of_group(group).confirm.rounds
     phases = []
     for role in spec.roles:
-        search = search_phase(role, group)
-        planned, trials = spec.search.planned, spec.search.trials
-        lag = Lag(spec.search.lag, planned) if planned < trials else None
-        phases.append(replace(_phase(search, teacher_phase(role, group), minimum=spec.confirm.top), lag=lag))
-        before = search
+        name = search_phase(role, group)
+        lag = Lag(search.lag, search.planned) if search.planned < search.trials else None
+        phases.append(replace(_phase(name, teacher_phase(role, group), minimum=rounds[0][0]), lag=lag))
         for number, (_, seeds) in enumerate(rounds, start=1):
             kept = rounds[number][0] if number < len(rounds) else 1  # points that the next round needs
-            name = confirm_phase(role, group, earlier=number if number < len(rounds) else 0)
-            phases.append(_phase(name, before, minimum=max(seeds, kept)))
-            before = name
+            confirm = confirm_phase(role, group, earlier=number if number < len(rounds) else 0)
+            phases.append(_phase(confirm, name, minimum=max(seeds, kept)))
+            name = confirm
+    return phases
+
+
+def _transfers(spec: Spec, group: str, known: Collection[str]) -> list[PhasePlan]:
+    """Return the phases of a group that read the test: not before every selection of the plan is frozen.
+
+    Args:
+        known: the groups that are planned at the same time.
+    """
+    phases = []
     for role in spec.roles:
-        # No test is read before every selection of the group is frozen, also those of other datasets.
-        needs = [Need(confirm_phase(other, group), after_any_end=other not in ("source", role)) for other in spec.roles]
+        if not spec.transfer.arms(role, group):
+            continue
+        own = {confirm_phase("source", group), confirm_phase(role, group)}
+        selections = [confirm_phase(one, other) for other in known for one in spec.roles]
+        needs = [Need(name, after_any_end=name not in own) for name in selections]
         if AUTOKERAS_ARM in spec.transfer.arms(role, group):
             needs.append(Need("baselines", after_any_end=True))
         phases.append(_phase(transfer_phase(role, group), *needs, minimum=1))
@@ -176,6 +200,7 @@ def _phases_of(spec: Spec, group: str) -> list[PhasePlan]:
 
 
 def _tasks_of(spec: Spec, group: str) -> list[TaskPlan]:
+    """Return the tasks of a group; `spec`: of that group, as in all functions below."""
     tasks: list[TaskPlan] = []
     for role in spec.roles:
         tasks += [*_search(spec, role, group), *_confirm(spec, role, group)]
@@ -271,14 +296,18 @@ def _transfer(spec: Spec, role: Role, group: str, *, before: Spec | None = None)
     def planned(one: Spec | None, arm: str, repeat: int) -> bool:
         return one is not None and repeat < one.transfer.seeds_of(role, arm)
 
-    # Repeats outside, arms inside: an interrupted comparison is still a paired one. The seeds are the same in every
-    # group, so that groups differ by teacher and search alone.
+    # Repeats outside, arms inside: an interrupted comparison is still a paired one. Every group has seeds of its own:
+    # an interval over groups then covers the seeds as well.
     return [
         _task(
             transfer_key(role, arm, repeat, group),
             transfer_phase(role, group),
             TransferTask(
-                role=role, seed=derive(spec.seed, "student", "transfer", repeat), arm=arm, repeat=repeat, group=group
+                role=role,
+                seed=derive(spec.seed, "student", "transfer", *_path(group), repeat),
+                arm=arm,
+                repeat=repeat,
+                group=group,
             ),
         )
         for repeat in range(spec.transfer.seeds)

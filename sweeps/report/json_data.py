@@ -10,6 +10,7 @@ from sweeps.analysis.surfaces import Surface
 from sweeps.plan.selection import Confirmed
 from sweeps.report.sentences import headline
 from sweeps.spec.point import Point
+from sweeps.stats.response import Top
 
 
 def json_data(findings: Findings) -> dict[str, Any]:
@@ -46,10 +47,13 @@ def _surface(surface: Surface) -> dict[str, Any]:
         ],
         "best": None if surface.best is None else _pair(surface.best),
         "tied": [_pair(point) for point in surface.tied],
-        "icc": surface.icc,
+        "top": None if surface.top is None else _top(surface.top),
         "optimism": surface.optimism,
-        "identified": surface.identified,
     }
+
+
+def _top(top: Top) -> dict[str, Any]:
+    return {name: getattr(top, name) for name in ("share", "low", "high", "tolerance", "word")}
 
 
 def _pair(point: Point) -> list[float]:

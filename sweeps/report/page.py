@@ -9,7 +9,7 @@ from sweeps.analysis.provenance import Machine, Provenance
 from sweeps.plan.answer_hash import differing
 from sweeps.report import cost_section, markdown, tables
 from sweeps.report.document import Answer, Block, Bullets, Heading, Paragraph, columns, table
-from sweeps.report.formats import accuracy, interval
+from sweeps.report.formats import accuracy, interval, point
 from sweeps.report.sentences import as_good, explained, identified, looked, sentence, silent
 
 
@@ -64,8 +64,6 @@ def answer(findings: Findings) -> list[Block]:
     """Return the verdict and what it rests on: the beginning of every report, and the dashboard's note."""
     surfaces = list(findings.surfaces)
     paragraphs = [Answer(f"**{sentence(findings, verdict)}**") for verdict in findings.verdicts]
-    if surfaces[0].identified is False:
-        paragraphs.insert(0, Answer(f"**Not identified on the source.** {identified(surfaces.pop(0), findings.spec)}."))
     paragraphs = [*(Answer(f"**{text}**") for text in silent(findings)), *paragraphs]
     found = (identified(surface, findings.spec) for surface in surfaces)
     points = (*as_good(findings), *found, *explained(findings.controls), looked(findings))
@@ -109,11 +107,8 @@ def _outer(targets: Iterable[OuterRegrets]) -> list[Block]:
     """Return the regret of every teacher and search."""
     page: list[Block] = [Heading("Other teachers, other searches")]
     for one in targets:
-        head = columns("teacher and search", "T", "alpha", f"regret on {one.dataset}, over seeds", text=1)
-        rows = (
-            (group.group, f"{group.temperature:.3g}", f"{group.alpha:.3g}", interval(group.regret))
-            for group in one.groups
-        )
+        head = columns("search", "best: T, alpha", "native: T, alpha", f"regret on {one.dataset}", text=3)
+        rows = ((group.group, point(group.best), point(group.native), interval(group.regret)) for group in one.groups)
         over = f"Over teachers, the searches of each averaged: regret {interval(one.over_teachers)}, n = teachers."
         page += [table(head, rows), Paragraph(over)]
     return page

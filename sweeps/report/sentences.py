@@ -17,15 +17,13 @@ from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate
-from sweeps.stats.variance import IDENTIFIED_FROM
+from sweeps.stats.response import FEWEST, WORDS
 from sweeps.stats.verdict import Verdict
 
 
 def headline(findings: Findings) -> str:
     """Return the answer to the primary question, one paragraph: the verdict of the first target."""
-    unsure = findings.surfaces[0].identified is False
-    before = [*(["Not identified on the source."] if unsure else []), *silent(findings)]
-    return " ".join([*before, sentence(findings, findings.verdicts[0])])
+    return " ".join([*silent(findings), sentence(findings, findings.verdicts[0])])
 
 
 def silent(findings: Findings) -> list[str]:
@@ -72,11 +70,27 @@ def sentence(findings: Findings, target: TargetVerdict) -> str:
     teachers = " and ".join(dict.fromkeys(spec.role(role).teacher for role in ("source", target.role)))
     if same_point(findings, target.role):
         datasets += " (other searches may find other points)"
-    scope = f"Scope: teacher {teachers}, search of {spec.search.trials} trials, {datasets}, n = {verdict.n} seeds"
+    counted = f"n = {verdict.n} {target.unit + 'e' if target.unit == 'search' else target.unit}s"
+    scope = f"Scope: one teacher each, {teachers}; {datasets}; {counted}"
     if target.done < target.planned:
         scope += f"; {target.planned - target.done} of {target.planned} trainings failed"
     more = f" {more_seeds(findings, target)}" if verdict.word == "UNDECIDED" else ""
-    return f"{verdict.word}: {_said(findings, verdict, target.role)}. {scope}.{more}"
+    said = f"{regret(target)} {verdict.word}: {_said(findings, verdict, target.role)}. {scope}.{more}"
+    return said.strip()
+
+
+def regret(target: TargetVerdict) -> str:
+    """Return the regret with its interval and what the interval covers, a sentence; empty where there is none."""
+    found = target.regret
+    if found is None:
+        return ""
+    value = f"Regret on {target.dataset}, native - best: {interval(found.estimate)} points"
+    if found.searches == 1:
+        return f"{value}, over seeds alone: one search and one teacher, other searches may find other points."
+    parts = ""
+    if found.by_seeds is not None and found.by_search is not None:
+        parts = f" (±{found.by_seeds:.2f} by seeds, ±{found.by_search:.2f} by search)"
+    return f"{value}, over {found.searches} searches and their seeds{parts}, for one teacher."
 
 
 def _no_verdict(name: str, datasets: str, target: TargetVerdict) -> str:
@@ -148,20 +162,34 @@ def more_seeds(findings: Findings, target: TargetVerdict) -> str:
     verdict, name = target.verdict, findings.name
     if verdict is None or verdict.word != "UNDECIDED":
         return ""
+    units = "searches" if target.unit == "search" else "seeds per arm"
     if verdict.seeds is None:
-        return "The estimated regret is so close to the margin that 10,000 seeds would not decide with 80 % power."
-    needed = f"If the true regret equals the estimate, {verdict.seeds} seeds per arm decide with 80 % power"
+        return f"The estimated regret is so close to the margin that 10,000 {units} would not decide with 80 % power."
+    needed = f"If the true regret equals the estimate, {verdict.seeds} {units} decide with 80 % power"
     if len(target.looks) >= findings.spec.transfer.looks:
-        again = another_sweep(name, findings.spec, verdict.seeds)
+        again = another_sweep(name, findings.spec, **{target.unit: verdict.seeds})
         return f"{needed}, but no declared look is left; start another sweep: {again}"
-    extend = ANYWHERE.extend(name, seeds=verdict.seeds - verdict.n)
-    return f"{needed}: {extend}, then {ANYWHERE.launch(name)}"
+    return f"{needed}: {extension(name, target)}, then {ANYWHERE.launch(name)}"
 
 
-def another_sweep(name: str, spec: Spec, seeds: int) -> str:
-    """Return what to type where no look is left. With another seed: the same one would train, and read, the same."""
+def extension(name: str, target: TargetVerdict) -> str:
+    """Return what to type so that an undecided verdict has as many searches, or seeds, as it needs; empty if none."""
+    verdict = target.verdict
+    if verdict is None or verdict.seeds is None:
+        return ""
+    option = "--searches" if target.unit == "search" else "--seeds"
+    return ANYWHERE.line("extend", name, option, f"+{verdict.seeds - verdict.n}")
+
+
+def another_sweep(name: str, spec: Spec, *, seed: int = 0, search: int = 0) -> str:
+    """Return what to type where no look is left. With another seed: the same one would train, and read, the same.
+
+    Args:
+        seed, search: how many seeds or searches the other sweep is to have.
+    """
     report = ANYWHERE.line("report", name, "-o", f"{name}-report")
-    changes = ("--seed", str(spec.seed + 1), "--set", f"transfer.seeds={seeds}")
+    larger = f"outer.searches={search}" if search else f"transfer.seeds={seed}"
+    changes = ("--seed", str(spec.seed + 1), "--set", larger)
     return f"{report}, then {ANYWHERE.create(f'{name}-2', f'{name}-report/spec.toml', *changes)}"
 
 
@@ -190,22 +218,10 @@ def same_point(findings: Findings, role: str) -> bool:
 
 
 def identified(surface: Surface, spec: Spec) -> str:
-    """Return whether the search of a dataset had an optimum to find; one line."""
+    """Return whether T and alpha matter on a dataset, and what its search found; one line."""
     if surface.best is None:
         return f"{surface.dataset}: not confirmed yet"
-    parts = []
-    if surface.icc is None:
-        parts.append(
-            "too few runs to separate the effect of (T, alpha) from seed noise (3 Sobol points, and 2 confirmed"
-            " candidates on 2 seeds, are needed)"
-        )
-    elif surface.identified:
-        parts.append(f"(T, alpha) explains {percent(surface.icc):.0f} % of the variance between runs; {_REST}")
-    else:
-        parts.append(
-            f"NOT IDENTIFIED: (T, alpha) explains only {percent(surface.icc):.0f} % of the variance between runs, less"
-            f" than {percent(IDENTIFIED_FROM):.0f} %; {_REST}"
-        )
+    parts = [matters(surface)]
     if edge := at_edge(surface.best, spec):
         parts.append(f"best lies at the edge of what was searched ({edge})")
     if surface.tied:
@@ -214,11 +230,25 @@ def identified(surface: Surface, spec: Spec) -> str:
         side = "lower" if surface.optimism >= 0 else "higher"
         parts.append(
             f"retrained on fresh seeds, the best search trial scored {abs(surface.optimism):.2f} points {side}"
+            " (winner's curse and the luck of its seed)"
         )
     return f"{surface.dataset}: {'; '.join(parts)}"
 
 
-_REST = "the rest is seed noise"
+def matters(surface: Surface) -> str:
+    """Return whether T and alpha matter, with the share of the box that is as good as its best point."""
+    top = surface.top
+    if top is None:
+        return f"whether T and alpha matter cannot be told from fewer than {FEWEST} searches"
+    said = {
+        WORDS[0]: "T and alpha matter",
+        WORDS[1]: "T and alpha do not matter",
+        WORDS[2]: "whether T and alpha matter cannot be told",
+    }[top.word]
+    return (
+        f"{said}: {percent(top.share):.0f} % [{percent(top.low):.0f}, {percent(top.high):.0f}] of the searched box"
+        f" loses less than {top.tolerance:.2g} points, half the seed sd of a run, against its best point"
+    )
 
 
 def explained(controls: Sequence[Control]) -> list[str]:
@@ -261,7 +291,8 @@ def looked(findings: Findings) -> str:
 def _look(look: Look) -> str:
     assert look.first_read is not None  # findings have only those that were begun
     plan = f"spec {look.fingerprint[:12]} stored {_time(look.registered_at)}"
-    return f"Look {look.number}: {look.seeds} seeds, {plan}, test set first read {_time(look.first_read)}"
+    searches = f", {look.searches} searches" if look.searches > 1 else ""
+    return f"Look {look.number}: {look.seeds} seeds{searches}, {plan}, test set first read {_time(look.first_read)}"
 
 
 def _time(seconds: float) -> str:

@@ -50,33 +50,37 @@ def cancel(url: sqlalchemy.URL, name: str) -> int:
         return control.cancel(engine, sweep.id)
 
 
-def extend(url: sqlalchemy.URL, name: str, *, trials: int, seeds: int) -> int:
-    """Add trials to every search, or seeds to the comparison. Returns how many tasks that adds.
+def extend(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> int:
+    """Add trials to every search, seeds to the comparison, or further searches. Returns how many tasks that adds.
 
     Raises:
         SpecError: nothing to add.
         storage.errors.RevisionRefused: a search has closed, or the sweep is cancelled.
     """
-    if min(trials, seeds) < 0 or max(trials, seeds) < 1:
-        raise SpecError(f"got --trials {trials} --seeds {seeds}; give one of them, 1 or more, for example --seeds +10")
+    if min(trials, seeds, searches) < 0 or max(trials, seeds, searches) < 1:
+        raise SpecError(
+            f"got --trials {trials} --seeds {seeds} --searches {searches};"
+            " give one of them, 1 or more, for example --seeds +10"
+        )
     with open_sweep(url, name, write=True) as (engine, sweep):
         if trials and any(".ranks" in selected for selected in queries.selections(engine, sweep.id)):
             raise RevisionRefused(f"a search of {name} has closed, and what came out of it is already used")
         spec = stored(sweep)
-        if seeds:
+        if seeds or searches:
             _refuse_another_look(engine, sweep, spec)
-        larger, tasks = plan.more(spec, trials=trials, seeds=seeds)
+        larger, added = plan.more(spec, trials=trials, seeds=seeds, searches=searches)
         revisions.extend(
             engine,
             sweep.id,
             revision=sweep.revision,
             spec=larger.as_dict(),
             fingerprint=larger.fingerprint,
-            why=f"extended by {trials} trials and {seeds} seeds",
-            tasks=tasks,
+            why=f"extended by {trials} trials, {seeds} seeds and {searches} searches",
+            tasks=added.tasks,
+            phases=added.phases,
             while_open={phase.name for phase in plan.make_plan(spec).phases if plan.is_search(phase.name)},
         )
-        return len(tasks)
+        return len(added.tasks)
 
 
 def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> None:
@@ -86,7 +90,7 @@ def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Sp
         raise RevisionRefused(
             f"the test was read at {taken} of {spec.transfer.looks} declared looks; seeds added after the last one"
             f" would make the verdict worthless; for more, make another sweep:"
-            f" {another_sweep(sweep.name, spec, 2 * spec.transfer.seeds)}"
+            f" {another_sweep(sweep.name, spec, seed=2 * spec.transfer.seeds)}"
         )
 
 

@@ -69,10 +69,13 @@ class Spec(SpecModel):
                 )
         if self.target3 is not None and self.target2 is None:
             raise ValueError("target3 without target2: number the targets without a gap")
-        if self.confirm.top > self.search.trials:
-            raise ValueError(
-                f"confirm.rounds begins with {self.confirm.top} points, more than search.trials ({self.search.trials})"
-            )
+        for table, group in (("", ""), ("outer.", "further")):
+            one = self.of_group(group)
+            if one.confirm.top > one.search.trials:
+                raise ValueError(
+                    f"{table or 'confirm.'}rounds begins with {one.confirm.top} points, more than"
+                    f" {table or 'search.'}trials ({one.search.trials})"
+                )
         if AUTOKERAS_ARM in self.transfer.target_arms and AUTOKERAS_ARM not in self.baselines.methods:
             raise ValueError(f"transfer.target_arms has {AUTOKERAS_ARM}, so baselines.methods must have it, too")
         for part in map(self.role, self.roles):
@@ -81,6 +84,19 @@ class Spec(SpecModel):
                     f"{part.dataset}: images ({part.images}) is less than one batch ({self.training.batch_size})"
                 )
         return self
+
+    def of_group(self, group: str) -> "Spec":
+        """Return the spec by which a group is searched and compared: a further one may have cheaper searches."""
+        if not group:
+            return self
+        search, confirm, transfer, outer = self.search, self.confirm, self.transfer, self.outer
+        return self.model_copy(
+            update={
+                "search": search.model_copy(update={"trials": outer.trials or search.trials}),
+                "confirm": confirm.model_copy(update={"rounds": outer.rounds or confirm.rounds}),
+                "transfer": transfer.model_copy(update={"seeds": outer.seeds or transfer.seeds, "other_seeds": 0}),
+            }
+        )
 
     @property
     def roles(self) -> tuple[Role, ...]:

@@ -173,13 +173,14 @@ class Transfer(SpecModel):
     )
 
     def arms(self, role: str, group: str = "") -> tuple[str, ...]:
-        """Return the arms compared on the dataset of a role; in a further group only those that depend on the group."""
-        arms = self.source_arms if role == "source" else self.target_arms
-        return tuple(arm for arm in arms if not group or arm in OUTER_ARMS)
+        """Return the arms compared on the dataset of a role; in a further group those that its regret is made of."""
+        if group:
+            return tuple(arm for arm in self.target_arms if arm in OUTER_ARMS) if role != "source" else ()
+        return self.source_arms if role == "source" else self.target_arms
 
     def seeds_of(self, role: str, arm: str) -> int:
-        """Return how many seeds an arm has on the dataset of a role."""
-        if not self.other_seeds or (role != "source" and arm in OUTER_ARMS):
+        """Return how many seeds an arm of the first group has on the dataset of a role."""
+        if not self.other_seeds or (role != "source" and arm in ("best", "native")):
             return self.seeds
         return min(self.other_seeds, self.seeds)
 
@@ -193,10 +194,15 @@ class Transfer(SpecModel):
 
 
 class Repeats(SpecModel):
-    """Repeats of everything with other teachers and other searches; one of each says nothing about their spread."""
+    """Other teachers and other searches; one of each says nothing about their spread."""
 
     teachers: Count = 1
-    searches: Count = Field(default=1, description="for each teacher")
+    searches: Count = Field(default=1, description="for each teacher; from 3 on the regret's interval covers them")
+    trials: Cap = Field(default=0, description="of each further search; 0 = as the first")
+    rounds: tuple[tuple[Count, Count], ...] = Field(
+        default=(), description="of each further search's confirm; none = as the first"
+    )
+    seeds: Cap = Field(default=0, description="of native, best and scratch for each further search; 0 = as the first")
 
 
 Method = Annotated[str, AfterValidator(_known_method)]

@@ -1,0 +1,169 @@
+"""Fit a smooth surface to the runs of several searches, and say how much of the box is as good as its top.
+
+A search trains its points with one seed, and what a seed adds is itself a smooth function of the point: one search
+alone sees that function as well as the surface. Several searches with seeds of their own tell the two apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[np.float64]
+
+FEWEST = 3  # searches
+WORDS = ("matters", "does not matter", "cannot be told")
+
+# A point that loses less than this share of the standard deviation of one run is as good as the best.
+TOLERANCE = 0.5
+
+SIDE = 16  # of the grid that stands for the box
+_LENGTHS = tuple(product((0.5, 1.0, 2.0), repeat=2))  # of the box, whose sides are 2 long
+_SURFACE = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # variance of the surface, in variances of the noise
+_SEED = (0.0, 0.3, 1.0, 3.0, 10.0)  # variance of what a seed adds to the surface, likewise
+_OFFSET = 100.0  # variance of what a seed adds everywhere alike: large, so that it says nothing about a point
+_WITHIN = 3.0  # log likelihood: fits that are worse than the best one by more are left out
+_DRAWS = 400
+_RANDOM_SEED = 20230  # the same runs give the same words
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training. x, y: where, of the searched range, in [0, 1]; seed: trainings of one seed share a number."""
+
+    x: float
+    y: float
+    score: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Top:
+    """How much of the box is as good as its best point.
+
+    share: the part of the box that loses less than `tolerance` against the best point, a fraction; low, high: its 95 %
+    interval. tolerance: in the unit of the scores. mean: the fitted surface less the mean of all runs, of shape
+    (SIDE, SIDE), x first, at the centres of equal cells. bench/top.py measures how often the interval holds the truth.
+    """
+
+    share: float
+    low: float
+    high: float
+    tolerance: float
+    mean: tuple[tuple[float, ...], ...]
+
+    @property
+    def word(self) -> str:
+        """One of WORDS: the point matters if less than half of the box is as good, does not if more than half is."""
+        if self.high < 0.5:
+            return WORDS[0]
+        return WORDS[1] if self.low > 0.5 else WORDS[2]
+
+
+def top(runs: Sequence[Run]) -> Top:
+    """Fit the surface, and compare every point of the box with the best one.
+
+    A Gaussian process whose hyperparameters are averaged over a grid, by their likelihood: score = surface + what the
+    seed adds everywhere + what the seed adds there + noise. Source: Rasmussen & Williams 2006, "Gaussian Processes for
+    Machine Learning", sections 2.2 and 5.2.
+
+    Args:
+        runs: of FEWEST searches or more, each with a seed of its own, every seed at two points or more.
+    """
+    data = _Data(runs)
+    fits = sorted((_fit(data, *one) for one in product(_LENGTHS, _SURFACE, _SEED)), key=lambda fit: -fit.likelihood)
+    kept = [fit for fit in fits if fit.likelihood > fits[0].likelihood - _WITHIN]
+    weights = np.exp([fit.likelihood - fits[0].likelihood for fit in kept])
+    weights /= weights.sum()
+    posteriors = [_posterior(data, fit) for fit in kept]
+    mean: Array = sum((weight * one for weight, (one, _) in zip(weights, posteriors, strict=True)), np.zeros(SIDE**2))
+    tolerance = TOLERANCE * float(weights @ [fit.run_sd for fit in kept])
+    draws = _draws(posteriors, weights)
+    losses = draws[:, [int(mean.argmax())]] - draws
+    low, middle, high = np.quantile((losses < tolerance).mean(axis=1), [0.025, 0.5, 0.975])
+    rows = tuple(tuple(map(float, row)) for row in mean.reshape(SIDE, SIDE))
+    return Top(float(middle), float(low), float(high), tolerance, rows)
+
+
+class _Data:
+    """The runs as arrays, and the distances that every fit needs."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        scores = np.array([run.score for run in runs])
+        seeds = np.array([run.seed for run in runs])
+        points = np.array([(run.x, run.y) for run in runs])
+        side = (np.arange(SIDE) + 0.5) / SIDE
+        box = np.array(list(product(side, side)))
+        self.scores: Array = scores - scores.mean()
+        self.same_seed: Array = (seeds[:, None] == seeds[None]).astype(float)
+        self.among = _squares(points, points)
+        self.across = _squares(box, points)
+        self.box = _squares(box, box)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    lengths: tuple[float, ...]
+    surface: float
+    seed: float
+    noise: float
+    likelihood: float
+
+    @cached_property
+    def run_sd(self) -> float:
+        """Standard deviation of one run at one point, what its seed adds everywhere left out."""
+        return float(np.sqrt(self.noise * (1 + self.seed)))
+
+
+def _fit(data: _Data, lengths: tuple[float, ...], surface: float, seed: float) -> _Fit:
+    """Fit the noise for given other hyperparameters; its likelihood is maximal there."""
+    factor = np.linalg.cholesky(_covariance(data, lengths, surface, seed))
+    white = np.linalg.solve(factor, data.scores)
+    n = len(data.scores)
+    noise = max(float(white @ white) / n, 1e-12)  # all scores alike: no noise at all
+    likelihood = -0.5 * n * np.log(noise) - np.log(np.diag(factor)).sum()
+    return _Fit(lengths, surface, seed, noise, float(likelihood))
+
+
+def _posterior(data: _Data, fit: _Fit) -> tuple[Array, Array]:
+    """Return mean and covariance of the surface on the grid."""
+    across = fit.surface * _kernel(data.across, fit.lengths)
+    solved = np.linalg.solve(
+        _covariance(data, fit.lengths, fit.surface, fit.seed), np.column_stack([data.scores, across.T])
+    )
+    covariance = fit.noise * (fit.surface * _kernel(data.box, fit.lengths) - across @ solved[:, 1:])
+    return across @ solved[:, 0], covariance
+
+
+def _covariance(data: _Data, lengths: tuple[float, ...], surface: float, seed: float) -> Array:
+    """Return the covariance of the scores, in variances of the noise."""
+    kernel = _kernel(data.among, lengths)
+    found: Array = surface * kernel + (seed * kernel + _OFFSET) * data.same_seed + np.eye(len(kernel))
+    return found
+
+
+def _draws(posteriors: Sequence[tuple[Array, Array]], weights: Array) -> Array:
+    """Return surfaces drawn from the posteriors, each as often as it weighs."""
+    rng = np.random.default_rng(_RANDOM_SEED)
+    found = []
+    for (mean, covariance), count in zip(posteriors, rng.multinomial(_DRAWS, weights), strict=True):
+        if count:
+            values, vectors = np.linalg.eigh(covariance)
+            normal = rng.standard_normal((count, len(mean)))
+            found.append(mean + (normal * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
+    return np.concatenate(found)
+
+
+def _squares(first: Array, second: Array) -> Array:
+    """Return squared distances by coordinate, shape (first, second, 2), in a box whose sides are 2 long."""
+    found: Array = (2 * (first[:, None] - second[None])) ** 2
+    return found
+
+
+def _kernel(squares: Array, lengths: tuple[float, ...]) -> Array:
+    found: Array = np.exp(-0.5 * (squares / np.square(lengths)).sum(axis=-1))
+    return found
