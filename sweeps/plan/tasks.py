@@ -1,15 +1,12 @@
 """Plan a sweep: from a spec to its phases and tasks, the whole budget before anything runs.
 
-A phase is the part of a stage that opens and closes together. What each one needs is written here and
-nowhere else; storage only keeps the promise that no task is ready before its needs are met.
+Its phases, and what each of them needs, are in `sweeps.plan.phases`.
 """
 
 import math
 import re
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from storage.queue.needs import Lag, Need
 from storage.queue.plans import PhasePlan, TaskPlan
 from sweeps.plan.names import (
     confirm_phase,
@@ -32,8 +29,8 @@ from sweeps.plan.payloads import (
     TeacherTask,
     TransferTask,
 )
+from sweeps.plan.phases import group_phases, make_phase, measure_phase, teacher_phases, transfer_phases
 from sweeps.plan.seeds import derive
-from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.model import Role, Spec, override
 from sweeps.spec.point import Point
 
@@ -70,17 +67,16 @@ class Plan:
 
 def make_plan(spec: Spec) -> Plan:
     """Return every phase and task of a sweep. The same spec gives the same plan on every machine."""
-    phases, tasks = _teachers(spec), _teacher_tasks(spec)
-    phases.append(_phase("baselines"))
+    phases, tasks = teacher_phases(spec), _teacher_tasks(spec)
+    phases.append(make_phase("baselines"))
     tasks += _baselines(spec)
     for group in groups(spec):
-        phases += [*_phases_of(spec, group), *_transfers(spec, group, list(groups(spec)))]
+        phases += [*group_phases(spec, group), *transfer_phases(spec, group, list(groups(spec)))]
         tasks += _tasks_of(spec.of_group(group), group)
     phases.sort(key=lambda phase: STAGES.index(phase.stage))  # as people see them in status and audit
     order = {phase.name: number for number, phase in enumerate(phases)}
     tasks.sort(key=lambda task: order[task.phase])
-    # The question mark: measure waits until all the others have ended, whatever came of them.
-    phases.append(_phase("measure", *(Need(phase.name, after_any_end=True) for phase in phases), minimum=1))
+    phases.append(measure_phase(phases))
     return Plan(tuple(phases), (*tasks, measure_task(0)))
 
 
@@ -112,7 +108,7 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> t
     for group in groups(larger):
         before, after = spec.of_group(group), larger.of_group(group)
         if group not in known:
-            phases += [*_phases_of(larger, group), *_transfers(larger, group, [group])]
+            phases += [*group_phases(larger, group), *transfer_phases(larger, group, [group])]
             tasks += _tasks_of(after, group)
             continue
         first = after.search.planned if spec.search.sampler == "qmc" else 0
@@ -129,21 +125,11 @@ def measure_task(number: int) -> TaskPlan:
     return _task("measure#all" + (f".{number}" if number else ""), "measure", MeasureTask())
 
 
-def _phase(name: str, *needs: str | Need, minimum: int = 0) -> PhasePlan:
-    after = tuple(need if isinstance(need, Need) else Need(need) for need in needs)
-    return PhasePlan(name=name, stage=untagged(name)[0].split(":")[0], needs=after, minimum=minimum)
-
-
 def _task(key: str, phase: str, payload: Payload) -> TaskPlan:
     # Of an outer level the first group comes first: its verdict is the primary answer.
     later = 100 if payload.group else 0
     priority = _PRIORITY[re.sub(r"target\d|:\d+$", _plain, untagged(phase)[0])] - later
     return TaskPlan(key=key, phase=phase, payload=payload.as_json(), priority=priority)
-
-
-def _teachers(spec: Spec) -> list[PhasePlan]:
-    tags = dict.fromkeys(map(teacher_of, groups(spec)))
-    return [_phase(teacher_phase(role, tag), minimum=1) for tag in tags for role in spec.roles]
 
 
 def _teacher_tasks(spec: Spec) -> list[TaskPlan]:
@@ -162,41 +148,6 @@ def _teacher_tasks(spec: Spec) -> list[TaskPlan]:
 def _plain(found: re.Match[str]) -> str:
     """Replace the number of a target, or of a round of confirm."""
     return "target" if found[0].startswith("target") else ""
-
-
-def _phases_of(spec: Spec, group: str) -> list[PhasePlan]:
-    """Return the phases of a group of the sweep."""
-    search, rounds = spec.of_group(group).search, spec.of_group(group).confirm.rounds
-    phases = []
-    for role in spec.roles:
-        name = search_phase(role, group)
-        lag = Lag(search.lag, search.planned) if search.planned < search.trials else None
-        phases.append(replace(_phase(name, teacher_phase(role, group), minimum=rounds[0][0]), lag=lag))
-        for number, (_, seeds) in enumerate(rounds, start=1):
-            kept = rounds[number][0] if number < len(rounds) else 1  # points that the next round needs
-            confirm = confirm_phase(role, group, earlier=number if number < len(rounds) else 0)
-            phases.append(_phase(confirm, name, minimum=max(seeds, kept)))
-            name = confirm
-    return phases
-
-
-def _transfers(spec: Spec, group: str, known: Collection[str]) -> list[PhasePlan]:
-    """Return the phases of a group that read the test: not before every selection of the plan is frozen.
-
-    Args:
-        known: the groups that are planned at the same time.
-    """
-    phases = []
-    for role in spec.roles:
-        if not spec.transfer.arms(role, group):
-            continue
-        own = {confirm_phase("source", group), confirm_phase(role, group)}
-        selections = [confirm_phase(one, other) for other in known for one in spec.roles]
-        needs = [Need(name, after_any_end=name not in own) for name in selections]
-        if AUTOKERAS_ARM in spec.transfer.arms(role, group):
-            needs.append(Need("baselines", after_any_end=True))
-        phases.append(_phase(transfer_phase(role, group), *needs, minimum=1))
-    return phases
 
 
 def _tasks_of(spec: Spec, group: str) -> list[TaskPlan]:
