@@ -1,6 +1,7 @@
 """Talk to the person at the terminal, and know how this program was called."""
 
 import os
+import shutil
 import sys
 
 
@@ -13,3 +14,8 @@ def program() -> str:
 def say(text: str) -> None:
     """Print one line to stderr, beside the result."""
     print(text, file=sys.stderr, flush=True)
+
+
+def columns() -> int | None:
+    """Return how wide the terminal is that stdout goes to; None where it goes to a file or another program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -13,6 +13,7 @@ from sweeps.plan.outcomes import BaselineOutcome, Measured, MeasureOutcome, Stud
 from sweeps.plan.payloads import BaselineTask, ConfirmTask, MeasureTask, TeacherTask
 from sweeps.plan.selection import confirmed_for
 from sweeps.spec.arms import AUTOKERAS_ARM
+from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate, estimate, paired
 
 _AUTOKERAS_KEY = "baselines#autokeras"
@@ -22,6 +23,7 @@ _AUTOKERAS_KEY = "baselines#autokeras"
 class Row:
     """One method on one dataset.
 
+    kind: "teacher", "arm" or "baseline". point: of an arm that has one and the same in all its trainings.
     validation, test: accuracy, fractions in [0, 1]; test is None until it was read.
     parameters: of the final model; measured: what the stage measure found for it, None before.
     train_s, train_cpu_s: wall and CPU seconds, mean over the seeds.
@@ -29,9 +31,11 @@ class Row:
     chose its (T, alpha). None for what needs neither.
     """
 
+    kind: str
     method: str
     dataset: str
     detail: str
+    point: Point | None
     validation: Estimate | None
     test: Estimate | None
     parameters: int | None
@@ -71,12 +75,12 @@ def rows(stored: StoredSweep) -> tuple[Row, ...]:
             part = stored.spec.role(payload.role)
             method = f"teacher {part.teacher}{f' {payload.group}' if payload.group else ''}"
             result = outcome if isinstance(outcome, TeacherOutcome) else None
-            teachers.append(_single(task, method, part.dataset, "", result, found))
+            teachers.append(_single(task, "teacher", method, part.dataset, "", result, found))
         elif isinstance(payload, BaselineTask):
             dataset = stored.spec.role(payload.role).dataset
             fitted = outcome if isinstance(outcome, BaselineOutcome) else None
             detail = "" if fitted is None else fitted.detail + (", capped" if fitted.capped else "")
-            baselines.append(_single(task, payload.method, dataset, detail, fitted, found))
+            baselines.append(_single(task, "baseline", payload.method, dataset, detail, fitted, found))
     arms = [_arm(stored, measured, role, arm) for role in stored.spec.roles for arm in stored.spec.transfer.arms(role)]
     return (*teachers, *arms, *baselines)
 
@@ -141,10 +145,15 @@ def _arm(stored: StoredSweep, measured: dict[str, Measured], role: str, arm: str
         known = found.model_dump(exclude_unset=True)
         found = Measured(**{name: value for name, value in known.items() if not name.endswith("accuracy")})
     part, shared = stored.spec.role(role), shared_cost(stored, role, arm)
+    point = _point(arm, done)
     return Row(
+        kind="arm",
         method=arm,
         dataset=part.dataset,
-        detail="the found network, trained anew" if arm == AUTOKERAS_ARM else f"{part.student}{_point(arm, done)}",
+        detail="the found network, trained anew"
+        if arm == AUTOKERAS_ARM
+        else f"{part.student}{_said(arm, point, done)}",
+        point=point,
         validation=estimate([outcome.val_accuracy for outcome in done]),
         test=None if awaited(stored.trainings, role) else estimate([*on_test(stored.trainings, role, arm).values()]),
         parameters=done[0].parameters if done else None,
@@ -157,16 +166,21 @@ def _arm(stored: StoredSweep, measured: dict[str, Measured], role: str, arm: str
     )
 
 
-def _point(arm: str, done: Sequence[StudentOutcome]) -> str:
-    if not done or arm in ("scratch", "random"):
-        return ""
-    if arm == "scratch-same-cost":
+def _point(arm: str, done: Sequence[StudentOutcome]) -> Point | None:
+    if not done or arm in ("scratch", "random", "scratch-same-cost", AUTOKERAS_ARM):
+        return None
+    return done[0].point
+
+
+def _said(arm: str, point: Point | None, done: Sequence[StudentOutcome]) -> str:
+    if arm == "scratch-same-cost" and done:
         return f", {done[0].epochs} epochs"
-    return f", T={done[0].temperature:.3g}, alpha={done[0].alpha:.3g}"
+    return "" if point is None else f", T={point.temperature:.3g}, alpha={point.alpha:.3g}"
 
 
 def _single(
     task: TaskRecord,
+    kind: str,
     method: str,
     dataset: str,
     detail: str,
@@ -176,9 +190,11 @@ def _single(
     """Return the row of a model that is trained once."""
     tested = None if measured is None else measured.test_accuracy
     return Row(
+        kind=kind,
         method=method,
         dataset=dataset,
         detail=detail,
+        point=None,
         validation=None if outcome is None else estimate([outcome.val_accuracy]),
         test=None if tested is None else estimate([tested]),
         parameters=None if outcome is None else outcome.parameters,

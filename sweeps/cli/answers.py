@@ -1,5 +1,6 @@
 """Show the answers of `best` and `status` to people."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -12,17 +13,25 @@ from sweeps.report.formats import FEWEST
 
 
 def describe_best(best: Best, said: Sequence[str] = ()) -> str:
-    """Return the point, how sure it is, and the code to paste. said: what the finished sweep says of it."""
+    """Return the point, how sure it is, and what the finished sweep says of it.
+
+    Args:
+        said: lines of any length; they are wrapped.
+    """
     lines = [
         f"temperature  {best.point.temperature:.4g}",
         f"alpha        {best.point.alpha:.4g}",
         f"loss         {LOSS_FORMULA}  (alpha weighs the labels)",
         *_evidence(best),
-        *(f"{'answer' if number == 0 else '':<12} {text}" for number, text in enumerate(said)),
+        *_wrapped("answer", " ".join(said)),
         *([f"answer hash  {best.answer_hash}"] if best.answer_hash else []),
-        "paste        student and teacher: Keras models that give logits",
+        f"as code      {here().line('best', best.sweep, '--paste')}",
     ]
-    return "\n\n".join(["\n".join(lines), *best.paste.values()])
+    return "\n".join(lines)
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    return textwrap.wrap(text, 100, initial_indent=f"{label:<13}", subsequent_indent=" " * 13) if text else []
 
 
 def _evidence(best: Best) -> list[str]:

@@ -82,12 +82,19 @@ def _audit(name: str, form: Format, field: str | None, storage: str | None) -> N
 
 
 @app.command()
-def best(name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
+def best(
+    name: SweepName,
+    paste: Annotated[bool, typer.Option("--paste", help="Only the code that trains with them.")] = False,
+    form: Form = Format.table,
+    field: Field = None,
+    storage: Storage = None,
+) -> None:
     """Print the best temperature and alpha.
 
-    The mean over fresh seeds with its interval, and the best single trial (the incumbent) beside it.
+    The mean over fresh seeds with its interval, the best single trial (the incumbent) beside it, and what the sweep
+    found about them.
 
-    Example: kd-sweeps best mnist-kd -f value --field temperature
+    Examples: kd-sweeps best mnist-kd --paste; kd-sweeps best mnist-kd -f value --field temperature
     """
     from sweeps.cli.answers import describe_best
     from sweeps.query import best as answer
@@ -96,7 +103,10 @@ def best(name: SweepName, form: Form = Format.table, field: Field = None, storag
     with open_sweep(storage, name) as (engine, sweep):
         found = answer.best(engine, sweep)
         _note_storage(engine)
-        said = _said(engine, sweep) if found.answer_hash else []
+        said = _said(engine, sweep) if found.answer_hash and not paste else []
+    if paste:
+        print("\n\n".join(["# student and teacher: Keras models that give logits", *found.paste.values()]))
+        return
     shown = form is Format.table and field is None
     print(describe_best(found, said) if shown else render(found.as_json(), form, field))
 
@@ -104,10 +114,13 @@ def best(name: SweepName, form: Form = Format.table, field: Field = None, storag
 def _said(engine: "sqlalchemy.Engine", sweep: "SweepRecord") -> list[str]:
     """Return the verdict of a finished sweep, and where an untuned point was as good."""
     from sweeps.analysis.load import load
-    from sweeps.report.sentences import as_good, headline
+    from sweeps.report.answer import badge, headline
+    from sweeps.report.names import called
+    from sweeps.report.observations import matters
 
     findings = load(engine, sweep)
-    return [headline(findings), *as_good(findings)]
+    source = findings.surfaces[0]
+    return [f"{badge(findings).text}. {headline(findings)}", f"On {called(source.dataset)} {matters(source)}."]
 
 
 @app.command()
@@ -133,13 +146,15 @@ def trials(
 @app.command()
 def report(
     name: SweepName,
-    form: Annotated[str, typer.Option("-f", "--format", help="markdown or json.")] = "markdown",
+    form: Annotated[
+        str, typer.Option("-f", "--format", help="brief, markdown or json; brief on a terminal, else markdown.")
+    ] = "",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write the whole report into this folder.")
     ] = None,
     storage: Storage = None,
 ) -> None:
-    """Print the verdict and the comparison as Markdown.
+    """Print the answer: in a few lines on a terminal, else the whole page as Markdown.
 
     With -o: report.html with figures, tests and methods, its Markdown, the figures as SVG, every result as CSV, the
     table as LaTeX and the spec.
@@ -151,14 +166,21 @@ def report(
     from sweeps.errors import SpecError
     from sweeps.query.opening import open_sweep
     from sweeps.report import page
+    from sweeps.report.brief import WIDTH, brief
     from sweeps.report.json_data import json_data
+    from sweeps.terminal import columns
 
-    if form not in ("markdown", "json"):
-        raise SpecError(f"--format: got {form!r}; allowed: markdown, json")
+    wide = columns()
+    form = form or ("markdown" if wide is None else "brief")
+    if form not in ("brief", "markdown", "json"):
+        raise SpecError(f"--format: got {form!r}; allowed: brief, markdown, json")
     with open_sweep(storage, name) as (engine, sweep):
         findings = load(engine, sweep)
         _note_storage(engine)
-    print(page.report(findings) if form == "markdown" else render(json_data(findings), Format.json))
+    if form == "json":
+        print(render(json_data(findings), Format.json))
+    else:
+        print(page.report(findings) if form == "markdown" else brief(findings, columns=wide or WIDTH))
 
 
 def _write_report(name: str, form: str, output: Path, storage: str | None) -> None:
@@ -166,9 +188,9 @@ def _write_report(name: str, form: str, output: Path, storage: str | None) -> No
     from sweeps.errors import SpecError
     from sweeps.query.opening import open_sweep
     from sweeps.report import folder
-    from sweeps.report.sentences import headline
+    from sweeps.report.answer import headline
 
-    if form != "markdown":
+    if form not in ("", "markdown"):
         raise SpecError(f"--output writes every format; leave out --format {form}")
     with open_sweep(storage, name) as (engine, sweep):
         findings = load(engine, sweep)

@@ -7,10 +7,12 @@ from storage.studies.names import study_name
 from sweeps.analysis.findings import Findings
 from sweeps.hints import ANYWHERE
 from sweeps.plan.tasks import STAGES
-from sweeps.report import markdown, page
-from sweeps.report.document import Heading, Paragraph
+from sweeps.report import answer, markdown, page
+from sweeps.report.document import Paragraph
 from sweeps.report.figures.data import pictures
 from sweeps.report.figures.plotly_figures import figures
+from sweeps.report.sections import numbers
+from sweeps.report.sentences import regret
 
 
 def note(findings: Findings, ids: Mapping[str, int]) -> str:
@@ -24,10 +26,11 @@ def note(findings: Findings, ids: Mapping[str, int]) -> str:
     siblings = ", ".join(f"[{stage}](/dashboard/studies/{number})" for stage, number in linked.items())
     compared = ",".join(str(linked[stage]) for stage in ("search", "native") if stage in linked)
     blocks = [
-        Heading(name, level=1),
         *page.note(findings),
-        *page.answer(findings),
-        *page.comparison(findings),
+        *answer.blocks(findings),
+        *page.further(findings),
+        Paragraph(regret(findings.verdicts[0])),
+        *(block for role in (*findings.spec.targets, "source") for block in numbers.accuracies(findings, role)),
         Paragraph(
             "The figures are on the first page of this study. The best trial shown there is the highest of many single"
             f" runs, which is partly luck: `{ANYWHERE.best(name)}` gives the confirmed best. Loss:"

@@ -5,12 +5,14 @@ Text may hold `code` between backticks and **bold** between pairs of stars; ever
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
+
+Tone: TypeAlias = Literal["good", "bad", "open"]
 
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading. level: 1 is the title of the page, 2 a section."""
+    """A heading. level: 1 is the answer that the page opens with, 2 a section, 3 a part of one."""
 
     text: str
     level: int = 2
@@ -18,16 +20,44 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A paragraph."""
+    """A paragraph. small: a remark, such as what the page is about or what a table shows."""
 
     text: str
+    small: bool = False
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The answer to the primary question, or a warning that stands before it: a paragraph that stands out."""
+class Badge:
+    """The verdict in a few words."""
 
     text: str
+    tone: Tone
+
+
+@dataclass(frozen=True)
+class Card:
+    """One number that answers one question. word: the answer in a word or two."""
+
+    question: str
+    value: str
+    interval: str
+    word: str
+    tone: Tone
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Numbers that stand side by side."""
+
+    cards: tuple[Card, ...]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do, with the commands to type."""
+
+    text: str
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,11 +85,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure with its caption. name: one of `figures.svg.NAMES`; alt: what it is, for who cannot see it."""
+    """A figure with its caption.
+
+    name: one of `figures.svg.NAMES`; alt: what it is, for who cannot see it; wide: it needs the whole width.
+    """
 
     name: str
     alt: str
     caption: str
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +103,17 @@ class Code:
     lines: tuple[str, ...]
 
 
-Block: TypeAlias = Heading | Paragraph | Answer | Bullets | Table | Figure | Code
+@dataclass(frozen=True)
+class Fold:
+    """A section that opens when asked for. printed: it is evidence, so it is open on paper."""
+
+    title: str
+    summary: str
+    blocks: "tuple[Block, ...]"
+    printed: bool = False
+
+
+Block: TypeAlias = Heading | Paragraph | Badge | Cards | Advice | Bullets | Table | Figure | Code | Fold
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Table:

@@ -7,21 +7,21 @@ from pathlib import Path
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.secondary import questions
 from sweeps.errors import SpecError
-from sweeps.report import html_page, markdown, methods_section, secondary_section, tables
-from sweeps.report.document import Block, Figure, Heading
+from sweeps.report import html_page, markdown, tables
+from sweeps.report.document import Figure
 from sweeps.report.figures import svg
 from sweeps.report.figures.captions import captions
-from sweeps.report.figures.data import Pictures, pictures
+from sweeps.report.figures.data import pictures
 from sweeps.report.page import page, title
+from sweeps.report.sections import methods, secondary
 from sweeps.spec import toml
 
 PAGE = "report.html"
 _ALT = {
-    "surface": "Search surfaces",
-    "history": "Search history",
-    "arms": "Arms of transfer",
-    "cost-latency": "Accuracy against latency",
-    "cost-training": "Accuracy against training seconds",
+    "gains": "Gain of each arm over no distillation",
+    "regret": "The regret beside its margin",
+    "methods": "Test accuracy of the student and of other methods",
+    "surface": "Where the searches looked",
     "break-even": "AutoKeras against the sweep",
 }
 
@@ -56,12 +56,14 @@ def _files(findings: Findings) -> dict[str, str]:
     """Return every file by its path in the folder, the page last: once it is there, so is what it speaks of."""
     shown = pictures(findings)
     drawn = svg.draw(shown)
-    sections = [
-        *_gallery(shown),
-        *secondary_section.section(questions(findings)),
-        *methods_section.section(findings),
-    ]
-    blocks = page(findings, sections)
+    said = captions(shown)
+    figures = {name: Figure(name, _ALT[name], said[name], wide=name in ("surface", "break-even")) for name in drawn}
+    blocks = page(
+        findings,
+        figures=figures,
+        secondary=secondary.blocks(questions(findings)),
+        methods=[methods.section(findings)],
+    )
     return {
         **{f"figures/{name}.svg": text for name, text in drawn.items()},
         "results.csv": tables.results_csv(findings),
@@ -70,15 +72,6 @@ def _files(findings: Findings) -> dict[str, str]:
         "report.md": f"{markdown.text(blocks)}\n",
         PAGE: html_page.html(blocks, title=title(findings), figures=drawn),
     }
-
-
-def _gallery(shown: Pictures) -> list[Block]:
-    said = captions(shown)
-    figures = [
-        Figure(name, _ALT[name], f"**Figure {number}.** {caption}")
-        for number, (name, caption) in enumerate(said.items(), start=1)
-    ]
-    return [Heading("Figures"), *figures] if figures else []
 
 
 def _new(path: Path) -> Path:

@@ -46,3 +46,26 @@ def interval(value: Estimate | None) -> str:
 def point(value: Point) -> str:
     """Return a point of the search space: "T = 6.8, alpha = 0.724"."""
     return f"T = {value.temperature:.3g}, alpha = {value.alpha:.3g}"
+
+
+def points(value: float, sign: str = "+") -> str:
+    """Return accuracy points as a headline has them: "+3.4", "−0.3", and "0.0" without a sign.
+
+    Args:
+        sign: of positive ones; "" where they are a loss.
+    """
+    text = f"{abs(value):.1f}"
+    return text if text == "0.0" else f"{'−' if value < 0 else sign}{text}"
+
+
+def between(value: Estimate, sign: str = "+") -> str:
+    """Return the limits of an interval of accuracy points: "+0.4 to +1.4"; empty where there is none."""
+    if value.low is None or value.high is None or value.n < FEWEST:
+        return ""
+    return f"{points(value.low, sign)} to {points(value.high, sign)}"
+
+
+def counted(value: float) -> str:
+    """Return an amount of accuracy points with its unit: "1 point", "0.5 points"."""
+    text = f"{value:.2g}"
+    return f"{text} point" if text == "1" else f"{text} points"

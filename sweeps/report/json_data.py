@@ -8,7 +8,7 @@ from sweeps.analysis.comparison import Row
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.surfaces import Surface
 from sweeps.plan.selection import Confirmed
-from sweeps.report.sentences import headline
+from sweeps.report.answer import badge, headline
 from sweeps.spec.point import Point
 from sweeps.stats.response import Top
 
@@ -17,7 +17,8 @@ def json_data(findings: Findings) -> dict[str, Any]:
     """Return the findings as values that JSON has, with the names and the units of `sweeps.analysis.findings`."""
     return {
         "sweep": findings.name,
-        "verdict": headline(findings),
+        "headline": headline(findings),
+        "verdict": badge(findings).text,
         "verdicts": [asdict(verdict) for verdict in findings.verdicts],
         "spec": findings.spec.as_dict(),
         "fingerprint": findings.fingerprint,

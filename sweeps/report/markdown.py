@@ -2,7 +2,19 @@
 
 from collections.abc import Iterable
 
-from sweeps.report.document import Answer, Block, Bullets, Code, Figure, Heading, Paragraph, Table
+from sweeps.report.document import (
+    Advice,
+    Badge,
+    Block,
+    Bullets,
+    Cards,
+    Code,
+    Figure,
+    Fold,
+    Heading,
+    Paragraph,
+    Table,
+)
 
 
 def text(blocks: Iterable[Block]) -> str:
@@ -14,8 +26,17 @@ def _block(block: Block) -> str:
     match block:
         case Heading():
             return f"{'#' * block.level} {block.text}"
-        case Paragraph() | Answer():
+        case Paragraph():
             return block.text
+        case Badge():
+            return f"**{block.text}**"
+        case Cards():
+            return "\n".join(
+                f"- {card.question} **{card.value}** ({card.interval}). {card.word}." for card in block.cards
+            )
+        case Advice():
+            commands = [Code(block.commands)] if block.commands else []
+            return text([Paragraph(f"**What to do.** {block.text}"), *commands])
         case Bullets():
             return "\n".join(f"- {item}" for item in block.items)
         case Table():
@@ -24,6 +45,9 @@ def _block(block: Block) -> str:
             return f"![{block.alt}](figures/{block.name}.svg)\n{block.caption}"
         case Code():
             return "\n".join(["```", *block.lines, "```"])
+        case Fold():
+            summary = [Paragraph(block.summary)] if block.summary else []
+            return text([Heading(block.title), *summary, *block.blocks])
 
 
 def _table(table: Table) -> str:

@@ -11,14 +11,15 @@ from storage.url import masked
 from sweeps.analysis.load import load
 from sweeps.hints import here
 from sweeps.query.opening import open_sweep
+from sweeps.report.answer import headline
+from sweeps.report.brief import brief
 from sweeps.report.page import report
-from sweeps.report.sentences import headline
 from sweeps.service import create, datasets
 from sweeps.service.launch import launch
 from sweeps.service.summary import describe_plan
 from sweeps.spec.model import Spec, check_name, override
 from sweeps.spec.presets import MINUTES, WITHOUT_DOWNLOAD
-from sweeps.terminal import say
+from sweeps.terminal import columns, say
 
 
 def run_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None, data_dir: Path | None) -> int:
@@ -91,8 +92,10 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
 
     with open_sweep(url, name) as (engine, sweep):
         findings = load(engine, sweep)
-    print(report(findings))
     page = write(findings, Path(f"{name}-report"))
+    wide = columns()
+    if wide is None:
+        print(report(findings))
     say("\nNext:")
     commands = {
         here().best(name): "T, alpha and how sure they are",
@@ -103,4 +106,7 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     width = max(map(len, commands))
     for command, why in commands.items():
         say(f"{command:<{width}} # {why}")
-    say(f"\n{headline(findings)}\n\nThe whole page, with figures: {page}")
+    if wide is not None:
+        print(f"\n{brief(findings, columns=wide, page=str(page))}")
+    else:
+        say(f"\n{headline(findings)}\n\nThe whole page, with figures: {page}")

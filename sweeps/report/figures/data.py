@@ -3,21 +3,23 @@
 Accuracies are in percent. A part is empty where its data is not there yet, and is then not drawn.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from statistics import fmean
 from typing import TypeVar
 
 from sweeps.analysis.comparison import Row
 from sweeps.analysis.cost import BreakEven
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.surfaces import Surface
-from sweeps.analysis.trainings import accuracies
+from sweeps.analysis.trainings import accuracies, awaited
 from sweeps.analysis.units import percent
-from sweeps.spec.arms import DEFAULT_POINTS
-from sweeps.stats.estimates import Estimate, estimate
-from sweeps.stats.pareto import pareto_front
+from sweeps.report.names import arm as arm_name
+from sweeps.report.names import called
+from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, DEFAULT_POINTS
+from sweeps.spec.point import Point
+from sweeps.stats.estimates import Estimate, differences, estimate
 
 # The colours of Okabe and Ito, which colour-blind readers can tell apart, and a grey.
 # Source: https://jfly.uni-koeln.de/color/
@@ -28,65 +30,81 @@ ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = "#e69f00", "#56b4e9", "#009e73", 
 SCALE = ("#f7fbff", "#c6dbef", "#6baed6", "#2171b5")
 
 
+# As the figure of the gains shows them, from above.
+_ORDER = ("native", "best", "default-keras", "random", "default-keras-io", *CONTROLS, AUTOKERAS_ARM)
+
 # Untuned (temperature, alpha), marked on every surface.
 DEFAULTS = {arm: DEFAULT_POINTS[arm] for arm in ("default-keras-io", "default-keras")}
 
 
 @dataclass(frozen=True)
-class ArmMark:
-    """One arm of transfer on one dataset. seeds: test accuracy of each; mean: over them, with its 95 % t interval."""
+class GainMark:
+    """What an arm gains over no distillation on one dataset, accuracy points.
+
+    arm: its key; label, detail: what it is called, and its T and alpha. seeds: of each seed; mean: over them, with its
+    95 % t interval. base: test accuracy in percent of no distillation.
+    """
 
     dataset: str
     arm: str
+    label: str
+    detail: str
     seeds: tuple[float, ...]
     mean: Estimate
+    base: float
 
 
 @dataclass(frozen=True)
-class CostMark:
-    """One method on one dataset. kind: "teacher", "arm" or "baseline". on_front: nothing there dominates it."""
+class RegretMark:
+    """The regret on a target beside its margin, accuracy points. searches: of each; one without further searches."""
 
     dataset: str
-    method: str
-    kind: str
-    cost: float
+    mean: Estimate
+    margin: float
+    searches: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class MethodMark:
+    """A model that a person would deploy. accuracy: of the test, percent; cost: its size and speed in words."""
+
+    dataset: str
+    label: str
     accuracy: float
-    on_front: bool
+    cost: str
+    distilled: bool
 
 
-Mark = TypeVar("Mark", ArmMark, CostMark)
+Mark = TypeVar("Mark", GainMark, MethodMark)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """Everything that is drawn.
+    """Everything that is drawn. temperature, alpha: the ranges that were searched, low and high.
 
-    temperature, alpha: the ranges that were searched, low and high. latency: cost in ms, p50; training: cost in s, with
-    that of its teacher and its search. break_even: AutoKeras against the sweep, where it ran.
+    gains: the targets first. break_even: AutoKeras against the sweep, where it ran two trials or more.
     """
 
     temperature: tuple[float, float]
     alpha: tuple[float, float]
+    gains: tuple[GainMark, ...]
+    regrets: tuple[RegretMark, ...]
+    methods: tuple[MethodMark, ...]
     surfaces: tuple[Surface, ...]
-    arms: tuple[ArmMark, ...]
-    latency: tuple[CostMark, ...]
-    training: tuple[CostMark, ...]
     break_even: tuple[BreakEven, ...]
 
 
 def pictures(findings: Findings) -> Pictures:
     """Return the pictures of a sweep, as far as it has come."""
-    rows, search = findings.rows, findings.spec.search
-    latencies = [None if row.measured is None else row.measured.latency_ms_p50 for row in rows]
-    seconds = [None if row.train_s is None else row.train_s + (row.shared_s or 0.0) for row in rows]
+    search = findings.spec.search
     return Pictures(
         temperature=search.temperature,
         alpha=search.alpha,
+        gains=tuple(_gains(findings)),
+        regrets=tuple(_regrets(findings)),
+        methods=tuple(_methods(findings)),
         surfaces=tuple(surface for surface in findings.surfaces if surface.trials),
-        arms=tuple(_arms(findings)),
-        latency=_costs(findings, latencies),
-        training=_costs(findings, seconds),
-        break_even=findings.break_evens,
+        break_even=tuple(one for one in findings.break_evens if len(one.curve) > 1),
     )
 
 
@@ -103,46 +121,64 @@ def best_so_far(surface: Surface) -> list[float]:
     return list(accumulate((trial.accuracy for trial in surface.trials), max))
 
 
-def short(dataset: str) -> str:
-    """Return the name of a dataset for a title: of a path, the file's."""
-    name = re.split(r"[/\\]", dataset)[-1]
-    return name if len(name) <= 32 else f"{name[:29]}..."
-
-
 def title(search: Surface) -> str:
-    """Return what a search is called in a figure."""
-    return f"{'search' if search.role == 'source' else 'native search'} on {short(search.dataset)}"
+    """Return what the searches on a dataset are called in a figure."""
+    return f"{'Searches' if search.others else 'Search'} on {called(search.dataset)}"
 
 
-def _arms(findings: Findings) -> list[ArmMark]:
-    marks = []
-    for role in findings.spec.roles:
-        for arm in findings.spec.transfer.arms(role):
-            seeds = tuple(accuracies(findings.trainings, role, arm).values())
-            mean = estimate(seeds)
-            if mean is not None:
-                marks.append(ArmMark(findings.spec.role(role).dataset, arm, seeds, mean))
+def _gains(findings: Findings) -> list[GainMark]:
+    spec, marks = findings.spec, []
+    details = {(row.dataset, row.method): row.point for row in findings.rows}
+    for role in (*spec.targets, "source"):
+        dataset = spec.role(role).dataset
+        if awaited(findings.trainings, role):
+            continue
+        scratch = accuracies(findings.trainings, role, "scratch")
+        for arm in _ORDER:
+            values = differences(accuracies(findings.trainings, role, arm), scratch)
+            mean = estimate(values)
+            if mean is not None and arm in spec.transfer.arms(role):
+                point = details.get((dataset, arm))
+                detail = "a new draw per seed" if arm == "random" else "" if point is None else _point(point)
+                label = arm_name(arm, source=spec.source.dataset, dataset=dataset)
+                marks.append(GainMark(dataset, arm, label, detail, tuple(values), mean, fmean(scratch.values())))
     return marks
 
 
-def _costs(findings: Findings, costs: Sequence[float | None]) -> tuple[CostMark, ...]:
-    """Return the rows whose cost and test accuracy are known, source first, each dataset with a front of its own."""
-    marks: list[CostMark] = []
-    for role in findings.spec.roles:
+def _point(point: Point) -> str:
+    return f"T {point.temperature:.3g}, α {point.alpha:.2g}"
+
+
+def _regrets(findings: Findings) -> list[RegretMark]:
+    return [
+        RegretMark(one.dataset, one.regret.estimate, one.verdict.margin, one.by_search)
+        for one in findings.verdicts
+        if one.regret is not None and one.verdict is not None
+    ]
+
+
+def _methods(findings: Findings) -> list[MethodMark]:
+    """Return the student, distilled and not, its teacher and the baselines of each target, the least accurate first."""
+    marks = []
+    for role in findings.spec.targets:
         dataset = findings.spec.role(role).dataset
-        known = [
-            (*_method(findings, row), cost, round(percent(row.test.mean), 9))  # equal but for rounding is equal
-            for row, cost in zip(findings.rows, costs, strict=True)
-            if cost and row.test is not None and row.dataset == dataset
-        ]
-        front = pareto_front([(cost, accuracy) for *_, cost, accuracy in known])
-        marks += [CostMark(dataset, *one, on_front=index in front) for index, one in enumerate(known)]
-    return tuple(marks)
+        found = [mark for row in findings.rows if row.dataset == dataset and (mark := _method(findings, row))]
+        marks += sorted(found, key=lambda mark: mark.accuracy)
+    return marks
 
 
-def _method(findings: Findings, row: Row) -> tuple[str, str]:
-    """Return what a method is called in a figure, and its kind."""
-    if row.method.startswith("teacher "):
-        teacher, _, *tag = row.method.split()
-        return " ".join([teacher, *tag]), "teacher"
-    return row.method, "baseline" if row.method in findings.spec.baselines.methods else "arm"
+def _method(findings: Findings, row: Row) -> MethodMark | None:
+    if row.test is None or (row.kind == "arm" and row.method not in ("best", "scratch")):
+        return None
+    label = {"best": "Student, distilled", "scratch": "Student, labels only"}.get(row.method, row.method)
+    if row.kind == "teacher":
+        label = f"Its teacher, {row.method.removeprefix('teacher ')}"
+    return MethodMark(row.dataset, label, percent(row.test.mean), _cost(row), row.method == "best")
+
+
+def _cost(row: Row) -> str:
+    found = row.measured
+    size = None if found is None else found.bytes
+    latency = None if found is None else found.latency_ms_p50
+    parts = [] if size is None else [f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} KB"]
+    return ", ".join(parts if latency is None else [*parts, f"{latency:.2g} ms"])

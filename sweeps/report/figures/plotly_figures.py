@@ -12,34 +12,33 @@ from sweeps.report.figures.data import (
     BLACK,
     BLUE,
     DEFAULTS,
-    GREEN,
     GREY,
     ORANGE,
     PURPLE,
     SCALE,
     SKY,
     VERMILLION,
-    ArmMark,
-    CostMark,
-    Mark,
+    GainMark,
+    MethodMark,
     Pictures,
-    best_so_far,
+    RegretMark,
     by_dataset,
-    short,
     title,
 )
+from sweeps.report.names import called
 from sweeps.spec.point import Point
+from sweeps.stats.response import SIDE
 
 _SOBOL = {"symbol": "circle", "size": 7, "color": "white", "line": {"color": BLACK, "width": 1}}
-_TPE = {"symbol": "triangle-up", "size": 8, "color": BLACK, "line": {"color": "white", "width": 1}}
+_PROPOSED = {"symbol": "triangle-up", "size": 8, "color": BLACK, "line": {"color": "white", "width": 1}}
+_OTHER = {"symbol": "circle", "size": 4, "color": GREY}
 _BEST = {"symbol": "star", "size": 16, "color": VERMILLION, "line": {"color": "white", "width": 1}}
 _TIED = {"symbol": "star", "size": 13, "color": "white", "line": {"color": VERMILLION, "width": 2}}
 _DEFAULTS = {
     arm: {"symbol": symbol, "size": 11, "color": colour, "line": {"color": BLACK, "width": 1}}
     for arm, symbol, colour in zip(DEFAULTS, ("square", "diamond"), (ORANGE, SKY), strict=True)
 }
-_ARMS = {"best": ("star", VERMILLION), "native": ("diamond", BLUE), "scratch": ("square", BLACK)}
-_KINDS = {"teacher": ("square", GREEN), "arm": ("circle", BLUE), "baseline": ("triangle-up", PURPLE)}
+_ARMS = {"best": ("star", VERMILLION), "native": ("diamond", BLUE)}
 _LOGARITHMIC = {"type": "log", "tickvals": [digit * 10.0**power for power in range(-4, 7) for digit in (1, 2, 5)]}
 _HEIGHT = 450  # pixels: what the dashboard's cards show of a figure
 
@@ -47,22 +46,26 @@ Part = TypeVar("Part")
 
 
 def figures(shown: Pictures) -> dict[str, go.Figure]:
-    """Return those whose data is there, one for each dataset: "surface-0" is of the source, "surface-1" of a target."""
-    searches = [(title(one), one) for one in shown.surfaces]
-    cost = "training, its teacher and search included, s"
-    even = [(short(one.dataset), one) for one in shown.break_even]
+    """Return those whose data is there, one for each dataset, what the page is about first.
+
+    Args:
+        shown: Pictures of one sweep.
+
+    Returns:
+        The figures by their names, which are in the order in which they are to be shown: "1-gains-0".
+    """
+    gains = [(f"What each choice gains on {called(name)}", marks) for name, marks in by_dataset(shown.gains).items()]
+    lost = [(f"What is lost by not tuning on {called(one.dataset)}", one) for one in shown.regrets]
+    methods = [(f"Other methods on {called(name)}", marks) for name, marks in by_dataset(shown.methods).items()]
+    searches = [(title(one), (one, shown)) for one in shown.surfaces]
+    even = [(f"AutoKeras on {called(one.dataset)}", one) for one in shown.break_even]
     return {
-        **_drawn("surface", searches, _surface, "temperature T", "alpha, weight of the labels", log=True),
-        **_drawn("history", searches, _history, "trial", "validation accuracy, %"),
-        **_drawn("arms", _titled(shown.arms), _arms, "test accuracy, %", "", down=True),
-        **_drawn("cost-latency", _titled(shown.latency), _costs, "latency p50, ms", "test accuracy, %", log=True),
-        **_drawn("cost-training", _titled(shown.training), _costs, cost, "test accuracy, %", log=True),
-        **_drawn("break-even", even, _break_even, "training, CPU s", "validation accuracy, %", log=True),
+        **_drawn("1-gains", gains, _gains, "points of test accuracy gained over no distillation", "", down=True),
+        **_drawn("2-regret", lost, _regret, "points lost", ""),
+        **_drawn("3-methods", methods, _methods, "test accuracy, %", ""),
+        **_drawn("4-surface", searches, _surface, "temperature T", "alpha, weight of the labels", log=True),
+        **_drawn("5-break-even", even, _break_even, "training, CPU s", "validation accuracy, %", log=True),
     }
-
-
-def _titled(marks: Sequence[Mark]) -> list[tuple[str, list[Mark]]]:
-    return [(short(dataset), group) for dataset, group in by_dataset(marks).items()]
 
 
 def _drawn(
@@ -90,13 +93,54 @@ def _drawn(
     return drawn
 
 
-def _surface(one: Surface) -> list[Any]:
-    temperatures = [trial.point.temperature for trial in one.trials]
-    alphas = [trial.point.alpha for trial in one.trials]
-    values = [trial.accuracy for trial in one.trials]
-    contour = {"x": temperatures, "y": alphas, "z": values, "connectgaps": True, "colorscale": SCALE}
-    traces = [go.Contour(**contour, colorbar={"title": "%"}, hoverinfo="skip")]
-    traces += _trials(one, temperatures, alphas)
+def _gains(marks: Sequence[GainMark]) -> list[Any]:
+    traces = []
+    for mark in marks:
+        symbol, colour = _ARMS.get(mark.arm, ("circle", GREY))
+        label = f"{escape(mark.label)}<br><sub>{escape(mark.detail)}</sub>" if mark.detail else escape(mark.label)
+        seeds = {"symbol": "line-ns-open", "color": GREY, "opacity": 0.6}
+        traces.append(_dots([(value, label) for value in mark.seeds], "one seed", seeds))
+        half = 0.0 if mark.mean.high is None else mark.mean.high - mark.mean.mean
+        mean = _dots([(mark.mean.mean, label)], None, {"symbol": symbol, "size": 11, "color": colour})
+        traces.append(mean.update(error_x={"array": [half], "color": colour}))
+    return traces
+
+
+def _regret(one: RegretMark) -> list[Any]:
+    mean = one.mean
+    half = 0.0 if mean.high is None else mean.high - mean.mean
+    line = {"mode": "lines", "line": {"color": BLACK, "dash": "dash"}}
+    dots = {"symbol": "circle", "color": GREY, "size": 7}
+    several = [_dots([(value, "searches") for value in one.searches], "one search", dots)]
+    found = _dots([(mean.mean, "regret")], "regret", {"symbol": "star", "size": 13, "color": VERMILLION})
+    found.update(error_x={"array": [half], "color": VERMILLION})
+    rows = ["searches", "regret"] if len(one.searches) > 1 else ["regret"]
+    margin = _dots([(one.margin, row) for row in (*rows, "")], "allowed", None, **line)
+    return [*(several if len(one.searches) > 1 else []), found, margin]
+
+
+def _methods(marks: Sequence[MethodMark]) -> list[Any]:
+    traces = []
+    for mark in marks:
+        look = {"symbol": "circle", "size": 11, "color": VERMILLION if mark.distilled else GREY}
+        traces.append(_dots([(mark.accuracy, escape(mark.label))], None, look, text=[mark.cost], hoverinfo="text+x"))
+    return traces
+
+
+def _surface(searched: tuple[Surface, Pictures]) -> list[Any]:
+    one, shown = searched
+    traces: list[Any] = []
+    if one.top is not None:
+        place = [(step + 0.5) / SIDE for step in range(SIDE)]
+        (t_low, t_high), (a_low, a_high) = shown.temperature, shown.alpha
+        box = {
+            "x": [t_low * (t_high / t_low) ** at for at in place],
+            "y": [a_low + (a_high - a_low) * at for at in place],
+            "z": [list(column) for column in zip(*one.top.mean, strict=True)],
+        }
+        traces.append(go.Contour(**box, colorscale=SCALE, colorbar={"title": "points"}, hoverinfo="skip"))
+    traces.append(_dots([_place(trial.point) for trial in one.others], "trial of another search", _OTHER))
+    traces += _trials(one)
     traces += [_dots([_place(point)], name, _DEFAULTS[name]) for name, point in DEFAULTS.items()]
     traces.append(_dots(list(map(_place, one.tied)), "tied with best", _TIED))
     if one.best is not None:
@@ -104,51 +148,17 @@ def _surface(one: Surface) -> list[Any]:
     return traces
 
 
-def _history(one: Surface) -> list[Any]:
-    numbers = [trial.number for trial in one.trials]
-    line = {"mode": "lines", "line": {"shape": "hv", "color": BLUE}, "name": "best so far"}
-    return [
-        go.Scatter(x=numbers, y=best_so_far(one), **line),
-        *_trials(one, numbers, [trial.accuracy for trial in one.trials]),
-    ]
-
-
-def _trials(one: Surface, x: Sequence[float], y: Sequence[float]) -> list[go.Scatter]:
-    """Return the trials of a search at these places: those from Sobol and those from TPE."""
+def _trials(one: Surface) -> list[go.Scatter]:
+    """Return the trials of the first search: those from Sobol and those that were proposed."""
     traces = []
-    for name, shared, marker in (("trial, Sobol", True, _SOBOL), ("trial, TPE", False, _TPE)):
-        chosen = [index for index, trial in enumerate(one.trials) if trial.shared is shared]
+    for name, shared, marker in (("trial, Sobol", True, _SOBOL), ("trial, proposed", False, _PROPOSED)):
+        chosen = [trial for trial in one.trials if trial.shared is shared]
         said = [
             f"trial {trial.number}: T = {trial.point.temperature:.4g}, alpha = {trial.point.alpha:.4g},"
             f" {trial.accuracy:.2f} %"
-            for trial in one.trials
+            for trial in chosen
         ]
-        places = [(x[index], y[index]) for index in chosen]
-        traces.append(_dots(places, name, marker, text=[said[index] for index in chosen], hoverinfo="text"))
-    return traces
-
-
-def _arms(marks: Sequence[ArmMark]) -> list[Any]:
-    traces = []
-    for mark in marks:
-        symbol, colour = _ARMS.get(mark.arm, ("circle", GREY))
-        seeds = {"symbol": "line-ns-open", "color": GREY, "opacity": 0.6}
-        traces.append(_dots([(value, mark.arm) for value in mark.seeds], "one seed", seeds))
-        half = 0.0 if mark.mean.high is None else mark.mean.high - mark.mean.mean
-        mean = _dots([(mark.mean.mean, mark.arm)], None, {"symbol": symbol, "size": 11, "color": colour})
-        traces.append(mean.update(error_x={"array": [half], "color": colour}))
-    return traces
-
-
-def _costs(marks: Sequence[CostMark]) -> list[Any]:
-    front = sorted((mark.cost, mark.accuracy) for mark in marks if mark.on_front)
-    line = {"shape": "hv", "dash": "dash", "color": BLACK, "width": 1}
-    traces = [_dots(front, "Pareto front", None, mode="lines", line=line, hoverinfo="skip")]
-    for kind, (symbol, colour) in _KINDS.items():
-        chosen = [mark for mark in marks if mark.kind == kind]
-        places = [(mark.cost, mark.accuracy) for mark in chosen]
-        look = {"symbol": symbol, "size": 11, "color": colour}
-        traces.append(_dots(places, kind, look, text=[mark.method for mark in chosen], hoverinfo="text+x+y"))
+        traces.append(_dots([_place(trial.point) for trial in chosen], name, marker, text=said, hoverinfo="text"))
     return traces
 
 

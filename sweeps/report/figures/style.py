@@ -1,4 +1,4 @@
-"""What the figures of a report share: style, panels, labels that keep apart, SVG.
+"""What the figures of a report share: style, panels, SVG.
 
 matplotlib without pyplot: no window, no global figure. Text stays text, so that a page can be searched and read aloud.
 """
@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 _STYLE = {
     "svg.fonttype": "none",
+    "savefig.transparent": True,  # a page may be dark
     "svg.hashsalt": "kd-sweeps",  # ids, else drawn at random: the same sweep gives the same bytes
     "text.parse_math": False,  # a $ in the name of a dataset is a $
     "font.family": "sans-serif",
@@ -60,29 +61,6 @@ def logarithmic(axes: Axes, low: float, high: float) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Return positions in [0, 1], in the order of `wanted` and at least `gap` apart, as near to it as that allows.
-
-    Least squares. Where there is no room for all in [0, 1], they go on below 0.
-    Source: Ayer et al. 1955, "An empirical distribution function for sampling with incomplete information"
-    (pooling adjacent violators), on the positions less what the gaps before them take.
-    """
-    order = sorted(range(len(wanted)), key=lambda index: wanted[index])
-    blocks: list[tuple[float, int]] = []  # mean, how many
-    for rank, index in enumerate(order):
-        mean, size = wanted[index] - rank * gap, 1
-        while blocks and blocks[-1][0] > mean:
-            before, count = blocks.pop()
-            mean, size = (before * count + mean * size) / (count + size), count + size
-        blocks.append((mean, size))
-    top = 1 - gap * (len(wanted) - 1)
-    shifted = [min(max(mean, 0.0), top) for mean, size in blocks for _ in range(size)]
-    found = [0.0] * len(wanted)
-    for rank, (index, position) in enumerate(zip(order, shifted, strict=True)):
-        found[index] = position + rank * gap
-    return found
 
 
 def as_svg(figure: Figure) -> str:

@@ -1,15 +1,16 @@
 """The Methods of a sweep, written from its spec: what was done, in the order it was done, and how to do it again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from kd.config import LOSS_FORMULA
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.units import percent
 from sweeps.hints import ANYWHERE
-from sweeps.report.document import Block, Code, Heading, Paragraph
+from sweeps.report.document import Code, Fold, Paragraph
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
 from sweeps.spec.tables import DatasetSpec, Training, Transfer
+from sweeps.stats.nested import FEWEST
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 
 _ARMS = {
@@ -33,11 +34,10 @@ _SAMPLERS = {
 }
 
 
-def section(findings: Findings) -> list[Block]:
+def section(findings: Findings) -> Fold:
     """Return the section "Methods": a few paragraphs, and the commands that run the sweep again."""
     name, spec = findings.name, findings.spec
-    return [
-        Heading("Methods"),
+    blocks = (
         Paragraph(_data(spec)),
         Paragraph(_training(spec)),
         Paragraph(_search(spec)),
@@ -48,7 +48,8 @@ def section(findings: Findings) -> list[Block]:
             " `spec.toml` beside this page:"
         ),
         Code((ANYWHERE.create(name, "spec.toml"), ANYWHERE.launch(name))),
-    ]
+    )
+    return Fold("Methods", "what was done, to cite and to run again", blocks)
 
 
 def _data(spec: Spec) -> str:
@@ -94,7 +95,7 @@ def _rate(training: Training) -> str:
 
 def _search(spec: Spec) -> str:
     search, rounds = spec.search, spec.confirm.rounds
-    several = "" if spec.outer.searches == 1 else f" The search is repeated {spec.outer.searches} times per teacher."
+    several = _further(spec)
     points = [f"{search.planned} scrambled Sobol points (Owen 1998)"] if search.planned else []
     if search.trials > search.planned:
         sampler = _SAMPLERS.get(search.sampler, f"`{search.sampler}`")
@@ -102,10 +103,7 @@ def _search(spec: Spec) -> str:
             f"{search.trials - search.planned} points proposed by {sampler}, each of them from the outcomes of all"
             f" trials but the {search.lag - 1} before it, whatever finished first"
         )
-    (top, seeds), *later = rounds
-    confirm = f"The {top} best points are retrained on {seeds} fresh seeds each"
-    for points_left, more in later:
-        confirm += f"; the {points_left} best of these on {more} more"
+    confirm = _confirm(rounds)
     return (
         f"**Search.** T in [{search.temperature[0]:g}, {search.temperature[1]:g}] (log-uniform) and alpha in"
         f" [{search.alpha[0]:g}, {search.alpha[1]:g}] (uniform), {search.trials} trials on"
@@ -113,6 +111,26 @@ def _search(spec: Spec) -> str:
         f" validation accuracy after the last epoch, without pruning. {confirm}. The points of a round share their"
         " seeds; the one with the highest mean over fresh seeds is `best`. The same search and confirmation on each"
         f" target, with the same seeds, give `native`.{several}"
+    )
+
+
+def _confirm(rounds: Sequence[tuple[int, int]]) -> str:
+    (top, seeds), *later = rounds
+    said = f"The {top} best points are retrained on {seeds} fresh seeds each"
+    for points_left, more in later:
+        said += f"; the {points_left} best of these on {more} more"
+    return said
+
+
+def _further(spec: Spec) -> str:
+    """Return how the search is repeated."""
+    if spec.outer.searches == 1:
+        return ""
+    cheap = spec.of_group("further")
+    return (
+        f" The search is repeated from other starting points and with seeds of its own, {spec.outer.searches} in all"
+        f" per teacher; each further one has {cheap.search.trials} trials. {_confirm(cheap.confirm.rounds)}. Its best"
+        f" and native are compared, beside scratch, on {cheap.transfer.seeds} seeds of their own."
     )
 
 
@@ -150,19 +168,27 @@ def _statistics(spec: Spec) -> str:
     levels = [f"{percent(transfer.level(look)):.3g} %" for look in range(1, transfer.looks + 1)]
     looks = "once" if transfer.looks == 1 else f"at most {transfer.looks} times, at {', '.join(levels)} in turn"
     outer = "" if spec.outer.teachers == 1 else " Intervals over teachers, their searches averaged, are given apart."
+    unit = (
+        "The regret is the mean over searches; its interval is Student's t over searches, so it covers seeds and search"
+        " for one teacher (Snedecor & Cochran 1989, nested sampling), and the verdict is decided over searches."
+        if spec.outer.searches >= FEWEST
+        else "Its interval covers the training seeds of one search and one teacher."
+    )
     return (
         "**Statistics.** The one primary question is the regret, native − best, in points of test accuracy, paired by"
-        f" seed. The margin is {transfer.margin:g} points or, where native measurably gains over scratch and half of"
-        " that gain is less, half of that gain (one contrast, paired by seed). The verdict is FAILS when the one-sided"
+        f" seed. {unit}"
+        f" The margin is {transfer.margin:g} points or, where native measurably gains over scratch and half of"
+        " that gain is less, half of that gain (one paired contrast). The verdict is FAILS when the one-sided"
         f" {percent(1 - transfer.level(1)):.3g} % lower t bound is above the margin; TRANSFERS when the upper bound is"
         " below it (non-inferiority, Piaggio et al. 2012) and native measurably beats scratch or random; FLAT when"
         f" native is shown to lie less than {transfer.margin:g} points above best, scratch and random alike;"
         f" UNDECIDED otherwise. The test set may be read {looks}; the spec and its time were stored before the"
-        " first look. Intervals are 95 % t intervals over seeds, of differences paired by seed (Student 1908). All"
-        " other questions are secondary, and their p values are adjusted by Holm's method (1979). Bias-corrected"
-        f" bootstrap intervals (Efron 1987) are given from {BCA_FROM} seeds on, sign-flip tests (Fisher 1935) from"
-        f" {SIGN_FLIP_FROM} on. Whether the search has an optimum to find is judged by the intraclass correlation of"
-        f" single runs (Shrout & Fleiss 1979).{outer}"
+        " first look. All other intervals are 95 % t intervals over seeds, of differences paired by seed (Student"
+        " 1908), given one test set. All other questions are secondary, and their p values are adjusted by Holm's"
+        f" method (1979). Bias-corrected bootstrap intervals (Efron 1987) are given from {BCA_FROM} seeds on, sign-flip"
+        f" tests (Fisher 1935) from {SIGN_FLIP_FROM} on. Whether T and alpha matter is judged by a Gaussian process fitted"
+        " to all runs of all searches (Rasmussen & Williams 2006): the share of the searched box that loses less than half"
+        f" the standard deviation of a run against its best point.{outer}"
     )
 
 

@@ -11,12 +11,12 @@ from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 _COLUMNS = columns("question", "dataset", "answer", "p", "p (Holm)", "95 % BCa interval", "p (sign flips)", text=2)
 
 
-def section(asked: Sequence[Question]) -> list[Block]:
-    """Return the section; nothing where no question can be answered."""
+def blocks(asked: Sequence[Question]) -> list[Block]:
+    """Return the questions and their answers; nothing where no question can be answered."""
     if not asked:
         return []
     return [
-        Heading("Secondary questions"),
+        Heading("Secondary questions", level=3),
         table(_COLUMNS, map(_cells, asked)),
         Paragraph(
             "Differences are points of test accuracy, paired by seed. Holm's p adjusts for all"

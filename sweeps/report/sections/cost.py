@@ -1,70 +1,73 @@
 """What each method costs, and when to use which: the numbers beside each other, never one rank for all of them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import starmap
 
 from sweeps.analysis.comparison import Row
 from sweeps.analysis.cost import MULTIPLES, BreakEven
 from sweeps.analysis.findings import Findings
 from sweeps.plan.outcomes import Measured
-from sweeps.report.document import Block, Bullets, Heading, Paragraph, columns, table
+from sweeps.report.document import Block, Bullets, Fold, Heading, Paragraph, columns, table
 from sweeps.report.formats import number, percentage
-from sweeps.spec.arms import CONTROLS
+from sweeps.report.names import called
+from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.stats.pareto import pareto_front
 
 _COLUMNS = columns(
     "method",
-    "dataset",
     "MACs (million)",
     "file KB",
     "int8 KB",
     "int8 test %",
     "latency ms p50 / p95",
     "images/s",
-    "train wall s",
     "train CPU s",
     "+ teacher and search CPU s",
-    text=2,
+    text=1,
 )
 
 
-def section(findings: Findings) -> list[Block]:
-    """Return the cost table and the advice; nothing before the models were measured."""
-    rows = [(row, row.measured) for row in findings.rows if row.measured is not None]
-    if not rows:
+def section(findings: Findings, figures: Iterable[Block]) -> list[Block]:
+    """Return a cost table for each dataset and the advice; nothing before the models were measured."""
+    measured = [(row, row.measured) for row in findings.rows if row.measured is not None]
+    if not measured:
         return []
-    page: list[Block] = [
-        Heading("Cost"),
-        table(_COLUMNS, starmap(_cells, rows)),
+    blocks: list[Block] = []
+    kinds = findings.provenance.machine_kinds
+    evens = {even.dataset: even for even in findings.break_evens}
+    for role in (*findings.spec.targets, "source"):
+        dataset = findings.spec.role(role).dataset
+        rows = [_cells(row, found) for row, found in measured if row.dataset == dataset and _speaks(row)]
+        if rows:
+            blocks += [Heading(f"On {called(dataset)}", level=3), table(_COLUMNS, rows)]
+        choices = _choices(findings.rows, dataset)
+        if choices:
+            advice = _advice(choices, same_machine=len(kinds) == 1)
+            blocks.append(Bullets((*advice, *_break_even(evens.get(dataset)))))
+    reasons = "".join(f" int8 of {row.method}: {found.int8_reason}." for row, found in measured if found.int8_reason)
+    blocks.append(
         Paragraph(
             "MACs and latency are those of one image on one thread, from the stored image to the logits, resizing"
             " included. Throughput (images/s) is measured in batches of 256. All students of a dataset share one"
-            " network, which was measured once. int8 test accuracy is that of the one student that was kept; large"
-            " networks are tested on fewer, evenly spaced images."
-            + "".join(
-                f" int8 of {row.method}: {measured.int8_reason}." for row, measured in rows if measured.int8_reason
-            )
-        ),
-    ]
-    kinds = findings.provenance.machine_kinds
+            " network: the distilled one was measured and speaks for all. int8 test accuracy is that of this one"
+            f" student; large networks are tested on fewer, evenly spaced images.{reasons}",
+            small=True,
+        )
+    )
     if len(kinds) > 1:
-        page.append(
+        blocks.append(
             Paragraph(
                 f"**Seconds are not compared**: the tasks ran on {len(kinds)} kinds of machine"
                 f" ({'; '.join(f'{cpu}, {threads} thread(s)' for cpu, threads in kinds)})."
             )
         )
-    page.append(Heading("When to use what"))
-    evens = {even.dataset: even for even in findings.break_evens}
-    for role in findings.spec.roles:
-        dataset = findings.spec.role(role).dataset
-        choices = _choices(findings.rows, dataset)
-        if choices:
-            advice = _advice(choices, same_machine=len(kinds) == 1)
-            page += [Paragraph(f"On {dataset}:"), Bullets((*advice, *_break_even(evens.get(dataset))))]
-    return page
+    return [Fold("Cost, and when to use what", "size, speed, seconds of training", (*blocks, *figures), printed=True)]
+
+
+def _speaks(row: Row) -> bool:
+    """Return whether a row is shown: of the students, which are one network, the one that was measured."""
+    return row.kind != "arm" or row.method in ("best", AUTOKERAS_ARM)
 
 
 def break_even_sentence(even: BreakEven) -> str:
@@ -97,6 +100,10 @@ def _multiple(value: float) -> str:
     return f"{value:g}x" if value >= 1 else f"1/{math.floor(1 / value)}x"
 
 
+def _name(row: Row) -> str:
+    return {"best": "student, distilled", "scratch": "student, labels only"}.get(row.method, row.method)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Choice:
     """A model that a person would deploy. accuracy: of the test, a fraction; kilobytes: of its file; latency: ms."""
@@ -109,8 +116,7 @@ class _Choice:
     cpu_s: float
 
     def __str__(self) -> str:
-        detail = f" ({self.row.detail})" if self.row.detail else ""
-        return f"{self.row.method}{detail}, {percentage(self.accuracy)} % (n={self.seeds})"
+        return f"{_name(self.row)}, {percentage(self.accuracy)} % (n={self.seeds})"
 
 
 def _choices(rows: Sequence[Row], dataset: str) -> list[_Choice]:
@@ -118,8 +124,10 @@ def _choices(rows: Sequence[Row], dataset: str) -> list[_Choice]:
     found = []
     for row in rows:
         measured = row.measured
-        if row.dataset != dataset or row.method in (*CONTROLS, "random") or row.test is None or measured is None:
+        if row.dataset != dataset or row.test is None or measured is None:
             continue
+        if row.kind == "arm" and row.method not in ("best", "scratch", AUTOKERAS_ARM):
+            continue  # the other arms are the same network, and only say why
         if measured.bytes is not None and measured.latency_ms_p50 is not None and row.train_cpu_s is not None:
             found.append(
                 _Choice(
@@ -135,9 +143,8 @@ def _choices(rows: Sequence[Row], dataset: str) -> list[_Choice]:
 
 
 def _advice(choices: Sequence[_Choice], *, same_machine: bool) -> list[str]:
-    # Among equals (students share one network) the most accurate.
-    smallest = min(choices, key=lambda one: (one.kilobytes, -one.accuracy))
-    fastest = min(choices, key=lambda one: (one.latency, -one.accuracy))
+    smallest = min(choices, key=lambda one: one.kilobytes)
+    fastest = min(choices, key=lambda one: one.latency)
     advice = [
         f"most accurate: {max(choices, key=lambda one: one.accuracy)}",
         f"smallest file: {smallest}, {smallest.kilobytes:,.0f} KB",
@@ -155,20 +162,18 @@ def _advice(choices: Sequence[_Choice], *, same_machine: bool) -> list[str]:
 
 def _front(choices: Sequence[_Choice], costs: Sequence[float]) -> str:
     front = pareto_front([(cost, one.accuracy) for cost, one in zip(costs, choices, strict=True)])
-    return ", ".join(f"{choices[index].row.method} ({percentage(choices[index].accuracy, '.1f')} %)" for index in front)
+    return ", ".join(f"{_name(choices[index].row)} ({percentage(choices[index].accuracy, '.1f')} %)" for index in front)
 
 
 def _cells(row: Row, found: Measured) -> list[str]:
     return [
-        row.method,
-        row.dataset,
+        "student" if row.method == "best" else _name(row),
         number(found.macs, ",.2f", 1e-6),
         number(found.bytes, ",.0f", 1e-3),
         number(found.int8_bytes, ",.0f", 1e-3),
         percentage(found.int8_test_accuracy),
         f"{number(found.latency_ms_p50, '.2f')} / {number(found.latency_ms_p95, '.2f')}",
         number(found.images_per_s, ",.0f"),
-        number(row.train_s, ".1f"),
         number(row.train_cpu_s, ".1f"),
         number(row.shared_cpu_s, ".0f"),
     ]

@@ -1,0 +1,225 @@
+"""The answer in plain words: question, headline, verdict, three numbers, what to do.
+
+The page, the dashboard's note, `report` on a terminal, `best` and the last lines of `run` all say it from here.
+"""
+
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.verdicts import TargetVerdict
+from sweeps.hints import ANYWHERE
+from sweeps.report.document import Advice, Badge, Block, Card, Cards, Heading, Paragraph, Tone
+from sweeps.report.formats import FEWEST, between, counted, point, points
+from sweeps.report.names import called
+from sweeps.report.sentences import extension, same_point, undecided
+from sweeps.spec.arms import DEFAULT_POINTS
+from sweeps.stats.estimates import Estimate
+
+_DEFAULT = DEFAULT_POINTS["default-keras"]
+
+
+def blocks(findings: Findings) -> list[Block]:
+    """Return what every page opens with."""
+    return [
+        Paragraph(question(findings), small=True),
+        Heading(headline(findings), level=1),
+        badge(findings),
+        Cards(cards(findings)),
+        advice(findings),
+    ]
+
+
+def question(findings: Findings) -> str:
+    """Return what the sweep was made to find out."""
+    source, target = _names(findings)
+    return f"Do the distillation settings T and α that were tuned on {source} still work on {target}?"
+
+
+def headline(findings: Findings) -> str:
+    """Return the answer with its numbers, in words that need no explanation; two to four short sentences."""
+    source, target = _names(findings)
+    first = findings.verdicts[0]
+    if first.verdict is None:
+        return _unfinished(findings, first)
+    said = []
+    if _is_silent(findings):
+        said.append(f"On {source} itself the tuned values were not shown to help, so what carries over is luck.")
+    gain = _difference(findings, "best - scratch", target_role(findings))
+    if gain is not None:
+        said.append(_gained(gain, target))
+    said.append(_carried(findings, first))
+    untuned = side(_difference(findings, "best - default-keras", target_role(findings)))
+    if side(gain) == "above" and untuned in ("below", "open"):
+        said.append(f"Keras' untuned default {'is better' if untuned == 'below' else 'was not shown to be worse'}.")
+    return " ".join(said)
+
+
+def badge(findings: Findings) -> Badge:
+    """Return the verdict as a word, with what it means."""
+    first = findings.verdicts[0]
+    verdict = first.verdict
+    if verdict is None:
+        if first.left:
+            return Badge(f"NOT YET: {first.done} of {first.planned} transfer trainings are done", "open")
+        return Badge("NO VERDICT: trainings are missing", "open")
+    allowed = counted(verdict.margin)
+    if verdict.word == "TRANSFERS":
+        return Badge(f"TRANSFERS: less than {allowed} lost", "good")
+    if verdict.word == "FAILS":
+        return Badge(f"FAILS: more than {allowed} lost", "bad")
+    if verdict.word == "FLAT":
+        return Badge("FLAT: tuning gains nothing there, so there is nothing to transfer", "open")
+    more = "" if verdict.seeds is None else f"; {verdict.seeds - verdict.n} more {_units(first)} would tell"
+    return Badge(f"UNDECIDED: more or less than {allowed} lost?{more}", "open")
+
+
+def cards(findings: Findings) -> tuple[Card, ...]:
+    """Return the three numbers."""
+    target, role = _names(findings)[1], target_role(findings)
+    return (
+        _card("Does distilling help?", _difference(findings, "best - scratch", role), "No, it harms"),
+        _card(
+            "Is tuning better than Keras' default?",
+            _difference(findings, "best - default-keras", role),
+            "No, the default is better",
+        ),
+        _lost(findings.verdicts[0], target),
+    )
+
+
+def advice(findings: Findings) -> Advice:
+    """Return what to do, and the commands for it."""
+    name, first = findings.name, findings.verdicts[0]
+    verdict = first.verdict
+    if verdict is None:
+        command = ANYWHERE.launch(name) if first.left else ANYWHERE.retry_and_launch(name)
+        return Advice("Let the sweep finish.", (command,))
+    text, commands = _use(findings, first)
+    if verdict.word == "UNDECIDED":
+        more = extension(name, first)
+        if len(first.looks) < findings.spec.transfer.looks and more:
+            return Advice(f"{text} To settle the open question:", (more, ANYWHERE.launch(name)))
+        text += f" {undecided(findings, first)}"
+    return Advice(text, commands)
+
+
+def target_role(findings: Findings) -> str:
+    """Return the role that the answer is about: the first target."""
+    return findings.verdicts[0].role
+
+
+def _unfinished(findings: Findings, first: TargetVerdict) -> str:
+    source, target = _names(findings)
+    if first.left:
+        return f"Whether T and α tuned on {source} carry over to {target} is not known yet."
+    return f"Whether T and α tuned on {source} carry over to {target} cannot be told: trainings are missing."
+
+
+def _gained(gain: Estimate, target: str) -> str:
+    told = side(gain)
+    if told == "above":
+        return f"Distillation gains {gain.mean:.1f} points on {target}."
+    if told == "below":
+        return f"Distillation costs {-gain.mean:.1f} points on {target}."
+    limits = between(gain)
+    return (
+        f"Distillation was not shown to help on {target} ({points(gain.mean)} points{f', {limits}' if limits else ''})."
+    )
+
+
+def _carried(findings: Findings, first: TargetVerdict) -> str:
+    source, target = _names(findings)
+    verdict = first.verdict
+    assert verdict is not None
+    assert first.regret is not None
+    lost = first.regret.estimate
+    tuned = f"T and α tuned on {source}"
+    limits = between(lost, sign="").replace(" to ", ", ")
+    number = f"{_loss(lost.mean)}{f' [{limits}]' if limits else ''}"
+    if verdict.word == "FLAT":
+        return f"Tuning on {target} gains nothing over not tuning, so there is nothing to carry over."
+    if verdict.word == "TRANSFERS" and first.unit == "seed" and same_point(findings, first.role):
+        return f"{tuned} carry over: tuning on {target} found the same values."
+    if verdict.word == "TRANSFERS":
+        return f"{tuned} carry over: they {number} against tuning there."
+    if verdict.word == "FAILS":
+        return f"{tuned} do not carry over: they {number} against tuning there."
+    return f"Whether {tuned} carry over is open: they {number} against tuning there."
+
+
+def _loss(mean: float) -> str:
+    return f"lose {mean:.1f} points" if points(mean) == "0.0" or mean > 0 else f"gain {-mean:.1f} points"
+
+
+def _card(asked: str, found: Estimate | None, negative: str) -> Card:
+    if found is None:
+        return Card(asked, "not yet", "", "Open", "open")
+    limits = between(found)
+    interval = f"95 % interval {limits}" if limits else f"n = {found.n}, no interval"
+    words: dict[str, tuple[str, Tone]] = {
+        "above": ("Yes", "good"),
+        "below": (negative, "bad"),
+        "open": ("Not shown", "open"),
+        "unknown": ("Open", "open"),
+    }
+    return Card(asked, f"{points(found.mean)} points", interval, *words[side(found)])
+
+
+def _lost(first: TargetVerdict, target: str) -> Card:
+    asked = f"What is lost by not tuning on {target}?"
+    if first.verdict is None or first.regret is None:
+        return Card(asked, "not yet", f"{first.done} of {first.planned} trainings", "Open", "open")
+    found = first.regret.estimate
+    value = f"{points(found.mean, sign='')} points"
+    over, limits = f"{found.n} {_units(first)}", between(found, sign="")
+    limits = f"95 % interval {limits}, {over}" if limits else f"{over}, no interval"
+    allowed = f"allowed: {counted(first.verdict.margin)}"
+    words: dict[str, tuple[str, Tone]] = {
+        "TRANSFERS": (f"Little: {allowed}", "good"),
+        "FAILS": (f"Too much: {allowed}", "bad"),
+        "FLAT": ("Nothing to lose", "open"),
+        "UNDECIDED": (f"Open: {allowed}", "open"),
+    }
+    return Card(asked, value, limits, *words[first.verdict.word])
+
+
+def _use(findings: Findings, first: TargetVerdict) -> tuple[str, tuple[str, ...]]:
+    """Return which (T, alpha) to use on the target, and the command that gives it as code."""
+    source, target = _names(findings)
+    verdict, role = first.verdict, first.role
+    assert verdict is not None
+    gain, untuned = (_difference(findings, f"best - {arm}", role) for arm in ("scratch", "default-keras"))
+    tuned, native = findings.confirmed.get("source"), findings.confirmed.get(role)
+    if verdict.word == "FAILS" and native is not None:
+        return f"Tune on {target} itself, where the search found {point(native.best.point)}.", ()
+    if side(gain) in ("below", "open"):
+        return "Train the small network without a teacher: distilling it was not shown to help.", ()
+    if untuned is not None and side(untuned) in ("below", "open"):
+        shown = f"{points(untuned.mean)} points, {between(untuned)}"
+        return f"Use Keras' default, {point(_DEFAULT)}: the tuned values were not shown to beat it ({shown}).", ()
+    if tuned is None:
+        return "Let the search finish.", ()
+    return f"Use {point(tuned.best.point)}, tuned on {source}.", (ANYWHERE.line("best", findings.name, "--paste"),)
+
+
+def _is_silent(findings: Findings) -> bool:
+    """Return whether tuning on the source was not shown to gain anything there."""
+    return side(_difference(findings, "best - scratch", "source")) in ("below", "open")
+
+
+def side(found: Estimate | None) -> str:
+    """Return where the interval of a difference lies: "above" 0, "below", "open" (it holds 0) or "unknown"."""
+    if found is None or found.low is None or found.high is None or found.n < FEWEST:
+        return "unknown"
+    return "above" if found.low > 0 else "below" if found.high < 0 else "open"
+
+
+def _difference(findings: Findings, name: str, role: str) -> Estimate | None:
+    dataset = findings.spec.role(role).dataset
+    return next((one.points for one in findings.differences if (one.name, one.dataset) == (name, dataset)), None)
+
+
+def _units(target: TargetVerdict) -> str:
+    return "searches" if target.unit == "search" else "seeds"
+
+
+def _names(findings: Findings) -> tuple[str, str]:
+    return called(findings.spec.source.dataset), called(findings.verdicts[0].dataset)

@@ -1,0 +1,145 @@
+"""What else can be said, in a line each: is a default as good, do T and alpha matter, how the test was read."""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+
+from sweeps.analysis.controls import Control
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.looks import Look
+from sweeps.analysis.surfaces import Surface
+from sweeps.analysis.units import percent
+from sweeps.report.formats import interval, point
+from sweeps.spec.arms import DEFAULT_POINTS
+from sweeps.spec.model import Spec
+from sweeps.spec.point import Point
+from sweeps.stats.estimates import Estimate
+from sweeps.stats.response import FEWEST, WORDS
+
+
+def as_good(findings: Findings) -> list[str]:
+    """Return where Keras' untuned default, or no distillation, was not shown to be worse than best; by dataset."""
+    lines = []
+    default = DEFAULT_POINTS["default-keras"]
+    for role in findings.spec.roles:
+        dataset = findings.spec.role(role).dataset
+        untuned = _difference(findings, "best - default-keras", dataset)
+        if untuned is not None and untuned.low is not None and untuned.low <= 0:
+            lines.append(
+                f"{dataset}: Keras' default, {point(default)} without any tuning, was not shown to be worse than best"
+                f" ({interval(untuned)})"
+            )
+        gain = _difference(findings, "best - scratch", dataset)
+        if role != "source" and gain is not None and gain.low is not None and gain.low <= 0:
+            lines.append(f"{dataset}: best was not shown to beat no distillation ({interval(gain)})")
+    return lines
+
+
+def _difference(findings: Findings, name: str, dataset: str) -> Estimate | None:
+    found = [one.points for one in findings.differences if (one.name, one.dataset) == (name, dataset)]
+    return found[0] if found else None
+
+
+EDGE = 0.03  # of a range: as near to its end as that, a point is at the edge
+
+
+def at_edge(point: Point, spec: Spec) -> str:
+    """Return which ends of the searched ranges a point lies at, such as "T = 1"; empty if at none."""
+    (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
+    ranges = (
+        ("T", math.log(point.temperature), math.log(t_low), math.log(t_high), (t_low, t_high)),
+        ("alpha", point.alpha, a_low, a_high, (a_low, a_high)),
+    )
+    ends = []
+    for name, value, low, high, shown in ranges:
+        near = EDGE * (high - low)
+        if high > low and min(value - low, high - value) <= near:
+            ends.append(f"{name} = {shown[0] if value - low <= near else shown[1]:g}")
+    return " and ".join(ends)
+
+
+def identified(surface: Surface, spec: Spec) -> str:
+    """Return whether T and alpha matter on a dataset, and what its search found; one line."""
+    if surface.best is None:
+        return f"{surface.dataset}: not confirmed yet"
+    parts = [matters(surface)]
+    if edge := at_edge(surface.best, spec):
+        parts.append(f"best lies at the edge of what was searched ({edge})")
+    if surface.tied:
+        parts.append(f"tied with best: {'; '.join(map(point, surface.tied))}")
+    if surface.optimism is not None:
+        side = "lower" if surface.optimism >= 0 else "higher"
+        parts.append(
+            f"retrained on fresh seeds, the best search trial scored {abs(surface.optimism):.2f} points {side}"
+            " (winner's curse and the luck of its seed)"
+        )
+    return f"{surface.dataset}: {'; '.join(parts)}"
+
+
+def in_short(surface: Surface) -> str:
+    """Return whether T and alpha matter, in a few words."""
+    return {
+        WORDS[0]: "T and alpha matter",
+        WORDS[1]: "T and alpha do not matter",
+        WORDS[2]: "whether T and alpha matter cannot be told",
+    }[WORDS[2] if surface.top is None else surface.top.word]
+
+
+def matters(surface: Surface) -> str:
+    """Return whether T and alpha matter, with the share of the box that is as good as its best point."""
+    top = surface.top
+    if top is None:
+        return f"{in_short(surface)} (that takes {FEWEST} searches)"
+    return (
+        f"{in_short(surface)}: {percent(top.share):.0f} % [{percent(top.low):.0f}, {percent(top.high):.0f}] of the"
+        f" searched box loses less than {top.tolerance:.2g} points, half the seed sd of a run, against its best point"
+    )
+
+
+def explained(controls: Sequence[Control]) -> list[str]:
+    """Return what explains the gain of best, as far as the controls tell; one line for each dataset that has some."""
+    lines = []
+    for dataset, group in groupby(controls, key=lambda one: one.dataset):
+        ran = list(group)
+        gain, same = ran[0].best, [f"`{one.arm}` ({_MEANING[one.arm]})" for one in ran if one.explains]
+        if gain.low is None or gain.low <= 0:
+            text = f"best does not measurably beat scratch ({interval(gain)}), so the controls have nothing to explain"
+        elif same:
+            text = (
+                f"best gains {interval(gain)} over scratch, but at least half of that is gained by"
+                f" {' and '.join(same)} as well"
+            )
+        else:
+            text = f"best gains {interval(gain)} over scratch, and no control is shown to gain half of that"
+        lines.append(f"{dataset}: {text}")
+    return lines
+
+
+_MEANING = {
+    "class-mean": "the mean logits of each class: how alike the classes are, nothing about the single image",
+    "shuffled-within-class": "the logits of another image of the same class",
+    "label-smoothing": "smoothed labels without a teacher",
+    "scratch-same-cost": "labels only, trained longer at the same cost",
+}
+
+
+def looked(findings: Findings) -> str:
+    """Return how often the test set was read, by which plan, and when that plan was stored."""
+    taken, transfer = findings.looks, findings.spec.transfer
+    levels = [f"{percent(transfer.level(look)):.3g} %" for look in range(1, transfer.looks + 1)]
+    level = f"tested one-sided at {', '.join(levels)}" + (", together 5 %" if len(levels) > 1 else "")
+    if not taken:
+        return f"the test set has not been read; looks declared: {transfer.looks}, {level}"
+    return f"looks at the test set: {len(taken)} of {transfer.looks} declared, {level}. {'; '.join(map(_look, taken))}"
+
+
+def _look(look: Look) -> str:
+    assert look.first_read is not None  # findings have only those that were begun
+    plan = f"spec {look.fingerprint[:12]} stored {_time(look.registered_at)}"
+    searches = f", {look.searches} searches" if look.searches > 1 else ""
+    return f"Look {look.number}: {look.seeds} seeds{searches}, {plan}, test set first read {_time(look.first_read)}"
+
+
+def _time(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

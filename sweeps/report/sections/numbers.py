@@ -1,0 +1,119 @@
+"""The numbers behind the answer: every method on every dataset, what was tuned, the searches, the controls."""
+
+import textwrap
+from collections.abc import Iterable
+
+from kd.config import LOSS_FORMULA
+from sweeps.analysis.comparison import Row
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.outer import OuterRegrets
+from sweeps.report import names
+from sweeps.report.document import Block, Bullets, Fold, Heading, Paragraph, columns, table
+from sweeps.report.formats import accuracy, interval, point
+from sweeps.report.observations import as_good, explained, identified, in_short, looked
+from sweeps.report.sentences import sentence
+from sweeps.spec.point import Point
+
+_REASON = 110  # characters of a reason that a table shows
+
+
+def searches(findings: Findings, figures: Iterable[Block]) -> Fold:
+    """Return where the searches looked, what they found, and whether T and alpha matter."""
+    blocks: list[Block] = [*figures, Bullets(tuple(_selected(findings)))]
+    if findings.spec.outer.teachers * findings.spec.outer.searches > 1:
+        blocks += _outer(findings)
+    summary = "; ".join(f"{names.called(one.dataset)}: {in_short(one)}" for one in findings.surfaces)
+    return Fold("Where the searches looked", summary, tuple(blocks), printed=True)
+
+
+def numbers(findings: Findings, more: Iterable[Block]) -> Fold:
+    """Return the verdict in full, the accuracy of every method, and what differs from what.
+
+    Args:
+        more: what a written report alone has, the secondary questions.
+    """
+    blocks: list[Block] = [Paragraph(sentence(findings, one)) for one in findings.verdicts]
+    blocks.append(Bullets((*as_good(findings), *explained(findings.controls), looked(findings))))
+    for role in (*findings.spec.targets, "source"):
+        blocks += accuracies(findings, role)
+    blocks += [*_controls(findings), *more]
+    return Fold("All numbers", "accuracies, differences, tests", tuple(blocks), printed=True)
+
+
+def accuracies(findings: Findings, role: str) -> list[Block]:
+    """Return the table of one dataset: validation and test accuracy, and what best is above each arm."""
+    dataset = findings.spec.role(role).dataset
+    rows = [row for row in findings.rows if row.dataset == dataset]
+    strange = any(row.status != "done" for row in rows)
+    heads = ["method", "T, alpha", "validation %", "test %", "best - this, points"]
+    head = columns(*heads, *(["status"] if strange else []), text=2)
+    cells = [_cells(findings, row, strange=strange) for row in rows]
+    return [Heading(f"On {names.called(dataset)}", level=3), table(head, cells)]
+
+
+def _cells(findings: Findings, row: Row, *, strange: bool) -> list[str]:
+    lead = [
+        one.points for one in findings.differences if one.dataset == row.dataset and one.name == f"best - {row.method}"
+    ]
+    status = "" if row.status == "done" else textwrap.shorten(row.status, _REASON, placeholder=" ...")
+    return [
+        _method(findings, row),
+        "" if row.point is None else f"{row.point.temperature:.3g}, {row.point.alpha:.3g}",
+        accuracy(row.validation),
+        accuracy(row.test),
+        interval(lead[0]) if lead else "",
+        *([status] if strange else []),
+    ]
+
+
+def _method(findings: Findings, row: Row) -> str:
+    """Return what a row is called, with the key under which `trials` and the CSV have it."""
+    if row.kind != "arm":
+        return f"{row.method} ({row.detail})" if row.detail else row.method
+    return f"{names.arm(row.method, source=findings.spec.source.dataset, dataset=row.dataset)} (`{row.method}`)"
+
+
+def _selected(findings: Findings) -> list[str]:
+    items = []
+    for role in findings.spec.roles:
+        arm = "best" if role == "source" else "native"
+        tuned = f"`{arm}`, tuned on {findings.spec.role(role).dataset}"
+        chosen = findings.confirmed.get(role)
+        if chosen is None:
+            items.append(f"{tuned}: not confirmed yet")
+            continue
+        items.append(f"{tuned}: {point(chosen.best.point)}; validation {accuracy(chosen.best.accuracy)}")
+    items += [identified(surface, findings.spec) for surface in findings.surfaces]
+    return [*items, f"loss: `{LOSS_FORMULA}`; alpha weighs the labels"]
+
+
+def _outer(findings: Findings) -> list[Block]:
+    """Return the regret of every teacher and search."""
+    page: list[Block] = []
+    for one in findings.outer:
+        head = columns("search", "best: T, alpha", "native: T, alpha", f"regret on {one.dataset}", text=3)
+        rows = ((group.group, _pair(group.best), _pair(group.native), interval(group.regret)) for group in one.groups)
+        page += [table(head, rows), *_over(findings, one)]
+    return page
+
+
+def _pair(value: Point) -> str:
+    return f"{value.temperature:.3g}, {value.alpha:.3g}"
+
+
+def _over(findings: Findings, one: OuterRegrets) -> list[Block]:
+    if findings.spec.outer.teachers == 1:
+        return []
+    text = f"Over teachers, the searches of each averaged: regret {interval(one.over_teachers)}, n = teachers."
+    return [Paragraph(text)]
+
+
+def _controls(findings: Findings) -> list[Block]:
+    """Return what else was tried in the teacher's place; nothing where no control ran."""
+    if not findings.controls:
+        return []
+    rows = ((one.arm, one.dataset, interval(one.gain), interval(one.beyond)) for one in findings.controls)
+    return [
+        Heading("Controls", level=3),
+        table(columns("control", "dataset", "control - scratch", "best - control", text=2), rows),
+    ]
