@@ -128,7 +128,7 @@ def sharpen(records: Records, storage: str, seed: int) -> None:
         known.append(_worked("precision", name, storage))
         records.append(known[-1])
     while known[-1].half_width > HALF_WIDTH and known[-1].searches < MOST:
-        with open_sweep(storage, name) as (engine, sweep):
+        with open_sweep(storage, name) as (_, sweep):
             planned = sweep.spec["outer"]["searches"]
         if planned == known[-1].searches:
             extend(resolve(storage), name, searches=STEP)

@@ -53,9 +53,9 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
     by_search: tuple[float, ...] = ()
     if not left:  # a verdict before the last seed is in would be one more look
         arms = [_arms(stored, role, group) for group in mine]
-        regrets = [values for one in arms if (values := differences(one.get("native", {}), one.get("best", {})))]
-        regret, by_search = nested(regrets), tuple(map(fmean, regrets))
-        by_unit = _means(arms) if len(regrets) >= FEWEST else arms[0]
+        regrets = [differences(one.get("native", {}), one.get("best", {})) for one in arms]
+        regret, by_search = nested(regrets), tuple(map(fmean, filter(None, regrets)))
+        by_unit = _means(arms) if len(by_search) >= FEWEST else arms[0]
         decided = decide(by_unit, margin=transfer.margin, level=transfer.level(max(len(stored.looks), 1)))
     return TargetVerdict(
         role=role,
@@ -77,15 +77,18 @@ def _arms(stored: StoredSweep, role: str, group: str) -> dict[str, dict[int, flo
 
 
 def _means(groups: list[dict[str, dict[int, float]]]) -> Mapping[str, Mapping[int, float]]:
-    """Return the mean of native, best and scratch in each search, by its number, over the seeds that the three share.
+    """Return the mean of native, best and scratch in each search, by its number.
 
-    The arm random is left out: it belongs to no search.
+    Native and best: over the seeds that both have, so that their difference is the regret of that search. Scratch:
+    below native by their mean difference, over the seeds that those two have, which may be fewer. The arm random is
+    left out: it belongs to no search.
     """
     found: dict[str, dict[int, float]] = {"native": {}, "best": {}, "scratch": {}}
     for number, arms in enumerate(groups):
-        there = {arm: arms[arm] for arm in found if arms.get(arm)}
-        shared = set.intersection(*map(set, there.values())) if there else set()
-        if shared and {"native", "best"} <= set(there):
-            for arm, values in there.items():
-                found[arm][number] = fmean(values[repeat] for repeat in shared)
+        native, best, scratch = (arms.get(arm, {}) for arm in found)
+        if shared := native.keys() & best.keys():
+            for arm, values in (("native", native), ("best", best)):
+                found[arm][number] = fmean(values[repeat] for repeat in sorted(shared))
+            if gains := differences(native, scratch):
+                found["scratch"][number] = found["native"][number] - fmean(gains)
     return found

@@ -55,7 +55,7 @@ def _evidence(best: Best) -> list[str]:
     return [
         *lines,
         "             the best trial in the dashboard is the highest of many single runs, so partly luck; best is",
-        "             the highest mean when the top trials run again on fresh seeds",
+        "             the highest mean when the top trials of the first search run again on fresh seeds",
     ]
 
 

@@ -84,7 +84,8 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
         NoResultsYet: no search trial has finished.
         storage.errors.RecordBroken: what is stored of one is damaged.
     """
-    done = done_tasks(queries.task_records(engine, sweep.id, phase="search", state="done"), SearchTask, StudentOutcome)
+    # Of all searches, as the dashboard shows them: its best trial is the incumbent, whichever search it belongs to.
+    done = done_tasks(queries.task_records(engine, sweep.id, stage="search", state="done"), SearchTask, StudentOutcome)
     if not done:
         counts = stage_counts(engine, sweep.id)
         teachers, trials = counts["teachers"], counts["search"]

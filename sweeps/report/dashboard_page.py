@@ -32,7 +32,7 @@ def note(findings: Findings, ids: Mapping[str, int]) -> str:
         Paragraph(regret(findings.verdicts[0])),
         *(block for role in (*findings.spec.targets, "source") for block in numbers.accuracies(findings, role)),
         Paragraph(
-            "The figures are on the first page of this study. The best trial shown there is the highest of many single"
+            "The key figure is on the first page of this study. The best trial shown there is the highest of many single"
             f" runs, which is partly luck: `{ANYWHERE.best(name)}` gives the confirmed best. Loss:"
             f" `{LOSS_FORMULA}`; alpha weighs the labels."
         ),

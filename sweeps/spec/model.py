@@ -69,12 +69,13 @@ class Spec(SpecModel):
                 )
         if self.target3 is not None and self.target2 is None:
             raise ValueError("target3 without target2: number the targets without a gap")
-        for table, group in (("", ""), ("outer.", "further")):
+        for group in ("", "further"):
             one = self.of_group(group)
             if one.confirm.top > one.search.trials:
+                rounds = "outer.rounds" if group and self.outer.rounds else "confirm.rounds"
+                trials = "outer.trials" if group and self.outer.trials else "search.trials"
                 raise ValueError(
-                    f"{table or 'confirm.'}rounds begins with {one.confirm.top} points, more than"
-                    f" {table or 'search.'}trials ({one.search.trials})"
+                    f"{rounds} begins with {one.confirm.top} points, more than {trials} ({one.search.trials})"
                 )
         if AUTOKERAS_ARM in self.transfer.target_arms and AUTOKERAS_ARM not in self.baselines.methods:
             raise ValueError(f"transfer.target_arms has {AUTOKERAS_ARM}, so baselines.methods must have it, too")

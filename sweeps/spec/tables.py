@@ -112,6 +112,12 @@ class Search(SpecModel):
         return (self.trials + 1) // 2 if self.sampler in ("tpe", "gp") else 0
 
 
+def _fewer_each_time(rounds: tuple[tuple[int, int], ...]) -> None:
+    points = [top for top, _ in rounds]
+    if any(later > earlier for earlier, later in itertools.pairwise(points)):
+        raise ValueError(f"no round has more points than the one before; got {points}")
+
+
 class Confirm(SpecModel):
     """The best trials again on fresh seeds: best is the best mean, not the luckiest run.
 
@@ -135,10 +141,8 @@ class Confirm(SpecModel):
         return rest | {"rounds": ((top, seeds),)}
 
     @model_validator(mode="after")
-    def _fewer_each_time(self) -> "Confirm":
-        points = [top for top, _ in self.rounds]
-        if any(later > earlier for earlier, later in itertools.pairwise(points)):
-            raise ValueError(f"no round has more points than the one before; got {points}")
+    def _halving(self) -> "Confirm":
+        _fewer_each_time(self.rounds)
         return self
 
     @property
@@ -203,6 +207,11 @@ class Repeats(SpecModel):
         default=(), description="of each further search's confirm; none = as the first"
     )
     seeds: Cap = Field(default=0, description="of native, best and scratch for each further search; 0 = as the first")
+
+    @model_validator(mode="after")
+    def _halving(self) -> "Repeats":
+        _fewer_each_time(self.rounds)
+        return self
 
 
 Method = Annotated[str, AfterValidator(_known_method)]

@@ -32,14 +32,17 @@ def nested(searches: Sequence[Sequence[float]]) -> Nested | None:
     1989, "Statistical Methods", section 13.9 (nested sampling, the first stage as the unit).
 
     Args:
-        searches: values of each search, independent of each other; one per seed.
+        searches: values of each search, independent of each other; one per seed. A search without values counts for
+            nothing.
+
+    Returns:
+        None without values; also if there are fewer than FEWEST searches, and the first one has none.
     """
     known = [list(values) for values in searches if len(values)]
-    if not known:
-        return None
     if len(known) < FEWEST:
-        found = estimate(known[0])
-        assert found is not None
+        found = estimate(searches[0]) if searches else None
+        if found is None:
+            return None
         half = None if found.low is None else found.mean - found.low
         return Nested(found, 1, half, None)
     means = [fmean(values) for values in known]

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -74,7 +75,11 @@ def top(runs: Sequence[Run]) -> Top:
     Args:
         runs: of FEWEST searches or more, each with a seed of its own, every seed at two points or more.
     """
-    data = _Data(runs)
+    with threadpool_limits(1):  # hundreds of small matrices: beside busy workers, more threads take five times as long
+        return _top(_Data(runs))
+
+
+def _top(data: "_Data") -> Top:
     fits = sorted((_fit(data, *one) for one in product(_LENGTHS, _SURFACE, _SEED)), key=lambda fit: -fit.likelihood)
     kept = [fit for fit in fits if fit.likelihood > fits[0].likelihood - _WITHIN]
     weights = np.exp([fit.likelihood - fits[0].likelihood for fit in kept])

@@ -17,7 +17,7 @@ from tests.support.transcript import normalised, run, steps
 EXECUTED = ("tutorial.md", "how-to/own-data.md", "how-to/own-model.md")
 
 WORDS = """sweep spec role source target stage phase task attempt lease heartbeat study trial incumbent arm control
-method baseline group selection look regret native margin confirm identified teacher student logits temperature alpha
+method baseline group selection look regret native margin confirm matter teacher student logits temperature alpha
 augmentation views reconcile audit provenance fingerprint failpoint"""
 
 

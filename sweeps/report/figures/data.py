@@ -5,7 +5,6 @@ Accuracies are in percent. A part is empty where its data is not there yet, and 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from statistics import fmean
 from typing import TypeVar
 
@@ -24,7 +23,7 @@ from sweeps.stats.estimates import Estimate, differences, estimate
 # The colours of Okabe and Ito, which colour-blind readers can tell apart, and a grey.
 # Source: https://jfly.uni-koeln.de/color/
 BLACK, GREY = "#000000", "#767676"
-ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7"
+ORANGE, SKY, BLUE, VERMILLION, PURPLE = "#e69f00", "#56b4e9", "#0072b2", "#d55e00", "#cc79a7"
 
 # From low to high: light enough for marks in any colour, and darker is more in black and white, too.
 SCALE = ("#f7fbff", "#c6dbef", "#6baed6", "#2171b5")
@@ -114,11 +113,6 @@ def by_dataset(marks: Sequence[Mark]) -> dict[str, list[Mark]]:
     for mark in marks:
         found.setdefault(mark.dataset, []).append(mark)
     return found
-
-
-def best_so_far(surface: Surface) -> list[float]:
-    """Return the highest accuracy of a search after each of its trials, in percent."""
-    return list(accumulate((trial.accuracy for trial in surface.trials), max))
 
 
 def title(search: Surface) -> str:
