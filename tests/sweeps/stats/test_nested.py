@@ -1,0 +1,117 @@
+"""A mean over searches and their seeds: against scipy, by hand, and by simulation of both levels."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from sweeps.stats.estimates import Estimate, estimate
+from sweeps.stats.nested import FEWEST, Nested, nested
+
+SEARCH_SD, SEED_SD, MEAN = 0.5, 0.4, 1.0
+DRAWS, SEARCHES, SEEDS = 2_000, 5, 4
+
+several = st.lists(st.lists(st.floats(-50, 50), min_size=2, max_size=9), min_size=FEWEST, max_size=7)
+
+
+def found_of(searches: list[list[float]]) -> Nested:
+    found = nested(searches)
+    assert found is not None
+    return found
+
+
+@given(several)
+def test_the_interval_is_that_of_t_over_the_means_of_the_searches(searches: list[list[float]]) -> None:
+    found = found_of(searches)
+    means = [float(np.mean(values)) for values in searches]
+    assert (found.searches, found.estimate.n) == (len(searches), len(searches)), "however many seeds each has"
+    assert found.estimate.mean == pytest.approx(np.mean(means), abs=1e-9)
+    half = stats.t.ppf(0.975, len(means) - 1) * np.std(means, ddof=1) / math.sqrt(len(means))
+    assert found.estimate.low == pytest.approx(np.mean(means) - half, abs=1e-9)
+    assert found.estimate.high == pytest.approx(np.mean(means) + half, abs=1e-9)
+
+
+@given(several)
+def test_the_squares_of_both_parts_add_up_to_that_of_the_half_width(searches: list[list[float]]) -> None:
+    found = found_of(searches)
+    assert found.estimate.low is not None
+    assert found.by_seeds is not None
+    assert found.by_search is not None
+    assert min(found.by_seeds, found.by_search) >= 0
+    half = found.estimate.mean - found.estimate.low
+    assert found.by_seeds**2 + found.by_search**2 == pytest.approx(half**2, rel=1e-6, abs=1e-9)
+
+
+def test_the_parts_by_hand() -> None:
+    # means 2, 3, 7 with a variance of 7; each search has a variance of 2 between its two seeds
+    found = found_of([[1.0, 3.0], [2.0, 4.0], [6.0, 8.0]])
+    t = stats.t.ppf(0.975, 2)
+    assert found.by_seeds == pytest.approx(t * math.sqrt(3 * (2 / 2) / 3**2))
+    assert found.by_search == pytest.approx(t * math.sqrt(7 / 3 - 1 / 3))
+    # the means are equal, though the seeds are not: what the seeds seem to add is more than there is
+    alike = found_of([[1.0, 3.0], [0.0, 4.0], [2.0, 2.0]])
+    assert (alike.estimate, alike.by_seeds, alike.by_search) == (Estimate(2.0, 2.0, 2.0, 3), 0.0, 0.0)
+    # and where the seeds of a search agree with each other, all of it is the search
+    apart = found_of([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]])
+    assert apart.by_seeds == 0.0
+    assert apart.estimate.high == pytest.approx(apart.estimate.mean + (apart.by_search or 0.0))
+
+
+@given(st.lists(st.lists(st.floats(-50, 50), min_size=2, max_size=9), min_size=1, max_size=FEWEST - 1))
+def test_fewer_searches_than_three_say_what_the_seeds_of_the_first_one_say(searches: list[list[float]]) -> None:
+    found = found_of(searches)
+    assert found.estimate == estimate(searches[0])
+    assert (found.searches, found.by_search) == (1, None)
+    assert found.estimate.high is not None
+    assert found.by_seeds == pytest.approx(found.estimate.high - found.estimate.mean, abs=1e-9)
+
+
+def test_a_search_without_values_counts_for_nothing_and_is_not_replaced_by_another() -> None:
+    first, second, third = [1.0, 2.0], [3.0, 5.0], [2.0, 2.5]
+    assert nested([first, [], second, third]) == nested([first, second, third])
+    assert nested([first, [], second]) == nested([first])
+    assert nested([[], second, third]) is None, "of the first search nothing is known"
+    assert nested([[], []]) is None
+    assert nested([]) is None
+
+
+def test_one_seed_of_a_search_leaves_the_parts_unknown_and_the_interval_as_it_is() -> None:
+    found = found_of([[1.0], [2.0, 4.0], [6.0, 8.0]])
+    assert found.estimate == estimate([1.0, 3.0, 7.0])
+    assert (found.searches, found.by_seeds, found.by_search) == (3, None, None)
+    assert nested([[1.0]]) == Nested(Estimate(1.0, None, None, 1), 1, None, None)
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[list[list[float]]]:
+    """Regrets of DRAWS sweeps: each search has a mean of its own, each seed a deviation from that."""
+    rng = np.random.default_rng(7)
+    means = MEAN + rng.normal(0, SEARCH_SD, (DRAWS, SEARCHES, 1))
+    values: list[list[list[float]]] = (means + rng.normal(0, SEED_SD, (DRAWS, SEARCHES, SEEDS))).tolist()
+    return values
+
+
+def holds(found: Nested) -> bool:
+    low, high = found.estimate.low, found.estimate.high
+    assert low is not None
+    assert high is not None
+    return low <= MEAN <= high
+
+
+def test_over_searches_the_interval_holds_the_truth_as_often_as_it_says(drawn: list[list[list[float]]]) -> None:
+    assert 0.93 <= np.mean([holds(found_of(searches)) for searches in drawn]) <= 0.97
+    alone = np.mean([holds(found_of(searches[:1])) for searches in drawn])
+    assert alone < 0.85, "the seeds of one search do not know of the others: why there are several"
+
+
+def test_the_parts_are_what_seeds_and_searches_add(drawn: list[list[list[float]]]) -> None:
+    t = stats.t.ppf(0.975, SEARCHES - 1)
+    found = [found_of(searches) for searches in drawn]
+    by_seeds, by_search = (
+        np.mean([(getattr(one, part) / t) ** 2 for one in found]) for part in ("by_seeds", "by_search")
+    )
+    assert by_seeds == pytest.approx(SEED_SD**2 / SEEDS / SEARCHES, rel=0.1)
+    assert by_search == pytest.approx(SEARCH_SD**2 / SEARCHES, rel=0.1)

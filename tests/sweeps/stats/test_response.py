@@ -1,0 +1,159 @@
+"""How much of the box is as good as its best point: against planted surfaces, known to the last digit."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+from scipy.stats import qmc
+
+from sweeps.stats import response
+from sweeps.stats.response import SIDE, TOLERANCE, WORDS, Array, Run, Top, top
+
+Surface: TypeAlias = Callable[[float, float], float]
+
+MATTERS, ALIKE, UNKNOWN = WORDS
+SEARCHES, POINTS, CONFIRMED = 5, 8, 3  # as the further searches of preset quick
+SEED_SD, OFFSET_SD, NOISE_SD = 0.3, 0.5, 0.2
+COARSE = 8  # cells a side: a fit takes an eighth of the time
+
+
+@pytest.fixture
+def coarse(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(response, "SIDE", COARSE)
+    return COARSE
+
+
+def flat(x: float, y: float) -> float:
+    return 70.0
+
+
+def bowl(x: float, y: float) -> float:
+    """Upside down, with its best at (0.4, 0.6), and 16 points lower in the farthest corner."""
+    return 70 - 22 * ((x - 0.4) ** 2 + (y - 0.6) ** 2)
+
+
+def smooth(rng: np.random.Generator, sd: float) -> Surface:
+    """What a seed adds: a random function of that standard deviation, with waves about as long as the box."""
+    waves, phases, heights = rng.normal(size=(40, 2)), rng.uniform(0, 2 * math.pi, 40), rng.normal(size=40)
+    return lambda x, y: float(sd * math.sqrt(2 / 40) * heights @ np.cos(waves @ np.array([2 * x, 2 * y]) + phases))
+
+
+def searched(
+    surface: Surface, rng: np.random.Generator, *, searches: int = SEARCHES, seed_sd: float = SEED_SD
+) -> list[Run]:
+    """Sobol points with one seed of their own, and the best of them once more with another one."""
+    runs: list[Run] = []
+    for search in range(searches):
+        score = [_seed(surface, rng, seed_sd) for _ in range(2)]
+        points = [(float(x), float(y)) for x, y in qmc.Sobol(2, scramble=True, rng=rng).random(POINTS)]
+        trials = [Run(x, y, score[0](x, y), 2 * search) for x, y in points]
+        best = sorted(trials, key=lambda run: -run.score)[:CONFIRMED]
+        runs += [*trials, *(Run(run.x, run.y, score[1](run.x, run.y), 2 * search + 1) for run in best)]
+    return runs
+
+
+def _seed(surface: Surface, rng: np.random.Generator, sd: float) -> Surface:
+    there, everywhere = smooth(rng, sd), rng.normal(0, OFFSET_SD)
+    return lambda x, y: surface(x, y) + there(x, y) + everywhere + rng.normal(0, NOISE_SD)
+
+
+def true_share(surface: Surface, found: Top) -> float:
+    """The part of the box that truly loses less than the tolerance against the point that was found best."""
+    side = len(found.mean)
+    middles = [(cell + 0.5) / side for cell in range(side)]
+    truth: Array = np.array([[surface(x, y) for y in middles] for x in middles])
+    return float((truth.flat[int(np.argmax(found.mean))] - truth < found.tolerance).mean())
+
+
+@pytest.mark.parametrize("seed_sd", [SEED_SD, 1.0])
+def test_where_only_the_seed_matters_the_point_is_hardly_ever_said_to(coarse: int, seed_sd: float) -> None:
+    rng = np.random.default_rng(1)
+    words = [top(searched(flat, rng, seed_sd=seed_sd)).word for _ in range(30)]
+    assert words.count(MATTERS) <= 0.05 * len(words)
+    assert words.count(ALIKE) >= 0.1 * len(words), "and now and then enough was seen to say that it does not"
+
+
+def test_a_strong_surface_matters_and_the_share_is_near_the_truth(coarse: int) -> None:
+    rng = np.random.default_rng(2)
+    found = [top(searched(bowl, rng)) for _ in range(20)]
+    assert {one.word for one in found} == {MATTERS}
+    truths = [true_share(bowl, one) for one in found]
+    assert [one.share for one in found] == pytest.approx(truths, abs=0.05)
+    held = [one.low - 0.02 <= truth <= one.high + 0.02 for one, truth in zip(found, truths, strict=True)]
+    assert sum(held) >= 0.9 * len(held)
+
+
+def test_the_fitted_surface_is_the_planted_one_on_the_grid_that_is_shown() -> None:
+    found = top(searched(bowl, np.random.default_rng(3)))
+    mean = np.array(found.mean)
+    assert mean.shape == (SIDE, SIDE)
+    middles = (np.arange(SIDE) + 0.5) / SIDE
+    truth = np.array([[bowl(x, y) for y in middles] for x in middles])
+    assert np.corrcoef(mean.ravel(), truth.ravel())[0, 1] > 0.98
+    best = np.unravel_index(int(mean.argmax()), mean.shape)
+    assert (middles[best[0]], middles[best[1]]) == pytest.approx((0.4, 0.6), abs=0.1)
+    # half of what a run deviates by, its seed's place in the box included
+    assert found.tolerance == pytest.approx(TOLERANCE * math.hypot(SEED_SD, NOISE_SD), rel=0.4)
+
+
+def test_more_searches_narrow_the_interval(coarse: int) -> None:
+    rng = np.random.default_rng(4)
+    slope: Surface = lambda x, y: 70 + 1.2 * x  # noqa: E731
+    widths = {}
+    for searches in (3, 12):
+        found = [top(searched(slope, rng, searches=searches)) for _ in range(4)]
+        widths[searches] = np.mean([one.high - one.low for one in found])
+    assert widths[12] < widths[3]
+
+
+def test_the_same_runs_say_the_same_twice_and_in_any_unit(coarse: int) -> None:
+    runs = searched(bowl, np.random.default_rng(5))
+    found = top(runs)
+    assert top(runs) == found
+    scaled = top([replace(run, score=100 * run.score) for run in runs])
+    assert (scaled.share, scaled.low, scaled.high) == pytest.approx((found.share, found.low, found.high), abs=1e-9)
+    assert scaled.tolerance == pytest.approx(100 * found.tolerance)
+    assert np.allclose(scaled.mean, 100 * np.array(found.mean))
+    assert scaled.word == found.word == MATTERS
+
+
+def test_what_a_seed_adds_everywhere_says_nothing_about_a_point(coarse: int) -> None:
+    runs = searched(bowl, np.random.default_rng(6))
+    found = top(runs)
+    moved = top([replace(run, score=run.score + 0.2 * (run.seed % 4)) for run in runs])
+    assert moved.share == pytest.approx(found.share, abs=0.02)
+    assert np.array(moved.mean) - np.mean(moved.mean) == pytest.approx(
+        np.array(found.mean) - np.mean(found.mean), abs=0.1
+    )
+
+
+def test_scores_that_are_all_equal_are_all_as_good(coarse: int) -> None:
+    runs = [replace(run, score=70.0) for run in searched(flat, np.random.default_rng(7))]
+    found = top(runs)
+    assert found.word != MATTERS
+    assert (found.share, found.high) == (1.0, 1.0)
+    assert np.allclose(found.mean, 0)
+
+
+def test_two_points_of_each_of_three_searches_are_enough_to_answer(coarse: int) -> None:
+    runs = [Run(x, 0.5, 70 + x, seed) for seed in range(3) for x in (0.25, 0.75)]
+    found = top(runs)
+    assert 0 <= found.low <= found.share <= found.high <= 1
+    assert found.tolerance > 0
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (0.1, 0.49, MATTERS),
+        (0.1, 0.5, UNKNOWN),
+        (0.5, 0.9, UNKNOWN),
+        (0.51, 0.9, ALIKE),
+        (0.2, 0.9, UNKNOWN),
+    ],
+)
+def test_the_word_says_on_which_side_of_one_half_the_interval_lies(low: float, high: float, word: str) -> None:
+    assert Top(share=(low + high) / 2, low=low, high=high, tolerance=0.1, mean=()).word == word
