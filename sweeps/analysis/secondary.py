@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TypeAlias
 
 from sweeps.analysis.findings import Findings
-from sweeps.analysis.trainings import accuracies, validations
+from sweeps.analysis.trainings import accuracies, awaited, validations
 from sweeps.stats.estimates import Estimate, differences, estimate, holm, t_p_value, t_quantile
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p
 from sweeps.stats.verdict import KEPT
@@ -48,14 +48,14 @@ class Question:
 
 
 def questions(findings: Findings) -> tuple[Question, ...]:
-    """Return those that the runs so far can answer."""
-    asked = [_gain(findings, "source")]
-    for role in findings.spec.targets:
-        asked += [
-            _gain(findings, role),
-            _use(findings, role),
-            _retained(findings, role),
-        ]
+    """Return those that the runs so far can answer; none of a dataset whose look at the test is not complete."""
+    asked: list[_Asked | None] = []
+    for role in findings.spec.roles:
+        if awaited(findings.trainings, role):
+            continue
+        asked.append(_gain(findings, role))
+        if role != "source":
+            asked += [_use(findings, role), _retained(findings, role)]
     answered = [one for one in asked if one is not None]
     adjusted = holm({f"{one.name} {one.dataset}": one.p for one in answered})
     return tuple(

@@ -58,9 +58,10 @@ def accuracies(trainings: Iterable[Training], role: str, arm: str, group: str = 
 def awaited(trainings: Iterable[Training], role: str) -> bool:
     """Return whether a look at the test of a role has begun or is to come, and is not complete.
 
-    Until then nothing that the test says is shown: who sees half of a look may stop where he likes it.
+    Until then nothing that the test says is shown: who sees half of a look may stop where he likes it. A cancelled
+    training may still come.
     """
-    return any(one.state in ("waiting", "running") for one in trainings if one.role == role)
+    return any(one.state in ("waiting", "running", "cancelled") for one in trainings if one.role == role)
 
 
 def validations(trainings: Iterable[Training], role: str, arm: str) -> list[float]:

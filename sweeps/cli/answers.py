@@ -31,7 +31,7 @@ def describe_best(best: Best, said: Sequence[str] = ()) -> str:
 
 
 def _wrapped(label: str, text: str) -> list[str]:
-    return textwrap.wrap(text, 100, initial_indent=f"{label:<13}", subsequent_indent=" " * 13) if text else []
+    return textwrap.wrap(text, 100, initial_indent=f"{label:<13}", subsequent_indent=" " * 13, break_on_hyphens=False)
 
 
 def _evidence(best: Best) -> list[str]:

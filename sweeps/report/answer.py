@@ -59,7 +59,7 @@ def badge(findings: Findings) -> Badge:
     if verdict is None:
         if first.left:
             return Badge(f"NOT YET: {first.done} of {first.planned} transfer trainings are done", "open")
-        return Badge("NO VERDICT: trainings are missing", "open")
+        return Badge(f"NO VERDICT: {_missing(first)}", "open")
     allowed = counted(verdict.margin)
     if verdict.word == "TRANSFERS":
         return Badge(f"TRANSFERS: less than {allowed} lost", "good")
@@ -68,20 +68,17 @@ def badge(findings: Findings) -> Badge:
     if verdict.word == "FLAT":
         return Badge("FLAT: tuning gains nothing there, so there is nothing to transfer", "open")
     more = "" if verdict.seeds is None else f"; {verdict.seeds - verdict.n} more {_units(first)} would tell"
-    return Badge(f"UNDECIDED: more or less than {allowed} lost?{more}", "open")
+    return Badge(f"UNDECIDED: less than {allowed} lost, or more{more}", "open")
 
 
 def cards(findings: Findings) -> tuple[Card, ...]:
     """Return the three numbers."""
-    target, role = _names(findings)[1], target_role(findings)
+    target, first = _names(findings)[1], findings.verdicts[0]
+    gain, untuned = (_difference(findings, f"best - {arm}", first.role) for arm in ("scratch", "default-keras"))
     return (
-        _card("Does distilling help?", _difference(findings, "best - scratch", role), "No, it harms"),
-        _card(
-            "Is tuning better than Keras' default?",
-            _difference(findings, "best - default-keras", role),
-            "No, the default is better",
-        ),
-        _lost(findings.verdicts[0], target),
+        _card("Does distilling help?", gain, first, "No, it harms"),
+        _card("Is tuning better than Keras' default?", untuned, first, "No, the default is better"),
+        _lost(first, target),
     )
 
 
@@ -90,8 +87,7 @@ def advice(findings: Findings) -> Advice:
     name, first = findings.name, findings.verdicts[0]
     verdict = first.verdict
     if verdict is None:
-        command = ANYWHERE.launch(name) if first.left else ANYWHERE.retry_and_launch(name)
-        return Advice("Let the sweep finish.", (command,))
+        return _finish(findings, first)
     text, commands = _use(findings, first)
     if verdict.word == "UNDECIDED":
         more = extension(name, first)
@@ -110,7 +106,25 @@ def _unfinished(findings: Findings, first: TargetVerdict) -> str:
     source, target = _names(findings)
     if first.left:
         return f"Whether T and α tuned on {source} carry over to {target} is not known yet."
-    return f"Whether T and α tuned on {source} carry over to {target} cannot be told: trainings are missing."
+    return f"Whether T and α tuned on {source} carry over to {target} cannot be told: {_missing(first)}."
+
+
+def _missing(first: TargetVerdict) -> str:
+    """Return what a verdict lacks that no waiting training will bring."""
+    return "trainings are missing" if first.done < first.planned else "it takes native and best on two seeds or more"
+
+
+def _finish(findings: Findings, first: TargetVerdict) -> Advice:
+    """Return what to do before there is a verdict."""
+    name, transfer = findings.name, findings.spec.transfer
+    if first.left:
+        return Advice("Let the sweep finish.", (ANYWHERE.launch(name),))
+    if first.done < first.planned:
+        return Advice("Let the missing trainings run again.", (ANYWHERE.retry(name), ANYWHERE.launch(name)))
+    if transfer.seeds < FEWEST and len(first.looks) < transfer.looks and {"native", "best"} <= {*transfer.target_arms}:
+        more = ANYWHERE.line("extend", name, "--seeds", f"+{FEWEST - transfer.seeds}")
+        return Advice("Train with more seeds.", (more, ANYWHERE.launch(name)))
+    return Advice("Make another sweep that compares native and best on more seeds.")
 
 
 def _gained(gain: Estimate, target: str) -> str:
@@ -146,12 +160,13 @@ def _carried(findings: Findings, first: TargetVerdict) -> str:
 
 
 def _loss(mean: float) -> str:
-    return f"lose {mean:.1f} points" if points(mean) == "0.0" or mean > 0 else f"gain {-mean:.1f} points"
+    amount = f"{points(abs(mean), sign='')} points"
+    return f"gain {amount}" if mean < 0 and points(mean) != "0.0" else f"lose {amount}"
 
 
-def _card(asked: str, found: Estimate | None, negative: str) -> Card:
+def _card(asked: str, found: Estimate | None, first: TargetVerdict, negative: str) -> Card:
     if found is None:
-        return Card(asked, "not yet", "", "Open", "open")
+        return Card(asked, _nothing(first), "", "Open", "open")
     limits = between(found)
     interval = f"95 % interval {limits}" if limits else f"n = {found.n}, no interval"
     words: dict[str, tuple[str, Tone]] = {
@@ -163,10 +178,15 @@ def _card(asked: str, found: Estimate | None, negative: str) -> Card:
     return Card(asked, f"{points(found.mean)} points", interval, *words[side(found)])
 
 
+def _nothing(first: TargetVerdict) -> str:
+    """Return what stands in the place of a number that is not there: an arm may also not be part of the sweep."""
+    return "not yet" if first.left else "no result"
+
+
 def _lost(first: TargetVerdict, target: str) -> Card:
     asked = f"What is lost by not tuning on {target}?"
     if first.verdict is None or first.regret is None:
-        return Card(asked, "not yet", f"{first.done} of {first.planned} trainings", "Open", "open")
+        return Card(asked, _nothing(first), f"{first.done} of {first.planned} trainings", "Open", "open")
     found = first.regret.estimate
     value = f"{points(found.mean, sign='')} points"
     over, limits = f"{found.n} {_units(first)}", between(found, sign="")

@@ -7,6 +7,7 @@ from sweeps.report.document import (
     Badge,
     Block,
     Bullets,
+    Card,
     Cards,
     Code,
     Figure,
@@ -31,9 +32,7 @@ def _block(block: Block) -> str:
         case Badge():
             return f"**{block.text}**"
         case Cards():
-            return "\n".join(
-                f"- {card.question} **{card.value}** ({card.interval}). {card.word}." for card in block.cards
-            )
+            return "\n".join(map(_card, block.cards))
         case Advice():
             commands = [Code(block.commands)] if block.commands else []
             return text([Paragraph(f"**What to do.** {block.text}"), *commands])
@@ -48,6 +47,11 @@ def _block(block: Block) -> str:
         case Fold():
             summary = [Paragraph(block.summary)] if block.summary else []
             return text([Heading(block.title), *summary, *block.blocks])
+
+
+def _card(card: Card) -> str:
+    interval = f" ({card.interval})" if card.interval else ""
+    return f"- {card.question} **{card.value}**{interval}. {card.word}."
 
 
 def _table(table: Table) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sweeps.analysis.comparison import Row
 from sweeps.analysis.findings import Findings
-from sweeps.analysis.trainings import Training
+from sweeps.analysis.trainings import Training, awaited
 from sweeps.report.document import Column, columns
 from sweeps.report.formats import accuracy, number
 
@@ -73,12 +73,14 @@ def results_csv(findings: Findings) -> str:
     """Return one line for each training of transfer, planned ones included; empty cells where it has not finished.
 
     Accuracies are fractions in [0, 1], times seconds. group: the teacher and search of an outer level, "" the first.
+    The test accuracies of a dataset are left out until its look at the test is complete.
     """
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for role in findings.spec.roles:
-        writer.writerows(_line(one) for one in findings.trainings if one.role == role)
+        hidden = {"test_accuracy": None} if awaited(findings.trainings, role) else {}
+        writer.writerows(_line(one) | hidden for one in findings.trainings if one.role == role)
     return out.getvalue()
 
 

@@ -13,11 +13,11 @@ def captions(shown: Pictures) -> dict[str, str]:
     if shown.gains:
         counts = sorted({mark.mean.n for mark in shown.gains})
         seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        left_out = outside(shown.gains)
+        left_out, beyond = outside(shown.gains)
         said["gains"] = (
             f"Line: mean and 95 % interval over {seeds} training seeds, each compared with the undistilled network of"
-            f" the same seed. Small dots: single seeds{f' (outside the frame: {left_out})' if left_out else ''}. Test"
-            " images that no selection saw."
+            f" the same seed. Small dots: single seeds{f' (outside the frame: {left_out})' if left_out else ''}."
+            f"{' Arrow: the mean lies outside the frame.' if beyond else ''} Test images that no selection saw."
         )
     if shown.regrets:
         several = len(shown.regrets[0].searches) > 1

@@ -3,7 +3,9 @@
 Each is one narrow column of rows, so that it can be read on a phone: name, marks, numbers.
 """
 
+import math
 from collections.abc import Sequence
+from statistics import median_low
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -12,6 +14,7 @@ from matplotlib.figure import Figure
 from sweeps.report.figures.data import BLACK, BLUE, GREY, VERMILLION, GainMark, MethodMark, RegretMark, by_dataset
 from sweeps.report.formats import between, points
 from sweeps.report.names import called
+from sweeps.stats.estimates import Estimate
 
 _WIDTH = 5.0  # inches
 _LEFT, _RIGHT = 0.36, 0.73  # of the width: where names end and numbers begin
@@ -20,6 +23,7 @@ _TEXT, _SMALL = 8.3, 7.3  # points
 _COLOURS = {"best": VERMILLION, "native": BLUE}
 _FINE, _TOO_MUCH = "#cfe8df", "#f6d9cc"  # light enough for black and for the vermillion of the regret
 _BESIDE = 0.75  # how far beyond the means and intervals the frame reaches for single seeds, in their span
+_TOO_LONG = 8  # median lengths: a longer interval has a training in it that diverged, and does not set the frame
 
 
 def gains(marks: Sequence[GainMark]) -> Figure:
@@ -35,13 +39,14 @@ def gains(marks: Sequence[GainMark]) -> Figure:
             colour = _COLOURS.get(mark.arm, GREY)
             inside = [value for value in mark.seeds if low <= value <= high]
             axes.plot(inside, [row + 0.27] * len(inside), "o", color=GREY, ms=2.6, mew=0, alpha=0.65)
-            if mark.mean.low is not None and mark.mean.high is not None and between(mark.mean):
-                ends = max(mark.mean.low, low), min(mark.mean.high, high)
-                axes.plot(ends, [row, row], color=colour, lw=2.6, solid_capstyle="butt", zorder=3)
-            axes.plot(mark.mean.mean, row, "o", color=colour, ms=7.5, mec="white", mew=1, zorder=4)
-            limits = between(mark.mean)
+            if ends := _interval(mark.mean):
+                shown = [min(max(end, low), high) for end in ends]
+                axes.plot(shown, [row, row], color=colour, lw=2.6, solid_capstyle="butt", zorder=3)
+            mean = min(max(mark.mean.mean, low), high)
+            marker = "o" if mean == mark.mean.mean else "<" if mean == low else ">"
+            axes.plot(mean, row, marker, color=colour, ms=7.5, mec="white", mew=1, zorder=4, clip_on=marker == "o")
             _name(axes, row, mark.label, mark.detail)
-            _value(axes, row, points(mark.mean.mean), limits)
+            _value(axes, row, points(mark.mean.mean), between(mark.mean))
         _rows(axes, len(group))
         axes.set_title(
             f"no distillation: {group[0].base:.1f} %", fontsize=8, color=GREY, loc="center", fontweight="normal"
@@ -55,20 +60,15 @@ def regret(marks: Sequence[RegretMark]) -> Figure:
     figure, grid = _column([1] * len(marks), below=0.5, above=0.25)
     for axes, mark in zip(grid, marks, strict=True):
         axes.set_position((0.02, axes.get_position().y0, 0.96, axes.get_position().height))
-        ends = [
-            0.0,
-            mark.mean.mean,
-            *mark.searches,
-            *(end for end in (mark.mean.low, mark.mean.high) if end is not None),
-        ]
+        ends = [0.0, mark.mean.mean, *mark.searches, *_interval(mark.mean)]
         low = min(*ends, -0.5 * mark.margin) - 0.25 * mark.margin
         high = max(*ends, mark.margin) + 0.5 * mark.margin
         axes.axvspan(low, mark.margin, color=_FINE, lw=0)
         axes.axvspan(mark.margin, high, color=_TOO_MUCH, lw=0)
         axes.axvline(mark.margin, color=BLACK, lw=1.1)
         axes.axvline(0, color=GREY, lw=0.8, ls=":")
-        if mark.mean.low is not None and mark.mean.high is not None:
-            axes.plot([mark.mean.low, mark.mean.high], [0, 0], color=VERMILLION, lw=2.6, solid_capstyle="butt")
+        if interval := _interval(mark.mean):
+            axes.plot(interval, [0, 0], color=VERMILLION, lw=2.6, solid_capstyle="butt")
         axes.plot(mark.mean.mean, 0, "o", color=VERMILLION, ms=8, mec="white", mew=1, zorder=4)
         if len(mark.searches) > 1:
             axes.plot(mark.searches, [0.32] * len(mark.searches), "o", color=BLACK, ms=3.4, mew=0, alpha=0.65)
@@ -145,13 +145,27 @@ def _two_lines(axes: Axes, row: int, texts: tuple[str, str], *, at: float, side:
         axes.annotate(second, (at, row + 0.06), va="top", fontsize=_SMALL, color=GREY, **place)
 
 
+def outside(marks: Sequence[GainMark]) -> tuple[int, int]:
+    """Return how many single seeds and how many means lie outside the frames of the figure."""
+    seeds = means = 0
+    for group in by_dataset(marks).values():
+        low, high = _frame(group)
+        seeds += sum(not low <= value <= high for mark in group for value in mark.seeds)
+        means += sum(not low <= mark.mean.mean <= high for mark in group)
+    return seeds, means
+
+
 def _frame(marks: Sequence[GainMark]) -> tuple[float, float]:
-    """Return a frame that holds every mean and interval, and the single seeds that are not far outside."""
+    """Return a frame that holds the means and intervals, and the single seeds that are not far outside.
+
+    One training that diverged, to 0 %, makes the interval of its arm so long that all others would be dots beside it:
+    the frame is that of the others.
+    """
+    lengths = [high - low for mark in marks for low, high in [_interval(mark.mean) or (0.0, 0.0)]]
+    most = _TOO_LONG * median_low([length for length in lengths if length] or [math.inf])
     ends = [0.0]
-    for mark in marks:
-        ends.append(mark.mean.mean)
-        if mark.mean.low is not None and mark.mean.high is not None and between(mark.mean):
-            ends += [mark.mean.low, mark.mean.high]
+    for mark, length in zip(marks, lengths, strict=True):
+        ends += [mark.mean.mean, *_interval(mark.mean)] if length <= most else []
     reach = _BESIDE * (max(ends) - min(ends))
     low, high = min(ends) - reach, max(ends) + reach
     ends += [value for mark in marks for value in mark.seeds if low <= value <= high]
@@ -159,10 +173,6 @@ def _frame(marks: Sequence[GainMark]) -> tuple[float, float]:
     return min(ends) - room, max(ends) + room
 
 
-def outside(marks: Sequence[GainMark]) -> int:
-    """Return how many single seeds lie outside the frames of the figure."""
-    count = 0
-    for group in by_dataset(marks).values():
-        low, high = _frame(group)
-        count += sum(not low <= value <= high for mark in group for value in mark.seeds)
-    return count
+def _interval(value: Estimate) -> tuple[float, ...]:
+    """Return the limits that are drawn: none where `between` says none."""
+    return (value.low, value.high) if value.low is not None and value.high is not None and between(value) else ()

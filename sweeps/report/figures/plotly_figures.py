@@ -11,7 +11,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from sweeps.report.figures.data import BLACK, BLUE, GREY, VERMILLION, GainMark, Pictures, RegretMark, by_dataset
+from sweeps.report.formats import between
 from sweeps.report.names import called
+from sweeps.stats.estimates import Estimate
 
 _COLOURS = {"best": VERMILLION, "native": BLUE}
 _HEIGHT = 450  # pixels: what the dashboard's cards show of a figure
@@ -47,7 +49,7 @@ def _gains(marks: Sequence[GainMark]) -> list[go.Scatter]:
         label = escape(mark.label) + (f"<br><sub>{escape(mark.detail)}</sub>" if mark.detail else "")
         seeds = {"symbol": "line-ns-open", "color": GREY, "opacity": 0.6}
         traces.append(_dots([(value, label) for value in mark.seeds], "one seed", seeds))
-        half = 0.0 if mark.mean.high is None else mark.mean.high - mark.mean.mean
+        half = _half(mark.mean)
         colour = _COLOURS.get(mark.arm, GREY)
         mean = _dots([(mark.mean.mean, label)], "mean, 95 % interval", {"size": 11, "color": colour})
         traces.append(mean.update(error_x={"array": [half], "color": colour}))
@@ -55,12 +57,17 @@ def _gains(marks: Sequence[GainMark]) -> list[go.Scatter]:
 
 
 def _regret(one: RegretMark) -> list[go.Scatter]:
-    half = 0.0 if one.mean.high is None else one.mean.high - one.mean.mean
+    half = _half(one.mean)
     mean = _dots([(one.mean.mean, "regret")], "mean, 95 % interval", {"size": 11, "color": VERMILLION})
     mean.update(error_x={"array": [half], "color": VERMILLION})
     if len(one.searches) < 2:
         return [mean]
     return [_dots([(value, "searches") for value in one.searches], "one search", {"size": 7, "color": GREY}), mean]
+
+
+def _half(value: Estimate) -> float:
+    """Return half of the interval; 0 where none is shown."""
+    return value.high - value.mean if value.high is not None and between(value) else 0.0
 
 
 def _dots(places: Sequence[tuple[Any, Any]], name: str, marker: Any) -> go.Scatter:

@@ -1,0 +1,102 @@
+"""Take models out of a sweep: students and teachers' logits as files, and finished tasks trained again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sweeps.analysis.units import percent
+from sweeps.cli.options import Data, Storage, SweepName, use_folders
+from sweeps.cli.results import note_storage
+from sweeps.terminal import say
+
+app = typer.Typer()
+
+
+@app.command()
+def export(
+    name: SweepName,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="Where to: .keras, or .npz of logits.")
+    ],
+    logits: Annotated[
+        str | None, typer.Option(metavar="ROLE", help="Not a student but the teacher's logits: source, target.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="DATASET", help="Trained on this one; the source when not given.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    storage: Storage = None,
+) -> None:
+    """Write a student trained at the best (T, alpha) as a .keras file, or a teacher's logits.
+
+    The student takes uint8 images (values 0 to 255) and gives logits; keras.saving.load_model reads it, without this
+    package. Logits are the teacher of another sweep, or on another machine: --teacher logits:FILE.npz.
+
+    Examples: kd-sweeps export mnist-kd -o student.keras; kd-sweeps export mnist-kd --logits source -o source-logits.npz
+    """
+    from storage.url import masked
+    from sweeps.query.opening import open_sweep
+    from sweeps.service.export import check_target, find_student, write
+
+    if logits is not None:
+        _export_logits(name, output, logits, force=force, storage=storage)
+        return
+    check_target(output, force=force)
+    with open_sweep(storage, name) as (engine, sweep):
+        student = find_student(engine, sweep, dataset)
+        say(f"storage {masked(engine.url)}")
+    write(student, output)
+    point = student.point
+    say(f"wrote {output}: student of {student.dataset}, T={point.temperature:.4g}, alpha={point.alpha:.4g}")
+    say(f"recorded test accuracy {percent(student.test_accuracy):.2f} %")
+    say(f"sha256 {student.sha256}")
+
+
+def _export_logits(name: str, output: Path, role: str, *, force: bool, storage: str | None) -> None:
+    from sweeps.query.opening import open_sweep
+    from sweeps.service.export import check_target
+    from sweeps.service.export_logits import find_logits, write
+
+    check_target(output, force=force, suffix=".npz")
+    with open_sweep(storage, name) as (engine, sweep):
+        found = find_logits(engine, sweep, role)
+        note_storage(engine)
+    write(found, output)
+    images, classes = found.logits.shape
+    say(f"wrote {output}: logits of {images:,} training images of {found.dataset}, {classes} classes")
+    say(f"{found.provenance}; validation accuracy {percent(found.val_accuracy):.2f} %")
+    say(f"sha256 of the logits {found.sha256}")
+    say(f"as a teacher: --teacher logits:{output}")
+
+
+@app.command()
+def replay(
+    name: SweepName,
+    task: Annotated[str | None, typer.Option(metavar="KEY", help="This task, such as search#3.")] = None,
+    sample: Annotated[int, typer.Option(metavar="N", min=1, help="So many finished tasks, drawn at random.")] = 5,
+    storage: Storage = None,
+    data: Data = None,
+) -> None:
+    """Train finished tasks again and compare them with what is stored, bit by bit.
+
+    Writes nothing. Exits 1 if anything differs.
+
+    Example: kd-sweeps replay mnist-kd --task search#3
+    """
+    from sweeps.query.opening import open_sweep
+    from sweeps.service import replay as again
+
+    use_folders(data, None)
+    with open_sweep(storage, name) as (engine, sweep):
+        note_storage(engine)
+        tasks = again.chosen(engine, sweep, key=task, sample=sample)
+        different = 0
+        for one in again.replay(engine, sweep, tasks, on_step=lambda: None):
+            different += bool(one.differs)
+            said = "; ".join(one.differs) or "the same bits"
+            before, now = one.numerics
+            kind = f" (trained with numerics {before}, here {now})" if one.differs and before != now else ""
+            print(f"{one.key:<28} {percent(one.score):6.2f} %  {said}{kind}", flush=True)
+    print(f"{len(tasks)} trained again, {different} differ")
+    raise typer.Exit(1 if different else 0)
