@@ -1,218 +1,234 @@
-"""The sentences of the answer, each from a sweep whose accuracies were planted to reach it."""
+"""A verdict in full: the regret with what its interval covers, the word with its bound, the scope, what to type."""
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy
 
 from storage.queue.tasks import Claim
-from sweeps import report
 from sweeps.analysis.findings import Findings
-from sweeps.report import markdown, page
-from sweeps.report.sentences import headline, looked
+from sweeps.report.sentences import another_sweep, regret, sentence
 from sweeps.service import steering
-from sweeps.spec.model import override
-from sweeps.workers.runner import Outcome
-from tests.support.sweeps.planted_sweeps import PLANTED, Points, analysed, arms, below, planted, up_to, work, worked
-from tests.support.sweeps.trials_in_memory import copied
+from sweeps.spec.model import Spec, override
+from sweeps.workers.results import Outcome
+from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies, begun, found, work_until
+from tests.support.sweeps.planted_sweeps import NATIVE, Points, analysed, planted, work
 
-FEW = override(PLANTED, {"search.trials": 2})  # where only the transfers matter
-SCOPE = "Scope: teacher cnn-small-narrow, search of 6 trials, digits -> digits-rgb, n = 4 seeds."
-
-
-@pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with the sweep "s" of PLANTED, all of it done but transfer, which no test has to wait for again."""
-    path = tmp_path_factory.mktemp("begun") / "s.db"
-    worked(f"sqlite:///{path}", PLANTED, planted({}), stop_at="transfer")
-    return path
+THERE = "compared with tuning on digits-rgb itself"
+TEACHER = "Scope: one teacher each, cnn-small-narrow; digits -> digits-rgb"
 
 
-@pytest.fixture
-def url(begun: Path, tmp_path: Path) -> sqlalchemy.URL:
-    """A copy of it."""
-    return copied(begun, tmp_path / "s.db")
-
-
-@pytest.fixture
-def said(url: sqlalchemy.URL) -> Callable[[Mapping[str, Points]], list[str]]:
-    """The answer of a sweep with those accuracies."""
-
-    def say(tests: Mapping[str, Points]) -> list[str]:
-        work(url, planted(tests))
-        return answer(analysed(url))
-
-    return say
-
-
-def answer(findings: Findings) -> list[str]:
-    """The answer as lines of Markdown."""
-    return markdown.text(page.answer(findings)).splitlines()
-
-
-Said = Callable[[Mapping[str, Points]], list[str]]
+def of_target(findings: Findings) -> str:
+    """The sentence of the only target."""
+    (target,) = findings.verdicts
+    return sentence(findings, target)
 
 
 @pytest.mark.parametrize(
-    ("tests", "word", "words"),
+    ("planned", "spread", "said"),
     [
+        # mean -+ t[.97, 3] / sqrt(4)
         (
-            arms(0.0, scratch=0.5),
-            "FLAT",
-            "tuning on digits-rgb itself gains less than 2 points (95 % bounds) over T and alpha tuned on digits and",
+            accuracies(0.5),
+            "+0.50 [-1.09, +2.09]",
+            f"TRANSFERS: POINT cost at most 1.98 points (97 % bound) {THERE}, less than the 2-point margin.",
         ),
         (
-            arms(0.5),
-            "TRANSFERS",
-            "cost at most 1.68 points (95 % bound) compared with tuning on digits-rgb itself, less than the",
+            accuracies(-5.0, gain=-5.0),
+            "-5.00 [-6.59, -3.41]",
+            "FLAT: tuning on digits-rgb itself gains less than 2 points (97 % bounds) over T and alpha tuned on digits"
+            " and no distillation and random T and alpha alike, so there is nothing to transfer.",
         ),
         (
-            arms(-5.0),
-            "TRANSFERS",
-            "score at least 3.82 points (95 % bound) higher on digits-rgb than tuning on digits-rgb itself",
+            accuracies(-5.0, gain=9.5),
+            "-5.00 [-6.59, -3.41]",
+            "TRANSFERS: POINT score at least 3.52 points (97 % bound) higher on digits-rgb than tuning on digits-rgb"
+            " itself, so they stay within the 2-point margin.",
         ),
         (
-            arms(3.5),
-            "FAILS",
-            "cost at least 2.32 points (95 % bound) compared with tuning on digits-rgb itself, more than the",
+            accuracies(-0.5, gain=2.5),
+            "-0.50 [-2.09, +1.09]",
+            f"TRANSFERS: POINT cost at most 0.98 points (97 % bound) {THERE}, less than half of the 2.00 points that"
+            " tuning there gains over no distillation.",
         ),
         (
-            arms(1.0),
-            "UNDECIDED",
-            "cost between -0.18 and +2.18 points (95 % bounds) compared with tuning on digits-rgb itself; the",
+            accuracies(3.5),
+            "+3.50 [+1.91, +5.09]",
+            f"FAILS: POINT cost at least 2.02 points (97 % bound) {THERE}, more than the 2-point margin.",
+        ),
+        (
+            accuracies(1.0),
+            "+1.00 [-0.59, +2.59]",
+            f"UNDECIDED: POINT cost between -0.48 and +2.48 points (97 % bounds) {THERE}; the 2-point margin lies"
+            " inside this interval.",
         ),
     ],
+    ids=["loses little", "flat", "gains", "half", "fails", "undecided"],
 )
 def test_every_word_is_a_sentence_with_its_bound_and_its_scope(
-    said: Said, tests: Mapping[str, Points], word: str, words: str
+    tmp_path: Path, planned: Mapping[str, Points], spread: str, said: str
 ) -> None:
-    first = said(tests)[0]  # every bound is the planted mean -+ 1.18
-    assert first.startswith(f"**{word}: ")
-    assert words in first
-    assert SCOPE in first
-    assert ("the 2-point margin" in first) == (word != "FLAT")
-    assert bool(re.search(r"T = \S+ and alpha = \S+, tuned on digits, (cost|score)", first)) == (word != "FLAT")
+    findings = found(tmp_path, planned)
+    best = findings.confirmed["source"].best.point
+    at = f"T = {best.temperature:.3g} and alpha = {best.alpha:.3g}, tuned on digits,"
+    covers = "over seeds alone: one search and one teacher, other searches may find other points."
+    begins = f"Regret on digits-rgb, native - best: {spread} points (95 %), {covers}"
+    expected = f"{begins} {said.replace('POINT', at)} {TEACHER}; n = 4 seeds."
+    assert of_target(findings).startswith(expected)
+    assert (of_target(findings) == expected) == ("UNDECIDED" not in said)
 
 
-def test_undecided_names_the_extend_command_while_a_look_is_left(tmp_path: Path) -> None:
-    spec = override(FEW, {"transfer.looks": 3})
-    first = answer(analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms(1.0)))))[0]
-    assert "97 % bounds" in first
-    # t[1 - .03, n - 1] + t[.8, n - 1] is below sqrt(n) from 10 on
-    assert "If the true regret equals the estimate, 10 seeds per arm decide with 80 % power: " in first
-    assert first.endswith("kd-sweeps extend s --seeds +6, then kd-sweeps launch s**")
+def test_over_searches_the_interval_covers_both_and_no_point_is_named(tmp_path: Path) -> None:
+    findings = found(tmp_path, accuracies((3.2, 3.5, 3.8)), OVER_SEARCHES)
+    # by seeds: the first search has four with variance 1, the others two with variance 1.5, which is more than the
+    # searches differ by: nothing is left for them
+    assert of_target(findings) == (
+        "Regret on digits-rgb, native - best: +3.50 [+2.75, +4.25] points (95 %), over 3 searches and their seeds"
+        " (±0.75 by seeds, ±0.00 by search), for one teacher."
+        # 3.5 - t[.97, 2] * 0.3 / sqrt(3)
+        f" FAILS: T and alpha, tuned on digits, cost at least 2.83 points (97 % bound) {THERE}, more than the 2-point"
+        f" margin. {TEACHER}; n = 3 searches."
+    )
 
 
-def test_undecided_after_the_last_look_names_another_sweep_with_another_seed(said: Said) -> None:
-    first = said(arms(1.0))[0]
-    assert "8 seeds per arm decide" in first
-    assert "no declared look is left; start another sweep: kd-sweeps report s -o s-report, then" in first
-    assert first.endswith("kd-sweeps create s-2 s-report/spec.toml --seed 1 --set transfer.seeds=8**")
-    assert "extend" not in first
+def test_what_seeds_and_searches_add_is_told_apart(tmp_path: Path) -> None:
+    planned = dict(accuracies((0.0, 3.0, 6.0)))
+    for arm in list(planned):
+        if arm.endswith(".best"):  # without noise of the seeds, all that varies is the search
+            first = planned[arm]
+            mean = sum(native - best for native, best in zip(NATIVE, first, strict=True)) / len(NATIVE)
+            planned[arm] = [native - mean for native in NATIVE]
+    (target,) = found(tmp_path, planned, OVER_SEARCHES).verdicts
+    # t[.975, 2] * 3 / sqrt(3)
+    assert regret(target) == (
+        "Regret on digits-rgb, native - best: +3.00 [-4.45, +10.45] points (95 %), over 3 searches and their seeds"
+        " (±0.00 by seeds, ±7.45 by search), for one teacher."
+    )
 
 
-def test_a_regret_at_the_margin_itself_is_not_worth_more_seeds(said: Said) -> None:
-    first = said(arms(0.0) | {"best": below(2.0, spread=0.0)})[0]
-    assert first.startswith("**UNDECIDED: ")
-    assert first.endswith("10,000 seeds would not decide with 80 % power.**")
+@pytest.mark.parametrize(
+    ("spec", "planned", "ends"),
+    [
+        (
+            OVER_SEEDS,
+            accuracies(1.0),
+            "10 seeds per arm decide with 80 % power: kd-sweeps extend s --seeds +6, then kd-sweeps launch s",
+        ),
+        (
+            OVER_SEARCHES,
+            accuracies((1.3, 1.6, 1.9)),
+            "7 searches decide with 80 % power: kd-sweeps extend s --searches +4, then kd-sweeps launch s",
+        ),
+        (
+            override(OVER_SEEDS, {"transfer.looks": 1}),
+            accuracies(1.0),
+            "8 seeds per arm decide with 80 % power, but no declared look is left; start another sweep: kd-sweeps"
+            " report s -o s-report, then kd-sweeps create s-2 s-report/spec.toml --seed 1 --set transfer.seeds=8",
+        ),
+        (
+            override(OVER_SEARCHES, {"transfer.looks": 1}),
+            accuracies((1.3, 1.6, 1.9)),
+            "6 searches decide with 80 % power, but no declared look is left; start another sweep: kd-sweeps"
+            " report s -o s-report, then kd-sweeps create s-2 s-report/spec.toml --seed 1 --set outer.searches=6",
+        ),
+    ],
+    ids=["seeds", "searches", "seeds, last look", "searches, last look"],
+)
+def test_undecided_ends_with_what_to_type(tmp_path: Path, spec: Spec, planned: Mapping[str, Points], ends: str) -> None:
+    said = of_target(found(tmp_path, planned, spec))
+    assert said.endswith(f". If the true regret equals the estimate, {ends}")
 
 
-def test_before_the_last_seed_is_in_there_is_no_verdict_not_even_after_a_cancel(url: sqlalchemy.URL) -> None:
-    run = planted(arms(3.5))
-    with pytest.raises(SystemExit):
-        work(url, up_to("transfer#target.best.3", run))
-    expected = "NO VERDICT YET on digits -> digits-rgb: 12 of 16 transfer trainings are done; continue with: kd-sweeps"
-    assert headline(analysed(url)) == f"{expected} launch s"
+def test_what_undecided_says_to_type_is_a_command_that_works(tmp_path: Path) -> None:
+    url = begun(tmp_path)
+    run = planted(accuracies(1.0))
+    work(url, run)
+    assert "extend s --seeds +6" in of_target(analysed(url))
+    steering.extend(url, "s", seeds=6)
+    work(url, run)
+    (target,) = analysed(url).verdicts
+    assert (target.verdict and target.verdict.n, len(target.looks)) == (10, 2)
+
+
+def test_a_regret_at_the_margin_itself_is_not_worth_more_seeds(tmp_path: Path) -> None:
+    planned = accuracies(2.0) | {"transfer#target.best": [native - 2 for native in NATIVE]}
+    said = of_target(found(tmp_path, planned))
+    assert "UNDECIDED: " in said
+    assert said.endswith(
+        " The estimated regret is so close to the margin that 10,000 seeds per arm would not decide with 80 % power."
+    )
+
+
+def test_little_that_is_not_proven_to_be_worth_anything_is_undecided(tmp_path: Path) -> None:
+    # 1.9 points over scratch and random: below the margin, but by too little to be flat; and with noise, not above 0
+    planned = accuracies(0.0, gain=1.9)
+    for arm in ("scratch", "random"):
+        planned[f"transfer#target.{arm}"] = [71.0, 66.0, 70.0, 67.4]
+    said = of_target(found(tmp_path, planned))
+    assert "; that is little, but neither is tuning proven to gain anything there, nor to gain nothing." in said
+
+
+def test_the_same_point_twice_is_said_to_be_what_tuning_found(tmp_path: Path) -> None:
+    said = of_target(found(tmp_path, accuracies(0.5), override(OVER_SEEDS, {"search.sampler": "qmc"})))
+    assert ", tuned on digits, are also what tuning on digits-rgb itself found, so nothing is lost. Scope: " in said
+    assert "digits -> digits-rgb (other searches may find other points); n = 4 seeds." in said
+
+
+def test_before_the_last_seed_is_in_there_is_no_verdict_not_even_after_a_cancel(tmp_path: Path) -> None:
+    url, run = begun(tmp_path), planted(accuracies(3.5))
+    work_until(url, run, key="transfer#target.best.3")
+    done = analysed(url).verdicts[0].done
+    expected = (
+        f"NO VERDICT YET on digits -> digits-rgb: {done} of 20 transfer trainings are done; continue with: kd-sweeps"
+        " launch s"
+    )
+    assert 0 < done < 20
+    assert of_target(analysed(url)) == expected
+    assert regret(analysed(url).verdicts[0]) == ""
     steering.cancel(url, "s")
-    assert headline(analysed(url)) == f"{expected} launch s"
+    assert of_target(analysed(url)) == expected
     steering.resume(url, "s")
     work(url, run)
-    assert headline(analysed(url)).startswith("FAILS: ")
+    assert " FAILS: " in of_target(analysed(url))
 
 
 def test_no_verdict_says_what_it_lacks_and_what_to_type(tmp_path: Path) -> None:
-    run = planted(arms(0.5))
+    url, run = begun(tmp_path, override(OVER_SEEDS, {"retry.error": 1})), planted(accuracies(0.5))
 
     def broken(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key.startswith("transfer#target.native"):
             raise KeyError("a mistake")
         return run(claim, params, on_step)
 
-    storage = f"sqlite:///{tmp_path}/s.db"
-    url = worked(storage, override(FEW, {"retry.error": 1}), broken)
+    work(url, broken)
     lacks = (
         "NO VERDICT on digits -> digits-rgb: it needs the arms native and best on at least two common seeds, which are"
+        " missing"
     )
-    again = "4 of 16 trainings failed or were skipped: kd-sweeps retry s"
-    assert headline(analysed(url)) == f"{lacks} missing; {again}"
+    assert of_target(analysed(url)) == f"{lacks}; 4 of 20 trainings failed or were skipped: kd-sweeps retry s"
     steering.retry(url, "s")
     work(url, run)
-    assert headline(analysed(url)).startswith("TRANSFERS: ")
-    worked(storage, override(FEW, {"transfer.seeds": 1}), run, name="one")
-    assert headline(analysed(url, "one")) == f"{lacks} missing"
+    assert " TRANSFERS: " in of_target(analysed(url))
+    (tmp_path / "one").mkdir()
+    one = found(tmp_path / "one", accuracies(0.5), override(OVER_SEEDS, {"transfer.seeds": 1}))
+    assert of_target(one) == lacks
 
 
-def test_a_search_that_saw_only_luck_is_said_first(tmp_path: Path) -> None:
-    lucky = override(PLANTED, {"search.trials": 8})
-    lines = answer(analysed(worked(f"sqlite:///{tmp_path}/s.db", lucky, planted(arms(0.5), luck=20.0))))
-    assert lines[0].startswith("**Not identified on the source.** digits: NOT IDENTIFIED: (T, alpha) explains only ")
-    assert "less than 50 %; the rest is seed noise" in lines[0]
-    assert lines[1] == ""
-    assert lines[2].startswith("**TRANSFERS: ")
-    assert sum("digits: " in line for line in lines) == 1, "once is enough"
-    assert any(line.startswith("- digits-rgb: ") for line in lines)
+def test_a_verdict_in_spite_of_failures_says_how_many(tmp_path: Path) -> None:
+    url, run = begun(tmp_path, override(OVER_SEEDS, {"retry.error": 1})), planted(accuracies(3.5))
+
+    def broken(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        if claim.key == "transfer#target.default-keras.1":
+            raise KeyError("a mistake")
+        return run(claim, params, on_step)
+
+    work(url, broken)
+    assert of_target(analysed(url)).endswith("n = 4 seeds; 1 of 20 trainings failed.")
 
 
-def test_an_optimum_that_stands_out_is_said_with_its_share_and_optimism(said: Said) -> None:
-    lines = said(arms(0.5))
-    (source,) = [line for line in lines if line.startswith("- digits: ")]
-    # without luck a search sees T and alpha alone, and its best trial loses nothing
-    assert "(T, alpha) explains 100 % of the variance between runs" in source
-    assert "retrained on fresh seeds, the best search trial scored 0.00 points lower" in source
-    assert "tied" not in source
-    assert lines[0].startswith("**TRANSFERS: ")
-
-
-def test_a_control_that_gains_as_best_does_is_called_what_it_is(tmp_path: Path) -> None:
-    spec = override(FEW, {"transfer.source_arms": ["best", "scratch", "class-mean", "label-smoothing"]})
-    tests = arms(0.5) | {"class-mean": below(0.6, spread=0.9), "label-smoothing": below(9.0)}
-    lines = answer(analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(tests))))
-    (line,) = [line for line in lines if "over scratch" in line]
-    assert line.startswith("- digits: best gains +8.50 [")
-    assert line.endswith(
-        "over scratch, but at least half of that is gained by `class-mean` (the mean logits of each class: how alike"
-        " the classes are, nothing about the single image) as well"
-    )
-    table = [line for line in report("s", storage=f"sqlite:///{tmp_path}/s.db").splitlines() if "| digits |" in line]
-    (row,) = [line for line in table if line.startswith("| class-mean | digits | +8.40 [")]
-    assert row.count("(n=4)") == 2, "9 - 0.6 points over scratch, and best beyond it"
-
-
-def test_controls_have_nothing_to_explain_where_best_gains_nothing(tmp_path: Path) -> None:
-    spec = override(FEW, {"transfer.source_arms": ["best", "scratch", "class-mean"]})
-    tests = arms(9.0) | {"class-mean": below(3.0)}
-    (line,) = [
-        line
-        for line in answer(analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(tests))))
-        if "beat scratch" in line
-    ]
-    assert line.startswith("- digits: best does not measurably beat scratch (")
-
-
-def test_looks_are_told_with_the_plan_and_when_it_was_stored(tmp_path: Path) -> None:
-    run = planted(arms(0.5))
-    spec = override(FEW, {"transfer.looks": 2})
-    url = worked(f"sqlite:///{tmp_path}/s.db", spec, run, stop_at="search")
-    level = "tested one-sided at 4 %, 1 %, together 5 %"
-    assert looked(analysed(url)) == f"the test set has not been read; looks declared: 2, {level}"
-    work(url, run)
-    found = analysed(url)
-    first, second = looked(found).split(". ")
-    assert first == f"looks at the test set: 1 of 2 declared, {level}"
-    plan = f"Look 1: 4 seeds, spec {found.fingerprint[:12]}"
-    times = re.fullmatch(rf"{plan} stored (.{{19}}) UTC, test set first read (.{{19}}) UTC", second)
-    assert times is not None, second
-    assert times[1] <= times[2]
+def test_another_sweep_has_another_seed() -> None:
+    spec = override(OVER_SEEDS, {"seed": 6})
+    first = "kd-sweeps report s -o s-report, then kd-sweeps create s-2 s-report/spec.toml --seed 7 --set"
+    assert another_sweep("s", spec, seed=40) == f"{first} transfer.seeds=40"
+    assert another_sweep("s", spec, search=9) == f"{first} outer.searches=9"
