@@ -67,5 +67,5 @@ def between(value: Estimate, sign: str = "+") -> str:
 
 def counted(value: float) -> str:
     """Return an amount of accuracy points with its unit: "1 point", "0.5 points"."""
-    text = f"{value:.2g}"
+    text = f"{value:.2g}" if value < 10 else f"{value:.3g}"
     return f"{text} point" if text == "1" else f"{text} points"

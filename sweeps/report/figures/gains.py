@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sweeps.report.figures.data import BLACK, BLUE, GREY, VERMILLION, GainMark, MethodMark, RegretMark, by_dataset
-from sweeps.report.formats import between, points
+from sweeps.report.formats import between, counted, points
 from sweeps.report.names import called
 from sweeps.stats.estimates import Estimate
 
@@ -78,7 +78,7 @@ def regret(marks: Sequence[RegretMark]) -> Figure:
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="x", labelsize=_SMALL)
         beside: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-        texts = ((f"fine: less than {mark.margin:.2g} lost", -5, "right"), ("too much", 5, "left"))
+        texts = ((f"fine: less than {counted(mark.margin)} lost", -5, "right"), ("too much", 5, "left"))
         for text, shift, side in texts:
             axes.annotate(text, (mark.margin, 1), xytext=(shift, 4), ha=side, fontsize=_SMALL, **beside)
         axes.set_xlabel(f"points lost on {called(mark.dataset)} by not tuning there", fontsize=_SMALL)

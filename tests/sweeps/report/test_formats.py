@@ -1,6 +1,8 @@
 """How numbers are written: with their intervals and units, and nothing where there is none."""
 
-from sweeps.report.formats import accuracy, interval, number, percentage, point
+import pytest
+
+from sweeps.report.formats import accuracy, between, counted, interval, number, percentage, point, points
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate
 
@@ -9,6 +11,17 @@ def test_an_accuracy_is_in_percent_with_half_the_width_of_its_interval() -> None
     assert accuracy(Estimate(0.9741, 0.9729, 0.9753, 10)) == "97.41 ± 0.12 (n=10)"
     assert accuracy(Estimate(0.9741, None, None, 1)) == "97.41 (n=1)"
     assert accuracy(None) == ""
+
+
+def test_no_accuracy_is_above_100_percent_or_below_0() -> None:
+    assert accuracy(Estimate(0.995, 0.98, 1.01, 3)) == "99.50 [98.00, 100.00] (n=3)"
+    assert accuracy(Estimate(0.02, -0.01, 0.05, 3)) == "2.00 [0.00, 5.00] (n=3)"
+
+
+def test_two_runs_have_no_interval() -> None:
+    assert accuracy(Estimate(0.9741, 0.7967, 1.0445, 2)) == "97.41 (n=2)"
+    assert interval(Estimate(0.2, -7.0, 8.0, 2)) == "+0.20 (n=2, no interval)"
+    assert between(Estimate(0.2, -7.0, 8.0, 2)) == ""
 
 
 def test_a_difference_has_its_sign_and_its_bounds() -> None:
@@ -27,3 +40,32 @@ def test_a_number_is_scaled_and_nothing_stays_nothing() -> None:
 
 def test_a_point_has_three_digits() -> None:
     assert point(Point(6.795, 0.72387)) == "T = 6.79, alpha = 0.724"
+
+
+@pytest.mark.parametrize(
+    ("value", "gained", "lost"),
+    [
+        (3.44, "+3.4", "3.4"),
+        (-0.34, "−0.3", "−0.3"),
+        (0.04, "0.0", "0.0"),
+        (-0.04, "0.0", "0.0"),
+        (12.0, "+12.0", "12.0"),
+    ],
+)
+def test_points_have_a_sign_where_they_are_gained_and_nothing_has_none(value: float, gained: str, lost: str) -> None:
+    assert points(value) == gained
+    assert points(value, sign="") == lost
+
+
+def test_limits_are_written_as_points() -> None:
+    assert between(Estimate(0.9, -0.04, 1.44, 3)) == "0.0 to +1.4"
+    assert between(Estimate(0.9, -0.4, 1.44, 3), sign="") == "−0.4 to 1.4"
+    assert between(Estimate(0.9, None, None, 1)) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(1.0, "1 point"), (0.5, "0.5 points"), (2, "2 points"), (0.456, "0.46 points"), (12.4, "12 points")],
+)
+def test_an_amount_has_its_unit(value: float, said: str) -> None:
+    assert counted(value) == said

@@ -1,0 +1,41 @@
+"""What datasets and arms are called: in words, and short enough for a figure."""
+
+import pytest
+
+from sweeps.report.names import arm, called
+from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, SOURCE_ARMS, TARGET_ARMS
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("mnist", "MNIST"),
+        ("cifar10", "CIFAR-10"),
+        ("digits-rgb", "digits-rgb"),
+        ("/a/b/mine.npz", "mine.npz"),
+        ("c:\\data\\mine.npz", "mine.npz"),
+        ("/data/mnist", "MNIST"),
+        ("x" * 32, "x" * 32),
+        ("x" * 33, "x" * 29 + "..."),
+    ],
+)
+def test_a_dataset_is_called_by_its_name_or_its_file(dataset: str, name: str) -> None:
+    assert called(dataset) == name
+
+
+def test_best_is_tuned_where_it_was_tuned() -> None:
+    assert arm("best", source="mnist", dataset="cifar10") == "Tuned on MNIST"
+    assert arm("native", source="mnist", dataset="cifar10") == "Tuned on CIFAR-10 itself"
+    assert arm("best", source="mnist", dataset="mnist") == "Tuned on MNIST itself"
+    assert arm("default-keras", source="mnist", dataset="mnist") == "Keras default, untuned"
+
+
+def test_every_arm_has_words_of_its_own() -> None:
+    arms = {*SOURCE_ARMS, *TARGET_ARMS, *CONTROLS, AUTOKERAS_ARM}
+    words = {one: arm(one, source="a.npz", dataset="b{0}.npz") for one in arms}
+    assert len(set(words.values())) == len(arms) == 11
+    assert not set(words.values()) & arms
+
+
+def test_a_dataset_may_be_called_like_a_placeholder() -> None:
+    assert arm("native", source="{dataset}", dataset="{source}") == "Tuned on {source} itself"

@@ -1,0 +1,162 @@
+"""What else is said of a sweep: whether a default is as good, whether T and alpha matter, controls, looks."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweeps.analysis.controls import Control
+from sweeps.analysis.surfaces import Surface
+from sweeps.report.observations import as_good, at_edge, explained, identified, in_short, looked, matters
+from sweeps.spec.model import override
+from sweeps.spec.point import Point
+from sweeps.spec.presets import preset
+from sweeps.stats.estimates import Estimate
+from sweeps.stats.response import Top
+from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies, answered, begun, found
+from tests.support.sweeps.planted_sweeps import analysed
+
+SPEC = preset("tiny")  # T in [1, 20], alpha in [0, 1]
+
+
+def top(share: float, low: float, high: float) -> Top:
+    return Top(share=share, low=low, high=high, tolerance=0.234, mean=())
+
+
+SURFACE = Surface(
+    role="source",
+    dataset="digits",
+    trials=(),
+    best=Point(4.0, 0.5),
+    tied=(),
+    optimism=None,
+    others=(),
+    top=top(0.123, 0.02, 0.31),
+)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "words"),
+    [
+        (top(0.1, 0.02, 0.31), "T and alpha matter"),
+        (top(0.9, 0.51, 0.99), "T and alpha do not matter"),
+        (top(0.5, 0.2, 0.8), "whether T and alpha matter cannot be told"),
+        (None, "whether T and alpha matter cannot be told"),
+    ],
+)
+def test_whether_t_and_alpha_matter_is_a_few_words(fitted: Top | None, words: str) -> None:
+    assert in_short(replace(SURFACE, top=fitted)) == words
+
+
+def test_how_much_of_the_box_is_as_good_is_said_with_its_interval() -> None:
+    assert matters(SURFACE) == (
+        "T and alpha matter: 12 % [2, 31] of the searched box loses less than 0.23 points, half the seed sd of a run,"
+        " against its best point"
+    )
+    assert matters(replace(SURFACE, top=None)) == "whether T and alpha matter cannot be told (that takes 3 searches)"
+
+
+def test_what_is_said_is_what_the_fit_to_all_searches_found(tmp_path: Path) -> None:
+    for surface in found(tmp_path, accuracies((0.2, 0.5, 0.8)), OVER_SEARCHES).surfaces:
+        assert surface.top is not None
+        assert f": {100 * surface.top.share:.0f} % [{100 * surface.top.low:.0f}, " in matters(surface)
+
+
+def test_a_search_says_its_edge_its_ties_and_its_luck() -> None:
+    said = replace(SURFACE, best=Point(20.0, 0.5), tied=(Point(2.0, 0.1), Point(3.0, 0.25)), optimism=0.734)
+    assert identified(said, SPEC) == (
+        f"digits: {matters(SURFACE)}; best lies at the edge of what was searched (T = 20); tied with best:"
+        " T = 2, alpha = 0.1; T = 3, alpha = 0.25; retrained on fresh seeds, the best search trial scored 0.73 points"
+        " lower (winner's curse and the luck of its seed)"
+    )
+    assert "trial scored 0.73 points higher (" in identified(replace(said, optimism=-0.734), SPEC)
+    assert identified(SURFACE, SPEC) == f"digits: {matters(SURFACE)}"
+    assert identified(replace(SURFACE, best=None), SPEC) == "digits: not confirmed yet"
+
+
+@pytest.mark.parametrize(
+    ("point", "ends"),
+    [
+        (Point(4.0, 0.5), ""),
+        (Point(1.05, 0.5), "T = 1"),  # 3 % of log 20 is 1.094
+        (Point(1.1, 0.5), ""),
+        (Point(18.5, 0.5), "T = 20"),
+        (Point(4.0, 0.03), "alpha = 0"),
+        (Point(4.0, 0.031), ""),
+        (Point(20.0, 1.0), "T = 20 and alpha = 1"),
+    ],
+)
+def test_the_edge_of_t_is_a_part_of_its_logarithm(point: Point, ends: str) -> None:
+    assert at_edge(point, SPEC) == ends
+
+
+def test_a_range_without_width_has_no_edge() -> None:
+    assert at_edge(Point(4.0, 1.0), override(SPEC, {"search.temperature": [4, 4]})) == "alpha = 1"
+
+
+def test_a_default_and_no_distillation_are_said_where_they_were_not_shown_to_be_worse(tmp_path: Path) -> None:
+    default = "Keras' default, T = 3, alpha = 0.5 without any tuning, was not shown to be worse than best"
+    findings = found(tmp_path, accuracies(0.5, gain=0.5, untuned=-4.0))
+    assert as_good(findings) == [
+        f"digits-rgb: {default} (-4.00 [-5.59, -2.41] (n=4))",
+        "digits-rgb: best was not shown to beat no distillation (+0.50 [-1.09, +2.09] (n=4))",
+    ]
+    source = tmp_path / "source"
+    source.mkdir()
+    findings = found(source, accuracies(0.5, source=0.5))  # scratch and the default are the same there
+    assert as_good(findings) == [f"digits: {default} (+0.50 [-1.09, +2.09] (n=4))"]
+
+
+def test_nothing_is_as_good_where_best_beats_both(tmp_path: Path) -> None:
+    assert as_good(found(tmp_path, accuracies(0.5))) == []
+
+
+BEST = Estimate(8.5, 7.0, 10.0, 4)
+CONTROL = Control(
+    arm="class-mean", role="source", dataset="digits", gain=BEST, beyond=Estimate(0.1, -0.3, 0.5, 4), best=BEST
+)
+
+
+def test_a_control_that_gains_as_best_does_is_called_what_it_is() -> None:
+    other = replace(CONTROL, arm="label-smoothing", beyond=Estimate(8.0, 7.0, 9.0, 4))
+    assert explained([CONTROL, other]) == [
+        "digits: best gains +8.50 [+7.00, +10.00] (n=4) over scratch, but at least half of that is gained by"
+        " `class-mean` (the mean logits of each class: how alike the classes are, nothing about the single image) as"
+        " well"
+    ]
+    assert explained([other]) == [
+        "digits: best gains +8.50 [+7.00, +10.00] (n=4) over scratch, and no control is shown to gain half of that"
+    ]
+
+
+def test_controls_have_nothing_to_explain_where_best_gains_nothing() -> None:
+    nothing = Estimate(0.5, -0.1, 1.1, 4)
+    there = replace(CONTROL, role="target", dataset="digits-rgb")
+    assert explained([replace(CONTROL, best=nothing), there]) == [
+        "digits: best does not measurably beat scratch (+0.50 [-0.10, +1.10] (n=4)), so the controls have nothing to"
+        " explain",
+        *explained([there]),
+    ]
+    assert explained([]) == []
+
+
+def test_looks_are_told_with_the_plan_and_when_it_was_stored(tmp_path: Path) -> None:
+    level = "tested one-sided at 3 %, 1 %, 1 %, together 5 %"
+    before = analysed(begun(tmp_path))
+    assert looked(before) == f"the test set has not been read; looks declared: 3, {level}"
+    after = analysed(answered(tmp_path, accuracies(0.5)))
+    first, second = looked(after).split(". ")
+    assert first == f"looks at the test set: 1 of 3 declared, {level}"
+    plan = f"Look 1: 4 seeds, spec {after.fingerprint[:12]}"
+    times = re.fullmatch(rf"{plan} stored (.{{19}}) UTC, test set first read (.{{19}}) UTC", second)
+    assert times is not None, second
+    assert times[1] <= times[2]
+
+
+def test_a_look_over_searches_says_how_many_and_one_look_has_no_sum(tmp_path: Path) -> None:
+    said = looked(found(tmp_path, accuracies((0.2, 0.5, 0.8)), OVER_SEARCHES))
+    assert ". Look 1: 4 seeds, 3 searches, spec " in said
+    (tmp_path / "once").mkdir()
+    once = looked(found(tmp_path / "once", accuracies(0.5), override(OVER_SEEDS, {"transfer.looks": 1})))
+    assert once.startswith("looks at the test set: 1 of 1 declared, tested one-sided at 5 %. Look 1: ")
