@@ -65,7 +65,14 @@ def test_limits_are_written_as_points() -> None:
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(1.0, "1 point"), (0.5, "0.5 points"), (2, "2 points"), (0.456, "0.46 points"), (12.4, "12 points")],
+    [
+        (1.0, "1 point"),
+        (0.5, "0.5 points"),
+        (2, "2 points"),
+        (0.456, "0.46 points"),
+        (12.5, "12.5 points"),
+        (100, "100 points"),
+    ],
 )
 def test_an_amount_has_its_unit(value: float, said: str) -> None:
     assert counted(value) == said
