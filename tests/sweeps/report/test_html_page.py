@@ -1,6 +1,27 @@
-"""A page as HTML: figures with their captions, numbers to the right, markup of users as text."""
+"""A page as HTML: figures with their captions, folds, numbers to the right, markup of users as text."""
 
-from sweeps.report.document import Answer, Block, Bullets, Code, Column, Figure, Heading, Paragraph, columns, table
+import re
+from html.parser import HTMLParser
+from itertools import accumulate
+
+import pytest
+
+from sweeps.report.document import (
+    Advice,
+    Badge,
+    Block,
+    Bullets,
+    Card,
+    Cards,
+    Code,
+    Column,
+    Figure,
+    Fold,
+    Heading,
+    Paragraph,
+    columns,
+    table,
+)
 from sweeps.report.html_page import html
 
 SVG = (
@@ -14,16 +35,38 @@ def rendered(*blocks: Block, title: str = "t", **figures: str) -> str:
     return page[page.index("<main>") : page.index("</main>")]
 
 
+def style() -> str:
+    page = html([], title="t", figures={})
+    return page[page.index("<style>") : page.index("</style>")]
+
+
+def rule(name: str) -> str:
+    """What stands in the braces of an at-rule of the style."""
+    text = style()
+    inside = text[text.index("{", text.index(name)) + 1 :]
+    depths = accumulate({"{": 1, "}": -1}.get(sign, 0) for sign in inside)
+    return inside[: next(place for place, depth in enumerate(depths) if depth < 0)]
+
+
 def test_a_figure_is_its_svg_with_its_caption() -> None:
     page = rendered(Figure("one", "alt & more", "**Figure 1.** said"), one=SVG)
     assert '<svg role="img" aria-label="alt &amp; more" xmlns=' in page
     assert "<figcaption><strong>Figure 1.</strong> said</figcaption></figure>" in page
     assert "<?xml" not in page
+    assert '<figure class="narrow">' in page
+    assert '<figure class="wide">' in rendered(Figure("one", "a", "", wide=True), one=SVG)
+
+
+def test_a_figure_that_was_not_drawn_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        rendered(Figure("one", "a", ""), two=SVG)
 
 
 def test_the_ids_of_two_figures_stay_apart() -> None:
-    page = rendered(Figure("one", "a", ""), Figure("two", "b", ""), one=SVG, two=SVG)
-    for name in ("one", "two"):
+    page = rendered(
+        Figure("one", "a", ""), Fold("f", "", (Figure("break-even", "b", ""),)), one=SVG, **{"break-even": SVG}
+    )
+    for name in ("one", "break-even"):
         assert f'id="{name}-a"' in page
         assert f'href="#{name}-a" clip-path="url(#{name}-a)"' in page
 
@@ -40,14 +83,17 @@ def test_markup_is_text_wherever_it_stands() -> None:
     page = rendered(
         Heading(evil),
         Paragraph(evil),
-        Answer(evil),
+        Badge(evil, "good"),
+        Cards((Card(evil, evil, evil, evil, "bad"),)),
+        Advice(evil, (evil,)),
         Bullets((evil,)),
         table([Column(evil)], [[evil]]),
         Code((evil,)),
         Figure("one", f'"{evil}', evil),
+        Fold(evil, evil, (Paragraph(evil),)),
         one=SVG,
     )
-    assert page.count("&lt;b onclick=x&gt;b&lt;/b&gt;") == 9
+    assert page.count("&lt;b onclick=x&gt;b&lt;/b&gt;") == 18
     for tag in ("<b>", "<b ", "<i>", "<u>"):
         assert tag not in page
     assert 'aria-label="&quot;&lt;b onclick=x&gt;' in page
@@ -68,11 +114,87 @@ def test_columns_of_numbers_are_aligned_with_their_heads() -> None:
     assert '<td class="number">&lt; 0.001</td>' in page
 
 
-def test_the_answer_stands_out() -> None:
-    page = rendered(Heading("t", level=1), Answer("**FLAT: so.**"), Paragraph("**Data.** x"))
-    assert page.count('<p class="answer">') == 1
-    assert '<p class="answer"><strong>FLAT: so.</strong></p>' in page
-    assert "<h1>t</h1>" in page
+class Cells(HTMLParser):
+    """The text of every cell of the tables of a page, row by row."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self._inside = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
+            self._inside = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = self._inside and tag not in ("th", "td")
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.rows[-1][-1] += data
+
+
+def test_no_cell_of_a_table_is_lost() -> None:
+    rows = [["a|b", "< 1 & 2", ""], ["", "", ""], ["`x`", "**y**", "5 > 4"]]
+    page = rendered(Fold("f", "", (table(columns("1", "2", "3", text=1), rows),)))
+    assert Cells(page).rows == [["1", "2", "3"], ["a|b", "< 1 & 2", ""], ["", "", ""], ["x", "y", "5 > 4"]]
+    with pytest.raises(ValueError, match="zip"):
+        rendered(table(columns("1", "2", text=1), [["too", "many", "cells"]]))
+
+
+def test_the_answer_its_badge_numbers_and_advice_stand_out() -> None:
+    cards = Cards((Card("a?", "+1", "0 to 2", "Yes", "good"), Card("b?", "−1", "-2 to 0", "No", "bad")))
+    page = rendered(Heading("so", level=1), Badge("FLAT", "open"), cards, Advice("Do it:", ("kd-sweeps a < b",)))
+    assert "<h1>so</h1>" in page
+    assert '<span class="badge open">FLAT</span>' in page
+    assert re.findall(r'<p class="(\w+ ?\w*)">([^<]*)</p>', page) == [
+        *(("question", "a?"), ("value", "+1"), ("interval", "0 to 2"), ("word good", "Yes")),
+        *(("question", "b?"), ("value", "−1"), ("interval", "-2 to 0"), ("word bad", "No")),
+    ]
+    advice = "<p><strong>What to do.</strong> Do it:</p><pre><code>kd-sweeps a &lt; b\n</code></pre></div>"
+    assert f'<div class="advice">{advice}' in page
+    assert "<pre>" not in rendered(Advice("Wait."))
+
+
+def test_a_fold_is_closed_and_says_what_is_in_it() -> None:
+    page = rendered(Fold("Title", "in short", (Paragraph("inside"),)), Fold("Evidence", "", (), printed=True))
+    assert "<details>\n<summary><h2>Title</h2> <span>· in short</span></summary>\n<p>inside</p>\n</details>" in page
+    assert '<details class="printed">\n<summary><h2>Evidence</h2></summary>' in page
+    assert " open" not in page
+
+
+def test_what_is_evidence_is_open_on_paper_and_the_rest_is_not_there() -> None:
+    paper = rule("@media print")
+    opened = re.search(r"details\.printed::details-content \{([^}]*)\}", paper)
+    assert opened is not None
+    assert "content-visibility: visible" in opened[1]
+    assert re.search(r"details:not\(\.printed\) \{ display: none; \}", paper)
+    assert "details" not in rule("@media (prefers-color-scheme")
+    assert "size: A4" in rule("@page")
+
+
+def test_dark_mode_changes_every_colour_and_paper_is_white() -> None:
+    colours = set(re.findall(r"--[\w-]+(?=:)", style()))
+    dark = rule("@media (prefers-color-scheme: dark)")
+    assert set(re.findall(r"--[\w-]+(?=:)", dark)) == colours >= {"--text", "--page", "--good", "--bad", "--open"}
+    assert "figure svg { filter: invert" in dark
+    paper = rule("@media print")
+    assert "--page: #fff" in paper
+    assert "figure svg { filter: none; }" in paper
+    used = set(re.findall(r"var\((--[\w-]+)\)", style()))
+    assert used == colours
+    page = html([], title="t", figures={})
+    assert '<meta name="color-scheme" content="light dark">' in page
+
+
+def test_a_phone_has_one_card_below_the_other_and_tables_that_scroll() -> None:
+    assert ".cards { grid-template-columns: 1fr; }" in rule("@media (max-width: 40rem)")
+    assert '<div class="scroll" tabindex="0">\n<table>' in rendered(table(columns("a", text=1), [["x"]]))
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in html([], title="t", figures={})
 
 
 def test_lines_to_type_stay_lines() -> None:
