@@ -1,0 +1,128 @@
+"""The answer on a terminal: a few lines, none too long, the headline last."""
+
+import re
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweeps.analysis.findings import Findings
+from sweeps.report import answer
+from sweeps.report.brief import brief
+from sweeps.spec.model import override
+from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies, found
+
+
+@pytest.fixture(scope="module")
+def undecided(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    return found(tmp_path_factory.mktemp("undecided"), accuracies(1.0))
+
+
+@pytest.fixture(scope="module")
+def last_look(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    spec = override(OVER_SEEDS, {"transfer.looks": 1})
+    return found(tmp_path_factory.mktemp("last"), accuracies(1.0, untuned=0.5, source=0.5), spec)
+
+
+def squeezed(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_it_goes_from_the_question_to_the_headline(tmp_path: Path) -> None:
+    findings = found(tmp_path, accuracies((0.2, 0.5, 0.8)), OVER_SEARCHES)
+    best = findings.confirmed["source"].best.point
+    assert brief(findings, columns=100, page="s-report/report.html").splitlines() == [
+        "Do the distillation settings T and α that were tuned on digits still work on digits-rgb?",
+        "",
+        "Does distilling help? Yes. +5.0 points, 95 % interval +3.4 to +6.6",
+        "Is tuning better than Keras' default? Yes. +4.0 points, 95 % interval +2.4 to +5.6",
+        "What is lost by not tuning on digits-rgb? Little: allowed: 2 points. 0.5 points, 95 % interval −0.2",
+        "  to 1.2, 3 searches",
+        "",
+        f"What to do: Use T = {best.temperature:.3g}, alpha = {best.alpha:.3g}, tuned on digits.",
+        "  kd-sweeps best s --paste",
+        "",
+        "digits: T and alpha matter",
+        "digits-rgb: whether T and alpha matter cannot be told",
+        "The page: s-report/report.html",
+        f"answer hash {findings.answer_hash}",
+        "",
+        "TRANSFERS: less than 2 points lost. Distillation gains 5.0 points on digits-rgb. T and α tuned on",
+        "  digits carry over: they lose 0.5 points [−0.2, 1.2] against tuning there.",
+    ]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_no_line_is_longer_than_the_terminal_or_than_100_columns(
+    undecided: Findings, last_look: Findings, columns: int
+) -> None:
+    for findings in (undecided, last_look):
+        for page in ("", "s-report/report.html"):
+            lines = brief(findings, columns=columns, page=page).splitlines()
+            assert max(map(len, lines)) <= min(columns, 100)
+    assert max(map(len, brief(last_look, columns=columns).splitlines())) > min(columns, 100) - 15, "the width is used"
+
+
+def test_a_terminal_of_no_width_is_taken_for_a_narrow_one(undecided: Findings) -> None:
+    assert brief(undecided, columns=0) == brief(undecided, columns=40)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_nothing_is_lost_by_wrapping_and_the_headline_is_last(
+    undecided: Findings, last_look: Findings, columns: int
+) -> None:
+    for findings in (undecided, last_look):
+        text = brief(findings, columns=columns)
+        *_, last = text.split("\n\n")
+        assert squeezed(last) == f"{answer.badge(findings).text}. {answer.headline(findings)}"
+        assert squeezed(text).startswith(answer.question(findings))
+        for card in answer.cards(findings):
+            assert f"{card.question} {card.word}. {card.value}, {card.interval}" in squeezed(text)
+        assert f"What to do: {answer.advice(findings).text}" in squeezed(text)
+
+
+def test_it_is_short_enough_for_a_small_screen(undecided: Findings) -> None:
+    assert len(brief(undecided, columns=80).splitlines()) <= 24
+
+
+@pytest.mark.parametrize("columns", [40, 100])
+def test_a_command_that_is_too_long_can_still_be_pasted(undecided: Findings, columns: int) -> None:
+    name = "a-name-that-is-as-long-as-a-name-may-be-which-is-64-characters-x"
+    lines = brief(replace(undecided, name=name), columns=columns).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.lstrip().startswith("kd-sweeps extend"))
+    typed = "\n".join(lines[start : start + 6]).replace("\\\n", " ")
+    commands = [shlex.split(line) for line in typed.splitlines()]
+    assert commands[0] == ["kd-sweeps", "extend", name, "--seeds", "+6"]
+    assert commands[1] == ["kd-sweeps", "launch", name]
+    too_long = [line for line in lines if len(line) > columns]
+    assert all(len(line.rstrip("\\").split()) <= 2 for line in too_long), "only what cannot break is longer"
+
+
+@pytest.mark.parametrize("name", ["s", "kd-sweeps", "my-kd-sweeps"])
+def test_commands_are_spelt_as_they_can_be_typed_here(
+    undecided: Findings, last_look: Findings, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [".venv/bin/kd-sweeps", "report", name])
+    lines = brief(replace(undecided, name=name), columns=100).splitlines()
+    assert f"  .venv/bin/kd-sweeps extend {name} --seeds +6" in lines
+    assert f"  .venv/bin/kd-sweeps launch {name}" in lines
+    assert f"As a page: .venv/bin/kd-sweeps report {name} -o {name}-report" in lines
+    text = squeezed(brief(replace(last_look, name=name), columns=100))
+    assert (
+        f"start another sweep: .venv/bin/kd-sweeps report {name} -o {name}-report, then .venv/bin/kd-sweeps create"
+        f" {name}-2 {name}-report/spec.toml --seed 1 --set transfer.seeds=8"
+    ) in text
+
+
+def test_a_page_with_a_long_path_is_on_a_line_of_its_own(undecided: Findings) -> None:
+    page = f"/tmp/{'folder with spaces/' * 6}report.html"
+    lines = brief(undecided, columns=80, page=page).splitlines()
+    assert lines[lines.index("The page:") + 1] == f"  {page}"
+    assert "As a page" not in brief(undecided, columns=80, page=page)
+
+
+def test_an_unfinished_sweep_has_no_answer_hash(undecided: Findings) -> None:
+    assert re.search(r"^answer hash [0-9a-f]{12}$", brief(undecided, columns=80), re.MULTILINE)
+    assert "answer hash" not in brief(replace(undecided, answer_hash=None), columns=80)
