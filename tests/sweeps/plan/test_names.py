@@ -21,7 +21,8 @@ from sweeps.spec.presets import preset
 
 
 def test_the_first_group_has_no_tag_and_every_other_one_names_teacher_and_search() -> None:
-    assert list(groups(preset("quick"))) == [""]
+    assert list(groups(preset("tiny"))) == [""]
+    assert list(groups(preset("quick"))) == ["", "t0s1", "t0s2", "t0s3", "t0s4"]
     several = override(preset("quick"), {"outer.teachers": 2, "outer.searches": 3})
     assert list(groups(several)) == ["", "t0s1", "t0s2", "t1s0", "t1s1", "t1s2"]
     assert list(map(teacher_of, groups(several))) == ["", "", "", "t1", "t1", "t1"]

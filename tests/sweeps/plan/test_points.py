@@ -1,6 +1,7 @@
 """Points never depend on who finishes first: the same search in every order of finishing, on both databases."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -10,13 +11,16 @@ from storage.db.engine import open_engine
 from storage.queue import tasks
 from storage.queue.tasks import Claim
 from storage.records import queries
+from storage.records.queries import TaskRecord
 from storage.url import resolve
 from sweeps.plan.points import resolve_point
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import Spec, override
 from sweeps.spec.presets import preset
 from sweeps.spec.tables import SAMPLERS
+from tests.support.sweeps.planted_sweeps import done_of, worked
 from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import SMALL
 
 TRIALS = 14
 TINY = override(preset("tiny"), {"search.trials": TRIALS, "search.lag": 3, "baselines.methods": []})
@@ -70,3 +74,20 @@ def test_tpe_learns_from_what_has_ended_before_the_lag_and_from_nothing_else(eng
     first = [f"search#{number}" for number in range(TRIALS // 2)]
     assert [near[key] for key in first] == [far[key] for key in first], "the Sobol half is the same"
     assert near != far
+
+
+def test_a_further_search_confirms_as_many_points_as_its_own_rounds_say(storage_url: str) -> None:
+    rounds = {"confirm.rounds": [[2, 1], [1, 1]], "outer.rounds": [[4, 1], [3, 2]]}
+    spec = override(SMALL, rounds | {"search.trials": 6, "search.sampler": "qmc", "outer.searches": 2})
+    url = worked(storage_url, spec, quadratic)
+    for group, sizes in (("", (2, 1)), ("@t0s1", (4, 3))):
+        ranked = sorted(done_of(url, f"search{group}"), key=lambda task: -(task.score or 0))
+        for name, size in zip((f"confirm:1{group}", f"confirm{group}"), sizes, strict=True):
+            repeats = Counter(_place(task) for task in done_of(url, name))
+            assert set(repeats) == {_place(task) for task in ranked[:size]}, name
+            assert len(set(repeats.values())) == 1, "each of them with every seed of the round"
+
+
+def _place(task: TaskRecord) -> tuple[float, ...]:
+    assert task.params
+    return tuple(task.params.values())

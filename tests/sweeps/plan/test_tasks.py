@@ -6,9 +6,11 @@ from dataclasses import astuple
 import pytest
 
 from storage.queue.needs import Lag
-from sweeps.plan.tasks import STAGES, is_search, make_plan, more, sobol_points
+from storage.queue.plans import PhasePlan
+from sweeps.plan.names import groups
+from sweeps.plan.tasks import STAGES, Plan, is_search, make_plan, more, sobol_points
 from sweeps.spec.arms import CONTROLS, TARGET_ARMS
-from sweeps.spec.model import override
+from sweeps.spec.model import Spec, override
 from sweeps.spec.presets import on, preset
 
 QUICK = override(
@@ -20,6 +22,7 @@ QUICK = override(
         "confirm.seeds": 3,
         "transfer.seeds": 10,
         "transfer.other_seeds": 0,
+        "outer": {},  # one search
     },
 )
 
@@ -28,14 +31,15 @@ def test_quick_plans_exactly_the_budget_of_its_preset() -> None:
     plan = make_plan(preset("quick"))
     assert {stage: plan.count(stage) for stage in STAGES} == {
         "teachers": 2,
-        "search": 13,
+        "search": 10 + 4 * 8,
         "baselines": 3,
-        "confirm": 6 + 3 * 2 + 2 * 2,
-        "native": 29,
-        "transfer": 4 * 8 + 2 * 20 + 4 * 8,
+        "confirm": (4 + 2 * 2) + 4 * 3,
+        "native": (10 + 4 * 8) + (4 + 2 * 2) + 4 * 3,
+        # the arms of the source; best and native, and the other arms of the target; and in each further search three
+        "transfer": 4 * 6 + (2 * 8 + 4 * 6) + 4 * 3 * 4,
         "measure": 1,
     }
-    assert len(plan.tasks) == 168
+    assert len(plan.tasks) == 242
 
 
 def test_arms_that_decide_nothing_may_have_fewer_seeds() -> None:
@@ -46,34 +50,8 @@ def test_arms_that_decide_nothing_may_have_fewer_seeds() -> None:
     assert found["transfer#source.best"] == 4
     larger, added = more(override(QUICK, {"transfer.other_seeds": 4}), seeds=3)
     assert (larger.transfer.seeds, larger.transfer.other_seeds) == (13, 7)
-    assert len(added) == 3 * (4 + 6)
-
-
-def test_a_round_of_confirm_needs_the_one_before_and_shares_its_new_seeds() -> None:
-    plan = make_plan(override(QUICK, {"confirm.rounds": [[6, 1], [3, 2], [2, 2]]}))
-    needs = {phase.name: tuple(need.stored() for need in phase.needs) for phase in plan.phases}
-    assert [needs[name] for name in ("confirm:1", "confirm:2", "confirm")] == [
-        ("search",),
-        ("confirm:1",),
-        ("confirm:2",),
-    ]
-    tasks = [task for task in plan.tasks if task.phase in ("confirm:1", "confirm:2", "confirm")]
-    assert [task.payload["ranks"] for task in tasks[::6]] == ["search.ranks", "confirm.ranks:1", "confirm.ranks:2"]
-    assert [(task.payload["rank"], task.payload["repeat"]) for task in tasks[6:]] == [
-        (0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2), (0, 3), (1, 3), (0, 4), (1, 4),
-    ]  # fmt: skip
-    assert len({task.payload["seed"] for task in tasks}) == 5
-    assert {task.priority for task in tasks} == {70}
-
-
-def test_only_what_is_proposed_has_a_lag() -> None:
-    def lag(**changes: object) -> object:
-        plan = make_plan(override(QUICK, {f"search.{key}": value for key, value in changes.items()}))
-        return next(phase.lag for phase in plan.phases if phase.name == "search")
-
-    assert lag(sampler="tpe", lag=3) == Lag(3, first=10)
-    assert lag(sampler="random", lag=3) == Lag(3, first=0)
-    assert lag(sampler="qmc") is None
+    assert len(added.tasks) == 3 * (4 + 6)
+    assert added.phases == ()
 
 
 def test_every_task_key_is_unique_and_every_phase_needs_earlier_ones() -> None:
@@ -142,6 +120,7 @@ def test_a_row_of_payload_never_holds_what_a_later_selection_decides() -> None:
 
 
 SEVERAL = override(QUICK, {"outer.teachers": 2, "outer.searches": 2})
+CHEAPER = {"outer.trials": 6, "outer.rounds": [[4, 1], [2, 3]], "outer.seeds": 5}
 
 
 def test_further_teachers_and_searches_repeat_what_depends_on_them_and_nothing_else() -> None:
@@ -152,46 +131,67 @@ def test_further_teachers_and_searches_repeat_what_depends_on_them_and_nothing_e
         "baselines": one.count("baselines"),
         "confirm": 4 * 9,
         "native": 4 * 29,
-        "transfer": 100 + 3 * 10 * (1 + 2),  # best on the source; best and native on the target
+        "transfer": 100 + 3 * 10 * 3,  # best, native and scratch on the target, nothing on the source
         "measure": 1,
     }
     assert max(Counter(task.key for task in plan.tasks).values()) == 1
     tasks = {task.key: task for task in plan.tasks}
     assert [tasks[task.key] for task in one.tasks] == list(one.tasks), "the first group is the sweep without the others"
+    assert not [phase for phase in plan.phases if phase.name.startswith("transfer:source@")]
+    arms = {task.payload["arm"] for task in plan.tasks if task.phase == "transfer:target@t1s1"}
+    assert arms == {"best", "native", "scratch"}
 
 
-def test_all_searches_of_a_teacher_wait_for_it_and_for_no_other_one() -> None:
-    needs = {phase.name: tuple(need.stored() for need in phase.needs) for phase in make_plan(SEVERAL).phases}
-    assert needs["search"] == needs["search@t0s1"] == ("teachers:source",)
-    assert needs["search@t1s0"] == needs["search@t1s1"] == ("teachers:source@t1",)
-    assert needs["native:search@t1s1"] == ("teachers:target@t1",)
-    assert needs["transfer:target@t1s1"] == ("confirm@t1s1", "native:confirm@t1s1")
-    assert {f"{name}?" for name in needs} - {"measure?"} == set(needs["measure"])
+def test_a_further_search_is_planned_by_its_own_trials_rounds_and_seeds() -> None:
+    plan, phases = make_plan(override(SEVERAL, CHEAPER)), {}
+    for phase in plan.phases:
+        phases[phase.name] = phase, sum(task.phase == phase.name for task in plan.tasks)
+    for first, further, planned in (
+        ("search", "search@t0s1", (20, 6)),
+        ("native:search", "native:search@t1s1", (20, 6)),
+        ("transfer:target", "transfer:target@t1s0", (6 * 10, 3 * 5)),
+    ):
+        assert (phases[first][1], phases[further][1]) == planned
+    rounds = [phases[name] for name in ("confirm:1@t0s1", "confirm@t0s1")]
+    assert [count for _, count in rounds] == [4, 2 * 3]
+    assert [phase.minimum for phase, _ in rounds] == [2, 3], "the points of the next round, or a seed of each"
+    assert phases["search@t0s1"][0].minimum == 4
+    assert (phases["search"][0].lag, phases["search@t0s1"][0].lag) == (Lag(8, first=10), Lag(8, first=3))
+    given = [task for task in plan.tasks if task.phase == "search@t0s1" and "temperature" in task.payload]
+    assert [task.key for task in given] == [f"search@t0s1#{number}" for number in range(3)]
+    assert [task for task in plan.tasks if task.phase == "search"] == [
+        task for task in make_plan(QUICK).tasks if task.phase == "search"
+    ]
 
 
-def test_groups_differ_in_teacher_and_search_and_share_the_seeds_of_transfer() -> None:
+def test_groups_differ_in_teacher_and_search_and_in_every_seed() -> None:
     tasks = {task.key: task.payload for task in make_plan(SEVERAL).tasks}
-    groups = ["", "@t0s1", "@t1s0", "@t1s1"]
+    tags = ["", "@t0s1", "@t1s0", "@t1s1"]
     for what in ("search{}#0", "native.search{}#0", "confirm{}#0.0"):
-        seeds = {tasks[what.format(group)]["seed"] for group in groups}
+        seeds = {tasks[what.format(tag)]["seed"] for tag in tags}
         assert len(seeds) == 4
-    assert len({tasks[f"search{group}#0"]["temperature"] for group in groups}) == 4
-    for group in groups:  # as without an outer level: paired points on both datasets
-        assert tasks[f"search{group}#3"]["alpha"] == tasks[f"native.search{group}#3"]["alpha"]
-        for arm in ("best", "native"):
-            assert tasks[f"transfer{group}#target.{arm}.7"]["seed"] == tasks["transfer#target.best.7"]["seed"]
+    assert len({tasks[f"search{tag}#0"]["temperature"] for tag in tags}) == 4
+    for tag in tags:  # as without an outer level: paired points on both datasets
+        assert tasks[f"search{tag}#3"]["alpha"] == tasks[f"native.search{tag}#3"]["alpha"]
     teachers = [tasks[f"teachers#{role}{tag}"]["seed"] for role in ("source", "target") for tag in ("", "@t1")]
     assert len(set(teachers)) == 4
+
+
+def test_no_two_groups_share_a_seed_of_transfer_and_the_arms_of_a_repeat_share_theirs() -> None:
+    spec = on(override(SEVERAL, CHEAPER), targets=["cifar10", "digits-rgb"])
+    seeds: dict[tuple[str, int], set[int]] = {}
+    for task in make_plan(spec).tasks:
+        if task.key.startswith("transfer"):
+            group, repeat = task.payload.get("group", ""), task.payload["repeat"]
+            seeds.setdefault((group, repeat), set()).add(task.payload["seed"])
+    assert Counter(group for group, _ in seeds) == {"": 10, "t0s1": 5, "t1s0": 5, "t1s1": 5}
+    assert {len(found) for found in seeds.values()} == {1}, "on every dataset, for every arm"
+    assert len(set.union(*seeds.values())) == len(seeds)
 
 
 def test_every_target_has_a_search_and_a_comparison_of_its_own() -> None:
     spec = on(QUICK, targets=["cifar10", "digits-rgb"])
     one, plan = make_plan(QUICK), make_plan(spec)
-    needs = {phase.name: tuple(need.stored() for need in phase.needs) for phase in plan.phases}
-    assert needs["native:search@target2"] == ("teachers:target2",)
-    # No test is read before all selections are frozen; one that failed hinders its own dataset alone.
-    assert needs["transfer:source"] == ("confirm", "native:confirm?", "native:confirm@target2?")
-    assert needs["transfer:target2"] == ("confirm", "native:confirm?", "native:confirm@target2")
     assert plan.count("native") == 2 * 29
     assert plan.count("transfer") == 40 + 2 * 60
     assert plan.count("baselines") == one.count("baselines"), "on the first target only"
@@ -202,13 +202,62 @@ def test_every_target_has_a_search_and_a_comparison_of_its_own() -> None:
     assert second.priority == first.priority
 
 
+WIDE = override(on(SEVERAL, targets=["cifar10", "digits-rgb"]), {"transfer.target_arms": TARGET_ARMS + CONTROLS})
+
+
 def test_more_of_a_plan_with_groups_and_targets_is_what_a_larger_one_holds() -> None:
-    spec = override(on(SEVERAL, targets=["cifar10", "digits-rgb"]), {"transfer.target_arms": TARGET_ARMS + CONTROLS})
-    larger, added = more(spec, trials=2, seeds=3)
-    whole = {task.key: task for task in make_plan(larger).tasks}
-    before = {task.key for task in make_plan(spec).tasks}
-    assert before | {task.key for task in added} == set(whole)
-    assert not before & {task.key for task in added}
-    seeds = [task for task in added if task.phase.startswith("transfer")]
+    larger, added = more(WIDE, trials=2, seeds=3)
+    whole = _by_key(make_plan(larger))
+    before = {task.key for task in make_plan(WIDE).tasks}
+    assert before | {task.key for task in added.tasks} == set(whole)
+    assert not before & {task.key for task in added.tasks}
+    seeds = [task for task in added.tasks if task.phase.startswith("transfer")]
     assert [whole[task.key] for task in seeds] == seeds
-    assert sum(is_search(task.phase) for task in added) == 2 * 4 * 3, "each of four groups, on each of three datasets"
+    assert sum(is_search(task.phase) for task in added.tasks) == 2 * 4 * 3, "of four groups, on each of three datasets"
+    assert added.phases == ()
+
+
+def test_more_counts_a_further_search_by_its_own_numbers() -> None:
+    spec = override(SEVERAL, CHEAPER)
+    larger, added = more(spec, trials=2, seeds=3)
+    assert (larger.search.trials, larger.outer.trials) == (22, 8)
+    assert (larger.transfer.seeds, larger.outer.seeds) == (13, 8)
+    keys = {task.key for task in added.tasks}
+    assert {f"search@t0s1#{number}" for number in (6, 7)} == {key for key in keys if key.startswith("search@t0s1")}
+    assert {f"transfer@t0s1#target.native.{number}" for number in (5, 6, 7)} == {
+        key for key in keys if key.startswith("transfer@t0s1#target.native")
+    }
+    unsaid, _ = more(SEVERAL, trials=2, seeds=3)
+    assert (unsaid.outer.trials, unsaid.outer.seeds) == (0, 0), "0 stays: as the first"
+
+
+@pytest.mark.parametrize("spec", [QUICK, WIDE, override(SEVERAL, CHEAPER), preset("quick")])
+def test_further_searches_are_those_of_a_plan_that_had_them_from_the_start(spec: Spec) -> None:
+    larger, added = more(spec, searches=2)
+    assert larger == override(spec, {"outer.searches": spec.outer.searches + 2})
+    before, whole = make_plan(spec), make_plan(larger)
+    assert _by_key(before) | _by_key(Plan((), added.tasks)) == _by_key(whole), "with every seed and every priority"
+    assert len(before.tasks) + len(added.tasks) == len(whole.tasks)
+    assert len(list(groups(larger))) == len(list(groups(spec))) + 2 * spec.outer.teachers
+
+    def without_needs(phases: tuple[PhasePlan, ...]) -> set[tuple[object, ...]]:
+        return {(phase.name, phase.stage, phase.minimum, phase.lag) for phase in phases}
+
+    assert without_needs(before.phases) | without_needs(added.phases) == without_needs(whole.phases)
+    assert len(before.phases) + len(added.phases) == len(whole.phases)
+    needs, known = _needs(whole.phases), {phase.name for phase in before.phases}
+    for phase in added.phases:
+        found = {need.stored() for need in phase.needs}
+        # What is there already is not held up; the new ones wait for what they are made of.
+        assert found <= needs[phase.name]
+        assert {need for need in needs[phase.name] if not need.endswith("?")} <= found
+        assert {need.phase for need in phase.needs} <= known, "each one stands after what it needs"
+        known.add(phase.name)
+
+
+def _by_key(plan: Plan) -> dict[str, object]:
+    return {task.key: task for task in plan.tasks}
+
+
+def _needs(phases: tuple[PhasePlan, ...]) -> dict[str, set[str]]:
+    return {phase.name: {need.stored() for need in phase.needs} for phase in phases}

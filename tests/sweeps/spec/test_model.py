@@ -69,7 +69,7 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"search.trials.more": 5}, ["unknown key", "search.trials.more"]),
         ({"transfer.source_arms": ["bst"]}, ["transfer.source_arms", "bst", "scratch"]),
         ({"baselines.methods": ["resnet"]}, ["baselines.methods", "resnet", "mobilenet"]),
-        ({"confirm.top": 21}, ["confirm.rounds", "21 points", "search.trials (13)"]),
+        ({"confirm.top": 21}, ["confirm.rounds", "21 points", "search.trials (10)"]),
         ({"confirm.rounds": [[2, 1], [3, 1]]}, ["confirm", "more points than the one before; got [2, 3]"]),
         ({"confirm.rounds": []}, ["confirm.rounds", "at least 1 item"]),
         ({"search.sampler": "sobl"}, ["search.sampler", "qmc, tpe, gp, random or package.module:make"]),
@@ -84,7 +84,17 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"transfer.target_arms": ["best", "misaligned"]}, ["transfer.target_arms", "misaligned", "class-mean"]),
         ({"transfer.source_arms": ["native"]}, ["transfer.source_arms", "native"]),
         ({"outer.teachers": 0}, ["outer.teachers", "got 0"]),
-        ({"outer.seeds": 2}, ["unknown key", "outer.seeds", "teachers, searches"]),
+        ({"outer.searches": 0}, ["outer.searches", "got 0"]),
+        ({"outer.seed": 2}, ["unknown key", "outer.seed", "teachers, searches, trials, rounds, seeds"]),
+        ({"outer.seeds": -1}, ["outer.seeds", "got -1", "greater than or equal to 0"]),
+        ({"outer.trials": 2.5}, ["outer.trials", "2.5", "integer"]),
+        ({"outer.rounds": [[9, 1]]}, ["outer.rounds begins with 9 points", "outer.trials (8)"]),
+        ({"outer.trials": 2}, ["outer.rounds begins with 3 points", "outer.trials (2)"]),
+        # What is not given for the further searches is as for the first one, and is named so.
+        ({"outer.trials": 3, "outer.rounds": []}, ["confirm.rounds begins with 4 points", "outer.trials (3)"]),
+        ({"outer.trials": 0, "outer.rounds": [[11, 1]]}, ["outer.rounds begins with 11", "search.trials (10)"]),
+        ({"outer.rounds": [[2, 1], [3, 1]]}, ["outer", "more points than the one before; got [2, 3]"]),
+        ({"outer.rounds": [[3, 0]]}, ["outer.rounds", "got 0", "greater than or equal to 1"]),
         ({"source.augment": "flip-crop"}, ["mnist", "a mirrored digit is no digit"]),
         ({"target.augment": "flip"}, ["target.augment", "flip", "flip-crop"]),
         ({"target.views": 0}, ["target.views", "got 0"]),
@@ -157,12 +167,31 @@ def test_roles_are_those_that_have_a_dataset() -> None:
     assert wider.fingerprint != quick.fingerprint
 
 
-def test_further_groups_repeat_only_the_arms_that_depend_on_them() -> None:
+def test_further_groups_repeat_only_the_arms_that_their_regret_is_made_of() -> None:
     transfer = preset("full").transfer
-    assert transfer.arms("source", "t0s1") == ("best",)
-    assert transfer.arms("target2", "t1s0") == ("best", "native")
+    assert transfer.arms("source", "t0s1") == (), "the regret is one of the target"
+    assert transfer.arms("target2", "t1s0") == ("best", "scratch", "native")
+    few = override(preset("quick"), {"transfer.target_arms": ["native", "random", "best"]}).transfer
+    assert few.arms("target", "t0s1") == ("native", "best")
     assert transfer.controls("source") == transfer.controls("target2") == CONTROLS
     assert preset("quick").transfer.controls("target") == ()
+
+
+def test_a_further_search_is_as_large_as_the_first_one_where_nothing_else_is_said() -> None:
+    spec = override(preset("quick"), {"outer.trials": 0, "outer.rounds": [], "outer.seeds": 0})
+    further = spec.of_group("t0s1")
+    assert (further.search, further.confirm) == (spec.search, spec.confirm)
+    assert further.transfer == spec.transfer.model_copy(update={"other_seeds": 0}), "scratch has as many seeds as best"
+    assert spec.of_group("") == spec
+
+
+def test_a_further_search_may_be_cheaper_in_each_part_and_differs_in_nothing_else() -> None:
+    spec = preset("quick")
+    further = spec.of_group("t0s4")
+    assert (further.search.trials, further.confirm.rounds, further.transfer.seeds) == (8, ((3, 1),), 4)
+    assert further.transfer.seeds_of("target", "scratch") == 4
+    same = {"search.trials": 10, "confirm.rounds": [[4, 1], [2, 2]], "transfer.seeds": 8, "transfer.other_seeds": 6}
+    assert override(further, same) == spec
 
 
 @pytest.mark.parametrize("looks", [1, 2, 3])
