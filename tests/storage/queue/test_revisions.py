@@ -15,10 +15,11 @@ from storage.db.engine import read, write
 from storage.db.schema import attempts
 from storage.errors import RevisionRefused, SpecConflict, Unreachable
 from storage.queue import control, revisions, tasks
+from storage.queue.needs import parse_needs
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
 from storage.records import queries
 from sweeps.hints import explain
-from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, overlap, states
+from tests.support.sweeps.storage_sweeps import Needs, claimed, finished, new_storage, new_sweep, overlap, states
 
 
 @pytest.fixture
@@ -28,9 +29,15 @@ def engine(storage_url: str) -> Iterator[Engine]:
 
 
 def extend(
-    engine: Engine, sweep: int, phases: Sequence[str], *, revision: int = 1, while_open: Sequence[str] = ()
+    engine: Engine,
+    sweep: int,
+    phases: Sequence[str],
+    *,
+    revision: int = 1,
+    while_open: Sequence[str] = (),
+    new: Sequence[PhasePlan] = (),
 ) -> None:
-    """One task more in each of the phases, planned on `revision`."""
+    """One task more in each of the phases, planned on `revision`; those in `new` are added."""
     revisions.extend(
         engine,
         sweep,
@@ -39,6 +46,7 @@ def extend(
         fingerprint=f"f{revision + 1}",
         why="more",
         tasks=[TaskPlan(key=f"{phase}#more{revision}", phase=phase) for phase in phases],
+        phases=new,
         while_open=while_open,
     )
 
@@ -204,10 +212,88 @@ def test_an_extension_whose_commit_nobody_acknowledged_is_made_once(
             )
 
     monkeypatch.setattr(revisions, "write", write_and_lose_the_answer)
-    extend(engine, sweep, ["search"])
+    extend(engine, sweep, ["search", "confirm"], new=[phase("confirm", "search")])
     assert cut
-    assert planned(engine, sweep) == {"search": 4}
+    assert planned(engine, sweep) == {"search": 4, "confirm": 1}
+    assert states(engine, sweep) == {"search": "open", "confirm": "blocked"}
     assert queries.find_sweep(engine, "s").revision == 2
+
+
+def phase(name: str, *needs: str, minimum: int = 1) -> PhasePlan:
+    """A phase of one task at least."""
+    return PhasePlan(name=name, stage=name.split("@")[0], needs=tuple(parse_needs(needs)), minimum=minimum)
+
+
+AGAIN = [phase("search@2", "teachers"), phase("confirm@2", "search@2")]
+BASIC: Needs = {"teachers": ((), 1, 1), "search": (("teachers",), 1, 1), "measure": (("search?",), 1, 1)}
+
+
+def test_new_phases_of_a_finished_sweep_stand_last_and_open_one_after_the_other(engine: Engine) -> None:
+    sweep = new_sweep(engine, BASIC)
+    work(engine, sweep)
+    extend(engine, sweep, ["search@2", "confirm@2"], new=AGAIN)
+    assert list(states(engine, sweep).items()) == [
+        ("teachers", "closed"),
+        ("search", "closed"),
+        ("measure", "closed"),
+        ("search@2", "open"),
+        ("confirm@2", "blocked"),
+    ]
+    assert [task.stage for task in queries.task_records(engine, sweep, state="waiting")] == ["search", "confirm"]
+    assert work(engine, sweep) == ["search@2#more1", "confirm@2#more1"]
+    assert set(states(engine, sweep).values()) == {"closed"}
+    assert planned(engine, sweep)["confirm@2"] == 1
+    extend(engine, sweep, ["search@3", "search@2"], revision=2, new=[phase("search@3", "confirm@2")])
+    assert list(states(engine, sweep))[-2:] == ["confirm@2", "search@3"], "and the next ones after those"
+    assert sorted(work(engine, sweep)) == ["search@2#more2", "search@3#more2"]
+
+
+def test_a_new_phase_waits_for_one_that_is_not_over(engine: Engine) -> None:
+    sweep = new_sweep(engine, BASIC)
+    extend(engine, sweep, ["search@2", "confirm@2"], new=AGAIN)
+    assert states(engine, sweep)["search@2"] == "blocked"
+    ended(engine, sweep)
+    assert states(engine, sweep)["search@2"] == "open"
+    assert len(work(engine, sweep)) == 4
+
+
+def test_a_new_phase_behind_one_that_failed_is_skipped_and_comes_back_with_a_retry(engine: Engine) -> None:
+    sweep = new_sweep(engine, BASIC)
+    ended(engine, sweep, well=False)
+    extend(engine, sweep, ["search@2", "confirm@2"], new=AGAIN)
+    assert [states(engine, sweep)[name] for name in ("search@2", "confirm@2")] == ["skipped", "skipped"]
+    reasons = {task.key: task.reason for task in queries.task_records(engine, sweep, state="skipped")}
+    assert reasons["search@2#more1"] == "needs teachers, which failed (0 of 1 done, 1 needed; teachers#0: NaN)"
+    again = revisions.retry(engine, sweep, revision=2)
+    assert {"teachers#0", "search@2#more1", "confirm@2#more1"} <= set(again)
+    assert {"search@2#more1", "confirm@2#more1"} <= set(work(engine, sweep))
+    assert set(states(engine, sweep).values()) == {"closed"}
+
+
+@pytest.mark.parametrize("new", [AGAIN, [*AGAIN, AGAIN[0]], [phase("search@2", "nowhere"), AGAIN[1]]])
+def test_new_phases_of_a_refused_extension_are_not_kept(engine: Engine, new: list[PhasePlan]) -> None:
+    sweep = new_sweep(engine, BASIC)
+    work(engine, sweep)
+    before = queries.phase_records(engine, sweep)
+    with pytest.raises((RevisionRefused, sqlalchemy.exc.IntegrityError, KeyError)):
+        extend(engine, sweep, ["search@2", "confirm@2"], new=new, revision=7 if new == AGAIN else 1)
+    assert queries.phase_records(engine, sweep) == before
+    assert planned(engine, sweep) == {"teachers": 1, "search": 1, "measure": 1}
+    extend(engine, sweep, ["search@2", "confirm@2"], new=AGAIN)
+    assert work(engine, sweep) == ["search@2#more1", "confirm@2#more1"]
+
+
+def test_new_phases_at_the_moment_what_they_need_ends_are_not_left_behind(engine: Engine) -> None:
+    sweep = new_sweep(engine, BASIC)
+    last = claimed(engine, sweep)
+    overlap(
+        tasks,
+        lambda: finished(engine, last),
+        lambda: extend(engine, sweep, ["search@2", "confirm@2"], new=AGAIN),
+    )
+    assert states(engine, sweep)["search@2"] == "open"
+    assert {"search@2#more1", "confirm@2#more1"} <= set(work(engine, sweep))
+    assert set(states(engine, sweep).values()) == {"closed"}
 
 
 # retry
