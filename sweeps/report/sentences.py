@@ -32,8 +32,9 @@ def regret(target: TargetVerdict) -> str:
     found = target.regret
     if found is None:
         return ""
-    limits = interval(found.estimate).rsplit(" (n=", 1)[0]
-    value = f"Regret on {target.dataset}, native - best: {limits} points (95 %)"
+    number, _, count = interval(found.estimate).rpartition(" (n=")
+    kind = "no interval" if "no interval" in count else "95 %"
+    value = f"Regret on {target.dataset}, native - best: {number} points ({kind})"
     if found.searches == 1:
         return f"{value}, over seeds alone: one search and one teacher, other searches may find other points."
     parts = ""

@@ -7,6 +7,7 @@ from sweeps.analysis.findings import Findings
 from sweeps.analysis.units import percent
 from sweeps.hints import ANYWHERE
 from sweeps.report.document import Code, Fold, Paragraph
+from sweeps.report.formats import counted
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
 from sweeps.spec.tables import DatasetSpec, Training, Transfer
@@ -177,11 +178,11 @@ def _statistics(spec: Spec) -> str:
     return (
         "**Statistics.** The one primary question is the regret, native − best, in points of test accuracy, paired by"
         f" seed. {unit}"
-        f" The margin is {transfer.margin:g} points or, where native measurably gains over scratch and half of"
+        f" The margin is {counted(transfer.margin)} or, where native measurably gains over scratch and half of"
         " that gain is less, half of that gain (one paired contrast). The verdict is FAILS when the one-sided"
         f" {percent(1 - transfer.level(1)):.3g} % lower t bound is above the margin; TRANSFERS when the upper bound is"
         " below it (non-inferiority, Piaggio et al. 2012) and native measurably beats scratch or random; FLAT when"
-        f" native is shown to lie less than {transfer.margin:g} points above best, scratch and random alike;"
+        f" native is shown to lie less than {counted(transfer.margin)} above best, scratch and random alike;"
         f" UNDECIDED otherwise. The test set may be read {looks}; the spec and its time were stored before the"
         " first look. All other intervals are 95 % t intervals over seeds, of differences paired by seed (Student"
         " 1908), given one test set. All other questions are secondary, and their p values are adjusted by Holm's"

@@ -4,7 +4,7 @@ import pytest
 
 from sweeps.analysis.secondary import Answer, Question, Share
 from sweeps.report import markdown
-from sweeps.report.secondary_section import said, section
+from sweeps.report.sections.secondary import blocks, said
 from sweeps.stats.estimates import Estimate
 
 GAIN = Question(
@@ -27,9 +27,9 @@ SHARE = Question(
 )
 
 
-def test_the_section_has_a_row_for_each_question() -> None:
-    page = markdown.text(section([GAIN, SHARE])).splitlines()
-    assert page[0] == "## Secondary questions"
+def test_there_is_a_row_for_each_question() -> None:
+    page = markdown.text(blocks([GAIN, SHARE])).splitlines()
+    assert page[0] == "### Secondary questions"
     rows = [line for line in page if line.startswith("| ")][1:]
     assert rows[1:] == [
         "| gain on the target: best - scratch | digits-rgb | +0.60 [+0.40, +0.80] (n=20) | < 0.001 | 0.002"
@@ -40,7 +40,7 @@ def test_the_section_has_a_row_for_each_question() -> None:
 
 
 def test_no_question_is_no_section() -> None:
-    assert section(()) == []
+    assert blocks(()) == []
 
 
 @pytest.mark.parametrize(

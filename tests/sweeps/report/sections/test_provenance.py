@@ -1,0 +1,61 @@
+"""Where a report comes from: the spec, the data, every kind of machine once, whether processors round alike."""
+
+from dataclasses import replace
+
+import pytest
+
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.provenance import Data, Weights
+from sweeps.report.document import Bullets
+from sweeps.report.sections.provenance import section
+from tests.support.sweeps.reported_sweeps import analysed, worked
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    return analysed(worked(tmp_path_factory.mktemp("provenance")))
+
+
+def lines(findings: Findings) -> tuple[str, ...]:
+    """What the section lists."""
+    fold = section(findings)
+    assert (fold.title, fold.printed) == ("Provenance", True)
+    (block,) = fold.blocks
+    assert isinstance(block, Bullets)
+    return block.items
+
+
+def test_it_begins_with_the_spec_and_ends_with_the_work(found: Findings) -> None:
+    first, machine, *_, last = lines(found)
+    assert first == f"spec {found.fingerprint[:12]}, seed 0, revision 1"
+    one = found.provenance.machines[0]
+    assert machine.startswith(f"{one.cpu}, {one.cores} cores, {one.threads} thread(s) per worker; python ")
+    planned = len(found.trainings) + 2 + 8 + 4 + 8 + 4 + 1 + 1  # teachers, searches with confirms, baseline, measure
+    assert last.startswith(f"{planned} of {planned} tasks done; ")
+
+
+def test_machines_that_are_alike_are_one_line(found: Findings) -> None:
+    machine = found.provenance.machines[0]
+    other = replace(machine, cpu="Another CPU", commit="")
+    made = replace(found.provenance, machines=(machine, machine, other))
+    said = lines(replace(found, provenance=made))
+    assert len(said) == len(lines(found)) + 1
+    assert sum(line.startswith("Another CPU, ") for line in said) == 1
+    assert sum(line.endswith("; commit not from a checkout") for line in said) >= 1
+
+
+def test_data_and_weights_are_said_with_where_they_are_from(found: Findings) -> None:
+    data = Data(dataset="digits", images=7, origin="scikit-learn", content_hash="c" * 64, split_hash="d" * 64)
+    weights = Weights(key="baselines#mobilenet", files=("a.h5", "b.h5"))
+    said = lines(replace(found, provenance=replace(found.provenance, data=(data,), weights=(weights,))))
+    assert said[1] == f"digits: 7 training images; from scikit-learn; content {'c' * 12}, split {'d' * 12}"
+    assert said[2] == "weights of baselines#mobilenet: a.h5, b.h5"
+
+
+def test_processors_that_round_otherwise_are_a_warning(found: Findings) -> None:
+    one = lines(replace(found, provenance=replace(found.provenance, numerics=("f00",))))
+    assert "numerics fingerprint f00" in one
+    two = lines(replace(found, provenance=replace(found.provenance, numerics=("f00", "ba2"))))
+    (warning,) = [line for line in two if line.startswith("**")]
+    assert "f00, ba2" in warning
+    assert "round otherwise" in warning
