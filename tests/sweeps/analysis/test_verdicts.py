@@ -1,0 +1,208 @@
+"""What a verdict counts: the searches of the first teacher, or the seeds of its first search where there are few."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from statistics import fmean, stdev
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from sweeps.analysis.stored import StoredSweep, read
+from sweeps.analysis.trainings import Training
+from sweeps.analysis.verdicts import TargetVerdict, verdicts
+from sweeps.query.opening import open_sweep
+from sweeps.spec.model import override
+from sweeps.stats.verdict import decide
+from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, SPREAD, arms, planted, worked
+
+SEARCHES = ("", "t0s1", "t0s2", "t0s3")
+REGRETS = {"": 0.4, "t0s1": 0.9, "t0s2": 0.6, "t0s3": 0.2}
+SPEC = override(PLANTED, {"search.trials": 2, "outer.searches": 4, "transfer.other_seeds": 3})
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> StoredSweep:
+    """Four searches with the same accuracies; of scratch and random the first search has three seeds of four."""
+    url = worked(f"sqlite:///{tmp_path_factory.mktemp('verdicts')}/s.db", SPEC, planted(arms(0.0)))
+    with open_sweep(url, "s") as (engine, sweep):
+        return read(engine, sweep)
+
+
+def changed(stored: StoredSweep, change: Callable[[Training], Training]) -> StoredSweep:
+    return replace(stored, trainings=tuple(map(change, stored.trainings)))
+
+
+def with_regrets(stored: StoredSweep, regrets: Mapping[str, float], *, scratch: float = 9.0) -> StoredSweep:
+    """The same sweep with other test accuracies on the target."""
+
+    def plant(one: Training) -> Training:
+        if one.role != "target" or one.outcome is None:
+            return one
+        accuracy = arms(regrets[one.group], scratch=scratch)[one.arm][one.repeat] / 100
+        return replace(one, outcome=one.outcome.model_copy(update={"test_accuracy": accuracy}))
+
+    return changed(stored, plant)
+
+
+def ended(stored: StoredSweep, group: str, *, repeats: tuple[int, ...], arm: str = "best", **how: Any) -> StoredSweep:
+    """The same sweep, where these seeds of an arm of a search gave no model."""
+
+    def end(one: Training) -> Training:
+        if (one.role, one.group, one.arm) != ("target", group, arm) or one.repeat not in repeats:
+            return one
+        return replace(one, score=None, outcome=None, **how)
+
+    return changed(stored, end)
+
+
+DIVERGED = {"state": "failed", "error_class": "nan"}
+BROKEN = {"state": "failed", "error_class": "error"}
+
+
+def verdict_of(stored: StoredSweep) -> TargetVerdict:
+    (found,) = verdicts(stored)
+    return found
+
+
+def test_from_three_searches_on_the_verdict_is_one_over_searches(stored: StoredSweep) -> None:
+    found = verdict_of(with_regrets(stored, REGRETS))
+    assert found.regret is not None
+    assert found.verdict is not None
+    values = list(REGRETS.values())
+    expected = stats.ttest_1samp(values, 0).confidence_interval()
+    assert (found.unit, found.regret.searches, found.regret.estimate.n, found.verdict.n) == ("search", 4, 4, 4)
+    assert found.by_search == pytest.approx(values)
+    assert found.regret.estimate.mean == pytest.approx(fmean(values))
+    assert (found.regret.estimate.low, found.regret.estimate.high) == pytest.approx((expected.low, expected.high))
+    assert found.verdict.word == "TRANSFERS"
+    assert found.verdict.sd == pytest.approx(stdev(values))
+    half = stats.t.ppf(0.95, 3) * stdev(values) / 2
+    assert (found.verdict.low, found.verdict.high) == pytest.approx((fmean(values) - half, fmean(values) + half))
+    assert (found.done, found.left, found.planned) == (50, 0, 2 * 4 + 2 * 3 + 3 * 3 * 4)
+
+
+@pytest.mark.parametrize(
+    ("regrets", "word"),
+    [
+        ((3.5, 3.9, 3.6, 3.4), "FAILS"),
+        ((0.5, 4.0, 0.1, 3.0), "UNDECIDED"),
+        # the seeds of the first search alone would transfer
+        ((0.0, 3.9, 3.6, 3.4), "UNDECIDED"),
+    ],
+)
+def test_the_word_is_that_of_decide_on_the_means_of_the_searches(
+    stored: StoredSweep, regrets: tuple[float, ...], word: str
+) -> None:
+    found = verdict_of(with_regrets(stored, dict(zip(SEARCHES, regrets, strict=True)), scratch=3.0))
+    native = fmean(NATIVE)
+    # below native by 3 on average; the first search has three of the four seeds of scratch
+    gains = [3.0 + fmean(SPREAD[:3]), 3.0, 3.0, 3.0]
+    expected = decide(
+        {
+            "native": dict.fromkeys(range(4), native),
+            "best": {number: native - regret for number, regret in enumerate(regrets)},
+            "scratch": {number: native - gain for number, gain in enumerate(gains)},
+        },
+        margin=2.0,
+        level=0.05,
+    )
+    assert expected is not None
+    assert found.verdict is not None
+    assert (found.verdict.word, found.verdict.n) == (expected.word, expected.n) == (word, 4)
+    assert found.verdict.halved, "half of the gain is less than the margin"
+    assert found.verdict.margin == pytest.approx(expected.margin) == pytest.approx(fmean(gains) / 2)
+    assert list(found.verdict.beats) == ["scratch"], "random belongs to no search"
+    assert found.verdict.beats["scratch"] == pytest.approx(expected.beats["scratch"])
+    assert (found.verdict.seeds is None) == (expected.seeds is None)
+
+
+def test_the_regret_that_is_shown_is_the_one_that_is_decided(stored: StoredSweep) -> None:
+    """Also where arms that decide nothing have fewer seeds, or lost some."""
+    whole = with_regrets(stored, REGRETS)
+    for one in (
+        whole,
+        ended(whole, "t0s2", repeats=(1,), arm="scratch", **BROKEN),
+        ended(whole, "t0s1", repeats=(0, 3), **BROKEN),
+        ended(whole, "t0s3", repeats=(0, 1, 2, 3), arm="scratch", **BROKEN),
+    ):
+        found = verdict_of(one)
+        assert found.verdict is not None
+        assert found.regret is not None
+        assert found.verdict.regret.mean == pytest.approx(found.regret.estimate.mean)
+        assert found.verdict.regret.low == pytest.approx(found.regret.estimate.low)
+        assert found.verdict.n == found.regret.searches == 4
+
+
+def test_a_seed_that_diverged_counts_as_no_model_in_the_mean_of_its_search(stored: StoredSweep) -> None:
+    found = verdict_of(ended(with_regrets(stored, REGRETS), "t0s1", repeats=(2,), **DIVERGED))
+    regrets = [native - best for native, best in zip(NATIVE, arms(0.9)["best"], strict=True)]
+    regrets[2] = NATIVE[2]  # best has 0 % there
+    assert found.by_search == pytest.approx((0.4, fmean(regrets), 0.6, 0.2))
+    assert found.verdict is not None
+    assert (found.verdict.word, found.verdict.n) == ("UNDECIDED", 4)
+    assert (found.done, found.left, found.planned) == (49, 0, 50)
+
+
+def test_a_seed_that_broke_is_left_out_with_its_pair(stored: StoredSweep) -> None:
+    found = verdict_of(ended(with_regrets(stored, REGRETS), "t0s1", repeats=(2,), **BROKEN))
+    kept = [0.9 + SPREAD[repeat] for repeat in (0, 1, 3)]
+    assert found.by_search == pytest.approx((0.4, fmean(kept), 0.6, 0.2))
+
+
+@pytest.mark.parametrize("left", [("",), ("", "t0s2")])
+def test_fewer_than_three_searches_fall_back_to_the_seeds_of_the_first(
+    stored: StoredSweep, left: tuple[str, ...]
+) -> None:
+    one = with_regrets(stored, REGRETS)
+    for group in set(SEARCHES) - set(left):
+        one = ended(one, group, repeats=(0, 1, 2, 3), state="skipped")
+    found = verdict_of(one)
+    assert found.regret is not None
+    assert found.verdict is not None
+    assert (found.unit, found.regret.searches, found.regret.estimate.n, found.verdict.n) == ("seed", 1, 4, 4)
+    half = stats.t.ppf(0.975, 3) / 2  # the differences have a standard deviation of 1
+    assert (found.regret.estimate.low, found.regret.estimate.high) == pytest.approx((0.4 - half, 0.4 + half))
+    assert found.by_search == pytest.approx([REGRETS[group] for group in left])
+    assert set(found.verdict.beats) == {"scratch", "random"}
+
+
+def test_three_searches_decide_without_the_first_but_two_do_not_stand_for_it(stored: StoredSweep) -> None:
+    one = ended(with_regrets(stored, REGRETS), "", repeats=(0, 1, 2, 3), **BROKEN)
+    found = verdict_of(one)
+    assert found.verdict is not None
+    assert (found.unit, found.verdict.n, found.by_search) == ("search", 3, pytest.approx((0.9, 0.6, 0.2)))
+    found = verdict_of(ended(one, "t0s3", repeats=(0, 1, 2, 3), **BROKEN))
+    assert (found.verdict, found.regret, found.unit) == (None, None, "seed")
+
+
+@pytest.mark.parametrize("state", ["waiting", "running", "cancelled"])
+def test_nothing_is_said_before_the_last_search_is_in(stored: StoredSweep, state: str) -> None:
+    found = verdict_of(ended(with_regrets(stored, REGRETS), "t0s3", repeats=(3,), state=state))
+    assert (found.verdict, found.regret, found.by_search) == (None, None, ())
+    assert (found.done, found.left, found.planned) == (49, 1, 50)
+
+
+def test_other_teachers_do_not_count(stored: StoredSweep) -> None:
+    one = with_regrets(stored, REGRETS)
+    far = with_regrets(stored, dict.fromkeys(SEARCHES, 50.0))
+    others = [replace(training, group="t1" + (training.group or "t0s0")[2:]) for training in far.trainings]
+    both = replace(
+        one,
+        spec=override(one.spec, {"outer.teachers": 2}),
+        trainings=(*one.trainings, *(training for training in others if training.role == "target")),
+    )
+    assert {training.group for training in both.trainings} > {"t1s0", "t1s3"}
+    assert verdict_of(both) == verdict_of(one)
+
+
+def test_a_later_look_is_decided_at_its_own_level(stored: StoredSweep) -> None:
+    one = with_regrets(stored, REGRETS)
+    (first,) = one.looks
+    later = replace(one, spec=override(one.spec, {"transfer.looks": 3}), looks=(first, replace(first, number=2)))
+    found = verdict_of(later)
+    assert found.verdict is not None
+    assert found.verdict.level == 0.01
+    half = stats.t.ppf(0.99, 3) * stdev(REGRETS.values()) / 2
+    assert found.verdict.high == pytest.approx(fmean(REGRETS.values()) + half)
+    assert found.regret == verdict_of(one).regret, "the interval is that of 95 % at every look"
