@@ -1,57 +1,60 @@
-"""The captions: one for each figure that is drawn, with the numbers that it shows."""
+"""The captions: one for each figure that is drawn, saying what a line, a dot and an arrow are."""
 
-from sweeps.analysis.cost import BreakEven
-from sweeps.analysis.surfaces import SearchTrial, Surface
+from dataclasses import replace
+
 from sweeps.report.figures.captions import captions
-from sweeps.report.figures.data import ArmMark, CostMark, Pictures
 from sweeps.spec.point import Point
-from sweeps.stats.estimates import Estimate
+from tests.support.sweeps.pictured_sweeps import EVEN, FITTED, FOUR, NOTHING, SEARCH, gain, method, regret
 
-SEARCH = Surface(
-    role="source",
-    dataset="digits",
-    trials=(SearchTrial(Point(2, 0.25), 90.0, 0, True), SearchTrial(Point(9.126, 0.3), 95.5, 1, False)),
-    best=None,
-    tied=(),
-    icc=None,
-    optimism=None,
-)
-SHOWN = Pictures(
-    temperature=(1, 20),
-    alpha=(0, 1),
+SHOWN = replace(
+    NOTHING,
+    gains=(gain("best", 5.0, 5.5, 4.5), gain("random", 1.0, 2.0, 0.5)),
+    regrets=(regret(0.3),),
+    methods=(method("mobilenet", 90.0),),
     surfaces=(SEARCH,),
-    arms=(
-        ArmMark("digits", "best", (90.0,), Estimate(90.0, None, None, 1)),
-        ArmMark("digits", "scratch", (90.0,), Estimate(90.0, None, None, 1)),
-        ArmMark("digits", "random", (80.0,), Estimate(80.0, None, None, 1)),
-    ),
-    latency=(
-        CostMark("digits", "teacher", "teacher", 3.0, 95.0, on_front=True),
-        CostMark("digits", "best", "arm", 1.0, 90.0, on_front=True),
-        CostMark("digits", "mobilenet", "baseline", 4.0, 80.0, on_front=False),
-    ),
-    training=(CostMark("digits", "best", "arm", 1.0, 90.0, on_front=True),),
-    break_even=(BreakEven(dataset="digits", curve=((1, 2),), student=3, sweep_cpu_s=1, at=(), even_at=None),),
+    break_even=(EVEN,),
 )
 
 
-def test_a_search_is_said_with_its_range_and_its_best_trial() -> None:
-    said = captions(SHOWN)
-    assert "on digits 90.00 to 95.50 % in 2 trials" in said["surface"]
-    assert "Best search trial: on digits trial 1 of 2 with 95.50 % at T = 9.13, alpha = 0.3." in said["history"]
+def test_every_part_has_a_caption_in_the_order_of_the_page() -> None:
+    assert list(captions(SHOWN)) == ["gains", "regret", "methods", "surface", "break-even"]
+    assert captions(NOTHING) == {}
 
 
-def test_arms_that_share_the_highest_mean_are_all_named() -> None:
-    assert "Highest mean: on digits best and scratch with 90.00 %." in captions(SHOWN)["arms"]
+def test_gains_say_how_many_seeds_and_what_is_outside_the_frame() -> None:
+    said = captions(SHOWN)["gains"]
+    assert said.startswith("Line: mean and 95 % interval over 3 training seeds, each compared with the undistilled")
+    assert "Small dots: single seeds. Test images" in said
+    fewer = captions(replace(SHOWN, gains=(*SHOWN.gains, gain("native", 5.0, 6.0))))["gains"]
+    assert "over 2 to 3 training seeds" in fewer
+    diverged = captions(replace(SHOWN, gains=(*SHOWN.gains, gain("native", 5.0, 6.0, -65.0))))["gains"]
+    assert (
+        "Small dots: single seeds (outside the frame: 1). Arrow: the mean lies outside the frame. Test images"
+        in diverged
+    )
 
 
-def test_the_front_is_named_from_cheap_to_dear() -> None:
-    said = captions(SHOWN)
-    assert "Pareto front: on digits best, teacher;" in said["cost-latency"]
-    assert "Pareto front: on digits best;" in said["cost-training"]
-    assert "AutoKeras" in said["break-even"]
+def test_the_regret_says_what_its_interval_is_over() -> None:
+    said = captions(SHOWN)["regret"]
+    assert said == "Line: mean and 95 % interval over training seeds. The line may not cross the margin."
+    several = captions(replace(SHOWN, regrets=(regret(0.1, 0.3, 0.5),)))["regret"]
+    assert several == (
+        "Line: mean and 95 % interval over searches and their seeds. Small dots: one search on each dataset. The line"
+        " may not cross the margin."
+    )
 
 
-def test_what_is_not_drawn_has_no_caption() -> None:
-    nothing = Pictures(temperature=(1, 20), alpha=(0, 1), surfaces=(), arms=(), latency=(), training=(), break_even=())
-    assert captions(nothing) == {}
+def test_a_surface_says_whether_it_was_fitted_and_its_highest_run_of_which_luck_is_a_part() -> None:
+    highest = "Highest single run of the first search on a$b$.npz: 95.00 % at T = 9.13, alpha = 0.3, partly luck."
+    trials = (FOUR[0], replace(FOUR[1], point=Point(9.126, 0.3)), *FOUR[2:])
+    plain = captions(replace(SHOWN, surfaces=(replace(SEARCH, trials=trials),)))["surface"]
+    assert plain == f"Every trial is a single run; too few searches for a fitted surface. {highest}"
+    fitted = captions(replace(SHOWN, surfaces=(replace(SEARCH, trials=trials, top=FITTED),)))["surface"]
+    assert fitted == f"Shading: the surface fitted to all runs of all searches. {highest}"
+
+
+def test_the_break_even_says_what_its_lines_are() -> None:
+    said = captions(SHOWN)["break-even"]
+    assert "The dashed line is the distilled student. Dotted lines are multiples of the CPU seconds" in said.replace(
+        "  ", " "
+    )

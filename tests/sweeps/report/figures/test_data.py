@@ -1,12 +1,17 @@
-"""What the figures show, from the findings of a sweep that looks like a real one."""
+"""What the figures show, from the findings of a sweep that looks like a real one, or whose numbers were planted."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from sweeps.analysis.findings import Findings
-from sweeps.analysis.trainings import accuracies
-from sweeps.report.figures.data import by_dataset, pictures, short, title
+from sweeps.analysis.trainings import accuracies as accuracies_of
+from sweeps.report.figures.data import by_dataset, pictures, title
+from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, accuracies, begun
+from tests.support.sweeps.answered_sweeps import found as planted_findings
+from tests.support.sweeps.pictured_sweeps import EVEN
+from tests.support.sweeps.planted_sweeps import analysed as analysed_url
 from tests.support.sweeps.reported_sweeps import analysed, worked
 
 
@@ -15,35 +20,92 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     return analysed(worked(tmp_path_factory.mktemp("data")))
 
 
-def test_an_arm_has_every_seed_and_their_mean(found: Findings) -> None:
-    shown = pictures(found)
-    marks = {(mark.dataset, mark.arm): mark for mark in shown.arms}
-    seeds = tuple(accuracies(found.trainings, "target", "native").values())
-    assert marks["digits-rgb", "native"].seeds == seeds
-    assert marks["digits-rgb", "native"].mean.mean == pytest.approx(sum(seeds) / len(seeds))
-    assert ("digits", "native") not in marks
-    assert list(by_dataset(shown.arms)) == ["digits", "digits-rgb"]
+@pytest.fixture(scope="module")
+def over_searches(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    return planted_findings(tmp_path_factory.mktemp("searches"), accuracies((1.3, 1.6, 1.9)), OVER_SEARCHES)
 
 
-def test_a_method_is_drawn_where_its_cost_is_known(found: Findings) -> None:
+def test_a_gain_is_that_of_every_seed_over_no_distillation_with_the_same_seed(found: Findings) -> None:
+    marks = {(mark.dataset, mark.arm): mark for mark in pictures(found).gains}
+    native, scratch = (accuracies_of(found.trainings, "target", arm) for arm in ("native", "scratch"))
+    mark = marks["digits-rgb", "native"]
+    assert mark.seeds == tuple(native[repeat] - scratch[repeat] for repeat in range(3))
+    assert (mark.mean.mean, mark.mean.n) == (pytest.approx(sum(mark.seeds) / 3), 3)
+    assert mark.base == pytest.approx(sum(scratch.values()) / 3)
+    assert mark.label == "Tuned on digits-rgb itself"
+    point = found.confirmed["target"].best.point
+    assert mark.detail == f"T {point.temperature:.3g}, α {point.alpha:.2g}"
+    assert marks["digits-rgb", "random"].detail == "a new draw per seed"
+    assert marks["digits", "default-keras"].detail == "T 3, α 0.5"
+
+
+def test_gains_are_in_one_order_the_targets_first_and_scratch_is_the_line_they_start_from(found: Findings) -> None:
+    marks = by_dataset(pictures(found).gains)
+    assert {dataset: [mark.arm for mark in group] for dataset, group in marks.items()} == {
+        "digits-rgb": ["native", "best", "random", "class-mean"],
+        "digits": ["best", "default-keras", "default-keras-io"],
+    }
+
+
+def test_the_regret_is_that_of_the_verdict_with_every_search(over_searches: Findings) -> None:
+    (mark,) = pictures(over_searches).regrets
+    (target,) = over_searches.verdicts
+    assert target.regret is not None
+    assert (mark.dataset, mark.mean, mark.margin) == ("digits-rgb", target.regret.estimate, 2.0)
+    assert mark.searches == pytest.approx((1.3, 1.6, 1.9))
+
+
+def test_methods_are_what_a_person_would_deploy_the_least_accurate_first(found: Findings) -> None:
+    marks = pictures(found).methods
+    assert {mark.dataset for mark in marks} == {"digits-rgb"}, "other methods are compared on the targets"
+    accuracies_found = [mark.accuracy for mark in marks]
+    assert accuracies_found == sorted(accuracies_found)
+    assert {mark.label: mark.cost for mark in marks} == {
+        "Student, labels only": "113 KB, 0.18 ms",
+        "Student, distilled": "113 KB, 0.18 ms",
+        "Its teacher, cnn-small-narrow": "113 KB, 0.27 ms",
+        "mobilenet": "113 KB, 0.75 ms",
+    }
+    assert [mark.label for mark in marks if mark.distilled] == ["Student, distilled"]
+
+
+def test_a_method_that_was_not_measured_has_no_cost_and_one_without_a_test_is_left_out(found: Findings) -> None:
     untimed = replace(found, rows=tuple(replace(row, measured=None) for row in found.rows))
-    assert pictures(found).latency
-    assert pictures(untimed).latency == ()
-    assert pictures(untimed).training == pictures(found).training
-    assert {mark.kind for mark in pictures(found).training} == {"teacher", "arm", "baseline"}
+    assert {mark.cost for mark in pictures(untimed).methods} == {""}
+    untested = replace(found, rows=tuple(replace(row, test=None) for row in found.rows))
+    assert pictures(untested).methods == ()
 
 
-def test_each_dataset_has_a_front_of_its_own(found: Findings) -> None:
-    for marks in by_dataset(pictures(found).training).values():
-        front = [mark for mark in marks if mark.on_front]
-        assert max(marks, key=lambda mark: mark.accuracy) in front
-        assert min(mark.cost for mark in marks) in {mark.cost for mark in front}
-
-
-def test_titles_are_short(found: Findings) -> None:
-    assert [title(surface) for surface in pictures(found).surfaces] == [
-        "search on digits",
-        "native search on digits-rgb",
+def test_large_files_are_in_megabytes(found: Findings) -> None:
+    rows = [
+        replace(row, measured=row.measured.model_copy(update={"bytes": 12_345_678})) if row.measured else row
+        for row in found.rows
     ]
-    assert short("/a/b/mine.npz") == short("c:\\mine.npz") == "mine.npz"
-    assert short("x" * 40) == "x" * 29 + "..."
+    assert {mark.cost.split(",")[0] for mark in pictures(replace(found, rows=tuple(rows))).methods} == {"12.3 MB"}
+
+
+def test_before_the_test_was_read_there_are_searches_alone(tmp_path: Path) -> None:
+    shown = pictures(analysed_url(begun(tmp_path)))
+    assert [surface.dataset for surface in shown.surfaces] == ["digits", "digits-rgb"]
+    assert (shown.gains, shown.regrets, shown.methods, shown.break_even) == ((), (), (), ())
+    assert (shown.temperature, shown.alpha) == ((1, 20), (0, 1))
+
+
+def test_a_search_without_a_trial_yet_is_left_out(found: Findings) -> None:
+    source, target = found.surfaces
+    shown = pictures(replace(found, surfaces=(source, replace(target, trials=()))))
+    assert [surface.role for surface in shown.surfaces] == ["source"]
+
+
+def test_a_curve_of_one_point_is_no_figure(found: Findings) -> None:
+    short = replace(EVEN, curve=EVEN.curve[:1])
+    assert pictures(replace(found, break_evens=(EVEN, short))).break_even == (EVEN,)
+
+
+def test_titles_say_the_dataset_and_whether_there_are_several_searches(
+    found: Findings, over_searches: Findings
+) -> None:
+    assert [title(one) for one in pictures(found).surfaces] == ["Search on digits", "Search on digits-rgb"]
+    several = pictures(over_searches).surfaces
+    assert [title(one) for one in several] == ["Searches on digits", "Searches on digits-rgb"]
+    assert title(replace(several[0], dataset="/a/mnist")) == "Searches on MNIST"

@@ -1,0 +1,66 @@
+"""Hand-made parts of figures, for the tests of what is drawn of them. Imports no pytest."""
+
+from collections.abc import Sequence
+from xml.etree import ElementTree
+
+from sweeps.analysis.cost import BreakEven
+from sweeps.analysis.surfaces import SearchTrial, Surface
+from sweeps.report.figures.data import GainMark, MethodMark, Pictures, RegretMark
+from sweeps.spec.point import Point
+from sweeps.stats.estimates import Estimate, estimate
+from sweeps.stats.response import SIDE, Top
+
+FOUR = (
+    SearchTrial(Point(2, 0.2), 90, 0, True),
+    SearchTrial(Point(9, 0.3), 95, 1, True),
+    SearchTrial(Point(3, 0.8), 92, 2, False),
+    SearchTrial(Point(8, 0.9), 91, 3, False),
+)
+SEARCH = Surface(
+    role="source",
+    dataset="a$b$.npz",
+    trials=FOUR,
+    best=Point(9, 0.3),
+    tied=(Point(3, 0.8),),
+    optimism=1.0,
+    others=(),
+    top=None,
+)
+FITTED = Top(
+    share=0.1,
+    low=0.05,
+    high=0.2,
+    tolerance=0.3,
+    mean=tuple(tuple(-((x - 8) ** 2) / 64 - (y - 4) ** 2 / 64 for y in range(SIDE)) for x in range(SIDE)),
+)
+EVEN = BreakEven(
+    dataset="digits", curve=((3, 60), (40, 72)), student=70, sweep_cpu_s=16, at=(60, 60, 72, None), even_at=40
+)
+NOTHING = Pictures(temperature=(1, 20), alpha=(0, 1), gains=(), regrets=(), methods=(), surfaces=(), break_even=())
+
+
+def gain(arm: str, *seeds: float, dataset: str = "digits", detail: str = "") -> GainMark:
+    """What an arm gains with each seed."""
+    return GainMark(dataset, arm, f"called {arm}", detail, seeds, mean(seeds), 65.0)
+
+
+def regret(*searches: float, dataset: str = "digits", margin: float = 1.0) -> RegretMark:
+    """The regret of each search."""
+    return RegretMark(dataset, mean(searches), margin, searches)
+
+
+def method(label: str, accuracy: float, cost: str = "", *, dataset: str = "digits") -> MethodMark:
+    """A model that is not the distilled student."""
+    return MethodMark(dataset, label, accuracy, cost, distilled=False)
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    """The mean of one value or more."""
+    found = estimate(values)
+    assert found is not None
+    return found
+
+
+def texts(svg: str) -> list[str]:
+    """Everything that is written in a figure."""
+    return ["".join(one.itertext()) for one in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]

@@ -1,0 +1,219 @@
+"""Gains, regret and methods as they are drawn: what a frame holds, where the marks lie, what is written beside them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from kd.errors import Diverged
+from storage.queue.tasks import Claim
+from sweeps.report.figures.data import BLUE, GREY, VERMILLION, pictures
+from sweeps.report.figures.gains import gains, methods, outside, regret
+from sweeps.report.figures.style import as_svg, style
+from sweeps.stats.estimates import Estimate
+from sweeps.workers.results import Outcome
+from tests.support.sweeps.answered_sweeps import accuracies, begun
+from tests.support.sweeps.pictured_sweeps import gain, method, texts
+from tests.support.sweeps.pictured_sweeps import regret as regret_mark
+from tests.support.sweeps.planted_sweeps import analysed, planted, work
+
+BEST = gain("best", 5.0, 5.6, 4.7, 5.1, detail="T 4, α 0.3")
+NATIVE = gain("native", 6.0, 5.6, 6.4, 6.1)
+DEFAULT = gain("default-keras", 4.0, 4.4, 3.4, 4.6)
+# The same as the default, but one of its trainings diverged: 0 % instead of 69.6 %.
+DIVERGED = gain("random", 4.0, 4.4, 3.4, -65.0)
+
+
+def frames(figure: Figure) -> list[tuple[float, float]]:
+    """The x range of every panel."""
+    return [axes.get_xlim() for axes in figure.axes]
+
+
+def marks(axes: Axes, marker: str) -> list[tuple[float, float, str]]:
+    """Where the large marks of a kind lie, and their colours."""
+    return [
+        (line.get_xdata()[0], line.get_ydata()[0], to_hex(line.get_color()))  # type: ignore[index]
+        for line in axes.lines
+        if line.get_marker() == marker and line.get_markersize() > 5
+    ]
+
+
+def intervals(axes: Axes) -> list[tuple[float, ...]]:
+    """From where to where the thick lines go."""
+    return [
+        tuple(line.get_xdata()) for line in axes.lines if line.get_linewidth() == 2.6 and line.get_marker() == "None"
+    ]
+
+
+def dots(axes: Axes) -> list[float]:
+    """Where the small dots lie."""
+    return [
+        value
+        for line in axes.lines
+        if line.get_marker() == "o" and line.get_markersize() < 5
+        for value in line.get_xdata()
+    ]
+
+
+def test_every_arm_is_a_row_with_its_mean_its_interval_and_its_seeds() -> None:
+    (axes,) = gains([NATIVE, BEST, DEFAULT]).axes
+    assert marks(axes, "o") == [
+        (NATIVE.mean.mean, 0, BLUE),
+        (BEST.mean.mean, 1, VERMILLION),
+        (DEFAULT.mean.mean, 2, GREY),
+    ]
+    assert intervals(axes) == [(mark.mean.low, mark.mean.high) for mark in (NATIVE, BEST, DEFAULT)]
+    assert dots(axes) == [*NATIVE.seeds, *BEST.seeds, *DEFAULT.seeds]
+    bottom, top = axes.get_ylim()
+    assert top < 0 < 2 < bottom, "the first row is the highest"
+
+
+def test_names_and_numbers_stand_beside_the_marks() -> None:
+    with style():
+        written = texts(as_svg(gains([BEST, gain("scratch", -1.0, dataset="cifar10")])))
+    for text in ("called best", "T 4, α 0.3", "+5.1", "+4.5 to +5.7", "no distillation: 65.0 %", "−1.0"):
+        assert text in written
+    assert "points of test accuracy gained on digits" in written
+    assert "points of test accuracy gained on CIFAR-10" in written
+
+
+def test_two_seeds_have_no_line() -> None:
+    (axes,) = gains([gain("best", 5.0, 6.0), gain("native", 5.0)]).axes
+    assert intervals(axes) == []
+    low, high = axes.get_xlim()
+    assert high - low < 7.2, "t = 12.7 does not set the frame"
+    assert len(marks(axes, "o")) == 2
+
+
+def test_a_training_that_diverged_does_not_squash_the_others() -> None:
+    (usual,) = frames(gains([NATIVE, BEST, DEFAULT]))
+    figure = gains([NATIVE, BEST, DEFAULT, DIVERGED])
+    (low, high) = frames(figure)[0]
+    assert high - low < 1.3 * (usual[1] - usual[0])
+    assert low <= 0
+    (axes,) = figure.axes
+    assert all(low <= end <= high for ends in intervals(axes) for end in ends)
+    assert intervals(axes)[3] == (low, high), "its own line goes through the whole frame"
+    assert marks(axes, "<") == [(low, 3, GREY)], "an arrow says where its mean is"
+    assert len(marks(axes, "o")) == 3
+    assert outside([NATIVE, BEST, DEFAULT, DIVERGED]) == (1, 1)
+    with style():
+        assert "−13.3" in texts(as_svg(figure)), "its number is written all the same"
+
+
+def test_where_the_undistilled_network_diverged_the_arrow_points_up() -> None:
+    up = gain("native", 6.0, 5.6, 6.4, 70.0)
+    figure = gains([up, BEST, DEFAULT])
+    ((low, high),) = frames(figure)
+    assert high - low < 12
+    assert marks(figure.axes[0], ">") == [(high, 0, BLUE)]
+
+
+def test_an_arm_that_is_bad_with_every_seed_is_in_the_frame() -> None:
+    bad = gain("random", -20.0, -20.5, -19.4, -20.2)
+    ((low, _),) = frames(gains([NATIVE, BEST, bad]))
+    assert low < min(bad.seeds)
+    assert outside([NATIVE, BEST, bad]) == (0, 0)
+
+
+def test_a_seed_that_is_far_outside_is_counted_and_not_drawn() -> None:
+    # many seeds: the interval is short all the same
+    far = gain("best", *[5.0, 5.2] * 50, -10.0)
+    (axes,) = gains([far, NATIVE]).axes
+    assert -10.0 not in dots(axes)
+    assert len(dots(axes)) == 104
+    assert outside([far, NATIVE]) == (1, 0)
+
+
+def test_datasets_have_frames_of_their_own() -> None:
+    other = gain("best", 50.0, 51.0, 49.5, dataset="other")
+    first, second = frames(gains([BEST, other]))
+    assert first[1] < 10 < 40 < second[1]
+
+
+@given(st.lists(st.lists(st.floats(-100, 100), min_size=1, max_size=6), min_size=1, max_size=5))
+def test_a_frame_holds_zero_and_something_of_every_row(values: list[list[float]]) -> None:
+    rows = [gain(f"arm{number}", *seeds) for number, seeds in enumerate(values)]
+    (axes,) = gains(rows).axes
+    low, high = axes.get_xlim()
+    assert low < 0 < high
+    drawn = [*marks(axes, "o"), *marks(axes, "<"), *marks(axes, ">")]
+    assert sorted(row for _, row, _ in drawn) == list(range(len(rows)))
+    assert all(low <= x <= high for x, _, _ in drawn)
+    assert any(low < x < high for x, _, _ in drawn)
+    assert all(low <= end <= high for ends in intervals(axes) for end in ends)
+
+
+def test_the_regret_lies_beside_the_margin_and_zero() -> None:
+    mark = regret_mark(0.1, 0.3, 0.8, margin=2.0)
+    (axes,) = regret([mark]).axes
+    assert marks(axes, "o") == [(mark.mean.mean, 0, VERMILLION)]
+    assert intervals(axes) == [(mark.mean.low, mark.mean.high)]
+    assert dots(axes) == [0.1, 0.3, 0.8]
+    low, high = axes.get_xlim()
+    assert low < 0 < 2.0 < high
+    with style():
+        written = texts(as_svg(regret([mark])))
+    assert {"fine: less than 2 points lost", "too much", "points lost on digits by not tuning there"} <= set(written)
+    fine, too_much = axes.patches
+    assert (fine.get_x() + fine.get_width(), too_much.get_x()) == pytest.approx((2.0, 2.0))  # type: ignore[attr-defined]
+
+
+def test_the_frame_of_the_regret_holds_all_of_its_interval() -> None:
+    for mark in (regret_mark(3.0, 9.0, -4.0), regret_mark(-30.0, -31.0, -29.5)):
+        ((low, high),) = frames(regret([mark]))
+        assert mark.mean.low is not None
+        assert mark.mean.high is not None
+        assert low < min(mark.mean.low, 0)
+        assert high > max(mark.mean.high, mark.margin)
+
+
+def test_one_search_has_no_dots_and_two_seeds_no_line() -> None:
+    mark = replace(regret_mark(0.3), mean=Estimate(0.3, -8.0, 8.6, 2))
+    (axes,) = regret([mark]).axes
+    assert dots(axes) == []
+    assert intervals(axes) == []
+    assert axes.get_xlim()[1] - axes.get_xlim()[0] < 4, "t = 12.7 does not set the frame"
+
+
+def test_methods_are_rows_with_accuracy_and_cost() -> None:
+    student = replace(method("Student, distilled", 92.0, "113 KB, 0.18 ms"), distilled=True)
+    figure = methods([method("mobilenet", 80.0, "1.2 MB, 0.8 ms"), student])
+    (axes,) = figure.axes
+    assert marks(axes, "o") == [(80.0, 0, GREY), (92.0, 1, VERMILLION)]
+    low, high = axes.get_xlim()
+    assert low < 80 < 92 < high
+    with style():
+        written = texts(as_svg(figure))
+    for text in ("mobilenet", "80.0 %", "1.2 MB, 0.8 ms", "Student, distilled", "92.0 %", "test accuracy on digits, %"):
+        assert text in written
+
+
+def test_methods_that_are_all_as_accurate_have_a_frame() -> None:
+    ((low, high),) = frames(methods([method("a", 80.0), method("b", 80.0)]))
+    assert low < 80 < high
+
+
+def test_a_sweep_with_a_diverged_training_is_drawn_around_the_others(tmp_path: Path) -> None:
+    url, run = begun(tmp_path), planted(accuracies(0.5))
+
+    def diverging(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        if claim.key == "transfer#target.default-keras.2":
+            raise Diverged("the loss is nan")
+        return run(claim, params, on_step)
+
+    work(url, diverging)
+    shown = pictures(analysed(url)).gains
+    (mark,) = [one for one in shown if (one.dataset, one.arm) == ("digits-rgb", "default-keras")]
+    # 1 point above no distillation with the other seeds; 0 % instead of 63.5 % with the third
+    assert mark.seeds == pytest.approx((1.0, 1.0, -63.5, 1.0))
+    (target, _) = frames(gains(shown))
+    assert target[1] - target[0] < 10
+    assert outside(shown) == (1, 1)

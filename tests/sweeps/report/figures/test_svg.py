@@ -1,0 +1,155 @@
+"""The figures of a page: every one whose data is there, the same twice, whatever a search looks like."""
+
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+
+from sweeps.analysis.surfaces import SearchTrial
+from sweeps.report.figures.captions import captions
+from sweeps.report.figures.data import Pictures, pictures
+from sweeps.report.figures.svg import NAMES, draw, surface
+from sweeps.spec.point import Point
+from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, accuracies
+from tests.support.sweeps.answered_sweeps import found as planted_findings
+from tests.support.sweeps.pictured_sweeps import EVEN, FITTED, FOUR, NOTHING, SEARCH, gain, method, regret, texts
+from tests.support.sweeps.reported_sweeps import analysed, worked
+
+ALONE = replace(NOTHING, surfaces=(SEARCH,))
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+    return replace(pictures(analysed(worked(tmp_path_factory.mktemp("finished")))), break_even=(EVEN,))
+
+
+def test_every_figure_whose_data_is_there_is_drawn_in_the_order_of_the_page(shown: Pictures) -> None:
+    drawn = draw(shown)
+    assert tuple(drawn) == tuple(captions(shown)) == NAMES == ("gains", "regret", "methods", "surface", "break-even")
+    for svg in drawn.values():
+        assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ({"gains": (gain("best", 1.0),)}, "gains"),
+        ({"regrets": (regret(0.5),)}, "regret"),
+        ({"methods": (method("mobilenet", 90.0),)}, "methods"),
+        ({"surfaces": (SEARCH,)}, "surface"),
+        ({"break_even": (EVEN,)}, "break-even"),
+    ],
+)
+def test_what_has_no_data_yet_is_left_out(part: dict[str, object], name: str) -> None:
+    alone = replace(NOTHING, **part)  # type: ignore[arg-type]
+    assert list(draw(alone)) == list(captions(alone)) == [name]
+    assert draw(NOTHING) == {}
+
+
+def test_the_same_sweep_gives_the_same_bytes(shown: Pictures) -> None:
+    assert draw(shown) == draw(shown)
+    for svg in draw(shown).values():
+        assert "<dc:date>" not in svg
+        assert not re.search(r"20\d\d-\d\d-\d\d", svg)
+
+
+def test_names_are_words_and_every_dataset_has_a_panel(shown: Pictures) -> None:
+    drawn = {name: set(texts(svg)) for name, svg in draw(shown).items()}
+    assert {"Tuned on digits", "Tuned on digits-rgb itself", "Random T and α", "Class means of the logits"} <= drawn[
+        "gains"
+    ]
+    assert {"Tuned on digits itself", "Keras default, untuned", "keras.io example, untuned"} <= drawn["gains"]
+    for dataset in ("digits", "digits-rgb"):
+        assert f"points of test accuracy gained on {dataset}" in drawn["gains"]
+        assert f"Search on {dataset}" in drawn["surface"]
+    assert "points lost on digits-rgb by not tuning there" in drawn["regret"]
+    assert {"Student, distilled", "Student, labels only", "Its teacher, cnn-small-narrow", "mobilenet"} <= drawn[
+        "methods"
+    ]
+    legend = {
+        "trial, Sobol",
+        "trial, proposed",
+        "confirmed best",
+        "tied with best",
+        "keras.io example",
+        "Keras default",
+    }
+    assert legend <= drawn["surface"]
+    keys = {"best", "native", "scratch", "default-keras", "default-keras-io", "class-mean", "random"}
+    assert not keys & set.union(*drawn.values())
+
+
+def test_text_stays_text_and_the_page_may_be_dark(shown: Pictures) -> None:
+    for svg in draw(shown).values():
+        assert len(texts(svg)) > 3
+        background = re.search(r'<g id="patch_1">\s*<path[^>]*style="([^"]*)"', svg)
+        assert background is not None
+        assert "fill: none" in background[1] or "opacity: 0" in background[1]
+
+
+def test_without_enough_searches_there_are_points_alone() -> None:
+    plain, fitted = (surface(replace(ALONE, surfaces=(one,))) for one in (SEARCH, replace(SEARCH, top=FITTED)))
+    assert len(plain.axes) == 1
+    assert len(plain.axes[0].collections) == 0, "contours through single runs would show their luck"
+    axes, scale = fitted.axes
+    assert len(axes.collections) > 0
+    assert scale.get_ylabel() == "points above the mean of all runs"
+
+
+def test_the_fitted_surface_is_the_right_way_round() -> None:
+    (contours,) = surface(replace(ALONE, surfaces=(replace(SEARCH, top=FITTED),))).axes[0].collections
+    temperatures = sorted({round(float(x), 6) for path in contours.get_paths() for x, _ in path.vertices})
+    alphas = sorted({round(float(y), 6) for path in contours.get_paths() for _, y in path.vertices})
+    assert (temperatures[0], temperatures[-1]) == pytest.approx((20 ** (1 / 32), 20 ** (31 / 32)), abs=1e-5)
+    assert (alphas[0], alphas[-1]) == pytest.approx((1 / 32, 31 / 32), abs=1e-5)
+    # the highest level lies around the top of FITTED: x = 8 of 16, y = 4 of 16
+    top = contours.get_paths()[-1].vertices
+    assert top[:, 0].mean() == pytest.approx(20 ** (8.5 / 16), rel=0.2)
+    assert top[:, 1].mean() == pytest.approx(4.5 / 16, abs=0.05)
+
+
+def test_trials_of_other_searches_are_drawn_of_a_sweep_that_has_some(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("searches")
+    found = pictures(planted_findings(folder, accuracies((0.2, 0.5, 0.8)), OVER_SEARCHES))
+    written = texts(draw(found)["surface"])
+    assert {"trial of another search", "Searches on digits", "Searches on digits-rgb"} <= set(written)
+    figure = surface(found)
+    others = [line for line in figure.axes[0].lines if line.get_label() == "trial of another search"]
+    assert [len(line.get_xdata()) for line in others] == [4]
+
+
+def test_the_curve_of_autokeras_stands_beside_the_student_and_the_cost_of_the_sweep() -> None:
+    written = texts(draw(replace(NOTHING, break_even=(EVEN,)))["break-even"])
+    assert {"0.25x", "1x", "4x", "16x", "AutoKeras, best so far", "distilled student"} <= set(written)
+
+
+def test_the_name_of_a_dataset_is_not_read_as_mathematics_or_markup() -> None:
+    assert "Search on a$b$.npz" in texts(draw(ALONE)["surface"])
+    evil = replace(
+        ALONE, surfaces=(replace(SEARCH, dataset="<script>&x.npz"),), gains=(gain("best", 1.0, dataset="<b>"),)
+    )
+    assert "Search on <script>&x.npz" in texts(draw(evil)["surface"])
+    assert "<script>" not in draw(evil)["surface"]
+    assert "<b>" not in draw(evil)["gains"]
+
+
+@pytest.mark.parametrize(
+    "trials",
+    [
+        FOUR[:1],
+        FOUR[:3],
+        FOUR[:1] * 5,
+        [replace(trial, point=Point(4, trial.point.alpha)) for trial in FOUR],
+        [replace(trial, accuracy=90) for trial in FOUR],
+    ],
+    ids=["one", "three", "the same", "one temperature", "one accuracy"],
+)
+def test_trials_without_a_surface_between_them_are_still_drawn(trials: list[SearchTrial]) -> None:
+    search = replace(SEARCH, trials=tuple(trials), best=None, tied=())
+    found = replace(ALONE, surfaces=(search,), temperature=(4, 4))
+    assert "temperature T" in texts(draw(found)["surface"])
+    (axes,) = surface(found).axes
+    drawn = [line for line in axes.lines if str(line.get_label()).startswith("trial")]
+    assert sum(len(line.get_xdata()) for line in drawn) == len(trials)
+    assert "tied with best" not in texts(draw(found)["surface"])
