@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, variance
 from typing import Any
 
 import optuna
@@ -20,8 +19,8 @@ from sweeps.analysis.findings import Findings
 from sweeps.plan.names import tagged
 from sweeps.plan.points import search_space
 from sweeps.report.json_data import json_data
-from sweeps.report.page import report
 from sweeps.spec.model import override
+from sweeps.spec.point import Point
 from sweeps.spec.presets import on
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.verdict import decide
@@ -45,33 +44,6 @@ def test_a_verdict_is_what_decide_says_of_the_arms_on_the_target_alone(tmp_path:
     assert (one.verdict.word, one.verdict.n) == (expected.word, expected.n) == ("FAILS", 4)
     assert (one.verdict.low, one.verdict.high) == pytest.approx((expected.low, expected.high))
     assert (one.done, one.left, one.planned, len(one.looks)) == (16, 0, 16, 1)
-
-
-def test_a_surface_is_held_against_the_noise_of_its_confirm(tmp_path: Path) -> None:
-    spec = override(PLANTED, {"search.trials": 16, "confirm.seeds": 4, "transfer.seeds": 1})
-    url = worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms(0.5), luck=0.3))
-    found = analysed(url)
-    source, target = found.surfaces
-    assert (source.role, source.dataset, target.role, target.dataset) == ("source", "digits", "target", "digits-rgb")
-    assert len(source.trials) == 16
-    shared = [trial for trial in source.trials if trial.shared]
-    assert [trial.number for trial in shared] == list(range(8)), "the Sobol half, and none of TPE's"
-    assert [trial.point for trial in shared] == [trial.point for trial in target.trials if trial.shared]
-
-    tasks = done_of(url, "confirm")
-    table = [[100 * (t.score or 0) for t in tasks if t.payload["rank"] == rank] for rank in (0, 1)]
-    # two candidates: the residual mean square of the two-way layout is half the variance of their differences
-    differences = [a - b for a, b in zip(*table, strict=True)]
-    noise = variance(differences) / 2
-    total = variance([trial.accuracy for trial in shared])
-    assert 0 < noise < total, "an example that tells the formula apart"
-    assert source.icc == pytest.approx((total - noise) / total)
-    assert source.identified == (noise / total <= 0.5)
-    incumbent = max(trial.accuracy for trial in source.trials)
-    assert source.optimism == pytest.approx(incumbent - fmean(table[0]))
-    low, high = stats.ttest_1samp(differences, 0).confidence_interval()
-    assert source.best == found.confirmed["source"].best.point
-    assert len(source.tied) == (low <= 0 <= high)
 
 
 def test_a_control_explains_a_gain_that_it_has_as_well(tmp_path: Path) -> None:
@@ -136,18 +108,6 @@ def test_every_target_has_a_verdict_a_surface_and_rows_of_its_own(several: Findi
     assert [(d.dataset, d.points and round(d.points.mean, 6)) for d in regrets] == [("digits-rgb", 0.5), (other, 3.5)]
 
 
-def test_the_report_of_several_targets_answers_for_each(several: Findings) -> None:
-    page = report(several).splitlines()
-    other = several.spec.role("target2").dataset
-    assert page[0] == f"# s: digits -> digits-rgb, {other}"
-    assert page[2].startswith("**TRANSFERS: ")
-    assert page[3] == ""
-    assert page[4].startswith("**FAILS: ")
-    assert f"digits -> {other}, n = 4 seeds" in page[4]
-    assert sum(line.startswith("- `native` (tuned on ") for line in page) == 2
-    assert not any("Other teachers" in line for line in page)
-
-
 REGRETS = {"": 0.5, "t0s1": 1.5, "t1s0": 3.0, "t1s1": 5.0}
 
 
@@ -169,7 +129,9 @@ def outer(outer_url: sqlalchemy.URL) -> Findings:
     return analysed(outer_url)
 
 
-def test_every_teacher_and_search_has_its_regret_and_the_verdict_is_of_the_first(outer: Findings) -> None:
+def test_every_teacher_and_search_has_its_regret_and_the_verdict_is_of_the_first(
+    outer: Findings, outer_url: sqlalchemy.URL
+) -> None:
     (target,) = outer.outer
     found = target.groups
     assert (target.role, target.dataset) == ("target", "digits-rgb")
@@ -181,31 +143,37 @@ def test_every_teacher_and_search_has_its_regret_and_the_verdict_is_of_the_first
     ]
     assert [one.regret.mean for one in found] == pytest.approx(list(REGRETS.values()))
     assert [one.regret.n for one in found] == [4] * 4
-    assert len({(one.temperature, one.alpha) for one in found}) == 4, "each search has its own points"
+    for arm in ("best", "native"):
+        assert [getattr(one, arm) for one in found] == [
+            _point_of(outer_url, arm, one.group.replace("t0s0", "")) for one in found
+        ], "each search has its own points"
+        assert len({getattr(one, arm) for one in found}) == 4
     (first,) = outer.verdicts
-    assert (first.verdict and first.verdict.word, first.planned) == ("TRANSFERS", 16)
+    assert (first.verdict and first.verdict.word, first.planned) == ("TRANSFERS", 16 + 3 * 4)
+    assert (first.unit, first.by_search) == ("seed", pytest.approx((0.5, 1.5))), "two searches are too few to count"
+
+
+def _point_of(url: sqlalchemy.URL, arm: str, group: str) -> Point:
+    """What the students of that arm and search were trained with."""
+    tasks = [task for task in done_of(url, tagged("transfer:target", group)) if task.payload["arm"] == arm]
+    (point,) = {Point(task.params["temperature"], task.params["alpha"]) for task in tasks if task.params}
+    return point
 
 
 def test_the_interval_over_teachers_averages_their_searches(outer: Findings) -> None:
     found = outer.outer[0].over_teachers
     expected = stats.ttest_1samp([1.0, 4.0], 0).confidence_interval()
     assert found == Estimate(pytest.approx(2.5), pytest.approx(expected.low), pytest.approx(expected.high), 2)
-    page = report(outer).splitlines()
-    start = page.index("## Other teachers, other searches")
-    assert page[start + 2] == "| teacher and search | T | alpha | regret on digits-rgb, over seeds |"
-    assert [line.split(" | ")[0] for line in page[start + 4 : start + 8]] == ["| t0s0", "| t0s1", "| t1s0", "| t1s1"]
-    assert page[start + 5].endswith("| +1.50 [-0.09, +3.09] (n=4) |")
-    over = "regret +2.50 (n=2, no interval), n = teachers."
-    assert page[start + 9] == f"Over teachers, the searches of each averaged: {over}"
-    assert [line for line in page if line.startswith("| teacher cnn-small-narrow t1 |")]
 
 
 def test_the_answer_is_there_as_json(outer_url: sqlalchemy.URL) -> None:
     found = json.loads(json.dumps(json_data(analysed(outer_url)), allow_nan=False))
-    assert found["verdict"].startswith("TRANSFERS: ")
-    assert [one["verdict"]["word"] for one in found["verdicts"]] == ["TRANSFERS"]
+    (verdict,) = found["verdicts"]
+    assert verdict["verdict"]["word"] == "TRANSFERS"
+    assert (verdict["regret"]["estimate"]["mean"], verdict["regret"]["searches"]) == (pytest.approx(0.5), 1)
+    assert verdict["by_search"] == pytest.approx([0.5, 1.5])
     assert [one["regret"]["mean"] for one in found["outer"]["target"]] == pytest.approx(list(REGRETS.values()))
-    assert [(one["role"], one["identified"]) for one in found["surfaces"]] == [("source", None), ("target", None)]
+    assert [(one["role"], one["top"]) for one in found["surfaces"]] == [("source", None), ("target", None)]
     assert found["controls"] == []
 
 

@@ -12,8 +12,9 @@ from storage.db import engine as engines
 from storage.errors import RevisionRefused
 from storage.records import queries
 from storage.records.queries import RevisionRecord
-from sweeps.analysis.looks import looks, of_sweep, taken
-from sweeps.report.sentences import headline
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.looks import Look, Read, looks, of_sweep, taken
+from sweeps.report.sentences import sentence
 from sweeps.service import steering
 from sweeps.spec.model import Spec, override, stored
 from tests.support.sweeps.planted_sweeps import PLANTED, analysed, arms, planted, work
@@ -24,37 +25,72 @@ KdSweeps = Callable[..., tuple[int, str, str]]
 SPEC = override(PLANTED, {"search.trials": 2, "transfer.looks": 2, "retry.error": 1})
 
 
-def plan(number: int, *, seeds: int, at: float, fingerprint: str = "") -> RevisionRecord:
-    """A revision of a sweep; the fingerprint follows from the seeds where none is given."""
-    spec = {"transfer": {"seeds": seeds}}
-    return RevisionRecord(number, at, fingerprint or f"f{seeds}", spec, planned={}, why="")
+def plan(
+    number: int, *, seeds: int, at: float, searches: int = 1, fingerprint: str = "", **changes: int
+) -> RevisionRecord:
+    """A revision of a sweep; the fingerprint follows from seeds and searches where none is given."""
+    sizes = {"transfer.seeds": seeds, "outer.searches": searches}
+    spec = override(SPEC, sizes | {key.replace("_", "."): value for key, value in changes.items()}).as_dict()
+    return RevisionRecord(number, at, fingerprint or f"f{seeds}x{searches}", spec, planned={}, why="")
+
+
+def read(at: float, repeat: int = 0, group: str = "") -> Read:
+    return Read(group, repeat, at)
 
 
 def test_a_larger_plan_is_a_new_look_only_if_the_test_was_read_before() -> None:
     plans = [plan(1, seeds=2, at=0), plan(2, seeds=4, at=10), plan(3, seeds=6, at=20), plan(4, seeds=9, at=30)]
-    seen = [(0, 12.0), (3, 11.0), (4, 25.0)]
+    seen = [read(12.0, 0), read(11.0, 3), read(25.0, 4)]
     found = looks(plans, seen)
     # the second came before anything was read, so it is the first look; read at 11, so the third is another one
     assert [(one.number, one.fingerprint, one.seeds, one.first_read) for one in found] == [
-        (1, "f4", 4, 11.0),
-        (2, "f6", 6, 25.0),
-        (3, "f9", 9, None),
+        (1, "f4x1", 4, 11.0),
+        (2, "f6x1", 6, 25.0),
+        (3, "f9x1", 9, None),
     ]
     assert [one.registered_at for one in found] == [10, 20, 30]
     # two plans after the first look, before anything of theirs was read: one look
     assert [one.seeds for one in looks(plans, seen[:2])] == [4, 9]
 
 
+def test_further_searches_are_a_new_look_though_the_first_one_has_as_many_seeds() -> None:
+    plans = [plan(1, seeds=4, at=0), plan(2, seeds=4, at=10, searches=3, outer_seeds=2)]
+    seen = [read(5.0), read(16.0, 1, "t0s2"), read(15.0, 0, "t0s1")]
+    first, second = looks(plans, seen)
+    assert first == Look(1, "f4x1", 0, seeds=4, searches=1, first_read=5.0)
+    assert second == Look(2, "f4x3", 10, seeds=4, searches=3, first_read=15.0)
+    # what is left of the first look, or read of a seed that nobody planned, is not a reading of the second
+    late = [read(5.0), read(20.0, 3), read(21.0, 2, "t0s1"), read(22.0, 0, "t0s3")]
+    assert [one.first_read for one in looks(plans, late)] == [5.0, None]
+
+
+def test_searches_that_were_planned_before_anything_was_read_are_the_first_look() -> None:
+    plans = [plan(1, seeds=4, at=0), plan(2, seeds=4, at=10, searches=3)]
+    (found,) = looks(plans, [read(12.0, 1, "t0s2"), read(13.0)])
+    assert (found.number, found.fingerprint, found.searches, found.first_read) == (1, "f4x3", 3, 12.0)
+
+
+def test_the_same_repeat_in_another_group_is_another_reading() -> None:
+    plans = [
+        plan(1, seeds=4, at=0, searches=2, outer_seeds=2),
+        plan(2, seeds=6, at=10, searches=2, outer_seeds=4),
+        plan(3, seeds=6, at=20, searches=2, outer_seeds=4, outer_teachers=2, fingerprint="teachers"),
+    ]
+    seen = [read(1.0), read(11.0, 2, "t0s1"), read(12.0, 4), read(21.0, 0, "t1s1")]
+    assert [(one.number, one.first_read) for one in looks(plans, seen)] == [(1, 1.0), (2, 11.0), (3, 21.0)]
+    assert [one.first_read for one in looks(plans, [seen[0], seen[2]])] == [1.0, 12.0, None]
+
+
 def test_what_is_tried_again_is_no_look_and_keeps_the_time_of_its_plan() -> None:
     again = [plan(1, seeds=2, at=0), plan(2, seeds=2, at=10)]
-    for reads in ([], [(0, 5.0)]):
+    for reads in ([], [read(5.0)]):
         (found,) = looks(again, reads)
         assert (found.number, found.seeds, found.registered_at) == (1, 2, 0)
 
 
 def test_more_trials_before_the_first_look_are_its_plan() -> None:
     plans = [plan(1, seeds=2, at=0), plan(2, seeds=2, at=10, fingerprint="more trials")]
-    (found,) = looks(plans, [(0, 20.0)])
+    (found,) = looks(plans, [read(20.0)])
     assert (found.fingerprint, found.registered_at, found.first_read) == ("more trials", 10, 20.0)
 
 
@@ -99,19 +135,59 @@ def test_a_retry_is_no_look(tmp_path: Path) -> None:
     assert len(steering.retry(url, "s")) == 4, "random has no accuracy there"
     work(url, planted(whole))
     assert _taken(url) == 1
-    assert headline(analysed(url)).startswith("TRANSFERS: ")
+    assert _word(analysed(url)) == "TRANSFERS"
+
+
+def test_further_searches_are_added_as_long_as_declared_looks_are_left(storage_url: str) -> None:
+    url = created(storage_url, SPEC)
+    work(url, planted(arms(1.0)))
+    assert (_word(analysed(url)), analysed(url).verdicts[0].unit) == ("UNDECIDED", "seed")
+    steering.extend(url, "s", searches=2)
+    (waiting,) = analysed(url).verdicts
+    assert (waiting.verdict, waiting.left, len(waiting.looks)) == (None, 2 * 3 * 4, 1), "planned, not taken"
+    work(url, planted(arms(1.0)))
+    found = analysed(url)
+    first, second = found.looks
+    assert [(one.seeds, one.searches) for one in (first, second)] == [(4, 1), (4, 3)]
+    assert first.first_read is not None
+    assert second.first_read is not None
+    assert first.first_read < second.registered_at < second.first_read
+    (target,) = found.verdicts
+    assert (_word(found), target.unit, target.by_search) == ("TRANSFERS", "search", pytest.approx([1.0] * 3))
+    assert target.verdict is not None
+    assert (target.verdict.n, target.verdict.level) == (3, 0.01), "the second of two looks"
+    for more in ({"searches": 1}, {"seeds": 1}):
+        with pytest.raises(RevisionRefused, match="read at 2 of 2 declared looks") as refused:
+            steering.extend(url, "s", **more)
+        assert "\n" not in str(refused.value)
+    assert analysed(url).provenance.planned == found.provenance.planned, "nothing was planned"
+
+
+def test_further_searches_before_the_test_was_read_are_no_look_of_their_own(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db", SPEC)
+    steering.extend(url, "s", searches=2)
+    work(url, planted(arms(0.5)))
+    (look,) = analysed(url).looks
+    assert (look.number, look.seeds, look.searches) == (1, 4, 3)
+
+
+def _word(found: Findings) -> str:
+    verdict = found.verdicts[0].verdict
+    assert verdict is not None
+    return verdict.word
 
 
 def test_the_commands_that_the_answer_names_lead_to_a_decision(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     """Undecided, then as many seeds more as it says; and when no look is left, another sweep with fresh seeds."""
     url = created(f"sqlite:///{tmp_path}/kd-sweeps.db", SPEC)
     work(url, planted(arms(1.0)))
-    said = headline(analysed(url))
-    assert said.startswith("UNDECIDED: ")
+    found = analysed(url)
+    assert _word(found) == "UNDECIDED"
+    said = sentence(found, found.verdicts[0])
     assert _typed(kd_sweeps, re.findall(r"kd-sweeps (extend [^,]+),", said)) == 0
     work(url, planted(arms(1.0)))
     found = analysed(url)
-    assert headline(found).startswith("TRANSFERS: ")
+    assert _word(found) == "TRANSFERS"
     assert found.verdicts[0].verdict.n == found.spec.transfer.seeds > 4
     code, _, err = kd_sweeps("extend", "s", "--seeds", "+1")
     assert (code, len(err.splitlines())) == (1, 1)

@@ -16,7 +16,7 @@ from scipy import stats
 from storage.queue.tasks import Claim
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.secondary import Question, questions, ratio
-from sweeps.report.secondary_section import said
+from sweeps.report.sections.secondary import said
 from sweeps.spec.arms import SOURCE_ARMS, TARGET_ARMS
 from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate

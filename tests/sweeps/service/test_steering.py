@@ -22,7 +22,7 @@ from sweeps.hints import explain
 from sweeps.plan.tasks import make_plan, more
 from sweeps.service import steering
 from sweeps.service.create import create_sweep
-from sweeps.spec.model import override
+from sweeps.spec.model import override, stored
 from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -135,10 +135,52 @@ def test_after_the_search_more_trials_are_refused_and_more_seeds_are_not(
     _clean(engine)
 
 
-@pytest.mark.parametrize(("trials", "seeds"), [(0, 0), (-1, 0), (0, -2)])
-def test_extending_by_nothing_is_refused(url: sqlalchemy.URL, trials: int, seeds: int) -> None:
+def test_further_searches_of_a_finished_sweep_are_done_like_those_that_were_planned(
+    url: sqlalchemy.URL, engine: sqlalchemy.Engine
+) -> None:
+    _work(url)
+    before = tasks_of(engine)
+    larger, added = more(stored(queries.find_sweep(engine, "s")), searches=2)
+    assert steering.extend(url, "s", searches=2) == len(added.tasks) == 2 * (2 * (4 + 1) + 2)
+    states = {phase.name: phase.state for phase in queries.phase_records(engine, 1)}
+    assert {name for name, state in states.items() if state == "open"} == {
+        f"{stage}@t0s{number}" for stage in ("search", "native:search") for number in (1, 2)
+    }
+    assert states["measure"] == states["transfer:target"] == "closed"
+    _work(url)
+    tasks = {task.key: task for task in tasks_of(engine)}
+    assert set(tasks) == {task.key for task in make_plan(larger).tasks}
+    assert {task.state for task in tasks.values()} == {"done"}
+    assert {task.key: task.score for task in before} == {task.key: tasks[task.key].score for task in before}
+    assert queries.find_sweep(engine, "s").spec == larger.as_dict()
+    assert not create_sweep(url, "s", larger).new, "the same experiment"
+    _clean(engine)
+    assert steering.retry(url, "s") == []
+
+
+def test_further_searches_can_be_added_while_the_sweep_is_worked_on(
+    url: sqlalchemy.URL, engine: sqlalchemy.Engine
+) -> None:
+    steering.extend(url, "s", searches=1)
+    steering.extend(url, "s", trials=1, searches=1)
+    _work(url)
+    tasks = tasks_of(engine)
+    assert {task.state for task in tasks} == {"done"}
+    searches = Counter(task.phase for task in tasks if task.stage == "search")
+    assert searches == {"search": 5, "search@t0s1": 5, "search@t0s2": 5}
+    assert {task.key for task in tasks} == {task.key for task in make_plan(more(SMALL, trials=1, searches=2)[0]).tasks}
+    _clean(engine)
+
+
+@pytest.mark.parametrize(
+    "by",
+    [{}, {"trials": -1}, {"seeds": -2}, {"searches": 0}, {"searches": -1}, {"seeds": 1, "searches": -1}],
+    ids=str,
+)
+def test_extending_by_nothing_is_refused(url: sqlalchemy.URL, engine: sqlalchemy.Engine, by: dict[str, int]) -> None:
     with pytest.raises(SpecError, match=r"1 or more, for example --seeds \+10"):
-        steering.extend(url, "s", trials=trials, seeds=seeds)
+        steering.extend(url, "s", **by)
+    assert queries.find_sweep(engine, "s").revision == 1
 
 
 def test_an_extended_sweep_is_still_the_one_that_was_created(url: sqlalchemy.URL) -> None:
@@ -152,9 +194,10 @@ def test_an_extended_sweep_is_still_the_one_that_was_created(url: sqlalchemy.URL
 
 def test_a_longer_plan_holds_the_shorter_one_and_the_same_tasks_as_a_plan_made_so(url: sqlalchemy.URL) -> None:
     larger, added = more(SMALL, seeds=3)
-    assert {task.key for task in make_plan(larger).tasks} == {task.key for task in (*make_plan(SMALL).tasks, *added)}
-    payloads = {task.key: task.payload for task in make_plan(larger).tasks}
-    assert {task.key: task.payload for task in added} == {task.key: payloads[task.key] for task in added}
+    whole, known = make_plan(larger).tasks, make_plan(SMALL).tasks
+    assert {task.key for task in whole} == {task.key for task in (*known, *added.tasks)}
+    payloads = {task.key: task.payload for task in whole}
+    assert {task.key: task.payload for task in added.tasks} == {task.key: payloads[task.key] for task in added.tasks}
 
 
 def test_retry_does_what_failed_and_was_skipped_and_measures_once_more(
@@ -224,6 +267,7 @@ def test_the_commands_say_what_happened_and_what_to_type_next(kd_sweeps: KdSweep
         (["pause", "s"], "resume s"),
         (["resume", "s"], "launch s"),
         (["extend", "s", "--seeds", "+1"], f"{ARMS} tasks added"),
+        (["extend", "s", "--searches", "+1"], "14 tasks added"),
         (["retry", "s"], "nothing has failed"),
         (["reap", "s"], "0 tasks freed"),
         (["cancel", "s"], "resume s"),
@@ -249,6 +293,9 @@ def test_the_commands_say_what_happened_and_what_to_type_next(kd_sweeps: KdSweep
         (["extend", "s"], 2, ["--trials 0 --seeds 0", "--seeds +10"]),
         (["extend", "s", "--seeds", "-1"], 2, ["-1"]),
         (["extend", "s", "--seeds", "many"], 2, ["many"]),
+        (["extend", "s", "--searches", "0"], 2, ["--searches 0", "1 or more"]),
+        (["extend", "s", "--searches", "-1"], 2, ["-1"]),
+        (["extend", "s", "--searches", "x"], 2, ["--searches", "'x'", "whole number"]),
         (["logs", "s", "--task", "search#99"], 1, ["search#99", "kd-sweeps trials s"]),
         (["logs", "s", "-n", "few"], 2, ["few", "whole number"]),
         *(

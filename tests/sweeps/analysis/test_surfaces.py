@@ -1,0 +1,157 @@
+"""What the searches on a dataset found, against what is stored of their trainings."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from statistics import fmean
+
+import pytest
+import sqlalchemy
+from scipy import stats
+
+from storage.records.queries import TaskRecord
+from sweeps.analysis.stored import StoredSweep, read
+from sweeps.analysis.surfaces import Surface, confirmed_points, surfaces
+from sweeps.query.opening import open_sweep
+from sweeps.spec.model import override
+from sweeps.stats.response import Run, Top, top
+from tests.support.sweeps.planted_sweeps import PLANTED, arms, done_of, planted, worked
+
+FIRST, FURTHER = ("", "t0s1", "t0s2"), 5
+SPEC = override(
+    PLANTED,
+    {
+        "search.trials": 8,
+        "confirm.rounds": [[3, 2], [2, 2]],
+        "transfer.seeds": 1,
+        "outer.teachers": 2,
+        "outer.searches": 3,
+        "outer.trials": FURTHER,
+        "outer.rounds": [[2, 1]],
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> sqlalchemy.URL:
+    """Three searches with each of two teachers."""
+    return worked(f"sqlite:///{tmp_path_factory.mktemp('surfaces')}/s.db", SPEC, planted(arms(0.5), luck=0.3))
+
+
+@pytest.fixture(scope="module")
+def stored(url: sqlalchemy.URL) -> StoredSweep:
+    with open_sweep(url, "s") as (engine, sweep):
+        return read(engine, sweep)
+
+
+@pytest.fixture
+def source(stored: StoredSweep) -> Surface:
+    return surfaces(stored, confirmed_points(stored))[0]
+
+
+def accuracy(task: TaskRecord) -> float:
+    assert task.score is not None
+    return 100 * task.score
+
+
+def trainings(url: sqlalchemy.URL, stage: str) -> Iterator[TaskRecord]:
+    """The trainings of the searches of the first teacher, in the order of the searches: trials, then confirms."""
+    prefix = "" if stage == "search" else "native:"
+    for group in FIRST:
+        tag = f"@{group}" if group else ""
+        for phase in ("search", "confirm:1", "confirm"):
+            yield from done_of(url, f"{prefix}{phase}{tag}")
+
+
+def runs_of(url: sqlalchemy.URL, stage: str) -> list[Run]:
+    """Those trainings, where they lie in the searched box: T from 1 to 20, alpha from 0 to 1."""
+    runs = []
+    for task in trainings(url, stage):
+        assert task.params is not None
+        x = math.log(task.params["temperature"]) / math.log(20)
+        runs.append(Run(x, task.params["alpha"], accuracy(task), task.payload["seed"]))
+    return runs
+
+
+def test_the_first_search_is_held_against_the_noise_of_its_confirm(
+    stored: StoredSweep, source: Surface, url: sqlalchemy.URL
+) -> None:
+    target = surfaces(stored, confirmed_points(stored))[1]
+    assert (source.role, source.dataset, target.role, target.dataset) == ("source", "digits", "target", "digits-rgb")
+    assert [trial.accuracy for trial in source.trials] == [accuracy(task) for task in done_of(url, "search")]
+    shared = [trial for trial in source.trials if trial.shared]
+    assert [trial.number for trial in shared] == list(range(4)), "the Sobol half, and none of TPE's"
+    assert [trial.point for trial in shared] == [trial.point for trial in target.trials if trial.shared]
+
+    best = confirmed_points(stored)["source"].best
+    assert source.best == best.point
+    by_point: dict[tuple[float, ...], list[float]] = {}
+    for task in (*done_of(url, "confirm:1"), *done_of(url, "confirm")):
+        assert task.params is not None
+        by_point.setdefault(tuple(task.params.values()), []).append(accuracy(task))
+    assert sorted(map(len, by_point.values())) == [2, 4, 4], "two rounds"
+    incumbent = max(source.trials, key=lambda trial: trial.accuracy)
+    again = by_point[incumbent.point.temperature, incumbent.point.alpha]
+    assert source.optimism == pytest.approx(incumbent.accuracy - fmean(again))
+    assert source.optimism != 0
+    winner = by_point.pop((best.point.temperature, best.point.alpha))
+    tied = set()
+    for point, scores in by_point.items():
+        low, high = stats.ttest_rel(winner[: len(scores)], scores).confidence_interval()
+        tied |= {point} if low <= 0 <= high else set()
+    assert {(point.temperature, point.alpha) for point in source.tied} == tied
+
+
+def test_the_trials_of_further_searches_of_the_first_teacher_stand_beside(source: Surface, url: sqlalchemy.URL) -> None:
+    expected = [accuracy(task) for group in FIRST[1:] for task in done_of(url, f"search@{group}")]
+    assert [trial.accuracy for trial in source.others] == expected
+    assert len(expected) == 2 * FURTHER
+    assert [trial.number for trial in source.others] == [*range(FURTHER), *range(FURTHER)]
+    elsewhere = {accuracy(task) for task in done_of(url, "search@t1s0")}
+    assert not elsewhere & {trial.accuracy for trial in (*source.trials, *source.others)}
+
+
+@pytest.mark.parametrize(("number", "stage"), [(0, "search"), (1, "native")])
+def test_all_trainings_of_the_first_teacher_say_how_much_of_the_box_is_as_good(
+    stored: StoredSweep, url: sqlalchemy.URL, number: int, stage: str
+) -> None:
+    runs = runs_of(url, stage)
+    assert len(runs) == 8 + 6 + 4 + 2 * (FURTHER + 2)
+    # a search has one seed, and each repeat of its confirm another one
+    assert len({run.seed for run in runs}) == (1 + 4) + 2 * (1 + 1)
+    found = surfaces(stored, confirmed_points(stored))[number].top
+    assert found is not None
+    _alike(found, top(runs))
+
+
+def _alike(found: Top, expected: Top) -> None:
+    assert (found.share, found.low, found.high) == pytest.approx((expected.share, expected.low, expected.high))
+    assert found.tolerance == pytest.approx(expected.tolerance)
+    assert found.mean[3] == pytest.approx(expected.mean[3])
+
+
+def test_how_much_of_the_box_is_as_good_is_said_from_three_finished_searches_on(stored: StoredSweep) -> None:
+    without = replace(stored, closed=stored.closed - {"confirm@t0s2"})
+    source, target = surfaces(without, {})
+    assert source.top is None
+    assert target.top is not None, "its own searches are through"
+    assert len(source.others) == 2 * FURTHER, "trials are shown as they come"
+    others = replace(stored, closed=stored.closed - {"confirm@t1s0", "confirm@t1s1", "confirm@t1s2"})
+    assert surfaces(others, {})[0].top is not None, "those of other teachers are not waited for"
+
+
+def test_a_range_without_width_is_no_direction(stored: StoredSweep, url: sqlalchemy.URL) -> None:
+    narrow = replace(stored, spec=override(stored.spec, {"search.alpha": [0.3, 0.3]}))
+    found = surfaces(narrow, {})[0].top
+    assert found is not None
+    _alike(found, top([replace(run, y=0.5) for run in runs_of(url, "search")]))
+
+
+def test_before_the_confirm_there_are_trials_and_nothing_else(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("begun")
+    url = worked(f"sqlite:///{folder}/s.db", SPEC, planted(arms(0.5)), stop_at="confirm#")
+    with open_sweep(url, "s") as (engine, sweep):
+        begun = read(engine, sweep)
+    source = surfaces(begun, confirmed_points(begun))[0]
+    assert len(source.trials) == 8
+    assert (source.best, source.tied, source.optimism, source.top) == (None, (), None, None)
