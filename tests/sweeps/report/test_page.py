@@ -1,86 +1,162 @@
-"""The report: rows by tasks, n=1 without an interval, what is missing said in its place."""
+"""The page: the answer first, figures that carry it, the rest folded; what is missing is said in its place."""
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kd.errors import Unavailable
-from storage.queue.tasks import Claim
 from storage.url import resolve
-from sweeps import report
+from sweeps.analysis.findings import Findings
+from sweeps.report import answer, page
+from sweeps.report.document import Block, Figure, Fold, Heading, Paragraph
+from sweeps.report.figures.svg import NAMES
+from sweeps.report.sections import methods
+from sweeps.report.sentences import regret, sentence
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import override
-from sweeps.spec.presets import preset
-from sweeps.workers.runner import Outcome
-from sweeps.workers.worker import Worker
+from sweeps.spec.presets import on
 from tests.support.paths import REPOSITORY
-from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies, begun, found, work_until
+from tests.support.sweeps.planted_sweeps import analysed, planted, work
+from tests.support.sweeps.reported_sweeps import analysed as reported
+from tests.support.sweeps.reported_sweeps import worked
+from tests.support.sweeps.typed_commands import write_npz
+
+FIGURES = {name: Figure(name, f"alt of {name}", f"caption of {name}") for name in NAMES}
 
 
-def _quadratic_until(stop_at: str) -> Callable[..., Outcome]:
-    """The quadratic runner, until the worker comes to a task whose key starts so."""
-
-    def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        if claim.key.startswith(stop_at):
-            raise SystemExit(9)
-        if claim.stage == "baselines":
-            raise Unavailable("no ImageNet weights; type: export KERAS_HOME=DIR")
-        return quadratic(claim, params, on_step)
-
-    return run
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    return reported(worked(tmp_path_factory.mktemp("page")))
 
 
-@pytest.fixture
-def worked(tmp_path: Path) -> Callable[..., str]:
-    """Create a sweep "s" and work on it until a task; gives the storage's URL."""
-
-    def work(stop_at: str, **changes: Any) -> str:
-        url = f"sqlite:///{tmp_path}/a.db"
-        create_sweep(resolve(url), "s", override(preset("tiny"), changes))
-        with Worker(resolve(url), "s", run=_quadratic_until(stop_at)) as worker:
-            if stop_at == "never":
-                assert worker.work() == 0
-            else:
-                with pytest.raises(SystemExit):
-                    worker.work()
-        return url
-
-    return work
+def outline(blocks: list[Block]) -> list[str]:
+    """Headings, figures and folds of a page, and what is in a fold."""
+    lines = []
+    for block in blocks:
+        if isinstance(block, Heading):
+            lines.append(block.text)
+        elif isinstance(block, Figure):
+            lines.append(f"figure {block.name}")
+        elif isinstance(block, Fold):
+            lines += [f"fold {block.title}", *(f"  {line}" for line in outline(list(block.blocks)))]
+    return lines
 
 
-def test_one_seed_is_printed_as_n_1_without_an_interval(worked: Callable[..., str]) -> None:
-    text = report("s", storage=worked("never", **{"transfer.seeds": 1, "confirm.seeds": 1}))
-    (row,) = [line for line in text.splitlines() if line.startswith("| native (")]
-    assert row.count("(n=1)") == 2
-    assert "±" not in row
-    assert "(n=1, no interval)" in text
-    assert "validation " in text
+def test_the_answer_comes_first_then_three_figures_then_the_rest_folded(findings: Findings) -> None:
+    made = page.page(
+        findings, figures=FIGURES, secondary=[Heading("Secondary questions")], methods=[methods.section(findings)]
+    )
+    assert made[:5] == answer.blocks(findings)
+    assert outline(made) == [
+        answer.headline(findings),
+        "What each choice of T and α gains",
+        "figure gains",
+        "What is lost by not tuning on digits-rgb",
+        "figure regret",
+        "What other methods reach",
+        "figure methods",
+        "fold Where the searches looked",
+        "  figure surface",
+        "fold All numbers",
+        "  On digits-rgb",
+        "  On digits",
+        "  Controls",
+        "  Secondary questions",
+        "fold Cost, and when to use what",
+        "  On digits-rgb",
+        "  On digits",
+        "  figure break-even",
+        "fold Methods",
+        "fold Provenance",
+    ]
+    assert made[-1] == Paragraph(f"answer hash {findings.answer_hash}")
 
 
-def test_a_baseline_that_cannot_run_is_a_row_that_says_why(worked: Callable[..., str]) -> None:
-    text = report("s", storage=worked("never"))
-    (row,) = [line for line in text.splitlines() if line.startswith("| mobilenet")]
-    assert "unavailable: no ImageNet weights; type: export KERAS_HOME=DIR" in row
+def test_without_figures_there_is_no_heading_for_them_and_the_regret_is_said(findings: Findings) -> None:
+    made = page.page(findings)
+    assert outline(made)[:3] == [
+        answer.headline(findings),
+        "What is lost by not tuning on digits-rgb",
+        "fold Where the searches looked",
+    ]
+    assert Paragraph(regret(findings.verdicts[0])) in made
+    assert not any("Methods" in line or "figure" in line for line in outline(made))
 
 
-def test_regret_and_differences_are_paired_by_seed(worked: Callable[..., str]) -> None:
-    text = report("s", storage=worked("never"))
-    # In this world the score does not depend on the seed, so every paired difference is exact.
-    (regret,) = [line for line in text.splitlines() if line.startswith("| regret = native - best | digits-rgb")]
-    assert regret.endswith("(n=5) |")
-    assert sum(line.startswith("| best - ") for line in text.splitlines()) == 6
+def test_as_markdown_it_opens_with_the_question_and_the_headline(findings: Findings) -> None:
+    lines = page.report(findings).splitlines()
+    assert lines[0] == answer.question(findings)
+    assert lines[2] == f"# {answer.headline(findings)}"
+    assert lines[-1] == f"answer hash {findings.answer_hash}"
 
 
-def test_a_report_half_way_says_what_is_not_there_yet(worked: Callable[..., str]) -> None:
-    text = report("s", storage=worked("native.search#3"))
-    assert "`native` (tuned on digits-rgb): not confirmed yet" in text
-    assert "`best` (tuned on digits): T = " in text
-    assert "0 of 5 done" in text
-    assert "| regret = native - best | digits-rgb | not yet |" in text
+def test_a_note_is_on_one_line_above_everything(tmp_path: Path) -> None:
+    noted = reported(worked(tmp_path, note="only\n\n two  lines"))
+    assert page.page(noted)[0] == Paragraph("Note: only two lines")
+    assert page.page(noted)[1:6] == answer.blocks(noted)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    """Two targets: one transfers, one fails."""
+    folder = tmp_path_factory.mktemp("several")
+    path = write_npz(folder / "mine.npz")
+    spec = override(
+        on(OVER_SEEDS, targets=["digits-rgb", "mine.npz"]), {"target2.dataset": str(path), "target2.images": 180}
+    )
+    run = planted(
+        accuracies(0.5)
+        | {
+            key.replace("#target.", "#target2."): points
+            for key, points in accuracies(3.5).items()
+            if key.startswith("transfer#target.")
+        }
+    )
+    url = begun(folder, spec)
+    work(url, run)
+    return analysed(url)
+
+
+def test_further_targets_have_their_verdict_in_full_below_the_answer(several: Findings) -> None:
+    first, second = several.verdicts
+    made = page.page(several)
+    assert "on digits-rgb" in answer.headline(several)
+    assert made[:5] == answer.blocks(several)
+    assert made[5] == Paragraph(sentence(several, second))
+    assert " FAILS: " in sentence(several, second)
+    assert " TRANSFERS: " in sentence(several, first)
+    fold = next(block for block in made if isinstance(block, Fold) and block.title == "All numbers")
+    assert fold.blocks[:2] == (Paragraph(sentence(several, first)), Paragraph(sentence(several, second)))
+    headings = [block.text for block in fold.blocks if isinstance(block, Heading)]
+    assert headings == ["On digits-rgb", "On mine.npz", "On digits"]
+    assert page.title(several) == "s: digits -> digits-rgb, mine.npz"
+
+
+def test_before_the_first_training_of_transfer_the_searches_are_there(tmp_path: Path) -> None:
+    url = resolve(f"sqlite:///{tmp_path}/s.db")
+    create_sweep(url, "s", OVER_SEEDS)
+    work_until(url, key="native.search")
+    begun_only = analysed(url)
+    made = page.page(begun_only, figures={"surface": FIGURES["surface"]})
+    assert outline(made) == [
+        answer.headline(begun_only),
+        "fold Where the searches looked",
+        "  figure surface",
+        "fold All numbers",
+        "  On digits-rgb",
+        "  On digits",
+        "fold Provenance",
+    ]
+    text = page.report(begun_only)
+    assert "`native`, tuned on digits-rgb: not confirmed yet" in text
+    assert "0 of 4 done" in text
+    assert "answer hash" not in text
+
+
+def test_a_sweep_of_which_nothing_was_measured_has_no_cost(tmp_path: Path) -> None:
+    assert "fold Cost, and when to use what" not in outline(page.page(found(tmp_path, accuracies(0.5))))
 
 
 def test_the_function_report_stays_when_the_room_report_is_loaded() -> None:
