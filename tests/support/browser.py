@@ -23,6 +23,18 @@ class Browser:
         command = [*self._command, "--dump-dom", address]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
+    def printed(self, address: str, folder: Path) -> list[str]:
+        """The text of each printed page; skips where no pdftotext is installed."""
+        if shutil.which("pdftotext") is None:
+            pytest.skip("no pdftotext on the PATH")
+        paper = folder / "page.pdf"
+        command = [*self._command, "--no-pdf-header-footer", f"--print-to-pdf={paper}", address]
+        subprocess.run(command, capture_output=True, check=True, timeout=120)
+        done = subprocess.run(
+            ["pdftotext", "-layout", paper, "-"], capture_output=True, text=True, check=True, timeout=60
+        )
+        return done.stdout.removesuffix("\f").split("\f")
+
     def screenshot(self, address: str, path: Path) -> None:
         """A picture of the page, PNG."""
         command = [*self._command, f"--screenshot={path}", address]
