@@ -1,12 +1,14 @@
-"""The dashboard's page of a sweep, as text: the answer, the confirmed best, links to the studies that are there."""
+"""The dashboard's page of a sweep, as text: the answer, the numbers, links to the studies that are there."""
 
 from pathlib import Path
 
 import pytest
 
 from sweeps.analysis.findings import Findings
+from sweeps.report import answer, markdown
 from sweeps.report.dashboard_page import note, plots
-from sweeps.report.sentences import headline
+from sweeps.report.sections import numbers
+from sweeps.report.sentences import regret
 from tests.support.sweeps.reported_sweeps import analysed, worked
 
 IDS = {"s": 3, "s.native": 4, "s.transfer": 5, "other": 6}
@@ -17,15 +19,17 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     return analysed(worked(tmp_path_factory.mktemp("dashboard"), note="only\ntwo lines"))
 
 
-def test_the_note_is_the_answer_with_the_table_and_links(found: Findings) -> None:
-    lines = note(found, IDS).splitlines()
-    assert lines[:5] == ["# s", "", "Note: only two lines", "", f"**{headline(found)}**"]
-    assert any(line.startswith("| method | dataset |") for line in lines)
-    text = "\n".join(lines)
+def test_the_note_is_the_answer_with_the_numbers_and_links(found: Findings) -> None:
+    text = note(found, IDS)
+    opening = markdown.text(answer.blocks(found))
+    assert text.startswith(f"Note: only two lines\n\n{opening}\n\n{regret(found.verdicts[0])}\n\n### On digits-rgb\n\n")
+    for role in ("target", "source"):
+        assert markdown.text(numbers.accuracies(found, role)) in text
     assert "`kd-sweeps best s` gives the confirmed best" in text
     assert "[native](/dashboard/studies/4)" in text
     assert "/dashboard/compare-studies?ids=3,4)" in text
     assert "studies/6" not in text
+    assert text.endswith(f"\n\nanswer hash {found.answer_hash}\n")
 
 
 def test_a_study_that_is_gone_has_no_link(found: Findings) -> None:
@@ -37,7 +41,12 @@ def test_a_study_that_is_gone_has_no_link(found: Findings) -> None:
 def test_the_same_findings_give_the_same_page(found: Findings) -> None:
     assert note(found, IDS) == note(found, IDS)
     assert plots(found) == plots(found)
+    assert set(plots(found)) == {"answer-0"}
 
 
-def test_an_unfinished_sweep_has_the_plots_of_what_is_there(tmp_path: Path) -> None:
-    assert set(plots(analysed(worked(tmp_path, stop_at="confirm")))) == {"surface-0", "history-0"}
+def test_an_unfinished_sweep_has_a_note_that_says_so_and_no_figure(tmp_path: Path) -> None:
+    unfinished = analysed(worked(tmp_path, stop_at="transfer"))
+    text = note(unfinished, IDS)
+    assert "**NOT YET: 0 of 15 transfer trainings are done**" in text
+    assert "\n\n\n" not in text, "a part that is not there leaves no gap"
+    assert plots(unfinished) == {}

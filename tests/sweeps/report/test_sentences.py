@@ -232,3 +232,12 @@ def test_another_sweep_has_another_seed() -> None:
     first = "kd-sweeps report s -o s-report, then kd-sweeps create s-2 s-report/spec.toml --seed 7 --set"
     assert another_sweep("s", spec, seed=40) == f"{first} transfer.seeds=40"
     assert another_sweep("s", spec, search=9) == f"{first} outer.searches=9"
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_one_or_two_seeds_are_not_called_an_interval(tmp_path: Path, seeds: int) -> None:
+    findings = found(tmp_path, accuracies(0.5), override(OVER_SEEDS, {"transfer.seeds": seeds}))
+    mean = {1: "-0.37", 2: "+0.50"}[seeds]  # 0.5 - sqrt(3) / 2
+    assert regret(findings.verdicts[0]).startswith(
+        f"Regret on digits-rgb, native - best: {mean} points (no interval), over seeds alone:"
+    )
