@@ -26,6 +26,5 @@ def test_commands_are_spelt_as_the_reader_can_type_them(
 
 def test_a_command_that_follows_another_is_spelt_in_full() -> None:
     assert ANYWHERE.retry_and_launch("s") == "kd-sweeps retry s, then kd-sweeps launch s"
-    assert ANYWHERE.extend("s", seeds=8) == "kd-sweeps extend s --seeds +8"
     assert ANYWHERE.create("NAME", "my.toml") == "kd-sweeps create NAME my.toml"
     assert ANYWHERE.line("logs", "s", "--task", "search#3") == "kd-sweeps logs s --task search#3"

@@ -28,8 +28,16 @@ SENTENCES = {"verdict", "paste", "sentence", "caption"}
 
 
 def _told_anew(path: tuple[Any, ...]) -> bool:
-    """Whether a value is in other words or by another rule today: the spec's keys, and when a verdict is decided."""
-    return path[0] == "spec" or path[-1] == "seeds"
+    """Whether a value is in other words or by another rule today: the spec's keys, and when a verdict is decided.
+
+    Whether an optimum stands out of the noise was told from one search; it takes several now.
+    """
+    return path[0] == "spec" or path[-1] in ("seeds", "icc", "identified")
+
+
+def _moved(path: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Where a value stands today: a search is told with the points of both datasets."""
+    return (*path[:-1], "best", path[-1]) if path[0] == "outer" and path[-1] in ("temperature", "alpha") else path
 
 
 Run = Callable[..., tuple[int, str, str]]
@@ -58,7 +66,8 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
 def test_every_command_reads_what_the_older_one_printed(kd_sweeps: Run, storage: str, command: str) -> None:
     code, out, _ = kd_sweeps(*COMMANDS[command], "-f", "json", "--storage", storage)
     assert code == 0
-    before = dict(_leaves(json.loads((WRITTEN / f"{command}.json").read_text())))
+    written = json.loads((WRITTEN / f"{command}.json").read_text())
+    before = {_moved(path): value for path, value in _leaves(written)}
     found = dict(_leaves(json.loads(out)))
     assert {path: value for path, value in found.items() if path in before} == {
         path: value for path, value in before.items() if not _told_anew(path)
