@@ -38,7 +38,7 @@ PAIRS = tuple(itertools.combinations(MIDDLE, 2))
 # Steps of the students, about those of preset quick: a row of another number of images has as many.
 QUICK = {"mnist": 60_000, "cifar10": 50_000}
 # Images of the teacher's training: an epoch of the teacher is an epoch of these.
-TAUGHT = {"mnist": 60_000, "cifar10": 70_000}
+TAUGHT = {"mnist": 60_000, "cifar10": 70_000, "digits": 6_500, "digits-rgb": 10_800}
 SCHEDULES: tuple[tuple[Schedule, float], ...] = (
     ("constant", 2e-3),
     ("cosine", 4e-3),
@@ -49,7 +49,15 @@ AVERAGES = ((4e-3, 50), (6e-3, 50), (6e-3, 100), (6e-3, 200), (1e-2, 100))
 # Images of each dataset, so many epochs that the steps are as many, and their one recipe.
 SIZES = {"cifar10": (6_000, 2_500), "mnist": (10_000, 6_000, 2_000)}
 REGIME: tuple[Schedule, float] = ("average", 4e-3)
-TEACHER, TEACHER_RATE = "cnn-small", 5e-3
+# All images of preset tiny, with the epochs that it could have.
+TINY = {"digits": (4, 12), "digits-rgb": (6, 18)}
+TINY_IMAGES, TINY_BATCH = 1_078, 32
+TINY_RECIPES: tuple[tuple[Schedule, float, int], ...] = (
+    ("constant", 1e-3, 50),
+    ("average", 4e-3, 20),
+    ("average", 8e-3, 20),
+)
+TEACHER_RATE = 5e-3
 
 
 def recipes() -> list[Recipe]:
@@ -62,6 +70,12 @@ def recipes() -> list[Recipe]:
             rows += [Recipe(dataset, size, epochs, "average", rate, reach=reach) for rate, reach in AVERAGES]
     for dataset, sizes in SIZES.items():
         rows += [Recipe(dataset, size, round(QUICK[dataset] / size), *REGIME) for size in sizes]
+    for dataset, lengths in TINY.items():
+        for epochs in lengths:
+            rows += [
+                Recipe(dataset, TINY_IMAGES, epochs, schedule, rate, batch=TINY_BATCH, reach=reach)
+                for schedule, rate, reach in TINY_RECIPES
+            ]
     return rows
 
 
@@ -179,7 +193,8 @@ def _logits(folder: Path, row: Recipe, log: Path) -> np.ndarray:
         training = TrainingConfig(epochs=epochs, learning_rate=TEACHER_RATE)
         dataset = load(row.dataset, train_images=row.images)
         seed = derive(0, "teacher", "recipe", row.dataset)
-        taught = run_in_subprocess(teach, log, dataset, TEACHER, training, seed, on_step=lambda: None)
+        teacher = "cnn-small-narrow" if row.dataset in TINY else "cnn-small"
+        taught = run_in_subprocess(teach, log, dataset, teacher, training, seed, on_step=lambda: None)
         np.save(kept, taught.logits, allow_pickle=False)
     logits: np.ndarray = np.load(kept, allow_pickle=False)
     return logits

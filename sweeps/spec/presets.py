@@ -80,9 +80,12 @@ PRESETS = {
     ),
 }
 
-# Lowest and highest seed sd of the paired difference of two points, test accuracy points, and where it was measured: it
-# depends on how near the points lie. What `create` says a plan can resolve. By target dataset and student.
+# Lowest and highest sd between seeds of the paired difference of two points, test accuracy points, and where it was
+# measured: it depends on how near the points lie. What `create` says a plan can resolve. By target and student.
 PAIRED_SD = {("cifar10", "keras-student"): (0.25, 0.48, "bench/results/recipe.md, preset quick")}
+
+# The same between searches, of the mean regret of each: what a search of preset quick finds is partly luck.
+SEARCH_SD = {("cifar10", "keras-student"): (0.3, 0.5, "bench/results/answer.md")}
 
 # Expected wall minutes on 2 cores, as measured; what `run` says in its first line.
 MINUTES = {"tiny": 1, "quick": 6}

@@ -84,6 +84,10 @@ def _selected(findings: Findings) -> list[str]:
             continue
         items.append(f"{tuned}: {point(chosen.best.point)}; validation {accuracy(chosen.best.accuracy)}")
     items += [identified(surface, findings.spec) for surface in findings.surfaces]
+    for one in findings.outer:
+        same = sum(group.best == group.native for group in one.groups)
+        if same:
+            items.append(f"{same} of {len(one.groups)} searches found the same point on {one.dataset} as on the source")
     return [*items, f"loss: `{LOSS_FORMULA}`; alpha weighs the labels"]
 
 
