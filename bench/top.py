@@ -98,8 +98,8 @@ def _true_share(surface: Surface, scaled: Array, found: Top) -> float:
 
 _METHOD = f"""Each search: {POINTS} Sobol points with one seed, the best {CONFIRMED} with one more. `effect`: how much
 of the recorded effect of (T, alpha) is left. `true share`: of the box that loses less than half the sd of a run
-against the best fitted point; `share`: as estimated. The words: {WORDS[0]} (the interval ends below one half), {WORDS[1]} (it
-begins above), {WORDS[2]}."""
+against the best fitted point; `share`: as estimated. The words: {WORDS[0]} (the interval ends below one half),
+{WORDS[1]} (it begins above), {WORDS[2]}."""
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ An .npz file with these arrays:
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,14 +158,15 @@ def write(
     Args:
         logits: float32, shape (n, classes). indices: int64, shape (n,), positions in the published training part.
     """
-    unfinished = path.with_name(f".{path.name}.part")
-    with unfinished.open("wb") as file:
+    # In a neighbouring folder, which goes whatever happens: what is left of a full disk is no file of logits.
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        unfinished = Path(folder) / "logits.npz"
         np.savez(
-            file,
+            unfinished,
             train_logits=logits,
             train_indices=indices,
             dataset=np.array(dataset),
             provenance=np.array(provenance),
             val_accuracy=np.array(val_accuracy),
         )
-    unfinished.replace(path)
+        unfinished.replace(path)

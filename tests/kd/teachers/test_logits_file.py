@@ -109,3 +109,19 @@ def test_a_weak_teacher_is_a_teacher_all_the_same(tmp_path: Path, digits: tuple[
     dataset, places = digits
     weak = read(saved(tmp_path / "weak.npz", train_logits=published(dataset, places, wrong=0.7)))
     assert aligned(weak, dataset, places).shape == (IMAGES, 10)
+
+
+def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "x.npz"
+    target.write_bytes(b"an earlier file")
+
+    def full(file: Path, **arrays: object) -> None:
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    logits, indices = np.zeros((3, 10), np.float32), np.arange(3)
+    with pytest.raises(OSError, match="No space left"):
+        write(target, logits, indices, dataset="digits", provenance="a test", val_accuracy=0.5)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
+    assert target.read_bytes() == b"an earlier file"
