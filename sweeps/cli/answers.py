@@ -41,8 +41,8 @@ def _evidence(best: Best) -> list[str]:
     trial += f"{percent(single.score):.2f} % (n=1)"
     if not best.confirmed:
         return [
-            f"validation   {percent(accuracy.mean):.2f} %, n=1: UNCONFIRMED, the best single {trial}",
-            "             a lucky seed can win a search; confirm repeats the best trials on fresh seeds",
+            *_wrapped("validation", f"{percent(accuracy.mean):.2f} %, n=1: UNCONFIRMED, the best single {trial}"),
+            *_wrapped("", "a lucky seed can win a search; confirm repeats the best trials on fresh seeds"),
         ]
     if accuracy.low is None or accuracy.high is None or accuracy.n < FEWEST:
         interval = f"n={accuracy.n}, no interval"
@@ -51,12 +51,13 @@ def _evidence(best: Best) -> list[str]:
         interval = f"[{low:.2f}, {high:.2f}] 95 % t interval, n={accuracy.n} fresh seeds"
     lines = [f"validation   {percent(accuracy.mean):.2f} % {interval}", f"incumbent    {trial}"]
     if single.point == best.point:
-        return [*lines, "             the best trial in the dashboard is the same point: fresh seeds confirmed it"]
-    return [
-        *lines,
-        "             the best trial in the dashboard is the highest of many single runs, so partly luck; best is",
-        "             the highest mean when the top trials of the first search run again on fresh seeds",
-    ]
+        why = "the best trial in the dashboard is the same point: fresh seeds confirmed it"
+    else:
+        why = (
+            "the best trial in the dashboard is the highest of many single runs, so partly luck; best has the highest"
+            " mean when the first search's top trials run again on fresh seeds"
+        )
+    return [*lines, *_wrapped("", why)]
 
 
 def describe_status(status: Status) -> str:

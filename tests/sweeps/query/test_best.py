@@ -1,22 +1,28 @@
 """Best: unconfirmed before confirm is over and marked as such, then the best mean over fresh seeds."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
 
 import sweeps
 from storage.errors import RecordBroken
+from storage.queue.tasks import Claim
 from sweeps.cli.answers import describe_best
 from sweeps.errors import NoResultsYet
 from sweeps.query.best import Best, best
 from sweeps.query.opening import open_sweep
 from sweeps.query.snippets import snippets
+from sweeps.spec.model import override
 from sweeps.spec.presets import preset
+from sweeps.workers.results import Outcome
+from tests.support.sweeps.answered_sweeps import OVER_SEARCHES
 from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.planted_sweeps import worked
-from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.quadratic_worker import changed, quadratic
 
 Until = Callable[[str], sqlalchemy.URL]
 
@@ -37,9 +43,8 @@ def test_best_before_confirm_is_the_incumbent_unconfirmed(until: Until) -> None:
     assert (found.confirmed, found.accuracy.n, found.accuracy.low, found.candidates) == (False, 1, None, None)
     assert (found.point, found.accuracy.mean) == (found.incumbent.point, found.incumbent.score)
     assert "candidates" not in found.as_json()
-    text, *code = describe_best(found).split("\n\n#")
-    assert "UNCONFIRMED" in text
-    assert len(code) == 3
+    assert "UNCONFIRMED" in describe_best(found)
+    assert list(found.paste) == ["kd", "keras", "pytorch"]
 
 
 def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection(until: Until) -> None:
@@ -52,14 +57,26 @@ def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection
     assert "% n=2, no interval" in text
     assert f"incumbent    search trial {found.incumbent.trial_number}: " in text
     assert found.paste == snippets(found.point.temperature, found.point.alpha)
-    for code in found.paste.values():
-        assert code in text
     plain = sweeps.best("s", storage=str(url))
     assert plain == found.as_json()
     assert list(plain) == [
         *("sweep", "loss", "temperature", "alpha", "confirmed", "mean", "low", "high", "n"),
         *("candidates", "search_best", "answer_hash", "paste"),
     ]
+
+
+def test_the_incumbent_is_the_best_trial_of_all_searches_as_the_dashboard_shows_it(tmp_path: Path) -> None:
+    spec = override(OVER_SEARCHES, {"outer.trials": 3})
+
+    def lucky(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        found = quadratic(claim, params, on_step)
+        return replace(changed(found, val_accuracy=0.99), score=0.99) if claim.key == "search@t0s2#1" else found
+
+    found = _best(worked(f"sqlite:///{tmp_path}/a.db", spec, lucky, stop_at="transfer"))
+    assert (found.incumbent.task, found.incumbent.score) == ("search@t0s2#1", 0.99)
+    assert found.point != found.incumbent.point, "what was confirmed is of the first search"
+    assert found.candidates is not None
+    assert found.point in [candidate.point for candidate in found.candidates]
 
 
 def test_no_finished_search_trial_is_nothing_yet(until: Until) -> None:

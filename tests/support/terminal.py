@@ -1,0 +1,44 @@
+"""A command on a terminal of a known width: what it prints there, which it may not print into a pipe."""
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+from tests.support.paths import REPOSITORY
+
+
+def on_terminal(folder: Path, *arguments: str, columns: int) -> tuple[int, str]:
+    """Run kd-sweeps with stdout on a pseudo terminal; its exit code and what it printed there."""
+    ours, theirs = pty.openpty()
+    try:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sweeps.cli", *arguments],
+            cwd=folder,
+            env=environment | {"PYTHONPATH": str(REPOSITORY)},
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=subprocess.DEVNULL,
+        )
+    finally:
+        os.close(theirs)
+    printed = bytearray()
+    try:
+        while part := _read(ours):
+            printed += part
+    finally:
+        os.close(ours)
+    return process.wait(timeout=60), printed.decode().replace("\r\n", "\n")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # Linux says so when the other end is closed
+        return b""

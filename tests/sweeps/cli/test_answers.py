@@ -1,0 +1,65 @@
+"""What `best` prints to people: every line fits, whatever there is to say."""
+
+from dataclasses import replace
+
+import pytest
+
+from sweeps.cli.answers import describe_best
+from sweeps.plan.selection import Candidate
+from sweeps.query.best import Best, Incumbent
+from sweeps.spec.point import Point
+from sweeps.stats.estimates import Estimate
+
+POINT = Point(6.803452110290527, 0.7241379310344828)
+ACCURACY = Estimate(0.974, 0.95, 1.02, 3)
+BEST = Best(
+    sweep="s",
+    point=POINT,
+    accuracy=ACCURACY,
+    candidates=(Candidate(rank=0, point=POINT, accuracy=ACCURACY),),
+    incumbent=Incumbent(point=Point(4.0, 0.3), score=0.981, task="search#4", trial_number=4),
+    answer_hash="0123456789ab",
+)
+
+
+def test_best_is_its_point_its_interval_and_why_the_dashboard_shows_another() -> None:
+    assert describe_best(BEST).splitlines() == [
+        "temperature  6.803",
+        "alpha        0.7241",
+        "loss         alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T)  (alpha weighs the labels)",
+        "validation   97.40 % [95.00, 100.00] 95 % t interval, n=3 fresh seeds",
+        "incumbent    search trial 4: T=4, alpha=0.3, 98.10 % (n=1)",
+        "             the best trial in the dashboard is the highest of many single runs, so partly luck;",
+        "             best has the highest mean when the first search's top trials run again on fresh seeds",
+        "answer hash  0123456789ab",
+        "as code      kd-sweeps best s --paste",
+    ]
+
+
+def test_the_same_point_confirmed_is_said_to_be_the_same() -> None:
+    lines = describe_best(replace(BEST, incumbent=replace(BEST.incumbent, point=POINT))).splitlines()
+    assert "             the best trial in the dashboard is the same point: fresh seeds confirmed it" in lines
+
+
+def test_two_seeds_have_no_interval_and_one_run_is_unconfirmed() -> None:
+    two = describe_best(replace(BEST, accuracy=Estimate(0.974, 0.6, 1.3, 2)))
+    assert "validation   97.40 % n=2, no interval\n" in two
+    single = replace(BEST.incumbent, point=Point(12.345, 0.12345), trial_number=144)
+    one = replace(BEST, accuracy=Estimate(0.974, None, None, 1), candidates=None, answer_hash=None, incumbent=single)
+    lines = describe_best(one).splitlines()
+    assert lines[3:5] == [
+        "validation   97.40 %, n=1: UNCONFIRMED, the best single search trial 144: T=12.35, alpha=0.1235,",
+        "             98.10 % (n=1)",
+    ]
+    assert not any(line.startswith("answer hash") for line in lines)
+
+
+@pytest.mark.parametrize("words", [1, 40, 400])
+def test_what_the_sweep_says_is_wrapped_at_words_and_never_at_a_hyphen(words: int) -> None:
+    said = ["TRANSFERS: less than 1 point lost on CIFAR-10.", " ".join(["CIFAR-10"] * words)]
+    lines = describe_best(BEST, said).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("answer       TRANSFERS"))
+    answer = [line[13:] for line in lines[start:] if not line.startswith(("answer hash", "as code"))]
+    assert " ".join(answer) == " ".join(said)
+    assert max(map(len, lines)) <= 100
+    assert all(line.startswith(("answer ", " " * 13)) for line in lines[start : start + len(answer)])
