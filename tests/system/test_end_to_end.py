@@ -175,7 +175,8 @@ def test_best_the_report_and_the_database_agree(finished: str) -> None:
     ]
     (row,) = [row for row in data["rows"] if row["method"] == "native"]
     assert row["test"]["mean"] == pytest.approx(sum(tests) / len(tests))
-    assert f"T = {found['temperature']:.4g}" in report("micro", storage=finished)
+    tuned = f"T = {found['temperature']:.3g}, alpha = {found['alpha']:.3g}"
+    assert f"- `best`, tuned on digits: {tuned}; validation " in report("micro", storage=finished)
 
 
 def test_a_row_exists_for_every_kind_of_task_and_only_for_those(finished: str) -> None:
