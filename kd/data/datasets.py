@@ -52,7 +52,7 @@ class Dataset:
 
     Attributes:
         name: as given to `load`.
-        train: in an order whose first N are balanced by class, so `train_images=N` is a fair smaller dataset.
+        train: in an order whose first N are stratified by class, so `train_images=N` is a fair smaller dataset.
         validation: stratified by class, always the same images.
         classes: number of classes.
         content_hash: sha256 of the whole dataset, test part included.

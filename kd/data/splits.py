@@ -13,7 +13,7 @@ Indices = npt.NDArray[np.int64]
 
 
 def stratified_order(labels: Indices, seed: int = SEED) -> Indices:
-    """Return a shuffled order in which every beginning and every end is balanced by class.
+    """Return a shuffled order in which every beginning and every end is stratified by class.
 
     Image number j of the n images of its class, in shuffled order, is placed at j/n, and ties are broken at
     random. So the first N hold each class in proportion (to within one image per class), and hold every

@@ -14,7 +14,10 @@ _TINY = Spec(
     preset="tiny",
     source=DatasetSpec(dataset="digits", images=1078, teacher="cnn-small-narrow", teacher_epochs=6, epochs=4),
     target=DatasetSpec(dataset="digits-rgb", images=1078, teacher="cnn-small-narrow", teacher_epochs=10, epochs=6),
-    training=Training(batch_size=32, teacher_learning_rate=5e-3),
+    # bench/results/recipe.md: 4 and 7 points better than a constant 1e-3, in the same seconds.
+    training=Training(
+        batch_size=32, learning_rate=4e-3, schedule="average", average_steps=20, teacher_learning_rate=5e-3
+    ),
     search=Search(trials=8),
     confirm=Confirm(rounds=((2, 2),)),
     transfer=Transfer(seeds=5),

@@ -49,7 +49,7 @@ class DatasetSpec(SpecModel):
     """A dataset and what is trained on it."""
 
     dataset: str = Field(min_length=1, description="mnist, cifar10, digits, digits-rgb, or a path ending in .npz")
-    images: Count = Field(description="training images, taken class-balanced from the training split")
+    images: Count = Field(description="training images, stratified by class, from the training split")
     teacher: str = Field(
         description="cnn-small, ..., pretrained:NAME, baseline:autokeras, logits:FILE.npz or package.module:build"
     )
