@@ -14,14 +14,17 @@ from storage.db import engine as engines
 from storage.records import queries
 from storage.url import resolve
 from sweeps.errors import SpecError
+from sweeps.report.answer import headline
+from sweeps.report.brief import brief
+from sweeps.report.page import report
 from sweeps.service.create import create_sweep
 from sweeps.service.run import run_sweep, with_data
 from sweeps.spec.model import override
 from sweeps.spec.presets import preset
 from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY
-
-from tests.support.sweeps.quadratic_worker import quadratic  # isort: skip
+from tests.support.sweeps.planted_sweeps import analysed
+from tests.support.sweeps.quadratic_worker import quadratic
 
 pytestmark = pytest.mark.processes
 
@@ -69,12 +72,17 @@ def test_a_second_run_prints_the_report_and_trains_nothing(
     assert run_sweep(url, "s", preset("tiny"), workers=1, data_dir=None) == 0
     assert time.perf_counter() - started < 5
     out = capsys.readouterr()
-    assert out.out.startswith("# s: digits -> digits-rgb")
+    found = analysed(url)
+    assert out.out == f"{report(found)}\n"
     assert "kd-sweeps best s" in out.err
-    verdict, page = out.err.splitlines()[-3::2]
-    assert verdict.split(":")[0] in ("FLAT", "TRANSFERS", "FAILS", "UNDECIDED")
+    said, page = out.err.splitlines()[-3::2]
+    assert said == headline(found)
     assert page == "The whole page, with figures: s-report/report.html"
     assert (tmp_path / "s-report" / "report.html").is_file()
+    monkeypatch.setattr("sweeps.service.run.columns", lambda: 80)
+    assert run_sweep(url, "s", preset("tiny"), workers=1, data_dir=None) == 0
+    short = capsys.readouterr().out
+    assert short == f"\n{brief(found, columns=80, page='s-report/report.html')}\n", "a terminal gets a few lines"
     assert (tmp_path / "a.db").read_bytes() == before
 
 
@@ -90,7 +98,7 @@ def test_a_sweep_that_fell_back_goes_on_with_what_it_has(tmp_path: Path, monkeyp
     with Worker(url, "s", run=quadratic) as worker:
         worker.work()
     assert run_sweep(url, "s", preset("quick"), workers=1, data_dir=None) == 0
-    with pytest.raises(SpecError, match=r"search\.trials: 13 -> 21"):
+    with pytest.raises(SpecError, match=r"search\.trials: 10 -> 21"):
         run_sweep(url, "s", override(preset("quick"), {"search.trials": 21}), workers=1, data_dir=None)
 
 
@@ -139,7 +147,7 @@ def test_run_tiny_from_nothing_to_the_report(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err
     assert err.startswith("nothing to download")
-    assert "| native (" in out
+    assert "(`native`) |" in out
     again = _run_tiny(tmp_path)
     second, _ = again.communicate(timeout=60)
     assert second == out
