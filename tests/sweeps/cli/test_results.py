@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from storage.url import resolve
 from sweeps.analysis.findings import Findings
 from sweeps.cli.formats import Format
 from sweeps.report import answer, page
@@ -39,7 +40,7 @@ def url(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def findings(url: str) -> Findings:
-    return analysed(url)  # type: ignore[arg-type]  # open_sweep takes text as well
+    return analysed(resolve(url))
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])

@@ -188,3 +188,14 @@ def test_before_a_search_is_over_it_says_so(tmp_path: Path) -> None:
     assert items[0].startswith("`best`, tuned on digits: T = ")
     assert items[1] == "`native`, tuned on digits-rgb: not confirmed yet"
     assert "digits-rgb: not confirmed yet" in items
+
+
+def test_searches_that_found_the_same_point_on_both_are_counted(over_searches: Findings, tmp_path: Path) -> None:
+    (target,) = over_searches.outer
+    apart = target.groups[0]
+    alike = replace(apart, native=apart.best)
+    several = replace(target, groups=(apart, alike, alike))
+    said = "2 of 3 searches found the same point on digits-rgb as on the source"
+    assert said in _bullets(searches(replace(over_searches, outer=(several,)), []))
+    none = replace(target, groups=(apart, apart))
+    assert not any("same point" in item for item in _bullets(searches(replace(over_searches, outer=(none,)), [])))
