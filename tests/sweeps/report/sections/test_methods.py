@@ -68,8 +68,8 @@ def test_with_too_few_searches_the_interval_covers_seeds_alone(tmp_path: Path, s
         ({"search.sampler": "random"}, "8 trials on digits: 8 points proposed by a random draw, each of them"),
         ({"transfer.other_seeds": 2}, "with the same 3 seeds, every other arm with the first 2 of them"),
         (
-            {"training.schedule": "cosine"},
-            "learning rate 0.001 with cosine decay to 0 (Loshchilov & Hutter 2017)",
+            {"training.schedule": "cosine", "training.learning_rate": 0.002},
+            "learning rate 0.002 with cosine decay to 0 (Loshchilov & Hutter 2017)",
         ),
         (
             {"training.schedule": "average", "training.average_steps": 40},
