@@ -58,8 +58,8 @@ def _data(spec: Spec) -> str:
     data = "; ".join(f"{_role(role)} {part.dataset}, {part.images:,} training images" for role, part in roles)
     text = (
         f"**Data.** {data[0].upper()}{data[1:]}. Training subsets are stratified by class. Selection uses validation"
-        " images that are held out from the training data. Only the transfer trainings and the final measurement read the test"
-        " images, after every selection is frozen."
+        " images that are held out from the training data. Only the transfer trainings and the final measurement read"
+        " the test images, after every selection is frozen."
     )
     crops = [f"{part.dataset} ({part.views} views)" for _, part in roles if part.augment != "none"]
     if crops:
@@ -186,8 +186,8 @@ def _statistics(spec: Spec) -> str:
         f" UNDECIDED otherwise. The test set may be read {looks}; the spec and its time were stored before the"
         " first look. All other intervals are 95 % t intervals over seeds, of differences paired by seed (Student"
         " 1908), given one test set, and not adjusted for further looks. All other questions are secondary, and their p"
-        f" values are adjusted by Holm's method (1979). Bias-corrected bootstrap intervals (Efron 1987) are given from {BCA_FROM} seeds on, sign-flip"
-        f" tests (Fisher 1935) from {SIGN_FLIP_FROM} on. Whether T and alpha matter is judged by a Gaussian process"
+        " values are adjusted by Holm's method (1979). Bias-corrected bootstrap intervals (Efron 1987) are given from"
+        f" {BCA_FROM} seeds on, sign-flip tests (Fisher 1935) from {SIGN_FLIP_FROM} on. Whether T and alpha matter is judged by a Gaussian process"
         " fitted to all runs of all searches (Rasmussen & Williams 2006): the share of the searched box that loses less"
         f" than half the standard deviation of a run against its best point.{outer}"
     )
