@@ -187,9 +187,10 @@ def _statistics(spec: Spec) -> str:
         " first look. All other intervals are 95 % t intervals over seeds, of differences paired by seed (Student"
         " 1908), given one test set, and not adjusted for further looks. All other questions are secondary, and their p"
         " values are adjusted by Holm's method (1979). Bias-corrected bootstrap intervals (Efron 1987) are given from"
-        f" {BCA_FROM} seeds on, sign-flip tests (Fisher 1935) from {SIGN_FLIP_FROM} on. Whether T and alpha matter is judged by a Gaussian process"
-        " fitted to all runs of all searches (Rasmussen & Williams 2006): the share of the searched box that loses less"
-        f" than half the standard deviation of a run against its best point.{outer}"
+        f" {BCA_FROM} seeds on, sign-flip tests (Fisher 1935) from {SIGN_FLIP_FROM} on. Whether T and alpha matter is"
+        " judged by a Gaussian process fitted to all runs of all searches (Rasmussen & Williams 2006): the"
+        " share of the searched box that loses less than half the standard deviation of a run against its best"
+        f" point.{outer}"
     )
 
 
