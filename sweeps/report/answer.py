@@ -191,7 +191,7 @@ def _lost(first: TargetVerdict, target: str) -> Card:
     value = f"{points(found.mean, sign='')} points"
     over, limits = f"{found.n} {_units(first)}", between(found, sign="")
     limits = f"95 % interval {limits}, {over}" if limits else f"{over}, no interval"
-    allowed = f"allowed: {counted(first.verdict.margin)}"
+    allowed = f"the limit is {counted(first.verdict.margin)}"
     words: dict[str, tuple[str, Tone]] = {
         "TRANSFERS": (f"Little: {allowed}", "good"),
         "FAILS": (f"Too much: {allowed}", "bad"),

@@ -44,19 +44,19 @@ SEEDS = [
         accuracies(0.5),
         f"{GAINS} T and α tuned on digits carry over: they lose 0.5 points [−1.1, 2.1] against tuning there.",
         Badge("TRANSFERS: less than 2 points lost", "good"),
-        Card(LOST, "0.5 points", "95 % interval −1.1 to 2.1, 4 seeds", "Little: allowed: 2 points", "good"),
+        Card(LOST, "0.5 points", "95 % interval −1.1 to 2.1, 4 seeds", "Little: the limit is 2 points", "good"),
     ),
     (
         accuracies(-3.0),
         f"{GAINS} T and α tuned on digits carry over: they gain 3.0 points [−4.6, −1.4] against tuning there.",
         Badge("TRANSFERS: less than 1 point lost", "good"),  # half of what native gains: 5 - 3 points
-        Card(LOST, "−3.0 points", "95 % interval −4.6 to −1.4, 4 seeds", "Little: allowed: 1 point", "good"),
+        Card(LOST, "−3.0 points", "95 % interval −4.6 to −1.4, 4 seeds", "Little: the limit is 1 point", "good"),
     ),
     (
         accuracies(3.5),
         f"{GAINS} T and α tuned on digits do not carry over: they lose 3.5 points [1.9, 5.1] against tuning there.",
         Badge("FAILS: more than 2 points lost", "bad"),
-        Card(LOST, "3.5 points", "95 % interval 1.9 to 5.1, 4 seeds", "Too much: allowed: 2 points", "bad"),
+        Card(LOST, "3.5 points", "95 % interval 1.9 to 5.1, 4 seeds", "Too much: the limit is 2 points", "bad"),
     ),
     (
         accuracies(-0.5, gain=0.0),
@@ -70,7 +70,7 @@ SEEDS = [
         " there.",
         # t[1 - .03, n - 1] + t[.8, n - 1] is below sqrt(n) from 10 on
         Badge("UNDECIDED: less than 2 points lost, or more; 6 more seeds would tell", "open"),
-        Card(LOST, "1.0 points", "95 % interval −0.6 to 2.6, 4 seeds", "Open: allowed: 2 points", "open"),
+        Card(LOST, "1.0 points", "95 % interval −0.6 to 2.6, 4 seeds", "Open: the limit is 2 points", "open"),
     ),
 ]
 
@@ -90,13 +90,13 @@ SEARCHES = [
         accuracies((0.2, 0.5, 0.8)),
         f"{GAINS} T and α tuned on digits carry over: they lose 0.5 points [−0.2, 1.2] against tuning there.",
         Badge("TRANSFERS: less than 2 points lost", "good"),
-        Card(LOST, "0.5 points", "95 % interval −0.2 to 1.2, 3 searches", "Little: allowed: 2 points", "good"),
+        Card(LOST, "0.5 points", "95 % interval −0.2 to 1.2, 3 searches", "Little: the limit is 2 points", "good"),
     ),
     (
         accuracies((3.2, 3.5, 3.8)),
         f"{GAINS} T and α tuned on digits do not carry over: they lose 3.5 points [2.8, 4.2] against tuning there.",
         Badge("FAILS: more than 2 points lost", "bad"),
-        Card(LOST, "3.5 points", "95 % interval 2.8 to 4.2, 3 searches", "Too much: allowed: 2 points", "bad"),
+        Card(LOST, "3.5 points", "95 % interval 2.8 to 4.2, 3 searches", "Too much: the limit is 2 points", "bad"),
     ),
     (
         accuracies((-0.8, -0.5, -0.2), gain=0.0),
@@ -110,7 +110,7 @@ SEARCHES = [
         " there.",
         # (t[1 - .03, n - 1] + t[.8, n - 1]) * 0.3 is below 0.4 * sqrt(n) from 7 on
         Badge("UNDECIDED: less than 2 points lost, or more; 4 more searches would tell", "open"),
-        Card(LOST, "1.6 points", "95 % interval 0.9 to 2.3, 3 searches", "Open: allowed: 2 points", "open"),
+        Card(LOST, "1.6 points", "95 % interval 0.9 to 2.3, 3 searches", "Open: the limit is 2 points", "open"),
     ),
 ]
 
@@ -276,7 +276,7 @@ def test_two_seeds_have_numbers_and_no_interval(tmp_path: Path) -> None:
     assert answer.cards(findings) == (
         Card("Does distilling help?", "+5.0 points", "n = 2, no interval", "Open", "open"),
         Card("Is tuning better than Keras' default?", "+4.0 points", "n = 2, no interval", "Open", "open"),
-        Card(LOST, "0.5 points", "2 seeds, no interval", "Open: allowed: 2 points", "open"),
+        Card(LOST, "0.5 points", "2 seeds, no interval", "Open: the limit is 2 points", "open"),
     )
 
 
