@@ -150,8 +150,11 @@ def _carried(findings: Findings, first: TargetVerdict) -> str:
     number = f"{_loss(lost.mean)}{f' [{limits}]' if limits else ''}"
     if verdict.word == "FLAT":
         return f"Tuning on {target} gains nothing over not tuning, so there is nothing to carry over."
-    if verdict.word == "TRANSFERS" and first.unit == "seed" and same_point(findings, first.role):
-        return f"{tuned} carry over: tuning on {target} found the same values."
+    if first.unit == "seed" and same_point(findings, first.role):
+        same = f"tuning on {target} found the same values"
+        if verdict.word == "TRANSFERS":
+            return f"{tuned} carry over: {same}."
+        return f"Whether {tuned} carry over is open: {same}, which were not shown to gain anything there."
     if verdict.word == "TRANSFERS":
         return f"{tuned} carry over: they {number} against tuning there."
     if verdict.word == "FAILS":

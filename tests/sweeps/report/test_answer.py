@@ -261,6 +261,16 @@ def test_one_search_that_found_the_same_point_on_both_is_said_to_have(tmp_path: 
     assert answer.headline(findings).endswith(sentence) == same
 
 
+def test_the_same_point_that_gains_nothing_leaves_the_question_open(tmp_path: Path) -> None:
+    spec = override(OVER_SEEDS, {"search.sampler": "qmc", "transfer.margin": 1.0})
+    findings = found(tmp_path, accuracies(0.0, gain=0.5), spec)
+    assert answer.badge(findings).text.startswith("UNDECIDED")
+    assert answer.headline(findings).endswith(
+        "Whether T and α tuned on digits carry over is open: tuning on digits-rgb found the same values, which were not"
+        " shown to gain anything there."
+    )
+
+
 def test_several_searches_are_not_said_to_have_found_the_same_point(tmp_path: Path) -> None:
     spec = override(OVER_SEARCHES, {"search.sampler": "qmc"})
     findings = found(tmp_path, accuracies((0.2, 0.5, 0.8)), spec)
