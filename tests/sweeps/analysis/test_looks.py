@@ -159,6 +159,8 @@ def test_further_searches_are_added_as_long_as_declared_looks_are_left(storage_u
     for more in ({"searches": 1}, {"seeds": 1}):
         with pytest.raises(RevisionRefused, match="read at 2 of 2 declared looks") as refused:
             steering.extend(url, "s", **more)
+        assert "searches added after the last one" in str(refused.value)
+        assert str(refused.value).endswith("--set outer.searches=6"), "twice as many of what is counted"
         assert "\n" not in str(refused.value)
     assert analysed(url).provenance.planned == found.provenance.planned, "nothing was planned"
 
