@@ -15,26 +15,29 @@ sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
 
 from null import ARMS, CLAIMS, SETTINGS, Setting, Truth, draw, endings, measure
 
-from sweeps.stats.verdict import KEPT, LEVELS, RIVALS
+from sweeps.stats.verdict import KEPT, LEVELS
 
-QUICK = SETTINGS[0]
 IDS = [setting.name for setting in SETTINGS]
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=IDS)
 def test_the_arms_have_the_noise_and_the_distances_that_were_asked_for(setting: Setting) -> None:
     drawn = draw(np.random.default_rng(1), setting, Truth(5.0, 4.0, 2.0), sweeps=2000, seeds=10)
-    assert drawn.shape == (2000, len(ARMS), 10)
-    native, best, scratch, random = drawn.transpose(1, 0, 2).reshape(len(ARMS), -1)
+    assert drawn.shape == (2000, len(setting.arms), 10)
+    native, best, *others = drawn.transpose(1, 0, 2).reshape(len(setting.arms), -1)
     assert (native - best).std() == pytest.approx(setting.sd, rel=0.03)
-    assert native.std() == pytest.approx(np.hypot(setting.seed_sd, setting.arm_sd), rel=0.03)
-    means = [(native - other).mean() for other in (best, scratch, random)]
-    assert means == pytest.approx([2.0, 5.0, 4.0], abs=0.05)
+    assert native.std() == pytest.approx(np.hypot(setting.shared_sd, setting.arm_sd), rel=0.03)
+    means = [(native - other).mean() for other in (best, *others)]
+    assert means == pytest.approx([2.0, 5.0, 4.0][: len(means)], abs=0.05)
+
+
+def test_random_belongs_to_no_search() -> None:
+    assert {setting.unit: setting.arms for setting in SETTINGS} == {"searches": ARMS[:3], "seeds": ARMS}
 
 
 def words(drawn: np.ndarray, setting: Setting, level: float) -> list[str]:
     """The arithmetic of `decide` once more and apart from it, over all sweeps at a time; one look."""
-    native, best, scratch, _ = drawn.transpose(1, 0, 2)
+    native, best, scratch, *_ = drawn.transpose(1, 0, 2)
     n, margin = drawn.shape[2], setting.margin
 
     def bounds(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +45,7 @@ def words(drawn: np.ndarray, setting: Setting, level: float) -> list[str]:
         return values.mean(axis=-1) - half, values.mean(axis=-1) + half
 
     rivals = drawn[:, :1] - drawn[:, 2:]
-    beats, within = bounds(rivals, level / len(RIVALS))[0], bounds(rivals, level)[1]
+    beats, within = bounds(rivals, level / rivals.shape[1])[0], bounds(rivals, level)[1]
     halved = (beats[:, 0] > 0) & (KEPT * (native - scratch).mean(axis=-1) < margin)
     beyond = np.where(halved[:, None], native - best - KEPT * (native - scratch), native - best - margin)
     low, high = bounds(beyond, level)
@@ -58,7 +61,7 @@ def words(drawn: np.ndarray, setting: Setting, level: float) -> list[str]:
 @pytest.mark.parametrize("gain", [0.0, 1.0, 3.0])
 def test_decide_and_numpy_end_every_sweep_alike(setting: Setting, gain: float) -> None:
     truth = Truth(gain * setting.margin, gain * setting.margin / 2, 0.4 * setting.margin)
-    drawn = draw(np.random.default_rng(2), setting, truth, sweeps=150, seeds=setting.seeds)
+    drawn = draw(np.random.default_rng(2), setting, truth, sweeps=150, seeds=setting.count)
     counts: Counter[str] = Counter()
     for (word, _), number in endings(drawn, setting, looks=1).items():
         counts[word] += number
@@ -93,7 +96,7 @@ def test_a_word_is_wrong_on_the_other_side_of_the_margin_that_applied(
 def test_a_run_is_the_same_every_time() -> None:
     first, second = measure(sweeps=2), measure(sweeps=2)
     assert first == second
-    assert {claim: len(rows) for claim, rows in first.claims.items()} == dict(zip(CLAIMS, (120, 40, 12), strict=True))
+    assert {claim: len(rows) for claim, rows in first.claims.items()} == dict(zip(CLAIMS, (180, 60, 18), strict=True))
 
 
 @pytest.mark.processes
