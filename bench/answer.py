@@ -52,7 +52,7 @@ PRECISION: Mapping[str, Any] = CALIBRATION | {
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What one finished sweep said. Accuracy points; core_s: CPU seconds of all its processes, seconds: wall."""
+    """What one finished sweep said, and the commit that trained it. Accuracy points; core_s: CPU seconds of all its processes, seconds: wall."""
 
     part: str
     seed: int
@@ -70,6 +70,7 @@ class Run:
     best: str
     native: str
     answer_hash: str
+    commit: str
     core_s: float
     seconds: float
 
@@ -99,6 +100,17 @@ class Records:
     def append(self, run: Run) -> None:
         """Add a run to the file."""
         self.runs.append(run)
+        self._write()
+
+    def read_again(self, storage: str) -> None:
+        """Ask the kept sweeps of the calibration again: a new rule says something else of the same trainings."""
+        kept = {run: f"{run.part}-{run.seed}" for run in self.find("calibration")}
+        for run, name in kept.items():
+            again = _said(run.part, name, storage, core_s=run.core_s, seconds=run.seconds)
+            self.runs[self.runs.index(run)] = again
+        self._write()
+
+    def _write(self) -> None:
         with self._path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, [one.name for one in fields(Run)], lineterminator="\n")
             writer.writeheader()
@@ -143,6 +155,13 @@ def _worked(part: str, name: str, storage: str, before: Run | None = None) -> Ru
     if code != 0:
         raise SystemExit(f"answer.py: launch of {name} ended with {code}; the same command goes on")
     core_s, seconds = _cpu_seconds() - used, time.perf_counter() - began
+    if before is not None:
+        core_s, seconds = core_s + before.core_s, seconds + before.seconds
+    return _said(part, name, storage, core_s=core_s, seconds=seconds)
+
+
+def _said(part: str, name: str, storage: str, *, core_s: float, seconds: float) -> Run:
+    """Return what a finished sweep says."""
     with open_sweep(storage, name) as (engine, sweep):
         found = load(engine, sweep)
     (target,) = found.verdicts
@@ -168,8 +187,9 @@ def _worked(part: str, name: str, storage: str, before: Run | None = None) -> Ru
         best=_point(found, "source"),
         native=_point(found, "target"),
         answer_hash=found.answer_hash or "",
-        core_s=core_s + (before.core_s if before else 0.0),
-        seconds=seconds + (before.seconds if before else 0.0),
+        commit=" ".join(sorted({one.commit[:12] for one in found.provenance.machines if one.commit})),
+        core_s=core_s,
+        seconds=seconds,
     )
 
 
@@ -241,7 +261,8 @@ def calibration_page(runs: Sequence[Run], origin: Origin) -> str:
         f" the target in {_proven(runs, 'gain_target')} of {len(runs)}; T and alpha matter on the source in"
         f" {_say(runs, 'matters_source')}, on the target in {_say(runs, 'matters_target')}.",
     ]
-    return "\n\n".join([str(origin), "\n".join(said), table(heads, rows)])
+    trained = f"Trained at commit {', '.join(sorted({run.commit for run in runs}))}."
+    return "\n\n".join([str(origin), trained, "\n".join(said), table(heads, rows)])
 
 
 def _held(run: Run, runs: Sequence[Run]) -> bool:
@@ -292,6 +313,8 @@ def main() -> int:
     (kept / ".gitignore").write_text("*\n")
     storage, records, origin = f"sqlite:///{kept / 'answer.db'}", Records(FOLDER / "answer.csv"), Origin()
     page = FOLDER / "answer.md"
+    if (kept / "answer.db").exists():
+        records.read_again(storage)
     if options.part != "precision":
         calibrate(records, storage, options.runs)
     if options.part != "calibration":

@@ -34,6 +34,7 @@ ONE = Run(
     best="4.11, 0.02",
     native="2.7, 0.3",
     answer_hash="0123456789ab",
+    commit="abcdef012345",
     core_s=800.0,
     seconds=400.0,
 )
