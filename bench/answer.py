@@ -52,7 +52,10 @@ PRECISION: Mapping[str, Any] = CALIBRATION | {
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What one finished sweep said, and the commit that trained it. Accuracy points; core_s: CPU seconds of all its processes, seconds: wall."""
+    """What one finished sweep said, and the commit that trained it.
+
+    All differences are accuracy points. core_s: CPU seconds of all its processes; seconds: wall.
+    """
 
     part: str
     seed: int
