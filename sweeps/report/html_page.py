@@ -88,6 +88,7 @@ pre { background: var(--panel); padding: .6rem .9rem; margin: .6rem 0 0; white-s
 .advice p { margin: 0; font-size: 1.05rem; }
 figure { margin: .75rem 0 1.5rem; }
 figure svg { display: block; width: 100%; height: auto; }
+figure svg g[id$="-patch_1"] > path { fill: none !important; }
 details { border-top: 1px solid var(--line); padding: .7rem 0; }
 summary { cursor: pointer; }
 summary h2 { display: inline; font-size: 1.05rem; margin: 0; }

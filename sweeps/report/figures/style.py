@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 _STYLE = {
     "svg.fonttype": "none",
-    "savefig.transparent": True,  # a page may be dark
+    "axes.facecolor": "none",  # a page may be dark: it leaves out the one background of the figure
     "svg.hashsalt": "kd-sweeps",  # ids, else drawn at random: the same sweep gives the same bytes
     "text.parse_math": False,  # a $ in the name of a dataset is a $
     "font.family": "sans-serif",
