@@ -157,10 +157,11 @@ def test_a_teacher_can_be_given_later_and_taken_away():
 
 def test_one_training_can_have_other_epochs_than_the_trainer(trainer):
     own = outcome(trainer)
-    shorter, longer = outcome(trainer, epochs=1), outcome(trainer, epochs=5)
+    shorter, longer = outcome(trainer, epochs=1), outcome(trainer, epochs=4)
     assert shorter == outcome(make_trainer(epochs=1))
-    assert longer == outcome(make_trainer(epochs=5))
-    assert longer[0][:2] == own[0] == outcome(trainer, epochs=2)[0]
+    assert longer == outcome(make_trainer(epochs=4))
+    assert own == outcome(trainer, epochs=2)
+    assert longer[0][1] == own[0][1], "of four epochs the second and the last are validated"
     assert outcome(trainer) == own
 
 
@@ -187,7 +188,7 @@ def test_cosine_is_the_schedule_of_keras():
 
 
 def test_validation_is_looked_at_evenly_and_after_the_last_epoch():
-    for epochs, looked in ((2, [0, 1]), (5, [0, 1, 2, 3, 4]), (7, [1, 2, 4, 5, 6])):
+    for epochs, looked in ((1, [0]), (2, [0, 1]), (5, [2, 4]), (8, [3, 7])):
         result = make_trainer(epochs=epochs).train(DISTILL, seed=1)
         seen = [epoch for epoch, value in enumerate(result.epoch_val_accuracy) if value is not None]
         assert (seen, len(result.epoch_val_accuracy)) == (looked, epochs)
