@@ -95,7 +95,7 @@ def test_the_readme_is_short_and_begins_with_what_it_is_for() -> None:
     first_screen = "\n".join(lines[:30])
     assert "TRANSFERS" in first_screen
     assert "UNDECIDED" in first_screen
-    assert "surface.svg" in first_screen
+    assert "gains.svg" in first_screen
     assert "make run" in first_screen
 
 
