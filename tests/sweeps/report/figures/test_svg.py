@@ -7,9 +7,11 @@ from xml.etree import ElementTree
 import pytest
 
 from sweeps.analysis.surfaces import SearchTrial
+from sweeps.report.document import Figure
 from sweeps.report.figures.captions import captions
 from sweeps.report.figures.data import Pictures, pictures
 from sweeps.report.figures.svg import NAMES, draw, surface
+from sweeps.report.html_page import html
 from sweeps.spec.point import Point
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, accuracies
 from tests.support.sweeps.answered_sweeps import found as planted_findings
@@ -80,12 +82,14 @@ def test_names_are_words_and_every_dataset_has_a_panel(shown: Pictures) -> None:
     assert not keys & set.union(*drawn.values())
 
 
-def test_text_stays_text_and_the_page_may_be_dark(shown: Pictures) -> None:
+def test_text_stays_text_and_a_file_has_one_white_background_that_a_dark_page_leaves_out(shown: Pictures) -> None:
     for svg in draw(shown).values():
         assert len(texts(svg)) > 3
-        background = re.search(r'<g id="patch_1">\s*<path[^>]*style="([^"]*)"', svg)
-        assert background is not None
-        assert "fill: none" in background[1] or "opacity: 0" in background[1]
+        white = re.findall(r'<g id="(\w+)">\s*<path[^>]*style="fill: #ffffff', svg)
+        assert white == ["patch_1"]
+    page = html([Figure("gains", "alt", "caption")], title="t", figures={"gains": draw(shown)["gains"]})
+    assert 'id="gains-patch_1"' in page
+    assert 'figure svg g[id$="-patch_1"] > path { fill: none !important; }' in page
 
 
 def test_without_enough_searches_there_are_points_alone() -> None:
