@@ -203,10 +203,7 @@ def _cpu_seconds() -> float:
 
 
 def _gain(found: Findings, role: str) -> str:
-    dataset = found.spec.role(role).dataset
-    (gain,) = [one.points for one in found.differences if (one.name, one.dataset) == ("best - scratch", dataset)] or [
-        None
-    ]
+    gain = found.difference("best - scratch", found.spec.role(role).dataset)
     return "" if gain is None else interval(gain)
 
 

@@ -20,6 +20,7 @@ from sweeps.analysis.verdicts import TargetVerdict, verdicts
 from sweeps.plan.answer_hash import answer_hash
 from sweeps.plan.selection import Confirmed
 from sweeps.spec.model import Spec
+from sweeps.stats.estimates import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,10 @@ class Findings:
     def finished(self) -> bool:
         """Whether every row of the comparison is done."""
         return all(row.status == "done" for row in self.rows)
+
+    def difference(self, name: str, dataset: str) -> Estimate | None:
+        """Return one paired comparison, such as "best - scratch"; None where the sweep has none, or not yet."""
+        return next((one.points for one in self.differences if (one.name, one.dataset) == (name, dataset)), None)
 
 
 def findings(stored: StoredSweep) -> Findings:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from sweeps.analysis.stored import StoredSweep
 from sweeps.analysis.units import percent
 from sweeps.plan import selection
-from sweeps.plan.names import best_of, confirm_phase, groups, search_phase, teacher_of
+from sweeps.plan.names import best_of, confirm_phase, search_phase, searches
 from sweeps.plan.outcomes import DoneTask, StudentOutcome
 from sweeps.plan.payloads import ConfirmTask, SearchTask
 from sweeps.plan.selection import Confirmed
@@ -81,14 +81,9 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
         best=None if confirmed is None else confirmed.best.point,
         tied=tuple(confirm[int(rank)][0].outcome.point for rank in tied),
         optimism=optimism,
-        others=tuple(trial for group in _searches(stored)[1:] for trial in _shown(_trials(stored, role, group))),
+        others=tuple(trial for group in searches(stored.spec)[1:] for trial in _shown(_trials(stored, role, group))),
         top=_top(stored, role),
     )
-
-
-def _searches(stored: StoredSweep) -> list[str]:
-    """Return the groups of the first teacher, the first search first."""
-    return [group for group in groups(stored.spec) if teacher_of(group) == ""]
 
 
 def _trials(stored: StoredSweep, role: str, group: str) -> list[Search]:
@@ -104,12 +99,12 @@ def _shown(search: Sequence[Search]) -> tuple[SearchTrial, ...]:
 
 def _top(stored: StoredSweep, role: str) -> Top | None:
     """Fit all searches of the first teacher, with their confirms; None until enough of them are through."""
-    closed = [group for group in _searches(stored) if confirm_phase(role, group) in stored.closed]
+    closed = [group for group in searches(stored.spec) if confirm_phase(role, group) in stored.closed]
     if len(closed) < FEWEST:
         return None
     runs: list[Search | Confirm] = []
+    confirms = stored.finished(ConfirmTask, StudentOutcome)
     for group in closed:
-        confirms = stored.finished(ConfirmTask, StudentOutcome)
         runs += [*_trials(stored, role, group), *selection.confirmed_for(best_of(role, group), confirms)]
     (t_low, t_high), (a_low, a_high) = stored.spec.search.temperature, stored.spec.search.alpha
     return top(

@@ -7,7 +7,7 @@ from statistics import fmean
 from sweeps.analysis.looks import Look
 from sweeps.analysis.stored import StoredSweep
 from sweeps.analysis.trainings import accuracies
-from sweeps.plan.names import groups, teacher_of
+from sweeps.plan.names import searches
 from sweeps.stats.estimates import differences
 from sweeps.stats.nested import FEWEST, Nested, nested
 from sweeps.stats.verdict import Verdict, decide
@@ -38,6 +38,11 @@ class TargetVerdict:
         """What the verdict counts: "search" or "seed"."""
         return "search" if self.regret is not None and self.regret.searches > 1 else "seed"
 
+    @property
+    def units(self) -> str:
+        """The same, of several."""
+        return "searches" if self.unit == "search" else "seeds"
+
 
 def verdicts(stored: StoredSweep) -> tuple[TargetVerdict, ...]:
     """Return one for each target; that of the first one is the answer to the primary question."""
@@ -46,7 +51,7 @@ def verdicts(stored: StoredSweep) -> tuple[TargetVerdict, ...]:
 
 def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
     transfer = stored.spec.transfer
-    mine = [group for group in groups(stored.spec) if teacher_of(group) == ""]
+    mine = searches(stored.spec)
     states = [one.state for one in stored.trainings if one.role == role and one.group in mine]
     left = sum(state in ("waiting", "running", "cancelled") for state in states)
     decided, regret = None, None

@@ -17,6 +17,11 @@ def groups(spec: Spec) -> Iterator[str]:
             yield f"t{teacher}s{search}" if teacher or search else ""
 
 
+def searches(spec: Spec) -> list[str]:
+    """Return the groups of the first teacher, the first search first: what the verdict and the surfaces are about."""
+    return [group for group in groups(spec) if teacher_of(group) == ""]
+
+
 def teacher_of(group: str) -> str:
     """Return the tag of the group's teachers: "" or "t1". All searches of one teacher share it."""
     teacher = group.partition("s")[0]

@@ -42,11 +42,11 @@ def headline(findings: Findings) -> str:
     said = []
     if _is_silent(findings):
         said.append(f"On {source} itself the tuned values were not shown to help, so what carries over is luck.")
-    gain = _difference(findings, "best - scratch", target_role(findings))
+    gain = findings.difference("best - scratch", first.dataset)
     if gain is not None:
         said.append(_gained(gain, target))
     said.append(_carried(findings, first))
-    untuned = side(_difference(findings, "best - default-keras", target_role(findings)))
+    untuned = side(findings.difference("best - default-keras", first.dataset))
     if side(gain) == "above" and untuned in ("below", "open"):
         said.append(f"Keras' untuned default {'is better' if untuned == 'below' else 'was not shown to be worse'}.")
     return " ".join(said)
@@ -67,14 +67,14 @@ def badge(findings: Findings) -> Badge:
         return Badge(f"FAILS: more than {allowed} lost", "bad")
     if verdict.word == "FLAT":
         return Badge("FLAT: tuning gains nothing there, so there is nothing to transfer", "open")
-    more = "" if verdict.seeds is None else f"; {verdict.seeds - verdict.n} more {_units(first)} would tell"
+    more = "" if verdict.seeds is None else f"; {verdict.seeds - verdict.n} more {first.units} would tell"
     return Badge(f"UNDECIDED: less than {allowed} lost, or more{more}", "open")
 
 
 def cards(findings: Findings) -> tuple[Card, ...]:
     """Return the three numbers."""
     target, first = _names(findings)[1], findings.verdicts[0]
-    gain, untuned = (_difference(findings, f"best - {arm}", first.role) for arm in ("scratch", "default-keras"))
+    gain, untuned = (findings.difference(f"best - {arm}", first.dataset) for arm in ("scratch", "default-keras"))
     return (
         _card("Does distilling help?", gain, first, "No, it harms"),
         _card("Is tuning better than Keras' default?", untuned, first, "No, the default is better"),
@@ -95,11 +95,6 @@ def advice(findings: Findings) -> Advice:
             return Advice(f"{text} To settle the open question:", (more, ANYWHERE.launch(name)))
         text += f" {undecided(findings, first)}"
     return Advice(text, commands)
-
-
-def target_role(findings: Findings) -> str:
-    """Return the role that the answer is about: the first target."""
-    return findings.verdicts[0].role
 
 
 def _unfinished(findings: Findings, first: TargetVerdict) -> str:
@@ -192,7 +187,7 @@ def _lost(first: TargetVerdict, target: str) -> Card:
         return Card(asked, _nothing(first), f"{first.done} of {first.planned} trainings", "Open", "open")
     found = first.regret.estimate
     value = f"{points(found.mean, sign='')} points"
-    over, limits = f"{found.n} {_units(first)}", between(found, sign="")
+    over, limits = f"{found.n} {first.units}", between(found, sign="")
     limits = f"95 % interval {limits}, {over}" if limits else f"{over}, no interval"
     allowed = f"the limit is {counted(first.verdict.margin)}"
     words: dict[str, tuple[str, Tone]] = {
@@ -209,7 +204,7 @@ def _use(findings: Findings, first: TargetVerdict) -> tuple[str, tuple[str, ...]
     source, target = _names(findings)
     verdict, role = first.verdict, first.role
     assert verdict is not None
-    gain, untuned = (_difference(findings, f"best - {arm}", role) for arm in ("scratch", "default-keras"))
+    gain, untuned = (findings.difference(f"best - {arm}", first.dataset) for arm in ("scratch", "default-keras"))
     tuned, native = findings.confirmed.get("source"), findings.confirmed.get(role)
     if verdict.word == "FAILS" and native is not None:
         return f"Tune on {target} itself, where the search found {point(native.best.point)}.", ()
@@ -225,7 +220,7 @@ def _use(findings: Findings, first: TargetVerdict) -> tuple[str, tuple[str, ...]
 
 def _is_silent(findings: Findings) -> bool:
     """Return whether tuning on the source was not shown to gain anything there."""
-    return side(_difference(findings, "best - scratch", "source")) in ("below", "open")
+    return side(findings.difference("best - scratch", findings.spec.source.dataset)) in ("below", "open")
 
 
 def side(found: Estimate | None) -> str:
@@ -233,15 +228,6 @@ def side(found: Estimate | None) -> str:
     if found is None or found.low is None or found.high is None or found.n < FEWEST:
         return "unknown"
     return "above" if found.low > 0 else "below" if found.high < 0 else "open"
-
-
-def _difference(findings: Findings, name: str, role: str) -> Estimate | None:
-    dataset = findings.spec.role(role).dataset
-    return next((one.points for one in findings.differences if (one.name, one.dataset) == (name, dataset)), None)
-
-
-def _units(target: TargetVerdict) -> str:
-    return "searches" if target.unit == "search" else "seeds"
 
 
 def _names(findings: Findings) -> tuple[str, str]:

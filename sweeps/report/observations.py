@@ -14,7 +14,6 @@ from sweeps.report.formats import interval, point
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
-from sweeps.stats.estimates import Estimate
 from sweeps.stats.response import FEWEST, WORDS
 
 
@@ -24,21 +23,16 @@ def as_good(findings: Findings) -> list[str]:
     default = DEFAULT_POINTS["default-keras"]
     for role in findings.spec.roles:
         dataset = findings.spec.role(role).dataset
-        untuned = _difference(findings, "best - default-keras", dataset)
+        untuned = findings.difference("best - default-keras", dataset)
         if untuned is not None and untuned.low is not None and untuned.low <= 0:
             lines.append(
                 f"{dataset}: Keras' default, {point(default)} without any tuning, was not shown to be worse than best"
                 f" ({interval(untuned)})"
             )
-        gain = _difference(findings, "best - scratch", dataset)
+        gain = findings.difference("best - scratch", dataset)
         if role != "source" and gain is not None and gain.low is not None and gain.low <= 0:
             lines.append(f"{dataset}: best was not shown to beat no distillation ({interval(gain)})")
     return lines
-
-
-def _difference(findings: Findings, name: str, dataset: str) -> Estimate | None:
-    found = [one.points for one in findings.differences if (one.name, one.dataset) == (name, dataset)]
-    return found[0] if found else None
 
 
 EDGE = 0.03  # of a range: as near to its end as that, a point is at the edge

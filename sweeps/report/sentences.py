@@ -18,7 +18,7 @@ def sentence(findings: Findings, target: TargetVerdict) -> str:
     teachers = " and ".join(dict.fromkeys(spec.role(role).teacher for role in ("source", target.role)))
     if target.unit == "seed" and same_point(findings, target.role):
         datasets += " (other searches may find other points)"
-    counted = f"n = {verdict.n} {target.unit + 'e' if target.unit == 'search' else target.unit}s"
+    counted = f"n = {verdict.n} {target.units}"
     scope = f"Scope: one teacher each, {teachers}; {datasets}; {counted}"
     if target.done < target.planned:
         scope += f"; {target.planned - target.done} of {target.planned} trainings failed"

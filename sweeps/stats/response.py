@@ -80,7 +80,8 @@ def top(runs: Sequence[Run]) -> Top:
 
 
 def _top(data: "_Data") -> Top:
-    fits = sorted((_fit(data, *one) for one in product(_LENGTHS, _SURFACE, _SEED)), key=lambda fit: -fit.likelihood)
+    fits = [fit for lengths in _LENGTHS for fit in _fits(data, lengths)]
+    fits.sort(key=lambda fit: -fit.likelihood)
     kept = [fit for fit in fits if fit.likelihood > fits[0].likelihood - _WITHIN]
     weights = np.exp([fit.likelihood - fits[0].likelihood for fit in kept])
     weights /= weights.sum()
@@ -124,29 +125,29 @@ class _Fit:
         return float(np.sqrt(self.noise * (1 + self.seed)))
 
 
-def _fit(data: _Data, lengths: tuple[float, ...], surface: float, seed: float) -> _Fit:
-    """Fit the noise for given other hyperparameters; its likelihood is maximal there."""
-    factor = np.linalg.cholesky(_covariance(data, lengths, surface, seed))
-    white = np.linalg.solve(factor, data.scores)
-    n = len(data.scores)
-    noise = max(float(white @ white) / n, 1e-12)  # all scores alike: no noise at all
-    likelihood = -0.5 * n * np.log(noise) - np.log(np.diag(factor)).sum()
-    return _Fit(lengths, surface, seed, noise, float(likelihood))
+def _fits(data: _Data, lengths: tuple[float, ...]) -> list[_Fit]:
+    """Fit the noise for given lengths and each of the other hyperparameters; its likelihood is maximal there."""
+    kernel, n, found = _kernel(data.among, lengths), len(data.scores), []
+    for surface, seed in product(_SURFACE, _SEED):
+        factor = np.linalg.cholesky(_covariance(data, kernel, surface, seed))
+        white = np.linalg.solve(factor, data.scores)
+        noise = max(float(white @ white) / n, 1e-12)  # all scores alike: no noise at all
+        likelihood = -0.5 * n * np.log(noise) - np.log(np.diag(factor)).sum()
+        found.append(_Fit(lengths, surface, seed, noise, float(likelihood)))
+    return found
 
 
 def _posterior(data: _Data, fit: _Fit) -> tuple[Array, Array]:
     """Return mean and covariance of the surface on the grid."""
     across = fit.surface * _kernel(data.across, fit.lengths)
-    solved = np.linalg.solve(
-        _covariance(data, fit.lengths, fit.surface, fit.seed), np.column_stack([data.scores, across.T])
-    )
+    among = _covariance(data, _kernel(data.among, fit.lengths), fit.surface, fit.seed)
+    solved = np.linalg.solve(among, np.column_stack([data.scores, across.T]))
     covariance = fit.noise * (fit.surface * _kernel(data.box, fit.lengths) - across @ solved[:, 1:])
     return across @ solved[:, 0], covariance
 
 
-def _covariance(data: _Data, lengths: tuple[float, ...], surface: float, seed: float) -> Array:
-    """Return the covariance of the scores, in variances of the noise."""
-    kernel = _kernel(data.among, lengths)
+def _covariance(data: _Data, kernel: Array, surface: float, seed: float) -> Array:
+    """Return the covariance of the scores, in variances of the noise; kernel: of the runs among each other."""
     found: Array = surface * kernel + (seed * kernel + _OFFSET) * data.same_seed + np.eye(len(kernel))
     return found
 

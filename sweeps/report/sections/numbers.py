@@ -52,16 +52,14 @@ def accuracies(findings: Findings, role: str) -> list[Block]:
 
 
 def _cells(findings: Findings, row: Row, *, strange: bool) -> list[str]:
-    lead = [
-        one.points for one in findings.differences if one.dataset == row.dataset and one.name == f"best - {row.method}"
-    ]
+    lead = findings.difference(f"best - {row.method}", row.dataset)
     status = "" if row.status == "done" else textwrap.shorten(row.status, _REASON, placeholder=" ...")
     return [
         _method(findings, row),
         "" if row.point is None else f"{row.point.temperature:.3g}, {row.point.alpha:.3g}",
         accuracy(row.validation),
         accuracy(row.test),
-        interval(lead[0]) if lead else "",
+        "" if lead is None else interval(lead),
         *([status] if strange else []),
     ]
 
