@@ -49,6 +49,8 @@ AVERAGES = ((4e-3, 50), (6e-3, 50), (6e-3, 100), (6e-3, 200), (1e-2, 100))
 # Images of each dataset, so many epochs that the steps are as many, and their one recipe.
 SIZES = {"cifar10": (6_000, 2_500), "mnist": (10_000, 6_000, 2_000)}
 REGIME: tuple[Schedule, float] = ("average", 4e-3)
+# The same with half of the steps: is a cheaper student worth more students?
+HALF = {"cifar10": ((4_000, 6), (3_000, 8), (2_000, 12)), "mnist": ((4_000, 7), (3_000, 10), (2_000, 15))}
 # All images of preset tiny, with the epochs that it could have.
 TINY = {"digits": (4, 12), "digits-rgb": (6, 18)}
 TINY_IMAGES, TINY_BATCH = 1_078, 32
@@ -70,6 +72,8 @@ def recipes() -> list[Recipe]:
             rows += [Recipe(dataset, size, epochs, "average", rate, reach=reach) for rate, reach in AVERAGES]
     for dataset, sizes in SIZES.items():
         rows += [Recipe(dataset, size, round(QUICK[dataset] / size), *REGIME) for size in sizes]
+    for dataset, halves in HALF.items():
+        rows += [Recipe(dataset, size, epochs, *REGIME) for size, epochs in halves]
     for dataset, lengths in TINY.items():
         for epochs in lengths:
             rows += [

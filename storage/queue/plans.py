@@ -1,7 +1,7 @@
 """Store a planned sweep: its row and all its tasks appear in one transaction, or not at all."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +66,6 @@ def insert_sweep(
         SpecConflict: a sweep of that name has another fingerprint.
         ValueError: the plan contradicts itself.
     """
-    _check_plan(phases, tasks)
     with write(engine) as connection:
         known = connection.scalars(
             select(revisions.c.fingerprint)
@@ -100,8 +99,14 @@ def insert_sweep(
 
 
 def add_phases(connection: Connection, sweep_id: int, phases: Sequence[PhasePlan]) -> None:
-    """Add blocked phases after those that are there."""
-    last = connection.scalar(select(func.max(phase_table.c.ordinal)).where(phase_table.c.sweep_id == sweep_id))
+    """Add blocked phases after those that are there.
+
+    Raises:
+        ValueError: the plan contradicts itself, or those that are there.
+    """
+    there = select(phase_table.c.name, phase_table.c.ordinal).where(phase_table.c.sweep_id == sweep_id)
+    known = {row.name: row.ordinal for row in connection.execute(there)}
+    _check_phases(phases, known)
     if phases:
         connection.execute(
             insert(phase_table),
@@ -115,7 +120,7 @@ def add_phases(connection: Connection, sweep_id: int, phases: Sequence[PhasePlan
                     "state": "blocked",
                     "ordinal": ordinal,
                 }
-                for ordinal, phase in enumerate(phases, start=0 if last is None else last + 1)
+                for ordinal, phase in enumerate(phases, start=max(known.values(), default=-1) + 1)
             ],
         )
 
@@ -130,9 +135,14 @@ def add_revision(
     why: str,
     tasks: Sequence[TaskPlan],
 ) -> None:
-    """Add tasks, and the row that says that they were planned. They are ready where their phase is open."""
+    """Add tasks, and the row that says that they were planned. They are ready where their phase is open.
+
+    Raises:
+        ValueError: a task is planned twice, or in a phase that does not exist.
+    """
     found = connection.execute(select(phase_table).where(phase_table.c.sweep_id == sweep_id)).all()
     phases = {phase.name: phase for phase in found}
+    _check_tasks(tasks, phases)
     last = connection.scalar(select(func.max(task_table.c.ordinal)).where(task_table.c.sweep_id == sweep_id))
     if tasks:
         connection.execute(
@@ -171,19 +181,20 @@ def add_revision(
     )
 
 
-def _check_plan(phases: Sequence[PhasePlan], tasks: Sequence[TaskPlan]) -> None:
+def _check_phases(phases: Sequence[PhasePlan], known: Collection[str]) -> None:
     """Check that each need stands before what needs it: then there can be no circle."""
-    known: set[str] = set()
+    before = set(known)
     for phase in phases:
-        if unknown := [need.phase for need in phase.needs if need.phase not in known]:
+        if unknown := [need.phase for need in phase.needs if need.phase not in before]:
             raise ValueError(f"phase {phase.name!r} needs {unknown[0]!r}, which is no earlier phase")
-        if phase.name in known:
+        if phase.name in before:
             raise ValueError(f"phase {phase.name!r} is planned twice")
-        known.add(phase.name)
-    keys: set[str] = set()
+        before.add(phase.name)
+
+
+def _check_tasks(tasks: Sequence[TaskPlan], phases: Collection[str]) -> None:
     for task in tasks:
-        if task.phase not in known:
+        if task.phase not in phases:
             raise ValueError(f"task {task.key!r} is planned in phase {task.phase!r}, which does not exist")
-        if task.key in keys:
-            raise ValueError(f"task {task.key!r} is planned twice")
-        keys.add(task.key)
+    if twice := [key for key, number in Counter(task.key for task in tasks).items() if number > 1]:
+        raise ValueError(f"task {twice[0]!r} is planned twice")

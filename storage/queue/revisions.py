@@ -41,6 +41,7 @@ def extend(
 
     Raises:
         RevisionRefused: another revision came in between; the sweep is cancelled; a phase takes no more tasks.
+        ValueError: the plan contradicts itself, or what is stored.
     """
     number, touched, tries = revision + 1, {task.phase for task in tasks}, 0
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from storage.db.schema import TASK_AWAITED
 from sweeps.analysis.units import percent
 from sweeps.plan.outcomes import StudentOutcome
 
@@ -61,7 +62,7 @@ def awaited(trainings: Iterable[Training], role: str) -> bool:
     Until then nothing that the test says is shown: who sees half of a look may stop where he likes it. A cancelled
     training may still come.
     """
-    return any(one.state in ("waiting", "running", "cancelled") for one in trainings if one.role == role)
+    return any(one.state in TASK_AWAITED for one in trainings if one.role == role)
 
 
 def validations(trainings: Iterable[Training], role: str, arm: str) -> list[float]:

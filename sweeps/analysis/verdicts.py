@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
+from storage.db.schema import TASK_AWAITED
 from sweeps.analysis.looks import Look
 from sweeps.analysis.stored import StoredSweep
 from sweeps.analysis.trainings import accuracies
@@ -53,7 +54,7 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
     transfer = stored.spec.transfer
     mine = searches(stored.spec)
     states = [one.state for one in stored.trainings if one.role == role and one.group in mine]
-    left = sum(state in ("waiting", "running", "cancelled") for state in states)
+    left = sum(state in TASK_AWAITED for state in states)
     decided, regret = None, None
     by_search: tuple[float, ...] = ()
     if not left:  # a verdict before the last seed is in would be one more look

@@ -1,6 +1,7 @@
 """Give Optuna what it sees of a task: its search space, and the parameters that are fixed before it is asked."""
 
 import random
+from itertools import accumulate
 from typing import Any
 
 import sqlalchemy
@@ -10,7 +11,7 @@ from storage.records import queries
 from storage.studies.space import Choice, Range, Space
 from sweeps.plan import selection
 from sweeps.plan.names import best_of
-from sweeps.plan.payloads import BaselineTask, ConfirmTask, SearchTask, TeacherTask, TransferTask, payload_of
+from sweeps.plan.payloads import BaselineTask, ConfirmTask, SearchTask, TeacherTask, TransferTask, edited, payload_of
 from sweeps.plan.seeds import derive
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
@@ -78,17 +79,19 @@ def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[s
         point = _arm_point(engine, claim.sweep_id, spec, task)
         return point.as_dict() | {"arm": task.arm, "dataset": spec.role(task.role).dataset}
     if isinstance(task, ConfirmTask):
-        return _confirm_point(engine, claim.sweep_id, spec, task).as_dict()
+        return _confirm_point(engine, spec, claim, task).as_dict()
     if isinstance(task, SearchTask):
         return _proposed(engine, spec, claim) if task.sobol is None else task.sobol.as_dict()
     return {}
 
 
-def _confirm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: ConfirmTask) -> Point:
-    rounds, earlier = spec.of_group(task.group).confirm.rounds, 0  # the last round before the one of this task
-    while sum(seeds for _, seeds in rounds[: earlier + 1]) <= task.repeat:
-        earlier += 1
-    ranks = selection.resolve_ranks(engine, sweep_id, task.ranks, top=rounds[earlier][0])
+def _confirm_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim, task: ConfirmTask) -> Point:
+    rounds = spec.of_group(task.group).confirm.rounds
+    ends = accumulate(seeds for _, seeds in rounds)
+    top = next((top for (top, _), end in zip(rounds, ends, strict=True) if task.repeat < end), None)
+    if top is None:
+        raise edited(f"payload of {claim.key}", f"repeat is {task.repeat}; the spec plans fewer")
+    ranks = selection.resolve_ranks(engine, claim.sweep_id, task.ranks, top=top)
     # Fewer points than planned are left where trainings failed: the last one then stands for those that are missing.
     return ranks[min(task.rank, len(ranks) - 1)].point
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import sqlalchemy
 
+from storage.db.schema import TASK_AWAITED
 from storage.records import queries
 from storage.records.queries import SweepRecord, TaskRecord
 from sweeps.errors import SpecError
-from sweeps.plan.payloads import BaselineTask, TransferTask, payload_of
+from sweeps.plan.payloads import BaselineTask, Payload, TransferTask, payload_of
 from sweeps.plan.tasks import STAGES
 from sweeps.query.status import stage_counts
 
@@ -32,8 +33,9 @@ class SweepRow:
 class TrialRow:
     """A task with its latest trial.
 
-    arm: of transfer, or the comparison method. score: fraction, or milliseconds in stage measure. reason: why it
-    failed or was skipped. None: there is no such thing, or not yet.
+    arm: of transfer, or the comparison method. score: fraction, or milliseconds in stage measure. test_accuracy: None
+    for every task of a dataset until its look is complete, because who sees half of a look may stop where he likes it.
+    reason: why it failed or was skipped. None: there is no such thing, or not yet.
     """
 
     task: str
@@ -81,11 +83,14 @@ def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None 
     """
     if stage is not None and stage not in STAGES:
         raise SpecError(f"--stage: got {stage!r}; allowed: {', '.join(STAGES)}")
-    return [_row(sweep, task) for task in queries.task_records(engine, sweep.id, stage=stage, keep=_KEPT)]
+    tasks = [(task, payload_of(task)) for task in queries.task_records(engine, sweep.id, stage=stage, keep=_KEPT)]
+    awaited = {
+        payload.role for task, payload in tasks if isinstance(payload, TransferTask) and task.state in TASK_AWAITED
+    }
+    return [_row(sweep, task, payload, tested=payload.role not in awaited) for task, payload in tasks]
 
 
-def _row(sweep: SweepRecord, task: TaskRecord) -> TrialRow:
-    payload = payload_of(task)
+def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, *, tested: bool) -> TrialRow:
     arm = payload.arm if isinstance(payload, TransferTask) else None
     return TrialRow(
         task=task.key,
@@ -98,7 +103,7 @@ def _row(sweep: SweepRecord, task: TaskRecord) -> TrialRow:
         temperature=_value(task.params, "temperature"),
         alpha=_value(task.params, "alpha"),
         score=task.score,
-        test_accuracy=_value(task.outcome, "test_accuracy"),
+        test_accuracy=_value(task.outcome, "test_accuracy") if tested else None,
         seed=payload.seed,
         train_s=_value(task.outcome, "train_s"),
         cpu_s=_value(task.outcome, "cpu_s"),

@@ -8,12 +8,14 @@ import pytest
 from sqlalchemy import Engine
 
 from storage.db.engine import open_engine
+from storage.errors import RecordBroken
 from storage.queue import tasks
 from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.records.queries import TaskRecord
 from storage.url import resolve
 from sweeps.plan.points import resolve_point
+from sweeps.query.opening import open_sweep
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import Spec, override
 from sweeps.spec.presets import preset
@@ -86,6 +88,27 @@ def test_a_further_search_confirms_as_many_points_as_its_own_rounds_say(storage_
             repeats = Counter(_place(task) for task in done_of(url, name))
             assert set(repeats) == {_place(task) for task in ranked[:size]}, name
             assert len(set(repeats.values())) == 1, "each of them with every seed of the round"
+
+
+def test_a_confirm_task_whose_repeat_was_edited_is_one_line_that_names_it(storage_url: str) -> None:
+    url = worked(storage_url, SMALL, quadratic, stop_at="confirm#0.0")
+    with open_sweep(url, "s") as (engine, sweep):
+        (task,) = (one for one in queries.task_records(engine, sweep.id) if one.key == "confirm#0.0")
+        claim = Claim(
+            sweep_id=sweep.id,
+            task_id=task.id,
+            key=task.key,
+            stage=task.stage,
+            phase=task.phase,
+            payload={**task.payload, "repeat": 7},
+            attempt=1,
+            params=None,
+            retry_of=None,
+        )
+        with pytest.raises(
+            RecordBroken, match=r"payload of confirm#0\.0 was edited: repeat is 7; the spec plans fewer"
+        ):
+            resolve_point(engine, SMALL, claim)
 
 
 def _place(task: TaskRecord) -> tuple[float, ...]:

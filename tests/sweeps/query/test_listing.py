@@ -8,6 +8,7 @@ from storage.errors import RecordBroken
 from sweeps.errors import SpecError
 from sweeps.query.listing import SweepRow, sweep_rows, trial_rows
 from sweeps.query.opening import open_sweep
+from sweeps.spec.model import override
 from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.planted_sweeps import worked
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -24,7 +25,7 @@ def test_every_task_has_a_row_with_what_is_known_of_it(tmp_path: Path) -> None:
             trial_rows(engine, sweep, "dreams")
     done, running, waiting = rows["search#1"], rows["search#2"], rows["transfer#target.native.0"]
     assert (done.state, done.dataset, done.attempt, done.worker is None) == ("done", "digits", 1, False)
-    assert done.score == done.test_accuracy
+    assert (done.score is None, done.test_accuracy) == (False, None)
     assert None not in (done.temperature, done.alpha, done.train_s, done.cpu_s, done.trial)
     assert (running.state, running.score) == ("running", None)
     assert (waiting.state, waiting.arm, waiting.dataset, waiting.trial) == ("waiting", "native", "digits-rgb", None)
@@ -34,6 +35,18 @@ def test_every_task_has_a_row_with_what_is_known_of_it(tmp_path: Path) -> None:
     assert listed == SweepRow(
         name="s", source="digits", target="digits-rgb", state="active", done=finished, tasks=len(rows)
     )
+
+
+def test_no_test_accuracy_is_listed_before_the_look_of_its_dataset_is_complete(tmp_path: Path) -> None:
+    two = override(SMALL, {"transfer.seeds": 2})
+    half = worked(f"sqlite:///{tmp_path}/half.db", two, quadratic, stop_at="transfer#target.native.1")
+    whole = worked(f"sqlite:///{tmp_path}/whole.db", two, quadratic)
+    for url, shown in ((half, {"digits"}), (whole, {"digits", "digits-rgb"})):
+        with open_sweep(url, "s") as (engine, sweep):
+            rows = trial_rows(engine, sweep, "transfer")
+        ended = [row for row in rows if row.state == "done"]
+        assert {row.dataset for row in ended} == {"digits", "digits-rgb"}
+        assert {row.dataset for row in ended if row.test_accuracy is not None} == shown
 
 
 def test_a_payload_that_was_edited_is_one_line_that_names_its_task(tmp_path: Path) -> None:
