@@ -51,6 +51,9 @@ SIZES = {"cifar10": (6_000, 2_500), "mnist": (10_000, 6_000, 2_000)}
 REGIME: tuple[Schedule, float] = ("average", 4e-3)
 # The same with half of the steps: is a cheaper student worth more students?
 HALF = {"cifar10": ((4_000, 6), (3_000, 8), (2_000, 12)), "mnist": ((4_000, 7), (3_000, 10), (2_000, 15))}
+# More images, more epochs: what the larger answer and preset full are like. With the epochs of its teacher.
+LARGER = {"mnist": (20_000, 6, 5), "cifar10": (20_000, 10, 12)}
+LARGER_RECIPES: tuple[tuple[Schedule, float], ...] = (("constant", 1e-3), ("cosine", 4e-3), REGIME)
 # All images of preset tiny, with the epochs that it could have.
 TINY = {"digits": (4, 12), "digits-rgb": (6, 18)}
 TINY_IMAGES, TINY_BATCH = 1_078, 32
@@ -74,6 +77,8 @@ def recipes() -> list[Recipe]:
         rows += [Recipe(dataset, size, round(QUICK[dataset] / size), *REGIME) for size in sizes]
     for dataset, halves in HALF.items():
         rows += [Recipe(dataset, size, epochs, *REGIME) for size, epochs in halves]
+    for dataset, (size, epochs, _) in LARGER.items():
+        rows += [Recipe(dataset, size, epochs, schedule, rate) for schedule, rate in LARGER_RECIPES]
     for dataset, lengths in TINY.items():
         for epochs in lengths:
             rows += [
@@ -193,7 +198,8 @@ def _logits(folder: Path, row: Recipe, log: Path) -> np.ndarray:
     """Return the logits of the teacher of these images; trained once for all rows that have them."""
     kept = folder / f"teacher-{row.dataset}-{row.images}.npy"
     if not kept.exists():
-        epochs = round(TAUGHT[row.dataset] / row.images)
+        size, _, taught_epochs = LARGER.get(row.dataset, (0, 0, 0))
+        epochs = taught_epochs if row.images == size else round(TAUGHT[row.dataset] / row.images)
         training = TrainingConfig(epochs=epochs, learning_rate=TEACHER_RATE)
         dataset = load(row.dataset, train_images=row.images)
         seed = derive(0, "teacher", "recipe", row.dataset)

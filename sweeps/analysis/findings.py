@@ -54,6 +54,11 @@ class Findings:
         """Whether every row of the comparison is done."""
         return all(row.status == "done" for row in self.rows)
 
+    @property
+    def shown_roles(self) -> tuple[str, ...]:
+        """The roles in the order of a report: the targets, which the question is about, then the source."""
+        return (*self.spec.targets, "source")
+
     def difference(self, name: str, dataset: str) -> Estimate | None:
         """Return one paired comparison, such as "best - scratch"; None where the sweep has none, or not yet."""
         return next((one.points for one in self.differences if (one.name, one.dataset) == (name, dataset)), None)

@@ -9,7 +9,7 @@ from sweeps.analysis.units import percent
 from sweeps.hints import here
 from sweeps.query.best import Best
 from sweeps.query.status import Status
-from sweeps.report.formats import FEWEST
+from sweeps.report.formats import limits
 
 
 def describe_best(best: Best, said: Sequence[str] = ()) -> str:
@@ -44,10 +44,11 @@ def _evidence(best: Best) -> list[str]:
             *_wrapped("validation", f"{percent(accuracy.mean):.2f} %, n=1: UNCONFIRMED, the best single {trial}"),
             *_wrapped("", "a lucky seed can win a search; confirm repeats the best trials on fresh seeds"),
         ]
-    if accuracy.low is None or accuracy.high is None or accuracy.n < FEWEST:
+    shown = limits(accuracy)
+    if shown is None:
         interval = f"n={accuracy.n}, no interval"
     else:
-        low, high = percent(max(accuracy.low, 0.0)), percent(min(accuracy.high, 1.0))
+        low, high = percent(max(shown[0], 0.0)), percent(min(shown[1], 1.0))
         interval = f"[{low:.2f}, {high:.2f}] 95 % t interval, n={accuracy.n} fresh seeds"
     lines = [f"validation   {percent(accuracy.mean):.2f} % {interval}", f"incumbent    {trial}"]
     if single.point == best.point:

@@ -7,7 +7,7 @@ from sweeps.analysis.findings import Findings
 from sweeps.analysis.verdicts import TargetVerdict
 from sweeps.hints import ANYWHERE
 from sweeps.report.document import Advice, Badge, Block, Card, Cards, Heading, Paragraph, Tone
-from sweeps.report.formats import FEWEST, between, counted, point, points
+from sweeps.report.formats import FEWEST, between, counted, limits, point, points
 from sweeps.report.names import called
 from sweeps.report.sentences import extension, same_point, undecided
 from sweeps.spec.arms import DEFAULT_POINTS
@@ -225,9 +225,10 @@ def _is_silent(findings: Findings) -> bool:
 
 def side(found: Estimate | None) -> str:
     """Return where the interval of a difference lies: "above" 0, "below", "open" (it holds 0) or "unknown"."""
-    if found is None or found.low is None or found.high is None or found.n < FEWEST:
+    shown = None if found is None else limits(found)
+    if shown is None:
         return "unknown"
-    return "above" if found.low > 0 else "below" if found.high < 0 else "open"
+    return "above" if shown[0] > 0 else "below" if shown[1] < 0 else "open"
 
 
 def _names(findings: Findings) -> tuple[str, str]:

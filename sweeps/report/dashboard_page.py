@@ -30,7 +30,7 @@ def note(findings: Findings, ids: Mapping[str, int]) -> str:
         *answer.blocks(findings),
         *page.further(findings),
         *([Paragraph(lost)] if (lost := regret(findings.verdicts[0])) else []),
-        *(block for role in (*findings.spec.targets, "source") for block in numbers.accuracies(findings, role)),
+        *(block for role in findings.shown_roles for block in numbers.accuracies(findings, role)),
         Paragraph(
             "The key figure is on the first page of this study. The best trial shown there is the highest of many"
             f" single runs, which is partly luck: `{ANYWHERE.best(name)}` gives the confirmed best. Loss:"

@@ -18,17 +18,24 @@ def percentage(fraction: float | None, form: str = ".2f") -> str:
     return "" if fraction is None else f"{percent(fraction):{form}}"
 
 
+def limits(value: Estimate) -> tuple[float, float] | None:
+    """Return the limits of the interval; None where none is shown: with two runs, t = 12.7, it would say nothing."""
+    if value.low is None or value.high is None or value.n < FEWEST:
+        return None
+    return value.low, value.high
+
+
 def accuracy(value: Estimate | None) -> str:
     """Return an accuracy, a fraction, in percent with its interval: "97.41 ± 0.12 (n=10)".
 
-    One that would leave 0 to 100 % is written with its limits: "99.50 [98.00, 100.00] (n=3)". Two runs have none: with
-    t = 12.7 it would say nothing.
+    One that would leave 0 to 100 % is written with its limits: "99.50 [98.00, 100.00] (n=3)".
     """
     if value is None:
         return ""
-    mean, low, high = percent(value.mean), value.low, value.high
-    if low is None or high is None or value.n < FEWEST:
+    mean, shown = percent(value.mean), limits(value)
+    if shown is None:
         return f"{mean:.2f} (n={value.n})"
+    low, high = shown
     if low < 0 or high > 1:
         return f"{mean:.2f} [{percent(max(low, 0.0)):.2f}, {percent(min(high, 1.0)):.2f}] (n={value.n})"
     return f"{mean:.2f} ± {percent(high - value.mean):.2f} (n={value.n})"
@@ -38,9 +45,10 @@ def interval(value: Estimate | None) -> str:
     """Return signed accuracy points with the 95 % t interval: "+0.20 [-0.49, +0.89] (n=10)"."""
     if value is None:
         return "not yet"
-    if value.low is None or value.high is None or value.n < FEWEST:
+    shown = limits(value)
+    if shown is None:
         return f"{value.mean:+.2f} (n={value.n}, no interval)"
-    return f"{value.mean:+.2f} [{value.low:+.2f}, {value.high:+.2f}] (n={value.n})"
+    return f"{value.mean:+.2f} [{shown[0]:+.2f}, {shown[1]:+.2f}] (n={value.n})"
 
 
 def point(value: Point) -> str:
@@ -60,9 +68,8 @@ def points(value: float, sign: str = "+") -> str:
 
 def between(value: Estimate, sign: str = "+") -> str:
     """Return the limits of an interval of accuracy points: "+0.4 to +1.4"; empty where there is none."""
-    if value.low is None or value.high is None or value.n < FEWEST:
-        return ""
-    return f"{points(value.low, sign)} to {points(value.high, sign)}"
+    shown = limits(value)
+    return "" if shown is None else f"{points(shown[0], sign)} to {points(shown[1], sign)}"
 
 
 def counted(value: float) -> str:

@@ -9,7 +9,7 @@ from tests.support.paths import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
 
-from recipe import CELLS, CORNERS, MIDDLE, QUICK, SCRATCH, TINY, page, recipes
+from recipe import CELLS, CORNERS, HALF, LARGER, MIDDLE, QUICK, SCRATCH, TINY, page, recipes
 
 from support.page import Origin
 from support.recipes import Recipe, Recorded, Training
@@ -68,6 +68,10 @@ def test_the_rows_of_a_dataset_cost_the_same_steps_but_for_a_tenth() -> None:
     assert len(set(rows)) == len(rows)
     of_quick = [row for row in rows if row.dataset in QUICK]
     assert {row.dataset for row in rows} - {row.dataset for row in of_quick} == set(TINY)
+    others = [(dataset, *half) for dataset, halves in HALF.items() for half in halves]
+    others += [(dataset, size, epochs) for dataset, (size, epochs, _) in LARGER.items()]
     for row in of_quick:
+        if (row.dataset, row.images, row.epochs) in others:
+            continue
         assert row.images * row.epochs == pytest.approx(QUICK[row.dataset], rel=0.1)
     assert SCRATCH not in (*CORNERS, *MIDDLE)

@@ -3,7 +3,7 @@
 from sweeps.analysis.surfaces import Surface
 from sweeps.report.figures.data import Pictures
 from sweeps.report.figures.gains import outside
-from sweeps.report.formats import point
+from sweeps.report.formats import limits, point
 from sweeps.report.names import called
 
 
@@ -14,8 +14,10 @@ def captions(shown: Pictures) -> dict[str, str]:
         counts = sorted({mark.mean.n for mark in shown.gains})
         seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         left_out, beyond = outside(shown.gains)
+        lines = any(limits(mark.mean) for mark in shown.gains)
+        what = "Line: mean and 95 % interval over" if lines else "Large dot: mean of"
         said["gains"] = (
-            f"Line: mean and 95 % interval over {seeds} training seeds, each compared with the undistilled network of"
+            f"{what} {seeds} training seeds, each compared with the undistilled network of"
             f" the same seed. Small dots: single seeds{f' (outside the frame: {left_out})' if left_out else ''}."
             f"{' Arrow: the mean lies outside the frame.' if beyond else ''} Test images that no selection saw."
         )

@@ -123,7 +123,7 @@ def title(search: Surface) -> str:
 def _gains(findings: Findings) -> list[GainMark]:
     spec, marks = findings.spec, []
     details = {(row.dataset, row.method): row.point for row in findings.rows}
-    for role in (*spec.targets, "source"):
+    for role in findings.shown_roles:
         dataset = spec.role(role).dataset
         if awaited(findings.trainings, role):
             continue

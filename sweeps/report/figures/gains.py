@@ -12,9 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sweeps.report.figures.data import BLACK, BLUE, GREY, VERMILLION, GainMark, MethodMark, RegretMark, by_dataset
-from sweeps.report.formats import between, counted, points
+from sweeps.report.formats import between, counted, limits, points
 from sweeps.report.names import called
-from sweeps.stats.estimates import Estimate
 
 _WIDTH = 5.0  # inches
 _LEFT, _RIGHT = 0.36, 0.73  # of the width: where names end and numbers begin
@@ -39,7 +38,7 @@ def gains(marks: Sequence[GainMark]) -> Figure:
             colour = _COLOURS.get(mark.arm, GREY)
             inside = [value for value in mark.seeds if low <= value <= high]
             axes.plot(inside, [row + 0.27] * len(inside), "o", color=GREY, ms=2.6, mew=0, alpha=0.65)
-            if ends := _interval(mark.mean):
+            if ends := limits(mark.mean):
                 shown = [min(max(end, low), high) for end in ends]
                 axes.plot(shown, [row, row], color=colour, lw=2.6, solid_capstyle="butt", zorder=3)
             mean = min(max(mark.mean.mean, low), high)
@@ -60,14 +59,14 @@ def regret(marks: Sequence[RegretMark]) -> Figure:
     figure, grid = _column([1] * len(marks), below=0.5, above=0.25)
     for axes, mark in zip(grid, marks, strict=True):
         axes.set_position((0.02, axes.get_position().y0, 0.96, axes.get_position().height))
-        ends = [0.0, mark.mean.mean, *mark.searches, *_interval(mark.mean)]
+        ends = [0.0, mark.mean.mean, *mark.searches, *(limits(mark.mean) or ())]
         low = min(*ends, -0.5 * mark.margin) - 0.25 * mark.margin
         high = max(*ends, mark.margin) + 0.5 * mark.margin
         axes.axvspan(low, mark.margin, color=_FINE, lw=0)
         axes.axvspan(mark.margin, high, color=_TOO_MUCH, lw=0)
         axes.axvline(mark.margin, color=BLACK, lw=1.1)
         axes.axvline(0, color=GREY, lw=0.8, ls=":")
-        if interval := _interval(mark.mean):
+        if interval := limits(mark.mean):
             axes.plot(interval, [0, 0], color=VERMILLION, lw=2.6, solid_capstyle="butt")
         axes.plot(mark.mean.mean, 0, "o", color=VERMILLION, ms=8, mec="white", mew=1, zorder=4)
         if len(mark.searches) > 1:
@@ -161,18 +160,13 @@ def _frame(marks: Sequence[GainMark]) -> tuple[float, float]:
     One training that diverged, to 0 %, makes the interval of its arm so long that all others would be dots beside it:
     the frame is that of the others.
     """
-    lengths = [high - low for mark in marks for low, high in [_interval(mark.mean) or (0.0, 0.0)]]
+    lengths = [high - low for mark in marks for low, high in [limits(mark.mean) or (0.0, 0.0)]]
     most = _TOO_LONG * median_low([length for length in lengths if length] or [math.inf])
     ends = [0.0]
     for mark, length in zip(marks, lengths, strict=True):
-        ends += [mark.mean.mean, *_interval(mark.mean)] if length <= most else []
+        ends += [mark.mean.mean, *(limits(mark.mean) or ())] if length <= most else []
     reach = _BESIDE * (max(ends) - min(ends))
     low, high = min(ends) - reach, max(ends) + reach
     ends += [value for mark in marks for value in mark.seeds if low <= value <= high]
     room = 0.06 * (max(ends) - min(ends)) or 0.5
     return min(ends) - room, max(ends) + room
-
-
-def _interval(value: Estimate) -> tuple[float, ...]:
-    """Return the limits that are drawn: none where `between` says none."""
-    return (value.low, value.high) if value.low is not None and value.high is not None and between(value) else ()

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from sweeps.report.figures.data import BLACK, BLUE, GREY, VERMILLION, GainMark, Pictures, RegretMark, by_dataset
-from sweeps.report.formats import between
+from sweeps.report.formats import limits
 from sweeps.report.names import called
 from sweeps.stats.estimates import Estimate
 
@@ -67,7 +67,8 @@ def _regret(one: RegretMark) -> list[go.Scatter]:
 
 def _half(value: Estimate) -> float:
     """Return half of the interval; 0 where none is shown."""
-    return value.high - value.mean if value.high is not None and between(value) else 0.0
+    shown = limits(value)
+    return shown[1] - value.mean if shown else 0.0
 
 
 def _dots(places: Sequence[tuple[Any, Any]], name: str, marker: Any) -> go.Scatter:

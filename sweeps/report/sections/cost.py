@@ -36,7 +36,7 @@ def section(findings: Findings, figures: Iterable[Block]) -> list[Block]:
     blocks: list[Block] = []
     kinds = findings.provenance.machine_kinds
     evens = {even.dataset: even for even in findings.break_evens}
-    for role in (*findings.spec.targets, "source"):
+    for role in findings.shown_roles:
         dataset = findings.spec.role(role).dataset
         rows = [_cells(row, found) for row, found in measured if row.dataset == dataset and _speaks(row)]
         if rows:

@@ -34,7 +34,7 @@ def numbers(findings: Findings, more: Iterable[Block]) -> Fold:
     """
     blocks: list[Block] = [Paragraph(sentence(findings, one)) for one in findings.verdicts]
     blocks.append(Bullets((*as_good(findings), *explained(findings.controls), looked(findings))))
-    for role in (*findings.spec.targets, "source"):
+    for role in findings.shown_roles:
         blocks += accuracies(findings, role)
     blocks += [*_controls(findings), *more]
     return Fold("All numbers", "accuracies, differences, tests", tuple(blocks), printed=True)

@@ -27,6 +27,8 @@ def test_gains_say_how_many_seeds_and_what_is_outside_the_frame() -> None:
     assert "Small dots: single seeds. Test images" in said
     fewer = captions(replace(SHOWN, gains=(*SHOWN.gains, gain("native", 5.0, 6.0))))["gains"]
     assert "over 2 to 3 training seeds" in fewer
+    two = captions(replace(SHOWN, gains=(gain("best", 5.0, 6.0),)))["gains"]
+    assert two.startswith("Large dot: mean of 2 training seeds, each"), "two seeds have no interval, so no line"
     diverged = captions(replace(SHOWN, gains=(*SHOWN.gains, gain("native", 5.0, 6.0, -65.0))))["gains"]
     assert (
         "Small dots: single seeds (outside the frame: 1). Arrow: the mean lies outside the frame. Test images"
