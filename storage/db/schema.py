@@ -31,7 +31,7 @@ from storage.db.transaction import read, write
 from storage.errors import NextStep, NotAStorage, RecordBroken
 from storage.url import masked
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SWEEP_STATES = ("active", "paused", "cancelled")
 PHASE_STATES = ("blocked", "open", "closed", "failed", "skipped")
@@ -150,6 +150,7 @@ attempts = Table(
     Column("state", String(16), nullable=False),
     Column("lease_until", Double, nullable=False),
     Column("started_at", Double, nullable=False),
+    Column("progress_at", Double),  # its latest step; None: written by an older version
     Column("finished_at", Double),
     Column("study", String(256)),
     Column("trial_number", Integer),
@@ -158,10 +159,28 @@ attempts = Table(
     Column("told", Boolean, key="reported", nullable=False),  # to its trial, how it ended
     Column("error_class", String(64)),
     Column("reason", Text),
+    Column("trace", Text),  # the traceback of an attempt that failed
+    Column("log", Text),  # the end of what its worker logged and printed meanwhile
     PrimaryKeyConstraint("task_id", "number"),
 )
 Index("attempts_by_lease", attempts.c.state, attempts.c.lease_until)
 Index("attempts_by_told", attempts.c.reported, attempts.c.state)
+
+# Every worker that ever worked on a sweep. What it did stands in its attempts.
+workers = Table(
+    "workers",
+    metadata,
+    Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("host", String(128), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("provenance", JsonText, nullable=False),  # versions, processor, threads
+    Column("started_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("reason", Text),  # why it ended, where something was wrong
+    PrimaryKeyConstraint("sweep_id", "name"),
+)
 
 selections = Table(
     "selections",

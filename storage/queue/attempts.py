@@ -20,6 +20,8 @@ def end_attempt(
     reason: str,
     cap: int | None,
     only_if_lapsed: bool = False,
+    trace: str | None = None,
+    log: str | None = None,
 ) -> bool:
     """End a running attempt; its task waits again, or has failed when `cap` attempts ended like this one.
 
@@ -29,6 +31,7 @@ def end_attempt(
         error_class: what ended it; each class is counted for itself. None = nothing went wrong.
         cap: None = the task waits again whatever came before.
         only_if_lapsed: leave an attempt alone whose lease is still good.
+        trace: the traceback. log: the end of what was logged meanwhile; None leaves what a renewal stored.
 
     Returns:
         False: that attempt is not running (any more), or its lease is good; nothing changed.
@@ -44,7 +47,14 @@ def end_attempt(
     ended = connection.execute(
         update(attempts)
         .where(attempts.c.task_id == task_id, attempts.c.number == number, attempts.c.state == "running", *lapsed)
-        .values(state=state, error_class=error_class, reason=reason, finished_at=database_now())
+        .values(
+            state=state,
+            error_class=error_class,
+            reason=reason,
+            finished_at=database_now(),
+            trace=trace,
+            log=attempts.c.log if log is None else log,
+        )
     )
     if ended.rowcount == 0:
         return False
@@ -85,10 +95,14 @@ def reap(engine: Engine, sweep_id: int, *, cap: int | None) -> list[Reaped]:
 
 
 @retrying
-def reap_worker(engine: Engine, worker: str, *, cap: int | None) -> list[Reaped]:
-    """End the attempts of one worker at once, which is known to be dead: its parent saw it die."""
+def reap_worker(engine: Engine, worker: str, *, cap: int | None, log: str | None = None) -> list[Reaped]:
+    """End the attempts of one worker at once, which is known to be dead: its parent saw it die.
+
+    Args:
+        log: the end of what it logged and printed.
+    """
     of_worker = _running().where(attempts.c.worker == worker)
-    return _take_back(engine, of_worker, cap=cap, only_if_lapsed=False, why="its process died")
+    return _take_back(engine, of_worker, cap=cap, only_if_lapsed=False, why="its process died", log=log)
 
 
 def _running() -> Select[int, int, str, str]:
@@ -101,7 +115,13 @@ def _running() -> Select[int, int, str, str]:
 
 
 def _take_back(
-    engine: Engine, rows: Select[int, int, str, str], *, cap: int | None, only_if_lapsed: bool, why: str
+    engine: Engine,
+    rows: Select[int, int, str, str],
+    *,
+    cap: int | None,
+    only_if_lapsed: bool,
+    why: str,
+    log: str | None = None,
 ) -> list[Reaped]:
     with read(engine) as connection:
         found = connection.execute(rows).all()
@@ -118,6 +138,7 @@ def _take_back(
                 reason=f"{LOST} {worker}: {why}",
                 cap=cap,
                 only_if_lapsed=only_if_lapsed,
+                log=log,
             ):
                 taken.append((key, number, worker))
     return taken

@@ -22,6 +22,7 @@ from storage.db.schema import attempts, phases, sweeps, tasks
 from storage.db.transaction import write
 from storage.queue.attempts import end_attempt
 from storage.queue.phases import close_if_over
+from storage.queue.workers import note_seen
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, le
                 state="running",
                 lease_until=database_now() + lease_s,
                 started_at=database_now(),
+                progress_at=database_now(),
                 retry_of=retry_of,
                 reported=False,
             )
@@ -116,18 +118,28 @@ def save_trial(engine: Engine, claim: Claim, *, study: str, number: int, params:
         return changed.rowcount == 1
 
 
-def renew(engine: Engine, claim: Claim, lease_s: float) -> bool:
+def renew(engine: Engine, claim: Claim, lease_s: float, *, idle_s: float = 0.0, log: str | None = None) -> bool:
     """Keep the task for `lease_s` seconds from now. False: somebody took it.
 
     Tried once only: who renews does so again and again anyway.
+
+    Args:
+        idle_s: seconds since its latest step.
+        log: the end of what was logged meanwhile; None: unchanged.
     """
+    values = {"lease_until": database_now() + lease_s, "progress_at": database_now() - idle_s}
     with write(engine) as connection:
-        changed = connection.execute(update(attempts).where(*_ours(claim)).values(lease_until=database_now() + lease_s))
+        ours = update(attempts).where(*_ours(claim))
+        changed = connection.execute(ours.values(values | ({} if log is None else {"log": log})))
+        mine = select(attempts.c.worker).where(attempts.c.task_id == claim.task_id, attempts.c.number == claim.attempt)
+        note_seen(connection, claim.sweep_id, mine.scalar_subquery())
         return changed.rowcount == 1
 
 
 @retrying_for(RESULT_RETRY_FOR_S)
-def finish(engine: Engine, claim: Claim, *, outcome: dict[str, Any], score: float | None) -> bool:
+def finish(
+    engine: Engine, claim: Claim, *, outcome: dict[str, Any], score: float | None, log: str | None = None
+) -> bool:
     """Store the whole outcome, and close the phase if this was its last task.
 
     Args:
@@ -146,14 +158,27 @@ def finish(engine: Engine, claim: Claim, *, outcome: dict[str, Any], score: floa
         ).one_or_none()
         if row is None:
             return _is_done(connection, claim)
-        connection.execute(update(attempts).where(*_ours(claim)).values(state="done", finished_at=database_now()))
+        ended = {"state": "done", "finished_at": database_now(), "log": log}
+        connection.execute(update(attempts).where(*_ours(claim)).values(ended))
         close_if_over(connection, row.phase_id)
         return True
 
 
 @retrying
-def fail(engine: Engine, claim: Claim, *, error_class: str, reason: str, cap: int | None) -> bool:
+def fail(
+    engine: Engine,
+    claim: Claim,
+    *,
+    error_class: str,
+    reason: str,
+    cap: int | None,
+    trace: str | None = None,
+    log: str | None = None,
+) -> bool:
     """End this attempt as failed. The task waits again, unless this was the `cap`-th that failed so.
+
+    Args:
+        trace: the traceback. log: the end of what was logged meanwhile.
 
     Returns:
         False: the lease was lost; nothing changed.
@@ -167,21 +192,37 @@ def fail(engine: Engine, claim: Claim, *, error_class: str, reason: str, cap: in
             error_class=error_class,
             reason=reason,
             cap=cap,
+            trace=trace,
+            log=log,
         )
 
 
 @retrying
-def release(engine: Engine, claim: Claim) -> bool:
-    """Let the task wait again without counting this attempt. False: the lease was lost already."""
+def release(
+    engine: Engine,
+    claim: Claim,
+    *,
+    reason: str = "its worker was asked to stop",
+    error_class: str | None = None,
+    trace: str | None = None,
+    log: str | None = None,
+) -> bool:
+    """Let the task wait again without counting this attempt. False: the lease was lost already.
+
+    Args:
+        error_class: what was wrong with the machine of this worker, or None.
+    """
     with write(engine) as connection:
         return end_attempt(
             connection,
             claim.task_id,
             claim.attempt,
             state="released",
-            error_class=None,
-            reason="its worker was asked to stop",
+            error_class=error_class,
+            reason=reason,
             cap=None,
+            trace=trace,
+            log=log,
         )
 
 

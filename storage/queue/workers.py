@@ -1,0 +1,98 @@
+"""Know who works on a sweep: each worker signs in, is seen while it lives, and signs out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, ScalarSelect, case, func, select, update
+
+from storage.db import corruption
+from storage.db.dialects import database_now, insert_into
+from storage.db.faults import retrying
+from storage.db.schema import attempts, tasks, workers
+from storage.db.transaction import read, write
+
+
+@dataclass(frozen=True)
+class WorkerRecord:
+    """A worker of a sweep. Times in seconds since 1970; seen_s: seconds since it was last seen.
+
+    ended_at: when it ended in order, None if it never said so. reason: why, where something was wrong. task, attempt:
+    at work now. done, failed: attempts of it that ended so; failed counts lost ones, too.
+    """
+
+    name: str
+    host: str
+    pid: int
+    provenance: dict[str, Any]
+    started_at: float
+    seen_s: float
+    ended_at: float | None
+    reason: str | None
+    task: str | None
+    attempt: int | None
+    done: int
+    failed: int
+
+
+@retrying
+def sign_in(engine: Engine, sweep_id: int, worker: str, *, host: str, pid: int, provenance: Mapping[str, Any]) -> None:
+    """Note that a worker begins."""
+    now = {"started_at": database_now(), "seen_at": database_now(), "ended_at": None, "reason": None}
+    values = {"host": host, "pid": pid, "provenance": dict(provenance), **now}
+    with write(engine) as connection:
+        row = insert_into(connection, workers).values(sweep_id=sweep_id, name=worker, **values)
+        connection.execute(row.on_conflict_do_update(index_elements=["sweep_id", "name"], set_=values))
+
+
+@retrying
+def sign_out(engine: Engine, sweep_id: int, worker: str, *, reason: str | None) -> None:
+    """Note that a worker has ended; reason: what was wrong, None if nothing."""
+    with write(engine) as connection:
+        values = {"seen_at": database_now(), "ended_at": database_now(), "reason": reason}
+        connection.execute(update(workers).where(*_is(sweep_id, worker)).values(**values))
+
+
+def note_seen(connection: Connection, sweep_id: int, worker: str | ScalarSelect[str]) -> None:
+    """Note, within a transaction, that a worker lives; worker: its name, or the query that gives it."""
+    connection.execute(update(workers).where(*_is(sweep_id, worker)).values(seen_at=database_now()))
+
+
+@retrying
+def records(engine: Engine, sweep_id: int) -> list[WorkerRecord]:
+    """Return every worker of the sweep, oldest first."""
+    mine = select(
+        attempts.c.worker,
+        func.sum(case((attempts.c.state == "done", 1), else_=0)).label("done"),
+        func.sum(case((attempts.c.state.in_(("failed", "lost")), 1), else_=0)).label("failed"),
+        func.max(case((attempts.c.state == "running", tasks.c.id))).label("task_id"),
+    )
+    of_sweep = mine.join(tasks, tasks.c.id == attempts.c.task_id).where(tasks.c.sweep_id == sweep_id)
+    counted = of_sweep.group_by(attempts.c.worker).subquery()
+    query = (
+        select(
+            workers.c.name,
+            workers.c.host,
+            workers.c.pid,
+            workers.c.provenance,
+            workers.c.started_at,
+            (database_now() - workers.c.seen_at).label("seen_s"),
+            workers.c.ended_at,
+            workers.c.reason,
+            tasks.c.key.label("task"),
+            tasks.c.attempt,
+            func.coalesce(counted.c.done, 0).label("done"),
+            func.coalesce(counted.c.failed, 0).label("failed"),
+        )
+        .select_from(workers)
+        .join(counted, counted.c.worker == workers.c.name, isouter=True)
+        .join(tasks, tasks.c.id == counted.c.task_id, isouter=True)
+        .where(workers.c.sweep_id == sweep_id)
+        .order_by(workers.c.started_at, workers.c.name)
+    )
+    with read(engine) as connection, corruption.explain_corruption(connection, sweep_id):
+        return [WorkerRecord(**row._asdict()) for row in connection.execute(query)]
+
+
+def _is(sweep_id: int, worker: str | ScalarSelect[str]) -> tuple[Any, ...]:
+    return workers.c.sweep_id == sweep_id, workers.c.name == worker
