@@ -5,13 +5,27 @@ KdError
 ├── ModelError         the model is unknown, or does not fit the images
 ├── Diverged           the loss of a training is no longer finite
 ├── Unavailable        a baseline cannot run on this machine; the sweep goes on without it
+├── NotHere            what is missing here, another machine may have
+│   ├── ModuleNotHere  (a ModelError) the module of a user's model
+│   └── WeightsNotHere (an Unavailable) weights of a pretrained network, or a package
 └── SubprocessFailed   a child process (teacher, AutoKeras, conversion) ended without a result
     └── SubprocessKilled   it was killed from outside, most often because memory ran out
 
 Every message is for the person at the terminal: the value given, what is allowed, what to type next.
 """
 
-__all__ = ["DataError", "Diverged", "KdError", "ModelError", "SubprocessFailed", "SubprocessKilled", "Unavailable"]
+__all__ = [
+    "DataError",
+    "Diverged",
+    "KdError",
+    "ModelError",
+    "ModuleNotHere",
+    "NotHere",
+    "SubprocessFailed",
+    "SubprocessKilled",
+    "Unavailable",
+    "WeightsNotHere",
+]
 
 
 class KdError(Exception):
@@ -32,6 +46,18 @@ class Diverged(KdError):
 
 class Unavailable(KdError):
     """A baseline cannot run here; the message says why and what to type to change that."""
+
+
+class NotHere(KdError):
+    """Something is missing on this machine; where a task is concerned, the machine is to blame and not the task."""
+
+
+class ModuleNotHere(ModelError, NotHere):
+    """The module of a user's model cannot be imported here."""
+
+
+class WeightsNotHere(Unavailable, NotHere):
+    """The weights of a pretrained network, or a package that a method needs, are missing here."""
 
 
 class SubprocessFailed(KdError):

@@ -86,8 +86,11 @@ def _death(code: int | None) -> SubprocessFailed:
 def _main(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
+    sending = threading.Lock()  # several threads of a function may report
+
     def report(*values: Any) -> None:
-        pipe.send(("report", values))
+        with sending:
+            pipe.send(("report", values))
 
     try:
         message: tuple[str, Any] = ("result", function(report, *arguments))

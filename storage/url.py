@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import sqlalchemy
 from sqlalchemy import URL
@@ -52,6 +53,15 @@ def masked(url: URL) -> str:
 def has_password(url: URL) -> bool:
     """Return whether `masked` hides something: such a URL cannot be typed as it is printed."""
     return url.password is not None or any(name in url.query for name in _SECRETS)
+
+
+def without_passwords(text: str, url: URL) -> str:
+    """Return a text in which the passwords of the URL, and of every URL that stands in it, read ***."""
+    known = [url.password, *(url.query.get(name) for name in _SECRETS)]
+    for secret in known:
+        for written in {str(secret), quote(str(secret), safe="")} if secret else ():
+            text = text.replace(written, "***")
+    return re.sub(r"(\w+://[^\s/:@]*:)[^\s/@]+@", r"\1***@", text)
 
 
 def plain(url: URL) -> str:

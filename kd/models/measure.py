@@ -80,7 +80,9 @@ class Measurement:
     int8_reason: str
 
 
-def measure(models: Mapping[str, ModelFile], *, rounds: int = 10) -> dict[str, Measurement]:
+def measure(
+    models: Mapping[str, ModelFile], *, rounds: int = 10, on_step: Callable[[], None] = lambda: None
+) -> dict[str, Measurement]:
     """Measure several models in one process by turns, so that a busy moment of the machine affects all of them.
 
     Timed is a `tf.function` of a fixed batch size, which is what a server of an exported model runs; `predict` would
@@ -89,16 +91,18 @@ def measure(models: Mapping[str, ModelFile], *, rounds: int = 10) -> dict[str, M
     Args:
         models: by name.
         rounds: turns of each model: 30 calls with one image and one call with 256 each; >= 1.
+        on_step: called after each turn, each batch that is scored and each model that is quantized.
     """
     loaded = {name: _Loaded(file) for name, file in models.items()}
     for _ in range(rounds):
         for model in loaded.values():
             model.take_turn()
+            on_step()
     # Only the times need the machine for themselves. The int8 child and the accuracies here then take a core each.
     jobs = {name: job for name, model in loaded.items() if (job := model.int8_job()) is not None}
     with ThreadPoolExecutor(max_workers=1) as beside:
-        int8 = beside.submit(measure_int8, jobs)
-        accuracies = {name: model.accuracy() for name, model in loaded.items()}
+        int8 = beside.submit(measure_int8, jobs, on_model=on_step)
+        accuracies = {name: model.accuracy(on_step) for name, model in loaded.items()}
         found = int8.result()
     return {name: model.measurement(name, accuracies[name], found.get(name)) for name, model in loaded.items()}
 
@@ -190,13 +194,14 @@ class _Loaded:
         wanted = 2 * INT8_IMAGES if self._macs is None else max(INT8_IMAGES, int(INT8_MACS / max(self._macs, 1)))
         return np.linspace(0, total, min(wanted, total), endpoint=False, dtype=np.int64)
 
-    def accuracy(self) -> float:
+    def accuracy(self, on_step: Callable[[], None]) -> float:
         images, labels = self._file.test.images, self._file.test.labels
         right = 0
         for start in range(0, len(labels), THROUGHPUT_BATCH):
             truth = labels[start : start + THROUGHPUT_BATCH]
             batch = np.resize(images[start : start + THROUGHPUT_BATCH], self._batch.shape)  # fills the last one up
             right += int(np.sum(self._many(batch)[: len(truth)].argmax(axis=-1) == truth))
+            on_step()
         return right / len(labels)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from keras import layers
 
 from kd.config import MODEL_NAMES as NAMES
-from kd.errors import ModelError
+from kd.errors import ModelError, ModuleNotHere
 from kd.models.keras_files import build_from_file
 
 SMALLEST_SIDE = 8  # px; cnn-small halves it three times, to 1
@@ -172,7 +172,11 @@ def _build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> 
     module_name, _, function_name = name.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except ImportError as error:
+        raise ModuleNotHere(
+            f"cannot import model {name!r} here: {error}. Put the folder of {module_name} on PYTHONPATH"
+        ) from error
+    except (AttributeError, ValueError) as error:
         raise ModelError(
             f"cannot import model {name!r}: {error}. Write package.module:function, with its folder on PYTHONPATH"
         ) from error

@@ -13,7 +13,7 @@ import pickle
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -63,7 +63,7 @@ class Int8:
     reason: str = ""
 
 
-def measure_int8(jobs: Mapping[str, Int8Job]) -> dict[str, Int8]:
+def measure_int8(jobs: Mapping[str, Int8Job], *, on_model: Callable[[], None] = lambda: None) -> dict[str, Int8]:
     """Quantize and score each model in a child process; return the results under the names of the jobs.
 
     One child converts model after model, because TensorFlow takes seconds to start. A model that kills the child, or
@@ -75,7 +75,7 @@ def measure_int8(jobs: Mapping[str, Int8Job]) -> dict[str, Int8]:
         for path, job in zip(paths, jobs.values(), strict=True):
             path.write_bytes(pickle.dumps(job))  # not sent: the child would hold all models in memory at once
         while len(found) < len(paths):
-            found += _from_one_child(paths[len(found) :])
+            found += _from_one_child(paths[len(found) :], on_model)
     return dict(zip(jobs, found, strict=True))
 
 
@@ -121,7 +121,7 @@ def score(litert: bytes, test: Split) -> float:
     return right / len(test)
 
 
-def _from_one_child(paths: list[Path]) -> list[Int8]:
+def _from_one_child(paths: list[Path], on_model: Callable[[], None]) -> list[Int8]:
     """Return the results of the job files, in order, up to the model that ended the child."""
     found: list[Int8] = []
     since = time.monotonic()
@@ -130,6 +130,7 @@ def _from_one_child(paths: list[Path]) -> list[Int8]:
         nonlocal since
         found.append(result)
         since = time.monotonic()
+        on_model()
 
     def check() -> None:
         if time.monotonic() - since > LIMIT_S:

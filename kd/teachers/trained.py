@@ -20,6 +20,7 @@ def train_teacher(
     training: TrainingConfig,
     seed: int,
     on_epoch: Callable[[int, float], None] = lambda epoch, accuracy: None,
+    on_step: Callable[[], None] = lambda: None,
     views: int = 1,
 ) -> TeacherResult:
     """Train a model on the labels of `dataset.train` and return it with its logits of these images.
@@ -38,6 +39,7 @@ def train_teacher(
         training: epochs, batch size, and the learning rate of Adam at the start; its schedule is not read.
         seed: of the initial weights, dropout and batch order.
         on_epoch: called with (epoch from 0, validation accuracy) after each epoch.
+        on_step: called whenever some dozen steps are done.
         views: how many augmented versions of each image the students will see, as in `StudentTrainer`.
 
     Returns:
@@ -65,7 +67,7 @@ def train_teacher(
         on_epoch(epoch, accuracy)
 
     labels_only = DistillConfig(temperature=1.0, alpha=1.0)
-    result = trainer.train(labels_only, seed=seed, on_epoch=heard)
+    result = trainer.train(labels_only, seed=seed, on_epoch=heard, on_step=on_step)
     train = dataset.train
     said = [trainer.logits(Split(view(train.images, number), train.labels)) for number in range(views)]
     logits = said[0] if views == 1 else np.stack(said)

@@ -26,6 +26,7 @@ from kd.training.losses import Tensor
 from kd.training.optimizers import adam
 
 OnEpoch: TypeAlias = Callable[[int, float | None], None]
+OnStep: TypeAlias = Callable[[], None]
 
 
 STEPS_PER_CALL = 50  # compiled steps between two returns to Python, where signals and exceptions are seen
@@ -97,7 +98,13 @@ class StudentTrainer:
         self._batches.teach(teacher_logits)
 
     def train(
-        self, distill: DistillConfig, *, seed: int, on_epoch: OnEpoch | None = None, epochs: int | None = None
+        self,
+        distill: DistillConfig,
+        *,
+        seed: int,
+        on_epoch: OnEpoch | None = None,
+        on_step: OnStep = lambda: None,
+        epochs: int | None = None,
     ) -> TrainResult:
         """Train one student from the initial weights of `seed`.
 
@@ -106,6 +113,8 @@ class StudentTrainer:
             seed: of the initial weights, dropout and batch order.
             on_epoch: called after each epoch with (epoch from 0, validation accuracy or None, see `validations`); an
                 exception from it stops the training and propagates, and the trainer can be used again.
+            on_step: called whenever some dozen steps or a validation are done, and Python is back; an exception from it
+                does the same.
             epochs: of this training alone, in place of the trainer's own; >= 1. A falling learning rate falls over
                 them.
 
@@ -123,7 +132,7 @@ class StudentTrainer:
         accuracy = 0.0
 
         for epoch in range(epochs):
-            if not math.isfinite(self._run_epoch(seed, epoch)):
+            if not math.isfinite(self._run_epoch(seed, epoch, on_step)):
                 raise Diverged(_diverged("the loss", distill, seed, epoch))
             validate = (epoch + 1) * self._validations // epochs > epoch * self._validations // epochs
             if validate:
@@ -132,6 +141,7 @@ class StudentTrainer:
                 if not np.isfinite(logits).all():
                     raise Diverged(_diverged("a validation logit", distill, seed, epoch))
                 accuracy = _accuracy(logits, self._dataset.validation)
+                on_step()
                 if own and epoch + 1 < epochs:
                     _assign(self._student.trainable_variables, own)
             accuracies.append(accuracy if validate else None)
@@ -172,11 +182,14 @@ class StudentTrainer:
             parts.append(self._forward(padded).numpy()[: len(batch)])
         return np.concatenate(parts)
 
-    def _run_epoch(self, seed: int, epoch: int) -> float:
+    def _run_epoch(self, seed: int, epoch: int, on_step: OnStep) -> float:
         """Train one epoch, in the order and the view of that epoch; return the sum of the losses."""
         self._batches.shuffle(seed, epoch)
-        firsts = range(0, self._batches.steps, STEPS_PER_CALL)
-        return sum(float(self._run_steps(first, min(STEPS_PER_CALL, self._batches.steps - first))) for first in firsts)
+        total = 0.0
+        for first in range(0, self._batches.steps, STEPS_PER_CALL):
+            total += float(self._run_steps(first, min(STEPS_PER_CALL, self._batches.steps - first)))
+            on_step()
+        return total
 
     def _averaged(self) -> list[npt.NDArray[Any]]:
         """Put the averages in the place of the weights, if there are any; return what was there."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import URL, Engine, event
+from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 
@@ -18,7 +18,7 @@ from storage.db.transaction import read, write
 from storage.errors import StorageError
 from storage.url import masked
 
-__all__ = ["create_lock", "engine_kwargs", "open_engine", "read", "retrying", "write"]
+__all__ = ["create_lock", "engine_kwargs", "lone_connection", "open_engine", "read", "retrying", "write"]
 
 CREATE_LOCK_TIMEOUT_S = 120
 _CREATE_LOCK_KEY = 0x6B642D737765  # "kd-swe" in ASCII: an advisory lock is known by a number only
@@ -118,13 +118,7 @@ def create_lock(url: URL) -> Iterator[None]:
         with sqlite_file.file_lock(url, timeout_s=CREATE_LOCK_TIMEOUT_S):
             yield
         return
-    arguments = _postgres_arguments(url, read_only=False)
-    engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments)
-    try:
-        connection = engine.connect()
-    except sqlalchemy.exc.DBAPIError as error:
-        raise translate(error, url) from error
-    with connection:  # the lock lives as long as this connection: a killed creator gives it back
+    with lone_connection(url) as connection:  # the lock lives as long as it: a killed creator gives it back
         try:
             connection.exec_driver_sql(f"SET lock_timeout = '{CREATE_LOCK_TIMEOUT_S}s'")
             connection.exec_driver_sql(f"SELECT pg_advisory_lock({_CREATE_LOCK_KEY})")
@@ -134,6 +128,23 @@ def create_lock(url: URL) -> Iterator[None]:
                 f" ({first_line(error)}); try again"
             ) from error
         yield
+
+
+@contextmanager
+def lone_connection(url: URL) -> Iterator[Connection]:
+    """Give a connection to a Postgres server beside the pool, each statement for itself, closed at the end.
+
+    Raises:
+        Unreachable: no server, or no connection to spare.
+    """
+    arguments = _postgres_arguments(url, read_only=False)
+    engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments)
+    try:
+        connection = engine.connect()
+    except sqlalchemy.exc.DBAPIError as error:
+        raise translate(error, url) from error
+    with connection:
+        yield connection
 
 
 def _postgres_arguments(url: URL, *, read_only: bool) -> dict[str, Any]:

@@ -76,6 +76,7 @@ sweeps = Table(
     Column("provenance", JsonText, nullable=False),
     Column("state", String(16), nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("repaired_at", Double),  # when a worker last looked for what dead ones left behind
 )
 
 # What was planned, and when: the budget that an audit counts the tasks against. Rows are added, never changed.

@@ -6,6 +6,7 @@ from storage.db.dialects import database_now
 from storage.db.faults import retrying
 from storage.db.schema import attempts, tasks
 from storage.db.transaction import read, write
+from storage.queue.bell import ring
 from storage.queue.error_classes import LOST
 from storage.queue.phases import close_if_over
 
@@ -37,7 +38,7 @@ def end_attempt(
         False: that attempt is not running (any more), or its lease is good; nothing changed.
     """
     task = connection.execute(
-        select(tasks.c.phase_id)
+        select(tasks.c.phase_id, tasks.c.sweep_id)
         .where(tasks.c.id == task_id, tasks.c.attempt == number, tasks.c.state == "running")
         .with_for_update(key_share=True)
     ).one_or_none()
@@ -60,6 +61,7 @@ def end_attempt(
         return False
     if cap is None or _ended_so(connection, task_id, error_class) < cap:
         connection.execute(update(tasks).where(tasks.c.id == task_id).values(state="waiting", started_at=None))
+        ring(connection, task.sweep_id)
         return True
     connection.execute(
         update(tasks)

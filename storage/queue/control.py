@@ -6,6 +6,7 @@ from storage.db.dialects import database_now
 from storage.db.faults import retrying
 from storage.db.schema import attempts, sweeps, tasks
 from storage.db.transaction import write
+from storage.queue.bell import ring
 
 
 @retrying
@@ -69,3 +70,4 @@ def _take_back(connection: Connection, sweep_id: int) -> int:
 
 def _set_state(connection: Connection, sweep_id: int, state: str) -> None:
     connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(state=state))
+    ring(connection, sweep_id)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from storage.db.dialects import database_now
 from storage.db.schema import PHASE_ENDED, phases, sweeps, tasks
+from storage.queue.bell import ring
 from storage.queue.needs import parse_lag, parse_needs
 
 _UNFINISHED = ("waiting", "running")
@@ -32,12 +33,14 @@ def close_if_over(connection: Connection, phase_id: int) -> bool:
     if phase.state != "open":
         return False
     if _has_unfinished(connection, phase_id):
-        make_ready(connection, phase)
+        if make_ready(connection, phase):
+            ring(connection, phase.sweep_id)
         return False
     # Two phases that end at once must not each see the other as still open.
     connection.execute(select(sweeps.c.id).where(sweeps.c.id == phase.sweep_id).with_for_update(key_share=True))
     _end(connection, phase)
     open_what_can_start(connection, phase.sweep_id)
+    ring(connection, phase.sweep_id)
     return True
 
 
@@ -64,18 +67,17 @@ def open_what_can_start(connection: Connection, sweep_id: int) -> None:
         known[phase.name] = connection.execute(select(phases).where(phases.c.id == phase.id)).one()
 
 
-def make_ready(connection: Connection, phase: Row[Any]) -> None:
-    """Make the tasks of an open phase ready: all of them, or those that its lag allows."""
+def make_ready(connection: Connection, phase: Row[Any]) -> int:
+    """Make the tasks of an open phase ready: all of them, or those that its lag allows. Returns how many it made so."""
     change = update(tasks).where(tasks.c.phase_id == phase.id, tasks.c.ready.is_(False)).values(ready=True)
     lag = parse_lag(phase.needs)
     if lag is None:
-        connection.execute(change)
-        return
+        return connection.execute(change).rowcount
     of_phase = select(tasks.c.id, tasks.c.state).where(tasks.c.phase_id == phase.id).order_by(tasks.c.ordinal)
     rows = connection.execute(of_phase).all()
     ended = next((number for number, row in enumerate(rows) if row.state in _UNFINISHED), len(rows))
     allowed = [row.id for row in rows[: max(lag.first, ended + lag.lag)]]
-    connection.execute(change.where(tasks.c.id.in_(allowed)))
+    return connection.execute(change.where(tasks.c.id.in_(allowed))).rowcount
 
 
 def _open(connection: Connection, phase: Row[Any]) -> None:

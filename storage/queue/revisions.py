@@ -15,6 +15,7 @@ from storage.db.faults import retrying
 from storage.db.schema import PHASE_ENDED, attempts, phases, revisions, sweeps, tasks
 from storage.db.transaction import write
 from storage.errors import NextStep, RevisionRefused
+from storage.queue.bell import ring
 from storage.queue.error_classes import UNREADABLE
 from storage.queue.phases import open_what_can_start
 from storage.queue.plans import PhasePlan, TaskPlan, add_phases, add_revision
@@ -63,6 +64,7 @@ def extend(
                 open_what_can_start(connection, sweep_id)
             values = {"revision": number, "spec": dict(spec), "fingerprint": fingerprint}
             connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(**values))
+            ring(connection, sweep_id)
 
     change()
 
@@ -110,6 +112,7 @@ def retry(engine: Engine, sweep_id: int, *, revision: int, then: Sequence[TaskPl
             )
             connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(revision=revision + 1))
         open_what_can_start(connection, sweep_id)
+        ring(connection, sweep_id)
         return [task.key for task in found]
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, ScalarSelect, case, func, select, upd
 from storage.db import corruption
 from storage.db.dialects import database_now, insert_into
 from storage.db.faults import retrying
-from storage.db.schema import attempts, tasks, workers
+from storage.db.schema import attempts, sweeps, tasks, workers
 from storage.db.transaction import read, write
 
 
@@ -46,11 +46,39 @@ def sign_in(engine: Engine, sweep_id: int, worker: str, *, host: str, pid: int, 
 
 
 @retrying
-def sign_out(engine: Engine, sweep_id: int, worker: str, *, reason: str | None) -> None:
-    """Note that a worker has ended; reason: what was wrong, None if nothing."""
+def sign_out(engine: Engine, sweep_id: int, worker: str, *, reason: str | None, unless_ended: bool = False) -> None:
+    """Note that a worker has ended; reason: what was wrong, None if nothing.
+
+    Args:
+        unless_ended: keep what it said itself.
+    """
+    open_only = [workers.c.ended_at.is_(None)] if unless_ended else []
     with write(engine) as connection:
         values = {"seen_at": database_now(), "ended_at": database_now(), "reason": reason}
-        connection.execute(update(workers).where(*_is(sweep_id, worker)).values(**values))
+        connection.execute(update(workers).where(*_is(sweep_id, worker), *open_only).values(**values))
+
+
+@retrying
+def seen(engine: Engine, sweep_id: int) -> dict[str, float]:
+    """Return when each worker was last seen, in seconds since 1970, by name."""
+    query = select(workers.c.name, workers.c.seen_at).where(workers.c.sweep_id == sweep_id)
+    with read(engine) as connection:
+        return {row.name: row.seen_at for row in connection.execute(query)}
+
+
+@retrying
+def take_repair(engine: Engine, sweep_id: int, worker: str, *, every_s: float) -> bool:
+    """Note that a worker lives; return whether it is the one that repairs the sweep now.
+
+    Of all workers that ask within `every_s` seconds one is told so, by the database's clock: two dozen that start
+    together would otherwise read the same rows.
+    """
+    now = database_now()
+    due = (sweeps.c.repaired_at.is_(None)) | (sweeps.c.repaired_at < now - every_s) | (sweeps.c.repaired_at > now)
+    with write(engine) as connection:
+        note_seen(connection, sweep_id, worker)
+        taken = connection.execute(update(sweeps).where(sweeps.c.id == sweep_id, due).values(repaired_at=now))
+        return taken.rowcount == 1
 
 
 def note_seen(connection: Connection, sweep_id: int, worker: str | ScalarSelect[str]) -> None:

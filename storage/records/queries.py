@@ -27,6 +27,7 @@ class SweepRecord:
     provenance: dict[str, Any]
     state: str
     created_at: float
+    repaired_at: float | None
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,10 @@ class Outlook:
 
 @dataclass(frozen=True)
 class RunningRecord:
-    """An attempt at work. `lease_left_s` < 0: its lease has lapsed and nobody has taken the task yet."""
+    """An attempt at work. `idle_s`: since its latest step that was stored; renewals store it.
+
+    `lease_left_s` < 0: its lease has lapsed and nobody has taken the task yet.
+    """
 
     task_id: int
     key: str
@@ -109,6 +113,7 @@ class RunningRecord:
     pid: int
     started_at: float
     running_s: float
+    idle_s: float
     lease_left_s: float
 
 
@@ -232,6 +237,7 @@ def running(engine: Engine, sweep_id: int) -> list[RunningRecord]:
             attempts.c.pid,
             attempts.c.started_at,
             (now - attempts.c.started_at).label("running_s"),
+            (now - func.coalesce(attempts.c.progress_at, attempts.c.started_at)).label("idle_s"),
             (attempts.c.lease_until - now).label("lease_left_s"),
         )
         .join(attempts, attempts.c.task_id == tasks.c.id)
@@ -241,6 +247,16 @@ def running(engine: Engine, sweep_id: int) -> list[RunningRecord]:
     )
     with read(engine) as connection:
         return [RunningRecord(**row._asdict()) for row in connection.execute(query)]
+
+
+@retrying
+def durations(engine: Engine, sweep_id: int, stage: str) -> list[float]:
+    """Return how many seconds each of the latest 101 done tasks of a stage took."""
+    took = (tasks.c.finished_at - tasks.c.started_at).label("took")
+    done = (tasks.c.sweep_id == sweep_id, tasks.c.stage == stage, tasks.c.state == "done", took.is_not(None))
+    query = select(took).where(*done).order_by(tasks.c.finished_at.desc()).limit(101)
+    with read(engine) as connection:
+        return list(connection.scalars(query))
 
 
 @retrying

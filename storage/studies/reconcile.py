@@ -24,14 +24,17 @@ if TYPE_CHECKING:  # storage.studies.adapter imports Optuna, which costs a secon
 
 @dataclass(frozen=True)
 class Unreported:
-    """An ended attempt whose trial may still be RUNNING. `outcome` is the task's, if this attempt made it."""
+    """An ended attempt whose trial may still be RUNNING. `outcome` is the task's, if this attempt made it.
+
+    study, trial_number: None if it ended before it saved which trial it had asked for.
+    """
 
     task_id: int
     key: str
     number: int
     state: str
-    study: str
-    trial_number: int
+    study: str | None
+    trial_number: int | None
     params: dict[str, Any] | None
     outcome: dict[str, Any] | None
     error_class: str | None
@@ -59,7 +62,6 @@ def unreported(engine: Engine, sweep_id: int) -> list[Unreported]:
             tasks.c.sweep_id == sweep_id,
             attempts.c.reported.is_(False),
             attempts.c.state != "running",
-            attempts.c.trial_number.is_not(None),
         )
         .order_by(attempts.c.task_id, attempts.c.number)
     )
@@ -74,6 +76,26 @@ def mark_reported(engine: Engine, task_id: int, number: int) -> None:
         connection.execute(
             update(attempts).where(attempts.c.task_id == task_id, attempts.c.number == number).values(reported=True)
         )
+
+
+def report_ended(studies: "Studies", engine: Engine, sweep_id: int) -> int:
+    """Do what `reconcile` does, if any attempt has ended unreported; a sweep where nobody died costs one query.
+
+    A trial that was asked for twice by an attempt that lives on is left for the end of the sweep.
+    """
+    return reconcile(studies, engine, sweep_id) if _any_unreported(engine, sweep_id) else 0
+
+
+@retrying
+def _any_unreported(engine: Engine, sweep_id: int) -> bool:
+    query = (
+        select(attempts.c.task_id)
+        .join(tasks, tasks.c.id == attempts.c.task_id)
+        .where(tasks.c.sweep_id == sweep_id, attempts.c.reported.is_(False), attempts.c.state != "running")
+        .limit(1)
+    )
+    with read(engine) as connection:
+        return connection.execute(query).first() is not None
 
 
 def reconcile(studies: "Studies", engine: Engine, sweep_id: int) -> int:
@@ -92,14 +114,20 @@ def reconcile(studies: "Studies", engine: Engine, sweep_id: int) -> int:
     listed = {name: _running(studies, name) for name in studies.names() if of_sweep(name, sweep)}
     ended_here = 0
     for attempt in ended:
+        if attempt.study is None or attempt.trial_number is None:
+            continue  # its trial, if it has one, is among the orphans
         if attempt.study not in listed:
             continue  # deleted: kept unreported, so that it shows in an audit
         trial = listed[attempt.study].get(attempt.trial_number)
         if trial is not None and (trial.task, trial.attempt) == (attempt.key, attempt.number):
-            _report(studies, attempt)
+            _report(studies, attempt, attempt.study, attempt.trial_number)
             ended_here += 1
         mark_reported(engine, attempt.task_id, attempt.number)
-    return ended_here + _fail_orphans(studies, engine, sweep_id, listed)
+    ended_here += _fail_orphans(studies, engine, sweep_id, listed)
+    for attempt in ended:
+        if attempt.trial_number is None:
+            mark_reported(engine, attempt.task_id, attempt.number)
+    return ended_here
 
 
 @retrying
@@ -108,13 +136,13 @@ def _name(engine: Engine, sweep_id: int) -> str:
         return connection.scalar(select(sweeps.c.name).where(sweeps.c.id == sweep_id)) or ""
 
 
-def _report(studies: "Studies", attempt: Unreported) -> None:
+def _report(studies: "Studies", attempt: Unreported, study: str, number: int) -> None:
     asked = {"task": attempt.key, "attempt": attempt.number}
     if attempt.state == "done":
         result = (attempt.outcome or {}).get("trial", {})
         studies.tell(
-            attempt.study,
-            attempt.trial_number,
+            study,
+            number,
             state=result.get("state", "COMPLETE"),
             value=result.get("value"),
             attrs=result.get("attrs", {}),
@@ -123,7 +151,7 @@ def _report(studies: "Studies", attempt: Unreported) -> None:
         )
         return
     attrs = {"reason": attempt.reason or attempt.state, "error_class": attempt.error_class or attempt.state}
-    studies.tell(attempt.study, attempt.trial_number, state="FAIL", value=None, attrs=attrs, asked=asked)
+    studies.tell(study, number, state="FAIL", value=None, attrs=attrs, asked=asked)
 
 
 def _fail_orphans(studies: "Studies", engine: Engine, sweep_id: int, listed: dict[str, dict[int, RunningTrial]]) -> int:

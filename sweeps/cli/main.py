@@ -163,20 +163,19 @@ def worker(name: SweepName, storage: Storage = None, data: Data = None, weights:
     from storage.url import masked, resolve
     from sweeps.spec.model import check_name
     from sweeps.workers.environment import one_thread
-    from sweeps.workers.launcher import WORKER_VARIABLE
-    from sweeps.workers.logs import log_folder, worker_log
+    from sweeps.workers.logs import LOG_VARIABLE, log_folder, worker_log
 
     use_folders(data, weights)
     check_name(name)
     one_thread()
     url = resolve(storage)
-    launched_as = os.environ.get(WORKER_VARIABLE)
-    path = None if launched_as else log_folder(name) / f"worker-{os.getpid()}.log"
+    launched = os.environ.get(LOG_VARIABLE)  # its output goes to a file already
+    path = None if launched else log_folder(name) / f"worker-{os.getpid()}.log"
     say(f"storage {masked(url)}" + (f"; libraries log to {path}" if path else ""))
     with worker_log(path):
         from sweeps.service.launch import work
 
-        code = work(url, name)
+        code = work(url, name, log_file=Path(launched) if launched else path)
     raise typer.Exit(code)
 
 

@@ -19,6 +19,7 @@ from sweeps.plan.payloads import Payload
 from sweeps.spec.model import stored
 from sweeps.workers.environment import one_thread
 from sweeps.workers.results import Outcome, as_claimed
+from sweeps.workers.steps import Steps
 
 if TYPE_CHECKING:
     from sweeps.workers.runner import TaskRunner
@@ -100,7 +101,7 @@ def _replays(
 ) -> Iterator[Replay]:
     for task in tasks:
         claim = as_claimed(sweep.id, task)
-        yield _compared(done_task(task), runner(claim, task.params or {}, on_step))
+        yield _compared(done_task(task), runner(claim, task.params or {}, Steps(on_step)))
 
 
 def _compared(before: DoneTask[Payload, StoredOutcome], now: Outcome) -> Replay:

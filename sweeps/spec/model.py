@@ -21,6 +21,7 @@ from sweeps.spec.tables import (
     Confirm,
     DatasetSpec,
     Lease,
+    Limits,
     Repeats,
     Retry,
     Search,
@@ -54,6 +55,7 @@ class Spec(SpecModel):
     outer: Repeats = Repeats()
     baselines: Baselines = Baselines()
     lease: Lease = Lease()
+    limits: Limits = Limits()
     retry: Retry = Retry()
 
     @model_validator(mode="after")

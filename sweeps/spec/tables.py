@@ -3,8 +3,9 @@
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from statistics import median
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -16,6 +17,8 @@ from sweeps.stats.verdict import LEVELS
 
 SAMPLERS = ("qmc", "tpe", "gp", "random")
 USERS_OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+_LEAST_S, _MEDIANS = 600.0, 20.0  # of a limit that is not given
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Cap = Annotated[int, Field(ge=0, strict=True)]
@@ -244,6 +247,35 @@ class Lease(SpecModel):
     interval_s: float = Field(default=10, gt=0, description="a worker renews its lease this often")
     grace_s: float = Field(default=50, gt=0, description="without renewal for interval + grace, the task is free again")
 
+    @property
+    def seconds(self) -> float:
+        """How long a lease lasts."""
+        return self.interval_s + self.grace_s
+
+
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Limits(SpecModel):
+    """Seconds without a step after which a task is ended; 0 = 20 times the stage's median task, 600 at least."""
+
+    teachers: Seconds = 0
+    search: Seconds = 0
+    baselines: Seconds = 0
+    confirm: Seconds = 0
+    native: Seconds = 0
+    transfer: Seconds = 0
+    measure: Seconds = 0
+
+    def of(self, stage: str, finished_s: Sequence[float]) -> float:
+        """Return the seconds without a step after which a task of a stage is ended.
+
+        Args:
+            finished_s: how long tasks of the stage took that are done.
+        """
+        given = float(getattr(self, stage))
+        return given or max(_LEAST_S, _MEDIANS * median(finished_s or (0.0,)))
+
 
 class Retry(SpecModel):
     """Maximum attempts of one task per failure class; 0 = unlimited."""
@@ -251,5 +283,6 @@ class Retry(SpecModel):
     lost_worker: Cap = Field(default=5, description="its worker died")
     memory: Cap = Field(default=2, description="no memory was left")
     database: Cap = Field(default=5, description="the database was gone for longer than a worker waits")
+    timeout: Cap = Field(default=2, description="it made no step for the time in limits")
     nan: Cap = Field(default=1, description="the loss was no longer finite: the same seed diverges again")
     error: Cap = Field(default=2, description="the training raised anything else")

@@ -1,18 +1,37 @@
-"""Classify why an attempt failed: the class decides how often the task is tried again."""
+"""Classify why an attempt failed: the class decides how often a task is tried again, and whether a worker stops."""
 
-from kd.errors import Diverged, SubprocessKilled, Unavailable
+import errno
+
+from kd.errors import Diverged, NotHere, SubprocessKilled, Unavailable
 from storage.errors import Unreachable
 from storage.queue.error_classes import LOST
+from sweeps.errors import StepTimeout
+from sweeps.plan.payloads import BaselineTask, Payload
 from sweeps.spec.model import Spec
 
-INFRASTRUCTURE = ("memory", "database")
-"""Classes that say more about the machine than about the task."""
+MACHINE = "machine"
+"""What this machine lacks: the attempt counts nowhere, and its worker stops, since every task would end so."""
+
+STOPPING = (MACHINE, "memory")
+"""Classes after which a worker stops: only another one may then fail the task."""
+
+INFRASTRUCTURE = ("database",)
+"""Classes that say more about the machine than about the task; several in a row stop a worker."""
+
+_OF_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
 
 
-def class_of(error: Exception) -> str:
-    """Return "memory", "database", "nan", "unavailable", or "error" for anything else: a mistake in some program."""
-    if isinstance(error, Unavailable):
+def class_of(error: Exception, task: Payload | None = None) -> str:
+    """Return "machine", "memory", "database", "timeout", "nan", "unavailable", or "error" for a mistake in a program.
+
+    A baseline whose weights are missing is "unavailable": the sweep goes on without it. A teacher's are not.
+    """
+    if isinstance(error, Unavailable) and (isinstance(task, BaselineTask) or not isinstance(error, NotHere)):
         return "unavailable"
+    if isinstance(error, NotHere) or (isinstance(error, OSError) and error.errno in _OF_MACHINE):
+        return MACHINE
+    if isinstance(error, StepTimeout):
+        return "timeout"
     if isinstance(error, Diverged):
         return "nan"
     # TensorFlow's own class by its name: a worker whose children train has not imported TensorFlow
@@ -26,8 +45,10 @@ def cap_of(kind: str, spec: Spec) -> int | None:
     caps = spec.retry
     cap = {
         LOST: caps.lost_worker,
+        MACHINE: 0,
         "memory": caps.memory,
         "database": caps.database,
+        "timeout": caps.timeout,
         "nan": caps.nan,
         "error": caps.error,
         "unavailable": 1,  # trying again finds the same missing file

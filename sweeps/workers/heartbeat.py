@@ -1,33 +1,62 @@
-"""Keep a running task ours: a thread renews its lease."""
+"""Keep a running task ours while it makes progress: a thread renews its lease, and ends what has stopped moving."""
 
 import logging
+import os
 import threading
+from collections.abc import Callable
 
 import sqlalchemy
 
 from storage.errors import StorageError
 from storage.queue import tasks
 from storage.queue.tasks import Claim
+from sweeps.workers.steps import Steps
 
 log = logging.getLogger(__name__)
 
+STUCK = 86
+"""Exit code of a worker whose task could not be ended in any other way."""
+
 _AGAIN_S = 1.0  # after a database error
 _LEAVE_S = 1.0
+_REACT_S = 5.0  # for a task to end by itself once it shall: a step of a small student takes a tenth of a second
 
 
 class Heartbeat:
-    """Renew one claim's lease every interval_s while the with-block runs; set `lost` once it is taken.
+    """Renew one claim's lease every interval_s while the with-block runs.
+
+    `lost` is set once somebody took the task, `overdue` once it has made no step for deadline_s. A task checks both at
+    its steps. One that does not get there, because its step never ends, takes its process with it: nothing else ends a
+    compiled step.
 
     A database error does not end it: the lease may lapse in the meantime, but as long as nobody took the
     task it is still ours, and the next renewal says so.
+
+    Args:
+        steps: of the task.
+        deadline_s: seconds without a step after which the task is overdue.
+        read_log: the end of what was logged so far.
+        on_stuck: called before the process is ended because a task is overdue.
     """
 
-    def __init__(self, engine: sqlalchemy.Engine, claim: Claim, *, interval_s: float, lease_s: float) -> None:
-        self.lost = threading.Event()
-        self._engine, self._claim = engine, claim
-        self._interval_s, self._lease_s = interval_s, lease_s
+    def __init__(
+        self,
+        engine: sqlalchemy.Engine,
+        claim: Claim,
+        steps: Steps,
+        *,
+        interval_s: float,
+        lease_s: float,
+        deadline_s: float,
+        read_log: Callable[[], str | None] = lambda: None,
+        on_stuck: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.lost, self.overdue = threading.Event(), threading.Event()
+        self._engine, self._claim, self._steps = engine, claim, steps
+        self._interval_s, self._lease_s, self._deadline_s = interval_s, lease_s, deadline_s
+        self._read_log, self._on_stuck, self._logged = read_log, on_stuck, ""
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._renew, name=f"lease {claim.key}", daemon=True)
+        self._thread = threading.Thread(target=self._beat, name=f"lease {claim.key}", daemon=True)
 
     def __enter__(self) -> "Heartbeat":
         self._thread.start()
@@ -38,14 +67,30 @@ class Heartbeat:
         # Not for longer: a renewal that hangs on a dead database is harmless, as it names the attempt.
         self._thread.join(_LEAVE_S)
 
-    def _renew(self) -> None:
+    def _beat(self) -> None:
         pause = self._interval_s
-        while not self._done.wait(pause):
-            pause = self._interval_s
-            try:
-                if not tasks.renew(self._engine, self._claim, self._lease_s):
-                    self.lost.set()
-                    return
-            except (StorageError, sqlalchemy.exc.SQLAlchemyError) as error:
-                pause = min(self._interval_s, _AGAIN_S)
-                log.warning("could not renew the lease of %s, trying again: %s", self._claim.key, error)
+        while not self._done.wait(min(pause, max(self._deadline_s - self._steps.idle_s, 0.05))):
+            if self._steps.idle_s > self._deadline_s:
+                self.overdue.set()
+            pause = self._renew()
+            if (self.lost.is_set() or self.overdue.is_set()) and not self._done.wait(_REACT_S):
+                self._end_process()
+
+    def _renew(self) -> float:
+        """Renew the lease; return the seconds until the next time."""
+        try:
+            log_now = self._read_log()
+            changed = None if log_now == self._logged else log_now
+            if not tasks.renew(self._engine, self._claim, self._lease_s, idle_s=self._steps.idle_s, log=changed):
+                self.lost.set()
+            self._logged = log_now or ""
+        except (StorageError, sqlalchemy.exc.SQLAlchemyError) as error:
+            log.warning("could not renew the lease of %s, trying again: %s", self._claim.key, error)
+            return min(self._interval_s, _AGAIN_S)
+        return self._interval_s
+
+    def _end_process(self) -> None:
+        if self.overdue.is_set() and not self.lost.is_set():
+            self._on_stuck()
+        log.error("%s does not end by itself: this worker ends", self._claim.key)
+        os._exit(STUCK)

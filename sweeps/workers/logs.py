@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +18,15 @@ from datetime import datetime
 from pathlib import Path
 
 import platformdirs
+from sqlalchemy import URL
+
+from storage.url import without_passwords
 
 log = logging.getLogger(__name__)
 
 LOG_EVERY_S = 10.0
+LOG_VARIABLE = "KD_SWEEPS_LOG"  # in the environment of a launched worker: the file that its output goes to
+_KEPT_LINES, _KEPT_BYTES = 200, 64 * 1024
 _OURS = ("sweeps", "storage", "kd")
 
 
@@ -118,6 +124,53 @@ def worker_log(path: Path | None) -> Iterator[None]:
                 logger.removeHandler(handler)
         if terminal is not None:
             terminal.close()
+
+
+class LogTail:
+    """The end of what this process logs and prints during one attempt, to be stored with it.
+
+    Args:
+        path: the file that it logs to; None: there is none.
+        url: of the storage, whose password is left out.
+    """
+
+    def __init__(self, path: Path | None, url: URL) -> None:
+        self._path, self._url = path, url
+        self._from = 0
+
+    def begin(self) -> None:
+        """Begin an attempt: what stands in the file by now is not of it."""
+        self._from = self._size()
+
+    def read(self) -> str | None:
+        """Return at most the last 200 lines and 64 KiB since the attempt began; None without a file."""
+        if self._path is None:
+            return None
+        start = max(self._from, self._size() - _KEPT_BYTES)
+        try:
+            with self._path.open("rb") as file:
+                file.seek(start)
+                text = file.read().decode(errors="replace")
+        except OSError:  # a full disk, a folder that was cleared: the log is no reason to lose a result
+            return None
+        return fit(text, self._url)
+
+    def _size(self) -> int:
+        try:
+            return self._path.stat().st_size if self._path else 0
+        except OSError:
+            return 0
+
+
+def fit(text: str, url: URL) -> str:
+    """Return the last 200 lines and 64 KiB of a text, without passwords, as every database can store it."""
+    lines = without_passwords(text, url).replace("\x00", "\\0").splitlines()[-_KEPT_LINES:]
+    return "\n".join(lines)[-_KEPT_BYTES:]
+
+
+def trace_of(error: BaseException, url: URL) -> str:
+    """Return the traceback of an error, to be stored."""
+    return fit("".join(traceback.format_exception(error)), url)
 
 
 def _handler(handler: logging.Handler, formatter: logging.Formatter) -> logging.Handler:

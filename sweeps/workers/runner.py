@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,10 +60,9 @@ from sweeps.workers.logs import logged
 from sweeps.workers.resources import TaskResources, views_of
 from sweeps.workers.results import FOUND, Outcome, as_claimed, outcome_of, source_of, teacher_of, training_of
 from sweeps.workers.same_cost import count, same_cost
+from sweeps.workers.steps import Steps
 
 log = logging.getLogger(__name__)
-
-OnStep = Callable[[], None]
 
 # A child gets this much longer than AutoKeras' own cap before it is killed: to save what it has.
 _GRACE_S = 60.0
@@ -87,23 +85,23 @@ class TaskRunner:
         """Nothing is loaded before it is needed."""
         self.resources = TaskResources(self.spec)
 
-    def __call__(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        """Run one task with its parameters. on_step is called between steps; what it raises stops the task.
+    def __call__(self, claim: Claim, params: dict[str, Any], steps: Steps) -> Outcome:
+        """Run one task with its parameters. What `steps` raises at a step stops the task.
 
         Raises:
             storage.errors.RecordBroken: the payload of the task is damaged.
         """
         task = payload_of(claim)
         if isinstance(task, TeacherTask):
-            values: TrainedOutcome = self._teach(task, on_step, logged(claim.key))
+            values: TrainedOutcome = self._teach(task, steps, steps.of_child(logged(claim.key)))
         elif isinstance(task, BaselineTask):
-            values = self._fit(task, on_step, logged(claim.key))
+            values = self._fit(task, steps, steps.of_child(logged(claim.key)))
         elif isinstance(task, MeasureTask):
-            return self._measure(on_step)
+            return self._measure(steps)
         else:
             point = Point(params["temperature"], params["alpha"])
             refit = isinstance(task, TransferTask) and task.arm == AUTOKERAS_ARM
-            values = (self._refit if refit else self._distill)(task, point, on_step)
+            values = (self._refit if refit else self._distill)(task, point, steps)
         return outcome_of(task, params, values)
 
     def check_data(self) -> None:
@@ -116,7 +114,7 @@ class TaskRunner:
                     f"{wanted[:12]}; copy the file it was created from and pass --data DIR"
                 )
 
-    def _teach(self, task: TeacherTask, on_step: OnStep, on_report: Report) -> TeacherOutcome:
+    def _teach(self, task: TeacherTask, steps: Steps, on_report: Report) -> TeacherOutcome:
         role = self.spec.role(task.role)
         training = TrainingConfig(
             epochs=role.teacher_epochs,
@@ -138,19 +136,19 @@ class TaskRunner:
                 views_of(role),
                 self.spec.baselines.model_dump(),
                 folder,
-                on_step=on_step,
+                on_step=steps.check,
                 on_report=on_report,
             )
         return teacher_of(role, dataset, taught, kept=self._kept, numerics=numerics)
 
-    def _distill(self, task: StudentTask, point: Point, on_step: OnStep) -> StudentOutcome:
+    def _distill(self, task: StudentTask, point: Point, steps: Steps) -> StudentOutcome:
         role, arm = task.role, task.arm if isinstance(task, TransferTask) else None
-        dataset, logits = self.resources.dataset(role), self._logits(teacher_phase(role, task.group), role, on_step)
+        dataset, logits = self.resources.dataset(role), self._logits(teacher_phase(role, task.group), role, steps)
         trainer = self.resources.trainer(role, logits)
         trainer.teach(taught_by(arm, logits, dataset.train.labels, seed=derive(self.spec.seed, "shuffled", role)))
-        epochs = self._same_cost(role, on_step) if arm == "scratch-same-cost" else None
+        epochs = self._same_cost(role, steps) if arm == "scratch-same-cost" else None
         config = DistillConfig(temperature=point.temperature, alpha=point.alpha)
-        result = trainer.train(config, seed=task.seed, epochs=epochs, on_epoch=lambda epoch, score: on_step())
+        result = trainer.train(config, seed=task.seed, epochs=epochs, on_step=steps)
         more: dict[str, Any] = {"loss": LOSS_FORMULA, "blobs": {}, "numerics": self.resources.numerics()}
         if epochs is not None:
             more["epochs"] = epochs
@@ -162,7 +160,7 @@ class TaskRunner:
         detail = self.spec.role(role).student
         return StudentOutcome(**training_of(result), **source_of(dataset), **asdict(point), detail=detail, **more)
 
-    def _same_cost(self, role: str, on_step: OnStep) -> int:
+    def _same_cost(self, role: str, steps: Steps) -> int:
         """Return the epochs of scratch-same-cost; stored by the first, since seeds may be added later."""
         name = f"same-cost.{role}"
         found = selections.get(self.engine, self.sweep_id, name)
@@ -172,14 +170,14 @@ class TaskRunner:
                 (teacher,) = done_tasks(self._done(teacher_phase(one)), TeacherTask, TeacherOutcome)
                 if "model" not in teacher.outcome.blobs:
                     raise Unavailable(f"scratch-same-cost: what {teacher.outcome.model} cost is not known")
-                part, model = self.spec.role(one), self._blob(teacher, "model", on_step)
+                part, model = self.spec.role(one), self._blob(teacher, "model", steps)
                 macs[one] = count(part.student, part.teacher, self.resources.dataset(one), model=model)
             value: dict[str, Any] = {"epochs": same_cost(self.spec, macs, role)}
             value |= {one: asdict(counted) for one, counted in macs.items()}
             found = value if self.read_only else selections.insert_or_ignore(self.engine, self.sweep_id, name, value)
         return int(found["epochs"])
 
-    def _refit(self, task: StudentTask, point: Point, on_step: OnStep) -> StudentOutcome:
+    def _refit(self, task: StudentTask, point: Point, steps: Steps) -> StudentOutcome:
         """Train the network that AutoKeras found anew with this seed: the found one was the luckiest of its search.
 
         Raises:
@@ -190,9 +188,9 @@ class TaskRunner:
         made = [one for one in baselines if (one.payload.method, one.payload.role) == (AUTOKERAS_ARM, role)]
         if not made:
             raise Unavailable(f"AutoKeras found no network on {self.spec.role(role).dataset}: there is none to train")
-        trainer = self.resources.found(role, lambda: self._blob(made[0], "model", on_step), epochs=epochs)
+        trainer = self.resources.found(role, lambda: self._blob(made[0], "model", steps), epochs=epochs)
         config = DistillConfig(temperature=point.temperature, alpha=point.alpha)
-        result = trainer.train(config, seed=task.seed, on_epoch=lambda epoch, score: on_step())
+        result = trainer.train(config, seed=task.seed, on_step=steps)
         return StudentOutcome(
             **training_of(result),
             **source_of(self.resources.dataset(role)),
@@ -204,7 +202,7 @@ class TaskRunner:
             blobs={},
         )
 
-    def _fit(self, task: BaselineTask, on_step: OnStep, on_report: Report) -> BaselineOutcome:
+    def _fit(self, task: BaselineTask, steps: Steps, on_report: Report) -> BaselineOutcome:
         limits, dataset = self.spec.baselines, self.resources.dataset(task.role)
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
             result: BaselineResult = run_in_subprocess(
@@ -214,7 +212,7 @@ class TaskRunner:
                 limits.model_dump(),
                 task.seed,
                 folder,
-                on_step=on_step,
+                on_step=steps.check,
                 on_report=on_report,
                 seconds=_GRACE_S + (limits.autokeras_seconds if task.method == "autokeras" else limits.seconds),
             )
@@ -229,7 +227,7 @@ class TaskRunner:
             blobs={"model": self._kept(result.model)},
         )
 
-    def _measure(self, on_step: OnStep) -> Outcome:
+    def _measure(self, steps: Steps) -> Outcome:
         models = {
             done.record.key: (role, done)
             for done in map(done_task, self._done())
@@ -238,9 +236,11 @@ class TaskRunner:
         if not models:
             raise SweepError("no model was finished, so there is nothing to measure")
         tests = {role: self.resources.test(role) for role in {role for role, _ in models.values()}}
-        files = {key: (self._blob(done, "model", on_step), role) for key, (role, done) in models.items()}
+        files = {key: (self._blob(done, "model", steps), role) for key, (role, done) in models.items()}
         seen = {role: self.resources.dataset(role).validation.images[:CALIBRATION] for role in tests}
-        measured = run_in_subprocess(subprocess_jobs.measure_models, files, tests, seen, on_step=on_step)
+        measured = run_in_subprocess(
+            subprocess_jobs.measure_models, files, tests, seen, on_step=steps.check, on_report=steps.of_child()
+        )
         values = MeasureOutcome(models=measured)
         shown = values.models.get(kept_student_key("source")) or next(iter(values.models.values()))
         return Outcome(score=shown.latency_ms_p50, values=values, attrs={"models": len(values.models)})
@@ -252,7 +252,7 @@ class TaskRunner:
     def _done(self, phase: str | None = None) -> list[TaskRecord]:
         return queries.task_records(self.engine, self.sweep_id, phase=phase, state="done")
 
-    def _blob(self, done: DoneTask[Payload, StoredOutcome], name: str, on_step: OnStep) -> bytes:
+    def _blob(self, done: DoneTask[Payload, StoredOutcome], name: str, steps: Steps) -> bytes:
         """Return bytes that a finished task stored. Damaged ones are made again, by the same work with the same seeds.
 
         Raises:
@@ -264,10 +264,10 @@ class TaskRunner:
         except BlobCorrupt as error:
             log.warning("%s of %s: %s; making it again here", name, task.key, error)
         again = as_claimed(self.sweep_id, task)
-        self(again, task.params or {}, on_step)
+        self(again, task.params or {}, steps)
         return blobs.get(self.engine, digest)
 
-    def _logits(self, phase: str, role: str, on_step: OnStep) -> npt.NDArray[np.float32]:
+    def _logits(self, phase: str, role: str, steps: Steps) -> npt.NDArray[np.float32]:
         """Return what a teacher says of the training images: float32, (images, classes) or (views, images, classes)."""
         if phase in self._teachers:
             return self._teachers[phase]
@@ -280,6 +280,6 @@ class TaskRunner:
             )
         views = views_of(self.spec.role(role))
         shape = (len(dataset.train.labels), dataset.classes)
-        logits = np.frombuffer(self._blob(teacher, "logits", on_step), np.float32)
+        logits = np.frombuffer(self._blob(teacher, "logits", steps), np.float32)
         self._teachers[phase] = logits.reshape(shape if views == 1 else (views, *shape))
         return self._teachers[phase]

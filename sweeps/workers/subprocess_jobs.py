@@ -40,10 +40,18 @@ def teach(
         return made, fingerprint()
     from kd.teachers.trained import train_teacher
 
-    def on_epoch(epoch: int, score: float) -> None:
-        report((epoch + 1) / training.epochs, f"validation {score:.4f}")
+    done, text = 0.0, "epoch 1"
 
-    made = train_teacher(dataset, model=model, training=training, seed=seed, on_epoch=on_epoch, views=views)
+    def on_epoch(epoch: int, score: float) -> None:
+        nonlocal done, text
+        done, text = (epoch + 1) / training.epochs, f"validation {score:.4f}"
+
+    def on_step() -> None:
+        report(done, text)
+
+    made = train_teacher(
+        dataset, model=model, training=training, seed=seed, on_epoch=on_epoch, on_step=on_step, views=views
+    )
     return made, fingerprint()
 
 
@@ -85,4 +93,4 @@ def measure_models(
         key: ModelFile(model=data, test=tests[role], calibration=calibrations[role])
         for key, (data, role) in files.items()
     }
-    return {key: asdict(found) for key, found in measure(models).items()}
+    return {key: asdict(found) for key, found in measure(models, on_step=report).items()}

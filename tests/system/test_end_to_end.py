@@ -223,6 +223,7 @@ def test_every_outcome_carries_its_provenance(finished: str) -> None:
 def test_the_same_task_run_again_gives_the_same_score(finished: str) -> None:
     from sweeps.spec.model import parse
     from sweeps.workers.runner import TaskRunner
+    from sweeps.workers.steps import Steps
 
     engine = engines.open_engine(resolve(finished))
     sweep = queries.find_sweep(engine, "micro")
@@ -230,7 +231,7 @@ def test_the_same_task_run_again_gives_the_same_score(finished: str) -> None:
     for key in ("search#1", "confirm#1.1", "native.search#3"):
         (task,) = [task for task in _tasks(finished) if task.key == key]
         claim = Claim(sweep.id, task.id, key, task.stage, task.phase, task.payload, 9, None, None)
-        assert runner(claim, task.params or {}, lambda: None).score == task.score
+        assert runner(claim, task.params or {}, Steps()).score == task.score
     engine.dispose()
 
 
@@ -238,6 +239,7 @@ def test_logits_of_other_training_images_are_refused(finished: str) -> None:
     from sweeps.errors import SweepError
     from sweeps.spec.model import override, parse
     from sweeps.workers.runner import TaskRunner
+    from sweeps.workers.steps import Steps
 
     engine = engines.open_engine(resolve(finished))
     sweep = queries.find_sweep(engine, "micro")
@@ -245,7 +247,7 @@ def test_logits_of_other_training_images_are_refused(finished: str) -> None:
     (task,) = [task for task in _tasks(finished) if task.key == "search#0"]
     claim = Claim(sweep.id, task.id, task.key, task.stage, task.phase, task.payload, 9, None, None)
     with pytest.raises(SweepError, match="its logits would be misaligned"):
-        TaskRunner(engine, sweep.id, other)(claim, task.params or {}, lambda: None)
+        TaskRunner(engine, sweep.id, other)(claim, task.params or {}, Steps())
     engine.dispose()
 
 

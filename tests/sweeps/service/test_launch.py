@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from storage.url import resolve
+from sweeps.engines import launcher
+from sweeps.engines.launcher import Launched
+from sweeps.engines.local import WORKER_VARIABLE
 from sweeps.service import launch, publish
-from sweeps.workers import launcher, worker
-from sweeps.workers.launcher import WORKER_VARIABLE, Launched
+from sweeps.workers import worker
 
 
 @pytest.fixture
@@ -22,10 +24,10 @@ def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("launched", "expected"),
     [
-        (Launched(0, finished_now=True), ["s"]),
-        (Launched(1, finished_now=True), ["s"]),
-        (Launched(0, finished_now=False), []),
-        (Launched(130, finished_now=False), []),
+        (Launched(0, finished=True), ["s"]),
+        (Launched(1, finished=True), ["s"]),
+        (Launched(1, finished=False), []),
+        (Launched(130, finished=False), []),
     ],
 )
 def test_a_launch_publishes_what_it_finished(

@@ -1,16 +1,20 @@
 """Why an attempt failed decides how often it is tried again; a machine that keeps failing stops its worker."""
 
 import dataclasses
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kd.errors import Diverged, SubprocessKilled, Unavailable
+from kd.errors import Diverged, ModuleNotHere, SubprocessKilled, Unavailable, WeightsNotHere
 from storage.errors import Unreachable
+from storage.queue import workers
 from storage.queue.tasks import Claim
-from sweeps.errors import SweepError
+from storage.records import attempts
+from sweeps.errors import StepTimeout, SweepError
+from sweeps.plan.payloads import BaselineTask, TeacherTask
 from sweeps.spec.model import Spec, override
 from sweeps.workers.failures import cap_of, class_of
 from sweeps.workers.results import Outcome
@@ -35,10 +39,21 @@ def _spec(**caps: int) -> Spec:
         (Diverged("loss is nan"), "nan"),
         (Unavailable("no weights"), "unavailable"),
         (KeyError("a mistake"), "error"),
+        (ModuleNotHere("no module"), "machine"),
+        (WeightsNotHere("no weights"), "machine"),
+        (OSError(errno.ENOSPC, "No space left on device"), "machine"),
+        (OSError(errno.ENOENT, "No such file"), "error"),
+        (StepTimeout("no step for 10 min"), "timeout"),
     ],
 )
 def test_each_failure_has_its_class(error: Exception, kind: str) -> None:
     assert class_of(error) == kind
+
+
+def test_a_baseline_without_its_weights_is_unavailable_and_a_teacher_without_them_is_not() -> None:
+    error = WeightsNotHere("no weights")
+    assert class_of(error, BaselineTask(role="target", method="mobilenet", seed=0)) == "unavailable"
+    assert class_of(error, TeacherTask(role="source", seed=0)) == "machine"
 
 
 def test_each_class_has_its_cap_and_0_is_no_limit() -> None:
@@ -64,13 +79,13 @@ def test_a_task_fails_when_one_class_has_used_up_its_cap_and_not_before(storage_
     assert (task.state, task.error_class, task.reason) == ("failed", "error", "KeyError: '5'")
 
 
-def test_three_failures_of_the_machine_in_a_row_stop_the_worker_and_the_task_waits_for_another(tmp_path: Path) -> None:
+def test_three_faults_of_the_database_in_a_row_stop_the_worker_and_the_task_waits_for_another(tmp_path: Path) -> None:
     def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        raise MemoryError("17 GB wanted")
+        raise Unreachable("it went away")
 
-    url = created(f"sqlite:///{tmp_path}/s.db", _spec(memory=0))
+    url = created(f"sqlite:///{tmp_path}/s.db", _spec(database=0))
     with Worker(url, "s", run=run) as worker:
-        with pytest.raises(SweepError, match=r"3 attempts in a row .* 17 GB wanted; nothing is lost") as stopped:
+        with pytest.raises(SweepError, match=r"3 attempts in a row .* it went away; nothing is lost") as stopped:
             worker.work()
         assert "kd-sweeps launch s" in str(stopped.value)
         assert {task.state for task in tasks_of(worker.engine)} == {"waiting"}
@@ -78,15 +93,60 @@ def test_three_failures_of_the_machine_in_a_row_stop_the_worker_and_the_task_wai
         assert worker.work() == 0
 
 
-def test_failures_of_the_machine_with_a_success_in_between_do_not_stop_the_worker(tmp_path: Path) -> None:
+def test_faults_of_the_database_with_a_success_in_between_do_not_stop_the_worker(tmp_path: Path) -> None:
     def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if claim.attempt == 1:
-            raise MemoryError
+            raise Unreachable("it went away")
         return quadratic(claim, params, on_step)
 
-    with Worker(created(f"sqlite:///{tmp_path}/s.db", _spec(memory=0)), "s", run=run) as worker:
+    with Worker(created(f"sqlite:///{tmp_path}/s.db", _spec(database=0)), "s", run=run) as worker:
         assert worker.work() == 0
         assert {(task.state, task.attempt) for task in tasks_of(worker.engine)} == {("done", 2)}
+
+
+@pytest.mark.parametrize(
+    ("error", "left"),
+    [
+        (ModuleNotHere("cannot import model 'mine:build' here"), ("waiting", "machine", 0)),
+        (OSError(errno.ENOSPC, "No space left on device"), ("waiting", "machine", 0)),
+        (WeightsNotHere("weights are not in ~/.keras"), ("waiting", "machine", 0)),
+        (MemoryError("17 GB wanted"), ("waiting", "memory", 1)),
+    ],
+)
+def test_what_the_machine_lacks_stops_its_worker_and_no_task_fails(
+    storage_url: str, error: Exception, left: tuple[str, str, int]
+) -> None:
+    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        raise error
+
+    url = created(storage_url)
+    with Worker(url, "s", run=run, worker="poor") as worker:
+        with pytest.raises(SweepError, match=r"this worker stops: .*; nothing is lost"):
+            worker.work()
+        task = tasks_of(worker.engine)[0]
+        made = attempts.of_task(worker.engine, worker.sweep.id, task.key) or []
+        counted = sum(attempt.state == "failed" for attempt in made)
+        assert type(error).__name__ in (made[0].trace or "")
+        assert (task.state, task.error_class, counted) == left
+        (record,) = workers.records(worker.engine, worker.sweep.id)
+        assert (record.name, record.task) == ("poor", None)
+        assert "this worker stops" in (record.reason or "")
+    with Worker(url, "s", run=quadratic) as worker:
+        assert worker.work() == 0
+        assert {task.state for task in tasks_of(worker.engine)} == {"done"}
+
+
+def test_a_memory_fault_on_two_workers_fails_the_task(tmp_path: Path) -> None:
+    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        raise MemoryError
+
+    url = created(f"sqlite:///{tmp_path}/s.db", _spec(memory=2))
+    for _ in range(2):
+        with Worker(url, "s", run=run) as worker, pytest.raises(SweepError):
+            worker.work()
+    with Worker(url, "s", run=quadratic) as worker:
+        task = tasks_of(worker.engine)[0]
+    assert (task.state, task.error_class) == ("failed", "memory")
 
 
 def test_a_score_that_is_not_finite_fails_its_task_and_never_reaches_optuna(storage_url: str) -> None:

@@ -1,7 +1,6 @@
 """Logs: one JSON object per message in the file, text for people, other programs' lines as they are."""
 
 import json
-import logging
 import re
 import subprocess
 import sys
@@ -9,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.workers.launcher import _last_line
-from sweeps.workers.logs import JsonLines, Line, read_line
+from sweeps.workers.logs import Line, read_line
 
 TEXT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} I ")
 
@@ -70,15 +68,3 @@ NOT_OURS = ["", "null", "[]", "3", '{"time": "noon"}', '{"message": "x"}', '{"ti
 @pytest.mark.parametrize("line", NOT_OURS)
 def test_a_line_that_is_not_ours_is_shown_as_it_is(line: str) -> None:
     assert read_line(line) == Line(line)
-
-
-def test_the_launcher_shows_the_last_message_of_a_worker_that_died(tmp_path: Path) -> None:
-    path = tmp_path / "w.log"
-    path.write_text("")
-    assert _last_line(path) == "(it printed nothing)"
-    record = logging.LogRecord("sweeps", logging.INFO, "", 0, "search#3 attempt 1", None, None)
-    path.write_text(f"noise\n{JsonLines().format(record)}\n\n")
-    assert TEXT.match(_last_line(path))
-    assert _last_line(path).endswith("search#3 attempt 1")
-    path.write_text("Traceback (most recent call last):\nKeyError: 'x'\n")
-    assert _last_line(path) == "KeyError: 'x'"

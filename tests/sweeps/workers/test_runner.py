@@ -27,6 +27,7 @@ from sweeps.spec.arms import CONTROLS
 from sweeps.spec.model import Spec, override
 from sweeps.workers.results import Outcome
 from sweeps.workers.runner import TaskRunner
+from sweeps.workers.steps import Steps
 from tests.support.sweeps.in_process import jobs_in_process
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
@@ -56,7 +57,7 @@ def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> O
         if claim.key == key:
             break
         others.append(claim)
-    outcome: Outcome = runner(claim, resolve_point(engine, spec, claim), lambda: None)
+    outcome: Outcome = runner(claim, resolve_point(engine, spec, claim), Steps())
     assert tasks.finish(engine, claim, outcome=outcome.values.as_json(), score=outcome.score)
     for other in others:
         tasks.release(engine, other)
@@ -95,7 +96,7 @@ def _again(engine: sqlalchemy.Engine, key: str, runner: TaskRunner) -> Outcome:
         retry_of=None,
     )
     point = {name: task.outcome[name] for name in ("temperature", "alpha")}
-    return runner(claim, point, lambda: None)
+    return runner(claim, point, Steps())
 
 
 def _task(engine: sqlalchemy.Engine, key: str) -> Any:

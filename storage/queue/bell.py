@@ -1,0 +1,105 @@
+"""Wake workers that wait: at once through Postgres' NOTIFY; on SQLite they look, less and less often.
+
+Source: https://www.postgresql.org/docs/current/sql-notify.html. A missed bell costs a pause and nothing else, since a
+waiting worker looks now and then by itself.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import psycopg
+import sqlalchemy.exc
+from sqlalchemy import Connection, Engine, func, select
+
+from storage.db.engine import lone_connection
+from storage.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+_CHANNEL = "kd_sweeps"
+_FIRST_S, _MOST_S = 0.5, 5.0  # between two looks, without a bell
+_SLICE_S = 0.5  # so soon a waiting worker hears that it shall stop
+
+
+def ring(connection: Connection, sweep_id: int) -> None:
+    """Wake the waiting workers of a sweep once this transaction is committed."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_notify(_CHANNEL, str(sweep_id))))
+
+
+class Bell:
+    """Waits without one: looks often at first, then less and less."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._pause = _FIRST_S
+
+    def clear(self) -> None:
+        """Forget what has rung so far."""
+
+    def quicken(self) -> None:
+        """Look often again: there was work."""
+        self._pause = _FIRST_S
+
+    def wait(self, *, most_s: float) -> None:
+        """Return after a pause, at a ring, or when asked to stop; after most_s seconds at the latest."""
+        # Not all workers at the same instant: each look is a write transaction on SQLite.
+        self._stop.wait(min(self._pause, most_s) * random.uniform(0.8, 1.2))
+        self._pause = min(2 * self._pause, _MOST_S)
+
+
+class _PostgresBell(Bell):
+    def __init__(self, stop: threading.Event, connection: Connection, sweep_id: int) -> None:
+        super().__init__(stop)
+        self._sweep = str(sweep_id)
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        self._driver: psycopg.Connection[tuple[object, ...]] | None = driver
+
+    def clear(self) -> None:
+        self._rung(0.0)
+
+    def wait(self, *, most_s: float) -> None:
+        until = time.monotonic() + most_s * random.uniform(0.8, 1.2)
+        while self._driver is not None and not self._stop.is_set():
+            if self._rung(min(_SLICE_S, max(until - time.monotonic(), 0.0))) or time.monotonic() >= until:
+                return
+        if self._driver is None:
+            super().wait(most_s=most_s)
+
+    def _rung(self, seconds: float) -> bool:
+        """Wait so long for a ring; a connection that is gone leaves the looking."""
+        if self._driver is None:
+            return False
+        try:
+            heard = [notify.payload for notify in self._driver.notifies(timeout=seconds, stop_after=1)]
+        except psycopg.Error as error:
+            log.warning("no bell from the database any more (%s): this worker looks by itself", error)
+            self._driver = None
+            return False
+        return self._sweep in heard
+
+
+@contextmanager
+def listen(engine: Engine, sweep_id: int, *, stop: threading.Event) -> Iterator[Bell]:
+    """Give a bell that hears the changes of one sweep.
+
+    On Postgres it holds a connection of its own. Where none can be had, the worker looks by itself.
+
+    Args:
+        stop: ends every wait.
+    """
+    with ExitStack() as stack:
+        bell = Bell(stop)
+        if engine.dialect.name == "postgresql":
+            try:
+                connection = stack.enter_context(lone_connection(engine.url))
+                connection.exec_driver_sql(f"LISTEN {_CHANNEL}")
+                bell = _PostgresBell(stop, connection, sweep_id)
+            except (StorageError, sqlalchemy.exc.DBAPIError) as error:
+                log.warning("no bell from the database (%s): this worker looks by itself", error)
+        yield bell

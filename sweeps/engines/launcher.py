@@ -1,0 +1,159 @@
+"""Work on a sweep with workers on this machine until it is finished."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from types import FrameType
+
+import sqlalchemy
+from rich.console import Console
+
+from storage.db import engine as engines
+from storage.records import queries
+from storage.records.queries import SweepRecord
+from storage.studies import reconcile
+from sweeps.engines import local
+from sweeps.engines.progress import shown
+from sweeps.engines.supervisor import MOST_QUICK, Supervisor
+from sweeps.errors import SweepError
+from sweeps.hints import here
+from sweeps.query.status import failures
+from sweeps.spec.model import stored
+from sweeps.workers.worker import refuse_cancelled
+
+_POLL_S = 0.5
+_STOP_S = 10.0
+
+
+@dataclass(frozen=True)
+class Launched:
+    """How a launch ended.
+
+    code: 0 when every needed stage is done; 1 when one failed or was skipped; 128 + signal when stopped.
+    finished: nothing of the sweep is left to do.
+    """
+
+    code: int
+    finished: bool
+
+
+def launch(url: sqlalchemy.URL, name: str, *, workers: int | None = None, console: Console | None = None) -> Launched:
+    """Work on a sweep with local processes until it is finished, showing progress on stderr.
+
+    A worker that dies is replaced. Stopping loses nothing: running tasks are given back, and the next launch goes on.
+
+    Args:
+        workers: processes, >= 1; None is one per core. Each trains with one thread.
+
+    Raises:
+        SweepError: workers died one after the other, or the sweep is cancelled.
+        storage.errors.StorageError: the database needs a person.
+    """
+    count = _cores() if workers is None else workers
+    if count < 1:
+        raise SweepError(f"--workers: got {count}; allowed: 1 or more")
+    console = console or Console(stderr=True)
+    engine = engines.open_engine(url)
+    try:
+        return _launch(engine, url, queries.find_sweep(engine, name), count, console)
+    finally:
+        engine.dispose()
+
+
+def _launch(
+    engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep: SweepRecord, count: int, console: Console
+) -> Launched:
+    name = sweep.name
+    refuse_cancelled(name, sweep.state)
+
+    def say(text: str) -> None:
+        # No markup: a reason or a name may hold brackets.
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    if sweep.state == "paused":
+        say(f"{name} is paused: workers wait. To go on: {here().resume(name)}")
+    crew = Supervisor(engine, sweep, stored(sweep), start=partial(local.start, url, name), say=say)
+    received = _supervised(crew, count if queries.outlook(engine, sweep.id).unended else 0, console)
+    if received:
+        say(f"stopped; nothing is lost. Go on with: {here().launch(name)}")
+        return Launched(128 + received, finished=False)
+    _complete_trials(engine, url, sweep.id)
+    left = queries.outlook(engine, sweep.id)
+    if left.unended:
+        why = f"{MOST_QUICK} workers in a row died soon after their start" if crew.gave_up else "every worker ended"
+        raise SweepError(f"{why}, and {name} is not finished; nothing is lost. {crew.help()}")
+    refuse_cancelled(name, left.state)
+    problems = failures(engine, sweep.id)
+    for line in problems:
+        say(line)
+    if problems:
+        say(f"to try that again: {here().retry_and_launch(name)}")
+    return Launched(1 if problems else 0, finished=True)
+
+
+def _supervised(crew: Supervisor, count: int, console: Console) -> int:
+    """Look after workers until none is left; return the signal that ended it, or 0."""
+    with _signals(crew) as received, shown(crew.engine, crew.sweep.id, console) as refresh:
+        try:
+            crew.begin(count)
+            while crew.working and not received:
+                time.sleep(_POLL_S)
+                refresh()
+                crew.tick()
+        finally:  # whatever happens here: no worker is left behind
+            if crew.alive:
+                crew.dismiss()
+                _end(crew)
+    return received[0] if received else 0
+
+
+def _complete_trials(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep_id: int) -> None:
+    """Report what the last worker left unreported, if it was killed there: no other worker would come."""
+    if not reconcile.unreported(engine, sweep_id):
+        return
+    from storage.studies import adapter  # Optuna takes a second
+
+    with contextlib.closing(adapter.open_studies(url)) as studies:
+        reconcile.reconcile(studies, studies.engine, sweep_id)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on macOS; a container or taskset may allow fewer than there are
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _signals(crew: Supervisor) -> Iterator[list[int]]:
+    """Pass SIGTERM and Ctrl-C on to the workers at once, whatever we wait for. Yields the signals received."""
+    received: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for worker in crew.alive:
+            worker.send(number)
+        signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C leaves at once
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(crew: Supervisor) -> None:
+    """Ask every worker to give its task back, and end those that do not."""
+    for worker in crew.alive:
+        if worker.code is None:
+            worker.send(signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_S
+    for worker in crew.alive:
+        while worker.code is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if worker.code is None:
+            worker.kill()  # its lease lapses, the task is free again

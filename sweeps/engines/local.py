@@ -1,0 +1,100 @@
+"""Start workers as processes of this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy
+
+from storage.url import absolute, plain
+from sweeps.errors import SweepError
+from sweeps.workers.logs import LOG_VARIABLE, fit, log_folder, read_line
+from sweeps.workers.worker import worker_id
+
+WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
+
+
+@dataclass
+class LocalWorker:
+    """One worker process. seat: which of the workers that are kept alive it is. started: monotonic seconds."""
+
+    seat: int
+    worker: str
+    process: subprocess.Popen[bytes]
+    log_file: Path
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, negative for a signal; None while it lives."""
+        return self.process.poll()
+
+    @property
+    def lived_s(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self.started
+
+    def send(self, number: int) -> None:
+        """Send it a signal; one that has ended gets none."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once; its lease lapses, or its parent gives its task back."""
+        self.send(signal.SIGKILL)
+        self.process.wait()
+
+    def last_lines(self, count: int) -> list[str]:
+        """Return the last lines that it logged or printed, as people read them."""
+        try:
+            lines = self.log_file.read_text(errors="replace").splitlines()
+        except OSError:
+            return []
+        texts = [text for line in lines if line.strip() for text in read_line(line).text.splitlines()]
+        return texts[-count:]
+
+    def stored_log(self, url: sqlalchemy.URL) -> str | None:
+        """Return the end of its log as it is stored with an attempt."""
+        try:
+            return fit(self.log_file.read_text(errors="replace"), url)
+        except OSError:
+            return None
+
+
+def start(url: sqlalchemy.URL, name: str, seat: int, number: int) -> LocalWorker:
+    """Start a worker of a sweep.
+
+    Args:
+        seat: which of the workers that are kept alive it is.
+        number: makes its name differ from those of the workers that this process started before.
+
+    Raises:
+        SweepError: the folder of its log cannot be written.
+    """
+    worker = f"{worker_id()}-{number}"
+    path = log_folder(name) / f"{worker}.log"
+    # The URL may hold a password: it goes by environment, never by argv, which `ps` shows to everyone.
+    variables = {"KD_SWEEPS_STORAGE": plain(absolute(url)), WORKER_VARIABLE: worker, LOG_VARIABLE: str(path)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise SweepError(
+            f"cannot write logs into {path.parent}: {error.strerror}; name another folder: export XDG_STATE_HOME=DIR"
+        ) from None
+    try:
+        process = subprocess.Popen(
+            # -P: what lies in the current folder is not imported, such as somebody's random.py
+            [sys.executable, "-P", "-m", "sweeps.cli", "worker", name],
+            env=os.environ | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,  # Ctrl-C reaches launch alone, which passes it on once
+        )
+    finally:
+        os.close(out)
+    return LocalWorker(seat, worker, process, path)

@@ -1,0 +1,155 @@
+"""Keep a number of workers alive: replace one that died, end one that is frozen, give up where all die at once."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import sqlalchemy
+
+from storage.errors import StorageError
+from storage.queue import workers
+from storage.queue.attempts import reap_worker
+from storage.queue.error_classes import LOST
+from storage.records import queries
+from storage.records.queries import SweepRecord
+from sweeps.engines.local import LocalWorker
+from sweeps.hints import explain, here
+from sweeps.spec.model import Spec
+from sweeps.workers.failures import cap_of
+from sweeps.workers.heartbeat import STUCK
+
+log = logging.getLogger(__name__)
+
+QUICK_S = 30.0  # a worker that dies within so many seconds of its start, died quickly
+MOST_QUICK = 3  # quick deaths in a row, after which the next one is certain
+_BACKOFF_S = (1.0, 4.0, 15.0)  # before the replacement, by quick deaths in a row
+_SHOWN_LINES = 5
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Supervisor:
+    """Keeps workers of one sweep alive.
+
+    Args:
+        start: starts a worker: (seat, number), both from 0.
+        say: shows a line to whoever watches.
+    """
+
+    engine: sqlalchemy.Engine
+    sweep: SweepRecord
+    spec: Spec
+    start: Callable[[int, int], LocalWorker]
+    say: Say
+    alive: list[LocalWorker] = field(default_factory=list)
+    _started: int = 0
+    _quick_deaths: Counter[int] = field(default_factory=Counter)  # in a row, by seat
+    _due: list[tuple[float, int]] = field(default_factory=list)  # replacements: monotonic seconds, seat
+    _unreaped: list[LocalWorker] = field(default_factory=list)
+    _seen: dict[str, tuple[float, float]] = field(default_factory=dict)  # by worker: seen_at, and since when we know it
+    _look_at: float = 0.0
+
+    def begin(self, count: int) -> None:
+        """Start so many workers."""
+        for seat in range(count):
+            self._start_one(seat)
+
+    @property
+    def working(self) -> bool:
+        """Whether a worker lives, or is going to be started."""
+        return bool(self.alive or self._due)
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether a seat stays empty, because workers died there one after the other."""
+        return any(deaths >= MOST_QUICK for deaths in self._quick_deaths.values())
+
+    def tick(self) -> None:
+        """Look after the workers; call it a few times per second."""
+        for worker in [one for one in self.alive if one.code is not None]:
+            self.alive.remove(worker)
+            if worker.code:
+                self._died(worker)
+        self._unreaped = [one for one in self._unreaped if not self._reaped(one)]
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + self.spec.lease.interval_s
+            self._end_frozen()
+        while self._due and time.monotonic() >= self._due[0][0]:
+            if self._is_over():
+                self._due.clear()
+                return
+            self._start_one(self._due.pop(0)[1])
+
+    def _is_over(self) -> bool:
+        """Return whether a new worker would find nothing to do."""
+        try:
+            left = queries.outlook(self.engine, self.sweep.id)
+        except StorageError:
+            return False
+        return not left.unended or left.state == "cancelled"
+
+    def dismiss(self) -> None:
+        """Replace nobody any more."""
+        self._due.clear()
+
+    def _start_one(self, seat: int) -> None:
+        self.alive.append(self.start(seat, self._started))
+        self._started += 1
+
+    def _died(self, worker: LocalWorker) -> None:
+        deaths = self._quick_deaths[worker.seat] + 1 if worker.lived_s < QUICK_S else 0
+        self._quick_deaths[worker.seat] = deaths
+        self._unreaped.append(worker)
+        last_one = deaths >= MOST_QUICK
+        if not last_one:
+            self._due.append((time.monotonic() + _BACKOFF_S[deaths], worker.seat))
+            self._due.sort()
+        then = f"no other takes its place, after {deaths} that died so soon" if last_one else "another takes its place"
+        last = worker.last_lines(_SHOWN_LINES if last_one else 1)
+        lines = [f"worker {worker.worker} {_how(worker.code or 0)}; its task is free again, {then}"]
+        self.say("\n".join([*lines, *(f"  {line}" for line in last), f"  log: {worker.log_file}"]))
+
+    def _reaped(self, worker: LocalWorker) -> bool:
+        """Free the task of a dead worker; False: the database is gone, so later."""
+        try:
+            stored = worker.stored_log(self.engine.url)
+            reap_worker(self.engine, worker.worker, cap=cap_of(LOST, self.spec), log=stored)
+            how = _how(worker.code or 0)
+            workers.sign_out(self.engine, self.sweep.id, worker.worker, reason=how, unless_ended=True)
+        except StorageError as error:
+            self.say(explain(error))
+            return False
+        return True
+
+    def _end_frozen(self) -> None:
+        """End workers that live and were not seen for longer than a lease: nothing in them runs any more.
+
+        Counted is our own time, while the database answers: a laptop that slept has frozen nobody.
+        """
+        try:
+            seen = workers.seen(self.engine, self.sweep.id)
+        except StorageError:
+            self._seen.clear()
+            return
+        now = time.monotonic()
+        for worker in self.alive:
+            if (seen_at := seen.get(worker.worker)) is None:
+                continue
+            before, since = self._seen.get(worker.worker, (seen_at, now))
+            self._seen[worker.worker] = (seen_at, since if before == seen_at else now)
+            if now - self._seen[worker.worker][1] > self.spec.lease.seconds + self.spec.lease.interval_s:
+                self.say(f"worker {worker.worker} does not move any more: it is ended")
+                worker.kill()
+
+    def help(self) -> str:
+        """Return what to type when no worker is left."""
+        return f"their logs: {here().line('logs', self.sweep.name)}; to go on: {here().launch(self.sweep.name)}"
+
+
+def _how(code: int) -> str:
+    if code == STUCK:
+        return "ended itself, because its task did not end"
+    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

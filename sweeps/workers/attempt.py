@@ -1,0 +1,224 @@
+"""Make one attempt of a task: ask for its trial, run it, finish it, tell it - or say how it failed.
+
+The order of the steps is what makes each result count once (ask, save the number, run, finish, tell). A worker may die
+between any two of them, each marked with a failpoint for the tests; the next worker reconciles what is unreported.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kd.errors import Diverged
+from storage.errors import NotAStorage, StudyMissing, StudyMixed, Unreachable
+from storage.failpoints import failpoint
+from storage.queue import tasks
+from storage.queue.tasks import Claim
+from storage.records import queries
+from storage.records.queries import SweepRecord
+from storage.studies.adapter import Studies
+from storage.studies.names import study_name
+from storage.studies.reconcile import mark_reported
+from sweeps.errors import Interrupted, LeaseLost, StepTimeout, SweepError
+from sweeps.hints import here
+from sweeps.plan.names import search_of
+from sweeps.plan.payloads import Payload, StudentTask, TransferTask, payload_of
+from sweeps.plan.points import resolve_point, space_of
+from sweeps.spec.arms import AUTOKERAS_ARM
+from sweeps.spec.model import Spec
+from sweeps.terminal import duration
+from sweeps.workers.environment import provenance
+from sweeps.workers.failures import INFRASTRUCTURE, MACHINE, STOPPING, cap_of, class_of
+from sweeps.workers.heartbeat import Heartbeat
+from sweeps.workers.logs import LogTail, trace_of
+from sweeps.workers.results import FOUND, Outcome
+from sweeps.workers.steps import Steps
+
+log = logging.getLogger(__name__)
+
+Runner = Callable[[Claim, dict[str, Any], Steps], Outcome]
+
+_MOST_IN_A_ROW = 3  # infrastructure failures, after which the next one is likely
+
+
+class Attempts:
+    """Makes the attempts of one worker.
+
+    Args:
+        run: what runs a task.
+        log_file: that this process logs to; its end is stored with each attempt. None: there is none.
+        stop: set when the task at work shall be given back at its next step.
+    """
+
+    def __init__(
+        self,
+        studies: Studies,
+        sweep: SweepRecord,
+        spec: Spec,
+        worker: str,
+        *,
+        run: Runner,
+        log_file: Path | None,
+        stop: threading.Event,
+    ) -> None:
+        self.finished = 0
+        self._studies, self._engine = studies, studies.engine
+        self._sweep, self._spec, self._worker = sweep, spec, worker
+        self._run, self._stop = run, stop
+        self._log = LogTail(log_file, self._engine.url)
+        self._failures_in_a_row = 0
+
+    def give_back(self, claim: Claim) -> None:
+        """Release a task in the middle of a step, from another thread."""
+        if tasks.release(self._engine, claim, log=self._log.read()):
+            log.info("%s given back in the middle of a step", claim.key)
+
+    def make(self, claim: Claim) -> None:
+        """Run one task to its end, whatever that is.
+
+        Raises:
+            SweepError: this machine lacks something, or keeps failing.
+            storage.errors.StorageError: the database needs a person.
+        """
+        self._log.begin()
+        log.info("%s attempt %d", claim.key, claim.attempt)
+        deadline_s = self._spec.limits.of(claim.stage, queries.durations(self._engine, self._sweep.id, claim.stage))
+        overdue = StepTimeout(f"no step for {duration(deadline_s)} (limits.{claim.stage})")
+
+        def check() -> None:
+            if self._stop.is_set():
+                raise Interrupted("asked to stop")
+            if lease.lost.is_set():
+                raise _taken(claim)
+            if lease.overdue.is_set():
+                raise overdue
+
+        def on_stuck() -> None:
+            self._record(claim, overdue)
+
+        steps = Steps(check)
+        lease = Heartbeat(
+            self._engine,
+            claim,
+            steps,
+            interval_s=self._spec.lease.interval_s,
+            lease_s=self._spec.lease.seconds,
+            deadline_s=deadline_s,
+            read_log=self._log.read,
+            on_stuck=on_stuck,
+        )
+        try:
+            with lease:
+                self._ask_run_finish(claim, steps)
+            self._failures_in_a_row = 0
+        except Interrupted:
+            tasks.release(self._engine, claim, log=self._log.read())
+            log.info("%s given back", claim.key)
+        except LeaseLost as error:
+            log.warning("%s; its result is dropped", error)
+        except (StudyMissing, StudyMixed, NotAStorage):
+            tasks.release(self._engine, claim)  # another tool changed something: no attempt of a task is to blame
+            raise
+        except Exception as error:
+            self._fail(claim, error)
+
+    def _ask_run_finish(self, claim: Claim, steps: Steps) -> None:
+        started = time.perf_counter()
+        study, task = study_name(self._sweep.name, claim.stage), payload_of(claim)
+        space = space_of(self._spec, claim.stage)
+        attrs = self._attrs(claim, task)
+        if task.role and "dataset" not in space:
+            attrs["dataset"] = self._spec.role(task.role).dataset
+        params = resolve_point(self._engine, self._spec, claim)
+        asked = self._studies.ask(
+            study,
+            space,
+            params=params,
+            attrs=attrs,
+        )
+        failpoint("asked")
+        if not tasks.save_trial(self._engine, claim, study=study, number=asked.number, params=asked.params):
+            raise _taken(claim)
+        failpoint("saved")
+        outcome = self._run(claim, asked.params, steps)
+        failpoint("ran")
+        if not math.isfinite(outcome.score):
+            raise Diverged(f"the score of {claim.key} is {outcome.score}")
+        stored = as_stored(claim, outcome, wall_s=time.perf_counter() - started, worker=self._worker)
+        if not tasks.finish(self._engine, claim, outcome=stored, score=outcome.score, log=self._log.read()):
+            raise _taken(claim)
+        failpoint("finished")
+        self.finished += 1
+        log.info("%s done: %.4f in %.1f s", claim.key, outcome.score, stored["wall_s"])
+        self._studies.tell(study, asked.number, state="COMPLETE", **stored["trial"], asked=attrs)
+        failpoint("reported")
+        mark_reported(self._engine, claim.task_id, claim.attempt)
+        failpoint("marked")
+
+    def _attrs(self, claim: Claim, task: Payload) -> dict[str, Any]:
+        """Return what the trial has from its first moment on: everything that is known before the task runs."""
+        attrs: dict[str, Any] = {"task": claim.key, "attempt": claim.attempt, "worker": self._worker}
+        attrs |= {name: claim.payload[name] for name in ("seed", "repeat", "rank") if name in claim.payload}
+        if isinstance(task, StudentTask):
+            refit = isinstance(task, TransferTask) and task.arm == AUTOKERAS_ARM
+            attrs["detail"] = FOUND if refit else self._spec.role(task.role).student
+        if search := search_of(task.role, task.group):
+            attrs["search"] = search
+        return attrs | ({} if claim.retry_of is None else {"retry_of": claim.retry_of})
+
+    def _fail(self, claim: Claim, error: Exception) -> None:
+        kind = self._record(claim, error)
+        if kind in STOPPING:
+            raise SweepError(
+                f"this worker stops: {claim.key} needs what this machine has not: {error}; nothing is lost."
+                f" Fix that, then type: {here().launch(self._sweep.name)}"
+            )
+        self._failures_in_a_row = self._failures_in_a_row + 1 if kind in INFRASTRUCTURE else 0
+        if self._failures_in_a_row == _MOST_IN_A_ROW:
+            raise SweepError(
+                f"{_MOST_IN_A_ROW} attempts in a row failed because of this machine or its database, the last one:"
+                f" {error}; nothing is lost. Fix the cause, then type: {here().launch(self._sweep.name)}"
+            )
+
+    def _record(self, claim: Claim, error: Exception) -> str:
+        """Store how an attempt failed; return the class of the failure."""
+        kind = class_of(error, payload_of(claim))
+        reason = f"{type(error).__name__}: {error}" if kind == "error" else str(error)
+        trace = error if kind == "error" else None  # of the other classes everything worth knowing is the reason
+        log.error("%s attempt %d failed (%s): %s", claim.key, claim.attempt, kind, reason, exc_info=trace)
+        told: dict[str, Any] = {
+            "reason": reason,
+            "error_class": kind,
+            "trace": trace_of(error, self._engine.url),
+            "log": self._log.read(),
+        }
+        try:
+            if kind == MACHINE:
+                tasks.release(self._engine, claim, **told)
+            else:
+                tasks.fail(self._engine, claim, cap=cap_of(kind, self._spec), **told)
+        except Unreachable as lost:
+            log.warning("%s: could not record the failure either (%s); its lease will lapse", claim.key, lost)
+        return kind
+
+
+def as_stored(claim: Claim, outcome: Outcome, *, wall_s: float, worker: str) -> dict[str, Any]:
+    """Return what is stored of a finished task: its values, what its trial is told, and where they come from."""
+    return outcome.values.as_json() | {
+        "trial": {
+            "value": outcome.score,
+            "attrs": outcome.attrs,
+            "epoch_values": list(outcome.epoch_values),
+        },
+        "seed": claim.payload.get("seed"),
+        "wall_s": wall_s,
+        "worker": worker,
+        "provenance": provenance(),
+    }
+
+
+def _taken(claim: Claim) -> LeaseLost:
+    return LeaseLost(f"{claim.key} attempt {claim.attempt} was taken by another worker, or cancelled")
