@@ -37,6 +37,9 @@ _SHOWN = (
 )
 
 
+_WORKER_SHOWN = ("worker", "state", "task", "done", "failed", "reason")
+
+
 @app.command()
 def status(
     name: SweepName,
@@ -78,6 +81,23 @@ def _audit(name: str, form: Format, field: str | None, storage: str | None) -> N
         hashed = {"answer_hash": answer.answer_hash if answer else None}
         print(render(values(name, found) | hashed, form, field))
     raise typer.Exit(1 if found.violations else 0)
+
+
+@app.command()
+def workers(name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
+    """List every worker of a sweep, on every machine: at work, idle, vanished, stopped or ended."""
+    from dataclasses import asdict
+
+    from sweeps.query.opening import open_sweep
+    from sweeps.query.workers import worker_rows
+    from sweeps.terminal import duration
+
+    with open_sweep(storage, name) as (engine, sweep):
+        rows = [asdict(row) for row in worker_rows(engine, sweep)]
+        note_storage(engine)
+    if form is Format.table and field is None:
+        rows = [{key: row[key] for key in _WORKER_SHOWN} | {"seen": f"{duration(row['seen_s'])} ago"} for row in rows]
+    print(render(rows, form, field) if rows else "no worker has worked on it yet")
 
 
 @app.command()

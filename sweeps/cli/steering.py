@@ -124,19 +124,33 @@ def delete(
 @app.command()
 def logs(
     name: SweepName,
-    task: Annotated[str | None, typer.Option(metavar="KEY", help="Only what was logged about this task.")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="KEY", help="What was logged of this task, on any machine.")
+    ] = None,
+    attempt: Annotated[str, typer.Option(metavar="N", help="With --task: only this attempt.")] = "",
+    follow: Annotated[bool, typer.Option("--follow", help="With --task: go on until the attempt has ended.")] = False,
     lines: Annotated[str, typer.Option("-n", "--lines", metavar="N", help="Lines per worker, the last ones.")] = "20",
     storage: Storage = None,
 ) -> None:
-    """Show what the workers on this machine logged.
+    """Show what the workers on this machine logged, or the log of one task from any machine.
 
-    Example: kd-sweeps logs mnist-kd --task search#3
+    Examples: kd-sweeps logs mnist-kd; kd-sweeps logs mnist-kd --task search#3 --follow
     """
     from storage.url import resolve
-    from sweeps.service.logs import about_task, latest
+    from sweeps.errors import SpecError
+    from sweeps.service import logs
 
-    count = _number("--lines", lines)
-    print("\n".join(latest(name, count) if task is None else about_task(resolve(storage), name, task)))
+    count, number = _number("--lines", lines), _number("--attempt", attempt) if attempt else None
+    if task is None:
+        if follow or number:
+            line = here().line("logs", name, "--task KEY --follow")
+            raise SpecError(f"--attempt and --follow go with --task; for example: {line}")
+        print("\n".join(logs.latest(name, count)))
+    elif follow:
+        for text in logs.follow(resolve(storage), name, task, attempt=number):
+            print(text, flush=True)
+    else:
+        print("\n".join(logs.about_task(resolve(storage), name, task, attempt=number)))
 
 
 def _number(option: str, text: str) -> int:

@@ -1,15 +1,20 @@
-"""Show the logs that workers left on this machine: the end of each, or what concerns one task."""
+"""Show what workers logged: of a task from the database, on any machine; of the workers here from their files."""
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import sqlalchemy
 
-from storage.records import queries
+from storage.records import attempts
+from storage.records.attempts import AttemptRecord
 from sweeps.errors import SweepError
 from sweeps.hints import here
 from sweeps.query.opening import open_sweep
 from sweeps.spec.model import check_name
 from sweeps.workers.logs import Line, log_folder, read_line
+
+_POLL_S = 1.0
 
 
 def latest(name: str, lines: int) -> list[str]:
@@ -25,34 +30,86 @@ def latest(name: str, lines: int) -> list[str]:
     return found
 
 
-def about_task(url: sqlalchemy.URL, name: str, key: str) -> list[str]:
-    """Return what was logged here about a task, with what libraries printed between.
+def about_task(url: sqlalchemy.URL, name: str, key: str, *, attempt: int | None = None) -> list[str]:
+    """Return what was logged and printed during the attempts of a task, wherever they ran, and why they failed.
+
+    Args:
+        attempt: only this one, from 1.
 
     Raises:
-        SweepError: the sweep has no such task, or no log of this machine mentions it.
+        SweepError: the sweep has no such task, no worker has had it yet, or there is no such attempt.
     """
+    return [line for made in _attempts(url, name, key, attempt) for line in (_head(key, made), *_lines(made), "")]
+
+
+def follow(url: sqlalchemy.URL, name: str, key: str, *, attempt: int | None = None) -> Iterator[str]:
+    """Yield the same of one attempt, the latest one if none is named, and what is added until it has ended.
+
+    A worker stores what it logged with each renewal of its lease, so lines come as often as that.
+
+    Raises:
+        SweepError: as about_task.
+    """
+    made, shown = _attempts(url, name, key, attempt)[-1], list[str]()
+    yield _head(key, made)
+    while True:
+        lines = _lines(made)
+        yield from _added(shown, lines)
+        shown = lines
+        if made.state != "running":
+            return
+        time.sleep(_POLL_S)
+        made = _attempts(url, name, key, made.number)[-1]
+
+
+def _attempts(url: sqlalchemy.URL, name: str, key: str, attempt: int | None) -> list[AttemptRecord]:
     with open_sweep(url, name) as (engine, sweep):
-        task = next((one for one in queries.task_records(engine, sweep.id, keep=()) if one.key == key), None)
-    if task is None:
+        found = attempts.of_task(engine, sweep.id, key)
+    if found is None:
         raise SweepError(f"{name} has no task {key!r}; see: {here().line('trials', name)}")
-    found: list[str] = []
-    for path in _files(name):
-        current, texts = "", []
-        for line in _read(path):
-            current = line.task if line.ours else current
-            texts += [line.text] if current == key else []
-        found += [f"==> {path}", *texts] if texts else []
     if not found:
-        worker = f"; its latest worker was {task.worker}" if task.worker else ", and no worker has had it yet"
-        raise SweepError(f"no log in {log_folder(name)} mentions {key}{worker}")
-    return found
+        raise SweepError(f"no worker has had {key} yet; see: {here().line('status', name)}")
+    chosen = [one for one in found if attempt in (None, one.number)]
+    if not chosen:
+        raise SweepError(f"--attempt: got {attempt}; {key} has {_numbers(found)}")
+    return chosen
+
+
+def _numbers(made: list[AttemptRecord]) -> str:
+    return "attempt 1 only" if len(made) == 1 else f"attempts 1 to {len(made)}"
+
+
+def _head(key: str, made: AttemptRecord) -> str:
+    how = f"{made.state} ({made.error_class})" if made.error_class else made.state
+    return f"==> {key} attempt {made.number}: {how}, worker {made.worker} on {made.host}"
+
+
+def _lines(made: AttemptRecord) -> list[str]:
+    if made.log is None:
+        lines = ["(no log of it is stored)"]
+    else:
+        lines = [text for line in made.log.splitlines() for text in read_line(line).text.splitlines()]
+    if made.trace and not any(line.startswith("Traceback") for line in lines):
+        lines += made.trace.splitlines()
+    return [*lines, f"reason: {made.reason}"] if made.reason else lines
+
+
+def _added(before: list[str], now: list[str]) -> list[str]:
+    """Return what now has after the end of before; its first lines may have been dropped meanwhile."""
+    for start in range(len(before)):
+        if now[: len(before) - start] == before[start:]:
+            return now[len(before) - start :]
+    return now
 
 
 def _files(name: str) -> list[Path]:
     folder = log_folder(check_name(name))
     files = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)
     if not files:
-        raise SweepError(f"no worker of {name} has run on this machine: no log in {folder}")
+        raise SweepError(
+            f"no worker of {name} has run on this machine: no log in {folder}. One task's log from any machine:"
+            f" {here().line('logs', name, '--task KEY')}"
+        )
     return files
 
 

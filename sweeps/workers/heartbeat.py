@@ -1,8 +1,10 @@
 """Keep a running task ours while it makes progress: a thread renews its lease, and ends what has stopped moving."""
 
 import logging
+import math
 import os
 import threading
+import time
 from collections.abc import Callable
 
 import sqlalchemy
@@ -68,13 +70,21 @@ class Heartbeat:
         self._thread.join(_LEAVE_S)
 
     def _beat(self) -> None:
-        pause = self._interval_s
-        while not self._done.wait(min(pause, max(self._deadline_s - self._steps.idle_s, 0.05))):
+        pause, ends_at = self._interval_s, math.inf
+        while not self._done.wait(self._pause(pause, ends_at)):
             if self._steps.idle_s > self._deadline_s:
                 self.overdue.set()
-            pause = self._renew()
-            if (self.lost.is_set() or self.overdue.is_set()) and not self._done.wait(_REACT_S):
+            if not self.lost.is_set():
+                pause = self._renew()  # an overdue task stays ours until its end is recorded
+            if self.lost.is_set() or self.overdue.is_set():
+                ends_at = min(ends_at, time.monotonic() + _REACT_S)
+            if time.monotonic() >= ends_at:
                 self._end_process()
+
+    def _pause(self, renewal_s: float, ends_at: float) -> float:
+        """Return the seconds until there is something to do: renew, see that the task is overdue, or end."""
+        overdue_s = math.inf if self.overdue.is_set() else self._deadline_s - self._steps.idle_s
+        return max(min(renewal_s, overdue_s, ends_at - time.monotonic()), 0.05)
 
     def _renew(self) -> float:
         """Renew the lease; return the seconds until the next time."""

@@ -1,0 +1,78 @@
+"""Who works on a sweep, on every machine, and who did."""
+
+from dataclasses import dataclass
+
+import sqlalchemy
+
+from storage.queue import workers
+from storage.queue.workers import WorkerRecord
+from storage.records import queries
+from storage.records.queries import SweepRecord
+from sweeps.spec.model import stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerRow:
+    """A worker.
+
+    state: "working"; "idle", waiting for a task; "vanished", not seen for longer than a lease; "stopped", and reason
+    says why; "ended", because nothing was left. seen_s: seconds since it was last seen. done, failed: attempts.
+    numerics: fingerprint of its arithmetic, None before it has trained.
+    """
+
+    worker: str
+    host: str
+    pid: int
+    state: str
+    task: str | None
+    attempt: int | None
+    done: int
+    failed: int
+    seen_s: float
+    started_at: float
+    reason: str | None
+    cpu: str | None
+    tensorflow: str | None
+    kd_sweeps: str | None
+    numerics: str | None
+
+
+def worker_rows(engine: sqlalchemy.Engine, sweep: SweepRecord) -> list[WorkerRow]:
+    """Return every worker that ever worked on a sweep, oldest first.
+
+    Raises:
+        storage.errors.RecordBroken: a stored value can no longer be read.
+    """
+    lease_s = stored(sweep).lease.seconds
+    done = queries.task_records(engine, sweep.id, state="done", keep=("numerics",))
+    numerics = {task.worker: task.outcome.get("numerics") for task in done if task.outcome}
+    return [_row(record, lease_s, numerics.get(record.name)) for record in workers.records(engine, sweep.id)]
+
+
+def _row(record: WorkerRecord, lease_s: float, numerics: str | None) -> WorkerRow:
+    versions = record.provenance.get("versions", {})
+    return WorkerRow(
+        worker=record.name,
+        host=record.host,
+        pid=record.pid,
+        state=_state(record, lease_s),
+        task=record.task,
+        attempt=record.attempt,
+        done=record.done,
+        failed=record.failed,
+        seen_s=record.seen_s,
+        started_at=record.started_at,
+        reason=record.reason,
+        cpu=record.provenance.get("cpu"),
+        tensorflow=versions.get("tensorflow"),
+        kd_sweeps=versions.get("kd-sweeps"),
+        numerics=numerics,
+    )
+
+
+def _state(record: WorkerRecord, lease_s: float) -> str:
+    if record.ended_at is not None:
+        return "stopped" if record.reason else "ended"
+    if record.seen_s > lease_s:
+        return "vanished"
+    return "working" if record.task else "idle"

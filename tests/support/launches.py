@@ -1,0 +1,67 @@
+"""Launches in a process of its own whose workers have a runner that takes milliseconds, and misbehaves where told."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import sqlalchemy
+
+from storage.url import plain
+from tests.support.paths import REPOSITORY
+
+# What every Python process of such a test runs first. `misbehave` is what a test adds: it may hang, exit or raise.
+_CUSTOMIZE = """
+import os, signal, sys, time
+from pathlib import Path
+
+HOME = Path({home!r})
+
+def once(name):
+    try:
+        os.close(os.open(HOME / name, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+def misbehave(claim, steps):
+{misbehave}
+
+if "sweeps.cli" in " ".join(sys.orig_argv) and "worker" in sys.orig_argv:
+    from tests.support.sweeps.quadratic_worker import quadratic
+    from sweeps.workers.worker import Worker
+
+    def run(claim, params, steps):
+        misbehave(claim, steps)
+        return quadratic(claim, params, steps, seconds=0.02)
+
+    Worker._task_runner = lambda self: run
+"""
+
+
+def environment(home: Path, url: sqlalchemy.URL, misbehave: str = "pass") -> dict[str, str]:
+    """The environment of such a process; misbehave: Python that sees `claim`, `steps` and `once(name)`."""
+    home.mkdir(parents=True, exist_ok=True)
+    body = textwrap.indent(textwrap.dedent(misbehave), "    ")
+    (home / "sitecustomize.py").write_text(_CUSTOMIZE.format(home=str(home), misbehave=body))
+    folders = {"XDG_STATE_HOME": str(home / "state"), "PYTHONPATH": os.pathsep.join(map(str, (home, REPOSITORY)))}
+    return os.environ | {"KD_SWEEPS_STORAGE": plain(url)} | folders
+
+
+def start_launch(env: dict[str, str], *, workers: int = 2, name: str = "s") -> "subprocess.Popen[str]":
+    """A launch at work."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sweeps.cli", "launch", name, "--workers", str(workers)],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def launched(env: dict[str, str], *, workers: int = 2, name: str = "s", timeout: float = 120) -> tuple[int, str]:
+    """Exit code and output of a launch that ends by itself."""
+    process = start_launch(env, workers=workers, name=name)
+    out, _ = process.communicate(timeout=timeout)
+    return process.returncode, out

@@ -1,0 +1,112 @@
+"""What neither dies nor ends: a sweep with it in ends by itself, loses nothing, and says what happened."""
+
+from pathlib import Path
+
+import pytest
+
+from storage.audit.audit import audit
+from storage.db.engine import open_engine
+from storage.queue import workers
+from storage.records import attempts, queries
+from storage.records.attempts import AttemptRecord
+from sweeps.spec.model import override
+from tests.support.launches import environment, launched
+from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+
+pytestmark = pytest.mark.processes
+
+IMPATIENT = override(SMALL, {"limits.search": 1.0, "limits.teachers": 1.0})
+
+
+def history(url: str, key: str) -> list[AttemptRecord]:
+    """The attempts of a task, after checking that the sweep ended well and the books agree."""
+    from storage.url import resolve
+
+    engine = open_engine(resolve(url))
+    try:
+        sweep = queries.find_sweep(engine, "s")
+        assert {task.state for task in tasks_of(engine)} == {"done"}
+        found = audit(engine, sweep)
+        assert (found.violations, found.warnings) == ([], [])
+        return attempts.of_task(engine, sweep.id, key) or []
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param("while True: time.sleep(60)", id="a step that never ends"),
+        pytest.param("while True: steps.check(), time.sleep(0.05)", id="a child that says nothing"),
+    ],
+)
+def test_a_task_that_makes_no_step_is_ended_tried_again_and_its_worker_replaced(
+    storage_url: str, tmp_path: Path, how: str
+) -> None:
+    url = created(storage_url, IMPATIENT)
+    misbehave = f'if claim.key == "search#1" and once("hung"):\n    print("about to hang", flush=True)\n    {how}'
+    code, out = launched(environment(tmp_path / "home", url, misbehave))
+    assert code == 0, out
+    first, second = history(storage_url, "search#1")
+    assert (first.state, first.error_class, second.state) == ("failed", "timeout", "done")
+    assert first.reason == "no step for 1 s (limits.search)"
+    assert "about to hang" in (first.log or "")
+    assert "StepTimeout" in (first.trace or "")
+    if "check" not in how:
+        assert "ended itself, because its task did not end; its task is free again, another takes its place" in out
+
+
+def test_a_task_that_hangs_each_time_fails_at_its_cap_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    spec = override(IMPATIENT, {"retry.timeout": 2, "lease.interval_s": 0.1})
+    url = created(f"sqlite:///{tmp_path}/s.db", spec)
+    code, out = launched(environment(tmp_path / "home", url, 'if claim.key == "search#1":\n    time.sleep(600)'))
+    engine = open_engine(url)
+    (task,) = [one for one in tasks_of(engine) if one.key == "search#1"]
+    states = {one.state for one in tasks_of(engine)}
+    engine.dispose()
+    assert (task.state, task.error_class, task.attempt) == ("failed", "timeout", 2)
+    assert states == {"done", "failed"}
+    assert code == 0, out  # one lost point of a search is no failure of the sweep
+
+
+def test_a_frozen_worker_is_ended_and_replaced(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"lease.interval_s": 0.2, "lease.grace_s": 0.8}))
+    freeze = 'if claim.key == "search#1" and once("frozen"):\n    os.kill(os.getpid(), signal.SIGSTOP)'
+    code, out = launched(environment(tmp_path / "home", url, freeze), workers=1)
+    assert code == 0, out
+    first, second = history(f"sqlite:///{tmp_path}/s.db", "search#1")
+    assert (first.state, first.error_class, second.state) == ("lost", "lost worker", "done")
+    assert "does not move any more: it is ended" in out
+
+
+def test_one_launch_survives_the_death_of_each_of_its_workers(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db")
+    kill = """
+    for key in ("search#1", "native.search#2", "transfer#target.best.0"):
+        if claim.key == key and once(key):
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    code, out = launched(environment(tmp_path / "home", url, kill))
+    assert code == 0, out
+    for key in ("search#1", "native.search#2", "transfer#target.best.0"):
+        assert [one.state for one in history(f"sqlite:///{tmp_path}/s.db", key)] == ["lost", "done"]
+    assert out.count("was killed by signal 9; its task is free again, another takes its place") == 3
+    engine = open_engine(url)
+    records = workers.records(engine, queries.find_sweep(engine, "s").id)
+    engine.dispose()
+    reasons = [one.reason for one in records if one.reason]
+    assert reasons == ["was killed by signal 9"] * 3
+    assert len(records) in (4, 5), "the last one has no successor where the other worker does the rest"
+
+
+def test_three_quick_deaths_in_a_row_end_the_launch_with_the_last_words(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db")
+    code, out = launched(environment(tmp_path / "home", url, 'sys.exit("no such thing here")'), workers=1)
+    assert code == 1
+    assert out.count("another takes its place") == 2
+    assert "no other takes its place, after 3 that died so soon" in out
+    assert "no such thing here" in out
+    assert "3 workers in a row died soon after their start, and s is not finished; nothing is lost" in out
+    engine = open_engine(url)
+    assert {task.state for task in tasks_of(engine)} == {"waiting"}
+    engine.dispose()
