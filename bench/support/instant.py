@@ -10,7 +10,8 @@ from sweeps.plan.payloads import payload_of
 from sweeps.spec.model import Spec, override
 from sweeps.spec.presets import preset
 from sweeps.workers.results import Outcome, outcome_of, source_of
-from sweeps.workers.runner import OnStep, TaskRunner
+from sweeps.workers.runner import TaskRunner
+from sweeps.workers.steps import Steps
 
 EPOCHS = 3
 # The digits are on every machine; nobody is killed here, so a lease that is renewed in the middle would only disturb.
@@ -20,7 +21,7 @@ SPEC = override(preset("tiny"), {"lease.interval_s": 60, "lease.grace_s": 240})
 class InstantRunner(TaskRunner):
     """Takes no time where training takes seconds; what is stored of a trial is the same, to the last key."""
 
-    def __call__(self, claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def __call__(self, claim: Claim, params: dict[str, Any], steps: Steps) -> Outcome:
         """The outcome of a student at that point, its test accuracy included, as transfer stores it."""
         task = payload_of(claim)
         result = student(params, task.seed or 0)

@@ -11,6 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import event
+
 from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.studies.sampler import Past, propose
@@ -18,8 +20,10 @@ from storage.studies.space import Space
 from storage.url import resolve
 from support.instant import InstantRunner, accuracy
 from sweeps.plan.points import search_space
+from sweeps.workers import attempt
 from sweeps.workers import worker as workers
-from sweeps.workers.runner import OnStep, Outcome
+from sweeps.workers.results import Outcome
+from sweeps.workers.steps import Steps
 
 STEPS = ("claim", "ask", "save", "finish", "report", "mark")
 _ENDS = dict(zip(("claimed", "asked", "saved", "finished", "reported", "marked"), STEPS, strict=True))  # by failpoint
@@ -68,7 +72,7 @@ def work(url: str, name: str, tasks: int, with_sampler: bool) -> Timings:
     timings, stop, done = Timings(), threading.Event(), 0
     memory: SamplerInMemory | None = None
 
-    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def run(claim: Claim, params: dict[str, Any], steps: Steps) -> Outcome:
         nonlocal done, memory
         if done == 0:
             memory = SamplerInMemory(worker) if with_sampler else None
@@ -78,13 +82,13 @@ def work(url: str, name: str, tasks: int, with_sampler: bool) -> Timings:
         done += 1
         if done > tasks:
             stop.set()
-        return instant(claim, params, on_step)
+        return instant(claim, params, steps)
 
     with workers.Worker(resolve(url), name, run=run, stop=stop) as worker:
         instant = InstantRunner(worker.engine, worker.sweep.id, worker.spec)
         instant.check_data()
         clock = _Clock()
-        workers.failpoint = clock
+        workers.failpoint = attempt.failpoint = clock
         worker.work()
     first, *timings.trials = clock.trials
     timings.cpu = clock.cpu[1:]
@@ -131,3 +135,24 @@ class SamplerInMemory:
         took = 1000 * (time.monotonic() - began)
         self._past.append(Past(point, accuracy(**point)))
         return took
+
+
+def idle_statements(url: str, name: str, *, seconds: float) -> float:
+    """Statements per minute of a worker that waits: of a paused sweep."""
+    counted = 0
+
+    def count(*_: object) -> None:
+        nonlocal counted
+        counted += 1
+
+    stop = threading.Event()
+    with workers.Worker(resolve(url), name, run=_nothing, stop=stop) as idle:
+        ender = threading.Timer(seconds + 5, stop.set)
+        threading.Timer(5, lambda: event.listen(idle.engine, "before_cursor_execute", count)).start()
+        ender.start()
+        idle.work()
+    return counted * 60 / seconds
+
+
+def _nothing(claim: Claim, params: dict[str, Any], steps: Steps) -> Outcome:
+    raise AssertionError("there is nothing to claim")
