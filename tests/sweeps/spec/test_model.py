@@ -155,7 +155,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     full = preset("full")
     assert full.search.temperature == (1, 20)
     assert full.search.alpha == (0, 1)
-    assert (full.training.batch_size, full.training.learning_rate) == (64, 1e-3)
+    assert (full.training.batch_size, full.training.learning_rate) == (64, 4e-3)
 
 
 def test_roles_are_those_that_have_a_dataset() -> None:
