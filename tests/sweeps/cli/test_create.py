@@ -128,6 +128,7 @@ def test_a_printed_spec_can_be_edited_and_created(kd_sweeps: KdSweeps, tmp_path:
         "failed": 0,
         "cancelled": 0,
         "skipped": 0,
+        "unavailable": 0,
     }
 
 
