@@ -14,7 +14,7 @@ from sweeps.plan.states import UNAVAILABLE, shown_state
 from sweeps.plan.tasks import STAGES
 from sweeps.query.bits import KEEP, Bits, bits_of
 from sweeps.query.expected import expected_time
-from sweeps.spec.model import stored
+from sweeps.spec.model import parse
 
 _KEEP_MODELS = ("teachers", "baselines", "transfer")
 
@@ -128,14 +128,15 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
 
     Raises:
         storage.errors.RecordBroken: a stored value of it can no longer be read.
-        sweeps.errors.SweepError: its stored spec was edited.
+        sweeps.errors.SpecError: its stored spec is none.
     """
     tasks = queries.task_records(engine, sweep.id, keep=KEEP)  # read all the same: a damaged one has to be told
     workers = tuple(
         Working(worker=one.worker, host=one.host, task=one.key, attempt=one.attempt, lease_left_s=one.lease_left_s)
         for one in queries.running(engine, sweep.id)
     )
-    time = expected_time(stored(sweep), tasks, len({one.worker for one in workers if one.alive}))
+    spec = parse(sweep.spec, origin=f"sweep {sweep.name}")  # even an edited one: nobody works by it here
+    time = expected_time(spec, tasks, len({one.worker for one in workers if one.alive}))
     return Status(
         sweep=sweep.name,
         state=sweep.state,
