@@ -122,7 +122,10 @@ def delete(
         pass  # nobody is asked about a sweep that is not there
     if not yes:
         if not sys.stdin.isatty():
-            raise SpecError(f"delete removes every result of {name}; to do that without being asked, add --yes")
+            raise SpecError(
+                f"delete removes every result of {name}; to do that without being asked:"
+                f" {here().line('delete', name, '--yes')}"
+            )
         if not typer.confirm(f"Remove every result of {name} from {masked(url)}?", err=True):
             say("nothing was deleted")
             raise typer.Exit(1)

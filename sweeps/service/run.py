@@ -17,7 +17,7 @@ from sweeps.report.page import report
 from sweeps.service import create, datasets
 from sweeps.service.launch import launch
 from sweeps.service.summary import describe_plan
-from sweeps.spec.model import Spec, check_name, override
+from sweeps.spec.model import Spec, check_name
 from sweeps.spec.presets import MINUTES, WITHOUT_DOWNLOAD
 from sweeps.terminal import columns, say
 
@@ -34,7 +34,8 @@ def run_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None
         say("\n".join(describe_plan(created.spec, created.plan, url)))
     else:
         first = known[0].spec
-        create.refuse_another(name, known, _as_created(first, spec))
+        if spec.fingerprint not in {revision.fingerprint for revision in known}:
+            create.refuse_another(name, known, create.resolve(_with_note(first, spec), data_dir=data_dir))
         say(f"{name} exists in {masked(url)}: {first['note'] or 'going on with it'}")
     code = launch(url, name, workers=workers)
     if code in (0, 1):
@@ -42,12 +43,10 @@ def run_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None
     return code
 
 
-def _as_created(stored: dict[str, Any], spec: Spec) -> Spec:
-    """Return the spec as `create` froze it: with the hashes of its data, or with the data that it took instead."""
-    if stored["note"] and (spec.source.dataset, spec.target.dataset) != _datasets(stored):
-        spec = _without_download(spec, stored["note"])
-    hashes = {f"{role}.content_hash": stored[role]["content_hash"] for role in spec.roles}
-    return override(spec, hashes)
+def _with_note(stored: dict[str, Any], spec: Spec) -> Spec:
+    """Return the spec, or the one that a sweep was created with when its datasets could not be had."""
+    fell_back = stored["note"] and (spec.source.dataset, spec.target.dataset) != _datasets(stored)
+    return _without_download(spec, stored["note"]) if fell_back else spec
 
 
 def _datasets(stored: dict[str, Any]) -> tuple[str, str]:

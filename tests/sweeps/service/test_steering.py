@@ -355,7 +355,7 @@ def test_on_a_terminal_delete_asks_first(kd_sweeps: KdSweeps, tmp_path: Path, mo
         ),
         (["delete", "none", "--yes"], 1, ["no sweep 'none'"]),
         (["delete", "none"], 1, ["no sweep 'none'"]),
-        (["delete", "s"], 2, ["every result of s", "add --yes"]),
+        (["delete", "s"], 2, ["every result of s", "kd-sweeps delete s --yes"]),
         (["extend", "none", "--seeds", "1"], 1, ["no sweep 'none'"]),
         (["extend", "s", "--dry-run"], 2, ["--trials 0 --seeds 0", "--seeds +10"]),
         (["pause", "a/b"], 2, ["'a/b'"]),
