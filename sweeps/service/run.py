@@ -16,22 +16,28 @@ from sweeps.report.brief import brief
 from sweeps.report.page import report
 from sweeps.service import create, datasets
 from sweeps.service.launch import launch
-from sweeps.service.summary import describe_plan
+from sweeps.service.summary import describe_details, describe_plan
 from sweeps.spec.model import Spec, check_name
 from sweeps.spec.presets import MINUTES, WITHOUT_DOWNLOAD
 from sweeps.terminal import columns, say
 
 
-def run_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None, data_dir: Path | None) -> int:
+def run_sweep(
+    url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None, data_dir: Path | None, verbose: bool = False
+) -> int:
     """Create a sweep if needed, work on it, print its report. Returns the exit code of the launch.
 
     The first line says what will be downloaded, how much, and the expected minutes.
+
+    Args:
+        verbose: say every setting and task of a new sweep.
     """
     check_name(name)
     known = create.find(url, name)
     if not known:
         created = create.create_sweep(url, name, with_data(spec, data_dir), data_dir=data_dir)
-        say("\n".join(describe_plan(created.spec, created.plan, url)))
+        details = describe_details(created.spec, created.plan) if verbose else []
+        say("\n".join([*describe_plan(created.spec, created.plan, url), *details]))
     else:
         first = known[0].spec
         if spec.fingerprint not in {revision.fingerprint for revision in known}:
