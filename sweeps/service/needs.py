@@ -33,7 +33,7 @@ def needs(spec: Spec) -> list[Need]:
     if networks := _networks(spec):
         missing = [name for name in networks if not _has_weights(name)]
         what = f"ImageNet weights of {', '.join(networks)}"
-        found.append(Need(what, "in --weights DIR, or it downloads them", not missing))
+        found.append(Need(what, "(--weights DIR, or a download)", not missing))
     return found
 
 

@@ -123,6 +123,6 @@ def test_what_a_worker_elsewhere_needs_is_a_line_each() -> None:
     assert needed_elsewhere(spec) == [
         "a worker elsewhere needs module my_student on its PYTHONPATH",
         "a worker elsewhere needs /srv/mine.npz at the same path",
-        "a worker elsewhere needs ImageNet weights of mobilenet in --weights DIR, or it downloads them",
+        "a worker elsewhere needs ImageNet weights of mobilenet (--weights DIR, or a download)",
     ]
     assert needed_elsewhere(override(preset("tiny"), {"baselines.methods": []})) == []
