@@ -13,7 +13,7 @@ from sweeps.plan.states import UNAVAILABLE
 from sweeps.query.best import Best
 from sweeps.query.status import Status
 from sweeps.report.formats import limits
-from sweeps.terminal import columns, grey
+from sweeps.terminal import columns, fitted, grey
 
 _WIDTH = 100  # at most, as a page is read
 
@@ -120,7 +120,7 @@ _LEFT_OUT = ("cpu_s", "train_s", "trial", "dataset")
 
 
 def describe_trials(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a table of the tasks. On a terminal it has the columns that fit; a reason follows its row, and is cut."""
+    """Return a table of the tasks. On a terminal it has the columns that fit, and a reason stands below its row."""
     wide, names = columns(), list(_SHOWN)
     if wide is None or not rows:
         return "\n".join(_lines(rows, names, {}))
@@ -131,15 +131,13 @@ def describe_trials(rows: Sequence[Mapping[str, Any]]) -> str:
             break
         names = [one for one in names if one != name]
         lines = _lines(rows, names, _SHORT)
-    head, *lines = lines
-    told = [_cut(f"{line}  {row['reason'] or ''}".rstrip(), wide) for line, row in zip(lines, rows, strict=True)]
-    tones = [grey if row["state"] == UNAVAILABLE else str for row in rows]
-    return "\n".join([head, *(tone(line) for tone, line in zip(tones, told, strict=True))])
+    shown = [lines[0]]
+    for line, row in zip(lines[1:], rows, strict=True):
+        # Of a row that was skipped the state says enough: dozens of them have the same reason.
+        below = fitted(f"  {row['reason']}", wide).split("\n") if row["reason"] and row["state"] != "skipped" else []
+        shown += [grey(text) if row["state"] == UNAVAILABLE else text for text in (line, *below)]
+    return "\n".join(shown)
 
 
 def _lines(rows: Sequence[Mapping[str, Any]], names: Sequence[str], short: Mapping[str, str]) -> list[str]:
     return render([{short.get(name, name): row[name] for name in names} for row in rows], Format.table).splitlines()
-
-
-def _cut(line: str, width: int) -> str:
-    return line if len(line) <= width else f"{line[: width - 1]}…"

@@ -16,9 +16,9 @@ from sweeps.report.brief import brief
 from sweeps.report.page import report
 from sweeps.service import create, datasets
 from sweeps.service.launch import launch
-from sweeps.service.summary import describe_details, describe_plan
+from sweeps.service.summary import describe_details, describe_plan, on_two_cores
 from sweeps.spec.model import Spec, check_name
-from sweeps.spec.presets import MINUTES, WITHOUT_DOWNLOAD
+from sweeps.spec.presets import WITHOUT_DOWNLOAD
 from sweeps.terminal import columns, say
 
 
@@ -63,8 +63,7 @@ def with_data(spec: Spec, data_dir: Path | None) -> Spec:
     """Fetch the data of a spec. Returns the spec, or the same on digits -> digits-rgb where the data is unavailable."""
     names = [spec.role(role).dataset for role in spec.roles]
     missing = [found for name in names if not (found := sources.where(name, data_dir)).available]
-    minutes = MINUTES.get(spec.preset)
-    say(_first_line(missing) + (f"; about {minutes} minutes on 2 cores" if minutes else ""))
+    say(f"{_first_line(missing)}; about {on_two_cores(spec)} on 2 cores")
     try:
         for found in missing:
             datasets.fetch(found.name, data_dir=data_dir)

@@ -24,7 +24,7 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
     searches = spec.outer.teachers * spec.outer.searches
     trials = f"{spec.search.trials} trials" + (f", {searches} searches" if searches > 1 else "")
     trainings = sum(plan.count(stage) for stage in STAGES if stage != "measure")
-    minutes = rounded(expected_core_seconds(spec) / 60)
+    minutes = _rounded(expected_core_seconds(spec) / 60)
     return [
         f"search   T {low:g} to {high:g}, alpha {a_low:g} to {a_high:g}: {trials} on each dataset",
         f"data     {' -> '.join(_images(spec.role(role)) for role in spec.roles)}",
@@ -59,7 +59,15 @@ def needed_elsewhere(spec: Spec) -> list[str]:
     return [f"a worker elsewhere needs {need.what} {need.how}" for need in needs(spec)]
 
 
-def rounded(value: float) -> float:
+def on_two_cores(spec: Spec) -> str:
+    """Return how long a sweep is expected to take there, for example "10 minutes"."""
+    minutes = expected_core_seconds(spec) / 60 / 2
+    value, unit = (minutes, "minute") if minutes < 120 else (minutes / 60, "hour")
+    number = max(1, _rounded(value))
+    return f"{number:,.0f} {unit}{'' if number == 1 else 's'}"
+
+
+def _rounded(value: float) -> float:
     """Return a positive number with two digits that count: what is expected is known no better."""
     return float(f"{value:.2g}")
 

@@ -94,14 +94,15 @@ def test_a_terminal_gets_the_columns_of_trials_that_fit_and_grey_rows_of_what_is
         _row("baselines#mobilenet", "unavailable", "no weights; type: " + "export KERAS_HOME=DIR " * 9)
         | dict.fromkeys(("temperature", "alpha", "score", "test_accuracy")),
     ]
-    head, done, unavailable = describe_trials(rows).splitlines()
+    rows += [_row("measure#all", "skipped", "needs teachers:source, which failed")]
+    head, done, *unavailable, skipped = describe_trials(rows).splitlines()
     assert head.split() == ["task", "state", "T", "alpha", "score", "test"]
     assert done.split()[2:] == ["12.35", "0.1235", "0.9877", "0.9877"]
-    assert max(map(len, (head, done))) <= 80
-    assert unavailable.startswith("\x1b[90mbaselines#mobilenet ")
-    assert "unavailable  no weights; type: export KERAS" in unavailable
-    assert unavailable.endswith("…\x1b[0m")
-    assert len(unavailable) == 80 + len("\x1b[90m" + "\x1b[0m")
+    assert skipped.split()[:2] == ["measure#all", "skipped"]
+    assert all(line.startswith("\x1b[90m") and line.endswith("\x1b[0m") for line in unavailable)
+    plain = [line.removeprefix("\x1b[90m").removesuffix("\x1b[0m") for line in unavailable]
+    assert max(map(len, (head, done, skipped, *plain))) <= 80
+    assert " ".join(" ".join(plain).split()) == f"baselines#mobilenet unavailable {rows[1]['reason']}".rstrip()
 
 
 def test_a_pipe_gets_every_column_and_the_whole_reason() -> None:

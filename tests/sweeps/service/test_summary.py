@@ -7,7 +7,7 @@ from scipy import stats
 
 from storage.url import resolve
 from sweeps.plan.tasks import make_plan
-from sweeps.service.summary import describe_details, describe_plan, needed_elsewhere
+from sweeps.service.summary import describe_details, describe_plan, needed_elsewhere, on_two_cores
 from sweeps.spec.model import Spec, override
 from sweeps.spec.presets import PAIRED_SD, PRESETS, SEARCH_SD, preset
 
@@ -49,6 +49,21 @@ def test_twice_the_epochs_are_expected_to_take_about_twice_as_long() -> None:
     epochs = {key: 2 * value for key, value in (("source.epochs", 15), ("target.epochs", 12))}
     (work,) = [line for line in _lines(override(preset("quick"), epochs)) if line.startswith("work")]
     assert 35 <= int(work.split()[-2]) <= 40
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (preset("tiny"), "1 minute"),
+        (preset("quick"), "10 minutes"),
+        (preset("full"), "86 hours"),
+        (override(preset("quick"), {"search.trials": 100, "transfer.seeds": 100}), "21 minutes"),
+        (override(preset("tiny"), {"source.images": 100, "target.images": 100}), "1 minute"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.preset,
+)
+def test_how_long_a_sweep_takes_on_two_cores(spec: Spec, said: str) -> None:
+    assert on_two_cores(spec) == said
 
 
 def test_all_settings_phases_and_tasks_are_there_for_who_asks() -> None:
