@@ -134,7 +134,8 @@ def describe_trials(rows: Sequence[Mapping[str, Any]]) -> str:
     shown = [lines[0]]
     for line, row in zip(lines[1:], rows, strict=True):
         # Of a row that was skipped the state says enough: dozens of them have the same reason.
-        below = fitted(f"  {row['reason']}", wide).split("\n") if row["reason"] and row["state"] != "skipped" else []
+        reason = "" if row["state"] == "skipped" else " ".join((row["reason"] or "").split())
+        below = fitted(f"  {reason}", wide).split("\n") if reason else []
         shown += [grey(text) if row["state"] == UNAVAILABLE else text for text in (line, *below)]
     return "\n".join(shown)
 
