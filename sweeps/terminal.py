@@ -1,8 +1,10 @@
 """Talk to the person at the terminal, and know how this program was called."""
 
 import os
+import re
 import shutil
 import sys
+import textwrap
 
 
 def program() -> str:
@@ -12,8 +14,10 @@ def program() -> str:
 
 
 def say(text: str) -> None:
-    """Print one line to stderr, beside the result."""
-    print(text, file=sys.stderr, flush=True)
+    """Print to stderr, beside the result; on a terminal no line breaks inside a word."""
+    print(
+        fitted(text, shutil.get_terminal_size().columns if sys.stderr.isatty() else None), file=sys.stderr, flush=True
+    )
 
 
 def duration(seconds: float) -> str:
@@ -26,3 +30,27 @@ def duration(seconds: float) -> str:
 def columns() -> int | None:
     """Return how wide the terminal is that stdout goes to; None where it goes to a file or another program."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def fitted(text: str, width: int | None) -> str:
+    """Return the text with every line that is too long broken between words.
+
+    What follows stands under the words of the line, not under its label: "verdict  a long sentence".
+
+    Args:
+        width: None leaves the text as it is: a program reads it line by line.
+    """
+    return text if width is None else "\n".join(part for line in text.split("\n") for part in _broken(line, width))
+
+
+def _broken(line: str, width: int) -> list[str]:
+    if len(re.sub(r"\x1b\[\d+m", "", line)) <= width:  # colours take no room
+        return [line]
+    label = re.match(r" *(\S+ {2,})?", line)
+    indent = " " * (len(label[0]) if label else 0)
+    return textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def grey(text: str) -> str:
+    """Return the text so that a terminal shows it grey; as it is where stdout goes elsewhere, or NO_COLOR is set."""
+    return f"\x1b[90m{text}\x1b[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text

@@ -12,6 +12,7 @@ from sweeps.plan.names import best_of, kept_student_key, search_phase, teacher_p
 from sweeps.plan.outcomes import BaselineOutcome, Measured, MeasureOutcome, StudentOutcome, TeacherOutcome
 from sweeps.plan.payloads import BaselineTask, ConfirmTask, MeasureTask, TeacherTask
 from sweeps.plan.selection import confirmed_for
+from sweeps.plan.states import root_reason, shown_state
 from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate, estimate, paired
@@ -214,8 +215,8 @@ def _status(tasks: Sequence[TaskRecord | Training]) -> str:
     for state in ("failed", "skipped", "cancelled"):
         if state in states:
             task = tasks[states.index(state)]
-            word = "unavailable" if task.error_class == "unavailable" else state
-            text = f"{word}: {task.reason}" if task.reason else word
+            word = shown_state("transfer" if isinstance(task, Training) else task.stage, state, task.error_class)
+            text = f"{word}: {root_reason(task.reason)}" if task.reason else word
             return text if len(tasks) == 1 else f"{states.count('done')} of {len(tasks)} done; {text}"
     if len(tasks) == 1:
         return states[0]

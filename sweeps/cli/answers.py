@@ -1,15 +1,21 @@
-"""Show the answers of `best` and `status` to people."""
+"""Show the answers of `best`, `status` and `trials` to people."""
 
 import textwrap
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from kd.config import LOSS_FORMULA
 from sweeps.analysis.units import percent
+from sweeps.cli.formats import Format, render
+from sweeps.cli.text import table
 from sweeps.hints import here
+from sweeps.plan.states import UNAVAILABLE
 from sweeps.query.best import Best
 from sweeps.query.status import Status
 from sweeps.report.formats import limits
+from sweeps.terminal import columns, fitted, grey
+
+_WIDTH = 100  # at most, as a page is read
 
 
 def describe_best(best: Best, said: Sequence[str] = ()) -> str:
@@ -21,7 +27,7 @@ def describe_best(best: Best, said: Sequence[str] = ()) -> str:
     lines = [
         f"temperature  {best.point.temperature:.4g}",
         f"alpha        {best.point.alpha:.4g}",
-        f"loss         {LOSS_FORMULA}  (alpha weighs the labels)",
+        *_wrapped("loss", f"{LOSS_FORMULA}  (alpha weighs the labels)"),
         *_evidence(best),
         *_wrapped("answer", " ".join(said)),
         *([f"answer hash  {best.answer_hash}"] if best.answer_hash else []),
@@ -31,7 +37,8 @@ def describe_best(best: Best, said: Sequence[str] = ()) -> str:
 
 
 def _wrapped(label: str, text: str) -> list[str]:
-    return textwrap.wrap(text, 100, initial_indent=f"{label:<13}", subsequent_indent=" " * 13, break_on_hyphens=False)
+    width = min(columns() or _WIDTH, _WIDTH)
+    return textwrap.wrap(text, width, initial_indent=f"{label:<13}", subsequent_indent=" " * 13, break_on_hyphens=False)
 
 
 def _evidence(best: Best) -> list[str]:
@@ -63,13 +70,12 @@ def _evidence(best: Best) -> list[str]:
 
 def describe_status(status: Status) -> str:
     """Return a table of the stages, the workers, what failed, and what to type next."""
-    columns = ["stage", "total", "waiting", "running", "done", "failed", "skipped"]
-    if any(count.cancelled for count in status.stages.values()):
-        columns.append("cancelled")
-    lines = [_columns(columns)]
-    for stage, count in status.stages.items():
-        row = {"stage": stage, "total": count.total} | asdict(count)
-        lines.append(_columns([str(row[name]) for name in columns]))
+    names = ["total", "waiting", "running", "done", "failed", "skipped"]
+    names += [name for name in ("cancelled", UNAVAILABLE) if any(getattr(c, name) for c in status.stages.values())]
+    counts = [[stage, *(str(getattr(count, name)) for name in names)] for stage, count in status.stages.items()]
+    head, *rows = table([["stage", *names], *counts])
+    lines = [head]
+    lines += [grey(row) if count.unavailable else row for row, count in zip(rows, status.stages.values(), strict=True)]
     lines.append("")
     for one in status.workers:
         left = one.lease_left_s
@@ -90,8 +96,49 @@ def _next_step(status: Status) -> str:
     if not any(one.alive for one in status.workers):
         frees = " (it takes over what is left)" if status.workers else ""
         return f"no worker is running; next: {here().launch(name)}{frees}"
-    return "time left: unknown yet" if seconds is None else f"time left: about {max(1, round(seconds / 60))} min"
+    left = "unknown yet" if seconds is None else f"about {max(1, round(seconds / 60))} min"
+    return f"time left: {left} ({100 * status.fraction:.0f} % done)"
 
 
-def _columns(texts: list[str]) -> str:
-    return "".join(text.ljust(11) for text in texts).rstrip()
+# The columns of `trials` for people; the other formats have all of them.
+_SHOWN = [
+    "task",
+    "state",
+    "trial",
+    "dataset",
+    "temperature",
+    "alpha",
+    "score",
+    "test_accuracy",
+    "train_s",
+    "cpu_s",
+    "reason",
+]
+# Where the terminal is too narrow: these are called by fewer letters, then these are left out, one after the other.
+_SHORT = {"temperature": "T", "test_accuracy": "test"}
+_LEFT_OUT = ("cpu_s", "train_s", "trial", "dataset")
+
+
+def describe_trials(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table of the tasks. On a terminal it has the columns that fit, and a reason stands below its row."""
+    wide, names = columns(), list(_SHOWN)
+    if wide is None or not rows:
+        return "\n".join(_lines(rows, names, {}))
+    names.remove("reason")
+    lines = _lines(rows, names, {})
+    for name in ("", *_LEFT_OUT):
+        if max(map(len, lines)) <= wide:
+            break
+        names = [one for one in names if one != name]
+        lines = _lines(rows, names, _SHORT)
+    shown = [lines[0]]
+    for line, row in zip(lines[1:], rows, strict=True):
+        # Of a row that was skipped the state says enough: dozens of them have the same reason.
+        reason = "" if row["state"] == "skipped" else " ".join((row["reason"] or "").split())
+        below = fitted(f"  {reason}", wide).split("\n") if reason else []
+        shown += [grey(text) if row["state"] == UNAVAILABLE else text for text in (line, *below)]
+    return "\n".join(shown)
+
+
+def _lines(rows: Sequence[Mapping[str, Any]], names: Sequence[str], short: Mapping[str, str]) -> list[str]:
+    return render([{short.get(name, name): row[name] for name in names} for row in rows], Format.table).splitlines()

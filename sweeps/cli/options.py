@@ -24,6 +24,25 @@ Weights = Annotated[
     typer.Option("--weights", metavar="DIR", help="Folder with ImageNet weights under Keras' file names."),
 ]
 Preset = Annotated[str | None, typer.Option(metavar="NAME", help="tiny, quick, compare or full.")]
+Trials = Annotated[str | None, typer.Option(metavar="N", help="Trials of the search.")]
+Seed = Annotated[str | None, typer.Option(metavar="N", help="Seed of everything random.")]
+Source = Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset tuned on.")]
+Targets = Annotated[
+    list[str] | None, typer.Option(metavar="DATASET", help="Dataset transferred to; several: give it again.")
+]
+Teacher = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="Teacher on every dataset: cnn-small, pretrained:MobileNetV2, MODULE:BUILD."),
+]
+Student = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="Student on every dataset: keras-student, MODULE:BUILD.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec, for example search.alpha=[0,0.5]."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="The plan with every setting, phase and task.")]
 Workers = Annotated[int | None, typer.Option(metavar="N", help="Worker processes; one per core when not given.")]
 
 

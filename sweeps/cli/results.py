@@ -11,7 +11,7 @@ import typer
 
 from sweeps.cli.formats import Format, render
 from sweeps.cli.options import Field, Form, Storage, SweepName
-from sweeps.terminal import say
+from sweeps.terminal import columns, fitted, say
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -19,22 +19,6 @@ if TYPE_CHECKING:
     from storage.records.queries import SweepRecord
 
 app = typer.Typer()
-
-
-# The columns of `trials` that fit beside each other on a terminal; the other formats have all of them.
-_SHOWN = (
-    "task",
-    "state",
-    "trial",
-    "dataset",
-    "temperature",
-    "alpha",
-    "score",
-    "test_accuracy",
-    "train_s",
-    "cpu_s",
-    "reason",
-)
 
 
 _WORKER_SHOWN = ("worker", "state", "task", "done", "failed", "reason")
@@ -62,7 +46,10 @@ def status(
     with open_sweep(storage, name) as (engine, sweep):
         found = status(engine, sweep)
         note_storage(engine)
-    print(describe_status(found) if form is Format.table and field is None else render(found.as_json(), form, field))
+    if form is Format.table and field is None:
+        print(fitted(describe_status(found), columns()))
+    else:
+        print(render(found.as_json(), form, field))
 
 
 def _audit(name: str, form: Format, field: str | None, storage: str | None) -> None:
@@ -70,16 +57,20 @@ def _audit(name: str, form: Format, field: str | None, storage: str | None) -> N
     from sweeps.cli.text import describe, values
     from sweeps.query.bits import bits
     from sweeps.query.opening import open_sweep
+    from sweeps.query.status import stage_counts
 
     with open_sweep(storage, name) as (engine, sweep):
         found = audit(engine, sweep)
-        answer = None if found.violations else bits(engine, sweep)  # what is damaged cannot be read
+        # What is damaged cannot be read.
+        answer = None if found.violations else bits(engine, sweep)
+        counts = {} if found.violations else stage_counts(engine, sweep.id)
         note_storage(engine)
+    missing = {stage: count.unavailable for stage, count in counts.items()}
     if form is Format.table and field is None:
-        print("\n".join([describe(found), *(answer.lines() if answer else [])]))
+        print(fitted("\n".join([describe(found, missing), *(answer.lines() if answer else [])]), columns()))
     else:
         hashed = {"answer_hash": answer.answer_hash if answer else None}
-        print(render(values(name, found) | hashed, form, field))
+        print(render(values(name, found, missing) | hashed, form, field))
     raise typer.Exit(1 if found.violations else 0)
 
 
@@ -111,9 +102,9 @@ def best(
     """Print the best temperature and alpha.
 
     The mean over fresh seeds with its interval, the best single trial (the incumbent) beside it, and what the sweep
-    found about them.
+    found about them. With -f value: temperature and alpha alone.
 
-    Examples: kd-sweeps best mnist-kd --paste; kd-sweeps best mnist-kd -f value --field temperature
+    Examples: kd-sweeps best mnist-kd --paste; kd-sweeps best mnist-kd -f value
     """
     from sweeps.cli.answers import describe_best
     from sweeps.errors import SpecError
@@ -133,8 +124,12 @@ def best(
     if paste:
         print("\n\n".join(["# student and teacher: Keras models that give logits", *found.paste.values()]))
         return
-    shown = form is Format.table and field is None
-    print(describe_best(found, said) if shown else render(found.as_json(), form, field))
+    if form is Format.table and field is None:
+        print(fitted(describe_best(found, said), columns()))
+    elif form is Format.value and field is None:
+        print(render(found.point.as_dict(), form))  # what a script wants; everything else has a name
+    else:
+        print(render(found.as_json(), form, field))
 
 
 def _said(engine: "sqlalchemy.Engine", sweep: "SweepRecord") -> list[str]:
@@ -158,15 +153,14 @@ def trials(
     storage: Storage = None,
 ) -> None:
     """List every task with its trial and result."""
+    from sweeps.cli.answers import describe_trials
     from sweeps.query.listing import trial_rows
     from sweeps.query.opening import open_sweep
 
     with open_sweep(storage, name) as (engine, sweep):
         rows = [vars(row) for row in trial_rows(engine, sweep, stage)]
         note_storage(engine)
-    if form is Format.table and field is None:
-        rows = [{key: row[key] for key in _SHOWN} for row in rows]
-    print(render(rows, form, field))
+    print(describe_trials(rows) if form is Format.table and field is None else render(rows, form, field))
 
 
 @app.command()
@@ -194,7 +188,6 @@ def report(
     from sweeps.report import page
     from sweeps.report.brief import WIDTH, brief
     from sweeps.report.json_data import json_data
-    from sweeps.terminal import columns
 
     wide = columns()
     form = form or ("markdown" if wide is None else "brief")

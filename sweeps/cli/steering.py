@@ -52,23 +52,27 @@ def extend(
     trials: Annotated[str, typer.Option(metavar="+N", help="More trials, while the searches are open.")] = "0",
     seeds: Annotated[str, typer.Option(metavar="+N", help="More seeds for every arm of transfer.")] = "0",
     searches: Annotated[str, typer.Option(metavar="+N", help="More searches from other starting points.")] = "0",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it adds and which look it spends.")] = False,
     storage: Storage = None,
 ) -> None:
     """Add trials, seeds or searches to a sweep.
 
+    Seeds and searches spend a look at the test images, if these were read before; it says which one first.
+
     Example: kd-sweeps extend mnist-kd --seeds +10
     """
     from storage.url import resolve
-    from sweeps.service.steering import extend
+    from sweeps.service import steering
 
-    added = extend(
-        resolve(storage),
-        name,
-        trials=_number("--trials", trials),
-        seeds=_number("--seeds", seeds),
-        searches=_number("--searches", searches),
-    )
-    say(f"{added} tasks added. Next: {here().launch(name)}")
+    url = resolve(storage)
+    more = {"trials": _number("--trials", trials), "seeds": _number("--seeds", seeds)}
+    more |= {"searches": _number("--searches", searches)}
+    planned = steering.extension(url, name, **more)
+    say(planned.look)
+    if dry_run:
+        say(f"dry run: nothing was written; it would add {planned.tasks} tasks")
+        return
+    say(f"{steering.extend(url, name, **more)} tasks added. Next: {here().launch(name)}")
 
 
 @app.command()
@@ -110,13 +114,21 @@ def delete(
     """Remove a sweep with its studies and results. Refused while workers are running its tasks."""
     from storage.url import masked, resolve
     from sweeps.errors import SpecError
+    from sweeps.query.opening import open_sweep
     from sweeps.service.steering import delete
 
     url = resolve(storage)
+    with open_sweep(url, name):
+        pass  # nobody is asked about a sweep that is not there
     if not yes:
         if not sys.stdin.isatty():
-            raise SpecError(f"delete removes every result of {name}; to do that without being asked, add --yes")
-        typer.confirm(f"Remove every result of {name} from {masked(url)}?", abort=True, err=True)
+            raise SpecError(
+                f"delete removes every result of {name}; to do that without being asked:"
+                f" {here().line('delete', name, '--yes')}"
+            )
+        if not typer.confirm(f"Remove every result of {name} from {masked(url)}?", err=True):
+            say("nothing was deleted")
+            raise typer.Exit(1)
     gone = delete(url, name)
     say(f"deleted {name}: {gone.tasks} tasks, {gone.studies} studies, {gone.blobs} blobs ({gone.bytes / 1e6:.1f} MB)")
 

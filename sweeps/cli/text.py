@@ -1,34 +1,47 @@
-"""What an audit found, for people and as plain values."""
+"""What an audit found, for people and as plain values; and tables of text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from storage.audit.audit import Audit
+from storage.audit.audit import Audit, StageAudit
 from storage.audit.findings import Finding
 from sweeps.hints import ANYWHERE, Commands, here
+from sweeps.plan.states import UNAVAILABLE
 
-_STATES = ("planned", "done", "failed", "cancelled", "skipped", "waiting", "running")
+_STATES = ("planned", "done", "failed", UNAVAILABLE, "cancelled", "skipped", "waiting", "running")
 
 
-def values(name: str, audit: Audit) -> dict[str, Any]:
-    """Return everything of an audit as plain values, for the formats that programs read."""
+def values(name: str, audit: Audit, unavailable: Mapping[str, int]) -> dict[str, Any]:
+    """Return everything of an audit as plain values, for the formats that programs read.
+
+    Args:
+        unavailable: how many tasks of each stage cannot run here; for the audit they have failed.
+    """
     return {
         "sweep": name,
         "planned": audit.planned,
         "accounted": audit.accounted,
-        "stages": {stage.stage: {state: getattr(stage, state) for state in _STATES} for stage in audit.stages},
+        "stages": {stage.stage: _counts(stage, unavailable) for stage in audit.stages},
         "violations": _lines(audit.violations, ANYWHERE),
         "warnings": _lines(audit.warnings, ANYWHERE),
         "notes": _lines(audit.notes, ANYWHERE),
     }
 
 
-def describe(audit: Audit) -> str:
+def _counts(stage: StageAudit, unavailable: Mapping[str, int]) -> dict[str, int]:
+    missing = unavailable.get(stage.stage, 0)
+    counts = {state: missing if state == UNAVAILABLE else getattr(stage, state) for state in _STATES}
+    return counts | {"failed": stage.failed - missing}
+
+
+def describe(audit: Audit, unavailable: Mapping[str, int]) -> str:
     """Return a table of the tasks per stage, a line for each thing that was found, and the sum of it."""
-    lines = ["".join(name.ljust(11) for name in ("stage", *_STATES)).rstrip()]
+    shown = [state for state in _STATES if state != UNAVAILABLE or any(unavailable.values())]
+    rows = [("stage", *shown)]
     for stage in audit.stages:
-        row = (stage.stage, *(getattr(stage, state) for state in _STATES))
-        lines.append("".join(str(value).ljust(11) for value in row).rstrip())
+        counts = _counts(stage, unavailable)
+        rows.append((stage.stage, *(str(counts[state]) for state in shown)))
+    lines = table(rows)
     lines.append("")
     for kind, findings in (("violation", audit.violations), ("warning", audit.warnings), ("note", audit.notes)):
         lines += [f"{kind}: {' '.join(text.split())}" for text in _lines(findings, here())]
@@ -37,6 +50,13 @@ def describe(audit: Audit) -> str:
         f" {_count(audit.violations, 'violation')}, {_count(audit.warnings, 'warning')}"
     )
     return "\n".join(lines)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows as lines with their cells under each other, as narrow as 80 columns ask for."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    gap = "  " if sum(widths) + 2 * len(widths) <= 82 else " "
+    return [gap.join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _lines(findings: Sequence[Finding], commands: Commands) -> list[str]:

@@ -43,13 +43,20 @@ _PRIORITY = {
     "teachers:target": 80,
     "confirm": 70,  # any round of it
     "native:confirm": 65,
-    "baselines": 60,
+    "baselines": 55,
     "search": 50,
     "native:search": 40,
-    "transfer:source": 20,
+    "transfer:source": 30,  # whole before a target: what is complete may be looked at
     "transfer:target": 20,
     "measure": 0,
 }
+
+# Who watches sees what is asked first: a few trials before the long baselines, then the arms of the question on few
+# seeds before the rest. Only the order changes: nothing that a task computes depends on when it runs.
+_SEEN_FIRST = 6
+_FIRST_TRIALS = 4
+_FIRST_ARMS = ("scratch", "default-keras", "best", "native")
+_FIRST_REPEATS = 3
 
 
 @dataclass(frozen=True)
@@ -125,11 +132,11 @@ def measure_task(number: int) -> TaskPlan:
     return _task("measure#all" + (f".{number}" if number else ""), "measure", MeasureTask())
 
 
-def _task(key: str, phase: str, payload: Payload) -> TaskPlan:
+def _task(key: str, phase: str, payload: Payload, *, seen_first: bool = False) -> TaskPlan:
     # Of an outer level the first group comes first: its verdict is the primary answer.
     later = 100 if payload.group else 0
     priority = _PRIORITY[re.sub(r"target\d|:\d+$", _plain, untagged(phase)[0])] - later
-    return TaskPlan(key=key, phase=phase, payload=payload.as_json(), priority=priority)
+    return TaskPlan(key=key, phase=phase, payload=payload.as_json(), priority=priority + _SEEN_FIRST * seen_first)
 
 
 def _teacher_tasks(spec: Spec) -> list[TaskPlan]:
@@ -202,7 +209,8 @@ def _trials(spec: Spec, role: Role, group: str, numbers: range, *, first: int) -
             payload = SearchTask(
                 role=role, seed=seed, sampler_seed=derive(spec.seed, "sampler", prefix, i), group=group
             )
-        tasks.append(_task(f"{prefix}#{i}", phase, payload))
+        # Not on a target: two searches at once would keep the baselines waiting.
+        tasks.append(_task(f"{prefix}#{i}", phase, payload, seen_first=role == "source" and i < _FIRST_TRIALS))
     return tasks
 
 
@@ -260,6 +268,7 @@ def _transfer(spec: Spec, role: Role, group: str, *, before: Spec | None = None)
                 repeat=repeat,
                 group=group,
             ),
+            seen_first=arm in _FIRST_ARMS and repeat < _FIRST_REPEATS,
         )
         for repeat in range(spec.transfer.seeds)
         for arm in spec.transfer.arms(role, group)

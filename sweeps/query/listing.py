@@ -11,6 +11,7 @@ from storage.records import queries
 from storage.records.queries import SweepRecord, TaskRecord
 from sweeps.errors import SpecError
 from sweeps.plan.payloads import BaselineTask, Payload, TransferTask, payload_of
+from sweeps.plan.states import root_reason, shown_state
 from sweeps.plan.tasks import STAGES
 from sweeps.query.status import stage_counts
 
@@ -35,7 +36,7 @@ class TrialRow:
 
     arm: of transfer, or the comparison method. score: fraction, or milliseconds in stage measure. test_accuracy: None
     for every task of a dataset until its look is complete, because who sees half of a look may stop where he likes it.
-    reason: why it failed or was skipped. None: there is no such thing, or not yet.
+    state: as stored, or "unavailable". reason: why it failed or was skipped. None: there is no such thing, or not yet.
     """
 
     task: str
@@ -95,7 +96,7 @@ def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, *, tested: bool
     return TrialRow(
         task=task.key,
         stage=task.stage,
-        state=task.state,
+        state=shown_state(task.stage, task.state, task.error_class),
         attempt=task.attempt,
         trial=task.trial_number,
         dataset=None if payload.role is None else sweep.spec[payload.role]["dataset"],
@@ -108,7 +109,7 @@ def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, *, tested: bool
         train_s=_value(task.outcome, "train_s"),
         cpu_s=_value(task.outcome, "cpu_s"),
         worker=task.worker,
-        reason=task.reason,
+        reason=root_reason(task.reason),
     )
 
 

@@ -1,23 +1,27 @@
-"""Tell where a sweep stands: tasks by state, workers, what failed, how long it may still take."""
+"""Tell where a sweep stands: tasks by state, workers, what failed."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from statistics import fmean
 from typing import Any
 
 import sqlalchemy
 
+from storage.queue.needs import parse_needs
 from storage.records import queries
-from storage.records.queries import SweepRecord, TaskRecord
+from storage.records.queries import PhaseRecord, SweepRecord
+from sweeps.plan.states import UNAVAILABLE, shown_state
 from sweeps.plan.tasks import STAGES
 from sweeps.query.bits import KEEP, Bits, bits_of
+from sweeps.query.expected import expected_time
+from sweeps.spec.model import parse
 
-_STUDENT_STAGES = ("search", "confirm", "native", "transfer")
+_KEEP_MODELS = ("teachers", "baselines", "transfer")
 
 
 @dataclass(frozen=True)
 class StageCount:
-    """Tasks of one stage by state."""
+    """Tasks of one stage by state. unavailable: what cannot run on this machine; it is not counted as failed."""
 
     waiting: int = 0
     running: int = 0
@@ -25,11 +29,12 @@ class StageCount:
     failed: int = 0
     cancelled: int = 0
     skipped: int = 0
+    unavailable: int = 0
 
     @property
     def ended(self) -> int:
         """Tasks that will not run again."""
-        return self.done + self.failed + self.cancelled + self.skipped
+        return self.done + self.failed + self.cancelled + self.skipped + self.unavailable
 
     @property
     def total(self) -> int:
@@ -39,22 +44,43 @@ class StageCount:
 
 def stage_counts(engine: sqlalchemy.Engine, sweep_id: int) -> dict[str, StageCount]:
     """Return the counts of every stage, in the order of the stages."""
-    counts: dict[str, dict[str, int]] = {stage: {} for stage in STAGES}
+    counts = {stage: Counter[str]() for stage in STAGES}
     for phase in queries.phase_records(engine, sweep_id):
-        for state, number in phase.counts.items():
-            counts[phase.stage][state] = counts[phase.stage].get(state, 0) + number
-    return {stage: StageCount(**states) for stage, states in counts.items()}
+        counts[phase.stage].update(phase.counts)
+    if any(count["failed"] for count in counts.values()):  # `launch` asks twice a second
+        failed = queries.task_records(engine, sweep_id, state="failed", keep=())
+        missing = Counter(t.stage for t in failed if shown_state(t.stage, t.state, t.error_class) == UNAVAILABLE)
+        for stage, count in counts.items():
+            count[UNAVAILABLE] = min(missing[stage], count["failed"])  # one may have failed since
+            count["failed"] -= count[UNAVAILABLE]
+    return {stage: StageCount(**count) for stage, count in counts.items()}
 
 
 def failures(engine: sqlalchemy.Engine, sweep_id: int) -> list[str]:
-    """Return one line for each phase that failed or was skipped although others, or the user, need it."""
-    lines = []
-    for phase in queries.phase_records(engine, sweep_id):
+    """Return one line for each phase that failed by itself: why, and how many tasks were skipped because of it."""
+    phases = {phase.name: phase for phase in queries.phase_records(engine, sweep_id)}
+    skipped = Counter[str]()  # by the phase that failed, in the order of the plan
+    for phase in phases.values():
         if phase.state in ("failed", "skipped"):
-            reasons = [t.reason for t in queries.task_records(engine, sweep_id, phase=phase.name, state="failed")]
-            why = reasons[0] if reasons and reasons[0] else phase.reason
-            lines.append(f"{phase.name} {phase.state}: {why}")
-    return lines
+            skipped[_root(phase, phases).name] += phase.counts.get("skipped", 0)
+    if len(skipped) > 1 and not any(one.counts.get("done") for one in phases.values() if one.stage in _KEEP_MODELS):
+        skipped.pop("measure", None)  # nothing was made that could be measured: that follows from the other failure
+    return [_failure(engine, sweep_id, phases[name], number) for name, number in skipped.items()]
+
+
+def _root(phase: PhaseRecord, phases: Mapping[str, PhaseRecord]) -> PhaseRecord:
+    """Return the failed phase because of which this one was skipped; itself, if it failed."""
+    for need in parse_needs(phase.needs) if phase.state == "skipped" else ():
+        if not need.after_any_end and phases[need.phase].state in ("failed", "skipped"):
+            return _root(phases[need.phase], phases)
+    return phase
+
+
+def _failure(engine: sqlalchemy.Engine, sweep_id: int, phase: PhaseRecord, skipped: int) -> str:
+    tasks = queries.task_records(engine, sweep_id, phase=phase.name, state="failed", keep=())
+    why = next((task.reason for task in tasks if task.reason), phase.reason) or "nobody stored why"
+    after = f"; tasks skipped because of it: {skipped}" if skipped else ""
+    return f"{phase.name} {phase.state}: {' '.join(why.split())}{after}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,14 +103,15 @@ class Working:
 class Status:
     """Where a sweep stands.
 
-    state: "active", "paused" or "cancelled". stages: in their order. seconds_left: a guess, None while there is
-    nothing to go by. problems: one line for each phase that failed or was skipped. bits: of its answer.
+    state: "active", "paused" or "cancelled". stages: in their order. fraction: of the work that is done, in [0, 1].
+    seconds_left: a guess, None while nobody works. problems: see `failures`. bits: of its answer.
     """
 
     sweep: str
     state: str
     stages: Mapping[str, StageCount]
     workers: tuple[Working, ...]
+    fraction: float
     seconds_left: float | None
     problems: tuple[str, ...]
     bits: Bits
@@ -101,40 +128,22 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
 
     Raises:
         storage.errors.RecordBroken: a stored value of it can no longer be read.
+        sweeps.errors.SpecError: its stored spec is none.
     """
     tasks = queries.task_records(engine, sweep.id, keep=KEEP)  # read all the same: a damaged one has to be told
     workers = tuple(
         Working(worker=one.worker, host=one.host, task=one.key, attempt=one.attempt, lease_left_s=one.lease_left_s)
         for one in queries.running(engine, sweep.id)
     )
+    spec = parse(sweep.spec, origin=f"sweep {sweep.name}")  # even an edited one: nobody works by it here
+    time = expected_time(spec, tasks, len({one.worker for one in workers if one.alive}))
     return Status(
         sweep=sweep.name,
         state=sweep.state,
         stages=stage_counts(engine, sweep.id),
         workers=workers,
-        seconds_left=seconds_left(tasks, len({one.worker for one in workers if one.alive})),
+        fraction=time.fraction,
+        seconds_left=time.seconds_left,
         problems=tuple(failures(engine, sweep.id)),
         bits=bits_of(tasks),
     )
-
-
-def seconds_left(tasks: Sequence[TaskRecord], workers: int) -> float | None:
-    """Guess the seconds left from the tasks done so far: the mean duration per stage, shared among the workers.
-
-    None while nothing works on the sweep, or nothing like the open tasks has finished.
-    """
-    durations: dict[str, list[float]] = {}
-    for task in tasks:
-        if task.state == "done" and task.started_at is not None and task.finished_at is not None:
-            seconds = task.finished_at - task.started_at
-            durations.setdefault(task.stage, []).append(seconds)
-            if task.stage in _STUDENT_STAGES:
-                durations.setdefault("student", []).append(seconds)
-    still = [task for task in tasks if task.state in ("waiting", "running")]
-    if not still:
-        return 0.0
-    if not workers or "student" not in durations:
-        return None
-    # A student of another stage stands in where a stage has finished none; a baseline has no stand-in.
-    known = [durations.get(t.stage) or (durations["student"] if t.stage in _STUDENT_STAGES else []) for t in still]
-    return sum(fmean(values) for values in known if values) / workers

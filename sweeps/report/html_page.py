@@ -5,10 +5,11 @@ to load or run anything, should that ever fail.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from string import Template
 
+from sweeps.plan.states import UNAVAILABLE
 from sweeps.report.document import (
     Advice,
     Badge,
@@ -100,6 +101,7 @@ th, td { text-align: left; vertical-align: top; padding: .35rem .5rem; border-bo
 th { vertical-align: bottom; border-bottom: 2px solid var(--text); font-weight: 600; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 td.number { white-space: nowrap; }
+tr.unavailable { color: var(--soft); }
 @media (max-width: 40rem) {
   main { padding: 1.25rem 1rem 3rem; }
   h1 { font-size: 1.35rem; }
@@ -206,17 +208,22 @@ def _inline(text: str) -> str:
 
 def _table(table: Table) -> str:
     head = _row("th", [escape(column.title) for column in table.columns], table.columns)
-    body = [_row("td", map(_inline, row), table.columns) for row in table.rows]
+    body = [_row("td", map(_inline, row), table.columns, grey=_is_unavailable(row)) for row in table.rows]
     lines = ["<table>", "<thead>", head, "</thead>", "<tbody>", *body, "</tbody>", "</table>"]
     return "\n".join(['<div class="scroll" tabindex="0">', *lines, "</div>"])
 
 
-def _row(tag: str, cells: Iterable[str], columns: Iterable[Column]) -> str:
+def _is_unavailable(row: Sequence[str]) -> bool:
+    """Return whether a row is about what cannot run here: its status, which comes last, begins with that word."""
+    return row[-1].startswith(UNAVAILABLE)
+
+
+def _row(tag: str, cells: Iterable[str], columns: Iterable[Column], *, grey: bool = False) -> str:
     texts = [
         f'<{tag} class="number">{cell}</{tag}>' if column.number else f"<{tag}>{cell}</{tag}>"
         for cell, column in zip(cells, columns, strict=True)
     ]
-    return "\n".join(["<tr>", *texts, "</tr>"])
+    return "\n".join([f'<tr class="{UNAVAILABLE}">' if grey else "<tr>", *texts, "</tr>"])
 
 
 def _svg(figure: Figure, svg: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from sweeps.analysis.comparison import Row
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.trainings import Training, awaited
+from sweeps.plan.states import shown_state
 from sweeps.report.document import Column, columns
 from sweeps.report.formats import accuracy, number
 
@@ -86,6 +87,7 @@ def results_csv(findings: Findings) -> str:
 
 def _line(training: Training) -> dict[str, Any]:
     planned = {name: getattr(training, name) for name in COLUMNS if name not in _MADE}
+    planned["state"] = shown_state("transfer", training.state, training.error_class)
     return planned | {name: getattr(training.outcome, name, None) for name in _MADE}
 
 

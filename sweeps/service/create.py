@@ -116,6 +116,7 @@ def requested(
     source: str | None = None,
     targets: Sequence[str] = (),
     teacher: str | None = None,
+    student: str | None = None,
 ) -> Spec:
     """Return the spec that the user asks for.
 
@@ -125,18 +126,19 @@ def requested(
         base: a preset, or what a file holds; None is preset quick.
         changes: dotted keys of the spec, as in `sweeps.spec.model.override`.
         source, targets: datasets, as in `sweeps.spec.presets.on`.
-        teacher: of every dataset.
+        teacher, student: of every dataset.
 
     Raises:
         SpecError: they do not make a spec.
     """
-    if base is None and not (changes or source or targets or teacher):
+    if base is None and not (changes or source or targets or teacher or student):
         known = find(url, check_name(name))
         if known:
             return parse(known[-1].spec, origin=f"sweep {name}")
     placed = presets.on(base or presets.preset("quick"), source=source, targets=targets)
     taught = {f"{role}.teacher": teacher for role in _taught_by(placed, teacher)} if teacher else {}
-    return override(placed, taught | dict(changes))
+    learning = {f"{role}.student": student for role in placed.roles} if student else {}
+    return override(placed, taught | learning | dict(changes))
 
 
 def _taught_by(spec: Spec, teacher: str) -> Sequence[str]:

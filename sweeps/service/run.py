@@ -16,25 +16,32 @@ from sweeps.report.brief import brief
 from sweeps.report.page import report
 from sweeps.service import create, datasets
 from sweeps.service.launch import launch
-from sweeps.service.summary import describe_plan
-from sweeps.spec.model import Spec, check_name, override
-from sweeps.spec.presets import MINUTES, WITHOUT_DOWNLOAD
+from sweeps.service.summary import describe_details, describe_plan, on_two_cores
+from sweeps.spec.model import Spec, check_name
+from sweeps.spec.presets import WITHOUT_DOWNLOAD
 from sweeps.terminal import columns, say
 
 
-def run_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None, data_dir: Path | None) -> int:
+def run_sweep(
+    url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None, data_dir: Path | None, verbose: bool = False
+) -> int:
     """Create a sweep if needed, work on it, print its report. Returns the exit code of the launch.
 
     The first line says what will be downloaded, how much, and the expected minutes.
+
+    Args:
+        verbose: say every setting and task of a new sweep.
     """
     check_name(name)
     known = create.find(url, name)
     if not known:
         created = create.create_sweep(url, name, with_data(spec, data_dir), data_dir=data_dir)
-        say("\n".join(describe_plan(created.spec, created.plan, url)))
+        details = describe_details(created.spec, created.plan) if verbose else []
+        say("\n".join([*describe_plan(created.spec, created.plan, url), *details]))
     else:
         first = known[0].spec
-        create.refuse_another(name, known, _as_created(first, spec))
+        if spec.fingerprint not in {revision.fingerprint for revision in known}:
+            create.refuse_another(name, known, create.resolve(_with_note(first, spec), data_dir=data_dir))
         say(f"{name} exists in {masked(url)}: {first['note'] or 'going on with it'}")
     code = launch(url, name, workers=workers)
     if code in (0, 1):
@@ -42,12 +49,10 @@ def run_sweep(url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None
     return code
 
 
-def _as_created(stored: dict[str, Any], spec: Spec) -> Spec:
-    """Return the spec as `create` froze it: with the hashes of its data, or with the data that it took instead."""
-    if stored["note"] and (spec.source.dataset, spec.target.dataset) != _datasets(stored):
-        spec = _without_download(spec, stored["note"])
-    hashes = {f"{role}.content_hash": stored[role]["content_hash"] for role in spec.roles}
-    return override(spec, hashes)
+def _with_note(stored: dict[str, Any], spec: Spec) -> Spec:
+    """Return the spec, or the one that a sweep was created with when its datasets could not be had."""
+    fell_back = stored["note"] and (spec.source.dataset, spec.target.dataset) != _datasets(stored)
+    return _without_download(spec, stored["note"]) if fell_back else spec
 
 
 def _datasets(stored: dict[str, Any]) -> tuple[str, str]:
@@ -58,8 +63,7 @@ def with_data(spec: Spec, data_dir: Path | None) -> Spec:
     """Fetch the data of a spec. Returns the spec, or the same on digits -> digits-rgb where the data is unavailable."""
     names = [spec.role(role).dataset for role in spec.roles]
     missing = [found for name in names if not (found := sources.where(name, data_dir)).available]
-    minutes = MINUTES.get(spec.preset)
-    say(_first_line(missing) + (f"; about {minutes} minutes on 2 cores" if minutes else ""))
+    say(f"{_first_line(missing)}; about {on_two_cores(spec)} on 2 cores")
     try:
         for found in missing:
             datasets.fetch(found.name, data_dir=data_dir)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sqlalchemy
@@ -16,6 +17,7 @@ from storage.records import queries
 from storage.records.queries import SweepRecord
 from storage.studies.reconcile import reconcile
 from sweeps.analysis import looks
+from sweeps.analysis.units import percent
 from sweeps.errors import SpecError, SweepError
 from sweeps.plan import tasks as plan
 from sweeps.query.opening import open_sweep
@@ -51,6 +53,22 @@ def cancel(url: sqlalchemy.URL, name: str) -> int:
         return control.cancel(engine, sweep.id)
 
 
+@dataclass(frozen=True)
+class Extension:
+    """What more of a sweep is. tasks: how many that adds. look: which look at the test images it spends, in words."""
+
+    tasks: int
+    look: str
+
+
+def extension(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> Extension:
+    """Return what `extend` would do. Only reads; errors as `extend`, as far as they are known beforehand."""
+    with open_sweep(url, name) as (engine, sweep):
+        spec = stored(sweep)
+        _, added = _more(engine, sweep, spec, trials=trials, seeds=seeds, searches=searches)
+        return Extension(len(added.tasks), _look(engine, sweep, spec) if seeds or searches else "this spends no look")
+
+
 def extend(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> int:
     """Add trials to every search, seeds to the comparison, or further searches. Returns how many tasks that adds.
 
@@ -58,18 +76,9 @@ def extend(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, s
         SpecError: nothing to add.
         storage.errors.RevisionRefused: a search has closed, or the sweep is cancelled.
     """
-    if min(trials, seeds, searches) < 0 or max(trials, seeds, searches) < 1:
-        raise SpecError(
-            f"got --trials {trials} --seeds {seeds} --searches {searches};"
-            " give one of them, 1 or more, for example --seeds +10"
-        )
     with open_sweep(url, name, write=True) as (engine, sweep):
-        if trials and any(".ranks" in selected for selected in queries.selections(engine, sweep.id)):
-            raise RevisionRefused(f"a search of {name} has closed, and what came out of it is already used")
         spec = stored(sweep)
-        if seeds or searches:
-            _refuse_another_look(engine, sweep, spec)
-        larger, added = plan.more(spec, trials=trials, seeds=seeds, searches=searches)
+        larger, added = _more(engine, sweep, spec, trials=trials, seeds=seeds, searches=searches)
         revisions.extend(
             engine,
             sweep.id,
@@ -82,6 +91,33 @@ def extend(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, s
             while_open={phase.name for phase in plan.make_plan(spec).phases if plan.is_search(phase.name)},
         )
         return len(added.tasks)
+
+
+def _more(
+    engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, *, trials: int, seeds: int, searches: int
+) -> tuple[Spec, plan.Plan]:
+    """Return the larger spec and what it adds, unless that is refused."""
+    if min(trials, seeds, searches) < 0 or max(trials, seeds, searches) < 1:
+        raise SpecError(
+            f"got --trials {trials} --seeds {seeds} --searches {searches};"
+            " give one of them, 1 or more, for example --seeds +10"
+        )
+    if trials and any(".ranks" in selected for selected in queries.selections(engine, sweep.id)):
+        raise RevisionRefused(f"a search of {sweep.name} has closed, and what came out of it is already used")
+    if seeds or searches:
+        _refuse_another_look(engine, sweep, spec)
+    return plan.more(spec, trials=trials, seeds=seeds, searches=searches)
+
+
+def _look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> str:
+    """Say which look the verdict is decided at, once more seeds or searches have read the test."""
+    taken, declared = looks.taken(engine, sweep.id), spec.transfer.looks
+    which = (
+        f"look {taken + 1} of {declared} at the test images, decided at {percent(spec.transfer.level(taken + 1)):g} %"
+    )
+    if not taken:
+        return f"no look was taken yet: this belongs to {which}"
+    return f"this spends {which}" + ("; no look is left after it" if taken + 1 == declared else "")
 
 
 def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> None:

@@ -1,10 +1,15 @@
 """Describe a plan in words: what create and run print before anything runs."""
 
+from collections import Counter
+from pathlib import Path
+
 import sqlalchemy
 
 from kd.config import LOSS_FORMULA
 from storage.url import masked
+from sweeps.plan.expected import expected_core_seconds
 from sweeps.plan.tasks import STAGES, Plan
+from sweeps.service.needs import needs
 from sweeps.spec import presets
 from sweeps.spec.model import Spec
 from sweeps.spec.tables import DatasetSpec
@@ -13,22 +18,78 @@ from sweeps.stats.nested import FEWEST
 
 
 def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
-    """Return the lines: where it is written, the data, what is searched, the tasks per stage."""
+    """Return six lines: what is searched, on which data, by which models, the work, the verdict, where it is stored."""
     low, high = spec.search.temperature
     a_low, a_high = spec.search.alpha
-    outer = spec.outer
-    counts = ", ".join(f"{stage} {plan.count(stage)}" for stage in STAGES)
+    searches = spec.outer.teachers * spec.outer.searches
+    trials = f"{spec.search.trials} trials" + (f", {searches} searches" if searches > 1 else "")
+    trainings = sum(plan.count(stage) for stage in STAGES if stage != "measure")
+    minutes = _rounded(expected_core_seconds(spec) / 60)
     return [
+        f"search   T {low:g} to {high:g}, alpha {a_low:g} to {a_high:g}: {trials} on each dataset",
+        f"data     {' -> '.join(_images(spec.role(role)) for role in spec.roles)}",
+        f"models   {_models(spec)}",
+        f"work     {trainings:,} trainings, about {minutes:,.0f} core-minutes",
+        f"verdict  {_resolution(spec)}",
         f"storage  {masked(url)}",
+    ]
+
+
+def describe_details(spec: Spec, plan: Plan) -> list[str]:
+    """Return every setting that matters, then the phases and the tasks: what `create -v` adds."""
+    low, high = spec.search.temperature
+    a_low, a_high = spec.search.alpha
+    counts = ", ".join(f"{stage} {plan.count(stage)}" for stage in STAGES)
+    inside = Counter(task.phase for task in plan.tasks)
+    return [
         *(_described(name, spec.role(name)) for name in spec.roles),
-        f"search   T log-uniform [{low:g}, {high:g}], alpha uniform [{a_low:g}, {a_high:g}]; "
+        f"space    T log-uniform [{low:g}, {high:g}], alpha uniform [{a_low:g}, {a_high:g}]; "
         f"Adam {spec.training.learning_rate:g} ({spec.training.schedule}), batch {spec.training.batch_size}",
         f"loss     {LOSS_FORMULA}",
-        *([f"outer    {_repeats(spec)}"] if outer.teachers * outer.searches > 1 else []),
+        *([f"outer    {_repeats(spec)}"] if spec.outer.teachers * spec.outer.searches > 1 else []),
         f"tasks    {len(plan.tasks)}: {counts}",
-        f"verdict  margin {spec.transfer.margin:g} points, {_counted(spec)}, {spec.transfer.looks} looks; "
-        + _resolution(spec),
+        f"power    {_power(spec)}",
+        *(f"phase    {phase.name}: {inside[phase.name]} tasks" for phase in plan.phases),
+        *(f"{task.key}  {task.payload}" for task in plan.tasks),
     ]
+
+
+def needed_elsewhere(spec: Spec) -> list[str]:
+    """Return one line for each thing that a worker on another machine needs beside the storage."""
+    return [f"a worker elsewhere needs {need.what} {need.how}" for need in needs(spec)]
+
+
+def on_two_cores(spec: Spec) -> str:
+    """Return how long a sweep is expected to take there, for example "10 minutes"."""
+    minutes = expected_core_seconds(spec) / 60 / 2
+    value, unit = (minutes, "minute") if minutes < 120 else (minutes / 60, "hour")
+    number = max(1, _rounded(value))
+    return f"{number:,.0f} {unit}{'' if number == 1 else 's'}"
+
+
+def _rounded(value: float) -> float:
+    """Return a positive number with two digits that count: what is expected is known no better."""
+    return float(f"{value:.2g}")
+
+
+def _images(role: DatasetSpec) -> str:
+    name = Path(role.dataset).name  # of a file its name alone
+    return f"{name} ({role.images:,} images)"
+
+
+def _models(spec: Spec) -> str:
+    """Say who teaches whom, once where it is the same on every dataset."""
+    parts = [spec.role(role) for role in spec.roles]
+    teachers, students = {part.teacher for part in parts}, {part.student for part in parts}
+    if len(students) > 1:
+        return "; ".join(f"{part.teacher} teaches {part.student} on {_short(part)}" for part in parts)
+    if len(teachers) == 1:
+        return f"{parts[0].teacher} teaches {parts[0].student}"
+    return f"{', '.join(f'{part.teacher} on {_short(part)}' for part in parts)} teach {parts[0].student}"
+
+
+def _short(role: DatasetSpec) -> str:
+    return Path(role.dataset).stem
 
 
 def _repeats(spec: Spec) -> str:
@@ -44,13 +105,6 @@ def _repeats(spec: Spec) -> str:
     )
 
 
-def _counted(spec: Spec) -> str:
-    """Say what the verdict counts."""
-    if spec.outer.searches >= FEWEST:
-        return f"{spec.outer.searches} searches"
-    return f"{spec.transfer.seeds} seeds"
-
-
 def _described(name: str, role: DatasetSpec) -> str:
     views = f", {role.views} views of each image" if role.augment != "none" else ""
     return (
@@ -59,19 +113,43 @@ def _described(name: str, role: DatasetSpec) -> str:
     )
 
 
-def _resolution(spec: Spec) -> str:
-    """Say what the planned searches or seeds can tell apart, as far as that is known before anything was trained."""
+def _counted(spec: Spec) -> tuple[int, str, tuple[float, float, str] | None]:
+    """Return how many units the verdict counts, what they are, and the sd between them as far as it was measured."""
     searches = spec.outer.searches >= FEWEST
-    number = spec.outer.searches if searches else spec.transfer.seeds
+    number, unit = (spec.outer.searches, "searches") if searches else (spec.transfer.seeds, "seeds")
+    known = presets.SEARCH_SD if searches else presets.PAIRED_SD
+    return number, unit, known.get((spec.target.dataset, spec.target.student))
+
+
+def _resolved(spec: Spec, number: int, sds: tuple[float, float, str]) -> tuple[float, float]:
+    """Return the smallest distances from the margin that are told apart, by the lowest and by the highest sd."""
+    low, high = (resolvable(sd, number, level=spec.transfer.level(1)) for sd in sds[:2])
+    return low, high
+
+
+def _resolution(spec: Spec) -> str:
+    """Say what the plan can tell apart, in a line."""
+    number, unit, sds = _counted(spec)
+    margin = f"margin {spec.transfer.margin:g}; {number} {unit}"
     if number < 2:
-        return "a verdict needs 2 seeds"
-    known = (presets.SEARCH_SD if searches else presets.PAIRED_SD).get((spec.target.dataset, spec.target.student))
-    noise = "spread between searches" if searches else "seed noise"
-    if known is None:
-        return f"what they resolve depends on the {noise} on {spec.target.dataset}, which is not known beforehand"
-    *sds, origin = known
-    low, high = (resolvable(sd, number, level=spec.transfer.level(1)) for sd in sds)
+        return f"{margin}; a verdict needs 2"
+    if sds is None:
+        return f"{margin}; what they resolve on {_short(spec.target)} is not known"
+    low, high = _resolved(spec, number, sds)
+    return f"{margin} resolve {low:.2g} to {high:.2g} points around it (80 % power)"
+
+
+def _power(spec: Spec) -> str:
+    """Say the same with what it rests on."""
+    number, unit, sds = _counted(spec)
+    looks = f"{number} {unit}, {spec.transfer.looks} looks"
+    if number < 2:
+        return f"{looks}; a verdict needs 2 seeds"
+    if sds is None:
+        noise = "spread between searches" if unit == "searches" else "seed noise"
+        return f"{looks}; what they resolve depends on the {noise} on {spec.target.dataset}, not known beforehand"
+    low, high = _resolved(spec, number, sds)
     return (
-        f"a regret {low:.2g} to {high:.2g} points from the margin is distinguished from it with 80 % power, given an"
-        f" sd of {sds[0]:g} to {sds[1]:g} between {'searches' if searches else 'seeds'} ({origin})"
+        f"{looks}; a regret {low:.2g} to {high:.2g} points from the margin is distinguished from it with 80 % power,"
+        f" given an sd of {sds[0]:g} to {sds[1]:g} between {unit} ({sds[2]})"
     )

@@ -93,8 +93,8 @@ PAIRED_SD = {("cifar10", "keras-student"): (0.25, 0.48, "bench/results/recipe.md
 # The same between searches, of the mean regret of each: what a search of preset quick finds is partly luck.
 SEARCH_SD = {("cifar10", "keras-student"): (0.1, 0.69, "bench/results/answer.md")}
 
-# Expected wall minutes on 2 cores, as measured; what `run` says in its first line.
-MINUTES = {"tiny": 1, "quick": 10}
+# Wall minutes on 2 cores, as measured: what any sweep and each of its tasks are expected to take is reckoned from them.
+MINUTES = {"tiny": 1, "quick": 10, "compare": 16}
 
 # What `run` takes instead when neither MNIST nor CIFAR-10 can be had: nothing to download.
 WITHOUT_DOWNLOAD = {

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.cli.answers import describe_best
+from sweeps.cli.answers import describe_best, describe_trials
 from sweeps.plan.selection import Candidate
 from sweeps.query.best import Best, Incumbent
 from sweeps.spec.point import Point
@@ -63,3 +63,56 @@ def test_what_the_sweep_says_is_wrapped_at_words_and_never_at_a_hyphen(shift: in
     assert " ".join(answer) == " ".join(said)
     assert max(map(len, lines)) <= 100
     assert all(line.startswith(("answer ", " " * 13)) for line in lines[start : start + len(answer)])
+
+
+def _row(task: str, state: str, reason: str | None = None) -> dict[str, object]:
+    numbers = {"temperature": 12.345678, "alpha": 0.1234567, "score": 0.98765432, "test_accuracy": 0.98765432}
+    return {
+        "task": task,
+        "state": state,
+        "trial": 123,
+        "dataset": "digits-rgb",
+        **numbers,
+        "train_s": 12.3456,
+        "cpu_s": 12.3456,
+        "reason": reason,
+    }
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stdout is a terminal of 80 columns."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_gets_the_columns_of_trials_that_fit_and_grey_rows_of_what_is_unavailable() -> None:
+    rows = [
+        _row("transfer#target.default-keras-io.4", "done"),
+        _row("baselines#mobilenet", "unavailable", "no weights; type: " + "export KERAS_HOME=DIR " * 9)
+        | dict.fromkeys(("temperature", "alpha", "score", "test_accuracy")),
+    ]
+    rows += [_row("measure#all", "skipped", "needs teachers:source, which failed")]
+    head, done, *unavailable, skipped = describe_trials(rows).splitlines()
+    assert head.split() == ["task", "state", "T", "alpha", "score", "test"]
+    assert done.split()[2:] == ["12.35", "0.1235", "0.9877", "0.9877"]
+    assert skipped.split()[:2] == ["measure#all", "skipped"]
+    assert all(line.startswith("\x1b[90m") and line.endswith("\x1b[0m") for line in unavailable)
+    plain = [line.removeprefix("\x1b[90m").removesuffix("\x1b[0m") for line in unavailable]
+    assert max(map(len, (head, done, skipped, *plain))) <= 80
+    assert " ".join(" ".join(plain).split()) == f"baselines#mobilenet unavailable {rows[1]['reason']}".rstrip()
+
+
+def test_a_pipe_gets_every_column_and_the_whole_reason() -> None:
+    reason = "no weights; type: " + "export KERAS_HOME=DIR " * 9
+    head, row = describe_trials([_row("baselines#mobilenet", "unavailable", reason)]).splitlines()
+    assert head.split()[-3:] == ["train_s", "cpu_s", "reason"]
+    assert row.endswith(reason.rstrip())
+    assert "\x1b" not in row
+
+
+@pytest.mark.usefixtures("terminal")
+def test_best_fits_a_terminal() -> None:
+    assert max(map(len, describe_best(BEST, ["a word " * 40]).splitlines())) <= 80

@@ -169,3 +169,18 @@ def test_best_as_json_has_the_code_and_no_sentence(url: str, kd_sweeps: KdSweeps
     found: dict[str, Any] = json.loads(kd_sweeps("best", "s", "-f", "json", "--storage", url)[1])
     assert {"temperature", "alpha", "confirmed", "paste", "answer_hash"} <= set(found)
     assert "UNDECIDED" not in json.dumps(found)
+
+
+def test_the_value_of_best_is_two_numbers_on_one_line(url: str, findings: Findings, kd_sweeps: KdSweeps) -> None:
+    code, out, _ = kd_sweeps("best", "s", "-f", "value", "--storage", url)
+    point = findings.confirmed["source"].best.point
+    assert code == 0
+    assert out.count("\n") == 1
+    assert [float(word) for word in out.split(" ")] == pytest.approx([point.temperature, point.alpha])
+
+
+@pytest.mark.parametrize("command", ["status", "trials", "best"])
+def test_what_people_read_fits_a_terminal_of_80_columns(url: str, folder: Path, command: str) -> None:
+    code, printed = on_terminal(folder, command, "s", "--storage", url, columns=80)
+    assert code == 0
+    assert max(map(len, printed.splitlines())) <= 80

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from storage.audit.audit import Audit, audit
+from storage.audit.audit import Audit, StageAudit, audit
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.url import resolve
+from sweeps.cli.text import describe, values
 from sweeps.service.create import create_sweep
 from sweeps.service.steering import reap_now
 from sweeps.spec.model import override
@@ -38,14 +39,14 @@ KdSweeps = Callable[..., tuple[int, str, str]]
 HEAVY = {"tensorflow", "keras", "optuna", "optuna_dashboard", "scipy", "sklearn", "pandas"}
 
 CLEAN = """\
-stage      planned    done       failed     cancelled  skipped    waiting    running
-teachers   2          2          0          0          0          0          0
-search     4          4          0          0          0          0          0
-baselines  1          1          0          0          0          0          0
-confirm    1          1          0          0          0          0          0
-native     5          5          0          0          0          0          0
-transfer   20         20         0          0          0          0          0
-measure    1          1          0          0          0          0          0
+stage      planned  done  failed  cancelled  skipped  waiting  running
+teachers   2        2     0       0          0        0        0
+search     4        4     0       0          0        0        0
+baselines  1        1     0       0          0        0        0
+confirm    1        1     0       0          0        0        0
+native     5        5     0       0          0        0        0
+transfer   20       20    0       0          0        0        0
+measure    1        1     0       0          0        0        0
 
 audit: 34 planned, 34 accounted for, 0 violations, 0 warnings
 """
@@ -105,6 +106,16 @@ def test_violations_stand_after_the_table_before_warnings_and_exit_1(kd_sweeps: 
         assert line.startswith(start)
 
 
+def test_what_cannot_run_here_is_unavailable_for_an_audit_too() -> None:
+    stages = [StageAudit(stage="baselines", planned=2, done=1, failed=1, cancelled=0, skipped=0, waiting=0, running=0)]
+    one = Audit(stages=stages, violations=[], warnings=[], notes=[])
+    head, row = describe(one, {"baselines": 1}).splitlines()[:2]
+    assert dict(zip(head.split(), row.split(), strict=True))["unavailable"] == "1"
+    assert max(map(len, (head, row))) <= 80
+    assert values("s", one, {"baselines": 1})["stages"]["baselines"]["failed"] == 0
+    assert "unavailable" not in describe(one, {})
+
+
 def test_the_formats_agree(kd_sweeps: KdSweeps, url: str) -> None:
     execute(url, "UPDATE tasks SET score = 0.25 WHERE key = 'confirm#0.0'")
 
@@ -116,8 +127,15 @@ def test_the_formats_agree(kd_sweeps: KdSweeps, url: str) -> None:
     found = json.loads(printed("json"))
     assert set(found) == {"sweep", "planned", "accounted", "stages", "violations", "warnings", "notes", "answer_hash"}
     assert found["stages"]["transfer"] == {
-        "planned": 20, "done": 20, "failed": 0, "cancelled": 0, "skipped": 0, "waiting": 0, "running": 0,
-    }  # fmt: skip
+        "planned": 20,
+        "done": 20,
+        "failed": 0,
+        "unavailable": 0,
+        "cancelled": 0,
+        "skipped": 0,
+        "waiting": 0,
+        "running": 0,
+    }
     assert yaml.safe_load(printed("yaml")) == found
     (row,) = csv.DictReader(io.StringIO(printed("csv")))
     assert json.loads(row["violations"]) == found["violations"]

@@ -1,19 +1,27 @@
 """Status: counts, workers whose lease is good or has lapsed, the guess of the time left, what to type next."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kd.errors import Unavailable
+from storage.queue.tasks import Claim
 from sweeps.cli.answers import describe_status
+from sweeps.errors import SweepError
 from sweeps.plan.tasks import STAGES
 from sweeps.query.bits import Bits
+from sweeps.query.listing import TrialRow, trial_rows
 from sweeps.query.opening import open_sweep
-from sweeps.query.status import StageCount, Status, Working, seconds_left, status
+from sweeps.query.status import StageCount, Status, Working, status
+from sweeps.spec.model import Spec, override
 from sweeps.spec.presets import preset
+from sweeps.workers.results import Outcome
 from tests.support.sweeps.planted_sweeps import worked
 from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.task_records import task_record
+from tests.support.sweeps.small_sweeps import SMALL
 
 WORKING = Working(worker="w", host="h", task="search#1", attempt=2, lease_left_s=12.0)
 STATUS = Status(
@@ -21,6 +29,7 @@ STATUS = Status(
     state="active",
     stages={stage: StageCount(done=1) for stage in STAGES},
     workers=(WORKING,),
+    fraction=0.25,
     seconds_left=150.0,
     problems=(),
     bits=Bits("0123456789ab", ("f00",)),
@@ -35,12 +44,14 @@ def test_status_shows_the_running_worker_and_guesses_the_time_left(tmp_path: Pat
     assert [(one.task, one.alive) for one in found.workers] == [("native.search#2", True)]
     assert found.seconds_left is not None
     assert found.seconds_left > 0
+    assert 0 < found.fraction < 1
     assert "time left: about" in describe_status(found)
     assert list(found.as_json()) == [
         "sweep",
         "state",
         "stages",
         "workers",
+        "fraction",
         "seconds_left",
         "problems",
         "answer_hash",
@@ -52,8 +63,8 @@ def test_status_shows_the_running_worker_and_guesses_the_time_left(tmp_path: Pat
 @pytest.mark.parametrize(
     ("changes", "last"),
     [
-        ({}, "time left: about 2 min"),
-        ({"seconds_left": None}, "time left: unknown yet"),
+        ({}, "time left: about 2 min (25 % done)"),
+        ({"seconds_left": None}, "time left: unknown yet (25 % done)"),
         ({"seconds_left": 0.0}, "finished; next: kd-sweeps report s"),
         ({"workers": ()}, "no worker is running; next: kd-sweeps launch s"),
         (
@@ -74,10 +85,65 @@ def test_a_problem_is_shown_with_what_to_type() -> None:
     assert "worker w: search#1 attempt 2, lease 12 s" in lines
 
 
-def test_the_time_left_is_unknown_before_a_student_is_done_and_zero_at_the_end() -> None:
-    done = task_record("search#0", 0)
-    waiting = [task_record(f"search#{number}", number, state="waiting") for number in (1, 2)]
-    assert seconds_left([done, *waiting], 2) == 1.0  # one second each, shared by two workers
-    assert seconds_left(waiting, 2) is None
-    assert seconds_left([done, *waiting], 0) is None
-    assert seconds_left([done], 0) == 0.0
+def _told(tmp_path: Path, spec: Spec, fail: Mapping[str, Exception]) -> tuple[Status, list[TrialRow]]:
+    """A sweep in which the tasks whose keys begin so have failed: its status, and its tasks."""
+
+    def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        for key, error in fail.items():
+            if claim.key.startswith(key):
+                raise error
+        return quadratic(claim, params, on_step)
+
+    with open_sweep(worked(f"sqlite:///{tmp_path}/a.db", spec, run), "s") as (engine, sweep):
+        return status(engine, sweep), trial_rows(engine, sweep)
+
+
+def test_a_baseline_that_cannot_run_here_is_unavailable_and_the_sweep_is_finished(tmp_path: Path) -> None:
+    found, rows = _told(tmp_path, SMALL, {"baselines": Unavailable("no weights; type: export KERAS_HOME=DIR")})
+    assert (found.stages["baselines"].unavailable, found.stages["baselines"].failed) == (1, 0)
+    assert found.stages["baselines"].ended == found.stages["baselines"].total == 1
+    assert found.as_json()["stages"]["baselines"]["unavailable"] == 1
+    assert (found.problems, found.seconds_left, found.fraction) == ((), 0.0, 1.0)
+    (row,) = [row for row in rows if row.state not in ("done",)]
+    assert (row.task, row.state) == ("baselines#mobilenet", "unavailable")
+    assert row.reason == "no weights; type: export KERAS_HOME=DIR"
+    shown = describe_status(found).splitlines()
+    assert shown[0].split() == ["stage", "total", "waiting", "running", "done", "failed", "skipped", "unavailable"]
+    assert [line.split()[1:] for line in shown if line.startswith("baselines")] == [["1", *"00000", "1"]]
+    assert max(map(len, shown)) <= 80
+    assert shown[-1] == "finished; next: kd-sweeps report s"
+
+
+def test_a_baseline_with_a_mistake_in_it_has_failed(tmp_path: Path) -> None:
+    found, _ = _told(tmp_path, SMALL, {"baselines": KeyError("a mistake")})
+    assert (found.stages["baselines"].unavailable, found.stages["baselines"].failed) == (0, 1)
+
+
+def test_a_teacher_that_cannot_run_here_is_a_failure(tmp_path: Path) -> None:
+    found, _ = _told(tmp_path, SMALL, {"teachers#target": Unavailable("no weights")})
+    assert (found.stages["teachers"].unavailable, found.stages["teachers"].failed) == (0, 1)
+    assert found.problems == ("teachers:target failed: no weights; tasks skipped because of it: 7",)
+
+
+def test_a_failure_is_told_once_with_how_many_tasks_it_skipped(tmp_path: Path) -> None:
+    """Nothing is left that could be measured: that is no failure of its own."""
+    spec = override(preset("quick"), {"baselines.methods": ["mobilenet"], "retry.error": 1})
+    mistakes = {"teachers#source": KeyError("a mistake\nof two lines"), "teachers#target": KeyError("another")}
+    mistakes |= {"baselines": Unavailable("no weights")}
+    found, rows = _told(tmp_path, spec, mistakes | {"measure": SweepError("no model was finished")})
+    source, target = found.problems
+    assert source.startswith("teachers:source failed: KeyError: 'a mistake")
+    assert target.startswith("teachers:target failed: KeyError: 'another'; tasks skipped because of it: ")
+    assert max(map(len, found.problems)) < 120
+    skipped = [row for row in rows if row.state == "skipped"]
+    assert sum(int(problem.rsplit(" ", 1)[1]) for problem in found.problems) == len(skipped)
+    assert {row.reason.split(", which failed")[0] for row in skipped if row.reason} == {
+        "needs teachers:source",
+        "needs teachers:target",
+    }
+
+
+def test_a_measurement_that_fails_beside_another_failure_is_told_as_well(tmp_path: Path) -> None:
+    mistakes = {"teachers#target": KeyError("a mistake"), "measure": RuntimeError("no converter")}
+    found, _ = _told(tmp_path, SMALL, mistakes)
+    assert [problem.split(" failed")[0] for problem in found.problems] == ["teachers:target", "measure"]

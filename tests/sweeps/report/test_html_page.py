@@ -138,6 +138,15 @@ class Cells(HTMLParser):
             self.rows[-1][-1] += data
 
 
+def test_a_row_of_what_cannot_run_here_is_grey() -> None:
+    heads = (Column("method"), Column("status"))
+    rows = [("scratch", ""), ("mobilenet", "unavailable: no weights"), ("best", "failed: unavailable")]
+    page = rendered(table(heads, rows))
+    assert page.count('<tr class="unavailable">\n<td>mobilenet</td>') == 1
+    assert page.count("<tr class=") == 1
+    assert "tr.unavailable { color: var(--soft); }" in style()
+
+
 def test_no_cell_of_a_table_is_lost() -> None:
     rows = [["a|b", "< 1 & 2", ""], ["", "", ""], ["`x`", "**y**", "5 > 4"]]
     page = rendered(Fold("f", "", (table(columns("1", "2", "3", text=1), rows),)))

@@ -17,7 +17,7 @@ from sweeps.errors import SpecError
 from sweeps.report.answer import headline
 from sweeps.report.brief import brief
 from sweeps.report.page import report
-from sweeps.service.create import create_sweep
+from sweeps.service.create import create_sweep, requested
 from sweeps.service.run import run_sweep, with_data
 from sweeps.spec.model import override
 from sweeps.spec.presets import preset
@@ -25,6 +25,7 @@ from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.planted_sweeps import analysed
 from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.typed_commands import write_npz
 
 pytestmark = pytest.mark.processes
 
@@ -100,6 +101,22 @@ def test_a_sweep_that_fell_back_goes_on_with_what_it_has(tmp_path: Path, monkeyp
     assert run_sweep(url, "s", preset("quick"), workers=1, data_dir=None) == 0
     with pytest.raises(SpecError, match=r"search\.trials: 10 -> 21"):
         run_sweep(url, "s", override(preset("quick"), {"search.trials": 21}), workers=1, data_dir=None)
+
+
+def test_a_sweep_on_a_file_goes_on_whatever_the_file_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_npz(tmp_path / "mine.npz")
+    url = resolve(f"sqlite:///{tmp_path}/a.db")
+    asked = override(preset("tiny"), {"source.dataset": "mine.npz", "source.images": 180})
+    create_sweep(url, "s", asked)
+    with Worker(url, "s", run=quadratic) as worker:
+        worker.work()
+    assert run_sweep(url, "s", asked, workers=1, data_dir=None) == 0
+    stored = requested(url, "s", None, changes={})
+    assert run_sweep(url, "s", stored, workers=1, data_dir=None) == 0, "nothing but the name was given"
+    more = override(asked, {"target2": preset("tiny").as_dict()["target"] | {"dataset": "mnist"}})
+    with pytest.raises(SpecError, match=r"exists with another spec \(target2: null -> "):
+        run_sweep(url, "s", more, workers=1, data_dir=None)
 
 
 def _run_tiny(folder: Path, *more: str) -> subprocess.Popen[str]:

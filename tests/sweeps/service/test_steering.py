@@ -27,6 +27,7 @@ from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, start_worker, tasks_of, wait_until
+from tests.support.sweeps.trials_in_memory import trials_in_memory
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 OnStep = Callable[[], None]
@@ -287,6 +288,56 @@ def test_the_commands_say_what_happened_and_what_to_type_next(kd_sweeps: KdSweep
     assert not queries.list_sweeps(engines.open_engine(url, read_only=True))
 
 
+def test_an_extension_says_which_look_it_spends_before_it_does_so(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+    with trials_in_memory():
+        url = created(f"sqlite:///{tmp_path}/kd-sweeps.db")
+
+        def said(*arguments: str) -> list[str]:
+            code, out, err = kd_sweeps("extend", "s", *arguments)
+            assert (code, out) == (0, ""), err
+            return err.splitlines()
+
+        look = "look {} of 3 at the test images, decided at {} %"
+        dry = "dry run: nothing was written; it would add {} tasks"
+        first = f"no look was taken yet: this belongs to {look.format(1, 3)}"
+        assert said("--seeds", "+1", "--dry-run") == [first, dry.format(ARMS)]
+        assert said("--trials", "+1", "--dry-run") == ["this spends no look", dry.format(2)]
+        assert queries.find_sweep(engines.open_engine(url, read_only=True), "s").revision == 1
+        _work(url)
+        second = f"this spends {look.format(2, 1)}"
+        assert said("--seeds", "+1", "--dry-run") == [second, dry.format(ARMS)]
+        assert said("--seeds", "+1") == [second, f"{ARMS} tasks added. Next: kd-sweeps launch s"]
+        assert said("--seeds", "+1", "--dry-run")[0] == second, "nothing of the second look was read"
+        _work(url)
+        assert said("--searches", "+1") == [
+            f"this spends {look.format(3, 1)}; no look is left after it",
+            "14 tasks added. Next: kd-sweeps launch s",
+        ]
+        _work(url)
+        code, _, err = kd_sweeps("extend", "s", "--seeds", "+1", "--dry-run")
+        assert (code, "3 of 3 declared looks" in err) == (1, True), err
+
+
+def test_on_a_terminal_delete_asks_first(kd_sweeps: KdSweeps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = created(f"sqlite:///{tmp_path}/kd-sweeps.db")
+    asked: list[str] = []
+
+    def answer(text: str, *, yes: bool) -> bool:
+        asked.append(text)
+        return yes
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    for yes, code in ((False, 1), (True, 0)):
+        monkeypatch.setattr("typer.confirm", lambda text, err, yes=yes: answer(text, yes=yes))
+        found, _, err = kd_sweeps("delete", "s")
+        assert found == code
+        assert err.startswith("deleted s" if yes else "nothing was deleted")
+        assert len(queries.list_sweeps(engines.open_engine(url, read_only=True))) == (0 if yes else 1)
+    assert asked == ["Remove every result of s from sqlite:///kd-sweeps.db?"] * 2
+    assert kd_sweeps("delete", "s")[0] == 1, "nobody is asked about a sweep that is not there"
+    assert len(asked) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -303,7 +354,10 @@ def test_the_commands_say_what_happened_and_what_to_type_next(kd_sweeps: KdSweep
             for verb in ("pause", "resume", "cancel", "retry", "reap")
         ),
         (["delete", "none", "--yes"], 1, ["no sweep 'none'"]),
+        (["delete", "none"], 1, ["no sweep 'none'"]),
+        (["delete", "s"], 2, ["every result of s", "kd-sweeps delete s --yes"]),
         (["extend", "none", "--seeds", "1"], 1, ["no sweep 'none'"]),
+        (["extend", "s", "--dry-run"], 2, ["--trials 0 --seeds 0", "--seeds +10"]),
         (["pause", "a/b"], 2, ["'a/b'"]),
     ],
 )

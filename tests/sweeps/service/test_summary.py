@@ -1,0 +1,143 @@
+"""A plan in a few lines that fit a terminal, and all of it for who asks."""
+
+import math
+
+import pytest
+from scipy import stats
+
+from storage.url import resolve
+from sweeps.plan.tasks import make_plan
+from sweeps.service.summary import describe_details, describe_plan, needed_elsewhere, on_two_cores
+from sweeps.spec.model import Spec, override
+from sweeps.spec.presets import PAIRED_SD, PRESETS, SEARCH_SD, preset
+
+URL = resolve("sqlite:///a.db")
+
+
+def _lines(spec: Spec) -> list[str]:
+    return describe_plan(spec, make_plan(spec), URL)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_plan_is_six_lines_that_fit_a_terminal(name: str) -> None:
+    lines = _lines(preset(name))
+    assert [line.split()[0] for line in lines] == ["search", "data", "models", "work", "verdict", "storage"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_lines_of_preset_quick() -> None:
+    assert _lines(preset("quick")) == [
+        "search   T 1 to 20, alpha 0 to 1: 10 trials, 5 searches on each dataset",
+        "data     mnist (4,000 images) -> cifar10 (4,000 images)",
+        "models   cnn-small teaches keras-student",
+        "work     241 trainings, about 20 core-minutes",
+        "verdict  margin 1; 5 searches resolve 0.16 to 1.1 points around it (80 % power)",
+        "storage  sqlite:///a.db",
+    ]
+
+
+def test_who_teaches_whom_is_said_once_where_it_is_the_same() -> None:
+    several = override(preset("tiny"), {"target.teacher": "resnet20"})
+    assert "models   cnn-small-narrow on digits, resnet20 on digits-rgb teach keras-student" in _lines(several)
+    students = override(several, {"target.student": "mlp-800"})
+    assert (
+        "models   cnn-small-narrow teaches keras-student on digits; resnet20 teaches mlp-800 on digits-rgb"
+    ) in _lines(students)
+
+
+def test_twice_the_epochs_are_expected_to_take_about_twice_as_long() -> None:
+    epochs = {key: 2 * value for key, value in (("source.epochs", 15), ("target.epochs", 12))}
+    (work,) = [line for line in _lines(override(preset("quick"), epochs)) if line.startswith("work")]
+    assert 35 <= int(work.split()[-2]) <= 40
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (preset("tiny"), "1 minute"),
+        (preset("quick"), "10 minutes"),
+        (preset("full"), "86 hours"),
+        (override(preset("quick"), {"search.trials": 100, "transfer.seeds": 100}), "21 minutes"),
+        (override(preset("tiny"), {"source.images": 100, "target.images": 100}), "1 minute"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.preset,
+)
+def test_how_long_a_sweep_takes_on_two_cores(spec: Spec, said: str) -> None:
+    assert on_two_cores(spec) == said
+
+
+def test_all_settings_phases_and_tasks_are_there_for_who_asks() -> None:
+    spec = preset("full")
+    lines = describe_details(spec, make_plan(spec))
+    assert "source   mnist: 50000 images, teacher keras-teacher, student keras-student, 20 epochs" in lines
+    assert (
+        "outer    3 teachers on each dataset, 3 searches: the first of 100 trials and 50 to confirm, further ones of"
+        " 100 and 50, compared on 30 seeds"
+    ) in lines
+    assert "phase    transfer:target: 330 tasks" in lines
+    assert any(line.startswith("tasks    4018: teachers 6, search 900") for line in lines)
+    assert any(line.startswith("transfer#target.native.29  {") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "number", "unit"),
+    [
+        ({}, 0.03, 5, "searches"),
+        ({"transfer.looks": 1, "outer.searches": 4}, 0.05, 4, "searches"),
+        ({"outer.searches": 1, "transfer.seeds": 10}, 0.03, 10, "seeds"),
+        ({"outer.searches": 2, "transfer.looks": 1, "transfer.seeds": 10}, 0.05, 10, "seeds"),  # too few to count
+    ],
+)
+def test_the_plan_says_what_it_can_resolve(changes: dict[str, int], level: float, number: int, unit: str) -> None:
+    spec = override(preset("quick"), changes)
+    known = SEARCH_SD if unit == "searches" else PAIRED_SD
+    low, high, origin = known["cifar10", "keras-student"]
+    times = (stats.t.ppf(1 - level, number - 1) + stats.t.ppf(0.8, number - 1)) / math.sqrt(number)
+    shown = f"{low * times:.2g} to {high * times:.2g} points"
+    assert f"verdict  margin 1; {number} {unit} resolve {shown} around it (80 % power)" in _lines(spec)
+    assert (
+        f"power    {number} {unit}, {3 if level == 0.03 else 1} looks; a regret {shown} from the margin is"
+        f" distinguished from it with 80 % power, given an sd of {low:g} to {high:g} between {unit} ({origin})"
+    ) in describe_details(spec, make_plan(spec))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "line", "power"),
+    [
+        (
+            "quick",
+            {"transfer.seeds": 1, "transfer.other_seeds": 0, "outer.searches": 1},
+            "margin 1; 1 seeds; a verdict needs 2",
+            "1 seeds, 3 looks; a verdict needs 2 seeds",
+        ),
+        (
+            "tiny",
+            {},
+            "margin 1; 5 seeds; what they resolve on digits-rgb is not known",
+            "5 seeds, 3 looks; what they resolve depends on the seed noise on digits-rgb, not known beforehand",
+        ),
+        (
+            "tiny",
+            {"outer.searches": 3},
+            "margin 1; 3 searches; what they resolve on digits-rgb is not known",
+            "3 searches, 3 looks; what they resolve depends on the spread between searches on digits-rgb, not known"
+            " beforehand",
+        ),
+    ],
+)
+def test_the_plan_says_why_it_cannot_tell_what_it_resolves(
+    name: str, changes: dict[str, int], line: str, power: str
+) -> None:
+    spec = override(preset(name), changes)
+    assert f"verdict  {line}" in _lines(spec)
+    assert f"power    {power}" in describe_details(spec, make_plan(spec))
+
+
+def test_what_a_worker_elsewhere_needs_is_a_line_each() -> None:
+    spec = override(preset("tiny"), {"target.dataset": "/srv/mine.npz", "target.student": "my_student:build"})
+    assert needed_elsewhere(spec) == [
+        "a worker elsewhere needs module my_student on its PYTHONPATH",
+        "a worker elsewhere needs /srv/mine.npz at the same path",
+        "a worker elsewhere needs ImageNet weights of mobilenet (--weights DIR, or a download)",
+    ]
+    assert needed_elsewhere(override(preset("tiny"), {"baselines.methods": []})) == []

@@ -1,0 +1,42 @@
+"""Text on a terminal: lines break between words, and stand under each other."""
+
+import pytest
+
+from sweeps.terminal import fitted, grey, say
+
+
+def test_a_long_line_breaks_between_words_under_its_own_words() -> None:
+    text = "verdict  a regret of one point from the margin\n  kd-sweeps launch s --storage sqlite:///a.db"
+    assert fitted(text, 30).split("\n") == [
+        "verdict  a regret of one point",
+        "         from the margin",
+        "  kd-sweeps launch s --storage",
+        "  sqlite:///a.db",
+    ]
+
+
+def test_what_fits_what_a_program_reads_and_one_long_word_stay_as_they_are() -> None:
+    assert fitted("a  b\n\nc", 4) == "a  b\n\nc"
+    assert fitted("a " * 50, None) == "a " * 50
+    assert fitted("sqlite:///" + "a" * 50, 30) == "sqlite:///" + "a" * 50
+    assert fitted(f"\x1b[90m{'a' * 30}\x1b[0m", 30) == f"\x1b[90m{'a' * 30}\x1b[0m", "a colour takes no room"
+
+
+def test_a_message_fits_the_terminal_and_is_one_line_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say("word " * 30)
+    assert capsys.readouterr().err.count("\n") == 1
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    say("word " * 30)
+    assert capsys.readouterr().err.split("\n") == [" ".join(["word"] * 16), " ".join(["word"] * 14), ""]
+
+
+def test_only_a_terminal_that_wants_colours_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert grey("a") == "a"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert grey("a") == "\x1b[90ma\x1b[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert grey("a") == "a"
