@@ -13,13 +13,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweeps.cli import machine, models, results, steering
-from sweeps.cli.options import Data, Preset, Storage, SweepName, Weights, Workers, use_folders
+from sweeps.cli.options import (
+    Changes,
+    Data,
+    DryRun,
+    Preset,
+    Seed,
+    Source,
+    Storage,
+    Student,
+    SweepName,
+    Targets,
+    Teacher,
+    Trials,
+    Verbose,
+    Weights,
+    Workers,
+    use_folders,
+)
 from sweeps.hints import here
 from sweeps.terminal import say
 
 if TYPE_CHECKING:
     import sqlalchemy
 
+    from sweeps.service.create import Created
     from sweeps.spec.model import Spec
 
 app = typer.Typer(
@@ -42,6 +60,15 @@ def run(
     name: SweepName,
     preset: Preset = None,
     spec: Annotated[Path | None, typer.Option(metavar="FILE", help="A spec instead of a preset.")] = None,
+    trials: Trials = None,
+    seed: Seed = None,
+    source: Source = None,
+    target: Targets = None,
+    teacher: Teacher = None,
+    student: Student = None,
+    change: Changes = None,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
     workers: Workers = None,
     storage: Storage = None,
     data: Data = None,
@@ -54,12 +81,25 @@ def run(
     Example: kd-sweeps run tiny --preset tiny
     """
     from storage.url import resolve
+    from sweeps.service.create import requested
     from sweeps.service.run import run_sweep
-    from sweeps.spec.presets import preset as named
 
     use_folders(data, weights)
-    chosen = _chosen(preset, spec) or named("quick")
-    raise typer.Exit(run_sweep(resolve(storage), name, chosen, workers=workers, data_dir=data))
+    url = resolve(storage)
+    asked = requested(
+        url,
+        name,
+        _chosen(preset, spec),
+        changes=_changes(change, trials, seed),
+        source=source,
+        targets=target or (),
+        teacher=teacher,
+        student=student,
+    )
+    if dry_run:
+        _plan(url, name, asked, data=data, dry_run=True, verbose=verbose)
+        return
+    raise typer.Exit(run_sweep(url, name, asked, workers=workers, data_dir=data, verbose=verbose))
 
 
 @app.command()
@@ -67,23 +107,15 @@ def create(
     name: SweepName,
     spec: Annotated[Path | None, typer.Argument(metavar="[SPEC]", help="A TOML file; else --preset.")] = None,
     preset: Preset = None,
-    trials: Annotated[str | None, typer.Option(metavar="N", help="Trials of the search.")] = None,
-    seed: Annotated[str | None, typer.Option(metavar="N", help="Seed of everything random.")] = None,
-    source: Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset tuned on.")] = None,
-    target: Annotated[
-        list[str] | None, typer.Option(metavar="DATASET", help="Dataset transferred to; several: give it again.")
-    ] = None,
-    teacher: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL", help="Teacher on every dataset: cnn-small, pretrained:MobileNetV2, MODULE:BUILD."
-        ),
-    ] = None,
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec, for example search.alpha=[0,0.5]."),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.")] = False,
+    trials: Trials = None,
+    seed: Seed = None,
+    source: Source = None,
+    target: Targets = None,
+    teacher: Teacher = None,
+    student: Student = None,
+    change: Changes = None,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
     storage: Storage = None,
     data: Data = None,
 ) -> None:
@@ -92,25 +124,43 @@ def create(
     Example: kd-sweeps create mnist-kd --preset full --trials 100
     """
     from storage.url import resolve
-    from sweeps.service.create import create_sweep, requested
-    from sweeps.service.summary import describe_plan
+    from sweeps.service.create import requested
+    from sweeps.service.summary import needed_elsewhere
 
     use_folders(data)
     url = resolve(storage)
-    shorthands = {"search.trials": trials, "seed": seed}
-    changes = _changes([*(change or []), *(f"{key}={value}" for key, value in shorthands.items() if value is not None)])
-    base = _chosen(preset, spec)
-    asked = requested(url, name, base, changes=changes, source=source, targets=target or (), teacher=teacher)
-    created = create_sweep(url, name, asked, data_dir=data, dry_run=dry_run)
-    print("\n".join(describe_plan(created.spec, created.plan, url)))
+    asked = requested(
+        url,
+        name,
+        _chosen(preset, spec),
+        changes=_changes(change, trials, seed),
+        source=source,
+        targets=target or (),
+        teacher=teacher,
+        student=student,
+    )
+    created = _plan(url, name, asked, data=data, dry_run=dry_run, verbose=verbose)
     if dry_run:
-        for task in created.plan.tasks:
-            print(f"{task.key}  {task.payload}")
-        say("dry run: nothing was written")
         return
     say(f"{'created' if created.new else 'already there, unchanged'}: {name}. Next:")
-    for line in next_commands(name, url):
+    for line in [*next_commands(name, url), *needed_elsewhere(created.spec)]:
         say(f"  {line}")
+
+
+def _plan(
+    url: "sqlalchemy.URL", name: str, asked: "Spec", *, data: Path | None, dry_run: bool, verbose: bool
+) -> "Created":
+    """Create a sweep, or say only what it would be; print its plan."""
+    from sweeps.service.create import create_sweep
+    from sweeps.service.summary import describe_details, describe_plan
+    from sweeps.terminal import columns, fitted
+
+    created = create_sweep(url, name, asked, data_dir=data, dry_run=dry_run)
+    details = describe_details(created.spec, created.plan) if verbose else []
+    print(fitted("\n".join([*describe_plan(created.spec, created.plan, url), *details]), columns()))
+    if dry_run:
+        say("dry run: nothing was written; to go on, type the same without --dry-run")
+    return created
 
 
 def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
@@ -210,11 +260,12 @@ def _chosen(preset: str | None, spec: Path | None) -> "Spec | None":
     return None if preset is None else named(preset)
 
 
-def _changes(items: list[str]) -> dict[str, Any]:
+def _changes(items: list[str] | None, trials: str | None, seed: str | None) -> dict[str, Any]:
     from sweeps.errors import SpecError
 
+    shorthands = {"search.trials": trials, "seed": seed}
     changes: dict[str, Any] = {}
-    for item in items:
+    for item in [*(items or []), *(f"{key}={value}" for key, value in shorthands.items() if value is not None)]:
         key, equals, text = item.partition("=")
         if not equals or not key:
             raise SpecError(f"--set: got {item!r}; write KEY=VALUE, for example search.trials=50")

@@ -22,11 +22,37 @@ def test_create_twice_changes_nothing_and_another_spec_is_refused_with_the_diffe
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
-    code, out, _ = kd_sweeps("create", "s", "--preset", "full", "--trials", "100", "--dry-run")
+    code, out, err = kd_sweeps("create", "s", "--preset", "full", "--trials", "100", "--dry-run")
     assert code == 0
     assert "work     4,017 trainings, about 10,000 core-minutes" in out.splitlines()
-    assert "transfer#target.native.29" in out
+    assert err == "dry run: nothing was written; to go on, type the same without --dry-run\n"
+    assert len((out + err).splitlines()) == 7
+    assert max(map(len, (out + err).splitlines())) <= 80
+    code, more, _ = kd_sweeps("create", "s", "--preset", "full", "--trials", "100", "--dry-run", "-v")
+    assert (code, more.startswith(out)) == (0, True)
+    assert "loss     alpha*CE(labels)" in more
+    assert "transfer#target.native.29" in more
     assert files(tmp_path) == set()
+
+
+def test_run_takes_what_create_takes(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+    write_npz(tmp_path / "mine.npz")
+    options = ["--preset", "tiny", "--source", "digits-rgb", "--target", "mine.npz", "--teacher", "mlp-800"]
+    options += ["--student", "cnn-small", "--seed", "7", "--trials", "9", "--set", "target.images=180", "--dry-run"]
+    code, out, err = kd_sweeps("create", "s", *options, "-v")
+    assert code == 0
+    assert "teacher mlp-800, student cnn-small, 6 epochs" in out
+    assert "search 9" in out
+    assert kd_sweeps("run", "s", *options, "-v") == (code, out, err)
+    assert files(tmp_path) == {"mine.npz"}
+
+
+def test_create_says_what_a_worker_elsewhere_needs(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+    write_npz(tmp_path / "mine.npz")
+    code, _, err = kd_sweeps("create", "s", "--preset", "tiny", "--source", "mine.npz", "--set", "source.images=180")
+    assert code == 0
+    assert f"  a worker elsewhere needs {tmp_path / 'mine.npz'} at the same path" in err.splitlines()
+    assert "  a worker elsewhere needs ImageNet weights of mobilenet" in err
 
 
 def test_source_and_target_swap_with_their_settings(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
@@ -41,10 +67,10 @@ def test_several_targets_and_groups_are_planned_and_created(kd_sweeps: KdSweeps,
     write_npz(tmp_path / "mine.npz")
     targets = ["--target", "digits-rgb", "--target", "mine.npz"]
     changes = ["--set", "target2.images=180", "--set", "outer.teachers=2", "--set", "transfer.seeds=2"]
-    code, out, _ = kd_sweeps("create", "s", "--preset", "tiny", *targets, *changes, "--dry-run")
+    code, out, _ = kd_sweeps("create", "s", "--preset", "tiny", *targets, *changes, "--dry-run", "-v")
     assert code == 0
     assert " -> mine.npz (180 images)" in out
-    keys = {line.split()[0] for line in out.splitlines() if "#" in line}
+    keys = {line.split()[0] for line in out.splitlines() if "#" in line.split()[0]}
     assert {"transfer@t1s0#target2.native.1", "native.search@target2.t1s0#7", "teachers#target2@t1"} <= keys
     assert kd_sweeps("create", "s", "--preset", "tiny", *targets, *changes)[0] == 0
     rows = json.loads(kd_sweeps("trials", "s", "-f", "json")[1])
