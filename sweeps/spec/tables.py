@@ -17,8 +17,27 @@ from sweeps.stats.verdict import LEVELS
 SAMPLERS = ("qmc", "tpe", "gp", "random")
 USERS_OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
-Count = Annotated[int, Field(ge=1, strict=True)]
-Cap = Annotated[int, Field(ge=0, strict=True)]
+# Generous bounds: far beyond what anybody can wait for, and small enough that a slip of the finger is answered at once.
+MOST = 100_000
+MOST_IMAGES = 100_000_000
+MOST_VIEWS = 1_000  # each of them is stored for every image, with its own logits
+MOST_PARAMETERS = 10_000_000_000
+MOST_SECONDS = 10_000_000  # four months
+MOST_LEASE_S = 86_400
+
+Count = Annotated[int, Field(ge=1, le=MOST, strict=True)]
+Cap = Annotated[int, Field(ge=0, le=MOST, strict=True)]
+Seconds = Annotated[int, Field(ge=1, le=MOST_SECONDS, strict=True)]
+
+
+def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    again = next((value for value in values if values.count(value) > 1), None)
+    if again is not None:
+        raise ValueError(f"each of them once; {again} is there {values.count(again)} times")
+    return values
+
+
+EachOnce = AfterValidator(_each_once)
 
 
 def _range(low: float, high: float, above: bool) -> AfterValidator:
@@ -49,7 +68,12 @@ class DatasetSpec(SpecModel):
     """A dataset and what is trained on it."""
 
     dataset: str = Field(min_length=1, description="mnist, cifar10, digits, digits-rgb, or a path ending in .npz")
-    images: Count = Field(description="training images, stratified by class, from the training split")
+    images: int = Field(
+        ge=1,
+        le=MOST_IMAGES,
+        strict=True,
+        description="training images, stratified by class, from the training split",
+    )
     teacher: str = Field(
         description="cnn-small, ..., pretrained:NAME, baseline:autokeras, logits:FILE.npz or package.module:build"
     )
@@ -57,7 +81,13 @@ class DatasetSpec(SpecModel):
     student: str = Field(default="keras-student", description="cnn-small, ... or package.module:build")
     epochs: Count = Field(description="epochs of one student, that is of one trial")
     augment: Literal["none", "flip-crop"] = "none"
-    views: Count = Field(default=8, description="with flip-crop: fixed views of each image, each with its own logits")
+    views: int = Field(
+        default=8,
+        ge=1,
+        le=MOST_VIEWS,
+        strict=True,
+        description="with flip-crop: fixed views of each image, each with its own logits",
+    )
     content_hash: str = Field(default="", description="of the dataset; filled in by create, checked by every worker")
     logits_hash: str = Field(
         default="", description="of the logits of a logits:FILE.npz; filled in and checked likewise"
@@ -171,10 +201,13 @@ class Transfer(SpecModel):
         strict=True,
         description="times that the test may be read, seeds added; together they spend 5 %",
     )
-    source_arms: tuple[Literal[SOURCE_ARMS + CONTROLS], ...] = Field(default=SOURCE_ARMS, min_length=1)  # type: ignore[valid-type]
-    target_arms: tuple[Literal[TARGET_ARMS + CONTROLS + (AUTOKERAS_ARM,)], ...] = Field(  # type: ignore[valid-type]
-        default=TARGET_ARMS, min_length=1
+    source_arms: Annotated[tuple[Literal[SOURCE_ARMS + CONTROLS], ...], EachOnce] = Field(  # type: ignore[valid-type]
+        default=SOURCE_ARMS, min_length=1
     )
+    target_arms: Annotated[
+        tuple[Literal[TARGET_ARMS + CONTROLS + (AUTOKERAS_ARM,)], ...],  # type: ignore[valid-type]
+        EachOnce,
+    ] = Field(default=TARGET_ARMS, min_length=1)
 
     def arms(self, role: str, group: str = "") -> tuple[str, ...]:
         """Return the arms compared on the dataset of a role; in a further group those that its regret is made of."""
@@ -220,18 +253,22 @@ Method = Annotated[str, AfterValidator(_known_method)]
 class Baselines(SpecModel):
     """Fixed comparison trials."""
 
-    methods: tuple[Method, ...] = Field(
+    methods: Annotated[tuple[Method, ...], EachOnce] = Field(
         default=("autokeras", "mobilenet"), description="on the target; NAME or NAME-tuned for a pretrained network"
     )
-    source_methods: tuple[Method, ...] = Field(default=(), description="the same on the source")
-    seconds: Count = Field(default=900, description="a safety net of one pretrained network, as autokeras_seconds")
+    source_methods: Annotated[tuple[Method, ...], EachOnce] = Field(default=(), description="the same on the source")
+    seconds: Seconds = Field(default=900, description="a safety net of one pretrained network, as autokeras_seconds")
     autokeras_trials: Count = 2
     autokeras_epochs: Count = 6
-    autokeras_seconds: Count = Field(
+    autokeras_seconds: Seconds = Field(
         default=900, description="a safety net: what it cuts short says so, and differs from machine to machine"
     )
-    autokeras_blocks: tuple[Literal["vanilla", "xception", "resnet"], ...] = Field(default=("vanilla",), min_length=1)
-    autokeras_parameters: Count = Field(default=2_000_000, description="a larger model is not trained")
+    autokeras_blocks: Annotated[tuple[Literal["vanilla", "xception", "resnet"], ...], EachOnce] = Field(
+        default=("vanilla",), min_length=1
+    )
+    autokeras_parameters: int = Field(
+        default=2_000_000, ge=1, le=MOST_PARAMETERS, strict=True, description="a larger model is not trained"
+    )
 
     def on(self, role: str) -> tuple[str, ...]:
         """Return the methods that run on the dataset of a role."""
@@ -241,8 +278,13 @@ class Baselines(SpecModel):
 class Lease(SpecModel):
     """How a dead worker is noticed."""
 
-    interval_s: float = Field(default=10, gt=0, description="a worker renews its lease this often")
-    grace_s: float = Field(default=50, gt=0, description="without renewal for interval + grace, the task is free again")
+    interval_s: float = Field(default=10, gt=0, le=MOST_LEASE_S, description="a worker renews its lease this often")
+    grace_s: float = Field(
+        default=50,
+        gt=0,
+        le=MOST_LEASE_S,
+        description="without renewal for interval + grace, the task is free again",
+    )
 
 
 class Retry(SpecModel):
