@@ -1,5 +1,6 @@
 """Talk to the person at the terminal, and know how this program was called."""
 
+import contextlib
 import os
 import shutil
 import sys
@@ -12,8 +13,9 @@ def program() -> str:
 
 
 def say(text: str) -> None:
-    """Print one line to stderr, beside the result."""
-    print(text, file=sys.stderr, flush=True)
+    """Print one line to stderr, beside the result. Where stderr takes nothing, there is nobody to tell."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def columns() -> int | None:

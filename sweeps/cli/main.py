@@ -246,6 +246,8 @@ def _changes(items: list[str]) -> dict[str, Any]:
 
 def main() -> None:
     """Run the command line; expected errors become one line and an exit code."""
+    from sweeps.cli import streams
     from sweeps.cli.exit_codes import exit_code_of
 
+    streams.prepare()
     sys.exit(exit_code_of(app))
