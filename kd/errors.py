@@ -11,7 +11,16 @@ KdError
 Every message is for the person at the terminal: the value given, what is allowed, what to type next.
 """
 
-__all__ = ["DataError", "Diverged", "KdError", "ModelError", "SubprocessFailed", "SubprocessKilled", "Unavailable"]
+__all__ = [
+    "DataError",
+    "Diverged",
+    "KdError",
+    "ModelError",
+    "SubprocessFailed",
+    "SubprocessKilled",
+    "Unavailable",
+    "told",
+]
 
 
 class KdError(Exception):
@@ -40,3 +49,10 @@ class SubprocessFailed(KdError):
 
 class SubprocessKilled(SubprocessFailed):
     """A child process was killed; the system does that when memory runs out."""
+
+
+def told(error: BaseException) -> str:
+    """Return what somebody else's error says, in one line of at most 300 characters: its class and first paragraph."""
+    paragraph = " ".join(str(error).strip().partition("\n\n")[0].split())
+    text = f"{type(error).__name__}: {paragraph}" if paragraph else type(error).__name__
+    return text if len(text) <= 300 else f"{text[:297]}..."

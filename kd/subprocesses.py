@@ -94,6 +94,8 @@ def _main(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, 
     except Exception as error:
         error.add_note(traceback.format_exc())
         message = ("error", error)
+    except SystemExit as error:
+        message = ("error", SubprocessFailed(f"sys.exit({error.code!r}) was called in the child process"))
     try:
         pipe.send(message)
     except Exception as error:  # what cannot be pickled is described instead

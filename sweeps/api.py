@@ -30,12 +30,14 @@ def create_sweep(
     """
     from storage.url import resolve
     from sweeps.service import create
+    from sweeps.service.users_models import check_users_models
     from sweeps.spec import presets
     from sweeps.spec.model import override
     from sweeps.spec.toml import read
 
-    chosen = presets.preset(preset) if spec is None else read(spec)
-    return create.create_sweep(resolve(storage), name, override(chosen, changes or {}), data_dir=data_dir).new
+    asked = override(presets.preset(preset) if spec is None else read(spec), changes or {})
+    check_users_models(asked, data_dir=data_dir)
+    return create.create_sweep(resolve(storage), name, asked, data_dir=data_dir).new
 
 
 def launch(name: str, *, workers: int | None = None, storage: str | None = None) -> int:

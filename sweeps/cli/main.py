@@ -94,6 +94,7 @@ def create(
     from storage.url import resolve
     from sweeps.service.create import create_sweep, requested
     from sweeps.service.summary import describe_plan
+    from sweeps.service.users_models import check_users_models
 
     use_folders(data)
     url = resolve(storage)
@@ -101,6 +102,7 @@ def create(
     changes = _changes([*(change or []), *(f"{key}={value}" for key, value in shorthands.items() if value is not None)])
     base = _chosen(preset, spec)
     asked = requested(url, name, base, changes=changes, source=source, targets=target or (), teacher=teacher)
+    check_users_models(asked, data_dir=data)
     created = create_sweep(url, name, asked, data_dir=data, dry_run=dry_run)
     print("\n".join(describe_plan(created.spec, created.plan, url)))
     if dry_run:
