@@ -75,6 +75,8 @@ BAD = [
     (["status", "s", "-f", "xml"], 2, ["xml", "table", "json"]),
     (["report", "s", "-f", "xml"], 2, ["xml", "brief, markdown, json"]),
     (["report", "s", "-o", "x", "-f", "json"], 2, ["--output", "leave out --format json"]),
+    (["report", "s", "-o", ""], 2, ["--output", "got ''", "-o s-report"]),
+    (["delete", "nope"], 1, ["no storage at"]),
     (["best", "s", "--paste", "-f", "json"], 2, ["--paste", "kd-sweeps best s -f json --field paste"]),
     (["fly"], 2, ["fly"]),
     (["status"], 2, ["NAME"]),
@@ -101,7 +103,7 @@ def test_bad_input_is_one_line_and_leaves_no_file(
 
 def test_an_unknown_sweep_says_which_exist(kd_sweeps: KdSweeps) -> None:
     assert kd_sweeps("create", "one", "--preset", "tiny")[0] == 0
-    for command in ("status", "best", "report", "trials", "worker", "launch", "dashboard"):
+    for command in ("status", "best", "report", "trials", "worker", "launch", "dashboard", "delete"):
         code, out, err = kd_sweeps(command, "two")
         assert (code, out) == (1, "")
         assert "no sweep 'two'" in err.splitlines()[-1]
