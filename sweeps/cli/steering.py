@@ -110,12 +110,18 @@ def delete(
     """Remove a sweep with its studies and results. Refused while workers are running its tasks."""
     from storage.url import masked, resolve
     from sweeps.errors import SpecError
+    from sweeps.query.opening import open_sweep
     from sweeps.service.steering import delete
 
     url = resolve(storage)
     if not yes:
+        with open_sweep(url, name):
+            pass  # nobody is asked about a sweep that is not there
         if not sys.stdin.isatty():
-            raise SpecError(f"delete removes every result of {name}; to do that without being asked, add --yes")
+            raise SpecError(
+                f"delete removes every result of {name}; to do that without being asked:"
+                f" {here().line('delete', name, '--yes')}"
+            )
         typer.confirm(f"Remove every result of {name} from {masked(url)}?", abort=True, err=True)
     gone = delete(url, name)
     say(f"deleted {name}: {gone.tasks} tasks, {gone.studies} studies, {gone.blobs} blobs ({gone.bytes / 1e6:.1f} MB)")
