@@ -162,6 +162,7 @@ def worker(name: SweepName, storage: Storage = None, data: Data = None, weights:
 
     It needs the storage URL and the name of the sweep, and ends when nothing is left to do.
     """
+    from kd import temporary
     from storage.url import masked, resolve
     from sweeps.spec.model import check_name
     from sweeps.workers.environment import one_thread
@@ -175,7 +176,7 @@ def worker(name: SweepName, storage: Storage = None, data: Data = None, weights:
     launched_as = os.environ.get(WORKER_VARIABLE)
     path = None if launched_as else log_folder(name) / f"worker-{os.getpid()}.log"
     say(f"storage {masked(url)}" + (f"; libraries log to {path}" if path else ""))
-    with worker_log(path):
+    with worker_log(path), temporary.made() as folder, temporary.used(folder):
         from sweeps.service.launch import work
 
         code = work(url, name)
