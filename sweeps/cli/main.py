@@ -55,10 +55,12 @@ def run(
     """
     from storage.url import resolve
     from sweeps.service.run import run_sweep
+    from sweeps.service.users_models import check_users_models
     from sweeps.spec.presets import preset as named
 
     use_folders(data, weights)
     chosen = _chosen(preset, spec) or named("quick")
+    check_users_models(chosen, data_dir=data)
     raise typer.Exit(run_sweep(resolve(storage), name, chosen, workers=workers, data_dir=data))
 
 
