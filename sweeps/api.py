@@ -30,14 +30,15 @@ def create_sweep(
     """
     from storage.url import resolve
     from sweeps.service import create
-    from sweeps.service.users_models import check_users_models
+    from sweeps.service.users_models import check_if_new
     from sweeps.spec import presets
     from sweeps.spec.model import override
     from sweeps.spec.toml import read
 
     asked = override(presets.preset(preset) if spec is None else read(spec), changes or {})
-    check_users_models(asked, data_dir=data_dir)
-    return create.create_sweep(resolve(storage), name, asked, data_dir=data_dir).new
+    url = resolve(storage)
+    check_if_new(url, name, asked, data_dir=data_dir)
+    return create.create_sweep(url, name, asked, data_dir=data_dir).new
 
 
 def launch(name: str, *, workers: int | None = None, storage: str | None = None) -> int:

@@ -55,13 +55,14 @@ def run(
     """
     from storage.url import resolve
     from sweeps.service.run import run_sweep
-    from sweeps.service.users_models import check_users_models
+    from sweeps.service.users_models import check_if_new
     from sweeps.spec.presets import preset as named
 
     use_folders(data, weights)
     chosen = _chosen(preset, spec) or named("quick")
-    check_users_models(chosen, data_dir=data)
-    raise typer.Exit(run_sweep(resolve(storage), name, chosen, workers=workers, data_dir=data))
+    url = resolve(storage)
+    check_if_new(url, name, chosen, data_dir=data)
+    raise typer.Exit(run_sweep(url, name, chosen, workers=workers, data_dir=data))
 
 
 @app.command()
@@ -96,7 +97,7 @@ def create(
     from storage.url import resolve
     from sweeps.service.create import create_sweep, requested
     from sweeps.service.summary import describe_plan
-    from sweeps.service.users_models import check_users_models
+    from sweeps.service.users_models import check_if_new
 
     use_folders(data)
     url = resolve(storage)
@@ -104,7 +105,7 @@ def create(
     changes = _changes([*(change or []), *(f"{key}={value}" for key, value in shorthands.items() if value is not None)])
     base = _chosen(preset, spec)
     asked = requested(url, name, base, changes=changes, source=source, targets=target or (), teacher=teacher)
-    check_users_models(asked, data_dir=data)
+    check_if_new(url, name, asked, data_dir=data)
     created = create_sweep(url, name, asked, data_dir=data, dry_run=dry_run)
     print("\n".join(describe_plan(created.spec, created.plan, url)))
     if dry_run:

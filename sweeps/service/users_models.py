@@ -4,16 +4,30 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
+import sqlalchemy
+
 from kd.data import datasets
 from kd.errors import ModelError, SubprocessFailed
 from kd.subprocesses import run_in_subprocess
 from kd.teachers.names import parse_teacher
 from sweeps.errors import SpecError
+from sweeps.service.create import find
 from sweeps.spec.model import Spec
 from sweeps.workers import subprocess_jobs
 
 START_S = 60.0  # of TensorFlow, which takes 5 on an idle core
 BUILD_S = 60.0  # of one model
+
+
+def check_if_new(url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path | None = None) -> None:
+    """Do `check_users_models`, unless a sweep of that name is there: creating it again makes no more than its studies.
+
+    Raises:
+        SpecError, kd.errors.DataError: see there.
+        storage.errors.StorageError: the storage cannot be read.
+    """
+    if any(_users(spec)) and not find(url, name):
+        check_users_models(spec, data_dir=data_dir)
 
 
 def check_users_models(spec: Spec, *, data_dir: Path | None = None) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from storage.url import resolve
 from sweeps.errors import SpecError
-from sweeps.service.users_models import check_users_models
+from sweeps.service.create import create_sweep
+from sweeps.service.users_models import check_if_new, check_users_models
 from sweeps.spec.model import override
 from sweeps.spec.presets import preset
 from tests.support.sweeps.typed_commands import files
@@ -65,6 +67,16 @@ def test_create_refuses_it_in_one_line_and_leaves_nothing(
     line = "kd-sweeps: source.teacher: model 'os:abort' is called as build(input_shape, classes), but takes ()"
     assert (code, out, err.splitlines()) == (2, "", [line])
     assert files(tmp_path) == before
+
+
+def test_a_sweep_that_is_there_is_not_checked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = resolve(f"sqlite:///{tmp_path}/kd-sweeps.db")
+    spec = override(preset("tiny"), {"target.student": "own_models:frozen"})
+    create_sweep(url, "s", spec)  # by an earlier version, which took such a model
+    monkeypatch.setattr("sweeps.service.users_models.run_in_subprocess", None)  # calling it would fail
+    check_if_new(url, "s", spec)
+    with pytest.raises(TypeError):
+        check_if_new(url, "another", spec)
 
 
 def test_a_spec_without_a_users_model_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
