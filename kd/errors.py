@@ -25,6 +25,7 @@ __all__ = [
     "SubprocessKilled",
     "Unavailable",
     "WeightsNotHere",
+    "told",
 ]
 
 
@@ -66,3 +67,10 @@ class SubprocessFailed(KdError):
 
 class SubprocessKilled(SubprocessFailed):
     """A child process was killed; the system does that when memory runs out."""
+
+
+def told(error: BaseException) -> str:
+    """Return what somebody else's error says, in one line of at most 300 characters: its class and first paragraph."""
+    paragraph = " ".join(str(error).strip().partition("\n\n")[0].split())
+    text = f"{type(error).__name__}: {paragraph}" if paragraph else type(error).__name__
+    return text if len(text) <= 300 else f"{text[:297]}..."

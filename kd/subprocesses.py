@@ -12,8 +12,10 @@ import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
+from kd import temporary
 from kd.errors import SubprocessFailed, SubprocessKilled
 
 __all__ = ["Report", "run_in_subprocess"]
@@ -33,7 +35,8 @@ def run_in_subprocess(
 ) -> Any:
     """Run function(report, *arguments) in a new Python process and return its result.
 
-    The function, its arguments, its reports and its result are pickled.
+    The function, its arguments, its reports and its result are pickled. What the child leaves among the temporary files
+    is removed.
 
     Args:
         function: importable by name; its first argument is a Report.
@@ -46,9 +49,22 @@ def run_in_subprocess(
         SubprocessFailed: the child died otherwise or ran out of time, or its result cannot be pickled.
         Exception: what the function raised, with the child's traceback as a note.
     """
+    with temporary.made() as folder:
+        return _run(function, arguments, folder, on_step=on_step, on_report=on_report, seconds=seconds)
+
+
+def _run(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    folder: Path,
+    *,
+    on_step: Callable[[], None],
+    on_report: Report | None,
+    seconds: float | None,
+) -> Any:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_main, args=(theirs, function, arguments))
+    process = context.Process(target=_main, args=(theirs, folder, function, arguments))
     process.start()
     theirs.close()
     deadline = None if seconds is None else time.monotonic() + seconds
@@ -83,7 +99,12 @@ def _death(code: int | None) -> SubprocessFailed:
     return SubprocessFailed(f"the child process died {how}")
 
 
-def _main(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _main(pipe: Connection, folder: Path, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    with temporary.used(folder):
+        _answer(pipe, function, arguments)
+
+
+def _answer(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     sending = threading.Lock()  # several threads of a function may report
@@ -97,6 +118,8 @@ def _main(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, 
     except Exception as error:
         error.add_note(traceback.format_exc())
         message = ("error", error)
+    except SystemExit as error:
+        message = ("error", SubprocessFailed(f"sys.exit({error.code!r}) was called in the child process"))
     try:
         pipe.send(message)
     except Exception as error:  # what cannot be pickled is described instead

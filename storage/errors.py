@@ -18,7 +18,7 @@ StorageError
 from dataclasses import dataclass
 from typing import Literal
 
-Action = Literal["cancel", "create", "launch", "reap", "report", "resume", "retry"]
+Action = Literal["cancel", "create", "delete", "launch", "reap", "report", "resume", "retry"]
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ def create_sweep(
     from sweeps.spec.model import override
     from sweeps.spec.toml import read
 
-    chosen = presets.preset(preset) if spec is None else read(spec)
-    return create.create_sweep(resolve(storage), name, override(chosen, changes or {}), data_dir=data_dir).new
+    asked = override(presets.preset(preset) if spec is None else read(spec), changes or {})
+    return create.create_sweep(resolve(storage), name, asked, data_dir=data_dir).new
 
 
 def launch(name: str, *, workers: int | None = None, storage: str | None = None) -> int:

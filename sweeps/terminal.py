@@ -1,5 +1,6 @@
 """Talk to the person at the terminal, and know how this program was called."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,9 +16,9 @@ def program() -> str:
 
 def say(text: str) -> None:
     """Print to stderr, beside the result; on a terminal no line breaks inside a word."""
-    print(
-        fitted(text, shutil.get_terminal_size().columns if sys.stderr.isatty() else None), file=sys.stderr, flush=True
-    )
+    wide = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    with contextlib.suppress(OSError):  # where stderr takes nothing, there is nobody to tell
+        print(fitted(text, wide), file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

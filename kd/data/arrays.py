@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kd.data.npz import check_size, not_a_file
 from kd.errors import DataError
 
 __all__ = ["KEYS", "Arrays", "checked", "content_hash_of", "read_npz"]
@@ -92,15 +93,16 @@ def read_npz(path: Path) -> Arrays:
         The checked arrays.
 
     Raises:
-        DataError: no such file, not a readable .npz, or not a dataset (see `checked`).
+        DataError: no such file, not a readable .npz, one that unpacks to too much (see `kd.data.npz`), or not a
+            dataset (see `checked`).
     """
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+    if (what := not_a_file(path)) is not None:
         raise DataError(f"{path} {what}; give the path of an .npz file with the keys {', '.join(KEYS)}")
     raw: dict[str, npt.NDArray[Any]] = {}
     try:
         if not zipfile.is_zipfile(path):  # np.load would take it for a pickle and say so, confusingly
             raise DataError(f"{path} is not an .npz file, or is cut short; write it again with numpy.savez(path, ...)")
+        check_size(path, KEYS)
         # Opened here, because np.load leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             missing = [key for key in KEYS if key not in stored.files]

@@ -155,10 +155,19 @@ def load_test(name: str, *, data_dir: Path | None = None) -> Split:
 
 @dataclass(frozen=True)
 class Contents:
-    """What is in a dataset. training_images: those that can be trained on, without the validation images."""
+    """What is in a dataset.
+
+    Attributes:
+        content_hash: sha256 of the whole dataset.
+        training_images: those that can be trained on, without the validation images.
+        input_shape: (h, w, c) of every image.
+        classes: number of classes.
+    """
 
     content_hash: str
     training_images: int
+    input_shape: tuple[int, int, int]
+    classes: int
 
 
 def contents(name: str, data_dir: Path | None = None) -> Contents:
@@ -172,9 +181,12 @@ def contents(name: str, data_dir: Path | None = None) -> Contents:
     """
     if name in KNOWN_DATASETS:
         known = KNOWN_DATASETS[name]
-        return Contents(known.content_hash, _available(name, known.shapes["x_train"][0]))
+        available = _available(name, known.shapes["x_train"][0])
+        return Contents(known.content_hash, available, known.image_shape, known.classes)
     arrays = sources.obtain(name, data_dir=data_dir).arrays
-    return Contents(arrays.content_hash, _available(name, len(arrays.y_train)))
+    _, height, width, channels = arrays.x_train.shape
+    available = _available(name, len(arrays.y_train))
+    return Contents(arrays.content_hash, available, (height, width, channels), arrays.classes)
 
 
 def training_images(name: str, data_dir: Path | None = None) -> int:

@@ -15,17 +15,19 @@ class KnownDataset:
     Attributes:
         shapes: by key, as in the .npz files that people share; all arrays are uint8.
         hashes: by key, sha256 of the raw array bytes in the published order.
+        classes: number of classes.
     """
 
     name: str
     shapes: Mapping[str, tuple[int, ...]]
     hashes: Mapping[str, str]
+    classes: int = 10
 
     @property
-    def image_shape(self) -> tuple[int, ...]:
+    def image_shape(self) -> tuple[int, int, int]:
         """Return (h, w, c)."""
-        shape = self.shapes["x_train"][1:]
-        return shape if len(shape) == 3 else (*shape, 1)
+        height, width, *channels = self.shapes["x_train"][1:]
+        return height, width, channels[0] if channels else 1
 
     @property
     def content_hash(self) -> str:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kd.errors import ModelError
+from kd.errors import ModelError, told
 
 __all__ = ["build_from_file", "load", "rebuilt", "with_logits"]
 
@@ -32,8 +32,7 @@ def load(model: bytes) -> keras.Model:
         try:
             return keras.saving.load_model(path, compile=False)
         except Exception as error:  # of many kinds: zip, JSON, HDF5, an unknown class
-            line = str(error).strip().partition("\n")[0]
-            raise ModelError(f"not a .keras file that loads here: {type(error).__name__}: {line}") from error
+            raise ModelError(f"not a .keras file that loads here: {told(error)}") from error
 
 
 def with_logits(model: bytes) -> keras.Model:

@@ -7,17 +7,16 @@ student therefore takes images as they come from a camera, and its .keras file l
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import numpy as np
 from keras import layers
 
 from kd.config import MODEL_NAMES as NAMES
-from kd.errors import ModelError, ModuleNotHere
+from kd.errors import ModelError
 from kd.models.keras_files import build_from_file
+from kd.models.users import build_users
 
 SMALLEST_SIDE = 8  # px; cnn-small halves it three times, to 1
 
@@ -39,7 +38,7 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, seed: int)
         A built model, input (batch, height, width, channels), output (batch, classes).
 
     Raises:
-        ModelError: unknown name, not importable, or a model of another shape.
+        ModelError: unknown name, or a user's model that cannot be imported or trained (`kd.models.users`).
     """
     if name.endswith(".keras"):
         return build_from_file(Path(name), input_shape, classes, seed)
@@ -50,7 +49,7 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, seed: int)
         raise ModelError(f"no model {name!r}{hint} Known: {', '.join(NAMES)}, or your own as package.module:build")
     keras.utils.set_random_seed(seed)
     if own is None:
-        return _build_users(name, input_shape, classes)
+        return build_users(name, input_shape, classes)
     if min(input_shape[:2]) < SMALLEST_SIDE:
         raise ModelError(f"{name} needs images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE} px, got {input_shape}")
     inputs = keras.Input(input_shape, dtype="uint8")
@@ -166,41 +165,3 @@ _BUILDERS: dict[str, Callable[[keras.KerasTensor, int], keras.KerasTensor]] = {
     "resnet8": _resnet8,
     "mlp-800": _mlp_800,
 }
-
-
-def _build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
-    module_name, _, function_name = name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except ImportError as error:
-        raise ModuleNotHere(
-            f"cannot import model {name!r} here: {error}. Put the folder of {module_name} on PYTHONPATH"
-        ) from error
-    except (AttributeError, ValueError) as error:
-        raise ModelError(
-            f"cannot import model {name!r}: {error}. Write package.module:function, with its folder on PYTHONPATH"
-        ) from error
-    try:
-        model = function(input_shape, classes)
-        if not isinstance(model, keras.Model):
-            raise ModelError(f"model {name!r} must return a keras.Model, got {type(model).__name__}")
-        images = np.random.default_rng(0).integers(0, 256, (4, *input_shape)).astype(np.uint8)
-        output = model(images)
-    except ModelError:
-        raise
-    except Exception as error:  # the user's code may raise anything; the cause stays chained
-        line = str(error).strip().partition("\n")[0]
-        raise ModelError(
-            f"model {name!r} does not work with images of {input_shape}: {type(error).__name__}: {line}"
-        ) from error
-    if tuple(output.shape) != (len(images), classes):
-        got = (None, *tuple(output.shape)[1:])
-        raise ModelError(f"model {name!r} must output logits of shape {(None, classes)}, got {got}")
-    said = keras.ops.convert_to_numpy(output)
-    # Trained all the same, a softmax would enter the loss a second time: another loss than the one that is printed.
-    if said.min() >= 0 and np.allclose(said.sum(axis=-1), 1, atol=1e-3):
-        raise ModelError(
-            f"model {name!r} must output logits, got probabilities (rows in [0, 1] that sum to 1) from its last layer"
-            f" {model.layers[-1].name!r}: leave its softmax out"
-        )
-    return model

@@ -22,7 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.config import TeacherResult, TrainResult
+from kd.data.arrays import UNREADABLE
 from kd.data.datasets import Dataset, Positions
+from kd.data.npz import check_size, not_a_file
 from kd.errors import DataError
 
 PREFIX = "logits:"
@@ -49,12 +51,16 @@ def read(path: Path) -> LogitsFile:
     Raises:
         DataError: no such file, or not such arrays; one line.
     """
+    if (what := not_a_file(path)) is not None:
+        raise DataError(f"cannot read the logits {path}: it {what}; give the path of an .npz file")
     try:
+        if zipfile.is_zipfile(path):
+            check_size(path)
         with np.load(path, allow_pickle=False) as found:
             arrays = {name: found[name] for name in found.files}
     except OSError as error:
         raise DataError(f"cannot read the logits {path}: {error.strerror or error}") from None
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path} is no .npz file of arrays: {error}") from None
     logits, indices = arrays.get("train_logits"), arrays.get("train_indices")
     if logits is None:

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from kd.config import DistillConfig, TrainingConfig, TrainResult
 from kd.data.datasets import Dataset, Split
-from kd.errors import Diverged
+from kd.errors import Diverged, ModelError, told
 from kd.models.named import build
 from kd.training.batches import Batches
 from kd.training.distiller import Distiller
@@ -164,11 +164,18 @@ class StudentTrainer:
         return _accuracy(self.logits(split), split)
 
     def model_bytes(self) -> bytes:
-        """Return the student trained last as the bytes of a .keras file, without the optimizer."""
+        """Return the student trained last as the bytes of a .keras file, without the optimizer.
+
+        Raises:
+            ModelError: Keras cannot save it.
+        """
         self._needs_a_student()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "student.keras"
-            self._student.save(path)
+            try:
+                self._student.save(path)
+            except Exception as error:  # with an advice of 6 KB
+                raise ModelError(f"model {self._student_name!r} cannot be saved: {told(error)}") from error
             return path.read_bytes()
 
     def logits(self, split: Split) -> npt.NDArray[np.float32]:

@@ -159,12 +159,18 @@ def _plan_violations(rows: Rows) -> Iterator[Finding]:
 
 
 def _study_violations(rows: Rows) -> Iterator[Finding]:
+    again = NextStep("to make it again, type", "create", rows.name)
     for stage in dict.fromkeys(rows.stages.values()):
-        if (study := study_name(rows.name, stage)) not in rows.trials:
+        study = study_name(rows.name, stage)
+        if study in rows.trials:
+            continue
+        if rows.state == "cancelled":  # a deletion cancels first, and removes the row of the sweep last
             yield Finding(
-                f"study {study} is gone, deleted by another tool; the results are in our rows",
-                (NextStep("to make it again, type", "create", rows.name),),
+                f"study {study} is gone and the sweep is cancelled: its deletion was interrupted",
+                (NextStep("to finish that, type", "delete", rows.name), again),
             )
+        else:
+            yield Finding(f"study {study} is gone, deleted by another tool; the results are in our rows", (again,))
 
 
 def _selection_violations(rows: Rows, tasks: AuditedTasks, faults: Mapping[str, Finding]) -> Iterator[Finding]:

@@ -80,12 +80,14 @@ class Rows:
     """One moment of a sweep.
 
     Attributes:
+        state: of the sweep: active, paused or cancelled.
         stages: stage by phase name, in plan order.
         trials: by study; a study that is gone is not among them.
         blobs: length and SHA-256 of the bytes stored under each digest that an outcome names.
     """
 
     name: str
+    state: str
     revision: int
     specs: list[SpecRow]
     stages: dict[str, str]
@@ -105,7 +107,7 @@ def read_rows(engine: Engine, sweep_id: int) -> Rows:
     """
     with _snapshot(engine) as connection:
         sweep = connection.execute(
-            select(sweeps.c.name, sweeps.c.revision, _json(sweeps.c.spec), sweeps.c.fingerprint).where(
+            select(sweeps.c.name, sweeps.c.state, sweeps.c.revision, _json(sweeps.c.spec), sweeps.c.fingerprint).where(
                 sweeps.c.id == sweep_id
             )
         ).one_or_none()
@@ -115,6 +117,7 @@ def read_rows(engine: Engine, sweep_id: int) -> Rows:
         found = _tasks(connection, sweep_id)
         return Rows(
             name=sweep.name,
+            state=sweep.state,
             revision=sweep.revision,
             specs=[SpecRow(None, _parsed(sweep.spec), sweep.fingerprint, None), *_revisions(connection, sweep_id)],
             stages=stages,

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event
@@ -15,8 +15,11 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 from storage.db import schema, sqlite_file
 from storage.db.faults import RETRY_FOR_S, first_line, is_refused_for_now, retrying, retrying_for, translate
 from storage.db.transaction import read, write
-from storage.errors import StorageError
+from storage.errors import NotAStorage, StorageError
 from storage.url import masked
+
+if TYPE_CHECKING:
+    import psycopg  # SQLAlchemy imports it where it is needed: on SQLite it is not
 
 __all__ = ["create_lock", "engine_kwargs", "lone_connection", "open_engine", "read", "retrying", "write"]
 
@@ -55,6 +58,7 @@ def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -
         sqlite_file.check_path(url, must_exist=must_exist, read_only=read_only)
     engine = sqlalchemy.create_engine(url, **engine_kwargs(url, create=not must_exist, read_only=read_only))
     if url.get_backend_name() == "postgresql":
+        _refuse_sql_ascii(engine)
         _ping_idle_connections(engine)
     try:
         if must_exist:
@@ -66,6 +70,20 @@ def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -
         engine.dispose()
         raise
     return engine
+
+
+def _refuse_sql_ascii(engine: Engine) -> None:
+    """Refuse a database without an encoding when it is connected to: its driver gives bytes where text is stored."""
+
+    # Before SQLAlchemy's own listener, which asks for the version and fails on bytes.
+    @event.listens_for(engine, "connect", insert=True)
+    def refuse(connection: "psycopg.Connection[Any]", record: ConnectionPoolEntry) -> None:
+        if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+            connection.close()
+            raise NotAStorage(
+                f"{masked(engine.url)} is a database without an encoding (SQL_ASCII); allowed: UTF8. Make one with:"
+                f" createdb -T template0 -E UTF8 NAME, and name it with --storage"
+            )
 
 
 def _ping_idle_connections(engine: Engine) -> None:
@@ -139,6 +157,7 @@ def lone_connection(url: URL) -> Iterator[Connection]:
     """
     arguments = _postgres_arguments(url, read_only=False)
     engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments)
+    _refuse_sql_ascii(engine)
     try:
         connection = engine.connect()
     except sqlalchemy.exc.DBAPIError as error:

@@ -1,5 +1,6 @@
 """Check, open and lock the file behind an SQLite storage."""
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -51,6 +52,8 @@ def connector(url: URL, *, create: bool, read_only: bool) -> Callable[[], sqlite
     path = sqlite_path(url).absolute()  # a later chdir must not lead to another file
 
     def connect() -> sqlite3.Connection:
+        if create:
+            _make_private(path)
         mode = _reading_mode(path) if read_only else "mode=rwc" if create else "mode=rw"
         connection = sqlite3.connect(
             f"file:{quote(str(path))}?{mode}", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False
@@ -96,6 +99,12 @@ def file_lock(url: URL, *, timeout_s: float) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _make_private(path: Path) -> None:
+    """Make a file that is missing, to be read and written by its owner alone; SQLite's side files are like it."""
+    with contextlib.suppress(OSError):  # it is there; or cannot be made, which SQLite will say
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _refuse_another_kind(path: Path, url: URL) -> None:

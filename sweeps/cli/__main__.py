@@ -1,6 +1,17 @@
-"""python -m sweeps.cli: the command line."""
+"""The start of kd-sweeps, and of python -m sweeps.cli."""
 
-from sweeps.cli.main import main
+import sys
+
+
+def main() -> None:
+    """Run the command line, and end without a traceback where Ctrl-C comes while it is still being imported."""
+    try:
+        from sweeps.cli.main import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
 
 if __name__ == "__main__":
     main()

@@ -1,10 +1,10 @@
 """From what a command raises to one line on stderr and an exit code. A bug keeps its traceback."""
 
-import os
 import sys
 
 import typer
 
+from sweeps.cli import streams
 from sweeps.terminal import say
 
 
@@ -32,10 +32,11 @@ def exit_code_of(app: typer.Typer) -> int:
     except (SweepError, StorageError, KdError) as error:
         say(f"kd-sweeps: {explain(error)}")
         return 1
-    except BrokenPipeError:
-        # The reader (head, less) has what it wanted; Python must not complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except streams.ReaderGone:
         return 0
+    except streams.Unprintable as error:
+        say(f"kd-sweeps: cannot write to stdout: {error}; send the output elsewhere, for example > FILE")
+        return 1
     except typer.Abort:
         return 130
     return code or 0

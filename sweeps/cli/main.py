@@ -30,6 +30,7 @@ from sweeps.cli.options import (
     Weights,
     Workers,
     use_folders,
+    whole_number,
 )
 from sweeps.hints import here
 from sweeps.terminal import say
@@ -210,6 +211,7 @@ def worker(name: SweepName, storage: Storage = None, data: Data = None, weights:
 
     It needs the storage URL and the name of the sweep, and ends when nothing is left to do.
     """
+    from kd import temporary
     from storage.url import masked, resolve
     from sweeps.spec.model import check_name
     from sweeps.workers.environment import one_thread
@@ -222,7 +224,7 @@ def worker(name: SweepName, storage: Storage = None, data: Data = None, weights:
     launched = os.environ.get(LOG_VARIABLE)  # its output goes to a file already
     path = None if launched else log_folder(name) / f"worker-{os.getpid()}.log"
     say(f"storage {masked(url)}" + (f"; libraries log to {path}" if path else ""))
-    with worker_log(path):
+    with worker_log(path), temporary.made() as folder, temporary.used(folder):
         from sweeps.service.launch import work
 
         code = work(url, name, log_file=Path(launched) if launched else path)
@@ -233,7 +235,7 @@ def worker(name: SweepName, storage: Storage = None, data: Data = None, weights:
 def dashboard(
     name: SweepName,
     host: Annotated[str, typer.Option(help="Address to listen on; it has no authentication.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8080,
+    port: Annotated[str, typer.Option(metavar="N", help="Port to listen on.")] = "8080",
     storage: Storage = None,
 ) -> None:
     """Serve optuna-dashboard on the same storage until Ctrl-C."""
@@ -243,9 +245,25 @@ def dashboard(
 
     check_name(name)
     url = resolve(storage)
+    number = whole_number("--port", port, least=1, most=65_535, example="8080")
     shown = "127.0.0.1" if host == "0.0.0.0" else host  # every address of a container is reached as this one
-    say(f"storage {masked(url)}; open http://{shown}:{port}/dashboard/ and stop with Ctrl-C")
-    serve(url, name, host=host, port=port)
+    say(f"storage {masked(url)}; open http://{shown}:{number}/dashboard/ and stop with Ctrl-C")
+    if not _only_from_here(host):
+        say(
+            f"warning: it listens on {host} and asks for no password: anybody who reaches port {number} of this machine"
+            f" can read, change and delete the studies; for yourself alone leave out --host {host}"
+        )
+    serve(url, name, host=host, port=number)
+
+
+def _only_from_here(host: str) -> bool:
+    """Return whether only programs on this machine reach an address."""
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:  # a name, which may stand for any address
+        return host == "localhost"
 
 
 def _chosen(preset: str | None, spec: Path | None) -> "Spec | None":
@@ -269,15 +287,19 @@ def _changes(items: list[str] | None, trials: str | None, seed: str | None) -> d
         key, equals, text = item.partition("=")
         if not equals or not key:
             raise SpecError(f"--set: got {item!r}; write KEY=VALUE, for example search.trials=50")
+        if len(item.splitlines()) > 1:  # as TOML, every further line would be a key of its own, and get lost
+            raise SpecError(f"--set: got {item!r}, which has a line break; write --set once for each KEY=VALUE")
         try:
             changes[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except ValueError:  # no TOML; or a whole number of more digits than Python reads
             changes[key] = text  # an unquoted string, as people type it
     return changes
 
 
 def main() -> None:
     """Run the command line; expected errors become one line and an exit code."""
+    from sweeps.cli import streams
     from sweeps.cli.exit_codes import exit_code_of
 
+    streams.prepare()
     sys.exit(exit_code_of(app))

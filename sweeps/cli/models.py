@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sweeps.analysis.units import percent
-from sweeps.cli.options import Data, Storage, SweepName, use_folders
+from sweeps.cli.options import Data, Storage, SweepName, use_folders, whole_number
 from sweeps.cli.results import note_storage
 from sweeps.terminal import say
 
@@ -74,7 +74,7 @@ def _export_logits(name: str, output: Path, role: str, *, force: bool, storage: 
 def replay(
     name: SweepName,
     task: Annotated[str | None, typer.Option(metavar="KEY", help="This task, such as search#3.")] = None,
-    sample: Annotated[int, typer.Option(metavar="N", min=1, help="So many finished tasks, drawn at random.")] = 5,
+    sample: Annotated[str, typer.Option(metavar="N", help="So many finished tasks, drawn at random.")] = "5",
     storage: Storage = None,
     data: Data = None,
 ) -> None:
@@ -88,9 +88,10 @@ def replay(
     from sweeps.service import replay as again
 
     use_folders(data, None)
+    count = whole_number("--sample", sample, least=1, most=100_000, example="5")
     with open_sweep(storage, name) as (engine, sweep):
         note_storage(engine)
-        tasks = again.chosen(engine, sweep, key=task, sample=sample)
+        tasks = again.chosen(engine, sweep, key=task, sample=count)
         different = 0
         for one in again.replay(engine, sweep, tasks, on_step=lambda: None):
             different += bool(one.differs)

@@ -43,7 +43,34 @@ Changes = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="The plan with every setting, phase and task.")]
-Workers = Annotated[int | None, typer.Option(metavar="N", help="Worker processes; one per core when not given.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        parser=lambda text: whole_number("--workers", text, least=1, most=1_000, example="4"),
+        help="Worker processes; one per core when not given.",
+    ),
+]
+
+
+def whole_number(option: str, text: str, *, least: int, most: int, example: str) -> int:
+    """Return the number that was typed; a + may stand before it.
+
+    Not Typer's int: its message does not say what it got.
+
+    Raises:
+        SpecError: no whole number in [least, most].
+    """
+    from sweeps.errors import SpecError
+
+    digits = text.removeprefix("+")
+    # Its length first: Python reads no number of 5,000 digits.
+    if not digits.isdecimal() or len(digits) > len(str(most)) or not least <= int(digits) <= most:
+        shown = text if len(text) <= 40 else f"{text[:37]}..."
+        raise SpecError(
+            f"{option}: got {shown!r}; allowed: a whole number from {least} to {most}, for example {option} {example}"
+        )
+    return int(digits)
 
 
 def use_folders(data: Path | None, weights: Path | None = None) -> None:

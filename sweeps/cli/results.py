@@ -170,7 +170,7 @@ def report(
         str, typer.Option("-f", "--format", help="brief, markdown or json; brief on a terminal, else markdown.")
     ] = "",
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Write the whole report into this folder.")
+        str | None, typer.Option("-o", "--output", metavar="DIR", help="Write the whole report into this folder.")
     ] = None,
     storage: Storage = None,
 ) -> None:
@@ -202,19 +202,21 @@ def report(
         print(page.report(findings) if form == "markdown" else brief(findings, columns=wide or WIDTH))
 
 
-def _write_report(name: str, form: str, output: Path, storage: str | None) -> None:
+def _write_report(name: str, form: str, output: str, storage: str | None) -> None:
     from sweeps.analysis.load import load
     from sweeps.errors import SpecError
     from sweeps.query.opening import open_sweep
     from sweeps.report import folder
     from sweeps.report.answer import headline
 
+    if not output.strip():  # a variable that is not set, in most cases: not a wish for the present folder
+        raise SpecError(f"--output: got {output!r}; give a folder, for example: -o {name}-report")
     if form not in ("", "markdown"):
         raise SpecError(f"--output writes every format; leave out --format {form}")
     with open_sweep(storage, name) as (engine, sweep):
         findings = load(engine, sweep)
         note_storage(engine)
-    page = folder.write(findings, output)
+    page = folder.write(findings, Path(output))
     print(headline(findings))
     say(f"report   {page}")
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.options import Storage, SweepName
+from sweeps.cli.options import Storage, SweepName, whole_number
 from sweeps.hints import here
 from sweeps.terminal import say
 
@@ -166,9 +166,6 @@ def logs(
 
 
 def _number(option: str, text: str) -> int:
-    from sweeps.errors import SpecError
+    from sweeps.spec.bounds import MOST
 
-    # Not Typer's int: its message does not say what it got.
-    if not text.removeprefix("+").isdecimal():
-        raise SpecError(f"{option}: got {text!r}; allowed: a whole number, for example {option} +10")
-    return int(text)
+    return whole_number(option, text, least=0, most=MOST, example="+10")

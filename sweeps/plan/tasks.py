@@ -31,6 +31,7 @@ from sweeps.plan.payloads import (
 )
 from sweeps.plan.phases import group_phases, make_phase, measure_phase, teacher_phases, transfer_phases
 from sweeps.plan.seeds import derive
+from sweeps.plan.size import refuse_too_many
 from sweeps.spec.model import Role, Spec, override
 from sweeps.spec.point import Point
 
@@ -73,7 +74,12 @@ class Plan:
 
 
 def make_plan(spec: Spec) -> Plan:
-    """Return every phase and task of a sweep. The same spec gives the same plan on every machine."""
+    """Return every phase and task of a sweep. The same spec gives the same plan on every machine.
+
+    Raises:
+        SpecError: more tasks than one sweep may have.
+    """
+    refuse_too_many(spec)
     phases, tasks = teacher_phases(spec), _teacher_tasks(spec)
     phases.append(make_phase("baselines"))
     tasks += _baselines(spec)
@@ -98,6 +104,9 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> t
     Trials are added to every search, which stays the same search: by its sampler, as if they had been planned at
     once, but that none of them joins a Sobol half. Seeds are added to every arm of transfer. Searches are added to
     every teacher.
+
+    Raises:
+        SpecError: the larger spec is out of its bounds, or has more tasks than one sweep may have.
     """
     transfer, outer = spec.transfer, spec.outer
     changes = {
@@ -109,6 +118,7 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> t
         "outer.seeds": outer.seeds + seeds if outer.seeds else 0,
     }
     larger = override(spec, changes)
+    refuse_too_many(larger)
     known = set(groups(spec))
     phases: list[PhasePlan] = []
     tasks: list[TaskPlan] = []

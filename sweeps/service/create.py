@@ -26,6 +26,7 @@ from storage.studies.names import study_name
 from sweeps.errors import SpecError
 from sweeps.hints import ANYWHERE, here
 from sweeps.plan.tasks import STAGES, Plan, make_plan
+from sweeps.service.users_models import check_users_models
 from sweeps.spec import presets
 from sweeps.spec.model import Spec, check_name, difference, override, parse
 from sweeps.spec.tables import DatasetSpec
@@ -61,7 +62,9 @@ def create_sweep(
     spec = resolve(spec, data_dir=data_dir)
     known = [] if dry_run else find(url, name)
     if known:
-        refuse_another(name, known, spec)
+        refuse_another(name, known, spec)  # and its models are not checked again: only its studies are made anew
+    else:
+        check_users_models(spec, data_dir=data_dir)
     _check_sampler(spec.search.sampler)
     plan = make_plan(spec)
     return Created(spec, plan, new=not dry_run and _write(url, name, spec, plan))

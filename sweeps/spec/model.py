@@ -16,33 +16,31 @@ from storage.records.queries import SweepRecord
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import here
 from sweeps.spec.arms import AUTOKERAS_ARM
+from sweeps.spec.bounds import SpecModel
 from sweeps.spec.tables import (
     Baselines,
     Confirm,
     DatasetSpec,
-    Lease,
-    Limits,
     Repeats,
-    Retry,
     Search,
-    SpecModel,
     Training,
     Transfer,
 )
+from sweeps.spec.work import Lease, Limits, Retry
 
 Role: TypeAlias = Literal["source", "target", "target2", "target3"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 _WRITTEN = ("mnist", "digits", "digits-rgb")
 
-Name = re.compile(r"[A-Za-z0-9_-]{1,64}")
+Name = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")  # one that begins with '-' is an option to every command
 
 
 class Spec(SpecModel):
     """The whole sweep."""
 
     preset: str = Field(default="", description="where this spec started from")
-    seed: int = Field(default=0, ge=0, strict=True)
+    seed: int = Field(default=0, ge=0, lt=2**63, strict=True)
     note: str = Field(default="", description="shown in the report and in the dashboard")
     source: DatasetSpec
     target: DatasetSpec
@@ -164,7 +162,12 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"{key} is missing"
     text = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"{key}: got {json.dumps(problem['input'], default=str)}; allowed: {text}" if key else text
+    return f"{key}: got {_shown(problem['input'])}; allowed: {text}" if key else text
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _siblings(location: Sequence[str | int]) -> list[str]:
@@ -207,5 +210,8 @@ def check_name(name: str) -> str:
     """Return the name; raise SpecError if no sweep can have it."""
     if not Name.fullmatch(name):
         shown = name if len(name) <= 40 else f"{name[:37]}... ({len(name)} characters)"
-        raise SpecError(f"sweep name {shown!r}: allowed are 1 to 64 letters, digits, '-' and '_', for example mnist-kd")
+        raise SpecError(
+            f"sweep name {shown!r}: allowed are 1 to 64 letters, digits, '-' and '_', the first one not '-',"
+            " for example mnist-kd"
+        )
     return name

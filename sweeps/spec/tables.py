@@ -3,25 +3,20 @@
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from difflib import get_close_matches
-from statistics import median
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from kd.baselines import METHODS
 from kd.config import Schedule
 from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, OUTER_ARMS, SOURCE_ARMS, TARGET_ARMS
+from sweeps.spec.bounds import MOST_IMAGES, MOST_PARAMETERS, MOST_VIEWS, Cap, Count, EachOnce, Seconds, SpecModel
 from sweeps.stats.verdict import LEVELS
 
 SAMPLERS = ("qmc", "tpe", "gp", "random")
 USERS_OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-
-_LEAST_S, _MEDIANS = 600.0, 20.0  # of a limit that is not given
-
-Count = Annotated[int, Field(ge=1, strict=True)]
-Cap = Annotated[int, Field(ge=0, strict=True)]
 
 
 def _range(low: float, high: float, above: bool) -> AfterValidator:
@@ -42,17 +37,16 @@ def _known_method(name: str) -> str:
     return name
 
 
-class SpecModel(BaseModel):
-    """What all tables share: unknown keys are refused, and nothing changes once it is made."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
 class DatasetSpec(SpecModel):
     """A dataset and what is trained on it."""
 
     dataset: str = Field(min_length=1, description="mnist, cifar10, digits, digits-rgb, or a path ending in .npz")
-    images: Count = Field(description="training images, stratified by class, from the training split")
+    images: int = Field(
+        ge=1,
+        le=MOST_IMAGES,
+        strict=True,
+        description="training images, stratified by class, from the training split",
+    )
     teacher: str = Field(
         description="cnn-small, ..., pretrained:NAME, baseline:autokeras, logits:FILE.npz or package.module:build"
     )
@@ -60,7 +54,13 @@ class DatasetSpec(SpecModel):
     student: str = Field(default="keras-student", description="cnn-small, ... or package.module:build")
     epochs: Count = Field(description="epochs of one student, that is of one trial")
     augment: Literal["none", "flip-crop"] = "none"
-    views: Count = Field(default=8, description="with flip-crop: fixed views of each image, each with its own logits")
+    views: int = Field(
+        default=8,
+        ge=1,
+        le=MOST_VIEWS,
+        strict=True,
+        description="with flip-crop: fixed views of each image, each with its own logits",
+    )
     content_hash: str = Field(default="", description="of the dataset; filled in by create, checked by every worker")
     logits_hash: str = Field(
         default="", description="of the logits of a logits:FILE.npz; filled in and checked likewise"
@@ -174,10 +174,13 @@ class Transfer(SpecModel):
         strict=True,
         description="times that the test may be read, seeds added; together they spend 5 %",
     )
-    source_arms: tuple[Literal[SOURCE_ARMS + CONTROLS], ...] = Field(default=SOURCE_ARMS, min_length=1)  # type: ignore[valid-type]
-    target_arms: tuple[Literal[TARGET_ARMS + CONTROLS + (AUTOKERAS_ARM,)], ...] = Field(  # type: ignore[valid-type]
-        default=TARGET_ARMS, min_length=1
+    source_arms: Annotated[tuple[Literal[SOURCE_ARMS + CONTROLS], ...], EachOnce] = Field(  # type: ignore[valid-type]
+        default=SOURCE_ARMS, min_length=1
     )
+    target_arms: Annotated[
+        tuple[Literal[TARGET_ARMS + CONTROLS + (AUTOKERAS_ARM,)], ...],  # type: ignore[valid-type]
+        EachOnce,
+    ] = Field(default=TARGET_ARMS, min_length=1)
 
     def arms(self, role: str, group: str = "") -> tuple[str, ...]:
         """Return the arms compared on the dataset of a role; in a further group those that its regret is made of."""
@@ -223,66 +226,23 @@ Method = Annotated[str, AfterValidator(_known_method)]
 class Baselines(SpecModel):
     """Fixed comparison trials."""
 
-    methods: tuple[Method, ...] = Field(
+    methods: Annotated[tuple[Method, ...], EachOnce] = Field(
         default=("autokeras", "mobilenet"), description="on the target; NAME or NAME-tuned for a pretrained network"
     )
-    source_methods: tuple[Method, ...] = Field(default=(), description="the same on the source")
-    seconds: Count = Field(default=900, description="a safety net of one pretrained network, as autokeras_seconds")
+    source_methods: Annotated[tuple[Method, ...], EachOnce] = Field(default=(), description="the same on the source")
+    seconds: Seconds = Field(default=900, description="a safety net of one pretrained network, as autokeras_seconds")
     autokeras_trials: Count = 2
     autokeras_epochs: Count = 6
-    autokeras_seconds: Count = Field(
+    autokeras_seconds: Seconds = Field(
         default=900, description="a safety net: what it cuts short says so, and differs from machine to machine"
     )
-    autokeras_blocks: tuple[Literal["vanilla", "xception", "resnet"], ...] = Field(default=("vanilla",), min_length=1)
-    autokeras_parameters: Count = Field(default=2_000_000, description="a larger model is not trained")
+    autokeras_blocks: Annotated[tuple[Literal["vanilla", "xception", "resnet"], ...], EachOnce] = Field(
+        default=("vanilla",), min_length=1
+    )
+    autokeras_parameters: int = Field(
+        default=2_000_000, ge=1, le=MOST_PARAMETERS, strict=True, description="a larger model is not trained"
+    )
 
     def on(self, role: str) -> tuple[str, ...]:
         """Return the methods that run on the dataset of a role."""
         return {"source": self.source_methods, "target": self.methods}.get(role, ())
-
-
-class Lease(SpecModel):
-    """How a dead worker is noticed."""
-
-    interval_s: float = Field(default=10, gt=0, description="a worker renews its lease this often")
-    grace_s: float = Field(default=50, gt=0, description="without renewal for interval + grace, the task is free again")
-
-    @property
-    def seconds(self) -> float:
-        """How long a lease lasts."""
-        return self.interval_s + self.grace_s
-
-
-Seconds = Annotated[float, Field(ge=0)]
-
-
-class Limits(SpecModel):
-    """Seconds without a step after which a task is ended; 0 = 20 times the stage's median task, 600 at least."""
-
-    teachers: Seconds = 0
-    search: Seconds = 0
-    baselines: Seconds = 0
-    confirm: Seconds = 0
-    native: Seconds = 0
-    transfer: Seconds = 0
-    measure: Seconds = 0
-
-    def of(self, stage: str, finished_s: Sequence[float]) -> float:
-        """Return the seconds without a step after which a task of a stage is ended.
-
-        Args:
-            finished_s: how long tasks of the stage took that are done.
-        """
-        given = float(getattr(self, stage))
-        return given or max(_LEAST_S, _MEDIANS * median(finished_s or (0.0,)))
-
-
-class Retry(SpecModel):
-    """Maximum attempts of one task per failure class; 0 = unlimited."""
-
-    lost_worker: Cap = Field(default=5, description="its worker died")
-    memory: Cap = Field(default=2, description="no memory was left")
-    database: Cap = Field(default=5, description="the database was gone for longer than a worker waits")
-    timeout: Cap = Field(default=2, description="it made no step for the time in limits")
-    nan: Cap = Field(default=1, description="the loss was no longer finite: the same seed diverges again")
-    error: Cap = Field(default=2, description="the training raised anything else")

@@ -1,5 +1,7 @@
 """Define the jobs of child processes: each function is one job. TensorFlow is imported only there."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,27 @@ from kd.config import BaselineResult, TeacherResult, TrainingConfig
 from kd.data.datasets import Dataset, Split
 from kd.subprocesses import Report
 from kd.teachers.names import parse_teacher
+
+
+def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, int, int], int]]) -> None:
+    """Check models as `kd.models.users.check_users` does, without a word: whoever types `create` sees one line.
+
+    Reports the place of each model before it is built.
+
+    Args:
+        models: the arguments of `check_users`, for each of them.
+
+    Raises:
+        ModelError: see there; of the model that was reported last.
+    """
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        os.dup2(nothing, output)
+    from kd.models.users import check_users
+
+    for place, model in enumerate(models):
+        report(place)
+        check_users(*model)
 
 
 def teach(

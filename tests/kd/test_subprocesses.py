@@ -37,6 +37,10 @@ def _sleep_in_a_grandchild(report: Report, path: Path) -> None:
     run_in_subprocess(_sleep, path, on_step=_go_on)
 
 
+def _exit(report: Report) -> None:
+    sys.exit(3)
+
+
 def _kill_itself(report: Report) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -102,6 +106,11 @@ def test_what_the_function_raises_comes_through_with_the_childs_traceback() -> N
 def test_an_exception_that_cannot_be_sent_is_still_told() -> None:
     with pytest.raises(SubprocessFailed, match="cannot be sent"):
         run_in_subprocess(_raise_unpicklable, on_step=_go_on)
+
+
+def test_a_function_that_exits_is_told_from_a_child_that_died() -> None:
+    with pytest.raises(SubprocessFailed, match=r"sys.exit\(3\) was called in the child process"):
+        run_in_subprocess(_exit, on_step=_go_on)
 
 
 def test_a_killed_child_is_an_error_of_its_own_because_memory_may_be_why() -> None:

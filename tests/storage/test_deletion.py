@@ -22,6 +22,7 @@ from storage.queue.tasks import Claim
 from storage.records import blobs, queries
 from storage.studies.adapter import Studies, open_studies
 from storage.url import resolve
+from sweeps.hints import here
 from sweeps.plan.tasks import STAGES, make_plan
 from sweeps.service.create import create_sweep
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created, start_worker
@@ -242,7 +243,13 @@ def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: st
         with contextlib.closing(open_studies(url)) as studies:
             left = [name for name in studies.names() if name.split(".")[0] == "s"]
             assert len(left) == (len(STAGES) if point == "delete-cancelled" else 0)
-            assert queries.find_sweep(studies.engine, "s").state == "cancelled", "so no worker goes on with it"
+            half = queries.find_sweep(studies.engine, "s")
+            assert half.state == "cancelled", "so no worker goes on with it"
+            said = [here().after(one.text, one.next_steps) for one in audit(studies.engine, half).violations]
+            assert len(said) == len(STAGES) - len(left), "what is gone is our own doing, and said to be"
+            for line in said:
+                assert "is gone and the sweep is cancelled: its deletion was interrupted; to finish that, type:" in line
+                assert "kd-sweeps delete s" in line
             assert delete(studies, "s") == Deleted(tasks=len(whole), studies=len(left), blobs=0, bytes=0)
             (other,) = queries.list_sweeps(studies.engine)
             assert [name.split(".")[0] for name in studies.names()] == ["other"] * len(STAGES)

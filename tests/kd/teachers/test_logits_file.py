@@ -98,7 +98,7 @@ def test_what_is_no_such_file_is_one_line(tmp_path: Path) -> None:
     text.write_text("nothing")
     with pytest.raises(DataError, match=r"is no \.npz file of arrays"):
         read(text)
-    with pytest.raises(DataError, match=r"cannot read the logits .*: No such file"):
+    with pytest.raises(DataError, match=r"cannot read the logits .*: it does not exist; give"):
         read(tmp_path / "missing.npz")
     objects = saved(tmp_path / "objects.npz", train_logits=np.array([{}], dtype=object))
     with pytest.raises(DataError, match=r"is no \.npz file of arrays"):

@@ -13,7 +13,7 @@ from keras import ops
 from kd.config import DistillConfig, TrainingConfig
 from kd.data.augmentation import view
 from kd.data.datasets import Dataset, Split
-from kd.errors import DataError, Diverged, KdError
+from kd.errors import DataError, Diverged, KdError, ModelError
 from kd.models.named import NAMES, build
 from kd.training.batches import Batches
 from kd.training.logit_controls import class_mean, uniform
@@ -365,3 +365,26 @@ def test_a_training_leaves_almost_no_memory_behind(trainer):
 
 def resident_mb():
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def test_a_student_that_keras_cannot_save_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "cannot_be_saved.py").write_text(
+        "import keras\n"
+        "class Holds(keras.layers.Layer):\n"
+        "    def __init__(self, something):\n"
+        "        super().__init__()\n"
+        "    def call(self, x):\n"
+        "        return x\n"
+        "def build(shape, classes):\n"
+        "    dense = keras.layers.Dense(classes)\n"
+        "    return keras.Sequential([keras.Input(shape), Holds(object()), keras.layers.Flatten(), dense])\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    trainer = make_trainer("cannot_be_saved:build")
+    trainer.train(DISTILL, seed=0)
+    with pytest.raises(
+        ModelError, match="'cannot_be_saved:build' cannot be saved: NotImplementedError: Object Holds"
+    ) as e:
+        trainer.model_bytes()
+    assert "\n" not in str(e.value)
+    assert len(str(e.value)) < 400

@@ -234,3 +234,46 @@ def test_reading_modules_are_light() -> None:
     )
     child = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert child.stdout.strip() == "[]"
+
+
+def test_a_new_sqlite_file_and_its_side_files_are_the_owners_alone(tmp_path: Path) -> None:
+    url = resolve(f"sqlite:///{tmp_path}/a.db")
+    before = os.umask(0o022)
+    try:
+        engine = open_engine(url, must_exist=False)
+        schema.create_tables(engine)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    engine.dispose()
+    assert modes == {"a.db": 0o600, "a.db-wal": 0o600, "a.db-shm": 0o600}
+
+
+def test_a_sqlite_file_that_others_were_let_in_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    path.touch()
+    path.chmod(0o660)
+    open_engine(resolve(f"sqlite:///{path}"), must_exist=False).dispose()
+    assert path.stat().st_mode & 0o777 == 0o660
+
+
+def test_a_database_without_an_encoding_is_one_clear_line(postgres_url: str) -> None:
+    url = resolve(postgres_url)
+    admin = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+    name = f"{url.database}_ascii"
+    try:
+        with admin.connect() as connection:
+            connection.exec_driver_sql(
+                f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+            )
+        nameless = url.set(database=name)
+        for opening in (lambda: open_engine(nameless), lambda: open_engine(nameless, must_exist=False)):
+            with pytest.raises(NotAStorage, match=r"without an encoding \(SQL_ASCII\).*UTF8.*createdb") as error:
+                opening()
+            assert "\n" not in str(error.value)
+        with pytest.raises(NotAStorage, match="SQL_ASCII"), create_lock(nameless):
+            pass
+    finally:
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        admin.dispose()

@@ -50,6 +50,19 @@ BAD = [
     (["create", "s", "--set", 'baselines.methods=["vgg61"]'], 2, ["baselines.methods", "vgg61", "did you mean vgg16?"]),
     (["create", "s", "--set", 'baselines.autokeras_blocks=["dense"]'], 2, ["autokeras_blocks", "dense", "xception"]),
     (["create", "s", "--set", "baselines.seconds=0"], 2, ["baselines.seconds", "got 0"]),
+    (["create", "s", "--trials", "1000000000", "--dry-run"], 2, ["search.trials", "1000000000", "100000"]),
+    (["create", "s", "--trials", "9" * 5000], 2, ["search.trials", "9...", "integer"]),
+    (["create", "s", "--trials", "90000", "--dry-run"], 2, ["the plan has", "tasks; allowed: 100,000"]),
+    (["create", "s", "--set", 'transfer.target_arms=["best","best"]', "--dry-run"], 2, ["best is there 2 times"]),
+    (["create", "s", "--set", "seed=1\nvalue2=3"], 2, ["--set", "'seed=1\\nvalue2=3'", "line break"]),
+    (["create", "--", "-rf"], 2, ["'-rf'", "the first one not '-'"]),
+    (["extend", "s", "--seeds", "+99999999999999"], 2, ["--seeds", "'+99999999999999'", "from 0 to 100000"]),
+    (["extend", "s", "--trials", "9" * 5000], 2, ["--trials", "999...", "from 0 to 100000"]),
+    (["launch", "s", "--workers", "0"], 2, ["--workers", "got '0'", "from 1 to 1000"]),
+    (["launch", "s", "--workers", "1000000"], 2, ["--workers", "got '1000000'", "from 1 to 1000"]),
+    (["launch", "s", "--workers", "two"], 2, ["--workers", "got 'two'"]),
+    (["dashboard", "s", "--port", "65536"], 2, ["--port", "got '65536'", "from 1 to 65535"]),
+    (["replay", "s", "--sample", "0"], 2, ["--sample", "got '0'"]),
     (["launch", "s", "--weights", "nowhere"], 2, ["--weights", "nowhere", "folder"]),
     (["create", "s", "none.toml"], 2, ["none.toml", "kd-sweeps spec quick >"]),
     (["create", "s", "none.toml", "--preset", "tiny"], 2, ["give one of them"]),
@@ -62,6 +75,8 @@ BAD = [
     (["status", "s", "-f", "xml"], 2, ["xml", "table", "json"]),
     (["report", "s", "-f", "xml"], 2, ["xml", "brief, markdown, json"]),
     (["report", "s", "-o", "x", "-f", "json"], 2, ["--output", "leave out --format json"]),
+    (["report", "s", "-o", ""], 2, ["--output", "got ''", "-o s-report"]),
+    (["delete", "nope"], 1, ["no storage at"]),
     (["best", "s", "--paste", "-f", "json"], 2, ["--paste", "kd-sweeps best s -f json --field paste"]),
     (["fly"], 2, ["fly"]),
     (["status"], 2, ["NAME"]),
@@ -88,11 +103,21 @@ def test_bad_input_is_one_line_and_leaves_no_file(
 
 def test_an_unknown_sweep_says_which_exist(kd_sweeps: KdSweeps) -> None:
     assert kd_sweeps("create", "one", "--preset", "tiny")[0] == 0
-    for command in ("status", "best", "report", "trials", "worker", "launch", "dashboard"):
+    for command in ("status", "best", "report", "trials", "worker", "launch", "dashboard", "delete"):
         code, out, err = kd_sweeps(command, "two")
         assert (code, out) == (1, "")
         assert "no sweep 'two'" in err.splitlines()[-1]
         assert "sweeps there: one" in err.splitlines()[-1]
+
+
+OPEN_TO_OTHERS = ["0.0.0.0", "::", "192.168.1.5", "my-machine"]
+
+
+@pytest.mark.parametrize("host", [*OPEN_TO_OTHERS, "127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_a_dashboard_that_others_can_reach_says_so(kd_sweeps: KdSweeps, host: str) -> None:
+    _, _, err = kd_sweeps("dashboard", "none", "--host", host)  # of no storage, so nothing is served
+    said = "anybody who reaches port 8080 of this machine can read, change and delete the studies"
+    assert (said in err) == (host in OPEN_TO_OTHERS)
 
 
 def test_before_anything_is_finished_best_and_report_say_what_is_missing(kd_sweeps: KdSweeps) -> None:

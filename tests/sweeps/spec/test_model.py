@@ -108,6 +108,28 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"target2": ROLE | {"augment": "flip-crop"}}, ["digits", "a mirrored digit is no digit"]),
         ({"target3": ROLE}, ["target3 without target2"]),
         ({"target4": ROLE}, ["unknown key 'target4'", "target3"]),
+        # Every count has a bound, and every list of names has each of them once.
+        ({"search.trials": 10**9}, ["search.trials", "got 1000000000", "less than or equal to 100000"]),
+        ({"source.epochs": 1e20}, ["source.epochs", "got 1e+20", "integer"]),
+        ({"source.epochs": 10**20}, ["source.epochs", "less than or equal to 100000"]),
+        ({"source.images": 10**9}, ["source.images", "less than or equal to 100000000"]),
+        ({"target.views": 1001}, ["target.views", "got 1001", "less than or equal to 1000"]),
+        ({"outer.teachers": 10**6}, ["outer.teachers", "less than or equal to 100000"]),
+        ({"confirm.rounds": [[1, 10**6]]}, ["confirm.rounds", "less than or equal to 100000"]),
+        ({"baselines.seconds": 10**8}, ["baselines.seconds", "less than or equal to 10000000"]),
+        ({"baselines.autokeras_parameters": 10**12}, ["autokeras_parameters", "less than or equal to 10000000000"]),
+        ({"lease.interval_s": 1e300}, ["lease.interval_s", "less than or equal to 86400"]),
+        ({"retry.memory": 10**9}, ["retry.memory", "less than or equal to 100000"]),
+        ({"seed": 10**30}, ["seed", "less than 9223372036854775808"]),
+        ({"note": ["x" * 10_000]}, ["note", "xxx...", "string"]),
+        (
+            {"baselines.methods": ["mobilenet", "vgg16", "mobilenet"]},
+            ["baselines.methods", "each of them once; mobilenet is there 2 times"],
+        ),
+        ({"baselines.source_methods": ["mobilenet"] * 3}, ["baselines.source_methods", "mobilenet is there 3 times"]),
+        ({"baselines.autokeras_blocks": ["vanilla"] * 2}, ["autokeras_blocks", "vanilla is there 2 times"]),
+        ({"transfer.target_arms": ["best", "best", "native"]}, ["transfer.target_arms", "best is there 2 times"]),
+        ({"transfer.source_arms": ["best", "best"]}, ["transfer.source_arms", "best is there 2 times"]),
     ],
 )
 def test_a_wrong_value_is_one_line_with_what_was_got_and_what_is_allowed(
@@ -140,13 +162,13 @@ def test_an_unknown_preset_lists_those_that_exist() -> None:
         preset("quik")
 
 
-@pytest.mark.parametrize("name", ["", "a.b", "a/b", "a b", "ä", "x" * 65, "a\n"])
+@pytest.mark.parametrize("name", ["", "a.b", "a/b", "a b", "ä", "x" * 65, "a\n", "-rf", "-"])
 def test_a_name_with_other_characters_or_too_long_is_refused(name: str) -> None:
     with pytest.raises(SpecError, match="1 to 64 letters, digits"):
         check_name(name)
 
 
-@given(st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True))
+@given(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", fullmatch=True))
 def test_every_name_of_the_allowed_characters_is_taken(name: str) -> None:
     assert check_name(name) == name
 

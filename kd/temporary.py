@@ -1,0 +1,72 @@
+"""Give a process a folder of its own for temporary files, and remove it with everything in it when the process ends.
+
+TensorFlow writes a file for each function that it compiles, and removes it only when its process ends by itself. Ours
+are killed: a child as soon as its result is here, a worker when its machine needs it no more.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["made", "used"]
+
+PREFIX = "kd-sweeps-tmp-"
+YOUNG_S = 60.0  # so long a folder without a lock may still be about to get one
+
+
+@contextlib.contextmanager
+def made() -> Iterator[Path]:
+    """Make a folder below the present one for temporary files; remove it at the end, and those of killed processes."""
+    base = Path(tempfile.gettempdir())
+    _remove_left_over(base)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    # Held until this process ends, however it does. Not its number: in another container, that is another process.
+    lock = os.open(folder, os.O_RDONLY)
+    _try_to_lock(lock)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def used(folder: Path) -> Iterator[None]:
+    """Let this process, and those that it starts, put temporary files into a folder."""
+    before = tempfile.tempdir, os.environ.get("TMPDIR")
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before[0]
+        if before[1] is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before[1]
+
+
+def _remove_left_over(base: Path) -> None:
+    """Remove the folders whose process is gone: nobody holds their locks."""
+    for folder in base.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's; or somebody else removes it at this moment
+            if time.time() - folder.stat().st_mtime < YOUNG_S:
+                continue
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                if _try_to_lock(lock):
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _try_to_lock(number: int) -> bool:
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held by its process; or a file system without locks, where nothing is taken for left over
+        return False
+    return True

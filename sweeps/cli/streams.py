@@ -1,0 +1,97 @@
+"""Make stdout and stderr safe to print to: closed ones, full disks, and encodings that lack a character."""
+
+import codecs
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+# What reports are written with, for terminals that know ASCII only.
+_PLAIN = {
+    "±": "+/-",
+    "−": "-",
+    "–": "-",
+    "—": "-",
+    "…": "...",
+    "×": "x",
+    "·": "*",
+    "→": "->",
+    "≤": "<=",
+    "≥": ">=",
+    "α": "alpha",
+    "²": "^2",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+}
+
+
+class ReaderGone(Exception):
+    """Whoever read stdout (head, less) has what it wanted and closed it."""
+
+
+class Unprintable(Exception):
+    """Stdout takes nothing. The message is the system's reason, such as "No space left on device"."""
+
+
+def prepare() -> None:
+    """Make the standard streams of this process ready: call it once, before anything is opened or printed.
+
+    A closed stdout is opened for reading only: a command that prints a result then fails with one line, and one that
+    prints none works. Left closed, the next file that is opened - the database - would become stdout.
+    """
+    for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # it gets the lowest free number, which is this one
+    codecs.register_error(_plainly.__name__, _plainly)
+    sys.stdout = _Output(_bytes(sys.stdout, 1), _encoding(sys.stdout), _plainly.__name__, line_buffering=os.isatty(1))
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors=_plainly.__name__)
+    else:
+        sys.stderr = io.TextIOWrapper(_bytes(None, 2), errors=_plainly.__name__, line_buffering=True)
+
+
+class _Output(io.TextIOWrapper):
+    """Stdout whose failures are told apart from those of every other file."""
+
+    def write(self, text: str) -> int:
+        with _told():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _told():
+            super().flush()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # Python keeps what it could not write, tries again when it exits, and complains.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):
+            raise ReaderGone from None
+        raise Unprintable(error.strerror or str(error)) from None
+
+
+def _bytes(stream: TextIO | None, number: int) -> io.BufferedWriter:
+    # Not detached from the old stream, which stays whole as sys.__stdout__.
+    return stream.buffer if stream is not None else open(number, "wb", closefd=False)  # type: ignore[return-value]
+
+
+def _encoding(stream: TextIO | None) -> str:
+    return stream.encoding if stream is not None else "utf-8"
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """Return what stands for the characters that cannot be encoded: in ASCII, and as JSON writes them."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(one) or json.dumps(one)[1:-1] for one in text), error.end

@@ -1,0 +1,92 @@
+"""Temporary files go with the process that made them, however it ends: real processes, killed for real."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from kd import temporary
+from kd.subprocesses import Report, run_in_subprocess
+from tests.support.paths import REPOSITORY
+
+HOLDS = """
+import sys, tempfile
+from kd import temporary
+with temporary.made() as folder, temporary.used(folder):
+    tempfile.NamedTemporaryFile(delete=False)
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for temporary files."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return tmp_path
+
+
+def leave_a_file(report: Report) -> str:
+    with tempfile.NamedTemporaryFile(prefix="left", delete=False) as file:
+        return f"{file.name} {os.environ['TMPDIR']}"
+
+
+def leave_a_file_and_exit(report: Report) -> None:
+    leave_a_file(report)
+    os._exit(3)
+
+
+def test_within_the_block_temporary_files_go_into_the_folder_and_then_it_is_gone(base: Path) -> None:
+    with temporary.made() as folder:
+        assert folder.parent == base
+        assert folder.stat().st_mode & 0o777 == 0o700
+        with temporary.used(folder):
+            tempfile.mkdtemp()
+            assert os.environ["TMPDIR"] == tempfile.gettempdir() == str(folder)
+        assert tempfile.gettempdir() == str(base)
+        assert len(list(folder.iterdir())) == 1
+    assert list(base.iterdir()) == []
+    assert os.environ["TMPDIR"] == str(base)
+
+
+def test_without_a_tmpdir_there_is_none_afterwards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    with temporary.used(tmp_path):
+        assert os.environ["TMPDIR"] == str(tmp_path)
+    assert "TMPDIR" not in os.environ
+
+
+@pytest.mark.processes
+def test_a_folder_is_removed_by_the_next_process_once_its_own_was_killed(base: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", HOLDS], env=environment, **pipes) as holder:  # type: ignore[call-overload]
+        folder = Path(holder.stdout.readline().strip())
+        os.utime(folder, (0, 0))  # made long ago
+        with temporary.made():
+            assert list(folder.iterdir()), "its process lives"
+        holder.kill()
+    with temporary.made():
+        assert not folder.exists()
+    assert list(base.iterdir()) == []
+
+
+def test_a_folder_that_is_just_being_made_is_left_alone(base: Path) -> None:
+    young = base / f"{temporary.PREFIX}young"
+    young.mkdir()
+    with temporary.made():
+        assert young.exists()
+
+
+@pytest.mark.processes
+def test_a_child_leaves_nothing_whether_it_answers_or_dies(base: Path) -> None:
+    name, told = run_in_subprocess(leave_a_file, on_step=lambda: None).split()
+    assert Path(name).parent == Path(told)
+    assert Path(told).parent == base
+    with pytest.raises(Exception, match="exit code 3"):
+        run_in_subprocess(leave_a_file_and_exit, on_step=lambda: None)
+    assert list(base.iterdir()) == []

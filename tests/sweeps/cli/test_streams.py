@@ -1,0 +1,99 @@
+"""Output that cannot be written or encoded, and Ctrl-C during the start: real programs with real streams."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeps import create_sweep
+from tests.support.paths import REPOSITORY
+
+pytestmark = pytest.mark.processes
+
+NOTE = "größer − 🙂 ±1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sweep of 200 tasks: more than a buffer of output."""
+    path = tmp_path_factory.mktemp("streams")
+    storage = f"sqlite:///{path}/kd-sweeps.db"
+    create_sweep("s", preset="tiny", changes={"search.trials": 70, "note": NOTE}, storage=storage)
+    return path
+
+
+def shell(folder: Path, line: str, **environment: str) -> tuple[int, str, str]:
+    """Run a line of bash in which $KD is kd-sweeps; (exit code, stdout, stderr)."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("KD_SWEEPS", "OPTUNA"))}
+    known = {"PYTHONPATH": str(REPOSITORY), "KD": f"{sys.executable} -m sweeps.cli", **environment}
+    done = subprocess.run(["bash", "-c", line], cwd=folder, env=inherited | known, capture_output=True, timeout=60)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.mark.parametrize("command", ["status s", "trials s", "report --help"])
+@pytest.mark.parametrize(("closed", "why"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")])
+def test_a_result_that_cannot_be_written_is_one_line(folder: Path, command: str, closed: str, why: str) -> None:
+    code, _, err = shell(folder, f"$KD {command} {closed}")
+    lines = [line for line in err.splitlines() if not line.startswith("storage ")]
+    said = f"kd-sweeps: cannot write to stdout: {why}; send the output elsewhere, for example > FILE"
+    assert (code, lines) == (1, [said])
+
+
+def test_a_command_without_a_result_needs_no_stdout_and_its_database_does_not_become_one(folder: Path) -> None:
+    for command in ("pause", "resume"):
+        assert shell(folder, f"$KD {command} s <&- >&-")[0] == 0
+    code, out, _ = shell(folder, "$KD status s --audit")
+    assert (code, "0 violations" in out) == (0, True)
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full"])
+def test_where_stderr_takes_nothing_the_result_is_printed_alone(folder: Path, closed: str) -> None:
+    code, out, err = shell(folder, f"$KD trials s --field task -f value {closed}")
+    assert (code, err) == (0, "")
+    assert "search#69" in out.splitlines()
+
+
+@pytest.mark.parametrize("reader", ["head -1", "true"])
+def test_a_reader_that_has_enough_is_no_failure(folder: Path, reader: str) -> None:
+    code, _, err = shell(folder, f"$KD trials s | {reader} > /dev/null; exit ${{PIPESTATUS[0]}}")
+    assert (code, err) == (0, "storage sqlite:///kd-sweeps.db\n")
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+    ids=["ascii", "C"],
+)
+def test_what_ascii_lacks_is_spelt_out_in_text_and_as_json_writes_it(folder: Path, encoding: dict[str, str]) -> None:
+    program = folder / "prints.py"
+    program.write_text(
+        "import sys\n"
+        "from sweeps.cli import streams\n"
+        "streams.prepare()\n"
+        "print('regret +0.33 ± 0.2, α² ≤ 1')\n"
+        "print('\"größer 🙂\"', file=sys.stderr)\n",
+        encoding="utf-8",
+    )
+    code, out, err = shell(folder, f"{sys.executable} {program}", **encoding)
+    assert (code, out) == (0, "regret +0.33 +/- 0.2, alpha^2 <= 1\n")
+    assert err.isascii()
+    assert json.loads(err) == "größer 🙂"
+    code, out, _ = shell(folder, "$KD status s", **encoding)
+    assert (code, "search " in out) == (0, True)
+
+
+def test_ctrl_c_while_the_command_line_is_imported_ends_with_130_and_no_traceback(folder: Path) -> None:
+    program = folder / "interrupted.py"
+    program.write_text(
+        "import os, runpy, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'typer':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "runpy.run_module('sweeps.cli', run_name='__main__')\n"
+    )
+    assert shell(folder, f"{sys.executable} {program}") == (130, "", "")
