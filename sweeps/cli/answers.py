@@ -13,9 +13,12 @@ from sweeps.plan.states import UNAVAILABLE
 from sweeps.query.best import Best
 from sweeps.query.status import Status
 from sweeps.report.formats import limits
-from sweeps.terminal import columns, fitted, grey
+from sweeps.terminal import columns, duration, fitted, grey
 
 _WIDTH = 100  # at most, as a page is read
+
+
+_SILENT_S = 30.0  # without a step: worth a word
 
 
 def describe_best(best: Best, said: Sequence[str] = ()) -> str:
@@ -80,7 +83,10 @@ def describe_status(status: Status) -> str:
     for one in status.workers:
         left = one.lease_left_s
         lease = f"lease {left:.0f} s" if one.alive else f"lease lapsed {-left:.0f} s ago: its worker is probably dead"
-        lines.append(f"worker {one.worker}: {one.task} attempt {one.attempt}, {lease}")
+        silent = one.idle_s > max(_SILENT_S, one.limit_s / 10)
+        ends = f"; no step for {duration(one.idle_s)}, ends in {duration(max(one.limit_s - one.idle_s, 0))}"
+        lines.append(f"worker {one.worker}: {one.task} attempt {one.attempt}, {lease}{ends if silent else ''}")
+    lines += [f"worker {one.worker}: {one.state}, last seen {duration(one.seen_s)} ago" for one in status.others]
     lines += status.problems
     if status.problems:
         lines.append(f"to try that again: {here().retry_and_launch(status.sweep)}")

@@ -81,10 +81,11 @@ def workers(name: SweepName, form: Form = Format.table, field: Field = None, sto
 
     from sweeps.query.opening import open_sweep
     from sweeps.query.workers import worker_rows
+    from sweeps.spec.model import parse
     from sweeps.terminal import duration
 
     with open_sweep(storage, name) as (engine, sweep):
-        rows = [asdict(row) for row in worker_rows(engine, sweep)]
+        rows = [asdict(row) for row in worker_rows(engine, sweep, parse(sweep.spec, origin=f"sweep {sweep.name}"))]
         note_storage(engine)
     if form is Format.table and field is None:
         rows = [{key: row[key] for key in _WORKER_SHOWN} | {"seen": f"{duration(row['seen_s'])} ago"} for row in rows]

@@ -23,6 +23,7 @@ from sweeps.errors import SweepError
 from sweeps.hints import here
 from sweeps.query.status import failures
 from sweeps.spec.model import stored
+from sweeps.terminal import fitted
 from sweeps.workers.worker import refuse_cancelled
 
 _POLL_S = 0.5
@@ -72,7 +73,8 @@ def _launch(
 
     def say(text: str) -> None:
         # No markup: a reason or a name may hold brackets.
-        console.print(text, highlight=False, soft_wrap=True, markup=False)
+        wide = console.width if console.is_terminal else None
+        console.print(fitted(text, wide), highlight=False, soft_wrap=True, markup=False)
 
     if sweep.state == "paused":
         say(f"{name} is paused: workers wait. To go on: {here().resume(name)}")
@@ -97,7 +99,7 @@ def _launch(
 
 def _supervised(crew: Supervisor, count: int, console: Console) -> int:
     """Look after workers until none is left; return the signal that ended it, or 0."""
-    with _signals(crew) as received, shown(crew.engine, crew.sweep.id, console) as refresh:
+    with _signals(crew) as received, shown(crew.engine, crew.sweep, console, lambda: len(crew.alive)) as refresh:
         try:
             crew.begin(count)
             while crew.working and not received:

@@ -2,70 +2,123 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import sqlalchemy
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from storage.errors import StorageError
+from storage.records import queries
+from storage.records.queries import SweepRecord
 from sweeps.hints import explain
 from sweeps.plan.tasks import STAGES
-from sweeps.query.status import stage_counts
+from sweeps.query.expected import Expected, expected_time
+from sweeps.query.insight import insight
+from sweeps.query.status import StageCount, stage_counts
+from sweeps.spec.model import stored
+from sweeps.terminal import duration
 
 _LINE_EVERY_S = 15.0  # where no terminal shows a bar
+_LOOK_EVERY_S = 5.0  # at every task, for what is left and what was found
+_ALL = "all"
 
 
 @contextlib.contextmanager
-def shown(engine: sqlalchemy.Engine, sweep_id: int, console: Console) -> Iterator["Refresh"]:
-    """Show the stages while the block runs; a call of what it gives brings them up to date."""
-    progress = Progress(
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    with progress:
-        refresh = Refresh(engine, sweep_id, console, progress)
+def shown(
+    engine: sqlalchemy.Engine, sweep: SweepRecord, console: Console, workers: Callable[[], int]
+) -> Iterator["Refresh"]:
+    """Show the stages while the block runs; a call of what it gives brings them up to date.
+
+    Args:
+        workers: says how many are alive now.
+    """
+    refresh = Refresh(engine, sweep, console, workers)
+    if not console.is_terminal:
+        refresh()
+        yield refresh
+        refresh(last=True)
+        return
+    with Live(get_renderable=refresh.drawn, console=console, refresh_per_second=2):
         refresh()
         yield refresh
         refresh(last=True)
 
 
 class Refresh:
-    """Draw the stages: bars on a terminal, else a line from time to time."""
+    """Draw the whole and its stages: bars on a terminal, else a line from time to time."""
 
-    def __init__(self, engine: sqlalchemy.Engine, sweep_id: int, console: Console, progress: Progress) -> None:
-        self._engine, self._sweep_id, self._console, self._progress = engine, sweep_id, console, progress
-        self._bars: dict[str, TaskID] = {}
-        self._line = ""
-        self._line_at = -_LINE_EVERY_S
+    def __init__(
+        self, engine: sqlalchemy.Engine, sweep: SweepRecord, console: Console, workers: Callable[[], int]
+    ) -> None:
+        self._engine, self._sweep, self._console, self._workers = engine, sweep, console, workers
+        self._spec = stored(sweep)
+        self._progress = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[count]:>8}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        self._bars: dict[str, TaskID] = {
+            name: self._progress.add_task(name, total=1.0, count="", note="", start=name == _ALL)
+            for name in (_ALL, *STAGES)
+        }
+        self._expected, self._insight, self._looked_at = Expected(0.0, None), "", float("-inf")
+        self._line, self._line_at = "", float("-inf")
+
+    def drawn(self) -> Group:
+        """Return what a terminal shows."""
+        return Group(self._progress, Text(self._insight, style="dim", no_wrap=True, overflow="ellipsis"))
 
     def __call__(self, *, last: bool = False) -> None:
         """Read what is stored and draw it; a database that does not answer is one line."""
         try:
-            counts = stage_counts(self._engine, self._sweep_id)
+            counts = stage_counts(self._engine, self._sweep.id)
+            if last or time.monotonic() - self._looked_at >= _LOOK_EVERY_S:
+                self._look()
         except StorageError as error:  # the workers try again by themselves, and so does the next look
             self._say(explain(error))
             return
+        self._progress.update(
+            self._bars[_ALL],
+            completed=self._expected.fraction,
+            count=f"{100 * self._expected.fraction:.0f} %",
+            note=self._left(),
+        )
         for stage in STAGES:
-            row = counts[stage]
-            if stage not in self._bars:
-                self._bars[stage] = self._progress.add_task(stage, total=row.total, note="", start=False)
-            bar = self._bars[stage]
-            if row.running or row.ended:
-                self._progress.start_task(bar)
-            note = f"{row.running} running" if row.running else ""
-            note += f"{', ' if note else ''}{row.failed} failed" if row.failed else ""
-            self._progress.update(bar, completed=row.ended, note=note)
-            if row.ended == row.total:
-                self._progress.stop_task(bar)
+            self._draw(stage, counts[stage])
         if not self._console.is_terminal and (last or time.monotonic() - self._line_at >= _LINE_EVERY_S):
             self._line_at = time.monotonic()
-            self._say("  ".join(f"{stage} {counts[stage].ended}/{counts[stage].total}" for stage in STAGES))
+            stages = "  ".join(f"{stage} {counts[stage].ended}/{counts[stage].total}" for stage in STAGES)
+            self._say("  ".join(filter(None, [f"{100 * self._expected.fraction:.0f} %", stages, self._left()])))
+
+    def _look(self) -> None:
+        self._looked_at = time.monotonic()
+        tasks = queries.task_records(self._engine, self._sweep.id, keep=())
+        self._expected = expected_time(self._spec, tasks, self._workers())
+        found = insight(self._engine, self._sweep)
+        if found != self._insight and not self._console.is_terminal:
+            self._console.print(found, highlight=False, soft_wrap=True, markup=False)
+        self._insight = found
+
+    def _left(self) -> str:
+        seconds = self._expected.seconds_left
+        return f"about {duration(max(round(seconds), 1))} left" if seconds else ""
+
+    def _draw(self, stage: str, row: StageCount) -> None:
+        bar = self._bars[stage]
+        if row.running or row.ended:
+            self._progress.start_task(bar)
+        counts = {"running": row.running, "failed": row.failed, "unavailable": row.unavailable}
+        note = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
+        done = row.ended / row.total if row.total else 1.0
+        self._progress.update(bar, completed=done, count=f"{row.ended}/{row.total}", note=note)
+        if row.ended == row.total:
+            self._progress.stop_task(bar)
 
     def _say(self, line: str) -> None:
         if line != self._line:

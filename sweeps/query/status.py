@@ -9,12 +9,13 @@ import sqlalchemy
 
 from storage.queue.needs import parse_needs
 from storage.records import queries
-from storage.records.queries import PhaseRecord, SweepRecord
+from storage.records.queries import PhaseRecord, RunningRecord, SweepRecord
 from sweeps.plan.states import UNAVAILABLE, shown_state
 from sweeps.plan.tasks import STAGES
 from sweeps.query.bits import KEEP, Bits, bits_of
 from sweeps.query.expected import expected_time
-from sweeps.spec.model import parse
+from sweeps.query.workers import WorkerRow, worker_rows
+from sweeps.spec.model import Spec, parse
 
 _KEEP_MODELS = ("teachers", "baselines", "transfer")
 
@@ -85,13 +86,19 @@ def _failure(engine: sqlalchemy.Engine, sweep_id: int, phase: PhaseRecord, skipp
 
 @dataclass(frozen=True, kw_only=True)
 class Working:
-    """An attempt at work. lease_left_s: seconds; below 0 its lease has lapsed and nobody has taken the task yet."""
+    """An attempt at work.
+
+    lease_left_s: seconds; below 0 its lease has lapsed and nobody has taken the task yet. idle_s: seconds since its
+    latest step. limit_s: of those, after which it is ended.
+    """
 
     worker: str
     host: str
     task: str
     attempt: int
     lease_left_s: float
+    idle_s: float
+    limit_s: float
 
     @property
     def alive(self) -> bool:
@@ -103,7 +110,8 @@ class Working:
 class Status:
     """Where a sweep stands.
 
-    state: "active", "paused" or "cancelled". stages: in their order. fraction: of the work that is done, in [0, 1].
+    state: "active", "paused" or "cancelled". stages: in their order. workers: those with a task; others: those that are
+    idle or vanished. fraction: of the work that is done, in [0, 1].
     seconds_left: a guess, None while nobody works. problems: see `failures`. bits: of its answer.
     """
 
@@ -111,6 +119,7 @@ class Status:
     state: str
     stages: Mapping[str, StageCount]
     workers: tuple[Working, ...]
+    others: tuple[WorkerRow, ...]
     fraction: float
     seconds_left: float | None
     problems: tuple[str, ...]
@@ -119,7 +128,11 @@ class Status:
     def as_json(self) -> dict[str, Any]:
         """Return plain values, as `status -f json` prints them."""
         values = {name: value for name, value in asdict(self).items() if name != "bits"}
-        lists = {"workers": [asdict(one) for one in self.workers], "problems": list(self.problems)}
+        lists = {
+            "workers": [asdict(one) for one in self.workers],
+            "others": [asdict(one) for one in self.others],
+            "problems": list(self.problems),
+        }
         return values | lists | {"answer_hash": self.bits.answer_hash, "numerics": list(self.bits.numerics)}
 
 
@@ -131,19 +144,29 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
         sweeps.errors.SpecError: its stored spec is none.
     """
     tasks = queries.task_records(engine, sweep.id, keep=KEEP)  # read all the same: a damaged one has to be told
-    workers = tuple(
-        Working(worker=one.worker, host=one.host, task=one.key, attempt=one.attempt, lease_left_s=one.lease_left_s)
-        for one in queries.running(engine, sweep.id)
-    )
     spec = parse(sweep.spec, origin=f"sweep {sweep.name}")  # even an edited one: nobody works by it here
+    workers = tuple(_working(engine, sweep.id, spec, one) for one in queries.running(engine, sweep.id))
     time = expected_time(spec, tasks, len({one.worker for one in workers if one.alive}))
     return Status(
         sweep=sweep.name,
         state=sweep.state,
         stages=stage_counts(engine, sweep.id),
         workers=workers,
+        others=tuple(one for one in worker_rows(engine, sweep, spec) if one.state in ("idle", "vanished")),
         fraction=time.fraction,
         seconds_left=time.seconds_left,
         problems=tuple(failures(engine, sweep.id)),
         bits=bits_of(tasks),
+    )
+
+
+def _working(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, running: RunningRecord) -> Working:
+    return Working(
+        worker=running.worker,
+        host=running.host,
+        task=running.key,
+        attempt=running.attempt,
+        lease_left_s=running.lease_left_s,
+        idle_s=running.idle_s,
+        limit_s=spec.limits.of(running.stage, queries.durations(engine, sweep_id, running.stage)),
     )

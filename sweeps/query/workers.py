@@ -8,7 +8,7 @@ from storage.queue import workers
 from storage.queue.workers import WorkerRecord
 from storage.records import queries
 from storage.records.queries import SweepRecord
-from sweeps.spec.model import stored
+from sweeps.spec.model import Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +37,15 @@ class WorkerRow:
     numerics: str | None
 
 
-def worker_rows(engine: sqlalchemy.Engine, sweep: SweepRecord) -> list[WorkerRow]:
+def worker_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> list[WorkerRow]:
     """Return every worker that ever worked on a sweep, oldest first.
 
     Raises:
         storage.errors.RecordBroken: a stored value can no longer be read.
     """
-    lease_s = stored(sweep).lease.seconds
     done = queries.task_records(engine, sweep.id, state="done", keep=("numerics",))
     numerics = {task.worker: task.outcome.get("numerics") for task in done if task.outcome}
-    return [_row(record, lease_s, numerics.get(record.name)) for record in workers.records(engine, sweep.id)]
+    return [_row(record, spec.lease.seconds, numerics.get(record.name)) for record in workers.records(engine, sweep.id)]
 
 
 def _row(record: WorkerRecord, lease_s: float, numerics: str | None) -> WorkerRow:
