@@ -98,10 +98,7 @@ class Outlook:
 
 @dataclass(frozen=True)
 class RunningRecord:
-    """An attempt at work. `idle_s`: since its latest step that was stored; renewals store it.
-
-    `lease_left_s` < 0: its lease has lapsed and nobody has taken the task yet.
-    """
+    """An attempt at work. `idle_s`: since its latest step. `lease_left_s` < 0: lapsed, and nobody has the task yet."""
 
     task_id: int
     key: str
@@ -252,9 +249,9 @@ def running(engine: Engine, sweep_id: int) -> list[RunningRecord]:
 @retrying
 def durations(engine: Engine, sweep_id: int, stage: str) -> list[float]:
     """Return how many seconds each of the latest 101 done tasks of a stage took."""
-    took = (tasks.c.finished_at - tasks.c.started_at).label("took")
-    done = (tasks.c.sweep_id == sweep_id, tasks.c.stage == stage, tasks.c.state == "done", took.is_not(None))
-    query = select(took).where(*done).order_by(tasks.c.finished_at.desc()).limit(101)
+    done = (tasks.c.sweep_id == sweep_id, tasks.c.stage == stage, tasks.c.state == "done")
+    took = tasks.c.finished_at - tasks.c.started_at
+    query = select(took).where(*done, took.is_not(None)).order_by(tasks.c.finished_at.desc()).limit(101)
     with read(engine) as connection:
         return list(connection.scalars(query))
 

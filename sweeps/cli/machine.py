@@ -1,11 +1,12 @@
-"""Commands about this machine rather than a sweep: spec, doctor and data."""
+"""Commands of this machine: spec, doctor, data, and the dashboard that it serves."""
 
 from typing import Annotated
 
 import typer
 
 from sweeps.cli.formats import Format, render
-from sweeps.cli.options import Data, Form, Storage
+from sweeps.cli.options import Data, Form, Storage, SweepName, whole_number
+from sweeps.terminal import say
 
 app = typer.Typer()
 data_app = typer.Typer(help="The datasets on this machine.", no_args_is_help=True)
@@ -56,3 +57,38 @@ def data_fetch(
 
     for name in names:
         print(fetch(name, data_dir=data))
+
+
+@app.command()
+def dashboard(
+    name: SweepName,
+    host: Annotated[str, typer.Option(help="Address to listen on; it has no authentication.")] = "127.0.0.1",
+    port: Annotated[str, typer.Option(metavar="N", help="Port to listen on.")] = "8080",
+    storage: Storage = None,
+) -> None:
+    """Serve optuna-dashboard on the same storage until Ctrl-C."""
+    from storage.url import masked, resolve
+    from sweeps.service.dashboard import serve
+    from sweeps.spec.model import check_name
+
+    check_name(name)
+    url = resolve(storage)
+    number = whole_number("--port", port, least=1, most=65_535, example="8080")
+    shown = "127.0.0.1" if host == "0.0.0.0" else host  # every address of a container is reached as this one
+    say(f"storage {masked(url)}; open http://{shown}:{number}/dashboard/ and stop with Ctrl-C")
+    if not _only_from_here(host):
+        say(
+            f"warning: it listens on {host} and asks for no password: anybody who reaches port {number} of this machine"
+            f" can read, change and delete the studies; for yourself alone leave out --host {host}"
+        )
+    serve(url, name, host=host, port=number)
+
+
+def _only_from_here(host: str) -> bool:
+    """Return whether only programs on this machine reach an address."""
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:  # a name, which may stand for any address
+        return host == "localhost"

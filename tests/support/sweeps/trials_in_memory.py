@@ -36,8 +36,10 @@ def trials_in_memory() -> Iterator[None]:
 
     with mock.patch("storage.studies.adapter.connect", connect):
         _active.append(True)
-        yield
-        _active.pop()
+        try:
+            yield
+        finally:
+            _active.pop()
 
 
 def copied(file: Path, to: Path) -> URL:

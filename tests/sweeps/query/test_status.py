@@ -23,12 +23,13 @@ from tests.support.sweeps.planted_sweeps import worked
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL
 
-WORKING = Working(worker="w", host="h", task="search#1", attempt=2, lease_left_s=12.0)
+WORKING = Working(worker="w", host="h", task="search#1", attempt=2, lease_left_s=12.0, idle_s=1.0, limit_s=600.0)
 STATUS = Status(
     sweep="s",
     state="active",
     stages={stage: StageCount(done=1) for stage in STAGES},
     workers=(WORKING,),
+    others=(),
     fraction=0.25,
     seconds_left=150.0,
     problems=(),
@@ -51,6 +52,7 @@ def test_status_shows_the_running_worker_and_guesses_the_time_left(tmp_path: Pat
         "state",
         "stages",
         "workers",
+        "others",
         "fraction",
         "seconds_left",
         "problems",

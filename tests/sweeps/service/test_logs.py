@@ -1,41 +1,130 @@
-"""The logs that workers left here: the end of each, or what concerns one task, as text."""
+"""Logs: the ends of the files that workers left here, and what was stored of a task's attempts, from any machine."""
 
+import contextlib
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from storage.db.engine import open_engine
+from storage.queue import tasks
+from storage.queue.tasks import Claim
+from storage.records import queries
+from sweeps.service.logs import follow
 from sweeps.workers.logs import log_folder
+from sweeps.workers.results import Outcome
+from sweeps.workers.steps import Steps
+from sweeps.workers.worker import Worker
+from tests.support.sweeps.planted_sweeps import up_to, work
+from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 
 
-def test_logs_shows_the_end_of_each_log_and_everything_about_one_task(
+def logged(key: str, text: str) -> str:
+    """A line as a worker writes it."""
+    record = {"time": "2026-01-01T00:00:00.000+00:00", "level": "INFO", "attempt": 1}
+    return json.dumps(record | {"task": key, "message": text})
+
+
+def test_logs_shows_the_end_of_each_log_of_this_machine(
     kd_sweeps: KdSweeps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     created(f"sqlite:///{tmp_path}/kd-sweeps.db")
     code, _, err = kd_sweeps("logs", "s")
     assert (code, "no worker of s has run on this machine" in err) == (1, True)
+    assert "kd-sweeps logs s --task KEY" in err
     folder = log_folder("s")
     folder.mkdir(parents=True)
-    when = "2026-01-01 00:00:00,000 I"
-    for worker, keys in (("one", ["search#1", "search#10", "search#2"]), ("two", ["search#3"])):
-        record = {"time": "2026-01-01T00:00:00.000+00:00", "level": "INFO", "attempt": 1}
-        logged = {key: json.dumps(record | {"task": key, "message": f"{key} attempt 1"}) for key in keys}
-        lines = [line for key in keys for line in (logged[key], f"noise in {key}")]
+    for worker, keys in (("one", ["search#1", "search#2"]), ("two", ["search#3"])):
+        lines = [line for key in keys for line in (logged(key, f"{key} attempt 1"), f"noise in {key}")]
         (folder / f"{worker}.log").write_text("\n".join(lines))
     code, out, _ = kd_sweeps("logs", "s", "-n", "1")
     assert code == 0
-    assert [line for line in out.splitlines() if not line.startswith("==>")] == [
-        "noise in search#2",
-        "",
-        "noise in search#3",
-        "",
-    ]
+    shown = [line for line in out.splitlines() if not line.startswith("==>")]
+    assert shown == ["noise in search#2", "", "noise in search#3", ""]
+
+
+def test_what_was_logged_of_a_task_is_read_from_the_storage_attempt_by_attempt(
+    kd_sweeps: KdSweeps, tmp_path: Path
+) -> None:
+    url, log_file = created(f"sqlite:///{tmp_path}/kd-sweeps.db"), tmp_path / "worker.log"
+
+    def run(claim: Claim, params: dict[str, Any], steps: Steps) -> Outcome:
+        with log_file.open("a") as file:
+            print(logged(claim.key, f"{claim.key} attempt {claim.attempt}"), file=file)
+            print(f"noise in {claim.key}", file=file)
+        if claim.key == "search#1" and claim.attempt == 1:
+            raise KeyError("a mistake")
+        return quadratic(claim, params, steps)
+
+    log_file.write_text("what stood there before\n")
+    with Worker(url, "s", run=run, worker="w1", log_file=log_file) as worker:
+        assert worker.work() == 0
+    log_file.unlink()  # another machine: nothing is here
     code, out, _ = kd_sweeps("logs", "s", "--task", "search#1")
-    assert (code, out.splitlines()[1:]) == (0, [f"{when} search#1 attempt 1", "noise in search#1"])
-    code, _, err = kd_sweeps("logs", "s", "--task", "confirm#0.0")
-    assert (code, "no worker has had it yet" in err) == (1, True)
+    assert code == 0
+    first, second = out.split("==> search#1 attempt ")[1:]
+    assert first.startswith("1: failed (error), worker w1 on ")
+    for text in ("I search#1 attempt 1", "noise in search#1", "Traceback", "KeyError: 'a mistake'", "reason: KeyError"):
+        assert text in first
+    assert second.startswith("2: done, worker w1")
+    assert "I search#1 attempt 2" in second
+    assert "attempt 1" not in second
+    assert "before" not in out
+    assert "search#2" not in out
+    assert kd_sweeps("logs", "s", "--task", "search#1", "--attempt", "2")[1].startswith("==> search#1 attempt 2: done")
+
+
+def test_a_running_attempt_is_followed_to_its_end(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/a.db")
+    engine = open_engine(url)
+    sweep = queries.find_sweep(engine, "s").id
+    claim = tasks.claim(engine, sweep, worker="w", host="far", pid=1, lease_s=600)
+    assert claim is not None
+    lines: list[str] = []
+
+    def read() -> None:
+        for line in follow(url, "s", claim.key):
+            lines.append(line)
+
+    reader = threading.Thread(target=read)
+    assert tasks.renew(engine, claim, 600, log="one\ntwo")
+    reader.start()
+    time.sleep(1.2)
+    assert lines[1:] == ["one", "two"]
+    assert tasks.renew(engine, claim, 600, log="two\nthree")  # its first line was dropped
+    time.sleep(1.2)
+    assert tasks.fail(engine, claim, error_class="error", reason="boom", cap=1, trace=None, log="three\nfour")
+    reader.join(10)
+    engine.dispose()
+    assert lines[0] == f"==> {claim.key} attempt 1: running, worker w on far"
+    assert lines[1:] == ["one", "two", "three", "four", "reason: boom"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--task", "search#3"], "no worker has had search#3 yet"),
+        (["--task", "dream#1"], "s has no task 'dream#1'"),
+        (["--task", "search#1", "--attempt", "7"], "--attempt: got 7; search#1 has attempt 1 only"),
+        (["--follow"], "--attempt and --follow go with --task"),
+        (["--attempt", "x", "--task", "search#1"], "--attempt: got 'x'"),
+    ],
+)
+def test_a_question_that_has_no_answer_is_one_line(
+    kd_sweeps: KdSweeps, tmp_path: Path, words: list[str], said: str
+) -> None:
+    url = created(f"sqlite:///{tmp_path}/kd-sweeps.db")
+
+    with contextlib.suppress(SystemExit):
+        work(url, up_to("search#2", quadratic))
+    code, out, err = kd_sweeps("logs", "s", *words)
+    assert (code in (1, 2), out, len(err.splitlines())) == (True, "", 1)
+    assert said in err
