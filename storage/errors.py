@@ -18,7 +18,7 @@ StorageError
 from dataclasses import dataclass
 from typing import Literal
 
-Action = Literal["cancel", "create", "launch", "reap", "report", "resume", "retry"]
+Action = Literal["cancel", "create", "launch", "reap", "report", "resume", "retry", "storage upgrade"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class NextStep:
 
     Attributes:
         purpose: what leads over to the command, such as "to make it again, type".
-        sweep: its name, or NAME where it is any.
+        sweep: its name, NAME where it is any, "" where the action is on the whole storage.
     """
 
     purpose: str

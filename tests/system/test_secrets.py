@@ -45,6 +45,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 # Every command that opens the storage, in an order in which all of them can be run one after the other.
 COMMANDS = [
+    ["storage", "upgrade"],
     ["create", "other", "--preset", "tiny", "--dry-run"],
     ["create", "other", "--preset", "tiny"],
     ["run", "s", "--spec", "small.toml"],
