@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 
@@ -30,6 +30,9 @@ from sweeps.spec import presets
 from sweeps.spec.model import Spec, check_name, difference, override, parse
 from sweeps.spec.tables import DatasetSpec
 from sweeps.workers.environment import provenance
+
+if TYPE_CHECKING:  # Optuna takes a second to import
+    from storage.studies.adapter import Studies
 
 
 @dataclass(frozen=True)
@@ -86,14 +89,7 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
         schema.create_tables(studies.engine)
         failpoint("create-tables")
         for stage in STAGES:
-            measure = stage == "measure"
-            studies.create(
-                study_name(name, stage),
-                direction="minimize" if measure else "maximize",
-                metric="latency_ms_p50" if measure else "val_accuracy",
-                attrs={"sweep": name, "stage": stage, "loss": LOSS_FORMULA, "fingerprint": spec.fingerprint},
-                note=_note(name, stage, spec),
-            )
+            make_study(studies, name, stage, spec)
             failpoint("create-study")
         failpoint("create-studies")
         return plans.insert_sweep(
@@ -105,6 +101,18 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
             phases=plan.phases,
             tasks=plan.tasks,
         )
+
+
+def make_study(studies: "Studies", name: str, stage: str, spec: Spec) -> None:
+    """Make the study of a stage, or complete what an interrupted creation left. Run it inside `create_lock`."""
+    measure = stage == "measure"
+    studies.create(
+        study_name(name, stage),
+        direction="minimize" if measure else "maximize",
+        metric="latency_ms_p50" if measure else "val_accuracy",
+        attrs={"sweep": name, "stage": stage, "loss": LOSS_FORMULA, "fingerprint": spec.fingerprint},
+        note=_note(name, stage, spec),
+    )
 
 
 def requested(
