@@ -15,9 +15,10 @@ from storage.db.schema import ATTEMPT_STATES, PHASE_STATES, SWEEP_STATES, TASK_S
 from storage.errors import ArchiveBroken
 
 
-def _without_nul(text: str) -> str:
+def _storable(text: str) -> str:
     if "\0" in text:
         raise ValueError("text with a NUL character, which Postgres refuses")
+    text.encode()  # half a character, as JSON can hold it, is a ValueError
     return text
 
 
@@ -31,7 +32,7 @@ def _one_of(*states: str) -> Any:
 
 
 Whole = Annotated[int, Field(ge=-(2**31), lt=2**31)]
-Text = Annotated[str, AfterValidator(_without_nul)]
+Text = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[Text, Field(max_length=128)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -153,8 +154,8 @@ class WorkerLine(_Line):
 class VerdictClaim(_Line):
     """What the sweep says of one target. word: None while trainings are missing. Points of test accuracy."""
 
-    dataset: str
-    word: str | None
+    dataset: Text
+    word: Text | None
     regret: float | None
     low: float | None
     high: float | None
@@ -169,8 +170,8 @@ class Manifest(_Line):
 
     format: Literal["kd-sweeps archive"] = "kd-sweeps archive"
     version: int
-    sweep: str
-    answer_hash: str | None
+    sweep: Text
+    answer_hash: Text | None
     verdicts: list[VerdictClaim]
     files: dict[str, Sha256]
 

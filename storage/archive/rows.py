@@ -25,6 +25,7 @@ from storage.db.schema import attempts, metadata, phases, revisions, selections,
 from storage.db.schema import blobs as blob_table
 from storage.db.transaction import read, write
 from storage.errors import NextStep, RecordBroken, SpecConflict, SweepNotFound
+from storage.failpoints import failpoint
 from storage.records.queries import SweepRecord, find_sweep
 from storage.url import masked
 
@@ -158,6 +159,7 @@ def write_lines(engine: Engine, lines: SweepLines, *, name: str, blobs: Mapping[
         )
         for digest, load in blobs.items():
             _store(connection, digest, load())
+        failpoint("import-rows")
     return int(sweep_id)
 
 

@@ -190,6 +190,8 @@ def _manifest(data: bytes) -> Manifest:
             " the kd-sweeps that wrote it, or a newer one"
         )
     checked: Manifest = _checked(_MANIFEST, values, Manifest)
+    if set(checked.files) != set(_FILES.values()):
+        raise ArchiveBroken(f"{_MANIFEST} has to have a hash of each of {', '.join(_FILES.values())}")
     return checked
 
 

@@ -83,3 +83,21 @@ def import_archive(
         say(f"answer hash {done.answer_hash}. Next: {here().report(done.sweep)}")
     else:
         say(f"it has not ended. Next: {here().launch(done.sweep)}")
+
+
+@app.command()
+def verify(file: Archive) -> None:
+    """Compute what an archive claims from what it holds: selections, verdict, answer hash, blobs.
+
+    Exits 1 if anything differs. It needs no storage.
+    """
+    from sweeps.service.verify import verify
+
+    checks = verify(file)
+    for check in checks:
+        text = f"DIFFERS  {check.what}: {check.differs}" if check.differs else f"same     {check.what}"
+        # One line, and printable, whatever somebody wrote into the file.
+        print(text if text.isprintable() else ascii(text)[1:-1])
+    wrong = sum(bool(check.differs) for check in checks)
+    print(f"{len(checks) - wrong} of {len(checks)} as the file claims")
+    raise typer.Exit(1 if wrong else 0)

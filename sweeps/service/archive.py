@@ -106,7 +106,7 @@ def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) ->
         storage.errors.StorageError: the storage cannot be written.
     """
     with open_archive(path) as archive:
-        _refuse_changed(archive, path)
+        refuse_changed(archive, path)
         lines, claimed = archive.lines.at_rest(), archive.manifest.answer_hash
         name = check_name(lines.sweep.name if name is None else name)
         spec = parse(lines.sweep.spec, origin=str(path))
@@ -163,8 +163,12 @@ def _remove_left_studies(studies: "Studies", name: str, shown: str) -> None:
         studies.delete(study_name(name, stage))
 
 
-def _refuse_changed(archive: Archive, path: Path) -> None:
-    """Refuse a file that is not what was written; `verify` tells everything that differs, this the first."""
+def refuse_changed(archive: Archive, path: Path) -> None:
+    """Check that a file is what was written, as far as its hashes go; `verify` checks everything that it claims.
+
+    Raises:
+        storage.errors.ArchiveBroken: with the first thing that differs.
+    """
     text = next(_changed(archive), None)
     if text is not None:
         raise ArchiveBroken(f"{path}: {text}; everything that differs: {here().line('verify', str(path))}")
