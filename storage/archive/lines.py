@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from storage.db.schema import ATTEMPT_STATES, PHASE_STATES, SWEEP_STATES, TASK_STATES
 from storage.errors import ArchiveBroken
+from storage.queue.needs import Need, parse_lag, parse_needs
 
 
 def _storable(text: str) -> str:
@@ -31,6 +32,7 @@ def _one_of(*states: str) -> Any:
     return AfterValidator(check)
 
 
+Time = Annotated[float, Field(ge=0, lt=1e11, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Text = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[Text, Field(max_length=128)]
@@ -52,14 +54,14 @@ class SweepLine(_Line):
     fingerprint: Sha256
     provenance: dict[str, Any]
     state: Annotated[str, _one_of(*SWEEP_STATES)]
-    created_at: float
+    created_at: Time
 
 
 class RevisionLine(_Line):
     """One plan of the sweep."""
 
     number: Whole
-    created_at: float
+    created_at: Time
     fingerprint: Sha256
     spec: dict[str, Any]
     planned: dict[str, int]
@@ -75,7 +77,7 @@ class PhaseLine(_Line):
     minimum: Whole
     state: Annotated[str, _one_of(*PHASE_STATES)]
     ordinal: Whole
-    closed_at: float | None
+    closed_at: Time | None
     reason: Text | None
 
 
@@ -93,12 +95,12 @@ class TaskLine(_Line):
     attempt: Whole
     retries_reset_at: Whole
     revision: Whole
-    score: float | None
+    score: Annotated[float, Field(allow_inf_nan=False)] | None
     outcome: dict[str, Any] | None
     reason: Text | None
     error_class: Annotated[Text, Field(max_length=64)] | None
-    started_at: float | None
-    finished_at: float | None
+    started_at: Time | None
+    finished_at: Time | None
 
     @property
     def blobs(self) -> Mapping[str, str]:
@@ -116,10 +118,10 @@ class AttemptLine(_Line):
     host: Name
     pid: Whole
     state: Annotated[str, _one_of(*ATTEMPT_STATES)]
-    lease_until: float
-    started_at: float
-    progress_at: float | None
-    finished_at: float | None
+    lease_until: Time
+    started_at: Time
+    progress_at: Time | None
+    finished_at: Time | None
     study: Annotated[Text, Field(max_length=256)] | None
     trial_number: Annotated[int, Field(ge=0, lt=2**31)] | None
     params: dict[str, Any] | None
@@ -135,7 +137,7 @@ class SelectionLine(_Line):
 
     name: Name
     value: dict[str, Any]
-    created_at: float
+    created_at: Time
 
 
 class WorkerLine(_Line):
@@ -145,9 +147,9 @@ class WorkerLine(_Line):
     host: Name
     pid: Whole
     provenance: dict[str, Any]
-    started_at: float
-    seen_at: float
-    ended_at: float | None
+    started_at: Time
+    seen_at: Time
+    ended_at: Time | None
     reason: Text | None
 
 
@@ -229,6 +231,9 @@ class SweepLines:
             if twice := [key for key, number in Counter(keys).items() if number > 1]:
                 raise ArchiveBroken(f"{kind}.jsonl: {twice[0]} stands there twice")
         phases, tasks = {line.name for line in self.phases}, {line.key for line in self.tasks}
+        for phase in self.phases:
+            if unknown := [need.phase for need in _needs(phase) if need.phase not in phases]:
+                raise ArchiveBroken(f"phases.jsonl: {phase.name} needs {unknown[0]!r}, which phases.jsonl lacks")
         for task in self.tasks:
             if task.phase not in phases:
                 raise ArchiveBroken(f"tasks.jsonl: {task.key} is of phase {task.phase!r}, which phases.jsonl lacks")
@@ -245,6 +250,14 @@ class SweepLines:
         for kind in ("tasks", "attempts", "selections", "workers"):
             number = len(self.of(kind))
             yield f"{number} {kind if number != 1 else kind.removesuffix('s')}"
+
+
+def _needs(phase: PhaseLine) -> list[Need]:
+    try:
+        parse_lag(phase.needs)
+    except ValueError:
+        raise ArchiveBroken(f"phases.jsonl: {phase.name} needs {phase.needs!r}, which has no meaning") from None
+    return parse_needs(phase.needs)
 
 
 def _waiting(task: TaskLine) -> TaskLine:

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy
 from pydantic import ValidationError
-from sqlalchemy import Connection, Engine, Select, StaticPool, Table, insert, select
+from sqlalchemy import URL, Connection, Engine, Select, StaticPool, Table, insert, select
 
 from storage.archive.lines import (
     AttemptLine,
@@ -95,22 +95,12 @@ def _clean(value: Any) -> Any:
     return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
-def refuse_taken(engine: Engine, name: str) -> None:
-    """Check that no sweep has that name.
-
-    Raises:
-        SpecConflict: one has it.
-    """
-    with read(engine) as connection:
-        _refuse_taken(connection, name)
-
-
-def _refuse_taken(connection: Connection, name: str) -> None:
-    if connection.scalar(select(sweeps.c.id).where(sweeps.c.name == name)) is not None:
-        raise SpecConflict(
-            f"a sweep {name!r} exists in {masked(connection.engine.url)}; import it under another name: add --as NAME",
-            NextStep("or remove the one that is there", "delete", name),
-        )
+def taken(url: URL, name: str) -> SpecConflict:
+    """Return the error that a sweep of that name is there."""
+    return SpecConflict(
+        f"a sweep {name!r} exists in {masked(url)}; import it under another name: add --as NAME",
+        NextStep("or remove the one that is there", "delete", name),
+    )
 
 
 @retrying
@@ -126,7 +116,8 @@ def write_lines(engine: Engine, lines: SweepLines, *, name: str, blobs: Mapping[
         SpecConflict: the name is taken.
     """
     with write(engine) as connection:
-        _refuse_taken(connection, name)
+        if connection.scalar(select(sweeps.c.id).where(sweeps.c.name == name)) is not None:
+            raise taken(engine.url, name)
         values = lines.sweep.model_dump() | {"name": name}
         sweep_id = connection.execute(insert(sweeps).values(values).returning(sweeps.c.id)).scalar_one()
         for table, own in (

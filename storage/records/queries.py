@@ -131,6 +131,13 @@ def find_sweep(engine: Engine, name: str) -> SweepRecord:
 
 
 @retrying
+def is_sweep(engine: Engine, name: str) -> bool:
+    """Return whether there is a sweep of that name."""
+    with read(engine) as connection:
+        return connection.scalar(select(sweeps.c.id).where(sweeps.c.name == name)) is not None
+
+
+@retrying
 def list_sweeps(engine: Engine) -> list[SweepRecord]:
     """Return all sweeps, oldest first."""
     with read(engine) as connection, corruption.explain_corruption(connection):

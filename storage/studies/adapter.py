@@ -6,7 +6,7 @@ methods of Optuna are called (docs/decisions/optuna-public-interface.md).
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
@@ -208,19 +208,21 @@ class Studies:
             study_id = self._rdb.get_study_id_from_name(study)
             for number, trial in enumerate(trials):
                 try:
-                    found = add_trial(self._rdb, study_id, space, trial)
+                    found = add_trial(self._rdb, study_id, space, trial, likely_number=number)
                 except ValueError as error:
                     raise ParametersRefused(f"trial {number} of study {study}: {error}") from error
                 if found != number:
                     raise StudyMixed(f"study {study!r}: another tool adds trials to it at this moment; type it again")
 
-    def owner(self, name: str) -> tuple[Any, Any] | None:
-        """Return the sweep and the stage that a study says it is of; None where there is no such study."""
-        if name not in self.names():
-            return None
-        with self._faults(name):
-            attrs = self._rdb.get_study_user_attrs(self._rdb.get_study_id_from_name(name))
-        return attrs.get("sweep"), attrs.get("stage")
+    @retrying
+    def owners(self, names: Collection[str]) -> dict[str, tuple[Any, Any]]:
+        """Return the sweep and the stage that each of these studies says it is of, for those that are there."""
+        found = {}
+        for name in (name for name in self.names() if name in names):
+            with self._faults(name):
+                attrs = self._rdb.get_study_user_attrs(self._rdb.get_study_id_from_name(name))
+            found[name] = attrs.get("sweep"), attrs.get("stage")
+        return found
 
     @retrying
     def running(self, study: str) -> list[RunningTrial]:

@@ -48,8 +48,11 @@ def make_trial(
     return trial_id, _number(storage, study_id, trial_id, likely_number)
 
 
-def add_trial(storage: BaseStorage, study_id: int, space: Space, trial: EndedTrial) -> int:
+def add_trial(storage: BaseStorage, study_id: int, space: Space, trial: EndedTrial, *, likely_number: int) -> int:
     """Make a trial of ours that has ended, complete, in one transaction.
+
+    Args:
+        likely_number: the next one of the study, as far as is known here.
 
     Returns:
         Its number within the study.
@@ -70,7 +73,7 @@ def add_trial(storage: BaseStorage, study_id: int, space: Space, trial: EndedTri
     # As Optuna writes them: in the time of this machine, without its zone.
     template.datetime_start = datetime.fromtimestamp(trial.started_at)
     template.datetime_complete = datetime.fromtimestamp(trial.ended_at)
-    return storage.get_trial_number_from_id(storage.create_new_trial(study_id, template))
+    return _number(storage, study_id, storage.create_new_trial(study_id, template), likely_number)
 
 
 def _number(storage: BaseStorage, study_id: int, trial_id: int, likely: int) -> int:

@@ -3,42 +3,42 @@
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy
 
 from storage.archive.lines import AttemptLine, SweepLines, TaskLine, VerdictClaim
-from storage.archive.rows import opened, read_lines, refuse_taken, write_lines
+from storage.archive.rows import opened, read_lines, taken, write_lines
+from storage.archive.trials import trials_of
 from storage.archive.zip_file import Archive, open_archive, write
 from storage.db import engine as engines
 from storage.db import schema
 from storage.errors import ArchiveBroken, SpecConflict
 from storage.failpoints import failpoint
-from storage.records import blobs
+from storage.records import blobs, queries
+from storage.records.queries import SweepRecord
 from storage.studies.names import study_name
 from storage.studies.space import EndedTrial
 from storage.url import masked
-from sweeps.analysis.stored import read
+from sweeps.analysis.stored import StoredSweep, read
 from sweeps.analysis.verdicts import TargetVerdict, verdicts
 from sweeps.errors import SweepError
 from sweeps.hints import here
 from sweeps.plan.answer_hash import answer_hash
 from sweeps.plan.names import search_of
-from sweeps.plan.payloads import StudentTask, TransferTask, read_payload
+from sweeps.plan.payloads import StudentTask, TransferTask, edited, payload_of, read_payload
 from sweeps.plan.points import space_of
 from sweeps.plan.tasks import STAGES
 from sweeps.query.opening import open_sweep
-from sweeps.service.create import make_study
+from sweeps.service.create import make_study, remove_left_studies
 from sweeps.service.export import check_target
 from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.model import Spec, check_name, fingerprint, parse
+from sweeps.spec.model import stored as stored_spec
 from sweeps.workers.results import FOUND
-
-if TYPE_CHECKING:  # Optuna takes a second to import
-    from storage.studies.adapter import Studies
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,22 @@ def answers(lines: SweepLines) -> tuple[str | None, list[VerdictClaim]]:
         storage.errors.RecordBroken: a payload or an outcome is not what such a task has.
     """
     with opened(lines) as (engine, sweep):
-        stored = read(engine, sweep)
+        stored = read_stored(engine, sweep)
     return answer_hash(stored.tasks), list(map(_claim, verdicts(stored)))
+
+
+def read_stored(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
+    """Read a sweep that a file holds.
+
+    Raises:
+        storage.errors.RecordBroken: a payload or an outcome is not what such a task has.
+        SweepError: its spec is not the one of its fingerprint.
+    """
+    roles = (None, *stored_spec(sweep).roles)
+    for task in queries.task_records(engine, sweep.id, keep=()):
+        if (role := payload_of(task).role) not in roles:
+            raise edited(f"payload of {task.key}", f"role is {role!r}, and the spec has none of that name")
+    return read(engine, sweep)
 
 
 def _claim(one: TargetVerdict) -> VerdictClaim:
@@ -110,7 +124,8 @@ def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) ->
         lines, claimed = archive.lines.at_rest(), archive.manifest.answer_hash
         name = check_name(lines.sweep.name if name is None else name)
         spec = parse(lines.sweep.spec, origin=str(path))
-        trials = {stage: trials_of(lines, spec, stage) for stage in STAGES}
+        asked = partial(_asked, spec)
+        trials = {stage: trials_of(lines, study_name(lines.sweep.name, stage), asked) for stage in STAGES}
         _write(url, name, spec, trials, _renamed(lines, name), archive)
     if claimed is not None:
         from sweeps.service.publish import publish  # as in `_write`; it draws the figures, too
@@ -136,8 +151,13 @@ def _write(
 
     with engines.create_lock(url), contextlib.closing(adapter.open_studies(url, create=True)) as studies:
         schema.create_tables(studies.engine)
-        refuse_taken(studies.engine, name)
-        _remove_left_studies(studies, name, masked(url))
+        if queries.is_sweep(studies.engine, name):
+            raise taken(url, name)
+        remove_left_studies(studies, name)
+        if others := studies.owners({study_name(name, stage) for stage in STAGES}):
+            raise SpecConflict(
+                f"study {min(others)!r} in {masked(url)} is of another tool; import under another name: add --as NAME"
+            )
         for stage in STAGES:
             make_study(studies, name, stage, spec)
             failpoint("import-study")
@@ -147,20 +167,6 @@ def _write(
         stored = {digest: partial(archive.blob, digest) for digest in lines.digests}
         write_lines(studies.engine, lines, name=name, blobs=stored)
         failpoint("import-done")
-
-
-def _remove_left_studies(studies: "Studies", name: str, shown: str) -> None:
-    """Remove the studies that a killed import or create left; one that another tool made is refused first."""
-    owners = {stage: studies.owner(study_name(name, stage)) for stage in STAGES}
-    left = [stage for stage, owner in owners.items() if owner is not None]
-    for stage in left:
-        if owners[stage] != (name, stage):
-            raise SpecConflict(
-                f"study {study_name(name, stage)!r} in {shown} is of another tool; import under another name: add"
-                " --as NAME"
-            )
-    for stage in left:
-        studies.delete(study_name(name, stage))
 
 
 def refuse_changed(archive: Archive, path: Path) -> None:
@@ -200,64 +206,11 @@ def _renamed(lines: SweepLines, name: str) -> SweepLines:
         study = attempt.study
         return attempt if study is None else attempt.model_copy(update={"study": studies.get(study, study)})
 
-    return SweepLines(
-        sweep=lines.sweep.model_copy(update={"name": name}),
-        revisions=lines.revisions,
-        phases=lines.phases,
-        tasks=lines.tasks,
-        attempts=list(map(moved, lines.attempts)),
-        selections=lines.selections,
-        workers=lines.workers,
-    )
+    sweep = lines.sweep.model_copy(update={"name": name})
+    return replace(lines, sweep=sweep, attempts=list(map(moved, lines.attempts)))
 
 
-def trials_of(lines: SweepLines, spec: Spec, stage: str) -> list[EndedTrial]:
-    """Return the trials of a stage's study, in the order of their numbers, which stay what they were.
-
-    A number that no attempt has was a trial of another tool, or of a worker that died before it saved the number: a
-    failed one stands in its place. Of two attempts with one number the later began in a study that was made again.
-    """
-    study = study_name(lines.sweep.name, stage)
-    tasks = {task.key: task for task in lines.tasks}
-    numbered: dict[int, AttemptLine] = {}
-    for attempt in sorted(lines.attempts, key=lambda one: one.started_at):
-        if attempt.trial_number is not None and attempt.study == study:
-            numbered[attempt.trial_number] = attempt
-    trials = []
-    for number in range(max(numbered, default=-1) + 1):
-        if number in numbered:
-            attempt = numbered[number]
-            trials.append(_trial(attempt, tasks[attempt.task], spec))
-        else:
-            trials.append(_placeholder(lines.sweep.created_at))
-    return trials
-
-
-def _placeholder(at: float) -> EndedTrial:
-    attrs = {"reason": "no task of the sweep has this trial, so the archive did not hold it"}
-    return EndedTrial(state="FAIL", params={}, value=None, attrs=attrs, epoch_values=(), started_at=at, ended_at=at)
-
-
-def _trial(attempt: AttemptLine, task: TaskLine, spec: Spec) -> EndedTrial:
-    """Return the trial of an ended attempt, as `storage.studies.reconcile` ends it."""
-    result: dict[str, Any] = {
-        "state": "FAIL",
-        "attrs": {"reason": attempt.reason or attempt.state, "error_class": attempt.error_class or attempt.state},
-    }
-    if attempt.state == "done":
-        result = {"state": "COMPLETE"} | dict((task.outcome or {}).get("trial", {}))
-    return EndedTrial(
-        state=result["state"],
-        params=attempt.params or {},
-        value=result.get("value"),
-        attrs=_asked(attempt, task, spec) | result.get("attrs", {}),
-        epoch_values=result.get("epoch_values", ()),
-        started_at=attempt.started_at,
-        ended_at=attempt.finished_at or attempt.started_at,
-    )
-
-
-def _asked(attempt: AttemptLine, task: TaskLine, spec: Spec) -> dict[str, Any]:
+def _asked(spec: Spec, attempt: AttemptLine, task: TaskLine) -> dict[str, Any]:
     """Return what a worker says of a trial when it asks for it (`sweeps.workers.worker`)."""
     payload = read_payload(task.stage, task.payload, key=task.key)
     attrs: dict[str, Any] = {"task": task.key, "attempt": attempt.number, "worker": attempt.worker}

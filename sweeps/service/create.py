@@ -88,6 +88,8 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
         failpoint("create-locked")
         schema.create_tables(studies.engine)
         failpoint("create-tables")
+        if not queries.is_sweep(studies.engine, name):
+            remove_left_studies(studies, name)
         for stage in STAGES:
             make_study(studies, name, stage, spec)
             failpoint("create-study")
@@ -101,6 +103,17 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
             phases=plan.phases,
             tasks=plan.tasks,
         )
+
+
+def remove_left_studies(studies: "Studies", name: str) -> None:
+    """Remove the studies of a sweep that does not exist: a create or an import was killed before it wrote the row.
+
+    Those of an import have trials already, which no task of another sweep would know. Run it inside `create_lock`.
+    """
+    named = {study_name(name, stage): (name, stage) for stage in STAGES}
+    for study, owner in studies.owners(named).items():
+        if owner == named[study]:
+            studies.delete(study)
 
 
 def make_study(studies: "Studies", name: str, stage: str, spec: Spec) -> None:

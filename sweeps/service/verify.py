@@ -18,14 +18,14 @@ from storage.audit.audit import judge
 from storage.audit.rows import read_rows
 from storage.errors import ArchiveBroken, StorageError
 from storage.queue.error_classes import UNREADABLE
-from sweeps.analysis.stored import StoredSweep, read
+from sweeps.analysis.stored import StoredSweep
 from sweeps.errors import SweepError
 from sweeps.plan import selection
 from sweeps.plan.names import untagged
 from sweeps.plan.outcomes import StudentOutcome
 from sweeps.plan.payloads import ConfirmTask, SearchTask
 from sweeps.plan.points import points_of
-from sweeps.service.archive import answers
+from sweeps.service.archive import answers, read_stored
 
 _CLOSE = 1e-9  # relative: the last digits of an interval may be others with another mathematical library
 
@@ -57,7 +57,7 @@ def _checks(archive: Archive) -> Iterator[Check]:
     try:
         with opened(archive.lines) as (engine, sweep):
             rows = read_rows(engine, sweep.id, with_trials=False)
-            stored = read(engine, sweep)
+            stored = read_stored(engine, sweep)
     except (StorageError, SweepError) as error:  # somebody edited what everything else is computed from
         yield Check("the lines can be read", str(error))
         return

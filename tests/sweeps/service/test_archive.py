@@ -17,7 +17,8 @@ import sqlalchemy
 from storage.archive.lines import SweepLines
 from storage.archive.zip_file import open_archive
 from storage.audit.audit import audit
-from storage.db.engine import open_engine
+from storage.db import schema
+from storage.db.engine import open_engine, write
 from storage.errors import ArchiveBroken, BlobCorrupt, SpecConflict, StorageError
 from storage.failpoints import POINTS, VARIABLE
 from storage.records import queries
@@ -231,6 +232,18 @@ def test_a_study_of_another_tool_is_left_alone(file: Path, there: sqlalchemy.URL
     assert "s" not in trials(there)
 
 
+def test_studies_that_a_killed_import_left_are_no_trouble_to_a_create(file: Path, there: sqlalchemy.URL) -> None:
+    import_sweep(there, file)
+    engine = open_engine(there)
+    with write(engine) as connection:
+        connection.execute(schema.sweeps.delete())  # its studies are left, as if the row had never been written
+    engine.dispose()
+    assert len(trials(there)["s"][3]) > 1
+    created(plain(there))
+    work(there, quadratic)
+    assert (_audit(there).violations, _audit(there).warnings) == ([], [])
+
+
 def _import_and_crash(url: str, path: Path, point: str) -> None:
     os.environ[VARIABLE] = point
     import_sweep(resolve(url), path)
@@ -272,6 +285,15 @@ def _line(change: Callable[[dict[str, Any]], Any]) -> Callable[[list[dict[str, A
         ("attempts.jsonl", _line(lambda line: line.update(log="\ud800")), "log is"),
         ("attempts.jsonl", _line(lambda line: line.update(worker="x" * 200)), "at most 128 "),
         ("attempts.jsonl", lambda lines: _failed(lines)["params"].update(alpha=9.0), "trial 1 of study s: .*alpha"),
+        ("attempts.jsonl", lambda lines: _failed(lines).update(trial_number=2**30), "with numbers up to 1073741824"),
+        ("attempts.jsonl", _line(lambda line: line.update(started_at=1e300)), "started_at is 1e"),
+        ("attempts.jsonl", _line(lambda line: line.update(lease_until=float("nan"))), "lease_until is nan"),
+        ("phases.jsonl", _line(lambda line: line.update(needs=["x"])), "needs 'x', which phases.jsonl lacks"),
+        ("phases.jsonl", _line(lambda line: line.update(needs=["lag:x"])), "which has no meaning"),
+        ("tasks.jsonl", _line(lambda line: line["payload"].update(role="target3")), "role is 'target3', and the spec"),
+        ("tasks.jsonl", _line(lambda line: line["payload"].update(role=3)), "the stored payload of .* was edited"),
+        ("tasks.jsonl", _line(lambda line: line["outcome"].update(trial={"state": "X"})), "says of its trial: state"),
+        ("tasks.jsonl", _line(lambda line: line["outcome"].update(parameters="x")), "outcome of .* was edited: param"),
         ("sweep.jsonl", lambda lines: lines.append(lines[0]), "sweep.jsonl holds 2 lines"),
         ("sweep.jsonl", _line(lambda line: line.update(name="x")), "sweep.jsonl of another one"),
         ("sweep.jsonl", _line(lambda line: line["spec"].update(seed=7)), "its spec was changed"),
