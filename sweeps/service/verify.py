@@ -6,7 +6,7 @@ the scores are those of these trainings shows `replay` alone.
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,13 +94,15 @@ def _blobs(lines: SweepLines, hashes: dict[str, tuple[int, str]]) -> Iterator[Ch
 
 def _selection(stored: StoredSweep, lines: SweepLines, one: SelectionLine) -> Check:
     what = f"selection {one.name}"
-    try:
-        found = _selected(stored, lines, one)
-    except (KeyError, SweepError, StorageError) as error:
-        return Check(what, f"it cannot be made from the scores: {error}")
-    return Check(
-        what, "" if _alike(found, one.value) else f"the scores give {_short(found)}, it says {_short(one.value)}"
-    )
+    # A retry may have brought further results since it was frozen; and a clock may have been put back.
+    for there in (_done_by(lines, one.created_at), _done_by(lines, math.inf)):
+        try:
+            found = _selected(stored, one.name, there)
+        except (KeyError, ValueError, SweepError, StorageError) as error:
+            return Check(what, f"it cannot be made from the scores: {error}")
+        if _alike(found, one.value):
+            return Check(what)
+    return Check(what, f"the scores give {_short(found)}, it says {_short(one.value)}")
 
 
 def _alike(one: Any, other: Any) -> bool:
@@ -113,24 +115,23 @@ def _alike(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def _selected(stored: StoredSweep, lines: SweepLines, one: SelectionLine) -> dict[str, Any]:
-    """Return the selection as it is made from the scores that were there when it was frozen."""
-    there = _done_by(lines, one.created_at)
-    phase, base = selection.phase_of(one.name), untagged(one.name)[0].partition(":")[0]
+def _selected(stored: StoredSweep, name: str, there: Container[str]) -> dict[str, Any]:
+    """Return the selection of that name as it is made from the scores of the tasks that were `there`, by their keys."""
+    phase, base = selection.phase_of(name), untagged(name)[0].partition(":")[0]
     confirms = [done for done in stored.finished(ConfirmTask, StudentOutcome) if done.record.key in there]
     if base in ("confirm.best", "native.best"):
-        return selection.best(selection.confirmed_for(one.name, confirms)).as_json()
-    top = _top(stored, one.name)
+        return selection.best(selection.confirmed_for(name, confirms)).as_json()
+    top = _top(stored, name)
     if base in ("search.ranks", "native.ranks"):
         searched = stored.finished(SearchTask, StudentOutcome, phase=phase)
         ranks = selection.rank([done for done in searched if done.record.key in there], top)
     else:
-        ranks = selection.survivors(selection.confirmed_for(one.name, confirms), top)
+        ranks = selection.survivors(selection.confirmed_for(name, confirms), top)
     return {"ranks": [ranked.as_json() for ranked in ranks]}
 
 
 def _done_by(lines: SweepLines, moment: float) -> set[str]:
-    """Return the keys of the tasks that had a result then: a retry may have brought further ones since."""
+    """Return the keys of the tasks that had a result at that moment."""
 
     def counted(attempt: AttemptLine) -> bool:
         ended = attempt.finished_at is not None and attempt.finished_at <= moment

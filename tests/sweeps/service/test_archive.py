@@ -200,12 +200,12 @@ def test_a_damaged_sweep_is_not_archived(here: str, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_log_with_a_nul_reaches_postgres(here: str, tmp_path: Path, storage_url: str) -> None:
-    url = lived(here)
+def test_a_log_with_a_nul_reaches_postgres(here: str, tmp_path: Path, postgres_url: str) -> None:
+    url = lived(here, stop_at="search#2")
     with contextlib.closing(sqlite3.connect(tmp_path / "here.db")) as connection, connection:
         connection.execute("UPDATE attempts SET log = 'a' || char(0) || 'b' WHERE task_id = 1")
     archive_sweep(url, "s", tmp_path / "s.kdsweep")
-    import_sweep(resolve(storage_url), tmp_path / "s.kdsweep")
+    import_sweep(resolve(postgres_url), tmp_path / "s.kdsweep")
     assert "a\\ufffdb" in members(tmp_path / "s.kdsweep")["attempts.jsonl"].decode()
 
 

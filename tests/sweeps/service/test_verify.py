@@ -17,7 +17,7 @@ from tests.support.old_storages import COMMITS, unpack
 from tests.support.sweeps.archived_sweeps import edited, lived, members, packed
 from tests.support.sweeps.planted_sweeps import PLANTED, work
 from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import created
+from tests.support.sweeps.small_sweeps import created, start_worker
 
 Run = Callable[..., tuple[int, str, str]]
 Lines = list[dict[str, Any]]
@@ -156,6 +156,19 @@ def test_an_unfinished_sweep_is_what_it_claims(tmp_path: Path, stop_at: str) -> 
     archive_sweep(lived(f"sqlite:///{tmp_path}/x.db", stop_at=stop_at), "s", tmp_path / "s.kdsweep")
     assert differing(tmp_path / "s.kdsweep") == []
     assert verify(tmp_path / "s.kdsweep")[-1].what == "answer hash none: not ended yet"
+
+
+@pytest.mark.processes
+def test_an_archive_of_a_sweep_at_work_is_of_one_moment(storage_url: str, tmp_path: Path) -> None:
+    url = created(storage_url)
+    worker, path, hashes = start_worker(storage_url, seconds=0.05), tmp_path / "s.kdsweep", set()
+    while worker.is_alive():
+        archive_sweep(url, "s", path, force=True)
+        checks = verify(path)
+        assert [check for check in checks if check.differs] == []
+        hashes.add(checks[3].what)
+    assert worker.exitcode == 0
+    assert len(hashes) > 3, "tasks.jsonl was another one each time"
 
 
 def test_a_selection_is_made_from_the_scores_that_were_there_then(tmp_path: Path) -> None:
