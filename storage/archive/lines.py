@@ -4,6 +4,7 @@ A line that is read is checked here, once: a type, a length or a number that one
 refused before anything is written. JSON that the tables hold as text stands in the lines as JSON.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +37,8 @@ Time = Annotated[float, Field(ge=0, lt=1e11, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Text = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[Text, Field(max_length=128)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+SHA256 = "[0-9a-f]{64}"
+Sha256 = Annotated[str, Field(pattern=f"^{SHA256}$")]
 
 
 class _Line(BaseModel):
@@ -237,6 +239,9 @@ class SweepLines:
         for task in self.tasks:
             if task.phase not in phases:
                 raise ArchiveBroken(f"tasks.jsonl: {task.key} is of phase {task.phase!r}, which phases.jsonl lacks")
+        for digest, key in self.digests.items():
+            if not re.fullmatch(SHA256, digest):
+                raise ArchiveBroken(f"tasks.jsonl: {key} names a blob {digest[:80]!r}, which is no SHA-256")
         for attempt in self.attempts:
             if attempt.task not in tasks:
                 raise ArchiveBroken(f"attempts.jsonl: an attempt at {attempt.task!r}, which tasks.jsonl lacks")

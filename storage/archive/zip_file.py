@@ -7,6 +7,7 @@ than its own size: there is nothing to unpack. Members are known by name alone, 
 import hashlib
 import json
 import os
+import re
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from storage.archive.lines import LINES, Manifest, SweepLines, VerdictClaim
+from storage.archive.lines import LINES, SHA256, Manifest, SweepLines, VerdictClaim
 from storage.errors import ArchiveBroken
 
 FORMAT_VERSION = 1
@@ -160,8 +161,7 @@ def _check_members(file: zipfile.ZipFile, size: int) -> None:
     seen, total = set(), 0
     for member in file.infolist():
         name, shown = member.filename, repr(member.filename[:_TOO_LONG])
-        digest = name.removeprefix(_BLOBS)
-        if name not in known and not (name.startswith(_BLOBS) and len(digest) == 64 and set(digest) <= _HEX):
+        if name not in known and not re.fullmatch(_BLOBS + SHA256, name):
             raise ArchiveBroken(f"it holds {shown}, which no archive of a sweep does")
         if name in seen:
             raise ArchiveBroken(f"it holds {shown} twice")
@@ -175,9 +175,6 @@ def _check_members(file: zipfile.ZipFile, size: int) -> None:
         total += member.file_size
     if total > size:
         raise ArchiveBroken(f"its members say that they have {total} bytes, and the whole file has {size}")
-
-
-_HEX = set("0123456789abcdef")
 
 
 def _manifest(data: bytes) -> Manifest:

@@ -292,6 +292,11 @@ def _line(change: Callable[[dict[str, Any]], Any]) -> Callable[[list[dict[str, A
         ("phases.jsonl", _line(lambda line: line.update(needs=["lag:x"])), "which has no meaning"),
         ("tasks.jsonl", _line(lambda line: line["payload"].update(role="target3")), "role is 'target3', and the spec"),
         ("tasks.jsonl", _line(lambda line: line["payload"].update(role=3)), "the stored payload of .* was edited"),
+        (
+            "tasks.jsonl",
+            _line(lambda line: line["outcome"].update(blobs={"x": "../x"})),
+            "a blob '../x', which is",
+        ),
         ("tasks.jsonl", _line(lambda line: line["outcome"].update(trial={"state": "X"})), "says of its trial: state"),
         ("tasks.jsonl", _line(lambda line: line["outcome"].update(parameters="x")), "outcome of .* was edited: param"),
         ("sweep.jsonl", lambda lines: lines.append(lines[0]), "sweep.jsonl holds 2 lines"),
