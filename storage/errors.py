@@ -12,13 +12,14 @@ StorageError
 ├── StudyMixed          an Optuna study of the sweep holds trials of another tool that contradict it
 ├── ParametersRefused   given parameters do not lie in the search space
 ├── RecordBroken        a stored JSON value can no longer be read
+├── ArchiveBroken       a file is no archive of a sweep, or is damaged
 └── BlobCorrupt         stored bytes are missing, or are not what was stored
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-Action = Literal["cancel", "create", "delete", "launch", "reap", "report", "resume", "retry"]
+Action = Literal["cancel", "create", "delete", "launch", "reap", "report", "resume", "retry", "storage upgrade"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class NextStep:
 
     Attributes:
         purpose: what leads over to the command, such as "to make it again, type".
-        sweep: its name, or NAME where it is any.
+        sweep: its name, NAME where it is any, "" where the action is on the whole storage.
     """
 
     purpose: str
@@ -93,6 +94,10 @@ class ParametersRefused(StorageError):
 
 class RecordBroken(StorageError):
     """A JSON value of ours cannot be read any more."""
+
+
+class ArchiveBroken(StorageError):
+    """A file is no archive of a sweep that this version reads, or it is damaged."""
 
 
 class BlobCorrupt(StorageError):

@@ -10,6 +10,8 @@ POINTS = {
     "worker": ("claimed", "asking", "asked", "saved", "ran", "finished", "attributes", "reported", "marked"),
     "create": ("create-locked", "create-tables", "create-study", "create-studies"),
     "delete": ("delete-cancelled", "delete-studies"),
+    "upgrade": ("upgrade-copying", "upgrade-copied", "upgrade-step", "upgrade-done"),
+    "import": ("import-study", "import-studies", "import-rows", "import-done"),
 }
 
 _passed: Counter[str] = Counter()

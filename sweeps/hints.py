@@ -54,7 +54,7 @@ class Commands:
 
     def line(self, command: str, *words: str) -> str:
         """Return any other command, for example line("best", name)."""
-        return " ".join([self.program, command, *words])
+        return " ".join(filter(None, [self.program, command, *words]))
 
 
 ANYWHERE = Commands("kd-sweeps")

@@ -189,7 +189,7 @@ def _selection_violations(rows: Rows, tasks: AuditedTasks, faults: Mapping[str, 
             continue
         for point in _points(value):
             chosen = {name: point[name] for name in point if name in names}
-            of = point.get("task")
+            of = str(point["task"]) if point.get("task") else None
             if of in faults or not (chosen or of):
                 continue
             if not any(chosen.items() <= params.items() for params in (done.get(of, []) if of else everything)):

@@ -98,8 +98,11 @@ class Rows:
     blobs: dict[str, tuple[int, str]]
 
 
-def read_rows(engine: Engine, sweep_id: int) -> Rows:
+def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Rows:
     """Return all rows of the sweep. A fixed number of queries, however many tasks; then the blobs, 500 at a time.
+
+    Args:
+        with_trials: False where there are no tables of Optuna: each study then counts as made again, without a trial.
 
     Raises:
         SweepNotFound: it was deleted meanwhile.
@@ -115,6 +118,7 @@ def read_rows(engine: Engine, sweep_id: int) -> Rows:
             raise SweepNotFound("the sweep was deleted a moment ago")
         stages = _stages(connection, sweep_id)
         found = _tasks(connection, sweep_id)
+        studies = {study_name(sweep.name, stage) for stage in stages.values()}
         return Rows(
             name=sweep.name,
             state=sweep.state,
@@ -124,7 +128,7 @@ def read_rows(engine: Engine, sweep_id: int) -> Rows:
             tasks=found,
             attempts=_attempts(connection, sweep_id),
             selections=_selections(connection, sweep_id),
-            trials=read_trials(connection, {study_name(sweep.name, stage) for stage in stages.values()}),
+            trials=read_trials(connection, studies) if with_trials else {study: [] for study in studies},
             blobs=_blobs(connection, sorted({digest for task in found for _, digest in named_blobs(task)})),
         )
 

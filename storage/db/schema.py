@@ -11,6 +11,7 @@ import sqlalchemy
 from sqlalchemy import (
     Boolean,
     Column,
+    Connection,
     Dialect,
     Double,
     Engine,
@@ -229,9 +230,23 @@ def check(engine: Engine) -> None:
         NotAStorage: it holds none, or those of another version.
     """
     with read(engine) as connection:
-        found = sqlalchemy.inspect(connection).has_table(version_table.name)
-        version = connection.scalar(sqlalchemy.select(version_table.c.version)) if found else None
-    shown = masked(engine.url)
+        version = stored_version(connection)
+    if version < SCHEMA_VERSION:
+        raise NotAStorage(
+            f"{masked(engine.url)} was made by an older kd-sweeps (schema {version}; this one needs {SCHEMA_VERSION})",
+            NextStep("stop its workers, and type", "storage upgrade", sweep=""),
+        )
+
+
+def stored_version(connection: Connection) -> int:
+    """Return the version of the tables that are there, SCHEMA_VERSION or an older one.
+
+    Raises:
+        NotAStorage: there are none, or they are newer.
+    """
+    found = sqlalchemy.inspect(connection).has_table(version_table.name)
+    version = connection.scalar(sqlalchemy.select(version_table.c.version)) if found else None
+    shown = masked(connection.engine.url)
     if version is None:
         raise NotAStorage(
             f"{shown} holds no kd-sweeps tables (--storage URL names another storage)",
@@ -242,8 +257,4 @@ def check(engine: Engine) -> None:
             f"{shown} was made by a newer kd-sweeps (schema {version}; this one knows {SCHEMA_VERSION}):"
             " upgrade kd-sweeps"
         )
-    if version < SCHEMA_VERSION:
-        raise NotAStorage(
-            f"{shown} was made by an older kd-sweeps (schema {version}; this one needs {SCHEMA_VERSION}):"
-            " read it with that version, or make a new storage with --storage URL"
-        )
+    return int(version)

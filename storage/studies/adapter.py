@@ -6,7 +6,7 @@ methods of Optuna are called (docs/decisions/optuna-public-interface.md).
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
@@ -16,12 +16,13 @@ from optuna.trial import TrialState
 from sqlalchemy import URL, Engine
 
 from storage.db.faults import retrying
+from storage.errors import ParametersRefused, StudyMixed
 from storage.studies.dashboard import has_note, save_note, save_plots
 from storage.studies.faults import explain_faults, mixed
 from storage.studies.names import OWNER, OWNER_ATTR
 from storage.studies.opening import connect, without_warnings
-from storage.studies.space import Asked, RunningTrial, Space, check_params
-from storage.studies.trials import make_trial, report_trial, values_of
+from storage.studies.space import Asked, EndedTrial, RunningTrial, Space, check_params
+from storage.studies.trials import add_trial, make_trial, report_trial, values_of
 
 
 def open_studies(url: URL, *, create: bool = False) -> "Studies":
@@ -195,6 +196,33 @@ class Studies:
                 epoch_values=epoch_values,
                 asked=asked or {},
             )
+
+    def add(self, study: str, space: Space, trials: Sequence[EndedTrial]) -> None:
+        """Give a new study its trials, numbered from 0 in this order. Run it inside `create_lock`.
+
+        Raises:
+            ParametersRefused: the parameters of one are not in the space, or it has no value where one has to be.
+            StudyMixed: another tool added trials meanwhile.
+        """
+        with self._faults(study), without_warnings():
+            study_id = self._rdb.get_study_id_from_name(study)
+            for number, trial in enumerate(trials):
+                try:
+                    found = add_trial(self._rdb, study_id, space, trial, likely_number=number)
+                except ValueError as error:
+                    raise ParametersRefused(f"trial {number} of study {study}: {error}") from error
+                if found != number:
+                    raise StudyMixed(f"study {study!r}: another tool adds trials to it at this moment; type it again")
+
+    @retrying
+    def owners(self, names: Collection[str]) -> dict[str, tuple[Any, Any]]:
+        """Return the sweep and the stage that each of these studies says it is of, for those that are there."""
+        found = {}
+        for name in (name for name in self.names() if name in names):
+            with self._faults(name):
+                attrs = self._rdb.get_study_user_attrs(self._rdb.get_study_id_from_name(name))
+            found[name] = attrs.get("sweep"), attrs.get("stage")
+        return found
 
     @retrying
     def running(self, study: str) -> list[RunningTrial]:

@@ -1,7 +1,7 @@
 """Plain values for what a study is asked and what it answers, without importing Optuna."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,23 @@ class RunningTrial:
     ours: bool
     task: str | None
     attempt: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndedTrial:
+    """A trial as it has to be once it has ended. state: "COMPLETE" (with a value), "PRUNED" or "FAIL" (without).
+
+    params: a point of its study's space, or none. epoch_values: from epoch 0; None: there is none for that epoch.
+    started_at, ended_at: seconds since 1970.
+    """
+
+    state: str
+    params: Mapping[str, Any]
+    value: float | None
+    attrs: Mapping[str, Any]
+    epoch_values: Sequence[float | None]
+    started_at: float
+    ended_at: float
 
 
 def check_params(space: Space, params: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from optuna.storages import BaseStorage
@@ -11,7 +12,7 @@ from optuna.trial import TrialState, create_trial
 from storage.failpoints import failpoint
 from storage.studies.names import OWNER, OWNER_ATTR
 from storage.studies.sampler import distributions_of
-from storage.studies.space import Space
+from storage.studies.space import EndedTrial, Space
 
 
 def make_trial(
@@ -45,6 +46,34 @@ def make_trial(
     trial_id = storage.create_new_trial(study_id, template)
     failpoint("asking")
     return trial_id, _number(storage, study_id, trial_id, likely_number)
+
+
+def add_trial(storage: BaseStorage, study_id: int, space: Space, trial: EndedTrial, *, likely_number: int) -> int:
+    """Make a trial of ours that has ended, complete, in one transaction.
+
+    Args:
+        likely_number: the next one of the study, as far as is known here.
+
+    Returns:
+        Its number within the study.
+
+    Raises:
+        ValueError: its parameters are not in the space, or a COMPLETE one has no value.
+    """
+    state = TrialState[trial.state]
+    distributions = distributions_of(space)
+    template = create_trial(
+        state=state,
+        values=values_of(state, trial.value, trial.epoch_values),
+        params=dict(trial.params),
+        distributions={name: distributions[name] for name in trial.params if name in distributions},
+        user_attrs={**trial.attrs, OWNER_ATTR: OWNER},
+        intermediate_values={epoch: value for epoch, value in enumerate(trial.epoch_values) if value is not None},
+    )
+    # As Optuna writes them: in the time of this machine, without its zone.
+    template.datetime_start = datetime.fromtimestamp(trial.started_at)
+    template.datetime_complete = datetime.fromtimestamp(trial.ended_at)
+    return _number(storage, study_id, storage.create_new_trial(study_id, template), likely_number)
 
 
 def _number(storage: BaseStorage, study_id: int, trial_id: int, likely: int) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweeps.cli import machine, models, results, steering
+from sweeps.cli import machine, models, results, steering, storages
 from sweeps.cli.options import (
     Changes,
     Data,
@@ -53,6 +53,7 @@ app.add_typer(results.app)
 app.add_typer(models.app)
 app.add_typer(steering.app)
 app.add_typer(machine.app)
+app.add_typer(storages.app)
 
 
 @app.command()

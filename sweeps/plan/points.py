@@ -85,10 +85,15 @@ def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[s
     return {}
 
 
-def _confirm_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim, task: ConfirmTask) -> Point:
+def points_of(spec: Spec, task: ConfirmTask) -> int | None:
+    """Return how many points the round of a confirm trains, as many as its ranks have; None: there is no such round."""
     rounds = spec.of_group(task.group).confirm.rounds
     ends = accumulate(seeds for _, seeds in rounds)
-    top = next((top for (top, _), end in zip(rounds, ends, strict=True) if task.repeat < end), None)
+    return next((top for (top, _), end in zip(rounds, ends, strict=True) if task.repeat < end), None)
+
+
+def _confirm_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim, task: ConfirmTask) -> Point:
+    top = points_of(spec, task)
     if top is None:
         raise edited(f"payload of {claim.key}", f"repeat is {task.repeat}; the spec plans fewer")
     ranks = selection.resolve_ranks(engine, claim.sweep_id, task.ranks, top=top)

@@ -8,8 +8,9 @@ from typing import Any
 import sqlalchemy
 
 from storage.queue.needs import parse_needs
-from storage.records import queries
-from storage.records.queries import PhaseRecord, RunningRecord, SweepRecord
+from storage.records import queries, running
+from storage.records.queries import PhaseRecord, SweepRecord
+from storage.records.running import RunningRecord
 from sweeps.plan.states import UNAVAILABLE, shown_state
 from sweeps.plan.tasks import STAGES
 from sweeps.query.bits import KEEP, Bits, bits_of
@@ -145,7 +146,7 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
     """
     tasks = queries.task_records(engine, sweep.id, keep=KEEP)  # read all the same: a damaged one has to be told
     spec = parse(sweep.spec, origin=f"sweep {sweep.name}")  # even an edited one: nobody works by it here
-    workers = tuple(_working(engine, sweep.id, spec, one) for one in queries.running(engine, sweep.id))
+    workers = tuple(_working(engine, sweep.id, spec, one) for one in running.running(engine, sweep.id))
     time = expected_time(spec, tasks, len({one.worker for one in workers if one.alive}))
     return Status(
         sweep=sweep.name,
@@ -160,13 +161,13 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
     )
 
 
-def _working(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, running: RunningRecord) -> Working:
+def _working(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, one: RunningRecord) -> Working:
     return Working(
-        worker=running.worker,
-        host=running.host,
-        task=running.key,
-        attempt=running.attempt,
-        lease_left_s=running.lease_left_s,
-        idle_s=running.idle_s,
-        limit_s=spec.limits.of(running.stage, queries.durations(engine, sweep_id, running.stage)),
+        worker=one.worker,
+        host=one.host,
+        task=one.key,
+        attempt=one.attempt,
+        lease_left_s=one.lease_left_s,
+        idle_s=one.idle_s,
+        limit_s=spec.limits.of(one.stage, running.durations(engine, sweep_id, one.stage)),
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 
@@ -31,6 +31,9 @@ from sweeps.spec import presets
 from sweeps.spec.model import Spec, check_name, difference, override, parse
 from sweeps.spec.tables import DatasetSpec
 from sweeps.workers.environment import provenance
+
+if TYPE_CHECKING:  # Optuna takes a second to import
+    from storage.studies.adapter import Studies
 
 
 @dataclass(frozen=True)
@@ -88,15 +91,10 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
         failpoint("create-locked")
         schema.create_tables(studies.engine)
         failpoint("create-tables")
+        if not queries.is_sweep(studies.engine, name):
+            remove_left_studies(studies, name)
         for stage in STAGES:
-            measure = stage == "measure"
-            studies.create(
-                study_name(name, stage),
-                direction="minimize" if measure else "maximize",
-                metric="latency_ms_p50" if measure else "val_accuracy",
-                attrs={"sweep": name, "stage": stage, "loss": LOSS_FORMULA, "fingerprint": spec.fingerprint},
-                note=_note(name, stage, spec),
-            )
+            make_study(studies, name, stage, spec)
             failpoint("create-study")
         failpoint("create-studies")
         return plans.insert_sweep(
@@ -108,6 +106,29 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
             phases=plan.phases,
             tasks=plan.tasks,
         )
+
+
+def remove_left_studies(studies: "Studies", name: str) -> None:
+    """Remove the studies of a sweep that does not exist: a create or an import was killed before it wrote the row.
+
+    Those of an import have trials already, which no task of another sweep would know. Run it inside `create_lock`.
+    """
+    named = {study_name(name, stage): (name, stage) for stage in STAGES}
+    for study, owner in studies.owners(named).items():
+        if owner == named[study]:
+            studies.delete(study)
+
+
+def make_study(studies: "Studies", name: str, stage: str, spec: Spec) -> None:
+    """Make the study of a stage, or complete what an interrupted creation left. Run it inside `create_lock`."""
+    measure = stage == "measure"
+    studies.create(
+        study_name(name, stage),
+        direction="minimize" if measure else "maximize",
+        metric="latency_ms_p50" if measure else "val_accuracy",
+        attrs={"sweep": name, "stage": stage, "loss": LOSS_FORMULA, "fingerprint": spec.fingerprint},
+        note=_note(name, stage, spec),
+    )
 
 
 def requested(

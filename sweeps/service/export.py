@@ -99,13 +99,13 @@ def check_target(path: Path, *, force: bool, suffix: str = ".keras") -> None:
     """Check that a file may be written there.
 
     Args:
-        suffix: of a student, which Keras loads under this name only; of logits ".npz".
+        suffix: of a student, which Keras loads under this name only; of logits ".npz"; of an archive ".kdsweep".
 
     Raises:
         SpecError: no file of that name can be written, or its suffix is another one.
         SweepError: a file is there and force is False.
     """
-    example = {".keras": "student.keras", ".npz": "source-logits.npz"}[suffix]
+    example = {".keras": "student.keras", ".npz": "source-logits.npz", ".kdsweep": "mnist-kd.kdsweep"}[suffix]
     if path.is_dir():
         raise SpecError(f"{path} is a folder; name the file, for example {path / example}")
     if path.suffix != suffix:

@@ -13,7 +13,7 @@ from storage.errors import RevisionRefused
 from storage.queue import control, revisions
 from storage.queue.attempts import Reaped, reap
 from storage.queue.error_classes import LOST
-from storage.records import queries
+from storage.records import queries, running
 from storage.records.queries import SweepRecord
 from storage.studies.reconcile import reconcile
 from sweeps.analysis import looks
@@ -37,7 +37,7 @@ def pause(url: sqlalchemy.URL, name: str) -> int:
         if sweep.state == "cancelled":
             raise SweepError(f"{name} is cancelled, so there is nothing to pause")
         control.pause(engine, sweep.id)
-        return len(queries.running(engine, sweep.id))
+        return len(running.running(engine, sweep.id))
 
 
 def resume(url: sqlalchemy.URL, name: str) -> int:

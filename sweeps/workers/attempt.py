@@ -17,7 +17,7 @@ from storage.errors import NotAStorage, StudyMissing, StudyMixed, Unreachable
 from storage.failpoints import failpoint
 from storage.queue import tasks
 from storage.queue.tasks import Claim
-from storage.records import queries
+from storage.records import running
 from storage.records.queries import SweepRecord
 from storage.studies.adapter import Studies
 from storage.studies.names import study_name
@@ -85,7 +85,7 @@ class Attempts:
         """
         self._log.begin()
         log.info("%s attempt %d", claim.key, claim.attempt)
-        deadline_s = self._spec.limits.of(claim.stage, queries.durations(self._engine, self._sweep.id, claim.stage))
+        deadline_s = self._spec.limits.of(claim.stage, running.durations(self._engine, self._sweep.id, claim.stage))
         overdue = StepTimeout(f"no step for {duration(deadline_s)} (limits.{claim.stage})")
 
         def check() -> None:

@@ -105,8 +105,8 @@ def said(kd_sweeps: KdSweeps, url: str) -> Said:
 @pytest.mark.parametrize(
     ("version", "expected"),
     [
-        (SCHEMA_VERSION - 1, "was made by an older kd-sweeps (schema 1; this one needs 2): read it with that version"),
-        (SCHEMA_VERSION + 1, "was made by a newer kd-sweeps (schema 3; this one knows 2): upgrade kd-sweeps"),
+        (SCHEMA_VERSION - 1, "was made by an older kd-sweeps (schema 2; this one needs 3); stop its workers, and type"),
+        (SCHEMA_VERSION + 1, "was made by a newer kd-sweeps (schema 4; this one knows 3): upgrade kd-sweeps"),
     ],
 )
 def test_a_storage_of_another_version_is_refused_by_every_command(
@@ -138,7 +138,7 @@ def test_a_launch_whose_workers_meet_another_optunas_tables_says_why(said: Said,
     code, out, lines = said.run("launch")
     assert (code, out) == (1, "")
     assert any("has Optuna tables of version v99.0.0" in line and "upgrade Optuna here" in line for line in lines)
-    assert "kd-sweeps: every worker of s ended before the sweep did" in lines[-1]
+    assert "kd-sweeps: 3 workers in a row died soon after their start, and s is not finished" in lines[-1]
 
 
 def test_a_missing_table_of_ours_is_one_line(said: Said, url: str) -> None:

@@ -16,7 +16,7 @@ import sqlalchemy
 
 from storage.db import engine as engines
 from storage.queue.tasks import Claim
-from storage.records import queries
+from storage.records import queries, running
 from storage.studies.names import study_name
 from storage.url import resolve
 from sweeps import best, create_sweep, report
@@ -61,7 +61,7 @@ def _kill_one_in(
 ) -> list[subprocess.Popen[str]]:
     """kill -9 to the first of the workers that is at a task of that stage; the others go on."""
     deadline = time.monotonic() + 120
-    while not (at := {one.pid for one in queries.running(engine, sweep_id) if one.stage == stage}):
+    while not (at := {one.pid for one in running.running(engine, sweep_id) if one.stage == stage}):
         assert time.monotonic() < deadline, f"none came to {stage}"
         assert any(worker.poll() is None for worker in workers)
         time.sleep(0.02)

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from storage.queue import tasks
 from storage.queue.attempts import reap
 from storage.queue.tasks import Claim
-from storage.records import queries
+from storage.records import queries, running
 from tests.support.faults.crews import Crew, Nursery, Programs, program
 from tests.support.faults.duels import duel, opponents
 from tests.support.faults.storms import count, new_storm, storm_spec, work_through
@@ -87,7 +87,7 @@ def test_of_two_that_claim_one_task_at_the_same_instant_always_one_gets_it(
     print(winners)
     assert set(winners) == {"a", "b"}, "one of them was always first: there was no race"
     for sweep in sweeps:
-        (attempt,) = queries.running(engine, sweep)
+        (attempt,) = running.running(engine, sweep)
         assert attempt.attempt == 1
 
 

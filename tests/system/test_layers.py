@@ -148,6 +148,16 @@ def test_export_loads_nothing_heavy_and_writes_its_file_alone(home: _Home, tmp_p
     assert not answer.modules & HEAVY
 
 
+def test_archive_and_verify_load_nothing_heavy_and_write_their_file_alone(home: _Home, tmp_path: Path) -> None:
+    before, file = home.content(), str(tmp_path / "s.kdsweep")
+    for command in (["archive", "s", "-o", file], ["verify", file]):
+        answer = home.run(command)
+        assert answer.code == 0
+        assert not answer.modules & HEAVY
+    assert home.content() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["s.kdsweep"]
+
+
 def test_a_reading_command_that_finds_nothing_leaves_nothing(tmp_path: Path) -> None:
     home = _Home(tmp_path)
     for command in ("best", "list"):  # one that opens a sweep, and the one that opens none

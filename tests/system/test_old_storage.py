@@ -1,11 +1,8 @@
-"""A storage that commit d094334 wrote is read as that commit read it: every number, every state, every name.
+"""A storage that commit d094334 wrote is upgraded, and read as that commit read it: every number, state and name.
 
-`tests/data/d094334/storage.db.gz` is a finished sweep `old` (`kd-sweeps create old --preset tiny --set
-'baselines.methods=[]' --set transfer.seeds=3 --set search.trials=4 --set transfer.looks=1`, one worker); the JSON files
-beside it are what that commit's commands printed of it.
+What it is, and what the JSON files beside it are: tests/data/README.md.
 """
 
-import gzip
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.paths import REPOSITORY
+from tests.support.old_storages import COMMITS, DATA, unpack
+from tests.support.sweeps.planted_sweeps import work
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import created
 
-WRITTEN = REPOSITORY / "tests" / "data" / "d094334"
+WRITTEN = DATA / COMMITS[2]
 COMMANDS = {
     "status": ["status", "old"],
     "best": ["best", "old"],
@@ -44,10 +44,11 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> str:
-    path = tmp_path / "old.db"
-    path.write_bytes(gzip.decompress((WRITTEN / "storage.db.gz").read_bytes()))
-    return f"sqlite:///{path}"
+def storage(kd_sweeps: Run, tmp_path: Path) -> str:
+    url = f"sqlite:///{unpack(2, tmp_path / 'old.db').database}"
+    code, _, err = kd_sweeps("storage", "upgrade", "--storage", url)
+    assert code == 0, err
+    return url
 
 
 def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
@@ -79,7 +80,9 @@ def test_work_goes_on_in_the_older_storage(kd_sweeps: Run, storage: str) -> None
     for steering in (["pause", "old"], ["resume", "old"], ["reap", "old"], ["retry", "old"]):
         code, _, err = kd_sweeps(*steering, "--storage", storage)
         assert code == 0, err
-    code, out, _ = kd_sweeps("status", "old", "--audit", "--storage", storage)
-    assert code == 0, out
+    work(created(storage, name="new"), quadratic, name="new")
+    for name in ("old", "new"):
+        code, out, _ = kd_sweeps("status", name, "--audit", "--storage", storage)
+        assert code == 0, out
     code, _, err = kd_sweeps("delete", "old", "--yes", "--storage", storage)
     assert code == 0, err

@@ -16,11 +16,12 @@ import typer
 
 from storage.url import resolve
 from sweeps.cli.main import app
+from sweeps.service.archives.archive import archive_sweep
 from sweeps.service.create import create_sweep
 from sweeps.spec.toml import to_toml
 from tests.support.paths import REPOSITORY
 from tests.support.postgres_server import PostgresServer
-from tests.support.sweeps.small_sweeps import SMALL
+from tests.support.sweeps.small_sweeps import SMALL, created
 
 pytestmark = pytest.mark.processes
 
@@ -45,6 +46,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 # Every command that opens the storage, in an order in which all of them can be run one after the other.
 COMMANDS = [
+    ["storage", "upgrade"],
     ["create", "other", "--preset", "tiny", "--dry-run"],
     ["create", "other", "--preset", "tiny"],
     ["run", "s", "--spec", "small.toml"],
@@ -64,6 +66,8 @@ COMMANDS = [
     ["launch", "s"],
     ["logs", "s"],
     ["logs", "s", "--task", "search#0"],
+    ["archive", "s", "-o", "s.kdsweep", "--force"],
+    ["import", "s.kdsweep", "--as", "theirs"],
     ["reap", "s"],
     ["retry", "s"],
     ["extend", "s", "--seeds", "+1"],
@@ -72,7 +76,7 @@ COMMANDS = [
     ["resume", "s"],
     ["delete", "s", "--yes"],
 ]
-WITHOUT_STORAGE = {"spec", "data"}
+WITHOUT_STORAGE = {"spec", "data", "verify"}
 IN_PROCESSES = {"worker", "dashboard"}  # below, in processes of their own
 
 
@@ -110,6 +114,7 @@ def test_no_command_tells_the_password_when_the_storage_cannot_be_used(
         "no such database": f"{url}-missing",
         "no such role": url.replace(f"{ROLE}:", "nobody:"),
     }[fault]
+    archive_sweep(created(f"sqlite:///{home}/archived.db"), "s", home / "s.kdsweep")
     monkeypatch.setenv("KD_SWEEPS_STORAGE", bad)
     (home / "small.toml").write_text(to_toml(SMALL))
     for command in COMMANDS:
@@ -237,6 +242,8 @@ def test_in_the_whole_life_of_a_sweep_nothing_that_is_shown_or_stored_holds_the_
         expected = 1 if command[0] in ("export", "replay") else 0  # the runner of this test keeps no model, no logits
         assert (code, "Traceback" in err) == (expected, False), (command, err)
         assert not leaks(out + err), command
+        if command[0] == "archive":
+            assert not leaks((home / "s.kdsweep").read_bytes().decode(errors="replace"))
         if command[0] in ("status", "best", "report", "list"):
             assert "postgresql+psycopg://keeper:***@127.0.0.1" in err, "it names the storage it used"
     assert not leaks(caplog.text)

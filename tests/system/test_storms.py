@@ -12,8 +12,9 @@ import pytest
 from sqlalchemy import Engine
 
 from storage.db.engine import open_engine
-from storage.records import queries
-from storage.records.queries import RunningRecord, TaskRecord
+from storage.records import queries, running
+from storage.records.queries import TaskRecord
+from storage.records.running import RunningRecord
 from storage.url import resolve
 from tests.support.faults.crews import NAME, Crew, Nursery, Programs, program
 from tests.support.faults.kills import Kills
@@ -169,7 +170,7 @@ def task_of(engine: Engine, key: str) -> TaskRecord:
 
 def lapsed(engine: Engine) -> list[RunningRecord]:
     sweep = queries.find_sweep(engine, NAME)
-    return [attempt for attempt in queries.running(engine, sweep.id) if attempt.lease_left_s < 0]
+    return [attempt for attempt in running.running(engine, sweep.id) if attempt.lease_left_s < 0]
 
 
 def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_goes_on(

@@ -71,6 +71,10 @@ DAMAGES: Damages = {
         ],
         r"selection search.ranks: expected parameters with which search#77 was done, found \{'alpha': 0\.5\}",
     ),
+    "a selection names a task that is no text": (
+        ['UPDATE selections SET value = \'{"ranks": [{"task": ["x"], "alpha": 0.5}]}\' WHERE name = \'search.ranks\''],
+        r"selection search.ranks: expected parameters with which \['x'\] was done, found \{'alpha': 0\.5\}",
+    ),
     "a selection is no JSON": (
         ["UPDATE selections SET value = '' WHERE name = 'confirm.best'"],
         r"selection confirm.best is not JSON \(.*\)",

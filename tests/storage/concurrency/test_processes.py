@@ -16,7 +16,7 @@ from storage.db.schema import attempts
 from storage.errors import RevisionRefused
 from storage.queue import control, revisions, tasks
 from storage.queue.attempts import reap, reap_worker
-from storage.records import blobs, queries
+from storage.records import blobs, queries, running
 from tests.support.sweeps.storage_sweeps import (
     Needs,
     claim_and_be_killed,
@@ -90,7 +90,7 @@ def test_the_task_of_a_process_killed_with_9_is_taken_back_and_done(engine: Engi
     killed.start()
     killed.join()
     assert killed.exitcode == -9
-    (left,) = queries.running(engine, sweep)
+    (left,) = running.running(engine, sweep)
     assert (left.worker, left.pid) == ("doomed", killed.pid)
     assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None, "its lease is still good"
     assert reap(engine, sweep, cap=2) == []

@@ -12,7 +12,7 @@ from storage.db.schema import attempts
 from storage.errors import RevisionRefused
 from storage.queue import control, revisions, tasks
 from storage.queue.attempts import reap, reap_worker
-from storage.records import queries
+from storage.records import queries, running
 from tests.support.sweeps.storage_sweeps import (
     claimed,
     extend,
@@ -73,7 +73,7 @@ def test_cancel_takes_back_what_waits_and_what_runs_and_keeps_what_is_done(engin
     assert control.cancel(engine, sweep) == 4
     assert counts(engine, sweep) == {"done": 1, "failed": 1, "cancelled": 4}
     assert states(engine, sweep) == {"search": "open", "confirm": "blocked"}, "as they were: resume goes on from here"
-    assert queries.running(engine, sweep) == []
+    assert running.running(engine, sweep) == []
     assert queries.outlook(engine, sweep) == queries.Outlook("cancelled", 0)
     assert idle(engine, sweep)
     assert control.cancel(engine, sweep) == 0
@@ -193,7 +193,7 @@ def test_two_that_steer_at_once_leave_a_sweep_in_one_state(
     state, found = queries.outlook(engine, sweep).state, counts(engine, sweep)
     if state == "cancelled":
         assert not found["waiting"] + found["running"], found
-        assert not queries.running(engine, sweep)
+        assert not running.running(engine, sweep)
     else:
         assert not found["cancelled"], found
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from storage.db import engine as engines
-from storage.records import queries
+from storage.records import queries, running
 from storage.url import resolve
 from sweeps.errors import SpecError
 from sweeps.report.answer import headline
@@ -142,7 +142,7 @@ def test_ctrl_c_leaves_no_process_and_no_running_task(tmp_path: Path) -> None:
         except Exception:  # being created
             continue
         sweeps = queries.list_sweeps(engine)
-        pids = [one.pid for sweep in sweeps for one in queries.running(engine, sweep.id)]
+        pids = [one.pid for sweep in sweeps for one in running.running(engine, sweep.id)]
         engine.dispose()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)

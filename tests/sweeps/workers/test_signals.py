@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy
 
 from storage.db import engine as engines
-from storage.records import queries
+from storage.records import queries, running
 from sweeps.spec.model import override
 from tests.support.paths import REPOSITORY, SUPPORT
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
@@ -103,5 +103,5 @@ def test_a_signal_while_the_database_is_locked_still_ends_the_worker_within_5_se
 
 def _nothing_counted(engine: sqlalchemy.Engine) -> None:
     assert {task.state for task in tasks_of(engine)} == {"waiting"}
-    assert queries.running(engine, queries.find_sweep(engine, "s").id) == []
+    assert running.running(engine, queries.find_sweep(engine, "s").id) == []
     engine.dispose()

@@ -1,0 +1,278 @@
+"""What an archive holds of a sweep, line by line: one model for each table, without the numbers that a database gave.
+
+A line that is read is checked here, once: a type, a length or a number that one of the two databases would refuse is
+refused before anything is written. JSON that the tables hold as text stands in the lines as JSON.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from storage.db.schema import ATTEMPT_STATES, PHASE_STATES, SWEEP_STATES, TASK_STATES
+from storage.errors import ArchiveBroken
+from storage.queue.needs import Need, parse_lag, parse_needs
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("text with a NUL character, which Postgres refuses")
+    text.encode()  # half a character, as JSON can hold it, is a ValueError
+    return text
+
+
+def _one_of(*states: str) -> Any:
+    def check(text: str) -> str:
+        if text not in states:
+            raise ValueError(f"allowed: {', '.join(states)}")
+        return text
+
+    return AfterValidator(check)
+
+
+Time = Annotated[float, Field(ge=0, lt=1e11, allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+Text = Annotated[str, AfterValidator(_storable)]
+Name = Annotated[Text, Field(max_length=128)]
+SHA256 = "[0-9a-f]{64}"
+Sha256 = Annotated[str, Field(pattern=f"^{SHA256}$")]
+
+
+class _Line(BaseModel):
+    """A row of a table, under the names of its columns."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SweepLine(_Line):
+    """The sweep itself."""
+
+    name: Annotated[Text, Field(max_length=64)]
+    revision: Whole
+    spec: dict[str, Any]
+    fingerprint: Sha256
+    provenance: dict[str, Any]
+    state: Annotated[str, _one_of(*SWEEP_STATES)]
+    created_at: Time
+
+
+class RevisionLine(_Line):
+    """One plan of the sweep."""
+
+    number: Whole
+    created_at: Time
+    fingerprint: Sha256
+    spec: dict[str, Any]
+    planned: dict[str, int]
+    why: Text
+
+
+class PhaseLine(_Line):
+    """A phase."""
+
+    name: Name
+    stage: Annotated[Text, Field(max_length=32)]
+    needs: list[str]
+    minimum: Whole
+    state: Annotated[str, _one_of(*PHASE_STATES)]
+    ordinal: Whole
+    closed_at: Time | None
+    reason: Text | None
+
+
+class TaskLine(_Line):
+    """A task. phase: its name."""
+
+    key: Name
+    phase: Name
+    stage: Annotated[Text, Field(max_length=32)]
+    ordinal: Whole
+    payload: dict[str, Any]
+    state: Annotated[str, _one_of(*TASK_STATES)]
+    ready: bool
+    priority: Whole
+    attempt: Whole
+    retries_reset_at: Whole
+    revision: Whole
+    score: Annotated[float, Field(allow_inf_nan=False)] | None
+    outcome: dict[str, Any] | None
+    reason: Text | None
+    error_class: Annotated[Text, Field(max_length=64)] | None
+    started_at: Time | None
+    finished_at: Time | None
+
+    @property
+    def blobs(self) -> Mapping[str, str]:
+        """The digests that its outcome names, by what they are."""
+        named = (self.outcome or {}).get("blobs")
+        return {what: str(digest) for what, digest in named.items()} if isinstance(named, dict) else {}
+
+
+class AttemptLine(_Line):
+    """An attempt. task: the key of its task."""
+
+    task: Name
+    number: Whole
+    worker: Name
+    host: Name
+    pid: Whole
+    state: Annotated[str, _one_of(*ATTEMPT_STATES)]
+    lease_until: Time
+    started_at: Time
+    progress_at: Time | None
+    finished_at: Time | None
+    study: Annotated[Text, Field(max_length=256)] | None
+    trial_number: Annotated[int, Field(ge=0, lt=2**31)] | None
+    params: dict[str, Any] | None
+    retry_of: Whole | None
+    error_class: Annotated[Text, Field(max_length=64)] | None
+    reason: Text | None
+    trace: Text | None
+    log: Text | None
+
+
+class SelectionLine(_Line):
+    """A frozen selection."""
+
+    name: Name
+    value: dict[str, Any]
+    created_at: Time
+
+
+class WorkerLine(_Line):
+    """A worker that worked on the sweep."""
+
+    name: Name
+    host: Name
+    pid: Whole
+    provenance: dict[str, Any]
+    started_at: Time
+    seen_at: Time
+    ended_at: Time | None
+    reason: Text | None
+
+
+class VerdictClaim(_Line):
+    """What the sweep says of one target. word: None while trainings are missing. Points of test accuracy."""
+
+    dataset: Text
+    word: Text | None
+    regret: float | None
+    low: float | None
+    high: float | None
+
+
+class Manifest(_Line):
+    """The first file of an archive: what it is, and what it claims.
+
+    version: of the format. sweep: its name. answer_hash: None where the sweep has not ended. files: SHA-256 of each
+    file of lines; a blob is named by its own.
+    """
+
+    format: Literal["kd-sweeps archive"] = "kd-sweeps archive"
+    version: int
+    sweep: Text
+    answer_hash: Text | None
+    verdicts: list[VerdictClaim]
+    files: dict[str, Sha256]
+
+
+LINES: Mapping[str, type[_Line]] = {
+    "sweep": SweepLine,
+    "revisions": RevisionLine,
+    "phases": PhaseLine,
+    "tasks": TaskLine,
+    "attempts": AttemptLine,
+    "selections": SelectionLine,
+    "workers": WorkerLine,
+}
+"""The kinds of lines, by the name of their file without its suffix, in the order in which they are written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepLines:
+    """Everything of a sweep but its blobs. tasks and attempts are in the order in which they were planned and made."""
+
+    sweep: SweepLine
+    revisions: Sequence[RevisionLine]
+    phases: Sequence[PhaseLine]
+    tasks: Sequence[TaskLine]
+    attempts: Sequence[AttemptLine]
+    selections: Sequence[SelectionLine]
+    workers: Sequence[WorkerLine]
+
+    def of(self, kind: str) -> Sequence[_Line]:
+        """Return the lines of one kind of LINES."""
+        found: Any = getattr(self, kind)
+        return [found] if kind == "sweep" else found
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """The blobs that outcomes name, in the order of the digests, each with the key of the last such task."""
+        named = {digest: task.key for task in self.tasks for digest in task.blobs.values()}
+        return dict(sorted(named.items()))
+
+    def check(self) -> None:
+        """Check that the lines fit each other, as the keys of the tables do.
+
+        Raises:
+            ArchiveBroken: one stands there twice, or refers to one that is missing.
+        """
+        unique: dict[str, Iterable[Any]] = {
+            "revisions": (line.number for line in self.revisions),
+            "phases": (line.name for line in self.phases),
+            "tasks": (line.key for line in self.tasks),
+            "attempts": (f"{line.task} attempt {line.number}" for line in self.attempts),
+            "selections": (line.name for line in self.selections),
+            "workers": (line.name for line in self.workers),
+        }
+        for kind, keys in unique.items():
+            if twice := [key for key, number in Counter(keys).items() if number > 1]:
+                raise ArchiveBroken(f"{kind}.jsonl: {twice[0]} stands there twice")
+        phases, tasks = {line.name for line in self.phases}, {line.key for line in self.tasks}
+        for phase in self.phases:
+            if unknown := [need.phase for need in _needs(phase) if need.phase not in phases]:
+                raise ArchiveBroken(f"phases.jsonl: {phase.name} needs {unknown[0]!r}, which phases.jsonl lacks")
+        for task in self.tasks:
+            if task.phase not in phases:
+                raise ArchiveBroken(f"tasks.jsonl: {task.key} is of phase {task.phase!r}, which phases.jsonl lacks")
+        for digest, key in self.digests.items():
+            if not re.fullmatch(SHA256, digest):
+                raise ArchiveBroken(f"tasks.jsonl: {key} names a blob {digest[:80]!r}, which is no SHA-256")
+        for attempt in self.attempts:
+            if attempt.task not in tasks:
+                raise ArchiveBroken(f"attempts.jsonl: an attempt at {attempt.task!r}, which tasks.jsonl lacks")
+
+    def at_rest(self) -> "SweepLines":
+        """Return the same sweep without a worker: what was running waits, as if it had been given back."""
+        return replace(self, tasks=list(map(_waiting, self.tasks)), attempts=list(map(_released, self.attempts)))
+
+    def counts(self) -> Iterator[str]:
+        """Yield how many there are of what people ask for, such as "57 tasks"."""
+        for kind in ("tasks", "attempts", "selections", "workers"):
+            number = len(self.of(kind))
+            yield f"{number} {kind if number != 1 else kind.removesuffix('s')}"
+
+
+def _needs(phase: PhaseLine) -> list[Need]:
+    try:
+        parse_lag(phase.needs)
+    except ValueError:
+        raise ArchiveBroken(f"phases.jsonl: {phase.name} needs {phase.needs!r}, which has no meaning") from None
+    return parse_needs(phase.needs)
+
+
+def _waiting(task: TaskLine) -> TaskLine:
+    return task.model_copy(update={"state": "waiting", "started_at": None}) if task.state == "running" else task
+
+
+def _released(attempt: AttemptLine) -> AttemptLine:
+    if attempt.state != "running":
+        return attempt
+    ended = attempt.progress_at or attempt.started_at
+    return attempt.model_copy(
+        update={"state": "released", "finished_at": ended, "reason": "it was running when the sweep was archived"}
+    )

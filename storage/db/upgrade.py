@@ -1,0 +1,187 @@
+"""Bring a storage of an older schema to this one: one step per version, all of them in one transaction.
+
+A step is plain SQL that SQLite and Postgres both understand. It names tables and columns as they were at that time,
+and uses no Table object of `storage.db.schema`: those change, and what a step does must not.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, column, select, table, text
+
+from storage.db import sqlite_file
+from storage.db.dialects import database_now
+from storage.db.engine import create_lock, open_engine
+from storage.db.faults import retrying
+from storage.db.schema import SCHEMA_VERSION, check, stored_version
+from storage.db.transaction import write
+from storage.errors import StorageError, SweepInUse
+from storage.failpoints import failpoint
+from storage.url import masked, sqlite_path
+
+
+@dataclass(frozen=True)
+class Upgraded:
+    """What was done. before, after: schema versions, equal where nothing was to do.
+
+    copy: the file that holds an SQLite storage as it was; None on Postgres, and where nothing was to do.
+    """
+
+    before: int
+    after: int
+    copy: Path | None
+
+
+def upgrade(url: URL) -> Upgraded:
+    """Bring the storage to SCHEMA_VERSION. Whatever happens in between, it is the old or the new one, never half.
+
+    Raises:
+        NotAStorage: nothing there, no tables of kd-sweeps, or newer ones.
+        SweepInUse: a lease is good: a worker of the older version is probably alive.
+        StorageError: the copy cannot be written; nothing was changed.
+        Unreachable: no server, no access, or a table that another process keeps locked.
+    """
+    if url.get_backend_name() == "sqlite":
+        sqlite_file.check_path(url, must_exist=True, read_only=False)  # first: the lock would leave a file beside it
+    with create_lock(url):
+        engine = open_engine(url, must_exist=False)  # which leaves the version to us
+        try:
+            done = _upgrade(engine)
+            check(engine)
+        finally:
+            engine.dispose()
+    return done
+
+
+@retrying
+def _upgrade(engine: Engine) -> Upgraded:
+    with write(engine) as connection:
+        version = stored_version(connection)
+        if version == SCHEMA_VERSION:
+            return Upgraded(version, version, None)
+        if engine.dialect.name == "postgresql":  # on SQLite a writing transaction is alone
+            connection.execute(text("LOCK TABLE tasks, attempts IN ACCESS EXCLUSIVE MODE"))
+        _refuse_if_in_use(connection)
+        with _copied(engine.url, version) as copy:
+            for before in range(version, SCHEMA_VERSION):
+                _STEPS[before](connection)
+                failpoint("upgrade-step")
+            connection.execute(text("UPDATE kd_sweeps_schema SET version = :version"), {"version": SCHEMA_VERSION})
+            failpoint("upgrade-done")
+            connection.commit()  # before the block ends: a copy of what did not change is removed
+    return Upgraded(version, SCHEMA_VERSION, copy)
+
+
+def _refuse_if_in_use(connection: Connection) -> None:
+    # These columns have been the same since version 1.
+    tasks = table("tasks", column("id"), column("key"))
+    attempts = table("attempts", *map(column, ("task_id", "worker", "state", "lease_until")))
+    left = attempts.c.lease_until - database_now()
+    query = (
+        select(attempts.c.worker, tasks.c.key, left.label("left"))
+        .join_from(attempts, tasks, tasks.c.id == attempts.c.task_id)
+        .where(attempts.c.state == "running", attempts.c.lease_until >= database_now())
+        .order_by(attempts.c.lease_until.desc())
+    )
+    if (live := connection.execute(query).first()) is not None:
+        raise SweepInUse(
+            f"{masked(connection.engine.url)} is being worked on ({live.worker} has {live.key}, lease"
+            f" {live.left:.0f} s): stop every worker, and type it again; a worker that was killed holds its lease that"
+            " long"
+        )
+
+
+@contextmanager
+def _copied(url: URL, version: int) -> Iterator[Path | None]:
+    """Keep a copy of an SQLite storage while the block changes it, and after; none if the block fails."""
+    if url.get_backend_name() != "sqlite":
+        yield None
+        return
+    path = sqlite_path(url).absolute()
+    copy = _free_name(path, version)
+    _copy(path, copy)
+    failpoint("upgrade-copied")
+    try:
+        yield copy
+    except BaseException:
+        copy.unlink(missing_ok=True)
+        raise
+
+
+def _free_name(path: Path, version: int) -> Path:
+    """Return FILE.schema-2.db for FILE.db, or with a number behind it: an earlier copy stays."""
+    tries = (path.with_name(f"{path.stem}.schema-{version}{more}{path.suffix}") for more in _numbers())
+    return next(name for name in tries if not os.path.lexists(name))
+
+
+def _numbers() -> Iterator[str]:
+    yield ""
+    yield from (f".{number}" for number in count(2))
+
+
+def _copy(path: Path, copy: Path) -> None:
+    part = copy.with_name(f".{copy.name}.part")  # one name: what a killed upgrade left is replaced by the next
+    try:
+        part.unlink(missing_ok=True)
+        # SQLite's own copy takes along what still stands in the -wal file. It reads what was committed last, and
+        # nobody commits meanwhile: our transaction has begun, and has changed nothing yet.
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(part)) as target:
+            source.backup(target)
+        failpoint("upgrade-copying")
+        part.chmod(path.stat().st_mode & 0o777)
+        part.rename(copy)
+    except (OSError, sqlite3.Error) as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(
+            f"cannot copy {path} to {copy.name} beside it ({error}); nothing was changed: make room there, and type it"
+            " again"
+        ) from error
+
+
+def _from_1(connection: Connection) -> None:
+    """Revisions of a plan; attempts that count against no cap any more; the time when a blob was stored last."""
+    for statement in (
+        "CREATE TABLE revisions (sweep_id INTEGER NOT NULL, number INTEGER NOT NULL, created_at DOUBLE PRECISION"
+        " NOT NULL, fingerprint VARCHAR(64) NOT NULL, spec TEXT NOT NULL, planned TEXT NOT NULL, why TEXT NOT NULL,"
+        " PRIMARY KEY (sweep_id, number), FOREIGN KEY (sweep_id) REFERENCES sweeps (id) ON DELETE CASCADE)",
+        "ALTER TABLE tasks ADD COLUMN forgiven INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE blobs RENAME COLUMN created_at TO stored_at",
+    ):
+        connection.execute(text(statement))
+    # Nothing could be added to a sweep of version 1: what is there is what was planned at first.
+    planned = text(
+        "SELECT phases.name, count(*) AS number FROM tasks JOIN phases ON phases.id = tasks.phase_id"
+        " WHERE tasks.sweep_id = :id GROUP BY phases.name, phases.ordinal ORDER BY phases.ordinal"
+    )
+    insert = text(
+        "INSERT INTO revisions (sweep_id, number, created_at, fingerprint, spec, planned, why)"
+        " SELECT id, 1, created_at, fingerprint, spec, :planned, 'created' FROM sweeps WHERE id = :id"
+    )
+    for sweep_id in connection.scalars(text("SELECT id FROM sweeps ORDER BY id")).all():
+        counts = {row.name: row.number for row in connection.execute(planned, {"id": sweep_id})}
+        connection.execute(insert, {"id": sweep_id, "planned": json.dumps(counts)})
+
+
+def _from_2(connection: Connection) -> None:
+    """Latest step, traceback and log of an attempt; the workers of a sweep, and when they last repaired it."""
+    for statement in (
+        "ALTER TABLE sweeps ADD COLUMN repaired_at DOUBLE PRECISION",
+        "ALTER TABLE attempts ADD COLUMN progress_at DOUBLE PRECISION",
+        "ALTER TABLE attempts ADD COLUMN trace TEXT",
+        "ALTER TABLE attempts ADD COLUMN log TEXT",
+        "CREATE TABLE workers (sweep_id INTEGER NOT NULL, name VARCHAR(128) NOT NULL, host VARCHAR(128) NOT NULL,"
+        " pid INTEGER NOT NULL, provenance TEXT NOT NULL, started_at DOUBLE PRECISION NOT NULL,"
+        " seen_at DOUBLE PRECISION NOT NULL, ended_at DOUBLE PRECISION, reason TEXT, PRIMARY KEY (sweep_id, name),"
+        " FOREIGN KEY (sweep_id) REFERENCES sweeps (id) ON DELETE CASCADE)",
+    ):
+        connection.execute(text(statement))
+
+
+_STEPS: dict[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2}
+"""By the version that a step starts from."""

@@ -1,0 +1,225 @@
+"""Write a sweep as one file, and put such a file into any storage."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+
+from storage.archive.lines import AttemptLine, SweepLines, TaskLine, VerdictClaim
+from storage.archive.rows import opened, read_lines, taken, write_lines
+from storage.archive.trials import trials_of
+from storage.archive.zip_file import Archive, open_archive, write
+from storage.db import engine as engines
+from storage.db import schema
+from storage.errors import ArchiveBroken, SpecConflict
+from storage.failpoints import failpoint
+from storage.records import blobs, queries
+from storage.records.queries import SweepRecord
+from storage.studies.names import study_name
+from storage.studies.space import EndedTrial
+from storage.url import masked
+from sweeps.analysis.stored import StoredSweep, read
+from sweeps.analysis.verdicts import TargetVerdict, verdicts
+from sweeps.errors import SweepError
+from sweeps.hints import here
+from sweeps.plan.answer_hash import answer_hash
+from sweeps.plan.names import search_of
+from sweeps.plan.payloads import StudentTask, TransferTask, edited, payload_of, read_payload
+from sweeps.plan.points import space_of
+from sweeps.plan.tasks import STAGES
+from sweeps.query.opening import open_sweep
+from sweeps.service.create import make_study, remove_left_studies
+from sweeps.service.export import check_target
+from sweeps.spec.arms import AUTOKERAS_ARM
+from sweeps.spec.model import Spec, check_name, fingerprint, parse
+from sweeps.spec.model import stored as stored_spec
+from sweeps.workers.results import FOUND
+
+
+@dataclass(frozen=True)
+class Archived:
+    """What a file holds. counts: such as "57 tasks". size: of the file, in bytes. answer_hash: None: not ended yet."""
+
+    sweep: str
+    counts: tuple[str, ...]
+    size: int
+    answer_hash: str | None
+
+
+def archive_sweep(url: sqlalchemy.URL, name: str, path: Path, *, force: bool = False) -> Archived:
+    """Write a sweep with everything that is stored of it as one file. The same content gives the same bytes.
+
+    Args:
+        path: ends in .kdsweep; force: replace a file that is there.
+
+    Raises:
+        SpecError: no file of that name can be written.
+        SweepError: a file is there, or the system does not let us write.
+        storage.errors.StorageError: no such sweep, or something of it is damaged.
+    """
+    check_target(path, force=force, suffix=".kdsweep")
+    with open_sweep(url, name) as (engine, sweep):
+        lines = read_lines(engine, sweep.id)
+        found, claims = answers(lines)
+        try:
+            write(path, lines, partial(blobs.get, engine), answer_hash=found, verdicts=claims)
+        except OSError as error:
+            raise SweepError(f"cannot write {path}: {error.strerror or error}") from error
+    return Archived(name, _counts(lines), path.stat().st_size, found)
+
+
+def answers(lines: SweepLines) -> tuple[str | None, list[VerdictClaim]]:
+    """Return the answer hash, and the verdict of each target, as far as the sweep has come.
+
+    Raises:
+        storage.errors.RecordBroken: a payload or an outcome is not what such a task has.
+    """
+    with opened(lines) as (engine, sweep):
+        stored = read_stored(engine, sweep)
+    return answer_hash(stored.tasks), list(map(_claim, verdicts(stored)))
+
+
+def read_stored(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
+    """Read a sweep that a file holds.
+
+    Raises:
+        storage.errors.RecordBroken: a payload or an outcome is not what such a task has.
+        SweepError: its spec is not the one of its fingerprint.
+    """
+    roles = (None, *stored_spec(sweep).roles)
+    for task in queries.task_records(engine, sweep.id, keep=()):
+        if (role := payload_of(task).role) not in roles:
+            raise edited(f"payload of {task.key}", f"role is {role!r}, and the spec has none of that name")
+    return read(engine, sweep)
+
+
+def _claim(one: TargetVerdict) -> VerdictClaim:
+    if one.verdict is None:
+        return VerdictClaim(dataset=one.dataset, word=None, regret=None, low=None, high=None)
+    regret = one.verdict.regret
+    return VerdictClaim(
+        dataset=one.dataset, word=one.verdict.word, regret=regret.mean, low=regret.low, high=regret.high
+    )
+
+
+def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) -> Archived:
+    """Put an archived sweep into a storage, under its own name or another one. Its studies are made anew.
+
+    Its row is the commit point, as of `create`: an import that is killed before leaves nothing that counts, and the
+    next one replaces the studies that it left. What was running waits.
+
+    Raises:
+        SpecError: no sweep can have that name, or its spec is none that this version knows.
+        storage.errors.ArchiveBroken: the file is none, or is not what was written.
+        storage.errors.SpecConflict: a sweep, or a study of another tool, has that name.
+        storage.errors.StorageError: the storage cannot be written.
+    """
+    with open_archive(path) as archive:
+        refuse_changed(archive, path)
+        lines, claimed = archive.lines.at_rest(), archive.manifest.answer_hash
+        name = check_name(lines.sweep.name if name is None else name)
+        spec = parse(lines.sweep.spec, origin=str(path))
+        asked = partial(_asked, spec)
+        trials = {stage: trials_of(lines, study_name(lines.sweep.name, stage), asked) for stage in STAGES}
+        _write(url, name, spec, trials, _renamed(lines, name), archive)
+    if claimed is not None:
+        from sweeps.service.publish import publish  # as in `_write`; it draws the figures, too
+
+        publish(url, name)
+    return Archived(name, _counts(lines), path.stat().st_size, claimed)
+
+
+def _counts(lines: SweepLines) -> tuple[str, ...]:
+    blobs_there = len(lines.digests)
+    return (*lines.counts(), f"{blobs_there} blob{'' if blobs_there == 1 else 's'}")
+
+
+def _write(
+    url: sqlalchemy.URL,
+    name: str,
+    spec: Spec,
+    trials: Mapping[str, list[EndedTrial]],
+    lines: SweepLines,
+    archive: Archive,
+) -> None:
+    from storage.studies import adapter  # Optuna takes a second: a file that is refused does not pay for it
+
+    with engines.create_lock(url), contextlib.closing(adapter.open_studies(url, create=True)) as studies:
+        schema.create_tables(studies.engine)
+        if queries.is_sweep(studies.engine, name):
+            raise taken(url, name)
+        remove_left_studies(studies, name)
+        if others := studies.owners({study_name(name, stage) for stage in STAGES}):
+            raise SpecConflict(
+                f"study {min(others)!r} in {masked(url)} is of another tool; import under another name: add --as NAME"
+            )
+        for stage in STAGES:
+            make_study(studies, name, stage, spec)
+            failpoint("import-study")
+            if trials[stage]:
+                studies.add(study_name(name, stage), space_of(spec, stage), trials[stage])
+        failpoint("import-studies")
+        stored = {digest: partial(archive.blob, digest) for digest in lines.digests}
+        write_lines(studies.engine, lines, name=name, blobs=stored)
+        failpoint("import-done")
+
+
+def refuse_changed(archive: Archive, path: Path) -> None:
+    """Check that a file is what was written, as far as its hashes go; `verify` checks everything that it claims.
+
+    Raises:
+        storage.errors.ArchiveBroken: with the first thing that differs.
+    """
+    text = next(_changed(archive), None)
+    if text is not None:
+        raise ArchiveBroken(f"{path}: {text}; everything that differs: {here().line('verify', str(path))}")
+
+
+def _changed(archive: Archive) -> Iterator[str]:
+    lines, manifest = archive.lines, archive.manifest
+    for name, sha256 in manifest.files.items():
+        if archive.sha256(name) != sha256:
+            yield f"{name} was changed since it was written"
+    there = set(archive.digests)
+    for digest, key in lines.digests.items():
+        if digest not in there:
+            yield f"blob {digest[:12]} of {key} is missing"
+        elif hashlib.sha256(archive.blob(digest)).hexdigest() != digest:
+            yield f"blob {digest[:12]} of {key} was changed: its bytes hash to something else"
+    if fingerprint(lines.sweep.spec) != lines.sweep.fingerprint:
+        yield "its spec was changed: it has another fingerprint"
+    found, _ = answers(lines)
+    if found != manifest.answer_hash:
+        yield f"its tasks give the answer hash {found or 'none'}, and it claims {manifest.answer_hash or 'none'}"
+
+
+def _renamed(lines: SweepLines, name: str) -> SweepLines:
+    """Return the lines with the trials of the studies that a sweep of that name has."""
+    studies = {study_name(lines.sweep.name, stage): study_name(name, stage) for stage in STAGES}
+
+    def moved(attempt: AttemptLine) -> AttemptLine:
+        study = attempt.study
+        return attempt if study is None else attempt.model_copy(update={"study": studies.get(study, study)})
+
+    sweep = lines.sweep.model_copy(update={"name": name})
+    return replace(lines, sweep=sweep, attempts=list(map(moved, lines.attempts)))
+
+
+def _asked(spec: Spec, attempt: AttemptLine, task: TaskLine) -> dict[str, Any]:
+    """Return what a worker says of a trial when it asks for it (`sweeps.workers.worker`)."""
+    payload = read_payload(task.stage, task.payload, key=task.key)
+    attrs: dict[str, Any] = {"task": task.key, "attempt": attempt.number, "worker": attempt.worker}
+    attrs |= {name: task.payload[name] for name in ("seed", "repeat", "rank") if name in task.payload}
+    if isinstance(payload, StudentTask):
+        refit = isinstance(payload, TransferTask) and payload.arm == AUTOKERAS_ARM
+        attrs["detail"] = FOUND if refit else spec.role(payload.role).student
+    if search := search_of(payload.role, payload.group):
+        attrs["search"] = search
+    if payload.role and "dataset" not in space_of(spec, task.stage):
+        attrs["dataset"] = spec.role(payload.role).dataset
+    return attrs | ({} if attempt.retry_of is None else {"retry_of": attempt.retry_of})

@@ -1,0 +1,229 @@
+"""storage.db.upgrade: files that older code wrote become what this one writes, whole or not at all."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from storage.audit.audit import audit
+from storage.db import schema
+from storage.db.engine import open_engine, write
+from storage.db.upgrade import Upgraded, upgrade
+from storage.errors import NotAStorage, StorageError, SweepInUse
+from storage.failpoints import POINTS, VARIABLE
+from storage.queue import revisions
+from storage.records import blobs, queries
+from storage.url import resolve
+from sweeps.plan.tasks import more
+from sweeps.service.steering import extend
+from sweeps.spec.model import stored
+from tests.support.old_storages import columns, placed, rows_of, unpack
+from tests.support.sweeps.planted_sweeps import work
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import FORK
+from tests.support.sweeps.storage_sweeps import new_storage
+
+Run = Callable[..., tuple[int, str, str]]
+VERSIONS = [1, 2]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_upgraded_storage_has_the_tables_of_a_new_one(storage_url: str, tmp_path: Path, version: int) -> None:
+    url = placed(version, storage_url, tmp_path)
+    done = upgrade(url)
+    assert (done.before, done.after) == (version, schema.SCHEMA_VERSION)
+    engine = open_engine(url)
+    found = columns(engine)
+    with write(engine) as connection:
+        schema.metadata.drop_all(connection)
+        schema.metadata.create_all(connection)
+    assert found == columns(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_no_row_is_lost_and_what_is_new_is_filled_in(storage_url: str, tmp_path: Path, version: int) -> None:
+    url = placed(version, storage_url, tmp_path)
+    unpack(version, tmp_path / "before.db")
+    before = rows_of(tmp_path / "before.db")
+    upgrade(url)
+    engine = open_engine(url, read_only=True)
+    with engine.connect() as connection:
+        for table in ("sweeps", "phases", "tasks", "attempts", "selections", "blobs"):
+            counted = connection.scalar(sqlalchemy.text(f"SELECT count(*) FROM {table}"))
+            assert counted == len(before[table]), table
+    (sweep,) = queries.list_sweeps(engine)
+    (plan,) = queries.revisions(engine, sweep.id)
+    assert (plan.number, plan.spec, plan.fingerprint, plan.why) == (1, sweep.spec, sweep.fingerprint, "created")
+    assert plan.created_at == pytest.approx(sweep.created_at, abs=0.01)
+    counts = {phase.name: phase.total for phase in queries.phase_records(engine, sweep.id)}
+    assert plan.planned == {name: total for name, total in counts.items() if total}
+    digests = {digest for task in queries.task_records(engine, sweep.id) for digest in _blobs(task.outcome)}
+    assert len(digests) >= 2
+    for digest in digests:
+        assert blobs.get(engine, digest)
+    engine.dispose()
+
+
+def _blobs(outcome: dict[str, dict[str, str]] | None) -> list[str]:
+    return list((outcome or {}).get("blobs", {}).values())
+
+
+def test_of_an_sqlite_file_a_copy_is_kept_and_an_earlier_copy_is_never_overwritten(tmp_path: Path) -> None:
+    first = None
+    for name in ("x.schema-1.db", "x.schema-1.2.db"):
+        url = unpack(1, tmp_path / "x.db")
+        before = rows_of(tmp_path / "x.db")
+        done = upgrade(url)
+        assert done == Upgraded(1, schema.SCHEMA_VERSION, tmp_path / name)
+        assert rows_of(tmp_path / name) == before
+        first = first or (tmp_path / name).read_bytes()
+    assert (tmp_path / "x.schema-1.db").read_bytes() == first
+    assert {path.name for path in tmp_path.iterdir()} == {"x.db", "x.db.lock", "x.schema-1.db", "x.schema-1.2.db"}
+
+
+def test_a_storage_of_this_version_stays_as_it_is(storage_url: str) -> None:
+    with new_storage(storage_url):
+        assert upgrade(resolve(storage_url)) == Upgraded(schema.SCHEMA_VERSION, schema.SCHEMA_VERSION, None)
+
+
+def test_a_newer_one_is_refused(storage_url: str) -> None:
+    with new_storage(storage_url) as engine:
+        with write(engine) as connection:
+            connection.execute(schema.version_table.update().values(version=schema.SCHEMA_VERSION + 1))
+        with pytest.raises(NotAStorage, match=r"newer kd-sweeps .*: upgrade kd-sweeps"):
+            upgrade(resolve(storage_url))
+
+
+def test_what_is_no_storage_is_refused_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    with pytest.raises(NotAStorage, match="no storage at"):
+        upgrade(resolve(f"sqlite:///{tmp_path}/missing.db"))
+    (tmp_path / "text.db").write_text("not a database, but long enough to be read as one\n" * 20)
+    with pytest.raises(NotAStorage, match="not a readable SQLite database"):
+        upgrade(resolve(f"sqlite:///{tmp_path}/text.db"))
+    assert [path.name for path in tmp_path.iterdir()] == ["text.db"]
+
+
+def test_live_leases_stop_it_and_lapsed_ones_do_not(storage_url: str, tmp_path: Path) -> None:
+    url = placed(1, storage_url, tmp_path)
+    engine = sqlalchemy.create_engine(url)
+    now = "extract(epoch FROM now())" if engine.dialect.name == "postgresql" else "unixepoch('now')"
+    change = "UPDATE attempts SET state = 'running', lease_until = {} WHERE task_id = 3"
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text(change.format(f"{now} + 40")))
+    with pytest.raises(SweepInUse, match=r"being worked on \(host-1-abcd has search#0, lease \d+ s\): stop every wor"):
+        upgrade(url)
+    with pytest.raises(NotAStorage, match="schema 1"):
+        open_engine(url)
+    assert not list(tmp_path.glob("*schema*"))
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text(change.format(f"{now} - 1")))
+    assert upgrade(url).before == 1
+    engine.dispose()
+
+
+def test_a_copy_that_cannot_be_written_is_one_line_and_nothing_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    url = unpack(2, tmp_path / "x.db")
+    before = rows_of(tmp_path / "x.db")
+    monkeypatch.setattr(Path, "chmod", full)
+    with pytest.raises(StorageError, match=r"cannot copy .* \(.*No space left.*\); nothing was changed"):
+        upgrade(url)
+    assert rows_of(tmp_path / "x.db") == before
+    assert {path.name for path in tmp_path.iterdir()} == {"x.db", "x.db.lock"}
+
+
+def _upgrade_and_crash(url: str, point: str) -> None:
+    os.environ[VARIABLE] = point
+    upgrade(resolve(url))
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_kill_at_any_point_leaves_the_old_storage_and_the_next_upgrade_works(
+    storage_url: str, tmp_path: Path, version: int
+) -> None:
+    url = placed(version, storage_url, tmp_path)
+    on_sqlite = url.get_backend_name() == "sqlite"
+    points = [point for point in POINTS["upgrade"] if on_sqlite or "cop" not in point]
+    for point in points:
+        doomed = FORK.Process(target=_upgrade_and_crash, args=(storage_url, point))
+        doomed.start()
+        doomed.join(60)
+        assert doomed.exitcode == -9, point
+        with pytest.raises(NotAStorage, match=f"schema {version}; this one needs"):
+            open_engine(url)
+    assert upgrade(url).before == version
+    open_engine(url).dispose()
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.processes
+def test_of_five_at_once_one_does_it_and_the_others_find_it_done(storage_url: str, tmp_path: Path) -> None:
+    url = placed(1, storage_url, tmp_path)
+    several = [FORK.Process(target=_upgrade_and_crash, args=(storage_url, "")) for _ in range(5)]
+    for one in several:
+        one.start()
+    for one in several:
+        one.join(60)
+    assert [one.exitcode for one in several] == [0] * 5
+    open_engine(url).dispose()
+    assert len(list(tmp_path.glob("*.schema-1*.db"))) == (url.get_backend_name() == "sqlite")
+
+
+def test_work_goes_on_in_a_sweep_of_version_1(tmp_path: Path) -> None:
+    url = unpack(1, tmp_path / "x.db")
+    upgrade(url)
+    assert extend(url, "old", seeds=1) == 5
+    work(url, quadratic, name="old")
+    _is_whole(url, tasks=34)
+
+
+def test_tasks_can_be_added_to_a_sweep_of_version_2(tmp_path: Path) -> None:
+    """Its one look is taken, so `extend` would refuse: the plan is changed as extend does it."""
+    url = unpack(2, tmp_path / "x.db")
+    upgrade(url)
+    engine = open_engine(url)
+    (sweep,) = queries.list_sweeps(engine)
+    before = len(queries.task_records(engine, sweep.id))
+    larger, added = more(stored(sweep), seeds=1)
+    plan = {"spec": larger.as_dict(), "fingerprint": larger.fingerprint, "tasks": added.tasks, "phases": added.phases}
+    revisions.extend(engine, sweep.id, revision=1, why="a test", **plan)  # type: ignore[arg-type]
+    engine.dispose()
+    work(url, quadratic, name="old")
+    _is_whole(url, tasks=before + len(added.tasks))
+
+
+def _is_whole(url: sqlalchemy.URL, *, tasks: int) -> None:
+    engine = open_engine(url, read_only=True)
+    (sweep,) = queries.list_sweeps(engine)
+    found = audit(engine, sweep)
+    assert (found.violations, found.warnings, found.planned, found.accounted) == ([], [], tasks, tasks)
+    assert {task.state for task in queries.task_records(engine, sweep.id)} == {"done"}
+    engine.dispose()
+
+
+def test_the_line_that_refuses_an_old_storage_names_the_command_that_helps(kd_sweeps: Run, tmp_path: Path) -> None:
+    unpack(1, tmp_path / "kd-sweeps.db")
+    code, _, err = kd_sweeps("status", "old")
+    assert code == 1
+    assert err == (
+        "kd-sweeps: sqlite:///kd-sweeps.db was made by an older kd-sweeps (schema 1; this one needs 3); stop its"
+        " workers, and type: kd-sweeps storage upgrade\n"
+    )
+    code, out, err = kd_sweeps("storage", "upgrade")
+    assert (code, out) == (0, "")
+    copy = tmp_path / "kd-sweeps.schema-1.db"
+    assert err.splitlines()[1] == f"upgraded from schema 1 to 3; as it was: {copy}"
+    assert kd_sweeps("status", "old")[0] == 0
+    assert kd_sweeps("storage", "upgrade")[2].splitlines()[1] == "schema 3 already; nothing to do"
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT version FROM kd_sweeps_schema").fetchall() == [(1,)]

@@ -1,0 +1,72 @@
+"""storage.studies.adapter: trials that have ended elsewhere, and whose a study is."""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import datetime
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from storage.errors import ParametersRefused, StudyMissing, StudyMixed
+from storage.studies.adapter import Studies, open_studies
+from storage.studies.space import Choice, EndedTrial, Range, Space
+from storage.url import resolve
+
+SPACE: Space = {"temperature": Range(1.0, 20.0, log=True), "arm": Choice(("best", "scratch"))}
+DONE = EndedTrial(
+    state="COMPLETE",
+    params={"temperature": 4.0, "arm": "best"},
+    value=0.5,
+    attrs={"task": "search#0", "seed": 7},
+    epoch_values=(0.25, None, 0.5),
+    started_at=1_700_000_000.5,
+    ended_at=1_700_000_009.25,
+)
+FAILED = EndedTrial(
+    state="FAIL", params={}, value=None, attrs={"reason": "x"}, epoch_values=(), started_at=1.0, ended_at=2.0
+)
+
+
+@pytest.fixture
+def studies(storage_url: str) -> Iterator[Studies]:
+    with contextlib.closing(open_studies(resolve(storage_url), create=True)) as found:
+        found.create("s", metric="val_accuracy", attrs={"sweep": "s", "stage": "search"}, note=None)
+        yield found
+
+
+def test_an_ended_trial_is_there_complete_under_the_next_number(studies: Studies) -> None:
+    studies.add("s", SPACE, [FAILED, DONE])
+    failed, done = optuna.load_study(study_name="s", storage=studies.storage).trials
+    assert (failed.number, failed.state, failed.params, failed.values) == (0, TrialState.FAIL, {}, None)
+    assert (done.number, done.state, done.params, done.values) == (1, TrialState.COMPLETE, dict(DONE.params), [0.5])
+    assert done.user_attrs == {"task": "search#0", "seed": 7, "asked_by": "kd-sweeps"}
+    assert done.intermediate_values == {0: 0.25, 2: 0.5}
+    assert done.datetime_start == datetime.fromtimestamp(DONE.started_at)
+    assert done.datetime_complete == datetime.fromtimestamp(DONE.ended_at)
+
+
+@pytest.mark.parametrize(
+    ("trial", "said"),
+    [
+        ({"params": {"temperature": 50.0, "arm": "best"}}, "trial 0 of study s: .*50.0"),
+        ({"params": {"other": 1.0}}, "trial 0 of study s"),
+        ({"value": None}, "a COMPLETE trial needs a value, got None"),
+    ],
+)
+def test_what_no_study_takes_is_refused(studies: Studies, trial: dict[str, object], said: str) -> None:
+    with pytest.raises(ParametersRefused, match=said):
+        studies.add("s", SPACE, [EndedTrial(**vars(DONE) | trial)])
+
+
+def test_a_trial_of_another_tool_in_between_and_a_missing_study_are_one_line(studies: Studies) -> None:
+    optuna.load_study(study_name="s", storage=studies.storage).add_trial(optuna.trial.create_trial(value=1.0))
+    with pytest.raises(StudyMixed, match="another tool adds trials to it at this moment; type it again"):
+        studies.add("s", SPACE, [DONE])
+    with pytest.raises(StudyMissing):
+        studies.add("t", SPACE, [DONE])
+
+
+def test_a_study_says_whose_it_is(studies: Studies) -> None:
+    optuna.create_study(study_name="foreign", storage=studies.storage)
+    assert studies.owners(["s", "foreign", "missing"]) == {"s": ("s", "search"), "foreign": (None, None)}

@@ -1,0 +1,99 @@
+"""Sweeps as files: one that went through everything, and files that somebody edited. Imports no pytest."""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+
+from storage.db.engine import open_engine
+from storage.db.schema import attempts, tasks
+from storage.db.transaction import write
+from storage.queue.workers import sign_in, sign_out
+from storage.records import blobs, queries
+from sweeps.spec.model import Spec
+from sweeps.workers.results import Outcome
+from sweeps.workers.worker import Worker
+from tests.support.sweeps.quadratic_worker import changed, quadratic
+from tests.support.sweeps.small_sweeps import SMALL, created
+
+
+def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "", name: str = "s") -> sqlalchemy.URL:
+    """A sweep with blobs, a failed and a released attempt, logs, a traceback and a worker that signed in.
+
+    Args:
+        stop_at: the worker stops at the first task whose key begins so, in the middle of it; "": never.
+    """
+    found = created(url, spec, name=name)
+
+    class Killed(BaseException):
+        """Ends the worker as kill -9 does: nothing is written any more."""
+
+    def run(claim: Any, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        if stop_at and claim.key.startswith(stop_at):
+            raise Killed
+        if claim.key == "search#1" and claim.attempt == 1:
+            raise ValueError("a first try that failed")
+        outcome = quadratic(claim, params, on_step)
+        if claim.stage == "teachers":
+            return changed(outcome, blobs={"logits": blobs.put(worker.engine, claim.key.encode() * 50)})
+        return outcome
+
+    with Worker(found, name, run=run, worker="host-1-abcd") as worker:
+        sign_in(worker.engine, worker.sweep.id, "host-1-abcd", host="host", pid=1, provenance={"cpu": "any"})
+        try:
+            assert worker.work() == 0
+        except Killed:
+            pass
+        else:
+            sign_out(worker.engine, worker.sweep.id, "host-1-abcd", reason=None)
+        with write(worker.engine) as connection:
+            first = sqlalchemy.select(tasks.c.id).where(tasks.c.key == "search#1").scalar_subquery()
+            told = sqlalchemy.update(attempts).where(attempts.c.task_id == first, attempts.c.number == 1)
+            connection.execute(told.values(log="Epoch 1\nloss: nan é ✓", trace="Traceback (most recent call last):\n"))
+    return found
+
+
+def records(url: sqlalchemy.URL, name: str = "s") -> dict[str, queries.TaskRecord]:
+    """The tasks of a sweep, by key."""
+    engine = open_engine(url, read_only=True)
+    try:
+        found = queries.task_records(engine, queries.find_sweep(engine, name).id)
+        return {task.key: task for task in found}
+    finally:
+        engine.dispose()
+
+
+def members(path: Path) -> dict[str, bytes]:
+    """The files in an archive."""
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def packed(path: Path, files: Mapping[str, bytes], *, compression: int = zipfile.ZIP_STORED) -> Path:
+    """A zip of these files."""
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, data in files.items():
+            file.writestr(name, data)
+    return path
+
+
+def edited(source: Path, name: str, change: Callable[[list[dict[str, Any]]], Any], *, sealed: bool = True) -> Path:
+    """A copy of an archive in which somebody changed the lines of a file, such as "tasks.jsonl".
+
+    Args:
+        change: edits the lines where they are.
+        sealed: the manifest has the new hash of the file, as if nothing had been changed.
+    """
+    files = members(source)
+    lines = [json.loads(line) for line in files[name].splitlines()]
+    change(lines)
+    files[name] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    if sealed:
+        manifest = json.loads(files["manifest.json"])
+        manifest["files"][name] = hashlib.sha256(files[name]).hexdigest()
+        files["manifest.json"] = json.dumps(manifest).encode()
+    return packed(source.with_name(f"edited-{source.name}"), files)

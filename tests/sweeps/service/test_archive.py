@@ -1,0 +1,427 @@
+"""sweeps.service.archives.archive: a sweep becomes a file and a sweep again, the same in everything that reads it."""
+
+import contextlib
+import os
+import random
+import shutil
+import sqlite3
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy
+
+from storage.archive.lines import SweepLines
+from storage.archive.zip_file import open_archive
+from storage.audit.audit import audit
+from storage.db import schema
+from storage.db.engine import open_engine, write
+from storage.errors import ArchiveBroken, BlobCorrupt, SpecConflict, StorageError
+from storage.failpoints import POINTS, VARIABLE
+from storage.records import queries
+from storage.url import plain, resolve
+from sweeps.errors import SpecError, SweepError
+from sweeps.service.archives.archive import archive_sweep, import_sweep, refuse_changed
+from sweeps.service.publish import publish
+from sweeps.service.steering import delete, extend
+from tests.support.sweeps.archived_sweeps import edited, lived, members, packed, records
+from tests.support.sweeps.planted_sweeps import work
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import FORK, SMALL, created
+
+Run = Callable[..., tuple[int, str, str]]
+READING = (["status", "s"], ["status", "s", "--audit"], ["best", "s"], ["trials", "s"], ["report", "s"])
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/here.db"
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> sqlalchemy.URL:
+    return resolve(f"sqlite:///{tmp_path}/there.db")
+
+
+@pytest.fixture(scope="module")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archived")
+    archive_sweep(lived(f"sqlite:///{folder}/here.db"), "s", folder / "s.kdsweep")
+    return folder
+
+
+@pytest.fixture
+def file(tmp_path: Path, _made: Path) -> Path:
+    """An archive of a finished sweep, which is in `here`."""
+    for name in ("here.db", "s.kdsweep"):
+        shutil.copy(_made / name, tmp_path / name)
+    return tmp_path / "s.kdsweep"
+
+
+def trials(url: sqlalchemy.URL) -> dict[str, Any]:
+    """What Optuna's own interface says of every study: what the dashboard shows, but for moments of time."""
+    storage = optuna.storages.RDBStorage(plain(url))
+    found: dict[str, Any] = {}
+    for study in optuna.get_all_study_summaries(storage):
+        loaded = optuna.load_study(study_name=study.study_name, storage=storage)
+        found[study.study_name] = (
+            loaded.user_attrs,
+            loaded.direction,
+            loaded.metric_names,
+            [
+                (one.number, one.state, one.values, one.params, one.distributions, one.user_attrs)
+                for one in loaded.trials
+            ],
+            {name: text for name, text in _system_attrs(storage, study.study_name).items() if "note_str" in name},
+        )
+    storage.engine.dispose()
+    return found
+
+
+def _without_notes(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: study[:-1] for name, study in found.items()}
+
+
+def _system_attrs(storage: optuna.storages.RDBStorage, study: str) -> dict[str, Any]:
+    return storage.get_study_system_attrs(storage.get_study_id_from_name(study))
+
+
+def test_everything_that_reads_a_sweep_reads_the_same_on_the_other_database(
+    storage_url: str, tmp_path: Path, there: sqlalchemy.URL, kd_sweeps: Run
+) -> None:
+    """From SQLite and from Postgres to SQLite, and from there back."""
+    url = lived(storage_url)
+    first, second, third = (tmp_path / f"{number}.kdsweep" for number in (1, 2, 3))
+    done = archive_sweep(url, "s", first)
+    assert (done.counts[0], done.answer_hash is None) == (f"{len(records(url))} tasks", False)
+    assert import_sweep(there, first).answer_hash == done.answer_hash
+    publish(url, "s")
+    before = trials(url)
+    for command in READING:
+        text = kd_sweeps(*command, "-f", "json", "--storage", plain(url))[1]
+        assert len(text) > 100
+        assert kd_sweeps(*command, "-f", "json", "--storage", plain(there))[1] == text, command
+    assert trials(there) == before
+    archive_sweep(there, "s", second)
+    assert second.read_bytes() == first.read_bytes()
+    delete(url, "s")
+    import_sweep(url, second)
+    archive_sweep(url, "s", third)
+    assert third.read_bytes() == first.read_bytes()
+    assert _without_notes(trials(url)) == _without_notes(before)  # they name the studies' numbers, which are new ones
+
+
+def test_logs_tracebacks_and_workers_are_in_it(file: Path) -> None:
+    found = members(file)
+    assert b"loss: nan \\u00e9 \\u2713" in found["attempts.jsonl"]
+    assert b"Traceback (most recent call last)" in found["attempts.jsonl"]
+    assert found["workers.jsonl"].count(b"\n") == 1
+
+
+def test_trials_of_other_tools_keep_their_numbers_free(here: str, tmp_path: Path, there: sqlalchemy.URL) -> None:
+    url = created(here)
+    storage = optuna.storages.RDBStorage(plain(url))
+    optuna.load_study(study_name="s", storage=storage).add_trial(optuna.trial.create_trial(value=0.1))
+    storage.engine.dispose()
+    work(url, quadratic)
+    archive_sweep(url, "s", tmp_path / "s.kdsweep")
+    import_sweep(there, tmp_path / "s.kdsweep")
+    assert [task.trial_number for task in records(there).values()] == [
+        task.trial_number for task in records(url).values()
+    ]
+    placeholder = trials(there)["s"][3][0]
+    assert placeholder[1] == optuna.trial.TrialState.FAIL
+    assert "no task of the sweep has this trial" in placeholder[5]["reason"]
+    assert not _audit(there).violations
+
+
+def _audit(url: sqlalchemy.URL, name: str = "s") -> Any:
+    engine = open_engine(url, read_only=True)
+    try:
+        return audit(engine, queries.find_sweep(engine, name))
+    finally:
+        engine.dispose()
+
+
+def test_an_unfinished_sweep_goes_on_where_it_is_imported(storage_url: str, here: str, tmp_path: Path) -> None:
+    url = lived(here, stop_at="confirm")
+    assert [task.state for task in records(url).values()].count("running") == 1
+    path = tmp_path / "s.kdsweep"
+    done = archive_sweep(url, "s", path)
+    assert done.answer_hash is None
+    target = resolve(storage_url) if storage_url != here else resolve(f"sqlite:///{tmp_path}/x.db")
+    assert import_sweep(target, path, name="again").answer_hash is None
+    found = records(target, "again")
+    assert [task.state for task in found.values()].count("running") == 0
+    (stopped,) = [task for task in found.values() if task.attempt and task.state == "waiting"]
+    assert stopped.reason == "it was running when the sweep was archived"
+    assert not _audit(target, "again").violations
+    work(target, quadratic, name="again")
+    after = _audit(target, "again")
+    assert (after.violations, after.warnings) == ([], [])
+    assert {task.state for task in records(target, "again").values()} == {"done"}
+    assert extend(target, "again", seeds=1) > 0
+    work(target, quadratic, name="again")
+    assert _audit(target, "again").violations == []
+
+
+def test_a_sweep_that_nobody_has_worked_on_can_be_archived(here: str, tmp_path: Path, there: sqlalchemy.URL) -> None:
+    archive_sweep(created(here), "s", tmp_path / "s.kdsweep")
+    import_sweep(there, tmp_path / "s.kdsweep")
+    work(there, quadratic)
+    assert _audit(there).violations == []
+
+
+def test_a_file_that_is_there_stays_unless_it_is_forced(file: Path, here: str) -> None:
+    before = file.read_bytes()
+    with pytest.raises(SweepError, match="is there already; to replace it add --force"):
+        archive_sweep(resolve(here), "s", file)
+    file.write_bytes(b"x")
+    archive_sweep(resolve(here), "s", file, force=True)
+    assert file.read_bytes() == before
+    assert not list(file.parent.glob(".*"))
+
+
+def test_a_name_that_is_no_archive_is_refused(here: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"only files that end in .kdsweep are read again, for example mnist-kd.kdsw"):
+        archive_sweep(created(here), "s", tmp_path / "s.zip")
+
+
+def test_a_damaged_sweep_is_not_archived(here: str, tmp_path: Path) -> None:
+    url = lived(here)
+    with contextlib.closing(sqlite3.connect(tmp_path / "here.db")) as connection, connection:
+        connection.execute("UPDATE blobs SET bytes = x'00'")
+    with pytest.raises(BlobCorrupt, match="is damaged"):
+        archive_sweep(url, "s", tmp_path / "s.kdsweep")
+    assert not list(tmp_path.glob("*kdsweep*"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_log_with_a_nul_reaches_postgres(here: str, tmp_path: Path, postgres_url: str) -> None:
+    url = lived(here, stop_at="search#2")
+    with contextlib.closing(sqlite3.connect(tmp_path / "here.db")) as connection, connection:
+        connection.execute("UPDATE attempts SET log = 'a' || char(0) || 'b' WHERE task_id = 1")
+    archive_sweep(url, "s", tmp_path / "s.kdsweep")
+    import_sweep(resolve(postgres_url), tmp_path / "s.kdsweep")
+    assert "a\\ufffdb" in members(tmp_path / "s.kdsweep")["attempts.jsonl"].decode()
+
+
+def test_a_name_that_is_taken_is_refused(file: Path, storage_url: str) -> None:
+    url = created(storage_url)
+    before = records(url)
+    with pytest.raises(SpecConflict, match=r"a sweep 's' exists in .*add --as NAME"):
+        import_sweep(url, file)
+    assert records(url) == before
+    import_sweep(url, file, name="other")
+    assert {task.state for task in records(url, "other").values()} == {"done"}
+    with pytest.raises(SpecError, match="sweep name 'a b'"):
+        import_sweep(url, file, name="a b")
+
+
+def test_a_study_of_another_tool_is_left_alone(file: Path, there: sqlalchemy.URL) -> None:
+    created(plain(there), name="other")
+    storage = optuna.storages.RDBStorage(plain(there))
+    optuna.create_study(study_name="s.transfer", storage=storage)
+    storage.engine.dispose()
+    with pytest.raises(SpecConflict, match=r"study 's.transfer' in .* is of another tool; import under another name"):
+        import_sweep(there, file)
+    assert "s.transfer" in trials(there)
+    assert "s" not in trials(there)
+
+
+def test_studies_that_a_killed_import_left_are_no_trouble_to_a_create(file: Path, there: sqlalchemy.URL) -> None:
+    import_sweep(there, file)
+    engine = open_engine(there)
+    with write(engine) as connection:
+        connection.execute(schema.sweeps.delete())  # its studies are left, as if the row had never been written
+    engine.dispose()
+    assert len(trials(there)["s"][3]) > 1
+    created(plain(there))
+    work(there, quadratic)
+    assert (_audit(there).violations, _audit(there).warnings) == ([], [])
+
+
+def _import_and_crash(url: str, path: Path, point: str) -> None:
+    os.environ[VARIABLE] = point
+    import_sweep(resolve(url), path)
+
+
+@pytest.mark.processes
+def test_an_import_killed_at_any_point_is_completed_by_the_next(file: Path, storage_url: str) -> None:
+    for point in POINTS["import"]:
+        doomed = FORK.Process(target=_import_and_crash, args=(storage_url, file, point))
+        doomed.start()
+        doomed.join(60)
+        assert doomed.exitcode == -9, point
+        if point != "import-done":
+            with pytest.raises(StorageError):
+                records(resolve(storage_url))
+    assert _audit(resolve(storage_url)).violations == []
+
+
+def _failed(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    return next(line for line in lines if line["state"] == "failed")
+
+
+def _line(change: Callable[[dict[str, Any]], Any]) -> Callable[[list[dict[str, Any]]], None]:
+    return lambda lines: change(lines[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("tasks.jsonl", lambda lines: lines.append(lines[0]), r"tasks.jsonl: \S+ stands there twice"),
+        ("tasks.jsonl", _line(lambda line: line.update(phase="x")), "is of phase 'x', which phases.jsonl lacks"),
+        ("tasks.jsonl", _line(lambda line: line.pop("key")), r"tasks.jsonl line 1: key \(Field required\)"),
+        ("tasks.jsonl", _line(lambda line: line.update(extra=1)), r"extra is 1 \(Extra inputs"),
+        ("tasks.jsonl", _line(lambda line: line.update(state="x")), r"state is 'x' \(allowed: waiting, running"),
+        ("tasks.jsonl", _line(lambda line: line.update(priority=2**40)), "priority is 1099511627776"),
+        ("tasks.jsonl", _line(lambda line: line.update(score="1")), "score is '1'"),
+        ("attempts.jsonl", _line(lambda line: line.update(task="x")), "an attempt at 'x', which tasks.jsonl lacks"),
+        ("attempts.jsonl", _line(lambda line: line.update(log="a\0")), "a NUL character"),
+        ("attempts.jsonl", _line(lambda line: line.update(log="\ud800")), "log is"),
+        ("attempts.jsonl", _line(lambda line: line.update(worker="x" * 200)), "at most 128 "),
+        ("attempts.jsonl", lambda lines: _failed(lines)["params"].update(alpha=9.0), "trial 1 of study s: .*alpha"),
+        ("attempts.jsonl", lambda lines: _failed(lines).update(trial_number=2**30), "with numbers up to 1073741824"),
+        ("attempts.jsonl", _line(lambda line: line.update(started_at=1e300)), "started_at is 1e"),
+        ("attempts.jsonl", _line(lambda line: line.update(lease_until=float("nan"))), "lease_until is nan"),
+        ("phases.jsonl", _line(lambda line: line.update(needs=["x"])), "needs 'x', which phases.jsonl lacks"),
+        ("phases.jsonl", _line(lambda line: line.update(needs=["lag:x"])), "which has no meaning"),
+        ("tasks.jsonl", _line(lambda line: line["payload"].update(role="target3")), "role is 'target3', and the spec"),
+        ("tasks.jsonl", _line(lambda line: line["payload"].update(role=3)), "the stored payload of .* was edited"),
+        (
+            "tasks.jsonl",
+            _line(lambda line: line["outcome"].update(blobs={"x": "../x"})),
+            "a blob '../x', which is",
+        ),
+        ("tasks.jsonl", _line(lambda line: line["outcome"].update(trial={"state": "X"})), "says of its trial: state"),
+        ("tasks.jsonl", _line(lambda line: line["outcome"].update(parameters="x")), "outcome of .* was edited: param"),
+        ("sweep.jsonl", lambda lines: lines.append(lines[0]), "sweep.jsonl holds 2 lines"),
+        ("sweep.jsonl", _line(lambda line: line.update(name="x")), "sweep.jsonl of another one"),
+        ("sweep.jsonl", _line(lambda line: line["spec"].update(seed=7)), "its spec was changed"),
+        ("tasks.jsonl", _line(lambda line: line.update(score=0.1)), "its tasks give the answer hash"),
+    ],
+)
+def test_lines_that_somebody_edited_are_one_line_and_nothing_is_written(
+    file: Path, there: sqlalchemy.URL, name: str, change: Callable[[list[dict[str, Any]]], Any], said: str
+) -> None:
+    with pytest.raises(StorageError, match=said):
+        import_sweep(there, edited(file, name, change))
+    with pytest.raises(StorageError):
+        records(there)
+
+
+def test_a_file_that_was_changed_without_its_manifest_is_refused(file: Path, there: sqlalchemy.URL) -> None:
+    changed = edited(file, "phases.jsonl", _line(lambda line: line.update(reason="x")), sealed=False)
+    with pytest.raises(ArchiveBroken, match=r"phases.jsonl was changed .*everything that differs: kd-sweeps verify "):
+        import_sweep(there, changed)
+
+
+FILES: dict[str, tuple[Callable[[dict[str, bytes]], Any], str]] = {
+    "another program's zip": (lambda files: files.clear() or files.update({"word/a.xml": b"x"}), "'word/a.xml'"),
+    "a path": (lambda files: files.update({"../../etc/x": b"x"}), r"'../../etc/x', which no archive of a sweep does"),
+    "an absolute path": (lambda files: files.update({"/etc/x": b"x"}), "'/etc/x'"),
+    "a path as a blob": (lambda files: files.update({"blobs/../x": b"x"}), "'blobs/../x'"),
+    "no manifest": (lambda files: files.pop("manifest.json"), "manifest.json is missing"),
+    "no tasks": (lambda files: files.pop("tasks.jsonl"), "tasks.jsonl is missing"),
+    "not JSON": (lambda files: files.update({"tasks.jsonl": b"{\n"}), "tasks.jsonl line 1 is not JSON"),
+    "deep JSON": (lambda files: files.update({"tasks.jsonl": b"[" * 200_000}), "tasks.jsonl line 1 is not JSON"),
+    "not text": (lambda files: files.update({"tasks.jsonl": b"\xff\xfe"}), "tasks.jsonl line 1 is not JSON"),
+    "another format": (lambda files: files.update({"manifest.json": b'{"format": "x"}'}), "does not say that this is"),
+    "a newer one": (
+        lambda files: files.update({"manifest.json": b'{"format": "kd-sweeps archive", "version": 2}'}),
+        "its format is version 2; this kd-sweeps reads version 1: install",
+    ),
+    "a blob less": (lambda files: files.pop(_blob(files)), r"blob [0-9a-f]{12} of teachers#\w+ is missing"),
+    "another blob": (lambda files: files.update({_blob(files): b"x"}), "was changed: its bytes hash to something else"),
+}
+
+
+def _blob(files: dict[str, bytes]) -> str:
+    return next(name for name in files if name.startswith("blobs/"))
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_what_is_no_archive_is_one_line(file: Path, there: sqlalchemy.URL, case: str) -> None:
+    change, said = FILES[case]
+    files = members(file)
+    change(files)
+    with pytest.raises(ArchiveBroken, match=said) as caught:
+        import_sweep(there, packed(file.with_name("x.kdsweep"), files))
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).count("x.kdsweep: ") == 1
+    assert not Path(str(there.database)).exists()
+
+
+def test_a_bomb_is_refused_before_a_byte_is_unpacked(file: Path, there: sqlalchemy.URL) -> None:
+    files = members(file)
+    bomb = packed(file.with_name("x.kdsweep"), files | {"tasks.jsonl": b"0" * 10**8}, compression=zipfile.ZIP_DEFLATED)
+    assert bomb.stat().st_size < 10**6
+    with pytest.raises(ArchiveBroken, match="is compressed"):
+        import_sweep(there, bomb)
+    # One file's bytes named again and again: the classical bomb without any compression.
+    with zipfile.ZipFile(bomb, "w") as file_:
+        for name, data in files.items():
+            file_.writestr(name, data)
+        largest = max(file_.infolist(), key=lambda one: one.file_size)
+        for number in range(20):
+            again = zipfile.ZipInfo(f"blobs/{number:064x}")
+            again.header_offset, again.CRC = largest.header_offset, largest.CRC
+            again.file_size = again.compress_size = largest.file_size
+            file_.filelist.append(again)
+            file_.NameToInfo[again.filename] = again
+    with pytest.raises(ArchiveBroken, match=r"its members say that they have \d+ bytes, and the whole file has \d+"):
+        import_sweep(there, bomb)
+    packed(bomb, files)
+    with zipfile.ZipFile(bomb, "a") as file_, pytest.warns(UserWarning, match="Duplicate name"):
+        file_.writestr("tasks.jsonl", b"")
+    with pytest.raises(ArchiveBroken, match=r"it holds 'tasks.jsonl' twice"):
+        import_sweep(there, bomb)
+
+
+@pytest.mark.parametrize("path", ["missing.kdsweep", "."])
+def test_what_is_no_file_is_one_line(tmp_path: Path, there: sqlalchemy.URL, path: str) -> None:
+    with pytest.raises(ArchiveBroken, match=r"no such file; kd-sweeps archive NAME -o NAME\.kdsweep|is a folder; name"):
+        import_sweep(there, tmp_path / path)
+
+
+def _refusal(path: Path, lines: SweepLines) -> str:
+    try:
+        with open_archive(path) as archive:
+            refuse_changed(archive, path)
+            assert archive.lines == lines
+    except ArchiveBroken as error:
+        return str(error)
+    return ""
+
+
+def test_a_cut_or_flipped_file_is_refused_or_holds_the_same(file: Path, there: sqlalchemy.URL) -> None:
+    """Flips in what says nothing, such as the time of a member, change nothing."""
+    whole, draw = file.read_bytes(), random.Random(0)
+    with open_archive(file) as archive:
+        lines = archive.lines
+    refused = 0
+    for _ in range(150):
+        damaged = bytearray(whole)
+        if draw.random() < 0.2:
+            del damaged[draw.randrange(len(whole)) :]
+        else:
+            damaged[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        path = file.with_name("x.kdsweep")
+        path.write_bytes(damaged)
+        text = _refusal(path, lines)
+        assert "\n" not in text
+        refused += bool(text)
+    assert refused > 100
+
+
+def test_an_archive_of_every_stage_has_no_name_of_the_other_sweep_in_it(file: Path, there: sqlalchemy.URL) -> None:
+    import_sweep(there, file, name="other")
+    assert set(trials(there)) == {"other"} | {f"other.{stage}" for stage in ("teachers", "confirm", "native")} | {
+        f"other.{stage}" for stage in ("baselines", "transfer", "measure")
+    }
+    assert _audit(there, "other").violations == []
+    assert SMALL.search.trials == len(trials(there)["other"][3]) - 1, "one was tried twice"

@@ -1,0 +1,214 @@
+"""sweeps.service.archives.verify: an archive is what it claims, and whatever somebody edited in it is found."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.errors import ArchiveBroken
+from sweeps.service.archives.archive import archive_sweep
+from sweeps.service.archives.verify import verify
+from sweeps.service.steering import retry
+from sweeps.spec.model import override
+from tests.support.old_storages import COMMITS, unpack
+from tests.support.sweeps.archived_sweeps import edited, lived, members, packed
+from tests.support.sweeps.planted_sweeps import PLANTED, work
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import created, start_worker
+
+Run = Callable[..., tuple[int, str, str]]
+Lines = list[dict[str, Any]]
+
+# Several searches, two rounds of confirm: selections of every kind.
+ROUNDS = override(
+    PLANTED,
+    {"confirm.rounds": [[3, 1], [2, 2]], "outer.searches": 2, "outer.rounds": [[2, 1], [1, 1]], "transfer.seeds": 2},
+)
+
+
+@pytest.fixture(scope="module")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("verified")
+    archive_sweep(lived(f"sqlite:///{folder}/x.db", ROUNDS), "s", folder / "s.kdsweep")
+    return folder / "s.kdsweep"
+
+
+@pytest.fixture
+def file(_made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(_made, tmp_path))
+
+
+def differing(path: Path) -> list[str]:
+    return [f"{check.what}: {check.differs}" for check in verify(path) if check.differs]
+
+
+def test_an_untouched_file_is_what_it_claims(file: Path) -> None:
+    checks = verify(file)
+    assert [check for check in checks if check.differs] == []
+    told = "\n".join(check.what for check in checks)
+    for what in ("tasks.jsonl ", "blob ", "audit: ", "verdict on digits-rgb: ", "answer hash "):
+        assert what in told
+    for name in ("search.ranks", "confirm.ranks:1", "confirm.best", "native.best", "native.confirm.ranks:1@t0s1"):
+        assert f"selection {name}" in told.splitlines()
+
+
+def _of(lines: Lines, key: str) -> dict[str, Any]:
+    return next(line for line in lines if key in (line.get("key"), line.get("name"), line.get("task")))
+
+
+def _score(lines: Lines) -> None:
+    _of(lines, "search#3")["score"] += 0.2
+
+
+def _score_everywhere(lines: Lines) -> None:
+    """As somebody does it who knows that a score stands in the outcome, too."""
+    line = _of(lines, "search#3")
+    line["score"] = line["outcome"]["val_accuracy"] = line["outcome"]["trial"]["value"] = 0.99
+
+
+def _test_accuracy(lines: Lines) -> None:
+    for line in lines:
+        if line["key"].startswith("transfer") and ".native." in line["key"]:
+            line["outcome"]["test_accuracy"] = 0.1 + line["outcome"]["test_accuracy"] / 100
+
+
+def _confirmed(lines: Lines) -> None:
+    _of(lines, "confirm.best")["value"]["mean"] -= 0.01
+
+
+def _another_point(lines: Lines) -> None:
+    ranks = _of(lines, "search.ranks")["value"]["ranks"]
+    ranks[0], ranks[1] = ranks[1], ranks[0]
+
+
+def _less(lines: Lines) -> None:
+    lines.pop()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("tasks.jsonl", _score, ["audit: search#3: expected one value", "selection search.ranks: ", "answer hash "]),
+        ("tasks.jsonl", _score_everywhere, ["selection search.ranks: the scores give ", "answer hash "]),
+        ("tasks.jsonl", _test_accuracy, ["verdict on digits-rgb: ", "answer hash "]),
+        ("tasks.jsonl", _less, ["audit: measure: expected 1 tasks as planned, found 0"]),
+        ("selections.jsonl", _confirmed, ["selection confirm.best: the scores give temperature "]),
+        ("selections.jsonl", _another_point, ["selection search.ranks: the scores give temperature "]),
+        ("sweep.jsonl", lambda lines: lines[0]["spec"].update(seed=9), ["the lines can be read: the stored spec"]),
+        ("revisions.jsonl", lambda lines: lines[0]["planned"].update(search=9), ["audit: search: expected 9 tasks"]),
+    ],
+)
+@pytest.mark.parametrize("sealed", [True, False])
+def test_an_edit_is_found_with_a_new_manifest_and_without(
+    file: Path, name: str, change: Callable[[Lines], Any], said: list[str], sealed: bool
+) -> None:
+    if change is _less:  # its attempts would be refused as lines before
+        file = edited(file, "attempts.jsonl", lambda lines: lines.pop())
+    found = differing(edited(file, name, change, sealed=sealed))
+    for text in said:
+        assert any(line.startswith(text) for line in found), (text, found)
+    assert any(line.startswith(f"{name} ") for line in found) == (not sealed)
+
+
+def test_a_swapped_a_missing_and_a_further_blob_are_found(file: Path) -> None:
+    files = members(file)
+    first, second, *_ = [name for name in files if name.startswith("blobs/")]
+    x = file.with_name("x.kdsweep")
+    (found,) = differing(packed(x, files | {first: files[second]}))
+    assert found.startswith(f"blob {first[6:18]} of teachers#")
+    assert "it was changed: its SHA-256 is " in found
+    (found,) = differing(packed(x, {name: data for name, data in files.items() if name != first}))
+    assert found.endswith(": it is missing")
+    (found,) = differing(packed(x, files | {f"blobs/{'0' * 64}": b"x"}))
+    assert found == "blob 000000000000: no task names it"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda manifest: manifest.update(answer_hash="0" * 12), "answer hash 000000000000: the tasks give "),
+        (lambda manifest: manifest["verdicts"][0].update(word="FLAT"), "verdict on digits-rgb: FLAT, "),
+        (lambda manifest: manifest["verdicts"][0].update(low=-0.5), "verdict on digits-rgb: "),
+        (lambda manifest: manifest["verdicts"].clear(), "verdict on digits-rgb: the file claims none, the scores give"),
+    ],
+)
+def test_a_claim_that_was_changed_is_found(file: Path, change: Callable[[Any], Any], said: str) -> None:
+    files = members(file)
+    manifest = json.loads(files["manifest.json"])
+    change(manifest)
+    (found,) = differing(packed(file, files | {"manifest.json": json.dumps(manifest).encode()}))
+    assert found.startswith(said)
+
+
+def test_a_manifest_without_a_hash_is_refused(file: Path) -> None:
+    files = members(file)
+    manifest = json.loads(files["manifest.json"])
+    del manifest["files"]["tasks.jsonl"]
+    with pytest.raises(ArchiveBroken, match=r"has to have a hash of each of sweep\.jsonl, "):
+        verify(packed(file, files | {"manifest.json": json.dumps(manifest).encode()}))
+
+
+@pytest.mark.parametrize("stop_at", ["search#2", "confirm", "transfer"])
+def test_an_unfinished_sweep_is_what_it_claims(tmp_path: Path, stop_at: str) -> None:
+    archive_sweep(lived(f"sqlite:///{tmp_path}/x.db", stop_at=stop_at), "s", tmp_path / "s.kdsweep")
+    assert differing(tmp_path / "s.kdsweep") == []
+    assert verify(tmp_path / "s.kdsweep")[-1].what == "answer hash none: not ended yet"
+
+
+@pytest.mark.processes
+def test_an_archive_of_a_sweep_at_work_is_of_one_moment(storage_url: str, tmp_path: Path) -> None:
+    url = created(storage_url)
+    worker, path, hashes = start_worker(storage_url, seconds=0.05), tmp_path / "s.kdsweep", set()
+    while worker.is_alive():
+        archive_sweep(url, "s", path, force=True)
+        checks = verify(path)
+        assert [check for check in checks if check.differs] == []
+        hashes.add(checks[3].what)
+    assert worker.exitcode == 0
+    assert len(hashes) > 3, "tasks.jsonl was another one each time"
+
+
+def test_a_selection_is_made_from_the_scores_that_were_there_then(tmp_path: Path) -> None:
+    """A trial that failed is tried again later, and is the best one: the frozen ranks are right all the same."""
+    url = created(f"sqlite:///{tmp_path}/x.db")
+
+    def fails(claim: Any, params: dict[str, Any], on_step: Callable[[], None]) -> Any:
+        if claim.key == "search#0" and claim.attempt < 3:
+            raise ValueError("not yet")
+        return quadratic(claim, {"temperature": 4.0, "alpha": 0.3} if claim.key == "search#0" else params, on_step)
+
+    work(url, fails)
+    assert "search#0" in retry(url, "s")
+    work(url, fails)
+    archive_sweep(url, "s", tmp_path / "s.kdsweep")
+    assert differing(tmp_path / "s.kdsweep") == []
+
+
+@pytest.mark.parametrize("version", COMMITS)
+def test_what_older_versions_found_is_still_what_the_scores_give(tmp_path: Path, version: int, kd_sweeps: Run) -> None:
+    unpack(version, tmp_path / "kd-sweeps.db")
+    assert kd_sweeps("storage", "upgrade")[0] == 0
+    assert kd_sweeps("archive", "old", "-o", "old.kdsweep")[0] == 0
+    assert differing(tmp_path / "old.kdsweep") == []
+
+
+def test_the_command_says_each_thing_in_a_line_and_exits_1_if_one_differs(file: Path, kd_sweeps: Run) -> None:
+    code, out, err = kd_sweeps("verify", str(file))
+    *lines, last = out.splitlines()
+    assert (code, err) == (0, "")
+    assert all(line.startswith("same     ") for line in lines)
+    assert last == f"{len(lines)} of {len(lines)} as the file claims"
+
+    def nasty(lines: Lines) -> None:
+        _score(lines)
+        _of(lines, "search#3")["outcome"]["trial"]["value"] = "a\nb \ud800"
+
+    code, out, _ = kd_sweeps("verify", str(edited(file, "tasks.jsonl", nasty)))
+    assert code == 1
+    assert [line for line in out.splitlines() if line.startswith("DIFFERS  audit: search#3: expected one value")]
+    assert all(line.startswith(("same", "DIFFERS")) for line in out.splitlines()[:-1])
+    code, out, err = kd_sweeps("verify", "missing.kdsweep")
+    assert (code, out, err.count("\n")) == (1, "", 1)
