@@ -136,7 +136,7 @@ def _resolution(spec: Spec) -> str:
     if sds is None:
         return f"{margin}; what they resolve on {_short(spec.target)} is not known"
     low, high = _resolved(spec, number, sds)
-    return f"{margin} resolve {low:.2g} to {high:.2g} points around it (80 % power)"
+    return f"{margin} resolve {low:.2g} to {high:.2g} points from it (80 % power)"
 
 
 def _power(spec: Spec) -> str:

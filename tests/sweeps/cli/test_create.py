@@ -24,7 +24,7 @@ def test_create_twice_changes_nothing_and_another_spec_is_refused_with_the_diffe
 def test_a_dry_run_prints_the_plan_and_writes_nothing(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     code, out, err = kd_sweeps("create", "s", "--preset", "full", "--trials", "100", "--dry-run")
     assert code == 0
-    assert "work     4,017 trainings, about 10,000 core-minutes" in out.splitlines()
+    assert "work     3,461 trainings, about 8,900 core-minutes" in out.splitlines()
     assert err == "dry run: nothing was written; to go on, type the same without --dry-run\n"
     assert len((out + err).splitlines()) == 7
     assert max(map(len, (out + err).splitlines())) <= 80
