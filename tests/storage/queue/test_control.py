@@ -69,7 +69,7 @@ def test_cancel_takes_back_what_waits_and_what_runs_and_keeps_what_is_done(engin
     sweep = new_sweep(engine, {"search": ((), 1, 4), "confirm": (("search",), 1, 2)})
     assert finished(engine, claimed(engine, sweep))
     assert tasks.fail(engine, claimed(engine, sweep), error_class="nan", reason="NaN", cap=1)
-    running = claimed(engine, sweep, worker="at work")
+    claim = claimed(engine, sweep, worker="at work")
     assert control.cancel(engine, sweep) == 4
     assert counts(engine, sweep) == {"done": 1, "failed": 1, "cancelled": 4}
     assert states(engine, sweep) == {"search": "open", "confirm": "blocked"}, "as they were: resume goes on from here"
@@ -82,7 +82,7 @@ def test_cancel_takes_back_what_waits_and_what_runs_and_keeps_what_is_done(engin
             select(attempts.c.state, attempts.c.error_class, attempts.c.reason).where(attempts.c.worker == "at work")
         ).one()
     assert tuple(ended) == ("released", None, "the sweep was cancelled")
-    assert not tasks.renew(engine, running, 60), "so its worker learns that it is to stop"
+    assert not tasks.renew(engine, claim, 60), "so its worker learns that it is to stop"
 
 
 def test_a_worker_of_a_cancelled_sweep_can_change_nothing_any_more(engine: Engine) -> None:

@@ -44,7 +44,7 @@ def audited(url: str, sweep: SweepRecord | None = None) -> Audited:
 
 def as_lines(found: Audit) -> Audited:
     """The audit with its findings as lines."""
-    lines = {name: values("s", found)[name] for name in ("violations", "warnings", "notes")}
+    lines = {name: values("s", found, {})[name] for name in ("violations", "warnings", "notes")}
     return Audited(found.stages, found.planned, found.accounted, **lines)
 
 

@@ -94,7 +94,7 @@ def test_the_plan_says_what_it_can_resolve(changes: dict[str, int], level: float
     low, high, origin = known["cifar10", "keras-student"]
     times = (stats.t.ppf(1 - level, number - 1) + stats.t.ppf(0.8, number - 1)) / math.sqrt(number)
     shown = f"{low * times:.2g} to {high * times:.2g} points"
-    assert f"verdict  margin 1; {number} {unit} resolve {shown} around it (80 % power)" in _lines(spec)
+    assert f"verdict  margin 1; {number} {unit} resolve {shown} from it (80 % power)" in _lines(spec)
     assert (
         f"power    {number} {unit}, {3 if level == 0.03 else 1} looks; a regret {shown} from the margin is"
         f" distinguished from it with 80 % power, given an sd of {low:g} to {high:g} between {unit} ({origin})"
