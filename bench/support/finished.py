@@ -24,8 +24,8 @@ from support.instant import SPEC, InstantRunner
 from sweeps.plan.points import resolve_point
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import Spec, override
+from sweeps.workers.attempt import as_stored
 from sweeps.workers.steps import Steps
-from sweeps.workers.worker import as_stored
 
 WORKERS = 8  # said to have done it
 UNFINISHED = 0.01  # of the tasks: the last of transfer on the target, and what comes after it

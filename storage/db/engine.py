@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
@@ -162,8 +162,11 @@ def lone_connection(url: URL) -> Iterator[Connection]:
         connection = engine.connect()
     except sqlalchemy.exc.DBAPIError as error:
         raise translate(error, url) from error
-    with connection:
+    try:
         yield connection
+    finally:
+        with suppress(sqlalchemy.exc.SQLAlchemyError):  # one that was cut is closed already
+            connection.close()
 
 
 def _postgres_arguments(url: URL, *, read_only: bool) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def _supervised(crew: Supervisor, count: int, console: Console) -> int:
         finally:  # whatever happens here: no worker is left behind
             if crew.alive:
                 crew.dismiss()
-                _end(crew)
+                _end(crew, asked=bool(received))
     return received[0] if received else 0
 
 
@@ -148,10 +148,14 @@ def _signals(crew: Supervisor) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _end(crew: Supervisor) -> None:
-    """Ask every worker to give its task back, and end those that do not."""
+def _end(crew: Supervisor, *, asked: bool) -> None:
+    """Ask every worker to give its task back, and end those that do not.
+
+    Args:
+        asked: a signal went to all of them already; a second one would end them at once.
+    """
     for worker in crew.alive:
-        if worker.code is None:
+        if worker.code is None and not asked:
             worker.send(signal.SIGTERM)
     deadline = time.monotonic() + _STOP_S
     for worker in crew.alive:

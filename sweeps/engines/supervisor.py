@@ -146,7 +146,7 @@ class Supervisor:
 
     def help(self) -> str:
         """Return what to type when no worker is left."""
-        return f"their logs: {here().line('logs', self.sweep.name)}; to go on: {here().launch(self.sweep.name)}"
+        return f"Their logs: {here().line('logs', self.sweep.name)}; to go on: {here().launch(self.sweep.name)}"
 
 
 def _how(code: int) -> str:
