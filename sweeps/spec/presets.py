@@ -62,8 +62,8 @@ PRESETS = {
         preset="full",
         source=DatasetSpec(dataset="mnist", images=50_000, teacher="keras-teacher", teacher_epochs=10, epochs=20),
         target=DatasetSpec(dataset="cifar10", images=45_000, teacher="resnet20", teacher_epochs=60, epochs=60),
-        # bench/results/recipe.md: of three recipes the best with 20,000 images, too. bench/results/samplers.md: with many
-        # trials TPE that lags behind by eight, and halving, end nearest to the best.
+        # bench/results/recipe.md: of three recipes the best with 20,000 images, too. bench/results/samplers.md: with
+        # many trials TPE that lags behind by eight, and halving, end nearest to the best.
         training=Training(learning_rate=4e-3, schedule="average"),
         search=Search(trials=100),
         confirm=Confirm(rounds=((16, 2), (4, 10))),
