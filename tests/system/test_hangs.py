@@ -1,5 +1,6 @@
 """What neither dies nor ends: a sweep with it in ends by itself, loses nothing, and says what happened."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ from storage.db.engine import open_engine
 from storage.queue import workers
 from storage.records import attempts, queries
 from storage.records.attempts import AttemptRecord
+from sweeps.service.steering import cancel
 from sweeps.spec.model import override
-from tests.support.launches import environment, launched
+from tests.support.launches import environment, launched, start_launch
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
 
 pytestmark = pytest.mark.processes
@@ -110,3 +112,18 @@ def test_three_quick_deaths_in_a_row_end_the_launch_with_the_last_words(tmp_path
     engine = open_engine(url)
     assert {task.state for task in tasks_of(engine)} == {"waiting"}
     engine.dispose()
+
+
+def test_cancel_reaches_a_worker_whose_student_hangs(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db")
+    home = tmp_path / "home"
+    hang = 'if claim.key == "search#1":\n    once("hung")\n    while True: time.sleep(60)'
+    process = start_launch(environment(home, url, hang), workers=1)
+    deadline = time.monotonic() + 60
+    while not (home / "hung").exists():
+        assert time.monotonic() < deadline, process.communicate(timeout=1)
+        time.sleep(0.1)
+    cancel(url, "s")
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "s is cancelled; to go on from the same point, type: kd-sweeps resume s" in out
