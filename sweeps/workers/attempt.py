@@ -143,7 +143,8 @@ class Attempts:
         if not tasks.save_trial(self._engine, claim, study=study, number=asked.number, params=asked.params):
             raise _taken(claim)
         failpoint("saved")
-        outcome = self._run(claim, asked.params, steps)
+        with steps.watched():
+            outcome = self._run(claim, asked.params, steps)
         failpoint("ran")
         if not math.isfinite(outcome.score):
             raise Diverged(f"the score of {claim.key} is {outcome.score}")
