@@ -32,8 +32,8 @@ from sweeps.service.steering import extend
 from sweeps.stats.estimates import estimate
 
 HALF_WIDTH = 0.25  # accuracy points
-STEP = 2  # searches that are added at a time
-MOST = 24  # searches
+STEP = 3  # searches that are added at a time
+MOST = 16  # searches: as many as the three declared looks reach
 CALIBRATION: Mapping[str, Any] = {"baselines.methods": []}
 # Nothing but the regret: the two arms that it is made of, and searches that are all alike.
 PRECISION: Mapping[str, Any] = CALIBRATION | {
@@ -43,7 +43,7 @@ PRECISION: Mapping[str, Any] = CALIBRATION | {
     "transfer.other_seeds": 0,
     "transfer.source_arms": ["best"],
     "transfer.target_arms": ["best", "native"],
-    "outer.searches": 6,
+    "outer.searches": 10,
     "outer.trials": 0,
     "outer.rounds": [],
     "outer.seeds": 0,
