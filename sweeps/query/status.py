@@ -153,7 +153,7 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
         state=sweep.state,
         stages=stage_counts(engine, sweep.id),
         workers=workers,
-        others=tuple(one for one in worker_rows(engine, sweep, spec) if one.state in ("idle", "vanished")),
+        others=tuple(one for one in worker_rows(engine, sweep, spec) if _is_other(one)),
         fraction=time.fraction,
         seconds_left=time.seconds_left,
         problems=tuple(failures(engine, sweep.id)),
@@ -171,3 +171,8 @@ def _working(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, one: RunningR
         idle_s=one.idle_s,
         limit_s=spec.limits.of(one.stage, running.durations(engine, sweep_id, one.stage)),
     )
+
+
+def _is_other(row: WorkerRow) -> bool:
+    """Return whether a worker has no task and has not said that it ended."""
+    return row.task is None and row.state in ("idle", "vanished")
