@@ -28,7 +28,8 @@ def class_of(error: Exception, task: Payload | None = None) -> str:
     """
     if isinstance(error, Unavailable) and (isinstance(task, BaselineTask) or not isinstance(error, NotHere)):
         return "unavailable"
-    if isinstance(error, NotHere) or (isinstance(error, OSError) and error.errno in _OF_MACHINE):
+    # An ImportError of anything: an environment that is being made anew, or a module of the user's that another has.
+    if isinstance(error, (NotHere, ImportError)) or (isinstance(error, OSError) and error.errno in _OF_MACHINE):
         return MACHINE
     if isinstance(error, StepTimeout):
         return "timeout"

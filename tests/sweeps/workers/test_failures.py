@@ -41,6 +41,7 @@ def _spec(**caps: int) -> Spec:
         (KeyError("a mistake"), "error"),
         (ModuleNotHere("no module"), "machine"),
         (WeightsNotHere("no weights"), "machine"),
+        (ModuleNotFoundError("No module named 'astunparse'"), "machine"),
         (OSError(errno.ENOSPC, "No space left on device"), "machine"),
         (OSError(errno.ENOENT, "No such file"), "error"),
         (StepTimeout("no step for 10 min"), "timeout"),
