@@ -29,11 +29,14 @@ sys.path[:0] = [str(ROOT)]
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from storage.url import resolve
 from support.page import Origin, table
+from sweeps.plan.tasks import STAGES
 from tests.support.faults.crews import TASK_S, Nursery, Programs, program
 from tests.support.faults.database_faults import Cuts, LockedFile, Outage
 from tests.support.faults.kills import MOMENTS
-from tests.support.faults.storms import Count, count, new_storm, storm, storm_spec, work_through
+from tests.support.faults.storms import NAME, Count, count, new_storm, storm, storm_spec, work_through
+from tests.support.launches import environment, launched
 from tests.support.postgres_server import running_server
 
 OUT = ROOT / "bench" / "results" / "reliability.md"
@@ -66,15 +69,34 @@ class Freezes:
 
 @dataclass(frozen=True)
 class Load:
-    """What workers have to put up with. `make_fault`: the disturbance of the storage at a URL; counts `injected`."""
+    """What workers have to put up with.
+
+    Attributes:
+        make_fault: the disturbance of the storage at a URL; counts `injected`.
+        misbehave: what a task does in every tenth first attempt, under one `launch` that has to see to the rest.
+    """
 
     text: str
     unit: str = ""  # of the faults
     workers: int = WORKERS
     make_fault: Callable[[str], Any] | None = None
+    misbehave: str = ""
 
 
 KILLS = Load("killed at random and replaced", "kill -9")
+# One of the first attempts in ten; each leaves a file, by which it is counted.
+_SOMETIMES = "if claim.attempt == 1 and claim.task_id % 10 == 0 and once(f'fault-{claim.task_id}'): "
+LAUNCHES = (
+    Load("of one launch, whose tasks hang", "hangs", workers=4, misbehave="time.sleep(3600)"),
+    Load("of one launch, killed inside their tasks", "kill -9", workers=4, misbehave="os.kill(os.getpid(), 9)"),
+    Load("of one launch, frozen inside their tasks", "SIGSTOP", workers=4, misbehave="os.kill(os.getpid(), 19)"),
+    Load(
+        "of one launch, on a machine that now and then lacks a module",
+        "faults",
+        workers=4,
+        misbehave="raise ModuleNotFoundError('No module named mine')",
+    ),
+)
 
 
 @dataclass
@@ -130,6 +152,22 @@ def run_load(row: Row, url: str, log: Path) -> None:
     row.gave_up += course.exits.total() - course.exits[0]
 
 
+def run_launch(row: Row, url: str, folder: Path) -> None:
+    """One sweep of one launch, which replaces what dies, hangs or freezes."""
+    new_storm(url, storm_spec(**{f"limits.{stage}": 1.0 for stage in STAGES}))
+    home = Path(tempfile.mkdtemp(dir=folder))
+    code, said = launched(
+        environment(home, resolve(url), _SOMETIMES + row.load.misbehave),
+        workers=row.load.workers,
+        name=NAME,
+        timeout=1800,
+    )
+    (folder / "log").open("a").write(said)
+    row.counts.append(count(url))
+    row.faults += len(list(home.glob("fault-*")))
+    row.gave_up += code != 0
+
+
 def run_kills(row: Row, url: str, log: Path) -> None:
     """One sweep under kills; the seed is the number of the sweep, from 1."""
     new_storm(url)
@@ -162,10 +200,12 @@ def run_all(database: str, kills: int, folder: Path, show: Callable[[str], None]
                 stop = lambda url, mode=mode: Outage(server, url, seconds=OUTAGE_S, mode=mode)  # noqa: E731
                 loads.append(Load(f"the server stopped ({mode}) for {OUTAGE_S:.0f} s", "stop", make_fault=stop))
             loads.append(Load("connections cut", "cuts", make_fault=lambda url: Cuts(server, url)))
-        for load in loads:
+        for load in (*loads, *LAUNCHES):
             row, began = Row(database, load), time.monotonic()
             show(f"{database}: {load.workers} workers, {load.text}")
-            if load is not KILLS:
+            if load.misbehave:
+                run_launch(row, new_url(), folder)
+            elif load is not KILLS:
                 run_load(row, new_url(), folder / "log")
             while load is KILLS and row.faults < kills:
                 run_kills(row, new_url(), folder / "log")
@@ -187,7 +227,8 @@ def page(rows: list[Row], origin: Origin) -> str:
 A sweep has 200 tasks in seven stages. In place of training a task sleeps for {TASK_S} s, or for {SLOW_S} s where
 workers are frozen or lose the database. `lost`: planned tasks without a result. `duplicated`: COMPLETE trials beyond
 the one of their task. `RUNNING left`: trials that nobody would ever tell. `audit`: violations and warnings of
-`kd-sweeps status --audit`.
+`kd-sweeps status --audit`. Under one launch a task takes 0.02 s, one in ten misbehaves at first, and one that makes no
+step for a second is ended.
 
 The killed workers were: {", ".join(f"{moment} {moments[moment]}" for moment in MOMENTS)}.
 
@@ -215,7 +256,7 @@ def main() -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     rows: list[Row] = []
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=5 * len(databases) + 2 * ("Postgres" in databases))
+        bar = progress.add_task("", total=(5 + len(LAUNCHES)) * len(databases) + 2 * ("Postgres" in databases))
         for database in databases:
             kills = -(-options.kills // len(databases))
             for row in run_all(database, kills, folder, lambda text: progress.update(bar, description=text)):

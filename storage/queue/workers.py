@@ -67,6 +67,14 @@ def seen(engine: Engine, sweep_id: int) -> dict[str, float]:
 
 
 @retrying
+def has_finished(engine: Engine, worker: str) -> bool:
+    """Return whether a worker has finished any task."""
+    query = select(attempts.c.task_id).where(attempts.c.worker == worker, attempts.c.state == "done").limit(1)
+    with read(engine) as connection:
+        return connection.execute(query).first() is not None
+
+
+@retrying
 def take_repair(engine: Engine, sweep_id: int, worker: str, *, every_s: float) -> bool:
     """Note that a worker lives; return whether it is the one that repairs the sweep now.
 

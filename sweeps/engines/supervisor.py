@@ -22,7 +22,7 @@ from sweeps.workers.heartbeat import STUCK
 
 log = logging.getLogger(__name__)
 
-QUICK_S = 30.0  # a worker that dies within so many seconds of its start, died quickly
+QUICK_S = 30.0  # a worker that dies within so many seconds of its start and has finished nothing, died quickly
 MOST_QUICK = 3  # quick deaths in a row, after which the next one is certain
 _BACKOFF_S = (1.0, 4.0, 15.0)  # before the replacement, by quick deaths in a row
 _SHOWN_LINES = 5
@@ -100,7 +100,7 @@ class Supervisor:
         self._started += 1
 
     def _died(self, worker: LocalWorker) -> None:
-        deaths = self._quick_deaths[worker.seat] + 1 if worker.lived_s < QUICK_S else 0
+        deaths = self._quick_deaths[worker.seat] + 1 if self._was_quick(worker) else 0
         self._quick_deaths[worker.seat] = deaths
         self._unreaped.append(worker)
         last_one = deaths >= MOST_QUICK
@@ -111,6 +111,14 @@ class Supervisor:
         last = worker.last_lines(_SHOWN_LINES if last_one else 1)
         lines = [f"worker {worker.worker} {_how(worker.code or 0)}; its task is free again, {then}"]
         self.say("\n".join([*lines, *(f"  {line}" for line in last), f"  log: {worker.log_file}"]))
+
+    def _was_quick(self, worker: LocalWorker) -> bool:
+        if worker.lived_s >= QUICK_S:
+            return False
+        try:
+            return not workers.has_finished(self.engine, worker.worker)
+        except StorageError:  # it may have died of the same
+            return True
 
     def _reaped(self, worker: LocalWorker) -> bool:
         """Free the task of a dead worker; False: the database is gone, so later."""
