@@ -10,13 +10,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
-import psycopg
 import sqlalchemy.exc
 from sqlalchemy import Connection, Engine, func, select
 
 from storage.db.engine import lone_connection
 from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    import psycopg  # at work it is imported where it is needed: reading commands on SQLite start without it
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +59,8 @@ class _PostgresBell(Bell):
     def __init__(self, stop: threading.Event, connection: Connection, sweep_id: int) -> None:
         super().__init__(stop)
         self._sweep = str(sweep_id)
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        self._driver: psycopg.Connection[tuple[object, ...]] | None = driver
+        self._error = connection.dialect.loaded_dbapi.Error
+        self._driver: psycopg.Connection[tuple[object, ...]] | None = connection.connection.driver_connection
 
     def clear(self) -> None:
         self._rung(0.0)
@@ -77,7 +79,7 @@ class _PostgresBell(Bell):
             return False
         try:
             heard = [notify.payload for notify in self._driver.notifies(timeout=seconds, stop_after=1)]
-        except psycopg.Error as error:
+        except self._error as error:
             log.warning("no bell from the database any more (%s): this worker looks by itself", error)
             self._driver = None
             return False

@@ -79,13 +79,17 @@ def workers(name: SweepName, form: Form = Format.table, field: Field = None, sto
     """List every worker of a sweep, on every machine: at work, idle, vanished, stopped or ended."""
     from dataclasses import asdict
 
+    from storage.records import queries
+    from sweeps.query.bits import KEEP
     from sweeps.query.opening import open_sweep
     from sweeps.query.workers import worker_rows
     from sweeps.spec.model import parse
     from sweeps.terminal import duration
 
     with open_sweep(storage, name) as (engine, sweep):
-        rows = [asdict(row) for row in worker_rows(engine, sweep, parse(sweep.spec, origin=f"sweep {sweep.name}"))]
+        spec = parse(sweep.spec, origin=f"sweep {sweep.name}")
+        done = queries.task_records(engine, sweep.id, state="done", keep=KEEP)
+        rows = [asdict(row) for row in worker_rows(engine, sweep, spec, done)]
         note_storage(engine)
     if form is Format.table and field is None:
         rows = [{key: row[key] for key in _WORKER_SHOWN} | {"seen": f"{duration(row['seen_s'])} ago"} for row in rows]

@@ -12,7 +12,7 @@ import sqlalchemy
 
 from storage.url import absolute, plain
 from sweeps.errors import SweepError
-from sweeps.workers.logs import LOG_VARIABLE, fit, log_folder, read_line
+from sweeps.workers.logs import LOG_VARIABLE, LogTail, log_folder, read_line
 from sweeps.workers.worker import worker_id
 
 WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
@@ -58,10 +58,7 @@ class LocalWorker:
 
     def stored_log(self, url: sqlalchemy.URL) -> str | None:
         """Return the end of its log as it is stored with an attempt."""
-        try:
-            return fit(self.log_file.read_text(errors="replace"), url)
-        except OSError:
-            return None
+        return LogTail(self.log_file, url).read()
 
 
 def start(url: sqlalchemy.URL, name: str, seat: int, number: int) -> LocalWorker:

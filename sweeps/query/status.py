@@ -16,7 +16,7 @@ from sweeps.plan.tasks import STAGES
 from sweeps.query.bits import KEEP, Bits, bits_of
 from sweeps.query.expected import expected_time
 from sweeps.query.workers import WorkerRow, worker_rows
-from sweeps.spec.model import Spec, parse
+from sweeps.spec.model import parse
 
 _KEEP_MODELS = ("teachers", "baselines", "transfer")
 
@@ -146,14 +146,17 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
     """
     tasks = queries.task_records(engine, sweep.id, keep=KEEP)  # read all the same: a damaged one has to be told
     spec = parse(sweep.spec, origin=f"sweep {sweep.name}")  # even an edited one: nobody works by it here
-    workers = tuple(_working(engine, sweep.id, spec, one) for one in running.running(engine, sweep.id))
+    at_work = running.running(engine, sweep.id)
+    stages = {one.stage for one in at_work}
+    limits = {stage: spec.limits.of(stage, running.durations(engine, sweep.id, stage)) for stage in stages}
+    workers = tuple(_working(one, limits[one.stage]) for one in at_work)
     time = expected_time(spec, tasks, len({one.worker for one in workers if one.alive}))
     return Status(
         sweep=sweep.name,
         state=sweep.state,
         stages=stage_counts(engine, sweep.id),
         workers=workers,
-        others=tuple(one for one in worker_rows(engine, sweep, spec) if _is_other(one)),
+        others=tuple(one for one in worker_rows(engine, sweep, spec, tasks) if _is_other(one)),
         fraction=time.fraction,
         seconds_left=time.seconds_left,
         problems=tuple(failures(engine, sweep.id)),
@@ -161,7 +164,7 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
     )
 
 
-def _working(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, one: RunningRecord) -> Working:
+def _working(one: RunningRecord, limit_s: float) -> Working:
     return Working(
         worker=one.worker,
         host=one.host,
@@ -169,7 +172,7 @@ def _working(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, one: RunningR
         attempt=one.attempt,
         lease_left_s=one.lease_left_s,
         idle_s=one.idle_s,
-        limit_s=spec.limits.of(one.stage, running.durations(engine, sweep_id, one.stage)),
+        limit_s=limit_s,
     )
 
 

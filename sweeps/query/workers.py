@@ -1,13 +1,13 @@
 """Who works on a sweep, on every machine, and who did."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy
 
 from storage.queue import workers
 from storage.queue.workers import WorkerRecord
-from storage.records import queries
-from storage.records.queries import SweepRecord
+from storage.records.queries import SweepRecord, TaskRecord
 from sweeps.spec.model import Spec
 
 
@@ -37,14 +37,18 @@ class WorkerRow:
     numerics: str | None
 
 
-def worker_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> list[WorkerRow]:
+def worker_rows(
+    engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, tasks: Sequence[TaskRecord]
+) -> list[WorkerRow]:
     """Return every worker that ever worked on a sweep, oldest first.
+
+    Args:
+        tasks: those that are done, or all; of their outcomes "numerics" is read.
 
     Raises:
         storage.errors.RecordBroken: a stored value can no longer be read.
     """
-    done = queries.task_records(engine, sweep.id, state="done", keep=("numerics",))
-    numerics = {task.worker: task.outcome.get("numerics") for task in done if task.outcome}
+    numerics = {task.worker: task.outcome.get("numerics") for task in tasks if task.outcome}
     return [_row(record, spec.lease.seconds, numerics.get(record.name)) for record in workers.records(engine, sweep.id)]
 
 
