@@ -73,11 +73,14 @@ def make_ready(connection: Connection, phase: Row[Any]) -> int:
     lag = parse_lag(phase.needs)
     if lag is None:
         return connection.execute(change).rowcount
-    of_phase = select(tasks.c.id, tasks.c.state).where(tasks.c.phase_id == phase.id).order_by(tasks.c.ordinal)
-    rows = connection.execute(of_phase).all()
-    ended = next((number for number, row in enumerate(rows) if row.state in _UNFINISHED), len(rows))
-    allowed = [row.id for row in rows[: max(lag.first, ended + lag.lag)]]
-    return connection.execute(change.where(tasks.c.id.in_(allowed))).rowcount
+    mine = tasks.c.phase_id == phase.id
+    first_open = select(func.min(tasks.c.ordinal)).where(mine, tasks.c.state.in_(_UNFINISHED)).scalar_subquery()
+    ended: int = connection.scalar(select(func.count()).where(mine, tasks.c.ordinal < first_open)) or 0
+    number = max(lag.first, ended + lag.lag)
+    forbidden = connection.scalar(select(tasks.c.ordinal).where(mine).order_by(tasks.c.ordinal).offset(number).limit(1))
+    if forbidden is not None:
+        change = change.where(tasks.c.ordinal < forbidden)
+    return connection.execute(change).rowcount
 
 
 def _open(connection: Connection, phase: Row[Any]) -> None:

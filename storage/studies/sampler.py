@@ -113,10 +113,20 @@ _MAKERS: dict[str, Callable[[int], BaseSampler]] = {
 def _frozen(past: Past, distributions: dict[str, BaseDistribution], number: int) -> FrozenTrial:
     ended = TrialState.FAIL if past.value is None else TrialState.COMPLETE
     state = TrialState.RUNNING if past.running else ended
-    known = {name: distributions[name] for name in past.params}
-    trial = create_trial(state=state, params=dict(past.params), distributions=known, value=past.value)
-    trial.number = number
-    return trial
+    # `create_trial` would check each of a thousand points again; they were checked when their trials were made.
+    return FrozenTrial(
+        number=number,
+        state=state,
+        value=past.value,
+        datetime_start=None,
+        datetime_complete=None,
+        params=dict(past.params),
+        distributions=distributions if past.params else {},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+        trial_id=number,
+    )
 
 
 def distributions_of(space: Space) -> dict[str, BaseDistribution]:

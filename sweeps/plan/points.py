@@ -7,11 +7,20 @@ from typing import Any
 import sqlalchemy
 
 from storage.queue.tasks import Claim
-from storage.records import queries
+from storage.records.points import points_until
 from storage.studies.space import Choice, Range, Space
 from sweeps.plan import selection
 from sweeps.plan.names import best_of
-from sweeps.plan.payloads import BaselineTask, ConfirmTask, SearchTask, TeacherTask, TransferTask, edited, payload_of
+from sweeps.plan.payloads import (
+    BaselineTask,
+    ConfirmTask,
+    SearchTask,
+    TeacherTask,
+    TransferTask,
+    edited,
+    payload_of,
+    read_payload,
+)
 from sweeps.plan.seeds import derive
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
@@ -109,19 +118,19 @@ def _proposed(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, 
     """
     from storage.studies.sampler import Past, propose  # here: Optuna takes a second to import
 
-    records = queries.task_records(engine, claim.sweep_id, phase=claim.phase, keep=())
-    number = next(i for i, record in enumerate(records) if record.id == claim.task_id)
+    records = points_until(engine, claim.sweep_id, phase=claim.phase, task_id=claim.task_id)
+    number = len(records) - 1
     ended = records[: max(0, number + 1 - spec.search.lag)]
     history = [
         Past(record.params, record.score) if record.state == "done" and record.params else Past({}, None)
         for record in ended
     ]
     space = search_space(spec)
-    points = [*(record.params for record in records[:number]), None]
+    points = [*(record.params for record in records[:-1]), None]
     for i in range(len(history), number + 1):
         known = history[: max(0, i + 1 - spec.search.lag)]
         if points[i] is None:
-            task = payload_of(records[i])
+            task = read_payload(claim.stage, records[i].payload or {}, key=records[i].key)
             assert isinstance(task, SearchTask)
             between = [Past(point or {}, None, running=True) for point in points[len(known) : i]]
             points[i] = (
