@@ -144,13 +144,14 @@ def _shown(gain: Estimate) -> str:
     return f"{gain.mean:+.2f} ±{(gain.high - gain.low) / 2:.2f}"
 
 
-_METHOD = """All accuracies in percent, on the validation images (test where it says so). `s`: median seconds of one
-training with its validations, one thread. `its gain`: of the best of the three middle points over no distillation of
-the same seeds, with its 95 % interval. `worst corner`: the same of the worse of (1, 0) and (20, 0.1). `paired sd`: of
-the difference between two middle points with the same seed, three pairs: what a regret is made of. `told apart`: the
-best point's lead over the worst corner, in standard deviations of one pair: what the search can see per training.
-`average`: a constant rate, and at the end the exponential moving average of the weights, which reaches
-back over so many steps."""
+_METHOD = """All accuracies in percent, on the validation images (test where it says so). `n`: seeds, 20 where the
+default was decided. `s`: median seconds of one training with its validations, one thread; longer where the machine did
+something else beside it: rows of as many images x epochs take as many steps. `its gain`: of the best of the three
+middle points over no distillation of the same seeds, with its 95 % interval. `worst corner`: the same of the worse of
+(1, 0) and (20, 0.1). `paired sd`: of the difference between two middle points with the same seed, three pairs: what a
+regret is made of. `told apart`: the best point's lead over the worst corner, in standard deviations of one pair: what
+the search can see per training. `average`: a constant rate, and at the end the exponential moving average of the
+weights, which reaches back over so many steps."""
 
 
 def main() -> int:
