@@ -84,19 +84,12 @@ def run(
     from storage.url import resolve
     from sweeps.service.create import requested
     from sweeps.service.run import run_sweep
+    from sweeps.spec.asked import Asked
 
     use_folders(data, weights)
     url = resolve(storage)
-    asked = requested(
-        url,
-        name,
-        _chosen(preset, spec),
-        changes=_changes(change, trials, seed),
-        source=source,
-        targets=target or (),
-        teacher=teacher,
-        student=student,
-    )
+    given = Asked(_chosen(preset, spec), _changes(change, trials, seed), source, target or (), teacher, student)
+    asked = requested(url, name, given)
     if dry_run:
         _plan(url, name, asked, data=data, dry_run=True, verbose=verbose)
         return
@@ -127,19 +120,12 @@ def create(
     from storage.url import resolve
     from sweeps.service.create import requested
     from sweeps.service.summary import needed_elsewhere
+    from sweeps.spec.asked import Asked
 
     use_folders(data)
     url = resolve(storage)
-    asked = requested(
-        url,
-        name,
-        _chosen(preset, spec),
-        changes=_changes(change, trials, seed),
-        source=source,
-        targets=target or (),
-        teacher=teacher,
-        student=student,
-    )
+    given = Asked(_chosen(preset, spec), _changes(change, trials, seed), source, target or (), teacher, student)
+    asked = requested(url, name, given)
     created = _plan(url, name, asked, data=data, dry_run=dry_run, verbose=verbose)
     if dry_run:
         return

@@ -2,11 +2,10 @@
 
 import contextlib
 import importlib.util
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy
 
@@ -27,7 +26,7 @@ from sweeps.errors import SpecError
 from sweeps.hints import ANYWHERE, here
 from sweeps.plan.tasks import STAGES, Plan, make_plan
 from sweeps.service.users_models import check_users_models
-from sweeps.spec import presets
+from sweeps.spec.asked import Asked
 from sweeps.spec.model import Spec, check_name, difference, override, parse
 from sweeps.spec.tables import DatasetSpec
 from sweeps.workers.environment import provenance
@@ -131,49 +130,16 @@ def make_study(studies: "Studies", name: str, stage: str, spec: Spec) -> None:
     )
 
 
-def requested(
-    url: sqlalchemy.URL,
-    name: str,
-    base: Spec | None,
-    *,
-    changes: Mapping[str, Any],
-    source: str | None = None,
-    targets: Sequence[str] = (),
-    teacher: str | None = None,
-    student: str | None = None,
-) -> Spec:
+def requested(url: sqlalchemy.URL, name: str, asked: Asked) -> Spec:
     """Return the spec that the user asks for.
 
     Where nothing but the name of a sweep is given, that is the sweep itself: its studies may have to be made again.
 
-    Args:
-        base: a preset, or what a file holds; None is preset quick.
-        changes: dotted keys of the spec, as in `sweeps.spec.model.override`.
-        source, targets: datasets, as in `sweeps.spec.presets.on`.
-        teacher, student: of every dataset.
-
     Raises:
         SpecError: they do not make a spec.
     """
-    if base is None and not (changes or source or targets or teacher or student):
-        known = find(url, check_name(name))
-        if known:
-            return parse(known[-1].spec, origin=f"sweep {name}")
-    placed = presets.on(base or presets.preset("quick"), source=source, targets=targets)
-    taught = {f"{role}.teacher": teacher for role in _taught_by(placed, teacher)} if teacher else {}
-    learning = {f"{role}.student": student for role in placed.roles} if student else {}
-    return override(placed, taught | learning | dict(changes))
-
-
-def _taught_by(spec: Spec, teacher: str) -> Sequence[str]:
-    """Return the roles that a teacher is meant for: all of them, or the one whose dataset its file names."""
-    if not teacher.startswith(PREFIX):
-        return spec.roles
-    try:
-        dataset = read(Path(teacher.removeprefix(PREFIX)).expanduser()).dataset
-    except DataError as error:
-        raise SpecError(f"--teacher: {error}") from None
-    return [role for role in spec.roles if spec.role(role).dataset == dataset] or spec.roles
+    known = find(url, check_name(name)) if asked.is_nothing else []
+    return parse(known[-1].spec, origin=f"sweep {name}") if known else asked.spec()
 
 
 def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:

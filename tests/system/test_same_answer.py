@@ -15,6 +15,7 @@ from storage.records import queries
 from storage.url import resolve
 from sweeps.query.bits import Bits, bits
 from sweeps.service.create import create_sweep, requested
+from sweeps.spec.asked import Asked
 from sweeps.spec.model import override, stored
 from sweeps.spec.presets import preset
 from tests.support.faults.crews import NAME, TASK_S, Nursery
@@ -156,7 +157,7 @@ def test_exported_logits_as_teachers_give_the_same_students(trained: str, tmp_pa
     # The file names its dataset: --teacher puts it where it belongs.
     other = f"sqlite:///{tmp_path}/other.db"
     taught = {f"{role}.teacher": f"logits:{file}" for role, file in files.items()}
-    base = requested(resolve(other), NAME, spec, changes={}, teacher=f"logits:{files['target']}")
+    base = requested(resolve(other), NAME, Asked(spec, teacher=f"logits:{files['target']}"))
     assert base.target.teacher == f"logits:{files['target']}"
     assert base.source.teacher == spec.source.teacher
     create_sweep(resolve(other), NAME, override(spec, taught))

@@ -19,6 +19,7 @@ from sweeps.report.brief import brief
 from sweeps.report.page import report
 from sweeps.service.create import create_sweep, requested
 from sweeps.service.run import run_sweep, with_data
+from sweeps.spec.asked import Asked
 from sweeps.spec.model import override
 from sweeps.spec.presets import preset
 from sweeps.workers.worker import Worker
@@ -114,7 +115,7 @@ def test_a_sweep_on_a_file_goes_on_whatever_the_file_is_called(tmp_path: Path, m
     with Worker(url, "s", run=quadratic) as worker:
         worker.work()
     assert run_sweep(url, "s", asked, workers=1, data_dir=None) == 0
-    stored = requested(url, "s", None, changes={})
+    stored = requested(url, "s", Asked())
     assert run_sweep(url, "s", stored, workers=1, data_dir=None) == 0, "nothing but the name was given"
     more = override(asked, {"target2": preset("tiny").as_dict()["target"] | {"dataset": "mnist"}})
     with pytest.raises(SpecError, match=r"exists with another spec \(target2: null -> "):
