@@ -100,7 +100,7 @@ class Refresh:
         self._looked_at = time.monotonic()
         tasks = queries.task_records(self._engine, self._sweep.id, keep=())
         self._expected = expected_time(self._spec, tasks, self._workers())
-        found = insight(self._engine, self._sweep)
+        found = insight(self._spec, tasks)
         if found != self._insight and not self._console.is_terminal:
             self._console.print(found, highlight=False, soft_wrap=True, markup=False)
         self._insight = found

@@ -4,46 +4,45 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-import sqlalchemy
-
-from storage.records import queries
-from storage.records.queries import SweepRecord, TaskRecord
+from storage.records.queries import TaskRecord
+from sweeps.spec.model import Role, Spec
 
 WIDTH = 78
 _MARK = "provisional, validation"  # the test decides, and nobody may see half of it
 
 
-def insight(engine: sqlalchemy.Engine, sweep: SweepRecord) -> str:
-    """Return one line of at most 78 columns; "" before the teacher of the source has finished. Only reads.
+def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:
+    """Return one line of at most 78 columns; "" before the teacher of the source has finished.
 
     First how good that teacher is, then the best point of the search beside it, then the confirmed point against no
     distillation: on the target as soon as both are known there.
+
+    Args:
+        tasks: those that are done, or all.
     """
-    compared = _done(engine, sweep, "transfer")
-    for role in ("target", "source"):
+    done = [task for task in tasks if task.state == "done"]
+    compared = [task for task in done if task.stage == "transfer"]
+    roles: tuple[Role, ...] = ("target", "source")
+    for role in roles:
         if pairs := _pairs(compared, role):
             best, scratch = (fmean(values) for values in zip(*pairs, strict=True))
-            return _line(sweep, role, f"best {_percent(best)}, no distillation {_percent(scratch)} ({_MARK})")
-    teacher = next((task for task in _done(engine, sweep, "teachers") if task.key == "teachers#source"), None)
+            return _line(spec, role, f"best {_percent(best)}, no distillation {_percent(scratch)} ({_MARK})")
+    teacher = next((task for task in done if task.key == "teachers#source"), None)
     if teacher is None:
         return ""
-    trials = [task for task in _done(engine, sweep, "search") if task.params]
+    trials = [task for task in done if task.stage == "search" and task.params]
     if not trials:
-        return _line(sweep, "source", f"teacher {_percent(teacher.score)} ({_MARK})")
+        return _line(spec, "source", f"teacher {_percent(teacher.score)} ({_MARK})")
     top = max(trials, key=lambda task: (task.score or 0.0, -task.id))
     params = top.params or {}
     point = f"T {params['temperature']:.1f}, α {params['alpha']:.2f}"
     text = f"teacher {_percent(teacher.score)}, best {_percent(top.score)} ({point}; {_MARK})"
-    return _line(sweep, "source", text)
+    return _line(spec, "source", text)
 
 
-def _line(sweep: SweepRecord, role: str, text: str) -> str:
-    name = Path(sweep.spec[role]["dataset"]).stem  # of a file its name alone
+def _line(spec: Spec, role: Role, text: str) -> str:
+    name = Path(spec.role(role).dataset).stem  # of a file its name alone
     return f"{name[: WIDTH - len(text) - 2]}: {text}"
-
-
-def _done(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str) -> list[TaskRecord]:
-    return queries.task_records(engine, sweep.id, stage=stage, state="done", keep=())
 
 
 def _pairs(done: Sequence[TaskRecord], role: str) -> list[tuple[float, float]]:
