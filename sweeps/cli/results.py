@@ -83,13 +83,12 @@ def workers(name: SweepName, form: Form = Format.table, field: Field = None, sto
     from sweeps.query.bits import KEEP
     from sweeps.query.opening import open_sweep
     from sweeps.query.workers import worker_rows
-    from sweeps.spec.model import parse
+    from sweeps.spec.model import as_it_stands
     from sweeps.terminal import duration
 
     with open_sweep(storage, name) as (engine, sweep):
-        spec = parse(sweep.spec, origin=f"sweep {sweep.name}")
         done = queries.task_records(engine, sweep.id, state="done", keep=KEEP)
-        rows = [asdict(row) for row in worker_rows(engine, sweep, spec, done)]
+        rows = [asdict(row) for row in worker_rows(engine, sweep, as_it_stands(sweep), done)]
         note_storage(engine)
     if form is Format.table and field is None:
         rows = [{key: row[key] for key in _WORKER_SHOWN} | {"seen": f"{duration(row['seen_s'])} ago"} for row in rows]

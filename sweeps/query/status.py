@@ -16,7 +16,7 @@ from sweeps.plan.tasks import STAGES
 from sweeps.query.bits import KEEP, Bits, bits_of
 from sweeps.query.expected import expected_time
 from sweeps.query.workers import WorkerRow, worker_rows
-from sweeps.spec.model import parse
+from sweeps.spec.model import as_it_stands
 
 _KEEP_MODELS = ("teachers", "baselines", "transfer")
 
@@ -145,7 +145,7 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
         sweeps.errors.SpecError: its stored spec is none.
     """
     tasks = queries.task_records(engine, sweep.id, keep=KEEP)  # read all the same: a damaged one has to be told
-    spec = parse(sweep.spec, origin=f"sweep {sweep.name}")  # even an edited one: nobody works by it here
+    spec = as_it_stands(sweep)
     at_work = running.running(engine, sweep.id)
     stages = {one.stage for one in at_work}
     limits = {stage: spec.limits.of(stage, running.durations(engine, sweep.id, stage)) for stage in stages}

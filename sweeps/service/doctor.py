@@ -21,7 +21,7 @@ from sweeps.errors import SpecError
 from sweeps.hints import explain
 from sweeps.service.datasets import describe
 from sweeps.service.needs import needs
-from sweeps.spec.model import parse
+from sweeps.spec.model import as_it_stands
 from sweeps.workers.environment import PACKAGES, provenance
 from sweeps.workers.logs import log_folder
 
@@ -89,7 +89,7 @@ def _storage(url: sqlalchemy.URL) -> list[Check]:
 def _needed(sweep: SweepRecord) -> list[Check]:
     """Say what a worker on this machine needs for a sweep, and whether it is here."""
     try:
-        spec = parse(sweep.spec, origin=sweep.name)
+        spec = as_it_stands(sweep)
     except SpecError as error:
         return [Check(sweep.name, "warn", explain(error))]
     return [
