@@ -7,6 +7,7 @@ import sqlalchemy
 
 from kd.config import LOSS_FORMULA
 from storage.url import masked
+from sweeps.analysis.units import percent
 from sweeps.plan.expected import expected_core_seconds
 from sweeps.plan.tasks import STAGES, Plan
 from sweeps.service.needs import needs
@@ -121,35 +122,22 @@ def _counted(spec: Spec) -> tuple[int, str, tuple[float, float, str] | None]:
     return number, unit, known.get((spec.target.dataset, spec.target.student))
 
 
-def _resolved(spec: Spec, number: int, sds: tuple[float, float, str]) -> tuple[float, float]:
-    """Return the smallest distances from the margin that are told apart, by the lowest and by the highest sd."""
-    low, high = (resolvable(sd, number, level=spec.transfer.level(1)) for sd in sds[:2])
-    return low, high
-
-
 def _resolution(spec: Spec) -> str:
-    """Say what the plan can tell apart, in a line."""
+    """Say what the plan can tell apart, in a line: the distances from the margin by the lowest and the highest sd."""
     number, unit, sds = _counted(spec)
-    margin = f"margin {spec.transfer.margin:g}; {number} {unit}"
+    margin = f"margin {spec.transfer.margin:g}; {number} {unit if number > 1 else 'seed'}"
     if number < 2:
         return f"{margin}; a verdict needs 2"
     if sds is None:
         return f"{margin}; what they resolve on {_short(spec.target)} is not known"
-    low, high = _resolved(spec, number, sds)
+    low, high = (resolvable(sd, number, level=spec.transfer.level(1)) for sd in sds[:2])
     return f"{margin} resolve {low:.2g} to {high:.2g} points from it (80 % power)"
 
 
 def _power(spec: Spec) -> str:
-    """Say the same with what it rests on."""
-    number, unit, sds = _counted(spec)
-    looks = f"{number} {unit}, {spec.transfer.looks} looks"
-    if number < 2:
-        return f"{looks}; a verdict needs 2 seeds"
+    """Say what the resolution rests on."""
+    _, unit, sds = _counted(spec)
+    first = f"look 1 of {spec.transfer.looks}, decided at {percent(spec.transfer.level(1)):g} %"
     if sds is None:
-        noise = "spread between searches" if unit == "searches" else "seed noise"
-        return f"{looks}; what they resolve depends on the {noise} on {spec.target.dataset}, not known beforehand"
-    low, high = _resolved(spec, number, sds)
-    return (
-        f"{looks}; a regret {low:.2g} to {high:.2g} points from the margin is distinguished from it with 80 % power,"
-        f" given an sd of {sds[0]:g} to {sds[1]:g} between {unit} ({sds[2]})"
-    )
+        return f"{first}; the sd between {unit} on {_short(spec.target)} was not measured beforehand"
+    return f"{first}; sd between {unit} {sds[0]:g} to {sds[1]:g} points ({sds[2]})"

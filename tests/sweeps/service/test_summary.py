@@ -96,8 +96,8 @@ def test_the_plan_says_what_it_can_resolve(changes: dict[str, int], level: float
     shown = f"{low * times:.2g} to {high * times:.2g} points"
     assert f"verdict  margin 1; {number} {unit} resolve {shown} from it (80 % power)" in _lines(spec)
     assert (
-        f"power    {number} {unit}, {3 if level == 0.03 else 1} looks; a regret {shown} from the margin is"
-        f" distinguished from it with 80 % power, given an sd of {low:g} to {high:g} between {unit} ({origin})"
+        f"power    look 1 of {3 if level == 0.03 else 1}, decided at {100 * level:g} %;"
+        f" sd between {unit} {low:g} to {high:g} points ({origin})"
     ) in describe_details(spec, make_plan(spec))
 
 
@@ -107,21 +107,20 @@ def test_the_plan_says_what_it_can_resolve(changes: dict[str, int], level: float
         (
             "quick",
             {"transfer.seeds": 1, "transfer.other_seeds": 0, "outer.searches": 1},
-            "margin 1; 1 seeds; a verdict needs 2",
-            "1 seeds, 3 looks; a verdict needs 2 seeds",
+            "margin 1; 1 seed; a verdict needs 2",
+            "sd between seeds 0.25 to 0.48 points (bench/results/recipe.md, preset quick)",
         ),
         (
             "tiny",
             {},
             "margin 1; 5 seeds; what they resolve on digits-rgb is not known",
-            "5 seeds, 3 looks; what they resolve depends on the seed noise on digits-rgb, not known beforehand",
+            "the sd between seeds on digits-rgb was not measured beforehand",
         ),
         (
             "tiny",
             {"outer.searches": 3},
             "margin 1; 3 searches; what they resolve on digits-rgb is not known",
-            "3 searches, 3 looks; what they resolve depends on the spread between searches on digits-rgb, not known"
-            " beforehand",
+            "the sd between searches on digits-rgb was not measured beforehand",
         ),
     ],
 )
@@ -130,7 +129,7 @@ def test_the_plan_says_why_it_cannot_tell_what_it_resolves(
 ) -> None:
     spec = override(preset(name), changes)
     assert f"verdict  {line}" in _lines(spec)
-    assert f"power    {power}" in describe_details(spec, make_plan(spec))
+    assert f"power    look 1 of 3, decided at 3 %; {power}" in describe_details(spec, make_plan(spec))
 
 
 def test_what_a_worker_elsewhere_needs_is_a_line_each() -> None:
