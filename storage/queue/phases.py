@@ -135,7 +135,11 @@ def _has_unfinished(connection: Connection, phase_id: int) -> bool:
 
 
 def _broken_reason(need: Row[Any]) -> str:
-    """ "needs search, which failed (3 of 8 done, 4 needed)"; behind a skipped phase, its root cause."""
-    if need.state == "skipped":
-        return f"needs {need.name}, which was skipped: {need.reason}"
-    return f"needs {need.name}, which failed ({need.reason})"
+    """Return "needs search, which failed (3 of 8 done, 4 needed)"; behind a skipped phase, the reason of that one."""
+    return root_reason(need.reason) if need.state == "skipped" else f"needs {need.name}, which failed ({need.reason})"
+
+
+def root_reason(reason: str) -> str:
+    """Return why a phase or task was skipped, without the chain that older versions stored before it."""
+    # "needs A, which was skipped: needs B, which failed (...)"
+    return reason.rpartition(", which was skipped: ")[2]

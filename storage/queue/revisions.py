@@ -17,7 +17,7 @@ from storage.db.transaction import write
 from storage.errors import NextStep, RevisionRefused
 from storage.queue.bell import ring
 from storage.queue.error_classes import UNREADABLE
-from storage.queue.phases import open_what_can_start
+from storage.queue.phases import open_what_can_start, root_reason
 from storage.queue.plans import PhasePlan, TaskPlan, add_phases, add_revision
 
 
@@ -120,7 +120,9 @@ def _take_more(connection: Connection, phase: Row[Any], sweep: str, while_open: 
     """Make an ended phase ready for more tasks, or refuse."""
     if phase.state in ("failed", "skipped"):
         how = "failed" if phase.state == "failed" else "was skipped"
-        raise RevisionRefused(f"{phase.name} {how} ({phase.reason})", NextStep("first type", "retry", sweep))
+        raise RevisionRefused(
+            f"{phase.name} {how} ({root_reason(phase.reason)})", NextStep("first type", "retry", sweep)
+        )
     if phase.state != "closed":
         return
     if phase.name in while_open:

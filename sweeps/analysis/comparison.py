@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from storage.queue.phases import root_reason
 from storage.records.queries import TaskRecord
 from sweeps.analysis.stored import StoredSweep
 from sweeps.analysis.trainings import Training, accuracies, awaited, of_arm, on_test
@@ -12,7 +13,7 @@ from sweeps.plan.names import best_of, kept_student_key, search_phase, teacher_p
 from sweeps.plan.outcomes import BaselineOutcome, Measured, MeasureOutcome, StudentOutcome, TeacherOutcome
 from sweeps.plan.payloads import BaselineTask, ConfirmTask, MeasureTask, TeacherTask
 from sweeps.plan.selection import confirmed_for
-from sweeps.plan.states import root_reason, shown_state
+from sweeps.plan.states import shown_state
 from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate, estimate, paired

@@ -1,4 +1,4 @@
-"""How the end of a task is told: in a word of its own where a method cannot run here, and by the root of a failure."""
+"""How the end of a task is told: in a word of its own where a method cannot run here."""
 
 UNAVAILABLE = "unavailable"
 """The error class of what this machine does not have, such as weights; and the state that is shown for it."""
@@ -10,9 +10,3 @@ def shown_state(stage: str, state: str, error_class: str | None) -> str:
     The sweep is finished without it. Without a teacher it is not: that is a failure, whatever the cause.
     """
     return UNAVAILABLE if (state, error_class) == ("failed", UNAVAILABLE) and stage != "teachers" else state
-
-
-def root_reason(reason: str | None) -> str | None:
-    """Return why a task did not run, without the chain of phases that were skipped before it."""
-    # As `storage.queue.phases` writes it: "needs A, which was skipped: needs B, which failed (...)".
-    return None if reason is None else reason.rpartition(", which was skipped: ")[2]

@@ -7,11 +7,12 @@ from typing import Any
 import sqlalchemy
 
 from storage.db.schema import TASK_AWAITED
+from storage.queue.phases import root_reason
 from storage.records import queries
 from storage.records.queries import SweepRecord, TaskRecord
 from sweeps.errors import SpecError
 from sweeps.plan.payloads import BaselineTask, Payload, TransferTask, payload_of
-from sweeps.plan.states import root_reason, shown_state
+from sweeps.plan.states import shown_state
 from sweeps.plan.tasks import STAGES
 from sweeps.query.status import stage_counts
 
@@ -109,7 +110,7 @@ def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, *, tested: bool
         train_s=_value(task.outcome, "train_s"),
         cpu_s=_value(task.outcome, "cpu_s"),
         worker=task.worker,
-        reason=root_reason(task.reason),
+        reason=task.reason and root_reason(task.reason),
     )
 
 

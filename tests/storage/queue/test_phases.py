@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from storage.errors import SpecConflict, SweepNotFound
 from storage.queue import tasks
 from storage.queue.needs import Need
+from storage.queue.phases import root_reason
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
 from storage.records import queries
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
@@ -116,13 +117,19 @@ def test_a_phase_with_too_few_done_fails_and_everything_behind_it_is_skipped_wit
     reasons = {phase.name: phase.reason for phase in queries.phase_records(engine, sweep)}
     assert reasons["search"] == "1 of 2 done, 2 needed; search#0: the loss is NaN"
     assert reasons["confirm"] == f"needs search, which failed ({reasons['search']})"
-    assert reasons["transfer"] == f"needs confirm, which was skipped: {reasons['confirm']}"
+    assert reasons["transfer"] == reasons["confirm"], "the root cause, once"
     skipped = queries.task_records(engine, sweep, state="skipped")
     assert [task.key for task in skipped] == ["confirm#0", "confirm#1", "confirm#2", "transfer#0"]
-    assert {task.reason for task in skipped} == {reasons["confirm"], reasons["transfer"]}
+    assert {task.reason for task in skipped} == {reasons["confirm"]}
     failed(engine, sweep)
     assert states(engine, sweep)["baselines"] == "closed", "a minimum of 0 is always met"
     assert states(engine, sweep)["measure"] == "open", "it needs the others to have ended, not to have succeeded"
+
+
+def test_the_chain_that_an_older_version_stored_is_shortened_to_its_root() -> None:
+    root = "needs search, which failed (1 of 2 done, 2 needed; search#0: the loss is NaN)"
+    assert root_reason(f"needs confirm, which was skipped: needs ranks, which was skipped: {root}") == root
+    assert root_reason(root) == root
 
 
 def test_enough_done_tasks_close_a_phase_though_others_failed(engine: Engine) -> None:
