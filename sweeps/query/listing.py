@@ -21,7 +21,7 @@ _KEPT = ("test_accuracy", "train_s", "cpu_s")  # of an outcome: whole ones of th
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRow:
-    """A sweep. source, target: datasets. done, tasks: how many tasks are done, of how many."""
+    """A sweep. source, target: datasets. done, tasks: how many tasks are done, of how many that could run."""
 
     name: str
     source: str
@@ -70,7 +70,7 @@ def sweep_rows(engine: sqlalchemy.Engine) -> list[SweepRow]:
                 target=sweep.spec["target"]["dataset"],
                 state=sweep.state,
                 done=sum(count.done for count in counts),
-                tasks=sum(count.total for count in counts),
+                tasks=sum(count.total - count.unavailable for count in counts),
             )
         )
     return rows

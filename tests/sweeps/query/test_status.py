@@ -13,7 +13,7 @@ from sweeps.cli.answers import describe_status
 from sweeps.errors import SweepError
 from sweeps.plan.tasks import STAGES
 from sweeps.query.bits import Bits
-from sweeps.query.listing import TrialRow, trial_rows
+from sweeps.query.listing import TrialRow, sweep_rows, trial_rows
 from sweeps.query.opening import open_sweep
 from sweeps.query.status import StageCount, Status, Working, status
 from sweeps.spec.model import Spec, override
@@ -100,12 +100,20 @@ def _told(tmp_path: Path, spec: Spec, fail: Mapping[str, Exception]) -> tuple[St
         return status(engine, sweep), trial_rows(engine, sweep)
 
 
+def _listed(tmp_path: Path) -> tuple[int, int]:
+    """How many tasks of that sweep `list` says are done, and of how many."""
+    with open_sweep(f"sqlite:///{tmp_path}/a.db", "s") as (engine, _):
+        (row,) = sweep_rows(engine)
+    return row.done, row.tasks
+
+
 def test_a_baseline_that_cannot_run_here_is_unavailable_and_the_sweep_is_finished(tmp_path: Path) -> None:
     found, rows = _told(tmp_path, SMALL, {"baselines": Unavailable("no weights; type: export KERAS_HOME=DIR")})
     assert (found.stages["baselines"].unavailable, found.stages["baselines"].failed) == (1, 0)
     assert found.stages["baselines"].ended == found.stages["baselines"].total == 1
     assert found.as_json()["stages"]["baselines"]["unavailable"] == 1
     assert (found.problems, found.seconds_left, found.fraction) == ((), 0.0, 1.0)
+    assert _listed(tmp_path) == (len(rows) - 1, len(rows) - 1)
     (row,) = [row for row in rows if row.state not in ("done",)]
     assert (row.task, row.state) == ("baselines#mobilenet", "unavailable")
     assert row.reason == "no weights; type: export KERAS_HOME=DIR"
@@ -119,6 +127,7 @@ def test_a_baseline_that_cannot_run_here_is_unavailable_and_the_sweep_is_finishe
 def test_a_baseline_with_a_mistake_in_it_has_failed(tmp_path: Path) -> None:
     found, _ = _told(tmp_path, SMALL, {"baselines": KeyError("a mistake")})
     assert (found.stages["baselines"].unavailable, found.stages["baselines"].failed) == (0, 1)
+    assert _listed(tmp_path)[0] == _listed(tmp_path)[1] - 1
 
 
 def test_a_teacher_that_cannot_run_here_is_a_failure(tmp_path: Path) -> None:
