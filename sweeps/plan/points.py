@@ -1,4 +1,4 @@
-"""Give Optuna what it sees of a task: its search space, and the parameters that are fixed before it is asked."""
+"""Give Optuna what it sees of a task: its search space, its attributes, and the parameters fixed before it is asked."""
 
 import random
 from itertools import accumulate
@@ -10,11 +10,13 @@ from storage.queue.tasks import Claim
 from storage.records.points import points_until
 from storage.studies.space import Choice, Range, Space
 from sweeps.plan import selection
-from sweeps.plan.names import best_of
+from sweeps.plan.names import best_of, search_of
 from sweeps.plan.payloads import (
     BaselineTask,
     ConfirmTask,
+    Payload,
     SearchTask,
+    StudentTask,
     TeacherTask,
     TransferTask,
     edited,
@@ -22,7 +24,7 @@ from sweeps.plan.payloads import (
     read_payload,
 )
 from sweeps.plan.seeds import derive
-from sweeps.spec.arms import DEFAULT_POINTS
+from sweeps.spec.arms import AUTOKERAS_ARM, DEFAULT_POINTS, FOUND
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
 
@@ -66,6 +68,26 @@ def space_of(spec: Spec, stage: str) -> Space:
         methods = (method for role in spec.roles for method in spec.baselines.on(role))
         return {"method": Choice(tuple(dict.fromkeys(methods)))}
     return {}
+
+
+def attributes(
+    spec: Spec, task: Payload, *, key: str, stage: str, attempt: int, worker: str, retry_of: int | None
+) -> dict[str, Any]:
+    """Return what a trial has from its first moment on: everything that is known before its task runs.
+
+    Args:
+        key, stage: of the task. attempt, worker, retry_of: of the attempt whose trial it is.
+    """
+    attrs: dict[str, Any] = {"task": key, "attempt": attempt, "worker": worker}
+    attrs |= {name: value for name, value in task.as_json().items() if name in ("seed", "repeat", "rank")}
+    if isinstance(task, StudentTask):
+        refit = isinstance(task, TransferTask) and task.arm == AUTOKERAS_ARM
+        attrs["detail"] = FOUND if refit else spec.role(task.role).student
+    if search := search_of(task.role, task.group):
+        attrs["search"] = search
+    if task.role and "dataset" not in space_of(spec, stage):
+        attrs["dataset"] = spec.role(task.role).dataset
+    return attrs if retry_of is None else attrs | {"retry_of": retry_of}
 
 
 def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, Any]:

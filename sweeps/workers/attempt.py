@@ -24,17 +24,15 @@ from storage.studies.names import study_name
 from storage.studies.reconcile import mark_reported
 from sweeps.errors import Interrupted, LeaseLost, StepTimeout, SweepError
 from sweeps.hints import here
-from sweeps.plan.names import search_of
-from sweeps.plan.payloads import Payload, StudentTask, TransferTask, payload_of
-from sweeps.plan.points import resolve_point, space_of
-from sweeps.spec.arms import AUTOKERAS_ARM
+from sweeps.plan.payloads import payload_of
+from sweeps.plan.points import attributes, resolve_point, space_of
 from sweeps.spec.model import Spec
 from sweeps.terminal import duration
 from sweeps.workers.environment import provenance
 from sweeps.workers.failures import INFRASTRUCTURE, MACHINE, STOPPING, cap_of, class_of
 from sweeps.workers.heartbeat import Heartbeat
 from sweeps.workers.logs import LogTail, trace_of
-from sweeps.workers.results import FOUND, Outcome
+from sweeps.workers.results import Outcome
 from sweeps.workers.steps import Steps
 
 log = logging.getLogger(__name__)
@@ -127,18 +125,18 @@ class Attempts:
 
     def _ask_run_finish(self, claim: Claim, steps: Steps) -> None:
         started = time.perf_counter()
-        study, task = study_name(self._sweep.name, claim.stage), payload_of(claim)
-        space = space_of(self._spec, claim.stage)
-        attrs = self._attrs(claim, task)
-        if task.role and "dataset" not in space:
-            attrs["dataset"] = self._spec.role(task.role).dataset
-        params = resolve_point(self._engine, self._spec, claim)
-        asked = self._studies.ask(
-            study,
-            space,
-            params=params,
-            attrs=attrs,
+        study = study_name(self._sweep.name, claim.stage)
+        attrs = attributes(
+            self._spec,
+            payload_of(claim),
+            key=claim.key,
+            stage=claim.stage,
+            attempt=claim.attempt,
+            worker=self._worker,
+            retry_of=claim.retry_of,
         )
+        params = resolve_point(self._engine, self._spec, claim)
+        asked = self._studies.ask(study, space_of(self._spec, claim.stage), params=params, attrs=attrs)
         failpoint("asked")
         if not tasks.save_trial(self._engine, claim, study=study, number=asked.number, params=asked.params):
             raise _taken(claim)
@@ -158,17 +156,6 @@ class Attempts:
         failpoint("reported")
         mark_reported(self._engine, claim.task_id, claim.attempt)
         failpoint("marked")
-
-    def _attrs(self, claim: Claim, task: Payload) -> dict[str, Any]:
-        """Return what the trial has from its first moment on: everything that is known before the task runs."""
-        attrs: dict[str, Any] = {"task": claim.key, "attempt": claim.attempt, "worker": self._worker}
-        attrs |= {name: claim.payload[name] for name in ("seed", "repeat", "rank") if name in claim.payload}
-        if isinstance(task, StudentTask):
-            refit = isinstance(task, TransferTask) and task.arm == AUTOKERAS_ARM
-            attrs["detail"] = FOUND if refit else self._spec.role(task.role).student
-        if search := search_of(task.role, task.group):
-            attrs["search"] = search
-        return attrs | ({} if claim.retry_of is None else {"retry_of": claim.retry_of})
 
     def _fail(self, claim: Claim, error: Exception) -> None:
         kind = self._record(claim, error)

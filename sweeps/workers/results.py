@@ -18,9 +18,6 @@ from sweeps.spec.tables import DatasetSpec
 _SHOWN = ("test_accuracy", "parameters", "train_s")  # columns of the dashboard; what was known before are others
 
 
-FOUND = "the network that AutoKeras found"  # the detail of its arm; of every other student it is the student's name
-
-
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What one attempt found.

@@ -51,14 +51,14 @@ from sweeps.plan.payloads import (
     payload_of,
 )
 from sweeps.plan.seeds import derive
-from sweeps.spec.arms import AUTOKERAS_ARM
+from sweeps.spec.arms import AUTOKERAS_ARM, FOUND
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
 from sweeps.workers import subprocess_jobs
 from sweeps.workers.controls import taught_by
 from sweeps.workers.logs import logged
 from sweeps.workers.resources import TaskResources, views_of
-from sweeps.workers.results import FOUND, Outcome, as_claimed, outcome_of, source_of, teacher_of, training_of
+from sweeps.workers.results import Outcome, as_claimed, outcome_of, source_of, teacher_of, training_of
 from sweeps.workers.same_cost import count, same_cost
 from sweeps.workers.steps import Steps
 

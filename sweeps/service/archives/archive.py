@@ -28,17 +28,14 @@ from sweeps.analysis.verdicts import TargetVerdict, verdicts
 from sweeps.errors import SweepError
 from sweeps.hints import here
 from sweeps.plan.answer_hash import answer_hash
-from sweeps.plan.names import search_of
-from sweeps.plan.payloads import StudentTask, TransferTask, edited, payload_of, read_payload
-from sweeps.plan.points import space_of
+from sweeps.plan.payloads import edited, payload_of, read_payload
+from sweeps.plan.points import attributes, space_of
 from sweeps.plan.tasks import STAGES
 from sweeps.query.opening import open_sweep
 from sweeps.service.create import make_study, remove_left_studies
 from sweeps.service.export import check_target
-from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.model import Spec, check_name, fingerprint, parse
 from sweeps.spec.model import stored as stored_spec
-from sweeps.workers.results import FOUND
 
 
 @dataclass(frozen=True)
@@ -211,15 +208,13 @@ def _renamed(lines: SweepLines, name: str) -> SweepLines:
 
 
 def _asked(spec: Spec, attempt: AttemptLine, task: TaskLine) -> dict[str, Any]:
-    """Return what a worker says of a trial when it asks for it (`sweeps.workers.worker`)."""
-    payload = read_payload(task.stage, task.payload, key=task.key)
-    attrs: dict[str, Any] = {"task": task.key, "attempt": attempt.number, "worker": attempt.worker}
-    attrs |= {name: task.payload[name] for name in ("seed", "repeat", "rank") if name in task.payload}
-    if isinstance(payload, StudentTask):
-        refit = isinstance(payload, TransferTask) and payload.arm == AUTOKERAS_ARM
-        attrs["detail"] = FOUND if refit else spec.role(payload.role).student
-    if search := search_of(payload.role, payload.group):
-        attrs["search"] = search
-    if payload.role and "dataset" not in space_of(spec, task.stage):
-        attrs["dataset"] = spec.role(payload.role).dataset
-    return attrs | ({} if attempt.retry_of is None else {"retry_of": attempt.retry_of})
+    """Return what a worker says of a trial when it asks for it."""
+    return attributes(
+        spec,
+        read_payload(task.stage, task.payload, key=task.key),
+        key=task.key,
+        stage=task.stage,
+        attempt=attempt.number,
+        worker=attempt.worker,
+        retry_of=attempt.retry_of,
+    )
