@@ -15,7 +15,7 @@ from storage.studies.sampler import Past, propose
 from support.surfaces import Array, Surface, interpolate
 from sweeps.plan.points import search_space
 from sweeps.plan.seeds import derive
-from sweeps.plan.tasks import sobol_points
+from sweeps.plan.stage_tasks import sobol_points
 from sweeps.spec.model import Spec, override
 from sweeps.spec.point import Point
 from sweeps.spec.presets import preset

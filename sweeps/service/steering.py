@@ -20,6 +20,7 @@ from sweeps.analysis import looks
 from sweeps.analysis.units import percent
 from sweeps.errors import SpecError, SweepError
 from sweeps.plan import tasks as plan
+from sweeps.plan.stage_tasks import measure_task
 from sweeps.query.opening import open_sweep
 from sweeps.query.status import stage_counts
 from sweeps.report.sentences import another_sweep
@@ -140,7 +141,7 @@ def retry(url: sqlalchemy.URL, name: str) -> list[str]:
     """
     with open_sweep(url, name, write=True) as (engine, sweep):
         measured = stage_counts(engine, sweep.id)["measure"]
-        again = [plan.measure_task(measured.total)] if measured.done == measured.total else []
+        again = [measure_task(measured.total)] if measured.done == measured.total else []
         return revisions.retry(engine, sweep.id, revision=sweep.revision, then=again)
 
 

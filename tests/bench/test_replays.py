@@ -25,7 +25,7 @@ from support import pruner_replays
 from support.pruner_replays import PRUNERS, Verdict, spearman, top_cells
 from support.sampler_replays import CONFIRMS, FLOOR, SAMPLERS, TRUTH, Confirm, Replay, Sampler, replay
 from support.surfaces import Surface, write_surface
-from sweeps.plan.tasks import sobol_points
+from sweeps.plan.stage_tasks import sobol_points
 from sweeps.spec.model import override
 from sweeps.spec.point import Point
 from sweeps.spec.presets import preset

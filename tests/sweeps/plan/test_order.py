@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sweeps.plan import tasks
+from sweeps.plan import stage_tasks, tasks
 from sweeps.query.bits import bits
 from sweeps.query.opening import open_sweep
 from sweeps.spec.presets import preset
@@ -35,7 +35,7 @@ def test_a_few_trials_run_before_the_baselines_and_the_arms_of_the_question_befo
         *(f"search#{number}" for number in range(4)),
         "baselines#mobilenet",
     ]
-    for role, arms in (("source", tasks._FIRST_ARMS[:3]), ("target", tasks._FIRST_ARMS)):
+    for role, arms in (("source", stage_tasks._FIRST_ARMS[:3]), ("target", stage_tasks._FIRST_ARMS)):
         transfer = [key for key in keys if key.startswith(f"transfer#{role}")]
         first = {f"transfer#{role}.{arm}.{repeat}" for arm in arms for repeat in range(3)}
         assert set(transfer[: len(first)]) == first
@@ -51,7 +51,7 @@ def test_no_test_image_is_read_before_every_selection_is_frozen(tmp_path: Path) 
 def test_the_order_changes_no_task_and_no_bit_of_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys, answer = _order(tmp_path)
     planned = tasks.make_plan(preset("tiny"))
-    monkeypatch.setattr(tasks, "_SEEN_FIRST", 0)
+    monkeypatch.setattr(stage_tasks, "_SEEN_FIRST", 0)
     before = tasks.make_plan(preset("tiny"))
 
     def plain(plan: tasks.Plan) -> list[tuple[object, ...]]:

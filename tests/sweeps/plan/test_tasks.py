@@ -8,7 +8,8 @@ import pytest
 from storage.queue.needs import Lag
 from storage.queue.plans import PhasePlan
 from sweeps.plan.names import groups
-from sweeps.plan.tasks import STAGES, Plan, is_search, make_plan, more, sobol_points
+from sweeps.plan.stage_tasks import sobol_points
+from sweeps.plan.tasks import STAGES, Plan, is_search, make_plan, more
 from sweeps.spec.arms import CONTROLS, TARGET_ARMS
 from sweeps.spec.model import Spec, override
 from sweeps.spec.presets import on, preset
