@@ -7,6 +7,12 @@ import shutil
 import sys
 import textwrap
 
+_HELD = "\0"  # a space at which no line breaks
+_TOGETHER = re.compile(
+    r"\S*kd-sweeps (?:data |storage )?[a-z]+(?: [^\s;,)]+)?(?: -[^\s;,)]+(?: [^\s;,)-][^\s;,)]*)?)*"  # what is typed
+    r"|\d (?:%|[A-Za-z]+)|\w+ = \S+"  # 95 %, 3 points, T = 3
+)
+
 
 def program() -> str:
     """Return how this program was called, so that the commands we suggest can be typed as they stand."""
@@ -36,7 +42,8 @@ def columns() -> int | None:
 def fitted(text: str, width: int | None) -> str:
     """Return the text with every line that is too long broken between words.
 
-    What follows stands under the words of the line, not under its label: "verdict  a long sentence".
+    What follows stands under the words of the line, not under its labels: "verdict  a long sentence". A comment behind
+    a command goes below it, as a comment.
 
     Args:
         width: None leaves the text as it is: a program reads it line by line.
@@ -47,9 +54,38 @@ def fitted(text: str, width: int | None) -> str:
 def _broken(line: str, width: int) -> list[str]:
     if len(re.sub(r"\x1b\[\d+m", "", line)) <= width:  # colours take no room
         return [line]
-    label = re.match(r" *(\S+ {2,})?", line)
+    label = re.match(r" *(?:\S+ {2,}){0,2}", line)
     indent = " " * (len(label[0]) if label else 0)
-    return textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    command, is_commented, comment = line.partition(" # ")
+    if is_commented:
+        return [command.rstrip(), *wrapped(comment, width, first=f"{indent}  # ", then=f"{indent}  # ")]
+    return wrapped(line, width, then=indent)
+
+
+def wrapped(text: str, width: int, *, first: str = "", then: str = "") -> list[str]:
+    """Return the text as lines that break between words, but not in a command nor between a number and its unit.
+
+    Args:
+        first, then: what the first line and the others begin with.
+    """
+
+    def held(found: re.Match[str]) -> str:
+        return found[0].replace(" ", _HELD) if len(then) + len(found[0]) <= width else found[0]
+
+    lines = textwrap.wrap(
+        _TOGETHER.sub(held, text),
+        width,
+        initial_indent=first,
+        subsequent_indent=then,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(_HELD, " ") for line in lines]
+
+
+def number_of(number: int, noun: str) -> str:
+    """Return how many there are of something, for example "1 task"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def grey(text: str) -> str:

@@ -1,6 +1,5 @@
 """Show the answers of `best`, `status` and `trials` to people."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from sweeps.plan.states import UNAVAILABLE
 from sweeps.query.best import Best
 from sweeps.query.status import Status
 from sweeps.report.formats import limits
-from sweeps.terminal import columns, duration, fitted, grey
+from sweeps.terminal import columns, duration, fitted, grey, wrapped
 
 _WIDTH = 100  # at most, as a page is read
 
@@ -40,8 +39,7 @@ def describe_best(best: Best, said: Sequence[str] = ()) -> str:
 
 
 def _wrapped(label: str, text: str) -> list[str]:
-    width = min(columns() or _WIDTH, _WIDTH)
-    return textwrap.wrap(text, width, initial_indent=f"{label:<13}", subsequent_indent=" " * 13, break_on_hyphens=False)
+    return wrapped(text, min(columns() or _WIDTH, _WIDTH), first=f"{label:<13}", then=" " * 13)
 
 
 def _evidence(best: Best) -> list[str]:
@@ -56,11 +54,11 @@ def _evidence(best: Best) -> list[str]:
         ]
     shown = limits(accuracy)
     if shown is None:
-        interval = f"n={accuracy.n}, no interval"
+        interval = f", n={accuracy.n}, no interval"
     else:
         low, high = percent(max(shown[0], 0.0)), percent(min(shown[1], 1.0))
-        interval = f"[{low:.2f}, {high:.2f}] 95 % t interval, n={accuracy.n} fresh seeds"
-    lines = [f"validation   {percent(accuracy.mean):.2f} % {interval}", f"incumbent    {trial}"]
+        interval = f" [{low:.2f}, {high:.2f}] 95 % t interval, n={accuracy.n} fresh seeds"
+    lines = [f"validation   {percent(accuracy.mean):.2f} %{interval}", f"incumbent    {trial}"]
     if single.point == best.point:
         why = "the best trial in the dashboard is the same point: fresh seeds confirmed it"
     else:

@@ -21,7 +21,8 @@ def exit_code_of(app: typer.Typer) -> int:
     except typer.TyperException as error:
         text = error.format_message()
         # With no command at all the message is the whole help, which needs no hint to itself.
-        say(text if "\n" in text else f"kd-sweeps: {text.rstrip('.')}; see: kd-sweeps --help")
+        line = text if text.endswith("?") else f"{text.rstrip('.')};"
+        say(text if "\n" in text else f"kd-sweeps: {line} see: kd-sweeps --help")
         return error.exit_code
     except (SpecError, UrlError) as error:
         say(f"kd-sweeps: {explain(error)}")

@@ -6,7 +6,7 @@ import typer
 
 from sweeps.cli.formats import Format, render
 from sweeps.cli.options import Data, Form, Storage, SweepName, whole_number
-from sweeps.terminal import say
+from sweeps.terminal import columns, fitted, say
 
 app = typer.Typer()
 data_app = typer.Typer(help="The datasets on this machine.", no_args_is_help=True)
@@ -34,8 +34,8 @@ def doctor(storage: Storage = None, data: Data = None) -> None:
     from sweeps.service.doctor import examine
 
     checks = examine(resolve(storage), data)
-    for check in checks:
-        print(f"{check.level:<5} {check.name:<16} {check.text}")
+    # Two spaces at least, so that what does not fit goes on below the text; the name of a sweep may be long.
+    print(fitted("\n".join(f"{one.level:<4}  {one.name:<15}  {one.text}" for one in checks), columns()))
     raise typer.Exit(1 if any(check.level == "fail" for check in checks) else 0)
 
 
@@ -44,7 +44,8 @@ def data_list(form: Form = Format.table, data: Data = None) -> None:
     """List the datasets: which are here, and where the others would come from."""
     from sweeps.service.datasets import locations
 
-    print(render(locations(data), form))
+    text = render(locations(data), form)
+    print(fitted(text, columns()) if form is Format.table else text)
 
 
 @data_app.command("fetch")

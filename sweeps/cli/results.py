@@ -221,7 +221,7 @@ def _write_report(name: str, form: str, output: str, storage: str | None) -> Non
         findings = load(engine, sweep)
         note_storage(engine)
     page = folder.write(findings, Path(output))
-    print(headline(findings))
+    print(fitted(headline(findings), columns()))
     say(f"report   {page}")
 
 

@@ -8,6 +8,7 @@ from sweeps.hints import ANYWHERE, here
 from sweeps.report import answer
 from sweeps.report.names import called
 from sweeps.report.observations import in_short
+from sweeps.terminal import wrapped
 
 WIDTH = 100  # columns at most
 _NARROWEST = 40
@@ -68,4 +69,4 @@ def _command(command: str, width: int) -> list[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return wrapped(text, width, then="  ")

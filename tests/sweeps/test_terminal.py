@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeps.terminal import fitted, grey, say
+from sweeps.terminal import fitted, grey, number_of, say, wrapped
 
 
 def test_a_long_line_breaks_between_words_under_its_own_words() -> None:
@@ -40,3 +40,25 @@ def test_only_a_terminal_that_wants_colours_gets_them(monkeypatch: pytest.Monkey
     assert grey("a") == "\x1b[90ma\x1b[0m"
     monkeypatch.setenv("NO_COLOR", "1")
     assert grey("a") == "a"
+
+
+def test_no_line_breaks_inside_a_command_or_between_a_number_and_its_unit() -> None:
+    text = "finished; next: kd-sweeps report mnist-kd --output DIR, which is 95 % of it at T = 3"
+    assert wrapped(text, 40, then="  ") == [
+        "finished; next:",
+        "  kd-sweeps report mnist-kd --output DIR,",
+        "  which is 95 % of it at T = 3",
+    ]
+    assert wrapped("it holds 95 %", 12) == ["it holds", "95 %"]
+    assert max(map(len, wrapped(f"kd-sweeps report {'s' * 20} --output DIR", 40))) <= 40, "but a line fits, if it can"
+
+
+def test_a_comment_that_does_not_fit_stays_one() -> None:
+    assert fitted("  kd-sweeps worker s --storage URL   # one worker, anywhere", 40).split("\n") == [
+        "  kd-sweeps worker s --storage URL",
+        "    # one worker, anywhere",
+    ]
+
+
+def test_of_one_thing_there_is_no_plural() -> None:
+    assert [number_of(number, "task") for number in (0, 1, 2)] == ["0 tasks", "1 task", "2 tasks"]

@@ -43,7 +43,7 @@ def test_the_same_point_confirmed_is_said_to_be_the_same() -> None:
 
 def test_two_seeds_have_no_interval_and_one_run_is_unconfirmed() -> None:
     two = describe_best(replace(BEST, accuracy=Estimate(0.974, 0.6, 1.3, 2)))
-    assert "validation   97.40 % n=2, no interval\n" in two
+    assert "validation   97.40 %, n=2, no interval\n" in two
     single = replace(BEST.incumbent, point=Point(12.345, 0.12345), trial_number=144)
     one = replace(BEST, accuracy=Estimate(0.974, None, None, 1), candidates=None, answer_hash=None, incumbent=single)
     lines = describe_best(one).splitlines()
