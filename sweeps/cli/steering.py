@@ -7,7 +7,7 @@ import typer
 
 from sweeps.cli.options import Storage, SweepName, whole_number
 from sweeps.hints import here
-from sweeps.terminal import say
+from sweeps.terminal import number_of, say
 
 app = typer.Typer()
 
@@ -19,7 +19,7 @@ def pause(name: SweepName, storage: Storage = None) -> None:
     from sweeps.service.steering import pause
 
     running = pause(resolve(storage), name)
-    say(f"paused; {running} running tasks are finished first. To go on: {here().resume(name)}")
+    say(f"paused; {number_of(running, 'running task')} will end first. To go on: {here().resume(name)}")
 
 
 @app.command()
@@ -29,7 +29,7 @@ def resume(name: SweepName, storage: Storage = None) -> None:
     from sweeps.service.steering import resume
 
     left = resume(resolve(storage), name)
-    say(f"active; {left} tasks are left. If no worker is waiting: {here().launch(name)}")
+    say(f"active; {number_of(left, 'task')} left. If no worker is waiting: {here().launch(name)}")
 
 
 @app.command()
@@ -43,7 +43,7 @@ def cancel(name: SweepName, storage: Storage = None) -> None:
 
     taken = cancel(resolve(storage), name)
     undo, remove = here().resume(name), here().line("delete", name)
-    say(f"cancelled: {taken} tasks. To go on from the same point: {undo}; to remove the sweep: {remove}")
+    say(f"cancelled: {number_of(taken, 'task')}. To go on from the same point: {undo}; to remove the sweep: {remove}")
 
 
 @app.command()
@@ -70,9 +70,9 @@ def extend(
     planned = steering.extension(url, name, **more)
     say(planned.look)
     if dry_run:
-        say(f"dry run: nothing was written; it would add {planned.tasks} tasks")
+        say(f"dry run: nothing was written; it would add {number_of(planned.tasks, 'task')}")
         return
-    say(f"{steering.extend(url, name, **more)} tasks added. Next: {here().launch(name)}")
+    say(f"{number_of(steering.extend(url, name, **more), 'task')} added. Next: {here().launch(name)}")
 
 
 @app.command()
@@ -87,7 +87,8 @@ def retry(name: SweepName, storage: Storage = None) -> None:
     again = retry(resolve(storage), name)
     for key in again:
         print(key)
-    say(f"{len(again)} tasks wait again. Next: {here().launch(name)}" if again else "nothing has failed")
+    said = f"{number_of(len(again), 'task')} will run again. Next: {here().launch(name)}"
+    say(said if again else "nothing has failed")
 
 
 @app.command()
@@ -102,7 +103,7 @@ def reap(name: SweepName, storage: Storage = None) -> None:
     freed, completed = reap_now(resolve(storage), name)
     for key, attempt, worker in freed:
         print(f"{key} attempt {attempt} of {worker}")
-    say(f"{len(freed)} tasks freed, {completed} trials completed")
+    say(f"{number_of(len(freed), 'task')} freed, {number_of(completed, 'trial')} completed")
 
 
 @app.command()
@@ -130,7 +131,8 @@ def delete(
             say("nothing was deleted")
             raise typer.Exit(1)
     gone = delete(url, name)
-    say(f"deleted {name}: {gone.tasks} tasks, {gone.studies} studies, {gone.blobs} blobs ({gone.bytes / 1e6:.1f} MB)")
+    counts = f"{number_of(gone.tasks, 'task')}, {gone.studies} studies, {number_of(gone.blobs, 'blob')}"
+    say(f"deleted {name}: {counts} ({gone.bytes / 1e6:.1f} MB)")
 
 
 @app.command()

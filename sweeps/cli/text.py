@@ -7,6 +7,7 @@ from storage.audit.audit import Audit, StageAudit
 from storage.audit.findings import Finding
 from sweeps.hints import ANYWHERE, Commands, here
 from sweeps.plan.states import UNAVAILABLE
+from sweeps.terminal import number_of
 
 _STATES = ("planned", "done", "failed", UNAVAILABLE, "cancelled", "skipped", "waiting", "running")
 
@@ -47,7 +48,7 @@ def describe(audit: Audit, unavailable: Mapping[str, int]) -> str:
         lines += [f"{kind}: {' '.join(text.split())}" for text in _lines(findings, here())]
     lines.append(
         f"audit: {audit.planned} planned, {audit.accounted} accounted for,"
-        f" {_count(audit.violations, 'violation')}, {_count(audit.warnings, 'warning')}"
+        f" {number_of(len(audit.violations), 'violation')}, {number_of(len(audit.warnings), 'warning')}"
     )
     return "\n".join(lines)
 
@@ -61,7 +62,3 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _lines(findings: Sequence[Finding], commands: Commands) -> list[str]:
     return [commands.after(finding.text, finding.next_steps) for finding in findings]
-
-
-def _count(findings: Sequence[Finding], noun: str) -> str:
-    return f"{len(findings)} {noun}{'' if len(findings) == 1 else 's'}"

@@ -22,6 +22,7 @@ from sweeps.hints import explain
 from sweeps.service.datasets import describe
 from sweeps.service.needs import needs
 from sweeps.spec.model import as_it_stands
+from sweeps.terminal import number_of
 from sweeps.workers.environment import PACKAGES, provenance
 from sweeps.workers.logs import log_folder
 
@@ -82,7 +83,7 @@ def _storage(url: sqlalchemy.URL) -> list[Check]:
         engine.dispose()
     except StorageError as error:
         return [Check("storage", "fail", explain(error))]
-    storage = Check("storage", "ok", f"{shown}: {len(found)} sweeps{limit}")
+    storage = Check("storage", "ok", f"{shown}: {number_of(len(found), 'sweep')}{limit}")
     return [storage, *(check for sweep in open_ones for check in _needed(sweep))]
 
 

@@ -16,6 +16,7 @@ from sweeps.spec.model import Spec
 from sweeps.spec.tables import DatasetSpec
 from sweeps.stats.estimates import resolvable
 from sweeps.stats.nested import FEWEST
+from sweeps.terminal import number_of
 
 
 def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
@@ -50,7 +51,7 @@ def describe_details(spec: Spec, plan: Plan) -> list[str]:
         *([f"outer    {_repeats(spec)}"] if spec.outer.teachers * spec.outer.searches > 1 else []),
         f"tasks    {len(plan.tasks)}: {counts}",
         f"power    {_power(spec)}",
-        *(f"phase    {phase.name}: {inside[phase.name]} tasks" for phase in plan.phases),
+        *(f"phase    {phase.name}: {number_of(inside[phase.name], 'task')}" for phase in plan.phases),
         *(f"{task.key}  {task.payload}" for task in plan.tasks),
     ]
 

@@ -36,6 +36,7 @@ from sweeps.service.create import make_study, remove_left_studies
 from sweeps.service.export import check_target
 from sweeps.spec.model import Spec, check_name, fingerprint, parse
 from sweeps.spec.model import stored as stored_spec
+from sweeps.terminal import number_of
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,7 @@ def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) ->
 
 
 def _counts(lines: SweepLines) -> tuple[str, ...]:
-    blobs_there = len(lines.digests)
-    return (*lines.counts(), f"{blobs_there} blob{'' if blobs_there == 1 else 's'}")
+    return (*lines.counts(), number_of(len(lines.digests), "blob"))
 
 
 def _write(
