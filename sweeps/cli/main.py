@@ -99,7 +99,7 @@ def run(
 @app.command()
 def create(
     name: SweepName,
-    spec: Annotated[Path | None, typer.Argument(metavar="[SPEC]", help="A TOML file; else --preset.")] = None,
+    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="A TOML file; else --preset.")] = None,
     preset: Preset = None,
     trials: Trials = None,
     seed: Seed = None,
