@@ -54,7 +54,7 @@ def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection
     assert found.candidates is not None
     assert found.point in [candidate.point for candidate in found.candidates]
     text = describe_best(found)
-    assert "% n=2, no interval" in text
+    assert "%, n=2, no interval" in text
     assert f"incumbent    search trial {found.incumbent.trial_number}: " in text
     assert found.paste == snippets(found.point.temperature, found.point.alpha)
     plain = sweeps.best("s", storage=str(url))
