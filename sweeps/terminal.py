@@ -23,6 +23,7 @@ def program() -> str:
 def say(text: str) -> None:
     """Print to stderr, beside the result; on a terminal no line breaks inside a word."""
     wide = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    sys.stdout.flush()  # where both go into one pipe or file, they stay in order
     with contextlib.suppress(OSError):  # where stderr takes nothing, there is nobody to tell
         print(fitted(text, wide), file=sys.stderr, flush=True)
 

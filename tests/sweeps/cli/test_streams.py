@@ -49,6 +49,13 @@ def test_a_command_without_a_result_needs_no_stdout_and_its_database_does_not_be
     assert (code, "0 violations" in out) == (0, True)
 
 
+def test_in_one_pipe_the_plan_comes_before_what_to_type_next(folder: Path) -> None:
+    code, out, _ = shell(folder, "$KD create t --preset tiny 2>&1")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines.index("created: t. Next:") > next(i for i, line in enumerate(lines) if line.startswith("verdict "))
+
+
 @pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full"])
 def test_where_stderr_takes_nothing_the_result_is_printed_alone(folder: Path, closed: str) -> None:
     code, out, err = shell(folder, f"$KD trials s --field task -f value {closed}")
