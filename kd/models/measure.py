@@ -15,8 +15,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kd.data.datasets import Split
-from kd.models.keras_files import load
 from kd.models.quantize import Int8, Int8Job, measure_int8
+from kd.models.users import load_users
 
 Images: TypeAlias = npt.NDArray[np.uint8]
 Call: TypeAlias = Callable[[Images], npt.NDArray[np.float32]]
@@ -39,11 +39,13 @@ class ModelFile:
         test: the images to time it and to score it on.
         calibration: uint8, shape (n, h, w, c): training or validation images to calibrate its int8 form with, 200
             of them; None if no int8 form is wanted.
+        builder: the user's "package.module:function" that built it, see `kd.models.users.load_users`; "" if none did.
     """
 
     model: bytes
     test: Split
     calibration: Images | None = None
+    builder: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,7 @@ class _Loaded:
 
     def __init__(self, file: ModelFile) -> None:
         self._file = file
-        self._model = load(file.model)
+        self._model = load_users(file.model, file.builder)
         self._macs = count_macs(self._model)
         self._one = _compiled(self._model, 1, file.test.images.shape[1:])
         self._many = _compiled(self._model, THROUGHPUT_BATCH, file.test.images.shape[1:])
@@ -168,7 +170,8 @@ class _Loaded:
             return None
         rows = self._int8_rows()
         test = Split(self._file.test.images[rows], self._file.test.labels[rows])
-        return Int8Job(model=self._file.model, calibration=self._file.calibration, test=test)
+        file = self._file
+        return Int8Job(model=file.model, calibration=self._file.calibration, test=test, builder=file.builder)
 
     def measurement(self, name: str, accuracy: float, int8: Int8 | None) -> Measurement:
         int8 = int8 or Int8(reason="no images to calibrate it with")

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from kd.data.datasets import Split
 from kd.errors import SubprocessFailed
-from kd.models.keras_files import load
+from kd.models.users import load_users
 from kd.subprocesses import Report, run_in_subprocess
 
 __all__ = ["Int8", "Int8Job", "measure_int8", "quantize", "score"]
@@ -41,11 +41,13 @@ class Int8Job:
         model: bytes of a .keras file; the model takes images in 0..255 and returns one score per class.
         calibration: uint8, shape (n, h, w, c); `kd.config.CALIBRATION` training or validation images, never test.
         test: images and labels to score the int8 model on.
+        builder: as of `kd.models.measure.ModelFile`.
     """
 
     model: bytes
     calibration: Images
     test: Split
+    builder: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ def measure_int8(jobs: Mapping[str, Int8Job], *, on_model: Callable[[], None] = 
     return dict(zip(jobs, found, strict=True))
 
 
-def quantize(model: bytes, calibration: Images) -> bytes:
+def quantize(model: bytes, calibration: Images, *, builder: str = "") -> bytes:
     """Return the bytes of a LiteRT (TFLite) file of the same model in int8, for one image at a time.
 
     Raises:
@@ -88,7 +90,7 @@ def quantize(model: bytes, calibration: Images) -> bytes:
     """
     import tensorflow as tf
 
-    network = load(model)
+    network = load_users(model, builder)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.tflite"
         network.export(
@@ -153,7 +155,7 @@ def _measure_files(report: Report, paths: list[Path]) -> None:
 
 def _measured(job: Int8Job) -> Int8:
     try:
-        litert = quantize(job.model, job.calibration)
+        litert = quantize(job.model, job.calibration, builder=job.builder)
         return Int8(bytes=len(litert), test_accuracy=score(litert, job.test))
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]

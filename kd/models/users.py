@@ -1,4 +1,4 @@
-"""Build a model by a user's own "package.module:build", and say in one line what is wrong with it."""
+"""Build a model by a user's own "package.module:build", say in one line what is wrong with it, and load it again."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from kd.errors import ModelError, ModuleNotHere, told
 from kd.models.keras_files import load
 
-__all__ = ["build_users", "check_users"]
+__all__ = ["build_users", "check_users", "load_users"]
 
 _ENDS = (keras.activations.softmax, keras.activations.sigmoid)
+_DECORATOR = "@keras.saving.register_keras_serializable()"
+_CURE = "build it of Keras' own layers, or of registered ones with a get_config, no Lambda"
 
 
 def build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
@@ -55,39 +58,73 @@ def build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> k
 
 
 def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> None:
-    """Build a user's model, save it, and load it without the user's code, as the measurement and others will.
+    """Build a user's model, save it, and load it as the measurement and others will, who import its module and no more.
 
     Arguments as for `build_users`.
 
     Raises:
-        ModelError: as there; or it holds a layer that cannot be saved, or not be loaded where the user's code is not.
+        ModelError: as there; or it holds a layer that cannot be saved, or not be loaded where the module is imported,
+            or that loses something on the way.
     """
+    _imported(name)
+    known = keras.saving.get_custom_objects()
+    by_import = dict(known)  # what is registered later, while the model is built, another process does not have
     model = build_users(name, input_shape, classes)
-    theirs = keras.saving.get_custom_objects()
-    registered = dict(theirs)
+    by_building = dict(known)
+    images = np.random.default_rng(0).integers(0, 256, (4, *input_shape)).astype(np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         try:
             model.save(path)
-            theirs.clear()
-            load(path.read_bytes())
+            known.clear()
+            known.update(by_import)
+            again = load(path.read_bytes())
+            before, same, after = (_said(one, images) for one in (model, model, again))
         except Exception as error:  # of many kinds
-            why = _foreign_layer(model) or told(error)
-            raise ModelError(
-                f"model {name!r} cannot be saved and loaded again: {why}; build it of Keras' own layers, no Lambda"
-            ) from error
+            why = _foreign(model, by_import) or f"{told(error.__cause__ or error)}; {_CURE}"
+            raise ModelError(f"model {name!r} cannot be saved and loaded again: {why}") from error
         finally:
-            theirs.update(registered)
+            known.update(by_building)
+    if np.allclose(before, same) and not np.allclose(before, after, rtol=1e-3, atol=1e-3):
+        raise ModelError(
+            f"model {name!r} gives other logits when it is saved and loaded again: make every weight with add_weight,"
+            " and let get_config return every argument of __init__"
+        )
 
 
-def _foreign_layer(model: keras.Model) -> str:
-    """Name the first layer that is not of Keras, or is a Lambda; "" if there is none."""
+def load_users(model: bytes, name: str) -> keras.Model:
+    """Load a .keras file that may hold layers of a user's own.
+
+    Args:
+        model: bytes of the file.
+        name: the "package.module:function" that built it, whose module registers these layers; "" for a model of
+            Keras' layers alone.
+
+    Raises:
+        ModelError: the module cannot be imported, or see `kd.models.keras_files.load`.
+    """
+    if name:
+        _imported(name)
+    return load(model)
+
+
+def _said(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    said: npt.NDArray[np.float32] = keras.ops.convert_to_numpy(model(images, training=False))
+    return said
+
+
+def _foreign(model: keras.Model, registered: dict[str, Any]) -> str:
+    """Say of the first layer that no other process could load what it is, and what to do; "" if there is none."""
     for layer in (model, *model.layers):
-        if isinstance(layer, keras.Model) and layer is not model and (inner := _foreign_layer(layer)):
+        if isinstance(layer, keras.Model) and layer is not model and (inner := _foreign(layer, registered)):
             return inner
         kind = type(layer)
-        if kind.__module__.partition(".")[0] != "keras" or kind is keras.layers.Lambda:
-            return f"its layer {layer.name!r} is a {kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+        what = f"its layer {layer.name!r} is a {kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+        if kind is keras.layers.Lambda:
+            return f"{what}; {_CURE}"
+        if kind.__module__.partition(".")[0] != "keras" and kind not in registered.values():
+            inside = ", outside of any function" if "<locals>" in kind.__qualname__ else ""
+            return f"{what}; write {_DECORATOR} above class {kind.__name__}{inside}"
     return ""
 
 

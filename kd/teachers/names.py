@@ -36,6 +36,11 @@ class Teacher:
         """Whether it is trained here from its first epoch on."""
         return self.method is None and not self.logits
 
+    @property
+    def builder(self) -> str:
+        """The user's "package.module:function" that builds it; "" if none does."""
+        return self.name if self.is_trained and ":" in self.name else ""
+
 
 def parse_teacher(name: str) -> Teacher:
     """Parse the name of a teacher.

@@ -8,11 +8,12 @@ import numpy as np
 
 from kd.config import BaselineResult, TeacherResult, TrainResult
 from kd.data.datasets import Dataset
+from kd.teachers.names import parse_teacher
 from storage.queue.tasks import Claim
 from storage.records.queries import TaskRecord
 from sweeps.errors import SweepError
 from sweeps.plan.outcomes import DataOrigin, StoredOutcome, TeacherOutcome, TrainedOutcome
-from sweeps.plan.payloads import BaselineTask, Payload, TeacherTask
+from sweeps.plan.payloads import BaselineTask, Payload, StudentTask, TeacherTask
 from sweeps.spec.tables import DatasetSpec
 
 _SHOWN = ("test_accuracy", "parameters", "train_s")  # columns of the dashboard; what was known before are others
@@ -55,6 +56,17 @@ def outcome_of(task: Payload, params: dict[str, Any], values: TrainedOutcome) ->
     if isinstance(task, TeacherTask | BaselineTask):
         attrs["detail"] = values.detail
     return Outcome(score=values.val_accuracy, values=values, attrs=attrs, epoch_values=values.epoch_val_accuracy)
+
+
+def builder_of(task: Payload, role: DatasetSpec) -> str:
+    """Return the user's "package.module:function" that built the model that a task kept; "" if none did.
+
+    Args:
+        role: what the spec says of the dataset that it was trained on.
+    """
+    if isinstance(task, TeacherTask):
+        return parse_teacher(role.teacher).builder
+    return role.student if isinstance(task, StudentTask) and ":" in role.student else ""
 
 
 def training_of(result: TrainResult | BaselineResult) -> dict[str, Any]:

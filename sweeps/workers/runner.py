@@ -58,7 +58,7 @@ from sweeps.workers import subprocess_jobs
 from sweeps.workers.controls import taught_by
 from sweeps.workers.logs import logged
 from sweeps.workers.resources import TaskResources, views_of
-from sweeps.workers.results import Outcome, as_claimed, outcome_of, source_of, teacher_of, training_of
+from sweeps.workers.results import Outcome, as_claimed, builder_of, outcome_of, source_of, teacher_of, training_of
 from sweeps.workers.same_cost import count, same_cost
 from sweeps.workers.steps import Steps
 
@@ -236,7 +236,10 @@ class TaskRunner:
         if not models:
             raise SweepError("no model was finished, so there is nothing to measure")
         tests = {role: self.resources.test(role) for role in {role for role, _ in models.values()}}
-        files = {key: (self._blob(done, "model", steps), role) for key, (role, done) in models.items()}
+        files = {
+            key: (self._blob(done, "model", steps), role, builder_of(done.payload, self.spec.role(role)))
+            for key, (role, done) in models.items()
+        }
         seen = {role: self.resources.dataset(role).validation.images[:CALIBRATION] for role in tests}
         measured = run_in_subprocess(
             subprocess_jobs.measure_models, files, tests, seen, on_step=steps.check, on_report=steps.of_child()

@@ -49,11 +49,12 @@ def count(student: str, teacher: str, dataset: Dataset, *, model: bytes) -> Macs
     Raises:
         Unavailable: those of one of them cannot be counted.
     """
-    from kd.models.keras_files import load  # as TensorFlow: only where it is needed
-    from kd.models.measure import count_macs
+    from kd.models.measure import count_macs  # as TensorFlow: only where it is needed
     from kd.models.named import build
+    from kd.models.users import load_users
 
-    found = (count_macs(build(student, dataset.input_shape, dataset.classes, seed=0)), count_macs(load(model)))
+    pupil = build(student, dataset.input_shape, dataset.classes, seed=0)
+    found = (count_macs(pupil), count_macs(load_users(model, parse_teacher(teacher).builder)))
     for network, macs in zip((student, teacher), found, strict=True):
         if macs is None:
             raise Unavailable(f"scratch-same-cost: the operations of {network} cannot be counted")

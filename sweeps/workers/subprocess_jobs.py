@@ -99,21 +99,21 @@ def _budget(method: str, limits: dict[str, Any]) -> baselines.Budget:
 
 def measure_models(
     report: Report,
-    files: dict[str, tuple[bytes, str]],
+    files: dict[str, tuple[bytes, str, str]],
     tests: dict[str, Split],
     calibrations: dict[str, npt.NDArray[np.uint8]],
 ) -> dict[str, Any]:
     """Measure all models by turns in one process.
 
     Args:
-        files: (bytes of a .keras file, role of its dataset), by name.
+        files: (bytes of a .keras file, role of its dataset, the user's function that built it or ""), by name.
         tests: what a model is timed on and scored on, by role.
         calibrations: images (n, h, w, c) for its int8 conversion, by role.
     """
     from kd.models.measure import ModelFile, measure
 
     models = {
-        key: ModelFile(model=data, test=tests[role], calibration=calibrations[role])
-        for key, (data, role) in files.items()
+        key: ModelFile(model=data, test=tests[role], calibration=calibrations[role], builder=builder)
+        for key, (data, role, builder) in files.items()
     }
     return {key: asdict(found) for key, found in measure(models, on_step=report).items()}

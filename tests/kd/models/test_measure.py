@@ -153,6 +153,29 @@ def test_the_int8_form_is_scored_on_all_images_of_a_small_model_and_a_failure_is
     assert found["wrong"].int8_reason
 
 
+OWN = """
+import keras
+
+@keras.saving.register_keras_serializable()
+class Double(keras.layers.Layer):
+    def call(self, x):
+        return 2.0 * x
+
+def build(shape, classes):
+    layers = [keras.layers.Flatten(), Double(), keras.layers.Dense(classes)]
+    return keras.Sequential([keras.Input(shape), *layers])
+"""
+
+
+def test_a_layer_of_the_users_own_is_found_by_whoever_measures_and_by_its_child(tmp_path, monkeypatch):
+    (tmp_path / "own_doubling.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    data = saved(build("own_doubling:build", (8, 8, 1), 3, seed=1), tmp_path)
+    file = ModelFile(model=data, test=TEST, calibration=TEST.images[:50], builder="own_doubling:build")
+    measured = measure({"own": file}, rounds=1)["own"]
+    assert (measured.parameters, measured.macs, measured.int8_reason) == (195, 192, "")
+
+
 def test_a_large_model_is_scored_in_int8_on_images_spread_over_all_of_them(tmp_path, monkeypatch):
     monkeypatch.setattr(kd.models.measure, "INT8_IMAGES", 30)
     monkeypatch.setattr(kd.models.measure, "INT8_MACS", 1)

@@ -1,12 +1,13 @@
 """kd.models.users: what is wrong with a user's model, in one line."""
 
+import sys
 from pathlib import Path
 
 import keras
 import pytest
 
 from kd.errors import ModelError
-from kd.models.users import build_users, check_users
+from kd.models.users import build_users, check_users, load_users
 
 pytestmark = pytest.mark.training
 
@@ -20,12 +21,33 @@ class Twice(layers.Layer):
     def call(self, x):
         return 2.0 * x
 
-class Holds(layers.Layer):
+class Plain(layers.Layer):
+    def call(self, x):
+        return x
+
+@keras.saving.register_keras_serializable(package="theirs")
+class Holds(Plain):
     def __init__(self, something):
         super().__init__()
         self.something = something
+
+@keras.saving.register_keras_serializable(package="theirs")
+class Forgets(layers.Layer):
+    def build(self, shape):
+        self.scale = keras.random.normal((shape[-1],))
     def call(self, x):
-        return x
+        return self.scale * x
+
+@keras.saving.register_keras_serializable(package="theirs")
+class Registered(keras.Model):
+    def __init__(self, classes):
+        super().__init__()
+        self.classes = classes
+        self.flat, self.dense = layers.Flatten(), layers.Dense(classes)
+    def call(self, x):
+        return self.dense(self.flat(x))
+    def get_config(self):
+        return {"classes": self.classes}
 
 class Subclassed(keras.Model):
     def __init__(self, classes):
@@ -72,9 +94,27 @@ def lambda_layer(input_shape, classes):
 def own_layer(input_shape, classes):
     return build(input_shape, classes, Twice())
 
+def nested_own_layer(input_shape, classes):
+    return build(input_shape, classes, keras.Sequential([keras.Input(input_shape), Twice()]))
+
+def plain(input_shape, classes):
+    return build(input_shape, classes, Twice(), Plain())
+
 def nested(input_shape, classes):
-    inner = keras.Sequential([keras.Input(input_shape), Twice()])
+    inner = keras.Sequential([keras.Input(input_shape), Plain()])
     return build(input_shape, classes, inner)
+
+def local(input_shape, classes):
+    @keras.saving.register_keras_serializable(package="theirs")
+    class Local(Plain):
+        pass
+    return build(input_shape, classes, Local())
+
+def forgets(input_shape, classes):
+    return build(input_shape, classes, Forgets())
+
+def registered(input_shape, classes):
+    return Registered(classes)
 
 def holds(input_shape, classes):
     return build(input_shape, classes, Holds(object()))
@@ -96,14 +136,15 @@ answer = 42
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "what_a_user_wrote.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "what_a_user_wrote", raising=False)
     return "what_a_user_wrote"
 
 
-@pytest.mark.parametrize("function", ["build", "partly_frozen"])
+@pytest.mark.parametrize("function", ["build", "partly_frozen", "own_layer", "nested_own_layer", "registered"])
 def test_a_model_that_trains_and_can_be_kept_is_taken(own: str, function: str) -> None:
-    before = dict(keras.saving.get_custom_objects())
+    before = set(keras.saving.get_custom_objects())
     check_users(f"{own}:{function}", (8, 8, 1), 3)
-    assert before.items() <= keras.saving.get_custom_objects().items()
+    assert before <= set(keras.saving.get_custom_objects())
 
 
 BUILT = [
@@ -117,12 +158,14 @@ BUILT = [
     ("other", r"is called as build\(input_shape, classes\), but takes \(shape, \*, classes\)"),
     ("answer", r"must be a function build\(input_shape, classes\), got int"),
 ]
+DECORATOR = r"@keras\.saving\.register_keras_serializable\(\)"
 KEPT = [
-    ("lambda_layer", "its layer 'lambda.*' is a keras.Lambda; build it of Keras' own layers, no Lambda"),
-    ("own_layer", "its layer 'twice.*' is a what_a_user_wrote.Twice; build it of Keras' own layers"),
-    ("nested", "its layer 'twice.*' is a what_a_user_wrote.Twice"),
-    ("holds", "its layer 'holds.*' is a what_a_user_wrote.Holds"),
-    ("subclassed", "its layer 'subclassed.*' is a what_a_user_wrote.Subclassed"),
+    ("lambda_layer", "its layer 'lambda.*' is a keras.Lambda; build it of Keras' own layers, or of registered ones"),
+    ("plain", f"its layer 'plain.*' is a what_a_user_wrote.Plain; write {DECORATOR} above class Plain$"),
+    ("nested", f"its layer 'plain.*' is a what_a_user_wrote.Plain; write {DECORATOR} above class Plain$"),
+    ("local", f"its layer 'local.*Local; write {DECORATOR} above class Local, outside of any function$"),
+    ("holds", r"NotImplementedError: Object Holds was created .* must override `get_config\(\)`"),
+    ("subclassed", f"its layer 'subclassed.*Subclassed; write {DECORATOR} above class Subclassed$"),
 ]
 
 
@@ -137,12 +180,30 @@ def test_a_model_that_cannot_be_trained_is_refused_in_one_line_wherever_it_is_bu
 
 @pytest.mark.parametrize(("function", "message"), KEPT)
 def test_a_model_that_could_not_be_measured_later_is_refused_in_one_line(own: str, function: str, message: str) -> None:
-    before = dict(keras.saving.get_custom_objects())
+    before = set(keras.saving.get_custom_objects())
     with pytest.raises(ModelError, match=f"cannot be saved and loaded again: {message}") as caught:
         check_users(f"{own}:{function}", (8, 8, 1), 3)
     assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 250
-    assert before.items() <= keras.saving.get_custom_objects().items(), "what others registered is still there"
+    assert len(str(caught.value)) < 450
+    assert before <= set(keras.saving.get_custom_objects()), "what others registered is still there"
+
+
+def test_a_layer_that_loses_its_weights_on_the_way_is_refused(own: str) -> None:
+    with pytest.raises(ModelError, match="gives other logits when it is saved and loaded again: make every weight"):
+        check_users(f"{own}:forgets", (8, 8, 1), 3)
+
+
+def test_a_saved_model_loads_once_the_module_of_its_builder_is_imported(
+    own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"{own}:own_layer"
+    build_users(name, (8, 8, 1), 3).save(tmp_path / "model.keras")
+    saved = (tmp_path / "model.keras").read_bytes()
+    monkeypatch.delitem(keras.saving.get_custom_objects(), "theirs>Twice")  # as in a new process
+    monkeypatch.delitem(sys.modules, own)
+    with pytest.raises(ModelError, match=r"not a \.keras file that loads here"):
+        load_users(saved, "")
+    assert load_users(saved, name).output_shape == (None, 3)
 
 
 @pytest.mark.parametrize("name", ["os:abort", "os:_exit", "sys:exit"])
