@@ -4,8 +4,10 @@ TensorFlow can neither change its number of threads nor be stopped once it runs,
 whole process. Teachers and AutoKeras are therefore trained, and models converted, in child processes.
 """
 
+import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -64,9 +66,14 @@ def _run(
 ) -> Any:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_main, args=(theirs, folder, function, arguments))
+    their_job, our_job = context.Pipe(duplex=False)
+    job = pickle.dumps((function, arguments))
+    process = context.Process(target=_main, args=(theirs, their_job, folder))
     process.start()
     theirs.close()
+    their_job.close()
+    # In a thread: a pipe holds 64 KiB, and a child that is frozen at its start reads none of it.
+    threading.Thread(target=_hand_over, args=(our_job, job), daemon=True).start()
     deadline = None if seconds is None else time.monotonic() + seconds
     try:
         while True:
@@ -99,12 +106,17 @@ def _death(code: int | None) -> SubprocessFailed:
     return SubprocessFailed(f"the child process died {how}")
 
 
-def _main(pipe: Connection, folder: Path, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _hand_over(pipe: Connection, job: bytes) -> None:
+    with pipe, contextlib.suppress(OSError):  # the child died, of which whoever waits for it is told
+        pipe.send_bytes(job)
+
+
+def _main(pipe: Connection, job: Connection, folder: Path) -> None:
     with temporary.used(folder):
-        _answer(pipe, function, arguments)
+        _answer(pipe, job)
 
 
-def _answer(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _answer(pipe: Connection, job: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     sending = threading.Lock()  # several threads of a function may report
@@ -114,6 +126,8 @@ def _answer(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any
             pipe.send(("report", values))
 
     try:
+        with job:
+            function, arguments = pickle.loads(job.recv_bytes())
         message: tuple[str, Any] = ("result", function(report, *arguments))
     except Exception as error:
         error.add_note(traceback.format_exc())

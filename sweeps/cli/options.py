@@ -47,10 +47,16 @@ Workers = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        parser=lambda text: whole_number("--workers", text, least=1, most=1_000, example="4"),
+        parser=lambda text: _workers(text),
         help="Worker processes; one per core when not given.",
     ),
 ]
+
+
+def _workers(text: str) -> int:
+    from sweeps.engines.launcher import MOST_WORKERS
+
+    return whole_number("--workers", text, least=1, most=MOST_WORKERS, example="4")
 
 
 def whole_number(option: str, text: str, *, least: int, most: int, example: str) -> int:

@@ -26,6 +26,9 @@ from sweeps.spec.model import stored
 from sweeps.terminal import fitted
 from sweeps.workers.worker import refuse_cancelled
 
+MOST_WORKERS = 1_000
+"""Of one launch: a number beyond it is a slip of the keyboard, and the machine would not survive it."""
+
 _POLL_S = 0.5
 _STOP_S = 10.0
 
@@ -48,15 +51,15 @@ def launch(url: sqlalchemy.URL, name: str, *, workers: int | None = None, consol
     A worker that dies is replaced. Stopping loses nothing: running tasks are given back, and the next launch goes on.
 
     Args:
-        workers: processes, >= 1; None is one per core. Each trains with one thread.
+        workers: processes, 1 to 1,000; None is one per core. Each trains with one thread.
 
     Raises:
         SweepError: workers died one after the other, or the sweep is cancelled.
         storage.errors.StorageError: the database needs a person.
     """
     count = _cores() if workers is None else workers
-    if count < 1:
-        raise SweepError(f"--workers: got {count}; allowed: 1 or more")
+    if not 1 <= count <= MOST_WORKERS:
+        raise SweepError(f"--workers: got {count}; allowed: 1 to {MOST_WORKERS}")
     console = console or Console(stderr=True)
     engine = engines.open_engine(url)
     try:
@@ -163,3 +166,4 @@ def _end(crew: Supervisor, *, asked: bool) -> None:
             time.sleep(0.05)
         if worker.code is None:
             worker.kill()  # its lease lapses, the task is free again
+        worker.end_children()

@@ -1,5 +1,6 @@
 """Start workers as processes of this machine."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -46,6 +47,12 @@ class LocalWorker:
         """End it at once; its lease lapses, or its parent gives its task back."""
         self.send(signal.SIGKILL)
         self.process.wait()
+        self.end_children()
+
+    def end_children(self) -> None:
+        """End what it left behind: a child that is frozen does not see that its parent has gone."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left; macOS: none but dead ones
+            os.killpg(self.process.pid, signal.SIGKILL)  # of its own, since it leads a session
 
     def last_lines(self, count: int) -> list[str]:
         """Return the last lines that it logged or printed, as people read them."""

@@ -71,6 +71,7 @@ class Supervisor:
         """Look after the workers; call it a few times per second."""
         for worker in [one for one in self.alive if one.code is not None]:
             self.alive.remove(worker)
+            worker.end_children()
             if worker.code:
                 self._died(worker)
         self._unreaped = [one for one in self._unreaped if not self._reaped(one)]
@@ -113,7 +114,7 @@ class Supervisor:
         self.say("\n".join([*lines, *(f"  {line}" for line in last), f"  log: {worker.log_file}"]))
 
     def _was_quick(self, worker: LocalWorker) -> bool:
-        if worker.lived_s >= QUICK_S:
+        if worker.lived_s >= QUICK_S or worker.code == STUCK:  # that one has counted against its task
             return False
         try:
             return not workers.has_finished(self.engine, worker.worker)

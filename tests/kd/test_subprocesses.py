@@ -1,5 +1,6 @@
 """Child processes: real ones, killed for real."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -132,6 +133,22 @@ def test_what_on_step_raises_ends_the_child(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_in_subprocess(_sleep, tmp_path / "pid", on_step=stop_once_it_runs)
     assert _gone(_wait_for(tmp_path / "pid"))
+
+
+def test_a_child_that_is_frozen_before_it_has_read_its_job_is_ended_all_the_same() -> None:
+    frozen: list[int] = []
+
+    def freeze_then_stop() -> None:
+        if frozen:
+            raise KeyboardInterrupt
+        (child,) = multiprocessing.active_children()
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGSTOP)
+        frozen.append(child.pid)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_in_subprocess(len, bytes(10_000_000), on_step=freeze_then_stop)
+    assert _gone(frozen[0])
 
 
 @pytest.mark.parametrize("job", ["_sleep", "_sleep_in_a_grandchild"])

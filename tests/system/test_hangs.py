@@ -13,6 +13,7 @@ from storage.records.attempts import AttemptRecord
 from sweeps.service.steering import cancel
 from sweeps.spec.model import override
 from tests.support.launches import environment, launched, start_launch
+from tests.support.processes import is_alive
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
 
 pytestmark = pytest.mark.processes
@@ -59,16 +60,18 @@ def test_a_task_that_makes_no_step_is_ended_tried_again_and_its_worker_replaced(
 
 
 def test_a_task_that_hangs_each_time_fails_at_its_cap_and_the_sweep_goes_on(tmp_path: Path) -> None:
-    spec = override(IMPATIENT, {"retry.timeout": 2, "lease.interval_s": 0.1})
+    spec = override(IMPATIENT, {"retry.timeout": 3, "lease.interval_s": 0.1})
     url = created(f"sqlite:///{tmp_path}/s.db", spec)
-    code, out = launched(environment(tmp_path / "home", url, 'if claim.key == "search#1":\n    time.sleep(600)'))
+    hang = 'if claim.key == "search#1":\n    time.sleep(600)'
+    code, out = launched(environment(tmp_path / "home", url, hang), workers=1)
     engine = open_engine(url)
     (task,) = [one for one in tasks_of(engine) if one.key == "search#1"]
     states = {one.state for one in tasks_of(engine)}
     engine.dispose()
-    assert (task.state, task.error_class, task.attempt) == ("failed", "timeout", 2)
+    assert (task.state, task.error_class, task.attempt) == ("failed", "timeout", 3)
     assert states == {"done", "failed"}
     assert code == 0, out  # one lost point of a search is no failure of the sweep
+    assert out.count("ended itself, because its task did not end") == 3, "which are no quick deaths of a worker"
 
 
 def test_a_frozen_worker_is_ended_and_replaced(tmp_path: Path) -> None:
@@ -112,6 +115,19 @@ def test_three_quick_deaths_in_a_row_end_the_launch_with_the_last_words(tmp_path
     engine = open_engine(url)
     assert {task.state for task in tasks_of(engine)} == {"waiting"}
     engine.dispose()
+
+
+def test_what_a_dead_worker_left_behind_is_ended_with_it(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db")
+    die = """
+    import subprocess
+    if claim.key == "search#1" and once("died"):
+        (HOME / "child").write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    code, out = launched(environment(tmp_path / "home", url, die), workers=1)
+    assert code == 0, out
+    assert not is_alive(int((tmp_path / "home" / "child").read_text()))
 
 
 def test_cancel_reaches_a_worker_whose_student_hangs(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from storage.url import resolve
 from sweeps.engines import launcher
 from sweeps.engines.launcher import Launched
 from sweeps.engines.local import WORKER_VARIABLE
+from sweeps.errors import SweepError
 from sweeps.service import launch, publish
 from sweeps.workers import worker
 
@@ -52,3 +53,9 @@ def test_a_worker_publishes_unless_a_launch_will(
         monkeypatch.setenv(WORKER_VARIABLE, name)
     assert launch.work(resolve(f"sqlite:///{tmp_path}/a.db"), "s") == code
     assert published == expected
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1_001, 10**9])
+def test_a_number_of_workers_that_no_machine_has_is_refused_from_python_too(workers: int, tmp_path: Path) -> None:
+    with pytest.raises(SweepError, match=f"--workers: got {workers}; allowed: 1 to 1000"):
+        launch.launch(resolve(f"sqlite:///{tmp_path}/a.db"), "s", workers=workers)

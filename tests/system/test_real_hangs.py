@@ -1,0 +1,235 @@
+"""What hangs in a real training: the sweep ends by itself, says what hung, and leaves no process behind."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+
+from storage.audit.audit import audit
+from storage.db.engine import open_engine
+from storage.records import attempts, queries, running
+from storage.records.running import RunningRecord
+from sweeps.spec.model import override
+from tests.support.launches import start_launch
+from tests.support.paths import REPOSITORY
+from tests.support.processes import descendants, is_alive
+from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.training, pytest.mark.processes]
+
+END_S = 500  # a sweep that has not ended by then never ends
+HANGS_S = 20  # a limit: importing TensorFlow and compiling take 8 on an idle core
+
+# One epoch on a hundred images. A slow machine may time out more than once: what shall end well has no cap.
+MICRO = override(
+    SMALL,
+    {f"{role}.{name}": value for role in ("source", "target") for name, value in {"images": 100, "epochs": 1}.items()}
+    | {
+        "source.teacher_epochs": 1,
+        "target.teacher_epochs": 1,
+        "search.trials": 1,
+        "baselines.methods": [],
+        "retry.timeout": 0,
+        "lease.interval_s": 1,
+        "lease.grace_s": 9,
+    },
+)
+
+# A file beside the module is a hang that is due; whoever meets it takes it away, so that each happens once.
+OWN = """
+import ctypes
+import time
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+
+def due(name):
+    try:
+        (Path(__file__).parent / name).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def wait(x):
+    if len(x) == 32 and due("a step sleeps"):  # a batch of the training
+        while True:
+            time.sleep(60)
+    if len(x) == 32 and due("a step keeps the interpreter"):
+        ctypes.PyDLL(None).sleep(3600)
+    return x
+
+
+@keras.saving.register_keras_serializable()
+class Waits(keras.layers.Layer):
+    def call(self, x):
+        return tf.ensure_shape(tf.py_function(wait, [x], tf.float32), x.shape)
+
+
+def dense(*middle):
+    def build(shape, classes):
+        for name, hang in (("a teacher's builder blocks", "teacher"), ("a student's builder blocks", "student")):
+            while hang in middle and due(name):
+                time.sleep(3600)
+        own = [Waits()] if "waits" in middle else []
+        layers = [keras.layers.Flatten(), keras.layers.Rescaling(1 / 255), *own, keras.layers.Dense(classes)]
+        return keras.Sequential([keras.Input(shape), *layers])
+    return build
+
+
+waits, teacher, student = dense("waits"), dense("teacher"), dense("student")
+"""
+
+# Every Python process of a test says that it was there.
+SAYS_SO = "import os, pathlib\n(pathlib.Path({folder!r}) / str(os.getpid())).touch()\n"
+
+
+class Home:
+    """A folder with the user's module; its processes are known by their numbers."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.url = f"sqlite:///{folder}/s.db"
+        self._folder, self._pids = folder, folder / "pids"
+        self._pids.mkdir()
+        (folder / "own_hangs.py").write_text(OWN)
+        (folder / "sitecustomize.py").write_text(SAYS_SO.format(folder=str(self._pids)))
+        monkeypatch.syspath_prepend(folder)
+        self._env = os.environ | {
+            "KD_SWEEPS_STORAGE": self.url,
+            "XDG_STATE_HOME": str(folder / "state"),
+            "PYTHONPATH": os.pathsep.join(map(str, (folder, REPOSITORY))),
+        }
+
+    def created(self, changes: Mapping[str, Any]) -> None:
+        created(self.url, override(MICRO, dict(changes)))
+
+    def launched(self, *due: str, meanwhile: Callable[[], None] = lambda: None) -> str:
+        """Launch one worker and the hangs that are due; return what the launch said, once nothing of it is left."""
+        for name in due:
+            (self._folder / name).touch()
+        with _ended(start_launch(self._env, workers=1)) as process:
+            deadline = time.monotonic() + END_S
+            while process.poll() is None:
+                assert time.monotonic() < deadline, "the launch does not end"
+                meanwhile()
+                time.sleep(0.1)
+            out = process.communicate()[0]
+        assert not [name for name in due if (self._folder / name).exists()], out
+        deadline = time.monotonic() + 10  # children end within a second of their parents
+        while left := [one.name for one in self._pids.iterdir() if is_alive(int(one.name))]:
+            assert time.monotonic() < deadline, f"left behind: {left}\n{out}"
+            time.sleep(0.1)
+        return out
+
+    def attempts(self, failed: tuple[str, ...] = ()) -> dict[str, list[tuple[str, str | None]]]:
+        """The tasks that had more than one attempt, after checking that the books agree."""
+        with _opened(self.url) as engine:
+            sweep = queries.find_sweep(engine, "s")
+            found = audit(engine, sweep)
+            assert (found.violations, found.warnings) == ([], [])
+            every = tasks_of(engine)
+            assert {one.key for one in every if one.state != "done"} == set(failed)
+            made = {one.key: attempts.of_task(engine, sweep.id, one.key) or [] for one in every}
+            said = {reason for each in made.values() for one in each if (reason := one.reason)}
+            self.reasons = said
+            return {key: [(one.state, one.error_class) for one in each] for key, each in made.items() if len(each) > 1}
+
+    def at_work(self) -> list[RunningRecord]:
+        with _opened(self.url) as engine:
+            return running.running(engine, queries.find_sweep(engine, "s").id)
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[sqlalchemy.Engine]:
+    from storage.url import resolve
+
+    engine = open_engine(resolve(url))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _ended(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            for pid in (*descendants(process.pid), process.pid):
+                os.kill(pid, signal.SIGKILL)
+            process.communicate()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    return Home(tmp_path, monkeypatch)
+
+
+def test_a_step_that_never_ends_whether_it_sleeps_or_keeps_the_interpreter(home: Home) -> None:
+    home.created({"source.student": "own_hangs:waits", "limits.search": HANGS_S})
+    out = home.launched("a step sleeps", "a step keeps the interpreter")
+    (made,) = home.attempts().values()
+    assert made[0] == ("failed", "timeout")
+    assert ("lost", "lost worker") in made
+    assert made[-1] == ("done", None)
+    assert f"no step for {HANGS_S} s (limits.search)" in home.reasons
+    assert "ended itself, because its task did not end; its task is free again, another takes its place" in out
+    assert "does not move any more: it is ended" in out
+
+
+def test_a_builder_that_blocks_for_ever_in_a_child_and_in_a_worker(home: Home) -> None:
+    own = {"source.teacher": "own_hangs:teacher", "source.student": "own_hangs:student"}
+    home.created(own | {"limits.teachers": HANGS_S, "limits.search": HANGS_S})
+    out = home.launched("a teacher's builder blocks", "a student's builder blocks")
+    made = home.attempts()
+    assert sorted(key.partition("#")[0] for key in made) == ["search", "teachers"]
+    for each in made.values():
+        assert (each[0], each[-1]) == (("failed", "timeout"), ("done", None))
+    assert {f"no step for {HANGS_S} s (limits.{stage})" for stage in ("search", "teachers")} <= home.reasons
+    assert "ended itself, because its task did not end" in out
+
+
+def test_a_frozen_child_is_ended_though_its_worker_dies_and_a_frozen_autokeras_fails_at_its_cap(home: Home) -> None:
+    limits = {"limits.teachers": HANGS_S, "limits.baselines": 3, "retry.timeout": 4}
+    home.created({"baselines.methods": ["autokeras"], **limits})
+    seen: list[str] = []
+
+    def freeze() -> None:
+        for one in home.at_work():
+            children = [pid for pid in descendants(one.pid) if b"multiprocessing-fork" in _command(pid)]
+            due = one.stage == "baselines" or (one.stage == "teachers" and one.key not in seen)
+            if not children or not due:
+                continue
+            seen.append(one.key)
+            for pid in children:
+                os.kill(pid, signal.SIGSTOP)
+            if one.stage == "teachers" and len(seen) == 2:
+                os.kill(one.pid, signal.SIGKILL)
+
+    out = home.launched(meanwhile=freeze)
+    (baseline,) = {key for key in seen if key.startswith("baselines")}
+    made = home.attempts(failed=(baseline,))
+    assert made.pop(baseline) == [("failed", "timeout")] * 4
+    first, second = (made[key] for key in dict.fromkeys(seen) if key != baseline)
+    assert (first[0], first[-1]) == (("failed", "timeout"), ("done", None))
+    assert (second[0], second[-1]) == (("lost", "lost worker"), ("done", None))
+    assert "no step for 3 s (limits.baselines)" in home.reasons
+    assert f"no step for {HANGS_S} s (limits.teachers)" in home.reasons
+    assert "finished. Next: " in out  # a comparison less is no failure of the sweep
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
+        return b""
