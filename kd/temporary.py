@@ -16,7 +16,8 @@ from pathlib import Path
 __all__ = ["made", "used"]
 
 PREFIX = "kd-sweeps-tmp-"
-YOUNG_S = 60.0  # so long a folder without a lock may still be about to get one
+NEW_PREFIX = "kd-sweeps-new-"  # until its lock is held
+YOUNG_S = 60.0  # so long a new folder may still be about to get its lock
 
 
 @contextlib.contextmanager
@@ -24,10 +25,11 @@ def made() -> Iterator[Path]:
     """Make a folder below the present one for temporary files; remove it at the end, and those of killed processes."""
     base = Path(tempfile.gettempdir())
     _remove_left_over(base)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    new = Path(tempfile.mkdtemp(prefix=NEW_PREFIX, dir=base))
     # Held until this process ends, however it does. Not its number: in another container, that is another process.
-    lock = os.open(folder, os.O_RDONLY)
+    lock = os.open(new, os.O_RDONLY)
     _try_to_lock(lock)
+    folder = new.rename(base / new.name.replace(NEW_PREFIX, PREFIX, 1))
     try:
         yield folder
     finally:
@@ -52,9 +54,9 @@ def used(folder: Path) -> Iterator[None]:
 
 def _remove_left_over(base: Path) -> None:
     """Remove the folders whose process is gone: nobody holds their locks."""
-    for folder in base.glob(f"{PREFIX}*"):
+    for folder in (*base.glob(f"{PREFIX}*"), *base.glob(f"{NEW_PREFIX}*")):
         with contextlib.suppress(OSError):  # another user's; or somebody else removes it at this moment
-            if time.time() - folder.stat().st_mtime < YOUNG_S:
+            if folder.name.startswith(NEW_PREFIX) and time.time() - folder.stat().st_mtime < YOUNG_S:
                 continue
             lock = os.open(folder, os.O_RDONLY)
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +38,7 @@ def build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> k
     """
     function = _imported(name)
     try:
-        model = function(input_shape, classes)
+        model = _called(function, input_shape, classes)
         if not isinstance(model, keras.Model):
             raise ModelError(f"model {name!r} must return a keras.Model, got {type(model).__name__}")
         images = np.random.default_rng(0).integers(0, 256, (4, *input_shape)).astype(np.uint8)
@@ -126,6 +127,16 @@ def _foreign(model: keras.Model, registered: dict[str, Any]) -> str:
             inside = ", outside of any function" if "<locals>" in kind.__qualname__ else ""
             return f"{what}; write {_DECORATOR} above class {kind.__name__}{inside}"
     return ""
+
+
+def _called(function: Callable[..., Any], input_shape: tuple[int, int, int], classes: int) -> Any:
+    """Call a user's function. A process that it forks ends where it comes back: it would go on as a second worker."""
+    process = os.getpid()
+    try:
+        return function(input_shape, classes)
+    finally:
+        if os.getpid() != process:
+            os._exit(0)
 
 
 def _imported(name: str) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ import sqlalchemy
 
 from storage.url import absolute, plain
 from sweeps.errors import SweepError
-from sweeps.workers.logs import LOG_VARIABLE, LogTail, log_folder, read_line
+from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder, read_line
 from sweeps.workers.worker import worker_id
 
 WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
@@ -55,13 +55,13 @@ class LocalWorker:
             os.killpg(self.process.pid, signal.SIGKILL)  # of its own, since it leads a session
 
     def last_lines(self, count: int) -> list[str]:
-        """Return the last lines that it logged or printed, as people read them."""
-        try:
-            lines = self.log_file.read_text(errors="replace").splitlines()
-        except OSError:
-            return []
-        texts = [text for line in lines if line.strip() for text in read_line(line).text.splitlines()]
-        return texts[-count:]
+        """Return the last lines that it logged or printed, as people read them.
+
+        Of one that was killed, whatever libraries printed is left out: it had no time for a last word of its own.
+        """
+        lines = [read_line(line) for line in (end_of(self.log_file) or "").splitlines() if line.strip()]
+        ours = [line for line in lines if line.ours] if (self.code or 0) < 0 else []
+        return [text for line in ours or lines for text in line.text.splitlines()][-count:]
 
     def stored_log(self, url: sqlalchemy.URL) -> str | None:
         """Return the end of its log as it is stored with an attempt."""

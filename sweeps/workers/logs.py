@@ -146,20 +146,28 @@ class LogTail:
         """Return at most the last 200 lines and 64 KiB since the attempt began; None without a file."""
         if self._path is None:
             return None
-        start = max(self._from, self._size() - _KEPT_BYTES)
-        try:
-            with self._path.open("rb") as file:
-                file.seek(start)
-                text = file.read().decode(errors="replace")
-        except OSError:  # a full disk, a folder that was cleared: the log is no reason to lose a result
-            return None
-        return fit(text, self._url)
+        text = end_of(self._path, start=self._from)
+        return None if text is None else fit(text, self._url)
 
     def _size(self) -> int:
-        try:
-            return self._path.stat().st_size if self._path else 0
-        except OSError:
-            return 0
+        return _size(self._path) if self._path else 0
+
+
+def end_of(path: Path, *, start: int = 0) -> str | None:
+    """Return the last 64 KiB of a log from byte `start` on, however much was printed into it; None: it is not there."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(start, _size(path) - _KEPT_BYTES))
+            return file.read(_KEPT_BYTES).decode(errors="replace")
+    except OSError:  # a full disk, a folder that was cleared: the log is no reason to lose a result
+        return None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def fit(text: str, url: URL) -> str:

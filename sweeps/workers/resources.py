@@ -1,5 +1,6 @@
 """Hold what the tasks of a worker share: datasets, test images and compiled students, each loaded once."""
 
+import logging
 import shutil
 import tempfile
 import weakref
@@ -18,6 +19,8 @@ from sweeps.spec.tables import DatasetSpec
 
 if TYPE_CHECKING:
     from kd.training.trainer import StudentTrainer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -46,6 +49,7 @@ class TaskResources:
         """Return the students of a role, compiled once for all points and seeds."""
         if role not in self._trainers:
             part = self.spec.role(role)
+            log.info("%s: building the student %s", role, part.student)  # the last word of one that eats all memory
             self._trainers[role] = self._compiled(role, part.student, logits, epochs=part.epochs)
         return self._trainers[role]
 

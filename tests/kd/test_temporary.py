@@ -13,12 +13,12 @@ from kd.subprocesses import Report, run_in_subprocess
 from tests.support.paths import REPOSITORY
 
 HOLDS = """
-import sys, tempfile
+import os, sys, tempfile
 from kd import temporary
 with temporary.made() as folder, temporary.used(folder):
     tempfile.NamedTemporaryFile(delete=False)
     print(folder, flush=True)
-    sys.stdin.read()
+    os._exit(int(sys.stdin.readline()))
 """
 
 
@@ -61,25 +61,31 @@ def test_without_a_tmpdir_there_is_none_afterwards(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.processes
-def test_a_folder_is_removed_by_the_next_process_once_its_own_was_killed(base: Path) -> None:
+@pytest.mark.parametrize("how", ["killed", "ended by os._exit"])
+def test_a_folder_is_removed_by_the_next_process_once_its_own_is_gone(base: Path, how: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", HOLDS], env=environment, **pipes) as holder:  # type: ignore[call-overload]
         folder = Path(holder.stdout.readline().strip())
-        os.utime(folder, (0, 0))  # made long ago
         with temporary.made():
             assert list(folder.iterdir()), "its process lives"
-        holder.kill()
+        if how == "killed":
+            holder.kill()
+        else:
+            holder.communicate("86\n")
     with temporary.made():
         assert not folder.exists()
     assert list(base.iterdir()) == []
 
 
 def test_a_folder_that_is_just_being_made_is_left_alone(base: Path) -> None:
-    young = base / f"{temporary.PREFIX}young"
+    young = base / f"{temporary.NEW_PREFIX}young"
     young.mkdir()
     with temporary.made():
         assert young.exists()
+    os.utime(young, (0, 0))  # its process was killed just then
+    with temporary.made():
+        assert not young.exists()
 
 
 @pytest.mark.processes

@@ -48,8 +48,11 @@ def test_a_task_that_makes_no_step_is_ended_tried_again_and_its_worker_replaced(
 ) -> None:
     url = created(storage_url, IMPATIENT)
     misbehave = f'if claim.key == "search#1" and once("hung"):\n    print("about to hang", flush=True)\n    {how}'
-    code, out = launched(environment(tmp_path / "home", url, misbehave))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    code, out = launched(environment(tmp_path / "home", url, misbehave) | {"TMPDIR": str(temporary)})
     assert code == 0, out
+    assert list(temporary.iterdir()) == [], "a worker removes what one before it left behind"
     first, second = history(storage_url, "search#1")
     assert (first.state, first.error_class, second.state) == ("failed", "timeout", "done")
     assert first.reason == "no step for 1 s (limits.search)"

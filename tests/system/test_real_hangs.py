@@ -45,6 +45,8 @@ MICRO = override(
 # A file beside the module is a hang that is due; whoever meets it takes it away, so that each happens once.
 OWN = """
 import ctypes
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -87,6 +89,17 @@ def dense(*middle):
 
 
 waits, teacher, student = dense("waits"), dense("teacher"), dense("student")
+
+
+def greedy(shape, classes):
+    if due("a builder forks and prints"):
+        print("x" * 1_000_000)
+        os.fork()
+    elif due("a builder lacks memory"):
+        raise MemoryError
+    elif due("a builder is killed"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return student(shape, classes)
 """
 
 # Every Python process of a test says that it was there.
@@ -226,6 +239,16 @@ def test_a_frozen_child_is_ended_though_its_worker_dies_and_a_frozen_autokeras_f
     assert "no step for 3 s (limits.baselines)" in home.reasons
     assert f"no step for {HANGS_S} s (limits.teachers)" in home.reasons
     assert "finished. Next: " in out  # a comparison less is no failure of the sweep
+
+
+def test_a_builder_that_forks_prints_lacks_memory_or_is_killed_is_named_and_the_sweep_goes_on(home: Home) -> None:
+    home.created({"source.student": "own_hangs:greedy", "retry.error": 0})
+    out = home.launched("a builder forks and prints", "a builder lacks memory", "a builder is killed")
+    (made,) = home.attempts().values()
+    assert made == [("failed", "error"), ("lost", "lost worker"), ("done", None)]
+    assert "ModelError: model 'own_hangs:greedy' does not work with images of (28, 28, 1): MemoryError" in home.reasons
+    killed = out.partition("was killed by signal 9; its task is free again, another takes its place")[2]
+    assert "source: building the student own_hangs:greedy" in killed.splitlines()[1]
 
 
 def _command(pid: int) -> bytes:

@@ -11,10 +11,13 @@ from sweeps.service.create import create_sweep
 from sweeps.service.users_models import check_users_models
 from sweeps.spec.model import override
 from sweeps.spec.presets import preset
+from tests.support.processes import is_alive
 from tests.support.sweeps.typed_commands import files
 
 OWN = """
 import os
+import signal
+from pathlib import Path
 import keras
 
 def build(input_shape, classes):
@@ -28,6 +31,19 @@ def frozen(input_shape, classes):
 
 def aborts(input_shape, classes):
     os.abort()
+
+def needs_more(input_shape, classes):
+    raise MemoryError
+
+def is_killed(input_shape, classes):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def forks_and_prints(input_shape, classes):
+    model = build(input_shape, classes)
+    print("x" * 10_000_000)
+    if (child := os.fork()):
+        Path(__file__).with_name("child").write_text(str(child))
+    return model
 """
 
 
@@ -49,6 +65,16 @@ def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "own_models:aborts",
             "target.student: model 'own_models:aborts' cannot be built: the child process died of signal 6",
         ),
+        (
+            "cnn-small",
+            "own_models:is_killed",
+            "target.student: model 'own_models:is_killed' cannot be built: the child process was killed; .* memory",
+        ),
+        (
+            "cnn-small",
+            "own_models:needs_more",
+            "target.student: model 'own_models:needs_more' does not work with images of .*: MemoryError",
+        ),
     ],
 )
 def test_the_first_model_that_is_unfit_is_named_with_its_key(teacher: str, student: str, message: str) -> None:
@@ -56,6 +82,12 @@ def test_the_first_model_that_is_unfit_is_named_with_its_key(teacher: str, stude
     with pytest.raises(SpecError, match=message) as error:
         check_users_models(spec)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.processes
+def test_a_builder_that_forks_and_prints_is_taken_and_what_it_forked_ends(tmp_path: Path) -> None:
+    check_users_models(override(preset("tiny"), {"target.student": "own_models:forks_and_prints"}))
+    assert not is_alive(int((tmp_path / "theirs" / "child").read_text()))
 
 
 @pytest.mark.processes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.workers.logs import Line, read_line
+from sweeps.workers.logs import Line, end_of, read_line
 
 TEXT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} I ")
 
@@ -68,3 +68,14 @@ NOT_OURS = ["", "null", "[]", "3", '{"time": "noon"}', '{"message": "x"}', '{"ti
 @pytest.mark.parametrize("line", NOT_OURS)
 def test_a_line_that_is_not_ours_is_shown_as_it_is(line: str) -> None:
     assert read_line(line) == Line(line)
+
+
+def test_the_end_of_a_log_is_short_however_much_was_printed_into_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    assert end_of(path) is None
+    path.write_text("x" * 1_000_000 + "\nthe last line\n")
+    end = end_of(path)
+    assert end is not None
+    assert len(end) == 64 * 1024
+    assert end.endswith("\nthe last line\n")
+    assert end_of(path, start=1_000_001) == "the last line\n"
