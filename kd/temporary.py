@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["made", "used"]
+__all__ = ["made", "remove_left_over", "used"]
 
 PREFIX = "kd-sweeps-tmp-"
 NEW_PREFIX = "kd-sweeps-new-"  # until its lock is held
@@ -23,8 +23,8 @@ YOUNG_S = 60.0  # so long a new folder may still be about to get its lock
 @contextlib.contextmanager
 def made() -> Iterator[Path]:
     """Make a folder below the present one for temporary files; remove it at the end, and those of killed processes."""
+    remove_left_over()
     base = Path(tempfile.gettempdir())
-    _remove_left_over(base)
     new = Path(tempfile.mkdtemp(prefix=NEW_PREFIX, dir=base))
     # Held until this process ends, however it does. Not its number: in another container, that is another process.
     lock = os.open(new, os.O_RDONLY)
@@ -52,8 +52,9 @@ def used(folder: Path) -> Iterator[None]:
             os.environ["TMPDIR"] = before[1]
 
 
-def _remove_left_over(base: Path) -> None:
-    """Remove the folders whose process is gone: nobody holds their locks."""
+def remove_left_over() -> None:
+    """Remove the folders below the present one whose process is gone: nobody holds their locks."""
+    base = Path(tempfile.gettempdir())
     for folder in (*base.glob(f"{PREFIX}*"), *base.glob(f"{NEW_PREFIX}*")):
         with contextlib.suppress(OSError):  # another user's; or somebody else removes it at this moment
             if folder.name.startswith(NEW_PREFIX) and time.time() - folder.stat().st_mtime < YOUNG_S:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy
 
+from kd import temporary
 from storage.errors import StorageError
 from storage.queue import workers
 from storage.queue.attempts import reap_worker
@@ -104,6 +105,7 @@ class Supervisor:
         deaths = self._quick_deaths[worker.seat] + 1 if self._was_quick(worker) else 0
         self._quick_deaths[worker.seat] = deaths
         self._unreaped.append(worker)
+        temporary.remove_left_over()
         last_one = deaths >= MOST_QUICK
         if not last_one:
             self._due.append((time.monotonic() + _BACKOFF_S[deaths], worker.seat))

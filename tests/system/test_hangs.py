@@ -52,7 +52,7 @@ def test_a_task_that_makes_no_step_is_ended_tried_again_and_its_worker_replaced(
     temporary.mkdir()
     code, out = launched(environment(tmp_path / "home", url, misbehave) | {"TMPDIR": str(temporary)})
     assert code == 0, out
-    assert list(temporary.iterdir()) == [], "a worker removes what one before it left behind"
+    assert list(temporary.iterdir()) == [], "of a worker that died, neither"
     first, second = history(storage_url, "search#1")
     assert (first.state, first.error_class, second.state) == ("failed", "timeout", "done")
     assert first.reason == "no step for 1 s (limits.search)"
