@@ -47,9 +47,10 @@ class TaskResources:
 
     def trainer(self, role: str, logits: npt.NDArray[np.float32]) -> "StudentTrainer":
         """Return the students of a role, compiled once for all points and seeds."""
+        part = self.spec.role(role)
+        if ":" in part.student:  # the last word of a worker that a user's model takes all memory of
+            log.info("%s: training the student %s", role, part.student)
         if role not in self._trainers:
-            part = self.spec.role(role)
-            log.info("%s: building the student %s", role, part.student)  # the last word of one that eats all memory
             self._trainers[role] = self._compiled(role, part.student, logits, epochs=part.epochs)
         return self._trainers[role]
 

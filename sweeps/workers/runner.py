@@ -125,7 +125,7 @@ class TaskRunner:
         if file := parse_teacher(role.teacher).logits:
             from_file = logits_file.teach(Path(file), dataset, positions(role.dataset, train_images=role.images))
             return teacher_of(role, dataset, from_file, kept=self._kept)
-        log.info("%s: building the teacher %s", task.role, role.teacher)
+        log.info("%s: training the teacher %s", task.role, role.teacher)
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
             taught: TeacherResult
             taught, numerics = run_in_subprocess(

@@ -248,7 +248,7 @@ def test_a_builder_that_forks_prints_lacks_memory_or_is_killed_is_named_and_the_
     assert made == [("failed", "error"), ("lost", "lost worker"), ("done", None)]
     assert "ModelError: model 'own_hangs:greedy' does not work with images of (28, 28, 1): MemoryError" in home.reasons
     killed = out.partition("was killed by signal 9; its task is free again, another takes its place")[2]
-    assert "source: building the student own_hangs:greedy" in killed.splitlines()[1]
+    assert "source: training the student own_hangs:greedy" in killed.splitlines()[1]
 
 
 def _command(pid: int) -> bytes:
