@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from kd import temporary
+from kd import output, temporary
 from kd.errors import SubprocessFailed, SubprocessKilled
 
 __all__ = ["Report", "run_in_subprocess"]
@@ -112,7 +112,7 @@ def _hand_over(pipe: Connection, job: bytes) -> None:
 
 
 def _main(pipe: Connection, job: Connection, folder: Path) -> None:
-    with temporary.used(folder):
+    with temporary.used(folder), output.forgiving():
         _answer(pipe, job)
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import sqlalchemy
 
 from storage.url import absolute, plain
-from sweeps.errors import SweepError
-from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder, read_line
+from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder, open_log, read_line
 from sweeps.workers.worker import worker_id
 
 WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
@@ -82,13 +81,7 @@ def start(url: sqlalchemy.URL, name: str, seat: int, number: int) -> LocalWorker
     path = log_folder(name) / f"{worker}.log"
     # The URL may hold a password: it goes by environment, never by argv, which `ps` shows to everyone.
     variables = {"KD_SWEEPS_STORAGE": plain(absolute(url)), WORKER_VARIABLE: worker, LOG_VARIABLE: str(path)}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as error:
-        raise SweepError(
-            f"cannot write logs into {path.parent}: {error.strerror}; name another folder: export XDG_STATE_HOME=DIR"
-        ) from None
+    out = open_log(path)
     try:
         process = subprocess.Popen(
             # -P: what lies in the current folder is not imported, such as somebody's random.py

@@ -20,7 +20,9 @@ from pathlib import Path
 import platformdirs
 from sqlalchemy import URL
 
+from kd import output
 from storage.url import without_passwords
+from sweeps.errors import SweepError
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +95,14 @@ def worker_log(path: Path | None) -> Iterator[None]:
     TensorFlow's C++ code writes to file descriptors 1 and 2 directly, so those are what is redirected.
     With None (a launched worker, whose output already is a file) nothing is redirected: the JSON lines go to stderr.
     """
-    terminal = None if path is None else os.fdopen(os.dup(2), "w", buffering=1)
+    with output.forgiving(), _logged_to(path):  # a full disk below the log ends no task
+        yield
+
+
+@contextmanager
+def _logged_to(path: Path | None) -> Iterator[None]:
+    out = -1 if path is None else open_log(path)
+    terminal = None if path is None else output.unfailing(os.dup(2), close=True)
     # sys.stderr writes to descriptor 2: into the file, once that is redirected.
     handlers = [_handler(logging.StreamHandler(sys.stderr), JsonLines())]
     if terminal is not None:
@@ -107,10 +116,9 @@ def worker_log(path: Path | None) -> Iterator[None]:
             logger.addHandler(handler)
     kept = (os.dup(1), os.dup(2))
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
+        for number in (1, 2):
+            os.dup2(out, number)
+        os.close(out)
     try:
         yield
     finally:
@@ -184,6 +192,21 @@ def trace_of(error: BaseException, url: URL) -> str:
 def _handler(handler: logging.Handler, formatter: logging.Formatter) -> logging.Handler:
     handler.setFormatter(formatter)
     return handler
+
+
+def open_log(path: Path) -> int:
+    """Return the descriptor of a log, made where it is missing.
+
+    Raises:
+        SweepError: its folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise SweepError(
+            f"cannot write logs into {path.parent}: {error.strerror}; name another folder: export XDG_STATE_HOME=DIR"
+        ) from None
 
 
 def log_folder(name: str) -> Path:
