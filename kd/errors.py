@@ -4,6 +4,7 @@ KdError
 ├── DataError          a dataset cannot be obtained, or a file does not hold a valid one
 ├── ModelError         the model is unknown, or does not fit the images
 ├── Diverged           the loss of a training is no longer finite
+├── NoMemory           a user's function ran out of memory
 ├── Unavailable        a baseline cannot run on this machine; the sweep goes on without it
 ├── NotHere            what is missing here, another machine may have
 │   ├── ModuleNotHere  (a ModelError) the module of a user's model
@@ -14,18 +15,23 @@ KdError
 Every message is for the person at the terminal: the value given, what is allowed, what to type next.
 """
 
+import errno
+
 __all__ = [
     "DataError",
     "Diverged",
     "KdError",
     "ModelError",
     "ModuleNotHere",
+    "NoMemory",
     "NotHere",
     "SubprocessFailed",
     "SubprocessKilled",
     "Unavailable",
     "WeightsNotHere",
+    "lacks_room",
     "told",
+    "without_room",
 ]
 
 
@@ -49,6 +55,10 @@ class Unavailable(KdError):
     """A baseline cannot run here; the message says why and what to type to change that."""
 
 
+class NoMemory(KdError):
+    """A user's function ran out of memory; on another machine it may not."""
+
+
 class NotHere(KdError):
     """Something is missing on this machine; where a task is concerned, the machine is to blame and not the task."""
 
@@ -67,6 +77,29 @@ class SubprocessFailed(KdError):
 
 class SubprocessKilled(SubprocessFailed):
     """A child process was killed; the system does that when memory runs out."""
+
+
+_OF_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
+
+
+def lacks_room(error: BaseException) -> bool:
+    """Return whether this machine has no room: a full disk, no memory, too many open files. No program is to blame.
+
+    TensorFlow's own class is known by its name: a worker whose children train has not imported TensorFlow.
+    """
+    of_machine = isinstance(error, OSError) and error.errno in _OF_MACHINE
+    return of_machine or isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+
+
+def without_room(what: str, error: Exception) -> KdError | None:
+    """Return the error that says that this machine had no room for something, where that is so; else None.
+
+    Args:
+        what: was done, such as "model 'm:build'".
+    """
+    if not lacks_room(error):
+        return None
+    return (NotHere if isinstance(error, OSError) else NoMemory)(f"{what} finds no room on this machine: {told(error)}")
 
 
 def told(error: BaseException) -> str:

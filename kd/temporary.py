@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from kd.errors import NotHere
+
 __all__ = ["made", "remove_left_over", "used"]
 
 PREFIX = "kd-sweeps-tmp-"
@@ -22,10 +24,18 @@ YOUNG_S = 60.0  # so long a new folder may still be about to get its lock
 
 @contextlib.contextmanager
 def made() -> Iterator[Path]:
-    """Make a folder below the present one for temporary files; remove it at the end, and those of killed processes."""
-    remove_left_over()
-    base = Path(tempfile.gettempdir())
-    new = Path(tempfile.mkdtemp(prefix=NEW_PREFIX, dir=base))
+    """Make a folder below the present one for temporary files; remove it at the end, and those of killed processes.
+
+    Raises:
+        NotHere: no folder of this machine takes temporary files.
+    """
+    try:
+        base = Path(tempfile.gettempdir())
+        remove_left_over()
+        new = Path(tempfile.mkdtemp(prefix=NEW_PREFIX, dir=base))
+    except OSError as error:  # full, or read-only; Python has tried every folder that it knows
+        why = error.strerror or str(error)
+        raise NotHere(f"cannot write temporary files: {why}; free space there, or export TMPDIR=DIR") from error
     # Held until this process ends, however it does. Not its number: in another container, that is another process.
     lock = os.open(new, os.O_RDONLY)
     _try_to_lock(lock)

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kd.errors import ModelError, ModuleNotHere, told
+from kd.errors import ModelError, ModuleNotHere, told, without_room
 from kd.models.keras_files import load
 
 __all__ = ["build_users", "check_users", "load_users"]
@@ -48,6 +48,8 @@ def build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> k
     except SystemExit as error:  # else the whole worker would end, and with exit code 0 as if it had finished
         raise ModelError(f"model {name!r} calls sys.exit({error.code!r}); let it return a keras.Model") from error
     except Exception as error:  # the user's code may raise anything; the cause stays chained
+        if (no_room := without_room(f"model {name!r}", error)) is not None:
+            raise no_room from error
         raise ModelError(f"model {name!r} does not work with images of {input_shape}: {told(error)}") from error
     _check_output(name, model, output, (len(images), classes))
     if not model.trainable_variables:
@@ -82,6 +84,8 @@ def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> N
             again = load(path.read_bytes())
             before, same, after = (_said(one, images) for one in (model, model, again))
         except Exception as error:  # of many kinds
+            if (no_room := without_room(f"model {name!r}", error)) is not None:
+                raise no_room from error
             why = _foreign(model, by_import) or f"{told(error.__cause__ or error)}; {_CURE}"
             raise ModelError(f"model {name!r} cannot be saved and loaded again: {why}") from error
         finally:

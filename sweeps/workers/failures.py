@@ -1,9 +1,10 @@
 """Classify why an attempt failed: the class decides how often a task is tried again, and whether a worker stops."""
 
 import errno
+import tempfile
 
-from kd.errors import Diverged, NotHere, SubprocessKilled, Unavailable
-from storage.errors import Unreachable
+from kd.errors import Diverged, NoMemory, NotHere, SubprocessKilled, Unavailable, lacks_room
+from storage.errors import StorageFull, Unreachable
 from storage.queue.error_classes import LOST
 from sweeps.errors import StepTimeout
 from sweeps.plan.payloads import BaselineTask, Payload
@@ -18,7 +19,7 @@ STOPPING = (MACHINE, "memory")
 INFRASTRUCTURE = ("database",)
 """Classes that say more about the machine than about the task; several in a row stop a worker."""
 
-_OF_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
+_NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def class_of(error: Exception, task: Payload | None = None) -> str:
@@ -29,16 +30,25 @@ def class_of(error: Exception, task: Payload | None = None) -> str:
     if isinstance(error, Unavailable) and (isinstance(task, BaselineTask) or not isinstance(error, NotHere)):
         return "unavailable"
     # An ImportError of anything: an environment that is being made anew, or a module of the user's that another has.
-    if isinstance(error, (NotHere, ImportError)) or (isinstance(error, OSError) and error.errno in _OF_MACHINE):
+    if isinstance(error, (NotHere, ImportError, StorageFull)):
         return MACHINE
+    if lacks_room(error):
+        return MACHINE if isinstance(error, OSError) else "memory"
     if isinstance(error, StepTimeout):
         return "timeout"
     if isinstance(error, Diverged):
         return "nan"
-    # TensorFlow's own class by its name: a worker whose children train has not imported TensorFlow
-    if isinstance(error, (MemoryError, SubprocessKilled)) or type(error).__name__ == "ResourceExhaustedError":
+    if isinstance(error, (NoMemory, SubprocessKilled)):
         return "memory"
     return "database" if isinstance(error, Unreachable) else "error"
+
+
+def lack_of(error: Exception) -> str:
+    """Return what a machine lacks and what to do about it, in one line."""
+    if isinstance(error, OSError) and error.errno in _NO_DISK:
+        where = tempfile.gettempdir()
+        return f"{error}; temporary files go to {where}: free space there, or name another folder: export TMPDIR=DIR"
+    return str(error)
 
 
 def cap_of(kind: str, spec: Spec) -> int | None:

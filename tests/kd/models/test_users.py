@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from kd.errors import ModelError
+from kd.errors import KdError, ModelError, NoMemory, NotHere
 from kd.models.users import build_users, check_users, load_users
 
 pytestmark = pytest.mark.training
@@ -129,6 +129,12 @@ def other(shape, *, classes):
     raise AssertionError("it cannot be called so, and is not")
 
 answer = 42
+
+def hungry(input_shape, classes):
+    raise MemoryError
+
+def full(input_shape, classes):
+    raise OSError(28, "No space left on device")
 """
 
 
@@ -204,6 +210,13 @@ def test_a_saved_model_loads_once_the_module_of_its_builder_is_imported(
     with pytest.raises(ModelError, match=r"not a \.keras file that loads here"):
         load_users(saved, "")
     assert load_users(saved, name).output_shape == (None, 3)
+
+
+@pytest.mark.parametrize(("function", "kind"), [("hungry", NoMemory), ("full", NotHere)])
+def test_a_machine_without_room_is_not_the_fault_of_the_model(own: str, function: str, kind: type[KdError]) -> None:
+    with pytest.raises(kind, match=f"^model 'what_a_user_wrote:{function}' finds no room on this machine: ") as caught:
+        build_users(f"{own}:{function}", (8, 8, 1), 3)
+    assert not isinstance(caught.value, ModelError)
 
 
 @pytest.mark.parametrize("name", ["os:abort", "os:_exit", "sys:exit"])
