@@ -3,6 +3,7 @@
 StorageError
 ├── UrlError            the URL cannot name a storage (a usage error)
 ├── Unreachable         the database does not answer, or refuses us
+│   └── StorageFull     it takes nothing more: its disk is full
 ├── NotAStorage         it answers, but holds no kd-sweeps tables of this version
 ├── SweepNotFound       no sweep of that name
 ├── SpecConflict        a sweep of that name has another spec
@@ -54,6 +55,18 @@ class UrlError(StorageError):
 
 class Unreachable(StorageError):
     """The database cannot be reached, opened or written."""
+
+
+class StorageFull(Unreachable):
+    """The disk below the database is full. Reading still works.
+
+    Attributes:
+        fault: the text without what to type: for those who wait until there is room again.
+    """
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"{fault}, and type the command again")
+        self.fault = fault
 
 
 class NotAStorage(StorageError):

@@ -9,7 +9,7 @@ import sqlalchemy.exc
 import tenacity
 from sqlalchemy import URL
 
-from storage.errors import NotAStorage, StorageError, Unreachable
+from storage.errors import NotAStorage, StorageError, StorageFull, Unreachable
 from storage.url import masked
 
 P = ParamSpec("P")
@@ -41,6 +41,9 @@ _NOT_NOW_TEXTS = (
     "too many connections",
     "connection slots are reserved",
 )
+# SQLite has no room for a page, or none for its side file (.db-shm), of which it says "disk I/O error" only.
+_FULL_SQLITE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
+_FULL_SQLSTATE = "53100"
 _FEWER = "start fewer workers, or raise max_connections of the server, and type the command again"
 _ANOTHER = "or name another with --storage URL"
 _CURES = {
@@ -53,8 +56,6 @@ _CURES = {
     "does not exist": f"make it with: createdb {{database}}, {_ANOTHER}",
     "lock timeout": "another process keeps rows locked; end that one, and type the command again",
     "is locked": "another process keeps it locked; end that one, and type the command again",
-    "is full": "free space there, and type the command again",
-    "no space left": "free space there, and type the command again",
     "invalid connection option": "take it out of the URL",
 }
 
@@ -93,6 +94,17 @@ def _is_transient(error: sqlalchemy.exc.DBAPIError) -> bool:
     return not lasting and not any(word in text for word in _LASTING_TEXTS)
 
 
+def is_full(error: BaseException) -> bool:
+    """Return whether the disk below the database is full: somebody may free space, and then all goes on."""
+    return any(isinstance(one, StorageFull) for one in _causes(error))
+
+
+def _is_full(error: sqlalchemy.exc.DBAPIError) -> bool:
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) in _FULL_SQLITE
+    return getattr(error.orig, "sqlstate", None) == _FULL_SQLSTATE
+
+
 def is_refused_for_now(error: BaseException) -> bool:
     """Return whether a server is there and can take us later. A closed port may as well be a wrong URL."""
     for one in _causes(error):
@@ -120,7 +132,12 @@ def translate(error: sqlalchemy.exc.SQLAlchemyError, url: URL) -> Exception:
     if "no such table" in lowered or sqlstate == "42P01":
         return NotAStorage(f"{shown} lacks a table of kd-sweeps or Optuna: {reason}")
     if sqlstate in ("42501", "25006") or "readonly database" in lowered:
-        return StorageError(f"{shown} does not allow this: {reason}")
+        return StorageError(
+            f"{shown} does not allow this: {reason}; let this user write there, and type the command again, {_ANOTHER}"
+        )
+    if _is_full(error):
+        said = "" if "full" in lowered or "space" in lowered else "the disk is full: "
+        return StorageFull(f"cannot use {shown}: {said}{reason}; free space there")
     operational = isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
     if operational or error.connection_invalidated or "invalid connection option" in lowered:
         return Unreachable(f"cannot use {shown}: {reason}; {_cure(lowered, url)}")
@@ -160,6 +177,19 @@ def retrying_for(
         before_sleep=_log_retry,
         reraise=True,
     )
+
+
+def enduring_for(seconds: float) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate as `retrying_for` does what is done with a task at work: it waits for room on a full disk, too.
+
+    Somebody who types a command is told at once; a worker at night is not, and what it holds is worth a while.
+    """
+    return retrying_for(seconds, when=lambda error: is_transient(error) or is_full(error))
+
+
+def enduring(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate as `enduring_for` does, with the usual time RETRY_FOR_S."""
+    return enduring_for(RETRY_FOR_S)(function)
 
 
 def retrying(function: Callable[P, R]) -> Callable[P, R]:

@@ -44,7 +44,10 @@ def check_path(url: URL, *, must_exist: bool, read_only: bool) -> None:
         raise Unreachable(f"cannot open {masked(url)}: no permission to read it")
     _refuse_another_kind(path, url)
     if not read_only and not os.access(path, os.W_OK):
-        raise Unreachable(f"cannot write {masked(url)}: the file is read-only")
+        raise Unreachable(
+            f"cannot write {masked(url)}: the file is read-only; make it writable, and type the command again, or name"
+            " another with --storage URL"
+        )
 
 
 def connector(url: URL, *, create: bool, read_only: bool) -> Callable[[], sqlite3.Connection]:

@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, Engine, Select, func, select, update
 
 from storage.db.dialects import database_now
-from storage.db.faults import retrying
+from storage.db.faults import enduring, retrying
 from storage.db.schema import attempts, tasks
 from storage.db.transaction import read, write
 from storage.queue.bell import ring
@@ -86,14 +86,44 @@ def _ended_so(connection: Connection, task_id: int, error_class: str | None) -> 
 Reaped = tuple[str, int, str]  # task key, attempt number, worker
 
 
-@retrying
-def reap(engine: Engine, sweep_id: int, *, cap: int | None) -> list[Reaped]:
+@enduring
+def reap(
+    engine: Engine,
+    sweep_id: int,
+    *,
+    cap: int | None,
+    lease_s: float | None = None,
+    lapsed_before: float | None = None,
+) -> list[Reaped]:
     """End every attempt whose lease has lapsed; its task waits again, or has failed at `cap` lost workers.
 
     Any process may do this at any time; of several at once, one gets each attempt.
+
+    Args:
+        lease_s: how long a lease lasts. One that seems to last longer is cut to this: the database's clock was set
+            back, and a dead worker would keep its task until the clock is where it was.
+        lapsed_before: leave those alone whose lease was good then, in seconds since 1970 by the database's clock.
     """
+    if lease_s is not None:
+        _shorten(engine, sweep_id, lease_s)
     lapsed = _running().where(tasks.c.sweep_id == sweep_id, attempts.c.lease_until < database_now())
+    if lapsed_before is not None:
+        lapsed = lapsed.where(attempts.c.lease_until < lapsed_before)
     return _take_back(engine, lapsed, cap=cap, only_if_lapsed=True, why="its lease lapsed")
+
+
+def _shorten(engine: Engine, sweep_id: int, lease_s: float) -> None:
+    latest = database_now() + lease_s
+    too_long = (
+        attempts.c.state == "running",
+        attempts.c.lease_until > latest + 1.0,  # not those that are given at this moment
+        attempts.c.task_id.in_(select(tasks.c.id).where(tasks.c.sweep_id == sweep_id)),
+    )
+    with read(engine) as connection:
+        if connection.execute(select(attempts.c.task_id).where(*too_long).limit(1)).first() is None:
+            return
+    with write(engine) as connection:
+        connection.execute(update(attempts).where(*too_long).values(lease_until=latest))
 
 
 @retrying

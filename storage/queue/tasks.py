@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, exists, insert, select, update
 
 from storage.db import corruption
 from storage.db.dialects import database_now
-from storage.db.faults import RESULT_RETRY_FOR_S, retrying, retrying_for
+from storage.db.faults import RESULT_RETRY_FOR_S, enduring, enduring_for
 from storage.db.schema import attempts, phases, sweeps, tasks
 from storage.db.transaction import write
 from storage.queue.attempts import end_attempt
@@ -46,7 +46,7 @@ class Claim:
     retry_of: int | None
 
 
-@retrying
+@enduring
 def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, lease_s: float) -> Claim | None:
     """Claim the best ready task for `lease_s` seconds; None when nothing can start now.
 
@@ -108,7 +108,7 @@ def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, le
     )
 
 
-@retrying
+@enduring
 def save_trial(engine: Engine, claim: Claim, *, study: str, number: int, params: dict[str, Any]) -> bool:
     """Note which trial records this attempt, and with which parameters. False: the lease was lost."""
     with write(engine) as connection:
@@ -136,7 +136,7 @@ def renew(engine: Engine, claim: Claim, lease_s: float, *, idle_s: float = 0.0, 
         return changed.rowcount == 1
 
 
-@retrying_for(RESULT_RETRY_FOR_S)
+@enduring_for(RESULT_RETRY_FOR_S)
 def finish(
     engine: Engine, claim: Claim, *, outcome: dict[str, Any], score: float | None, log: str | None = None
 ) -> bool:
@@ -164,7 +164,7 @@ def finish(
         return True
 
 
-@retrying
+@enduring
 def fail(
     engine: Engine,
     claim: Claim,
@@ -197,7 +197,7 @@ def fail(
         )
 
 
-@retrying
+@enduring
 def release(
     engine: Engine,
     claim: Claim,

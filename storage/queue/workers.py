@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, ScalarSelect, case, func, select, upd
 
 from storage.db import corruption
 from storage.db.dialects import database_now, insert_into
-from storage.db.faults import retrying
+from storage.db.faults import enduring, retrying
 from storage.db.schema import attempts, sweeps, tasks, workers
 from storage.db.transaction import read, write
 
@@ -35,7 +35,7 @@ class WorkerRecord:
     failed: int
 
 
-@retrying
+@enduring
 def sign_in(engine: Engine, sweep_id: int, worker: str, *, host: str, pid: int, provenance: Mapping[str, Any]) -> None:
     """Note that a worker begins."""
     now = {"started_at": database_now(), "seen_at": database_now(), "ended_at": None, "reason": None}
@@ -66,6 +66,22 @@ def seen(engine: Engine, sweep_id: int) -> dict[str, float]:
         return {row.name: row.seen_at for row in connection.execute(query)}
 
 
+def check_room(engine: Engine, sweep_id: int, worker: str) -> None:
+    """Write again what a worker last wrote to say that it lives: as much as it would need room for.
+
+    Tried once only: who asks does so again and again.
+
+    Raises:
+        StorageFull: there is no room; the worker may live, and cannot say so.
+        StorageError: the database is away.
+    """
+    same = {"lease_until": attempts.c.lease_until, "progress_at": attempts.c.progress_at, "log": attempts.c.log}
+    with write(engine) as connection:
+        at_work = (attempts.c.worker == worker, attempts.c.state == "running")
+        connection.execute(update(attempts).where(*at_work).values(same))
+        connection.execute(update(workers).where(*_is(sweep_id, worker)).values(seen_at=workers.c.seen_at))
+
+
 @retrying
 def has_finished(engine: Engine, worker: str) -> bool:
     """Return whether a worker has finished any task."""
@@ -74,19 +90,24 @@ def has_finished(engine: Engine, worker: str) -> bool:
         return connection.execute(query).first() is not None
 
 
-@retrying
-def take_repair(engine: Engine, sweep_id: int, worker: str, *, every_s: float) -> bool:
+@enduring
+def take_repair(engine: Engine, sweep_id: int, worker: str, *, every_s: float) -> float | None:
     """Note that a worker lives; return whether it is the one that repairs the sweep now.
 
     Of all workers that ask within `every_s` seconds one is told so, by the database's clock: two dozen that start
     together would otherwise read the same rows.
+
+    Returns:
+        When somebody did so before, in seconds since 1970 by the database's clock, or now, if nobody did; None: it is
+        not the one.
     """
     now = database_now()
     due = (sweeps.c.repaired_at.is_(None)) | (sweeps.c.repaired_at < now - every_s) | (sweeps.c.repaired_at > now)
     with write(engine) as connection:
         note_seen(connection, sweep_id, worker)
+        before = connection.scalar(select(func.coalesce(sweeps.c.repaired_at, now)).where(sweeps.c.id == sweep_id))
         taken = connection.execute(update(sweeps).where(sweeps.c.id == sweep_id, due).values(repaired_at=now))
-        return taken.rowcount == 1
+        return before if taken.rowcount == 1 else None
 
 
 def note_seen(connection: Connection, sweep_id: int, worker: str | ScalarSelect[str]) -> None:

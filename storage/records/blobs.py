@@ -8,13 +8,13 @@ import hashlib
 from sqlalchemy import Engine, select
 
 from storage.db.dialects import database_now, insert_into
-from storage.db.faults import RESULT_RETRY_FOR_S, retrying, retrying_for
+from storage.db.faults import RESULT_RETRY_FOR_S, enduring_for, retrying
 from storage.db.schema import blobs
 from storage.db.transaction import read, write
 from storage.errors import BlobCorrupt
 
 
-@retrying_for(RESULT_RETRY_FOR_S)
+@enduring_for(RESULT_RETRY_FOR_S)
 def put(engine: Engine, data: bytes) -> str:
     """Store the bytes; the same bytes twice, or by two processes at once, are stored once.
 

@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import URL, Engine
 
-from storage.db.faults import retrying
+from storage.db.faults import enduring, retrying
 from storage.errors import ParametersRefused, StudyMixed
 from storage.studies.dashboard import has_note, save_note, save_plots
 from storage.studies.faults import explain_faults, mixed
@@ -128,7 +128,7 @@ class Studies:
         with self._faults(name), contextlib.suppress(KeyError):
             optuna.delete_study(study_name=name, storage=self._rdb)
 
-    @retrying
+    @enduring
     def ask(
         self, study: str, space: Space, *, params: Mapping[str, Any], attrs: Mapping[str, Any] | None = None
     ) -> Asked:
@@ -157,7 +157,7 @@ class Studies:
             self._latest = study, number, trial_id
             return Asked(number, dict(params))
 
-    @retrying
+    @enduring
     def tell(
         self,
         study: str,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, select, update
 
 from storage.db import corruption
-from storage.db.faults import retrying
+from storage.db.faults import enduring, retrying
 from storage.db.schema import attempts, sweeps, tasks
 from storage.db.transaction import read, write
 from storage.errors import StudyMissing
@@ -69,7 +69,7 @@ def unreported(engine: Engine, sweep_id: int) -> list[Unreported]:
         return [Unreported(**row._asdict()) for row in connection.execute(query)]
 
 
-@retrying
+@enduring
 def mark_reported(engine: Engine, task_id: int, number: int) -> None:
     """Note that the end of attempt `number` is reported to its trial."""
     with write(engine) as connection:

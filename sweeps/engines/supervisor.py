@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import sqlalchemy
 
 from kd import temporary
-from storage.errors import StorageError
+from storage.errors import StorageError, StorageFull
 from storage.queue import workers
 from storage.queue.attempts import reap_worker
 from storage.queue.error_classes import LOST
@@ -52,6 +52,7 @@ class Supervisor:
     _unreaped: list[LocalWorker] = field(default_factory=list)
     _seen: dict[str, tuple[float, float]] = field(default_factory=dict)  # by worker: seen_at, and since when we know it
     _look_at: float = 0.0
+    _trouble: str = ""  # of the database, as it was said last
 
     def begin(self, count: int) -> None:
         """Start so many workers."""
@@ -131,14 +132,21 @@ class Supervisor:
             how = _how(worker.code or 0)
             workers.sign_out(self.engine, self.sweep.id, worker.worker, reason=how, unless_ended=True)
         except StorageError as error:
-            self.say(explain(error))
+            self._complain(error)
             return False
         return True
+
+    def _complain(self, error: StorageError) -> None:
+        waits = f"{error.fault}; until then the workers wait" if isinstance(error, StorageFull) else explain(error)
+        if waits != self._trouble:
+            self.say(waits)
+        self._trouble = waits
 
     def _end_frozen(self) -> None:
         """End workers that live and were not seen for longer than a lease: nothing in them runs any more.
 
-        Counted is our own time, while the database answers: a laptop that slept has frozen nobody.
+        Counted is our own time, while the database can be written: a laptop that slept has frozen nobody, nor has a
+        full disk, on which nobody can say that he lives.
         """
         try:
             seen = workers.seen(self.engine, self.sweep.id)
@@ -150,10 +158,26 @@ class Supervisor:
             if (seen_at := seen.get(worker.worker)) is None:
                 continue
             before, since = self._seen.get(worker.worker, (seen_at, now))
-            self._seen[worker.worker] = (seen_at, since if before == seen_at else now)
-            if now - self._seen[worker.worker][1] > self.spec.lease.seconds + self.spec.lease.interval_s:
+            if before != seen_at:
+                since, self._trouble = now, ""
+            self._seen[worker.worker] = seen_at, since
+            if now - since > 2 * self.spec.lease.interval_s and not self._has_room(worker):
+                self._seen.clear()
+                return
+            if now - since > self.spec.lease.seconds + self.spec.lease.interval_s:
                 self.say(f"worker {worker.worker} does not move any more: it is ended")
                 worker.kill()
+
+    def _has_room(self, worker: LocalWorker) -> bool:
+        """Return whether a worker that was not seen could have said that it lives."""
+        try:
+            workers.check_room(self.engine, self.sweep.id, worker.worker)
+        except StorageFull as error:
+            self._complain(error)
+            return False
+        except StorageError:  # locked, perhaps by that very worker
+            pass
+        return True
 
     def help(self) -> str:
         """Return what to type when no worker is left."""

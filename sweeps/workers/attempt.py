@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kd.errors import Diverged
-from storage.errors import NotAStorage, StudyMissing, StudyMixed, Unreachable
+from storage.errors import NotAStorage, StorageFull, StudyMissing, StudyMixed, Unreachable
 from storage.failpoints import failpoint
 from storage.queue import tasks
 from storage.queue.tasks import Claim
@@ -29,7 +29,7 @@ from sweeps.plan.points import attributes, resolve_point, space_of
 from sweeps.spec.model import Spec
 from sweeps.terminal import duration
 from sweeps.workers.environment import provenance
-from sweeps.workers.failures import INFRASTRUCTURE, MACHINE, STOPPING, cap_of, class_of
+from sweeps.workers.failures import INFRASTRUCTURE, MACHINE, STOPPING, cap_of, class_of, lack_of
 from sweeps.workers.heartbeat import Heartbeat
 from sweeps.workers.logs import LogTail, trace_of
 from sweeps.workers.results import Outcome
@@ -159,9 +159,11 @@ class Attempts:
 
     def _fail(self, claim: Claim, error: Exception) -> None:
         kind = self._record(claim, error)
+        if isinstance(error, StorageFull):
+            raise error  # it says itself what to do
         if kind in STOPPING:
             raise SweepError(
-                f"this worker stops: {claim.key} needs what this machine has not: {error}; nothing is lost."
+                f"this worker stops: {claim.key} needs what this machine has not: {lack_of(error)}; nothing is lost."
                 f" Fix that, then type: {here().launch(self._sweep.name)}"
             )
         self._failures_in_a_row = self._failures_in_a_row + 1 if kind in INFRASTRUCTURE else 0

@@ -57,6 +57,7 @@ class Heartbeat:
         self._engine, self._claim, self._steps = engine, claim, steps
         self._interval_s, self._lease_s, self._deadline_s = interval_s, lease_s, deadline_s
         self._read_log, self._on_stuck, self._logged = read_log, on_stuck, ""
+        self._failed = 0  # renewals in a row
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"lease {claim.key}", daemon=True)
 
@@ -93,9 +94,11 @@ class Heartbeat:
             changed = None if log_now == self._logged else log_now
             if not tasks.renew(self._engine, self._claim, self._lease_s, idle_s=self._steps.idle_s, log=changed):
                 self.lost.set()
-            self._logged = log_now or ""
+            self._logged, self._failed = log_now or "", 0
         except (StorageError, sqlalchemy.exc.SQLAlchemyError) as error:
-            log.warning("could not renew the lease of %s, trying again: %s", self._claim.key, error)
+            self._failed += 1
+            if not self._failed & (self._failed - 1):  # the 1st, 2nd, 4th, 8th ...: an hour of it is a dozen lines
+                log.warning("could not renew the lease of %s, trying again: %s", self._claim.key, error)
             return min(self._interval_s, _AGAIN_S)
         return self._interval_s
 

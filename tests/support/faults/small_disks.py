@@ -1,0 +1,84 @@
+"""A small disk that fills up and is freed again: a tmpfs, where this system lets us mount one. No pytest here."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+class CannotMount(Exception):
+    """Only root may mount, and not in every container."""
+
+
+class SmallDisk:
+    """A file system of its own in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._fill = folder / "fill"
+
+    def fill(self) -> None:
+        """Take whatever room there is left."""
+        with self._fill.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+
+    def free(self) -> None:
+        """Give the room back."""
+        self._fill.unlink(missing_ok=True)
+
+
+class Filling:
+    """Fills a disk once, in the middle of the load, keeps it full for `seconds`, and frees it; runs beside the block.
+
+    Args:
+        begin: says when the load is under way.
+    """
+
+    def __init__(self, disk: SmallDisk, *, seconds: float, begin: Callable[[], bool]) -> None:
+        self.injected = 0
+        self._disk, self._seconds, self._begin = disk, seconds, begin
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Filling":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._begin():
+            if self._over.wait(0.05):
+                return
+        until = time.monotonic() + self._seconds
+        self.injected += 1
+        while time.monotonic() < until and not self._over.wait(0.1):
+            self._disk.fill()  # again and again: what is given back meanwhile is taken, too
+        self._disk.free()
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, *, megabytes: int) -> Iterator[SmallDisk]:
+    """Mount a disk of that size in a new folder; it is gone at the end, with all that is in it.
+
+    Raises:
+        CannotMount: here nobody lets us.
+    """
+    if os.geteuid() or shutil.which("mount") is None:
+        raise CannotMount("only root can mount a small disk")
+    folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CannotMount(done.stderr.strip())
+    try:
+        yield SmallDisk(folder)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=False)

@@ -1,0 +1,105 @@
+"""A disk that is full under the database, the logs or the temporary files: one line, nothing lost, and on it goes."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storage.db.engine import open_engine
+from storage.records import attempts, queries
+from sweeps.spec.model import override
+from tests.support.faults.database_faults import is_under_way
+from tests.support.faults.small_disks import CannotMount, SmallDisk, small_disk
+from tests.support.faults.storms import Count, count
+from tests.support.launches import environment, launched, start_launch
+from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+
+pytestmark = pytest.mark.processes
+
+FULL = "disk is full; free space there; until then the workers wait"
+SLOW = "time.sleep(0.2)"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A disk of 16 MB, on which a small sweep has room."""
+    try:
+        with small_disk(tmp_path / "disk", megabytes=16) as made:
+            yield made
+    except CannotMount as error:
+        pytest.skip(str(error))
+
+
+def read_until(process: "subprocess.Popen[str]", text: str, disk: SmallDisk) -> str:
+    """What a launch says up to the line with this text, while the disk stays full."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if text in line:
+            return said
+        disk.fill()
+    raise AssertionError(f"it ended without {text!r}:\n{said}")
+
+
+def counted(url: str) -> Count:
+    """What the sweep left, of which nothing is missing."""
+    found = count(url, name="s")
+    assert found.clean, found
+    return found
+
+
+def test_workers_wait_until_there_is_room_under_the_database_and_lose_nothing(disk: SmallDisk, tmp_path: Path) -> None:
+    url = f"sqlite:///{disk.folder}/s.db"
+    process = start_launch(environment(tmp_path / "home", created(url, override(SMALL, {"search.trials": 16})), SLOW))
+    deadline = time.monotonic() + 60
+    while not is_under_way(url):
+        assert time.monotonic() < deadline, process.communicate(timeout=1)
+        time.sleep(0.05)
+    disk.fill()
+    said = read_until(process, FULL, disk)
+    disk.free()
+    said += process.communicate(timeout=120)[0]
+    assert process.returncode == 0, said
+    assert said.count(FULL) == 1
+    for bad in ("takes its place", "does not move", "Traceback"):  # no worker died of it, and none was ended
+        assert bad not in said
+    counted(url)
+
+
+def test_a_full_disk_below_the_logs_is_no_reason_to_lose_a_task(disk: SmallDisk, tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db")
+    noisy = "for number in range(200): print('noise' * 20, number), print('noise' * 20, file=sys.stderr)"
+    env = environment(tmp_path / "home", url, noisy) | {"XDG_STATE_HOME": str(disk.folder)}
+    disk.fill()
+    code, said = launched(env)
+    assert code == 0, said
+    assert "takes its place" not in said
+    counted(f"sqlite:///{tmp_path}/s.db")
+
+
+def test_a_full_disk_below_the_temporary_files_stops_a_worker_and_the_next_uses_another_folder(
+    disk: SmallDisk, tmp_path: Path
+) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db")
+    write = f"""
+    import subprocess, tempfile
+    if claim.key == "search#1" and once("filled"):
+        subprocess.run("cat /dev/zero > {disk.folder}/fill", shell=True, stderr=subprocess.DEVNULL)
+    with tempfile.TemporaryFile() as file: file.write(bytes(100_000))
+    """
+    code, said = launched(environment(tmp_path / "home", url, write) | {"TMPDIR": str(disk.folder)}, workers=1)
+    assert code == 0, said
+    assert said.count("another takes its place") == 1
+    assert f"No space left on device; temporary files go to {disk.folder}/" in said
+    assert "free space there, or name another folder: export TMPDIR=DIR; nothing is lost. Fix that, then type:" in said
+    assert "Traceback" not in said
+    engine = open_engine(url)
+    (task,) = [one for one in tasks_of(engine) if one.key == "search#1"]
+    assert [one.state for one in attempts.of_task(engine, queries.find_sweep(engine, "s").id, task.key) or []] == [
+        "released", "done",
+    ]  # fmt: skip
+    engine.dispose()
+    counted(f"sqlite:///{tmp_path}/s.db")
