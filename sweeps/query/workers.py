@@ -63,7 +63,7 @@ def _row(record: WorkerRecord, lease_s: float, numerics: str | None) -> WorkerRo
         attempt=record.attempt,
         done=record.done,
         failed=record.failed,
-        seen_s=record.seen_s,
+        seen_s=max(record.seen_s, 0.0),  # the database's clock may have been set back
         started_at=record.started_at,
         reason=record.reason,
         cpu=record.provenance.get("cpu"),

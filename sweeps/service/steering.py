@@ -151,7 +151,8 @@ def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[Reaped], int]:
     Workers do the same by themselves. Returns what was freed, and how many trials were completed.
     """
     with _open_studies(url, name) as (studies, sweep):
-        freed = reap(studies.engine, sweep.id, cap=cap_of(LOST, stored(sweep)))
+        spec = stored(sweep)
+        freed = reap(studies.engine, sweep.id, cap=cap_of(LOST, spec), lease_s=spec.lease.seconds)
         return freed, reconcile(studies, studies.engine, sweep.id)
 
 

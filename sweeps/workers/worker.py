@@ -175,14 +175,22 @@ class Worker:
     def _repair(self) -> None:
         """Free the tasks of dead workers and report what they left unreported.
 
-        Once per lease interval, by one of all workers of the sweep.
+        Once per lease interval, by one of all workers of the sweep. One that has just started takes every lapsed lease;
+        later a worker takes what had lapsed when somebody looked before. Else whoever comes first after a time in which
+        nobody could renew (the disk was full, the laptop slept, the clock was set) would take the tasks of the others.
         """
         if time.monotonic() < self._repair_at:
             return
+        first = self._repair_at < 0
         self._repair_at = time.monotonic() + self.spec.lease.interval_s
-        if not workers.take_repair(self.engine, self.sweep.id, self.worker, every_s=self.spec.lease.interval_s):
+        interval_s, lease_s = self.spec.lease.interval_s, self.spec.lease.seconds
+        before = workers.take_repair(self.engine, self.sweep.id, self.worker, every_s=interval_s)
+        if before is None:
             return
-        for key, attempt, worker in reap(self.engine, self.sweep.id, cap=cap_of(LOST, self.spec)):
+        lapsed_before, cap = None if first else before, cap_of(LOST, self.spec)
+        for key, attempt, worker in reap(
+            self.engine, self.sweep.id, cap=cap, lease_s=lease_s, lapsed_before=lapsed_before
+        ):
             log.warning("%s attempt %d: worker %s was lost; the task is free again", key, attempt, worker)
         report_ended(self.studies, self.engine, self.sweep.id)
 

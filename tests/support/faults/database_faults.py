@@ -1,4 +1,4 @@
-"""Faults of the database, for `storms.work_through`: an outage, cut connections, a locked file. No pytest here."""
+"""Faults of the database, for `storms.work_through`: an outage, cut connections, a locked file, a clock. No pytest."""
 
 import random
 import subprocess
@@ -90,6 +90,27 @@ class LockedFile:
         assert held.stdout == "locked\n"
         self.injected += 1
         return float("inf")
+
+
+class ClockJumps:
+    """Sets the database's clock forward or back by up to an hour, every `pause_s` on average.
+
+    In place of the clock, which others use, all that it has written about leases is moved the other way.
+    """
+
+    def __init__(self, url: str, *, pause_s: float = 0.4, seed: int = 0) -> None:
+        self.injected = 0
+        self._engine = sqlalchemy.create_engine(resolve(url), poolclass=NullPool)
+        self._pause_s, self._random = pause_s, random.Random(seed)
+
+    def __call__(self, living: list[int]) -> float:
+        """See `storms.Fault`."""
+        by = {"by": self._random.uniform(-3600, 3600)}
+        with self._engine.begin() as connection:
+            for table, column in (("attempts", "lease_until"), ("sweeps", "repaired_at"), ("workers", "seen_at")):
+                connection.execute(sqlalchemy.text(f"UPDATE {table} SET {column} = {column} - :by"), by)
+        self.injected += 1
+        return self._pause_s * self._random.uniform(0.5, 1.5)
 
 
 def is_under_way(url: str) -> bool:

@@ -1,0 +1,81 @@
+"""A database's clock that jumps while workers are at work: nothing lost, nothing twice, and the dead are replaced."""
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+
+from storage.queue import tasks
+from storage.queue.tasks import Claim
+from storage.records import attempts, queries
+from sweeps.workers.results import Outcome
+from sweeps.workers.steps import Steps
+from sweeps.workers.worker import Worker
+from tests.support.faults.crews import Nursery
+from tests.support.faults.database_faults import ClockJumps
+from tests.support.faults.storms import count, new_storm, storm_spec, work_through
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import created, start_worker, tasks_of
+
+pytestmark = pytest.mark.processes
+
+
+def test_a_clock_that_jumps_by_up_to_an_hour_again_and_again_loses_nothing(storage_url: str, tmp_path: Path) -> None:
+    new_storm(storage_url, storm_spec(**{"search.trials": 10, "transfer.seeds": 2}))
+    jumps = ClockJumps(storage_url)
+    with (tmp_path / "log").open("wb") as log, contextlib.closing(Nursery(storage_url, log=log)) as crew:
+        course = work_through(crew, workers=4, fault=jumps)
+    found = count(storage_url)
+    print(f"\n{jumps.injected} jumps, {found}, {course.seconds:.1f} s")
+    assert jumps.injected >= 3
+    assert course.exits == {0: 4}, (tmp_path / "log").read_text()
+    assert found.clean, (found, (tmp_path / "log").read_text())
+
+
+def test_a_worker_that_looks_right_after_a_jump_leaves_its_neighbour_the_time_to_renew(storage_url: str) -> None:
+    url = created(storage_url)
+    neighbours: list[Claim] = []
+    kept: list[bool] = []
+
+    def run(claim: Claim, params: dict[str, Any], steps: Steps) -> Outcome:
+        if not neighbours:
+            mine = tasks.claim(worker.engine, claim.sweep_id, worker="neighbour", host="h", pid=1, lease_s=60)
+            assert mine is not None
+            neighbours.append(mine)
+            with worker.engine.begin() as connection:  # an hour forward: all that was written is older
+                connection.execute(sqlalchemy.text("UPDATE attempts SET lease_until = lease_until - 3600"))
+                connection.execute(sqlalchemy.text("UPDATE sweeps SET repaired_at = repaired_at - 3600"))
+            time.sleep(worker.spec.lease.interval_s)  # before the next task the worker looks again
+        elif not kept:
+            kept.append(tasks.renew(worker.engine, neighbours[0], 60))
+            tasks.release(worker.engine, neighbours[0])
+        return quadratic(claim, params, steps)
+
+    with Worker(url, "s", run=run) as worker:
+        assert worker.work() == 0
+    assert kept == [True]
+
+
+def test_the_task_of_a_dead_worker_is_not_kept_until_a_clock_that_was_set_back_is_where_it_was(
+    storage_url: str,
+) -> None:
+    url = created(storage_url)
+    doomed = start_worker(storage_url, crash_at="saved:3")
+    doomed.join(60)
+    assert doomed.exitcode == -9
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE attempts SET lease_until = lease_until + 3600"))
+    other = start_worker(storage_url)
+    other.join(60)
+    other.kill()  # it would wait for an hour
+    assert other.exitcode == 0
+    found = tasks_of(engine)
+    assert {task.state for task in found} == {"done"}
+    (lost,) = [task for task in found if task.attempt == 2]
+    tries = attempts.of_task(engine, queries.find_sweep(engine, "s").id, lost.key) or []
+    assert [one.state for one in tries] == ["lost", "done"]
+    engine.dispose()
