@@ -40,7 +40,7 @@ def write(findings: Findings, directory: Path) -> Path:
         files = _files(findings)
         with tempfile.TemporaryDirectory(prefix=".report-", dir=directory) as beside:
             for name, text in files.items():
-                _new(Path(beside) / name).write_text(text, encoding="utf-8")
+                _new(Path(beside) / name).write_text(text, encoding="utf-8", errors="backslashreplace")
             for name in files:
                 os.replace(Path(beside) / name, _new(directory / name))
             for name in {f"figures/{figure}.svg" for figure in svg.NAMES} - set(files):

@@ -62,6 +62,7 @@ def create_sweep(
     """
     check_name(name)
     spec = resolve(spec, data_dir=data_dir)
+    _check_text(spec)
     known = [] if dry_run else find(url, name)
     if known:
         refuse_another(name, known, spec)  # and its models are not checked again: only its studies are made anew
@@ -70,6 +71,13 @@ def create_sweep(
     _check_sampler(spec.search.sampler)
     plan = make_plan(spec)
     return Created(spec, plan, new=not dry_run and _write(url, name, spec, plan))
+
+
+def _check_text(spec: Spec) -> None:
+    texts = {"note": spec.note} | {f"{role}.dataset": spec.role(role).dataset for role in spec.roles}
+    for key, value in texts.items():
+        if any("\ud800" <= one <= "\udfff" for one in value):  # how Python keeps bytes that are no UTF-8
+            raise SpecError(f"{key}: got {value!r}; allowed: UTF-8 text, or no report could be written of it")
 
 
 def _check_sampler(name: str) -> None:

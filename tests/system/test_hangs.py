@@ -7,6 +7,7 @@ import pytest
 
 from storage.audit.audit import audit
 from storage.db.engine import open_engine
+from storage.failpoints import POINTS
 from storage.queue import workers
 from storage.records import attempts, queries
 from storage.records.attempts import AttemptRecord
@@ -85,6 +86,37 @@ def test_a_frozen_worker_is_ended_and_replaced(tmp_path: Path) -> None:
     first, second = history(f"sqlite:///{tmp_path}/s.db", "search#1")
     assert (first.state, first.error_class, second.state) == ("lost", "lost worker", "done")
     assert "does not move any more: it is ended" in out
+
+
+FREEZE_AT = """
+import types
+import storage.failpoints as failpoints
+
+def freeze(pid, number):
+    if once(os.environ[failpoints.VARIABLE]):
+        os.kill(pid, signal.SIGSTOP)
+
+failpoints.os = types.SimpleNamespace(environ=os.environ, getpid=os.getpid, kill=freeze)
+os.environ.update({{failpoints.VARIABLE: next((at for at in {points} if not (HOME / at).exists()), "none")}})
+"""
+
+
+@pytest.mark.slow
+def test_a_worker_frozen_past_its_lease_at_any_step_loses_nothing(storage_url: str, tmp_path: Path) -> None:
+    """One after the other, each worker at another step; whoever is frozen between two transactions holds no lock."""
+    points = POINTS["worker"]
+    spec = override(SMALL, {"lease.interval_s": 0.2, "lease.grace_s": 0.8, "retry.lost_worker": 0})
+    env = environment(tmp_path / "home", created(storage_url, spec))
+    custom = tmp_path / "home" / "sitecustomize.py"
+    custom.write_text(custom.read_text() + FREEZE_AT.format(points=points))
+    code, out = 1, ""
+    for _ in points:
+        if code:  # three that are frozen so soon after each other end a launch
+            code, said = launched(env, workers=1, timeout=300)
+            out += said
+    assert code == 0, out
+    assert out.count("does not move any more: it is ended") == len(points), out
+    history(storage_url, "search#1")
 
 
 def test_one_launch_survives_the_death_of_each_of_its_workers(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.support.sweeps.typed_commands import files, write_npz
 
 KdSweeps = Callable[..., tuple[int, str, str]]
@@ -101,3 +103,15 @@ def test_create_with_nothing_but_the_name_of_a_sweep_makes_its_deleted_studies_a
     code, _, err = kd_sweeps("create", "s")
     assert (code, "already there, unchanged: s" in err) == (0, True)
     assert "s" in optuna.get_all_study_names("sqlite:///kd-sweeps.db")
+
+
+@pytest.mark.parametrize("key", ["note", "source.dataset"])
+def test_text_that_is_no_utf_8_is_refused_before_anything_is_written(
+    kd_sweeps: KdSweeps, tmp_path: Path, key: str
+) -> None:
+    """As the shell passes a byte on that is none; later no report could be written."""
+    code, _, err = kd_sweeps("create", "s", "--preset", "tiny", "--set", f"{key}=bad \udcff")
+    assert code == 2
+    assert "allowed: UTF-8 text" in err or key != "note"
+    assert len(err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

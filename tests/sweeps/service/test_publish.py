@@ -117,6 +117,37 @@ def test_publishing_the_same_again_writes_nothing(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("writes", [0, 1, 2, 4])
+def test_who_publishes_after_one_that_was_killed_midway_leaves_the_whole_answer(
+    url: str, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    publish(resolve(url), "s")
+    whole = _published(url)
+    with contextlib.closing(adapter.open_studies(resolve(url))) as studies:
+        names = {key.split(":")[2] for key in whole if key.startswith("dashboard:plot_data:")}
+        studies.publish("s", note="x" * 9000, plots=dict.fromkeys(names, "x" * 9000))
+    left, write = [writes], optuna.storages.RDBStorage.set_study_system_attr
+
+    def dying(storage: optuna.storages.RDBStorage, study_id: int, key: str, value: object) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        write(storage, study_id, key, value)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(optuna.storages.RDBStorage, "set_study_system_attr", dying)
+        with pytest.raises(KeyboardInterrupt):
+            publish(resolve(url), "s")
+    assert _told(_published(url)) != _told(whole)
+    publish(resolve(url), "s")
+    assert _told(_published(url)) == _told(whole)
+
+
+def _told(attrs: dict[str, object]) -> dict[str, object]:
+    """What the dashboard shows: without the number of the edition, and without parts that were emptied."""
+    return {key: value for key, value in attrs.items() if key != "dashboard:note_ver" and value}
+
+
 @pytest.fixture
 def dashboard(url: str, tmp_path: Path) -> Iterator[str]:
     """The address of a running dashboard on that storage."""
@@ -149,3 +180,19 @@ def test_who_watches_the_dashboard_sees_the_verdict_and_the_figures(url: str, da
     verdict = headline(found).replace(">", "&gt;")
     assert verdict in browser.dom(f"{dashboard}/studies/{number}/note")
     assert "What T and α gain and lose on digits-rgb" in browser.dom(f"{dashboard}/studies/{number}")
+
+
+MARKUP = """<script>document.title = "owned"</script><img src="x" onerror="document.title = 'owned'">
+[a](javascript:alert(1)) <b>bold</b> plain words
+"""
+
+
+@pytest.mark.processes
+def test_markup_in_a_note_is_text_in_the_dashboard(url: str, dashboard: str, tmp_path: Path) -> None:
+    with contextlib.closing(adapter.open_studies(resolve(url))) as studies:
+        studies.publish("s", note=MARKUP, plots={})
+    shown = Browser(tmp_path / "profile").dom(f"{dashboard}/studies/{_ids(url)['s']}/note")
+    assert "plain words" in shown
+    assert "<title>owned" not in shown
+    for live in ("<img src", "<script>document", 'href="javascript', "<b>bold"):
+        assert live not in shown
