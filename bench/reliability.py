@@ -1,6 +1,6 @@
 """Does a sweep lose or double anything, whatever is killed, frozen, cut or stopped? Counted on real databases.
 
-    python bench/reliability.py [--kills N] [--only sqlite|postgres]
+    python bench/reliability.py [--kills N] [--only sqlite|postgres] [--load WORDS]
 
 Writes the table that the README quotes to bench/results/reliability.md, and ends with 1 if the promise was broken.
 """
@@ -33,8 +33,9 @@ from storage.url import resolve
 from support.page import Origin, table
 from sweeps.plan.tasks import STAGES
 from tests.support.faults.crews import TASK_S, Nursery, Programs, program
-from tests.support.faults.database_faults import Cuts, LockedFile, Outage
+from tests.support.faults.database_faults import Cuts, LockedFile, Outage, is_under_way
 from tests.support.faults.kills import MOMENTS
+from tests.support.faults.small_disks import Filling, small_disk
 from tests.support.faults.storms import NAME, Count, count, new_storm, storm, storm_spec, work_through
 from tests.support.launches import environment, launched
 from tests.support.postgres_server import running_server
@@ -74,6 +75,7 @@ class Load:
     Attributes:
         make_fault: the disturbance of the storage at a URL; counts `injected`.
         misbehave: what a task does in every tenth first attempt, under one `launch` that has to see to the rest.
+        full: the disk below the storage of that launch fills up in the middle, and is freed OUTAGE_S later.
     """
 
     text: str
@@ -81,6 +83,7 @@ class Load:
     workers: int = WORKERS
     make_fault: Callable[[str], Any] | None = None
     misbehave: str = ""
+    full: bool = False
 
 
 KILLS = Load("killed at random and replaced", "kill -9")
@@ -97,6 +100,8 @@ LAUNCHES = (
         misbehave="raise ModuleNotFoundError('No module named mine')",
     ),
 )
+
+FULL = Load(f"of one launch, the disk full for {OUTAGE_S:.0f} s", "full disk", workers=4, misbehave="pass", full=True)
 
 
 @dataclass
@@ -152,20 +157,27 @@ def run_load(row: Row, url: str, log: Path) -> None:
     row.gave_up += course.exits.total() - course.exits[0]
 
 
-def run_launch(row: Row, url: str, folder: Path) -> None:
-    """One sweep of one launch, which replaces what dies, hangs or freezes."""
+def run_launch(row: Row, url: str, folder: Path, beside: Any = contextlib.nullcontext()) -> None:  # noqa: B008
+    """One sweep of one launch, which replaces what dies, hangs or freezes; `beside` is entered while it runs."""
     new_storm(url, storm_spec(**{f"limits.{stage}": 1.0 for stage in STAGES}))
     home = Path(tempfile.mkdtemp(dir=folder))
-    code, said = launched(
-        environment(home, resolve(url), _SOMETIMES + row.load.misbehave),
-        workers=row.load.workers,
-        name=NAME,
-        timeout=1800,
-    )
+    misbehave = row.load.misbehave if row.load.full else _SOMETIMES + row.load.misbehave
+    env = environment(home, resolve(url), misbehave)
+    with beside:
+        code, said = launched(env, workers=row.load.workers, name=NAME, timeout=1800)
     (folder / "log").open("a").write(said)
     row.counts.append(count(url))
     row.faults += len(list(home.glob("fault-*")))
     row.gave_up += code != 0
+
+
+def run_full(row: Row, folder: Path) -> None:
+    """The same on a disk of its own that fills up; counted are the times that it was full."""
+    with small_disk(folder / "disk", megabytes=32) as disk:
+        url = f"sqlite:///{disk.folder}/full.db"
+        filling = Filling(disk, seconds=OUTAGE_S, begin=lambda: is_under_way(url))
+        run_launch(row, url, folder, filling)
+        row.faults += filling.injected
 
 
 def run_kills(row: Row, url: str, log: Path) -> None:
@@ -179,8 +191,8 @@ def run_kills(row: Row, url: str, log: Path) -> None:
     row.gave_up += ended.course.exits.total() - ended.course.exits[0] - ended.kills
 
 
-def run_all(database: str, kills: int, folder: Path, show: Callable[[str], None]) -> Iterator[Row]:
-    """Every load on one database, each sweep in a storage of its own."""
+def run_all(database: str, kills: int, folder: Path, show: Callable[[str], None], words: str = "") -> Iterator[Row]:
+    """Every load on one database whose text has these words, each sweep in a storage of its own."""
     with contextlib.ExitStack() as stack:
         loads = [
             Load("undisturbed"),
@@ -192,7 +204,7 @@ def run_all(database: str, kills: int, folder: Path, show: Callable[[str], None]
             names = iter(range(10_000))
             new_url: Callable[[], str] = lambda: f"sqlite:///{folder}/{next(names)}.db"  # noqa: E731
             text = f"the file locked by another process for {OUTAGE_S:.0f} s"
-            loads.append(Load(text, "lock", make_fault=lambda url: LockedFile(url, seconds=OUTAGE_S)))
+            loads += [Load(text, "lock", make_fault=lambda url: LockedFile(url, seconds=OUTAGE_S)), FULL]
         else:
             server = stack.enter_context(running_server())
             new_url = server.new_database
@@ -200,10 +212,12 @@ def run_all(database: str, kills: int, folder: Path, show: Callable[[str], None]
                 stop = lambda url, mode=mode: Outage(server, url, seconds=OUTAGE_S, mode=mode)  # noqa: E731
                 loads.append(Load(f"the server stopped ({mode}) for {OUTAGE_S:.0f} s", "stop", make_fault=stop))
             loads.append(Load("connections cut", "cuts", make_fault=lambda url: Cuts(server, url)))
-        for load in (*loads, *LAUNCHES):
+        for load in (load for load in (*loads, *LAUNCHES) if words in load.text):
             row, began = Row(database, load), time.monotonic()
             show(f"{database}: {load.workers} workers, {load.text}")
-            if load.misbehave:
+            if load.full:
+                run_full(row, folder)
+            elif load.misbehave:
                 run_launch(row, new_url(), folder)
             elif load is not KILLS:
                 run_load(row, new_url(), folder / "log")
@@ -228,7 +242,7 @@ A sweep has 200 tasks in seven stages. In place of training a task sleeps for {T
 workers are frozen or lose the database. `lost`: planned tasks without a result. `duplicated`: COMPLETE trials beyond
 the one of their task. `RUNNING left`: trials that nobody would ever tell. `audit`: violations and warnings of
 `kd-sweeps status --audit`. Under one launch a task takes 0.02 s, one in ten misbehaves at first, and one that makes no
-step for a second is ended.
+step for a second is ended. The full disk is a small one of its own, which only root can mount.
 
 The killed workers were: {", ".join(f"{moment} {moments[moment]}" for moment in MOMENTS)}.
 
@@ -248,6 +262,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=1000, metavar="N", help="kill -9 in all (default: 1000)")
     parser.add_argument("--only", choices=("sqlite", "postgres"), help="one database instead of both")
+    parser.add_argument("--load", default="", metavar="WORDS", help="only loads with these words; writes no page")
     options = parser.parse_args()
     databases = {"sqlite": ["SQLite"], "postgres": ["Postgres"]}.get(options.only, ["SQLite", "Postgres"])
     warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")  # platformdirs, asked by the Postgres wheel
@@ -256,14 +271,16 @@ def main() -> int:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     rows: list[Row] = []
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=(5 + len(LAUNCHES)) * len(databases) + 2 * ("Postgres" in databases))
+        bar = progress.add_task("", total=(6 + len(LAUNCHES)) * len(databases) + ("Postgres" in databases))
         for database in databases:
             kills = -(-options.kills // len(databases))
-            for row in run_all(database, kills, folder, lambda text: progress.update(bar, description=text)):
+            show = lambda text: progress.update(bar, description=text)  # noqa: E731
+            for row in run_all(database, kills, folder, show, options.load):
                 rows.append(row)
                 progress.console.print(" | ".join(row.cells()), highlight=False, soft_wrap=True)
                 progress.advance(bar)
-    OUT.write_text(page(rows, origin))
+    if not options.load:
+        OUT.write_text(page(rows, origin))
     print(table(HEADS, [row.cells() for row in rows]))
     if all(row.clean for row in rows):
         shutil.rmtree(folder)
