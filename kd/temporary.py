@@ -64,7 +64,10 @@ def used(folder: Path) -> Iterator[None]:
 
 def remove_left_over() -> None:
     """Remove the folders below the present one whose process is gone: nobody holds their locks."""
-    base = Path(tempfile.gettempdir())
+    try:
+        base = Path(tempfile.gettempdir())
+    except OSError:  # all of them are full: who needs one says so
+        return
     for folder in (*base.glob(f"{PREFIX}*"), *base.glob(f"{NEW_PREFIX}*")):
         with contextlib.suppress(OSError):  # another user's; or somebody else removes it at this moment
             if folder.name.startswith(NEW_PREFIX) and time.time() - folder.stat().st_mtime < YOUNG_S:
