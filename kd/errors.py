@@ -4,7 +4,6 @@ KdError
 ├── DataError          a dataset cannot be obtained, or a file does not hold a valid one
 ├── ModelError         the model is unknown, or does not fit the images
 ├── Diverged           the loss of a training is no longer finite
-├── NoMemory           a user's function ran out of memory
 ├── Unavailable        a baseline cannot run on this machine; the sweep goes on without it
 ├── NotHere            what is missing here, another machine may have
 │   ├── ModuleNotHere  (a ModelError) the module of a user's model
@@ -23,7 +22,6 @@ __all__ = [
     "KdError",
     "ModelError",
     "ModuleNotHere",
-    "NoMemory",
     "NotHere",
     "SubprocessFailed",
     "SubprocessKilled",
@@ -53,10 +51,6 @@ class Diverged(KdError):
 
 class Unavailable(KdError):
     """A baseline cannot run here; the message says why and what to type to change that."""
-
-
-class NoMemory(KdError):
-    """A user's function ran out of memory; on another machine it may not."""
 
 
 class NotHere(KdError):
@@ -92,14 +86,16 @@ def lacks_room(error: BaseException) -> bool:
 
 
 def without_room(what: str, error: Exception) -> KdError | None:
-    """Return the error that says that this machine had no room for something, where that is so; else None.
+    """Return the error that says that this machine had no disk for something, where that is so; else None.
+
+    Memory is another thing: how much of it is used is up to the function.
 
     Args:
         what: was done, such as "model 'm:build'".
     """
-    if not lacks_room(error):
+    if not isinstance(error, OSError) or not lacks_room(error):
         return None
-    return (NotHere if isinstance(error, OSError) else NoMemory)(f"{what} finds no room on this machine: {told(error)}")
+    return NotHere(f"{what} finds no room on this machine: {told(error)}")
 
 
 def told(error: BaseException) -> str:

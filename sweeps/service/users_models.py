@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kd.data import datasets
-from kd.errors import ModelError, SubprocessFailed
+from kd.errors import ModelError, NotHere, SubprocessFailed
 from kd.subprocesses import run_in_subprocess
 from kd.teachers.names import parse_teacher
 from sweeps.errors import SpecError
@@ -43,7 +43,7 @@ def check_users_models(spec: Spec, *, data_dir: Path | None = None) -> None:
             on_report=begun.append,
             seconds=START_S + BUILD_S * len(jobs),
         )
-    except ModelError as error:
+    except (ModelError, NotHere) as error:
         raise SpecError(f"{list(jobs.values())[begun[-1]]}: {error}") from None
     except SubprocessFailed as error:
         (name, _, _), key = list(jobs.items())[begun[-1] if begun else 0]

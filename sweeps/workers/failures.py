@@ -3,7 +3,7 @@
 import errno
 import tempfile
 
-from kd.errors import Diverged, NoMemory, NotHere, SubprocessKilled, Unavailable, lacks_room
+from kd.errors import Diverged, NotHere, SubprocessKilled, Unavailable, lacks_room
 from storage.errors import StorageFull, Unreachable
 from storage.queue.error_classes import LOST
 from sweeps.errors import StepTimeout
@@ -38,7 +38,7 @@ def class_of(error: Exception, task: Payload | None = None) -> str:
         return "timeout"
     if isinstance(error, Diverged):
         return "nan"
-    if isinstance(error, (NoMemory, SubprocessKilled)):
+    if isinstance(error, SubprocessKilled):
         return "memory"
     return "database" if isinstance(error, Unreachable) else "error"
 

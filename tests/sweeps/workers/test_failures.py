@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kd.errors import Diverged, ModuleNotHere, NoMemory, SubprocessKilled, Unavailable, WeightsNotHere
+from kd.errors import Diverged, ModuleNotHere, SubprocessKilled, Unavailable, WeightsNotHere
 from storage.errors import StorageFull, Unreachable
 from storage.queue import workers
 from storage.queue.tasks import Claim
@@ -34,7 +34,6 @@ def _spec(**caps: int) -> Spec:
     [
         (MemoryError(), "memory"),
         (SubprocessKilled("killed"), "memory"),
-        (NoMemory("model 'm:build' finds no room"), "memory"),
         (type("ResourceExhaustedError", (Exception,), {})("OOM when allocating"), "memory"),
         (Unreachable("gone"), "database"),
         (StorageFull("disk is full"), "machine"),
