@@ -210,7 +210,7 @@ def test_a_saved_model_loads_once_the_module_of_its_builder_is_imported(
 
 
 def test_a_full_disk_is_not_the_fault_of_the_model(own: str) -> None:
-    with pytest.raises(NotHere, match="^model 'what_a_user_wrote:full' finds no room on this machine: ") as caught:
+    with pytest.raises(NotHere, match=r"^model 'what_a_user_wrote:full' finds no room on this machine: ") as caught:
         build_users(f"{own}:full", (8, 8, 1), 3)
     assert not isinstance(caught.value, ModelError)
 
