@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 
 from storage.db.dialects import database_now
-from storage.db.schema import PHASE_ENDED, phases, sweeps, tasks
+from storage.db.schema import PHASE_ENDED, TASK_STATES, phases, sweeps, tasks
 from storage.queue.bell import ring
 from storage.queue.needs import parse_lag, parse_needs
 
@@ -69,17 +69,20 @@ def open_what_can_start(connection: Connection, sweep_id: int) -> None:
 
 def make_ready(connection: Connection, phase: Row[Any]) -> int:
     """Make the tasks of an open phase ready: all of them, or those that its lag allows. Returns how many it made so."""
-    change = update(tasks).where(tasks.c.phase_id == phase.id, tasks.c.ready.is_(False)).values(ready=True)
+    not_done = tasks.c.state.in_([state for state in TASK_STATES if state != "done"])  # for the index: few are left
+    change = update(tasks).where(tasks.c.phase_id == phase.id, not_done, tasks.c.ready.is_(False))
+    change = change.values(ready=True)
     lag = parse_lag(phase.needs)
     if lag is None:
         return connection.execute(change).rowcount
     mine = tasks.c.phase_id == phase.id
-    first_open = select(func.min(tasks.c.ordinal)).where(mine, tasks.c.state.in_(_UNFINISHED)).scalar_subquery()
-    ended: int = connection.scalar(select(func.count()).where(mine, tasks.c.ordinal < first_open)) or 0
+    # By id, which rises in plan order, as ordinal does: SQLite then reads the index alone, none of the large rows.
+    first_open = select(func.min(tasks.c.id)).where(mine, tasks.c.state.in_(_UNFINISHED)).scalar_subquery()
+    ended: int = connection.scalar(select(func.count()).where(mine, tasks.c.id < first_open)) or 0
     number = max(lag.first, ended + lag.lag)
-    forbidden = connection.scalar(select(tasks.c.ordinal).where(mine).order_by(tasks.c.ordinal).offset(number).limit(1))
+    forbidden = connection.scalar(select(tasks.c.id).where(mine).order_by(tasks.c.id).offset(number).limit(1))
     if forbidden is not None:
-        change = change.where(tasks.c.ordinal < forbidden)
+        change = change.where(tasks.c.id < forbidden)
     return connection.execute(change).rowcount
 
 

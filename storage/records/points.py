@@ -1,14 +1,16 @@
 """Read the points of a search, without what else is stored of them: the next point is proposed after every trial."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, and_, case, select
+from sqlalchemy import Engine, Text, and_, case, select, type_coerce
 
 from storage.db import corruption
 from storage.db.faults import retrying
 from storage.db.schema import attempts, phases, tasks
 from storage.db.transaction import read
+from storage.errors import RecordBroken
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def points_until(engine: Engine, sweep_id: int, *, phase: str, task_id: int) -> 
             tasks.c.key,
             tasks.c.state,
             tasks.c.score,
-            attempts.c.params,
+            type_coerce(attempts.c.params, Text),
             case((attempts.c.params.is_(None), tasks.c.payload)),
         )
         .select_from(tasks)
@@ -47,4 +49,18 @@ def points_until(engine: Engine, sweep_id: int, *, phase: str, task_id: int) -> 
         .order_by(tasks.c.ordinal)
     )
     with read(engine) as connection, corruption.explain_corruption(connection, sweep_id):
-        return [TaskPoint(*row) for row in connection.execute(query)]
+        rows = connection.execute(query).all()
+        points = _decoded([row[3] for row in rows])
+        return [
+            TaskPoint(key, state, score, point, payload)
+            for (key, state, score, _, payload), point in zip(rows, points, strict=True)
+        ]
+
+
+def _decoded(texts: list[str | None]) -> list[dict[str, Any] | None]:
+    """Return what `JsonText` stored, in one call: for a thousand small texts that takes half of the time."""
+    try:
+        found: list[dict[str, Any] | None] = json.loads(f"[{','.join(text or 'null' for text in texts)}]")
+    except ValueError as error:
+        raise RecordBroken(f"the parameters of an attempt are not JSON: {error}") from error
+    return found
