@@ -69,6 +69,7 @@ class MethodMark:
 
     dataset: str
     label: str
+    detail: str
     accuracy: float
     cost: str
     distilled: bool
@@ -165,9 +166,10 @@ def _method(findings: Findings, row: Row) -> MethodMark | None:
     if row.test is None or (row.kind == "arm" and row.method not in ("best", "scratch")):
         return None
     label = {"best": "Student, distilled", "scratch": "Student, labels only"}.get(row.method, row.method)
+    detail = ""
     if row.kind == "teacher":
-        label = f"Its teacher, {row.method.removeprefix('teacher ')}"
-    return MethodMark(row.dataset, label, percent(row.test.mean), _cost(row), row.method == "best")
+        label, detail = "Its teacher", row.method.removeprefix("teacher ")
+    return MethodMark(row.dataset, label, detail, percent(row.test.mean), _cost(row), row.method == "best")
 
 
 def _cost(row: Row) -> str:

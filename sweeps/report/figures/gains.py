@@ -96,7 +96,7 @@ def methods(marks: Sequence[MethodMark]) -> Figure:
         for row, mark in enumerate(group):
             axes.plot([low, mark.accuracy], [row, row], color="#dddddd", lw=1, zorder=1)
             axes.plot(mark.accuracy, row, "o", color=VERMILLION if mark.distilled else GREY, ms=7, mec="white", mew=1)
-            _name(axes, row, mark.label, "")
+            _name(axes, row, mark.label, mark.detail)
             _value(axes, row, f"{mark.accuracy:.1f} %", mark.cost)
         _rows(axes, len(group))
         axes.set_xlabel(f"test accuracy on {called(dataset)}, %", fontsize=_SMALL)

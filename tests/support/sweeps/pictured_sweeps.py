@@ -51,7 +51,7 @@ def regret(*searches: float, dataset: str = "digits", margin: float = 1.0) -> Re
 
 def method(label: str, accuracy: float, cost: str = "", *, dataset: str = "digits") -> MethodMark:
     """A model that is not the distilled student."""
-    return MethodMark(dataset, label, accuracy, cost, distilled=False)
+    return MethodMark(dataset, label, "", accuracy, cost, distilled=False)
 
 
 def mean(values: Sequence[float]) -> Estimate:
