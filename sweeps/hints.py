@@ -1,20 +1,32 @@
 """The commands that messages tell the reader to type next. They stand here and nowhere else.
 
+A command names the storage where the reader has typed one: without it, it would mean another sweep of that name.
 It imports `sweeps.terminal` and `storage.errors` only; every room of `sweeps` may import it.
 """
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from storage.errors import NextStep, StorageError
 from sweeps.terminal import program
 
+WITHOUT_STORAGE = ("data", "spec", "verify")
+"""Commands that read no storage."""
+
+_typed = ""
+
 
 @dataclass(frozen=True)
 class Commands:
-    """The commands of one installation. program: how it is called, for example ".venv/bin/kd-sweeps"."""
+    """The commands of one installation.
+
+    program: how it is called, for example ".venv/bin/kd-sweeps". storage: the URL that they name, without a password;
+    "": none, they mean the one that the environment names.
+    """
 
     program: str
+    storage: str = ""
 
     def create(self, name: str, *more: str) -> str:
         """Make a sweep, or make its studies again."""
@@ -54,7 +66,9 @@ class Commands:
 
     def line(self, command: str, *words: str) -> str:
         """Return any other command, for example line("best", name)."""
-        return " ".join(filter(None, [self.program, command, *words]))
+        named = self.storage and command not in WITHOUT_STORAGE
+        option = f"--storage {shlex.quote(self.storage)}" if named else ""
+        return " ".join(filter(None, [self.program, command, *words, option]))
 
 
 ANYWHERE = Commands("kd-sweeps")
@@ -63,7 +77,13 @@ ANYWHERE = Commands("kd-sweeps")
 
 def here() -> Commands:
     """Return the commands as the reader of this terminal can type them."""
-    return Commands(program())
+    return Commands(program(), _typed)
+
+
+def use_storage(typed: str) -> None:
+    """Let the commands of this process name the storage that was typed; "" if none was."""
+    global _typed
+    _typed = typed
 
 
 def explain(error: BaseException) -> str:

@@ -141,6 +141,7 @@ def kd_sweeps(
     monkeypatch.chdir(tmp_path)
     for name in ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE", "KD_SWEEPS_DATA"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sweeps.hints._typed", "")  # what a command sets is forgotten after the test
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["kd-sweeps", *arguments])

@@ -7,6 +7,7 @@ Imports stand inside the commands: `--help` and the reading commands start in a 
 import os
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -154,18 +155,18 @@ def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
     """Return what to type after `create`, each line with what it does; no line holds a password."""
     from storage.url import has_password, masked
 
-    launched = f"{here().launch(name)}       # workers on this machine"
-    worker, dashboard = here().line("worker", name), here().line("dashboard", name)
     if has_password(url):
+        bare = replace(here(), storage="")
         return [
-            launched,
-            f"{worker}       # one worker, anywhere KD_SWEEPS_STORAGE holds the URL of this storage",
-            f"{dashboard}    # optuna-dashboard on the same storage",
+            f"{bare.launch(name)}       # workers on this machine",
+            f"{bare.line('worker', name)}       # one worker, anywhere KD_SWEEPS_STORAGE holds the URL of this storage",
+            f"{bare.line('dashboard', name)}    # optuna-dashboard on the same storage",
         ]
+    elsewhere = replace(here(), storage=masked(url))
     return [
-        launched,
-        f"{worker} --storage {masked(url)}   # one worker, anywhere",
-        f"{dashboard}    # or: optuna-dashboard {masked(url)}",
+        f"{here().launch(name)}       # workers on this machine",
+        f"{elsewhere.line('worker', name)}   # one worker, anywhere",
+        f"{here().line('dashboard', name)}    # or: optuna-dashboard {masked(url)}",
     ]
 
 

@@ -1,5 +1,6 @@
 """The options that several commands share, so that they are spelt and explained once."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Annotated
@@ -8,11 +9,28 @@ import typer
 
 from sweeps.cli.formats import Format
 
+
+def _remember(typed: str | None) -> str | None:
+    """Let the commands that are printed name the storage that was typed."""
+    from sweeps.hints import use_storage
+
+    shown = ""
+    if typed:
+        from storage.errors import UrlError
+        from storage.url import masked, resolve
+
+        with contextlib.suppress(UrlError):  # the command says so itself
+            shown = masked(resolve(typed))
+    use_storage(shown)
+    return typed
+
+
 SweepName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep.")]
 Storage = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
+        callback=_remember,
         help="sqlite:///FILE or postgresql://USER@HOST/DB; else KD_SWEEPS_STORAGE, OPTUNA_STORAGE, sqlite:///kd-sweeps.db.",
     ),
 ]

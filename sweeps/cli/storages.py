@@ -1,5 +1,6 @@
 """Commands about a whole storage, and about a sweep as one file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -54,10 +55,8 @@ def archive(
     say(f"storage {masked(url)}")
     say(f"wrote {output}: {', '.join(done.counts)}; {done.size / 1e6:.1f} MB")
     say(f"answer hash {done.answer_hash}" if done.answer_hash else f"{name} has not ended: no answer hash yet")
-    say(
-        f"to check it: {here().line('verify', str(output))}; to put it into another storage: "
-        f"{here().line('import', str(output))}"
-    )
+    into_another = replace(here(), storage="URL").line("import", str(output))
+    say(f"to check it: {here().line('verify', str(output))}; to put it into another storage: {into_another}")
 
 
 @app.command("import")

@@ -1,10 +1,15 @@
 """The commands to type: as this program was called, or as it is called anywhere."""
 
+import inspect
 import sys
+from collections.abc import Callable, Iterator
 
 import pytest
+import typer
 
-from sweeps.hints import ANYWHERE, Commands, here
+from sweeps import create_sweep
+from sweeps.cli.main import app
+from sweeps.hints import ANYWHERE, WITHOUT_STORAGE, Commands, here
 
 
 @pytest.mark.parametrize(
@@ -28,3 +33,36 @@ def test_a_command_that_follows_another_is_spelt_in_full() -> None:
     assert ANYWHERE.retry_and_launch("s") == "kd-sweeps retry s, then kd-sweeps launch s"
     assert ANYWHERE.create("NAME", "my.toml") == "kd-sweeps create NAME my.toml"
     assert ANYWHERE.line("logs", "s", "--task", "search#3") == "kd-sweeps logs s --task search#3"
+
+
+def test_a_command_names_the_storage_that_was_typed_if_it_takes_one() -> None:
+    typed = Commands("kd-sweeps", "sqlite:///my sweeps.db")
+    assert typed.launch("s") == "kd-sweeps launch s --storage 'sqlite:///my sweeps.db'"
+    assert typed.spec("quick") == "kd-sweeps spec quick"
+
+
+def test_every_other_command_takes_a_storage() -> None:
+    without = {name for name, function in _commands(app) if "storage" not in inspect.signature(function).parameters}
+    assert {name.partition(" ")[0] for name in without} == set(WITHOUT_STORAGE)
+
+
+def _commands(typed: typer.Typer, before: str = "") -> Iterator[tuple[str, Callable[..., None]]]:
+    for command in typed.registered_commands:
+        assert command.callback is not None
+        yield before + (command.name or command.callback.__name__), command.callback
+    for group in typed.registered_groups:
+        assert group.typer_instance is not None
+        yield from _commands(group.typer_instance, f"{group.name} " if isinstance(group.name, str) else before)
+
+
+def test_what_is_printed_after_a_typed_storage_names_it(kd_sweeps: Callable[..., tuple[int, str, str]]) -> None:
+    create_sweep("s", preset="tiny", storage="sqlite:///theirs.db")
+    code, _, err = kd_sweeps("pause", "s", "--storage", "sqlite:///theirs.db")
+    assert code == 0
+    assert "kd-sweeps resume s --storage sqlite:///theirs.db" in err
+    code, _, err = kd_sweeps("resume", "s")
+    assert code == 1
+    assert "no storage at sqlite:///kd-sweeps.db" in err
+    assert "theirs.db" not in err
+    _, _, err = kd_sweeps("resume", "none", "--storage", "sqlite:///theirs.db")
+    assert "kd-sweeps create none --storage sqlite:///theirs.db" in err

@@ -44,8 +44,11 @@ def findings(url: str) -> Findings:
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
-def test_a_terminal_gets_the_answer_in_a_few_lines(url: str, findings: Findings, folder: Path, columns: int) -> None:
-    code, printed = on_terminal(folder, "report", "s", "--storage", url, columns=columns)
+def test_a_terminal_gets_the_answer_in_a_few_lines(
+    url: str, findings: Findings, folder: Path, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KD_SWEEPS_STORAGE", url)
+    code, printed = on_terminal(folder, "report", "s", columns=columns)
     assert (code, printed) == (0, brief(findings, columns=columns) + "\n")
     assert max(map(len, printed.splitlines())) <= min(columns, 100)
     assert " ".join(printed.split()).endswith(answer.headline(findings))
@@ -105,9 +108,10 @@ def test_a_folder_that_cannot_be_is_one_line(wrong: str, url: str, kd_sweeps: Kd
 
 
 def test_best_says_the_verdict_and_whether_t_and_alpha_matter(
-    url: str, findings: Findings, kd_sweeps: KdSweeps
+    url: str, findings: Findings, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, out, _ = kd_sweeps("best", "s", "--storage", url)
+    monkeypatch.setenv("KD_SWEEPS_STORAGE", url)
+    code, out, _ = kd_sweeps("best", "s")
     assert code == 0
     assert max(map(len, out.splitlines())) <= 100
     said = " ".join(out.split())
@@ -125,7 +129,7 @@ def test_best_of_an_unfinished_sweep_has_no_verdict_yet(tmp_path: Path, kd_sweep
     assert code == 0
     assert "answer" not in out
     assert "validation " in out
-    assert out.endswith("as code      kd-sweeps best s --paste\n")
+    assert out.endswith(f"as code      kd-sweeps best s --paste --storage sqlite:///{tmp_path}/s.db\n")
 
 
 def test_paste_is_code_and_nothing_else(url: str, findings: Findings, kd_sweeps: KdSweeps) -> None:
@@ -148,12 +152,12 @@ def test_paste_in_a_format_is_refused_with_the_command_that_prints_it(
 ) -> None:
     code, out, err = kd_sweeps("best", "s", "--paste", *more, "--storage", url)
     assert (code, out) == (2, "")
-    again = "best s -f json --field paste"
+    again = f"best s -f json --field paste --storage {url}"
     assert err == (
         "kd-sweeps: --paste prints code alone; leave out --format and --field, or print the code in a format:"
         f" kd-sweeps {again}\n"
     )
-    code, out, _ = kd_sweeps(*again.split(), "--storage", url)
+    code, out, _ = kd_sweeps(*again.split())
     assert code == 0
     assert list(json.loads(out)) == ["kd", "keras", "pytorch"]
 

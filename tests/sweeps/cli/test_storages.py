@@ -18,12 +18,13 @@ def test_archive_and_import_say_what_they_did_and_what_to_type_next(kd_sweeps: R
     assert ", 1 worker, 2 blobs; 0." in wrote
     assert answer.startswith("answer hash ")
     assert hint == (
-        "to check it: kd-sweeps verify s.kdsweep; to put it into another storage: kd-sweeps import s.kdsweep"
+        "to check it: kd-sweeps verify s.kdsweep; to put it into another storage:"
+        " kd-sweeps import s.kdsweep --storage URL"
     )
     code, out, err = kd_sweeps("import", "s.kdsweep", "--storage", "sqlite:///other.db", "--as", "theirs")
     assert (code, out) == (0, "")
     assert err.splitlines()[1].startswith("imported theirs: ")
-    assert err.splitlines()[2] == f"{answer}. Next: kd-sweeps report theirs"
+    assert err.splitlines()[2] == f"{answer}. Next: kd-sweeps report theirs --storage sqlite:///other.db"
     code, _, err = kd_sweeps("import", "s.kdsweep")
     assert code == 1
     assert err.splitlines()[1].endswith("add --as NAME; or remove the one that is there: kd-sweeps delete s")
