@@ -143,7 +143,9 @@ def logs(
     ] = None,
     attempt: Annotated[str, typer.Option(metavar="N", help="With --task: only this attempt.")] = "",
     follow: Annotated[bool, typer.Option("--follow", help="With --task: go on until the attempt has ended.")] = False,
-    lines: Annotated[str, typer.Option("-n", "--lines", metavar="N", help="Lines per worker, the last ones.")] = "20",
+    lines: Annotated[
+        str, typer.Option("-n", "--lines", metavar="N", help="Only the last lines; of each worker 20 if not given.")
+    ] = "",
     storage: Storage = None,
 ) -> None:
     """Show what the workers on this machine logged, or the log of one task from any machine.
@@ -153,18 +155,20 @@ def logs(
     from storage.url import resolve
     from sweeps.errors import SpecError
     from sweeps.service import logs
+    from sweeps.spec.bounds import MOST
 
-    count, number = _number("--lines", lines), _number("--attempt", attempt) if attempt else None
+    count = whole_number("--lines", lines, least=0, most=MOST, example="50") if lines else None
+    number = whole_number("--attempt", attempt, least=1, most=MOST, example="2") if attempt else None
     if task is None:
         if follow or number:
             line = here().line("logs", name, "--task KEY --follow")
             raise SpecError(f"--attempt and --follow go with --task; for example: {line}")
-        print("\n".join(logs.latest(name, count)))
+        print("\n".join(logs.latest(name, 20 if count is None else count)))
     elif follow:
-        for text in logs.follow(resolve(storage), name, task, attempt=number):
+        for text in logs.follow(resolve(storage), name, task, attempt=number, lines=count):
             print(text, flush=True)
     else:
-        print("\n".join(logs.about_task(resolve(storage), name, task, attempt=number)))
+        print("\n".join(logs.about_task(resolve(storage), name, task, attempt=number, lines=count)))
 
 
 def _number(option: str, text: str) -> int:

@@ -25,24 +25,29 @@ def latest(name: str, lines: int) -> list[str]:
     """
     found = []
     for path in _files(name):
-        last = _read(path)[-lines:] if lines else []
-        found += [f"==> {path}", *(line.text for line in last), ""]
+        found += [f"==> {path}", *_last([line.text for line in _read(path)], lines), ""]
     return found
 
 
-def about_task(url: sqlalchemy.URL, name: str, key: str, *, attempt: int | None = None) -> list[str]:
+def about_task(
+    url: sqlalchemy.URL, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
+) -> list[str]:
     """Return what was logged and printed during the attempts of a task, wherever they ran, and why they failed.
 
     Args:
         attempt: only this one, from 1.
+        lines: the last ones of each attempt; None: all that are stored.
 
     Raises:
         SweepError: the sweep has no such task, no worker has had it yet, or there is no such attempt.
     """
-    return [line for made in _attempts(url, name, key, attempt) for line in (_head(key, made), *_lines(made), "")]
+    found = _attempts(url, name, key, attempt)
+    return [line for made in found for line in (_head(key, made), *_last(_lines(made), lines), "")]
 
 
-def follow(url: sqlalchemy.URL, name: str, key: str, *, attempt: int | None = None) -> Iterator[str]:
+def follow(
+    url: sqlalchemy.URL, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
+) -> Iterator[str]:
     """Yield the same of one attempt, the latest one if none is named, and what is added until it has ended.
 
     A worker stores what it logged with each renewal of its lease, so lines come as often as that.
@@ -50,16 +55,14 @@ def follow(url: sqlalchemy.URL, name: str, key: str, *, attempt: int | None = No
     Raises:
         SweepError: as about_task.
     """
-    made, shown = _attempts(url, name, key, attempt)[-1], list[str]()
-    yield _head(key, made)
-    while True:
-        lines = _lines(made)
-        yield from _added(shown, lines)
-        shown = lines
-        if made.state != "running":
-            return
+    made = _attempts(url, name, key, attempt)[-1]
+    shown = _lines(made)
+    yield from (_head(key, made), *_last(shown, lines))
+    while made.state == "running":
         time.sleep(_POLL_S)
         made = _attempts(url, name, key, made.number)[-1]
+        before, shown = shown, _lines(made)
+        yield from _added(before, shown)
 
 
 def _attempts(url: sqlalchemy.URL, name: str, key: str, attempt: int | None) -> list[AttemptRecord]:
@@ -92,6 +95,10 @@ def _lines(made: AttemptRecord) -> list[str]:
     if made.trace and not any(line.startswith("Traceback") for line in lines):
         lines += made.trace.splitlines()
     return [*lines, f"reason: {made.reason}"] if made.reason else lines
+
+
+def _last(lines: list[str], count: int | None) -> list[str]:
+    return lines if count is None else lines[len(lines) - min(count, len(lines)) :]
 
 
 def _added(before: list[str], now: list[str]) -> list[str]:

@@ -10,17 +10,20 @@ from sweeps.spec.bounds import MOST_LEASE_S, MOST_SECONDS, Cap, SpecModel
 
 _LEAST_S, _MEDIANS = 600.0, 20.0  # of a limit that is not given
 
-Silence = Annotated[float, Field(ge=0, le=MOST_SECONDS)]
+Silence = Annotated[float, Field(ge=0, le=MOST_SECONDS, strict=True)]
 
 
 class Lease(SpecModel):
     """How a dead worker is noticed."""
 
-    interval_s: float = Field(default=10, gt=0, le=MOST_LEASE_S, description="a worker renews its lease this often")
+    interval_s: float = Field(
+        default=10, gt=0, le=MOST_LEASE_S, strict=True, description="a worker renews its lease this often"
+    )
     grace_s: float = Field(
         default=50,
         gt=0,
         le=MOST_LEASE_S,
+        strict=True,
         description="without renewal for interval + grace, the task is free again",
     )
 
@@ -31,7 +34,9 @@ class Lease(SpecModel):
 
 
 class Limits(SpecModel):
-    """Seconds without a step after which a task is ended; 0 = 20 times the stage's median task, 600 at least."""
+    """Seconds without a step after which a task is ended; 0 = 20 times the stage's median task, 600 at least.
+    Below 60, a task may be ended while its process is still starting.
+    """
 
     teachers: Silence = 0
     search: Silence = 0

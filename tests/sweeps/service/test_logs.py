@@ -80,6 +80,11 @@ def test_what_was_logged_of_a_task_is_read_from_the_storage_attempt_by_attempt(
     assert "before" not in out
     assert "search#2" not in out
     assert kd_sweeps("logs", "s", "--task", "search#1", "--attempt", "2")[1].startswith("==> search#1 attempt 2: done")
+    ends = kd_sweeps("logs", "s", "--task", "search#1", "-n", "1")[1].splitlines()
+    assert [line for line in ends if line and not line.startswith("==>")] == [
+        first.strip().splitlines()[-1],
+        second.strip().splitlines()[-1],
+    ]
 
 
 def test_a_running_attempt_is_followed_to_its_end(tmp_path: Path) -> None:
@@ -116,6 +121,8 @@ def test_a_running_attempt_is_followed_to_its_end(tmp_path: Path) -> None:
         (["--task", "search#1", "--attempt", "7"], "--attempt: got 7; search#1 has attempt 1 only"),
         (["--follow"], "--attempt and --follow go with --task"),
         (["--attempt", "x", "--task", "search#1"], "--attempt: got 'x'"),
+        (["--attempt", "0", "--task", "search#1"], "--attempt: got '0'; allowed: a whole number from 1 to"),
+        (["-n", "-1"], "--lines: got '-1'; allowed: a whole number from 0 to"),
     ],
 )
 def test_a_question_that_has_no_answer_is_one_line(
