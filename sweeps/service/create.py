@@ -16,7 +16,7 @@ from kd.teachers.logits_file import PREFIX, aligned, digest, read
 from kd.teachers.names import parse_teacher
 from storage.db import engine as engines
 from storage.db import schema
-from storage.errors import NotAStorage, SamplerUnusable, SweepNotFound
+from storage.errors import NotAStorage, SamplerUnusable, SweepNotFound, Unreachable
 from storage.failpoints import failpoint
 from storage.queue import plans
 from storage.records import queries
@@ -63,7 +63,9 @@ def create_sweep(
     check_name(name)
     spec = resolve(spec, data_dir=data_dir)
     _check_text(spec)
-    known = [] if dry_run else find(url, name)
+    known: list[RevisionRecord] = []
+    with contextlib.suppress(Unreachable) if dry_run else contextlib.nullcontext():  # a plan needs no database
+        known = find(url, name)
     if known:
         refuse_another(name, known, spec)  # and its models are not checked again: only its studies are made anew
     else:

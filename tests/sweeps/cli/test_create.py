@@ -115,3 +115,13 @@ def test_text_that_is_no_utf_8_is_refused_before_anything_is_written(
     assert "allowed: UTF-8 text" in err or key != "note"
     assert len(err.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_refuses_what_create_would_refuse_and_needs_no_database(kd_sweeps: KdSweeps) -> None:
+    assert kd_sweeps("create", "s", "--preset", "tiny")[0] == 0
+    for command in ("create", "run"):
+        code, out, err = kd_sweeps(command, "s", "--preset", "tiny", "--trials", "5", "--dry-run")
+        assert (code, out) == (2, "")
+        assert "sweep s exists with another spec" in err
+    away = "postgresql://u@127.0.0.1:1/none"
+    assert kd_sweeps("create", "s", "--preset", "tiny", "--dry-run", "--storage", away)[0] == 0
