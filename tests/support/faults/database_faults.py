@@ -107,7 +107,8 @@ class ClockJumps:
         """See `storms.Fault`."""
         by = {"by": self._random.uniform(-3600, 3600)}
         with self._engine.begin() as connection:
-            for table, column in (("attempts", "lease_until"), ("sweeps", "repaired_at"), ("workers", "seen_at")):
+            # In the order in which workers lock them, or each may wait for the other.
+            for table, column in (("attempts", "lease_until"), ("workers", "seen_at"), ("sweeps", "repaired_at")):
                 connection.execute(sqlalchemy.text(f"UPDATE {table} SET {column} = {column} - :by"), by)
         self.injected += 1
         return self._pause_s * self._random.uniform(0.5, 1.5)
