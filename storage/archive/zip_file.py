@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -136,8 +137,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
     Raises:
         ArchiveBroken: it cannot be read, or is none; one line that names the file.
     """
-    if path.is_dir():
-        raise ArchiveBroken(f"{path} is a folder; name a file that kd-sweeps archive wrote, NAME{SUFFIX}")
+    _check_file(path)
     try:
         file = zipfile.ZipFile(path)
     except FileNotFoundError:
@@ -153,6 +153,18 @@ def open_archive(path: Path) -> Iterator[Archive]:
         except ArchiveBroken as error:
             raise ArchiveBroken(f"{path}: {error}") from error
         yield archive
+
+
+def _check_file(path: Path) -> None:
+    """Check that a path is a file that ends: a pipe or a device would be waited for, or read, for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # opening it says why
+    if stat.S_ISDIR(mode):
+        raise ArchiveBroken(f"{path} is a folder; name a file that kd-sweeps archive wrote, NAME{SUFFIX}")
+    if not stat.S_ISREG(mode):
+        raise ArchiveBroken(f"{path} is not a regular file; name one that kd-sweeps archive wrote, NAME{SUFFIX}")
 
 
 def _check_members(file: zipfile.ZipFile, size: int) -> None:

@@ -25,6 +25,7 @@ from storage.records import queries
 from storage.url import plain, resolve
 from sweeps.errors import SpecError, SweepError
 from sweeps.service.archives.archive import archive_sweep, import_sweep, refuse_changed
+from sweeps.service.archives.verify import verify
 from sweeps.service.publish import publish
 from sweeps.service.steering import delete, extend
 from tests.support.sweeps.archived_sweeps import edited, lived, members, packed, records
@@ -386,6 +387,18 @@ def test_a_bomb_is_refused_before_a_byte_is_unpacked(file: Path, there: sqlalche
 def test_what_is_no_file_is_one_line(tmp_path: Path, there: sqlalchemy.URL, path: str) -> None:
     with pytest.raises(ArchiveBroken, match=r"no such file; kd-sweeps archive NAME -o NAME\.kdsweep|is a folder; name"):
         import_sweep(there, tmp_path / path)
+
+
+@pytest.mark.parametrize("read", [verify, import_sweep])
+def test_what_never_ends_is_one_line(
+    tmp_path: Path, there: sqlalchemy.URL, read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zipfile, "ZipFile", None)  # it would wait for ever
+    os.mkfifo(tmp_path / "pipe")
+    url = [there] if read is import_sweep else []
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(ArchiveBroken, match=r"is not a regular file; name one that kd-sweeps archive wrote, NAME"):
+            read(*url, path)
 
 
 def _refusal(path: Path, lines: SweepLines) -> str:
