@@ -26,6 +26,8 @@ SUFFIX = ".kdsweep"
 _MANIFEST = "manifest.json"
 _FILES = {kind: f"{kind}.jsonl" for kind in LINES}
 _BLOBS = "blobs/"
+MOST_BYTES = 999_000_000
+"""Of a blob, or of a file of lines. SQLite takes rows of 1,000,000,000 bytes, Postgres values of 1,073,741,823."""
 _TOO_LONG = 80  # characters of a wrong name or value in a message
 
 
@@ -44,6 +46,7 @@ def write(
         blob: gives the bytes of a digest.
 
     Raises:
+        ArchiveBroken: a blob is larger than an archive may hold.
         OSError: the system does not let us write there.
     """
     texts = {name: _text(lines.of(kind)) for kind, name in _FILES.items()}
@@ -73,9 +76,17 @@ def _text(lines: Sequence[Any]) -> bytes:
 
 
 def _add(file: zipfile.ZipFile, name: str, data: bytes) -> None:
+    if len(data) > MOST_BYTES:
+        raise ArchiveBroken(_too_large(name, len(data)))
     member = zipfile.ZipInfo(name)  # whose time is 1980-01-01, the first that a zip can hold
     member.create_system, member.external_attr = 3, 0o644 << 16  # as on Unix, wherever it is written
     file.writestr(member, data)
+
+
+def _too_large(name: str, size: int) -> str:
+    return (
+        f"{name} has {size} bytes; no member of an archive may have more than {MOST_BYTES}, since SQLite takes no more"
+    )
 
 
 class Archive:
@@ -183,6 +194,8 @@ def _check_members(file: zipfile.ZipFile, size: int) -> None:
             )
         if member.flag_bits & 1:
             raise ArchiveBroken(f"{shown} is encrypted; an archive never is")
+        if member.file_size > MOST_BYTES:
+            raise ArchiveBroken(_too_large(shown, member.file_size))
         seen.add(name)
         total += member.file_size
     if total > size:

@@ -383,6 +383,27 @@ def test_a_bomb_is_refused_before_a_byte_is_unpacked(file: Path, there: sqlalche
         import_sweep(there, bomb)
 
 
+def test_a_blob_that_no_sqlite_file_takes_is_refused_before_anything_is_read_or_written(
+    file: Path, here: str, there: sqlalchemy.URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = max((name for name in members(file) if name.startswith("blobs/")), key=lambda name: len(members(file)[name]))
+    size = 10**6
+    large = packed(file.with_name("x.kdsweep"), members(file) | {blob: b"x" * size})
+    monkeypatch.setattr("storage.archive.zip_file.MOST_BYTES", size - 1)
+    monkeypatch.setattr(zipfile.ZipFile, "read", None)
+    for read in (verify, lambda path: import_sweep(there, path)):
+        with pytest.raises(
+            ArchiveBroken, match=r"x.kdsweep: 'blobs/\w+' has 1000000 bytes; no member .* than 999999, s"
+        ):
+            read(large)
+    assert not Path(str(there.database)).exists()
+    monkeypatch.undo()
+    monkeypatch.setattr("storage.archive.zip_file.MOST_BYTES", 10)
+    with pytest.raises(ArchiveBroken, match=r"has \d+ bytes; no member of an archive may have more than 10, since"):
+        archive_sweep(resolve(here), "s", file.with_name("y.kdsweep"))
+    assert not list(file.parent.glob("*y.kdsweep*"))
+
+
 @pytest.mark.parametrize("path", ["missing.kdsweep", "."])
 def test_what_is_no_file_is_one_line(tmp_path: Path, there: sqlalchemy.URL, path: str) -> None:
     with pytest.raises(ArchiveBroken, match=r"no such file; kd-sweeps archive NAME -o NAME\.kdsweep|is a folder; name"):
