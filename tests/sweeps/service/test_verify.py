@@ -1,8 +1,12 @@
 """sweeps.service.archives.verify: an archive is what it claims, and whatever somebody edited in it is found."""
 
+import contextlib
 import json
 import shutil
+import sqlite3
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +15,14 @@ import pytest
 from storage.errors import ArchiveBroken
 from sweeps.service.archives.archive import archive_sweep
 from sweeps.service.archives.verify import verify
-from sweeps.service.steering import retry
+from sweeps.service.steering import extend, retry
 from sweeps.spec.model import override
+from sweeps.workers.same_cost import Macs, same_cost
 from tests.support.old_storages import COMMITS, unpack
 from tests.support.sweeps.archived_sweeps import edited, lived, members, packed
 from tests.support.sweeps.planted_sweeps import PLANTED, work
-from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import created, start_worker
+from tests.support.sweeps.quadratic_worker import changed, quadratic
+from tests.support.sweeps.small_sweeps import SMALL, created, start_worker
 
 Run = Callable[..., tuple[int, str, str]]
 Lines = list[dict[str, Any]]
@@ -59,6 +64,10 @@ def _of(lines: Lines, key: str) -> dict[str, Any]:
     return next(line for line in lines if key in (line.get("key"), line.get("name"), line.get("task")))
 
 
+def _change(name: str, change: Callable[[dict[str, Any]], Any], lines: Lines) -> None:
+    change(_of(lines, name)["value"])
+
+
 def _score(lines: Lines) -> None:
     _of(lines, "search#3")["score"] += 0.2
 
@@ -82,6 +91,16 @@ def _confirmed(lines: Lines) -> None:
 def _another_point(lines: Lines) -> None:
     ranks = _of(lines, "search.ranks")["value"]["ranks"]
     ranks[0], ranks[1] = ranks[1], ranks[0]
+
+
+def test_a_selection_that_was_read_and_removed_is_found(file: Path) -> None:
+    names = {line["name"] for line in map(json.loads, members(file)["selections.jsonl"].splitlines())}
+    assert len(names) > 5
+    found = differing(edited(file, "selections.jsonl", lambda lines: lines.clear()))
+    missing = {text.split(": it is missing, and ")[0] for text in found if ": it is missing, and " in text}
+    assert missing == {f"selection {name}" for name in names}
+    (found_,) = differing(edited(file, "selections.jsonl", lambda lines: lines.remove(_of(lines, "native.best"))))
+    assert found_ == "selection native.best: it is missing, and transfer#target.native.0 was trained with it"
 
 
 def _less(lines: Lines) -> None:
@@ -185,6 +204,42 @@ def test_a_selection_is_made_from_the_scores_that_were_there_then(tmp_path: Path
     work(url, fails)
     archive_sweep(url, "s", tmp_path / "s.kdsweep")
     assert differing(tmp_path / "s.kdsweep") == []
+
+
+def test_the_epochs_of_scratch_at_the_same_cost_follow_from_the_operations(tmp_path: Path) -> None:
+    spec = override(SMALL, {"transfer.source_arms": [*SMALL.transfer.source_arms, "scratch-same-cost"]})
+    name, macs = "same-cost.source", {"source": Macs(student=1000, teacher=3000)}
+    epochs = same_cost(spec, macs, "source")
+
+    def run(claim: Any, params: dict[str, Any], on_step: Callable[[], None]) -> Any:
+        outcome = quadratic(claim, params, on_step)
+        if "scratch-same-cost" not in claim.key:
+            return outcome
+        with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as connection, connection:
+            told = json.dumps({"epochs": epochs, "source": {"student": 1000, "teacher": 3000}})
+            row = (claim.sweep_id, name, told, time.time())
+            connection.execute(
+                "INSERT OR IGNORE INTO selections (sweep_id, name, value, created_at) VALUES (?,?,?,?)", row
+            )
+        return changed(outcome, epochs=epochs)
+
+    url = created(f"sqlite:///{tmp_path}/x.db", spec)
+    work(url, run)
+    assert extend(url, "s", seeds=1) > 0  # which changes what the same cost would be
+    work(url, run)
+    file = tmp_path / "s.kdsweep"
+    archive_sweep(url, "s", file)
+    assert differing(file) == []
+    changes: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+        (lambda value: value.update(epochs=epochs + 1), "its operations give "),
+        (lambda value: value["source"].update(student="x"), "it cannot be made from its operations: "),
+        (lambda value: value["source"].update(student=0), "it cannot be made from its operations: "),
+    ]
+    for change, said in changes:
+        (found,) = differing(edited(file, "selections.jsonl", partial(_change, name, change)))
+        assert found.startswith(f"selection {name}: {said}")
+    (found,) = differing(edited(file, "selections.jsonl", lambda lines: lines.remove(_of(lines, name))))
+    assert found.startswith(f"selection {name}: it is missing, and transfer#source.scratch-same-cost.0 ")
 
 
 @pytest.mark.parametrize("version", COMMITS)
