@@ -18,6 +18,7 @@ from storage.errors import ArchiveBroken, StorageError
 from sweeps.errors import SweepError
 from sweeps.service.archives.archive import answers, read_stored
 from sweeps.service.archives.checks import Check, alike
+from sweeps.service.archives.facts import fact_checks
 from sweeps.service.archives.selections import selection_checks
 
 
@@ -50,6 +51,7 @@ def _checks(archive: Archive) -> Iterator[Check]:
     if not violations:
         yield Check(f"audit: {len(rows.tasks)} tasks as planned, each with one result or none")
     yield from selection_checks(stored, archive.lines)
+    yield from fact_checks(stored, {digest: size for digest, (size, _) in hashes.items()})
     yield from _answers(archive)
 
 
