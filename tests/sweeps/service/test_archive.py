@@ -285,7 +285,7 @@ def _line(change: Callable[[dict[str, Any]], Any]) -> Callable[[list[dict[str, A
         ("attempts.jsonl", _line(lambda line: line.update(log="a\0")), "a NUL character"),
         ("attempts.jsonl", _line(lambda line: line.update(log="\ud800")), "log is"),
         ("attempts.jsonl", _line(lambda line: line.update(worker="x" * 200)), "at most 128 "),
-        ("attempts.jsonl", lambda lines: _failed(lines)["params"].update(alpha=9.0), "trial 1 of study s: .*alpha"),
+        ("attempts.jsonl", lambda lines: _failed(lines)["params"].update(alpha=9.0), "audit: search#1 .*alpha': 9.0"),
         ("attempts.jsonl", lambda lines: _failed(lines).update(trial_number=2**30), "with numbers up to 1073741824"),
         ("attempts.jsonl", _line(lambda line: line.update(started_at=1e300)), "started_at is 1e"),
         ("attempts.jsonl", _line(lambda line: line.update(lease_until=float("nan"))), "lease_until is nan"),
@@ -304,6 +304,18 @@ def _line(change: Callable[[dict[str, Any]], Any]) -> Callable[[list[dict[str, A
         ("sweep.jsonl", _line(lambda line: line.update(name="x")), "sweep.jsonl of another one"),
         ("sweep.jsonl", _line(lambda line: line["spec"].update(seed=7)), "its spec was changed"),
         ("tasks.jsonl", _line(lambda line: line.update(score=0.1)), "its tasks give the answer hash"),
+        (
+            "tasks.jsonl",
+            _line(lambda line: line["outcome"].update(cpu_s=-1)),
+            "cpu_s is -1.0, below what can be; every",
+        ),
+        ("selections.jsonl", lambda lines: lines.pop(), r"selection [\w.]+: it is missing, and \S+ was trained with"),
+        (
+            "selections.jsonl",
+            _line(lambda line: line["value"]["candidates"][0].update(alpha="x")),
+            "s.kdsweep: audit: selection confirm.best: expected .* 'x'}; everything that differs: kd-sweeps verify ",
+        ),
+        ("selections.jsonl", _line(lambda line: line.update(value={"ranks": 3})), "selection confirm.best: the scores"),
     ],
 )
 def test_lines_that_somebody_edited_are_one_line_and_nothing_is_written(
