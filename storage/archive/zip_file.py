@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,8 @@ SUFFIX = ".kdsweep"
 _MANIFEST = "manifest.json"
 _FILES = {kind: f"{kind}.jsonl" for kind in LINES}
 _BLOBS = "blobs/"
+MOST_BYTES = 999_000_000
+"""Of a blob, or of a file of lines. SQLite takes rows of 1,000,000,000 bytes, Postgres values of 1,073,741,823."""
 _TOO_LONG = 80  # characters of a wrong name or value in a message
 
 
@@ -43,6 +46,7 @@ def write(
         blob: gives the bytes of a digest.
 
     Raises:
+        ArchiveBroken: a blob is larger than an archive may hold.
         OSError: the system does not let us write there.
     """
     texts = {name: _text(lines.of(kind)) for kind, name in _FILES.items()}
@@ -72,9 +76,17 @@ def _text(lines: Sequence[Any]) -> bytes:
 
 
 def _add(file: zipfile.ZipFile, name: str, data: bytes) -> None:
+    if len(data) > MOST_BYTES:
+        raise ArchiveBroken(_too_large(name, len(data)))
     member = zipfile.ZipInfo(name)  # whose time is 1980-01-01, the first that a zip can hold
     member.create_system, member.external_attr = 3, 0o644 << 16  # as on Unix, wherever it is written
     file.writestr(member, data)
+
+
+def _too_large(name: str, size: int) -> str:
+    return (
+        f"{name} has {size} bytes; no member of an archive may have more than {MOST_BYTES}, since SQLite takes no more"
+    )
 
 
 class Archive:
@@ -136,8 +148,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
     Raises:
         ArchiveBroken: it cannot be read, or is none; one line that names the file.
     """
-    if path.is_dir():
-        raise ArchiveBroken(f"{path} is a folder; name a file that kd-sweeps archive wrote, NAME{SUFFIX}")
+    _check_file(path)
     try:
         file = zipfile.ZipFile(path)
     except FileNotFoundError:
@@ -153,6 +164,18 @@ def open_archive(path: Path) -> Iterator[Archive]:
         except ArchiveBroken as error:
             raise ArchiveBroken(f"{path}: {error}") from error
         yield archive
+
+
+def _check_file(path: Path) -> None:
+    """Check that a path is a file that ends: a pipe or a device would be waited for, or read, for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # opening it says why
+    if stat.S_ISDIR(mode):
+        raise ArchiveBroken(f"{path} is a folder; name a file that kd-sweeps archive wrote, NAME{SUFFIX}")
+    if not stat.S_ISREG(mode):
+        raise ArchiveBroken(f"{path} is not a regular file; name one that kd-sweeps archive wrote, NAME{SUFFIX}")
 
 
 def _check_members(file: zipfile.ZipFile, size: int) -> None:
@@ -171,6 +194,8 @@ def _check_members(file: zipfile.ZipFile, size: int) -> None:
             )
         if member.flag_bits & 1:
             raise ArchiveBroken(f"{shown} is encrypted; an archive never is")
+        if member.file_size > MOST_BYTES:
+            raise ArchiveBroken(_too_large(shown, member.file_size))
         seen.add(name)
         total += member.file_size
     if total > size:

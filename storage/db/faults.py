@@ -135,6 +135,8 @@ def translate(error: sqlalchemy.exc.SQLAlchemyError, url: URL) -> Exception:
         return StorageError(
             f"{shown} does not allow this: {reason}; let this user write there, and type the command again, {_ANOTHER}"
         )
+    if isinstance(error, sqlalchemy.exc.DataError) and "too big" in lowered:
+        return StorageError(f"{shown} cannot hold this: {reason}; one row of SQLite takes 1,000,000,000 bytes")
     if _is_full(error):
         said = "" if "full" in lowered or "space" in lowered else "the disk is full: "
         return StorageFull(f"cannot use {shown}: {said}{reason}; free space there")

@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy
 
-from storage.archive.lines import AttemptLine, SweepLines, TaskLine, VerdictClaim
-from storage.archive.rows import opened, read_lines, taken, write_lines
+from storage.archive.lines import AttemptLine, SweepLines, TaskLine
+from storage.archive.rows import read_lines, taken, write_lines
 from storage.archive.trials import trials_of
 from storage.archive.zip_file import Archive, open_archive, write
 from storage.db import engine as engines
@@ -19,23 +19,20 @@ from storage.db import schema
 from storage.errors import ArchiveBroken, SpecConflict
 from storage.failpoints import failpoint
 from storage.records import blobs, queries
-from storage.records.queries import SweepRecord
 from storage.studies.names import study_name
 from storage.studies.space import EndedTrial
 from storage.url import masked
-from sweeps.analysis.stored import StoredSweep, read
-from sweeps.analysis.verdicts import TargetVerdict, verdicts
 from sweeps.errors import SweepError
 from sweeps.hints import here
-from sweeps.plan.answer_hash import answer_hash
-from sweeps.plan.payloads import edited, payload_of, read_payload
+from sweeps.plan.payloads import read_payload
 from sweeps.plan.points import attributes, space_of
 from sweeps.plan.tasks import STAGES
 from sweeps.query.opening import open_sweep
+from sweeps.service.archives.claims import answers
+from sweeps.service.archives.verify import checks
 from sweeps.service.create import make_study, remove_left_studies
 from sweeps.service.export import check_target
 from sweeps.spec.model import Spec, check_name, fingerprint, parse
-from sweeps.spec.model import stored as stored_spec
 from sweeps.terminal import number_of
 
 
@@ -71,40 +68,6 @@ def archive_sweep(url: sqlalchemy.URL, name: str, path: Path, *, force: bool = F
     return Archived(name, _counts(lines), path.stat().st_size, found)
 
 
-def answers(lines: SweepLines) -> tuple[str | None, list[VerdictClaim]]:
-    """Return the answer hash, and the verdict of each target, as far as the sweep has come.
-
-    Raises:
-        storage.errors.RecordBroken: a payload or an outcome is not what such a task has.
-    """
-    with opened(lines) as (engine, sweep):
-        stored = read_stored(engine, sweep)
-    return answer_hash(stored.tasks), list(map(_claim, verdicts(stored)))
-
-
-def read_stored(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
-    """Read a sweep that a file holds.
-
-    Raises:
-        storage.errors.RecordBroken: a payload or an outcome is not what such a task has.
-        SweepError: its spec is not the one of its fingerprint.
-    """
-    roles = (None, *stored_spec(sweep).roles)
-    for task in queries.task_records(engine, sweep.id, keep=()):
-        if (role := payload_of(task).role) not in roles:
-            raise edited(f"payload of {task.key}", f"role is {role!r}, and the spec has none of that name")
-    return read(engine, sweep)
-
-
-def _claim(one: TargetVerdict) -> VerdictClaim:
-    if one.verdict is None:
-        return VerdictClaim(dataset=one.dataset, word=None, regret=None, low=None, high=None)
-    regret = one.verdict.regret
-    return VerdictClaim(
-        dataset=one.dataset, word=one.verdict.word, regret=regret.mean, low=regret.low, high=regret.high
-    )
-
-
 def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) -> Archived:
     """Put an archived sweep into a storage, under its own name or another one. Its studies are made anew.
 
@@ -113,7 +76,7 @@ def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) ->
 
     Raises:
         SpecError: no sweep can have that name, or its spec is none that this version knows.
-        storage.errors.ArchiveBroken: the file is none, or is not what was written.
+        storage.errors.ArchiveBroken: the file is none, or `verify` finds something in it.
         storage.errors.SpecConflict: a sweep, or a study of another tool, has that name.
         storage.errors.StorageError: the storage cannot be written.
     """
@@ -124,6 +87,7 @@ def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) ->
         spec = parse(lines.sweep.spec, origin=str(path))
         asked = partial(_asked, spec)
         trials = {stage: trials_of(lines, study_name(lines.sweep.name, stage), asked) for stage in STAGES}
+        _refuse_differing(archive, path)
         _write(url, name, spec, trials, _renamed(lines, name), archive)
     if claimed is not None:
         from sweeps.service.publish import publish  # as in `_write`; it draws the figures, too
@@ -174,7 +138,18 @@ def refuse_changed(archive: Archive, path: Path) -> None:
     """
     text = next(_changed(archive), None)
     if text is not None:
-        raise ArchiveBroken(f"{path}: {text}; everything that differs: {here().line('verify', str(path))}")
+        raise ArchiveBroken(_refusal(path, text))
+
+
+def _refuse_differing(archive: Archive, path: Path) -> None:
+    """Check everything that `verify` checks: what it finds would be found later, by whoever reads the sweep."""
+    wrong = next((check for check in checks(archive) if check.differs), None)
+    if wrong is not None:
+        raise ArchiveBroken(_refusal(path, f"{wrong.what}: {wrong.differs}"))
+
+
+def _refusal(path: Path, text: str) -> str:
+    return f"{path}: {text}; everything that differs: {here().line('verify', str(path))}"
 
 
 def _changed(archive: Archive) -> Iterator[str]:

@@ -5,37 +5,21 @@ the scores are those of these trainings shows `replay` alone.
 """
 
 import hashlib
-import math
-from collections.abc import Container, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from storage.archive.lines import AttemptLine, SelectionLine, SweepLines, VerdictClaim
+from storage.archive.lines import SweepLines, VerdictClaim
 from storage.archive.rows import opened
 from storage.archive.zip_file import Archive, open_archive
 from storage.audit.audit import judge
 from storage.audit.rows import read_rows
 from storage.errors import ArchiveBroken, StorageError
-from storage.queue.error_classes import UNREADABLE
-from sweeps.analysis.stored import StoredSweep
 from sweeps.errors import SweepError
-from sweeps.plan import selection
-from sweeps.plan.names import untagged
-from sweeps.plan.outcomes import StudentOutcome
-from sweeps.plan.payloads import ConfirmTask, SearchTask
-from sweeps.plan.points import points_of
-from sweeps.service.archives.archive import answers, read_stored
-
-_CLOSE = 1e-9  # relative: the last digits of an interval may be others with another mathematical library
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that a file claims. differs: what it holds instead, in a few words; "" if it is as claimed."""
-
-    what: str
-    differs: str = ""
+from sweeps.service.archives.checks import Check, alike
+from sweeps.service.archives.claims import answers, read_stored
+from sweeps.service.archives.facts import fact_checks
+from sweeps.service.archives.selections import selection_checks
 
 
 def verify(path: Path) -> list[Check]:
@@ -45,10 +29,11 @@ def verify(path: Path) -> list[Check]:
         storage.errors.ArchiveBroken: the file cannot be read, or is none.
     """
     with open_archive(path) as archive:
-        return list(_checks(archive))
+        return list(checks(archive))
 
 
-def _checks(archive: Archive) -> Iterator[Check]:
+def checks(archive: Archive) -> Iterator[Check]:
+    """Yield the same of an open archive, one by one."""
     for name, sha256 in archive.manifest.files.items():
         found = archive.sha256(name)
         yield Check(f"{name} {sha256[:12]}", "" if found == sha256 else f"it was changed: its SHA-256 is {found[:12]}")
@@ -66,8 +51,8 @@ def _checks(archive: Archive) -> Iterator[Check]:
     yield from (Check("audit", finding.text) for finding in violations)
     if not violations:
         yield Check(f"audit: {len(rows.tasks)} tasks as planned, each with one result or none")
-    for one in archive.lines.selections:
-        yield _selection(stored, archive.lines, one)
+    yield from selection_checks(stored, archive.lines)
+    yield from fact_checks(stored, {digest: size for digest, (size, _) in hashes.items()})
     yield from _answers(archive)
 
 
@@ -92,76 +77,13 @@ def _blobs(lines: SweepLines, hashes: dict[str, tuple[int, str]]) -> Iterator[Ch
         yield Check(f"blob {digest[:12]}", "no task names it")
 
 
-def _selection(stored: StoredSweep, lines: SweepLines, one: SelectionLine) -> Check:
-    what = f"selection {one.name}"
-    # A retry may have brought further results since it was frozen; and a clock may have been put back.
-    for there in (_done_by(lines, one.created_at), _done_by(lines, math.inf)):
-        try:
-            found = _selected(stored, one.name, there)
-        except (KeyError, ValueError, SweepError, StorageError) as error:
-            return Check(what, f"it cannot be made from the scores: {error}")
-        if _alike(found, one.value):
-            return Check(what)
-    return Check(what, f"the scores give {_short(found)}, it says {_short(one.value)}")
-
-
-def _alike(one: Any, other: Any) -> bool:
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_alike, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=_CLOSE)
-    return type(one) is type(other) and bool(one == other)
-
-
-def _selected(stored: StoredSweep, name: str, there: Container[str]) -> dict[str, Any]:
-    """Return the selection of that name as it is made from the scores of the tasks that were `there`, by their keys."""
-    phase, base = selection.phase_of(name), untagged(name)[0].partition(":")[0]
-    confirms = [done for done in stored.finished(ConfirmTask, StudentOutcome) if done.record.key in there]
-    if base in ("confirm.best", "native.best"):
-        return selection.best(selection.confirmed_for(name, confirms)).as_json()
-    top = _top(stored, name)
-    if base in ("search.ranks", "native.ranks"):
-        searched = stored.finished(SearchTask, StudentOutcome, phase=phase)
-        ranks = selection.rank([done for done in searched if done.record.key in there], top)
-    else:
-        ranks = selection.survivors(selection.confirmed_for(name, confirms), top)
-    return {"ranks": [ranked.as_json() for ranked in ranks]}
-
-
-def _done_by(lines: SweepLines, moment: float) -> set[str]:
-    """Return the keys of the tasks that had a result at that moment."""
-
-    def counted(attempt: AttemptLine) -> bool:
-        ended = attempt.finished_at is not None and attempt.finished_at <= moment
-        return ended and (attempt.state == "done" or attempt.error_class == UNREADABLE)
-
-    return {attempt.task for attempt in lines.attempts if counted(attempt)}
-
-
-def _top(stored: StoredSweep, name: str) -> int:
-    """Return how many ranks a selection of that name has at most: as many as the trainings that read it need."""
-    for payload in stored.payloads:
-        if isinstance(payload, ConfirmTask) and payload.ranks == name:
-            return points_of(stored.spec, payload) or 0
-    raise SweepError("no task reads it")
-
-
-def _short(value: dict[str, Any]) -> str:
-    """Return the first point of a selection, and how many it has."""
-    ranks = value.get("ranks", [value])
-    if not (isinstance(ranks, list) and ranks and isinstance(ranks[0], dict)):
-        return repr(value)[:60]
-    first = ", ".join(
-        f"{key} {ranks[0].get(key)}" for key in ("temperature", "alpha", "score", "mean") if key in ranks[0]
-    )
-    return first + (f" and {len(ranks) - 1} more" if len(ranks) > 1 else "")
-
-
 def _answers(archive: Archive) -> Iterator[Check]:
     claimed = archive.manifest
-    found, verdicts = answers(archive.lines)
+    try:
+        found, verdicts = answers(archive.lines)
+    except (StorageError, SweepError) as error:  # such as a selection that is none any more
+        yield Check("verdicts and answer hash can be computed", str(error))
+        return
     by_dataset = {one.dataset: one for one in verdicts}
     for claim in claimed.verdicts:
         one = by_dataset.pop(claim.dataset, None)
@@ -175,7 +97,7 @@ def _answers(archive: Archive) -> Iterator[Check]:
 
 def _same(claim: VerdictClaim, found: VerdictClaim) -> bool:
     pairs = ((claim.regret, found.regret), (claim.low, found.low), (claim.high, found.high))
-    return claim.word == found.word and all(_alike(one, other) for one, other in pairs)
+    return claim.word == found.word and all(alike(one, other) for one, other in pairs)
 
 
 def _said(one: VerdictClaim | None) -> str:

@@ -1,8 +1,10 @@
 """A server that is down, starting, going or full, and what can never work: what is waited for, and how it reads."""
 
 import contextlib
+import sqlite3
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,6 +16,7 @@ from storage.db.engine import engine_kwargs, open_engine, read
 from storage.db.faults import is_refused_for_now, is_transient, retrying_for
 from storage.errors import StorageError, Unreachable
 from storage.queue import tasks
+from storage.records import blobs
 from storage.url import resolve
 from tests.support.faults.fault_tools import errors_of, meanwhile, running
 from tests.support.postgres_server import PASSWORD, PostgresServer
@@ -223,3 +226,12 @@ def test_writing_where_only_reading_is_allowed_is_not_tried_again(server: Postgr
     with pytest.raises(StorageError, match="does not allow this: cannot execute UPDATE in a read-only") as caught:
         claimed(engine, sweep)
     assert not is_transient(caught.value)
+
+
+def test_a_value_that_is_too_big_for_sqlite_is_one_line(tmp_path: Path) -> None:
+    with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
+        with read(engine) as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)  # the same connection is used again
+        with pytest.raises(StorageError, match=r"x.db cannot hold this: string or blob too big; one row of SQLite"):
+            blobs.put(engine, b"x" * 20_000)

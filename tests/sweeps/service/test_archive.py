@@ -25,6 +25,7 @@ from storage.records import queries
 from storage.url import plain, resolve
 from sweeps.errors import SpecError, SweepError
 from sweeps.service.archives.archive import archive_sweep, import_sweep, refuse_changed
+from sweeps.service.archives.verify import verify
 from sweeps.service.publish import publish
 from sweeps.service.steering import delete, extend
 from tests.support.sweeps.archived_sweeps import edited, lived, members, packed, records
@@ -284,7 +285,7 @@ def _line(change: Callable[[dict[str, Any]], Any]) -> Callable[[list[dict[str, A
         ("attempts.jsonl", _line(lambda line: line.update(log="a\0")), "a NUL character"),
         ("attempts.jsonl", _line(lambda line: line.update(log="\ud800")), "log is"),
         ("attempts.jsonl", _line(lambda line: line.update(worker="x" * 200)), "at most 128 "),
-        ("attempts.jsonl", lambda lines: _failed(lines)["params"].update(alpha=9.0), "trial 1 of study s: .*alpha"),
+        ("attempts.jsonl", lambda lines: _failed(lines)["params"].update(alpha=9.0), "audit: search#1 .*alpha': 9.0"),
         ("attempts.jsonl", lambda lines: _failed(lines).update(trial_number=2**30), "with numbers up to 1073741824"),
         ("attempts.jsonl", _line(lambda line: line.update(started_at=1e300)), "started_at is 1e"),
         ("attempts.jsonl", _line(lambda line: line.update(lease_until=float("nan"))), "lease_until is nan"),
@@ -303,6 +304,18 @@ def _line(change: Callable[[dict[str, Any]], Any]) -> Callable[[list[dict[str, A
         ("sweep.jsonl", _line(lambda line: line.update(name="x")), "sweep.jsonl of another one"),
         ("sweep.jsonl", _line(lambda line: line["spec"].update(seed=7)), "its spec was changed"),
         ("tasks.jsonl", _line(lambda line: line.update(score=0.1)), "its tasks give the answer hash"),
+        (
+            "tasks.jsonl",
+            _line(lambda line: line["outcome"].update(cpu_s=-1)),
+            "cpu_s is -1.0, below what can be; every",
+        ),
+        ("selections.jsonl", lambda lines: lines.pop(), r"selection [\w.]+: it is missing, and \S+ was trained with"),
+        (
+            "selections.jsonl",
+            _line(lambda line: line["value"]["candidates"][0].update(alpha="x")),
+            "s.kdsweep: audit: selection confirm.best: expected .* 'x'}; everything that differs: kd-sweeps verify ",
+        ),
+        ("selections.jsonl", _line(lambda line: line.update(value={"ranks": 3})), "selection confirm.best: the scores"),
     ],
 )
 def test_lines_that_somebody_edited_are_one_line_and_nothing_is_written(
@@ -382,10 +395,43 @@ def test_a_bomb_is_refused_before_a_byte_is_unpacked(file: Path, there: sqlalche
         import_sweep(there, bomb)
 
 
+def test_a_blob_that_no_sqlite_file_takes_is_refused_before_anything_is_read_or_written(
+    file: Path, here: str, there: sqlalchemy.URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = max((name for name in members(file) if name.startswith("blobs/")), key=lambda name: len(members(file)[name]))
+    size = 10**6
+    large = packed(file.with_name("x.kdsweep"), members(file) | {blob: b"x" * size})
+    monkeypatch.setattr("storage.archive.zip_file.MOST_BYTES", size - 1)
+    monkeypatch.setattr(zipfile.ZipFile, "read", None)
+    for read in (verify, lambda path: import_sweep(there, path)):
+        with pytest.raises(
+            ArchiveBroken, match=r"x.kdsweep: 'blobs/\w+' has 1000000 bytes; no member .* than 999999, s"
+        ):
+            read(large)
+    assert not Path(str(there.database)).exists()
+    monkeypatch.undo()
+    monkeypatch.setattr("storage.archive.zip_file.MOST_BYTES", 10)
+    with pytest.raises(ArchiveBroken, match=r"has \d+ bytes; no member of an archive may have more than 10, since"):
+        archive_sweep(resolve(here), "s", file.with_name("y.kdsweep"))
+    assert not list(file.parent.glob("*y.kdsweep*"))
+
+
 @pytest.mark.parametrize("path", ["missing.kdsweep", "."])
 def test_what_is_no_file_is_one_line(tmp_path: Path, there: sqlalchemy.URL, path: str) -> None:
     with pytest.raises(ArchiveBroken, match=r"no such file; kd-sweeps archive NAME -o NAME\.kdsweep|is a folder; name"):
         import_sweep(there, tmp_path / path)
+
+
+@pytest.mark.parametrize("read", [verify, import_sweep])
+def test_what_never_ends_is_one_line(
+    tmp_path: Path, there: sqlalchemy.URL, read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zipfile, "ZipFile", None)  # it would wait for ever
+    os.mkfifo(tmp_path / "pipe")
+    url = [there] if read is import_sweep else []
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(ArchiveBroken, match=r"is not a regular file; name one that kd-sweeps archive wrote, NAME"):
+            read(*url, path)
 
 
 def _refusal(path: Path, lines: SweepLines) -> str:

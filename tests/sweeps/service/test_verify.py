@@ -1,8 +1,13 @@
 """sweeps.service.archives.verify: an archive is what it claims, and whatever somebody edited in it is found."""
 
+import contextlib
+import hashlib
 import json
 import shutil
+import sqlite3
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +16,14 @@ import pytest
 from storage.errors import ArchiveBroken
 from sweeps.service.archives.archive import archive_sweep
 from sweeps.service.archives.verify import verify
-from sweeps.service.steering import retry
+from sweeps.service.steering import extend, retry
 from sweeps.spec.model import override
+from sweeps.workers.same_cost import Macs, same_cost
 from tests.support.old_storages import COMMITS, unpack
 from tests.support.sweeps.archived_sweeps import edited, lived, members, packed
 from tests.support.sweeps.planted_sweeps import PLANTED, work
-from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import created, start_worker
+from tests.support.sweeps.quadratic_worker import changed, quadratic
+from tests.support.sweeps.small_sweeps import SMALL, created, start_worker
 
 Run = Callable[..., tuple[int, str, str]]
 Lines = list[dict[str, Any]]
@@ -59,6 +65,10 @@ def _of(lines: Lines, key: str) -> dict[str, Any]:
     return next(line for line in lines if key in (line.get("key"), line.get("name"), line.get("task")))
 
 
+def _change(name: str, change: Callable[[dict[str, Any]], Any], lines: Lines) -> None:
+    change(_of(lines, name)["value"])
+
+
 def _score(lines: Lines) -> None:
     _of(lines, "search#3")["score"] += 0.2
 
@@ -82,6 +92,75 @@ def _confirmed(lines: Lines) -> None:
 def _another_point(lines: Lines) -> None:
     ranks = _of(lines, "search.ranks")["value"]["ranks"]
     ranks[0], ranks[1] = ranks[1], ranks[0]
+
+
+def test_a_selection_that_was_read_and_removed_is_found(file: Path) -> None:
+    names = {line["name"] for line in map(json.loads, members(file)["selections.jsonl"].splitlines())}
+    assert len(names) > 5
+    found = differing(edited(file, "selections.jsonl", lambda lines: lines.clear()))
+    missing = {text.split(": it is missing, and ")[0] for text in found if ": it is missing, and " in text}
+    assert missing == {f"selection {name}" for name in names}
+    (found_,) = differing(edited(file, "selections.jsonl", lambda lines: lines.remove(_of(lines, "native.best"))))
+    assert found_ == "selection native.best: it is missing, and transfer#target.native.0 was trained with it"
+
+
+MODELS = {"teachers#source": b"t" * 70, "transfer#source.best.0": b"s" * 50}
+
+
+@pytest.fixture
+def measured(file: Path) -> Path:
+    """An archive that holds two models, and what was measured of them."""
+    digests = {key: hashlib.sha256(data).hexdigest() for key, data in MODELS.items()}
+
+    def add(lines: Lines) -> None:
+        found: dict[str, Any] = {}
+        for key, data in MODELS.items():
+            outcome = _of(lines, key)["outcome"]
+            outcome.setdefault("blobs", {})["model"] = digests[key]
+            found[key] = {"name": key, "parameters": 1, "bytes": len(data), "latency_ms_p50": 0.5}
+            found[key]["test_accuracy"] = outcome.get("test_accuracy", 0.9)
+        _of(lines, "measure#all")["outcome"]["models"] = found
+
+    path = edited(file, "tasks.jsonl", add)
+    return packed(path, members(path) | {f"blobs/{digests[key]}": data for key, data in MODELS.items()})
+
+
+def _models(change: Callable[[dict[str, Any]], Any], lines: Lines) -> None:
+    change(_of(lines, "measure#all")["outcome"]["models"])
+
+
+def _outcome(key: str, lines: Lines, **values: Any) -> None:
+    _of(lines, key)["outcome"].update(values)
+
+
+_KEPT = "transfer#source.best.0"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (partial(_models, lambda of: of[_KEPT].update(bytes=7)), "of transfer#source.best.0: it says 7 bytes, and the"),
+        (partial(_models, lambda of: of[_KEPT].update(test_accuracy=0.9999)), "it says test accuracy 0.9999, and the"),
+        (partial(_models, lambda of: of[_KEPT].update(parameters=2)), "it says 2 parameters, and the training 1"),
+        (partial(_models, lambda of: of["teachers#source"].update(test_accuracy=1.2)), "is 1.2, no fraction"),
+        (partial(_models, lambda of: of.update({"search#0": of[_KEPT]})), "search#0: that training kept no model"),
+        (partial(_models, lambda of: of.update({"x": of[_KEPT]})), "measure#all of x: there is no such training"),
+        (partial(_models, lambda of: of[_KEPT].update(latency_ms_p95=-1.0)), "latency_ms_p95 is -1.0, below what can"),
+        (partial(_outcome, "search#2", train_s=-5), "outcome of search#2: train_s is -5.0, below what can be"),
+        (partial(_outcome, "teachers#target", cpu_s=-0.1), "outcome of teachers#target: cpu_s is -0.1, below"),
+        (partial(_outcome, "search#2", wall_s=float("nan")), "outcome of search#2: wall_s is nan, below what can be"),
+        (
+            partial(_outcome, "transfer#target.best.1", parameters=9),
+            "it says 9 parameters, and native.search#0, of",
+        ),
+    ],
+)
+def test_what_stands_beside_the_scores_is_found_where_something_tells_otherwise(
+    measured: Path, change: Callable[[Lines], Any], said: str
+) -> None:
+    assert differing(measured) == []
+    found = differing(edited(measured, "tasks.jsonl", change))
+    assert any(said in text for text in found), found
 
 
 def _less(lines: Lines) -> None:
@@ -187,6 +266,42 @@ def test_a_selection_is_made_from_the_scores_that_were_there_then(tmp_path: Path
     assert differing(tmp_path / "s.kdsweep") == []
 
 
+def test_the_epochs_of_scratch_at_the_same_cost_follow_from_the_operations(tmp_path: Path) -> None:
+    spec = override(SMALL, {"transfer.source_arms": [*SMALL.transfer.source_arms, "scratch-same-cost"]})
+    name, macs = "same-cost.source", {"source": Macs(student=1000, teacher=3000)}
+    epochs = same_cost(spec, macs, "source")
+
+    def run(claim: Any, params: dict[str, Any], on_step: Callable[[], None]) -> Any:
+        outcome = quadratic(claim, params, on_step)
+        if "scratch-same-cost" not in claim.key:
+            return outcome
+        with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as connection, connection:
+            told = json.dumps({"epochs": epochs, "source": {"student": 1000, "teacher": 3000}})
+            row = (claim.sweep_id, name, told, time.time())
+            connection.execute(
+                "INSERT OR IGNORE INTO selections (sweep_id, name, value, created_at) VALUES (?,?,?,?)", row
+            )
+        return changed(outcome, epochs=epochs)
+
+    url = created(f"sqlite:///{tmp_path}/x.db", spec)
+    work(url, run)
+    assert extend(url, "s", seeds=1) > 0  # which changes what the same cost would be
+    work(url, run)
+    file = tmp_path / "s.kdsweep"
+    archive_sweep(url, "s", file)
+    assert differing(file) == []
+    changes: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+        (lambda value: value.update(epochs=epochs + 1), "its operations give "),
+        (lambda value: value["source"].update(student="x"), "it cannot be made from its operations: "),
+        (lambda value: value["source"].update(student=0), "it cannot be made from its operations: "),
+    ]
+    for change, said in changes:
+        (found,) = differing(edited(file, "selections.jsonl", partial(_change, name, change)))
+        assert found.startswith(f"selection {name}: {said}")
+    (found,) = differing(edited(file, "selections.jsonl", lambda lines: lines.remove(_of(lines, name))))
+    assert found.startswith(f"selection {name}: it is missing, and transfer#source.scratch-same-cost.0 ")
+
+
 @pytest.mark.parametrize("version", COMMITS)
 def test_what_older_versions_found_is_still_what_the_scores_give(tmp_path: Path, version: int, kd_sweeps: Run) -> None:
     unpack(version, tmp_path / "kd-sweeps.db")
@@ -197,8 +312,9 @@ def test_what_older_versions_found_is_still_what_the_scores_give(tmp_path: Path,
 
 def test_the_command_says_each_thing_in_a_line_and_exits_1_if_one_differs(file: Path, kd_sweeps: Run) -> None:
     code, out, err = kd_sweeps("verify", str(file))
-    *lines, last = out.splitlines()
+    *lines, unproven, last = out.splitlines()
     assert (code, err) == (0, "")
+    assert unproven.startswith("seconds and latencies are as the file says: nothing in it proves them; ")
     assert all(line.startswith("same     ") for line in lines)
     assert last == f"{len(lines)} of {len(lines)} as the file claims"
 
@@ -209,6 +325,6 @@ def test_the_command_says_each_thing_in_a_line_and_exits_1_if_one_differs(file: 
     code, out, _ = kd_sweeps("verify", str(edited(file, "tasks.jsonl", nasty)))
     assert code == 1
     assert [line for line in out.splitlines() if line.startswith("DIFFERS  audit: search#3: expected one value")]
-    assert all(line.startswith(("same", "DIFFERS")) for line in out.splitlines()[:-1])
+    assert all(line.startswith(("same", "DIFFERS")) for line in out.splitlines()[:-2])
     code, out, err = kd_sweeps("verify", "missing.kdsweep")
     assert (code, out, err.count("\n")) == (1, "", 1)
