@@ -27,7 +27,7 @@ def say(text: str) -> None:
     wide = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
     sys.stdout.flush()  # where both go into one pipe or file, they stay in order
     with contextlib.suppress(OSError):  # where stderr takes nothing, there is nobody to tell
-        print(fitted(text, wide), file=sys.stderr, flush=True)
+        print(fitted(visible(text), wide), file=sys.stderr, flush=True)
 
 
 def visible(text: str) -> str:
