@@ -4,6 +4,7 @@ SQLite for one machine, Postgres for several. Passwords are shown only by `plain
 URL to a child process through its environment.
 """
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -55,13 +56,27 @@ def has_password(url: URL) -> bool:
     return url.password is not None or any(name in url.query for name in _SECRETS)
 
 
-def without_passwords(text: str, url: URL) -> str:
-    """Return a text in which the passwords of the URL, and of every URL that stands in it, read ***."""
-    known = [url.password, *(url.query.get(name) for name in _SECRETS)]
+def without_passwords(text: str, url: URL | None, *, first: int | None = None, last: int | None = None) -> str:
+    """Return a text in which the passwords of the URL, and of every URL that stands in it, read ***.
+
+    Args:
+        url: None: there is none whose password is known.
+        first, last: only so many of its characters are wanted, from its beginning or its end. It is cut once the known
+            passwords are out: half of one would not be found.
+    """
+    known = [url.password, *(url.query.get(name) for name in _SECRETS)] if url is not None else []
     for secret in known:
-        for written in {str(secret), quote(str(secret), safe="")} if secret else ():
+        for written in _spellings(str(secret)) if secret else ():
             text = text.replace(written, "***")
-    return re.sub(r"(\w+://[^\s/:@]*:)[^\s/@]+@", r"\1***@", text)
+    text = text[:first] if last is None else text[-last:]
+    # Up to the last @ before a slash: a password may hold one. Up to dots, where a message was cut inside of it.
+    return re.sub(r"(://[^\s/:@]*:)[^\s/]+(@|\.\.\.)", r"\1***\2", text)
+
+
+def _spellings(secret: str) -> list[str]:
+    """Return how a password may be written - as it is, in a URL, in JSON, in Python - the longest first."""
+    as_json, as_python = json.dumps(secret)[1:-1], repr(secret)[1:-1]
+    return sorted({secret, quote(secret, safe=""), quote(secret, safe=" +"), as_json, as_python}, key=len, reverse=True)
 
 
 def plain(url: URL) -> str:

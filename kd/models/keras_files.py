@@ -6,7 +6,10 @@ seeds are removed, and Keras builds a model from the changed description.
 
 from __future__ import annotations
 
+import io
+import json
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ import numpy.typing as npt
 
 from kd.errors import ModelError, told
 
-__all__ = ["build_from_file", "load", "rebuilt", "with_logits"]
+__all__ = ["build_from_file", "load", "own_classes", "rebuilt", "with_logits"]
 
 
 def load(model: bytes) -> keras.Model:
@@ -33,6 +36,28 @@ def load(model: bytes) -> keras.Model:
             return keras.saving.load_model(path, compile=False)
         except Exception as error:  # of many kinds: zip, JSON, HDF5, an unknown class
             raise ModelError(f"not a .keras file that loads here: {told(error)}") from error
+
+
+def own_classes(model: bytes) -> set[str]:
+    """Return the names of the classes in a .keras file that are not Keras' own, such as "my_models.Double"."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(model)) as file:
+            return set(_own_classes(json.loads(file.read("config.json"))))
+    except (zipfile.BadZipFile, KeyError, ValueError):  # no .keras file at all
+        return set()
+
+
+def _own_classes(described: Any) -> Iterator[str]:
+    if isinstance(described, dict):
+        module, name = described.get("module"), described.get("class_name")
+        registered = described.get("registered_name")
+        if isinstance(name, str) and registered and str(module or "").partition(".")[0] != "keras":
+            yield f"{module}.{name}" if module else name
+        for value in described.values():
+            yield from _own_classes(value)
+    elif isinstance(described, list):
+        for value in described:
+            yield from _own_classes(value)
 
 
 def with_logits(model: bytes) -> keras.Model:

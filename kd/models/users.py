@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.errors import ModelError, ModuleNotHere, told, without_room
-from kd.models.keras_files import load
+from kd.models.keras_files import load, own_classes
 
 __all__ = ["build_users", "check_users", "load_users"]
 
@@ -110,7 +110,16 @@ def load_users(model: bytes, name: str) -> keras.Model:
     """
     if name:
         _imported(name)
-    return load(model)
+    try:
+        return load(model)
+    except ModelError as error:
+        if not name:
+            raise
+        own = ", ".join(sorted(own_classes(model)))
+        holds = f"it holds {own}; was its module changed since? " if own else ""
+        raise ModelError(
+            f"the model that {name!r} built cannot be loaded here: {holds}{told(error.__cause__ or error)}"
+        ) from error
 
 
 def _said(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

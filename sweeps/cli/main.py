@@ -211,7 +211,7 @@ def worker(name: SweepName, storage: Storage = None, data: Data = None, weights:
     launched = os.environ.get(LOG_VARIABLE)  # its output goes to a file already
     path = None if launched else log_folder(name) / f"worker-{os.getpid()}.log"
     say(f"storage {masked(url)}" + (f"; libraries log to {path}" if path else ""))
-    with worker_log(path), temporary.made() as folder, temporary.used(folder):
+    with worker_log(path, url), temporary.made() as folder, temporary.used(folder):
         from sweeps.service.launch import work
 
         code = work(url, name, log_file=Path(launched) if launched else path)

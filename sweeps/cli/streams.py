@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from sweeps.terminal import visible
+
 # What reports are written with, for terminals that know ASCII only.
 _PLAIN = {
     "±": "+/-",
@@ -57,11 +59,16 @@ def prepare() -> None:
 
 
 class _Output(io.TextIOWrapper):
-    """Stdout whose failures are told apart from those of every other file."""
+    """Stdout whose failures are told apart from those of every other file, and which steers no terminal.
+
+    Here and not where each text is made: names, reasons and logs of somebody else's archive stand in all of them. What
+    is JSON stays it, since characters are spelt out as JSON does.
+    """
 
     def write(self, text: str) -> int:
         with _told():
-            return super().write(text)
+            super().write(visible(text))
+        return len(text)
 
     def flush(self) -> None:
         with _told():

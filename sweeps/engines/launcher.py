@@ -23,7 +23,7 @@ from sweeps.errors import SweepError
 from sweeps.hints import here
 from sweeps.query.status import failures
 from sweeps.spec.model import stored
-from sweeps.terminal import fitted
+from sweeps.terminal import fitted, visible
 from sweeps.workers.worker import refuse_cancelled
 
 MOST_WORKERS = 1_000
@@ -77,7 +77,7 @@ def _launch(
     def say(text: str) -> None:
         # No markup: a reason or a name may hold brackets.
         wide = console.width if console.is_terminal else None
-        console.print(fitted(text, wide), highlight=False, soft_wrap=True, markup=False)
+        console.print(fitted(visible(text), wide), highlight=False, soft_wrap=True, markup=False)
 
     if sweep.state == "paused":
         say(f"{name} is paused: workers wait. To go on: {here().resume(name)}")
@@ -90,6 +90,7 @@ def _launch(
     left = queries.outlook(engine, sweep.id)
     if left.unended:
         why = f"{MOST_QUICK} workers in a row died soon after their start" if crew.gave_up else "every worker ended"
+        why = "this machine lacks what the line above names" if crew.lacks_something else why
         raise SweepError(f"{why}, and {name} is not finished; nothing is lost. {crew.help()}")
     refuse_cancelled(name, left.state)
     problems = failures(engine, sweep.id)

@@ -12,10 +12,13 @@ from pathlib import Path
 import sqlalchemy
 
 from storage.url import absolute, plain
+from sweeps.workers.failures import LACKING
 from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder, open_log, read_line
 from sweeps.workers.worker import worker_id
 
 WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
+
+_SAID_WHY = (0, 1, 2, 3, LACKING)  # exit codes of a worker whose last line says how it ended
 
 
 @dataclass
@@ -56,10 +59,11 @@ class LocalWorker:
     def last_lines(self, count: int) -> list[str]:
         """Return the last lines that it logged or printed, as people read them.
 
-        Of one that was killed, whatever libraries printed is left out: it had no time for a last word of its own.
+        Of one that did not end by an error that it said - it was killed, or left by an exit code that is none of ours -
+        whatever libraries printed is left out: it had no time for a last word of its own.
         """
         lines = [read_line(line) for line in (end_of(self.log_file) or "").splitlines() if line.strip()]
-        ours = [line for line in lines if line.ours] if (self.code or 0) < 0 else []
+        ours = [line for line in lines if line.ours] if (self.code or 0) not in _SAID_WHY else []
         return [text for line in ours or lines for text in line.text.splitlines()][-count:]
 
     def stored_log(self, url: sqlalchemy.URL) -> str | None:

@@ -19,7 +19,7 @@ from sweeps.query.expected import Expected, expected_time
 from sweeps.query.insight import insight
 from sweeps.query.status import StageCount, stage_counts
 from sweeps.spec.model import stored
-from sweeps.terminal import duration
+from sweeps.terminal import duration, visible
 
 _LINE_EVERY_S = 15.0  # where no terminal shows a bar
 _LOOK_EVERY_S = 5.0  # at every task, for what is left and what was found
@@ -100,7 +100,7 @@ class Refresh:
         self._looked_at = time.monotonic()
         tasks = queries.task_records(self._engine, self._sweep.id, keep=())
         self._expected = expected_time(self._spec, tasks, self._workers())
-        found = insight(self._spec, tasks)
+        found = visible(insight(self._spec, tasks))
         if found != self._insight and not self._console.is_terminal:
             self._console.print(found, highlight=False, soft_wrap=True, markup=False)
         self._insight = found
@@ -122,5 +122,5 @@ class Refresh:
 
     def _say(self, line: str) -> None:
         if line != self._line:
-            self._console.print(line, highlight=False, soft_wrap=True, markup=False)
+            self._console.print(visible(line), highlight=False, soft_wrap=True, markup=False)
         self._line = line

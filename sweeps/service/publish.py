@@ -29,5 +29,7 @@ def publish(url: sqlalchemy.URL, name: str) -> None:
             findings = load(opened.engine, queries.find_sweep(opened.engine, name))
             text = note(findings, opened.ids())
             opened.publish(study_name(name, "search"), note=text, plots=plots(findings))
-    except (StorageError, NoResultsYet) as error:
+    except NoResultsYet:
+        pass  # everything has ended, most of it by failing, as whoever calls says: there is no answer to publish
+    except StorageError as error:
         say(f"the answer could not be published to the dashboard: {explain(error)}")

@@ -22,18 +22,19 @@ from storage.records.queries import SweepRecord
 from storage.studies.adapter import Studies
 from storage.studies.names import study_name
 from storage.studies.reconcile import mark_reported
-from sweeps.errors import Interrupted, LeaseLost, StepTimeout, SweepError
+from sweeps.errors import Interrupted, LeaseLost, MissingHere, StepTimeout, SweepError
 from sweeps.hints import here
 from sweeps.plan.payloads import payload_of
 from sweeps.plan.points import attributes, resolve_point, space_of
 from sweeps.spec.model import Spec
 from sweeps.terminal import duration
 from sweeps.workers.environment import provenance
-from sweeps.workers.failures import INFRASTRUCTURE, MACHINE, STOPPING, cap_of, class_of, lack_of
+from sweeps.workers.failures import INFRASTRUCTURE, MACHINE, STOPPING, cap_of, class_of, lack_of, misses_something
 from sweeps.workers.heartbeat import Heartbeat
-from sweeps.workers.logs import LogTail, trace_of
+from sweeps.workers.logs import LogTail
 from sweeps.workers.results import Outcome
 from sweeps.workers.steps import Steps
+from sweeps.workers.texts import reason_of, said, trace_of
 
 log = logging.getLogger(__name__)
 
@@ -162,21 +163,24 @@ class Attempts:
         if isinstance(error, StorageFull):
             raise error  # it says itself what to do
         if kind in STOPPING:
-            raise SweepError(
-                f"this worker stops: {claim.key} needs what this machine has not: {lack_of(error)}; nothing is lost."
+            lack = reason_of(lack_of(error), self._engine.url)
+            raise (MissingHere if misses_something(error) else SweepError)(
+                f"this worker stops: {claim.key} needs what this machine has not: {lack}; nothing is lost."
                 f" Fix that, then type: {here().launch(self._sweep.name)}"
             )
         self._failures_in_a_row = self._failures_in_a_row + 1 if kind in INFRASTRUCTURE else 0
         if self._failures_in_a_row == _MOST_IN_A_ROW:
+            last = reason_of(said(error), self._engine.url)
             raise SweepError(
                 f"{_MOST_IN_A_ROW} attempts in a row failed because of this machine or its database, the last one:"
-                f" {error}; nothing is lost. Fix the cause, then type: {here().launch(self._sweep.name)}"
+                f" {last}; nothing is lost. Fix the cause, then type: {here().launch(self._sweep.name)}"
             )
 
     def _record(self, claim: Claim, error: Exception) -> str:
         """Store how an attempt failed; return the class of the failure."""
         kind = class_of(error, payload_of(claim))
-        reason = f"{type(error).__name__}: {error}" if kind == "error" else str(error)
+        text = f"{type(error).__name__}: {said(error)}" if kind == "error" else said(error)
+        reason = reason_of(text, self._engine.url)  # from here it goes into tables, logs, archives and terminals
         trace = error if kind == "error" else None  # of the other classes everything worth knowing is the reason
         log.error("%s attempt %d failed (%s): %s", claim.key, claim.attempt, kind, reason, exc_info=trace)
         told: dict[str, Any] = {

@@ -10,25 +10,25 @@ import logging
 import os
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from sqlalchemy import URL
 
 from kd import output
-from storage.url import without_passwords
 from sweeps.errors import SweepError
+from sweeps.terminal import visible
+from sweeps.workers.texts import KEPT_BYTES, fit
 
 log = logging.getLogger(__name__)
 
 LOG_EVERY_S = 10.0
 LOG_VARIABLE = "KD_SWEEPS_LOG"  # in the environment of a launched worker: the file that its output goes to
-_KEPT_LINES, _KEPT_BYTES = 200, 64 * 1024
 _OURS = ("sweeps", "storage", "kd")
 
 
@@ -41,7 +41,40 @@ class Line:
     ours: bool = False
 
 
-class JsonLines(logging.Formatter):
+class _Clean(logging.Formatter):
+    """Leaves passwords out, and the rest of what is too long: messages hold what users' programs say.
+
+    Args:
+        url: of the storage, whose password is left out; None: only those of URLs in a message are.
+    """
+
+    def __init__(self, url: URL | None = None, fmt: str | None = None) -> None:
+        super().__init__(fmt)
+        self._url = url
+
+    def formatException(self, ei: Any) -> str:
+        """Return the traceback."""
+        return fit(super().formatException(ei), self._url)
+
+    def message(self, record: logging.LogRecord) -> str:
+        """Return the message itself."""
+        return fit(record.getMessage(), self._url)
+
+
+class TextLines(_Clean):
+    """Writes each message for a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line without its traceback."""
+        record.message = self.message(record)
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, in which nothing steers the terminal."""
+        return visible(super().format(record))
+
+
+class JsonLines(_Clean):
     """Writes each message as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -54,7 +87,7 @@ class JsonLines(logging.Formatter):
         }
         if _at_work is not None:
             values["task"], values["attempt"] = _at_work
-        values["message"] = record.getMessage()
+        values["message"] = self.message(record)
         if record.exc_info:
             values["traceback"] = self.formatException(record.exc_info)
         return json.dumps(values, ensure_ascii=False)
@@ -89,26 +122,28 @@ def read_line(line: str) -> Line:
 
 
 @contextmanager
-def worker_log(path: Path | None) -> Iterator[None]:
+def worker_log(path: Path | None, url: URL | None = None) -> Iterator[None]:
     """Log to `path` as JSON lines, with everything else this process prints, and to stderr as text.
 
     TensorFlow's C++ code writes to file descriptors 1 and 2 directly, so those are what is redirected.
     With None (a launched worker, whose output already is a file) nothing is redirected: the JSON lines go to stderr.
+
+    Args:
+        url: of the storage, whose password is left out of messages.
     """
-    with output.forgiving(), _logged_to(path):  # a full disk below the log ends no task
+    with output.forgiving(), _logged_to(path, url):  # a full disk below the log ends no task
         yield
 
 
 @contextmanager
-def _logged_to(path: Path | None) -> Iterator[None]:
+def _logged_to(path: Path | None, url: URL | None) -> Iterator[None]:
     out = -1 if path is None else open_log(path)
     terminal = None if path is None else output.unfailing(os.dup(2), close=True)
     # sys.stderr writes to descriptor 2: into the file, once that is redirected.
-    handlers = [_handler(logging.StreamHandler(sys.stderr), JsonLines())]
+    handlers = [_handler(logging.StreamHandler(sys.stderr), JsonLines(url))]
     if terminal is not None:
-        handlers.append(
-            _handler(logging.StreamHandler(terminal), logging.Formatter("%(asctime)s %(levelname).1s %(message)s"))
-        )
+        text = TextLines(url, "%(asctime)s %(levelname).1s %(message)s")
+        handlers.append(_handler(logging.StreamHandler(terminal), text))
     loggers = [logging.getLogger(name) for name in _OURS]
     for logger in loggers:
         logger.setLevel(logging.INFO)
@@ -165,8 +200,8 @@ def end_of(path: Path, *, start: int = 0) -> str | None:
     """Return the last 64 KiB of a log from byte `start` on, however much was printed into it; None: it is not there."""
     try:
         with path.open("rb") as file:
-            file.seek(max(start, _size(path) - _KEPT_BYTES))
-            return file.read(_KEPT_BYTES).decode(errors="replace")
+            file.seek(max(start, _size(path) - KEPT_BYTES))
+            return file.read(KEPT_BYTES).decode(errors="replace")
     except OSError:  # a full disk, a folder that was cleared: the log is no reason to lose a result
         return None
 
@@ -176,17 +211,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def fit(text: str, url: URL) -> str:
-    """Return the last 200 lines and 64 KiB of a text, without passwords, as every database can store it."""
-    lines = without_passwords(text, url).replace("\x00", "\\0").splitlines()[-_KEPT_LINES:]
-    return "\n".join(lines)[-_KEPT_BYTES:]
-
-
-def trace_of(error: BaseException, url: URL) -> str:
-    """Return the traceback of an error, to be stored."""
-    return fit("".join(traceback.format_exception(error)), url)
 
 
 def _handler(handler: logging.Handler, formatter: logging.Formatter) -> logging.Handler:

@@ -61,6 +61,7 @@ from sweeps.workers.resources import TaskResources, views_of
 from sweeps.workers.results import Outcome, as_claimed, builder_of, outcome_of, source_of, teacher_of, training_of
 from sweeps.workers.same_cost import count, same_cost
 from sweeps.workers.steps import Steps
+from sweeps.workers.texts import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -245,6 +246,9 @@ class TaskRunner:
         measured = run_in_subprocess(
             subprocess_jobs.measure_models, files, tests, seen, on_step=steps.check, on_report=steps.of_child()
         )
+        for one in measured.values():
+            if why := one.get("int8_reason"):
+                one["int8_reason"] = reason_of(why, self.engine.url)  # a user's layer may have said it
         values = MeasureOutcome(models=measured)
         shown = values.models.get(kept_student_key("source")) or next(iter(values.models.values()))
         return Outcome(score=shown.latency_ms_p50, values=values, attrs={"models": len(values.models)})

@@ -32,6 +32,7 @@ from sweeps.workers.environment import provenance
 from sweeps.workers.failures import cap_of
 from sweeps.workers.logs import about
 from sweeps.workers.signals import StopSignals
+from sweeps.workers.texts import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ class Worker:
         try:
             code, reason = self._work(), None
         except (SweepError, StorageError) as error:
-            reason = str(error)
+            reason = reason_of(str(error), self.engine.url)
             raise
         finally:
             with contextlib.suppress(StorageError):  # it may be the database that is gone

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeps.terminal import fitted, grey, number_of, say, wrapped
+from sweeps.terminal import fitted, grey, number_of, say, visible, wrapped
 
 
 def test_a_long_line_breaks_between_words_under_its_own_words() -> None:
@@ -62,3 +62,11 @@ def test_a_comment_that_does_not_fit_stays_one() -> None:
 
 def test_of_one_thing_there_is_no_plural() -> None:
     assert [number_of(number, "task") for number in (0, 1, 2)] == ["0 tasks", "1 task", "2 tasks"]
+
+
+def test_what_would_steer_a_terminal_is_spelt_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert visible("a\tb\nc ü 🙂") == "a\tb\nc ü 🙂"
+    assert visible("\x1b]0;x\x07 \r \x00 \x7f \x9b2J") == "\\u001b]0;x\\u0007 \\u000d \\u0000 \\u007f \\u009b2J"
+    assert visible("\x1b[90mgrey\x1b[0m") == "\x1b[90mgrey\x1b[0m", "which is ours"
+    say("\x1b[2J")
+    assert capsys.readouterr().err == "\\u001b[2J\n"

@@ -152,6 +152,35 @@ def test_three_quick_deaths_in_a_row_end_the_launch_with_the_last_words(tmp_path
     engine.dispose()
 
 
+def test_of_a_worker_that_left_without_a_word_its_own_last_line_is_shown(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db")
+    leave = """
+    if claim.key == "search#1" and once("left"):
+        print("noise of a library", flush=True)
+        os._exit(7)
+    """
+    code, out = launched(environment(tmp_path / "home", url, leave), workers=1)
+    assert code == 0, out
+    assert "ended with exit code 7; its task is free again, another takes its place" in out
+    assert "noise of a library" not in out
+    assert "search#1 attempt 1\n" in out
+
+
+def test_a_worker_that_misses_something_here_is_replaced_by_none_and_that_is_said_once(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db")
+    started = time.monotonic()
+    code, out = launched(environment(tmp_path / "home", url, 'raise ImportError("no module my_models")'), workers=2)
+    assert code == 1
+    assert time.monotonic() - started < 60
+    assert out.count("needs what this machine has not: no module my_models; nothing is lost") == 1, out
+    assert "another takes its place" not in out
+    assert "this machine lacks what the line above names, and s is not finished; nothing is lost" in out
+    engine = open_engine(url)
+    assert len(workers.records(engine, queries.find_sweep(engine, "s").id)) == 2
+    assert {task.state for task in tasks_of(engine)} == {"waiting"}
+    engine.dispose()
+
+
 def test_what_a_dead_worker_left_behind_is_ended_with_it(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
     die = """
@@ -178,3 +207,5 @@ def test_cancel_reaches_a_worker_whose_student_hangs(tmp_path: Path) -> None:
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "s is cancelled; to go on from the same point, type: kd-sweeps resume s" in out
+    assert "; the sweep is cancelled\n" in out, "it ended itself, or was ended as frozen"
+    assert "takes its place" not in out

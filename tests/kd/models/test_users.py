@@ -1,5 +1,6 @@
 """kd.models.users: what is wrong with a user's model, in one line."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -207,6 +208,24 @@ def test_a_saved_model_loads_once_the_module_of_its_builder_is_imported(
     with pytest.raises(ModelError, match=r"not a \.keras file that loads here"):
         load_users(saved, "")
     assert load_users(saved, name).output_shape == (None, 3)
+
+
+def test_a_model_whose_module_was_changed_since_is_named_with_its_builder_and_its_class(
+    own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_users(f"{own}:own_layer", (8, 8, 1), 3).save(tmp_path / "model.keras")
+    saved = (tmp_path / "model.keras").read_bytes()
+    monkeypatch.delitem(keras.saving.get_custom_objects(), "theirs>Twice")
+    monkeypatch.delitem(sys.modules, own)
+    (tmp_path / f"{own}.py").write_text("def own_layer(input_shape, classes): ...")
+    importlib.invalidate_caches()
+    with pytest.raises(ModelError) as caught:
+        load_users(saved, f"{own}:own_layer")
+    began = (
+        "the model that 'what_a_user_wrote:own_layer' built cannot be loaded here: it holds what_a_user_wrote.Twice;"
+    )
+    assert str(caught.value).startswith(f"{began} was its module changed since? ")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_full_disk_is_not_the_fault_of_the_model(own: str) -> None:

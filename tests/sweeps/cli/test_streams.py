@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from storage.db.engine import open_engine
+from storage.queue import tasks, workers
+from storage.records import queries
+from storage.url import resolve
 from sweeps import create_sweep
 from tests.support.paths import REPOSITORY
 
@@ -104,3 +108,29 @@ def test_ctrl_c_while_the_command_line_is_imported_ends_with_130_and_no_tracebac
         "runpy.run_module('sweeps.cli', run_name='__main__')\n"
     )
     assert shell(folder, f"{sys.executable} {program}") == (130, "", "")
+
+
+EVIL = "w\x1b]0;title\x07\x9b2J\x7f"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["workers s", "workers s -f csv", "workers s -f json", "status s", "trials s", "logs s --task teachers#source"],
+)
+def test_what_stands_in_somebody_elses_sweep_steers_no_terminal(tmp_path: Path, command: str) -> None:
+    create_sweep("s", preset="tiny", storage=f"sqlite:///{tmp_path}/kd-sweeps.db")
+    engine = open_engine(resolve(f"sqlite:///{tmp_path}/kd-sweeps.db"))
+    sweep = queries.find_sweep(engine, "s").id
+    workers.sign_in(engine, sweep, EVIL, host="h", pid=1, provenance={})
+    claim = tasks.claim(engine, sweep, worker=EVIL, host=EVIL, pid=1, lease_s=60)
+    assert claim is not None
+    tasks.fail(engine, claim, error_class="error", reason=EVIL, cap=1, trace=EVIL, log=f"{EVIL}\nline")
+    workers.sign_out(engine, sweep, EVIL, reason=EVIL)
+    engine.dispose()
+    code, out, err = shell(tmp_path, f"$KD {command}")
+    assert code == 0, err
+    assert all(one.isprintable() or one in "\n\t" for one in out + err)
+    if "status" not in command or "\\u001b" in out:
+        assert "\\u001b]0;title\\u0007\\u009b2J\\u007f" in out
+    if command.endswith("json"):
+        assert json.loads(out)[0]["worker"] == EVIL

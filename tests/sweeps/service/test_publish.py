@@ -20,9 +20,11 @@ from storage.studies import adapter
 from storage.url import resolve
 from sweeps.report.answer import headline
 from sweeps.service.publish import publish
+from sweeps.workers.results import Outcome
+from sweeps.workers.worker import Worker
 from tests.support.browser import Browser
 from tests.support.sweeps.reported_sweeps import analysed, worked, worked_at
-from tests.support.sweeps.small_sweeps import FORK
+from tests.support.sweeps.small_sweeps import FORK, created
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,19 @@ def test_every_figure_is_a_plot_that_plotly_can_read(url: str) -> None:
     assert list(plots) == ["answer-0"], "the key figure alone"
     for text in plots.values():
         assert len(plotly_io.from_json(text).data) > 0
+
+
+def test_where_everything_has_failed_nothing_is_published_and_nothing_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> Outcome:
+        raise RuntimeError("no teacher")
+
+    url = created(f"sqlite:///{tmp_path}/s.db")
+    with Worker(url, "s", run=broken) as worker:
+        assert worker.work() == 0
+    publish(url, "s")
+    assert capsys.readouterr().err == ""
 
 
 def test_publishing_again_replaces_and_leaves_nothing_of_a_longer_text(tmp_path: Path) -> None:
