@@ -19,6 +19,7 @@ from sweeps.cli.main import app
 from sweeps.service.archives.archive import archive_sweep
 from sweeps.service.create import create_sweep
 from sweeps.spec.toml import to_toml
+from tests.support import launches
 from tests.support.paths import REPOSITORY
 from tests.support.postgres_server import PostgresServer
 from tests.support.sweeps.small_sweeps import SMALL, created
@@ -247,6 +248,24 @@ def test_in_the_whole_life_of_a_sweep_nothing_that_is_shown_or_stored_holds_the_
         if command[0] in ("status", "best", "report", "list"):
             assert "postgresql+psycopg://keeper:***@127.0.0.1" in err, "it names the storage it used"
     assert not leaks(caplog.text)
+
+
+def test_an_error_of_a_users_own_that_holds_the_url_tells_nobody_the_password(
+    server: PostgresServer, url: str, home: Path, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_sweep(resolve(url), "s", SMALL)
+    env = launches.environment(home, resolve(url), "raise ValueError(os.environ['KD_SWEEPS_STORAGE'])")
+    code, out = launches.launched(env | {"XDG_STATE_HOME": str(home)})
+    assert code == 1
+    assert "ValueError: postgresql+psycopg://keeper:***@" in out
+    assert not leaks(out)
+    assert not leaks(rows(server, url))
+    assert not leaks("\n".join(path.read_text(errors="replace") for path in home.rglob("*.log")))
+    monkeypatch.setenv("KD_SWEEPS_STORAGE", url)
+    for command in (["status", "s"], ["trials", "s"], ["logs", "s", "--task", "teachers#source"], ["logs", "s"]):
+        code, shown, err = kd_sweeps(*command)
+        assert code == 0
+        assert not leaks(shown + err), command
 
 
 @pytest.mark.parametrize("command", ["worker", "dashboard"])
