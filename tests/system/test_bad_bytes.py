@@ -188,7 +188,8 @@ def test_an_outcome_that_is_not_json_is_one_line_and_a_retry_makes_exactly_that_
     before = {row["task"]: row for row in json.loads(kd_sweeps("trials", "s", "-f", "json", "--storage", url)[1])}
     damage(url, "UPDATE tasks SET outcome = '{\"score\": 0.' WHERE key = 'search#1'")
     expected = (
-        "kd-sweeps: the stored outcome of search#1 is not JSON any more; to make it again, type: kd-sweeps retry s"
+        "kd-sweeps: the stored outcome of search#1 is not JSON any more; to make it again, type:"
+        f" kd-sweeps retry s --storage {url}"
     )
     for command in ("status", "best", "trials", "report"):
         assert said.line(command) == expected

@@ -137,7 +137,7 @@ def test_before_the_student_is_trained_the_exit_code_is_3(kd_sweeps: KdSweeps, t
     assert (code, out) == (3, "")
     assert err == (
         "kd-sweeps: the best student of digits is not trained yet (transfer#source.best.0 is waiting);"
-        " go on with: kd-sweeps launch s\n"
+        f" go on with: kd-sweeps launch s --storage sqlite:///{tmp_path}/x.db\n"
     )
 
 
@@ -160,7 +160,7 @@ def test_a_damaged_student_is_refused_and_made_again_by_what_the_line_says(
     code, _, err = kd_sweeps("export", "s", "-o", "a.keras", "--storage", url)
     assert (code, len(err.splitlines())) == (1, 1)
     assert f"blob {digest[:12]} is damaged" in err
-    assert err.endswith("type: kd-sweeps retry s, then kd-sweeps launch s\n")
+    assert err.endswith(f"type: kd-sweeps retry s --storage {url}, then kd-sweeps launch s --storage {url}\n")
     assert not (tmp_path / "a.keras").exists()
 
     assert kd_sweeps("retry", "s", "--storage", url)[1] == "transfer#source.best.0\n"
