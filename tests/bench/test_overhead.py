@@ -11,6 +11,7 @@ from tests.support.paths import REPOSITORY
 from tests.support.sweeps.storage_sweeps import new_storage, new_sweep
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_a_small_run_writes_its_section_with_a_verdict_for_each_target(tmp_path: Path) -> None:
     page = tmp_path / "results.md"

@@ -129,6 +129,7 @@ def test_every_task_is_done_once_though_workers_were_killed_in_a_teacher_and_in_
         assert max(task.attempt for task in tasks if task.stage == stage) == 2
 
 
+@pytest.mark.slow
 def test_one_undisturbed_worker_on_sqlite_ends_with_the_same_answer_to_the_last_bit(
     finished: str, tmp_path: Path
 ) -> None:

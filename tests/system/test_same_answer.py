@@ -121,6 +121,7 @@ def _typed(url: str, *arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.training
 def test_a_replay_gives_the_same_bits_and_finds_a_score_that_was_changed(trained: str) -> None:
     before = of(trained)

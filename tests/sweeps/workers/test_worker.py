@@ -187,7 +187,7 @@ def test_a_neighbour_killed_with_kill_9_in_the_middle_of_the_search_loses_nothin
     storage_url: str, make_worker: MakeWorker
 ) -> None:
     url = _created(storage_url)
-    doomed, other = _start(storage_url, 0.3), _start(storage_url, 0.05)
+    doomed = _start(storage_url, 2.0)
     watcher = make_worker(url)
     of_doomed = f"-{doomed.pid}-"
     _wait(
@@ -196,6 +196,8 @@ def test_a_neighbour_killed_with_kill_9_in_the_middle_of_the_search_loses_nothin
             t.stage == "search" and t.state == "running" and of_doomed in (t.worker or "") for t in tasks
         ),
     )
+    other = _start(storage_url, 0.05)  # later: on a busy machine it would have done everything before doomed is up
+    _wait(watcher.engine, lambda tasks: sum(task.state == "running" for task in tasks) == 2)
     doomed.kill()
     doomed.wait()
     assert other.wait(120) == 0
