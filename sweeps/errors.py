@@ -5,7 +5,6 @@ SweepError            one clear line; the command exits 1
 ├── NoResultsYet      a question came before its answer: exit 3
 ├── Interrupted       a stop was asked for; the task goes back, its attempt does not count
 ├── StepTimeout       a task made no step for its deadline: its attempt has failed
-├── MissingHere       this machine lacks something that no other worker on it would find
 └── LeaseLost         another worker took the task; this attempt's result is dropped
 """
 
@@ -28,10 +27,6 @@ class Interrupted(SweepError):
 
 class StepTimeout(SweepError):
     """A task made no step for its deadline."""
-
-
-class MissingHere(SweepError):
-    """This machine lacks something, such as a module, that no other worker on it would find."""
 
 
 class LeaseLost(SweepError):

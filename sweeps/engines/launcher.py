@@ -90,7 +90,6 @@ def _launch(
     left = queries.outlook(engine, sweep.id)
     if left.unended:
         why = f"{MOST_QUICK} workers in a row died soon after their start" if crew.gave_up else "every worker ended"
-        why = "this machine lacks what the line above names" if crew.lacks_something else why
         raise SweepError(f"{why}, and {name} is not finished; nothing is lost. {crew.help()}")
     refuse_cancelled(name, left.state)
     problems = failures(engine, sweep.id)

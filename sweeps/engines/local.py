@@ -12,13 +12,12 @@ from pathlib import Path
 import sqlalchemy
 
 from storage.url import absolute, plain
-from sweeps.workers.failures import LACKING
 from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder, open_log, read_line
 from sweeps.workers.worker import worker_id
 
 WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
 
-_SAID_WHY = (0, 1, 2, 3, LACKING)  # exit codes of a worker whose last line says how it ended
+_SAID_WHY = (0, 1, 2, 3)  # exit codes of a worker whose last line says how it ended
 
 
 @dataclass

@@ -18,7 +18,7 @@ from storage.records.queries import SweepRecord
 from sweeps.engines.local import LocalWorker
 from sweeps.hints import explain, here
 from sweeps.spec.model import Spec
-from sweeps.workers.failures import LACKING, cap_of
+from sweeps.workers.failures import cap_of
 from sweeps.workers.heartbeat import STUCK
 from sweeps.workers.texts import fit
 
@@ -54,7 +54,6 @@ class Supervisor:
     _seen: dict[str, tuple[float, float]] = field(default_factory=dict)  # by worker: seen_at, and since when we know it
     _look_at: float = 0.0
     _trouble: str = ""  # of the database, as it was said last
-    _missing: str = ""  # what this machine lacks, as it was said last
 
     def begin(self, count: int) -> None:
         """Start so many workers."""
@@ -65,11 +64,6 @@ class Supervisor:
     def working(self) -> bool:
         """Whether a worker lives, or is going to be started."""
         return bool(self.alive or self._due)
-
-    @property
-    def lacks_something(self) -> bool:
-        """Whether a seat stays empty, because something is missing here that no other worker would find."""
-        return bool(self._missing)
 
     @property
     def gave_up(self) -> bool:
@@ -118,9 +112,6 @@ class Supervisor:
     def _died(self, worker: LocalWorker) -> None:
         self._unreaped.append(worker)
         temporary.remove_left_over()
-        if worker.code == LACKING:
-            self._missing_here(worker)
-            return
         deaths = self._quick_deaths[worker.seat] + 1 if self._was_quick(worker) else 0
         self._quick_deaths[worker.seat] = deaths
         last_one, cancelled = deaths >= MOST_QUICK, self._is_cancelled()
@@ -132,14 +123,6 @@ class Supervisor:
         lines = [f"worker {worker.worker} {_how(worker.code or 0)}; {then}"]
         last = self._last_lines(worker, _SHOWN_LINES if last_one else 1)
         self.say("\n".join([*lines, *(f"  {line}" for line in last), f"  log: {worker.log_file}"]))
-
-    def _missing_here(self, worker: LocalWorker) -> None:
-        """Leave the seat of a worker empty that lacked something here; say what, but not of each worker again."""
-        said = "".join(self._last_lines(worker, 1))
-        what = said.partition("needs what this machine has not")[2]  # before it stands the task, which differs
-        if what != self._missing:
-            self.say(f"worker {worker.worker} stopped, no other takes its place\n  {said}\n  log: {worker.log_file}")
-        self._missing = what
 
     def _last_lines(self, worker: LocalWorker, count: int) -> list[str]:
         """Return what it said last; a user's program may have printed the URL of the storage there."""
@@ -214,8 +197,6 @@ class Supervisor:
 
 
 def _how(code: int) -> str:
-    if code == LACKING:
-        return "stopped, because something is missing here"
     if code == STUCK:
         return "ended itself, because its task did not end"
     return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

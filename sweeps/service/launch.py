@@ -8,10 +8,6 @@ from rich.console import Console
 
 from sweeps.engines import launcher
 from sweeps.engines.local import WORKER_VARIABLE
-from sweeps.errors import MissingHere
-from sweeps.hints import explain
-from sweeps.terminal import say
-from sweeps.workers.failures import LACKING
 
 
 def launch(url: sqlalchemy.URL, name: str, *, workers: int | None = None, console: Console | None = None) -> int:
@@ -33,13 +29,7 @@ def work(url: sqlalchemy.URL, name: str, *, log_file: Path | None = None) -> int
     from sweeps.workers.worker import run_worker
 
     launched_as, parent = os.environ.get(WORKER_VARIABLE), os.getppid()
-    try:
-        code = run_worker(url, name, worker=launched_as, log_file=log_file)
-    except MissingHere as error:
-        if launched_as is None:
-            raise
-        say(f"kd-sweeps: {explain(error)}")
-        return LACKING  # its launch replaces it by none
+    code = run_worker(url, name, worker=launched_as, log_file=log_file)
     if code == 0 and (launched_as is None or os.getppid() != parent):
         _publish(url, name)
     return code

@@ -22,14 +22,14 @@ from storage.records.queries import SweepRecord
 from storage.studies.adapter import Studies
 from storage.studies.names import study_name
 from storage.studies.reconcile import mark_reported
-from sweeps.errors import Interrupted, LeaseLost, MissingHere, StepTimeout, SweepError
+from sweeps.errors import Interrupted, LeaseLost, StepTimeout, SweepError
 from sweeps.hints import here
 from sweeps.plan.payloads import payload_of
 from sweeps.plan.points import attributes, resolve_point, space_of
 from sweeps.spec.model import Spec
 from sweeps.terminal import duration
 from sweeps.workers.environment import provenance
-from sweeps.workers.failures import INFRASTRUCTURE, MACHINE, STOPPING, cap_of, class_of, lack_of, misses_something
+from sweeps.workers.failures import INFRASTRUCTURE, MACHINE, STOPPING, cap_of, class_of, lack_of
 from sweeps.workers.heartbeat import Heartbeat
 from sweeps.workers.logs import LogTail
 from sweeps.workers.results import Outcome
@@ -164,7 +164,7 @@ class Attempts:
             raise error  # it says itself what to do
         if kind in STOPPING:
             lack = reason_of(lack_of(error), self._engine.url)
-            raise (MissingHere if misses_something(error) else SweepError)(
+            raise SweepError(
                 f"this worker stops: {claim.key} needs what this machine has not: {lack}; nothing is lost."
                 f" Fix that, then type: {here().launch(self._sweep.name)}"
             )

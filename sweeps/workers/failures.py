@@ -3,7 +3,7 @@
 import errno
 import tempfile
 
-from kd.errors import Diverged, ModuleNotHere, NotHere, SubprocessKilled, Unavailable, WeightsNotHere, lacks_room
+from kd.errors import Diverged, NotHere, SubprocessKilled, Unavailable, lacks_room
 from storage.errors import StorageFull, Unreachable
 from storage.queue.error_classes import LOST
 from sweeps.errors import StepTimeout
@@ -18,9 +18,6 @@ STOPPING = (MACHINE, "memory")
 
 INFRASTRUCTURE = ("database",)
 """Classes that say more about the machine than about the task; several in a row stop a worker."""
-
-LACKING = 87
-"""Exit code of a launched worker for which something is missing here, such as a module: another would miss it, too."""
 
 _NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -44,14 +41,6 @@ def class_of(error: Exception, task: Payload | None = None) -> str:
     if isinstance(error, SubprocessKilled):
         return "memory"
     return "database" if isinstance(error, Unreachable) else "error"
-
-
-def misses_something(error: Exception) -> bool:
-    """Return whether an error of class "machine" stays: no other worker on this machine would find it otherwise.
-
-    Disk space comes back, or the next worker takes another folder.
-    """
-    return isinstance(error, (ModuleNotHere, WeightsNotHere, ImportError))
 
 
 def lack_of(error: Exception) -> str:

@@ -166,21 +166,6 @@ def test_of_a_worker_that_left_without_a_word_its_own_last_line_is_shown(tmp_pat
     assert "search#1 attempt 1\n" in out
 
 
-def test_a_worker_that_misses_something_here_is_replaced_by_none_and_that_is_said_once(tmp_path: Path) -> None:
-    url = created(f"sqlite:///{tmp_path}/s.db")
-    started = time.monotonic()
-    code, out = launched(environment(tmp_path / "home", url, 'raise ImportError("no module my_models")'), workers=2)
-    assert code == 1
-    assert time.monotonic() - started < 60
-    assert out.count("needs what this machine has not: no module my_models; nothing is lost") == 1, out
-    assert "another takes its place" not in out
-    assert "this machine lacks what the line above names, and s is not finished; nothing is lost" in out
-    engine = open_engine(url)
-    assert len(workers.records(engine, queries.find_sweep(engine, "s").id)) == 2
-    assert {task.state for task in tasks_of(engine)} == {"waiting"}
-    engine.dispose()
-
-
 def test_what_a_dead_worker_left_behind_is_ended_with_it(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
     die = """
