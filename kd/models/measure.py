@@ -166,12 +166,12 @@ class _Loaded:
         self._batch_times.append(_seconds(self._many, self._batch))
 
     def int8_job(self) -> Int8Job | None:
-        if self._file.calibration is None:
+        file = self._file
+        if file.calibration is None:
             return None
         rows = self._int8_rows()
-        test = Split(self._file.test.images[rows], self._file.test.labels[rows])
-        file = self._file
-        return Int8Job(model=file.model, calibration=self._file.calibration, test=test, builder=file.builder)
+        test = Split(file.test.images[rows], file.test.labels[rows])
+        return Int8Job(model=file.model, calibration=file.calibration, test=test, builder=file.builder)
 
     def measurement(self, name: str, accuracy: float, int8: Int8 | None) -> Measurement:
         int8 = int8 or Int8(reason="no images to calibrate it with")

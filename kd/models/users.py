@@ -41,7 +41,7 @@ def build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> k
         model = _called(function, input_shape, classes)
         if not isinstance(model, keras.Model):
             raise ModelError(f"model {name!r} must return a keras.Model, got {type(model).__name__}")
-        images = np.random.default_rng(0).integers(0, 256, (4, *input_shape)).astype(np.uint8)
+        images = _images(input_shape)
         output = model(images)
     except ModelError:
         raise
@@ -74,7 +74,7 @@ def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> N
     by_import = dict(known)  # what is registered later, while the model is built, another process does not have
     model = build_users(name, input_shape, classes)
     by_building = dict(known)
-    images = np.random.default_rng(0).integers(0, 256, (4, *input_shape)).astype(np.uint8)
+    images = _images(input_shape)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         try:
@@ -120,6 +120,11 @@ def load_users(model: bytes, name: str) -> keras.Model:
         raise ModelError(
             f"the model that {name!r} built cannot be loaded here: {holds}{told(error.__cause__ or error)}"
         ) from error
+
+
+def _images(shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    """Return the four images that a model is tried on."""
+    return np.random.default_rng(0).integers(0, 256, (4, *shape)).astype(np.uint8)
 
 
 def _said(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

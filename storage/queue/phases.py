@@ -70,12 +70,11 @@ def open_what_can_start(connection: Connection, sweep_id: int) -> None:
 def make_ready(connection: Connection, phase: Row[Any]) -> int:
     """Make the tasks of an open phase ready: all of them, or those that its lag allows. Returns how many it made so."""
     not_done = tasks.c.state.in_([state for state in TASK_STATES if state != "done"])  # for the index: few are left
-    change = update(tasks).where(tasks.c.phase_id == phase.id, not_done, tasks.c.ready.is_(False))
-    change = change.values(ready=True)
+    mine = tasks.c.phase_id == phase.id
+    change = update(tasks).where(mine, not_done, tasks.c.ready.is_(False)).values(ready=True)
     lag = parse_lag(phase.needs)
     if lag is None:
         return connection.execute(change).rowcount
-    mine = tasks.c.phase_id == phase.id
     # By id, which rises in plan order, as ordinal does: SQLite then reads the index alone, none of the large rows.
     first_open = select(func.min(tasks.c.id)).where(mine, tasks.c.state.in_(_UNFINISHED)).scalar_subquery()
     ended: int = connection.scalar(select(func.count()).where(mine, tasks.c.id < first_open)) or 0

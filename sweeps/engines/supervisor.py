@@ -14,7 +14,7 @@ from storage.queue import workers
 from storage.queue.attempts import reap_worker
 from storage.queue.error_classes import LOST
 from storage.records import queries
-from storage.records.queries import SweepRecord
+from storage.records.queries import Outlook, SweepRecord
 from sweeps.engines.local import LocalWorker
 from sweeps.hints import explain, here
 from sweeps.spec.model import Spec
@@ -89,17 +89,19 @@ class Supervisor:
 
     def _is_over(self) -> bool:
         """Return whether a new worker would find nothing to do."""
-        try:
-            left = queries.outlook(self.engine, self.sweep.id)
-        except StorageError:
-            return False
-        return not left.unended or left.state == "cancelled"
+        left = self._outlook()
+        return left is not None and (not left.unended or left.state == "cancelled")
 
     def _is_cancelled(self) -> bool:
+        left = self._outlook()
+        return left is not None and left.state == "cancelled"
+
+    def _outlook(self) -> Outlook | None:
+        """Return what is left of the sweep; None: the database is gone, so later."""
         try:
-            return queries.outlook(self.engine, self.sweep.id).state == "cancelled"
+            return queries.outlook(self.engine, self.sweep.id)
         except StorageError:
-            return False
+            return None
 
     def dismiss(self) -> None:
         """Replace nobody any more."""
