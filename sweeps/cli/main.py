@@ -18,6 +18,9 @@ from sweeps.cli.options import (
     Changes,
     Data,
     DryRun,
+    EngineOptions,
+    Gpus,
+    On,
     Preset,
     Seed,
     Source,
@@ -30,6 +33,7 @@ from sweeps.cli.options import (
     Verbose,
     Weights,
     Workers,
+    devices,
     use_folders,
 )
 from sweeps.hints import here
@@ -172,9 +176,16 @@ def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
 
 @app.command()
 def launch(
-    name: SweepName, workers: Workers = None, storage: Storage = None, data: Data = None, weights: Weights = None
+    name: SweepName,
+    more: EngineOptions = None,
+    workers: Workers = None,
+    on: On = "local",
+    gpus: Gpus = None,
+    storage: Storage = None,
+    data: Data = None,
+    weights: Weights = None,
 ) -> None:
-    """Work on a sweep with processes on this machine, one thread each.
+    """Work on a sweep with workers that are kept alive, on this machine or where --on says.
 
     Ctrl-C is safe: running tasks are given back, and the next launch goes on.
     """
@@ -186,7 +197,7 @@ def launch(
     check_name(name)
     url = resolve(storage)
     say(f"storage {masked(url)}")
-    code = start(url, name, workers=workers)
+    code = start(url, name, workers=workers, on=on, options=more or (), gpus=devices(gpus))
     if code == 0:
         say(f"finished. Next: {here().best(name)}; {here().report(name)}")
     raise typer.Exit(code)

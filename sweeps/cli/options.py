@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -66,9 +67,14 @@ Workers = Annotated[
     typer.Option(
         metavar="N",
         parser=lambda text: _workers(text),
-        help="Worker processes; one per core when not given.",
+        help="How many; one per core, or per device of --gpus, when not given.",
     ),
 ]
+On = Annotated[str, typer.Option(metavar="ENGINE", help="Where the workers run: local.")]
+Gpus = Annotated[
+    str | None, typer.Option(metavar="LIST", help="Devices of this machine, one for each worker in turn: 0,1.")
+]
+EngineOptions = Annotated[list[str] | None, typer.Argument(metavar="[-- OPTIONS]", help="Of the engine, after --.")]
 
 
 def _workers(text: str) -> int:
@@ -95,6 +101,25 @@ def whole_number(option: str, text: str, *, least: int, most: int, example: str)
             f"{option}: got {shown!r}; allowed: a whole number from {least} to {most}, for example {option} {example}"
         )
     return int(digits)
+
+
+def devices(text: str | None) -> tuple[str, ...]:
+    """Return the devices that were typed after --gpus, as CUDA_VISIBLE_DEVICES takes them.
+
+    Raises:
+        SpecError: the list is empty, names a device twice, or holds what is no number and no UUID.
+    """
+    from sweeps.errors import SpecError
+
+    if text is None:
+        return ()
+    found = tuple(one.strip() for one in text.split(","))
+    if len(set(found)) < len(found) or not all(re.fullmatch(r"\d{1,4}|(GPU|MIG)-[\w/-]+", one) for one in found):
+        raise SpecError(
+            f"--gpus: got {text!r}; allowed: different devices, by number or UUID as nvidia-smi -L prints them, with"
+            " commas between them, for example --gpus 0,1"
+        )
+    return found
 
 
 def use_folders(data: Path | None, weights: Path | None = None) -> None:

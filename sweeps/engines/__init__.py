@@ -1,4 +1,5 @@
 """Start workers, keep them alive and show how far they have come.
 
-`local` starts processes on this machine; `supervisor` replaces those that die; `launcher` is what `launch` runs.
+`protocol` says what an engine is, `local` is the one of this machine, `choice` finds one by its name; `supervisor`
+replaces workers that die; `launcher` is what `launch` runs.
 """

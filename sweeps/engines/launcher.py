@@ -1,12 +1,10 @@
-"""Work on a sweep with workers on this machine until it is finished."""
+"""Work on a sweep with the workers of an engine until it is finished."""
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from types import FrameType
 
 import sqlalchemy
@@ -16,8 +14,9 @@ from storage.db import engine as engines
 from storage.records import queries
 from storage.records.queries import SweepRecord
 from storage.studies import reconcile
-from sweeps.engines import local
+from sweeps.engines.choice import default_workers, engine_of
 from sweeps.engines.progress import shown
+from sweeps.engines.protocol import Engine, Request
 from sweeps.engines.supervisor import MOST_QUICK, Supervisor
 from sweeps.errors import SweepError
 from sweeps.hints import here
@@ -30,7 +29,6 @@ MOST_WORKERS = 1_000
 """Of one launch: a number beyond it is a slip of the keyboard, and the machine would not survive it."""
 
 _POLL_S = 0.5
-_STOP_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -45,31 +43,34 @@ class Launched:
     finished: bool
 
 
-def launch(url: sqlalchemy.URL, name: str, *, workers: int | None = None, console: Console | None = None) -> Launched:
-    """Work on a sweep with local processes until it is finished, showing progress on stderr.
+def launch(asked: Request, on: str, *, workers: int | None = None, console: Console | None = None) -> Launched:
+    """Work on a sweep with the workers of an engine until it is finished, showing progress on stderr.
 
     A worker that dies is replaced. Stopping loses nothing: running tasks are given back, and the next launch goes on.
 
     Args:
-        workers: processes, 1 to 1,000; None is one per core. Each trains with one thread.
+        on: the engine's name.
+        workers: how many, 1 to 1,000; None is one per device, or per core. Without a device each has one thread.
 
     Raises:
+        SpecError: the engine does not take what was asked.
         SweepError: workers died one after the other, or the sweep is cancelled.
         storage.errors.StorageError: the database needs a person.
     """
-    count = _cores() if workers is None else workers
+    count = default_workers(on, asked) if workers is None else workers
     if not 1 <= count <= MOST_WORKERS:
         raise SweepError(f"--workers: got {count}; allowed: 1 to {MOST_WORKERS}")
     console = console or Console(stderr=True)
-    engine = engines.open_engine(url)
+    chosen = engine_of(on, asked)
+    engine = engines.open_engine(asked.url)
     try:
-        return _launch(engine, url, queries.find_sweep(engine, name), count, console)
+        return _launch(engine, asked.url, queries.find_sweep(engine, asked.sweep), chosen, count, console)
     finally:
         engine.dispose()
 
 
 def _launch(
-    engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep: SweepRecord, count: int, console: Console
+    engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep: SweepRecord, on: Engine, count: int, console: Console
 ) -> Launched:
     name = sweep.name
     refuse_cancelled(name, sweep.state)
@@ -81,7 +82,7 @@ def _launch(
 
     if sweep.state == "paused":
         say(f"{name} is paused: workers wait. To go on: {here().resume(name)}")
-    crew = Supervisor(engine, sweep, stored(sweep), start=partial(local.start, url, name), say=say)
+    crew = Supervisor(engine, sweep, stored(sweep), on=on, say=say)
     received = _supervised(crew, count if queries.outlook(engine, sweep.id).unended else 0, console)
     if received:
         say(f"stopped; nothing is lost. Go on with: {here().launch(name)}")
@@ -126,12 +127,6 @@ def _complete_trials(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep_id: i
         reconcile.reconcile(studies, studies.engine, sweep_id)
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS; a container or taskset may allow fewer than there are
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @contextlib.contextmanager
 def _signals(crew: Supervisor) -> Iterator[list[int]]:
     """Pass SIGTERM and Ctrl-C on to the workers at once, whatever we wait for. Yields the signals received."""
@@ -160,7 +155,7 @@ def _end(crew: Supervisor, *, asked: bool) -> None:
     for worker in crew.alive:
         if worker.code is None and not asked:
             worker.send(signal.SIGTERM)
-    deadline = time.monotonic() + _STOP_S
+    deadline = time.monotonic() + crew.on.stop_s
     for worker in crew.alive:
         while worker.code is None and time.monotonic() < deadline:
             time.sleep(0.05)

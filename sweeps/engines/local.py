@@ -1,4 +1,4 @@
-"""Start workers as processes of this machine."""
+"""The engine `local`: workers are processes of this machine."""
 
 import contextlib
 import os
@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import sqlalchemy
 
 from storage.url import absolute, plain
+from sweeps.engines.protocol import Request
+from sweeps.workers.environment import GPU_VARIABLE
 from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder, open_log, read_line
 from sweeps.workers.worker import worker_id
 
@@ -29,6 +32,11 @@ class LocalWorker:
     process: subprocess.Popen[bytes]
     log_file: Path
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def log_place(self) -> str:
+        """The file that its output goes to."""
+        return str(self.log_file)
 
     @property
     def code(self) -> int | None:
@@ -70,31 +78,49 @@ class LocalWorker:
         return LogTail(self.log_file, url).read()
 
 
-def start(url: sqlalchemy.URL, name: str, seat: int, number: int) -> LocalWorker:
-    """Start a worker of a sweep.
+@dataclass(frozen=True)
+class LocalEngine:
+    """Starts processes of this machine; each one leads a session of its own."""
 
-    Args:
-        seat: which of the workers that are kept alive it is.
-        number: makes its name differ from those of the workers that this process started before.
+    asked: Request
+    stop_s: float = 10.0
 
-    Raises:
-        SweepError: the folder of its log cannot be written.
-    """
-    worker = f"{worker_id()}-{number}"
-    path = log_folder(name) / f"{worker}.log"
-    # The URL may hold a password: it goes by environment, never by argv, which `ps` shows to everyone.
-    variables = {"KD_SWEEPS_STORAGE": plain(absolute(url)), WORKER_VARIABLE: worker, LOG_VARIABLE: str(path)}
-    out = open_log(path)
-    try:
-        process = subprocess.Popen(
-            # -P: what lies in the current folder is not imported, such as somebody's random.py
-            [sys.executable, "-P", "-m", "sweeps.cli", "worker", name],
-            env=os.environ | variables,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,  # Ctrl-C reaches launch alone, which passes it on once
-        )
-    finally:
-        os.close(out)
-    return LocalWorker(seat, worker, process, path)
+    def start(self, seats: Sequence[int], first: int) -> list[LocalWorker]:
+        """Start a worker for each seat.
+
+        Raises:
+            SweepError: the folder of its log cannot be written.
+        """
+        return [self._start(seat, first + place) for place, seat in enumerate(seats)]
+
+    def _start(self, seat: int, number: int) -> LocalWorker:
+        worker = f"{worker_id()}-{number}"
+        path = log_folder(self.asked.sweep) / f"{worker}.log"
+        # The URL may hold a password: it goes by environment, never by argv, which `ps` shows to everyone.
+        variables = {
+            "KD_SWEEPS_STORAGE": plain(absolute(self.asked.url)),
+            WORKER_VARIABLE: worker,
+            LOG_VARIABLE: str(path),
+            **self._device(seat),
+        }
+        out = open_log(path)
+        try:
+            process = subprocess.Popen(
+                # -P: what lies in the current folder is not imported, such as somebody's random.py
+                [sys.executable, "-P", "-m", "sweeps.cli", "worker", self.asked.sweep],
+                env=os.environ | variables,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,  # Ctrl-C reaches launch alone, which passes it on once
+            )
+        finally:
+            os.close(out)
+        return LocalWorker(seat, worker, process, path)
+
+    def _device(self, seat: int) -> dict[str, str]:
+        """Return the variables that give a worker its one device, in the order in which nvidia-smi counts them."""
+        if not self.asked.gpus:
+            return {}
+        device = self.asked.gpus[seat % len(self.asked.gpus)]
+        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": device, GPU_VARIABLE: device}

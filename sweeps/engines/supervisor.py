@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy
@@ -15,7 +15,7 @@ from storage.queue.attempts import reap_worker
 from storage.queue.error_classes import LOST
 from storage.records import queries
 from storage.records.queries import Outlook, SweepRecord
-from sweeps.engines.local import LocalWorker
+from sweeps.engines.protocol import Engine, Member
 from sweeps.hints import explain, here
 from sweeps.spec.model import Spec
 from sweeps.workers.failures import cap_of
@@ -37,28 +37,27 @@ class Supervisor:
     """Keeps workers of one sweep alive.
 
     Args:
-        start: starts a worker: (seat, number), both from 0.
+        on: the engine that starts them.
         say: shows a line to whoever watches.
     """
 
     engine: sqlalchemy.Engine
     sweep: SweepRecord
     spec: Spec
-    start: Callable[[int, int], LocalWorker]
+    on: Engine
     say: Say
-    alive: list[LocalWorker] = field(default_factory=list)
+    alive: list[Member] = field(default_factory=list)
     _started: int = 0
     _quick_deaths: Counter[int] = field(default_factory=Counter)  # in a row, by seat
     _due: list[tuple[float, int]] = field(default_factory=list)  # replacements: monotonic seconds, seat
-    _unreaped: list[LocalWorker] = field(default_factory=list)
+    _unreaped: list[Member] = field(default_factory=list)
     _seen: dict[str, tuple[float, float]] = field(default_factory=dict)  # by worker: seen_at, and since when we know it
     _look_at: float = 0.0
     _trouble: str = ""  # of the database, as it was said last
 
     def begin(self, count: int) -> None:
         """Start so many workers."""
-        for seat in range(count):
-            self._start_one(seat)
+        self._start(range(count))
 
     @property
     def working(self) -> bool:
@@ -85,7 +84,7 @@ class Supervisor:
             if self._is_over():
                 self._due.clear()
                 return
-            self._start_one(self._due.pop(0)[1])
+            self._start([self._due.pop(0)[1]])
 
     def _is_over(self) -> bool:
         """Return whether a new worker would find nothing to do."""
@@ -107,11 +106,11 @@ class Supervisor:
         """Replace nobody any more."""
         self._due.clear()
 
-    def _start_one(self, seat: int) -> None:
-        self.alive.append(self.start(seat, self._started))
-        self._started += 1
+    def _start(self, seats: Sequence[int]) -> None:
+        self.alive += self.on.start(seats, self._started)
+        self._started += len(seats)
 
-    def _died(self, worker: LocalWorker) -> None:
+    def _died(self, worker: Member) -> None:
         self._unreaped.append(worker)
         temporary.remove_left_over()
         deaths = self._quick_deaths[worker.seat] + 1 if self._was_quick(worker) else 0
@@ -124,13 +123,13 @@ class Supervisor:
         then = "the sweep is cancelled" if cancelled else f"its task is free again, {then}"
         lines = [f"worker {worker.worker} {_how(worker.code or 0)}; {then}"]
         last = self._last_lines(worker, _SHOWN_LINES if last_one else 1)
-        self.say("\n".join([*lines, *(f"  {line}" for line in last), f"  log: {worker.log_file}"]))
+        self.say("\n".join([*lines, *(f"  {line}" for line in last), f"  log: {worker.log_place}"]))
 
-    def _last_lines(self, worker: LocalWorker, count: int) -> list[str]:
+    def _last_lines(self, worker: Member, count: int) -> list[str]:
         """Return what it said last; a user's program may have printed the URL of the storage there."""
         return fit("\n".join(worker.last_lines(count)), self.engine.url).splitlines()
 
-    def _was_quick(self, worker: LocalWorker) -> bool:
+    def _was_quick(self, worker: Member) -> bool:
         if worker.lived_s >= QUICK_S or worker.code == STUCK:  # that one has counted against its task
             return False
         try:
@@ -138,7 +137,7 @@ class Supervisor:
         except StorageError:  # it may have died of the same
             return True
 
-    def _reaped(self, worker: LocalWorker) -> bool:
+    def _reaped(self, worker: Member) -> bool:
         """Free the task of a dead worker; False: the database is gone, so later."""
         try:
             stored = worker.stored_log(self.engine.url)
@@ -182,7 +181,7 @@ class Supervisor:
                 self.say(f"worker {worker.worker} does not move any more: it is ended")
                 worker.kill()
 
-    def _has_room(self, worker: LocalWorker) -> bool:
+    def _has_room(self, worker: Member) -> bool:
         """Return whether a worker that was not seen could have said that it lives."""
         try:
             workers.check_room(self.engine, self.sweep.id, worker.worker)

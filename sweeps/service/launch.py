@@ -1,6 +1,7 @@
 """Work on a sweep until nothing is left to do, then publish its answer to the dashboard."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy
@@ -8,11 +9,25 @@ from rich.console import Console
 
 from sweeps.engines import launcher
 from sweeps.engines.local import WORKER_VARIABLE
+from sweeps.engines.protocol import Request
 
 
-def launch(url: sqlalchemy.URL, name: str, *, workers: int | None = None, console: Console | None = None) -> int:
-    """Run local worker processes until the sweep is finished; arguments, exit code and errors as `launcher.launch`."""
-    launched = launcher.launch(url, name, workers=workers, console=console)
+def launch(
+    url: sqlalchemy.URL,
+    name: str,
+    *,
+    workers: int | None = None,
+    on: str = "local",
+    options: Sequence[str] = (),
+    gpus: Sequence[str] = (),
+    console: Console | None = None,
+) -> int:
+    """Run workers until the sweep is finished; exit code and errors as `launcher.launch`.
+
+    Args:
+        on: the engine. options, gpus: for it, see `sweeps.engines.protocol.Request`.
+    """
+    launched = launcher.launch(Request(url, name, options, gpus), on, workers=workers, console=console)
     if launched.finished:  # by whom does not matter: who finished it may have been killed before he published
         _publish(url, name)
     return launched.code

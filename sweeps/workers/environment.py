@@ -7,6 +7,8 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+GPU_VARIABLE = "KD_SWEEPS_GPU"  # in the environment of a worker that was given a device: which one
+
 PACKAGES = ("kd-sweeps", "tensorflow", "keras", "autokeras", "optuna", "sqlalchemy", "numpy")
 
 
@@ -54,8 +56,11 @@ def one_thread() -> None:
     """Give TensorFlow one thread in this process; call it before TensorFlow is imported.
 
     Two single-threaded workers on two cores train about twice as fast as one worker with two threads:
-    the students are too small to split. What the user has set already stands.
+    the students are too small to split. What the user has set already stands. A worker with a device keeps its
+    threads, which feed it.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if GPU_VARIABLE in os.environ:
+        return
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -1,0 +1,45 @@
+"""Choose the engine by the name that was typed after --on."""
+
+import os
+
+from storage.url import masked
+from sweeps.engines.local import LocalEngine
+from sweeps.engines.protocol import Engine, Request
+from sweeps.errors import SpecError, SweepError
+from sweeps.hints import here
+
+ENGINES = ("local",)
+
+
+def engine_of(name: str, asked: Request) -> Engine:
+    """Return the engine of that name.
+
+    Raises:
+        SpecError: there is none, or it does not take what was asked.
+        SweepError: its workers would run on machines that cannot reach the storage.
+    """
+    if name not in ENGINES:
+        raise SpecError(f"--on: got {name!r}; allowed: {', '.join(ENGINES)}")
+    if name == "local":
+        if asked.options:
+            raise SpecError(
+                f"got {' '.join(asked.options)!r} after --; workers on this machine take no options of an engine"
+            )
+        return LocalEngine(asked)
+    if asked.gpus:
+        raise SpecError(f"--gpus goes with --on local; {name} gives its workers their devices by its own options")
+    if asked.url.get_backend_name() == "sqlite":
+        raise SweepError(
+            f"--on {name}: workers on other machines cannot use {masked(asked.url)}, which is a file of this one;"
+            f" take a Postgres: {here().line('launch', asked.sweep, f'--on {name}', '--storage postgresql://USER@HOST/DB')}"
+        )
+    raise AssertionError(name)
+
+
+def default_workers(name: str, asked: Request) -> int:
+    """Return how many workers are started if nobody says: one for each device, else one for each core."""
+    if asked.gpus:
+        return len(asked.gpus)
+    if hasattr(os, "sched_getaffinity"):  # not on macOS; a container or taskset may allow fewer than there are
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
