@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 import tempfile
 import uuid
@@ -23,6 +24,11 @@ TRAINING = "pytestmark = pytest.mark.training"
 
 # Commits are handed to the system, which writes them when it pleases: a test kills processes, never the power.
 WITHOUT_SYNC = ("fsync", "full_page_writes")
+
+
+# A shell ignores Ctrl-C in what it starts in the background, and every process that a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
