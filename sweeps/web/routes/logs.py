@@ -29,7 +29,7 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/sweeps/{name}/tasks/{key}/log", response_class=Response, responses=_EVENTS)
+@router.get("/sweeps/{name}/tasks/{key:path}/log", response_class=Response, responses=_EVENTS)
 async def log(
     request: Request,
     served: Serving,
