@@ -19,6 +19,7 @@ from sweeps.web.gate.outermost import Outermost
 from sweeps.web.gate.sessions import Sessions
 from sweeps.web.gate.tokens import Tokens
 from sweeps.web.metrics import Metrics
+from sweeps.web.openapi import describe
 from sweeps.web.problems import add_handlers
 from sweeps.web.routes import creating, logs, probes, reading, steering
 from sweeps.web.served import KeptDatabase, Served
@@ -70,10 +71,11 @@ def make_app(
     )
     app.state.served, app.state.metrics = served, Metrics(served)
     app.state.tokens, app.state.sessions, app.state.followers = tokens, Sessions(), 0
+    describe(app)
     add_handlers(app)
-    for module in (probes, reading, logs, creating, steering, login, pages):
+    for module in _MODULES:
         app.include_router(module.router)
-    for path in ("/api/v1/{rest:path}", *(route.path for route in probes.router.routes if isinstance(route, Route))):
+    for path in ("/api/v1/{rest:path}", "/healthz", "/readyz", "/metrics"):
         app.add_route(path, _nothing, methods=_METHODS, include_in_schema=False)
     if with_dashboard:
         dashboard.mount(app, url)
@@ -84,12 +86,13 @@ def make_app(
     return app
 
 
+_MODULES = (probes, reading, logs, creating, steering, login, pages)
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
 
 async def _nothing(request: Request) -> Response:
     """Keep what is not there from optuna-dashboard, which would answer with a page."""
-    others = [one for one in request.app.routes if isinstance(one, Route) and one.endpoint is not _nothing]
-    allowed = [sorted(one.methods or ()) for one in others if one.matches(request.scope)[0] is Match.PARTIAL]
+    routes = [route for module in _MODULES for route in module.router.routes if isinstance(route, Route)]
+    allowed = [sorted(one.methods or ()) for one in routes if one.matches(request.scope)[0] is Match.PARTIAL]
     headers = {"Allow": ", ".join(dict.fromkeys(one for methods in allowed for one in methods))}
     raise HTTPException(405, headers=headers) if allowed else HTTPException(404)

@@ -17,10 +17,10 @@ from sweeps.errors import SpecError, SweepError
 from sweeps.spec.model import check_name
 from sweeps.terminal import say
 from sweeps.web.app import make_app
+from sweeps.web.gate.outermost import HEADERS_BYTES
 from sweeps.web.gate.tokens import VARIABLE, Tokens
 
 _CONNECTIONS = 200
-_HEADERS_BYTES = 32_768
 _IDLE_S = 15
 _STOP_S = 5
 
@@ -65,7 +65,7 @@ def serve(
             access_log=False,
             server_header=False,
             limit_concurrency=_CONNECTIONS,
-            h11_max_incomplete_event_size=_HEADERS_BYTES,
+            h11_max_incomplete_event_size=HEADERS_BYTES,
             timeout_keep_alive=_IDLE_S,
             timeout_graceful_shutdown=_STOP_S,
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.small_sweeps import wait_until
 
 VIEWER = "viewer-token-0123456789"
 OPERATOR = "operator-token-0123456789"
@@ -63,6 +64,17 @@ class Service:
     def log(self) -> str:
         """Everything that it printed so far."""
         return "".join(self._lines)
+
+    def logged(self, text: str) -> str:
+        """The first line of its log that holds a text, once it is there."""
+        found = list[str]()
+
+        def is_there() -> bool:
+            found[:] = [line for line in self.log.splitlines() if text in line]
+            return bool(found)
+
+        wait_until(is_there, f"no {text!r} in the log", 30)
+        return found[0]
 
     def _read(self) -> None:
         assert self.process.stderr is not None

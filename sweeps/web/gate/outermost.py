@@ -1,16 +1,18 @@
 """What surrounds every answer: a line in the log, headers that browsers obey, and commands as the reader types them."""
 
-import logging
 import re
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from storage.db.faults import impatient
 from sweeps.hints import Commands, worded_for
 from sweeps.terminal import visible
 from sweeps.web.gate.asks import header
+from sweeps.web.problems import LOG, problem
 
-LOG = logging.getLogger("kd-sweeps")
+HEADERS_BYTES = 32_768
+PATIENCE_S = 3.0  # with a database that is away
 _PROGRAM = re.compile(r"(?:[\w.-]+/){0,20}kd-sweeps")
 _ADDRESS = re.compile(r"https?://[\x21-\x7e]{1,400}")
 
@@ -43,7 +45,10 @@ class Outermost:
             await send(message)
 
         try:
-            with worded_for(_reader(scope)):
+            if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_BYTES:
+                await problem(431, f"headers of more than {HEADERS_BYTES:,} bytes are not read")(scope, receive, sent)
+                return
+            with impatient(PATIENCE_S), worded_for(_reader(scope)):
                 await self._app(scope, receive, sent)
         finally:
             who = scope.get("state", {}).get("role", "nobody")
