@@ -50,6 +50,4 @@ def serve(
     os.environ.pop(VARIABLE, None)  # no child of this process needs them
     server.check_address(host, found)
     say(f"storage {masked(url)}")
-    if found is None:
-        say("no tokens: programs on this machine may do everything")
     server.serve(url, None if every else names, host=host, port=number, tokens=found, allow_code=allow_code)

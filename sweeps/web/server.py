@@ -56,6 +56,8 @@ def serve(
         bound = opened.getsockname()[1]
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
         listening(f"serving at http://{f'[{shown}]' if ':' in shown else shown}:{bound}/; stop with Ctrl-C")
+        if tokens is None:
+            listening("no tokens: every program on this machine may do everything; see: kd-sweeps serve --help")
         config = uvicorn.Config(
             app,
             http="h11",
