@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
+from storage.studies import adapter
 from sweeps.web import dashboard, login, pages
 from sweeps.web.gate.etags import ETags
 from sweeps.web.gate.guard import Guard
@@ -23,6 +24,7 @@ from sweeps.web.openapi import describe
 from sweeps.web.problems import add_handlers
 from sweeps.web.routes import creating, logs, probes, reading, steering
 from sweeps.web.served import KeptDatabase, Served
+from sweeps.web.views import Views
 
 _THREADS = 8  # that ask the database; it gets three connections of this process, and four of optuna-dashboard's
 _DESCRIPTION = """Ask and steer the sweeps of one database.
@@ -52,6 +54,7 @@ def make_app(
     Raises:
         storage.errors.StorageError: the dashboard cannot open the database.
     """
+    studies = adapter.open_studies(url) if with_dashboard else None
     served = Served(KeptDatabase(url), None if sweeps is None else frozenset(sweeps), allow_code)
 
     @asynccontextmanager
@@ -59,6 +62,8 @@ def make_app(
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         yield
         served.database.close()
+        if studies is not None:
+            studies.close()
 
     app = FastAPI(
         title="kd-sweeps",
@@ -71,14 +76,15 @@ def make_app(
     )
     app.state.served, app.state.metrics = served, Metrics(served)
     app.state.tokens, app.state.sessions, app.state.followers = tokens, Sessions(), 0
+    app.state.views = Views(served, studies.ids if studies is not None else dict)
     describe(app)
     add_handlers(app)
     for module in _MODULES:
         app.include_router(module.router)
     for path in ("/api/v1/{rest:path}", "/healthz", "/readyz", "/metrics"):
         app.add_route(path, _nothing, methods=_METHODS, include_in_schema=False)
-    if with_dashboard:
-        dashboard.mount(app, url)
+    if studies is not None:
+        dashboard.mount(app, studies)
     app.add_middleware(ETags)
     app.add_middleware(Limits, bounds=bounds)
     app.add_middleware(Guard, tokens=tokens, sessions=app.state.sessions)

@@ -2,20 +2,17 @@
 
 from typing import Any
 
-import sqlalchemy
 from a2wsgi import WSGIMiddleware
 from fastapi import FastAPI
 
 from storage.studies import adapter
 
 
-def mount(app: FastAPI, url: sqlalchemy.URL) -> adapter.Studies:
-    """Mount it at "/", after every other route: its pages ask for /static and /api/studies. Close what it returns."""
+def mount(app: FastAPI, studies: adapter.Studies) -> None:
+    """Mount it at "/", after every other route: its pages ask for /static and /api/studies."""
     from optuna_dashboard import wsgi
 
-    studies = adapter.open_studies(url)
     app.mount("/", _bounded(wsgi(studies.storage)))
-    return studies
 
 
 def _bounded(app: Any) -> Any:
