@@ -81,7 +81,14 @@ def make_app(
     add_handlers(app)
     for module in _MODULES:
         app.include_router(module.router)
-    for path in ("/api/v1/{rest:path}", "/healthz", "/readyz", "/metrics"):
+    for path in (
+        "/api/v1/{rest:path}",
+        "/sweeps/{rest:path}",
+        "/events/{rest:path}",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    ):
         app.add_route(path, _nothing, methods=_METHODS, include_in_schema=False)
     if studies is not None:
         dashboard.mount(app, studies)

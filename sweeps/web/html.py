@@ -39,8 +39,8 @@ def _head(view: View, *, linked: bool) -> str:
     name = escape(view.name)
     title = f'<h2><a href="{_path(view)}">{name}</a></h2>' if linked else f"<h1>{name}</h1>"
     word, tone = _state(view)
-    transfer = f"tuned on {escape(view.source)}, tried on {escape(view.target)}"
-    head = f'<div class="title">{title} <span class="badge {tone}">{word}</span> <span class="soft">{transfer}</span></div>\n'
+    transfer = f'<span class="soft">tuned on {escape(view.source)}, tried on {escape(view.target)}</span>'
+    head = f'<div class="title">{title} <span class="badge {tone}">{word}</span> {transfer}</div>\n'
     if view.answer is None:
         return head
     verdict = f'<p><span class="badge {view.answer.badge.tone}">{escape(view.answer.badge.text)}</span></p>\n'
@@ -96,7 +96,8 @@ def _stages(now: Status) -> str:
 def _best(view: View) -> str:
     lines = ""
     if view.best is not None:
-        lines = f'<h3>Best so far</h3>\n<p><span class="point">{escape(point(view.best.point))}</span><br>{_sure(view.best)}</p>\n'
+        found = f'<span class="point">{escape(point(view.best.point))}</span><br>{_sure(view.best)}'
+        lines = f"<h3>{'Best' if view.finished else 'Best so far'}</h3>\n<p>{found}</p>\n"
     if view.insight and view.answer is None:
         lines += f'<p class="soft">{escape(view.insight)}</p>\n'
     return lines
@@ -118,7 +119,8 @@ def _problems(view: View) -> str:
     if not problems:
         return ""
     lines = "".join(f'<p class="bad-text">{escape(one)}</p>\n' for one in problems[:_MOST_PROBLEMS])
-    return f"<h3>What failed</h3>\n{lines}<p>To try that again: <code>{escape(here().retry_and_launch(view.name))}</code></p>\n"
+    again = f"<p>To try that again: <code>{escape(here().retry_and_launch(view.name))}</code></p>\n"
+    return f"<h3>What failed</h3>\n{lines}{again}"
 
 
 def _workers(now: Status) -> str:
