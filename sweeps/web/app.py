@@ -81,14 +81,7 @@ def make_app(
     add_handlers(app)
     for module in _MODULES:
         app.include_router(module.router)
-    for path in (
-        "/api/v1/{rest:path}",
-        "/sweeps/{rest:path}",
-        "/events/{rest:path}",
-        "/healthz",
-        "/readyz",
-        "/metrics",
-    ):
+    for path in _OURS:
         app.add_route(path, _nothing, methods=_METHODS, include_in_schema=False)
     if studies is not None:
         dashboard.mount(app, studies)
@@ -99,6 +92,7 @@ def make_app(
     return app
 
 
+_OURS = ("/api/v1/{rest:path}", "/sweeps/{rest:path}", "/events/{rest:path}", "/healthz", "/readyz", "/metrics")
 _MODULES = (probes, reading, logs, creating, steering, login, pages)
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 
