@@ -28,4 +28,4 @@ def asked(storage: str | None, service: str | None) -> "Place":
         return Database(resolve(storage))
     from sweeps.remote.service import Service
 
-    return Service(named, os.environ.get("KD_SWEEPS_TOKEN", ""))
+    return Service(named, os.environ.get("KD_SWEEPS_TOKEN", "").strip())

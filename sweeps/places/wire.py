@@ -21,7 +21,7 @@ def encode(kind: Any, value: Any) -> bytes:
     """
     # What was not set is not written: a model that comes back writes the same again.
     plain = _adapter(kind).dump_python(value, mode="json", exclude_unset=True)
-    return json.dumps(_finite(plain), ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(_sendable(plain), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def decode(kind: Any, text: bytes) -> Any:
@@ -45,9 +45,11 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def _finite(value: Any) -> Any:
+def _sendable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else f"{'-' if value < 0 else ''}Infinity"
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()  # half a character, as stdout spells it
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+        return {key: _sendable(inner) for key, inner in value.items()}
+    return [_sendable(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -8,9 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from sweeps.places.wire import encode
 from sweeps.query.best import Best
 from sweeps.spec.bounds import MOST
+from sweeps.spec.model import Name
+from sweeps.spec.presets import PRESETS
 
 Row = TypeVar("Row")
 MOST_ROWS = 10_000
+_NAME = f"^{Name.pattern}$"
+_PRESETS: list[Any] = [*PRESETS, None]
 
 Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Rows at most.")]
 Offset = Annotated[int, Query(ge=0, le=MOST * 1000, description="Rows to pass over.")]
@@ -42,8 +46,9 @@ class CreateRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(max_length=200, examples=["mnist-kd"])
-    preset: str | None = Field(default=None, max_length=100, examples=["tiny"])
+    # Described and not checked here: our own lines say what to type instead.
+    name: str = Field(max_length=200, examples=["mnist-kd"], json_schema_extra={"pattern": _NAME})
+    preset: str | None = Field(default=None, max_length=100, examples=[*PRESETS], json_schema_extra={"enum": _PRESETS})
     spec: dict[str, Any] | None = Field(default=None, description="A whole spec, as `kd-sweeps report -f json` has it.")
     changes: dict[str, Any] = Field(
         default_factory=dict, description="Dotted keys of the spec.", examples=[{"search.trials": 50}]

@@ -16,6 +16,7 @@ from sweeps.errors import NotThere
 from sweeps.hints import here
 from sweeps.places.database import Database
 from sweeps.query.listing import SweepRow, sweep_row
+from sweeps.spec.model import Name as Pattern
 from sweeps.spec.model import check_name
 
 
@@ -79,7 +80,12 @@ def _served(request: Request) -> Served:
 Serving = Annotated[Served, Depends(_served)]
 
 
-def _named(served: Serving, name: Annotated[str, Path(description="Name of the sweep.", max_length=200)]) -> str:
+_Typed = Annotated[
+    str, Path(description="Name of the sweep.", max_length=200, json_schema_extra={"pattern": f"^{Pattern.pattern}$"})
+]
+
+
+def _named(served: Serving, name: _Typed) -> str:
     return served.check(name)
 
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -117,9 +118,12 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         return socket.create_server((str(address[0]), port), family=family, backlog=_CONNECTIONS)
-    except OSError as error:
-        another = f"; choose another: --port {port + 1}" if 0 < port < 65_535 else ""
-        raise SweepError(f"cannot listen on {host}:{port}: {error.strerror or error}{another}") from None
+    except socket.gaierror as error:  # its number is none of the system's
+        said = str(error.strerror)
+    except OSError as error:  # Python adds the address to what the system says
+        said = os.strerror(error.errno) if error.errno else str(error)
+    another = f"; choose another: --port {port + 1}" if 0 < port < 65_535 else ""
+    raise SweepError(f"cannot listen on {host}:{port}: {said}{another}")
 
 
 def _log_to_stderr() -> None:

@@ -50,6 +50,9 @@ class Outermost:
                 return
             with impatient(PATIENCE_S), worded_for(_reader(scope)):
                 await self._app(scope, receive, sent)
+        except Exception:
+            status = 500  # what stands around all of this answers so, and logs the traceback
+            raise
         finally:
             who = scope.get("state", {}).get("role", "nobody")
             took, path = time.monotonic() - began, visible(scope["path"]).replace("\n", "\\n")

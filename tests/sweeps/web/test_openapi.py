@@ -87,7 +87,7 @@ def test_whatever_a_viewer_sends_changes_nothing(operation: Any, service: Servic
         answer = case.call(base_url=service.url, headers={"Authorization": f"Bearer {token}"}, timeout=120)
         assert answer.status_code < 500
         if case.method not in ("GET", "HEAD"):
-            assert answer.status_code == refused, answer.text
+            assert answer.status_code in (refused, 401), answer.text  # one of its mutations is to send no token
 
     send()
     assert state(place) == before

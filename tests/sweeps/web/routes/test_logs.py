@@ -2,12 +2,14 @@
 
 import http.client
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from storage.url import resolve
+from sweeps.errors import SweepError
 from sweeps.places.database import Database
 from sweeps.remote.events import events
 from sweeps.remote.service import Service as Client
@@ -58,3 +60,22 @@ def test_a_stream_has_its_own_kind_and_tells_problems_before_it_begins(service: 
     missing = service.ask("/api/v1/sweeps/s/tasks/nothing/log?follow=true", token=VIEWER)
     assert (missing.status, json.loads(missing.body)["exit_code"]) == (404, 1)
     assert service.ask("/api/v1/sweeps/s/tasks/nothing/log?follow=true").status == 401
+
+
+def test_a_service_that_is_stopped_ends_what_is_followed_and_itself(storage_url: str, tmp_path: Path) -> None:
+    created(storage_url)
+    with serving(storage_url, folder=tmp_path) as service:
+        worker = start_worker(storage_url, seconds=60.0)
+        try:
+            database = Database(resolve(storage_url))
+            wait_until(lambda: bool(database.status("s").workers), "no worker came")
+            lines = Client(service.url).follow("s", database.status("s").workers[0].task)
+            assert "running" in next(lines)
+            service.process.send_signal(signal.SIGINT)
+            with pytest.raises(SweepError, match=r"before the attempt has ended|cannot use the service"):
+                list(lines)
+            assert service.process.wait(20) == 130
+            assert "Traceback" not in service.log
+        finally:
+            worker.kill()
+            worker.join(10)
