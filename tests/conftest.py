@@ -145,9 +145,10 @@ def kd_sweeps(
     from sweeps.cli.main import app
 
     monkeypatch.chdir(tmp_path)
-    for name in ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE", "KD_SWEEPS_DATA"):
+    for name in ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE", "KD_SWEEPS_DATA", "KD_SWEEPS_URL", "KD_SWEEPS_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("sweeps.hints._typed", "")  # what a command sets is forgotten after the test
+    for place in ("_typed", "_service"):  # what a command sets is forgotten after the test
+        monkeypatch.setattr(f"sweeps.hints.{place}", "")
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["kd-sweeps", *arguments])
