@@ -39,4 +39,7 @@ def metrics(request: Request) -> Response:
 
 @cache
 def _version() -> str:
-    return metadata.version("kd-sweeps")
+    try:
+        return metadata.version("kd-sweeps")
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"
