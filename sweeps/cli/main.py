@@ -165,7 +165,7 @@ def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
         return [
             f"{bare.launch(name)}       # workers on this machine",
             f"{bare.line('worker', name)}       # one worker, anywhere KD_SWEEPS_STORAGE holds the URL of this storage",
-            f"{bare.line('dashboard', name)}    # optuna-dashboard on the same storage",
+            f"{bare.line('dashboard', name)}    # a page that follows it, and optuna-dashboard",
         ]
     elsewhere = replace(here(), storage=masked(url))
     return [

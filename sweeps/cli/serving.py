@@ -33,19 +33,14 @@ def serve(
     Example: kd-sweeps serve --all --tokens tokens.txt --host 0.0.0.0
     """
     from storage.url import masked, resolve
-    from sweeps.errors import SpecError, SweepError
+    from sweeps.errors import SpecError
+    from sweeps.web import server
+    from sweeps.web.gate.tokens import VARIABLE, read_tokens
 
     if bool(names) == every:
         raise SpecError("give the sweeps to serve, or --all; for example: kd-sweeps serve --all")
     number = whole_number("--port", port, least=0, most=65_535, example="8080")
     url = resolve(storage)
-    try:
-        from sweeps.web import server
-        from sweeps.web.gate.tokens import VARIABLE, read_tokens
-    except ModuleNotFoundError as error:
-        raise SweepError(
-            f"serve needs the extra service, and {error.name} is not installed: pip install 'kd-sweeps[service]'"
-        ) from None
     found = read_tokens(tokens, os.environ)
     os.environ.pop(VARIABLE, None)  # no child of this process needs them
     server.check_address(host, found)

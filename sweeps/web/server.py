@@ -34,6 +34,7 @@ def serve(
     port: int,
     tokens: Tokens | None,
     allow_code: bool = False,
+    path: str = "",
     listening: Callable[[str], None] = say,
 ) -> None:
     """Serve the sweeps of a database until SIGINT or SIGTERM.
@@ -42,6 +43,7 @@ def serve(
         names: None: all of them; a storage without tables, or an SQLite file that is missing, is then made.
         port: 0 takes any that is free.
         tokens: None: only for an address of this machine.
+        path: of the page that is named to whoever started it.
         listening: is told where, once it does.
 
     Raises:
@@ -56,7 +58,7 @@ def serve(
     with _listen(host, port) as opened:
         bound = opened.getsockname()[1]
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-        listening(f"serving at http://{f'[{shown}]' if ':' in shown else shown}:{bound}/; stop with Ctrl-C")
+        listening(f"serving at http://{f'[{shown}]' if ':' in shown else shown}:{bound}/{path}; stop with Ctrl-C")
         if tokens is None:
             listening("no tokens: every program on this machine may do everything; see: kd-sweeps serve --help")
         config = uvicorn.Config(
