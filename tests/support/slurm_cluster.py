@@ -36,13 +36,15 @@ TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
+SchedulerParameters=sched_interval=2,bf_interval=2
 SlurmdParameters=config_overrides
 MailProg=/bin/true
 ReturnToService=2
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=2000 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
-# cred_expire: so many seconds a requeued job waits before it starts again; by default two minutes.
+# cred_expire: so many seconds a requeued job waits before it may start again, by default two minutes; then it starts
+# with the next round of the scheduler, by default once a minute.
 
 
 class SlurmCluster:

@@ -1,6 +1,5 @@
 """Sweeps on a real Slurm: members that are cancelled, requeued and killed, and launches that are stopped or leave."""
 
-import os
 import re
 import signal
 import subprocess
@@ -9,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy
 
 from storage.db.engine import open_engine
 from storage.queue import workers
@@ -197,7 +195,7 @@ def test_a_launch_that_is_stopped_has_every_task_given_back_and_leaves_no_job(
     slurm: SlurmCluster, watched: Watched, start: Start, number: int, code: int
 ) -> None:
     process = start("--workers", "8", misbehave="while True:\n    steps()\n    time.sleep(0.02)")
-    wait_until(lambda: len(watched.at_work()) == 1 and len(slurm.members()) == 8, "no worker")
+    wait_until(lambda: bool(watched.at_work()) and len(slurm.members()) == 8, "no worker")
     assert "PENDING" in slurm.members().values(), "some have no machine yet"
     process.send_signal(number)
     ended_with, out = ended(process, 60)
@@ -345,9 +343,8 @@ def test_200_tasks_with_a_member_cancelled_after_every_second_result_and_one_req
     try:
         while process.poll() is None:
             done = [task for task in tasks_of(watched.engine, "storm") if task.state == "done"]
-            alive = [one for one in watched.at_work() if (one, done) and one != requeued]
-            producers = {str(task.outcome["worker"]) for task in done if task.outcome}
-            victims = [one for one in alive if one in producers]
+            have_finished = {str(task.outcome["worker"]) for task in done if task.outcome}
+            victims = sorted(watched.at_work() & have_finished - {requeued})  # one that had no time dies quickly
             if len(done) >= finished + 2 and victims:
                 finished = len(done)
                 if not requeued and len(done) > 20:
@@ -367,5 +364,4 @@ def test_200_tasks_with_a_member_cancelled_after_every_second_result_and_one_req
     assert cancelled >= 40
     assert "it comes again by itself" in out
     assert out.count("another takes its place") >= cancelled - 6
-    assert os.environ["SLURM_CONF"]
     assert slurm.members() == {}
