@@ -1,6 +1,7 @@
 """A real Slurm of one machine for tests: a controller and a node of Debian's packages, on ports of their own.
 
-No munge: Slurm signs with a key of its own. Imports nothing of ours.
+No munge: Slurm signs with a key of its own. Its programs find the daemon that has the key at a socket under /run,
+wherever their configuration is: so one machine has one such cluster at a time. Imports nothing of ours.
 """
 
 import contextlib
@@ -14,6 +15,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
+
+_SOCKETS = [Path(f"/run/{name}/sack.socket") for name in ("slurm", "slurmctld")]
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
 CPUS = 6  # that the node says it has: so many members run at once, whatever the machine has
 
@@ -38,9 +42,10 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=2,bf_interval=2
 SlurmdParameters=config_overrides
+GresTypes=gpu
 MailProg=/bin/true
 ReturnToService=2
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=2000 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=2000 Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 # cred_expire: so many seconds a requeued job waits before it may start again, by default two minutes; then it starts
@@ -68,6 +73,8 @@ class SlurmCluster:
                 cpus=CPUS,
             )
         )
+        # Two devices that are none: Slurm shares them out all the same.
+        (folder / "gres.conf").write_text("".join(f"Name=gpu File=/dev/{name}\n" for name in ("null", "zero")))
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -143,22 +150,42 @@ class SlurmCluster:
         return "\n".join(path.read_text()[-2000:] for path in sorted(self._folder.glob("slurm*.log")))
 
 
-def missing_programs() -> list[str]:
-    """Which of Slurm's programs are not here."""
-    return [name for name in PROGRAMS if shutil.which(name) is None]
+class NotPossible(Exception):
+    """No such cluster can run here. The message says why, and what to type."""
 
 
 @contextlib.contextmanager
 def running_cluster() -> Iterator[SlurmCluster]:
-    """A started cluster in a temporary folder; ended and removed at the end."""
+    """A started cluster in a temporary folder, once no other test has one; ended and removed at the end.
+
+    Raises:
+        NotPossible: Slurm is not installed, or this machine belongs to a cluster.
+    """
+    if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
+        raise NotPossible(f"no {', '.join(missing)}: apt-get install slurmctld slurmd slurm-client")
+    if os.geteuid() != 0:
+        raise NotPossible("Slurm's daemons write below /run: run these tests as root, for example in a container")
     # Not pytest's own temporary folder: another session would remove it, and Slurm's paths are short.
-    with tempfile.TemporaryDirectory(prefix="kd-sweeps-slurm-") as folder:
+    temporary = Path(tempfile.gettempdir())
+    with (
+        filelock.FileLock(temporary / "kd-sweeps-slurm.lock"),
+        tempfile.TemporaryDirectory(prefix="kd-sweeps-slurm-") as folder,
+    ):
+        if any(_answers(path) for path in _SOCKETS):
+            raise NotPossible("another Slurm runs on this machine, whose socket under /run these tests would take away")
         cluster = SlurmCluster(Path(folder))
         try:
             cluster.start()
             yield cluster
         finally:
             cluster.stop()
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+        probe.connect(str(path))
+        return True
+    return False
 
 
 def _free_ports(number: int) -> list[int]:

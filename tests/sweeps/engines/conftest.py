@@ -1,17 +1,20 @@
 """A Slurm of this machine for the tests of its engine."""
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.slurm_cluster import SlurmCluster, missing_programs, running_cluster
+from tests.support.slurm_cluster import NotPossible, SlurmCluster, running_cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _cluster() -> Iterator[SlurmCluster]:
-    if missing := missing_programs():
-        pytest.skip(f"no {', '.join(missing)}: apt-get install slurmctld slurmd slurm-client")
-    with running_cluster() as cluster:
+    with contextlib.ExitStack() as stack:
+        try:
+            cluster = stack.enter_context(running_cluster())
+        except NotPossible as why:
+            pytest.skip(str(why))
         yield cluster
 
 

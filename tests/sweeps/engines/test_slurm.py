@@ -16,7 +16,7 @@ from storage.url import plain, resolve
 from sweeps.spec.model import override
 from sweeps.workers.logs import log_folder
 from tests.support.faults.storms import count, new_storm, storm_spec
-from tests.support.launches import environment
+from tests.support.launches import KEEP_ENVIRONMENT, environment, kept_environments
 from tests.support.slurm_cluster import SlurmCluster
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
@@ -25,6 +25,8 @@ pytestmark = pytest.mark.processes
 # A lease that does not lapse meanwhile: whose task is free again was given back, or freed by the launch.
 CALM = {"lease.interval_s": 1, "lease.grace_s": 120}
 SPEC = override(SMALL, CALM)
+
+HOME = "home of 100 %"  # the path of the logs has what scripts and Slurm read in a way of their own
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -73,12 +75,12 @@ def watched(postgres_url: str) -> Iterator[Watched]:
 def start(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start a command on the storage of the test, "launch s --on slurm" if nothing else is asked for."""
     started: list[subprocess.Popen[str]] = []
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home" / "state"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / HOME / "state"))
 
     def begin(
         *words: str, misbehave: str = "pass", command: str = "launch", name: str = "s", path: str | None = None
     ) -> "subprocess.Popen[str]":
-        env = environment(tmp_path / "home", resolve(postgres_url), misbehave)
+        env = environment(tmp_path / HOME, resolve(postgres_url), misbehave)
         engine = ["--on", "slurm"] if command == "launch" else []
         process = subprocess.Popen(
             [sys.executable, "-m", "sweeps.cli", command, name, *engine, *words],
@@ -232,6 +234,26 @@ def test_a_detached_array_finishes_the_sweep_with_nobody_watching(
     assert (code, "nothing of s is left to do" in out) == (1, True)
 
 
+def test_the_printed_script_can_be_submitted_by_hand(
+    slurm: SlurmCluster, watched: Watched, start: Start, tmp_path: Path
+) -> None:
+    words = ["--workers", "2", "--dry-run", "--", '--comment=two "words" #1', "-p", "main"]
+    code, out = ended(start(*words))
+    assert code == 0, out
+    log_folder("s").mkdir(parents=True)  # a launch makes it
+    env = environment(tmp_path / HOME, watched.engine.url)
+    text = out[out.index("#!/bin/bash") :]
+    done = subprocess.run(["sbatch"], input=text, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    array = int(done.stdout.split()[-1])
+    assert 'Comment=two "words" #1\n' in slurm.run("scontrol", "show", "job", str(array))
+    wait_until(lambda: not slurm.members(job=array), "it does not end", seconds=120)
+    assert count(plain(watched.engine.url), name="s").clean
+    assert sorted(path.name for path in log_folder("s").glob("*.log")) == [
+        f"slurm-{array}_{seat}.log" for seat in range(2)
+    ]
+
+
 def test_a_detached_array_that_is_cancelled_does_not_come_again(
     slurm: SlurmCluster, watched: Watched, start: Start
 ) -> None:
@@ -266,6 +288,16 @@ def slurm_members(slurm: SlurmCluster) -> dict[str, str]:
         return {}
 
 
+def test_each_member_gets_a_device_of_slurm_and_keeps_its_threads(
+    slurm: SlurmCluster, watched: Watched, start: Start, tmp_path: Path
+) -> None:
+    code, out = ended(start("--workers", "2", "--", "--gres=gpu:1", misbehave=KEEP_ENVIRONMENT))
+    assert code == 0, out
+    kept = kept_environments(tmp_path / HOME)
+    assert {(one["CUDA_VISIBLE_DEVICES"], one["KD_SWEEPS_GPU"]) for one in kept} == {("0", "0"), ("1", "1")}
+    assert not [one for one in kept if "TF_NUM_INTRAOP_THREADS" in one]
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -298,7 +330,7 @@ def test_the_password_is_in_no_script_and_in_no_list_of_processes(
     assert isinstance(server, PostgresServer)
     url = server.new_database()
     created(url, SPEC)
-    env = environment(tmp_path / "home", resolve(url), HOLD)
+    env = environment(tmp_path / HOME, resolve(url), HOLD)
     arguments = ["launch", "s", "--on", "slurm", "--workers", "1"]
     process = subprocess.Popen(
         [sys.executable, "-m", "sweeps.cli", *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -318,7 +350,7 @@ def test_the_password_is_in_no_script_and_in_no_list_of_processes(
     assert any("sweeps.cli worker s" in text for text in shown)
     for secret in (PASSWORD, PASSWORD.replace("/", "%2F"), "s3cr3t"):
         assert not [text for text in [*shown, out] if secret in text]
-    assert all("s3cr3t" not in path.read_text() for path in (tmp_path / "home" / "state").rglob("*.log"))
+    assert all("s3cr3t" not in path.read_text() for path in (tmp_path / HOME / "state").rglob("*.log"))
 
 
 def commands() -> list[str]:
@@ -339,29 +371,31 @@ def test_200_tasks_with_a_member_cancelled_after_every_second_result_and_one_req
     new_storm(postgres_url, storm_spec(**CALM))
     watched = Watched(postgres_url, "storm")
     process = start("--workers", "6", name="storm")
-    finished, cancelled, requeued = 0, 0, ""
+    finished, requeued = 0, ""
+    cancelled: set[str] = set()
     try:
         while process.poll() is None:
             done = [task for task in tasks_of(watched.engine, "storm") if task.state == "done"]
             have_finished = {str(task.outcome["worker"]) for task in done if task.outcome}
-            victims = sorted(watched.at_work() & have_finished - {requeued})  # one that had no time dies quickly
+            # One that has finished nothing yet would be a quick death.
+            victims = sorted(watched.at_work() & have_finished - cancelled - {requeued})
             if len(done) >= finished + 2 and victims:
                 finished = len(done)
                 if not requeued and len(done) > 20:
                     requeued = victims[0]
                     slurm.run("scancel", "--batch", "--signal=USR1", member_of(requeued))
                 else:
-                    cancelled += 1
+                    cancelled.add(victims[0])
                     slurm.run("scancel", "--quiet", member_of(victims[0]))
     finally:
         watched.engine.dispose()
     code, out = ended(process)
     found = count(postgres_url, name="storm")
-    print(f"\n{cancelled} members cancelled, 1 requeued: {found}")
+    print(f"\n{len(cancelled)} members cancelled, 1 requeued: {found}")
     assert code == 0, out
     assert (found.tasks, found.done, found.complete) == (200, 200, 200)
     assert found.clean, found
-    assert cancelled >= 40
+    assert len(cancelled) >= 40
     assert "it comes again by itself" in out
-    assert out.count("another takes its place") >= cancelled - 6
+    assert out.count("another takes its place") >= len(cancelled) - 6
     assert slurm.members() == {}
