@@ -246,7 +246,7 @@ def test_the_printed_script_can_be_submitted_by_hand(
     done = subprocess.run(["sbatch"], input=text, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     array = int(done.stdout.split()[-1])
-    assert 'Comment=two "words" #1\n' in slurm.run("scontrol", "show", "job", str(array))
+    assert 'Comment=two "words" #1' in slurm.run("scontrol", "show", "job", str(array))
     wait_until(lambda: not slurm.members(job=array), "it does not end", seconds=120)
     assert count(plain(watched.engine.url), name="s").clean
     assert sorted(path.name for path in log_folder("s").glob("*.log")) == [
