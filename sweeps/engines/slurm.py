@@ -154,6 +154,5 @@ class SlurmEngine:
                 f"cannot write logs into {self._logs}: {error.strerror}; name another folder that every node sees:"
                 " export XDG_STATE_HOME=DIR"
             ) from None
-        return self._queue.submit(
-            self.script(seats, detached=detached), self.asked.options, {"KD_SWEEPS_STORAGE": plain(self.asked.url)}
-        )
+        variables = {"KD_SWEEPS_STORAGE": plain(self.asked.url)}
+        return self._queue.submit(self.script(seats, detached=detached), seats, self.asked.options, variables)

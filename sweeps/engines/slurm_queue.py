@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 
 from sweeps.engines.slurm_script import FOREIGN, ranges
 from sweeps.errors import SweepError
+from sweeps.terminal import say
 
 log = logging.getLogger(__name__)
 
 PROGRAMS = ("sbatch", "squeue", "scancel")
 LOOK_EVERY_S = 2.0
 _PATIENCE_S = 60.0  # for one of Slurm's programs: a busy controller takes a while
+_NO_ANSWER = "no answer"
 _COLUMNS = ("ArrayJobID", "ArrayTaskID", "State", "RestartCnt", "exit_code", "Reason")
 _ENDED = {
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
@@ -58,10 +60,11 @@ class SlurmQueue:
     _looked_at: float = float("-inf")
     _to_cancel: set[Member] = field(default_factory=set)
 
-    def submit(self, script: str, options: Sequence[str], variables: Mapping[str, str]) -> int:
+    def submit(self, script: str, seats: Sequence[int], options: Sequence[str], variables: Mapping[str, str]) -> int:
         """Submit an array and return its number.
 
         Args:
+            seats: its indices, as they stand in the script.
             options: of sbatch; typed, they count more than what the environment says.
             variables: for the environment of the jobs.
 
@@ -76,6 +79,8 @@ class SlurmQueue:
             raise SweepError(f"sbatch refused the workers: {_said(done.stderr or done.stdout)}")
         array = int(found[1])
         self._arrays.append(array)
+        # Until Slurm answers: a controller that is away just now has forgotten nobody.
+        self._jobs |= {(array, seat): Job("PENDING") for seat in seats}
         self._looked_at = float("-inf")
         return array
 
@@ -95,7 +100,7 @@ class SlurmQueue:
         """End a member at once."""
         job = self._jobs.get(member)
         at_once = [] if job is None or job.waiting else ["--signal=KILL", "--full"]
-        _run(["scancel", "--quiet", *at_once, f"{member[0]}_{member[1]}"])
+        _scancel(*at_once, f"{member[0]}_{member[1]}")
         self._looked_at = float("-inf")
 
     def _look(self) -> None:
@@ -118,7 +123,7 @@ class SlurmQueue:
         seats: dict[int, list[int]] = defaultdict(list)
         for array, seat in wanted:
             seats[array].append(seat)
-        _run(["scancel", "--quiet", *(f"{array}_[{ranges(found)}]" for array, found in seats.items())])
+        _scancel(*(f"{array}_[{ranges(found)}]" for array, found in seats.items()))
         self._looked_at = float("-inf")
 
 
@@ -141,6 +146,13 @@ def _read(line: str) -> tuple[Member, Job] | None:
     return (int(array), int(seat)), Job(state, int(restarts or 0), ended, reason)
 
 
+def _scancel(*arguments: str) -> None:
+    done = _run(["scancel", "--quiet", *arguments])
+    # Of members that have ended it complains, too; that is no news.
+    if done.returncode and ("contact" in done.stderr or _NO_ANSWER in done.stderr):
+        say(f"Slurm cancelled nothing: {_said(done.stderr)}; once it answers, type: scancel {' '.join(arguments)}")
+
+
 def _run(
     command: Sequence[str], text: str | None = None, environment: Mapping[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
@@ -158,7 +170,7 @@ def _run(
             umask=0o077,  # of the jobs, too: nobody else reads their logs
         )
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"no answer within {_PATIENCE_S:.0f} s")
+        return subprocess.CompletedProcess(command, 1, "", f"{_NO_ANSWER} within {_PATIENCE_S:.0f} s")
     except OSError as error:
         return subprocess.CompletedProcess(command, 1, "", str(error))
 

@@ -87,11 +87,14 @@ class Supervisor:
             self._look_at = time.monotonic() + self.spec.lease.interval_s
             self._end_frozen()
             self._look_after_waiting()
-        while self._due and time.monotonic() >= self._due[0][0]:
-            if self._is_over():
-                self._due.clear()
-                return
-            self._replace(self._due.pop(0)[1])
+        now = time.monotonic()
+        seats = [seat for due, seat in self._due if due <= now]
+        if seats and self._is_over():
+            self._due.clear()
+            return
+        self._due = [(due, seat) for due, seat in self._due if due > now]
+        for seat in seats:
+            self._replace(seat)
 
     def _is_over(self) -> bool:
         """Return whether a new worker would find nothing to do."""
