@@ -76,8 +76,8 @@ class SlurmMember:
             self._code, self._word = _REQUEUED, "requeued"
             self.successor = SlurmMember(self.seat, self.array, job.restarts, self.token, self.logs, self.queue)
         elif job is None or job.ended:
-            called_off = self._unwanted and self._started is None
-            self._code = 0 if called_off else -int(signal.SIGTERM) if job is None else job.code
+            # One that was called off ends well, even if its machine came at that very moment.
+            self._code = 0 if self._unwanted else -int(signal.SIGTERM) if job is None else job.code
             self._word = "no longer in the queue" if job is None else job.state
         elif not job.waiting and self._started is None:
             self._started = time.monotonic()
@@ -89,7 +89,6 @@ class SlurmMember:
 
     def kill(self) -> None:
         """End it at once; its lease lapses, or its parent gives its task back."""
-        self._unwanted = True
         self.queue.kill((self.array, self.seat))
 
     def end_children(self) -> None:

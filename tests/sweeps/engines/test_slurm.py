@@ -17,6 +17,7 @@ from sweeps.spec.model import override
 from sweeps.workers.logs import log_folder
 from tests.support.faults.storms import count, new_storm, storm_spec
 from tests.support.launches import KEEP_ENVIRONMENT, environment, kept_environments
+from tests.support.postgres_server import PostgresServer
 from tests.support.slurm_cluster import SlurmCluster
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.processes
 CALM = {"lease.interval_s": 1, "lease.grace_s": 120}
 SPEC = override(SMALL, CALM)
 
+PASSWORD = "g3heimnis/w@rt"  # not that of other tests, which may hand theirs to a process beside this one
 HOME = "home of 100 %"  # the path of the logs has what scripts and Slurm read in a way of their own
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -323,12 +325,9 @@ def test_without_slurm_it_is_one_line(watched: Watched, start: Start, tmp_path: 
 
 
 def test_the_password_is_in_no_script_and_in_no_list_of_processes(
-    slurm: SlurmCluster, server: "object", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slurm: SlurmCluster, server: PostgresServer, tmp_path: Path
 ) -> None:
-    from tests.support.postgres_server import PASSWORD, PostgresServer
-
-    assert isinstance(server, PostgresServer)
-    url = server.new_database()
+    url = server.new_database(role="submitter", password=PASSWORD)
     created(url, SPEC)
     env = environment(tmp_path / HOME, resolve(url), HOLD)
     arguments = ["launch", "s", "--on", "slurm", "--workers", "1"]
@@ -348,9 +347,8 @@ def test_the_password_is_in_no_script_and_in_no_list_of_processes(
         process.terminate()
         out, _ = ended(process)[1], watched.engine.dispose()
     assert any("sweeps.cli worker s" in text for text in shown)
-    for secret in (PASSWORD, PASSWORD.replace("/", "%2F"), "s3cr3t"):
-        assert not [text for text in [*shown, out] if secret in text]
-    assert all("s3cr3t" not in path.read_text() for path in (tmp_path / HOME / "state").rglob("*.log"))
+    logs = [path.read_text() for path in (tmp_path / HOME / "state").rglob("*.log")]
+    assert not [text for text in [*shown, out, *logs] if "g3heimnis" in text]
 
 
 def commands() -> list[str]:
