@@ -101,10 +101,14 @@ Workers = Annotated[
         help="How many; one per core, or per device of --gpus, when not given.",
     ),
 ]
-On = Annotated[str, typer.Option(metavar="ENGINE", help="Where the workers run: local.")]
+On = Annotated[str, typer.Option(metavar="ENGINE", help="Where the workers run: local or slurm.")]
 Gpus = Annotated[
     str | None, typer.Option(metavar="LIST", help="Devices of this machine, one for each worker in turn: 0,1.")
 ]
+ShowScript = Annotated[
+    bool, typer.Option("--dry-run", help="Print the script that would be submitted, submit nothing; --on slurm.")
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Submit the workers and leave them alone; --on slurm.")]
 EngineOptions = Annotated[list[str] | None, typer.Argument(metavar="[-- OPTIONS]", help="Of the engine, after --.")]
 
 

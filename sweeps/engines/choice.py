@@ -5,10 +5,11 @@ import os
 from storage.url import masked
 from sweeps.engines.local import LocalEngine
 from sweeps.engines.protocol import Engine, Request
+from sweeps.engines.slurm import SlurmEngine
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import here
 
-ENGINES = ("local",)
+ENGINES = ("local", "slurm")
 
 
 def engine_of(name: str, asked: Request) -> Engine:
@@ -33,11 +34,17 @@ def engine_of(name: str, asked: Request) -> Engine:
             f"--on {name}: workers on other machines cannot use {masked(asked.url)}, which is a file of this one;"
             f" take a Postgres: {here().line('launch', asked.sweep, f'--on {name}', '--storage postgresql://USER@HOST/DB')}"
         )
-    raise AssertionError(name)
+    return SlurmEngine(asked)
 
 
 def default_workers(name: str, asked: Request) -> int:
-    """Return how many workers are started if nobody says: one for each device, else one for each core."""
+    """Return how many workers are started if nobody says: one for each device, else one for each core.
+
+    Raises:
+        SpecError: it is for a person to say.
+    """
+    if name == "slurm":
+        raise SpecError("--on slurm needs to know how many workers to submit, for example --workers 16")
     if asked.gpus:
         return len(asked.gpus)
     if hasattr(os, "sched_getaffinity"):  # not on macOS; a container or taskset may allow fewer than there are

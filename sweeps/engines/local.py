@@ -13,14 +13,13 @@ from pathlib import Path
 import sqlalchemy
 
 from storage.url import absolute, plain
+from sweeps.engines.last_lines import last_lines
 from sweeps.engines.protocol import Request
 from sweeps.workers.environment import GPU_VARIABLE
-from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder, open_log, read_line
+from sweeps.workers.logs import LOG_VARIABLE, LogTail, log_folder, open_log
 from sweeps.workers.worker import worker_id
 
 WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
-
-_SAID_WHY = (0, 1, 2, 3)  # exit codes of a worker whose last line says how it ended
 
 
 @dataclass
@@ -32,6 +31,7 @@ class LocalWorker:
     process: subprocess.Popen[bytes]
     log_file: Path
     started: float = field(default_factory=time.monotonic)
+    successor: None = None  # nobody but a launch starts a process again
 
     @property
     def log_place(self) -> str:
@@ -64,14 +64,8 @@ class LocalWorker:
             os.killpg(self.process.pid, signal.SIGKILL)  # of its own, since it leads a session
 
     def last_lines(self, count: int) -> list[str]:
-        """Return the last lines that it logged or printed, as people read them.
-
-        Of one that did not end by an error that it said - it was killed, or left by an exit code that is none of ours -
-        whatever libraries printed is left out: it had no time for a last word of its own.
-        """
-        lines = [read_line(line) for line in (end_of(self.log_file) or "").splitlines() if line.strip()]
-        ours = [line for line in lines if line.ours] if (self.code or 0) not in _SAID_WHY else []
-        return [text for line in ours or lines for text in line.text.splitlines()][-count:]
+        """Return the last lines that it logged or printed, as people read them."""
+        return last_lines(self.log_file, self.code or 0, count)
 
     def stored_log(self, url: sqlalchemy.URL) -> str | None:
         """Return the end of its log as it is stored with an attempt."""
