@@ -332,7 +332,7 @@ def test_the_service_asks_for_a_token_and_has_the_dashboard_behind_it(stack: Sta
     with stack.start("service", "--port", str(port)) as service:
         wait(service, lambda: ask(f"{url}/readyz")[0] == 200)
         assert ask(f"{url}/api/v1/sweeps/demo")[0] == 401
-        assert ask_json(f"{url}/api/v1/sweeps/demo", VIEWER)["name"] == "demo"
+        assert ask_json(f"{url}/api/v1/sweeps/demo", VIEWER)["sweep"] == "demo"
         assert ask(f"{url}/api/v1/sweeps/demo/pause", VIEWER, method="POST")[0] == 403
         assert ask(f"{url}/api/v1/sweeps/demo/pause", OPERATOR, method="POST")[0] == 200
         assert ask(f"{url}/dashboard/", VIEWER)[0] == 200

@@ -1,7 +1,7 @@
 """Base images under the names that our files ask for: pulled, or made from Debian's packages where no hub answers.
 
-A stand-in has what the real image has and we use: Python with pip and venv, or Postgres with the entry that makes its
-database from POSTGRES_*. It carries this machine's certificates, since it reaches what this machine reaches.
+A stand-in has what the real image has and we use: Python with pip and venv, Postgres with the entry that makes its
+database from POSTGRES_*, or Prometheus. It carries this machine's certificates: it reaches what this machine reaches.
 """
 
 import shutil
@@ -52,7 +52,16 @@ STOPSIGNAL SIGINT
 ENTRYPOINT ["entry"]
 """
 
-STAND_INS = {"python": PYTHON, "postgres": POSTGRES}
+PROMETHEUS = f"""
+FROM {BASE}
+RUN apt-get update -qq && apt-get install -qq --yes --no-install-recommends prometheus && rm -rf /var/lib/apt/lists \\
+    && install -d -o nobody /prometheus
+USER nobody
+ENTRYPOINT ["prometheus"]
+CMD ["--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"]
+"""
+
+STAND_INS = {"python": PYTHON, "postgres": POSTGRES, "prom/prometheus": PROMETHEUS}
 
 
 @contextmanager
