@@ -88,7 +88,7 @@ def engine() -> Iterator[Docker]:
 def own_engine() -> Iterator[Docker]:
     """A dockerd with folders and a socket of its own, which are gone afterwards with everything in them."""
     bridged = Path("/sys/class/net/docker0").exists()
-    with tempfile.TemporaryDirectory(prefix="kd-sweeps-docker-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="kd-sweeps-docker-") as name:
         folder = Path(name)
         address = f"unix://{folder}/engine.sock"
         with (folder / "engine.log").open("wb") as log:
@@ -115,6 +115,8 @@ def own_engine() -> Iterator[Docker]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if (folder / "data").is_mount():  # on itself, which it may leave so
+                subprocess.run(["umount", folder / "data"], capture_output=True, check=False)
             if not bridged:
                 subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
 
