@@ -25,6 +25,7 @@ from sweeps.service.create import create_sweep
 from sweeps.spec.presets import preset
 from tests.support.containers.asking import ask, ask_json
 from tests.support.containers.commands import NEEDS_SERVE, Commands, wait
+from tests.support.pages import all_text
 from tests.support.paths import REPOSITORY
 
 OPERATOR, VIEWER = "an-operator-of-sweeps", "a-viewer-of-sweeps"
@@ -157,6 +158,16 @@ def test_postgres_keeps_its_data_and_its_healthcheck_asks_over_tcp() -> None:
         "POSTGRES_PASSWORD": SETTINGS["POSTGRES_PASSWORD"]
     }
     assert postgres["healthcheck"]["test"][1] == "pg_isready -h 127.0.0.1 -U $POSTGRES_USER -d $POSTGRES_DB"
+
+
+def test_the_commands_that_are_shown_name_services_and_profiles_that_exist() -> None:
+    stack = services(**SETTINGS)
+    shown = "\n".join([all_text(), (REPOSITORY / "docker-compose.yml").read_text()])
+    assert set(re.findall(r"docker compose exec (\S+)", shown)) == {"service"}
+    assert set(re.findall(r"--scale (\w+)=", shown)) == {"worker"}
+    assert set(re.findall(r"docker compose logs --follow (\S+)", shown)) <= set(stack)
+    profiles = {profile for service in stack.values() for profile in service.get("profiles", [])}
+    assert set(re.findall(r"--profile (\w+)", shown)) == profiles
 
 
 def test_every_volume_is_declared() -> None:

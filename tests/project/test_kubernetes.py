@@ -25,6 +25,7 @@ from tests.support.containers.manifests import Manifest, command_line, container
 from tests.support.paths import REPOSITORY
 
 FOLDER = REPOSITORY / "deploy" / "kubernetes"
+PAGE = REPOSITORY / "docs" / "how-to" / "kubernetes.md"
 OLDEST = "1.33"  # the first with all that is used here in its final form: backoffLimitPerIndex
 OPERATOR = "an-operator-of-sweeps"
 ENTRYPOINT = ["kd-sweeps"]  # of the image
@@ -51,12 +52,15 @@ TRY = BASE | {
 
 @pytest.fixture
 def tried(tmp_path: Path) -> Path:
-    """The manifests with the file that a user makes from the example."""
+    """The manifests with what a user adds: secret.env from its example, and the overlay that the page shows."""
     folder = tmp_path / "kubernetes"
-    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("secret.env"))
+    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("secret.env", "mine"))
     example = (folder / "try" / "secret.env.example").read_text()
     secret = example.replace("PASSWORD", "a-pass_word").replace(" TOKEN", f" {OPERATOR}")
     (folder / "try" / "secret.env").write_text(secret)
+    (mine,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
+    (folder / "mine").mkdir()
+    (folder / "mine" / "kustomization.yaml").write_text(mine)
     return folder
 
 
@@ -95,8 +99,17 @@ def test_the_validation_is_strict(manifests: list[Manifest]) -> None:
         kubernetes_validate.validate(one_of(manifests, "Job", "kd-sweeps-workers"), OLDEST, strict=True)
 
 
+def test_the_overlay_that_the_page_shows_names_its_image_its_sweep_and_its_number_of_workers(tried: Path) -> None:
+    found = render(tried / "mine")
+    assert _kinds(found) == BASE
+    assert {container["image"] for _, container in containers(found)} == {"your.registry/kd-sweeps:1"}
+    assert one_of(found, "ConfigMap", "kd-sweeps")["data"] == {"SWEEP": "mnist-kd", "PRESET": "full"}
+    job = one_of(found, "Job", "kd-sweeps-workers")["spec"]
+    assert (job["completions"], job["parallelism"]) == (64, 64)
+
+
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on the PATH")
-@pytest.mark.parametrize("overlay", ["base", "try"])
+@pytest.mark.parametrize("overlay", ["base", "try", "mine"])
 def test_kubectl_renders_the_same(tried: Path, overlay: str) -> None:
     done = subprocess.run(["kubectl", "kustomize", tried / overlay], capture_output=True, text=True, check=True)
     assert done.stderr == ""

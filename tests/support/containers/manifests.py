@@ -11,7 +11,10 @@ from typing import Any
 import yaml
 
 Manifest = dict[str, Any]
-_FIELDS = {"apiVersion", "kind", "resources", "labels", "configMapGenerator", "secretGenerator", "generatorOptions"}
+_FIELDS = {
+    *("apiVersion", "kind", "resources", "labels", "configMapGenerator", "secretGenerator", "generatorOptions"),
+    *("images", "patches"),
+}
 _WITH_PODS = {"Job", "Deployment", "StatefulSet"}
 
 
@@ -33,6 +36,10 @@ def render(folder: Path) -> list[Manifest]:
         found.append(_secret(folder, generator))
     for entry in document.get("labels", []):
         _label(found, entry)
+    for entry in document.get("images", []):
+        _rename(found, entry)
+    for entry in document.get("patches", []):
+        _patch(found, entry)
     return found
 
 
@@ -71,6 +78,28 @@ def _label(found: list[Manifest], entry: Manifest) -> None:
         if manifest["kind"] in _WITH_PODS:
             metadata = manifest["spec"]["template"].setdefault("metadata", {})
             metadata.setdefault("labels", {}).update(entry["pairs"])
+
+
+def _rename(found: list[Manifest], entry: Manifest) -> None:
+    if set(entry) != {"name", "newName", "newTag"}:
+        raise ValueError(f"images: not known here: {entry}")
+    for _, container in containers(found):
+        if container["image"].partition(":")[0] == entry["name"]:
+            container["image"] = f"{entry['newName']}:{entry['newTag']}"
+
+
+def _patch(found: list[Manifest], entry: Manifest) -> None:
+    if set(entry) != {"target", "patch"} or set(entry["target"]) != {"kind", "name"}:
+        raise ValueError(f"patches: not known here: {entry}")
+    manifest = one_of(found, **entry["target"])
+    for step in yaml.safe_load(entry["patch"]):
+        *way, last = step["path"].strip("/").split("/")
+        part = manifest
+        for key in way:
+            part = part[key]
+        if step["op"] != "replace" or last not in part:
+            raise ValueError(f"patches: not known here: {step}")
+        part[last] = step["value"]
 
 
 def one_of(found: list[Manifest], kind: str, name: str) -> Manifest:
