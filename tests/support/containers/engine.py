@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class Failed(Exception):
 class Docker:
     """The docker program with an environment, which says the engine."""
 
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)  # it may hold passwords
 
     def run(self, *words: str, timeout_s: float = 600, cwd: Path | None = None, text: str | None = None) -> str:
         """What a command printed on stdout; Failed where it does not exit 0 in time."""
@@ -115,8 +115,8 @@ def own_engine() -> Iterator[Docker]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            if (folder / "data").is_mount():  # on itself, which it may leave so
-                subprocess.run(["umount", folder / "data"], capture_output=True, check=False)
+            # It mounts its data on itself, and may leave that so; as one disk on itself it looks like no mount.
+            subprocess.run(["umount", folder / "data"], capture_output=True, check=False)
             if not bridged:
                 subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
 
