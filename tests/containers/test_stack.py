@@ -1,8 +1,7 @@
 """The image and the stack in a real Docker engine: from nothing to an answer, read over HTTP.
 
-Run them with: make test-containers. DOCKER_HOST is respected, for an engine on this machine; where none runs, root starts
-one for the tests.
-Where no image hub answers, the images of others are stand-ins made from Debian's packages.
+Run them with: make test-containers. DOCKER_HOST is respected, for an engine on this machine; where none runs, root
+starts one for the tests. Where no image hub answers, the images of others are stand-ins made from Debian's packages.
 """
 
 import json
