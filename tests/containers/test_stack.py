@@ -15,7 +15,6 @@ import pytest
 import yaml
 
 from tests.support.containers.asking import ask, ask_json
-from tests.support.containers.commands import NEEDS_SERVE
 from tests.support.containers.engine import Docker, Failed, NoEngine, engine
 from tests.support.containers.stack import COMPOSE_FILE, SCRATCH, Stack, stack, wait
 from tests.support.containers.stand_ins import base_images
@@ -122,7 +121,6 @@ def test_npm_is_in_the_image_for_networks_of_registries_only(docker: Docker, ima
     assert docker.run("run", "--rm", *RESTRICTED, "--entrypoint", "npm", image, "--version").strip()
 
 
-@NEEDS_SERVE
 def test_two_workers_come_to_the_answer_although_one_container_is_killed(
     up: Stack, docker: Docker, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,7 +158,6 @@ def test_two_workers_come_to_the_answer_although_one_container_is_killed(
     _say(capfd, str(answer["said"]))
 
 
-@NEEDS_SERVE
 def test_prometheus_reads_the_service_with_its_token_and_knows_every_query_of_the_board(
     docker: Docker, image: str, tmp_path: Path
 ) -> None:
@@ -183,7 +180,6 @@ def test_prometheus_reads_the_service_with_its_token_and_knows_every_query_of_th
                 results(target["expr"].replace("$sweep", "demo"))
 
 
-@NEEDS_SERVE
 def test_grafana_has_the_board(docker: Docker, image: str, tmp_path: Path) -> None:
     grafana = _services()["grafana"]["image"]
     if not docker.has(grafana) and docker.call("pull", "--quiet", grafana).returncode != 0:

@@ -24,7 +24,7 @@ from sweeps.query.status import stage_counts
 from sweeps.service.create import create_sweep
 from sweeps.spec.presets import preset
 from tests.support.containers.asking import ask, ask_json
-from tests.support.containers.commands import NEEDS_SERVE, Commands, wait
+from tests.support.containers.commands import Commands, wait
 from tests.support.pages import all_text
 from tests.support.paths import REPOSITORY
 
@@ -333,7 +333,6 @@ def test_a_stopped_worker_gives_its_task_back_within_the_grace_period(stack: Sta
     engine.dispose()
 
 
-@NEEDS_SERVE
 def test_the_service_asks_for_a_token_and_has_the_dashboard_behind_it(stack: Stack, postgres_url: str) -> None:
     assert create_sweep(resolve(postgres_url), "demo", preset("tiny")).new
     with socket.socket() as free:

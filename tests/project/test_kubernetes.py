@@ -20,7 +20,7 @@ from storage.url import resolve
 from sweeps.service.create import create_sweep
 from sweeps.spec.presets import preset
 from tests.support.containers.asking import ask, ask_json
-from tests.support.containers.commands import NEEDS_SERVE, Commands, wait
+from tests.support.containers.commands import Commands, wait
 from tests.support.containers.manifests import Manifest, command_line, containers, environment, one_of, pods, render
 from tests.support.paths import REPOSITORY
 
@@ -273,7 +273,6 @@ def test_a_url_that_cannot_work_ends_with_the_code_that_fails_the_job(
         assert code == 2, output
 
 
-@NEEDS_SERVE
 def test_the_service_answers_the_probes_without_a_token_and_all_else_with_one(
     cluster: Cluster, manifests: list[Manifest]
 ) -> None:

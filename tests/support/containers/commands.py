@@ -10,14 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import typer.main
 
-from sweeps.cli.main import app
 from tests.support.paths import REPOSITORY
-
-NEEDS_SERVE = pytest.mark.skipif(
-    "serve" not in typer.main.get_command(app).commands, reason="kd-sweeps serve is not here yet"
-)
 
 
 class Commands:

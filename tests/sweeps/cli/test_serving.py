@@ -62,19 +62,3 @@ def test_tokens_that_others_can_read_are_refused_without_being_shown(kd_sweeps: 
     assert code == 2
     assert "chmod 600 tokens.txt" in err
     assert "viewer-token" not in err
-
-
-def test_without_the_extra_it_says_what_to_install(kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    import builtins
-
-    imported = builtins.__import__
-
-    def lacking(name: str, *rest: object, **more: object) -> object:
-        if name.startswith("sweeps.web"):
-            raise ModuleNotFoundError("No module named 'fastapi'", name="fastapi")
-        return imported(name, *rest, **more)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(builtins, "__import__", lacking)
-    code, _, err = kd_sweeps("serve", "--all")
-    assert code == 1
-    assert "serve needs the extra service, and fastapi is not installed: pip install 'kd-sweeps[service]'" in err
