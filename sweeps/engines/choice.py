@@ -8,7 +8,7 @@ from sweeps.engines.protocol import Engine, Request
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import here
 
-ENGINES = ("local",)
+ENGINES = ("local", "ray")
 
 
 def engine_of(name: str, asked: Request) -> Engine:
@@ -33,13 +33,21 @@ def engine_of(name: str, asked: Request) -> Engine:
             f"--on {name}: workers on other machines cannot use {masked(asked.url)}, which is a file of this one;"
             f" take a Postgres: {here().line('launch', asked.sweep, f'--on {name}', '--storage postgresql://USER@HOST/DB')}"
         )
-    raise AssertionError(name)
+    from sweeps.engines.ray_workers import ray_engine
+
+    return ray_engine(asked)
 
 
 def default_workers(name: str, asked: Request) -> int:
-    """Return how many workers are started if nobody says: one for each device, else one for each core."""
+    """Return how many workers are started if nobody says: one for each device, else one for each core.
+
+    Raises:
+        SpecError: the cores of this machine say nothing about those of the engine.
+    """
     if asked.gpus:
         return len(asked.gpus)
+    if name == "ray":
+        raise SpecError("--on ray: say how many workers the cluster is to run, for example --workers 8")
     if hasattr(os, "sched_getaffinity"):  # not on macOS; a container or taskset may allow fewer than there are
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

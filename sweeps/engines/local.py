@@ -23,6 +23,17 @@ WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker:
 _SAID_WHY = (0, 1, 2, 3)  # exit codes of a worker whose last line says how it ended
 
 
+def last_words(log: str | None, code: int | None, count: int) -> list[str]:
+    """Return the last lines of a worker's log, as people read them.
+
+    Of one that did not end by an error that it said - it was killed, or left by an exit code that is none of ours -
+    whatever libraries printed is left out: it had no time for a last word of its own.
+    """
+    lines = [read_line(line) for line in (log or "").splitlines() if line.strip()]
+    ours = [line for line in lines if line.ours] if (code or 0) not in _SAID_WHY else []
+    return [text for line in ours or lines for text in line.text.splitlines()][-count:]
+
+
 @dataclass
 class LocalWorker:
     """One worker process. seat: which of the workers that are kept alive it is. started: monotonic seconds."""
@@ -64,14 +75,8 @@ class LocalWorker:
             os.killpg(self.process.pid, signal.SIGKILL)  # of its own, since it leads a session
 
     def last_lines(self, count: int) -> list[str]:
-        """Return the last lines that it logged or printed, as people read them.
-
-        Of one that did not end by an error that it said - it was killed, or left by an exit code that is none of ours -
-        whatever libraries printed is left out: it had no time for a last word of its own.
-        """
-        lines = [read_line(line) for line in (end_of(self.log_file) or "").splitlines() if line.strip()]
-        ours = [line for line in lines if line.ours] if (self.code or 0) not in _SAID_WHY else []
-        return [text for line in ours or lines for text in line.text.splitlines()][-count:]
+        """Return the last lines that it logged or printed, as people read them."""
+        return last_words(end_of(self.log_file), self.code, count)
 
     def stored_log(self, url: sqlalchemy.URL) -> str | None:
         """Return the end of its log as it is stored with an attempt."""
