@@ -83,7 +83,8 @@ class Keeper:
 
     def send(self, number: int) -> None:
         """Send the worker a signal; one that has ended gets none."""
-        self._process.send_signal(number)
+        # Ray blocks Ctrl-C in everything that it starts, and what that starts in turn never sees it.
+        self._process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
 
     def kill(self) -> None:
         """End the worker at once, with what it started."""

@@ -4,12 +4,12 @@ Apart, because Ray takes its driver over: it prints into the terminal, sets hand
 the process when its cluster goes. Here that goes into a file, and the launch lives on.
 """
 
-import contextlib
 import importlib
 import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -24,6 +24,7 @@ _POLL_S = 0.2
 _WAIT_S = 5.0  # of one question whether a worker lives; its answer comes at once when it or its actor dies
 _REACH_S = 10.0
 _KILL_S = 1.0
+_LEAVE_S = 8.0  # a task is given back within 5 s
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,12 @@ def drive(pipe: Connection, cluster: Cluster, log_file: str) -> None:
     except Exception as error:  # of Ray, which has no class for them
         pipe.send(Refused(" ".join(str(error).split())))
         return
-    with pipe, contextlib.suppress(EOFError, OSError):  # whatever happens here: the launch sees the pipe end
-        _Driver(pipe, cluster).run()
+    with pipe:  # whatever happens here: the launch sees it end
+        driver = _Driver(pipe, cluster)
+        try:
+            driver.run()
+        except (EOFError, OSError):
+            driver.dismiss()
 
 
 def _ray() -> Any:
@@ -133,6 +138,16 @@ class _Driver:
                 self._serve(self._pipe.recv())
             for told in self._news():
                 self._pipe.send(told)
+
+    def dismiss(self) -> None:
+        """Let the workers give their tasks back: the launch has gone, and Ray ends what is left when we go."""
+        for kept in self._kept.values():
+            kept.actor.send.remote(signal.SIGTERM)
+        deadline = time.monotonic() + _LEAVE_S
+        while self._kept and time.monotonic() < deadline:
+            for _ in self._news():
+                pass
+            time.sleep(_POLL_S)
 
     def _serve(self, message: Order | Signal) -> None:
         if isinstance(message, Order):
