@@ -23,6 +23,7 @@ NAMESPACE = "kd-sweeps"  # of the actors in Ray's own lists; each has the name o
 _POLL_S = 0.2
 _WAIT_S = 5.0  # of one question whether a worker lives; its answer comes at once when it or its actor dies
 _REACH_S = 10.0
+_SILENT_S = 10.0
 _KILL_S = 1.0
 _LEAVE_S = 8.0  # a task is given back within 5 s
 
@@ -68,12 +69,13 @@ class Ended:
 
 @dataclass
 class _Kept:
-    """A worker of ours. answer: what its actor was asked last."""
+    """A worker of ours. answer: what its actor was asked last; silent_s: since when it cannot be reached, monotonic."""
 
     worker: str
     actor: Any
     answer: Any
     runs: bool = False
+    silent_s: float | None = None
 
 
 def drive(pipe: Connection, cluster: Cluster, log_file: str) -> None:
@@ -178,10 +180,14 @@ class _Driver:
             try:
                 value = self._ray.get(one)
             except self._ray.exceptions.RayError as error:
+                if self._may_come_back(kept, error):
+                    kept.answer = kept.actor.wait.remote(_WAIT_S)
+                    continue
                 print(error, flush=True)
                 self._end(kept)
-                yield Ended(kept.worker, Exit(-signal.SIGKILL, None), _reason(str(error)))
+                yield Ended(kept.worker, Exit(-signal.SIGKILL if kept.runs else 1, None), _reason(str(error)))
                 continue
+            kept.silent_s = None
             if isinstance(value, Exit):
                 self._end(kept)
                 yield Ended(kept.worker, value)
@@ -194,9 +200,17 @@ class _Driver:
                     yield Started(kept.worker, value)
                 kept.answer = kept.actor.wait.remote(_WAIT_S)
 
+    def _may_come_back(self, kept: _Kept, error: Exception) -> bool:
+        """Return whether an actor cannot be reached at the moment, and was not for a short time only."""
+        if not isinstance(error, self._ray.exceptions.ActorUnavailableError):
+            return False
+        kept.silent_s = kept.silent_s or time.monotonic()
+        return time.monotonic() - kept.silent_s < _SILENT_S
+
 
 def _reason(text: str) -> str:
     """Return what Ray says of a dead actor in one sentence: what went wrong in it, or what became of it."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("\t")]
     last = lines[-1] if lines else "it does not say why"
-    return last.split(". ")[0][:300]
+    help_ = "; install the same kd-sweeps on every node" if "No module named 'sweeps" in last else ""
+    return last.split(". ")[0][:300] + help_
