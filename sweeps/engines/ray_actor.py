@@ -78,7 +78,7 @@ class Keeper:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
-        self._end_group()  # a child that is frozen does not see that its parent has gone
+        self._clear()
         return Exit(code, end_of(Path(self._log_file)))
 
     def send(self, number: int) -> None:
@@ -90,9 +90,12 @@ class Keeper:
         """End the worker at once, with what it started."""
         self._process.kill()
         self._process.wait()
-        self._end_group()
+        self._clear()
 
-    def _end_group(self) -> None:
+    def _clear(self) -> None:
+        """Let the leash go, and end what the worker left behind: a child that is frozen does not see it gone."""
+        assert self._process.stdin
+        self._process.stdin.close()
         with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left; macOS: none but dead ones
             os.killpg(self._process.pid, signal.SIGKILL)  # of its own, since it leads a session
 

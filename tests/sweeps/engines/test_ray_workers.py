@@ -195,6 +195,19 @@ def test_workers_that_no_node_has_room_for_wait_and_the_launch_says_so(
         assert process.returncode == 143
 
 
+def test_who_waits_for_room_ends_with_the_sweep_and_is_never_started(
+    cluster: RayCluster, server: PostgresServer
+) -> None:
+    url = server.new_database()
+    with (
+        sweep_of(url, SMALL) as (engine, sweep),
+        launch(cluster, url, f"--address={cluster.address}", "--num-cpus=4", workers=5) as process,
+    ):
+        out, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, out
+        assert len(workers.records(engine, sweep)) == 1
+
+
 def test_where_no_cluster_is_one_line_says_so(cluster: RayCluster, server: PostgresServer) -> None:
     url = server.new_database()
     with sweep_of(url, SMALL), launch(cluster, url, "--address=127.0.0.1:1") as process:
