@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from storage.errors import NextStep, StorageError
 from sweeps.terminal import program
 
-WITHOUT_STORAGE = ("data", "spec", "verify")
+WITHOUT_STORAGE = ("data", "database", "spec", "verify")
 """Commands that read no storage."""
 
 THROUGH_A_SERVICE = (

@@ -11,7 +11,8 @@ import textwrap
 _STEERING = re.compile(r"\x1b(?!\[(?:0|90)m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
 _HELD = "\0"  # a space at which no line breaks
 _TOGETHER = re.compile(
-    r"\S*kd-sweeps (?:data |storage )?[a-z]+(?: [^\s;,)]+)?(?: -[^\s;,)]+(?: [^\s;,)-][^\s;,)]*)?)*"  # what is typed
+    # What is typed.
+    r"\S*kd-sweeps (?:data |database |storage )?[a-z]+(?: [^\s;,)]+)?(?: -[^\s;,)]+(?: [^\s;,)-][^\s;,)]*)?)*"
     r"|\d (?:%|[A-Za-z]+)|\w+ = \S+"  # 95 %, 3 points, T = 3
 )
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser import Browser
 from tests.support.paths import REPOSITORY
 from tests.support.postgres_server import PostgresServer, running_server
+from tests.support.web.browser import Browser
 
 # What a test needs beside Python, by the fixtures that bring it. What trains or starts processes is marked so.
 SERVERS = {"postgres_url", "postgres_server", "server", "browser"}

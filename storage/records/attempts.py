@@ -41,3 +41,11 @@ def of_task(engine: Engine, sweep_id: int, key: str) -> list[AttemptRecord] | No
             return None
         rows = connection.execute(select(*columns).where(attempts.c.task_id == task).order_by(attempts.c.number))
         return [AttemptRecord(**row._asdict()) for row in rows]
+
+
+@retrying
+def last_log(engine: Engine, worker: str) -> str | None:
+    """Return the end of what a worker logged and printed during its latest attempt, as far as it is stored."""
+    latest = select(attempts.c.log).where(attempts.c.worker == worker).order_by(attempts.c.started_at.desc()).limit(1)
+    with read(engine) as connection:
+        return connection.scalar(latest)

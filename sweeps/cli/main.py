@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweeps.cli import machine, models, results, serving, steering, storages
+from sweeps.cli import database, machine, models, results, serving, steering, storages
 from sweeps.cli.options import (
     Changes,
     Data,
@@ -62,6 +62,7 @@ app.add_typer(steering.app)
 app.add_typer(machine.app)
 app.add_typer(serving.app)
 app.add_typer(storages.app)
+app.add_typer(database.app)
 
 
 @app.command()

@@ -101,7 +101,7 @@ Workers = Annotated[
         help="How many; one per core, or per device of --gpus, when not given.",
     ),
 ]
-On = Annotated[str, typer.Option(metavar="ENGINE", help="Where the workers run: local or slurm.")]
+On = Annotated[str, typer.Option(metavar="ENGINE", help="Where the workers run: local, slurm or ray.")]
 Gpus = Annotated[
     str | None, typer.Option(metavar="LIST", help="Devices of this machine, one for each worker in turn: 0,1.")
 ]

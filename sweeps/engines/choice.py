@@ -9,7 +9,7 @@ from sweeps.engines.slurm import SlurmEngine
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import here
 
-ENGINES = ("local", "slurm")
+ENGINES = ("local", "slurm", "ray")
 
 
 def engine_of(name: str, asked: Request) -> Engine:
@@ -34,17 +34,21 @@ def engine_of(name: str, asked: Request) -> Engine:
             f"--on {name}: workers on other machines cannot use {masked(asked.url)}, which is a file of this one;"
             f" take a Postgres: {here().line('launch', asked.sweep, f'--on {name}', '--storage postgresql://USER@HOST/DB')}"
         )
-    return SlurmEngine(asked)
+    if name == "slurm":
+        return SlurmEngine(asked)
+    from sweeps.engines.ray_workers import ray_engine
+
+    return ray_engine(asked)
 
 
 def default_workers(name: str, asked: Request) -> int:
     """Return how many workers are started if nobody says: one for each device, else one for each core.
 
     Raises:
-        SpecError: it is for a person to say.
+        SpecError: the cores of this machine say nothing about those of the engine.
     """
-    if name == "slurm":
-        raise SpecError("--on slurm needs to know how many workers to submit, for example --workers 16")
+    if name != "local":
+        raise SpecError(f"--on {name}: say how many workers the cluster is to run, for example --workers 8")
     if asked.gpus:
         return len(asked.gpus)
     if hasattr(os, "sched_getaffinity"):  # not on macOS; a container or taskset may allow fewer than there are

@@ -13,10 +13,10 @@ from pathlib import Path
 import sqlalchemy
 
 from storage.url import absolute, plain
-from sweeps.engines.last_lines import last_lines
+from sweeps.engines.last_words import last_words
 from sweeps.engines.protocol import Request
 from sweeps.workers.environment import GPU_VARIABLE
-from sweeps.workers.logs import LOG_VARIABLE, LogTail, log_folder, open_log
+from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder, open_log
 from sweeps.workers.worker import worker_id
 
 WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
@@ -65,7 +65,7 @@ class LocalWorker:
 
     def last_lines(self, count: int) -> list[str]:
         """Return the last lines that it logged or printed, as people read them."""
-        return last_lines(self.log_file, self.code or 0, count)
+        return last_words(end_of(self.log_file), self.code, count)
 
     def stored_log(self, url: sqlalchemy.URL) -> str | None:
         """Return the end of its log as it is stored with an attempt."""

@@ -14,13 +14,13 @@ from pathlib import Path
 import sqlalchemy
 
 from storage.url import plain
-from sweeps.engines.last_lines import last_lines
+from sweeps.engines.last_words import last_words
 from sweeps.engines.protocol import Request
 from sweeps.engines.slurm_queue import Job, SlurmQueue
 from sweeps.engines.slurm_script import check_options, script
 from sweeps.errors import SweepError
 from sweeps.terminal import number_of, say
-from sweeps.workers.logs import LogTail, log_folder
+from sweeps.workers.logs import LogTail, end_of, log_folder
 
 _REQUEUED = 128 + signal.SIGTERM  # what a member that makes room for its own return ends with
 
@@ -96,7 +96,7 @@ class SlurmMember:
 
     def last_lines(self, count: int) -> list[str]:
         """Return the last lines that it logged or printed, then Slurm's own word if its end is of Slurm's making."""
-        said = last_lines(self._log_file, self._code or 0, count)
+        said = last_words(end_of(self._log_file), self._code, count)
         own = [f"Slurm says: {self._word}"] if self._word not in ("", "COMPLETED", "FAILED") else []
         return [*said, *own][-count:]
 

@@ -42,8 +42,10 @@ def work(url: sqlalchemy.URL, name: str, *, log_file: Path | None = None) -> int
     Args:
         log_file: that the output of this process goes to; None: it does not go to a file.
     """
+    from sweeps.workers import leash
     from sweeps.workers.worker import run_worker
 
+    leash.hold()
     launched_as, parent = os.environ.get(WORKER_VARIABLE), os.getppid()
     alone = launched_as is None or DETACHED_VARIABLE in os.environ
     code = run_worker(url, name, worker=launched_as, log_file=log_file)

@@ -43,7 +43,7 @@ def _wanted() -> list[str]:
 
 @LOCKS
 def test_a_lock_names_no_registry(lock: str) -> None:
-    assert not re.search(r"http|--(extra-)?index|--find-links|--trusted-host|file:", lock)
+    assert not re.search(r"https?://|--(extra-)?index|--find-links|--trusted-host|file:", lock)
 
 
 @LOCKS

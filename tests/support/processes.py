@@ -8,6 +8,11 @@ def is_alive(pid: int) -> bool:
     return _state_and_parent(pid)[0] not in ("", "Z", "X")
 
 
+def parent_of(pid: int) -> int:
+    """The process number of its parent; 0 where it has ended."""
+    return _state_and_parent(pid)[1]
+
+
 def descendants(pid: int) -> set[int]:
     """The process numbers of its children, their children, and so on."""
     children: dict[int, set[int]] = {}

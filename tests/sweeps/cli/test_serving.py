@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.services import TOKENS
 from tests.support.sweeps.small_sweeps import created
+from tests.support.web.services import TOKENS
 
 Run = Callable[..., tuple[int, str, str]]
 

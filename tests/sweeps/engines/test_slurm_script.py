@@ -99,7 +99,7 @@ def test_a_dry_run_prints_a_script_for_sbatch_without_the_password_and_needs_no_
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["--on", "slurm", "--dry-run"], 2, "--on slurm needs to know how many workers to submit"),
+        (["--on", "slurm", "--dry-run"], 2, "--on slurm: say how many workers the cluster is to run"),
         (["--on", "slurm", "--workers", "2", "--dry-run", "--", "--array=1"], 2, "--array is for the launch itself"),
         (["--dry-run"], 2, "--dry-run goes with --on slurm"),
         (["--detach"], 2, "--detach goes with --on slurm"),

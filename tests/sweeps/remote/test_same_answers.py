@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.services import OPERATOR, TOKENS, Service, serving
 from tests.support.sweeps import reported_sweeps
+from tests.support.web.services import OPERATOR, TOKENS, Service, serving
 
 pytestmark = pytest.mark.processes
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.services import TOKENS, Service, serving
 from tests.support.sweeps import reported_sweeps
+from tests.support.web.services import TOKENS, Service, serving
 
 
 @pytest.fixture(scope="module")

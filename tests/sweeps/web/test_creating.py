@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sweeps.spec.presets import preset
-from tests.support.services import OPERATOR, TOKENS, Reply, Service, serving
 from tests.support.sweeps.small_sweeps import SMALL
+from tests.support.web.services import OPERATOR, TOKENS, Reply, Service, serving
 
 pytestmark = pytest.mark.processes
 

@@ -14,8 +14,8 @@ from sweeps.spec.model import override
 from sweeps.spec.presets import preset
 from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY
-from tests.support.services import OPERATOR, TOKENS, serving
 from tests.support.sweeps.reported_sweeps import run
+from tests.support.web.services import OPERATOR, TOKENS, serving
 
 pytestmark = pytest.mark.processes
 

@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from storage.url import resolve
 from sweeps.web.app import make_app
 from sweeps.web.gate.limits import Bounds
-from tests.support.services import OPERATOR, VIEWER, Service
 from tests.support.sweeps.small_sweeps import wait_until
+from tests.support.web.services import OPERATOR, VIEWER, Service
 
 pytestmark = pytest.mark.processes
 

@@ -13,9 +13,9 @@ import pytest
 from sweeps.remote.events import Event, events
 from sweeps.service import steering
 from sweeps.workers.worker import Worker
-from tests.support.driven_browser import driven_browser
-from tests.support.services import OPERATOR, TOKENS, VIEWER, Service, serving
 from tests.support.sweeps.small_sweeps import created, start_worker, wait_until
+from tests.support.web.driven_browser import driven_browser
+from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
 
 pytestmark = pytest.mark.processes
 

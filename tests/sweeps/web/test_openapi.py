@@ -20,9 +20,9 @@ from schemathesis.specs.openapi.checks import (
 from storage.url import resolve
 from sweeps.places.database import Database
 from sweeps.web.app import make_app
-from tests.support.openapi_document import FILE, current
-from tests.support.services import OPERATOR, TOKENS, VIEWER, Service, serving
 from tests.support.sweeps import reported_sweeps
+from tests.support.web.openapi_document import FILE, current
+from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
 
 EXAMPLES = 15
 FEW = settings(
@@ -31,7 +31,7 @@ FEW = settings(
 
 
 def test_the_document_in_the_repository_is_that_of_the_service() -> None:
-    assert FILE.read_text(encoding="utf-8") == current(), "write it anew: python -m tests.support.openapi_document"
+    assert FILE.read_text(encoding="utf-8") == current(), "write it anew: python -m tests.support.web.openapi_document"
 
 
 @pytest.fixture(scope="module")

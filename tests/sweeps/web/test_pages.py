@@ -7,9 +7,9 @@ from sqlalchemy import select, update
 
 from storage.db.engine import open_engine, write
 from storage.db.schema import sweeps
-from tests.support.browser import Browser
-from tests.support.services import serving
 from tests.support.sweeps.small_sweeps import created
+from tests.support.web.browser import Browser
+from tests.support.web.services import serving
 
 pytestmark = pytest.mark.processes
 

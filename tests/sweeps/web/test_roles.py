@@ -9,8 +9,8 @@ import pytest
 from storage.url import resolve
 from sweeps.places.database import Database
 from sweeps.web.app import make_app
-from tests.support.services import OPERATOR, TOKENS, VIEWER, Service, serving
 from tests.support.sweeps.small_sweeps import created
+from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
 
 pytestmark = pytest.mark.processes
 

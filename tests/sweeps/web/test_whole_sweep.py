@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 from tests.support.postgres_server import PASSWORD, PostgresServer
-from tests.support.services import OPERATOR, TOKENS, VIEWER, Service, serving
+from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
 from tests.system.test_end_to_end import MICRO
 
 pytestmark = pytest.mark.training

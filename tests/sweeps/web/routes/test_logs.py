@@ -13,8 +13,8 @@ from sweeps.errors import SweepError
 from sweeps.places.database import Database
 from sweeps.remote.events import events
 from sweeps.remote.service import Service as Client
-from tests.support.services import TOKENS, VIEWER, Service, serving
 from tests.support.sweeps.small_sweeps import created, start_worker, wait_until
+from tests.support.web.services import TOKENS, VIEWER, Service, serving
 
 pytestmark = pytest.mark.processes
 

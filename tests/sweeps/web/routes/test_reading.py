@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.postgres_server import PostgresServer
-from tests.support.services import TOKENS, VIEWER, Service, serving
 from tests.support.sweeps import reported_sweeps
 from tests.support.sweeps.small_sweeps import created
+from tests.support.web.services import TOKENS, VIEWER, Service, serving
 
 pytestmark = pytest.mark.processes
 
@@ -111,7 +111,7 @@ def test_what_is_not_there_is_told_in_one_line(service: Service, path: str, stat
 
 
 def test_a_method_that_a_path_does_not_have_is_told_with_those_it_has(service: Service) -> None:
-    from tests.support.services import OPERATOR
+    from tests.support.web.services import OPERATOR
 
     told = service.ask("/api/v1/sweeps/s/pause", token=VIEWER)
     assert (told.status, told.headers["allow"]) == (405, "POST")

@@ -1,4 +1,4 @@
-"""The OpenAPI document as it is kept in the repository. To write it anew: python -m tests.support.openapi_document."""
+"""The OpenAPI document of the repository. To write it anew: python -m tests.support.web.openapi_document."""
 
 import json
 

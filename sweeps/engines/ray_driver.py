@@ -1,0 +1,216 @@
+"""The one process that talks to a Ray cluster, beside the launch that started it.
+
+Apart, because Ray takes its driver over: it prints into the terminal, sets handlers of its own for signals, and ends
+the process when its cluster goes. Here that goes into a file, and the launch lives on.
+"""
+
+import importlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from sweeps.engines.ray_actor import Began, Exit, Keeper, Order
+from sweeps.engines.ray_options import Cluster
+
+NAMESPACE = "kd-sweeps"  # of the actors in Ray's own lists; each has the name of its worker
+
+_POLL_S = 0.2
+_WAIT_S = 5.0  # of one question whether a worker lives; its answer comes at once when it or its actor dies
+_REACH_S = 10.0
+_SILENT_S = 10.0
+_KILL_S = 1.0
+_LEAVE_S = 8.0  # a task is given back within 5 s
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The cluster is there. most: the most of each resource that one of its nodes has."""
+
+    most: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """There is no such cluster, or it takes no work of ours."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Send a worker a signal; SIGKILL ends its actor, too."""
+
+    worker: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker runs."""
+
+    worker: str
+    place: Began
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A worker ended. why: what Ray says where its actor died, and with it what it started."""
+
+    worker: str
+    exit: Exit
+    why: str = ""
+
+
+@dataclass
+class _Kept:
+    """A worker of ours. answer: what its actor was asked last; silent_s: since when it cannot be reached, monotonic."""
+
+    worker: str
+    actor: Any
+    answer: Any
+    runs: bool = False
+    silent_s: float | None = None
+
+
+def drive(pipe: Connection, cluster: Cluster, log_file: str) -> None:
+    """Connect to a cluster, and do there what comes through the pipe, until whoever holds its other end has gone.
+
+    Args:
+        pipe: takes an Order or a Signal, gives Ready or Refused, then Started and Ended.
+        log_file: for what Ray prints.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the launch, which passes it on
+    os.setsid()
+    out = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for number in (1, 2):
+        os.dup2(out, number)
+    try:
+        _connect(cluster)
+    except Exception as error:  # of Ray, which has no class for them
+        pipe.send(Refused(" ".join(str(error).split())))
+        return
+    with pipe:  # whatever happens here: the launch sees it end
+        driver = _Driver(pipe, cluster)
+        try:
+            driver.run()
+        except (EOFError, OSError):
+            driver.dismiss()
+
+
+def _ray() -> Any:
+    return importlib.import_module("ray")  # seconds; and its types are not there where it is not installed
+
+
+def _connect(cluster: Cluster) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that we start, nobody is told
+    ray = _ray()
+    more: dict[str, Any] = {"include_dashboard": False} if cluster.address == "local" else {}
+    if cluster.address not in ("auto", "local"):  # Ray itself would try for minutes, and then end this process
+        host, _, port = cluster.address.rpartition(":")
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S):
+            pass
+    ray.init(address=cluster.address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.WARNING, **more)
+
+
+class _Driver:
+    def __init__(self, pipe: Connection, cluster: Cluster) -> None:
+        self._pipe, self._ray = pipe, (ray := _ray())
+        self._kept: dict[str, _Kept] = {}
+        self._actor = ray.remote(
+            num_cpus=cluster.num_cpus,
+            num_gpus=cluster.num_gpus,
+            resources=cluster.resources,
+            max_restarts=0,  # the launch replaces workers, and knows when to stop
+            max_concurrency=2,  # one method waits for the worker, another sends it a signal
+        )(Keeper)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        most = {name: max(node.get(name, 0.0) for node in nodes) for name in cluster.wanted}
+        pipe.send(Ready(most))
+
+    def run(self) -> None:
+        """Serve until the pipe ends."""
+        while True:
+            if self._pipe.poll(_POLL_S):
+                self._serve(self._pipe.recv())
+            for told in self._news():
+                self._pipe.send(told)
+
+    def dismiss(self) -> None:
+        """Let the workers give their tasks back: the launch has gone, and Ray ends what is left when we go."""
+        for kept in self._kept.values():
+            kept.actor.send.remote(signal.SIGTERM)
+        deadline = time.monotonic() + _LEAVE_S
+        while self._kept and time.monotonic() < deadline:
+            for _ in self._news():
+                pass
+            time.sleep(_POLL_S)
+
+    def _serve(self, message: Order | Signal) -> None:
+        if isinstance(message, Order):
+            actor = self._actor.options(name=message.worker).remote()
+            # The URL goes to the actor alone: what stands in its options, Ray shows on its dashboard.
+            self._kept[message.worker] = _Kept(message.worker, actor, actor.start.remote(message))
+        elif (kept := self._kept.get(message.worker)) is None:
+            return
+        elif kept.runs and message.number != signal.SIGKILL:
+            kept.actor.send.remote(message.number)
+        else:
+            if kept.runs:  # what it started does not always see that it has gone
+                self._ray.wait([kept.actor.kill.remote()], timeout=_KILL_S)
+            self._end(kept)
+            self._pipe.send(Ended(kept.worker, Exit(-message.number, None)))
+
+    def _end(self, kept: _Kept) -> None:
+        del self._kept[kept.worker]
+        self._ray.kill(kept.actor)
+
+    def _news(self) -> Iterator[Started | Ended]:
+        asked = {kept.answer: kept for kept in self._kept.values()}
+        if not asked:
+            return
+        answered, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=0)
+        for one in answered:
+            kept = asked[one]
+            try:
+                value = self._ray.get(one)
+            except self._ray.exceptions.RayError as error:
+                if self._may_come_back(kept, error):
+                    kept.answer = kept.actor.wait.remote(_WAIT_S)
+                    continue
+                print(error, flush=True)
+                self._end(kept)
+                yield Ended(kept.worker, Exit(-signal.SIGKILL if kept.runs else 1, None), _reason(str(error)))
+                continue
+            kept.silent_s = None
+            if isinstance(value, Exit):
+                self._end(kept)
+                yield Ended(kept.worker, value)
+            elif isinstance(value, Began) and value.trouble:
+                self._end(kept)
+                yield Ended(kept.worker, Exit(1, None), value.trouble)
+            else:
+                if isinstance(value, Began):
+                    kept.runs = True
+                    yield Started(kept.worker, value)
+                kept.answer = kept.actor.wait.remote(_WAIT_S)
+
+    def _may_come_back(self, kept: _Kept, error: Exception) -> bool:
+        """Return whether an actor cannot be reached at the moment, and was not for a short time only."""
+        if not isinstance(error, self._ray.exceptions.ActorUnavailableError):
+            return False
+        kept.silent_s = kept.silent_s or time.monotonic()
+        return time.monotonic() - kept.silent_s < _SILENT_S
+
+
+def _reason(text: str) -> str:
+    """Return what Ray says of a dead actor in one sentence: what went wrong in it, or what became of it."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("\t")]
+    last = lines[-1] if lines else "it does not say why"
+    help_ = "; install the same kd-sweeps on every node" if "No module named 'sweeps" in last else ""
+    return last.split(". ")[0][:300] + help_

@@ -1,0 +1,80 @@
+"""What is typed after -- for Ray, and what is refused before any cluster is looked for."""
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from storage.url import resolve
+from sweeps.engines import choice
+from sweeps.engines.protocol import Request
+from sweeps.engines.ray_options import Cluster, parse
+from sweeps.errors import SpecError, SweepError
+
+Run = Callable[..., tuple[int, str, str]]
+POSTGRES = "postgresql://sweeper@127.0.0.1:1/db"
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ([], Cluster("auto", 1.0, 0.0, {})),
+        (["--address=10.0.0.5:6379", "--num-cpus=0.5"], Cluster("10.0.0.5:6379", 0.5)),
+        (["--address", "local", "--num-gpus", "1"], Cluster("local", 1.0, 1.0)),
+        (["--address=[fd00::1]:6379"], Cluster("[fd00::1]:6379")),
+        (["--resources", '{"a100": 2}', "--num-gpus=0.25"], Cluster("auto", 1.0, 0.25, {"a100": 2.0})),
+    ],
+)
+def test_options_are_typed_with_a_space_or_an_equals_sign(typed: list[str], expected: Cluster) -> None:
+    assert parse(typed) == expected
+
+
+def test_a_worker_wants_what_was_named_and_nothing_of_which_it_was_given_none() -> None:
+    assert parse(["--num-cpus=0", "--num-gpus=2", '--resources={"big": 1}']).wanted == {"GPU": 2.0, "big": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["--cpus=1"], "got '--cpus=1' after --; --on ray takes --address=auto --num-cpus=1"),
+        (["now"], "got 'now' after --"),
+        (["--num-cpus"], "--num-cpus has no value"),
+        (["--num-cpus=many"], "--num-cpus: got 'many'; allowed: how many each worker gets"),
+        (["--num-cpus=nan"], "--num-cpus: got 'nan'"),
+        (["--num-cpus=-1"], "--num-cpus: got '-1'"),
+        (["--num-gpus=1.5"], "--num-gpus: got '1.5'"),
+        (["--address=head"], "--address: got 'head'; allowed: auto, local, or HOST:PORT"),
+        (["--address=ray://head:10001"], "on a machine of the cluster"),
+        (["--resources=a100"], "--resources: got 'a100'; allowed: JSON"),
+        (['--resources={"a100": 0}'], "--resources: got"),
+        (['--resources={"GPU": 1}'], "devices have --num-cpus and --num-gpus"),
+        (["--resources=[1]"], "--resources: got"),
+    ],
+)
+def test_another_option_or_value_is_one_line_that_says_what_is_allowed(typed: list[str], told: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        parse(typed)
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_of_this_machine_is_no_storage_for_a_cluster_not_even_for_one_on_this_machine(kd_sweeps: Run) -> None:
+    code, _, err = kd_sweeps("launch", "s", "--on", "ray", "--workers", "2", "--", "--address=local")
+    assert code == 1
+    line = err.splitlines()[-1]
+    assert "workers on other machines cannot use sqlite:///kd-sweeps.db" in line
+    assert "launch s --on ray --storage postgresql://USER@HOST/DB" in line
+
+
+def test_the_cores_of_this_machine_are_no_number_of_workers_for_a_cluster(kd_sweeps: Run) -> None:
+    code, _, err = kd_sweeps("launch", "s", "--on", "ray", "--storage", POSTGRES)
+    assert (code, err.splitlines()[-1].partition("; see")[0]) == (
+        2,
+        "kd-sweeps: --on ray: say how many workers the cluster is to run, for example --workers 8",
+    )
+
+
+def test_without_ray_one_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SweepError, match=r'Ray is not installed here; type: pip install "kd-sweeps\[ray\]"$'):
+        choice.engine_of("ray", Request(resolve(POSTGRES), "s"))

@@ -1,0 +1,217 @@
+"""Workers on a real Ray cluster of one machine, whose actors are killed: nothing is lost, and nobody is left behind."""
+
+import contextlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from sqlalchemy import Engine
+
+from storage.db.engine import open_engine
+from storage.queue import workers
+from storage.records import queries, running
+from storage.records.attempts import of_task
+from storage.url import plain, resolve
+from sweeps.spec.model import Spec
+from tests.support.faults.ray_cluster import RayCluster, running_cluster
+from tests.support.faults.storms import count, new_storm, storm_spec
+from tests.support.launches import environment
+from tests.support.postgres_server import PASSWORD, PostgresServer
+from tests.support.processes import is_alive, parent_of
+from tests.support.sweeps.small_sweeps import SMALL, wait_until
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason='Ray is not here: pip install "kd-sweeps[ray]"'),
+]
+
+# The lease of the presets: what is free again within these tests was freed by the launch.
+CALM = {"lease.interval_s": 10, "lease.grace_s": 50}
+KILLS = 6
+
+# Tasks that go on for as long as a file is there, and can be given back at any time.
+HELD = """
+while (HOME / "hold").exists():
+    steps()
+    time.sleep(0.01)
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def cluster(home: Path) -> Iterator[RayCluster]:
+    with running_cluster(environment(home, resolve("postgresql://given@by/launch"), HELD)) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def launch(cluster: RayCluster, url: str, *options: str, workers: int = 2) -> "Iterator[subprocess.Popen[str]]":
+    """A launch on the cluster, as a job of a shell of its own: Ctrl-C reaches all of it."""
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "sweeps.cli", "launch", "s", "--on", "ray", "--workers", str(workers), "--",
+            *(options or (f"--address={cluster.address}",)),
+        ],
+        env=cluster.env | {"KD_SWEEPS_STORAGE": plain(resolve(url))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def sweep_of(url: str, spec: Spec) -> Iterator[tuple[Engine, int]]:
+    """A new sweep called s."""
+    new_storm(url, spec, name="s")
+    engine = open_engine(resolve(url))
+    yield engine, queries.find_sweep(engine, "s").id
+    engine.dispose()
+
+
+@pytest.fixture
+def held(home: Path) -> Iterator[None]:
+    (home / "hold").touch()
+    yield
+    (home / "hold").unlink(missing_ok=True)
+
+
+def test_200_tasks_are_done_exactly_although_actors_are_killed_all_the_while(
+    cluster: RayCluster, server: PostgresServer, home: Path
+) -> None:
+    url = server.new_database()
+    with sweep_of(url, storm_spec(**CALM)) as (engine, sweep), launch(cluster, url) as process:
+        killed: list[tuple[str, int, int]] = []  # worker, its process, that of its actor
+        finished = {one.name: one.done for one in workers.records(engine, sweep)}
+
+        def victim() -> bool:
+            assert process.poll() is None, process.communicate()[0]
+            before = {name for name, _, _ in killed}
+            finished.update((one.name, one.done) for one in workers.records(engine, sweep))
+            at_work = [one for one in running.running(engine, sweep) if one.worker not in before]
+            # One that has finished nothing would count as a death at the start, of which three in a row are the end.
+            chosen = next((one for one in at_work if finished.get(one.worker, 0) > 3), None)
+            if chosen is not None:
+                killed.append((chosen.worker, chosen.pid, parent_of(chosen.pid)))
+            return chosen is not None
+
+        for number in range(KILLS):
+            wait_until(victim, "no worker to be killed", 120)
+            name, _, actor = killed[-1]
+            if number % 2:
+                os.kill(actor, signal.SIGKILL)
+            else:
+                assert cluster.kill_actor(name)
+        out, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, out
+        found = count(url, name="s")
+        print(f"\n{KILLS} actors killed: {found}\n{out}")
+        assert (found.tasks, found.done) == (200, 200)
+        assert found.clean, found
+        lost = [
+            attempt
+            for task in queries.task_records(engine, sweep)
+            for attempt in of_task(engine, sweep, task.key) or []
+            if attempt.state == "lost"
+        ]
+    assert lost, "every kill came between two tasks: nothing is tested"
+    assert {one.worker for one in lost} <= {name for name, _, _ in killed}
+    assert all("its process died" in str(one.reason) for one in lost), "it waited for its lease"
+    assert out.count("its task is free again, another takes its place") == KILLS
+    assert out.count("Ray: The actor is dead because") == KILLS
+    assert not [line for line in out.splitlines() if "raylet" in line or "(pid=" in line or "WARNING" in line]
+    wait_until(lambda: not any(is_alive(pid) for _, pid, _ in killed), "a worker lives without its actor")
+
+
+def test_ctrl_c_gives_the_tasks_back_and_leaves_nobody(cluster: RayCluster, server: PostgresServer, held: None) -> None:
+    url = server.new_database()
+    with sweep_of(url, SMALL) as (engine, sweep), launch(cluster, url) as process:
+        wait_until(lambda: len(running.running(engine, sweep)) == 2, "two workers did not start", 120)
+        at_work = running.running(engine, sweep)
+        os.killpg(process.pid, signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 130, out
+        assert "stopped; nothing is lost. Go on with: kd-sweeps launch s" in out
+        assert not running.running(engine, sweep)
+        for one in at_work:
+            (attempt,) = of_task(engine, sweep, one.key) or []
+            assert attempt.error_class is None, "it counts as a failure"
+        wait_until(lambda: not any(is_alive(one.pid) for one in at_work), "a worker goes on")
+
+
+def test_when_the_launch_itself_is_killed_its_workers_stop(
+    cluster: RayCluster, server: PostgresServer, held: None
+) -> None:
+    url = server.new_database()
+    with sweep_of(url, SMALL) as (engine, sweep), launch(cluster, url) as process:
+        wait_until(lambda: len(running.running(engine, sweep)) == 2, "two workers did not start", 120)
+        at_work = running.running(engine, sweep)
+        process.kill()
+        wait_until(lambda: not any(is_alive(one.pid) for one in at_work), "a worker goes on")
+        wait_until(lambda: not running.running(engine, sweep), "a task was not given back")
+
+
+def test_nothing_that_ray_writes_holds_the_password(cluster: RayCluster, server: PostgresServer, home: Path) -> None:
+    url = server.new_database()
+    with sweep_of(url, SMALL) as _, launch(cluster, url, workers=1) as process:
+        out, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, out
+    files = [path for path in [*cluster.folder.rglob("*"), *home.rglob("*")] if path.is_file()]
+    assert any("raylet" in path.name for path in files)
+    assert any(path.name.startswith("ray-") for path in files)
+    secrets = [PASSWORD.encode(), quote(PASSWORD, safe="").encode()]
+    assert not [path for path in files if any(secret in path.read_bytes() for secret in secrets)]
+
+
+def test_workers_that_no_node_has_room_for_wait_and_the_launch_says_so(
+    cluster: RayCluster, server: PostgresServer
+) -> None:
+    url = server.new_database()
+    with (
+        sweep_of(url, SMALL),
+        launch(cluster, url, f"--address={cluster.address}", "--num-cpus=64", workers=1) as process,
+    ):
+        assert process.stdout
+        lines = [line for line, _ in zip(process.stdout, range(3), strict=False)]  # the last one: how far it is
+        assert "no node of this Ray cluster has CPU 64 for a worker (most: 4)" in lines[1]
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 143
+
+
+def test_who_waits_for_room_ends_with_the_sweep_and_is_never_started(
+    cluster: RayCluster, server: PostgresServer
+) -> None:
+    url = server.new_database()
+    with (
+        sweep_of(url, SMALL) as (engine, sweep),
+        launch(cluster, url, f"--address={cluster.address}", "--num-cpus=4", workers=5) as process,
+    ):
+        out, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, out
+        assert len(workers.records(engine, sweep)) == 1
+
+
+def test_where_no_cluster_is_one_line_says_so(cluster: RayCluster, server: PostgresServer) -> None:
+    url = server.new_database()
+    with sweep_of(url, SMALL), launch(cluster, url, "--address=127.0.0.1:1") as process:
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert len(out.splitlines()) == 2, out
+    assert "no Ray cluster at 127.0.0.1:1 can be used: [Errno 111] Connection refused; start one: ray start" in out

