@@ -174,6 +174,7 @@ def test_a_member_that_somebody_cancels_is_replaced_and_its_task_free_at_once(
     assert count(plain(watched.engine.url), name="s").clean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["its time is up", "its node failed"])
 def test_a_member_that_is_requeued_gives_its_task_back_and_comes_again_as_another_worker(
     slurm: SlurmCluster, watched: Watched, start: Start, how: str
@@ -212,6 +213,7 @@ def test_a_launch_that_is_stopped_has_every_task_given_back_and_leaves_no_job(
     }
 
 
+@pytest.mark.slow
 def test_members_that_wait_for_a_machine_are_let_go_when_nothing_is_left(
     slurm: SlurmCluster, watched: Watched, start: Start
 ) -> None:
@@ -222,6 +224,7 @@ def test_members_that_wait_for_a_machine_are_let_go_when_nothing_is_left(
     assert "takes its place" not in out
 
 
+@pytest.mark.slow
 def test_a_detached_array_finishes_the_sweep_with_nobody_watching(
     slurm: SlurmCluster, watched: Watched, start: Start
 ) -> None:
@@ -236,6 +239,7 @@ def test_a_detached_array_finishes_the_sweep_with_nobody_watching(
     assert (code, "nothing of s is left to do" in out) == (1, True)
 
 
+@pytest.mark.slow
 def test_the_printed_script_can_be_submitted_by_hand(
     slurm: SlurmCluster, watched: Watched, start: Start, tmp_path: Path
 ) -> None:
@@ -256,6 +260,7 @@ def test_the_printed_script_can_be_submitted_by_hand(
     ]
 
 
+@pytest.mark.slow
 def test_a_detached_array_that_is_cancelled_does_not_come_again(
     slurm: SlurmCluster, watched: Watched, start: Start
 ) -> None:
@@ -266,6 +271,7 @@ def test_a_detached_array_that_is_cancelled_does_not_come_again(
     assert watched.at_work() == set()
 
 
+@pytest.mark.slow
 def test_workers_outlive_a_controller_that_is_away_for_a_while(
     slurm: SlurmCluster, watched: Watched, start: Start
 ) -> None:
@@ -290,6 +296,7 @@ def slurm_members(slurm: SlurmCluster) -> dict[str, str]:
         return {}
 
 
+@pytest.mark.slow
 def test_each_member_gets_a_device_of_slurm_and_keeps_its_threads(
     slurm: SlurmCluster, watched: Watched, start: Start, tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from tests.support.postgres_server import PASSWORD, PostgresServer
 from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
 from tests.system.test_end_to_end import MICRO
 
-pytestmark = pytest.mark.training
+pytestmark = [pytest.mark.training, pytest.mark.slow]
 
 
 @pytest.fixture
