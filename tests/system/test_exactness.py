@@ -17,6 +17,7 @@ from storage.records import queries, running
 from tests.support.faults.crews import Crew, Nursery, Programs, program
 from tests.support.faults.duels import duel, opponents
 from tests.support.faults.storms import count, new_storm, storm_spec, work_through
+from tests.support.postgres_server import running_server
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
 
 pytestmark = pytest.mark.processes
@@ -48,6 +49,14 @@ def test_eight_workers_do_each_of_102_tasks_exactly_once(storage_url: str) -> No
 def test_so_do_8_and_24_separate_programs_with_200(storage_url: str, workers: int) -> None:
     new_storm(storage_url, storm_spec(**CALM))
     exactly(storage_url, Programs(program(storage_url)), workers=workers, number=200)
+
+
+@pytest.mark.slow
+def test_so_do_64_with_2000_on_a_server_that_has_room_for_them() -> None:
+    with running_server(max_connections=300) as server:
+        url = server.new_database()
+        new_storm(url, storm_spec(**CALM, **{"search.trials": 844, "transfer.seeds": 30}))
+        exactly(url, Nursery(url, task_s=0), workers=64, number=2000)
 
 
 @pytest.fixture
