@@ -4,7 +4,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 import sqlalchemy
@@ -106,15 +106,15 @@ def _supervised(crew: Supervisor, count: int, console: Console) -> int:
     with _signals(crew) as received, shown(crew.engine, crew.sweep, console, lambda: len(crew.alive)) as refresh:
         try:
             crew.begin(count)
-            while crew.working and not received:
+            while crew.working and not received.number:
                 time.sleep(_POLL_S)
                 refresh()
                 crew.tick()
         finally:  # whatever happens here: no worker is left behind
             if crew.alive:
                 crew.dismiss()
-                _end(crew, asked=bool(received))
-    return received[0] if received else 0
+                _end(crew, told=received.told)
+    return received.number
 
 
 def _complete_trials(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep_id: int) -> None:
@@ -127,14 +127,23 @@ def _complete_trials(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep_id: i
         reconcile.reconcile(studies, studies.engine, sweep_id)
 
 
+@dataclass
+class _Received:
+    """The signal that ends the launch, 0 if none came; told: the workers that it was passed on to."""
+
+    number: int = 0
+    told: set[str] = field(default_factory=set)
+
+
 @contextlib.contextmanager
-def _signals(crew: Supervisor) -> Iterator[list[int]]:
-    """Pass SIGTERM and Ctrl-C on to the workers at once, whatever we wait for. Yields the signals received."""
-    received: list[int] = []
+def _signals(crew: Supervisor) -> Iterator[_Received]:
+    """Pass SIGTERM and Ctrl-C on to the workers at once, whatever we wait for. Yields what was received."""
+    received = _Received()
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        received.append(number)
+        received.number = received.number or number
         for worker in crew.alive:
+            received.told.add(worker.worker)
             worker.send(number)
         signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C leaves at once
 
@@ -146,14 +155,14 @@ def _signals(crew: Supervisor) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _end(crew: Supervisor, *, asked: bool) -> None:
+def _end(crew: Supervisor, *, told: set[str]) -> None:
     """Ask every worker to give its task back, and end those that do not.
 
     Args:
-        asked: a signal went to all of them already; a second one would end them at once.
+        told: to these a signal went already, and a second one would end them at once. Others were just being started.
     """
     for worker in crew.alive:
-        if worker.code is None and not asked:
+        if worker.code is None and worker.worker not in told:
             worker.send(signal.SIGTERM)
     deadline = time.monotonic() + crew.on.stop_s
     for worker in crew.alive:
