@@ -6,10 +6,10 @@ STAMP := $(VENV)/.stamp
 UV := $(shell uv --version 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-slow lint docs bench lock clean
+.PHONY: help run check test test-slow test-containers test-programs lint docs bench lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 run: $(STAMP) ## set up, run the sweep "quick" on MNIST and CIFAR-10, print the comparison
 	@$(BIN)/kd-sweeps run quick --preset quick
@@ -17,11 +17,24 @@ run: $(STAMP) ## set up, run the sweep "quick" on MNIST and CIFAR-10, print the 
 check: lint ## before each commit: lint, and the tests that need no training, other process, server or browser (a minute)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --quick
 
-test: $(STAMP) ## the tests that take seconds each
+test: $(STAMP) test-programs ## the tests that take seconds each
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test-slow: $(STAMP) ## the tests that take minutes each
-	@$(BIN)/python -m pytest -m slow
+test-slow: $(STAMP) test-programs ## the tests that take minutes each
+	@$(BIN)/python -m pytest -m "slow and not containers"
+
+test-containers: $(STAMP) ## the image and the stack in a real Docker engine (15 minutes, 10 GB; on Debian root gets an engine)
+	@docker version >/dev/null 2>&1 || command -v dockerd >/dev/null || { test "$$(id -u)" = 0 && apt-get install -qq --yes \
+		--no-install-recommends docker.io docker-cli docker-compose runc iptables mmdebstrap; } || \
+		{ echo "make test-containers needs a Docker engine: start one" >&2; exit 1; }
+	@$(BIN)/python -m pytest -m containers tests/containers
+
+# A browser and Slurm. Where they cannot be installed, the tests that need them are skipped and say so.
+test-programs:
+	@for program in chromium chromedriver slurmctld slurmd; do command -v $$program >/dev/null || missing=1; done; \
+	test -z "$$missing" || { test "$$(id -u)" = 0 && command -v apt-get && apt-get update -qq && apt-get install -qq --yes \
+		--no-install-recommends chromium chromium-driver slurmctld slurmd slurm-client; } >/dev/null 2>&1 || \
+	echo "not installed: a browser with its driver, or Slurm; the tests that need them will be skipped" >&2
 
 lint: $(STAMP) ## format, style, types, and which way imports run
 	@$(BIN)/ruff check .
@@ -41,6 +54,8 @@ lock: ## write requirements.lock again from pyproject.toml (needs uv); versions 
 	@test -n "$(UV)" || { echo "make lock needs uv, which writes one lock for Linux and macOS; install uv and try again" >&2; exit 1; }
 	uv pip compile --universal --python-version 3.11 --group dev --group docs --extra weights pyproject.toml \
 		--generate-hashes --no-annotate --no-header --no-emit-index-url -q -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --extra npm --extra weights pyproject.toml --constraint requirements.lock \
+		--generate-hashes --no-annotate --no-header --no-emit-index-url -q -o deploy/image/requirements.lock
 
 clean: ## remove .venv and what the tools left; sweeps (*.db) stay
 	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -86,6 +86,7 @@ def _run(
                 kind, value = ours.recv()
             except EOFError:
                 process.join()
+                on_step()  # a signal may have been for both of us
                 raise _death(process.exitcode) from None
             if kind == "report" and on_report is not None:
                 on_report(*value)
@@ -112,6 +113,9 @@ def _hand_over(pipe: Connection, job: bytes) -> None:
 
 
 def _main(pipe: Connection, job: Connection, folder: Path) -> None:
+    # Who signals a whole job or terminal reaches the parent, too, which ends this process once it has said why.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     with temporary.used(folder), output.forgiving():
         _answer(pipe, job)
 

@@ -2,6 +2,9 @@
 
 SweepError            one clear line; the command exits 1
 ├── SpecError         the spec is not one we can run: usage, exit 2
+│   └── AnotherSpec   a sweep of that name has another one
+├── NotThere          the sweep has no such task
+├── NotAllowed        whoever asks may not do that
 ├── NoResultsYet      a question came before its answer: exit 3
 ├── Interrupted       a stop was asked for; the task goes back, its attempt does not count
 ├── StepTimeout       a task made no step for its deadline: its attempt has failed
@@ -15,6 +18,18 @@ class SweepError(Exception):
 
 class SpecError(SweepError):
     """A spec, preset or sweep name that cannot be used."""
+
+
+class AnotherSpec(SpecError):
+    """A sweep of that name is there, with another spec."""
+
+
+class NotThere(SweepError):
+    """What was asked for is not part of the sweep, or not of this service."""
+
+
+class NotAllowed(SweepError):
+    """A service does not let this reader do that, or nobody."""
 
 
 class NoResultsYet(SweepError):

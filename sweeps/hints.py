@@ -1,11 +1,14 @@
 """The commands that messages tell the reader to type next. They stand here and nowhere else.
 
-A command names the storage where the reader has typed one: without it, it would mean another sweep of that name.
+A command names the storage, or the service, where the reader has typed one: without it, it would mean another sweep of
+that name. What a service says is read at another terminal, so `worded_for` sets how commands are typed there.
 It imports `sweeps.terminal` and `storage.errors` only; every room of `sweeps` may import it.
 """
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from storage.errors import NextStep, StorageError
@@ -14,7 +17,14 @@ from sweeps.terminal import program
 WITHOUT_STORAGE = ("data", "database", "spec", "verify")
 """Commands that read no storage."""
 
+THROUGH_A_SERVICE = (
+    *("best", "status", "trials", "report", "workers", "list", "logs"),
+    *("pause", "resume", "cancel", "extend", "retry"),
+)
+"""Commands that take --url: a service answers them as a database does."""
+
 _typed = ""
+_service = ""
 
 
 @dataclass(frozen=True)
@@ -22,11 +32,12 @@ class Commands:
     """The commands of one installation.
 
     program: how it is called, for example ".venv/bin/kd-sweeps". storage: the URL that they name, without a password;
-    "": none, they mean the one that the environment names.
+    "": none, they mean the one that the environment names. service: the URL of the service that was typed instead.
     """
 
     program: str
     storage: str = ""
+    service: str = ""
 
     def create(self, name: str, *more: str) -> str:
         """Make a sweep, or make its studies again."""
@@ -66,24 +77,51 @@ class Commands:
 
     def line(self, command: str, *words: str) -> str:
         """Return any other command, for example line("best", name)."""
-        named = self.storage and command not in WITHOUT_STORAGE
-        option = f"--storage {shlex.quote(self.storage)}" if named else ""
-        return " ".join(filter(None, [self.program, command, *words, option]))
+        return " ".join(filter(None, [self.program, command, *words, self._place(command)]))
+
+    def _place(self, command: str) -> str:
+        if command in WITHOUT_STORAGE:
+            return ""
+        if self.storage:
+            return f"--storage {shlex.quote(self.storage)}"
+        if not self.service:
+            return ""
+        # Nobody at a service's other end knows where its database is: who starts workers does.
+        return f"--url {shlex.quote(self.service)}" if command in THROUGH_A_SERVICE else "--storage URL"
 
 
 ANYWHERE = Commands("kd-sweeps")
 """For pages, notes and stored text, which are read on other machines."""
 
 
+_answered: ContextVar[Commands | None] = ContextVar("_answered", default=None)
+
+
 def here() -> Commands:
-    """Return the commands as the reader of this terminal can type them."""
-    return Commands(program(), _typed)
+    """Return the commands as the reader of this terminal can type them, or of the one that is answered now."""
+    return _answered.get() or Commands(program(), _typed, _service)
+
+
+@contextmanager
+def worded_for(reader: Commands) -> Iterator[None]:
+    """Word the commands inside the block, and in what it calls, for a reader at another terminal."""
+    before = _answered.set(reader)
+    try:
+        yield
+    finally:
+        _answered.reset(before)
 
 
 def use_storage(typed: str) -> None:
     """Let the commands of this process name the storage that was typed; "" if none was."""
     global _typed
     _typed = typed
+
+
+def use_service(typed: str) -> None:
+    """Let the commands of this process name the service that was typed; "" if none was."""
+    global _service
+    _service = typed
 
 
 def explain(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 import tempfile
 import uuid
@@ -12,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser import Browser
 from tests.support.paths import REPOSITORY
 from tests.support.postgres_server import PostgresServer, running_server
+from tests.support.web.browser import Browser
 
 # What a test needs beside Python, by the fixtures that bring it. What trains or starts processes is marked so.
 SERVERS = {"postgres_url", "postgres_server", "server", "browser"}
@@ -23,6 +24,11 @@ TRAINING = "pytestmark = pytest.mark.training"
 
 # Commits are handed to the system, which writes them when it pleases: a test kills processes, never the power.
 WITHOUT_SYNC = ("fsync", "full_page_writes")
+
+
+# A shell ignores Ctrl-C in what it starts in the background, and every process that a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -139,9 +145,10 @@ def kd_sweeps(
     from sweeps.cli.main import app
 
     monkeypatch.chdir(tmp_path)
-    for name in ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE", "KD_SWEEPS_DATA"):
+    for name in ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE", "KD_SWEEPS_DATA", "KD_SWEEPS_URL", "KD_SWEEPS_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("sweeps.hints._typed", "")  # what a command sets is forgotten after the test
+    for place in ("_typed", "_service"):  # what a command sets is forgotten after the test
+        monkeypatch.setattr(f"sweeps.hints.{place}", "")
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["kd-sweeps", *arguments])

@@ -1,8 +1,11 @@
 """Tell passing database faults from lasting ones, retry the passing ones, and word each in one line."""
 
 import logging
+import math
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
 import sqlalchemy.exc
@@ -20,6 +23,8 @@ _log = logging.getLogger(__name__)
 # Both are read when a function is decorated, so a test that sets them first gets a process that gives up sooner.
 RETRY_FOR_S = 60.0
 RESULT_RETRY_FOR_S = 600.0  # for storing what took long to make: a training is worth more than a poll
+
+_patience = ContextVar("_patience", default=math.inf)
 
 _PASSING_SQLITE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}  # the last: a race for the WAL
 # What psycopg calls operational and no waiting cures: who we are, what we asked for, a full disk.
@@ -170,15 +175,26 @@ def retrying_for(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that runs again, with backoff and jitter, while the fault is transient, for `seconds`.
 
-    After that the last fault comes through. It never interrupts a try: one that hangs may add its own time.
+    After that the last fault comes through, or sooner for the `impatient`. It never interrupts a try: one that hangs
+    may add its own time.
     """
     return tenacity.retry(
         retry=tenacity.retry_if_exception(when),
         wait=tenacity.wait_random_exponential(multiplier=0.05, max=5),  # jitter: many workers meet one fault at once
-        stop=tenacity.stop_after_delay(seconds),
+        stop=lambda state: (state.seconds_since_start or 0.0) >= min(seconds, _patience.get()),
         before_sleep=_log_retry,
         reraise=True,
     )
+
+
+@contextmanager
+def impatient(seconds: float) -> Iterator[None]:
+    """Let nothing inside the block be tried again for longer than that: somebody waits for an answer."""
+    before = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(before)
 
 
 def enduring_for(seconds: float) -> Callable[[Callable[P, R]], Callable[P, R]]:

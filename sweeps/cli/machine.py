@@ -1,4 +1,4 @@
-"""Commands of this machine: spec, doctor, data, and the dashboard that it serves."""
+"""Commands of this machine: spec, doctor, data, and the page that it serves to its own user."""
 
 from typing import Annotated
 
@@ -63,33 +63,19 @@ def data_fetch(
 @app.command()
 def dashboard(
     name: SweepName,
-    host: Annotated[str, typer.Option(help="Address to listen on; it has no authentication.")] = "127.0.0.1",
-    port: Annotated[str, typer.Option(metavar="N", help="Port to listen on.")] = "8080",
+    port: Annotated[str, typer.Option(metavar="N", help="Port to listen on; 0 takes a free one.")] = "8080",
     storage: Storage = None,
 ) -> None:
-    """Serve optuna-dashboard on the same storage until Ctrl-C."""
+    """Show a sweep while it runs, in a browser on this machine, until Ctrl-C. For a team: kd-sweeps serve.
+
+    optuna-dashboard on the same storage is a click away.
+    """
     from storage.url import masked, resolve
-    from sweeps.service.dashboard import serve
     from sweeps.spec.model import check_name
+    from sweeps.web.server import serve
 
     check_name(name)
     url = resolve(storage)
-    number = whole_number("--port", port, least=1, most=65_535, example="8080")
-    shown = "127.0.0.1" if host == "0.0.0.0" else host  # every address of a container is reached as this one
-    say(f"storage {masked(url)}; open http://{shown}:{number}/dashboard/ and stop with Ctrl-C")
-    if not _only_from_here(host):
-        say(
-            f"warning: it listens on {host} and asks for no password: anybody who reaches port {number} of this machine"
-            f" can read, change and delete the studies; for yourself alone leave out --host {host}"
-        )
-    serve(url, name, host=host, port=number)
-
-
-def _only_from_here(host: str) -> bool:
-    """Return whether only programs on this machine reach an address."""
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:  # a name, which may stand for any address
-        return host == "localhost"
+    number = whole_number("--port", port, least=0, most=65_535, example="8080")
+    say(f"storage {masked(url)}")
+    serve(url, [name], host="127.0.0.1", port=number, tokens=None, path=f"sweeps/{name}")

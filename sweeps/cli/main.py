@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweeps.cli import database, machine, models, results, steering, storages
+from sweeps.cli import database, machine, models, results, serving, steering, storages
 from sweeps.cli.options import (
     Changes,
     Data,
+    Detach,
     DryRun,
     EngineOptions,
     Gpus,
     On,
     Preset,
     Seed,
+    ShowScript,
     Source,
     Storage,
     Student,
@@ -58,6 +60,7 @@ app.add_typer(results.app)
 app.add_typer(models.app)
 app.add_typer(steering.app)
 app.add_typer(machine.app)
+app.add_typer(serving.app)
 app.add_typer(storages.app)
 app.add_typer(database.app)
 
@@ -165,7 +168,7 @@ def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
         return [
             f"{bare.launch(name)}       # workers on this machine",
             f"{bare.line('worker', name)}       # one worker, anywhere KD_SWEEPS_STORAGE holds the URL of this storage",
-            f"{bare.line('dashboard', name)}    # optuna-dashboard on the same storage",
+            f"{bare.line('dashboard', name)}    # a page that follows it, and optuna-dashboard",
         ]
     elsewhere = replace(here(), storage=masked(url))
     return [
@@ -182,6 +185,8 @@ def launch(
     workers: Workers = None,
     on: On = "local",
     gpus: Gpus = None,
+    dry_run: ShowScript = False,
+    detach: Detach = False,
     storage: Storage = None,
     data: Data = None,
     weights: Weights = None,
@@ -189,8 +194,12 @@ def launch(
     """Work on a sweep with workers that are kept alive, on this machine or where --on says.
 
     Ctrl-C is safe: running tasks are given back, and the next launch goes on.
+
+    Example: kd-sweeps launch mnist-kd --on slurm --workers 16 -- --partition=main --time=4:00:00
     """
     from storage.url import masked, resolve
+    from sweeps.engines import detached
+    from sweeps.engines.protocol import Request
     from sweeps.service.launch import launch as start
     from sweeps.spec.model import check_name
 
@@ -198,7 +207,15 @@ def launch(
     check_name(name)
     url = resolve(storage)
     say(f"storage {masked(url)}")
-    code = start(url, name, workers=workers, on=on, options=more or (), gpus=devices(gpus))
+    asked = Request(url, name, more or (), devices(gpus))
+    if dry_run:
+        print(detached.script_of(asked, on, workers=workers), end="")
+        return
+    if detach:
+        for line in detached.submit(asked, on, workers=workers):
+            say(line)
+        return
+    code = start(url, name, workers=workers, on=on, options=asked.options, gpus=asked.gpus)
     if code == 0:
         say(f"finished. Next: {here().best(name)}; {here().report(name)}")
     raise typer.Exit(code)

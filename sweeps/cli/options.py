@@ -11,7 +11,7 @@ import typer
 from sweeps.cli.formats import Format
 
 
-def _remember(typed: str | None) -> str | None:
+def _remember(context: typer.Context, typed: str | None) -> str | None:
     """Let the commands that are printed name the storage that was typed."""
     from sweeps.hints import use_storage
 
@@ -23,6 +23,28 @@ def _remember(typed: str | None) -> str | None:
         with contextlib.suppress(UrlError):  # the command says so itself
             shown = masked(resolve(typed))
     use_storage(shown)
+    if not typed and not any(one.name == "url" for one in context.command.params):
+        _refuse_service_alone(str(context.info_name))
+    return typed
+
+
+def _refuse_service_alone(command: str) -> None:
+    """Refuse a command on a database where the environment names a service only: it would take another storage."""
+    from sweeps.errors import SpecError
+
+    service = os.environ.get("KD_SWEEPS_URL")
+    if service and not os.environ.get("KD_SWEEPS_STORAGE") and not os.environ.get("OPTUNA_STORAGE"):
+        raise SpecError(
+            f"{command} works on a database, and only the service {service} is known here (KD_SWEEPS_URL); name the"
+            " database with --storage URL or KD_SWEEPS_STORAGE"
+        )
+
+
+def _remember_service(typed: str | None) -> str | None:
+    """Let the commands that are printed name the service that was typed."""
+    from sweeps.hints import use_service
+
+    use_service(typed or "")
     return typed
 
 
@@ -33,6 +55,15 @@ Storage = Annotated[
         metavar="URL",
         callback=_remember,
         help="sqlite:///FILE or postgresql://USER@HOST/DB; else KD_SWEEPS_STORAGE, OPTUNA_STORAGE, sqlite:///kd-sweeps.db.",
+    ),
+]
+Service = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        callback=_remember_service,
+        help="https://HOST of a kd-sweeps serve, instead of a storage; else KD_SWEEPS_URL. Token: KD_SWEEPS_TOKEN.",
     ),
 ]
 Form = Annotated[Format, typer.Option("-f", "--format", help="How to print.")]
@@ -70,10 +101,14 @@ Workers = Annotated[
         help="How many; one per core, or per device of --gpus, when not given.",
     ),
 ]
-On = Annotated[str, typer.Option(metavar="ENGINE", help="Where the workers run: local, ray.")]
+On = Annotated[str, typer.Option(metavar="ENGINE", help="Where the workers run: local, slurm or ray.")]
 Gpus = Annotated[
     str | None, typer.Option(metavar="LIST", help="Devices of this machine, one for each worker in turn: 0,1.")
 ]
+ShowScript = Annotated[
+    bool, typer.Option("--dry-run", help="Print the script that would be submitted, submit nothing; --on slurm.")
+]
+Detach = Annotated[bool, typer.Option("--detach", help="Submit the workers and leave them alone; --on slurm.")]
 EngineOptions = Annotated[list[str] | None, typer.Argument(metavar="[-- OPTIONS]", help="Of the engine, after --.")]
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.cli.formats import Format, render
-from sweeps.cli.options import Field, Form, Storage, SweepName
+from sweeps.cli.options import Field, Form, Service, Storage, SweepName
+from sweeps.cli.places import asked
 from sweeps.terminal import columns, fitted, say
 
 if TYPE_CHECKING:
     import sqlalchemy
 
-    from storage.records.queries import SweepRecord
+    from sweeps.places.place import Place
 
 app = typer.Typer()
 
@@ -31,65 +32,51 @@ def status(
     form: Form = Format.table,
     field: Field = None,
     storage: Storage = None,
+    url: Service = None,
 ) -> None:
     """Show stages, tasks by state, workers and the time left.
 
     With --audit: compares the plan, the tasks, their attempts and Optuna's trials, and exits 1 if anything disagrees.
     """
+    place = asked(storage, url)
     if audit:
-        _audit(name, form, field, storage)
+        _audit(place, name, form, field)
         return
     from sweeps.cli.answers import describe_status
-    from sweeps.query.opening import open_sweep
-    from sweeps.query.status import status
 
-    with open_sweep(storage, name) as (engine, sweep):
-        found = status(engine, sweep)
-        note_storage(engine)
+    found = place.status(name)
+    say(place.label)
     if form is Format.table and field is None:
         print(fitted(describe_status(found), columns()))
     else:
         print(render(found.as_json(), form, field))
 
 
-def _audit(name: str, form: Format, field: str | None, storage: str | None) -> None:
-    from storage.audit.audit import audit
+def _audit(place: "Place", name: str, form: Format, field: str | None) -> None:
     from sweeps.cli.text import describe, values
-    from sweeps.query.bits import bits
-    from sweeps.query.opening import open_sweep
-    from sweeps.query.status import stage_counts
 
-    with open_sweep(storage, name) as (engine, sweep):
-        found = audit(engine, sweep)
-        # What is damaged cannot be read.
-        answer = None if found.violations else bits(engine, sweep)
-        counts = {} if found.violations else stage_counts(engine, sweep.id)
-        note_storage(engine)
-    missing = {stage: count.unavailable for stage, count in counts.items()}
+    answer = place.audit(name)
+    say(place.label)
+    found, missing = answer.audit, answer.unavailable
     if form is Format.table and field is None:
-        print(fitted("\n".join([describe(found, missing), *(answer.lines() if answer else [])]), columns()))
+        print(fitted("\n".join([describe(found, missing), *answer.notes]), columns()))
     else:
-        hashed = {"answer_hash": answer.answer_hash if answer else None}
-        print(render(values(name, found, missing) | hashed, form, field))
+        print(render(values(name, found, missing) | {"answer_hash": answer.answer_hash}, form, field))
     raise typer.Exit(1 if found.violations else 0)
 
 
 @app.command()
-def workers(name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
+def workers(
+    name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None, url: Service = None
+) -> None:
     """List every worker of a sweep, on every machine: at work, idle, vanished, stopped or ended."""
     from dataclasses import asdict
 
-    from storage.records import queries
-    from sweeps.query.bits import KEEP
-    from sweeps.query.opening import open_sweep
-    from sweeps.query.workers import worker_rows
-    from sweeps.spec.model import as_it_stands
     from sweeps.terminal import duration
 
-    with open_sweep(storage, name) as (engine, sweep):
-        done = queries.task_records(engine, sweep.id, state="done", keep=KEEP)
-        rows = [asdict(row) for row in worker_rows(engine, sweep, as_it_stands(sweep), done)]
-        note_storage(engine)
+    place = asked(storage, url)
+    rows = [asdict(row) for row in place.workers(name)]
+    say(place.label)
     if form is Format.table and field is None:
         rows = [{key: row[key] for key in _WORKER_SHOWN} | {"seen": f"{duration(row['seen_s'])} ago"} for row in rows]
     print(render(rows, form, field) if rows else "no worker has worked on it yet")
@@ -102,6 +89,7 @@ def best(
     form: Form = Format.table,
     field: Field = None,
     storage: Storage = None,
+    url: Service = None,
 ) -> None:
     """Print the best temperature and alpha.
 
@@ -113,39 +101,25 @@ def best(
     from sweeps.cli.answers import describe_best
     from sweeps.errors import SpecError
     from sweeps.hints import here
-    from sweeps.query import best as answer
-    from sweeps.query.opening import open_sweep
 
     if paste and (form is not Format.table or field is not None):
         raise SpecError(
             "--paste prints code alone; leave out --format and --field, or print the code in a format:"
             f" {here().line('best', name, '-f json --field paste')}"
         )
-    with open_sweep(storage, name) as (engine, sweep):
-        found = answer.best(engine, sweep)
-        note_storage(engine)
-        said = _said(engine, sweep) if found.answer_hash and not paste else []
+    place = asked(storage, url)
+    answer = place.best(name)
+    found = answer.best
+    say(place.label)
     if paste:
         print("\n\n".join(["# student and teacher: Keras models that give logits", *found.paste.values()]))
         return
     if form is Format.table and field is None:
-        print(fitted(describe_best(found, said), columns()))
+        print(fitted(describe_best(found, answer.said), columns()))
     elif form is Format.value and field is None:
         print(render(found.point.as_dict(), form))  # what a script wants; everything else has a name
     else:
         print(render(found.as_json(), form, field))
-
-
-def _said(engine: "sqlalchemy.Engine", sweep: "SweepRecord") -> list[str]:
-    """Return the verdict of a finished sweep, and where an untuned point was as good."""
-    from sweeps.analysis.load import load
-    from sweeps.report.answer import badge, headline
-    from sweeps.report.names import called
-    from sweeps.report.observations import matters
-
-    findings = load(engine, sweep)
-    source = findings.surfaces[0]
-    return [f"{badge(findings).text}. {headline(findings)}", f"On {called(source.dataset)} {matters(source)}."]
 
 
 @app.command()
@@ -155,15 +129,14 @@ def trials(
     form: Form = Format.table,
     field: Field = None,
     storage: Storage = None,
+    url: Service = None,
 ) -> None:
     """List every task with its trial and result."""
     from sweeps.cli.answers import describe_trials
-    from sweeps.query.listing import trial_rows
-    from sweeps.query.opening import open_sweep
 
-    with open_sweep(storage, name) as (engine, sweep):
-        rows = [vars(row) for row in trial_rows(engine, sweep, stage)]
-        note_storage(engine)
+    place = asked(storage, url)
+    rows = [vars(row) for row in place.trials(name, stage)]
+    say(place.label)
     print(describe_trials(rows) if form is Format.table and field is None else render(rows, form, field))
 
 
@@ -177,18 +150,18 @@ def report(
         str | None, typer.Option("-o", "--output", metavar="DIR", help="Write the whole report into this folder.")
     ] = None,
     storage: Storage = None,
+    url: Service = None,
 ) -> None:
     """Print the answer: in a few lines on a terminal, else the whole page as Markdown.
 
     With -o: report.html with figures, tests and methods, its Markdown, the figures as SVG, every result as CSV, the
     table as LaTeX and the spec.
     """
+    place = asked(storage, url)
     if output is not None:
-        _write_report(name, form, output, storage)
+        _write_report(place, name, form, output)
         return
-    from sweeps.analysis.load import load
     from sweeps.errors import SpecError
-    from sweeps.query.opening import open_sweep
     from sweeps.report import page
     from sweeps.report.brief import WIDTH, brief
     from sweeps.report.json_data import json_data
@@ -197,19 +170,16 @@ def report(
     form = form or ("markdown" if wide is None else "brief")
     if form not in ("brief", "markdown", "json"):
         raise SpecError(f"--format: got {form!r}; allowed: brief, markdown, json")
-    with open_sweep(storage, name) as (engine, sweep):
-        findings = load(engine, sweep)
-        note_storage(engine)
+    findings = place.findings(name)
+    say(place.label)
     if form == "json":
         print(render(json_data(findings), Format.json))
     else:
         print(page.report(findings) if form == "markdown" else brief(findings, columns=wide or WIDTH))
 
 
-def _write_report(name: str, form: str, output: str, storage: str | None) -> None:
-    from sweeps.analysis.load import load
+def _write_report(place: "Place", name: str, form: str, output: str) -> None:
     from sweeps.errors import SpecError
-    from sweeps.query.opening import open_sweep
     from sweeps.report import folder
     from sweeps.report.answer import headline
 
@@ -217,27 +187,19 @@ def _write_report(name: str, form: str, output: str, storage: str | None) -> Non
         raise SpecError(f"--output: got {output!r}; give a folder, for example: -o {name}-report")
     if form not in ("", "markdown"):
         raise SpecError(f"--output writes every format; leave out --format {form}")
-    with open_sweep(storage, name) as (engine, sweep):
-        findings = load(engine, sweep)
-        note_storage(engine)
+    findings = place.findings(name)
+    say(place.label)
     page = folder.write(findings, Path(output))
     print(fitted(headline(findings), columns()))
     say(f"report   {page}")
 
 
 @app.command("list")
-def list_sweeps(form: Form = Format.table, field: Field = None, storage: Storage = None) -> None:
+def list_sweeps(form: Form = Format.table, field: Field = None, storage: Storage = None, url: Service = None) -> None:
     """List the sweeps in the storage."""
-    from storage.db import engine as engines
-    from storage.url import resolve
-    from sweeps.query.listing import sweep_rows
-
-    engine = engines.open_engine(resolve(storage), read_only=True)
-    try:
-        rows = [vars(row) for row in sweep_rows(engine)]
-        note_storage(engine)
-    finally:
-        engine.dispose()
+    place = asked(storage, url)
+    rows = [vars(row) for row in place.sweeps()]
+    say(place.label)
     print(render(rows, form, field))
 
 

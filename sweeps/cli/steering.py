@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.options import Storage, SweepName, whole_number
+from sweeps.cli.options import Service, Storage, SweepName, whole_number
+from sweeps.cli.places import asked
 from sweeps.hints import here
 from sweeps.terminal import number_of, say
 
@@ -13,35 +14,26 @@ app = typer.Typer()
 
 
 @app.command()
-def pause(name: SweepName, storage: Storage = None) -> None:
+def pause(name: SweepName, storage: Storage = None, url: Service = None) -> None:
     """Stop starting tasks; running tasks finish."""
-    from storage.url import resolve
-    from sweeps.service.steering import pause
-
-    running = pause(resolve(storage), name)
+    running = asked(storage, url).pause(name)
     say(f"paused; {number_of(running, 'running task')} will end first. To go on: {here().resume(name)}")
 
 
 @app.command()
-def resume(name: SweepName, storage: Storage = None) -> None:
+def resume(name: SweepName, storage: Storage = None, url: Service = None) -> None:
     """Go on after a pause or a cancel, from the same point."""
-    from storage.url import resolve
-    from sweeps.service.steering import resume
-
-    left = resume(resolve(storage), name)
+    left = asked(storage, url).resume(name)
     say(f"active; {number_of(left, 'task')} left. If no worker is waiting: {here().launch(name)}")
 
 
 @app.command()
-def cancel(name: SweepName, storage: Storage = None) -> None:
+def cancel(name: SweepName, storage: Storage = None, url: Service = None) -> None:
     """Stop all workers of a sweep, on every machine.
 
     Finished tasks stay finished. Workers abort their current task within one lease interval (10 s by default).
     """
-    from storage.url import resolve
-    from sweeps.service.steering import cancel
-
-    taken = cancel(resolve(storage), name)
+    taken = asked(storage, url).cancel(name)
     undo, remove = here().resume(name), here().line("delete", name)
     say(f"cancelled: {number_of(taken, 'task')}. To go on from the same point: {undo}; to remove the sweep: {remove}")
 
@@ -54,6 +46,7 @@ def extend(
     searches: Annotated[str, typer.Option(metavar="+N", help="More searches from other starting points.")] = "0",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it adds and which look it spends.")] = False,
     storage: Storage = None,
+    url: Service = None,
 ) -> None:
     """Add trials, seeds or searches to a sweep.
 
@@ -61,30 +54,26 @@ def extend(
 
     Example: kd-sweeps extend mnist-kd --seeds +10
     """
-    from storage.url import resolve
-    from sweeps.service import steering
+    from sweeps.places.answers import More
 
-    url = resolve(storage)
-    more = {"trials": _number("--trials", trials), "seeds": _number("--seeds", seeds)}
-    more |= {"searches": _number("--searches", searches)}
-    planned = steering.extension(url, name, **more)
+    place = asked(storage, url)
+    counts = {"trials": _number("--trials", trials), "seeds": _number("--seeds", seeds)}
+    more = More(**counts, searches=_number("--searches", searches))
+    planned = place.extension(name, more)
     say(planned.look)
     if dry_run:
         say(f"dry run: nothing was written; it would add {number_of(planned.tasks, 'task')}")
         return
-    say(f"{number_of(steering.extend(url, name, **more), 'task')} added. Next: {here().launch(name)}")
+    say(f"{number_of(place.extend(name, more), 'task')} added. Next: {here().launch(name)}")
 
 
 @app.command()
-def retry(name: SweepName, storage: Storage = None) -> None:
+def retry(name: SweepName, storage: Storage = None, url: Service = None) -> None:
     """Let failed tasks wait again, and those that were skipped because of them.
 
     Resets their retry counters. Stored results stay.
     """
-    from storage.url import resolve
-    from sweeps.service.steering import retry
-
-    again = retry(resolve(storage), name)
+    again = asked(storage, url).retry(name)
     for key in again:
         print(key)
     said = f"{number_of(len(again), 'task')} will run again. Next: {here().launch(name)}"
@@ -147,12 +136,12 @@ def logs(
         str, typer.Option("-n", "--lines", metavar="N", help="Only the last lines; of each worker 20 if not given.")
     ] = "",
     storage: Storage = None,
+    url: Service = None,
 ) -> None:
     """Show what the workers on this machine logged, or the log of one task from any machine.
 
     Examples: kd-sweeps logs mnist-kd; kd-sweeps logs mnist-kd --task search#3 --follow
     """
-    from storage.url import resolve
     from sweeps.errors import SpecError
     from sweeps.service import logs
     from sweeps.spec.bounds import MOST
@@ -165,10 +154,10 @@ def logs(
             raise SpecError(f"--attempt and --follow go with --task; for example: {line}")
         print("\n".join(logs.latest(name, 20 if count is None else count)))
     elif follow:
-        for text in logs.follow(resolve(storage), name, task, attempt=number, lines=count):
+        for text in asked(storage, url).follow(name, task, attempt=number, lines=count):
             print(text, flush=True)
     else:
-        print("\n".join(logs.about_task(resolve(storage), name, task, attempt=number, lines=count)))
+        print("\n".join(asked(storage, url).log(name, task, attempt=number, lines=count)))
 
 
 def _number(option: str, text: str) -> int:

@@ -5,10 +5,11 @@ import os
 from storage.url import masked
 from sweeps.engines.local import LocalEngine
 from sweeps.engines.protocol import Engine, Request
+from sweeps.engines.slurm import SlurmEngine
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import here
 
-ENGINES = ("local", "ray")
+ENGINES = ("local", "slurm", "ray")
 
 
 def engine_of(name: str, asked: Request) -> Engine:
@@ -33,6 +34,8 @@ def engine_of(name: str, asked: Request) -> Engine:
             f"--on {name}: workers on other machines cannot use {masked(asked.url)}, which is a file of this one;"
             f" take a Postgres: {here().line('launch', asked.sweep, f'--on {name}', '--storage postgresql://USER@HOST/DB')}"
         )
+    if name == "slurm":
+        return SlurmEngine(asked)
     from sweeps.engines.ray_workers import ray_engine
 
     return ray_engine(asked)
@@ -44,10 +47,10 @@ def default_workers(name: str, asked: Request) -> int:
     Raises:
         SpecError: the cores of this machine say nothing about those of the engine.
     """
+    if name != "local":
+        raise SpecError(f"--on {name}: say how many workers the cluster is to run, for example --workers 8")
     if asked.gpus:
         return len(asked.gpus)
-    if name == "ray":
-        raise SpecError("--on ray: say how many workers the cluster is to run, for example --workers 8")
     if hasattr(os, "sched_getaffinity"):  # not on macOS; a container or taskset may allow fewer than there are
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -16,7 +16,7 @@ from storage.records.queries import SweepRecord
 from storage.studies import reconcile
 from sweeps.engines.choice import default_workers, engine_of
 from sweeps.engines.progress import shown
-from sweeps.engines.protocol import Engine, Request
+from sweeps.engines.protocol import Engine, Member, Request
 from sweeps.engines.supervisor import MOST_QUICK, Supervisor
 from sweeps.errors import SweepError
 from sweeps.hints import here
@@ -57,20 +57,39 @@ def launch(asked: Request, on: str, *, workers: int | None = None, console: Cons
         SweepError: workers died one after the other, or the sweep is cancelled.
         storage.errors.StorageError: the database needs a person.
     """
-    count = default_workers(on, asked) if workers is None else workers
-    if not 1 <= count <= MOST_WORKERS:
-        raise SweepError(f"--workers: got {count}; allowed: 1 to {MOST_WORKERS}")
-    console = console or Console(stderr=True)
     chosen = engine_of(on, asked)
+    count = number_of_workers(on, asked, workers)
+    again = here().launch(asked.sweep)
+    if on != "local":
+        again = here().line("launch", asked.sweep, f"--on {on}", f"--workers {count}")
+    console = console or Console(stderr=True)
     engine = engines.open_engine(asked.url)
     try:
-        return _launch(engine, asked.url, queries.find_sweep(engine, asked.sweep), chosen, count, console)
+        return _launch(engine, asked.url, queries.find_sweep(engine, asked.sweep), chosen, count, again, console)
     finally:
         engine.dispose()
 
 
+def number_of_workers(on: str, asked: Request, workers: int | None) -> int:
+    """Return how many workers are started.
+
+    Raises:
+        SweepError: no launch starts so many, or nobody said how many.
+    """
+    count = default_workers(on, asked) if workers is None else workers
+    if not 1 <= count <= MOST_WORKERS:
+        raise SweepError(f"--workers: got {count}; allowed: 1 to {MOST_WORKERS}")
+    return count
+
+
 def _launch(
-    engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep: SweepRecord, on: Engine, count: int, console: Console
+    engine: sqlalchemy.Engine,
+    url: sqlalchemy.URL,
+    sweep: SweepRecord,
+    on: Engine,
+    count: int,
+    again: str,
+    console: Console,
 ) -> Launched:
     name = sweep.name
     refuse_cancelled(name, sweep.state)
@@ -82,10 +101,10 @@ def _launch(
 
     if sweep.state == "paused":
         say(f"{name} is paused: workers wait. To go on: {here().resume(name)}")
-    crew = Supervisor(engine, sweep, stored(sweep), on=on, say=say)
+    crew = Supervisor(engine, sweep, stored(sweep), on=on, say=say, again=again)
     received = _supervised(crew, count if queries.outlook(engine, sweep.id).unended else 0, console)
     if received:
-        say(f"stopped; nothing is lost. Go on with: {here().launch(name)}")
+        say(f"stopped; nothing is lost. Go on with: {again}")
         return Launched(128 + received, finished=False)
     _complete_trials(engine, url, sweep.id)
     left = queries.outlook(engine, sweep.id)
@@ -103,18 +122,22 @@ def _launch(
 
 def _supervised(crew: Supervisor, count: int, console: Console) -> int:
     """Look after workers until none is left; return the signal that ended it, or 0."""
-    with _signals(crew) as received, shown(crew.engine, crew.sweep, console, lambda: len(crew.alive)) as refresh:
+
+    def at_work() -> int:
+        return sum(worker.lived_s > 0 for worker in crew.alive)
+
+    with _signals(crew) as stop, shown(crew.engine, crew.sweep, console, at_work) as refresh:
         try:
             crew.begin(count)
-            while crew.working and not received.number:
+            while crew.working and not stop.number:
                 time.sleep(_POLL_S)
                 refresh()
                 crew.tick()
         finally:  # whatever happens here: no worker is left behind
             if crew.alive:
                 crew.dismiss()
-                _end(crew, told=received.told)
-    return received.number
+                _end(crew, told=stop.told)
+    return stop.number
 
 
 def _complete_trials(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep_id: int) -> None:
@@ -128,41 +151,41 @@ def _complete_trials(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep_id: i
 
 
 @dataclass
-class _Received:
-    """The signal that ends the launch, 0 if none came; told: the workers that it was passed on to."""
+class _Stop:
+    """The signal that a launch has got, 0 if none, and the workers it was passed on to."""
 
     number: int = 0
-    told: set[str] = field(default_factory=set)
+    told: list[Member] = field(default_factory=list)
 
 
 @contextlib.contextmanager
-def _signals(crew: Supervisor) -> Iterator[_Received]:
-    """Pass SIGTERM and Ctrl-C on to the workers at once, whatever we wait for. Yields what was received."""
-    received = _Received()
+def _signals(crew: Supervisor) -> Iterator[_Stop]:
+    """Pass SIGTERM and Ctrl-C on to the workers at once, whatever we wait for."""
+    stop = _Stop()
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        received.number = received.number or number
+        stop.number = stop.number or number
         for worker in crew.alive:
-            received.told.add(worker.worker)
+            stop.told.append(worker)
             worker.send(number)
         signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C leaves at once
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield received
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _end(crew: Supervisor, *, told: set[str]) -> None:
+def _end(crew: Supervisor, *, told: Sequence[Member]) -> None:
     """Ask every worker to give its task back, and end those that do not.
 
     Args:
-        told: to these a signal went already, and a second one would end them at once. Others were just being started.
+        told: those that a signal went to already; a second one would end them at once.
     """
     for worker in crew.alive:
-        if worker.code is None and worker.worker not in told:
+        if worker.code is None and not any(worker is one for one in told):
             worker.send(signal.SIGTERM)
     deadline = time.monotonic() + crew.on.stop_s
     for worker in crew.alive:

@@ -13,25 +13,13 @@ from pathlib import Path
 import sqlalchemy
 
 from storage.url import absolute, plain
+from sweeps.engines.last_words import last_words
 from sweeps.engines.protocol import Request
 from sweeps.workers.environment import GPU_VARIABLE
-from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder, open_log, read_line
+from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder, open_log
 from sweeps.workers.worker import worker_id
 
 WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
-
-_SAID_WHY = (0, 1, 2, 3)  # exit codes of a worker whose last line says how it ended
-
-
-def last_words(log: str | None, code: int | None, count: int) -> list[str]:
-    """Return the last lines of a worker's log, as people read them.
-
-    Of one that did not end by an error that it said - it was killed, or left by an exit code that is none of ours -
-    whatever libraries printed is left out: it had no time for a last word of its own.
-    """
-    lines = [read_line(line) for line in (log or "").splitlines() if line.strip()]
-    ours = [line for line in lines if line.ours] if (code or 0) not in _SAID_WHY else []
-    return [text for line in ours or lines for text in line.text.splitlines()][-count:]
 
 
 @dataclass
@@ -43,6 +31,7 @@ class LocalWorker:
     process: subprocess.Popen[bytes]
     log_file: Path
     started: float = field(default_factory=time.monotonic)
+    successor: None = None  # nobody but a launch starts a process again
 
     @property
     def log_place(self) -> str:

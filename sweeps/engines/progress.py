@@ -67,7 +67,7 @@ class Refresh:
             name: self._progress.add_task(name, total=1.0, count="", note="", start=name == _ALL)
             for name in (_ALL, *STAGES)
         }
-        self._expected, self._insight, self._looked_at = Expected(0.0, None), "", float("-inf")
+        self._expected, self._insight, self._looked_at = Expected(0.0, None, {}), "", float("-inf")
         self._line, self._line_at = "", float("-inf")
 
     def drawn(self) -> Group:

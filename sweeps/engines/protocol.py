@@ -30,6 +30,10 @@ class Member(Protocol):
     def lived_s(self) -> float:
         """Seconds since it began to run; 0 while it waits for its machine."""
 
+    @property
+    def successor(self) -> "Member | None":
+        """Once it has ended: the worker that its engine starts in its place by itself; None: nobody."""
+
     def send(self, number: int) -> None:
         """Send it a signal; one that has ended gets none."""
 

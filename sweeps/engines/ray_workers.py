@@ -18,7 +18,8 @@ from storage.db.engine import open_engine
 from storage.errors import StorageError
 from storage.records.attempts import last_log
 from storage.url import plain
-from sweeps.engines.local import WORKER_VARIABLE, last_words
+from sweeps.engines.last_words import last_words
+from sweeps.engines.local import WORKER_VARIABLE
 from sweeps.engines.protocol import Request
 from sweeps.engines.ray_actor import Began, Exit, Order
 from sweeps.engines.ray_driver import Ended, Ready, Refused, Signal, Started, drive
@@ -46,6 +47,7 @@ class RayWorker:
     began: float = 0.0  # monotonic seconds
     exit: Exit | None = None
     why: str = ""
+    successor: None = None  # nobody but a launch starts an actor again
 
     @property
     def log_place(self) -> str:

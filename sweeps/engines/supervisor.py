@@ -1,6 +1,7 @@
 """Keep a number of workers alive: replace one that died, end one that is frozen, give up where all die at once."""
 
 import logging
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,8 +17,10 @@ from storage.queue.error_classes import LOST
 from storage.records import queries
 from storage.records.queries import Outlook, SweepRecord
 from sweeps.engines.protocol import Engine, Member
+from sweeps.errors import SweepError
 from sweeps.hints import explain, here
 from sweeps.spec.model import Spec
+from sweeps.terminal import number_of
 from sweeps.workers.failures import cap_of
 from sweeps.workers.heartbeat import STUCK
 from sweeps.workers.texts import fit
@@ -39,6 +42,7 @@ class Supervisor:
     Args:
         on: the engine that starts them.
         say: shows a line to whoever watches.
+        again: what to type to go on with the same workers.
     """
 
     engine: sqlalchemy.Engine
@@ -46,6 +50,7 @@ class Supervisor:
     spec: Spec
     on: Engine
     say: Say
+    again: str
     alive: list[Member] = field(default_factory=list)
     _started: int = 0
     _quick_deaths: Counter[int] = field(default_factory=Counter)  # in a row, by seat
@@ -53,6 +58,7 @@ class Supervisor:
     _unreaped: list[Member] = field(default_factory=list)
     _seen: dict[str, tuple[float, float]] = field(default_factory=dict)  # by worker: seen_at, and since when we know it
     _look_at: float = 0.0
+    _waiting: tuple[int, int] = (0, 0)  # for a machine: at the last look, and as it was said last
     _trouble: str = ""  # of the database, as it was said last
 
     def begin(self, count: int) -> None:
@@ -80,11 +86,15 @@ class Supervisor:
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + self.spec.lease.interval_s
             self._end_frozen()
-        while self._due and time.monotonic() >= self._due[0][0]:
-            if self._is_over():
-                self._due.clear()
-                return
-            self._start([self._due.pop(0)[1]])
+            self._look_after_waiting()
+        now = time.monotonic()
+        seats = [seat for due, seat in self._due if due <= now]
+        if seats and self._is_over():
+            self._due.clear()
+            return
+        self._due = [(due, seat) for due, seat in self._due if due > now]
+        for seat in seats:
+            self._replace(seat)
 
     def _is_over(self) -> bool:
         """Return whether a new worker would find nothing to do."""
@@ -110,16 +120,44 @@ class Supervisor:
         self.alive += self.on.start(seats, self._started)
         self._started += len(seats)
 
+    def _replace(self, seat: int) -> None:
+        try:
+            self._start([seat])
+        except SweepError as error:  # an engine that is away for a moment is no reason to end the others
+            if not self.alive:
+                raise
+            self.say(f"{error}; it is tried again")
+            self._due.append((time.monotonic() + _BACKOFF_S[-1], seat))
+
+    def _look_after_waiting(self) -> None:
+        """Say how many workers wait for a machine; once nothing is left to do, let them go."""
+        waiting = [one for one in self.alive if one.code is None and not one.lived_s]
+        if waiting and self._is_over():
+            for one in waiting:
+                one.send(signal.SIGTERM)
+        before, said = self._waiting
+        if before == len(waiting) != said:  # for a whole interval: those that have just been submitted are no news
+            said = before
+            self.say(f"{said} of {number_of(len(self.alive), 'worker')} wait for a machine" if said else "all at work")
+        self._waiting = len(waiting), said
+
     def _died(self, worker: Member) -> None:
         self._unreaped.append(worker)
         temporary.remove_left_over()
         deaths = self._quick_deaths[worker.seat] + 1 if self._was_quick(worker) else 0
         self._quick_deaths[worker.seat] = deaths
         last_one, cancelled = deaths >= MOST_QUICK, self._is_cancelled()
-        if not last_one and not cancelled:
+        then = "another takes its place"
+        if last_one or cancelled:
+            then = f"no other takes its place, after {deaths} that died so soon"
+            if worker.successor is not None:
+                worker.successor.kill()
+        elif worker.successor is not None:
+            then = "it comes again by itself"
+            self.alive.append(worker.successor)
+        else:
             self._due.append((time.monotonic() + _BACKOFF_S[deaths], worker.seat))
             self._due.sort()
-        then = f"no other takes its place, after {deaths} that died so soon" if last_one else "another takes its place"
         then = "the sweep is cancelled" if cancelled else f"its task is free again, {then}"
         lines = [f"worker {worker.worker} {_how(worker.code or 0)}; {then}"]
         last = self._last_lines(worker, _SHOWN_LINES if last_one else 1)
@@ -194,7 +232,7 @@ class Supervisor:
 
     def help(self) -> str:
         """Return what to type when no worker is left."""
-        return f"Their logs: {here().line('logs', self.sweep.name)}; to go on: {here().launch(self.sweep.name)}"
+        return f"Their logs: {here().line('logs', self.sweep.name)}; to go on: {self.again}"
 
 
 def _how(code: int) -> str:

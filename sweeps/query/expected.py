@@ -1,7 +1,7 @@
 """Tell how much of a sweep is done and how long the rest takes, by the expected seconds of every task."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.records.queries import TaskRecord
@@ -11,10 +11,15 @@ from sweeps.spec.model import Spec
 
 @dataclass(frozen=True)
 class Expected:
-    """fraction: of the whole work that is done, in [0, 1]. seconds_left: None while nobody works on the rest."""
+    """How far a sweep is.
+
+    fraction: of the whole work that is done, in [0, 1]. seconds_left: None while nobody works on the rest. shares: of
+    each stage in the whole work; together 1.
+    """
 
     fraction: float
     seconds_left: float | None
+    shares: Mapping[str, float]
 
 
 def expected_time(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Expected:
@@ -40,9 +45,12 @@ def expected_time(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Expe
         seconds * slower.get(_kind(task), slower.get("any", 1.0)) for task, seconds in zip(tasks, planned, strict=True)
     ]
     left = [seconds for task, seconds in zip(tasks, likely, strict=True) if task.state in ("waiting", "running")]
+    whole, by_stage = sum(likely) or 1.0, defaultdict[str, float](float)
+    for task, seconds in zip(tasks, likely, strict=True):
+        by_stage[task.stage] += seconds / whole
     if not left:
-        return Expected(1.0, 0.0)
-    return Expected(1 - sum(left) / sum(likely), max(sum(left) / workers, *left) if workers else None)
+        return Expected(1.0, 0.0, by_stage)
+    return Expected(1 - sum(left) / whole, max(sum(left) / workers, *left) if workers else None, by_stage)
 
 
 def _kind(task: TaskRecord) -> str:

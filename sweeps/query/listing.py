@@ -60,20 +60,20 @@ class TrialRow:
 
 def sweep_rows(engine: sqlalchemy.Engine) -> list[SweepRow]:
     """Return one row per sweep of the storage."""
-    rows = []
-    for sweep in queries.list_sweeps(engine):
-        counts = stage_counts(engine, sweep.id).values()
-        rows.append(
-            SweepRow(
-                name=sweep.name,
-                source=sweep.spec["source"]["dataset"],
-                target=sweep.spec["target"]["dataset"],
-                state=sweep.state,
-                done=sum(count.done for count in counts),
-                tasks=sum(count.total - count.unavailable for count in counts),
-            )
-        )
-    return rows
+    return [sweep_row(engine, sweep) for sweep in queries.list_sweeps(engine)]
+
+
+def sweep_row(engine: sqlalchemy.Engine, sweep: SweepRecord) -> SweepRow:
+    """Return the row of one sweep."""
+    counts = stage_counts(engine, sweep.id).values()
+    return SweepRow(
+        name=sweep.name,
+        source=sweep.spec["source"]["dataset"],
+        target=sweep.spec["target"]["dataset"],
+        state=sweep.state,
+        done=sum(count.done for count in counts),
+        tasks=sum(count.total - count.unavailable for count in counts),
+    )
 
 
 def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None = None) -> list[TrialRow]:

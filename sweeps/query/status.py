@@ -112,7 +112,7 @@ class Status:
     """Where a sweep stands.
 
     state: "active", "paused" or "cancelled". stages: in their order. workers: those with a task; others: those that are
-    idle or vanished. fraction: of the work that is done, in [0, 1].
+    idle or vanished. fraction: of the work that is done, in [0, 1]. shares: of each stage in the whole work.
     seconds_left: a guess, None while nobody works. problems: see `failures`. bits: of its answer.
     """
 
@@ -122,6 +122,7 @@ class Status:
     workers: tuple[Working, ...]
     others: tuple[WorkerRow, ...]
     fraction: float
+    shares: Mapping[str, float]
     seconds_left: float | None
     problems: tuple[str, ...]
     bits: Bits
@@ -158,6 +159,7 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
         workers=workers,
         others=tuple(one for one in worker_rows(engine, sweep, spec, tasks) if _is_other(one)),
         fraction=time.fraction,
+        shares={stage: time.shares.get(stage, 0.0) for stage in STAGES},
         seconds_left=time.seconds_left,
         problems=tuple(failures(engine, sweep.id)),
         bits=bits_of(tasks),

@@ -10,6 +10,8 @@ from storage.queue.workers import WorkerRecord
 from storage.records.queries import SweepRecord, TaskRecord
 from sweeps.spec.model import Spec
 
+STATES = ("working", "idle", "vanished", "stopped", "ended")
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerRow:
@@ -74,8 +76,19 @@ def _row(record: WorkerRecord, lease_s: float, numerics: str | None) -> WorkerRo
 
 
 def _state(record: WorkerRecord, lease_s: float) -> str:
-    if record.ended_at is not None:
-        return "stopped" if record.reason else "ended"
-    if record.seen_s > lease_s:
+    return worker_state(
+        ended=record.ended_at is not None,
+        has_reason=bool(record.reason),
+        seen_s=record.seen_s,
+        busy=bool(record.task),
+        lease_s=lease_s,
+    )
+
+
+def worker_state(*, ended: bool, has_reason: bool, seen_s: float, busy: bool, lease_s: float) -> str:
+    """Return the state of a worker, one of STATES; the arguments as in `storage.records.tallies.WorkerTally`."""
+    if ended:
+        return "stopped" if has_reason else "ended"
+    if seen_s > lease_s:
         return "vanished"
-    return "working" if record.task else "idle"
+    return "working" if busy else "idle"

@@ -37,13 +37,13 @@ def write(findings: Findings, directory: Path) -> Path:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)  # before anything is drawn: the usual mistake is reported at once
-        files = _files(findings)
+        drawn = files(findings)
         with tempfile.TemporaryDirectory(prefix=".report-", dir=directory) as beside:
-            for name, text in files.items():
+            for name, text in drawn.items():
                 _new(Path(beside) / name).write_text(text, encoding="utf-8", errors="backslashreplace")
-            for name in files:
+            for name in drawn:
                 os.replace(Path(beside) / name, _new(directory / name))
-            for name in {f"figures/{figure}.svg" for figure in svg.NAMES} - set(files):
+            for name in {f"figures/{figure}.svg" for figure in svg.NAMES} - set(drawn):
                 (directory / name).unlink(missing_ok=True)  # of an earlier report: this one does not speak of it
     except OSError as error:
         raise SpecError(
@@ -52,7 +52,7 @@ def write(findings: Findings, directory: Path) -> Path:
     return directory / PAGE
 
 
-def _files(findings: Findings) -> dict[str, str]:
+def files(findings: Findings) -> dict[str, str]:
     """Return every file by its path in the folder, the page last: once it is there, so is what it speaks of."""
     shown = pictures(findings)
     drawn = svg.draw(shown)

@@ -10,6 +10,7 @@ from html import escape
 from string import Template
 
 from sweeps.plan.states import UNAVAILABLE
+from sweeps.report.colours import COLOURS
 from sweeps.report.document import (
     Advice,
     Badge,
@@ -45,22 +46,13 @@ $body</main>
 </html>
 """)
 
-# Colours by what they are for, so that dark mode changes them in one place. Figures are drawn on white: in dark mode
-# they are inverted, and their hues turned back.
-_STYLE = """
-:root {
-  --text: #1a1a1a; --soft: #5a5a5a; --page: #fff; --panel: #f5f6f8; --line: #d9dce1; --mark: #0072b2;
-  --good: #00553c; --good-panel: #dcf1e9; --bad: #8a3000; --bad-panel: #fbe3d7; --open: #6b4e00; --open-panel: #fdf1cf;
-}
+# Figures are drawn on white: in dark mode they are inverted, and their hues turned back.
+_STYLE = (
+    COLOURS
+    + """
 @media (prefers-color-scheme: dark) {
-  :root {
-    --text: #e8e8e8; --soft: #a9adb3; --page: #16181b; --panel: #212429; --line: #3a3f46; --mark: #56b4e9;
-    --good: #8fdcc0; --good-panel: #143a2d; --bad: #ffb08a; --bad-panel: #45210f;
-    --open: #f3d37a; --open-panel: #3d3110;
-  }
   figure svg { filter: invert(.92) hue-rotate(180deg); }
 }
-html { font: 100%/1.55 -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; color: var(--text); }
 body { margin: 0; background: var(--page); }
 main { max-width: 46rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: .25rem 0 1rem; overflow-wrap: anywhere; }
@@ -128,7 +120,8 @@ tr.unavailable { color: var(--soft); }
   details:not(.printed) { display: none; }
   summary { list-style: none; }
 }
-""".strip()
+""".rstrip()
+)
 
 _INLINE = re.compile(r"`([^`]+)`|\*\*(.+?)\*\*")
 

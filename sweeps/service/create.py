@@ -22,7 +22,7 @@ from storage.queue import plans
 from storage.records import queries
 from storage.records.queries import RevisionRecord
 from storage.studies.names import study_name
-from sweeps.errors import SpecError
+from sweeps.errors import AnotherSpec, SpecError
 from sweeps.hints import ANYWHERE, here
 from sweeps.plan.tasks import STAGES, Plan, make_plan
 from sweeps.service.users_models import check_users_models
@@ -167,11 +167,11 @@ def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
 
 
 def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
-    """Raise SpecError with the difference, unless the sweep that is there has this spec or began with it."""
+    """Raise AnotherSpec with the difference, unless the sweep that is there has this spec or began with it."""
     if spec.fingerprint in {revision.fingerprint for revision in known}:
         return
     changes = difference(known[0].spec, spec.as_dict())
-    raise SpecError(
+    raise AnotherSpec(
         f"sweep {name} exists with another spec ({'; '.join(changes)}); choose another name, or go on with "
         f"the one that is there: {here().launch(name)}"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import sqlalchemy
 
+from kd import devices
 from kd.baselines.applications import APPLICATIONS
 from kd.baselines.weights import find_weights
 from kd.data import datasets, sources
@@ -17,14 +18,16 @@ from storage.errors import StorageError
 from storage.records import queries
 from storage.records.queries import SweepRecord
 from storage.url import masked, sqlite_path
+from sweeps.engines.slurm_queue import PROGRAMS
 from sweeps.errors import SpecError
-from sweeps.hints import explain
+from sweeps.hints import explain, here
 from sweeps.service.datasets import describe
 from sweeps.service.needs import needs
 from sweeps.spec.model import as_it_stands
 from sweeps.terminal import number_of
 from sweeps.workers.environment import PACKAGES, provenance
 from sweeps.workers.logs import log_folder
+from sweeps.workers.texts import said
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Check:
 
 def examine(url: sqlalchemy.URL, data_dir: Path | None) -> list[Check]:
     """Make every check, in the order in which a new user would meet the problem. Writes nothing."""
-    return [*_machine(), *_packages(), *_storage(url), *_data(data_dir), _weights()]
+    return [*_machine(), _gpus(), _slurm(), *_packages(), *_storage(url), *_data(data_dir), _weights()]
 
 
 def _machine() -> list[Check]:
@@ -54,6 +57,34 @@ def _machine() -> list[Check]:
         ),
         Check("logs", "ok", str(log_folder("NAME"))),
     ]
+
+
+def _gpus() -> Check:
+    threads = os.environ.get("TF_NUM_INTRAOP_THREADS", "1")
+    threads += " thread" if threads == "1" else " threads"
+    files = devices.gpu_files()
+    if not files:
+        return Check("gpu", "ok", f"no GPU: each worker trains with {threads}")
+    try:
+        names = devices.gpus_seen()
+    except Exception as error:  # whatever TensorFlow fails with on this machine
+        return Check("gpu", "warn", f"{files[0]} is here, but TensorFlow does not start: {said(error)}")
+    if names:
+        numbers = ",".join(map(str, range(len(names))))
+        seen = ", ".join(f"{number} {name}" for number, name in enumerate(names))
+        return Check("gpu", "ok", f"TensorFlow sees {seen}; a worker on each: {here().launch('NAME')} --gpus {numbers}")
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    cure = "pip install 'kd-sweeps[gpu]'" if hidden is None else f"CUDA_VISIBLE_DEVICES is {hidden!r}; unset it"
+    return Check("gpu", "warn", f"{files[0]} is here, but TensorFlow sees no GPU: each worker has {threads}; {cure}")
+
+
+def _slurm() -> Check:
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if len(missing) == len(PROGRAMS):
+        return Check("slurm", "ok", "not here, and needed for launch --on slurm alone")
+    if missing:
+        return Check("slurm", "warn", f"{', '.join(missing)} not found in PATH: launch --on slurm does not work here")
+    return Check("slurm", "ok", f"{', '.join(PROGRAMS)} are here: launch --on slurm")
 
 
 def _packages() -> list[Check]:

@@ -10,6 +10,7 @@ from rich.console import Console
 from sweeps.engines import launcher
 from sweeps.engines.local import WORKER_VARIABLE
 from sweeps.engines.protocol import Request
+from sweeps.engines.slurm_script import DETACHED_VARIABLE
 
 
 def launch(
@@ -46,8 +47,9 @@ def work(url: sqlalchemy.URL, name: str, *, log_file: Path | None = None) -> int
 
     leash.hold()
     launched_as, parent = os.environ.get(WORKER_VARIABLE), os.getppid()
+    alone = launched_as is None or DETACHED_VARIABLE in os.environ
     code = run_worker(url, name, worker=launched_as, log_file=log_file)
-    if code == 0 and (launched_as is None or os.getppid() != parent):
+    if code == 0 and (alone or os.getppid() != parent):
         _publish(url, name)
     return code
 

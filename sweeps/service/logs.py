@@ -8,13 +8,13 @@ import sqlalchemy
 
 from storage.records import attempts
 from storage.records.attempts import AttemptRecord
-from sweeps.errors import SweepError
+from sweeps.errors import NotThere, SweepError
 from sweeps.hints import here
 from sweeps.query.opening import open_sweep
 from sweeps.spec.model import check_name
 from sweeps.workers.logs import Line, log_folder, read_line
 
-_POLL_S = 1.0
+POLL_S = 1.0
 
 
 def latest(name: str, lines: int) -> list[str]:
@@ -55,26 +55,49 @@ def follow(
     Raises:
         SweepError: as about_task.
     """
-    made = _attempts(url, name, key, attempt)[-1]
-    shown = _lines(made)
-    yield from (_head(key, made), *_last(shown, lines))
-    while made.state == "running":
-        time.sleep(_POLL_S)
-        made = _attempts(url, name, key, made.number)[-1]
-        before, shown = shown, _lines(made)
-        yield from _added(before, shown)
+    followed = Followed(url, name, key, attempt=attempt, lines=lines)
+    yield from followed.more()
+    while not followed.ended:
+        time.sleep(POLL_S)
+        yield from followed.more()
+
+
+class Followed:
+    """The log of one attempt as it grows: for those who ask again and again, each in their own way of waiting."""
+
+    def __init__(
+        self, url: sqlalchemy.URL, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
+    ) -> None:
+        """See `follow`; nothing is read yet."""
+        self._place = url, name, key
+        self._number, self._count = attempt, lines
+        self._shown: list[str] | None = None
+        self.ended = False
+
+    def more(self) -> list[str]:
+        """Return what was added since the last time; the first time its head and its last lines.
+
+        Raises:
+            SweepError: as about_task.
+        """
+        made = _attempts(*self._place, self._number)[-1]
+        before, self._shown = self._shown, _lines(made)
+        self._number, self.ended = made.number, made.state != "running"
+        if before is None:
+            return [_head(self._place[2], made), *_last(self._shown, self._count)]
+        return _added(before, self._shown)
 
 
 def _attempts(url: sqlalchemy.URL, name: str, key: str, attempt: int | None) -> list[AttemptRecord]:
     with open_sweep(url, name) as (engine, sweep):
         found = attempts.of_task(engine, sweep.id, key)
     if found is None:
-        raise SweepError(f"{name} has no task {key!r}; see: {here().line('trials', name)}")
+        raise NotThere(f"{name} has no task {key!r}; see: {here().line('trials', name)}")
     if not found:
         raise SweepError(f"no worker has had {key} yet; see: {here().line('status', name)}")
     chosen = [one for one in found if attempt in (None, one.number)]
     if not chosen:
-        raise SweepError(f"--attempt: got {attempt}; {key} has {_numbers(found)}")
+        raise NotThere(f"--attempt: got {attempt}; {key} has {_numbers(found)}")
     return chosen
 
 

@@ -104,7 +104,7 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     commands = {
         here().best(name): "T, alpha and how sure they are",
         here().line("trials", name, "-f csv"): "every run, for your own analysis",
-        here().line("dashboard", name): "optuna-dashboard on the same storage",
+        here().line("dashboard", name): "the sweep as a page, and optuna-dashboard",
         here().spec("full > my.toml"): "a bigger sweep: edit, then create NAME my.toml",
     }
     width = max(map(len, commands))

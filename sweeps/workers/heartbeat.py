@@ -1,7 +1,6 @@
 """Keep a running task ours while it makes progress: a thread renews its lease, and ends what has stopped moving."""
 
 import logging
-import math
 import os
 import threading
 import time
@@ -22,6 +21,7 @@ STUCK = 86
 _AGAIN_S = 1.0  # after a database error
 _LEAVE_S = 1.0
 _REACT_S = 5.0  # for a task to end by itself once it shall: a step of a small student takes a tenth of a second
+_LOOK_S = 0.5  # between two looks whether it has; more of them in one were passed asleep or frozen, the task as well
 
 
 class Heartbeat:
@@ -71,21 +71,27 @@ class Heartbeat:
         self._thread.join(_LEAVE_S)
 
     def _beat(self) -> None:
-        pause, ends_at = self._interval_s, math.inf
-        while not self._done.wait(self._pause(pause, ends_at)):
+        renewal_s, left_s, looked_at = self._interval_s, _REACT_S, time.monotonic()
+        while not self._done.wait(self._pause(renewal_s)):
             if self._steps.idle_s > self._deadline_s:
                 self.overdue.set()
             if not self.lost.is_set():
-                pause = self._renew()  # an overdue task stays ours until its end is recorded
-            if self.lost.is_set() or self.overdue.is_set():
-                ends_at = min(ends_at, time.monotonic() + _REACT_S)
-            if time.monotonic() >= ends_at:
+                renewal_s = self._renew()  # an overdue task stays ours until its end is recorded
+            passed_s, looked_at = time.monotonic() - looked_at, time.monotonic()
+            if not self._shall_end or not self._steps.idle_s:
+                left_s = _REACT_S  # nothing is trained: what waits for the database ends by itself
+            elif (left_s := left_s - min(passed_s, _LOOK_S)) <= 0:
                 self._end_process()
 
-    def _pause(self, renewal_s: float, ends_at: float) -> float:
+    @property
+    def _shall_end(self) -> bool:
+        return self.lost.is_set() or self.overdue.is_set()
+
+    def _pause(self, renewal_s: float) -> float:
         """Return the seconds until there is something to do: renew, see that the task is overdue, or end."""
-        overdue_s = math.inf if self.overdue.is_set() else self._deadline_s - self._steps.idle_s
-        return max(min(renewal_s, overdue_s, ends_at - time.monotonic()), 0.05)
+        if self._shall_end:
+            return _LOOK_S
+        return max(min(renewal_s, self._deadline_s - self._steps.idle_s), 0.05)
 
     def _renew(self) -> float:
         """Renew the lease; return the seconds until the next time."""

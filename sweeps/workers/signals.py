@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 
@@ -13,7 +14,10 @@ _LAST_WORDS_S = 1.5
 
 
 class StopSignals:
-    """Within the block the first signal sets `requested`; the second ends the process at once.
+    """Within the block the first signal sets `requested`; a second Ctrl-C ends the process at once.
+
+    A second SIGTERM is the first one once more: who signals a whole job, as Slurm does, reaches the shell that passes
+    it on, and us.
 
     If the block does not end in time after the first - a long step, a database that does not answer - then
     `on_overdue` runs and the process exits. A thread sees to that, woken by the operating system itself:
@@ -56,10 +60,15 @@ class StopSignals:
             return
         self._number = received[0]
         self.requested.set()
-        self._reading.settimeout(_PATIENCE_S)
+        deadline = time.monotonic() + _PATIENCE_S
         try:
-            if not self._reading.recv(1):
-                return  # the block has ended, as it was asked to
+            while True:
+                self._reading.settimeout(max(deadline - time.monotonic(), 0.001))
+                received = self._reading.recv(1)
+                if not received:
+                    return  # the block has ended, as it was asked to
+                if received[0] != signal.SIGTERM:
+                    break
         except TimeoutError:
             words = threading.Thread(target=self.on_overdue, daemon=True)
             words.start()

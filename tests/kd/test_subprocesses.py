@@ -125,6 +125,36 @@ def test_a_child_that_takes_too_long_is_killed(tmp_path: Path) -> None:
     assert _gone(_wait_for(tmp_path / "pid"))
 
 
+def _outlive_signals(report: Report) -> str:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(os.getpid(), number)
+    return "here"
+
+
+def test_a_child_leaves_signals_to_its_parent_which_gets_them_too() -> None:
+    assert run_in_subprocess(_outlive_signals, on_step=_go_on) == "here"
+
+
+def _signal_both(report: Report) -> None:
+    os.kill(os.getppid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_parent_that_was_asked_to_stop_does_not_blame_the_death_of_its_child() -> None:
+    asked: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
+
+    def stop() -> None:
+        if asked:
+            raise InterruptedError
+
+    try:
+        with pytest.raises(InterruptedError):
+            run_in_subprocess(_signal_both, on_step=stop)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_what_on_step_raises_ends_the_child(tmp_path: Path) -> None:
     def stop_once_it_runs() -> None:
         if (tmp_path / "pid").exists():

@@ -1,18 +1,14 @@
 """docker-compose.yml without a Docker engine: the file is read as compose reads it, and each service's command runs
-here, with only its storage URL changed, against a real Postgres. The images themselves are not built.
+here, with only its storage URL changed, against a real Postgres. With an engine: tests/containers.
 """
 
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +23,18 @@ from sweeps.plan.tasks import STAGES
 from sweeps.query.status import stage_counts
 from sweeps.service.create import create_sweep
 from sweeps.spec.presets import preset
+from tests.support.containers.asking import ask, ask_json
+from tests.support.containers.commands import Commands, wait
+from tests.support.pages import all_text
 from tests.support.paths import REPOSITORY
 
-SETTINGS = {"POSTGRES_PASSWORD": "a-pass_word", "SWEEP": "demo", "PRESET": "tiny"}
-SERVICES = {"postgres", "init", "worker", "optuna-dashboard"}
-OURS = SERVICES - {"postgres"}
+OPERATOR, VIEWER = "an-operator-of-sweeps", "a-viewer-of-sweeps"
+REQUIRED = {"POSTGRES_PASSWORD": "a-pass_word", "OPERATOR_TOKEN": OPERATOR, "VIEWER_TOKEN": VIEWER}
+SETTINGS = REQUIRED | {"SWEEP": "demo", "PRESET": "tiny"}
+OURS = {"init", "worker", "service"}
+MONITORING = {"prometheus", "grafana"}
+SERVICES = OURS | MONITORING | {"postgres"}
+BOARDS = REPOSITORY / "deploy" / "monitoring" / "grafana" / "boards"
 
 _VARIABLE = re.compile(
     r"\$(?:(?P<dollar>\$)|\{(?P<name>\w+)(?:(?P<how>:-|:\?)(?P<text>[^}]*))?\}|(?P<bare>\w+)|(?P<other>))"
@@ -84,13 +87,25 @@ def _env_example() -> dict[str, str]:
 # The file.
 
 
-def test_the_stack_is_postgres_init_workers_and_the_dashboard() -> None:
-    assert set(services(**SETTINGS)) == SERVICES
+def test_the_stack_is_postgres_init_workers_and_the_service_and_monitoring_on_request() -> None:
+    stack = services(**SETTINGS)
+    assert set(stack) == SERVICES
+    assert {name: service["profiles"] for name, service in stack.items() if "profiles" in service} == {
+        name: ["monitoring"] for name in MONITORING
+    }
 
 
-def test_only_the_dashboard_is_published_and_only_on_this_machine() -> None:
-    ports = {name: service.get("ports", []) for name, service in services(**SETTINGS).items()}
-    assert ports == {"postgres": [], "init": [], "worker": [], "optuna-dashboard": ["127.0.0.1:8080:8080"]}
+def test_only_the_service_and_the_board_are_published_and_only_on_this_machine() -> None:
+    ports = {name: service["ports"] for name, service in services(**SETTINGS).items() if "ports" in service}
+    assert ports == {"service": ["127.0.0.1:8080:8080"], "grafana": ["127.0.0.1:3000:3000"]}
+    assert services(**SETTINGS, PORT="9090")["service"]["ports"] == ["127.0.0.1:9090:8080"]
+
+
+def test_images_of_others_are_named_with_their_version() -> None:
+    images = {service["image"] for name, service in services(**SETTINGS).items() if name not in OURS}
+    assert len(images) == 3
+    for image in images:
+        assert re.fullmatch(r"(prom/|grafana/)?[a-z]+:v?\d+(\.\d+)*", image), image
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
@@ -113,10 +128,27 @@ def test_postgres_is_awaited_then_init_and_a_finished_worker_stays_stopped() -> 
     stack = services(**SETTINGS)
     done = {"init": {"condition": "service_completed_successfully"}}
     assert stack["init"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
-    assert stack["worker"]["depends_on"] == stack["optuna-dashboard"]["depends_on"] == done
+    assert stack["worker"]["depends_on"] == done
     assert stack["init"]["restart"] == "no"
     assert stack["worker"]["restart"] == "on-failure:3"  # 0 is not started again, 1 not for ever
     assert "container_name" not in stack["worker"]  # or --scale would be refused
+
+
+def test_the_service_knows_both_tokens_and_says_when_it_is_ready() -> None:
+    service = services(**SETTINGS)["service"]
+    assert service["environment"]["KD_SWEEPS_TOKENS"] == f"operator {OPERATOR};viewer {VIEWER}"
+    assert service["depends_on"] == {"postgres": {"condition": "service_healthy"}}  # sweeps may come over HTTP alone
+    program = service["healthcheck"]["test"]
+    assert program[:3] == ["CMD", "python", "-c"]
+    assert "http://127.0.0.1:8080/readyz" in program[3]
+
+
+def test_nobody_but_the_service_and_prometheus_gets_a_token() -> None:
+    document = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
+    assert document["secrets"] == {"viewer_token": {"environment": "VIEWER_TOKEN"}}
+    for name, service in interpolate(document, SETTINGS)["services"].items():
+        assert service.get("secrets", []) == (["viewer_token"] if name == "prometheus" else []), name
+        assert (OPERATOR in str(service)) == (VIEWER in str(service)) == (name == "service"), name
 
 
 def test_postgres_keeps_its_data_and_its_healthcheck_asks_over_tcp() -> None:
@@ -128,23 +160,38 @@ def test_postgres_keeps_its_data_and_its_healthcheck_asks_over_tcp() -> None:
     assert postgres["healthcheck"]["test"][1] == "pg_isready -h 127.0.0.1 -U $POSTGRES_USER -d $POSTGRES_DB"
 
 
+def test_the_commands_that_are_shown_name_services_and_profiles_that_exist() -> None:
+    stack = services(**SETTINGS)
+    shown = "\n".join([all_text(), (REPOSITORY / "docker-compose.yml").read_text()])
+    assert set(re.findall(r"docker compose exec (\S+)", shown)) == {"service"}
+    assert set(re.findall(r"--scale (\w+)=", shown)) == {"worker"}
+    assert set(re.findall(r"docker compose logs --follow (\S+)", shown)) <= set(stack)
+    profiles = {profile for service in stack.values() for profile in service.get("profiles", [])}
+    assert set(re.findall(r"--profile (\w+)", shown)) == profiles
+
+
 def test_every_volume_is_declared() -> None:
     document = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
-    used = {volume.partition(":")[0] for service in document["services"].values() for volume in service["volumes"]}
-    assert used == set(document["volumes"])
+    services_ = document["services"].values()
+    mounted = {volume.partition(":")[0] for service in services_ for volume in service.get("volumes", [])}
+    folders = {name for name in mounted if name.startswith("./")}
+    assert mounted - folders == set(document["volumes"])
+    assert all((REPOSITORY / name).exists() for name in folders)
 
 
-@pytest.mark.parametrize("password", [{}, {"POSTGRES_PASSWORD": ""}], ids=["unset", "empty"])
-def test_a_missing_password_is_one_clear_error(password: dict[str, str]) -> None:
-    with pytest.raises(ComposeError, match=r"^required variable POSTGRES_PASSWORD is missing a value: set it in \.env"):
-        services(**password)
+@pytest.mark.parametrize("name", sorted(REQUIRED))
+def test_a_missing_or_empty_password_or_token_is_one_clear_error(name: str) -> None:
+    others = {other: value for other, value in REQUIRED.items() if other != name}
+    for variables in (others, others | {name: ""}):
+        with pytest.raises(ComposeError, match=rf"^required variable {name} is missing a value: set it in \.env"):
+            services(**variables)
 
 
 def test_the_example_settings_explain_every_variable_and_hold_no_password() -> None:
     document = (REPOSITORY / "docker-compose.yml").read_text()
     example = _env_example()
     assert set(example) == set(re.findall(r"\$\{(\w+)", document))
-    assert example["POSTGRES_PASSWORD"] == ""
+    assert {name for name, value in example.items() if not value} == set(REQUIRED)
     defaults = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", document))
     assert {name: value for name, value in example.items() if value} == defaults
     assert not re.search(r"PASSWORD: (?!\$\{)|://[^$]*:(?!\$\{)[^$]*@", document)
@@ -153,7 +200,7 @@ def test_the_example_settings_explain_every_variable_and_hold_no_password() -> N
 def test_the_image_starts_our_command_as_a_user_without_rights() -> None:
     lines = (REPOSITORY / "Dockerfile").read_text().splitlines()
     assert 'ENTRYPOINT ["kd-sweeps"]' in lines
-    assert lines.index("USER kd") < lines.index('ENTRYPOINT ["kd-sweeps"]')
+    assert lines.index("USER 1000:1000") < lines.index('ENTRYPOINT ["kd-sweeps"]')
     copied = {name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]}
     allowed = {line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert copied == allowed
@@ -179,64 +226,83 @@ def test_a_form_of_variable_that_this_test_does_not_know_is_an_error() -> None:
         interpolate("${A+b}", {"A": "a"})
 
 
+# Monitoring.
+
+
+LATER = {  # what a sweep that has done nothing yet does not have
+    "kd_sweeps_best_score",
+    "kd_sweeps_task_seconds_bucket",
+    "kd_sweeps_task_seconds_count",
+    "kd_sweeps_task_seconds_sum",
+}
+
+
+def metrics_of_the_boards() -> set[str]:
+    """The names that the queries of the boards ask for."""
+    texts = [board.read_text() for board in BOARDS.glob("*.json")]
+    return {name for text in texts for name in re.findall(r"\bkd_sweeps_\w+", text)}
+
+
+def test_prometheus_asks_the_service_with_the_token_of_a_viewer() -> None:
+    (job,) = yaml.safe_load((REPOSITORY / "deploy/monitoring/prometheus.yml").read_text())["scrape_configs"]
+    assert job["static_configs"] == [{"targets": ["service:8080"]}]
+    assert job["authorization"] == {"credentials_file": "/run/secrets/viewer_token"}
+    assert job["metrics_path"] == "/metrics"
+
+
+def test_grafana_finds_its_source_and_its_board_where_they_are_mounted() -> None:
+    grafana = services(**SETTINGS)["grafana"]
+    folder = REPOSITORY / "deploy" / "monitoring" / "grafana"
+    assert grafana["volumes"] == [
+        "./deploy/monitoring/grafana/provisioning:/etc/grafana/provisioning:ro",
+        "./deploy/monitoring/grafana/boards:/etc/grafana/boards:ro",
+    ]
+    (source,) = yaml.safe_load((folder / "provisioning/datasources/prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml.safe_load((folder / "provisioning/dashboards/boards.yml").read_text())["providers"]
+    assert provider["options"]["path"] == "/etc/grafana/boards"
+    home = Path(grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert home.parent == Path("/etc/grafana/boards")
+    assert (BOARDS / home.name).is_file()
+
+
+def test_every_panel_of_the_board_asks_prometheus_for_something_of_ours() -> None:
+    board = json.loads((BOARDS / "kd-sweeps.json").read_text())
+    panels = board["panels"]
+    assert len(panels) >= 6
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert len({panel["title"] for panel in panels}) == len(panels)
+    for panel in panels:
+        assert panel["datasource"] == {"type": "prometheus", "uid": "prometheus"}, panel["title"]
+        for target in panel["targets"]:
+            assert "kd_sweeps_" in target["expr"], panel["title"]
+            assert 'sweep=~"$sweep"' in target["expr"], panel["title"]
+
+
 # The commands.
 
 
 class Stack:
-    """The services as processes here: a home of their own, and nothing in common but the storage."""
+    """The services as processes here, on one storage."""
 
     def __init__(self, url: str, folder: Path, **more: str) -> None:
         self.services = services(**SETTINGS)
-        self._folder = folder
-        self._changed = {"KD_SWEEPS_STORAGE": url} | more
+        self._commands = Commands(folder, KD_SWEEPS_STORAGE=url, **more)
 
-    def environment(self, name: str) -> dict[str, str]:
-        """The service's own, in a container's bare one."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA", "KERAS"))}
-        home = {
-            "HOME": str(self._folder),
-            "PYTHONPATH": str(REPOSITORY),
-            "KD_SWEEPS_CACHE": str(self._folder / "cache"),
-        }
-        own: dict[str, str] = self.services[name]["environment"]
-        return kept | home | own | self._changed
-
-    @contextmanager
-    def start(self, name: str, *more: str) -> Iterator[subprocess.Popen[str]]:
-        """The image's entrypoint with the service's command; what still runs at the end is killed."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sweeps.cli", *self.services[name]["command"], *more],
-            cwd=self._folder,
-            env=self.environment(name),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        with process:
-            try:
-                yield process
-            finally:
-                process.kill()
+    def start(self, name: str, *more: str) -> AbstractContextManager[subprocess.Popen[str]]:
+        """The image's entrypoint with the service's command."""
+        service = self.services[name]
+        return self._commands.start(["kd-sweeps", *service["command"], *more], service["environment"])
 
     def run(self, name: str) -> tuple[int, str]:
         """Exit code and output of a service that ends by itself."""
-        with self.start(name) as process:
-            output = process.communicate()[0]
-            return process.returncode, output
+        service = self.services[name]
+        return self._commands.run(["kd-sweeps", *service["command"]], service["environment"])
 
 
 @pytest.fixture
 def stack(postgres_url: str, tmp_path: Path) -> Stack:
     return Stack(postgres_url, tmp_path)
-
-
-def _wait(process: subprocess.Popen[str], reached: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            pytest.fail(f"exit code {process.poll()}: {process.communicate()[0]}")
-        time.sleep(0.1)
 
 
 def test_init_creates_the_sweep_and_doing_it_again_is_harmless(stack: Stack, postgres_url: str) -> None:
@@ -256,7 +322,7 @@ def test_a_stopped_worker_gives_its_task_back_within_the_grace_period(stack: Sta
     engine = open_engine(resolve(postgres_url), read_only=True)
     sweep = queries.find_sweep(engine, "demo")
     with stack.start("worker") as worker:
-        _wait(worker, lambda: bool(running.running(engine, sweep.id)))
+        wait(worker, lambda: bool(running.running(engine, sweep.id)))
         assert [task.key for task in running.running(engine, sweep.id)] == ["teachers#source"]
         worker.send_signal(signal.SIGTERM)  # what `docker compose stop` sends
         output, _ = worker.communicate(timeout=float(stack.services["worker"]["stop_grace_period"].rstrip("s")))
@@ -267,26 +333,25 @@ def test_a_stopped_worker_gives_its_task_back_within_the_grace_period(stack: Sta
     engine.dispose()
 
 
-def test_the_dashboard_shows_every_study_of_the_sweep(stack: Stack, postgres_url: str) -> None:
+def test_the_service_asks_for_a_token_and_has_the_dashboard_behind_it(stack: Stack, postgres_url: str) -> None:
     assert create_sweep(resolve(postgres_url), "demo", preset("tiny")).new
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with stack.start("optuna-dashboard", "--port", str(port)) as dashboard:
-        studies: list[str] = []
-
-        def answers() -> bool:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=10) as response:
-                    studies.extend(study["study_name"] for study in json.load(response)["study_summaries"])
-            except OSError:
-                return False
-            return True
-
-        _wait(dashboard, answers)
-        dashboard.terminate()
-        dashboard.communicate(timeout=30)
-    assert sorted(studies) == sorted(study_name("demo", stage) for stage in STAGES)
+    url = f"http://127.0.0.1:{port}"
+    with stack.start("service", "--port", str(port)) as service:
+        wait(service, lambda: ask(f"{url}/readyz")[0] == 200)
+        assert ask(f"{url}/api/v1/sweeps/demo")[0] == 401
+        assert ask_json(f"{url}/api/v1/sweeps/demo", VIEWER)["sweep"] == "demo"
+        assert ask(f"{url}/api/v1/sweeps/demo/pause", VIEWER, method="POST")[0] == 403
+        assert ask(f"{url}/api/v1/sweeps/demo/pause", OPERATOR, method="POST")[0] == 200
+        assert ask(f"{url}/dashboard/", VIEWER)[0] == 200
+        studies = ask_json(f"{url}/api/studies", VIEWER)["study_summaries"]
+        metrics = ask(f"{url}/metrics", VIEWER)[1]
+        service.terminate()
+        service.communicate(timeout=30)
+    assert sorted(study["study_name"] for study in studies) == sorted(study_name("demo", stage) for stage in STAGES)
+    assert metrics_of_the_boards() <= {line.split("{")[0].split(" ")[0] for line in metrics.splitlines()} | LATER
 
 
 @pytest.mark.slow

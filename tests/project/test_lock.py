@@ -1,4 +1,7 @@
-"""requirements.lock: exact, verified, from no particular registry, and for Linux and macOS alike."""
+"""The locks, of the environment and of the image: exact, verified, from no particular registry, and in step.
+
+That of the environment is for Linux and macOS alike.
+"""
 
 import re
 import tomllib
@@ -10,16 +13,18 @@ from packaging.utils import canonicalize_name
 from tests.support.paths import REPOSITORY
 
 LOCK = (REPOSITORY / "requirements.lock").read_text()
+OF_THE_IMAGE = (REPOSITORY / "deploy" / "image" / "requirements.lock").read_text()
+LOCKS = pytest.mark.parametrize("lock", [LOCK, OF_THE_IMAGE], ids=["environment", "image"])
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 
 # By `sys_platform` and `platform_machine`: where the project is meant to run.
 PLATFORMS = [("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darwin", "Darwin", "arm64")]
 
 
-def _locked() -> dict[str, list[tuple[Requirement, int]]]:
-    """By name: each line of the lock, with how many hashes it carries."""
+def _locked(lock: str = LOCK) -> dict[str, list[tuple[Requirement, int]]]:
+    """By name: each line of a lock, with how many hashes it carries."""
     found: dict[str, list[tuple[Requirement, int]]] = {}
-    for line in LOCK.replace("\\\n", " ").splitlines():
+    for line in lock.replace("\\\n", " ").splitlines():
         requirement = Requirement(re.split(r"\s--hash=", line, maxsplit=1)[0].strip())
         found.setdefault(canonicalize_name(requirement.name), []).append((requirement, line.count("--hash=sha256:")))
     return found
@@ -36,12 +41,14 @@ def _wanted() -> list[str]:
     return [text for group in groups for text in group]
 
 
-def test_the_lock_names_no_registry() -> None:
-    assert not re.search(r"http|--(extra-)?index|--find-links|--trusted-host|file:", LOCK)
+@LOCKS
+def test_a_lock_names_no_registry(lock: str) -> None:
+    assert not re.search(r"https?://|--(extra-)?index|--find-links|--trusted-host|file:", lock)
 
 
-def test_every_line_of_the_lock_is_one_version_with_a_hash() -> None:
-    for lines in _locked().values():
+@LOCKS
+def test_every_line_of_a_lock_is_one_version_with_a_hash(lock: str) -> None:
+    for lines in _locked(lock).values():
         for requirement, hashes in lines:
             assert [specifier.operator for specifier in requirement.specifier] == ["=="], requirement
             assert hashes >= 1, requirement
@@ -61,3 +68,18 @@ def test_every_dependency_is_pinned_in_its_range_on_every_platform(platform: tup
         assert len(here) == 1, f"{wanted}: {len(here)} lines of the lock apply; type: make lock"
         (specifier,) = here[0].specifier
         assert wanted.specifier.contains(specifier.version), f"{wanted}, but {here[0]} is locked; type: make lock"
+
+
+def test_the_image_gets_what_runs_in_it_in_the_versions_that_are_tested_and_no_test_tools() -> None:
+    extras = PROJECT["project"]["optional-dependencies"]
+    groups = [PROJECT["project"]["dependencies"], PROJECT["build-system"]["requires"]]
+    groups += [extras[name] for name in ("service", "weights", "npm") if name in extras]
+    locked, whole = _locked(OF_THE_IMAGE), _locked()
+    names = {canonicalize_name(Requirement(text).name) for group in groups for text in group}
+    assert names <= set(locked), "type: make lock"
+    for name in set(locked) & set(whole):
+        assert {str(line.specifier) for line, _ in locked[name]} == {str(line.specifier) for line, _ in whole[name]}, (
+            name
+        )
+    tools = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependency-groups"]["dev"]}
+    assert not tools & set(locked)

@@ -46,7 +46,8 @@ def checkout(tmp_path: Path) -> Path:
 def test_make_alone_lists_the_targets_and_sets_nothing_up(checkout: Path) -> None:
     shown = _make(folder=checkout).stdout
     targets = [line.split()[1] for line in shown.splitlines()]
-    assert targets == ["help", "run", "check", "test", "test-slow", "lint", "docs", "bench", "lock", "clean"]
+    tests = ["test", "test-slow", "test-containers"]
+    assert targets == ["help", "run", "check", *tests, "lint", "docs", "bench", "lock", "clean"]
     assert not (checkout / ".venv").exists()
 
 

@@ -47,7 +47,7 @@ def test_every_option_that_is_typed_exists() -> None:
     assert len(_typed()) > 40
     for words in _typed():
         called = next(name for name in (" ".join(words[1:3]), words[1]) if name in commands)
-        ours = words[: words.index("--")] if "--" in words else words  # the others are an engine's
+        ours = words[: words.index("--")] if "--" in words else words  # what follows goes to another program
         given = {word.split("=")[0] for word in ours if word.startswith("-") and not re.fullmatch(r"-?[\d+].*", word)}
         assert given - commands[called] == set(), words
 

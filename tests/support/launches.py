@@ -1,9 +1,11 @@
 """Launches in a process of its own whose workers have a runner that takes milliseconds, and misbehaves where told."""
 
+import json
 import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy
@@ -40,6 +42,24 @@ if "sweeps.cli" in " ".join(sys.orig_argv) and "worker" in sys.orig_argv:
 """
 
 
+# What `misbehave` may be: each worker keeps its environment for `kept_environments`. It stays for a while, so that the
+# others get a task, too.
+KEEP_ENVIRONMENT = """
+import json
+if once(f"environment-{os.getpid()}.json"):
+    (HOME / f"environment-{os.getpid()}.json").write_text(json.dumps(dict(os.environ)))
+    until = time.monotonic() + 60
+    while len(list(HOME.glob("environment-*"))) < 2 and time.monotonic() < until:
+        steps()
+        time.sleep(0.02)
+"""
+
+
+def kept_environments(home: Path) -> list[dict[str, str]]:
+    """The environment of each worker that ran `KEEP_ENVIRONMENT`."""
+    return [json.loads(path.read_text()) for path in home.glob("environment-*.json")]
+
+
 def environment(home: Path, url: sqlalchemy.URL, misbehave: str = "pass") -> dict[str, str]:
     """The environment of such a process; misbehave: Python that sees `claim`, `steps` and `once(name)`."""
     home.mkdir(parents=True, exist_ok=True)
@@ -49,10 +69,12 @@ def environment(home: Path, url: sqlalchemy.URL, misbehave: str = "pass") -> dic
     return os.environ | {"KD_SWEEPS_STORAGE": plain(url)} | folders
 
 
-def start_launch(env: dict[str, str], *, workers: int = 2, name: str = "s") -> "subprocess.Popen[str]":
+def start_launch(
+    env: dict[str, str], *, workers: int = 2, name: str = "s", options: Sequence[str] = ()
+) -> "subprocess.Popen[str]":
     """A launch at work."""
     return subprocess.Popen(
-        [sys.executable, "-m", "sweeps.cli", "launch", name, "--workers", str(workers)],
+        [sys.executable, "-m", "sweeps.cli", "launch", name, "--workers", str(workers), *options],
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -60,8 +82,10 @@ def start_launch(env: dict[str, str], *, workers: int = 2, name: str = "s") -> "
     )
 
 
-def launched(env: dict[str, str], *, workers: int = 2, name: str = "s", timeout: float = 120) -> tuple[int, str]:
+def launched(
+    env: dict[str, str], *, workers: int = 2, name: str = "s", timeout: float = 120, options: Sequence[str] = ()
+) -> tuple[int, str]:
     """Exit code and output of a launch that ends by itself."""
-    process = start_launch(env, workers=workers, name=name)
+    process = start_launch(env, workers=workers, name=name, options=options)
     out, _ = process.communicate(timeout=timeout)
     return process.returncode, out

@@ -78,7 +78,7 @@ COMMANDS = [
     ["delete", "s", "--yes"],
 ]
 WITHOUT_STORAGE = {"spec", "data", "verify"}
-IN_PROCESSES = {"worker", "dashboard"}  # below, in processes of their own
+IN_PROCESSES = {"worker", "dashboard", "serve"}  # below, in processes of their own
 
 
 def leaks(text: str) -> list[str]:
@@ -268,7 +268,7 @@ def test_an_error_of_a_users_own_that_holds_the_url_tells_nobody_the_password(
         assert not leaks(shown + err), command
 
 
-@pytest.mark.parametrize("command", ["worker", "dashboard"])
+@pytest.mark.parametrize("command", ["worker", "dashboard", "serve"])
 def test_with_a_wrong_password_a_process_ends_with_one_line(url: str, home: Path, command: str) -> None:
     bad = url.replace(quote(PASSWORD, safe=""), quote(WRONG, safe=""))
     started = time.monotonic()

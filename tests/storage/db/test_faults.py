@@ -13,7 +13,7 @@ import sqlalchemy
 from sqlalchemy import Engine
 
 from storage.db.engine import engine_kwargs, open_engine, read
-from storage.db.faults import is_refused_for_now, is_transient, retrying_for
+from storage.db.faults import impatient, is_refused_for_now, is_transient, retrying_for
 from storage.errors import StorageError, Unreachable
 from storage.queue import tasks
 from storage.records import blobs
@@ -235,3 +235,20 @@ def test_a_value_that_is_too_big_for_sqlite_is_one_line(tmp_path: Path) -> None:
             driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)  # the same connection is used again
         with pytest.raises(StorageError, match=r"x.db cannot hold this: string or blob too big; one row of SQLite"):
             blobs.put(engine, b"x" * 20_000)
+
+
+def test_who_waits_for_an_answer_is_told_sooner_than_who_works_at_night() -> None:
+    locked = sqlite3.OperationalError("database is locked")
+    locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    tries = []
+
+    @retrying_for(60)
+    def read() -> None:
+        tries.append(1)
+        raise sqlalchemy.exc.OperationalError("SELECT 1", {}, locked)
+
+    started = time.monotonic()
+    with impatient(0.3), pytest.raises(sqlalchemy.exc.OperationalError):
+        read()
+    assert len(tries) > 1
+    assert time.monotonic() - started < 30

@@ -67,6 +67,8 @@ def test_before_anything_has_finished_the_preset_tells_how_long_it_takes() -> No
 def test_a_stage_counts_by_its_seconds_and_not_by_its_tasks() -> None:
     found = expected_time(TINY, _done(_tasks(), stages=("teachers", "baselines")), 1)
     assert found.fraction > 0.3, "three tasks of 78, but long ones"
+    assert found.shares["teachers"] + found.shares["baselines"] == pytest.approx(found.fraction)
+    assert sum(found.shares.values()) == pytest.approx(1)
 
 
 def test_what_has_finished_says_how_slow_its_own_kind_is_and_stands_in_for_the_others() -> None:

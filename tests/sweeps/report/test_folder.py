@@ -24,13 +24,13 @@ from sweeps.spec.model import override
 from sweeps.spec.presets import on
 from sweeps.spec.toml import read
 from sweeps.workers.results import Outcome
-from tests.support.browser import Browser
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
 from tests.support.sweeps.pictured_sweeps import texts
 from tests.support.sweeps.planted_sweeps import analysed as planted_findings
 from tests.support.sweeps.planted_sweeps import planted, work
 from tests.support.sweeps.reported_sweeps import analysed, worked
 from tests.support.sweeps.typed_commands import write_npz
+from tests.support.web.browser import Browser
 
 HOSTILE = "<script>alert(1)</script> ![x](http://x.test/x.png) <img src=http://x.test/y.png onerror=alert(1)>"
 

@@ -8,6 +8,7 @@ from storage.url import resolve
 from sweeps.engines import launcher
 from sweeps.engines.launcher import Launched
 from sweeps.engines.local import WORKER_VARIABLE
+from sweeps.engines.slurm_script import DETACHED_VARIABLE
 from sweeps.errors import SweepError
 from sweeps.service import launch, publish
 from sweeps.workers import worker
@@ -53,6 +54,16 @@ def test_a_worker_publishes_unless_a_launch_will(
         monkeypatch.setenv(WORKER_VARIABLE, name)
     assert launch.work(resolve(f"sqlite:///{tmp_path}/a.db"), "s") == code
     assert published == expected
+
+
+def test_a_worker_that_no_launch_waits_for_publishes_though_it_has_a_name(
+    published: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "run_worker", lambda *arguments, **options: 0)
+    monkeypatch.setenv(WORKER_VARIABLE, "slurm-12_3.0-ab12")
+    monkeypatch.setenv(DETACHED_VARIABLE, "yes")
+    assert launch.work(resolve(f"sqlite:///{tmp_path}/a.db"), "s") == 0
+    assert published == ["s"]
 
 
 @pytest.mark.parametrize("workers", [0, -1, 1_001, 10**9])

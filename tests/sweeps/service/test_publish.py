@@ -22,9 +22,9 @@ from sweeps.report.answer import headline
 from sweeps.service.publish import publish
 from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
-from tests.support.browser import Browser
 from tests.support.sweeps.reported_sweeps import analysed, worked, worked_at
 from tests.support.sweeps.small_sweeps import FORK, created
+from tests.support.web.browser import Browser
 
 
 @pytest.fixture(scope="module")

@@ -87,6 +87,17 @@ def test_a_second_ctrl_c_leaves_at_once(engine: sqlalchemy.Engine) -> None:
     assert {task.state for task in tasks_of(engine)} == {"waiting", "running"}, "its lease has to lapse"
 
 
+def test_a_second_sigterm_is_the_first_one_once_more(engine: sqlalchemy.Engine) -> None:
+    """Slurm signals the shell of a job, which passes it on, and every process of the job as well."""
+    url = engine.url.render_as_string(hide_password=False)
+    process = _worker(url, "-c", LONG_STEP, url)
+    _with_a_running_task(process, engine)
+    for _ in range(5):
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 143
+    _nothing_counted(engine)
+
+
 def test_a_signal_while_the_database_is_locked_still_ends_the_worker_within_5_seconds(
     engine: sqlalchemy.Engine,
 ) -> None:

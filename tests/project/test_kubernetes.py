@@ -1,0 +1,291 @@
+"""deploy/kubernetes without a cluster: validated strictly against the schemas of Kubernetes, and each container's
+command line run here, with only its storage URL changed, against a real Postgres.
+"""
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from storage.db.engine import open_engine
+from storage.records import queries, running
+from storage.url import resolve
+from sweeps.service.create import create_sweep
+from sweeps.spec.presets import preset
+from tests.support.containers.asking import ask, ask_json
+from tests.support.containers.commands import Commands, wait
+from tests.support.containers.manifests import Manifest, command_line, containers, environment, one_of, pods, render
+from tests.support.paths import REPOSITORY
+
+FOLDER = REPOSITORY / "deploy" / "kubernetes"
+PAGE = REPOSITORY / "docs" / "how-to" / "kubernetes.md"
+OLDEST = "1.33"  # the first with all that is used here in its final form: backoffLimitPerIndex
+OPERATOR = "an-operator-of-sweeps"
+ENTRYPOINT = ["kd-sweeps"]  # of the image
+OURS = {
+    "Job/kd-sweeps-init/init",
+    "Job/kd-sweeps-workers/wait",
+    "Job/kd-sweeps-workers/worker",
+    "Deployment/kd-sweeps/service",
+}
+BASE = {
+    ("ConfigMap", "kd-sweeps"),
+    ("Job", "kd-sweeps-init"),
+    ("Job", "kd-sweeps-workers"),
+    ("Deployment", "kd-sweeps"),
+    ("Service", "kd-sweeps"),
+}
+TRY = BASE | {
+    ("Secret", "kd-sweeps"),
+    ("PersistentVolumeClaim", "kd-sweeps-cache"),
+    ("StatefulSet", "kd-sweeps-postgres"),
+    ("Service", "kd-sweeps-postgres"),
+}
+
+
+@pytest.fixture
+def tried(tmp_path: Path) -> Path:
+    """The manifests with what a user adds: secret.env from its example, and the overlay that the page shows."""
+    folder = tmp_path / "kubernetes"
+    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("secret.env", "mine"))
+    example = (folder / "try" / "secret.env.example").read_text()
+    secret = example.replace("PASSWORD", "a-pass_word").replace(" TOKEN", f" {OPERATOR}")
+    (folder / "try" / "secret.env").write_text(secret)
+    (mine,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
+    (folder / "mine").mkdir()
+    (folder / "mine" / "kustomization.yaml").write_text(mine)
+    return folder
+
+
+@pytest.fixture
+def manifests(tried: Path) -> list[Manifest]:
+    return render(tried / "try")
+
+
+def _kinds(found: list[Manifest]) -> set[tuple[str, str]]:
+    kinds = [(one["kind"], one["metadata"]["name"]) for one in found]
+    assert len(kinds) == len(set(kinds))
+    return set(kinds)
+
+
+# The manifests.
+
+
+def test_the_base_brings_no_database_no_secret_and_no_volume_of_its_own() -> None:
+    assert _kinds(render(FOLDER / "base")) == BASE
+
+
+def test_the_overlay_to_try_it_adds_a_postgres_the_secret_and_the_cache(manifests: list[Manifest]) -> None:
+    assert _kinds(manifests) == TRY
+    assert one_of(manifests, "ConfigMap", "kd-sweeps")["data"] == {"SWEEP": "demo", "PRESET": "tiny"}
+
+
+@pytest.mark.parametrize("version", [OLDEST, kubernetes_validate.latest_version()])
+def test_every_manifest_is_valid_strictly_and_offline(manifests: list[Manifest], version: str) -> None:
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_the_validation_is_strict(manifests: list[Manifest]) -> None:
+    one_of(manifests, "Job", "kd-sweeps-workers")["spec"]["backoffLimitPerIndices"] = 3
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(one_of(manifests, "Job", "kd-sweeps-workers"), OLDEST, strict=True)
+
+
+def test_the_overlay_that_the_page_shows_names_its_image_its_sweep_and_its_number_of_workers(tried: Path) -> None:
+    found = render(tried / "mine")
+    assert _kinds(found) == BASE
+    assert {container["image"] for _, container in containers(found)} == {"your.registry/kd-sweeps:1"}
+    assert one_of(found, "ConfigMap", "kd-sweeps")["data"] == {"SWEEP": "mnist-kd", "PRESET": "full"}
+    job = one_of(found, "Job", "kd-sweeps-workers")["spec"]
+    assert (job["completions"], job["parallelism"]) == (64, 64)
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl on the PATH")
+@pytest.mark.parametrize("overlay", ["base", "try", "mine"])
+def test_kubectl_renders_the_same(tried: Path, overlay: str) -> None:
+    done = subprocess.run(["kubectl", "kustomize", tried / overlay], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+    def ordered(found: list[Manifest]) -> list[Manifest]:
+        return sorted(found, key=lambda one: (one["kind"], one["metadata"]["name"]))
+
+    assert ordered(list(yaml.safe_load_all(done.stdout))) == ordered(render(tried / overlay))
+
+
+def test_a_field_of_kustomize_that_this_test_does_not_know_is_an_error(tried: Path) -> None:
+    with (tried / "base" / "kustomization.yaml").open("a") as file:
+        file.write("namePrefix: a-\n")
+    with pytest.raises(ValueError, match="namePrefix"):
+        render(tried / "base")
+
+
+def test_what_the_base_refers_to_is_what_its_head_tells_people_to_make() -> None:
+    found = render(FOLDER / "base")
+    text = str(found)
+    assert set(re.findall(r"'claimName': '([^']+)'", text)) == {"kd-sweeps-cache"}
+    asked = [
+        tuple(variable["valueFrom"]["secretKeyRef"].values())
+        for _, container in containers(found)
+        for variable in container["env"]
+    ]
+    assert set(asked) == {("kd-sweeps", "storage"), ("kd-sweeps", "tokens")}
+    head = (FOLDER / "base" / "kustomization.yaml").read_text().partition("apiVersion")[0]
+    for name in ("Secret kd-sweeps:", "storage", "tokens", "kd-sweeps-cache"):
+        assert name in head
+
+
+def test_no_secret_is_kept_in_a_file_of_ours() -> None:
+    kept = subprocess.run(["git", "ls-files", FOLDER], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert not [name for name in kept.stdout.splitlines() if name.endswith("secret.env")]
+    assert "secret.env" in (REPOSITORY / ".gitignore").read_text().splitlines()
+
+
+def test_every_container_runs_without_rights_on_a_read_only_disk_within_limits(manifests: list[Manifest]) -> None:
+    for owner, pod in pods(manifests).items():
+        assert pod["automountServiceAccountToken"] is False, owner
+        assert pod["enableServiceLinks"] is False, owner  # KD_SWEEPS_PORT=tcp://... is no setting of ours
+        assert pod["securityContext"]["runAsNonRoot"] is True, owner
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, owner
+    for name, container in containers(manifests):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }, name
+        assert "memory" in container["resources"]["limits"], name
+        assert set(container["resources"]["requests"]) == {"cpu", "memory"}, name
+
+
+def test_our_containers_run_one_image_as_its_user_and_can_write_where_it_does(manifests: list[Manifest]) -> None:
+    dockerfile = (REPOSITORY / "Dockerfile").read_text().splitlines()
+    assert "USER 1000:1000" in dockerfile
+    assert "WORKDIR /home/kd" in dockerfile
+    found = {name: one for name, one in containers(manifests) if one["image"] == "kd-sweeps"}
+    assert set(found) == OURS
+    for name, container in found.items():
+        mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert mounted >= {"/tmp", "/home/kd"}, name
+        assert ("/cache" in mounted) == ("service" not in name), name
+    for owner, pod in pods(manifests).items():
+        if "postgres" not in owner:
+            assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["runAsGroup"]) == (1000, 1000), owner
+            assert pod["shareProcessNamespace"] is True, owner  # or process 1 would ignore SIGTERM at first
+            assert pod["terminationGracePeriodSeconds"] == 30, owner
+
+
+def test_workers_are_an_indexed_job_that_tells_a_stop_from_a_fault(manifests: list[Manifest]) -> None:
+    job = one_of(manifests, "Job", "kd-sweeps-workers")["spec"]
+    assert (job["completionMode"], job["parallelism"]) == ("Indexed", job["completions"])
+    assert job["backoffLimitPerIndex"] == 3
+    assert job["template"]["spec"]["restartPolicy"] == "Never"  # what podFailurePolicy demands
+    rules = job["podFailurePolicy"]["rules"]
+    actions = {str(rule.get("onExitCodes", {}).get("values")): rule["action"] for rule in rules}
+    assert actions == {"None": "Ignore", "[143]": "Ignore", "[2]": "FailJob"}
+
+
+@pytest.mark.parametrize(("kind", "name"), [("Deployment", "kd-sweeps"), ("StatefulSet", "kd-sweeps-postgres")])
+def test_a_service_leads_to_the_pods_of_its_name(manifests: list[Manifest], kind: str, name: str) -> None:
+    owner, service = one_of(manifests, kind, name)["spec"], one_of(manifests, "Service", name)["spec"]
+    labels = owner["template"]["metadata"]["labels"]
+    assert owner["selector"]["matchLabels"] == service["selector"]
+    assert service["selector"].items() <= labels.items()
+    for other in manifests:
+        if other["kind"] in ("Job", "Deployment", "StatefulSet") and other["spec"] != owner:
+            assert not service["selector"].items() <= other["spec"]["template"]["metadata"].get("labels", {}).items()
+    (port,) = service["ports"]
+    ports = [port["name"] for container in owner["template"]["spec"]["containers"] for port in container["ports"]]
+    assert port["targetPort"] in ports
+
+
+def test_the_url_of_the_example_leads_to_the_postgres_beside_it(manifests: list[Manifest]) -> None:
+    found = dict(containers(manifests))
+    database = environment(manifests, found["StatefulSet/kd-sweeps-postgres/postgres"])
+    url = resolve(environment(manifests, found["Deployment/kd-sweeps/service"])["KD_SWEEPS_STORAGE"])
+    assert (url.username, url.password) == (database["POSTGRES_USER"], database["POSTGRES_PASSWORD"])
+    assert (url.host, url.port, url.database) == ("kd-sweeps-postgres", None, database["POSTGRES_DB"])
+
+
+# The commands.
+
+
+class Cluster:
+    """The containers as processes here, on one storage."""
+
+    def __init__(self, found: list[Manifest], folder: Path, url: str) -> None:
+        self._manifests = found
+        self._containers = dict(containers(found))
+        self.commands = Commands(folder, KD_SWEEPS_STORAGE=url)
+
+    def words(self, name: str) -> tuple[list[str], dict[str, str]]:
+        """What runs in a container, and its variables."""
+        container: dict[str, Any] = self._containers[name]
+        variables = environment(self._manifests, container)
+        return command_line(container, variables, ENTRYPOINT), variables
+
+
+@pytest.fixture
+def cluster(manifests: list[Manifest], tmp_path: Path, postgres_url: str) -> Cluster:
+    return Cluster(manifests, tmp_path, postgres_url)
+
+
+def test_workers_wait_until_the_job_has_made_the_sweep(cluster: Cluster, postgres_url: str) -> None:
+    with cluster.commands.start(*cluster.words("Job/kd-sweeps-workers/wait")) as waiting:
+        assert waiting.stdout is not None
+        assert "kd-sweeps" in waiting.stdout.readline()  # it says what it waits for
+        code, output = cluster.commands.run(*cluster.words("Job/kd-sweeps-init/init"))
+        assert code == 0, output
+        assert waiting.wait(60) == 0
+    engine = open_engine(resolve(postgres_url), read_only=True)
+    (sweep,) = queries.list_sweeps(engine)
+    engine.dispose()
+    assert (sweep.name, sweep.spec["preset"]) == ("demo", "tiny")
+
+
+def test_a_worker_that_is_told_to_stop_ends_with_the_code_that_the_job_ignores(
+    cluster: Cluster, postgres_url: str
+) -> None:
+    assert create_sweep(resolve(postgres_url), "demo", preset("tiny")).new
+    engine = open_engine(resolve(postgres_url), read_only=True)
+    sweep = queries.find_sweep(engine, "demo")
+    with cluster.commands.start(*cluster.words("Job/kd-sweeps-workers/worker")) as worker:
+        wait(worker, lambda: bool(running.running(engine, sweep.id)))
+        worker.send_signal(signal.SIGTERM)  # what a drained node sends
+        output, _ = worker.communicate(timeout=30)
+    assert worker.returncode == 143, output
+    assert not running.running(engine, sweep.id)
+    engine.dispose()
+
+
+def test_a_url_that_cannot_work_ends_with_the_code_that_fails_the_job(
+    manifests: list[Manifest], tmp_path: Path
+) -> None:
+    cluster = Cluster(manifests, tmp_path, "mysql://kd@kd-sweeps-postgres/kd")
+    for name in ("Job/kd-sweeps-init/init", "Job/kd-sweeps-workers/worker"):
+        code, output = cluster.commands.run(*cluster.words(name))
+        assert code == 2, output
+
+
+def test_the_service_answers_the_probes_without_a_token_and_all_else_with_one(
+    cluster: Cluster, manifests: list[Manifest]
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    (container,) = one_of(manifests, "Deployment", "kd-sweeps")["spec"]["template"]["spec"]["containers"]
+    words, variables = cluster.words("Deployment/kd-sweeps/service")
+    with cluster.commands.start([*words, "--port", str(port)], variables) as service:
+        wait(service, lambda: ask(f"{url}{container['readinessProbe']['httpGet']['path']}")[0] == 200)
+        assert ask(f"{url}{container['livenessProbe']['httpGet']['path']}")[0] == 200
+        assert ask(f"{url}/api/v1/sweeps")[0] == 401
+        assert ask_json(f"{url}/api/v1/sweeps", OPERATOR)
+        service.send_signal(signal.SIGTERM)
+        service.communicate(timeout=30)

@@ -1,0 +1,78 @@
+"""The command lines of containers as processes here: a home of their own, and nothing in common but the storage."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import REPOSITORY
+
+
+class Commands:
+    """A folder in which command lines run that find `kd-sweeps` and `python` on their PATH, as they do in the image.
+
+    Args:
+        changed: variables that differ from those of the container, such as the storage.
+    """
+
+    def __init__(self, folder: Path, **changed: str) -> None:
+        self._folder = folder
+        self._changed = changed
+        self._programs = folder / "programs"
+        self._programs.mkdir(exist_ok=True)
+        for name, module in (("kd-sweeps", "-m sweeps.cli"), ("python", "")):
+            program = self._programs / name
+            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
+            program.chmod(0o755)
+
+    def environment(self, own: Mapping[str, str]) -> dict[str, str]:
+        """The variables of a container, in a bare one's."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA", "KERAS"))}
+        home = {
+            "HOME": str(self._folder),
+            "PATH": f"{self._programs}:{os.environ['PATH']}",
+            "PYTHONPATH": str(REPOSITORY),
+            "KD_SWEEPS_CACHE": str(self._folder / "cache"),
+        }
+        return kept | home | dict(own) | self._changed
+
+    @contextmanager
+    def start(self, words: Sequence[str], own: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+        """A command line; what still runs at the end is killed, with all that it started."""
+        process = subprocess.Popen(
+            list(words),
+            cwd=self._folder,
+            env=self.environment(own),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        with process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def run(self, words: Sequence[str], own: Mapping[str, str]) -> tuple[int, str]:
+        """Exit code and output of a command line that ends by itself."""
+        with self.start(words, own) as process:
+            output = process.communicate()[0]
+            return process.returncode, output
+
+
+def wait(process: subprocess.Popen[str], reached: Callable[[], bool], seconds: float = 120) -> None:
+    """Return when something is so; fail with what the process said if it ends first, or takes too long."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f"exit code {process.poll()}: {process.communicate()[0]}")
+        time.sleep(0.1)

@@ -1,0 +1,127 @@
+"""The stack of docker-compose.yml under a name of its own, with its own volumes, image tag and port."""
+
+import contextlib
+import json
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.support.containers.engine import Docker, Failed, NoEngine
+from tests.support.paths import REPOSITORY
+
+Found = TypeVar("Found")
+COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
+SCRATCH = ("/tmp:uid=1000,gid=1000", "/home/kd:uid=1000,gid=1000")
+"""The folders that a container of ours writes to, beside the cache, where its disk is read-only as on Kubernetes."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One project of compose, which nothing else on the engine touches.
+
+    Attributes:
+        settings: what a user has in .env.
+    """
+
+    docker: Docker
+    image: str
+    folder: Path
+    settings: Mapping[str, str]
+    name: str = field(default_factory=lambda: f"kd-sweeps-test-{secrets.token_hex(4)}")
+
+    @property
+    def url(self) -> str:
+        """Where the service is published."""
+        return f"http://127.0.0.1:{self.settings['PORT']}"
+
+    def call(self, *words: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
+        """A command of compose."""
+        return subprocess.run(
+            [
+                *_program(self.docker),
+                *("--project-name", self.name),
+                *("--project-directory", str(REPOSITORY)),
+                *("--env-file", str(self.folder / ".env")),
+                *("--file", str(COMPOSE_FILE)),
+                *("--file", str(self.folder / "ours.json")),
+                *words,
+            ],
+            env=dict(self.docker.environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def run(self, *words: str, timeout_s: float = 600) -> str:
+        """What a command printed; Failed where it does not exit 0."""
+        done = self.call(*words, timeout_s=timeout_s)
+        if done.returncode != 0:
+            raise Failed(f"compose {' '.join(words)}: {(done.stdout + done.stderr)[-3000:]}")
+        return done.stdout
+
+    def containers(self, service: str) -> list[str]:
+        """The containers of a service, those that ended too."""
+        return self.run("ps", "--all", "--quiet", service).split()
+
+    def state(self, container: str) -> Mapping[str, Any]:
+        """Whether it runs, and how it ended."""
+        found: Mapping[str, Any] = self.docker.inspect(container)["State"]
+        return found
+
+    def logs(self) -> str:
+        """The last of what everybody said."""
+        done = self.call("logs", "--no-color", "--timestamps", "--tail", "60")
+        return done.stdout + done.stderr
+
+    def write(self) -> None:
+        """Write the files that compose reads beside our own; workers get no more rights than on Kubernetes."""
+        (self.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
+        ours: dict[str, dict[str, Any]] = {name: {"image": self.image} for name in ("init", "worker", "service")}
+        ours["worker"] |= {"read_only": True, "cap_drop": ["ALL"], "tmpfs": list(SCRATCH)}
+        (self.folder / "ours.json").write_text(json.dumps({"services": ours}))
+
+
+def _program(docker: Docker) -> list[str]:
+    if docker.call("compose", "version").returncode == 0:
+        return ["docker", "compose"]
+    if (program := shutil.which("docker-compose")) is None:
+        raise NoEngine("neither `docker compose` nor docker-compose is here; on Debian: apt-get install docker-compose")
+    return [program]
+
+
+@contextmanager
+def stack(docker: Docker, image: str, folder: Path, **settings: str) -> Iterator[Stack]:
+    """A stack that is not up yet; taken down at the end with its volumes."""
+    made = Stack(docker, image, folder, {"PORT": str(free_port())} | settings)
+    made.write()
+    try:
+        yield made
+    finally:
+        with contextlib.suppress(Failed):
+            made.run("--profile", "monitoring", "down", "--volumes", "--remove-orphans", "--timeout", "20")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def wait(reached: Callable[[], Found], what: str, *, seconds: float, every_s: float = 0.5) -> Found:
+    """What was asked for, once there is any of it; AssertionError after a time."""
+    deadline = time.monotonic() + seconds
+    while not (found := reached()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(every_s)
+    return found

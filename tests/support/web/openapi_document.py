@@ -1,0 +1,19 @@
+"""The OpenAPI document of the repository. To write it anew: python -m tests.support.web.openapi_document."""
+
+import json
+
+from storage.url import resolve
+from sweeps.web.app import make_app
+from tests.support.paths import REPOSITORY
+
+FILE = REPOSITORY / "docs" / "reference" / "openapi.json"
+
+
+def current() -> str:
+    """What the service says of itself now."""
+    app = make_app(resolve("sqlite:///none.db"), with_dashboard=False)
+    return json.dumps(app.openapi(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(current(), encoding="utf-8")

@@ -1,0 +1,64 @@
+"""What `serve` refuses before it listens."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.sweeps.small_sweeps import created
+from tests.support.web.services import TOKENS
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "host.example"])
+def test_without_tokens_it_listens_on_this_machine_only(kd_sweeps: Run, host: str) -> None:
+    code, _, err = kd_sweeps("serve", "--all", "--host", host)
+    assert code == 2
+    assert err.splitlines() == [
+        f"kd-sweeps: --host: got {host}; without tokens only 127.0.0.1, ::1 and localhost are allowed: give --tokens"
+        " FILE or KD_SWEEPS_TOKENS first, lines such as: operator TOKEN"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give the sweeps to serve, or --all"),
+        (["s", "--all"], "give the sweeps to serve, or --all"),
+        (["--all", "--port", "99999"], "--port: got '99999'"),
+        (["--all", "--tokens", "none.txt"], "--tokens: cannot read none.txt"),
+        (["../s"], "sweep name '../s'"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(kd_sweeps: Run, words: list[str], said: str) -> None:
+    code, _, err = kd_sweeps("serve", *words)
+    assert code in (1, 2)
+    (line,) = [line for line in err.splitlines() if not line.startswith("storage ")]
+    assert said in line
+
+
+def test_a_sweep_that_is_not_there_is_told_before_it_listens(kd_sweeps: Run, tmp_path: Path) -> None:
+    created(f"sqlite:///{tmp_path}/kd-sweeps.db")
+    code, _, err = kd_sweeps("serve", "s", "none")
+    assert code == 1
+    assert "no sweep 'none'" in err
+
+
+def test_a_port_that_is_taken_is_one_line(kd_sweeps: Run, tmp_path: Path) -> None:
+    created(f"sqlite:///{tmp_path}/kd-sweeps.db")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, err = kd_sweeps("serve", "s", "--port", str(port))
+    assert code == 1
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another: --port {port + 1}" in err
+
+
+def test_tokens_that_others_can_read_are_refused_without_being_shown(kd_sweeps: Run, tmp_path: Path) -> None:
+    (tmp_path / "tokens.txt").write_text(TOKENS)
+    (tmp_path / "tokens.txt").chmod(0o644)
+    code, _, err = kd_sweeps("serve", "--all", "--tokens", "tokens.txt")
+    assert code == 2
+    assert "chmod 600 tokens.txt" in err
+    assert "viewer-token" not in err

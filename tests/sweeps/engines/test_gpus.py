@@ -1,0 +1,80 @@
+"""One device for each worker. No GPU is needed: what a worker is given stands in its environment."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from storage.url import resolve
+from sweeps.cli.options import devices
+from sweeps.engines.choice import default_workers, engine_of
+from sweeps.engines.protocol import Request
+from sweeps.errors import SpecError
+from sweeps.workers.environment import GPU_VARIABLE, one_thread
+from tests.support.launches import KEEP_ENVIRONMENT, environment, kept_environments, launched
+from tests.support.sweeps.small_sweeps import SMALL, created
+
+UUID = "GPU-5b4c8b52-3b35-8d4a-7a35-2b7c7a0f7c11"
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+
+
+@pytest.fixture
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*THREADS, GPU_VARIABLE, "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.processes
+@pytest.mark.usefixtures("_no_settings")
+def test_each_worker_gets_a_device_of_its_own_and_keeps_its_threads(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
+    env = environment(tmp_path / "home", url, KEEP_ENVIRONMENT)
+    code, out = launched(env, options=["--gpus", f"1,{UUID}"])
+    assert code == 0, out
+    kept = kept_environments(tmp_path / "home")
+    assert {one["CUDA_VISIBLE_DEVICES"] for one in kept} == {"1", UUID}
+    assert {one["CUDA_DEVICE_ORDER"] for one in kept} == {"PCI_BUS_ID"}
+    assert not [one for one in kept if set(THREADS) & set(one)]
+
+
+@pytest.mark.processes
+@pytest.mark.usefixtures("_no_settings")
+def test_without_devices_a_worker_has_one_thread_and_sees_what_there_is(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
+    code, out = launched(environment(tmp_path / "home", url, KEEP_ENVIRONMENT))
+    assert code == 0, out
+    kept = kept_environments(tmp_path / "home")
+    assert len(kept) == 2
+    assert {one[name] for one in kept for name in THREADS} == {"1"}
+    assert not [one for one in kept if "CUDA_VISIBLE_DEVICES" in one]
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.usefixtures("_no_settings")
+def test_a_worker_with_a_device_is_left_its_threads(given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if given:
+        monkeypatch.setenv(GPU_VARIABLE, "0")
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    one_thread()
+    assert (THREADS[0] in os.environ) is not given
+
+
+def test_without_a_number_there_is_one_worker_for_each_device(tmp_path: Path) -> None:
+    asked = Request(resolve(f"sqlite:///{tmp_path}/s.db"), "s", gpus=("0", "1", "3"))
+    assert default_workers("local", asked) == 3
+
+
+@pytest.mark.parametrize(("typed", "found"), [("0", ("0",)), ("0, 1", ("0", "1")), (UUID, (UUID,)), (None, ())])
+def test_devices_are_numbers_or_uuids(typed: str | None, found: tuple[str, ...]) -> None:
+    assert devices(typed) == found
+
+
+@pytest.mark.parametrize("typed", ["", "0,0", "0,", "all", "-1", "0;rm", "12345"])
+def test_other_devices_are_refused_in_one_line(typed: str) -> None:
+    with pytest.raises(SpecError, match=f"--gpus: got '{typed}'; allowed: .* for example --gpus 0,1"):
+        devices(typed)
+
+
+def test_on_slurm_devices_are_asked_of_slurm(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="--gpus goes with --on local"):
+        engine_of("slurm", Request(resolve("postgresql://u@h/db"), "s", gpus=("0",)))

@@ -1,0 +1,406 @@
+"""Sweeps on a real Slurm: members that are cancelled, requeued and killed, and launches that are stopped or leave."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from storage.db.engine import open_engine
+from storage.queue import workers
+from storage.records import attempts, queries, running
+from storage.url import plain, resolve
+from sweeps.spec.model import override
+from sweeps.workers.logs import log_folder
+from tests.support.faults.storms import count, new_storm, storm_spec
+from tests.support.launches import KEEP_ENVIRONMENT, environment, kept_environments
+from tests.support.postgres_server import PostgresServer
+from tests.support.slurm_cluster import SlurmCluster
+from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
+
+pytestmark = pytest.mark.processes
+
+# A lease that does not lapse meanwhile: whose task is free again was given back, or freed by the launch.
+CALM = {"lease.interval_s": 1, "lease.grace_s": 120}
+SPEC = override(SMALL, CALM)
+
+PASSWORD = "g3heimnis/w@rt"  # not that of other tests, which may hand theirs to a process beside this one
+HOME = "home of 100 %"  # the path of the logs has what scripts and Slurm read in a way of their own
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+def member_of(worker: str) -> str:
+    """The member that a worker is a life of: "12_3" of "slurm-12_3.0-ab12"."""
+    found = re.fullmatch(r"slurm-(\d+_\d+)\.\d+-[0-9a-f]{4}", worker)
+    assert found, worker
+    return found[1]
+
+
+class Watched:
+    """A sweep in a database, as a test sees it."""
+
+    def __init__(self, url: str, name: str = "s") -> None:
+        self.engine = open_engine(resolve(url))
+        self.name = name
+
+    @property
+    def sweep_id(self) -> int:
+        """Its number."""
+        return queries.find_sweep(self.engine, self.name).id
+
+    def at_work(self) -> set[str]:
+        """The workers with a task."""
+        return {one.worker for one in running.running(self.engine, self.sweep_id)}
+
+    def done(self) -> int:
+        """How many tasks have a result."""
+        return sum(task.state == "done" for task in tasks_of(self.engine, self.name))
+
+    def seen(self) -> set[str]:
+        """The workers that have ever signed in."""
+        return set(workers.seen(self.engine, self.sweep_id))
+
+
+@pytest.fixture
+def watched(postgres_url: str) -> Iterator[Watched]:
+    created(postgres_url, SPEC)
+    found = Watched(postgres_url)
+    yield found
+    found.engine.dispose()
+
+
+@pytest.fixture
+def start(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Start a command on the storage of the test, "launch s --on slurm" if nothing else is asked for."""
+    started: list[subprocess.Popen[str]] = []
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / HOME / "state"))
+
+    def begin(
+        *words: str, misbehave: str = "pass", command: str = "launch", name: str = "s", path: str | None = None
+    ) -> "subprocess.Popen[str]":
+        env = environment(tmp_path / HOME, resolve(postgres_url), misbehave)
+        engine = ["--on", "slurm"] if command == "launch" else []
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sweeps.cli", command, name, *engine, *words],
+            env=env if path is None else env | {"PATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def ended(process: "subprocess.Popen[str]", seconds: float = 120) -> tuple[int, str]:
+    """Exit code and output of a command that ends by itself."""
+    out, _ = process.communicate(timeout=seconds)
+    return process.returncode, out
+
+
+def test_a_launch_submits_one_array_and_ends_with_the_sweep(
+    slurm: SlurmCluster, watched: Watched, start: Start
+) -> None:
+    code, out = ended(start("--workers", "3", "--", "--partition=main", "--comment", "two words"))
+    assert code == 0, out
+    assert re.findall(r"submitted as Slurm job \d+: 3 workers", out), out
+    assert "finished. Next:" in out
+    assert {task.state for task in tasks_of(watched.engine)} == {"done"}
+    assert len({member_of(worker).split("_")[0] for worker in watched.seen()}) == 1
+    assert slurm.members() == {}
+    logs = sorted(log_folder("s").glob("*.log"))
+    assert [path.stat().st_mode & 0o777 for path in logs] == [0o600] * 3
+    code, shown = ended(start(command="logs"))
+    assert code == 0
+    assert shown.count("==> ") == 3
+    assert "nothing is left to do" in shown
+
+
+HOLD = """
+    if claim.key == "search#1" and once("held"):
+        while True:
+            steps()
+            time.sleep(0.02)
+"""
+
+
+def holder(watched: Watched, process: "subprocess.Popen[str]") -> str:
+    """The worker that holds the one task that `HOLD` holds, once it does."""
+
+    def found() -> list[str]:
+        at_work = running.running(watched.engine, watched.sweep_id)
+        return [one.worker for one in at_work if one.key == "search#1" and one.running_s > 0.3]
+
+    wait_until(lambda: bool(found()) or process.poll() is not None, "nobody holds the task")
+    assert process.poll() is None, process.communicate()[0]
+    return found()[0]
+
+
+def attempts_of_held(watched: Watched) -> list[tuple[str, str]]:
+    """State and worker of each attempt of the held task."""
+    return [(one.state, one.worker) for one in attempts.of_task(watched.engine, watched.sweep_id, "search#1") or []]
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (["--signal=KILL", "--full"], "Slurm says: CANCELLED"),
+        ([], "ended with exit code 143; its task is free again, another takes its place"),
+    ],
+)
+def test_a_member_that_somebody_cancels_is_replaced_and_its_task_free_at_once(
+    slurm: SlurmCluster, watched: Watched, start: Start, how: list[str], told: str
+) -> None:
+    process = start("--workers", "2", misbehave=HOLD)
+    worker = holder(watched, process)
+    slurm.run("scancel", *how, member_of(worker))
+    code, out = ended(process)
+    assert code == 0, out
+    assert f"worker {worker} " in out
+    assert told in out
+    first, second = attempts_of_held(watched)
+    assert (first[1], second[0]) == (worker, "done")
+    assert first[0] in ("released", "lost")
+    assert slurm.members() == {}
+    assert count(plain(watched.engine.url), name="s").clean
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["its time is up", "its node failed"])
+def test_a_member_that_is_requeued_gives_its_task_back_and_comes_again_as_another_worker(
+    slurm: SlurmCluster, watched: Watched, start: Start, how: str
+) -> None:
+    process = start("--workers", "1", misbehave=HOLD)
+    worker = holder(watched, process)
+    if how == "its time is up":  # what Slurm sends a minute before
+        slurm.run("scancel", "--batch", "--signal=USR1", member_of(worker))
+    else:
+        slurm.run("scontrol", "requeue", member_of(worker))
+    code, out = ended(process)
+    assert code == 0, out
+    again = worker.replace(".0-", ".1-")
+    assert "its task is free again, it comes again by itself" in out
+    assert [one for _, one in attempts_of_held(watched)] == [worker, again]
+    assert watched.seen() == {worker, again}
+    assert out.count("submitted as Slurm job") == 1, "no other was submitted in its place"
+    assert count(plain(watched.engine.url), name="s").clean
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_launch_that_is_stopped_has_every_task_given_back_and_leaves_no_job(
+    slurm: SlurmCluster, watched: Watched, start: Start, number: int, code: int
+) -> None:
+    process = start("--workers", "8", misbehave="while True:\n    steps()\n    time.sleep(0.02)")
+    wait_until(lambda: bool(watched.at_work()) and len(slurm.members()) == 8, "no worker")
+    assert "PENDING" in slurm.members().values(), "some have no machine yet"
+    process.send_signal(number)
+    ended_with, out = ended(process, 60)
+    assert ended_with == code, out
+    assert "stopped; nothing is lost. Go on with: kd-sweeps launch s --on slurm --workers 8" in out
+    assert slurm.members() == {}
+    assert "running" not in {task.state for task in tasks_of(watched.engine)}
+    assert {one.state for one in attempts.of_task(watched.engine, watched.sweep_id, "teachers#source") or []} <= {
+        "released"
+    }
+
+
+@pytest.mark.slow
+def test_members_that_wait_for_a_machine_are_let_go_when_nothing_is_left(
+    slurm: SlurmCluster, watched: Watched, start: Start
+) -> None:
+    code, out = ended(start("--workers", "2", "--", "--exclusive"))  # the node is for one of them
+    assert code == 0, out
+    assert slurm.members() == {}
+    assert "died" not in out
+    assert "takes its place" not in out
+
+
+@pytest.mark.slow
+def test_a_detached_array_finishes_the_sweep_with_nobody_watching(
+    slurm: SlurmCluster, watched: Watched, start: Start
+) -> None:
+    code, out = ended(start("--workers", "2", "--detach"))
+    assert code == 0, out
+    found = re.search(r"submitted as Slurm job (\d+): 2 workers", out)
+    assert found, out
+    assert f"scancel {found[1]}" in out
+    wait_until(lambda: not slurm.members(job=int(found[1])), "it does not end", seconds=120)
+    assert count(plain(watched.engine.url), name="s").clean
+    code, out = ended(start("--workers", "2", "--detach"))
+    assert (code, "nothing of s is left to do" in out) == (1, True)
+
+
+@pytest.mark.slow
+def test_the_printed_script_can_be_submitted_by_hand(
+    slurm: SlurmCluster, watched: Watched, start: Start, tmp_path: Path
+) -> None:
+    words = ["--workers", "2", "--dry-run", "--", '--comment=two "words" #1', "-p", "main"]
+    code, out = ended(start(*words))
+    assert code == 0, out
+    log_folder("s").mkdir(parents=True)  # a launch makes it
+    env = environment(tmp_path / HOME, watched.engine.url)
+    text = out[out.index("#!/bin/bash") :]
+    done = subprocess.run(["sbatch"], input=text, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    array = int(done.stdout.split()[-1])
+    assert 'Comment=two "words" #1' in slurm.run("scontrol", "show", "job", str(array))
+    wait_until(lambda: not slurm.members(job=array), "it does not end", seconds=120)
+    assert count(plain(watched.engine.url), name="s").clean
+    assert sorted(path.name for path in log_folder("s").glob("*.log")) == [
+        f"slurm-{array}_{seat}.log" for seat in range(2)
+    ]
+
+
+@pytest.mark.slow
+def test_a_detached_array_that_is_cancelled_does_not_come_again(
+    slurm: SlurmCluster, watched: Watched, start: Start
+) -> None:
+    _, out = ended(start("--workers", "1", "--detach", misbehave=HOLD))
+    wait_until(lambda: bool(watched.at_work()), "no worker")
+    slurm.run("scancel", re.findall(r"scancel (\d+)", out)[0])
+    wait_until(lambda: not slurm.members(), "it does not end")
+    assert watched.at_work() == set()
+
+
+@pytest.mark.slow
+def test_workers_outlive_a_controller_that_is_away_for_a_while(
+    slurm: SlurmCluster, watched: Watched, start: Start
+) -> None:
+    process = start("--workers", "2", misbehave=HOLD)
+    worker = holder(watched, process)
+    slurm.stop_daemon("slurmctld")
+    wait_until(lambda: watched.at_work() == {worker}, "the others do not end")
+    slurm.start_daemon("slurmctld")
+    wait_until(lambda: member_of(worker) in slurm_members(slurm), "it is forgotten")
+    assert process.poll() is None
+    slurm.run("scancel", member_of(worker))
+    code, out = ended(process)
+    assert code == 0, out
+    assert count(plain(watched.engine.url), name="s").clean
+
+
+def slurm_members(slurm: SlurmCluster) -> dict[str, str]:
+    """Those that have not ended; none while the controller does not answer."""
+    try:
+        return slurm.members()
+    except AssertionError:
+        return {}
+
+
+@pytest.mark.slow
+def test_each_member_gets_a_device_of_slurm_and_keeps_its_threads(
+    slurm: SlurmCluster, watched: Watched, start: Start, tmp_path: Path
+) -> None:
+    code, out = ended(start("--workers", "2", "--", "--gres=gpu:1", misbehave=KEEP_ENVIRONMENT))
+    assert code == 0, out
+    kept = kept_environments(tmp_path / HOME)
+    assert {(one["CUDA_VISIBLE_DEVICES"], one["KD_SWEEPS_GPU"]) for one in kept} == {("0", "0"), ("1", "1")}
+    assert not [one for one in kept if "TF_NUM_INTRAOP_THREADS" in one]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--partition=nope"], "sbatch refused the workers: invalid partition specified: nope; Batch job submission"),
+        (["--bogus"], "sbatch refused the workers: unrecognized option '--bogus'"),
+    ],
+)
+def test_what_slurm_refuses_is_one_line_with_its_words(
+    slurm: SlurmCluster, watched: Watched, start: Start, options: list[str], told: str
+) -> None:
+    code, out = ended(start("--workers", "2", "--", *options))
+    assert code == 1
+    assert told in out.splitlines()[-1]
+    assert "Traceback" not in out
+    assert slurm.members() == {}
+
+
+def test_without_slurm_it_is_one_line(watched: Watched, start: Start, tmp_path: Path) -> None:
+    for words in ([], ["--detach"]):
+        code, out = ended(start("--workers", "2", *words, path=str(tmp_path)))
+        assert code == 1
+        assert "--on slurm needs sbatch and squeue and scancel, not found in PATH" in out.splitlines()[-1]
+
+
+def test_the_password_is_in_no_script_and_in_no_list_of_processes(
+    slurm: SlurmCluster, server: PostgresServer, tmp_path: Path
+) -> None:
+    url = server.new_database(role="submitter", password=PASSWORD)
+    created(url, SPEC)
+    env = environment(tmp_path / HOME, resolve(url), HOLD)
+    arguments = ["launch", "s", "--on", "slurm", "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweeps.cli", *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+    watched = Watched(url)
+    try:
+        worker = holder(watched, process)
+        shown = [
+            slurm.run("scontrol", "show", "job", "--details", member_of(worker)),
+            slurm.run("scontrol", "write", "batch_script", member_of(worker), "-"),
+            *(commands() or ["sweeps.cli worker s"]),
+        ]
+    finally:
+        process.terminate()
+        out, _ = ended(process)[1], watched.engine.dispose()
+    assert any("sweeps.cli worker s" in text for text in shown)
+    logs = [path.read_text() for path in (tmp_path / HOME / "state").rglob("*.log")]
+    assert not [text for text in [*shown, out, *logs] if "g3heimnis" in text]
+
+
+def commands() -> list[str]:
+    """The command lines of all processes; none where there is no /proc."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_200_tasks_with_a_member_cancelled_after_every_second_result_and_one_requeued(
+    slurm: SlurmCluster, postgres_url: str, start: Start
+) -> None:
+    new_storm(postgres_url, storm_spec(**CALM))
+    watched = Watched(postgres_url, "storm")
+    process = start("--workers", "6", name="storm")
+    finished, requeued = 0, ""
+    cancelled: set[str] = set()
+    try:
+        while process.poll() is None:
+            done = [task for task in tasks_of(watched.engine, "storm") if task.state == "done"]
+            have_finished = {str(task.outcome["worker"]) for task in done if task.outcome}
+            # One that has finished nothing yet would be a quick death.
+            victims = sorted(watched.at_work() & have_finished - cancelled - {requeued})
+            if len(done) >= finished + 2 and victims:
+                finished = len(done)
+                if not requeued and len(done) > 20:
+                    requeued = victims[0]
+                    slurm.run("scancel", "--batch", "--signal=USR1", member_of(requeued))
+                else:
+                    cancelled.add(victims[0])
+                    slurm.run("scancel", "--quiet", member_of(victims[0]))
+    finally:
+        watched.engine.dispose()
+    code, out = ended(process)
+    found = count(postgres_url, name="storm")
+    print(f"\n{len(cancelled)} members cancelled, 1 requeued: {found}")
+    assert code == 0, out
+    assert (found.tasks, found.done, found.complete) == (200, 200, 200)
+    assert found.clean, found
+    assert len(cancelled) >= 40
+    assert "it comes again by itself" in out
+    assert out.count("another takes its place") >= len(cancelled) - 6
+    assert slurm.members() == {}

@@ -1,0 +1,180 @@
+"""What is passed on to sbatch, what is not, and the script that is printed."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweeps.engines.slurm_script import check_options, ranges, script
+from sweeps.errors import SpecError
+
+KdSweeps = Callable[..., tuple[int, str, str]]
+POSTGRES = "postgresql://keeper:g3heim@db.example.org/sweeps"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--partition=main", "--time=1:00:00"],
+        ["-p", "main", "-t", "60", "--exclusive"],
+        ["--gres=gpu:1", "--mem", "4G", "--comment", "two words", "--cpus-per-task=4"],
+    ],
+)
+def test_options_of_sbatch_are_passed_on(options: list[str]) -> None:
+    check_options(options)
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("--array=0-3", "array"),
+        ("-a0-3", "array"),
+        ("--arr=3", "array"),
+        ("-o", "output"),
+        ("--output=x", "output"),
+        ("--export=NONE", "export"),
+        ("--no-requeue", "no-requeue"),
+        ("--signal=TERM@60", "signal"),
+        ("--wrap=true", "wrap"),
+        ("-M", "clusters"),
+    ],
+)
+def test_what_a_launch_sets_itself_is_refused_in_one_line(word: str, name: str) -> None:
+    with pytest.raises(SpecError, match=rf"got '{word}' after --; --{name} is for the launch itself; allowed are"):
+        check_options(["--partition=main", word])
+
+
+@pytest.mark.parametrize("options", [["main"], ["--partition=main", "job.sh"], ["-p", "main", "job.sh"]])
+def test_a_word_that_is_no_option_is_refused_since_sbatch_would_take_it_for_the_script(options: list[str]) -> None:
+    with pytest.raises(SpecError, match="allowed: options of sbatch, for example -- --partition=main"):
+        check_options(options)
+
+
+def test_an_option_with_a_line_break_is_refused_since_the_rest_would_be_a_command() -> None:
+    with pytest.raises(SpecError, match="which has a line break"):
+        check_options(["--comment=a\nrm -rf x"])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([0], "0"), ([0, 1, 2], "0-2"), ([7, 3, 0, 1], "0-1,3,7"), (range(1_000), "0-999")],
+)
+def test_seats_are_written_as_slurm_reads_them(numbers: list[int], text: str) -> None:
+    assert ranges(numbers) == text
+
+
+def test_a_dry_run_prints_a_script_for_sbatch_without_the_password_and_needs_no_slurm(
+    kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KD_SWEEPS_STORAGE", POSTGRES)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "100 %"))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    words = ["launch", "mnist-kd", "--on", "slurm", "--workers", "64", "--dry-run"]
+    code, out, err = kd_sweeps(*words, "--", "--partition=main", "-t", "1:00:00", '--comment=two "words"')
+    assert code == 0, err
+    directives = [line.removeprefix("#SBATCH ") for line in out.splitlines() if line.startswith("#SBATCH")]
+    assert directives == [
+        "--job-name=kd-sweeps-mnist-kd",
+        "--cpus-per-task=1",
+        "--partition=main",
+        "-t 1:00:00",
+        '"--comment=two \\"words\\""',
+        "--array=0-63",
+        "--export=ALL",
+        "--requeue",
+        "--open-mode=append",
+        "--signal=B:USR1@60",
+        f'--output="{tmp_path}/100 %%/kd-sweeps/log/mnist-kd/slurm-%A_%a.log"',
+    ]
+    assert "g3heim" not in out + err
+    assert not (tmp_path / "100 %").exists(), "a dry run makes nothing"
+    checked = subprocess.run(["bash", "-n"], input=out, text=True, capture_output=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--on", "slurm", "--dry-run"], 2, "--on slurm: say how many workers the cluster is to run"),
+        (["--on", "slurm", "--workers", "2", "--dry-run", "--", "--array=1"], 2, "--array is for the launch itself"),
+        (["--dry-run"], 2, "--dry-run goes with --on slurm"),
+        (["--detach"], 2, "--detach goes with --on slurm"),
+        (["--on", "slurm", "--workers", "1001", "--dry-run"], 2, "--workers: got '1001'"),
+        (["--on", "slrum"], 2, "--on: got 'slrum'; allowed: local, slurm"),
+        (["--", "--partition=main"], 2, "workers on this machine take no options of an engine"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(
+    words: list[str], code: int, told: str, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KD_SWEEPS_STORAGE", POSTGRES)
+    found, out, err = kd_sweeps("launch", "s", *words)
+    assert (found, out) == (code, "")
+    assert told in err.splitlines()[-1]
+
+
+def test_sqlite_is_refused_with_what_to_type(kd_sweeps: KdSweeps) -> None:
+    code, _, err = kd_sweeps("launch", "s", "--on", "slurm", "--workers", "2")
+    assert code == 1
+    assert "kd-sweeps launch s --on slurm --storage postgresql://USER@HOST/DB" in err.splitlines()[-1]
+
+
+# What `stop` of the script does is the shell's: a worker that is told twice, and one that had no time to begin.
+STUB = """#!/bin/sh
+case "$*" in
+  *squeue*|*--noheader*) echo RUNNING ;;
+  *) echo "$@" >>"$REQUEUED" ;;
+esac
+"""
+
+
+def as_member(tmp_path: Path, worker: str) -> tuple["subprocess.Popen[str]", Path]:
+    """The script at work with another program in place of the worker, and of Slurm's own."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("squeue", "scontrol"):
+        (folder / name).write_text(STUB)
+        (folder / name).chmod(0o755)
+    text = script("s", [0], [], logs=tmp_path, token="ab12")
+    text = text.replace(f"{sys.executable} -P -m sweeps.cli worker s &", f"{sys.executable} -c '{worker}' &")
+    env = {"PATH": f"{folder}:/usr/bin:/bin", "REQUEUED": str(tmp_path / "requeued")}
+    env |= {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3"}
+    process = subprocess.Popen(["bash", "-c", text], env=env, stdout=subprocess.PIPE, text=True)
+    return process, tmp_path / "requeued"
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("code", [0, 1, 143])
+def test_a_member_ends_as_its_worker_does_and_comes_again_after_143_alone(code: int, tmp_path: Path) -> None:
+    process, requeued = as_member(tmp_path, f"raise SystemExit({code})")
+    process.communicate(timeout=30)
+    assert process.returncode == code
+    assert (requeued.read_text() if requeued.exists() else "") == ("requeue 12_3\n" if code == 143 else "")
+
+
+@pytest.mark.processes
+def test_a_member_passes_each_of_slurms_signals_on_and_waits_for_its_worker(tmp_path: Path) -> None:
+    worker = (
+        "import os, signal, time\n"
+        "got = []\n"
+        "for number in (signal.SIGTERM, signal.SIGUSR1):\n"
+        "    signal.signal(number, lambda number, _: (got.append(number), print(int(number), flush=True)))\n"
+        'print(os.environ["KD_SWEEPS_WORKER"], flush=True)\n'
+        "while len(got) < 2:\n"
+        "    time.sleep(0.01)\n"
+        "raise SystemExit(143)"
+    )
+    process, requeued = as_member(tmp_path, worker)
+    assert process.stdout
+    assert process.stdout.readline() == "slurm-12_3.0-ab12\n"
+    process.send_signal(signal.SIGUSR1)
+    assert process.stdout.readline() == "15\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.readline() == "15\n"
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert requeued.read_text() == "requeue 12_3\n"

@@ -1,0 +1,160 @@
+"""What is done about workers that an engine starts again, that wait for a machine, or that cannot be replaced."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from storage.db.engine import open_engine
+from storage.queue import control
+from storage.records import queries
+from sweeps.engines import supervisor
+from sweeps.engines.supervisor import MOST_QUICK, Supervisor
+from sweeps.errors import SweepError
+from sweeps.spec.model import override, stored
+from tests.support.sweeps.small_sweeps import SMALL, created
+
+
+@dataclass(eq=False)
+class Puppet:
+    """A member of an engine that does as the test says."""
+
+    seat: int
+    worker: str
+    code: int | None = None
+    lived_s: float = 1.0
+    successor: "Puppet | None" = None
+    got: list[int | str] = field(default_factory=list)
+
+    log_place = "nowhere"
+
+    def send(self, number: int) -> None:
+        """Remember it."""
+        self.got.append(number)
+
+    def kill(self) -> None:
+        """Remember it."""
+        self.got.append("kill")
+
+    def end_children(self) -> None:
+        """There are none."""
+
+    def last_lines(self, count: int) -> list[str]:
+        """It never spoke."""
+        return []
+
+    def stored_log(self, url: sqlalchemy.URL) -> str | None:
+        """It never spoke."""
+        return None
+
+
+@dataclass
+class Stage:
+    """An engine of puppets, which refuses while `refuses` is set."""
+
+    puppets: list[Puppet] = field(default_factory=list)
+    refuses: bool = False
+    stop_s: float = 0.0
+
+    def start(self, seats: Sequence[int], first: int) -> list[Puppet]:
+        """Start a puppet for each seat."""
+        if self.refuses:
+            raise SweepError("the controller is away")
+        new = [Puppet(seat, f"puppet-{first + place}") for place, seat in enumerate(seats)]
+        self.puppets += new
+        return new
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[sqlalchemy.Engine]:
+    # It looks at its workers with every tick.
+    url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"lease.interval_s": 0.1}))
+    opened = open_engine(url)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def crew(engine: sqlalchemy.Engine, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Supervisor:
+    monkeypatch.setattr(supervisor, "_BACKOFF_S", (0.0, 0.0, 0.0))
+    sweep = queries.find_sweep(engine, "s")
+    return Supervisor(engine, sweep, stored(sweep), on=Stage(), say=said.append, again="again")
+
+
+def stage(crew: Supervisor) -> Stage:
+    """The engine of the crew."""
+    assert isinstance(crew.on, Stage)
+    return crew.on
+
+
+def test_a_worker_that_its_engine_starts_again_is_not_replaced(crew: Supervisor, said: list[str]) -> None:
+    crew.begin(2)
+    first, other = stage(crew).puppets
+    first.code, first.successor = 143, Puppet(0, "again")
+    crew.tick()
+    assert crew.alive == [other, first.successor]
+    assert len(stage(crew).puppets) == 2
+    assert "its task is free again, it comes again by itself" in said[0]
+
+
+def test_one_that_comes_again_and_dies_quickly_each_time_is_ended(crew: Supervisor, said: list[str]) -> None:
+    crew.begin(1)
+    lives = [stage(crew).puppets[0]]
+    for life in range(MOST_QUICK):
+        lives[-1].code, lives[-1].successor = 143, Puppet(0, f"life-{life}")
+        lives.append(lives[-1].successor)  # type: ignore[arg-type]
+        crew.tick()
+    assert lives[-1].got == ["kill"]
+    assert crew.gave_up
+    assert not crew.working
+    assert f"no other takes its place, after {MOST_QUICK} that died so soon" in said[-1]
+
+
+def test_a_replacement_that_is_refused_is_tried_again_while_others_work(crew: Supervisor, said: list[str]) -> None:
+    crew.begin(2)
+    dead, other = stage(crew).puppets
+    dead.code = 1
+    stage(crew).refuses = True
+    crew.tick()
+    assert said[-1] == "the controller is away; it is tried again"
+    assert crew.alive == [other]
+    stage(crew).refuses = False
+    crew.tick()
+    assert [one.seat for one in crew.alive] == [1, 0]
+
+
+def test_with_nobody_left_a_refusal_is_the_end(crew: Supervisor) -> None:
+    crew.begin(1)
+    stage(crew).puppets[0].code = 1
+    stage(crew).refuses = True
+    with pytest.raises(SweepError, match="the controller is away"):
+        crew.tick()
+
+
+def test_workers_that_wait_for_a_machine_are_counted_once_and_let_go_at_the_end(
+    crew: Supervisor, said: list[str], engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew.begin(3)
+    for one in stage(crew).puppets[1:]:
+        one.lived_s = 0.0
+
+    def look() -> None:
+        monkeypatch.setattr(crew, "_look_at", 0.0)
+        crew.tick()
+
+    look()
+    assert said == [], "they have just been submitted"
+    look()
+    look()
+    assert said == ["2 of 3 workers wait for a machine"]
+    assert not [one for one in stage(crew).puppets if one.got]
+    control.cancel(engine, crew.sweep.id)
+    look()
+    assert [bool(one.got) for one in stage(crew).puppets] == [False, True, True]

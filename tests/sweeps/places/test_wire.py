@@ -1,0 +1,72 @@
+"""Typed values go through JSON and come back as they were."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sweeps.analysis.findings import Findings
+from sweeps.errors import SweepError
+from sweeps.places.wire import decode, encode
+from sweeps.query.listing import TrialRow
+from sweeps.report import page
+from sweeps.report.json_data import json_data
+from tests.support.sweeps import reported_sweeps
+
+ROW = TrialRow(
+    task="search#0",
+    stage="search",
+    state="done",
+    attempt=1,
+    trial=0,
+    dataset="digits",
+    arm=None,
+    temperature=0.1 + 0.2,
+    alpha=1e-300,
+    score=0.5,
+    test_accuracy=None,
+    seed=2**62,
+    train_s=1.0,
+    cpu_s=1.0,
+    worker="w",
+    reason="é\ud800\n",
+)
+
+
+def test_a_row_comes_back_to_the_last_bit() -> None:
+    row = replace(ROW, reason="é\u2028")
+    assert decode(TrialRow, encode(TrialRow, row)) == row
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_json_has_no_number_for_comes_back(value: float) -> None:
+    text = encode(TrialRow, replace(ROW, reason=None, score=value))
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert str(decode(TrialRow, text).score) == str(value)
+
+
+def test_half_a_character_does_not_stop_an_answer() -> None:
+    assert decode(TrialRow, encode(TrialRow, ROW)).reason == "é\\ud800\n"
+
+
+def test_a_later_version_may_say_more() -> None:
+    text = json.dumps(json.loads(encode(TrialRow, replace(ROW, reason=None))) | {"more": 1}).encode()
+    assert decode(TrialRow, text) == replace(ROW, reason=None)
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"\xff", b'{"task": 3}'])
+def test_what_is_no_such_value_is_one_line(text: bytes) -> None:
+    with pytest.raises(SweepError) as told:
+        decode(TrialRow, text)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("stop_at", ["", "transfer#target", "confirm"])
+def test_findings_come_back_as_they_were_at_every_stage(tmp_path: Path, stop_at: str) -> None:
+    found = reported_sweeps.analysed(reported_sweeps.worked(tmp_path, stop_at=stop_at))
+    back = decode(Findings, encode(Findings, found))
+    assert back == found
+    assert page.report(back) == page.report(found)
+    assert json.dumps(json_data(back)) == json.dumps(json_data(found))

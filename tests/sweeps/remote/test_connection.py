@@ -1,0 +1,141 @@
+"""What a command says when the service is not there, is none, or refuses."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from sweeps.errors import NoResultsYet, SpecError, SweepError
+from sweeps.remote.address import checked, is_loopback
+from sweeps.remote.events import Event, events
+from sweeps.remote.service import Service
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@contextmanager
+def answering(status: int, headers: dict[str, str], body: bytes) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """The URL of a server that answers every request alike, and the headers of those it got."""
+    got: list[dict[str, str]] = []
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            got.append({**{name.lower(): value for name, value in self.headers.items()}, "path": self.path})
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", got
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "host:8080", "ftp://host", "file:///etc/passwd", "http://", "http://h:99999", "http://h/?a=1", "http://h#a",
+     "http://user:pw@h", "http://h/\r\nX: 1", "http://h h", "https://" + "h" * 600],
+)  # fmt: skip
+def test_an_address_that_is_none_is_one_line(text: str) -> None:
+    with pytest.raises(SpecError) as told:
+        checked(text)
+    assert str(told.value).startswith("--url: got ")
+    assert len(str(told.value)) < 300
+    assert "pw" not in str(told.value)
+
+
+def test_an_address_may_have_a_path_and_a_slash_at_its_end() -> None:
+    assert checked(" https://host/sweeps/ ") == "https://host/sweeps"
+    assert [is_loopback(one) for one in ("http://[::1]:1", "http://localhost", "http://h")] == [True, True, False]
+
+
+def test_the_token_goes_with_each_request_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with answering(200, {}, b'{"items": [], "total": 0, "next_offset": null}') as (url, got):
+        assert Service(url, "secret").sweeps() == []
+        assert got[0]["authorization"] == "Bearer secret"
+        assert "authorization" not in got[0]["path"]
+    with answering(302, {"Location": url}, b"") as (from_here, _):
+        with pytest.raises(SweepError, match=r"sends on to http://127.0.0.1:.*name that one with --url"):
+            Service(from_here, "secret").sweeps()
+        assert len(got) == 1, "nobody was followed with the token"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "said"),
+    [
+        (422, b'{"detail": "bad\\u001b[31m", "exit_code": 2}', SpecError, "bad"),
+        (409, b'{"detail": "too early", "exit_code": 3}', NoResultsYet, "too early"),
+        (401, b'{"detail": "a token", "exit_code": 1}', SweepError, "a token"),
+        (404, b"<html>nginx</html>", SweepError, "answers 404 Not Found, and is no kd-sweeps serve"),
+        (500, b'{"detail": 3', SweepError, "answers 500"),
+        (502, b"[]", SweepError, "answers 502"),
+        (200, b"<html>", SweepError, "cannot be read here"),
+        (200, b'{"items": 3, "next_offset": null}', SweepError, "cannot be read here"),
+        (200, b'{"items": [{}], "next_offset": null}', SweepError, "cannot be read here .0.name: Field required"),
+        (200, b"\xff", SweepError, "cannot be read here"),
+    ],
+)
+def test_a_refusal_is_an_error_of_ours(status: int, body: bytes, kind: type[Exception], said: str) -> None:
+    with answering(status, {}, body) as (url, _), pytest.raises(kind, match=said):
+        Service(url).sweeps()
+
+
+def test_a_service_that_is_away_is_one_line_and_exit_1(kd_sweeps: Run) -> None:
+    code, out, err = kd_sweeps("status", "s", "--url", "http://127.0.0.1:1")
+    assert (code, out) == (1, "")
+    assert err == "kd-sweeps: cannot use the service http://127.0.0.1:1: Connection refused; --url names another one\n"
+
+
+def test_a_service_and_a_storage_are_not_both_given(kd_sweeps: Run) -> None:
+    code, _, err = kd_sweeps("best", "s", "--url", "http://h", "--storage", "sqlite:///s.db")
+    assert (code, err) == (
+        2,
+        "kd-sweeps: got --url and --storage; give one of them: a service reads its own database\n",
+    )
+
+
+def test_a_name_that_no_sweep_can_have_is_told_without_asking(kd_sweeps: Run) -> None:
+    code, _, err = kd_sweeps("best", "../s", "--url", "http://127.0.0.1:1")
+    assert code == 2
+    assert "sweep name '../s'" in err
+
+
+def test_what_is_typed_next_names_the_service_that_was_typed(kd_sweeps: Run) -> None:
+    with answering(200, {}, b'{"tasks": 3}') as (url, got):
+        code, _, err = kd_sweeps("pause", "s", "--url", url)
+        assert code == 0
+        assert err == f"paused; 3 running tasks will end first. To go on: kd-sweeps resume s --url {url}\n"
+        assert got[0]["kd-sweeps-url"] == url
+        _, _, err = kd_sweeps("resume", "s", "--url", url)
+        assert "kd-sweeps launch s --storage URL" in err, "a service starts no workers"
+
+
+def test_where_only_a_service_is_known_a_command_on_a_database_takes_no_other(
+    kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KD_SWEEPS_URL", "https://sweeps.example")
+    code, _, err = kd_sweeps("launch", "s")
+    assert code == 2
+    assert "launch works on a database, and only the service https://sweeps.example is known here" in err
+    code, _, err = kd_sweeps("launch", "s", "--storage", "sqlite:///none.db")
+    assert "no storage at sqlite:///none.db" in err
+
+
+def test_events_are_read_as_browsers_read_them() -> None:
+    lines = [": ping", "", "data: one", "data: two", "", "event: end", "data:", "", "data: cut off"]
+    assert list(events(lines)) == [Event("message", "one\ntwo"), Event("end", "")]

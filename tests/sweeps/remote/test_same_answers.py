@@ -1,0 +1,131 @@
+"""What a command prints with --url is what it prints with the database, to the byte."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.sweeps import reported_sweeps
+from tests.support.web.services import OPERATOR, TOKENS, Service, serving
+
+pytestmark = pytest.mark.processes
+
+Run = Callable[..., tuple[int, str, str]]
+
+QUESTIONS = [
+    ["status", "s"],
+    ["status", "s", "-f", "json"],
+    ["status", "s", "--field", "stages.search.done"],
+    ["status", "s", "--audit"],
+    ["status", "s", "--audit", "-f", "json"],
+    ["workers", "s"],
+    ["best", "s"],
+    ["best", "s", "-f", "json"],
+    ["best", "s", "-f", "value"],
+    ["best", "s", "--paste"],
+    ["trials", "s"],
+    ["trials", "s", "-f", "csv"],
+    ["trials", "s", "--stage", "search", "-f", "yaml"],
+    ["trials", "s", "--stage", "nowhere"],
+    ["report", "s"],
+    ["report", "s", "-f", "brief"],
+    ["report", "s", "-f", "json"],
+    ["report", "s", "-f", "pdf"],
+    ["list"],
+    ["list", "-f", "json"],
+    ["logs", "s", "--task", "search#0"],
+    ["logs", "s", "--task", "search#0", "-n", "1"],
+    ["logs", "s", "--task", "search#0", "--attempt", "7"],
+    ["logs", "s", "--task", "search#0", "--follow"],
+    ["logs", "s", "--task", "../../etc/passwd"],
+    ["extend", "s", "--seeds", "+1", "--dry-run"],
+    ["extend", "s"],
+]
+
+
+class Both:
+    """A database and the service before it, each named by the environment."""
+
+    def __init__(self, storage: str, service: Service, run: Run, environment: pytest.MonkeyPatch) -> None:
+        self._environments = {
+            "KD_SWEEPS_STORAGE": {"KD_SWEEPS_STORAGE": storage},
+            "KD_SWEEPS_URL": {"KD_SWEEPS_URL": service.url, "KD_SWEEPS_TOKEN": OPERATOR},
+        }
+        self._run, self._environment = run, environment
+
+    def on(self, place: str, *command: str) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr, without how long ago something was seen, and which place it was."""
+        with self._environment.context() as patched:
+            for name, value in self._environments[place].items():
+                patched.setenv(name, value)
+            code, out, err = self._run(*command)
+        told = "".join(line for line in err.splitlines(True) if not line.startswith(("storage ", "service ")))
+        return code, _timeless(out), told
+
+    def same(self, *command: str) -> int:
+        """Check that both print and say the same; the exit code."""
+        code, out, err = self.on("KD_SWEEPS_STORAGE", *command)
+        assert self.on("KD_SWEEPS_URL", *command) == (code, out, err), command
+        return code
+
+
+def _timeless(text: str) -> str:
+    """The text without what differs between two moments: how long ago a worker was seen, what is left of a lease."""
+    text = re.sub(r"\d[\d.e+]* (s|min|h) ago", "ago", text)
+    text = re.sub(r"lease -?\d+ s", "lease", text)
+    return re.sub(r'("(?:seen_s|lease_left_s|idle_s)": )[\d.e+-]+', r"\1", text)
+
+
+@pytest.fixture
+def both(
+    storage_url: str, tmp_path: Path, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Both]:
+    reported_sweeps.worked_at(storage_url, stop_at=getattr(request, "param", ""))
+    with serving(storage_url, folder=tmp_path, tokens=TOKENS) as service:
+        yield Both(storage_url, service, kd_sweeps, monkeypatch)
+
+
+def test_a_finished_sweep_is_told_alike(both: Both, tmp_path: Path) -> None:
+    codes = {" ".join(command): both.same(*command) for command in QUESTIONS}
+    assert {command for command, code in codes.items() if code == 0} >= {"best s", "report s", "status s --audit"}
+    assert codes["logs s --task ../../etc/passwd"] == 1
+    assert codes["trials s --stage nowhere"] == codes["extend s"] == 2
+    folders = {}
+    for place in ("KD_SWEEPS_STORAGE", "KD_SWEEPS_URL"):
+        code, _, err = both.on(place, "report", "s", "-o", place)
+        assert code == 0, err
+        folders[place] = {
+            str(path.relative_to(tmp_path / place)): path.read_bytes()
+            for path in (tmp_path / place).rglob("*")
+            if path.is_file()
+        }
+    assert folders["KD_SWEEPS_STORAGE"] == folders["KD_SWEEPS_URL"]
+    assert "report.html" in folders["KD_SWEEPS_URL"]
+
+
+@pytest.mark.parametrize("both", ["transfer#target"], indirect=True)
+def test_half_a_sweep_is_told_and_steered_alike(both: Both) -> None:
+    for command in QUESTIONS:
+        both.same(*command)
+    # Each order is given twice, once on either way: the second finds the sweep as the first one left it.
+    assert both.same("pause", "s") == 0
+    assert both.same("resume", "s") == 0
+    code, _, err = both.on("KD_SWEEPS_URL", "extend", "s", "--seeds", "+1")
+    assert code == 0
+    assert "added. Next: kd-sweeps launch s" in err
+    code, _, err = both.on("KD_SWEEPS_URL", "cancel", "s")
+    assert code == 0
+    assert err.startswith("cancelled: ")
+    assert both.same("pause", "s") == 1
+    assert both.same("cancel", "s") == 0
+    assert both.same("status", "s") == 0
+    assert both.same("retry", "s") == 0
+    assert both.on("KD_SWEEPS_URL", "resume", "s")[0] == 0
+
+
+@pytest.mark.parametrize("both", ["teachers#"], indirect=True)
+def test_a_sweep_without_results_ends_every_question_with_the_same_code(both: Both) -> None:
+    codes = {" ".join(command): both.same(*command) for command in QUESTIONS}
+    assert codes["best s"] == codes["report s"] == 3
+    assert codes["logs s --task search#0"] == 1

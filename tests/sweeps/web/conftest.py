@@ -1,0 +1,18 @@
+"""Services of their own for the tests of the service: one for many tests that change nothing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.sweeps import reported_sweeps
+from tests.support.web.services import TOKENS, Service, serving
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with tokens on a finished sweep "s" in SQLite."""
+    folder: Path = tmp_path_factory.mktemp("service")
+    url = reported_sweeps.worked(folder)
+    with serving(url, folder=folder, tokens=TOKENS) as service:
+        yield service

@@ -1,0 +1,84 @@
+"""The file of tokens: what is taken, and that no message repeats one."""
+
+from pathlib import Path
+
+import pytest
+
+from sweeps.errors import SpecError
+from sweeps.web.gate.sessions import LASTS_S, Sessions
+from sweeps.web.gate.tokens import read_tokens
+
+LONG = "0123456789abcdef"
+
+
+def _file(folder: Path, text: str, mode: int = 0o600) -> Path:
+    path = folder / "tokens.txt"
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_a_token_gives_the_role_of_its_line(tmp_path: Path) -> None:
+    found = read_tokens(_file(tmp_path, f"# ours\n\nviewer  {LONG}v\noperator {LONG}o\noperator {LONG}p\n"), {})
+    assert found is not None
+    assert [found.role(f"{LONG}{end}") for end in "vopx"] == ["viewer", "operator", "operator", None]
+    assert LONG not in repr(found)
+
+
+def test_the_environment_holds_the_same_lines_and_the_file_goes_first(tmp_path: Path) -> None:
+    environment = {"KD_SWEEPS_TOKENS": f"viewer {LONG}v; operator {LONG}o"}
+    found = read_tokens(None, environment)
+    assert found is not None
+    assert found.role(f"{LONG}o") == "operator"
+    other = read_tokens(_file(tmp_path, f"viewer {LONG}f"), environment)
+    assert other is not None
+    assert other.role(f"{LONG}o") is None
+    assert read_tokens(None, {"KD_SWEEPS_TOKENS": " "}) is None
+    assert read_tokens(None, {}) is None
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o660, 0o604])
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    with pytest.raises(SpecError, match=r"others can read .* chmod 600"):
+        read_tokens(_file(tmp_path, f"viewer {LONG}", mode), {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# nothing\n",
+        f"{LONG}\n",
+        f"admin {LONG}\n",
+        f"viewer {LONG} more\n",
+        f"viewer {LONG}\nviewer {LONG[:15]}\n",
+        f"viewer {LONG}é\n",
+        f"viewer {LONG}\noperator {LONG}\n",
+    ],
+)
+def test_a_bad_line_is_told_by_its_number_without_its_token(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SpecError) as told:
+        read_tokens(_file(tmp_path, text), {})
+    assert LONG[:10] not in str(told.value)
+    assert "openssl rand -hex 24" in str(told.value) or "two roles" in str(told.value)
+
+
+def test_a_file_that_is_missing_or_no_text_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="cannot read"):
+        read_tokens(tmp_path / "none", {})
+    path = _file(tmp_path, "")
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpecError, match="is no text"):
+        read_tokens(path, {})
+
+
+def test_a_session_ends_and_belongs_to_one_start_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = Sessions()
+    cookie = sessions.issue("operator")
+    assert sessions.role(cookie) == "operator"
+    assert Sessions().role(cookie) is None
+    import time
+
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now + LASTS_S + 2)
+    assert sessions.role(cookie) is None

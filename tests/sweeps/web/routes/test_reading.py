@@ -1,0 +1,158 @@
+"""The answers of the service: pages, tags, forms, and errors that a program can read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.postgres_server import PostgresServer
+from tests.support.sweeps import reported_sweeps
+from tests.support.sweeps.small_sweeps import created
+from tests.support.web.services import TOKENS, VIEWER, Service, serving
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service on a finished sweep "s"."""
+    folder: Path = tmp_path_factory.mktemp("reading")
+    with serving(reported_sweeps.worked(folder), folder=folder, tokens=TOKENS) as service:
+        yield service
+
+
+def test_pages_follow_each_other_without_gap(service: Service) -> None:
+    whole = service.ask("/api/v1/sweeps/s/trials?limit=10000", token=VIEWER).json
+    assert whole["next_offset"] is None
+    offset, found = 0, []
+    while offset is not None:
+        page = service.ask(f"/api/v1/sweeps/s/trials?limit=20&offset={offset}", token=VIEWER).json
+        assert page["total"] == len(whole["items"])
+        found += page["items"]
+        offset = page["next_offset"]
+    assert found == whole["items"]
+    beyond = service.ask("/api/v1/sweeps/s/trials?offset=99999", token=VIEWER).json
+    assert (beyond["items"], beyond["next_offset"]) == ([], None)
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=10001", "limit=x", "offset=-1", "limit=", "limit=1e3"])
+def test_a_page_that_is_none_is_one_line(service: Service, query: str) -> None:
+    refused = service.ask(f"/api/v1/sweeps?{query}", token=VIEWER)
+    assert refused.status == 422
+    assert query.partition("=")[0] in refused.json["detail"]
+    assert refused.json["exit_code"] == 2
+
+
+@pytest.mark.parametrize("path", ["/api/v1/sweeps", "/api/v1/sweeps/s/best", "/api/v1/sweeps/s/report?format=html"])
+def test_what_has_not_changed_is_not_sent_again(service: Service, path: str) -> None:
+    first = service.ask(path, token=VIEWER)
+    tag = first.headers["etag"]
+    assert first.headers["cache-control"] == "private, no-cache"
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        again = service.ask(path, token=VIEWER, headers={"If-None-Match": known})
+        assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag)
+    assert service.ask(path, token=VIEWER, headers={"If-None-Match": '"other"'}).body == first.body
+
+
+def test_head_has_the_headers_of_get_and_no_body(service: Service) -> None:
+    asked = service.ask("/api/v1/sweeps/s/best", token=VIEWER)
+    head = service.ask("/api/v1/sweeps/s/best", token=VIEWER, method="HEAD")
+    assert (head.status, head.body) == (200, b"")
+    assert head.headers["etag"] == asked.headers["etag"]
+    assert head.headers["content-length"] == str(len(asked.body))
+    assert service.ask("/api/v1/sweeps/none", token=VIEWER, method="HEAD").status == 404
+
+
+@pytest.mark.parametrize(
+    ("accept", "query", "kind", "begins"),
+    [
+        ("", "", "application/json", b'{"sweep":"s"'),
+        ("*/*", "", "application/json", b'{"sweep":"s"'),
+        ("text/html,application/xhtml+xml", "", "text/html; charset=utf-8", b"<!DOCTYPE html>"),
+        ("text/markdown", "", "text/markdown; charset=utf-8", b"**TRANSFERS"),
+        ("application/json", "?format=html", "text/html; charset=utf-8", b"<!DOCTYPE html>"),
+        ("text/html", "?format=json", "application/json", b'{"sweep":"s"'),
+    ],
+)
+def test_a_report_comes_in_the_form_that_is_asked_for(
+    service: Service, accept: str, query: str, kind: str, begins: bytes
+) -> None:
+    found = service.ask(f"/api/v1/sweeps/s/report{query}", token=VIEWER, headers={"Accept": accept})
+    assert found.status == 200
+    assert found.headers["content-type"] == kind
+    assert begins in found.body[:3000]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/api/v1/sweeps/none", 404, "this service has no sweep 'none'"),
+        ("/api/v1/sweeps/none/best", 404, "this service has no sweep 'none'"),
+        ("/api/v1/sweeps/..%2F..%2Fetc%2Fpasswd", 404, "there is nothing at"),
+        ("/api/v1/sweeps/..%5Cetc", 422, "sweep name"),
+        ("/api/v1/sweeps/%3Cscript%3E", 422, "sweep name '<script>'"),
+        (f"/api/v1/sweeps/{'x' * 150}", 422, "(150 characters)"),
+        ("/api/v1/sweeps/s/tasks/search%2399/log", 404, "s has no task 'search#99'"),
+        ("/api/v1/sweeps/s/tasks/..%2F..%2Fetc/log", 404, "s has no task '../../etc'"),
+        ("/api/v1/sweeps/s/tasks/search%230/log?attempt=5", 404, "search#0 has attempt 1 only"),
+        ("/api/v1/sweeps/s/trials?stage=nowhere", 422, "allowed: teachers, search"),
+        ("/api/v1/nothing", 404, "there is nothing at /api/v1/nothing"),
+        ("/api/v2/sweeps", 404, ""),
+    ],
+)
+def test_what_is_not_there_is_told_in_one_line(service: Service, path: str, status: int, said: str) -> None:
+    told = service.ask(path, token=VIEWER)
+    assert told.status == status, told.text
+    if said:
+        assert told.headers["content-type"] == "application/problem+json"
+        assert said in told.json["detail"]
+        assert told.json["status"] == status
+        assert told.json["exit_code"] in (1, 2)
+
+
+def test_a_method_that_a_path_does_not_have_is_told_with_those_it_has(service: Service) -> None:
+    from tests.support.web.services import OPERATOR
+
+    told = service.ask("/api/v1/sweeps/s/pause", token=VIEWER)
+    assert (told.status, told.headers["allow"]) == (405, "POST")
+    told = service.ask("/api/v1/sweeps", token=OPERATOR, method="DELETE", body={})
+    assert (told.status, told.headers["allow"]) == (405, "GET, POST")
+
+
+def test_a_question_too_early_ends_as_the_command_does(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    created(url)
+    with serving(url, "s", folder=tmp_path) as service:
+        told = service.ask("/api/v1/sweeps/s/best")
+        assert (told.status, told.json["exit_code"]) == (409, 3)
+        line = "kd-sweeps launch s --storage URL"
+        assert line in told.json["detail"]
+        named = service.ask("/api/v1/sweeps/none", headers={"KD-Sweeps-Program": ".venv/bin/kd-sweeps"})
+        assert ".venv/bin/kd-sweeps list --url http://127.0.0.1:" in named.json["detail"]
+        for forged in ("rm -rf /; kd-sweeps", "kd-sweeps\x7f", "../" * 50 + "kd-sweeps"):
+            told = service.ask("/api/v1/sweeps/none", headers={"KD-Sweeps-Program": forged})
+            assert ": kd-sweeps list --url http://127.0.0.1" in told.json["detail"]
+
+
+def test_a_database_that_is_away_is_told_without_its_password_and_comes_back(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    url = server.new_database()
+    created(url)
+    with serving(url, "s", folder=tmp_path, tokens=TOKENS) as service:
+        assert service.ask("/readyz").status == 200
+        server.stop("immediate")
+        try:
+            assert service.ask("/healthz").status == 200
+            for path in ("/readyz", "/api/v1/sweeps/s", "/metrics"):
+                away = service.ask(path, token=VIEWER)
+                assert away.status == 503, away.text
+                assert "its log says why" in away.json["detail"]
+                assert "5432" not in away.text
+                assert server.url("x").partition("@")[0] not in away.text
+        finally:
+            server.start()
+        assert service.ask("/api/v1/sweeps/s", token=VIEWER).status == 200
+        assert service.ask("/readyz").status == 200
+        assert "GET /readyz: cannot use postgresql+psycopg://sweeper:***@127.0.0.1" in service.log
+        assert "s3cr3t" not in service.log

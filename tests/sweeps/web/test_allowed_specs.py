@@ -1,0 +1,79 @@
+"""What may stand in a spec that comes over HTTP, whatever is sent."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sweeps.errors import NotAllowed, SpecError
+from sweeps.spec.asked import Asked
+from sweeps.spec.model import Spec, override, parse
+from sweeps.spec.presets import PRESETS, preset
+from sweeps.web.allowed_specs import check_allowed
+
+TINY = preset("tiny")
+
+
+def _keys(values: dict[str, Any], before: str = "") -> list[str]:
+    found = []
+    for key, value in values.items():
+        found.append(before + key)
+        found += _keys(value, f"{before}{key}.") if isinstance(value, dict) else []
+    return found
+
+
+KEYS = st.one_of(
+    st.sampled_from(_keys(TINY.as_dict())), st.text(max_size=8), st.sampled_from(["target2.x", "a..b", "."])
+)
+NAMED = st.sampled_from(
+    ["/etc/passwd", "x.npz", "logits:x", "os:system", "../x", "mnist", "cnn-small", "qmc", "\ud800"]
+)
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), NAMED),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=4,
+)
+
+
+def checked(make: Any) -> None:
+    """What is made is a spec that names nothing but what has a name of ours; or it is refused in one line."""
+    try:
+        spec: Spec = make()
+        check_allowed(spec, allow_code=False)
+    except (SpecError, NotAllowed):
+        return
+    parts = [spec.role(role) for role in spec.roles]
+    named = [spec.search.sampler, *(name for part in parts for name in (part.dataset, part.teacher, part.student))]
+    for bad in ("/", ".npz", "logits:", "os:"):
+        assert bad not in " ".join(named)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(KEYS, VALUES, max_size=3))
+def test_whatever_changes_are_sent_make_a_spec_of_known_names_or_one_line(changes: dict[str, Any]) -> None:
+    checked(lambda: Asked(TINY, changes).spec())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.one_of(st.sampled_from(list(Spec.model_fields)), st.text(max_size=5)), VALUES, max_size=4))
+def test_whatever_spec_is_sent_is_a_spec_or_one_line(values: dict[str, Any]) -> None:
+    checked(lambda: parse(values, origin="spec"))
+    checked(lambda: parse(TINY.as_dict() | values, origin="spec"))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_may_be_asked_for(name: str) -> None:
+    check_allowed(preset(name), allow_code=False)
+
+
+def test_code_is_a_matter_of_permission_and_a_file_is_not() -> None:
+    coded = override(TINY, {"source.student": "mine.nets:build", "search.sampler": "mine:make"})
+    check_allowed(coded, allow_code=True)
+    with pytest.raises(NotAllowed, match="Python code"):
+        check_allowed(coded, allow_code=False)
+    for key, value in (("source.dataset", "x.npz"), ("source.teacher", "logits:x.npz")):
+        with pytest.raises(NotAllowed):
+            check_allowed(override(TINY, {key: value}), allow_code=True)
+    with pytest.raises(NotAllowed, match="no request names a file"):
+        check_allowed(override(TINY, {"source.teacher": "pretrained:../x"}), allow_code=True)

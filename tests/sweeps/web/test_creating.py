@@ -1,0 +1,161 @@
+"""Sweeps made over HTTP: idempotent, and of nothing that reaches the server's files or runs code there."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.spec.presets import preset
+from tests.support.sweeps.small_sweeps import SMALL
+from tests.support.web.services import OPERATOR, TOKENS, Reply, Service, serving
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service on a storage that it made itself."""
+    folder = tmp_path_factory.mktemp("creating")
+    with serving(f"sqlite:///{folder}/new.db", folder=folder, tokens=TOKENS) as service:
+        yield service
+
+
+def create(service: Service, **body: Any) -> Reply:
+    return service.ask("/api/v1/sweeps", method="POST", token=OPERATOR, body=body)
+
+
+def names(service: Service) -> list[str]:
+    return [one["name"] for one in service.ask("/api/v1/sweeps", token=OPERATOR).json["items"]]
+
+
+def test_the_same_request_again_changes_nothing_and_another_spec_is_refused(service: Service) -> None:
+    first = create(service, name="mine", preset="tiny", changes={"search.trials": 4})
+    assert first.status == 201, first.text
+    assert first.headers["location"] == "/api/v1/sweeps/mine"
+    assert first.json["new"] is True
+    again = create(service, name="mine", preset="tiny", changes={"search.trials": 4})
+    assert again.status == 200
+    assert again.json == first.json | {"new": False}
+    other = create(service, name="mine", preset="tiny", changes={"search.trials": 5})
+    assert other.status == 409
+    assert "search.trials: 4 -> 5" in other.json["detail"]
+    assert other.json["exit_code"] == 2
+    assert service.ask("/api/v1/sweeps/mine", token=OPERATOR).json["stages"]["search"]["waiting"] == 4
+
+
+def test_a_whole_spec_makes_the_sweep_that_it_describes(service: Service) -> None:
+    made = create(service, name="whole", spec=SMALL.as_dict())
+    assert made.status == 201, made.text
+    shown = service.ask("/api/v1/sweeps/whole", token=OPERATOR).json
+    assert shown["stages"]["search"]["waiting"] == 4
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"name": "x"}, "give either a preset"),
+        ({"name": "x", "preset": "tiny", "spec": {}}, "give either a preset"),
+        ({"name": "x", "preset": "tinny"}, "did you mean tiny?"),
+        ({"name": "../x", "preset": "tiny"}, "sweep name '../x'"),
+        ({"name": "<b>", "preset": "tiny"}, "sweep name '<b>'"),
+        ({"name": "x", "preset": "tiny", "changes": {"search.trails": 3}}, "unknown key 'search.trails'"),
+        ({"name": "x", "preset": "tiny", "changes": {"search.trials": 10**9}}, "search.trials: got 1000000000"),
+        ({"name": "x", "preset": "tiny", "changes": {"a..b": 1}}, "unknown key"),
+        ({"name": "x", "preset": "tiny", "changes": {"": {}}}, "unknown key"),
+        ({"name": "x", "preset": "tiny", "changes": {"search": []}}, "search: got []"),
+        ({"name": "x", "preset": "tiny", "changes": {"confirm.rounds.0": 1}}, "unknown key"),
+        ({"name": "x", "preset": "tiny", "more": 1}, "more: got 1"),
+        ({"preset": "tiny"}, "name: got"),
+    ],
+)
+def test_what_makes_no_spec_is_one_line_that_says_what_would(service: Service, body: Any, said: str) -> None:
+    before = names(service)
+    refused = service.ask("/api/v1/sweeps", method="POST", token=OPERATOR, body=body)
+    assert refused.status == 422
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert said in refused.json["detail"]
+    assert refused.json["exit_code"] == 2
+    assert names(service) == before
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"name": 1e999}', b"[" * 100_000])
+def test_what_is_no_request_is_refused_as_one(service: Service, body: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    refused = service.ask("/api/v1/sweeps", method="POST", token=OPERATOR, body=body, headers=headers)
+    assert refused.status in (400, 422)
+    assert json.loads(refused.body)["detail"]
+
+
+FILES = [
+    ("source.dataset", "/etc/passwd"),
+    ("source.dataset", "data.npz"),
+    ("source.dataset", "../../data.npz"),
+    ("source.dataset", "~root/data.npz"),
+    ("target.dataset", "file:///etc/passwd"),
+    ("target2", {"dataset": "x.npz", "images": 100, "teacher": "cnn-small", "teacher_epochs": 1, "epochs": 1}),
+    ("source.teacher", "logits:/etc/passwd"),
+    ("source.teacher", "logits:x.npz"),
+    ("target.student", "logits:x.npz"),
+    ("source.student", "../student"),
+]
+CODE = [
+    ("source.teacher", "os:system"),
+    ("target.student", "json.tool:main"),
+    ("search.sampler", "os:abort"),
+    ("source.student", "pretrained.evil:run"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), FILES)
+def test_no_request_names_a_file_on_the_server(service: Service, key: str, value: Any) -> None:
+    refused = create(service, name="files", preset="tiny", changes={key: value})
+    assert refused.status == 403, refused.text
+    assert "no request names a file" in refused.json["detail"] or "allowed over HTTP: mnist" in refused.json["detail"]
+    assert "files" not in names(service)
+
+
+@pytest.mark.parametrize(("key", "value"), CODE)
+def test_code_is_refused_unless_the_operator_of_the_service_allows_it(service: Service, key: str, value: str) -> None:
+    refused = create(service, name="code", preset="tiny", changes={key: value})
+    assert refused.status == 403, refused.text
+    assert "--allow-code" in refused.json["detail"]
+    assert "kd-sweeps create NAME my.toml --storage URL" in refused.json["detail"]
+    assert "code" not in names(service)
+
+
+def test_with_allow_code_a_model_of_ones_own_is_taken_and_a_file_is_not(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def build(input_shape, classes):\n    raise ValueError('it was run')\n")
+    with serving(
+        f"sqlite:///{tmp_path}/s.db", "--all", "--allow-code", folder=tmp_path, tokens=TOKENS,
+        environment={"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[3]}"},
+    ) as service:  # fmt: skip
+        told = create(service, name="code", preset="tiny", changes={"source.student": "mine:build"})
+        assert told.status == 422
+        assert "it was run" in told.json["detail"]
+        assert create(service, name="file", preset="tiny", changes={"source.dataset": "x.npz"}).status == 403
+
+
+def test_a_service_of_some_sweeps_makes_no_other_and_shows_no_other(tmp_path: Path) -> None:
+    from tests.support.sweeps.small_sweeps import created
+
+    url = f"sqlite:///{tmp_path}/s.db"
+    for name in ("ours", "theirs"):
+        created(url, name=name)
+    with serving(url, "ours", folder=tmp_path, tokens=TOKENS) as service:
+        assert names(service) == ["ours"]
+        for path in ("/theirs", "/theirs/best", "/theirs/trials"):
+            assert service.ask(f"/api/v1/sweeps{path}", token=OPERATOR).status == 404
+        assert service.ask("/api/v1/sweeps/theirs/cancel", method="POST", token=OPERATOR).status == 404
+        assert create(service, name="new", preset="tiny").status == 404
+        assert 'sweep="ours"' in service.ask("/metrics", token=OPERATOR).text
+        assert "theirs" not in service.ask("/metrics", token=OPERATOR).text
+        assert "theirs" not in service.ask("/", token=OPERATOR).text
+
+
+def test_the_preset_that_is_printed_is_the_one_that_is_made(service: Service) -> None:
+    spec = preset("tiny").as_dict()
+    made = create(service, name="tiny", spec=spec)
+    assert made.status == 201
+    assert create(service, name="tiny", preset="tiny").json["fingerprint"] == made.json["fingerprint"]

@@ -1,0 +1,47 @@
+"""The page about the service: its curl lines are typed as they stand, and do what they are there for."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from storage.url import resolve
+from sweeps.service.create import create_sweep
+from sweeps.spec.model import override
+from sweeps.spec.presets import preset
+from sweeps.workers.worker import Worker
+from tests.support.paths import REPOSITORY
+from tests.support.sweeps.reported_sweeps import run
+from tests.support.web.services import OPERATOR, TOKENS, serving
+
+pytestmark = pytest.mark.processes
+
+PAGE = REPOSITORY / "docs" / "how-to" / "service.md"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
+def test_the_lines_for_curl_work_as_they_stand(tmp_path: Path) -> None:
+    block = re.search(r"## By curl\n\n```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert block is not None
+    url = resolve(f"sqlite:///{tmp_path}/s.db")
+    create_sweep(url, "demo", override(preset("tiny"), {"transfer.seeds": 3}))
+    with Worker(url, "demo", run=run) as worker:
+        assert worker.work() == 0
+    with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path, tokens=TOKENS) as service:
+        done = subprocess.run(
+            ["bash", "-eu", "-c", 'curl() { command curl -fsS "$@"; echo; }\n' + block[1]],
+            cwd=tmp_path,
+            env=os.environ | {"KD_SWEEPS_URL": service.url, "KD_SWEEPS_TOKEN": OPERATOR, "NO_PROXY": "127.0.0.1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        for said in ('"new":false', '"stages":', '"confirmed":true', '"next_offset":', "event: end", '"look":'):
+            assert said in done.stdout, said
+        assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
+        assert service.ask("/api/v1/sweeps/demo/trials", token=OPERATOR).json["total"] > 10

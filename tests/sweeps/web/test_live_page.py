@@ -1,0 +1,186 @@
+"""The live page: sweeps at rest, at work and at their end, with script and without, and in a browser."""
+
+import http.client
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from sweeps.remote.events import Event, events
+from sweeps.service import steering
+from sweeps.workers.worker import Worker
+from tests.support.sweeps.small_sweeps import created, start_worker, wait_until
+from tests.support.web.driven_browser import driven_browser
+from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
+
+pytestmark = pytest.mark.processes
+
+# Loose elements and attributes that are not closed would show: every element is closed in the order of its opening.
+_TAG = re.compile(r"<(/?)([a-z0-9]+)[^>]*>")
+_VOID = {"meta", "link", "br"}
+
+
+def _unclosed(page: str) -> list[str]:
+    opened: list[str] = []
+    for close, tag in _TAG.findall(page):
+        if close:
+            assert opened.pop() == tag, f"</{tag}> closes another element"
+        elif tag not in _VOID:
+            opened.append(tag)
+    return opened
+
+
+@contextmanager
+def _followed(service: Service, path: str) -> Iterator[Iterator[Event]]:
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {VIEWER}"})
+        answer = connection.getresponse()
+        assert answer.status == 200
+        yield events(line.decode().rstrip("\r\n") for line in answer)
+    finally:
+        connection.close()
+
+
+def test_a_finished_sweep_is_one_headline_with_its_hash_and_links_that_lead_somewhere(finished: Service) -> None:
+    page = finished.ask("/sweeps/s", token=VIEWER)
+    assert page.status == 200
+    assert not _unclosed(page.text)
+    assert '<p class="headline">' in page.text
+    assert "100 % of the expected work is done" in page.text
+    answer = finished.ask("/api/v1/sweeps/s", token=VIEWER).json["bits"]["answer_hash"]
+    assert f"<code>{answer}</code>" in page.text
+    links = re.findall(r'href="(/[^"]*)"', page.text)
+    assert any(link.startswith("/dashboard/studies/") for link in links)
+    for link in links:
+        assert finished.ask(link.replace("&amp;", "&"), token=VIEWER).status == 200, link
+
+
+def test_no_page_runs_or_loads_anything_that_the_service_does_not_serve_itself(finished: Service) -> None:
+    for path in ("/", "/sweeps/s"):
+        page = finished.ask(path, token=VIEWER)
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src 'self';" in policy
+        assert re.findall(r"<script[^>]*>[^<]", page.text) == []
+        assert re.findall(r'(?:src|href)="https?:', page.text) == []
+
+
+def test_without_script_the_page_comes_again_by_itself(finished: Service) -> None:
+    assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in finished.ask("/", token=VIEWER).text
+
+
+@pytest.mark.parametrize("path", ["/", "/sweeps/s", "/events", "/events/sweeps/s", "/live.js"])
+def test_without_a_token_nothing_is_shown(finished: Service, path: str) -> None:
+    assert finished.ask(path).status == 401
+    asked = finished.ask(path, headers={"Accept": "text/html"})
+    assert (asked.status, asked.headers["location"].partition("?")[0]) == (303, "/login")
+
+
+@pytest.mark.parametrize("name", ["nothing", "..", "%2e%2e%2f", "<script>", "%3Cscript%3E", "a" * 300])
+def test_a_sweep_that_is_not_there_is_one_line(finished: Service, name: str) -> None:
+    for path in (f"/sweeps/{name}", f"/events/sweeps/{name}"):
+        refused = finished.ask(path.replace("<", "%3C").replace(">", "%3E"), token=VIEWER)
+        assert refused.status in (404, 422)
+        assert refused.headers["content-type"] == "application/problem+json", "no browser reads markup in it"
+        assert len(refused.json["detail"].splitlines()) == 1
+
+
+def test_an_empty_storage_says_what_to_type(tmp_path: Path) -> None:
+    with serving(f"sqlite:///{tmp_path}/new.db", folder=tmp_path) as service:
+        page = service.ask("/").text
+        assert "No sweep yet" in page
+        assert "create NAME --preset quick --storage URL" in page
+        assert not _unclosed(page)
+
+
+def test_only_the_sweeps_that_are_served_are_shown(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/two.db"
+    created(url)
+    created(url, name="secret")
+    with serving(url, "s", folder=tmp_path) as service:
+        assert "secret" not in service.ask("/").text
+        assert service.ask("/sweeps/secret").status == 404
+
+
+def test_the_page_follows_a_sweep_through_its_states(storage_url: str, tmp_path: Path) -> None:
+    url = created(storage_url)
+    with (
+        serving(storage_url, folder=tmp_path, tokens=TOKENS) as service,
+        _followed(service, "/events/sweeps/s") as told,
+    ):
+        pages = (json.loads(event.data) for event in told if event.kind == "page")
+        first = next(pages)
+        assert "no worker is running" in first
+        assert "Best so far" not in first
+        steering.pause(url, "s")
+        assert any(">paused</span>" in page for page in pages)
+        steering.resume(url, "s")
+        worker = start_worker(storage_url, seconds=0.5)
+        try:
+            working = next(page for page in pages if ">running</span>" in page and "Best so far" in page)
+            assert re.search(r"not confirmed: the luckiest of many|fresh seeds", working)
+            assert worker.pid is not None
+            assert f"-{worker.pid}-" in working, "the worker by its name"
+            last = next(page for page in pages if ">finished" in page)
+        finally:
+            worker.kill()
+            worker.join(10)
+        assert "Best so far" not in last
+        assert not _unclosed(last)
+
+
+def test_a_database_that_goes_away_is_said_and_so_is_its_return(tmp_path: Path) -> None:
+    file = tmp_path / "s.db"
+    created(f"sqlite:///{file}")
+    with serving(f"sqlite:///{file}", folder=tmp_path, tokens=TOKENS) as service, _followed(service, "/events") as told:
+        assert next(told).kind == "page"
+        hidden = file.rename(tmp_path / "away.db")
+        trouble = next(event for event in told if event.kind == "trouble")
+        assert "cannot read its database" in trouble.data
+        hidden.rename(file)
+        assert next(event for event in told if event.kind == "page").data
+
+
+def test_a_reason_is_never_read_as_markup(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+
+    def fail(*arguments: Any) -> NoReturn:
+        raise RuntimeError("<img src=x onerror=alert(1)> & 'more'")
+
+    with Worker(created(url), "s", run=fail) as worker:
+        worker.work()
+    with serving(url, folder=tmp_path) as service:
+        page = service.ask("/sweeps/s").text
+        assert "&lt;img src=x onerror=alert(1)&gt; &amp; &#x27;more&#x27;" in page
+        assert "<img" not in page
+
+
+def test_in_a_browser_the_page_changes_without_being_loaded_again(storage_url: str, tmp_path: Path) -> None:
+    created(storage_url)
+    with (
+        serving(storage_url, folder=tmp_path, tokens=TOKENS) as service,
+        driven_browser(tmp_path / "profile") as browser,
+    ):
+        browser.go(f"{service.url}/sweeps/s")
+        browser.wait_for("Token")
+        browser.run(f"document.querySelector('#token').value = '{OPERATOR}'; document.forms[0].submit()")
+        browser.wait_for("no worker is running")
+        browser.run("window.loadedOnce = true")
+        worker = start_worker(storage_url, seconds=0.2)
+        try:
+            browser.wait_for("running")
+            browser.wait_for("finished")
+        finally:
+            worker.kill()
+            worker.join(10)
+        assert browser.run("return window.loadedOnce === true")
+        browser.resize(400, 800)
+        assert browser.run("return document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than a phone"
+        service.stop()
+        browser.wait_for("does not answer")
+    wait_until(lambda: service.process.poll() is not None, "the service did not end")

@@ -1,0 +1,86 @@
+"""What Prometheus reads, parsed as Prometheus does, against what is stored."""
+
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from storage.db.engine import open_engine
+from storage.queue import tasks
+from storage.queue.attempts import reap
+from storage.url import resolve
+from sweeps.places.database import Database
+from sweeps.web.metrics import Metrics
+from sweeps.web.served import KeptDatabase, Served
+from tests.support.sweeps import reported_sweeps
+from tests.support.sweeps.small_sweeps import created
+from tests.support.sweeps.storage_sweeps import lapse
+
+
+def read(url: str, *names: str) -> dict[tuple[str, ...], float]:
+    """Every sample: (name, value of each label) -> value."""
+    database = KeptDatabase(resolve(url))
+    text = Metrics(Served(database, frozenset(names) or None, False)).text().decode()
+    database.close()
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_a_finished_sweep_is_counted(storage_url: str) -> None:
+    reported_sweeps.worked_at(storage_url)
+    found, database = read(storage_url), Database(resolve(storage_url))
+    for stage, count in database.status("s").stages.items():
+        for state in ("done", "waiting", "running", "failed", "cancelled", "skipped", "unavailable"):
+            assert found["kd_sweeps_tasks", stage, state, "s"] == getattr(count, state)
+    trials = [row for row in database.trials("s") if row.stage == "search"]
+    assert found["kd_sweeps_best_score", "s"] == max(row.score or 0.0 for row in trials)
+    assert found["kd_sweeps_task_seconds_count", "search", "s"] == len(trials)
+    assert found["kd_sweeps_task_seconds_bucket", "+Inf", "search", "s"] == len(trials)
+    assert found["kd_sweeps_task_seconds_sum", "search", "s"] > 0
+    buckets = [value for key, value in found.items() if key[0].endswith("_bucket") and key[2] == "search"]
+    assert buckets == sorted(buckets)
+    assert found["kd_sweeps_workers", "ended", "s"] == 1
+    assert found["kd_sweeps_workers", "working", "s"] == 0
+    assert found["kd_sweeps_retries_total", "s"] == found["kd_sweeps_lost_leases_total", "s"] == 0
+
+
+def test_what_was_lost_and_tried_again_is_counted_and_a_diverged_score_is_not_the_best(storage_url: str) -> None:
+    url = created(storage_url)
+    created(storage_url, name="other")
+    engine = open_engine(url)
+    sweep = Database(url)
+    with sweep.open("s") as (_, record):
+        sweep_id = record.id
+    first = tasks.claim(engine, sweep_id, worker="w", host="h", pid=1, lease_s=60)
+    assert first is not None
+    lapse(engine, first)
+    assert reap(engine, sweep_id, cap=3, lease_s=1)
+    again = tasks.claim(engine, sweep_id, worker="w", host="h", pid=1, lease_s=60)
+    assert again is not None
+    engine.dispose()
+    found = read(storage_url)
+    assert found["kd_sweeps_lost_leases_total", "s"] == 1
+    assert found["kd_sweeps_retries_total", "s"] == (1 if again.key == first.key else 0)
+    assert found["kd_sweeps_tasks", "teachers", "running", "s"] == 1
+    assert ("kd_sweeps_best_score", "s") not in found
+    assert found["kd_sweeps_lost_leases_total", "other"] == 0
+    assert not [key for key in read(storage_url, "other") if "s" in key[1:]]
+
+
+def test_many_scrapers_cost_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sweeps.web import metrics
+
+    asked = []
+    tallies = metrics.tallies
+    monkeypatch.setattr(metrics, "tallies", lambda *given: asked.append(1) or tallies(*given))
+    url = created(f"sqlite:///{tmp_path}/s.db")
+    one = Metrics(Served(KeptDatabase(url), None, False))
+    for _ in range(20):
+        one.text()
+    assert len(asked) == 1
+    monkeypatch.setattr("time.monotonic", lambda: 1e9)
+    one.text()
+    assert len(asked) == 2

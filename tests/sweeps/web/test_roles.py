@@ -1,0 +1,233 @@
+"""Who may do what: by token, by cookie, and without either."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storage.url import resolve
+from sweeps.places.database import Database
+from sweeps.web.app import make_app
+from tests.support.sweeps.small_sweeps import created
+from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
+
+pytestmark = pytest.mark.processes
+
+STEERING = ("pause", "resume", "cancel", "extend", "retry")
+# What optuna-dashboard changes: every method that is no GET, and one route of each kind.
+DASHBOARD = [
+    ("DELETE", "/api/studies/0"),
+    ("POST", "/api/studies"),
+    ("POST", "/api/studies/0/rename"),
+    ("PUT", "/api/studies/0/note"),
+    ("POST", "/api/trials/0/tell"),
+    ("PUT", "/api/trials/0/user-attrs"),
+    ("PUT", "/api/studies/0/preference"),
+]
+ORDERS = [
+    *(("POST", f"/api/v1/sweeps/s/{order}") for order in STEERING),
+    ("POST", "/api/v1/sweeps"),
+    ("PATCH", "/"),
+    ("OPTIONS", "/api/v1/sweeps"),
+    *DASHBOARD,
+]
+QUESTIONS = [
+    "/",
+    "/metrics",
+    "/dashboard/",
+    "/api/studies",
+    "/static/bundle.js",
+    "/api/v1/openapi.json",
+    "/api/v1/sweeps",
+    *(f"/api/v1/sweeps/s{more}" for more in ("", "/best", "/trials", "/workers", "/audit", "/report", "/findings")),
+    "/api/v1/sweeps/s/tasks/search%230/log",
+]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with tokens on a sweep "s" of which nothing is done yet."""
+    folder = tmp_path_factory.mktemp("roles")
+    url = f"sqlite:///{folder}/s.db"
+    created(url)
+    with serving(url, folder=folder, tokens=TOKENS) as service:
+        service.folder = folder  # type: ignore[attr-defined]
+        yield service
+
+
+def state(service: Service) -> str:
+    """Everything that a question about the sweep answers, without what time changes."""
+    database = Database(resolve(f"sqlite:///{service.folder}/s.db"))  # type: ignore[attr-defined]
+    return repr((database.status("s"), database.trials("s"), database.sweeps()))
+
+
+def test_the_list_of_questions_and_orders_is_complete(tmp_path: Path) -> None:
+    app = make_app(resolve(f"sqlite:///{tmp_path}/none.db"), with_dashboard=False)
+    asked, ordered = set(), set()
+    for path, methods in app.openapi()["paths"].items():
+        plain = path.replace("{name}", "s").replace("{key}", "search%230")
+        asked |= {plain} if "get" in methods else set()
+        ordered |= {(method.upper(), plain) for method in methods if method != "get"}
+    assert asked - {"/healthz", "/readyz"} <= set(QUESTIONS)
+    assert ordered <= set(ORDERS)
+
+
+@pytest.mark.parametrize("path", QUESTIONS)
+def test_a_question_needs_a_token_and_either_will_do(service: Service, path: str) -> None:
+    refused = service.ask(path)
+    assert refused.status == 401
+    assert refused.headers["www-authenticate"].startswith("Bearer")
+    assert refused.json["exit_code"] == 1
+    for token in (VIEWER, OPERATOR):
+        assert service.ask(path, token=token).status in (200, 307, 409), path
+    for token in ("", "viewer", VIEWER[:-1], f"{VIEWER}x", VIEWER.upper(), "é", f"{VIEWER} {OPERATOR}"):
+        refused = service.ask(path, headers={"Authorization": f"Bearer {token}"})
+        assert refused.status == 401
+    assert service.ask(path, headers={"Authorization": f"Basic {VIEWER}"}).status == 401
+
+
+@pytest.mark.parametrize(("method", "path"), ORDERS)
+def test_an_order_needs_the_role_operator_and_changes_nothing_without(service: Service, method: str, path: str) -> None:
+    before = state(service)
+    body = {"name": "t", "preset": "tiny"} if path == "/api/v1/sweeps" else {"seeds": 1}
+    assert service.ask(path, method=method, body=body).status == 401
+    refused = service.ask(path, method=method, body=body, token=VIEWER)
+    assert refused.status == 403
+    assert "role operator" in refused.json["detail"]
+    assert state(service) == before
+
+
+def test_an_operator_steers_the_sweep_and_the_dashboard(service: Service) -> None:
+    assert service.ask("/api/v1/sweeps/s/pause", method="POST", token=OPERATOR).json == {"tasks": 0}
+    assert service.ask("/api/v1/sweeps/s", token=VIEWER).json["state"] == "paused"
+    assert service.ask("/api/v1/sweeps/s/resume", method="POST", token=OPERATOR).json["tasks"] > 10
+    made = service.ask(
+        "/api/studies", method="POST", token=OPERATOR, body={"study_name": "mine", "directions": ["minimize"]}
+    )
+    assert made.status == 201
+    number = made.json["study_summary"]["study_id"]
+    assert service.ask(f"/api/studies/{number}", method="DELETE", token=OPERATOR, body={}).status == 204
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/login"])
+def test_what_machines_and_browsers_need_first_is_open(service: Service, path: str) -> None:
+    assert service.ask(path).status == 200
+
+
+class Browser:
+    """A browser that keeps one cookie, and says where its page comes from."""
+
+    def __init__(self, service: Service, token: str) -> None:
+        body = f"token={token}&next=/api/v1/sweeps".encode()
+        self.reply = service.ask(
+            "/login", method="POST", body=body, headers={"Content-Type": "application/x-www-form-urlencoded"}
+        )
+        self.set_cookie = self.reply.headers.get("set-cookie", "")
+        self.cookie = self.set_cookie.partition(";")[0]
+
+    def headers(self, **more: str) -> dict[str, str]:
+        return {"Cookie": self.cookie, **{name.replace("_", "-"): value for name, value in more.items()}}
+
+
+def test_a_browser_is_sent_to_the_form_and_back(service: Service) -> None:
+    sent = service.ask("/api/v1/sweeps?limit=1", headers={"Accept": "text/html,*/*"})
+    assert sent.status == 303
+    assert sent.headers["location"] == "/login?next=%2Fapi%2Fv1%2Fsweeps%3Flimit%3D1"
+    form = service.ask(sent.headers["location"])
+    assert 'value="/api/v1/sweeps?limit=1"' in form.text
+    browser = Browser(service, VIEWER)
+    assert browser.reply.status == 303
+    assert browser.reply.headers["location"] == "/api/v1/sweeps"
+    assert re.search(r"; HttpOnly; .*Path=/; SameSite=strict", browser.set_cookie)
+    assert VIEWER not in browser.set_cookie
+    assert service.ask("/api/v1/sweeps", headers=browser.headers()).status == 200
+
+
+@pytest.mark.parametrize("elsewhere", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:1"])
+def test_the_form_leads_to_no_other_site(service: Service, elsewhere: str) -> None:
+    body = f"token={VIEWER}&next={elsewhere}".encode()
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert service.ask("/login", method="POST", body=body, headers=headers).headers["location"] == "/"
+
+
+def test_a_wrong_token_gives_no_cookie_and_markup_stays_text(service: Service) -> None:
+    browser = Browser(service, "%3Cscript%3E")
+    assert browser.reply.status == 403
+    assert not browser.set_cookie
+    shown = service.ask("/login?next=/%22%3E%3Cscript%3E1%3C/script%3E").text
+    assert "<script>" not in shown
+
+
+def test_a_cookie_gives_a_role_and_only_pages_of_the_service_use_it_to_change(service: Service) -> None:
+    pause, host = "/api/v1/sweeps/s/resume", f"127.0.0.1:{service.port}"
+    viewer, operator = Browser(service, VIEWER), Browser(service, OPERATOR)
+    same = {"Sec_Fetch_Site": "same-origin"}
+    assert service.ask(pause, method="POST", headers=viewer.headers(**same)).status == 403
+    assert service.ask(pause, method="POST", headers=operator.headers(**same)).status == 200
+    assert service.ask(pause, method="POST", headers=operator.headers(Origin=f"http://{host}")).status == 200
+    before = state(service)
+    for more in (
+        {},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": f"http://{host}.evil.example"},
+    ):
+        for path in (pause, "/api/v1/sweeps/s/cancel"):
+            refused = service.ask(path, method="POST", headers=operator.headers(**more))
+            assert refused.status == 403, more
+    assert state(service) == before
+
+
+def test_a_cookie_that_was_changed_or_made_elsewhere_opens_nothing(service: Service) -> None:
+    _, _, value = Browser(service, VIEWER).cookie.partition("=")
+    for forged in (
+        value.replace("viewer", "operator"),
+        value[:-1],
+        f"{value}x",
+        "",
+        ".",
+        "operator.99999999999.x.",
+        "operator.99999999999.x.AAAA",
+        value.rpartition(".")[2],
+    ):
+        assert service.ask("/api/v1/sweeps", headers={"Cookie": f"kd_sweeps_session={forged}"}).status == 401, forged
+
+
+def test_no_token_and_no_cookie_is_ever_written_down(service: Service) -> None:
+    browser = Browser(service, OPERATOR)
+    service.ask(f"/api/v1/sweeps?token={OPERATOR}", token=OPERATOR)
+    service.ask(f"/nowhere?access_token={VIEWER}", headers=browser.headers())
+    service.ask("/api/v1/sweeps", headers={"Authorization": f"Bearer {OPERATOR}x"})
+    assert service.ask("/api/v1/last", token=VIEWER).status == 404
+    assert service.logged("GET /api/v1/sweeps 401")
+    assert service.logged("GET /api/v1/last 404")
+    for secret in (VIEWER, OPERATOR, browser.cookie.partition("=")[2]):
+        assert secret not in service.log
+    arguments = Path(f"/proc/{service.process.pid}/cmdline")
+    if arguments.exists():
+        assert VIEWER.encode() not in arguments.read_bytes()
+
+
+def test_a_path_cannot_write_into_the_log(service: Service) -> None:
+    service.ask("/api/v1/%0A2026%20GET%20/forged%1b[31m", token=VIEWER)
+    assert "GET /api/v1/\\n2026 GET /forged\\u001b[31m 404" in service.logged("forged")
+
+
+def test_without_tokens_it_answers_this_machine_only_and_no_page_of_another_site(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    created(url)
+    with serving(url, "s", folder=tmp_path) as service:
+        pause = "/api/v1/sweeps/s/pause"
+        assert service.ask("/api/v1/sweeps/s").status == 200
+        for name in ("evil.example", f"evil.example:{service.port}", "127.0.0.1.evil.example", ""):
+            assert service.ask("/api/v1/sweeps/s", headers={"Host": name}).status == 403
+        for name in ("localhost", "[::1]", "127.0.0.1:1"):
+            assert service.ask("/api/v1/sweeps/s", headers={"Host": name}).status == 200
+        for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}):
+            assert service.ask(pause, method="POST", headers=headers).status == 403
+        assert service.ask("/api/v1/sweeps/s").json["state"] == "active"
+        assert service.ask(pause, method="POST").status == 200
+        assert service.ask("/api/v1/sweeps/s").json["state"] == "paused"
