@@ -1,5 +1,6 @@
 """Commands of a database of one's own: a Postgres in a folder, without root."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +56,7 @@ def database_stop(folder: Folder) -> None:
     from sweeps.service.database import folder as databases
 
     ran = databases.stop(folder)
-    again = here().line("database", f"start {folder}")
+    again = _start(folder)
     say(f"stopped. To go on: {again}" if ran else f"it did not run. To start it: {again}")
 
 
@@ -66,7 +67,7 @@ def database_status(folder: Folder) -> None:
 
     found = databases.status(folder)
     if not found.running:
-        say(f"the database in {found.folder} does not run. To start it: {here().line('database', f'start {folder}')}")
+        say(f"the database in {found.folder} does not run. To start it: {_start(folder)}")
         raise typer.Exit(1)
     _describe(found, "runs")
     print(found.export)
@@ -76,3 +77,7 @@ def _describe(found: "Database", how: str) -> None:
     from storage.url import masked
 
     say(f"database {masked(found.url)} {how}; its log: {found.folder / 'server.log'}")
+
+
+def _start(folder: Path) -> str:
+    return here().line("database", f"start {shlex.quote(str(folder))}")

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from types import FrameType
 from typing import Any
 
 from sweeps.engines.ray_actor import Began, Exit, Keeper, Order
@@ -95,12 +96,22 @@ def drive(pipe: Connection, cluster: Cluster, log_file: str) -> None:
     except Exception as error:  # of Ray, which has no class for them
         pipe.send(Refused(" ".join(str(error).split())))
         return
+    signal.signal(signal.SIGTERM, _leave)  # not Ray's own handler
     with pipe:  # whatever happens here: the launch sees it end
         driver = _Driver(pipe, cluster)
         try:
             driver.run()
         except (EOFError, OSError):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             driver.dismiss()
+    if cluster.address == "local":  # one of our own has to be taken down in order
+        _ray().shutdown()
+    os._exit(0)  # nobody is left; Ray would take ten seconds to say goodbye to others, for which the launch would wait
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End as when the launch has gone: it is about to."""
+    raise EOFError
 
 
 def _ray() -> Any:
@@ -130,7 +141,7 @@ class _Driver:
             max_concurrency=2,  # one method waits for the worker, another sends it a signal
         )(Keeper)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        most = {name: max(node.get(name, 0.0) for node in nodes) for name in cluster.wanted}
+        most = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in cluster.wanted}
         pipe.send(Ready(most))
 
     def run(self) -> None:
@@ -195,8 +206,8 @@ class _Driver:
                 self._end(kept)
                 yield Ended(kept.worker, Exit(1, None), value.trouble)
             else:
+                kept.runs = True
                 if isinstance(value, Began):
-                    kept.runs = True
                     yield Started(kept.worker, value)
                 kept.answer = kept.actor.wait.remote(_WAIT_S)
 

@@ -133,8 +133,12 @@ class RayEngine:
         process = context.Process(target=drive, args=(theirs, self.cluster, str(self._log_file)), daemon=True)
         process.start()
         theirs.close()
-        answer = self._pipe.recv() if self._pipe.poll(_CONNECT_S) else None
+        try:
+            answer = self._pipe.recv() if self._pipe.poll(_CONNECT_S) else None
+        except EOFError:  # Ray ended the process
+            answer = None
         if not isinstance(answer, Ready):
+            self._pipe = None
             raise SweepError(self._refusal(answer.why if isinstance(answer, Refused) else "it does not answer"))
         for name, size in self.cluster.wanted.items():
             if size > answer.most[name]:

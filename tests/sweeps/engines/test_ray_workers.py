@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from storage.queue import workers
 from storage.records import queries, running
 from storage.records.attempts import of_task
 from storage.url import plain, resolve
+from sweeps.engines.ray_workers import RayEngine
 from sweeps.spec.model import Spec
 from tests.support.faults.ray_cluster import RayCluster, running_cluster
 from tests.support.faults.storms import count, new_storm, storm_spec
@@ -188,11 +190,13 @@ def test_workers_that_no_node_has_room_for_wait_and_the_launch_says_so(
         launch(cluster, url, f"--address={cluster.address}", "--num-cpus=64", workers=1) as process,
     ):
         assert process.stdout
-        lines = [line for line, _ in zip(process.stdout, range(3), strict=False)]  # the last one: how far it is
+        lines = [process.stdout.readline() for _ in range(3)]  # the last one: how far it is
         assert "no node of this Ray cluster has CPU 64 for a worker (most: 4)" in lines[1]
+        began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
         assert process.returncode == 143
+        assert time.monotonic() - began < RayEngine.stop_s, "a worker was not told to stop"
 
 
 def test_who_waits_for_room_ends_with_the_sweep_and_is_never_started(
