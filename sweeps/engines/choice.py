@@ -12,11 +12,11 @@ from sweeps.hints import here
 ENGINES = ("local", "slurm", "ray")
 
 
-def engine_of(name: str, asked: Request) -> Engine:
-    """Return the engine of that name.
+def refuse(name: str, asked: Request) -> None:
+    """Say what is wrong with what was asked of an engine, before anything is started or reached.
 
     Raises:
-        SpecError: there is none, or it does not take what was asked.
+        SpecError: there is none of that name, or it does not take what was asked.
         SweepError: its workers would run on machines that cannot reach the storage.
     """
     if name not in ENGINES:
@@ -26,7 +26,7 @@ def engine_of(name: str, asked: Request) -> Engine:
             raise SpecError(
                 f"got {' '.join(asked.options)!r} after --; workers on this machine take no options of an engine"
             )
-        return LocalEngine(asked)
+        return
     if asked.gpus:
         raise SpecError(f"--gpus goes with --on local; {name} gives its workers their devices by its own options")
     if asked.url.get_backend_name() == "sqlite":
@@ -34,6 +34,18 @@ def engine_of(name: str, asked: Request) -> Engine:
             f"--on {name}: workers on other machines cannot use {masked(asked.url)}, which is a file of this one;"
             f" take a Postgres: {here().line('launch', asked.sweep, f'--on {name}', '--storage postgresql://USER@HOST/DB')}"
         )
+
+
+def engine_of(name: str, asked: Request) -> Engine:
+    """Return the engine of that name; the one of Ray is connected to its cluster, which takes seconds.
+
+    Raises:
+        SpecError: as `refuse`.
+        SweepError: as `refuse`, or the engine cannot be used here.
+    """
+    refuse(name, asked)
+    if name == "local":
+        return LocalEngine(asked)
     if name == "slurm":
         return SlurmEngine(asked)
     from sweeps.engines.ray_workers import ray_engine

@@ -14,7 +14,7 @@ from storage.db import engine as engines
 from storage.records import queries
 from storage.records.queries import SweepRecord
 from storage.studies import reconcile
-from sweeps.engines.choice import default_workers, engine_of
+from sweeps.engines.choice import default_workers, engine_of, refuse
 from sweeps.engines.progress import shown
 from sweeps.engines.protocol import Engine, Member, Request
 from sweeps.engines.supervisor import MOST_QUICK, Supervisor
@@ -57,8 +57,9 @@ def launch(asked: Request, on: str, *, workers: int | None = None, console: Cons
         SweepError: workers died one after the other, or the sweep is cancelled.
         storage.errors.StorageError: the database needs a person.
     """
-    chosen = engine_of(on, asked)
+    refuse(on, asked)
     count = number_of_workers(on, asked, workers)
+    chosen = engine_of(on, asked)
     again = here().launch(asked.sweep)
     if on != "local":
         again = here().line("launch", asked.sweep, f"--on {on}", f"--workers {count}")
