@@ -77,7 +77,7 @@ COMMANDS = [
     ["resume", "s"],
     ["delete", "s", "--yes"],
 ]
-WITHOUT_STORAGE = {"spec", "data", "verify"}
+WITHOUT_STORAGE = {"spec", "data", "database", "verify"}
 IN_PROCESSES = {"worker", "dashboard", "serve"}  # below, in processes of their own
 
 

@@ -64,7 +64,7 @@ BAD = [
     (["launch", "s", "--workers", "0"], 2, ["--workers", "got '0'", "from 1 to 1000"]),
     (["launch", "s", "--workers", "1000000"], 2, ["--workers", "got '1000000'", "from 1 to 1000"]),
     (["launch", "s", "--workers", "two"], 2, ["--workers", "got 'two'"]),
-    (["dashboard", "s", "--port", "65536"], 2, ["--port", "got '65536'", "from 1 to 65535"]),
+    (["dashboard", "s", "--port", "65536"], 2, ["--port", "got '65536'", "from 0 to 65535"]),
     (["replay", "s", "--sample", "0"], 2, ["--sample", "got '0'"]),
     (["launch", "s", "--weights", "nowhere"], 2, ["--weights", "nowhere", "folder"]),
     (["create", "s", "none.toml"], 2, ["none.toml", "kd-sweeps spec quick >"]),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.cli import machine
 from sweeps.spec.model import override
 from tests.support.launches import environment, launched
 from tests.support.sweeps.small_sweeps import SMALL, created
@@ -63,18 +62,6 @@ def test_a_log_folder_that_cannot_be_written_is_one_line(command: str, tmp_path:
     assert "cannot write" in line
     assert "/proc/nothing" in line
     assert "export XDG_STATE_HOME=DIR" in line
-
-
-@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True), ("::", True)])
-def test_a_dashboard_that_others_reach_says_so(
-    host: str, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from sweeps.service import dashboard
-
-    url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
-    monkeypatch.setattr(dashboard, "serve", lambda *arguments, **options: None)  # it would serve until Ctrl-C
-    machine.dashboard("s", host=host, port="8080", storage=str(url))
-    assert ("asks for no password" in capsys.readouterr().err) is warned
 
 
 def test_only_the_owner_can_read_a_storage_and_its_logs(tmp_path: Path) -> None:
