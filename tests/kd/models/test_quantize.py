@@ -107,8 +107,8 @@ def test_a_child_that_dies_costs_its_model_alone(tmp_path, monkeypatch):
         return run_in_subprocess(*arguments, on_step=on_step, **more)
 
     def kill_child():
-        (child,) = multiprocessing.active_children()
-        child.kill()
+        for child in multiprocessing.active_children():  # none, once it is dead
+            child.kill()
 
     monkeypatch.setattr(kd.models.quantize, "run_in_subprocess", start)
     found = measure_int8({"killed": job, "next": job})

@@ -190,7 +190,7 @@ def test_dark_mode_changes_every_colour_and_paper_is_white() -> None:
     colours = set(re.findall(r"--[\w-]+(?=:)", style()))
     dark = rule("@media (prefers-color-scheme: dark)")
     assert set(re.findall(r"--[\w-]+(?=:)", dark)) == colours >= {"--text", "--page", "--good", "--bad", "--open"}
-    assert "figure svg { filter: invert" in dark
+    assert "@media (prefers-color-scheme: dark) {\n  figure svg { filter: invert" in style()
     paper = rule("@media print")
     assert "--page: #fff" in paper
     assert "figure svg { filter: none; }" in paper
