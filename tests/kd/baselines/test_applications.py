@@ -162,7 +162,8 @@ def test_gray_images_are_taken_as_three_equal_channels() -> None:
     np.testing.assert_array_equal(found, coloured)
 
 
-@pytest.mark.parametrize("method", [pytest.param("mobilenetv2", marks=pytest.mark.slow), "mobilenetv3small-tuned"])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["mobilenetv2", "mobilenetv3small-tuned"])
 def test_a_whole_fit_with_random_weights(
     method: str, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
