@@ -71,7 +71,10 @@ def _progress(view: View) -> str:
         if now.seconds_left:
             words.append(f"about {duration(max(round(now.seconds_left), 1))} left")
     roles = f'role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}" aria-label="work done"'
-    return f'<div class="bar" {roles}>{bar}</div>\n<p class="soft">{" · ".join(words)}</p>\n'
+    said = f'<div class="bar" {roles}>{bar}</div>\n<p class="soft">{" · ".join(words)}</p>\n'
+    if view.finished or view.at_work or now.state != "active":
+        return said
+    return f"{said}<p>To start workers: <code>{escape(here().launch(view.name))}</code></p>\n"
 
 
 def _done(count: StageCount) -> float:
@@ -125,10 +128,10 @@ def _problems(view: View) -> str:
 
 def _workers(now: Status) -> str:
     rows = [
-        (one.worker, one.task, f"last step {duration(one.idle_s)} ago" if one.alive else "its lease has lapsed")
+        (one.worker, one.task, f"last step {duration(round(one.idle_s))} ago" if one.alive else "its lease has lapsed")
         for one in now.workers
     ]
-    rows += [(one.worker, one.state, f"seen {duration(one.seen_s)} ago") for one in now.others]
+    rows += [(one.worker, one.state, f"seen {duration(round(one.seen_s))} ago") for one in now.others]
     if not rows:
         return ""
     shown = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows[:_MOST_WORKERS])
@@ -139,7 +142,7 @@ def _workers(now: Status) -> str:
 
 def _links(view: View) -> str:
     name = quote(view.name, safe="")
-    links = [(f"/api/v1/sweeps/{name}/report?format=html", "Report")]
+    links = [(f"/api/v1/sweeps/{name}/report?format=html", "Report")] if view.best is not None else []
     if view.study is not None:
         links.append((f"/dashboard/studies/{view.study}", "Search in optuna-dashboard"))
     links += [(f"/api/v1/sweeps/{name}/trials", "Trials (JSON)"), (f"/api/v1/sweeps/{name}", "Status (JSON)")]

@@ -117,6 +117,8 @@ def test_the_page_follows_a_sweep_through_its_states(storage_url: str, tmp_path:
         first = next(pages)
         assert "no worker is running" in first
         assert "Best so far" not in first
+        assert ">Report<" not in first, "there is none yet"
+        assert "launch s" in first
         steering.pause(url, "s")
         assert any(">paused</span>" in page for page in pages)
         steering.resume(url, "s")
