@@ -25,7 +25,7 @@ def needs(spec: Spec) -> list[Need]:
     """Return what workers of a sweep need beside the storage; nothing for most sweeps on the datasets by name."""
     parts = [spec.role(role) for role in spec.roles]
     named = [spec.search.sampler, *(name for part in parts for name in (part.teacher, part.student))]
-    modules = dict.fromkeys(name.partition(":")[0] for name in named if _is_own(name))
+    modules = dict.fromkeys(name.partition(":")[0] for name in named if names_code(name))
     files = [part.dataset for part in parts if part.dataset.endswith(".npz")]
     files += [file for part in parts if (file := part.teacher.removeprefix("logits:")) != part.teacher]
     found = [Need(f"module {name}", "on its PYTHONPATH", _has_module(name)) for name in modules]
@@ -37,7 +37,8 @@ def needs(spec: Spec) -> list[Need]:
     return found
 
 
-def _is_own(name: str) -> bool:
+def names_code(name: str) -> bool:
+    """Return whether a model or sampler of a spec is Python code of its user: package.module:make."""
     return ":" in name and not name.startswith(("pretrained:", "baseline:", "logits:"))
 
 

@@ -6,10 +6,9 @@ from kd.data.datasets import NAMES
 from kd.teachers.logits_file import PREFIX
 from sweeps.errors import NotAllowed
 from sweeps.hints import here
+from sweeps.service.needs import names_code
 from sweeps.spec.model import Spec
-from sweeps.spec.tables import SAMPLERS
 
-_OF_OURS = ("pretrained:", "baseline:")
 _A_NAME = re.compile(r"[A-Za-z0-9_.:+-]*")
 
 
@@ -31,8 +30,7 @@ def check_allowed(spec: Spec, *, allow_code: bool) -> None:
     for key, name in named:
         if name.startswith(PREFIX) or not _A_NAME.fullmatch(name):
             raise _refused(key, name, "no request names a file on the server; one that does")
-        is_code = ":" in name and not name.startswith(_OF_OURS)
-        if is_code and name not in SAMPLERS and not allow_code:
+        if names_code(name) and not allow_code:
             raise NotAllowed(
                 f"{key}: got {name!r}, which is Python code; this service runs none that a request names (its operator"
                 f" can start it with --allow-code); a sweep with it is made where its database is: {_create()}"

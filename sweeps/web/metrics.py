@@ -43,8 +43,7 @@ class Metrics:
         with self._served.database.engine() as engine:
             found = tallies(engine, BOUNDS_S)
             leases = {one.name: as_it_stands(one).lease.seconds for one in queries.list_sweeps(engine)}
-        names = self._served.names
-        shown = [name for name in leases if names is None or name in names]
+        shown = filter(self._served.shows, leases)
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collected(families(found, {name: leases[name] for name in shown})))
         return generate_latest(registry)

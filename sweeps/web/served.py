@@ -59,6 +59,10 @@ class Served:
     names: frozenset[str] | None
     allow_code: bool
 
+    def shows(self, name: str) -> bool:
+        """Return whether a sweep of the database is shown."""
+        return self.names is None or name in self.names
+
     def check(self, name: str) -> str:
         """Return the name; raise NotThere where this service does not serve it, SpecError where none can have it."""
         if self.names is not None and check_name(name) not in self.names:
@@ -68,7 +72,7 @@ class Served:
     def rows(self, *, limit: int, offset: int) -> tuple[list[SweepRow], int]:
         """Return a page of the sweeps, oldest first, and how many there are."""
         with self.database.engine() as engine:
-            found = [one for one in queries.list_sweeps(engine) if self.names is None or one.name in self.names]
+            found = [one for one in queries.list_sweeps(engine) if self.shows(one.name)]
             return [sweep_row(engine, one) for one in found[offset : offset + limit]], len(found)
 
 

@@ -1,6 +1,5 @@
 """Run the service in this process until it is told to stop."""
 
-import ipaddress
 import logging
 import os
 import socket
@@ -18,6 +17,7 @@ from sweeps.errors import SpecError, SweepError
 from sweeps.spec.model import check_name
 from sweeps.terminal import say
 from sweeps.web.app import make_app
+from sweeps.web.gate.asks import is_of_this_machine
 from sweeps.web.gate.outermost import HEADERS_BYTES
 from sweeps.web.gate.tokens import VARIABLE, Tokens
 
@@ -79,18 +79,11 @@ def serve(
 
 def check_address(host: str, tokens: Tokens | None) -> None:
     """Raise SpecError where others reach a service that asks nobody for a token."""
-    if tokens is None and not _only_from_here(host):
+    if tokens is None and not is_of_this_machine(host.strip("[]")):
         raise SpecError(
             f"--host: got {host}; without tokens only 127.0.0.1, ::1 and localhost are allowed: give --tokens FILE or"
             f" {VARIABLE} first, lines such as: operator TOKEN"
         )
-
-
-def _only_from_here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:  # a name, which may stand for any address
-        return host == "localhost"
 
 
 def _check_sweeps(url: sqlalchemy.URL, names: Sequence[str] | None) -> None:

@@ -100,7 +100,7 @@ class Views:
         """Return the names of the sweeps that were made last, the latest first, and how many there are."""
         with self.served.database.engine() as engine:
             names = [one.name for one in queries.list_sweeps(engine)]
-        served = [name for name in reversed(names) if self.served.names is None or name in self.served.names]
+        served = [name for name in reversed(names) if self.served.shows(name)]
         return served[:most], len(served)
 
     def _look(self, engine: sqlalchemy.Engine, sweep: SweepRecord) -> View:

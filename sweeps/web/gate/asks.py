@@ -47,7 +47,11 @@ def is_of_this_page(scope: Scope, *, must_say: bool) -> bool:
 
 def is_local_name(scope: Scope) -> bool:
     """Return whether the service was called by a name of this machine. A page's own name may lead here, too."""
-    host = urlsplit(f"//{header(scope, b'host')}").hostname or ""
+    return is_of_this_machine(urlsplit(f"//{header(scope, b'host')}").hostname or "")
+
+
+def is_of_this_machine(host: str) -> bool:
+    """Return whether only programs on this machine reach an address, without brackets; a name may stand for any."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
