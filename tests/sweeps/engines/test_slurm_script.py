@@ -1,9 +1,11 @@
 """What is passed on to sbatch, what is not, and the script that is printed."""
 
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -132,8 +134,9 @@ esac
 """
 
 
-def as_member(tmp_path: Path, worker: str) -> tuple["subprocess.Popen[str]", Path]:
-    """The script at work with another program in place of the worker, and of Slurm's own."""
+@contextmanager
+def as_member(tmp_path: Path, worker: str) -> Iterator[tuple["subprocess.Popen[str]", Path]]:
+    """The script at work with another program in place of the worker, and of Slurm's own; ended with the test."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("squeue", "scontrol"):
@@ -143,38 +146,43 @@ def as_member(tmp_path: Path, worker: str) -> tuple["subprocess.Popen[str]", Pat
     text = text.replace(f"{sys.executable} -P -m sweeps.cli worker s &", f"{sys.executable} -c '{worker}' &")
     env = {"PATH": f"{folder}:/usr/bin:/bin", "REQUEUED": str(tmp_path / "requeued")}
     env |= {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3"}
-    process = subprocess.Popen(["bash", "-c", text], env=env, stdout=subprocess.PIPE, text=True)
-    return process, tmp_path / "requeued"
+    with subprocess.Popen(["bash", "-c", text], env=env, stdout=subprocess.PIPE, text=True, process_group=0) as process:
+        try:
+            yield process, tmp_path / "requeued"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("code", [0, 1, 143])
 def test_a_member_ends_as_its_worker_does_and_comes_again_after_143_alone(code: int, tmp_path: Path) -> None:
-    process, requeued = as_member(tmp_path, f"raise SystemExit({code})")
-    process.communicate(timeout=30)
+    with as_member(tmp_path, f"raise SystemExit({code})") as (process, requeued):
+        process.communicate(timeout=30)
     assert process.returncode == code
     assert (requeued.read_text() if requeued.exists() else "") == ("requeue 12_3\n" if code == 143 else "")
 
 
 @pytest.mark.processes
 def test_a_member_passes_each_of_slurms_signals_on_and_waits_for_its_worker(tmp_path: Path) -> None:
+    # os.write, since a handler that prints while the program prints is an error in Python.
     worker = (
         "import os, signal, time\n"
         "got = []\n"
         "for number in (signal.SIGTERM, signal.SIGUSR1):\n"
-        "    signal.signal(number, lambda number, _: (got.append(number), print(int(number), flush=True)))\n"
-        'print(os.environ["KD_SWEEPS_WORKER"], flush=True)\n'
+        '    signal.signal(number, lambda number, _: (got.append(number), os.write(1, b"15\\n")))\n'
+        'os.write(1, os.environb[b"KD_SWEEPS_WORKER"] + b"\\n")\n'
         "while len(got) < 2:\n"
         "    time.sleep(0.01)\n"
         "raise SystemExit(143)"
     )
-    process, requeued = as_member(tmp_path, worker)
-    assert process.stdout
-    assert process.stdout.readline() == "slurm-12_3.0-ab12\n"
-    process.send_signal(signal.SIGUSR1)
-    assert process.stdout.readline() == "15\n"
-    process.send_signal(signal.SIGTERM)
-    assert process.stdout.readline() == "15\n"
-    process.communicate(timeout=30)
+    with as_member(tmp_path, worker) as (process, requeued):
+        assert process.stdout
+        assert process.stdout.readline() == "slurm-12_3.0-ab12\n"
+        process.send_signal(signal.SIGUSR1)
+        assert process.stdout.readline() == "15\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "15\n"
+        process.communicate(timeout=30)
     assert process.returncode == 143
     assert requeued.read_text() == "requeue 12_3\n"
