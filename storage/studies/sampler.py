@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from storage.errors import SamplerUnusable
-from storage.studies.space import Range, Space
+from storage.studies.space import Choice, Range, Space, Whole
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int, m
     def value(name: str, distribution: BaseDistribution) -> Any:
         if distribution.single():
             bounds = space[name]
-            return bounds.low if isinstance(bounds, Range) else bounds.options[0]
+            return bounds.options[0] if isinstance(bounds, Choice) else bounds.low
         if name in together and together[name] in space[name]:
             return together[name]
         return made.sample_independent(study, asking, name, distribution)
@@ -131,12 +131,15 @@ def _frozen(past: Past, distributions: dict[str, BaseDistribution], number: int)
 
 def distributions_of(space: Space) -> dict[str, BaseDistribution]:
     """Return the space as Optuna's distributions."""
-    return {
-        name: FloatDistribution(bounds.low, bounds.high, log=bounds.log)
-        if isinstance(bounds, Range)
-        else CategoricalDistribution(bounds.options)
-        for name, bounds in space.items()
-    }
+    return {name: _distribution(bounds) for name, bounds in space.items()}
+
+
+def _distribution(bounds: Range | Whole | Choice) -> BaseDistribution:
+    if isinstance(bounds, Range):
+        return FloatDistribution(bounds.low, bounds.high, log=bounds.log)
+    if isinstance(bounds, Whole):
+        return IntDistribution(bounds.low, bounds.high, log=True)
+    return CategoricalDistribution(bounds.options)
 
 
 class _History(InMemoryStorage):

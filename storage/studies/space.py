@@ -33,6 +33,42 @@ class Range:
         """Format it as an error message shows it: "[1, 20]"."""
         return f"[{self.low:g}, {self.high:g}]"
 
+    def at(self, unit: float) -> float:
+        """Return the value at a part of the range, `unit` in [0, 1)."""
+        value = self.low * (self.high / self.low) ** unit if self.log else self.low + (self.high - self.low) * unit
+        return min(max(value, self.low), self.high)  # a product of floats may end one rounding step outside
+
+    def fraction(self, value: float) -> float:
+        """Return which part of the range a value is at: 0 at its low end, 1 at its high one."""
+        low, high, place = (math.log(x) if self.log else x for x in (self.low, self.high, value))
+        return (place - low) / (high - low) if high > low else 0.5
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Whole numbers from low to high, both included, low >= 1; spread evenly in the logarithm."""
+
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        """Refuse what is no range."""
+        if not 1 <= self.low <= self.high:
+            raise ValueError(f"a range of whole numbers needs 1 <= low <= high, got {self.low!r} to {self.high!r}")
+
+    def __contains__(self, value: object) -> bool:
+        """Return whether `value` is a whole number in the range."""
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        """Format it as an error message shows it: "[5, 20]"."""
+        return f"[{self.low}, {self.high}]"
+
+    def at(self, unit: float) -> int:
+        """Return the value at a part of the range, `unit` in [0, 1)."""
+        low, high = self.low - 0.5, self.high + 0.5  # as Optuna spreads whole numbers
+        return min(max(round(math.exp(math.log(low) + unit * math.log(high / low))), self.low), self.high)
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -53,8 +89,12 @@ class Choice:
         """Format it as an error message shows it: "a | b"."""
         return " | ".join(map(str, self.options))
 
+    def at(self, unit: float) -> Any:
+        """Return the option at a part of them, `unit` in [0, 1)."""
+        return self.options[min(int(unit * len(self.options)), len(self.options) - 1)]
 
-Space = dict[str, Range | Choice]
+
+Space = dict[str, Range | Whole | Choice]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sweeps.plan.outcomes import BaselineOutcome, Measured, MeasureOutcome, Stud
 from sweeps.plan.payloads import BaselineTask, ConfirmTask, MeasureTask, TeacherTask
 from sweeps.plan.selection import confirmed_for
 from sweeps.plan.states import shown_state
-from sweeps.spec.arms import AUTOKERAS_ARM
+from sweeps.spec.arms import AUTOKERAS_ARM, SCRATCH_TUNED
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate, estimate, paired
 
@@ -83,7 +83,7 @@ def rows(stored: StoredSweep) -> tuple[Row, ...]:
             fitted = outcome if isinstance(outcome, BaselineOutcome) else None
             detail = "" if fitted is None else fitted.detail + (", capped" if fitted.capped else "")
             baselines.append(_single(task, "baseline", payload.method, dataset, detail, fitted, found))
-    arms = [_arm(stored, measured, role, arm) for role in stored.spec.roles for arm in stored.spec.transfer.arms(role)]
+    arms = [_arm(stored, measured, role, arm) for role in stored.spec.roles for arm in stored.spec.arms(role)]
     return (*teachers, *arms, *baselines)
 
 
@@ -91,7 +91,7 @@ def differences(stored: StoredSweep) -> tuple[Difference, ...]:
     """Return best minus scratch, each default and each control; on the targets also regret = native minus best."""
     spec, found = stored.spec, []
     for role in spec.roles:
-        arms = spec.transfer.arms(role)
+        arms = spec.arms(role)
         for arm in arms:
             if "best" in arms and arm not in ("best", "native", "random"):
                 found.append(_difference(stored, f"best - {arm}", role, "best", arm))
@@ -103,7 +103,7 @@ def differences(stored: StoredSweep) -> tuple[Difference, ...]:
 
 def shared_cost(stored: StoredSweep, role: str, arm: str) -> SharedCost | None:
     """Return what the students of an arm share; None for an arm that needs neither teacher nor search."""
-    if arm in ("scratch", "label-smoothing", "scratch-same-cost", AUTOKERAS_ARM):
+    if arm in ("scratch", "label-smoothing", "scratch-same-cost", SCRATCH_TUNED, AUTOKERAS_ARM):
         return None
     used = {teacher_phase(role)}
     if arm in ("best", "class-mean", "shuffled-within-class"):  # all at the point of best
@@ -169,7 +169,7 @@ def _arm(stored: StoredSweep, measured: dict[str, Measured], role: str, arm: str
 
 
 def _point(arm: str, done: Sequence[StudentOutcome]) -> Point | None:
-    if not done or arm in ("scratch", "random", "scratch-same-cost", AUTOKERAS_ARM):
+    if not done or arm in ("scratch", "random", "scratch-same-cost", SCRATCH_TUNED, AUTOKERAS_ARM):
         return None
     return done[0].point
 
@@ -177,7 +177,7 @@ def _point(arm: str, done: Sequence[StudentOutcome]) -> Point | None:
 def _said(arm: str, point: Point | None, done: Sequence[StudentOutcome]) -> str:
     if arm == "scratch-same-cost" and done:
         return f", {done[0].epochs} epochs"
-    return "" if point is None else f", T={point.temperature:.3g}, alpha={point.alpha:.3g}"
+    return "" if point is None else f", {point.text().replace(' = ', '=')}"
 
 
 def _single(

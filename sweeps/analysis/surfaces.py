@@ -11,10 +11,14 @@ from sweeps.plan import selection
 from sweeps.plan.names import best_of, confirm_phase, search_phase, searches
 from sweeps.plan.outcomes import DoneTask, StudentOutcome
 from sweeps.plan.payloads import ConfirmTask, SearchTask
+from sweeps.plan.space import search_space
 from sweeps.plan.selection import Confirmed
 from sweeps.spec.point import Point
 from sweeps.stats import candidates
 from sweeps.stats.response import FEWEST, Run, Top, top
+
+FEWEST_TRIALS = 10
+"""Trials of a search from which on the importance of its parameters is said."""
 
 Confirm: TypeAlias = DoneTask[ConfirmTask, StudentOutcome]
 Search: TypeAlias = DoneTask[SearchTask, StudentOutcome]
@@ -37,7 +41,9 @@ class Surface:
     trials, best, tied, optimism: of the first search. best: the point that was confirmed, None before. tied: confirmed
     candidates, best aside, that the confirm seeds cannot tell from it. optimism: how much the best search trial fell
     when it was retrained on fresh seeds, accuracy points. others: the trials of further searches of the first teacher.
-    top: of all of them together, in accuracy points; None until there are enough searches.
+    top: of all of them together, in accuracy points; None until there are enough searches, and where more than T and
+    alpha is searched. importances: then, the share of the variance that each parameter explains, the largest first;
+    empty with fewer than FEWEST_TRIALS trials.
     """
 
     role: str
@@ -48,6 +54,7 @@ class Surface:
     optimism: float | None
     others: tuple[SearchTrial, ...]
     top: Top | None
+    importances: tuple[tuple[str, float], ...] = ()
 
 
 def surfaces(stored: StoredSweep, confirmed: Mapping[str, Confirmed]) -> tuple[Surface, ...]:
@@ -83,7 +90,21 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
         optimism=optimism,
         others=tuple(trial for group in searches(stored.spec)[1:] for trial in _shown(_trials(stored, role, group))),
         top=_top(stored, role),
+        importances=_importances(stored, role),
     )
+
+
+def _importances(stored: StoredSweep, role: str) -> tuple[tuple[str, float], ...]:
+    if not stored.spec.search.space:
+        return ()
+    trials = [one for group in searches(stored.spec) for one in _trials(stored, role, group)]
+    if len(trials) < FEWEST_TRIALS:
+        return ()
+    from storage.studies.importance import importances  # here: Optuna and its forest take seconds
+    from storage.studies.sampler import Past
+
+    history = [Past(one.outcome.point.as_dict(), one.score) for one in trials]
+    return tuple(importances(search_space(stored.spec), history).items())
 
 
 def _trials(stored: StoredSweep, role: str, group: str) -> list[Search]:
@@ -100,7 +121,7 @@ def _shown(search: Sequence[Search]) -> tuple[SearchTrial, ...]:
 def _top(stored: StoredSweep, role: str) -> Top | None:
     """Fit all searches of the first teacher, with their confirms; None until enough of them are through."""
     closed = [group for group in searches(stored.spec) if confirm_phase(role, group) in stored.closed]
-    if len(closed) < FEWEST:
+    if len(closed) < FEWEST or stored.spec.search.space:  # over T and alpha alone the other parameters would be noise
         return None
     runs: list[Search | Confirm] = []
     confirms = stored.finished(ConfirmTask, StudentOutcome)

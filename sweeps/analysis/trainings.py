@@ -65,6 +65,11 @@ def awaited(trainings: Iterable[Training], role: str) -> bool:
     return any(one.state in TASK_AWAITED for one in trainings if one.role == role)
 
 
+def left(trainings: Iterable[Training], role: str) -> int:
+    """Return how many trainings of a role may still come: those that wait, run, or were cancelled."""
+    return sum(one.state in TASK_AWAITED for one in trainings if one.role == role)
+
+
 def validations(trainings: Iterable[Training], role: str, arm: str) -> list[float]:
     """Return the validation accuracy in percent of the finished trainings of an arm, by repeat."""
     return [percent(one.score) for one in of_arm(trainings, role, arm) if one.score is not None]

@@ -78,7 +78,7 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
 
 def _arms(stored: StoredSweep, role: str, group: str) -> dict[str, dict[int, float]]:
     """Return the test accuracy in percent of each arm of a group, by repeat."""
-    arms = stored.spec.transfer.arms(role, group)
+    arms = stored.spec.arms(role, group)
     return {arm: accuracies(stored.trainings, role, arm, group) for arm in arms}
 
 

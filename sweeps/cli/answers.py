@@ -27,8 +27,7 @@ def describe_best(best: Best, said: Sequence[str] = ()) -> str:
         said: lines of any length; they are wrapped.
     """
     lines = [
-        f"temperature  {best.point.temperature:.4g}",
-        f"alpha        {best.point.alpha:.4g}",
+        *(f"{name:<12} {value:.4g}" for name, value in best.point.as_dict().items()),
         *_wrapped("loss", f"{LOSS_FORMULA}  (alpha weighs the labels)"),
         *_evidence(best),
         *_wrapped("answer", " ".join(said)),
@@ -45,7 +44,7 @@ def _wrapped(label: str, text: str) -> list[str]:
 def _evidence(best: Best) -> list[str]:
     """Return its interval, and the incumbent beside it with the reason why they may differ."""
     single, accuracy = best.incumbent, best.accuracy
-    trial = f"search trial {single.trial_number}: T={single.point.temperature:.4g}, alpha={single.point.alpha:.4g}, "
+    trial = f"search trial {single.trial_number}: {single.point.text(4)}, "
     trial += f"{percent(single.score):.2f} % (n=1)"
     if not best.confirmed:
         return [
@@ -71,12 +70,13 @@ def _evidence(best: Best) -> list[str]:
 
 def describe_status(status: Status) -> str:
     """Return a table of the stages, the workers, what failed, and what to type next."""
+    stages = status.shown_stages
     names = ["total", "waiting", "running", "done", "failed", "skipped"]
-    names += [name for name in ("cancelled", UNAVAILABLE) if any(getattr(c, name) for c in status.stages.values())]
-    counts = [[stage, *(str(getattr(count, name)) for name in names)] for stage, count in status.stages.items()]
+    names += [name for name in ("cancelled", UNAVAILABLE) if any(getattr(c, name) for c in stages.values())]
+    counts = [[stage, *(str(getattr(count, name)) for name in names)] for stage, count in stages.items()]
     head, *rows = table([["stage", *names], *counts])
     lines = [head]
-    lines += [grey(row) if count.unavailable else row for row, count in zip(rows, status.stages.values(), strict=True)]
+    lines += [grey(row) if count.unavailable else row for row, count in zip(rows, stages.values(), strict=True)]
     lines.append("")
     for one in status.workers:
         left = one.lease_left_s
@@ -126,6 +126,10 @@ _LEFT_OUT = ("cpu_s", "train_s", "trial", "dataset")
 def describe_trials(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a table of the tasks. On a terminal it has the columns that fit, and a reason stands below its row."""
     wide, names = columns(), list(_SHOWN)
+    if rows:
+        keys = list(rows[0])
+        place = names.index("score")
+        names[place:place] = keys[keys.index("alpha") + 1 : keys.index("score")]  # what else is searched
     if wide is None or not rows:
         return "\n".join(_lines(rows, names, {}))
     names.remove("reason")

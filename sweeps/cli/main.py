@@ -17,6 +17,7 @@ from sweeps.cli import database, machine, models, results, serving, steering, st
 from sweeps.cli.options import (
     Changes,
     Data,
+    Dataset,
     Detach,
     DryRun,
     EngineOptions,
@@ -74,6 +75,7 @@ def run(
     seed: Seed = None,
     source: Source = None,
     target: Targets = None,
+    dataset: Dataset = None,
     teacher: Teacher = None,
     student: Student = None,
     change: Changes = None,
@@ -97,7 +99,9 @@ def run(
 
     use_folders(data, weights)
     url = resolve(storage)
-    given = Asked(_chosen(preset, spec), _changes(change, trials, seed), source, target or (), teacher, student)
+    given = Asked(
+        _chosen(preset, spec), _changes(change, trials, seed), source, target or (), teacher, student, dataset
+    )
     asked = requested(url, name, given)
     if dry_run:
         _plan(url, name, asked, data=data, dry_run=True, verbose=verbose)
@@ -114,6 +118,7 @@ def create(
     seed: Seed = None,
     source: Source = None,
     target: Targets = None,
+    dataset: Dataset = None,
     teacher: Teacher = None,
     student: Student = None,
     change: Changes = None,
@@ -133,7 +138,9 @@ def create(
 
     use_folders(data)
     url = resolve(storage)
-    given = Asked(_chosen(preset, spec), _changes(change, trials, seed), source, target or (), teacher, student)
+    given = Asked(
+        _chosen(preset, spec), _changes(change, trials, seed), source, target or (), teacher, student, dataset
+    )
     asked = requested(url, name, given)
     created = _plan(url, name, asked, data=data, dry_run=dry_run, verbose=verbose)
     if dry_run:

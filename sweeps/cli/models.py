@@ -48,7 +48,7 @@ def export(
         say(f"storage {masked(engine.url)}")
     write(student, output)
     point = student.point
-    say(f"wrote {output}: student of {student.dataset}, T={point.temperature:.4g}, alpha={point.alpha:.4g}")
+    say(f"wrote {output}: student of {student.dataset}, {point.text(4)}")
     say(f"recorded test accuracy {percent(student.test_accuracy):.2f} %")
     say(f"sha256 {student.sha256}")
 

@@ -80,6 +80,9 @@ Source = Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset tun
 Targets = Annotated[
     list[str] | None, typer.Option(metavar="DATASET", help="Dataset transferred to; several: give it again.")
 ]
+Dataset = Annotated[
+    str | None, typer.Option(metavar="DATASET", help="One dataset alone, instead of --source and --target.")
+]
 Teacher = Annotated[
     str | None,
     typer.Option(metavar="MODEL", help="Teacher on every dataset: cnn-small, pretrained:MobileNetV2, MODULE:BUILD."),

@@ -40,10 +40,10 @@ def _whole(spec: Spec) -> float:
     whole = _work(spec, "measure", None)
     for role in spec.roles:
         whole += spec.outer.teachers * _work(spec, "teachers", role)
-        whole += len(spec.baselines.on(role)) * _work(spec, "baselines", role)
+        whole += len(spec.baselines_on(role)) * _work(spec, "baselines", role)
         for group in groups(spec):
             one = spec.of_group(group)
-            compared = sum(one.transfer.seeds_of(role, arm) for arm in one.transfer.arms(role, group))
+            compared = sum(one.seeds_of(role, arm) for arm in one.arms(role, group))
             whole += (one.search.trials + one.confirm.trainings + compared) * _work(spec, "search", role)
     return whole
 

@@ -78,11 +78,13 @@ class StudentOutcome(_Trained):
     """A student: of a search, a confirm or transfer.
 
     test_accuracy: a fraction in [0, 1], of transfer alone; None elsewhere. epochs: where the spec's number of epochs
-    does not hold; None elsewhere. arm: of transfer. loss: the formula that was minimized.
+    does not hold; None elsewhere. arm: of transfer. loss: the formula that was minimized. more: what was searched
+    beyond T and alpha.
     """
 
     temperature: float
     alpha: float
+    more: Mapping[str, int | float] = {}
     test_accuracy: float | None = None
     epochs: int | None = None
     arm: str = ""
@@ -91,7 +93,7 @@ class StudentOutcome(_Trained):
     @property
     def point(self) -> Point:
         """The point that it was trained at."""
-        return Point(self.temperature, self.alpha)
+        return Point(self.temperature, self.alpha, tuple(sorted(self.more.items())))
 
 
 class BaselineOutcome(_Trained):

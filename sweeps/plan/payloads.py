@@ -52,7 +52,9 @@ class SearchTask(_Payload):
     @classmethod
     def _nest(cls, values: Any) -> Any:
         if isinstance(values, Mapping) and {"temperature", "alpha"} & set(values):
-            point = {name: values[name] for name in ("temperature", "alpha") if name in values}
+            point = {name: values[name] for name in ("temperature", "alpha", "more") if name in values}
+            if "more" in point:
+                point["more"] = tuple(sorted(dict(point["more"]).items()))
             return {name: value for name, value in values.items() if name not in point} | {"sobol": point}
         return values
 
@@ -63,7 +65,7 @@ class SearchTask(_Payload):
         return self
 
     def _own(self) -> dict[str, Any]:
-        return {"sampler_seed": self.sampler_seed} if self.sobol is None else self.sobol.as_dict()
+        return {"sampler_seed": self.sampler_seed} if self.sobol is None else self.sobol.as_json()
 
 
 class ConfirmTask(_Payload):

@@ -58,12 +58,12 @@ def transfer_phases(spec: Spec, group: str, known: Collection[str]) -> list[Phas
     """
     phases = []
     for role in spec.roles:
-        if not spec.transfer.arms(role, group):
+        if not spec.arms(role, group):
             continue
         own = {confirm_phase("source", group), confirm_phase(role, group)}
         selections = [confirm_phase(one, other) for other in known for one in spec.roles]
         needs = [Need(name, after_any_end=name not in own) for name in selections]
-        if AUTOKERAS_ARM in spec.transfer.arms(role, group):
+        if AUTOKERAS_ARM in spec.arms(role, group):
             needs.append(Need("baselines", after_any_end=True))
         phases.append(make_phase(transfer_phase(role, group), *needs, minimum=1))
     return phases

@@ -1,6 +1,7 @@
 """Give Optuna what it sees of a task: its search space, its attributes, and the parameters fixed before it is asked."""
 
 import random
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -8,7 +9,7 @@ import sqlalchemy
 
 from storage.queue.tasks import Claim
 from storage.records.points import points_until
-from storage.studies.space import Choice, Range, Space
+from storage.studies.space import Choice, Space
 from sweeps.plan import selection
 from sweeps.plan.names import best_of, search_of
 from sweeps.plan.payloads import (
@@ -24,29 +25,10 @@ from sweeps.plan.payloads import (
     read_payload,
 )
 from sweeps.plan.seeds import derive
-from sweeps.spec.arms import AUTOKERAS_ARM, DEFAULT_POINTS, FOUND
+from sweeps.plan.space import of_training, point_at, search_space, transfer_space, untuned
+from sweeps.spec.arms import AUTOKERAS_ARM, DEFAULT_POINTS, FOUND, LABELS_ONLY, SCRATCH_TUNED
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
-
-
-def search_space(spec: Spec) -> Space:
-    """Return the ranges of T and alpha in the search, the native search and both confirms."""
-    return {
-        "temperature": Range(*spec.search.temperature, log=True),
-        "alpha": Range(*spec.search.alpha, log=False),
-    }
-
-
-def transfer_space(spec: Spec) -> Space:
-    """Return a space that holds every arm: a default such as T=10 may lie outside the range that was searched."""
-    temperatures, alphas = zip(*((point.temperature, point.alpha) for point in DEFAULT_POINTS.values()), strict=True)
-    (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
-    return {
-        "temperature": Range(min(t_low, *temperatures), max(t_high, *temperatures), log=True),
-        "alpha": Range(min(a_low, *alphas), max(a_high, *alphas), log=False),
-        "arm": Choice(tuple(dict.fromkeys([*spec.transfer.source_arms, *spec.transfer.target_arms]))),
-        "dataset": Choice(_datasets(spec)),
-    }
 
 
 def _datasets(spec: Spec) -> tuple[str, ...]:
@@ -58,14 +40,15 @@ def space_of(spec: Spec, stage: str) -> Space:
     if stage in ("search", "confirm", "native"):
         return search_space(spec)
     if stage == "transfer":
-        return transfer_space(spec)
+        arms = tuple(dict.fromkeys(arm for role in spec.roles for arm in spec.arms(role)))
+        return transfer_space(spec) | {"arm": Choice(arms), "dataset": Choice(_datasets(spec))}
     if stage == "teachers":
         return {
             "dataset": Choice(_datasets(spec)),
             "model": Choice(tuple(dict.fromkeys(spec.role(role).teacher for role in spec.roles))),
         }
     if stage == "baselines":
-        methods = (method for role in spec.roles for method in spec.baselines.on(role))
+        methods = (method for role in spec.roles for method in spec.baselines_on(role))
         return {"method": Choice(tuple(dict.fromkeys(methods)))}
     return {}
 
@@ -167,12 +150,15 @@ def _proposed(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, 
 
 def _arm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: TransferTask) -> Point:
     if task.arm in DEFAULT_POINTS:
-        return DEFAULT_POINTS[task.arm]
+        return replace(DEFAULT_POINTS[task.arm], more=untuned(spec, task.role))
     if task.arm == "random":
-        (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
-        draw = random.Random(derive(spec.seed, "random", task.repeat))
-        temperature = min(t_low * (t_high / t_low) ** draw.random(), t_high)
-        return Point(temperature, a_low + (a_high - a_low) * draw.random())
+        space, draw = search_space(spec), random.Random(derive(spec.seed, "random", task.repeat))
+        return point_at(space, [draw.random() for _ in space])
     # The controls that replace the teacher's logits keep the point of best, so that only the logits differ.
     name = best_of(task.role if task.arm == "native" else "source", task.group)
-    return selection.resolve_best(engine, sweep_id, name).best.point
+    best = selection.resolve_best(engine, sweep_id, name).best.point
+    if task.arm == SCRATCH_TUNED:
+        return replace(
+            LABELS_ONLY, more=tuple(sorted((dict(untuned(spec, task.role)) | dict(of_training(best))).items()))
+        )
+    return best

@@ -48,7 +48,7 @@ class Ranked:
 
     def as_json(self) -> dict[str, Any]:
         """Return the plain values that the database stores."""
-        return self.point.as_dict() | {"score": self.score, "task": self.task}
+        return self.point.as_json() | {"score": self.score, "task": self.task}
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Candidate:
 
     def as_json(self) -> dict[str, Any]:
         """Return the plain values that the database stores."""
-        return self.point.as_dict() | {"rank": self.rank} | asdict(self.accuracy)
+        return self.point.as_json() | {"rank": self.rank} | asdict(self.accuracy)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def resolve_ranks(engine: sqlalchemy.Engine, sweep_id: int, name: str, *, top: i
         value = {"ranks": [ranked.as_json() for ranked in ranks]}
         stored = selections.insert_or_ignore(engine, sweep_id, name, value)
     try:
-        return tuple(Ranked(_point(value), float(value["score"]), str(value["task"])) for value in stored["ranks"])
+        return tuple(Ranked(Point.read(value), float(value["score"]), str(value["task"])) for value in stored["ranks"])
     except (KeyError, TypeError, ValueError) as error:
         raise _edited(name, error) from None
 
@@ -231,11 +231,7 @@ def _best_of(engine: sqlalchemy.Engine, sweep_id: int, name: str) -> Confirmed:
 
 def _candidate(value: Mapping[str, Any]) -> Candidate:
     accuracy = Estimate(float(value["mean"]), value["low"], value["high"], int(value["n"]))
-    return Candidate(_point(value), int(value["rank"]), accuracy)
-
-
-def _point(value: Mapping[str, Any]) -> Point:
-    return Point(float(value["temperature"]), float(value["alpha"]))
+    return Candidate(Point.read(value), int(value["rank"]), accuracy)
 
 
 def _edited(name: str, error: Exception) -> RecordBroken:

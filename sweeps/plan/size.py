@@ -11,7 +11,7 @@ def tasks_of(spec: Spec) -> int:
     """Return how many tasks `sweeps.plan.tasks.make_plan` gives this spec, without making one."""
     groups = spec.outer.teachers * spec.outer.searches
     teachers = len(spec.roles) * spec.outer.teachers
-    baselines = sum(len(spec.baselines.on(role)) for role in spec.roles)
+    baselines = sum(len(spec.baselines_on(role)) for role in spec.roles)
     measure = 1
     return (
         teachers + baselines + _group(spec, "") + (groups - 1) * _group(spec.of_group("further"), "further") + measure
@@ -35,5 +35,5 @@ def refuse_too_many(spec: Spec) -> None:
 
 
 def _group(spec: Spec, group: str) -> int:
-    compared = sum(spec.transfer.seeds_of(role, arm) for role in spec.roles for arm in spec.transfer.arms(role, group))
+    compared = sum(spec.seeds_of(role, arm) for role in spec.roles for arm in spec.arms(role, group))
     return len(spec.roles) * (spec.search.trials + spec.confirm.trainings) + compared

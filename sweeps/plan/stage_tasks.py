@@ -26,6 +26,7 @@ from sweeps.plan.payloads import (
     TransferTask,
 )
 from sweeps.plan.seeds import derive
+from sweeps.plan.space import point_at, search_space
 from sweeps.spec.model import Role, Spec
 from sweeps.spec.point import Point
 
@@ -107,18 +108,11 @@ def sobol_points(spec: Spec, count: int, group: str = "") -> list[Point]:
     """
     from scipy.stats import qmc
 
-    (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
-    sampler = qmc.Sobol(d=2, scramble=True, rng=derive(spec.seed, "sobol", *_path(group)))
+    space = search_space(spec)
+    sampler = qmc.Sobol(d=len(space), scramble=True, rng=derive(spec.seed, "sobol", *_path(group)))
     # Drawn as the next power of two: the sequence is balanced there, and scipy warns elsewhere.
     unit = sampler.random_base2(math.ceil(math.log2(count)))[:count] if count else []
-    # min and max: a product of floats may end one rounding step outside the range.
-    return [
-        Point(
-            min(max(t_low * (t_high / t_low) ** float(u), t_low), t_high),
-            min(max(a_low + (a_high - a_low) * float(v), a_low), a_high),
-        )
-        for u, v in unit
-    ]
+    return [point_at(space, [float(part) for part in one]) for one in unit]
 
 
 def search_tasks(spec: Spec, role: Role, group: str, numbers: range, *, first: int) -> list[TaskPlan]:
@@ -176,7 +170,7 @@ def transfer_tasks(spec: Spec, role: Role, group: str, *, before: Spec | None = 
     """Return the trainings of the arms; of a larger spec those that the spec before it does not have."""
 
     def planned(one: Spec | None, arm: str, repeat: int) -> bool:
-        return one is not None and repeat < one.transfer.seeds_of(role, arm)
+        return one is not None and repeat < one.seeds_of(role, arm)
 
     # Repeats outside, arms inside: an interrupted comparison is still a paired one. Every group has seeds of its own:
     # an interval over groups then covers the seeds as well.
@@ -194,7 +188,7 @@ def transfer_tasks(spec: Spec, role: Role, group: str, *, before: Spec | None = 
             seen_first=arm in _FIRST_ARMS and repeat < _FIRST_REPEATS,
         )
         for repeat in range(spec.transfer.seeds)
-        for arm in spec.transfer.arms(role, group)
+        for arm in spec.arms(role, group)
         if planned(spec, arm, repeat) and not planned(before, arm, repeat)
     ]
 
@@ -208,5 +202,5 @@ def baseline_tasks(spec: Spec) -> list[TaskPlan]:
             BaselineTask(role=role, method=method, seed=derive(spec.seed, "baseline", method)),
         )
         for role in spec.roles
-        for method in spec.baselines.on(role)
+        for method in spec.baselines_on(role)
     ]

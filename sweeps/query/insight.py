@@ -35,7 +35,7 @@ def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:
         return _line(spec, "source", f"teacher {_percent(teacher.score)} ({_MARK})")
     top = max(trials, key=lambda task: (task.score or 0.0, -task.id))
     params = top.params or {}
-    point = f"T {params['temperature']:.1f}, α {params['alpha']:.2f}"
+    point = f"T {params['temperature']:.1f}, α {params['alpha']:.2f}"  # what else is searched would not fit
     text = f"teacher {_percent(teacher.score)}, best {_percent(top.score)} ({point}; {_MARK})"
     return _line(spec, "source", text)
 

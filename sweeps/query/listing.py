@@ -21,11 +21,14 @@ _KEPT = ("test_accuracy", "train_s", "cpu_s")  # of an outcome: whole ones of th
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRow:
-    """A sweep. source, target: datasets. done, tasks: how many tasks are done, of how many that could run."""
+    """A sweep. source, target: datasets; target is None with one dataset.
+
+    done, tasks: how many tasks are done, of how many that could run.
+    """
 
     name: str
     source: str
-    target: str
+    target: str | None
     state: str
     done: int
     tasks: int
@@ -37,6 +40,7 @@ class TrialRow:
 
     arm: of transfer, or the comparison method. score: fraction, or milliseconds in stage measure. test_accuracy: None
     for every task of a dataset until its look is complete, because who sees half of a look may stop where he likes it.
+    more: what is searched beyond T and alpha.
     state: as stored, or "unavailable". reason: why it failed or was skipped. None: there is no such thing, or not yet.
     """
 
@@ -49,6 +53,7 @@ class TrialRow:
     arm: str | None
     temperature: float | None
     alpha: float | None
+    more: dict[str, int | float]
     score: float | None
     test_accuracy: float | None
     seed: int | None
@@ -69,7 +74,7 @@ def sweep_row(engine: sqlalchemy.Engine, sweep: SweepRecord) -> SweepRow:
     return SweepRow(
         name=sweep.name,
         source=sweep.spec["source"]["dataset"],
-        target=sweep.spec["target"]["dataset"],
+        target=sweep.spec["target"]["dataset"] if sweep.spec["target"] else None,
         state=sweep.state,
         done=sum(count.done for count in counts),
         tasks=sum(count.total - count.unavailable for count in counts),
@@ -89,10 +94,11 @@ def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None 
     awaited = {
         payload.role for task, payload in tasks if isinstance(payload, TransferTask) and task.state in TASK_AWAITED
     }
-    return [_row(sweep, task, payload, tested=payload.role not in awaited) for task, payload in tasks]
+    space = sweep.spec["search"].get("space", {})
+    return [_row(sweep, task, payload, space, tested=payload.role not in awaited) for task, payload in tasks]
 
 
-def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, *, tested: bool) -> TrialRow:
+def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, space: Mapping[str, Any], *, tested: bool) -> TrialRow:
     arm = payload.arm if isinstance(payload, TransferTask) else None
     return TrialRow(
         task=task.key,
@@ -104,6 +110,7 @@ def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, *, tested: bool
         arm=payload.method if isinstance(payload, BaselineTask) else arm,
         temperature=_value(task.params, "temperature"),
         alpha=_value(task.params, "alpha"),
+        more={name: task.params[name] for name in sorted(space) if name in task.params} if task.params else {},
         score=task.score,
         test_accuracy=_value(task.outcome, "test_accuracy") if tested else None,
         seed=payload.seed,

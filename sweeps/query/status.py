@@ -127,6 +127,13 @@ class Status:
     problems: tuple[str, ...]
     bits: Bits
 
+    @property
+    def shown_stages(self) -> dict[str, StageCount]:
+        """The stages as people see them: on one dataset nothing is searched natively, and nothing is transferred."""
+        if self.stages["native"].total:
+            return dict(self.stages)
+        return {_ALONE.get(stage, stage): count for stage, count in self.stages.items() if stage != "native"}
+
     def as_json(self) -> dict[str, Any]:
         """Return plain values, as `status -f json` prints them."""
         values = {name: value for name, value in asdict(self).items() if name != "bits"}
@@ -136,6 +143,9 @@ class Status:
             "problems": list(self.problems),
         }
         return values | lists | {"answer_hash": self.bits.answer_hash, "numerics": list(self.bits.numerics)}
+
+
+_ALONE = {"transfer": "compare"}
 
 
 def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:

@@ -6,12 +6,13 @@ The page, the dashboard's note, `report` on a terminal, `best` and the last line
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.verdicts import TargetVerdict
 from sweeps.hints import ANYWHERE
+from sweeps.report import one_dataset
 from sweeps.report.document import Advice, Badge, Block, Card, Cards, Heading, Paragraph, Tone
-from sweeps.report.formats import FEWEST, between, counted, limits, point, points
+from sweeps.report.formats import FEWEST, between, counted, points
+from sweeps.report.gained import card, gained, side
 from sweeps.report.names import called
 from sweeps.report.sentences import extension, same_point, undecided
 from sweeps.spec.arms import DEFAULT_POINTS
-from sweeps.stats.estimates import Estimate
 
 _DEFAULT = DEFAULT_POINTS["default-keras"]
 
@@ -29,12 +30,16 @@ def blocks(findings: Findings) -> list[Block]:
 
 def question(findings: Findings) -> str:
     """Return what the sweep was made to find out."""
+    if not findings.verdicts:
+        return one_dataset.question(findings)
     source, target = _names(findings)
     return f"Do the distillation settings T and α that were tuned on {source} still work on {target}?"
 
 
 def headline(findings: Findings) -> str:
     """Return the answer with its numbers, in words that need no explanation; two to four short sentences."""
+    if not findings.verdicts:
+        return one_dataset.headline(findings)
     source, target = _names(findings)
     first = findings.verdicts[0]
     if first.verdict is None:
@@ -44,7 +49,7 @@ def headline(findings: Findings) -> str:
         said.append(f"On {source} itself the tuned values were not shown to help, so what carries over is luck.")
     gain = findings.difference("best - scratch", first.dataset)
     if gain is not None:
-        said.append(_gained(gain, target))
+        said.append(gained(gain, target))
     said.append(_carried(findings, first))
     untuned = side(findings.difference("best - default-keras", first.dataset))
     if side(gain) == "above" and untuned in ("below", "open"):
@@ -54,6 +59,8 @@ def headline(findings: Findings) -> str:
 
 def badge(findings: Findings) -> Badge:
     """Return the verdict as a word, with what it means."""
+    if not findings.verdicts:
+        return one_dataset.badge(findings)
     first = findings.verdicts[0]
     verdict = first.verdict
     if verdict is None:
@@ -73,17 +80,26 @@ def badge(findings: Findings) -> Badge:
 
 def cards(findings: Findings) -> tuple[Card, ...]:
     """Return the three numbers."""
+    if not findings.verdicts:
+        return one_dataset.cards(findings)
     target, first = _names(findings)[1], findings.verdicts[0]
     gain, untuned = (findings.difference(f"best - {arm}", first.dataset) for arm in ("scratch", "default-keras"))
     return (
-        _card("Does distilling help?", gain, first, "No, it harms"),
-        _card("Is tuning better than Keras' default?", untuned, first, "No, the default is better"),
+        card("Does distilling help?", gain, nothing=_nothing(first), negative="No, it harms"),
+        card(
+            "Is tuning better than Keras' default?",
+            untuned,
+            nothing=_nothing(first),
+            negative="No, the default is better",
+        ),
         _lost(first, target),
     )
 
 
 def advice(findings: Findings) -> Advice:
     """Return what to do, and the commands for it."""
+    if not findings.verdicts:
+        return one_dataset.advice(findings)
     name, first = findings.name, findings.verdicts[0]
     verdict = first.verdict
     if verdict is None:
@@ -122,18 +138,6 @@ def _finish(findings: Findings, first: TargetVerdict) -> Advice:
     return Advice("Make another sweep that compares native and best on more seeds.")
 
 
-def _gained(gain: Estimate, target: str) -> str:
-    told = side(gain)
-    if told == "above":
-        return f"Distillation gains {gain.mean:.1f} points on {target}."
-    if told == "below":
-        return f"Distillation costs {-gain.mean:.1f} points on {target}."
-    limits = between(gain)
-    return (
-        f"Distillation was not shown to help on {target} ({points(gain.mean)} points{f', {limits}' if limits else ''})."
-    )
-
-
 def _carried(findings: Findings, first: TargetVerdict) -> str:
     source, target = _names(findings)
     verdict = first.verdict
@@ -160,20 +164,6 @@ def _carried(findings: Findings, first: TargetVerdict) -> str:
 def _loss(mean: float) -> str:
     amount = f"{points(abs(mean), sign='')} points"
     return f"gain {amount}" if mean < 0 and points(mean) != "0.0" else f"lose {amount}"
-
-
-def _card(asked: str, found: Estimate | None, first: TargetVerdict, negative: str) -> Card:
-    if found is None:
-        return Card(asked, _nothing(first), "", "Open", "open")
-    limits = between(found)
-    interval = f"95 % interval {limits}" if limits else f"n = {found.n}, no interval"
-    words: dict[str, tuple[str, Tone]] = {
-        "above": ("Yes", "good"),
-        "below": (negative, "bad"),
-        "open": ("Not shown", "open"),
-        "unknown": ("Open", "open"),
-    }
-    return Card(asked, f"{points(found.mean)} points", interval, *words[side(found)])
 
 
 def _nothing(first: TargetVerdict) -> str:
@@ -207,28 +197,20 @@ def _use(findings: Findings, first: TargetVerdict) -> tuple[str, tuple[str, ...]
     gain, untuned = (findings.difference(f"best - {arm}", first.dataset) for arm in ("scratch", "default-keras"))
     tuned, native = findings.confirmed.get("source"), findings.confirmed.get(role)
     if verdict.word == "FAILS" and native is not None:
-        return f"Tune on {target} itself, where the search found {point(native.best.point)}.", ()
+        return f"Tune on {target} itself, where the search found {native.best.point.text()}.", ()
     if side(gain) in ("below", "open"):
         return "Train the small network without a teacher: distilling it was not shown to help.", ()
     if untuned is not None and side(untuned) in ("below", "open"):
         shown = f"{points(untuned.mean)} points, {between(untuned)}"
-        return f"Use Keras' default, {point(_DEFAULT)}: the tuned values were not shown to beat it ({shown}).", ()
+        return f"Use Keras' default, {_DEFAULT.text()}: the tuned values were not shown to beat it ({shown}).", ()
     if tuned is None:
         return "Let the search finish.", ()
-    return f"Use {point(tuned.best.point)}, tuned on {source}.", (ANYWHERE.line("best", findings.name, "--paste"),)
+    return f"Use {tuned.best.point.text()}, tuned on {source}.", (ANYWHERE.line("best", findings.name, "--paste"),)
 
 
 def _is_silent(findings: Findings) -> bool:
     """Return whether tuning on the source was not shown to gain anything there."""
     return side(findings.difference("best - scratch", findings.spec.source.dataset)) in ("below", "open")
-
-
-def side(found: Estimate | None) -> str:
-    """Return where the interval of a difference lies: "above" 0, "below", "open" (it holds 0) or "unknown"."""
-    shown = None if found is None else limits(found)
-    if shown is None:
-        return "unknown"
-    return "above" if shown[0] > 0 else "below" if shown[1] < 0 else "open"
 
 
 def _names(findings: Findings) -> tuple[str, str]:

@@ -29,7 +29,7 @@ def note(findings: Findings, ids: Mapping[str, int]) -> str:
         *page.note(findings),
         *answer.blocks(findings),
         *page.further(findings),
-        *([Paragraph(lost)] if (lost := regret(findings.verdicts[0])) else []),
+        *(Paragraph(lost) for one in findings.verdicts[:1] if (lost := regret(one))),
         *(block for role in findings.shown_roles for block in numbers.accuracies(findings, role)),
         Paragraph(
             "The key figure is on the first page of this study. The best trial shown there is the highest of many"

@@ -1,7 +1,6 @@
 """How numbers are written in a report: estimates with their intervals, percentages, and what has no value yet."""
 
 from sweeps.analysis.units import percent
-from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate
 
 FEWEST = 3
@@ -49,11 +48,6 @@ def interval(value: Estimate | None) -> str:
     if shown is None:
         return f"{value.mean:+.2f} (n={value.n}, no interval)"
     return f"{value.mean:+.2f} [{shown[0]:+.2f}, {shown[1]:+.2f}] (n={value.n})"
-
-
-def point(value: Point) -> str:
-    """Return a point of the search space: "T = 6.8, alpha = 0.724"."""
-    return f"T = {value.temperature:.3g}, alpha = {value.alpha:.3g}"
 
 
 def points(value: float, sign: str = "+") -> str:

@@ -50,6 +50,7 @@ def _surface(surface: Surface) -> dict[str, Any]:
         "tied": [_pair(point) for point in surface.tied],
         "top": None if surface.top is None else _top(surface.top),
         "optimism": surface.optimism,
+        "importances": dict(surface.importances),
     }
 
 
@@ -58,7 +59,7 @@ def _top(top: Top) -> dict[str, Any]:
 
 
 def _pair(point: Point) -> list[float]:
-    return [point.temperature, point.alpha]
+    return [*point.as_dict().values()]
 
 
 def _row(row: Row) -> dict[str, Any]:

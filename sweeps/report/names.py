@@ -10,6 +10,7 @@ _ARMS = {
     "best": "Tuned on {source}",
     "native": "Tuned on {dataset} itself",
     "scratch": "No distillation",
+    "scratch-tuned": "No distillation, trained as best",
     "default-keras": "Keras default, untuned",
     "default-keras-io": "keras.io example, untuned",
     "random": "Random T and α",

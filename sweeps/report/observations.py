@@ -1,16 +1,17 @@
 """What else can be said, in a line each: is a default as good, do T and alpha matter, how the test was read."""
 
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 
+from storage.studies.space import Range
 from sweeps.analysis.controls import Control
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.looks import Look
 from sweeps.analysis.surfaces import Surface
 from sweeps.analysis.units import percent
-from sweeps.report.formats import interval, point
+from sweeps.plan.space import search_space
+from sweeps.report.formats import interval
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
@@ -26,7 +27,7 @@ def as_good(findings: Findings) -> list[str]:
         untuned = findings.difference("best - default-keras", dataset)
         if untuned is not None and untuned.low is not None and untuned.low <= 0:
             lines.append(
-                f"{dataset}: Keras' default, {point(default)} without any tuning, was not shown to be worse than best"
+                f"{dataset}: Keras' default, {default.text()} without any tuning, was not shown to be worse than best"
                 f" ({interval(untuned)})"
             )
         gain = findings.difference("best - scratch", dataset)
@@ -35,21 +36,20 @@ def as_good(findings: Findings) -> list[str]:
     return lines
 
 
+_SHORT = {"temperature": "T"}
+
 EDGE = 0.03  # of a range: as near to its end as that, a point is at the edge
 
 
 def at_edge(point: Point, spec: Spec) -> str:
     """Return which ends of the searched ranges a point lies at, such as "T = 1"; empty if at none."""
-    (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
-    ranges = (
-        ("T", math.log(point.temperature), math.log(t_low), math.log(t_high), (t_low, t_high)),
-        ("alpha", point.alpha, a_low, a_high, (a_low, a_high)),
-    )
     ends = []
-    for name, value, low, high, shown in ranges:
-        near = EDGE * (high - low)
-        if high > low and min(value - low, high - value) <= near:
-            ends.append(f"{name} = {shown[0] if value - low <= near else shown[1]:g}")
+    for name, bounds in search_space(spec).items():
+        if isinstance(bounds, Range) and bounds.high > bounds.low:
+            place = bounds.fraction(point.as_dict()[name])
+            if min(place, 1 - place) <= EDGE:
+                shown = "T" if name == "temperature" else name
+                ends.append(f"{shown} = {bounds.low if place <= EDGE else bounds.high:g}")
     return " and ".join(ends)
 
 
@@ -61,7 +61,7 @@ def identified(surface: Surface, spec: Spec) -> str:
     if edge := at_edge(surface.best, spec):
         parts.append(f"best lies at the edge of what was searched ({edge})")
     if surface.tied:
-        parts.append(f"tied with best: {'; '.join(map(point, surface.tied))}")
+        parts.append(f"tied with best: {'; '.join(tied.text() for tied in surface.tied)}")
     if surface.optimism is not None:
         side = "lower" if surface.optimism >= 0 else "higher"
         parts.append(
@@ -72,7 +72,10 @@ def identified(surface: Surface, spec: Spec) -> str:
 
 
 def in_short(surface: Surface) -> str:
-    """Return whether T and alpha matter, in a few words."""
+    """Return whether T and alpha matter, or which parameter matters most, in a few words."""
+    if surface.importances:
+        name, share = surface.importances[0]
+        return f"{_SHORT.get(name, name)} mattered most ({percent(share):.0f} % of the variance)"
     return {
         WORDS[0]: "T and alpha matter",
         WORDS[1]: "T and alpha do not matter",
@@ -81,8 +84,15 @@ def in_short(surface: Surface) -> str:
 
 
 def matters(surface: Surface) -> str:
-    """Return whether T and alpha matter, with the share of the box that is as good as its best point."""
+    """Return whether T and alpha matter, with the share of the box that is as good as its best point.
+
+    Where more is searched: how much each parameter mattered.
+    """
     top = surface.top
+    if surface.importances:
+        shares = ", ".join(f"{_SHORT.get(name, name)} {percent(share):.0f} %" for name, share in surface.importances)
+        trials = len(surface.trials) + len(surface.others)
+        return f"variance of the validation accuracy explained: {shares} (fANOVA over {trials} search trials)"
     if top is None:
         return f"{in_short(surface)} (that takes {FEWEST} searches)"
     return (

@@ -49,7 +49,7 @@ def title(findings: Findings) -> str:
     """Return the title of the page: the sweep and its datasets."""
     spec = findings.spec
     targets = ", ".join(called(spec.role(role).dataset) for role in spec.targets)
-    return f"{findings.name}: {called(spec.source.dataset)} -> {targets}"
+    return f"{findings.name}: {called(spec.source.dataset)}{f' -> {targets}' if targets else ''}"
 
 
 def signature(findings: Findings) -> list[Block]:
@@ -70,7 +70,7 @@ def further(findings: Findings) -> list[Block]:
 
 def _lost(findings: Findings, figures: Mapping[str, Figure]) -> list[Block]:
     """Return the regret, with what its interval covers."""
-    said = regret(findings.verdicts[0])
+    said = regret(findings.verdicts[0]) if findings.verdicts else ""
     if not said:
         return []
     heading = f"What is lost by not tuning on {called(findings.verdicts[0].dataset)}"

@@ -64,7 +64,7 @@ def _said(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
     tuned = "T and alpha"
     if confirmed is not None and target.unit == "seed":  # a verdict over searches is of no point alone
         best = confirmed.best.point
-        tuned = f"T = {best.temperature:.3g} and alpha = {best.alpha:.3g}"
+        tuned = " and ".join(best.text().rsplit(", ", 1))
     tuned += f", tuned on {source},"
     if verdict.word == "TRANSFERS" and target.unit == "seed" and same_point(findings, target.role):
         return f"{tuned} are also what tuning on {dataset} itself found, so nothing is lost"

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -260,7 +261,13 @@ def _note(name: str, stage: str, spec: Spec) -> str:
     text = (
         f"# {name}: stage {stage}\n\n"
         f"Loss: `{LOSS_FORMULA}`; alpha weighs the labels.\n\n"
-        f"Source: {line(spec.source)}. Target: {'; '.join(line(spec.role(role)) for role in spec.targets)}.\n\n"
+        f"{_placed(spec, line)}.\n\n"
         f"`{ANYWHERE.best(name)}` gives the confirmed best; the best trial here is the luckiest single run.\n"
     )
     return f"**{spec.note}**\n\n{text}" if spec.note else text
+
+
+def _placed(spec: Spec, line: Callable[[DatasetSpec], str]) -> str:
+    if not spec.targets:
+        return f"Dataset: {line(spec.source)}"
+    return f"Source: {line(spec.source)}. Target: {'; '.join(line(spec.role(role)) for role in spec.targets)}"

@@ -51,7 +51,7 @@ def _has_module(name: str) -> bool:
 
 def _networks(spec: Spec) -> list[str]:
     """Return the pretrained networks among the comparison methods and the teachers."""
-    methods = [method for role in spec.roles for method in spec.baselines.on(role)]
+    methods = [method for role in spec.roles for method in spec.baselines_on(role)]
     for role in spec.roles:
         try:
             methods.append(parse_teacher(spec.role(role).teacher).method or "")

@@ -17,7 +17,7 @@ from sweeps.report.page import report
 from sweeps.service import create, datasets
 from sweeps.service.launch import launch
 from sweeps.service.summary import describe_details, describe_plan, on_two_cores
-from sweeps.spec.model import Spec, check_name
+from sweeps.spec.model import ROLES, Spec, check_name
 from sweeps.spec.presets import WITHOUT_DOWNLOAD
 from sweeps.terminal import columns, say
 
@@ -51,12 +51,12 @@ def run_sweep(
 
 def _with_note(stored: dict[str, Any], spec: Spec) -> Spec:
     """Return the spec, or the one that a sweep was created with when its datasets could not be had."""
-    fell_back = stored["note"] and (spec.source.dataset, spec.target.dataset) != _datasets(stored)
+    fell_back = stored["note"] and [spec.role(role).dataset for role in spec.roles] != _datasets(stored)
     return _without_download(spec, stored["note"]) if fell_back else spec
 
 
-def _datasets(stored: dict[str, Any]) -> tuple[str, str]:
-    return stored["source"]["dataset"], stored["target"]["dataset"]
+def _datasets(stored: dict[str, Any]) -> list[str]:
+    return [stored[role]["dataset"] for role in ROLES if stored.get(role)]
 
 
 def with_data(spec: Spec, data_dir: Path | None) -> Spec:

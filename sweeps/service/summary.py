@@ -6,9 +6,11 @@ from pathlib import Path
 import sqlalchemy
 
 from kd.config import LOSS_FORMULA
+from storage.studies.space import Choice, Range, Whole
 from storage.url import masked
 from sweeps.analysis.units import percent
 from sweeps.plan.expected import expected_core_seconds
+from sweeps.plan.space import search_space
 from sweeps.plan.tasks import STAGES, Plan
 from sweeps.service.needs import needs
 from sweeps.spec import presets
@@ -21,36 +23,32 @@ from sweeps.terminal import number_of
 
 def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
     """Return six lines: what is searched, on which data, by which models, the work, the verdict, where it is stored."""
-    low, high = spec.search.temperature
-    a_low, a_high = spec.search.alpha
     searches = spec.outer.teachers * spec.outer.searches
     trials = f"{spec.search.trials} trials" + (f", {searches} searches" if searches > 1 else "")
     trainings = sum(plan.count(stage) for stage in STAGES if stage != "measure")
     minutes = _rounded(expected_core_seconds(spec) / 60)
     return [
-        f"search   T {low:g} to {high:g}, alpha {a_low:g} to {a_high:g}: {trials} on each dataset",
+        f"search   {_space(spec)}: {trials}{' on each dataset' if spec.targets else ''}",
         f"data     {' -> '.join(_images(spec.role(role)) for role in spec.roles)}",
         f"models   {_models(spec)}",
         f"work     {trainings:,} trainings, about {minutes:,.0f} core-minutes",
-        f"verdict  {_resolution(spec)}",
+        f"verdict  {_resolution(spec)}" if spec.targets else f"answer   {_one_dataset(spec)}",
         f"storage  {masked(url)}",
     ]
 
 
 def describe_details(spec: Spec, plan: Plan) -> list[str]:
     """Return every setting that matters, then the phases and the tasks: what `create -v` adds."""
-    low, high = spec.search.temperature
-    a_low, a_high = spec.search.alpha
     counts = ", ".join(f"{stage} {plan.count(stage)}" for stage in STAGES)
     inside = Counter(task.phase for task in plan.tasks)
     return [
         *(_described(name, spec.role(name)) for name in spec.roles),
-        f"space    T log-uniform [{low:g}, {high:g}], alpha uniform [{a_low:g}, {a_high:g}]; "
+        f"space    {_ranges(spec)}; "
         f"Adam {spec.training.learning_rate:g} ({spec.training.schedule}), batch {spec.training.batch_size}",
         f"loss     {LOSS_FORMULA}",
         *([f"outer    {_repeats(spec)}"] if spec.outer.teachers * spec.outer.searches > 1 else []),
         f"tasks    {len(plan.tasks)}: {counts}",
-        f"power    {_power(spec)}",
+        *([f"power    {_power(spec)}"] if spec.targets else []),
         *(f"phase    {phase.name}: {number_of(inside[phase.name], 'task')}" for phase in plan.phases),
         *(f"{task.key}  {task.payload}" for task in plan.tasks),
     ]
@@ -72,6 +70,30 @@ def on_two_cores(spec: Spec) -> str:
 def _rounded(value: float) -> float:
     """Return a positive number with two digits that count: what is expected is known no better."""
     return float(f"{value:.2g}")
+
+
+def _space(spec: Spec) -> str:
+    """Say what is searched: "T 1 to 20, alpha 0 to 1, epochs 5 to 20"."""
+    ranges = {"T": spec.search.temperature, "alpha": spec.search.alpha, **spec.search.space}
+    return ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in ranges.items())
+
+
+def _ranges(spec: Spec) -> str:
+    """Say the same with how each range is drawn from."""
+    names = {"temperature": "T"}
+    return ", ".join(
+        f"{names.get(name, name)} {bounds if isinstance(bounds, Choice) else f'{_scale(bounds)} {bounds}'}"
+        for name, bounds in search_space(spec).items()
+    )
+
+
+def _scale(bounds: Range | Whole) -> str:
+    return "uniform" if isinstance(bounds, Range) and not bounds.log else "log-uniform"
+
+
+def _one_dataset(spec: Spec) -> str:
+    """Say what is compared where there is no target."""
+    return f"best against no distillation and the untuned defaults, on {number_of(spec.transfer.seeds, 'fresh seed')}"
 
 
 def _images(role: DatasetSpec) -> str:
@@ -120,7 +142,7 @@ def _counted(spec: Spec) -> tuple[int, str, tuple[float, float, str] | None]:
     searches = spec.outer.searches >= FEWEST
     number, unit = (spec.outer.searches, "searches") if searches else (spec.transfer.seeds, "seeds")
     known = presets.SEARCH_SD if searches else presets.PAIRED_SD
-    return number, unit, known.get((spec.target.dataset, spec.target.student))
+    return number, unit, known.get((spec.role("target").dataset, spec.role("target").student))
 
 
 def _resolution(spec: Spec) -> str:
@@ -130,7 +152,7 @@ def _resolution(spec: Spec) -> str:
     if number < 2:
         return f"{margin}; a verdict needs 2"
     if sds is None:
-        return f"{margin}; what they resolve on {_short(spec.target)} is not known"
+        return f"{margin}; what they resolve on {_short(spec.role('target'))} is not known"
     low, high = (resolvable(sd, number, level=spec.transfer.level(1)) for sd in sds[:2])
     return f"{margin} resolve {low:.2g} to {high:.2g} points from it (80 % power)"
 
@@ -140,5 +162,5 @@ def _power(spec: Spec) -> str:
     _, unit, sds = _counted(spec)
     first = f"look 1 of {spec.transfer.looks}, decided at {percent(spec.transfer.level(1)):g} %"
     if sds is None:
-        return f"{first}; the sd between {unit} on {_short(spec.target)} was not measured beforehand"
+        return f"{first}; the sd between {unit} on {_short(spec.role('target'))} was not measured beforehand"
     return f"{first}; sd between {unit} {sds[0]:g} to {sds[1]:g} points ({sds[2]})"

@@ -10,12 +10,15 @@ AUTOKERAS_ARM = "autokeras"  # the network that AutoKeras found, trained anew wi
 FOUND = "the network that AutoKeras found"  # the student of that arm; every other one has the student of the spec
 OUTER_ARMS = ("best", "scratch", "native")  # what is repeated for further teachers and searches, on the targets
 
+SCRATCH_TUNED = "scratch-tuned"  # labels only, trained as best is: where a search varies the training, too
+LABELS_ONLY = Point(1.0, 1.0)  # alpha = 1 switches the teacher off, whatever T
+
 # (temperature, alpha) that people use without tuning, and where they come from.
 DEFAULT_POINTS = {
     "default-keras-io": Point(10.0, 0.1),  # https://keras.io/examples/vision/knowledge_distillation/
     "default-keras": Point(3.0, 0.5),  # keras.distillation: LogitsDistillation(3.0), student_loss_weight=0.5
-    "scratch": Point(1.0, 1.0),  # labels only: alpha = 1 switches the teacher off, whatever T
-    "scratch-same-cost": Point(1.0, 1.0),
-    AUTOKERAS_ARM: Point(1.0, 1.0),
+    "scratch": LABELS_ONLY,
+    "scratch-same-cost": LABELS_ONLY,
+    AUTOKERAS_ARM: LABELS_ONLY,
     "label-smoothing": Point(1.0, 0.9),  # with a teacher to which all classes are alike: labels smoothed by 0.1
 }

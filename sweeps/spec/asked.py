@@ -17,7 +17,8 @@ class Asked:
     """The options of `run` and `create` that make a spec.
 
     base: a preset, or what a file holds; None is preset quick. changes: dotted keys, as in
-    `sweeps.spec.model.override`. source, targets: datasets, as in `sweeps.spec.presets.on`. teacher, student: of every
+    `sweeps.spec.model.override`. source, targets: datasets, as in `sweeps.spec.presets.on`. dataset: one alone, in
+    their place. teacher, student: of every
     dataset.
     """
 
@@ -27,11 +28,14 @@ class Asked:
     targets: Sequence[str] = ()
     teacher: str | None = None
     student: str | None = None
+    dataset: str | None = None
 
     @property
     def is_nothing(self) -> bool:
         """Whether nothing but the name of a sweep was given."""
-        return not (self.base or self.changes or self.source or self.targets or self.teacher or self.student)
+        return not (
+            self.base or self.changes or self.source or self.targets or self.dataset or self.teacher or self.student
+        )
 
     def spec(self) -> Spec:
         """Return the spec that all this makes.
@@ -39,7 +43,14 @@ class Asked:
         Raises:
             SpecError: it makes none.
         """
-        placed = presets.on(self.base or presets.preset("quick"), source=self.source, targets=self.targets)
+        if self.dataset and (self.source or self.targets):
+            other = "--source" if self.source else "--target"
+            raise SpecError(f"--dataset is one dataset alone, without a target; leave out --dataset or {other}")
+        base = self.base or presets.preset("quick")
+        if self.dataset:
+            placed = presets.on(base, source=self.dataset, alone=True)
+        else:
+            placed = presets.on(base, source=self.source, targets=self.targets)
         taught = {f"{role}.teacher": self.teacher for role in _taught_by(placed, self.teacher)} if self.teacher else {}
         learning = {f"{role}.student": self.student for role in placed.roles} if self.student else {}
         return override(placed, taught | learning | dict(self.changes))

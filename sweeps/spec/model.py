@@ -15,8 +15,9 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from storage.records.queries import SweepRecord
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import here
-from sweeps.spec.arms import AUTOKERAS_ARM
+from sweeps.spec.arms import AUTOKERAS_ARM, SCRATCH_TUNED
 from sweeps.spec.bounds import SpecModel
+from sweeps.spec.further import TRAINED
 from sweeps.spec.tables import (
     Baselines,
     Confirm,
@@ -43,7 +44,7 @@ class Spec(SpecModel):
     seed: int = Field(default=0, ge=0, lt=2**63, strict=True)
     note: str = Field(default="", description="shown in the report and in the dashboard")
     source: DatasetSpec
-    target: DatasetSpec
+    target: DatasetSpec | None = None
     target2: DatasetSpec | None = None
     target3: DatasetSpec | None = None
     training: Training = Training()
@@ -67,8 +68,8 @@ class Spec(SpecModel):
                 raise ValueError(
                     f"{part.dataset}: augment flip-crop mirrors the images, and a mirrored digit is no digit"
                 )
-        if self.target3 is not None and self.target2 is None:
-            raise ValueError("target3 without target2: number the targets without a gap")
+        if (self.target3 and not self.target2) or (self.target2 and not self.target):
+            raise ValueError(f"{self.roles[-1]} without {ROLES[len(self.roles) - 1]}: number the targets without a gap")
         for group in ("", "further"):
             one = self.of_group(group)
             if one.confirm.top > one.search.trials:
@@ -77,8 +78,14 @@ class Spec(SpecModel):
                 raise ValueError(
                     f"{rounds} begins with {one.confirm.top} points, more than {trials} ({one.search.trials})"
                 )
-        if AUTOKERAS_ARM in self.transfer.target_arms and AUTOKERAS_ARM not in self.baselines.methods:
+        if self.targets and AUTOKERAS_ARM in self.transfer.target_arms and AUTOKERAS_ARM not in self.baselines.methods:
             raise ValueError(f"transfer.target_arms has {AUTOKERAS_ARM}, so baselines.methods must have it, too")
+        if "epochs" in self.search.space and "scratch-same-cost" in {
+            arm for one in self.roles for arm in self.arms(one)
+        }:
+            raise ValueError(
+                "search.space has epochs, so the arms cannot have scratch-same-cost: what a search costs varies"
+            )
         for part in map(self.role, self.roles):
             if part.images < self.training.batch_size:
                 raise ValueError(
@@ -106,7 +113,7 @@ class Spec(SpecModel):
 
     @property
     def targets(self) -> tuple[Role, ...]:
-        """The roles that are transferred to; the verdict of the first one is the primary question."""
+        """The roles that are transferred to, none with one dataset; the first one's verdict is the primary question."""
         return self.roles[1:]
 
     def role(self, name: str) -> DatasetSpec:
@@ -114,9 +121,33 @@ class Spec(SpecModel):
         part: DatasetSpec = getattr(self, name)
         return part
 
+    def arms(self, role: str, group: str = "") -> tuple[str, ...]:
+        """Return the arms compared on the dataset of a role; in a further group those that its regret is made of.
+
+        Where a search varies the training itself, one more shows what that alone gains: labels only, trained as best.
+        """
+        arms = self.transfer.arms(role, group)
+        tuned = not group and "best" in arms and any(name in TRAINED for name in self.search.space)
+        return (*arms, SCRATCH_TUNED) if tuned else arms
+
+    def seeds_of(self, role: str, arm: str) -> int:
+        """Return how many seeds an arm of the first group has: without a target, every arm is what is asked about."""
+        return self.transfer.seeds_of(role, arm) if self.targets else self.transfer.seeds
+
+    def baselines_on(self, role: str) -> tuple[str, ...]:
+        """Return the comparison methods on the dataset of a role; without a target, those of both run on the one."""
+        if self.targets or role != "source":
+            return self.baselines.on(role)
+        return tuple(dict.fromkeys((*self.baselines.methods, *self.baselines.source_methods)))
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as stored in the database."""
-        return self.model_dump(mode="json")
+        """Plain values, as stored in the database. A key that older versions did not have is there only if it is used,
+        so that a sweep that they made has the same fingerprint.
+        """
+        values = self.model_dump(mode="json")
+        if not self.search.space:
+            del values["search"]["space"]
+        return values
 
     @property
     def fingerprint(self) -> str:

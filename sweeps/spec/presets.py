@@ -113,23 +113,27 @@ def preset(name: str) -> Spec:
     raise SpecError(f"no preset {name!r}; presets: {', '.join(PRESETS)}{hint}")
 
 
-def on(spec: Spec, *, source: str | None = None, targets: Sequence[str] = ()) -> Spec:
+def on(spec: Spec, *, source: str | None = None, targets: Sequence[str] = (), alone: bool = False) -> Spec:
     """Put a spec on other datasets. Datasets that it or a preset knows bring their settings along.
 
     So `--source cifar10 --target mnist` swaps the two, images, teacher and epochs included. Any other dataset keeps
     the settings of the role that it takes over, a further target those of the first.
+
+    Args:
+        alone: without a target; `targets` are not read.
 
     Raises:
         SpecError: a dataset twice, or more targets than there are roles for.
     """
     known = {part.dataset: part for one in (*reversed(PRESETS.values()), spec) for part in map(one.role, one.roles)}
     wanted = {"source": source or spec.source.dataset}
-    wanted |= zip(ROLES[1:], targets or [spec.role(role).dataset for role in spec.targets], strict=False)
+    if not alone:
+        wanted |= zip(ROLES[1:], targets or [spec.role(role).dataset for role in spec.targets], strict=False)
     if len(targets) > len(ROLES) - 1:
         raise SpecError(f"--target: got {len(targets)} of them; allowed: at most {len(ROLES) - 1}")
     roles: dict[str, Any] = dict.fromkeys(ROLES)
     for role, dataset in wanted.items():
-        part = known.get(dataset) or (spec.source if role == "source" else spec.target)
+        part = known.get(dataset) or (spec.target if role != "source" and spec.target else spec.source)
         roles[role] = part.model_dump() | {"dataset": dataset}
         if dataset != part.dataset:
             roles[role]["content_hash"] = ""

@@ -13,6 +13,7 @@ from kd.baselines import METHODS
 from kd.config import Schedule
 from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, OUTER_ARMS, SOURCE_ARMS, TARGET_ARMS
 from sweeps.spec.bounds import MOST_IMAGES, MOST_PARAMETERS, MOST_VIEWS, Cap, Count, EachOnce, Seconds, SpecModel
+from sweeps.spec.further import Further
 from sweeps.stats.verdict import LEVELS
 
 SAMPLERS = ("qmc", "tpe", "gp", "random")
@@ -105,6 +106,11 @@ class Search(SpecModel):
     )
     alpha: Annotated[tuple[float, float], _range(0, 1, above=False)] = Field(
         default=(0.0, 1.0), description="uniform; weight of the labels"
+    )
+    space: Further = Field(
+        default={},
+        description="more to search, as [low, high]: learning_rate (log), epochs, batch_size (powers of two times low),"
+        " and the loss's own parameters",
     )
 
     @property

@@ -7,7 +7,7 @@ from urllib.parse import quote
 from sweeps.hints import here
 from sweeps.query.best import Best
 from sweeps.query.status import StageCount, Status
-from sweeps.report.formats import limits, percentage, point
+from sweeps.report.formats import limits, percentage
 from sweeps.terminal import duration, number_of
 from sweeps.web.views import View
 
@@ -39,7 +39,8 @@ def _head(view: View, *, linked: bool) -> str:
     name = escape(view.name)
     title = f'<h2><a href="{_path(view)}">{name}</a></h2>' if linked else f"<h1>{name}</h1>"
     word, tone = _state(view)
-    transfer = f'<span class="soft">tuned on {escape(view.source)}, tried on {escape(view.target)}</span>'
+    tried = f", tried on {view.target}" if view.target else ""
+    transfer = f'<span class="soft">{escape(f"tuned on {view.source}{tried}")}</span>'
     head = f'<div class="title">{title} <span class="badge {tone}">{word}</span> {transfer}</div>\n'
     if view.answer is None:
         return head
@@ -87,7 +88,7 @@ def _counted(count: StageCount) -> str:
 
 def _stages(now: Status) -> str:
     rows = []
-    for stage, count in now.stages.items():
+    for stage, count in now.shown_stages.items():
         if not count.total:
             continue
         notes = {"running": count.running, "failed": count.failed, "skipped": count.skipped}
@@ -99,7 +100,7 @@ def _stages(now: Status) -> str:
 def _best(view: View) -> str:
     lines = ""
     if view.best is not None:
-        found = f'<span class="point">{escape(point(view.best.point))}</span><br>{_sure(view.best)}'
+        found = f'<span class="point">{escape(view.best.point.text())}</span><br>{_sure(view.best)}'
         lines = f"<h3>{'Best' if view.finished else 'Best so far'}</h3>\n<p>{found}</p>\n"
     if view.insight and view.answer is None:
         lines += f'<p class="soft">{escape(view.insight)}</p>\n'

@@ -37,9 +37,9 @@ class Answer:
 class View:
     """A sweep as people see it.
 
-    source, target: datasets, as they are called. best: None before a trial of the search has finished. insight: a line
-    on what is known so far, "" if nothing. answer: None until every task has ended. study: the number of its search in
-    optuna-dashboard; None if that study was deleted.
+    source, target: datasets, as they are called; target is "" with one dataset. best: None before a trial of the search
+    has finished. insight: a line on what is known so far, "" if nothing. answer: None until every task has ended.
+    study: the number of its search in optuna-dashboard; None if that study was deleted.
     """
 
     source: str
@@ -111,7 +111,7 @@ class Views:
         spec = as_it_stands(sweep)
         view = View(
             source=called(spec.source.dataset),
-            target=called(spec.target.dataset),
+            target="" if spec.target is None else called(spec.target.dataset),
             status=now,
             best=_best(engine, sweep),
             insight=insight(spec, queries.task_records(engine, sweep.id, keep=())),

@@ -45,14 +45,15 @@ class TaskResources:
             self._tests[role] = load_test(self.spec.role(role).dataset)
         return self._tests[role]
 
-    def trainer(self, role: str, logits: npt.NDArray[np.float32]) -> "StudentTrainer":
-        """Return the students of a role, compiled once for all points and seeds."""
+    def trainer(self, role: str, logits: npt.NDArray[np.float32], *, batch_size: int) -> "StudentTrainer":
+        """Return the students of a role, compiled once for all points and seeds; once for each size of a batch."""
         part = self.spec.role(role)
         if ":" in part.student:  # the last word of a worker that a user's model takes all memory of
             log.info("%s: training the student %s", role, part.student)
-        if role not in self._trainers:
-            self._trainers[role] = self._compiled(role, part.student, logits, epochs=part.epochs)
-        return self._trainers[role]
+        name = f"{role}.{batch_size}"
+        if name not in self._trainers:
+            self._trainers[name] = self._compiled(role, part.student, logits, epochs=part.epochs, batch_size=batch_size)
+        return self._trainers[name]
 
     def found(self, role: str, model: Callable[[], bytes], *, epochs: int) -> "StudentTrainer":
         """Return students with the architecture of a .keras file, trained on the labels alone; also compiled once.
@@ -66,7 +67,8 @@ class TaskResources:
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # every new seed reads the file again
             path = Path(folder) / "found.keras"
             path.write_bytes(model())
-            self._trainers[name] = self._compiled(role, str(path), None, epochs=epochs)
+            batch_size = self.spec.training.batch_size
+            self._trainers[name] = self._compiled(role, str(path), None, epochs=epochs, batch_size=batch_size)
         return self._trainers[name]
 
     def numerics(self) -> str:
@@ -76,14 +78,14 @@ class TaskResources:
         return fingerprint()
 
     def _compiled(
-        self, role: str, student: str, logits: npt.NDArray[np.float32] | None, *, epochs: int
+        self, role: str, student: str, logits: npt.NDArray[np.float32] | None, *, epochs: int, batch_size: int
     ) -> "StudentTrainer":
         # Here: TensorFlow takes seconds, and a teacher task never needs it.
         from kd.training.trainer import StudentTrainer
 
         training = TrainingConfig(
             epochs=epochs,
-            batch_size=self.spec.training.batch_size,
+            batch_size=batch_size,
             learning_rate=self.spec.training.learning_rate,
             schedule=self.spec.training.schedule,
             average_steps=self.spec.training.average_steps,

@@ -100,7 +100,7 @@ class TaskRunner:
         elif isinstance(task, MeasureTask):
             return self._measure(steps)
         else:
-            point = Point(params["temperature"], params["alpha"])
+            point = Point.of({name: value for name, value in params.items() if name not in ("arm", "dataset")})
             refit = isinstance(task, TransferTask) and task.arm == AUTOKERAS_ARM
             values = (self._refit if refit else self._distill)(task, point, steps)
         return outcome_of(task, params, values)
@@ -146,11 +146,17 @@ class TaskRunner:
     def _distill(self, task: StudentTask, point: Point, steps: Steps) -> StudentOutcome:
         role, arm = task.role, task.arm if isinstance(task, TransferTask) else None
         dataset, logits = self.resources.dataset(role), self._logits(teacher_phase(role, task.group), role, steps)
-        trainer = self.resources.trainer(role, logits)
+        tuned = dict(point.more)
+        batch_size = int(tuned.get("batch_size", self.spec.training.batch_size))
+        trainer = self.resources.trainer(role, logits, batch_size=batch_size)
         trainer.teach(taught_by(arm, logits, dataset.train.labels, seed=derive(self.spec.seed, "shuffled", role)))
-        epochs = self._same_cost(role, steps) if arm == "scratch-same-cost" else None
+        epochs = int(tuned["epochs"]) if "epochs" in tuned else None
+        if arm == "scratch-same-cost":
+            epochs = self._same_cost(role, steps)
         config = DistillConfig(temperature=point.temperature, alpha=point.alpha)
-        result = trainer.train(config, seed=task.seed, epochs=epochs, on_step=steps)
+        result = trainer.train(
+            config, seed=task.seed, epochs=epochs, learning_rate=tuned.get("learning_rate"), on_step=steps
+        )
         more: dict[str, Any] = {"loss": LOSS_FORMULA, "blobs": {}, "numerics": self.resources.numerics()}
         if epochs is not None:
             more["epochs"] = epochs
@@ -160,7 +166,7 @@ class TaskRunner:
             if transfer_key(role, task.arm, task.repeat, task.group) == kept_student_key(role):
                 more["blobs"] = {"model": self._kept(trainer.model_bytes())}
         detail = self.spec.role(role).student
-        return StudentOutcome(**training_of(result), **source_of(dataset), **asdict(point), detail=detail, **more)
+        return StudentOutcome(**training_of(result), **source_of(dataset), **point.as_json(), detail=detail, **more)
 
     def _same_cost(self, role: str, steps: Steps) -> int:
         """Return the epochs of scratch-same-cost; stored by the first, since seeds may be added later."""
@@ -196,7 +202,7 @@ class TaskRunner:
         return StudentOutcome(
             **training_of(result),
             **source_of(self.resources.dataset(role)),
-            **asdict(point),
+            **point.as_json(),
             arm=AUTOKERAS_ARM,
             detail=FOUND,
             test_accuracy=trainer.accuracy(self.resources.test(role)),

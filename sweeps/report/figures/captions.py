@@ -3,7 +3,7 @@
 from sweeps.analysis.surfaces import Surface
 from sweeps.report.figures.data import Pictures
 from sweeps.report.figures.gains import outside
-from sweeps.report.formats import limits, point
+from sweeps.report.formats import limits
 from sweeps.report.names import called
 
 
@@ -48,6 +48,6 @@ def captions(shown: Pictures) -> dict[str, str]:
 def _highest(one: Surface) -> str:
     top = max(one.trials, key=lambda trial: trial.accuracy)
     return (
-        f"Highest single run of the first search on {called(one.dataset)}: {top.accuracy:.2f} % at {point(top.point)},"
+        f"Highest single run of the first search on {called(one.dataset)}: {top.accuracy:.2f} % at {top.point.text()},"
         " partly luck"
     )

@@ -132,7 +132,7 @@ def _gains(findings: Findings) -> list[GainMark]:
         for arm in _ORDER:
             values = differences(accuracies(findings.trainings, role, arm), scratch)
             mean = estimate(values)
-            if mean is not None and arm in spec.transfer.arms(role):
+            if mean is not None and arm in spec.arms(role):
                 point = details.get((dataset, arm))
                 detail = "a new draw per seed" if arm == "random" else "" if point is None else _point(point)
                 label = arm_name(arm, source=spec.source.dataset, dataset=dataset)
@@ -141,7 +141,8 @@ def _gains(findings: Findings) -> list[GainMark]:
 
 
 def _point(point: Point) -> str:
-    return f"T {point.temperature:.3g}, α {point.alpha:.2g}"
+    more = "".join(f", {name} {value:.2g}" for name, value in point.more)
+    return f"T {point.temperature:.3g}, α {point.alpha:.2g}{more}"
 
 
 def _regrets(findings: Findings) -> list[RegretMark]:
@@ -153,9 +154,12 @@ def _regrets(findings: Findings) -> list[RegretMark]:
 
 
 def _methods(findings: Findings) -> list[MethodMark]:
-    """Return the student, distilled and not, its teacher and the baselines of each target, the least accurate first."""
+    """Return the student, distilled and not, its teacher and the baselines, the least accurate first.
+
+    Of each target; of the source where there is none.
+    """
     marks = []
-    for role in findings.spec.targets:
+    for role in findings.spec.targets or findings.spec.roles:
         dataset = findings.spec.role(role).dataset
         found = [mark for row in findings.rows if row.dataset == dataset and (mark := _method(findings, row))]
         marks += sorted(found, key=lambda mark: mark.accuracy)

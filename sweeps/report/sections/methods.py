@@ -6,11 +6,12 @@ from kd.config import LOSS_FORMULA
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.units import percent
 from sweeps.hints import ANYWHERE
+from sweeps.plan.space import search_space
 from sweeps.report.document import Code, Fold, Paragraph
 from sweeps.report.formats import counted
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
-from sweeps.spec.tables import DatasetSpec, Training, Transfer
+from sweeps.spec.tables import DatasetSpec, Training
 from sweeps.stats.nested import FEWEST
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 
@@ -18,6 +19,7 @@ _ARMS = {
     "best": "T and alpha tuned on {source}",
     "native": "T and alpha tuned on the target itself",
     "scratch": "labels only",
+    "scratch-tuned": "labels only, with the learning rate, epochs and batch size of `best` as far as these were tuned",
     "random": "T and alpha drawn anew for each seed",
     "class-mean": "as best, but with the mean logits of each class instead of the teacher's",
     "shuffled-within-class": "as best, but with the teacher's logits permuted among the images of each class",
@@ -97,6 +99,8 @@ def _rate(training: Training) -> str:
 def _search(spec: Spec) -> str:
     search, rounds = spec.search, spec.confirm.rounds
     several = _further(spec)
+    native = " The same search and confirmation on each target, with the same seeds, give `native`."
+    native = native if spec.targets else ""
     points = [f"{search.planned} scrambled Sobol points (Owen 1998)"] if search.planned else []
     if search.trials > search.planned:
         sampler = _SAMPLERS.get(search.sampler, f"`{search.sampler}`")
@@ -107,12 +111,16 @@ def _search(spec: Spec) -> str:
     confirm = _confirm(rounds)
     return (
         f"**Search.** T in [{search.temperature[0]:g}, {search.temperature[1]:g}] (log-uniform) and alpha in"
-        f" [{search.alpha[0]:g}, {search.alpha[1]:g}] (uniform), {search.trials} trials on"
+        f" [{search.alpha[0]:g}, {search.alpha[1]:g}] (uniform){_more(spec)}, {search.trials} trials on"
         f" {spec.source.dataset}: {', then '.join(points)}. All trials use the same student seed and are scored by"
         f" validation accuracy after the last epoch, without pruning. {confirm}. The points of a round share their"
-        " seeds; the one with the highest mean over fresh seeds is `best`. The same search and confirmation on each"
-        f" target, with the same seeds, give `native`.{several}"
+        f" seeds; the one with the highest mean over fresh seeds is `best`.{native}{several}"
     )
+
+
+def _more(spec: Spec) -> str:
+    """Return the ranges of what is searched beyond T and alpha."""
+    return "".join(f", {name} in {bounds}" for name, bounds in search_space(spec).items() if name in spec.search.space)
 
 
 def _confirm(rounds: Sequence[tuple[int, int]]) -> str:
@@ -130,13 +138,17 @@ def _further(spec: Spec) -> str:
     cheap = spec.of_group("further")
     return (
         f" The search is repeated from other starting points and with seeds of its own, {spec.outer.searches} in all"
-        f" per teacher; each further one has {cheap.search.trials} trials. {_confirm(cheap.confirm.rounds)}. Its best"
-        f" and native are compared, beside scratch, on {cheap.transfer.seeds} seeds of their own."
+        f" per teacher; each further one has {cheap.search.trials} trials. {_confirm(cheap.confirm.rounds)}."
+        + (
+            f" Its best and native are compared, beside scratch, on {cheap.transfer.seeds} seeds of their own."
+            if spec.targets
+            else ""
+        )
     )
 
 
 def _transfer(spec: Spec) -> str:
-    arms = dict.fromkeys([*spec.transfer.source_arms, *spec.transfer.target_arms])
+    arms = dict.fromkeys(arm for role in spec.roles for arm in spec.arms(role))
     budget = spec.baselines
     limits = {
         "autokeras": f" (at most {budget.autokeras_trials} trials of {budget.autokeras_epochs} epochs and"
@@ -144,19 +156,20 @@ def _transfer(spec: Spec) -> str:
     }
     beside = "".join(
         f" Baselines, trained once on {spec.role(role).dataset}:"
-        f" {', '.join(method + limits.get(method, '') for method in budget.on(role))}."
+        f" {', '.join(method + limits.get(method, '') for method in spec.baselines_on(role))}."
         for role in spec.roles
-        if budget.on(role)
+        if spec.baselines_on(role)
     )
     return (
-        f"**Transfer.** {_seeds(spec.transfer)}, which no selection saw:"
+        f"**{'Transfer' if spec.targets else 'Comparison'}.** {_seeds(spec)}, which no selection saw:"
         f" {'; '.join(f'`{arm}`, {_arm(arm, spec.source.dataset)}' for arm in arms)}.{beside} Latency is the median"
         " over single images on one thread; the models take turns in one process."
     )
 
 
-def _seeds(transfer: Transfer) -> str:
-    if transfer.seeds_of("target", "scratch") == transfer.seeds:
+def _seeds(spec: Spec) -> str:
+    transfer = spec.transfer
+    if not spec.targets or spec.seeds_of("target", "scratch") == transfer.seeds:
         return f"Every arm is trained with the same {transfer.seeds} seeds"
     return (
         f"On the target `native` and `best` are trained with the same {transfer.seeds} seeds, every other arm with the"
@@ -166,6 +179,8 @@ def _seeds(transfer: Transfer) -> str:
 
 def _statistics(spec: Spec) -> str:
     transfer = spec.transfer
+    if not spec.targets:
+        return f"**Statistics.** {_intervals()}"
     levels = [f"{percent(transfer.level(look)):.3g} %" for look in range(1, transfer.looks + 1)]
     looks = "once" if transfer.looks == 1 else f"at most {transfer.looks} times, at {', '.join(levels)} in turn"
     outer = "" if spec.outer.teachers == 1 else " Intervals over teachers, their searches averaged, are given apart."
@@ -184,13 +199,21 @@ def _statistics(spec: Spec) -> str:
         " below it (non-inferiority, Piaggio et al. 2012) and native measurably beats scratch or random; FLAT when"
         f" native is shown to lie less than {counted(transfer.margin)} above best, scratch and random alike;"
         f" UNDECIDED otherwise. The test set may be read {looks}; the spec and its time were stored before the"
-        " first look. All other intervals are 95 % t intervals over seeds, of differences paired by seed (Student"
-        " 1908), given one test set, and not adjusted for further looks. All other questions are secondary, and their p"
-        " values are adjusted by Holm's method (1979). Bias-corrected bootstrap intervals (Efron 1987) are given from"
-        f" {BCA_FROM} seeds on, sign-flip tests (Fisher 1935) from {SIGN_FLIP_FROM} on. Whether T and alpha matter is"
-        " judged by a Gaussian process fitted to all runs of all searches (Rasmussen & Williams 2006): the"
-        " share of the searched box that loses less than half the standard deviation of a run against its best"
-        f" point.{outer}"
+        f" first look. {_intervals(other=True)}{outer}"
+    )
+
+
+def _intervals(*, other: bool = False) -> str:
+    """Say what intervals and p values are of. other: those beside a verdict."""
+    beside = " other" if other else ""
+    return (
+        f"All{beside} intervals are 95 % t intervals over seeds, of differences paired by seed (Student"
+        f" 1908), given one test set, and not adjusted for further looks. All{beside} questions are"
+        f"{' secondary, and their p values are' if other else ''} adjusted by Holm's method (1979). Bias-corrected"
+        f" bootstrap intervals (Efron 1987) are given from {BCA_FROM} seeds on, sign-flip tests (Fisher 1935) from"
+        f" {SIGN_FLIP_FROM} on. Whether T and alpha matter is judged by a Gaussian process fitted to all runs of all"
+        " searches (Rasmussen & Williams 2006): the share of the searched box that loses less than half the standard"
+        " deviation of a run against its best point."
     )
 
 

@@ -9,10 +9,9 @@ from sweeps.analysis.findings import Findings
 from sweeps.analysis.outer import OuterRegrets
 from sweeps.report import names
 from sweeps.report.document import Block, Bullets, Fold, Heading, Paragraph, columns, table
-from sweeps.report.formats import accuracy, interval, point
+from sweeps.report.formats import accuracy, interval
 from sweeps.report.observations import as_good, explained, identified, in_short, looked
 from sweeps.report.sentences import sentence
-from sweeps.spec.point import Point
 
 _REASON = 110  # characters of a reason that a table shows
 
@@ -45,7 +44,7 @@ def accuracies(findings: Findings, role: str) -> list[Block]:
     dataset = findings.spec.role(role).dataset
     rows = [row for row in findings.rows if row.dataset == dataset]
     strange = any(row.status != "done" for row in rows)
-    heads = ["method", "T, alpha", "validation %", "test %", "best - this, points"]
+    heads = ["method", _names(findings), "validation %", "test %", "best - this, points"]
     head = columns(*heads, *(["status"] if strange else []), text=2)
     cells = [_cells(findings, row, strange=strange) for row in rows]
     return [Heading(f"On {names.called(dataset)}", level=3), table(head, cells)]
@@ -56,7 +55,7 @@ def _cells(findings: Findings, row: Row, *, strange: bool) -> list[str]:
     status = "" if row.status == "done" else textwrap.shorten(row.status, _REASON, placeholder=" ...")
     return [
         _method(findings, row),
-        "" if row.point is None else f"{row.point.temperature:.3g}, {row.point.alpha:.3g}",
+        "" if row.point is None else row.point.numbers(),
         accuracy(row.validation),
         accuracy(row.test),
         "" if lead is None else interval(lead),
@@ -80,7 +79,7 @@ def _selected(findings: Findings) -> list[str]:
         if chosen is None:
             items.append(f"{tuned}: not confirmed yet")
             continue
-        items.append(f"{tuned}: {point(chosen.best.point)}; validation {accuracy(chosen.best.accuracy)}")
+        items.append(f"{tuned}: {chosen.best.point.text()}; validation {accuracy(chosen.best.accuracy)}")
     items += [identified(surface, findings.spec) for surface in findings.surfaces]
     for one in findings.outer:
         same = sum(group.best == group.native for group in one.groups)
@@ -93,14 +92,18 @@ def _outer(findings: Findings) -> list[Block]:
     """Return the regret of every teacher and search."""
     page: list[Block] = []
     for one in findings.outer:
-        head = columns("search", "best: T, alpha", "native: T, alpha", f"regret on {one.dataset}", text=3)
-        rows = ((group.group, _pair(group.best), _pair(group.native), interval(group.regret)) for group in one.groups)
+        names = _names(findings)
+        head = columns("search", f"best: {names}", f"native: {names}", f"regret on {one.dataset}", text=3)
+        rows = (
+            (group.group, group.best.numbers(), group.native.numbers(), interval(group.regret)) for group in one.groups
+        )
         page += [table(head, rows), *_over(findings, one)]
     return page
 
 
-def _pair(value: Point) -> str:
-    return f"{value.temperature:.3g}, {value.alpha:.3g}"
+def _names(findings: Findings) -> str:
+    """Return what the numbers of a point are, in their order."""
+    return ", ".join(["T", "alpha", *sorted(findings.spec.search.space)])
 
 
 def _over(findings: Findings, one: OuterRegrets) -> list[Block]:

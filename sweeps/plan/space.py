@@ -1,0 +1,72 @@
+"""What a search varies, parameter by parameter, and the values that hold where nothing is searched."""
+
+import math
+
+from storage.studies.space import Choice, Range, Space, Whole
+from sweeps.spec.arms import DEFAULT_POINTS
+from sweeps.spec.further import TRAINED
+from sweeps.spec.model import Spec
+from sweeps.spec.point import Number, Point
+
+
+def search_space(spec: Spec) -> Space:
+    """Return the ranges of the search, the native search and both confirms: T, alpha, then further ones by name."""
+    first: Space = {
+        "temperature": Range(*spec.search.temperature, log=True),
+        "alpha": Range(*spec.search.alpha, log=False),
+    }
+    return first | {name: _range(name, *spec.search.space[name]) for name in sorted(spec.search.space)}
+
+
+def point_at(space: Space, unit: list[float]) -> Point:
+    """Return the point at these parts of the ranges, each in [0, 1), in the order of the space."""
+    return Point.of({name: bounds.at(part) for (name, bounds), part in zip(space.items(), unit, strict=True)})
+
+
+def untuned(spec: Spec, role: str) -> tuple[tuple[str, Number], ...]:
+    """Return the further parameters as they are where nothing is searched: what the spec says of a dataset."""
+    part, training = spec.role(role), spec.training
+    values: dict[str, Number] = {
+        "learning_rate": training.learning_rate,
+        "epochs": part.epochs,
+        "batch_size": training.batch_size,
+    }
+    return tuple((name, values[name]) for name in sorted(spec.search.space))
+
+
+def of_training(point: Point) -> tuple[tuple[str, Number], ...]:
+    """Return those further parameters of a point that are settings of the training, not of the loss."""
+    return tuple((name, value) for name, value in point.more if name in TRAINED)
+
+
+def transfer_space(spec: Spec) -> Space:
+    """Return a space that holds every arm: a default such as T=10 may lie outside the range that was searched."""
+    defaults = [*DEFAULT_POINTS.values()]
+    (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
+    temperatures = [t_low, t_high, *(point.temperature for point in defaults)]
+    alphas = [a_low, a_high, *(point.alpha for point in defaults)]
+    space: Space = {
+        "temperature": Range(min(temperatures), max(temperatures), log=True),
+        "alpha": Range(min(alphas), max(alphas), log=False),
+    }
+    for name in sorted(spec.search.space):
+        low, high = spec.search.space[name]
+        fixed = [dict(untuned(spec, role))[name] for role in spec.roles]
+        if name == "batch_size":
+            options = _powers(int(low), int(high))
+            space[name] = Choice(tuple(sorted({*options, *fixed})))
+        else:
+            space[name] = _range(name, min(low, *fixed), max(high, *fixed))
+    return space
+
+
+def _range(name: str, low: Number, high: Number) -> Range | Whole | Choice:
+    if name == "batch_size":  # each size is compiled anew, so there are few of them
+        return Choice(_powers(int(low), int(high)))
+    if name == "epochs":
+        return Whole(int(low), int(high))
+    return Range(float(low), float(high), log=name == "learning_rate")
+
+
+def _powers(low: int, high: int) -> tuple[int, ...]:
+    return tuple(low * 2**power for power in range(int(math.log2(high / low)) + 1))

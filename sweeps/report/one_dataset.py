@@ -1,0 +1,113 @@
+"""The answer of a sweep on one dataset, in plain words: does distilling help, and is tuning better than the default."""
+
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.trainings import left
+from sweeps.hints import ANYWHERE
+from sweeps.report.document import Advice, Badge, Card
+from sweeps.report.formats import FEWEST, between, points
+from sweeps.report.gained import card, gained, side
+from sweeps.report.names import called
+from sweeps.spec.arms import DEFAULT_POINTS
+from sweeps.stats.estimates import Estimate
+
+_DEFAULT = DEFAULT_POINTS["default-keras"]
+
+
+def question(findings: Findings) -> str:
+    """Return what the sweep was made to find out."""
+    return f"Does distilling help on {_name(findings)}, and is it worth tuning T and α there?"
+
+
+def headline(findings: Findings) -> str:
+    """Return the answer with its numbers; one to three short sentences."""
+    gain, untuned = _gain(findings), _beyond(findings)
+    if gain is None:
+        return f"Whether distilling helps on {_name(findings)} is not known yet."
+    said = [gained(gain, _name(findings))]
+    if untuned is not None and side(gain) != "below":
+        limits = between(untuned)
+        number = f"{points(untuned.mean)} points{f', {limits}' if limits else ''}"
+        better = {
+            "above": f"Tuning T and α is better than Keras' untuned default ({number}).",
+            "below": f"Keras' untuned default is better than the tuned values ({number}).",
+        }
+        said.append(better.get(side(untuned), f"Tuning was not shown to beat Keras' untuned default ({number})."))
+    return " ".join(said)
+
+
+def badge(findings: Findings) -> Badge:
+    """Return the answer in a few words."""
+    gain, untuned = side(_gain(findings)), side(_beyond(findings))
+    if gain == "unknown":
+        done, planned = _progress(findings)
+        if left(findings.trainings, "source"):
+            return Badge(f"NOT YET: {done} of {planned} trainings on fresh seeds are done", "open")
+        return Badge("NO ANSWER: it takes best and scratch on three seeds or more", "open")
+    if gain == "below":
+        return Badge("HARMS: the network without a teacher is better", "bad")
+    if gain == "open":
+        return Badge("NOT SHOWN TO HELP: nothing is told apart from training without a teacher", "open")
+    if untuned == "above":
+        return Badge("PAYS: distilling helps, and tuning beats the default", "good")
+    return Badge("HELPS: distilling gains; tuning was not shown to beat the default", "good")
+
+
+def cards(findings: Findings) -> tuple[Card, ...]:
+    """Return the numbers: what distilling gains, what tuning gains, and how far the network is from its teacher."""
+    nothing = "not yet" if left(findings.trainings, "source") else "no result"
+    return (
+        card("Does distilling help?", _gain(findings), nothing=nothing, negative="No, it harms"),
+        card(
+            "Is tuning better than Keras' default?",
+            _beyond(findings),
+            nothing=nothing,
+            negative="No, the default is better",
+        ),
+    )
+
+
+def advice(findings: Findings) -> Advice:
+    """Return what to do, and the commands for it."""
+    name, gain, untuned = findings.name, _gain(findings), _beyond(findings)
+    tuned = findings.confirmed.get("source")
+    if side(gain) == "unknown":
+        return _finish(findings)
+    if side(gain) in ("below", "open"):
+        return Advice("Train the small network without a teacher: distilling it was not shown to help.")
+    if untuned is not None and side(untuned) in ("below", "open"):
+        shown = f"{points(untuned.mean)} points, {between(untuned)}"
+        return Advice(f"Use Keras' default, {_DEFAULT.text()}: the tuned values were not shown to beat it ({shown}).")
+    if tuned is None:
+        return Advice("Let the search finish.", (ANYWHERE.launch(name),))
+    return Advice(f"Use {tuned.best.point.text()}.", (ANYWHERE.line("best", name, "--paste"),))
+
+
+def _finish(findings: Findings) -> Advice:
+    name, seeds = findings.name, findings.spec.transfer.seeds
+    done, planned = _progress(findings)
+    if left(findings.trainings, "source"):
+        return Advice("Let the sweep finish.", (ANYWHERE.launch(name),))
+    if done < planned:
+        return Advice("Let the missing trainings run again.", (ANYWHERE.retry(name), ANYWHERE.launch(name)))
+    if seeds < FEWEST and len(findings.looks) < findings.spec.transfer.looks:
+        more = ANYWHERE.line("extend", name, "--seeds", f"+{FEWEST - seeds}")
+        return Advice("Train with more seeds.", (more, ANYWHERE.launch(name)))
+    return Advice("Make another sweep that compares best and scratch on more seeds.")
+
+
+def _progress(findings: Findings) -> tuple[int, int]:
+    """Return how many trainings on fresh seeds are done, and how many are planned."""
+    states = [one.state for one in findings.trainings]
+    return states.count("done"), len(states)
+
+
+def _gain(findings: Findings) -> Estimate | None:
+    return findings.difference("best - scratch", findings.spec.source.dataset)
+
+
+def _beyond(findings: Findings) -> Estimate | None:
+    return findings.difference("best - default-keras", findings.spec.source.dataset)
+
+
+def _name(findings: Findings) -> str:
+    return called(findings.spec.source.dataset)
