@@ -11,8 +11,8 @@ from sweeps.plan import selection
 from sweeps.plan.names import best_of, confirm_phase, search_phase, searches
 from sweeps.plan.outcomes import DoneTask, StudentOutcome
 from sweeps.plan.payloads import ConfirmTask, SearchTask
-from sweeps.plan.space import search_space
 from sweeps.plan.selection import Confirmed
+from sweeps.plan.space import search_space
 from sweeps.spec.point import Point
 from sweeps.stats import candidates
 from sweeps.stats.response import FEWEST, Run, Top, top

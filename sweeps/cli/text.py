@@ -6,7 +6,7 @@ from typing import Any
 from storage.audit.audit import Audit, StageAudit
 from storage.audit.findings import Finding
 from sweeps.hints import ANYWHERE, Commands, here
-from sweeps.plan.states import UNAVAILABLE
+from sweeps.plan.states import UNAVAILABLE, shown_stage
 from sweeps.terminal import number_of
 
 _STATES = ("planned", "done", "failed", UNAVAILABLE, "cancelled", "skipped", "waiting", "running")
@@ -39,9 +39,10 @@ def describe(audit: Audit, unavailable: Mapping[str, int]) -> str:
     """Return a table of the tasks per stage, a line for each thing that was found, and the sum of it."""
     shown = [state for state in _STATES if state != UNAVAILABLE or any(unavailable.values())]
     rows = [("stage", *shown)]
+    there = [stage.stage for stage in audit.stages]
     for stage in audit.stages:
         counts = _counts(stage, unavailable)
-        rows.append((stage.stage, *(str(counts[state]) for state in shown)))
+        rows.append((shown_stage(stage.stage, there), *(str(counts[state]) for state in shown)))
     lines = table(rows)
     lines.append("")
     for kind, findings in (("violation", audit.violations), ("warning", audit.warnings), ("note", audit.notes)):

@@ -11,7 +11,7 @@ from storage.queue.needs import parse_needs
 from storage.records import queries, running
 from storage.records.queries import PhaseRecord, SweepRecord
 from storage.records.running import RunningRecord
-from sweeps.plan.states import UNAVAILABLE, shown_state
+from sweeps.plan.states import UNAVAILABLE, shown_stage, shown_state
 from sweeps.plan.tasks import STAGES
 from sweeps.query.bits import KEEP, Bits, bits_of
 from sweeps.query.expected import expected_time
@@ -130,9 +130,12 @@ class Status:
     @property
     def shown_stages(self) -> dict[str, StageCount]:
         """The stages as people see them: on one dataset nothing is searched natively, and nothing is transferred."""
-        if self.stages["native"].total:
-            return dict(self.stages)
-        return {_ALONE.get(stage, stage): count for stage, count in self.stages.items() if stage != "native"}
+        there = [stage for stage, count in self.stages.items() if count.total]
+        return {
+            shown_stage(stage, there): count
+            for stage, count in self.stages.items()
+            if stage in there or stage != "native"
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values, as `status -f json` prints them."""
@@ -143,9 +146,6 @@ class Status:
             "problems": list(self.problems),
         }
         return values | lists | {"answer_hash": self.bits.answer_hash, "numerics": list(self.bits.numerics)}
-
-
-_ALONE = {"transfer": "compare"}
 
 
 def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:

@@ -133,6 +133,8 @@ def looked(findings: Findings) -> str:
     taken, transfer = findings.looks, findings.spec.transfer
     levels = [f"{percent(transfer.level(look)):.3g} %" for look in range(1, transfer.looks + 1)]
     level = f"tested one-sided at {', '.join(levels)}" + (", together 5 %" if len(levels) > 1 else "")
+    if not findings.verdicts:  # nothing is decided, so a look costs nothing
+        return "; ".join(map(_look, taken)) or "the test set has not been read"
     if not taken:
         return f"the test set has not been read; looks declared: {transfer.looks}, {level}"
     return f"looks at the test set: {len(taken)} of {transfer.looks} declared, {level}. {'; '.join(map(_look, taken))}"

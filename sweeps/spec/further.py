@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import BeforeValidator
 
 from sweeps.spec.bounds import MOST
 from sweeps.spec.point import Number
@@ -38,27 +38,30 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _TAKEN = ("arm", "dataset", "model", "method", "role", "seed", "group", "rank", "ranks", "repeat", "score", "more", "n")
 
 
-def _checked(space: Mapping[str, tuple[Number, Number]]) -> dict[str, tuple[Number, Number]]:
-    for name, (low, high) in space.items():
+def _checked(space: Any) -> dict[str, tuple[Number, Number]]:
+    if not isinstance(space, Mapping):
+        raise ValueError("a table of ranges, such as { learning_rate = [0.001, 0.01] }")
+    for name, ends in space.items():
         if name in ("temperature", "alpha"):
             raise ValueError(f"further parameters; {name} has a key of its own: search.{name}")
         if not _NAME.fullmatch(name) or name in _TAKEN:
             raise ValueError(
                 f"{', '.join(TRAINED)}, or a parameter of the loss, such as beta; {name!r} is no name for one"
             )
-        limits = TRAINED.get(name)
-        if limits is None:
-            fits, allowed = math.isfinite(low) and math.isfinite(high), "two numbers [low, high] with low <= high"
-        else:
-            fits = limits.low < low and high <= limits.high
-            fits = fits and not (limits.whole and any(isinstance(value, float) for value in (low, high)))
-            allowed = str(limits)
-        if not fits or low > high:
-            raise ValueError(f"{name}: {allowed}; got {[low, high]}")
-    return dict(space)
+        bounds = TRAINED.get(name)
+        if not _is_range(ends, bounds):
+            raise ValueError(f"{name}: {bounds or 'two numbers [low, high] with low <= high'}; got {ends!r}")
+    return {name: (low, high) for name, (low, high) in space.items()}
 
 
-_Real = Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True)]  # without true and false
+def _is_range(ends: Any, bounds: Bounds | None) -> bool:
+    if not isinstance(ends, Sequence) or isinstance(ends, str) or len(ends) != 2:
+        return False
+    kinds = (int,) if bounds and bounds.whole else (int, float)
+    if not all(isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) for value in ends):
+        return False
+    return ends[0] <= ends[1] and (bounds is None or (bounds.low < ends[0] and ends[1] <= bounds.high))
 
-Further = Annotated[dict[str, tuple[_Real, _Real]], AfterValidator(_checked)]
+
+Further = Annotated[dict[str, tuple[int | float, int | float]], BeforeValidator(_checked)]
 """A table of ranges [low, high] by name."""

@@ -87,10 +87,9 @@ class Spec(SpecModel):
                 "search.space has epochs, so the arms cannot have scratch-same-cost: what a search costs varies"
             )
         for part in map(self.role, self.roles):
-            if part.images < self.training.batch_size:
-                raise ValueError(
-                    f"{part.dataset}: images ({part.images}) is less than one batch ({self.training.batch_size})"
-                )
+            largest = max(self.training.batch_size, *self.search.space.get("batch_size", (1,)))
+            if part.images < largest:
+                raise ValueError(f"{part.dataset}: images ({part.images}) is less than one batch ({largest})")
         return self
 
     def of_group(self, group: str) -> "Spec":

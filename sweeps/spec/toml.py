@@ -2,7 +2,9 @@
 
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -38,7 +40,14 @@ def to_toml(spec: Spec) -> str:
 
 
 def _line(part: BaseModel, key: str) -> str:
-    # JSON's strings, numbers and lists of them are TOML as well, save its escapes of characters beyond \uffff.
-    text = f"{key} = {json.dumps(getattr(part, key), ensure_ascii=False)}"
+    text = f"{key} = {_value(getattr(part, key))}"
     why = type(part).model_fields[key].description
     return f"{text}  # {why}" if why else text
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{name} = {_value(one)}" for name, one in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    # JSON's strings, numbers and lists of them are TOML as well, save its escapes of characters beyond \uffff.
+    return json.dumps(value, ensure_ascii=False)

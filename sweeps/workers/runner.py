@@ -154,9 +154,7 @@ class TaskRunner:
         if arm == "scratch-same-cost":
             epochs = self._same_cost(role, steps)
         config = DistillConfig(temperature=point.temperature, alpha=point.alpha)
-        result = trainer.train(
-            config, seed=task.seed, epochs=epochs, learning_rate=tuned.get("learning_rate"), on_step=steps
-        )
+        result = trainer.train(config, seed=task.seed, epochs=epochs, on_step=steps)
         more: dict[str, Any] = {"loss": LOSS_FORMULA, "blobs": {}, "numerics": self.resources.numerics()}
         if epochs is not None:
             more["epochs"] = epochs

@@ -57,11 +57,11 @@ def section(findings: Findings) -> Fold:
 
 def _data(spec: Spec) -> str:
     roles = [(role, spec.role(role)) for role in spec.roles]
-    data = "; ".join(f"{_role(role)} {part.dataset}, {part.images:,} training images" for role, part in roles)
+    data = "; ".join(f"{_role(role, spec)} {part.dataset}, {part.images:,} training images" for role, part in roles)
     text = (
         f"**Data.** {data[0].upper()}{data[1:]}. Training subsets are stratified by class. Selection uses validation"
-        " images that are held out from the training data. Only the transfer trainings and the final measurement read"
-        " the test images, after every selection is frozen."
+        " images that are held out from the training data. Only the trainings on fresh seeds that compare the arms, and"
+        " the final measurement, read the test images, after every selection is frozen."
     )
     crops = [f"{part.dataset} ({part.views} views)" for _, part in roles if part.augment != "none"]
     if crops:
@@ -225,8 +225,8 @@ def _listed(spec: Spec, describe: Callable[[DatasetSpec], str]) -> str:
     return "; ".join(f"{part.dataset}: {describe(part)}" for part in parts)
 
 
-def _role(role: str) -> str:
-    return "source" if role == "source" else "target"
+def _role(role: str, spec: Spec) -> str:
+    return "dataset" if not spec.targets else "source" if role == "source" else "target"
 
 
 def _arm(arm: str, source: str) -> str:
