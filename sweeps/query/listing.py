@@ -1,7 +1,7 @@
 """List the sweeps of a storage, and the tasks of a sweep with their trials."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy
@@ -53,7 +53,7 @@ class TrialRow:
     arm: str | None
     temperature: float | None
     alpha: float | None
-    more: dict[str, int | float]
+    more: dict[str, int | float] = field(default_factory=dict)
     score: float | None
     test_accuracy: float | None
     seed: int | None

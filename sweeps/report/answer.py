@@ -1,20 +1,28 @@
-"""The answer in plain words: question, headline, verdict, three numbers, what to do.
+"""The answer in plain words: question, headline, verdict, the numbers, what to do.
 
-The page, the dashboard's note, `report` on a terminal, `best` and the last lines of `run` all say it from here.
+The page, the dashboard's note, `report` on a terminal, `best` and the last lines of `run` all say it from here. What is
+said is in `answers.transfer` for a sweep with a target, and in `answers.one_dataset` for one without.
 """
 
-from sweeps.analysis.findings import Findings
-from sweeps.analysis.verdicts import TargetVerdict
-from sweeps.hints import ANYWHERE
-from sweeps.report import one_dataset
-from sweeps.report.document import Advice, Badge, Block, Card, Cards, Heading, Paragraph, Tone
-from sweeps.report.formats import FEWEST, between, counted, points
-from sweeps.report.gained import card, gained, side
-from sweeps.report.names import called
-from sweeps.report.sentences import extension, same_point, undecided
-from sweeps.spec.arms import DEFAULT_POINTS
+from typing import Protocol
 
-_DEFAULT = DEFAULT_POINTS["default-keras"]
+from sweeps.analysis.findings import Findings
+from sweeps.report.answers import one_dataset, transfer
+from sweeps.report.document import Advice, Badge, Block, Card, Cards, Heading, Paragraph
+
+
+class _Answer(Protocol):
+    """What each of the two modules says."""
+
+    def question(self, findings: Findings) -> str: ...
+    def headline(self, findings: Findings) -> str: ...
+    def badge(self, findings: Findings) -> Badge: ...
+    def cards(self, findings: Findings) -> tuple[Card, ...]: ...
+    def advice(self, findings: Findings) -> Advice: ...
+
+
+def _of(findings: Findings) -> _Answer:
+    return transfer if findings.verdicts else one_dataset
 
 
 def blocks(findings: Findings) -> list[Block]:
@@ -30,188 +38,24 @@ def blocks(findings: Findings) -> list[Block]:
 
 def question(findings: Findings) -> str:
     """Return what the sweep was made to find out."""
-    if not findings.verdicts:
-        return one_dataset.question(findings)
-    source, target = _names(findings)
-    return f"Do the distillation settings T and α that were tuned on {source} still work on {target}?"
+    return _of(findings).question(findings)
 
 
 def headline(findings: Findings) -> str:
     """Return the answer with its numbers, in words that need no explanation; two to four short sentences."""
-    if not findings.verdicts:
-        return one_dataset.headline(findings)
-    source, target = _names(findings)
-    first = findings.verdicts[0]
-    if first.verdict is None:
-        return _unfinished(findings, first)
-    said = []
-    if _is_silent(findings):
-        said.append(f"On {source} itself the tuned values were not shown to help, so what carries over is luck.")
-    gain = findings.difference("best - scratch", first.dataset)
-    if gain is not None:
-        said.append(gained(gain, target))
-    said.append(_carried(findings, first))
-    untuned = side(findings.difference("best - default-keras", first.dataset))
-    if side(gain) == "above" and untuned in ("below", "open"):
-        said.append(f"Keras' untuned default {'is better' if untuned == 'below' else 'was not shown to be worse'}.")
-    return " ".join(said)
+    return _of(findings).headline(findings)
 
 
 def badge(findings: Findings) -> Badge:
     """Return the verdict as a word, with what it means."""
-    if not findings.verdicts:
-        return one_dataset.badge(findings)
-    first = findings.verdicts[0]
-    verdict = first.verdict
-    if verdict is None:
-        if first.left:
-            return Badge(f"NOT YET: {first.done} of {first.planned} transfer trainings are done", "open")
-        return Badge(f"NO VERDICT: {_missing(first)}", "open")
-    allowed = counted(verdict.margin)
-    if verdict.word == "TRANSFERS":
-        return Badge(f"TRANSFERS: less than {allowed} lost", "good")
-    if verdict.word == "FAILS":
-        return Badge(f"FAILS: more than {allowed} lost", "bad")
-    if verdict.word == "FLAT":
-        return Badge("FLAT: tuning gains nothing there, so there is nothing to transfer", "open")
-    more = "" if verdict.seeds is None else f"; {verdict.seeds - verdict.n} more {first.units} would tell"
-    return Badge(f"UNDECIDED: less than {allowed} lost, or more{more}", "open")
+    return _of(findings).badge(findings)
 
 
 def cards(findings: Findings) -> tuple[Card, ...]:
-    """Return the three numbers."""
-    if not findings.verdicts:
-        return one_dataset.cards(findings)
-    target, first = _names(findings)[1], findings.verdicts[0]
-    gain, untuned = (findings.difference(f"best - {arm}", first.dataset) for arm in ("scratch", "default-keras"))
-    return (
-        card("Does distilling help?", gain, nothing=_nothing(first), negative="No, it harms"),
-        card(
-            "Is tuning better than Keras' default?",
-            untuned,
-            nothing=_nothing(first),
-            negative="No, the default is better",
-        ),
-        _lost(first, target),
-    )
+    """Return the numbers that stand side by side."""
+    return _of(findings).cards(findings)
 
 
 def advice(findings: Findings) -> Advice:
     """Return what to do, and the commands for it."""
-    if not findings.verdicts:
-        return one_dataset.advice(findings)
-    name, first = findings.name, findings.verdicts[0]
-    verdict = first.verdict
-    if verdict is None:
-        return _finish(findings, first)
-    text, commands = _use(findings, first)
-    if verdict.word == "UNDECIDED":
-        more = extension(name, first)
-        if len(first.looks) < findings.spec.transfer.looks and more:
-            return Advice(f"{text} To settle the open question:", (more, ANYWHERE.launch(name)))
-        text += f" {undecided(findings, first)}"
-    return Advice(text, commands)
-
-
-def _unfinished(findings: Findings, first: TargetVerdict) -> str:
-    source, target = _names(findings)
-    if first.left:
-        return f"Whether T and α tuned on {source} carry over to {target} is not known yet."
-    return f"Whether T and α tuned on {source} carry over to {target} cannot be told: {_missing(first)}."
-
-
-def _missing(first: TargetVerdict) -> str:
-    """Return what a verdict lacks that no waiting training will bring."""
-    return "trainings are missing" if first.done < first.planned else "it takes native and best on two seeds or more"
-
-
-def _finish(findings: Findings, first: TargetVerdict) -> Advice:
-    """Return what to do before there is a verdict."""
-    name, transfer = findings.name, findings.spec.transfer
-    if first.left:
-        return Advice("Let the sweep finish.", (ANYWHERE.launch(name),))
-    if first.done < first.planned:
-        return Advice("Let the missing trainings run again.", (ANYWHERE.retry(name), ANYWHERE.launch(name)))
-    if transfer.seeds < FEWEST and len(first.looks) < transfer.looks and {"native", "best"} <= {*transfer.target_arms}:
-        more = ANYWHERE.line("extend", name, "--seeds", f"+{FEWEST - transfer.seeds}")
-        return Advice("Train with more seeds.", (more, ANYWHERE.launch(name)))
-    return Advice("Make another sweep that compares native and best on more seeds.")
-
-
-def _carried(findings: Findings, first: TargetVerdict) -> str:
-    source, target = _names(findings)
-    verdict = first.verdict
-    assert verdict is not None
-    assert first.regret is not None
-    lost = first.regret.estimate
-    tuned = f"T and α tuned on {source}"
-    limits = between(lost, sign="").replace(" to ", ", ")
-    number = f"{_loss(lost.mean)}{f' [{limits}]' if limits else ''}"
-    if verdict.word == "FLAT":
-        return f"Tuning on {target} gains nothing over not tuning, so there is nothing to carry over."
-    if first.unit == "seed" and same_point(findings, first.role):
-        same = f"tuning on {target} found the same values"
-        if verdict.word == "TRANSFERS":
-            return f"{tuned} carry over: {same}."
-        return f"Whether {tuned} carry over is open: {same}, which were not shown to gain anything there."
-    if verdict.word == "TRANSFERS":
-        return f"{tuned} carry over: they {number} against tuning there."
-    if verdict.word == "FAILS":
-        return f"{tuned} do not carry over: they {number} against tuning there."
-    return f"Whether {tuned} carry over is open: they {number} against tuning there."
-
-
-def _loss(mean: float) -> str:
-    amount = f"{points(abs(mean), sign='')} points"
-    return f"gain {amount}" if mean < 0 and points(mean) != "0.0" else f"lose {amount}"
-
-
-def _nothing(first: TargetVerdict) -> str:
-    """Return what stands in the place of a number that is not there: an arm may also not be part of the sweep."""
-    return "not yet" if first.left else "no result"
-
-
-def _lost(first: TargetVerdict, target: str) -> Card:
-    asked = f"What is lost by not tuning on {target}?"
-    if first.verdict is None or first.regret is None:
-        return Card(asked, _nothing(first), f"{first.done} of {first.planned} trainings", "Open", "open")
-    found = first.regret.estimate
-    value = f"{points(found.mean, sign='')} points"
-    over, limits = f"{found.n} {first.units}", between(found, sign="")
-    limits = f"95 % interval {limits}, {over}" if limits else f"{over}, no interval"
-    allowed = f"the limit is {counted(first.verdict.margin)}"
-    words: dict[str, tuple[str, Tone]] = {
-        "TRANSFERS": (f"Little: {allowed}", "good"),
-        "FAILS": (f"Too much: {allowed}", "bad"),
-        "FLAT": ("Nothing to lose", "open"),
-        "UNDECIDED": (f"Open: {allowed}", "open"),
-    }
-    return Card(asked, value, limits, *words[first.verdict.word])
-
-
-def _use(findings: Findings, first: TargetVerdict) -> tuple[str, tuple[str, ...]]:
-    """Return which (T, alpha) to use on the target, and the command that gives it as code."""
-    source, target = _names(findings)
-    verdict, role = first.verdict, first.role
-    assert verdict is not None
-    gain, untuned = (findings.difference(f"best - {arm}", first.dataset) for arm in ("scratch", "default-keras"))
-    tuned, native = findings.confirmed.get("source"), findings.confirmed.get(role)
-    if verdict.word == "FAILS" and native is not None:
-        return f"Tune on {target} itself, where the search found {native.best.point.text()}.", ()
-    if side(gain) in ("below", "open"):
-        return "Train the small network without a teacher: distilling it was not shown to help.", ()
-    if untuned is not None and side(untuned) in ("below", "open"):
-        shown = f"{points(untuned.mean)} points, {between(untuned)}"
-        return f"Use Keras' default, {_DEFAULT.text()}: the tuned values were not shown to beat it ({shown}).", ()
-    if tuned is None:
-        return "Let the search finish.", ()
-    return f"Use {tuned.best.point.text()}, tuned on {source}.", (ANYWHERE.line("best", findings.name, "--paste"),)
-
-
-def _is_silent(findings: Findings) -> bool:
-    """Return whether tuning on the source was not shown to gain anything there."""
-    return side(findings.difference("best - scratch", findings.spec.source.dataset)) in ("below", "open")
-
-
-def _names(findings: Findings) -> tuple[str, str]:
-    return called(findings.spec.source.dataset), called(findings.verdicts[0].dataset)
+    return _of(findings).advice(findings)

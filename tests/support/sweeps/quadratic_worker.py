@@ -26,6 +26,8 @@ from sweeps.plan.payloads import payload_of
 from sweeps.workers.results import Outcome
 from sweeps.workers.worker import run_worker
 
+_OWN = ("temperature", "alpha", "arm", "dataset", "model", "method")
+
 LATE_IMPORTS = (  # what a worker imports only once it needs it
     "alembic.command",
     "numpy.random",
@@ -52,6 +54,8 @@ def quadratic(claim: Claim, params: dict[str, Any], on_step: Callable[[], None],
         "cpu_s": seconds,
         "parameters": 1,
     }
+    if more := {name: params[name] for name in params if name not in _OWN}:
+        values["more"] = more
     return Outcome(score=score, values=read_outcome(payload_of(claim), values), attrs={"test_accuracy": score})
 
 

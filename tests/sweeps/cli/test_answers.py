@@ -28,7 +28,7 @@ def test_best_is_its_point_its_interval_and_why_the_dashboard_shows_another() ->
         "alpha        0.7241",
         "loss         alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T)  (alpha weighs the labels)",
         "validation   97.40 % [95.00, 100.00] 95 % t interval, n=3 fresh seeds",
-        "incumbent    search trial 4: T=4, alpha=0.3, 98.10 % (n=1)",
+        "incumbent    search trial 4: T = 4, alpha = 0.3, 98.10 % (n=1)",
         "             the best trial in the dashboard is the highest of many single runs, so partly luck;",
         "             best has the highest mean when the first search's top trials run again on fresh seeds",
         "answer hash  0123456789ab",
@@ -48,7 +48,7 @@ def test_two_seeds_have_no_interval_and_one_run_is_unconfirmed() -> None:
     one = replace(BEST, accuracy=Estimate(0.974, None, None, 1), candidates=None, answer_hash=None, incumbent=single)
     lines = describe_best(one).splitlines()
     assert lines[3:5] == [
-        "validation   97.40 %, n=1: UNCONFIRMED, the best single search trial 144: T=12.35, alpha=0.1235,",
+        "validation   97.40 %, n=1: UNCONFIRMED, the best single search trial 144: T = 12.35, alpha = 0.1235,",
         "             98.10 % (n=1)",
     ]
     assert not any(line.startswith("answer hash") for line in lines)

@@ -52,7 +52,7 @@ def test_half_a_character_does_not_stop_an_answer() -> None:
 
 
 def test_a_later_version_may_say_more() -> None:
-    text = json.dumps(json.loads(encode(TrialRow, replace(ROW, reason=None))) | {"more": 1}).encode()
+    text = json.dumps(json.loads(encode(TrialRow, replace(ROW, reason=None))) | {"later": 1}).encode()
     assert decode(TrialRow, text) == replace(ROW, reason=None)
 
 

@@ -15,7 +15,6 @@ from storage.queue.tasks import Claim
 from sweeps.analysis.findings import Findings
 from sweeps.report import answer
 from sweeps.report.document import Advice, Badge, Card, Cards, Heading, Paragraph
-from sweeps.report.formats import point
 from sweeps.service import steering
 from sweeps.spec.model import override
 from sweeps.workers.results import Outcome
@@ -36,7 +35,7 @@ LOST = "What is lost by not tuning on digits-rgb?"
 
 def tuned(findings: Findings, role: str = "source") -> str:
     """The point that the search on the dataset of a role found, in words."""
-    return point(findings.confirmed[role].best.point)
+    return findings.confirmed[role].best.point.text()
 
 
 SEEDS = [

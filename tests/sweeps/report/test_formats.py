@@ -2,8 +2,7 @@
 
 import pytest
 
-from sweeps.report.formats import accuracy, between, counted, interval, number, percentage, point, points
-from sweeps.spec.point import Point
+from sweeps.report.formats import accuracy, between, counted, interval, number, percentage, points
 from sweeps.stats.estimates import Estimate
 
 
@@ -36,10 +35,6 @@ def test_a_number_is_scaled_and_nothing_stays_nothing() -> None:
     assert number(None, ".1f") == ""
     assert percentage(0.12345) == "12.35"
     assert percentage(None) == ""
-
-
-def test_a_point_has_three_digits() -> None:
-    assert point(Point(6.795, 0.72387)) == "T = 6.79, alpha = 0.724"
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,12 @@
 """What takes the teacher's place in a control, and for how long scratch trains at the same cost."""
 
-from dataclasses import astuple
-
 import numpy as np
 import pytest
 
 from kd.training import logit_controls
 from sweeps.spec.arms import CONTROLS, DEFAULT_POINTS, TARGET_ARMS
 from sweeps.spec.model import override
+from sweeps.spec.point import Point
 from sweeps.spec.presets import preset
 from sweeps.workers.controls import taught_by
 from sweeps.workers.same_cost import Macs, same_cost
@@ -30,8 +29,7 @@ def test_only_the_controls_of_the_logits_replace_them(logits: np.ndarray) -> Non
 
 
 def test_label_smoothing_is_the_point_that_the_uniform_teacher_needs() -> None:
-    temperature, alpha = astuple(DEFAULT_POINTS["label-smoothing"])
-    assert (temperature, alpha) == (1.0, 1 - logit_controls.LABEL_SMOOTHING)
+    assert DEFAULT_POINTS["label-smoothing"] == Point(1.0, 1 - logit_controls.LABEL_SMOOTHING)
     assert set(CONTROLS) - {"class-mean", "shuffled-within-class"} <= set(DEFAULT_POINTS)
 
 

@@ -1,11 +1,11 @@
-"""The answer of a sweep on one dataset, in plain words: does distilling help, and is tuning better than the default."""
+"""The answer of a sweep on one dataset: does distilling help, and is tuning better than the default."""
 
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.trainings import left
 from sweeps.hints import ANYWHERE
+from sweeps.report.answers.gained import card, gained, side
 from sweeps.report.document import Advice, Badge, Card
 from sweeps.report.formats import FEWEST, between, points
-from sweeps.report.gained import card, gained, side
 from sweeps.report.names import called
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.stats.estimates import Estimate

@@ -1,0 +1,1 @@
+"""What is said of a sweep with a target, and of one without."""

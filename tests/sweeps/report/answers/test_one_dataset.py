@@ -1,0 +1,73 @@
+"""One dataset: the page says whether distilling helps and tuning pays, and never speaks of transfer."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sweeps.query.listing import sweep_rows
+from sweeps.query.opening import open_sweep
+from sweeps.query.status import status
+from sweeps.report import answer, folder, page
+from sweeps.report.brief import brief
+from sweeps.spec.model import override
+from sweeps.spec.presets import on
+from tests.support.sweeps.planted_sweeps import PLANTED, SPREAD, analysed, planted, worked
+
+ALONE = override(
+    on(PLANTED, source="digits", alone=True),
+    {"transfer.source_arms": ["best", "scratch", "default-keras"], "baselines.methods": []},
+)
+BEST = [90.0, 91.0, 89.0, 92.0]
+
+
+def below(points: float) -> list[float]:
+    """An arm that lies that far below best on average."""
+    return [best - points - 0.5 * noise for best, noise in zip(BEST, SPREAD, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("scratch", "default", "word", "said", "todo"),
+    [
+        (5.0, 2.0, "PAYS", "Distillation gains 5.0 points on digits. Tuning T and α is better than", "Use T = "),
+        (5.0, 0.0, "HELPS", "Tuning was not shown to beat Keras' untuned default (0.0 points", "Use Keras' default"),
+        (5.0, -2.0, "HELPS", "Keras' untuned default is better than the tuned values (−2.0", "Use Keras' default"),
+        (0.0, 0.0, "NOT SHOWN TO HELP", "Distillation was not shown to help on digits", "without a teacher"),
+        (-3.0, 0.0, "HARMS", "Distillation costs 3.0 points on digits.", "without a teacher"),
+    ],
+)
+def test_the_answer_is_what_was_planted(
+    storage_url: str, scratch: float, default: float, word: str, said: str, todo: str
+) -> None:
+    arms = {"best": BEST, "scratch": below(scratch), "default-keras": below(default)}
+    findings = analysed(worked(storage_url, ALONE, planted(arms)))
+    assert answer.badge(findings).text.startswith(f"{word}:")
+    assert said in answer.headline(findings)
+    assert todo in answer.advice(findings).text
+    assert answer.question(findings) == "Does distilling help on digits, and is it worth tuning T and α there?"
+
+
+def test_nothing_speaks_of_transfer(storage_url: str, tmp_path: Path) -> None:
+    arms = {"best": BEST, "scratch": below(5), "default-keras": below(2)}
+    url = worked(storage_url, ALONE, planted(arms))
+    findings = analysed(url)
+    with open_sweep(url, "s") as (engine, sweep):
+        stages = status(engine, sweep).shown_stages
+        (row,) = sweep_rows(engine)
+    assert "compare" in stages
+    assert not {"transfer", "native"} & set(stages)
+    assert (row.source, row.target) == ("digits", None)
+    folder.write(findings, tmp_path / "page")
+    written = [file.read_text() for file in (tmp_path / "page").rglob("*") if file.suffix in (".html", ".md", ".svg")]
+    texts = [*written, page.report(findings), brief(findings, columns=80)]
+    assert not [found for text in texts for found in re.findall(r".{0,30}[Tt]ransfer.{0,30}", text)]
+    assert page.title(findings) == "s: digits"
+
+
+def test_before_it_is_decided_the_page_says_how_far_it_is(storage_url: str) -> None:
+    arms = {"best": BEST, "scratch": below(5), "default-keras": below(2)}
+    findings = analysed(worked(storage_url, ALONE, planted(arms), stop_at="transfer#source.scratch.2"))
+    assert answer.badge(findings).text.startswith("NOT YET: ")
+    assert "of 12 trainings on fresh seeds are done" in answer.badge(findings).text
+    assert answer.headline(findings) == "Whether distilling helps on digits is not known yet."
+    assert answer.advice(findings).text == "Let the sweep finish."
