@@ -39,6 +39,17 @@ def of_training(point: Point) -> tuple[tuple[str, Number], ...]:
     return tuple((name, value) for name, value in point.more if name in TRAINED)
 
 
+def ends_near(spec: Spec, point: Point, part: float) -> list[tuple[str, float]]:
+    """Return the ends of the searched ranges that a point lies at, within that part of a range, by parameter."""
+    found = []
+    for name, bounds in search_space(spec).items():
+        if isinstance(bounds, Range) and bounds.high > bounds.low:
+            place = bounds.fraction(point.as_dict()[name])
+            if min(place, 1 - place) <= part:
+                found.append((name, bounds.low if place <= part else bounds.high))
+    return found
+
+
 def transfer_space(spec: Spec) -> Space:
     """Return a space that holds every arm: a default such as T=10 may lie outside the range that was searched."""
     defaults = [*DEFAULT_POINTS.values()]

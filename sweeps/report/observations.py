@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 
-from storage.studies.space import Range
 from sweeps.analysis.controls import Control
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.looks import Look
 from sweeps.analysis.surfaces import Surface
 from sweeps.analysis.units import percent
-from sweeps.plan.space import search_space
+from sweeps.plan.space import ends_near
 from sweeps.report.formats import interval
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
@@ -43,14 +42,7 @@ EDGE = 0.03  # of a range: as near to its end as that, a point is at the edge
 
 def at_edge(point: Point, spec: Spec) -> str:
     """Return which ends of the searched ranges a point lies at, such as "T = 1"; empty if at none."""
-    ends = []
-    for name, bounds in search_space(spec).items():
-        if isinstance(bounds, Range) and bounds.high > bounds.low:
-            place = bounds.fraction(point.as_dict()[name])
-            if min(place, 1 - place) <= EDGE:
-                shown = "T" if name == "temperature" else name
-                ends.append(f"{shown} = {bounds.low if place <= EDGE else bounds.high:g}")
-    return " and ".join(ends)
+    return " and ".join(f"{_SHORT.get(name, name)} = {end:g}" for name, end in ends_near(spec, point, EDGE))
 
 
 def identified(surface: Surface, spec: Spec) -> str:
