@@ -33,6 +33,8 @@ class DistillConfig:
     Args:
         temperature: finite and > 0; 1 leaves both distributions as they are.
         alpha: weight of the hard-label loss, in [0, 1]; 1 - alpha goes to the teacher.
+        own: the loss's own parameters as (name, finite value), kept in the order of the names; a parameter that is not
+            here has its default. Whether the loss has them, its trainer says.
 
     Raises:
         ValueError: one line with the value got and what is allowed.
@@ -40,12 +42,21 @@ class DistillConfig:
 
     temperature: float
     alpha: float
+    own: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature > 0):  # also refuses NaN
             raise ValueError(f"temperature must be finite and > 0, got {self.temperature!r}")
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha must be in [0, 1], got {self.alpha!r}")
+        if isinstance(self.own, Mapping):  # else its names would be taken apart, letter by letter
+            raise ValueError(f"own must be pairs (name, value), got {self.own!r}: write tuple(own.items())")
+        for name, value in self.own:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, got {value!r}")
+        if len({name for name, _ in self.own}) < len(self.own):
+            raise ValueError(f"own must name each parameter once, got {self.own!r}")
+        object.__setattr__(self, "own", tuple(sorted((name, float(value)) for name, value in self.own)))
 
 
 @dataclass(frozen=True, kw_only=True)

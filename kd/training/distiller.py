@@ -13,15 +13,17 @@ from typing import Any
 
 import keras
 
-from kd.config import LOSS_FORMULA, DistillConfig
-from kd.training.losses import Tensor, distillation_loss
+from kd.config import DistillConfig
+from kd.training.losses.catalogue import Tensor, loss_named, term_of
+from kd.training.losses.hinton import distillation_loss
 
 
 class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
-    """Trains `student` on alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T).
+    """Trains `student` on alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T), or on another loss.
 
     Alpha weighs the LABELS. The student's own regularization losses, if any, are added as in plain training.
-    T and alpha are variables of the model: `set_point` changes them without compiling anything again.
+    T, alpha and the loss's own parameters are variables of the model: `set_point` changes them without compiling
+    anything again.
 
     Args:
         student: takes images, returns logits, shape (batch, classes).
@@ -29,16 +31,27 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
             inference mode. None: the teacher's logits come with the labels, `fit(images, (labels, teacher_logits))`
             with float teacher_logits of shape (images, classes), in the order of the images.
         temperature: finite and > 0.
-        alpha: in [0, 1]; 1 is plain training, 0 ignores the labels.
+        alpha: in [0, 1]; 1 is plain training, 0 ignores the CE of the labels.
+        loss: "kd" is the one above; "mse", "logit-standardization", "dkd", "nkd", "dist", or a function of your own as
+            "package.module:function" or "./file.py:function", see `kd.training.losses.catalogue`.
+        own: the loss's own parameters as (name, value); a parameter that is not given has its default.
 
     Raises:
-        ValueError: temperature or alpha outside its range.
+        ModelError: there is no such loss, or your own cannot be imported.
+        ValueError: temperature or alpha outside its range, or a parameter that the loss does not have.
 
     Source: https://keras.io/examples/vision/knowledge_distillation/; Hinton et al. 2015, arXiv:1503.02531.
     """
 
     def __init__(
-        self, *, student: keras.Model, teacher: keras.Model | None = None, temperature: float, alpha: float
+        self,
+        *,
+        student: keras.Model,
+        teacher: keras.Model | None = None,
+        temperature: float,
+        alpha: float,
+        loss: str = "kd",
+        own: tuple[tuple[str, float], ...] = (),
     ) -> None:
         super().__init__(name="distiller")
         self.student = student
@@ -47,17 +60,30 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
             teacher.trainable = False  # fit() takes gradients over every trainable sublayer
         self.temperature = self.add_weight(name="temperature", shape=(), initializer="ones", trainable=False)
         self.alpha = self.add_weight(name="alpha", shape=(), initializer="ones", trainable=False)
-        self.set_point(temperature=temperature, alpha=alpha)
+        self.described, self._term = loss_named(loss), term_of(loss)
+        self.own = {
+            parameter.name: self.add_weight(name=parameter.name, shape=(), initializer="ones", trainable=False)
+            for parameter in self.described.parameters
+        }
+        self.set_point(temperature=temperature, alpha=alpha, own=own)
 
-    def set_point(self, *, temperature: float, alpha: float) -> None:
-        """Change T and alpha; a compiled training step uses the new values.
+    def set_point(self, *, temperature: float, alpha: float, own: tuple[tuple[str, float], ...] = ()) -> None:
+        """Change T, alpha and the loss's own parameters; a compiled training step uses the new values.
+
+        Args:
+            temperature: finite and > 0.
+            alpha: in [0, 1].
+            own: as for the Distiller; what is not given goes back to its default.
 
         Raises:
-            ValueError: temperature not finite and > 0, or alpha outside [0, 1].
+            ValueError: a value outside its range, or a parameter that the loss does not have; nothing is changed.
         """
-        point = DistillConfig(temperature=temperature, alpha=alpha)
+        point = DistillConfig(temperature=temperature, alpha=alpha, own=own)
+        values = self.described.values(dict(point.own))
         self.temperature.assign(point.temperature)
         self.alpha.assign(point.alpha)
+        for name, value in values.items():
+            self.own[name].assign(value)
 
     def compile(self, *args: Any, loss: Any = None, **kwargs: Any) -> None:
         """Compile as `keras.Model.compile`, without `loss`: a Distiller has its own.
@@ -66,7 +92,10 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
             ValueError: a loss was given.
         """
         if loss is not None:
-            raise ValueError(f"Distiller brings its own loss, {LOSS_FORMULA}; got loss={loss!r}: leave it out")
+            raise ValueError(
+                f"Distiller brings its own loss, {self.described.formula}; got loss={loss!r}: leave it out, or name"
+                " another to the Distiller"
+            )
         super().compile(*args, **kwargs)
 
     def call(self, images: Tensor, training: bool | None = None) -> Tensor:
@@ -81,7 +110,7 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
-        """Return the distillation loss of one batch, a scalar in nats; Keras calls it from `fit` and `evaluate`."""
+        """Return the distillation loss of one batch, a scalar; Keras calls it from `fit` and `evaluate`."""
         if sample_weight is not None:
             raise ValueError("Distiller weighs all images alike: leave sample_weight and class_weight out")
         labels = self._labels(y)
@@ -92,6 +121,8 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
             student_logits=y_pred,
             temperature=self.temperature,
             alpha=self.alpha,
+            term=self._term,
+            own=self.own,
         )
         return sum(self.student.losses, loss)
 

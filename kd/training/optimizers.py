@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from kd.config import TrainingConfig
-from kd.training.losses import Tensor
+from kd.training.losses.catalogue import Tensor
 
 
 class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # keras is untyped
@@ -18,11 +18,11 @@ class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
     Source: Loshchilov & Hutter 2017, "SGDR", arXiv:1608.03983, equation 5, without restarts.
 
     Args:
-        rate: at the first step, > 0.
+        rate: at the first step, > 0. A variable: another rate needs no new compilation.
         steps: of the whole training, a float scalar. A variable: another number needs no new compilation.
     """
 
-    def __init__(self, rate: float, steps: tf.Variable) -> None:
+    def __init__(self, rate: float | tf.Variable, steps: tf.Variable) -> None:
         super().__init__()
         self._rate = rate
         self._steps = steps
@@ -37,20 +37,21 @@ class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
         return {"rate": self._rate, "steps": self._steps}
 
 
-def adam(training: TrainingConfig, steps: tf.Variable) -> keras.optimizers.Optimizer:
-    """Return Adam with the learning rate and the schedule of `training`.
+def adam(training: TrainingConfig, rate: tf.Variable, steps: tf.Variable) -> keras.optimizers.Optimizer:
+    """Return Adam with the schedule of `training`, and a learning rate that may change between trainings.
 
     With the schedule "average" its `finalize_variable_values` puts the averages in the place of the weights.
     Source: Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"; as an exponential moving
     average Keras' `use_ema`.
 
     Args:
-        training: the number of epochs is not read.
+        training: the number of epochs and the learning rate are not read.
+        rate: the learning rate at the first step, a float scalar > 0.
         steps: of the whole training, a float scalar.
     """
     if training.schedule == "cosine":
-        return keras.optimizers.Adam(CosineToZero(training.learning_rate, steps))
+        return keras.optimizers.Adam(CosineToZero(rate, steps))
     if training.schedule == "average":
         momentum = 1 - 1 / training.average_steps
-        return keras.optimizers.Adam(training.learning_rate, use_ema=True, ema_momentum=momentum)
-    return keras.optimizers.Adam(training.learning_rate)
+        return keras.optimizers.Adam(lambda: rate, use_ema=True, ema_momentum=momentum)
+    return keras.optimizers.Adam(lambda: rate)

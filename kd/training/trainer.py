@@ -1,4 +1,4 @@
-"""Train one student after another on one dataset, with one compiled step for every (T, alpha) and seed."""
+"""Train one student after another on one dataset, with one compiled step for every point and seed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kd.errors import Diverged, ModelError, told
 from kd.models.named import build
 from kd.training.batches import Batches
 from kd.training.distiller import Distiller
-from kd.training.losses import Tensor
+from kd.training.losses.catalogue import Tensor
 from kd.training.optimizers import adam
 
 OnEpoch: TypeAlias = Callable[[int, float | None], None]
@@ -38,10 +38,11 @@ SEEDS_KEPT = 16  # initial states in memory; a search uses one seed, a confirmat
 class StudentTrainer:
     """Trains any number of students of one architecture on one dataset.
 
-    Compiling takes seconds, about as long as training a small student. So everything that varies - T, alpha, the seed,
-    the number of epochs, the teacher's logits - is reset or assigned between trainings, never compiled again. The same
-    (T, alpha, seed) gives bit-identical accuracies whatever was trained before, on the same machine and number of
-    threads. The first training of a trainer includes the compilation in its `train_s` and `cpu_s`.
+    Compiling takes seconds, about as long as training a small student. So everything that varies - T, alpha, the loss's
+    own parameters, the learning rate, the seed, the number of epochs, the teacher's logits - is reset or assigned
+    between trainings, never compiled again. The same point and seed give bit-identical accuracies whatever was trained
+    before, on the same machine and number of threads. The first training of a trainer includes the compilation in its
+    `train_s` and `cpu_s`.
 
     Args:
         dataset: trained on `dataset.train`, scored on `dataset.validation`.
@@ -53,10 +54,11 @@ class StudentTrainer:
             trains on view e mod `views` and its logits. Validation images are not augmented.
         validations: how often a training looks at the validation images, evenly spread and after the last epoch;
             after each epoch, if there are no more epochs than that.
+        loss: name of a loss, see `kd.training.losses.catalogue`, or a user's own, which is imported here.
 
     Raises:
         DataError: fewer training images than one batch, or teacher logits that do not belong to this dataset.
-        ModelError: the student is unknown or does not fit the images.
+        ModelError: the student is unknown or does not fit the images, or the loss is unknown.
         ValueError: views is no whole number >= 1.
     """
 
@@ -69,6 +71,7 @@ class StudentTrainer:
         training: TrainingConfig,
         views: int = 1,
         validations: int = VALIDATIONS,
+        loss: str = "kd",
     ) -> None:
         self._dataset = dataset
         self._student_name = student
@@ -78,9 +81,10 @@ class StudentTrainer:
         self._trained = False
         self._batches = Batches(dataset, teacher_logits, training.batch_size, views)
         self._student = build(student, dataset.train.images.shape[1:], dataset.classes, seed=0)
-        self._distiller = Distiller(student=self._student, temperature=1.0, alpha=1.0)
-        self._steps = tf.Variable(0.0, trainable=False)  # of the present training
-        self._optimizer = adam(training, self._steps)
+        self._distiller = Distiller(student=self._student, temperature=1.0, alpha=1.0, loss=loss)
+        self._rate = tf.Variable(training.learning_rate, trainable=False)  # these two are of the present training
+        self._steps = tf.Variable(0.0, trainable=False)
+        self._optimizer = adam(training, self._rate, self._steps)
         self._optimizer.build(self._student.trainable_variables)
         self._fresh_optimizer = _values(self._optimizer.variables)
         self._run_steps = _compiled_steps(self._distiller, self._optimizer, self._batches)
@@ -105,11 +109,12 @@ class StudentTrainer:
         on_epoch: OnEpoch | None = None,
         on_step: OnStep = lambda: None,
         epochs: int | None = None,
+        learning_rate: float | None = None,
     ) -> TrainResult:
         """Train one student from the initial weights of `seed`.
 
         Args:
-            distill: temperature and alpha.
+            distill: temperature, alpha, and the loss's own parameters.
             seed: of the initial weights, dropout and batch order.
             on_epoch: called after each epoch with (epoch from 0, validation accuracy or None, see `validations`); an
                 exception from it stops the training and propagates, and the trainer can be used again.
@@ -117,17 +122,25 @@ class StudentTrainer:
                 does the same.
             epochs: of this training alone, in place of the trainer's own; >= 1. A falling learning rate falls over
                 them.
+            learning_rate: at the first step of this training alone, in place of the trainer's own; finite and > 0.
 
         Raises:
             Diverged: a loss or a logit was no longer finite.
-            ValueError: alpha < 1 without teacher logits, or an invalid number of epochs.
+            ValueError: alpha < 1 without teacher logits, a parameter that the loss does not have, or an invalid number
+                of epochs or learning rate.
         """
         if distill.alpha < 1 and not self._batches.has_teacher:
             raise ValueError(f"alpha must be 1 without teacher logits, got {distill.alpha!r}")
-        epochs = replace(self._training, epochs=self._training.epochs if epochs is None else epochs).epochs
+        training = replace(
+            self._training,
+            epochs=self._training.epochs if epochs is None else epochs,
+            learning_rate=self._training.learning_rate if learning_rate is None else learning_rate,
+        )
+        epochs = training.epochs
+        self._distiller.set_point(temperature=distill.temperature, alpha=distill.alpha, own=distill.own)
         wall, cpu = time.perf_counter(), time.process_time()
         self._trained = False
-        self._reset(distill, seed, epochs)
+        self._reset(seed, training)
         accuracies: list[float | None] = []
         accuracy = 0.0
 
@@ -207,12 +220,12 @@ class StudentTrainer:
         self._optimizer.finalize_variable_values(weights)
         return own
 
-    def _reset(self, distill: DistillConfig, seed: int, epochs: int) -> None:
+    def _reset(self, seed: int, training: TrainingConfig) -> None:
         # `variables`, not `weights`: only the former hold the state of dropout's random generators
         _assign(self._student.variables, self._initial_state(seed))
         _assign(self._optimizer.variables, self._fresh_optimizer)
-        self._steps.assign(float(epochs * self._batches.steps))
-        self._distiller.set_point(temperature=distill.temperature, alpha=distill.alpha)
+        self._rate.assign(training.learning_rate)
+        self._steps.assign(float(training.epochs * self._batches.steps))
 
     def _initial_state(self, seed: int) -> list[npt.NDArray[Any]]:
         if seed not in self._initial:
@@ -276,7 +289,6 @@ def _accuracy(logits: npt.NDArray[np.float32], split: Split) -> float:
 
 
 def _diverged(what: str, distill: DistillConfig, seed: int, epoch: int) -> str:
-    return (
-        f"{what} is not finite after epoch {epoch + 1} (T={distill.temperature:g}, alpha={distill.alpha:g},"
-        f" seed {seed}): lower the learning rate"
-    )
+    point = [f"T={distill.temperature:g}", f"alpha={distill.alpha:g}"]
+    point += [f"{name}={value:g}" for name, value in distill.own]
+    return f"{what} is not finite after epoch {epoch + 1} ({', '.join(point)}, seed {seed}): lower the learning rate"
