@@ -178,10 +178,15 @@ def retrying_for(
     After that the last fault comes through, or sooner for the `impatient`. It never interrupts a try: one that hangs
     may add its own time.
     """
+    backoff = tenacity.wait_random_exponential(multiplier=0.05, max=5)  # jitter: many workers meet one fault at once
+
+    def left(state: tenacity.RetryCallState) -> float:
+        return min(seconds, _patience.get()) - (state.seconds_since_start or 0.0)
+
     return tenacity.retry(
         retry=tenacity.retry_if_exception(when),
-        wait=tenacity.wait_random_exponential(multiplier=0.05, max=5),  # jitter: many workers meet one fault at once
-        stop=lambda state: (state.seconds_since_start or 0.0) >= min(seconds, _patience.get()),
+        wait=lambda state: max(0.0, min(backoff(state), left(state))),  # the last try comes when the time is up
+        stop=lambda state: left(state) <= 0,
         before_sleep=_log_retry,
         reraise=True,
     )

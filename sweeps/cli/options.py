@@ -141,6 +141,9 @@ def whole_number(option: str, text: str, *, least: int, most: int, example: str)
     return int(digits)
 
 
+_DEVICE = re.compile(r"0|[1-9][0-9]{0,3}|(GPU|MIG)-[0-9A-Za-z/-]+")
+
+
 def devices(text: str | None) -> tuple[str, ...]:
     """Return the devices that were typed after --gpus, as CUDA_VISIBLE_DEVICES takes them.
 
@@ -152,7 +155,7 @@ def devices(text: str | None) -> tuple[str, ...]:
     if text is None:
         return ()
     found = tuple(one.strip() for one in text.split(","))
-    if len(set(found)) < len(found) or not all(re.fullmatch(r"\d{1,4}|(GPU|MIG)-[\w/-]+", one) for one in found):
+    if len(set(found)) < len(found) or not all(_DEVICE.fullmatch(one) for one in found):
         raise SpecError(
             f"--gpus: got {text!r}; allowed: different devices, by number or UUID as nvidia-smi -L prints them, with"
             " commas between them, for example --gpus 0,1"

@@ -2,7 +2,7 @@
 
 from storage.db import engine as engines
 from storage.records import queries
-from sweeps.engines.choice import engine_of
+from sweeps.engines.choice import engine_of, refuse
 from sweeps.engines.launcher import number_of_workers
 from sweeps.engines.protocol import Request
 from sweeps.engines.slurm import SlurmEngine
@@ -50,7 +50,8 @@ def submit(asked: Request, on: str, *, workers: int | None) -> list[str]:
 
 
 def _submitting(option: str, asked: Request, on: str) -> SlurmEngine:
-    chosen = engine_of(on, asked)
+    refuse(on, asked)
+    chosen = engine_of(on, asked) if on == "slurm" else None  # that of Ray would look for its cluster
     if not isinstance(chosen, SlurmEngine):
         raise SpecError(f"{option} goes with --on slurm; the workers of --on {on} are nothing that is submitted")
     return chosen

@@ -1,6 +1,7 @@
 """Work on a sweep with the workers of an engine until it is finished."""
 
 import contextlib
+import shlex
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -60,15 +61,24 @@ def launch(asked: Request, on: str, *, workers: int | None = None, console: Cons
     refuse(on, asked)
     count = number_of_workers(on, asked, workers)
     chosen = engine_of(on, asked)
-    again = here().launch(asked.sweep)
-    if on != "local":
-        again = here().line("launch", asked.sweep, f"--on {on}", f"--workers {count}")
+    again = same_launch(on, asked, workers, count)
     console = console or Console(stderr=True)
     engine = engines.open_engine(asked.url)
     try:
         return _launch(engine, asked.url, queries.find_sweep(engine, asked.sweep), chosen, count, again, console)
     finally:
         engine.dispose()
+
+
+def same_launch(on: str, asked: Request, workers: int | None, count: int) -> str:
+    """Return what to type to go on with the same workers: on a cluster or on devices others may find no room."""
+    words = [] if on == "local" else [f"--on {on}"]
+    if asked.gpus:
+        words.append(f"--gpus {','.join(asked.gpus)}")
+    if words and (workers is not None or on != "local"):
+        words.append(f"--workers {count}")
+    line = here().line("launch", asked.sweep, *words)
+    return f"{line} -- {shlex.join(asked.options)}" if asked.options else line
 
 
 def number_of_workers(on: str, asked: Request, workers: int | None) -> int:

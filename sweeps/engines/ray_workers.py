@@ -199,7 +199,8 @@ class RayEngine:
     def _refusal(self, why: str) -> str:
         named = {"auto": "", "local": " on this machine"}.get(self.cluster.address, f" at {self.cluster.address}")
         help_ = "start one: ray start --head; or name it: -- --address=HOST:6379"
-        return f"--on ray: no Ray cluster{named} can be used: {why[:300]}; {help_}; what Ray printed: {self._log_file}"
+        said = why[:300].rstrip(". ")
+        return f"--on ray: no Ray cluster{named} can be used: {said}; {help_}; what Ray printed: {self._log_file}"
 
 
 def ray_engine(asked: Request) -> RayEngine:

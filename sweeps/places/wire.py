@@ -36,7 +36,7 @@ def decode(kind: Any, text: bytes) -> Any:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise SweepError(f"{where}: {first['msg']}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SweepError(f"no JSON: {error}") from None
 
 

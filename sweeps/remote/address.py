@@ -22,6 +22,8 @@ def checked(text: str) -> str:
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
+        if "@" not in text:
+            raise SpecError(f"--url: got {text[:80]!r}; {ALLOWED}") from None
     if "@" in parts.netloc:
         raise SpecError("--url: got an address with a user or a password in it; put a token into KD_SWEEPS_TOKEN")
     shown = repr(text if len(text) <= 80 else f"{text[:77]}...")

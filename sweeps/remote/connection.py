@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -91,7 +92,7 @@ class Connection:
         except urllib.error.HTTPError as error:
             with error:
                 raise _refused(self.address, error) from None
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a name that no host can have
             raise _unreachable(self.address, error) from None
         return answer
 
@@ -108,16 +109,20 @@ def _refused(address: str, error: urllib.error.HTTPError) -> SweepError:
         return SweepError(f"{address} sends on to {error.headers.get('Location', '?')}; name that one with --url")
     try:
         problem = json.loads(error.read(100_000))
-        detail, code = str(problem["detail"]), problem.get("exit_code", 1)
-    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
+        detail, kind = str(problem["detail"]), _ERRORS.get(problem.get("exit_code"), SweepError)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, http.client.HTTPException):
         return SweepError(f"{address} answers {error.code} {error.reason}, and is no kd-sweeps serve as it seems")
-    return _ERRORS.get(code, SweepError)(detail)
+    return kind(detail)
 
 
 def _unreachable(address: str, error: Exception) -> SweepError:
     reason = getattr(error, "reason", None) or error
     if isinstance(reason, (TimeoutError, socket.timeout)):
         said = f"no answer within {TIMEOUT_S:.0f} s"
+    elif isinstance(reason, ssl.SSLError) and reason.reason == "WRONG_VERSION_NUMBER":
+        said = "it speaks no TLS there, so the address may begin with http://"
+    elif isinstance(reason, UnicodeError):
+        said = "no host can have this name"
     elif isinstance(reason, OSError) and reason.strerror:
         said = reason.strerror
     else:

@@ -134,7 +134,7 @@ class Service:
             try:
                 found = json.loads(page)
                 text, more = json.dumps(found["items"]).encode(), found["next_offset"] is not None
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise self._another_version("no page of rows") from None
             new = self._decoded(list[kind], text)
             rows += new

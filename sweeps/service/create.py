@@ -101,7 +101,9 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
         failpoint("create-locked")
         schema.create_tables(studies.engine)
         failpoint("create-tables")
-        if not queries.is_sweep(studies.engine, name):
+        if queries.is_sweep(studies.engine, name):  # perhaps since we looked: its studies are not made by our spec
+            refuse_another(name, queries.revisions(studies.engine, queries.find_sweep(studies.engine, name).id), spec)
+        else:
             remove_left_studies(studies, name)
         for stage in STAGES:
             make_study(studies, name, stage, spec)

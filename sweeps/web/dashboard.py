@@ -4,16 +4,53 @@ from typing import Any
 
 from a2wsgi import WSGIMiddleware
 from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from storage.records import queries
 from storage.studies import adapter
+from sweeps.web.served import KeptDatabase
 
 
-def mount(app: FastAPI, studies: adapter.Studies) -> None:
+def mount(app: FastAPI, studies: adapter.Studies, database: KeptDatabase) -> None:
     """Mount it at "/", after every other route: its pages ask for /static and /api/studies."""
     from optuna_dashboard import wsgi
 
-    app.mount("/", _bounded(wsgi(studies.storage)))
+    dashboard: Any = wsgi(studies.storage)
+    dashboard.catchall = False  # what it raises is answered as what we raise
+    app.mount("/", _Answering(_bounded(dashboard), database))
 
 
 def _bounded(app: Any) -> Any:
     return WSGIMiddleware(app, workers=4)
+
+
+class _Answering:
+    """Tells whoever asks of a database that is away, as every other route does, where optuna-dashboard answers 500."""
+
+    def __init__(self, app: ASGIApp, database: KeptDatabase) -> None:
+        self._app, self._database = app, database
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        held: list[Message] = []
+
+        async def sent(message: Message) -> None:
+            if held or message.get("status", 200) >= 500:
+                held.append(message)
+            else:
+                await send(message)
+
+        try:
+            await self._app(scope, receive, sent)
+        except Exception:
+            await run_in_threadpool(self._check)
+            raise
+        if held:
+            await run_in_threadpool(self._check)
+        for message in held:
+            await send(message)
+
+    def _check(self) -> None:
+        """Raise StorageError where the database cannot be read."""
+        with self._database.engine() as engine:
+            queries.is_sweep(engine, "")

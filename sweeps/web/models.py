@@ -69,10 +69,11 @@ class ExtendRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    trials: int = Field(default=0, ge=0, le=MOST)
-    seeds: int = Field(default=0, ge=0, le=MOST)
-    searches: int = Field(default=0, ge=0, le=MOST)
-    dry_run: bool = False
+    # What is added stays: nothing is taken for a number, or for no, that is none.
+    trials: int = Field(default=0, ge=0, le=MOST, strict=True)
+    seeds: int = Field(default=0, ge=0, le=MOST, strict=True)
+    searches: int = Field(default=0, ge=0, le=MOST, strict=True)
+    dry_run: bool = Field(default=False, strict=True)
 
 
 class Health(BaseModel):

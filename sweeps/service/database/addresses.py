@@ -2,12 +2,20 @@
 
 import errno
 import ipaddress
+import re
 import socket
 
 from sweeps.errors import SpecError, SweepError
 
 _FIRST_PORT = 5432  # Postgres' own
 _PORTS = 100
+_LONGEST_NAME = 253
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_-]{1,63})*")
+
+ALLOWED = (
+    "allowed: 127.0.0.1 for this machine alone, 0.0.0.0 for everybody, or one that `ip address` lists; the port has an"
+    " option of its own, --port"
+)
 
 
 def is_loopback(host: str) -> bool:
@@ -20,6 +28,12 @@ def is_wildcard(host: str) -> bool:
     """Return whether it stands for every address of this machine."""
     address = _address(host)
     return address is not None and address.is_unspecified
+
+
+def check_host(host: str) -> None:
+    """Raise SpecError for what is neither an address nor a name, such as a list of them or one with a port."""
+    if _address(host) is None and (len(host) > _LONGEST_NAME or not _NAME.fullmatch(host)):
+        raise SpecError(f"--host: got {host[:80]!r}; {ALLOWED}")
 
 
 def check_free(host: str, port: int) -> None:
@@ -38,10 +52,7 @@ def check_free(host: str, port: int) -> None:
             raise SweepError(f"port {port} of {host} is taken; name another one: --port {port % 65_535 + 1}") from None
         if error.errno == errno.EACCES:
             raise SweepError(f"port {port} is for root only; name one from 1024 on: --port {_FIRST_PORT}") from None
-        raise SpecError(
-            f"--host: got {host!r}, which is no address of this machine; allowed: 127.0.0.1 for this machine alone,"
-            " 0.0.0.0 for everybody, or one that `ip address` lists"
-        ) from None
+        raise SpecError(f"--host: got {host!r}, which is no address of this machine; {ALLOWED}") from None
 
 
 def first_free(host: str) -> int:

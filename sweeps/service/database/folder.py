@@ -22,7 +22,7 @@ import sqlalchemy
 from storage.url import masked, plain
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import here
-from sweeps.service.database.addresses import check_free, first_free, is_loopback, is_wildcard
+from sweeps.service.database.addresses import check_free, check_host, first_free, is_loopback, is_wildcard
 from sweeps.service.database.programs import Programs, account_of
 
 NAME = "kd"
@@ -72,6 +72,8 @@ def start(folder: Path, *, host: str | None = None, port: int | None = None) -> 
     """
     folder = folder.absolute()
     _refuse_others(folder)
+    if host is not None:
+        check_host(host)
     with _locked(folder):
         programs = Programs.of(folder / "data")
         before = _stored(folder)
@@ -130,6 +132,8 @@ def status(folder: Path) -> Database:
 
 def _refuse_others(folder: Path) -> None:
     """Raise SpecError unless the folder is ours, empty or not there."""
+    if not str(folder).isprintable():  # a line break would end a line of Postgres' own files
+        raise SpecError(f"got {str(folder)!r}; a folder with a line break or the like in its name is no good here")
     try:
         found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     except OSError as error:
@@ -160,7 +164,7 @@ def _locked(folder: Path) -> Iterator[None]:
             yield
     except filelock.Timeout:
         raise SweepError(f"another command is at work in {folder}; wait for it, then type this again") from None
-    except PermissionError as error:
+    except OSError as error:
         raise SweepError(f"cannot write {error.filename}: {error.strerror}; name a folder of your own") from None
 
 
@@ -229,9 +233,10 @@ def _write_url(folder: Path, now: _Stored, password: str) -> None:
 def _url(folder: Path) -> sqlalchemy.URL:
     try:
         return sqlalchemy.make_url((folder / "url").read_text().strip())
-    except (OSError, sqlalchemy.exc.ArgumentError) as error:
+    except (OSError, ValueError, sqlalchemy.exc.ArgumentError):
         raise SweepError(
-            f"cannot read {folder / 'url'}: {type(error).__name__}; it holds the URL of the database"
+            f"cannot read {folder / 'url'}, which holds the URL of the database; for a new one, with a new password,"
+            f" remove it, then stop and start: {here().line('database', f'stop {shlex.quote(str(folder))}')}"
         ) from None
 
 

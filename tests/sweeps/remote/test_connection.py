@@ -84,6 +84,9 @@ def test_the_token_goes_with_each_request_and_nowhere_else(monkeypatch: pytest.M
         (404, b"<html>nginx</html>", SweepError, "answers 404 Not Found, and is no kd-sweeps serve"),
         (500, b'{"detail": 3', SweepError, "answers 500"),
         (502, b"[]", SweepError, "answers 502"),
+        (502, b'{"detail": "x", "exit_code": []}', SweepError, "answers 502"),
+        (502, b"[" * 90_000, SweepError, "answers 502"),
+        (200, b"[" * 90_000, SweepError, "cannot be read here"),
         (200, b"<html>", SweepError, "cannot be read here"),
         (200, b'{"items": 3, "next_offset": null}', SweepError, "cannot be read here"),
         (200, b'{"items": [{}], "next_offset": null}', SweepError, "cannot be read here .0.name: Field required"),
@@ -99,6 +102,24 @@ def test_a_service_that_is_away_is_one_line_and_exit_1(kd_sweeps: Run) -> None:
     code, out, err = kd_sweeps("status", "s", "--url", "http://127.0.0.1:1")
     assert (code, out) == (1, "")
     assert err == "kd-sweeps: cannot use the service http://127.0.0.1:1: Connection refused; --url names another one\n"
+
+
+@pytest.mark.parametrize("host", [".", f"{'x' * 70}.example"])
+def test_a_name_that_no_host_can_have_is_one_line(host: str) -> None:
+    with pytest.raises(SweepError, match=r"cannot use the service http://.*: no host can have this name; --url names"):
+        Service(f"http://{host}").sweeps()
+
+
+@pytest.mark.parametrize("text", ["http://h:8080x", "http://h:99999", "http://[::1"])
+def test_an_address_that_is_nearly_one_is_shown(text: str) -> None:
+    with pytest.raises(SpecError) as told:
+        checked(text)
+    assert str(told.value).startswith(f"--url: got '{text}'; allowed: http://HOST:PORT")
+
+
+def test_a_service_that_speaks_no_tls_is_told_as_such() -> None:
+    with answering(200, {}, b"") as (url, _), pytest.raises(SweepError, match="no TLS there, so the address may begin"):
+        Service(url.replace("http:", "https:")).sweeps()
 
 
 def test_a_service_and_a_storage_are_not_both_given(kd_sweeps: Run) -> None:

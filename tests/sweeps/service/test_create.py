@@ -15,10 +15,12 @@ from storage.records import queries
 from storage.studies.adapter import open_studies
 from storage.studies.names import study_name
 from storage.url import resolve
+from sweeps.errors import AnotherSpec
 from sweeps.plan.tasks import STAGES, make_plan
 from sweeps.query.opening import open_sweep
 from sweeps.service.create import create_sweep
-from tests.support.sweeps.small_sweeps import FORK, SMALL
+from sweeps.spec.model import override
+from tests.support.sweeps.small_sweeps import FORK, SMALL, created
 
 NEW, THERE_ALREADY, KILLED = 10, 11, -9
 
@@ -78,6 +80,16 @@ def test_ten_creators_at_once_on_an_empty_database_make_one_sweep(storage_url: s
     at = time.time() + 1.0
     creators = [start(storage_url, at=at) for _ in range(10)]
     assert sorted(map(str, map(exit_code, creators))) == [str(NEW)] + [str(THERE_ALREADY)] * 9
+    outcome_is_readable(storage_url)
+
+
+def test_a_sweep_that_was_made_since_we_looked_keeps_its_studies(
+    storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created(storage_url)
+    monkeypatch.setattr("sweeps.service.create.find", lambda *_: [])
+    with pytest.raises(AnotherSpec, match="sweep s exists with another spec"):
+        create_sweep(resolve(storage_url), "s", override(SMALL, {"search.trials": 7}))
     outcome_is_readable(storage_url)
 
 

@@ -88,6 +88,28 @@ def test_what_is_no_request_is_refused_as_one(service: Service, body: bytes) -> 
     assert json.loads(refused.body)["detail"]
 
 
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        (b'{"name": }', "application/json", "the body is no JSON: Expecting value at character 9"),
+        (b"[" * 100_000, "application/json", "the body cannot be read: no UTF-8, lists in too many lists"),
+        (b'{"name": "x", "preset": "tiny"}', "text/plain", "with the header Content-Type: application/json only"),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_told(service: Service, body: bytes, kind: str, said: str) -> None:
+    headers = {"Content-Type": kind}
+    refused = service.ask("/api/v1/sweeps", method="POST", token=OPERATOR, body=body, headers=headers)
+    assert said in refused.json["detail"]
+
+
+@pytest.mark.parametrize("body", [{"seeds": True}, {"seeds": "3"}, {"seeds": 3, "dry_run": "no"}])
+def test_nothing_is_added_by_what_only_looks_like_a_number(service: Service, body: Any) -> None:
+    assert create(service, name="kept", preset="tiny").status in (200, 201)
+    refused = service.ask("/api/v1/sweeps/kept/extend", method="POST", token=OPERATOR, body=body)
+    assert refused.status == 422
+    assert "allowed: a valid" in refused.json["detail"]
+
+
 FILES = [
     ("source.dataset", "/etc/passwd"),
     ("source.dataset", "data.npz"),

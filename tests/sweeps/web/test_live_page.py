@@ -144,6 +144,7 @@ def test_a_database_that_goes_away_is_said_and_so_is_its_return(tmp_path: Path) 
         hidden = file.rename(tmp_path / "away.db")
         trouble = next(event for event in told if event.kind == "trouble")
         assert "cannot read its database" in trouble.data
+        assert next(told).kind == "trouble", "no page takes that back while it is so"
         hidden.rename(file)
         assert next(event for event in told if event.kind == "page").data
 

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from sweeps.errors import SpecError, SweepError
-from sweeps.service.database.addresses import check_free, first_free, is_loopback, is_wildcard
+from sweeps.service.database.addresses import check_free, check_host, first_free, is_loopback, is_wildcard
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,17 @@ def test_a_port_that_somebody_has_is_taken_and_the_next_free_one_is_another() ->
 def test_an_address_of_another_machine_is_refused(host: str, told: str) -> None:
     with pytest.raises(SpecError, match=f"--host: got '{host}', {told}"):
         first_free(host)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "*", "a,b", "127.0.0.1:5432", "127.0.0.1' x", "a\nb", "bücher.example", "x" * 300]
+)
+def test_what_is_neither_an_address_nor_a_name_is_refused(host: str) -> None:
+    with pytest.raises(SpecError, match=r"--host: got .*; allowed: 127.0.0.1 for this machine alone") as refused:
+        check_host(host)
+    assert len(str(refused.value)) < 300
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "[::1]", "0.0.0.0", "localhost", "login1.cluster_2.example"])
+def test_addresses_and_names_are_taken(host: str) -> None:
+    check_host(host)

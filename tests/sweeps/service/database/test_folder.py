@@ -173,6 +173,39 @@ def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
             command(tmp_path)
 
 
+def test_a_folder_may_have_any_name_that_can_be_printed(tmp_path: Path) -> None:
+    with own_folder("mein Täst 'q' $x `touch pwned` \"z") as folder:
+        try:
+            assert started(folder).running
+            assert server_of(folder)
+        finally:
+            assert databases.stop(folder)
+        assert not list(folder.parent.rglob("pwned"))
+    with pytest.raises(SpecError, match=r"got '.*a\\nb'; a folder with a line break"):
+        databases.start(tmp_path / "a\nb")
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    (tmp_path / "file").touch()
+    with pytest.raises(SweepError, match=f"cannot write {tmp_path}/file/a/b: Not a directory; name a folder of your"):
+        databases.start(tmp_path / "file" / "a" / "b")
+
+
+def test_files_of_the_folder_that_are_damaged_are_one_line(folder: Path) -> None:
+    url = (started(folder).folder / "url").read_bytes()
+    (folder / "url").write_bytes(b"\xff\xfe")
+    with pytest.raises(SweepError, match=r"cannot read .*url, which holds the URL .* remove it, then stop and start"):
+        databases.status(folder)
+    (folder / "url").write_bytes(url)
+    databases.stop(folder)
+    version = (folder / "data" / "PG_VERSION").read_text()
+    (folder / "data" / "PG_VERSION").write_text("x")
+    with pytest.raises(SweepError, match=r"cannot read .*PG_VERSION; it holds the version of Postgres, for example"):
+        databases.start(folder)
+    (folder / "data" / "PG_VERSION").write_text(version)
+
+
 def test_a_folder_that_another_machine_serves_is_not_served_twice(folder: Path) -> None:
     started(folder)
     stored = json.loads((folder / "database.json").read_text())

@@ -144,7 +144,7 @@ def test_a_database_that_is_away_is_told_without_its_password_and_comes_back(
         server.stop("immediate")
         try:
             assert service.ask("/healthz").status == 200
-            for path in ("/readyz", "/api/v1/sweeps/s", "/metrics"):
+            for path in ("/readyz", "/api/v1/sweeps/s", "/metrics", "/dashboard/", "/api/studies"):
                 away = service.ask(path, token=VIEWER)
                 assert away.status == 503, away.text
                 assert "its log says why" in away.json["detail"]
