@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kd.config import LOSS_FORMULA
 from sweeps.analysis.units import percent
 from sweeps.cli.formats import Format, render
 from sweeps.cli.text import table
@@ -28,7 +27,7 @@ def describe_best(best: Best, said: Sequence[str] = ()) -> str:
     """
     lines = [
         *(f"{name:<12} {value:.4g}" for name, value in best.point.as_dict().items()),
-        *_wrapped("loss", f"{LOSS_FORMULA}  (alpha weighs the labels)"),
+        *_wrapped("loss", f"{best.loss}  (alpha weighs the labels)"),
         *_evidence(best),
         *_wrapped("answer", " ".join(said)),
         *([f"answer hash  {best.answer_hash}"] if best.answer_hash else []),

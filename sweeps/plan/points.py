@@ -25,8 +25,8 @@ from sweeps.plan.payloads import (
     read_payload,
 )
 from sweeps.plan.seeds import derive
-from sweeps.plan.space import of_training, point_at, search_space, transfer_space, untuned
-from sweeps.spec.arms import AUTOKERAS_ARM, DEFAULT_POINTS, FOUND, LABELS_ONLY, SCRATCH_TUNED
+from sweeps.plan.space import of_paper, of_training, point_at, search_space, transfer_space, untuned
+from sweeps.spec.arms import AUTOKERAS_ARM, DEFAULT_PAPER, DEFAULT_POINTS, FOUND, LABELS_ONLY, SCRATCH_TUNED
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
 
@@ -151,6 +151,8 @@ def _proposed(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, 
 def _arm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: TransferTask) -> Point:
     if task.arm in DEFAULT_POINTS:
         return replace(DEFAULT_POINTS[task.arm], more=untuned(spec, task.role))
+    if task.arm == DEFAULT_PAPER:
+        return of_paper(spec, task.role)
     if task.arm == "random":
         space, draw = search_space(spec), random.Random(derive(spec.seed, "random", task.repeat))
         return point_at(space, [draw.random() for _ in space])

@@ -3,8 +3,9 @@
 import math
 
 from storage.studies.space import Choice, Range, Space, Whole
-from sweeps.spec.arms import DEFAULT_POINTS
+from sweeps.spec.arms import DEFAULT_PAPER, DEFAULT_POINTS
 from sweeps.spec.further import TRAINED
+from sweeps.spec.losses import defaults, known
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Number, Point
 
@@ -27,11 +28,22 @@ def untuned(spec: Spec, role: str) -> tuple[tuple[str, Number], ...]:
     """Return the further parameters as they are where nothing is searched: what the spec says of a dataset."""
     part, training = spec.role(role), spec.training
     values: dict[str, Number] = {
+        **defaults(training.distillation),
+        **training.loss_parameters,
         "learning_rate": training.learning_rate,
         "epochs": part.epochs,
         "batch_size": training.batch_size,
     }
     return tuple((name, values[name]) for name in sorted(spec.search.space))
+
+
+def of_paper(spec: Spec, role: str) -> Point:
+    """Return the point of the paper of the spec's loss, which is one of this package."""
+    loss = known(spec.training.distillation)
+    assert loss is not None
+    own = {name: value for name, value in defaults(loss.name).items() if name in spec.search.space}
+    more = dict(untuned(spec, role)) | own
+    return Point(loss.default_temperature, loss.default_alpha, tuple(sorted(more.items())))
 
 
 def of_training(point: Point) -> tuple[tuple[str, Number], ...]:
@@ -52,10 +64,10 @@ def ends_near(spec: Spec, point: Point, part: float) -> list[tuple[str, float]]:
 
 def transfer_space(spec: Spec) -> Space:
     """Return a space that holds every arm: a default such as T=10 may lie outside the range that was searched."""
-    defaults = [*DEFAULT_POINTS.values()]
+    fixed_points = [*DEFAULT_POINTS.values(), *_of_papers(spec)]
     (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
-    temperatures = [t_low, t_high, *(point.temperature for point in defaults)]
-    alphas = [a_low, a_high, *(point.alpha for point in defaults)]
+    temperatures = [t_low, t_high, *(point.temperature for point in fixed_points)]
+    alphas = [a_low, a_high, *(point.alpha for point in fixed_points)]
     space: Space = {
         "temperature": Range(min(temperatures), max(temperatures), log=True),
         "alpha": Range(min(alphas), max(alphas), log=False),
@@ -63,6 +75,7 @@ def transfer_space(spec: Spec) -> Space:
     for name in sorted(spec.search.space):
         low, high = spec.search.space[name]
         fixed = [dict(untuned(spec, role))[name] for role in spec.roles]
+        fixed += [dict(point.more)[name] for point in _of_papers(spec)]
         if name == "batch_size":
             options = _powers(int(low), int(high))
             space[name] = Choice(tuple(sorted({*options, *fixed})))
@@ -71,12 +84,17 @@ def transfer_space(spec: Spec) -> Space:
     return space
 
 
+def _of_papers(spec: Spec) -> list[Point]:
+    named = DEFAULT_PAPER in spec.arms("source") or any(DEFAULT_PAPER in spec.arms(role) for role in spec.targets)
+    return [of_paper(spec, role) for role in spec.roles] if named else []
+
+
 def _range(name: str, low: Number, high: Number) -> Range | Whole | Choice:
     if name == "batch_size":  # each size is compiled anew, so there are few of them
         return Choice(_powers(int(low), int(high)))
     if name == "epochs":
         return Whole(int(low), int(high))
-    return Range(float(low), float(high), log=name == "learning_rate")
+    return Range(float(low), float(high), log=low > 0)
 
 
 def _powers(low: int, high: int) -> tuple[int, ...]:

@@ -5,7 +5,6 @@ from typing import Any
 
 import sqlalchemy
 
-from kd.config import LOSS_FORMULA
 from storage.records import queries
 from storage.records.queries import SweepRecord
 from sweeps.errors import NoResultsYet
@@ -17,6 +16,7 @@ from sweeps.plan.selection import Candidate
 from sweeps.query.bits import bits
 from sweeps.query.snippets import snippets
 from sweeps.query.status import stage_counts
+from sweeps.spec.losses import formula
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate
 
@@ -37,13 +37,14 @@ class Incumbent:
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The best (T, alpha) of a sweep.
+    """The best (T, alpha) of a sweep. loss: its formula.
 
     accuracy: validation, fractions; of the confirmed point its mean over fresh seeds, else that of the single trial.
     candidates: what was confirmed, None before that. answer_hash: None until every task of the sweep has ended.
     """
 
     sweep: str
+    loss: str
     point: Point
     accuracy: Estimate
     candidates: tuple[Candidate, ...] | None
@@ -65,7 +66,7 @@ class Best:
         chosen = self.point.as_dict() | {"confirmed": self.confirmed} | asdict(self.accuracy)
         if self.candidates is not None:
             chosen["candidates"] = [candidate.as_json() for candidate in self.candidates]
-        first = {"sweep": self.sweep, "loss": LOSS_FORMULA}
+        first = {"sweep": self.sweep, "loss": self.loss}
         return (
             first
             | chosen
@@ -99,6 +100,7 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
     found = selection.preview(engine, sweep.id, "confirm.best")
     return Best(
         sweep=sweep.name,
+        loss=formula(sweep.spec["training"].get("distillation", "kd")),
         point=first.point if found is None else found.best.point,
         accuracy=Estimate(first.score, None, None, 1) if found is None else found.best.accuracy,
         candidates=None if found is None else found.candidates,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from kd.config import LOSS_FORMULA
 from storage.studies.names import study_name
 from sweeps.analysis.findings import Findings
 from sweeps.hints import ANYWHERE
@@ -13,6 +12,7 @@ from sweeps.report.figures.data import pictures
 from sweeps.report.figures.plotly_figures import figures
 from sweeps.report.sections import numbers
 from sweeps.report.sentences import regret
+from sweeps.spec.losses import formula
 
 
 def note(findings: Findings, ids: Mapping[str, int]) -> str:
@@ -34,7 +34,7 @@ def note(findings: Findings, ids: Mapping[str, int]) -> str:
         Paragraph(
             "The key figure is on the first page of this study. The best trial shown there is the highest of many"
             f" single runs, which is partly luck: `{ANYWHERE.best(name)}` gives the confirmed best. Loss:"
-            f" `{LOSS_FORMULA}`; alpha weighs the labels."
+            f" `{formula(findings.spec.training.distillation)}`; alpha weighs the labels."
         ),
         Paragraph(
             f"Studies of this sweep: {siblings};"

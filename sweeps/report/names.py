@@ -12,6 +12,7 @@ _ARMS = {
     "scratch": "No distillation",
     "scratch-tuned": "No distillation, trained as best",
     "default-keras": "Keras default, untuned",
+    "default-paper": "The loss's paper, untuned",
     "default-keras-io": "keras.io example, untuned",
     "random": "Random T and α",
     "class-mean": "Class means of the logits",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy
 
-from kd.config import LOSS_FORMULA, MODEL_NAMES
+from kd.config import MODEL_NAMES
 from kd.data import datasets
 from kd.errors import DataError, ModelError
 from kd.teachers.logits_file import PREFIX, aligned, digest, read
@@ -28,6 +28,7 @@ from sweeps.hints import ANYWHERE, here
 from sweeps.plan.tasks import STAGES, Plan, make_plan
 from sweeps.service.users_models import check_users_models
 from sweeps.spec.asked import Asked
+from sweeps.spec.losses import formula
 from sweeps.spec.model import Spec, check_name, difference, override, parse
 from sweeps.spec.tables import DatasetSpec
 from sweeps.workers.environment import provenance
@@ -138,7 +139,12 @@ def make_study(studies: "Studies", name: str, stage: str, spec: Spec) -> None:
         study_name(name, stage),
         direction="minimize" if measure else "maximize",
         metric="latency_ms_p50" if measure else "val_accuracy",
-        attrs={"sweep": name, "stage": stage, "loss": LOSS_FORMULA, "fingerprint": spec.fingerprint},
+        attrs={
+            "sweep": name,
+            "stage": stage,
+            "loss": formula(spec.training.distillation),
+            "fingerprint": spec.fingerprint,
+        },
         note=_note(name, stage, spec),
     )
 
@@ -262,7 +268,7 @@ def _note(name: str, stage: str, spec: Spec) -> str:
 
     text = (
         f"# {name}: stage {stage}\n\n"
-        f"Loss: `{LOSS_FORMULA}`; alpha weighs the labels.\n\n"
+        f"Loss: `{formula(spec.training.distillation)}`; alpha weighs the labels.\n\n"
         f"{_placed(spec, line)}.\n\n"
         f"`{ANYWHERE.best(name)}` gives the confirmed best; the best trial here is the luckiest single run.\n"
     )

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import sqlalchemy
 
-from kd.config import LOSS_FORMULA
 from storage.studies.space import Choice, Range, Whole
 from storage.url import masked
 from sweeps.analysis.units import percent
@@ -14,6 +13,7 @@ from sweeps.plan.space import search_space
 from sweeps.plan.tasks import STAGES, Plan
 from sweeps.service.needs import needs
 from sweeps.spec import presets
+from sweeps.spec.losses import formula
 from sweeps.spec.model import Spec
 from sweeps.spec.tables import DatasetSpec
 from sweeps.stats.estimates import resolvable
@@ -45,7 +45,7 @@ def describe_details(spec: Spec, plan: Plan) -> list[str]:
         *(_described(name, spec.role(name)) for name in spec.roles),
         f"space    {_ranges(spec)}; "
         f"Adam {spec.training.learning_rate:g} ({spec.training.schedule}), batch {spec.training.batch_size}",
-        f"loss     {LOSS_FORMULA}",
+        f"loss     {formula(spec.training.distillation)}",
         *([f"outer    {_repeats(spec)}"] if spec.outer.teachers * spec.outer.searches > 1 else []),
         f"tasks    {len(plan.tasks)}: {counts}",
         *([f"power    {_power(spec)}"] if spec.targets else []),

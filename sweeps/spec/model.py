@@ -15,9 +15,10 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from storage.records.queries import SweepRecord
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import here
-from sweeps.spec.arms import AUTOKERAS_ARM, SCRATCH_TUNED
+from sweeps.spec.arms import AUTOKERAS_ARM, DEFAULT_PAPER, SCRATCH_TUNED
 from sweeps.spec.bounds import SpecModel
 from sweeps.spec.further import TRAINED
+from sweeps.spec.losses import check_parameters, known
 from sweeps.spec.tables import (
     Baselines,
     Confirm,
@@ -31,6 +32,13 @@ from sweeps.spec.work import Lease, Limits, Retry
 
 Role: TypeAlias = Literal["source", "target", "target2", "target3"]
 ROLES: tuple[Role, ...] = get_args(Role)
+
+# (table, key, value where it is not used) of what specs of the first versions do not have.
+_LATER: tuple[tuple[str, str, Any], ...] = (
+    ("search", "space", {}),
+    ("training", "distillation", "kd"),
+    ("training", "loss_parameters", {}),
+)
 
 _WRITTEN = ("mnist", "digits", "digits-rgb")
 
@@ -80,6 +88,9 @@ class Spec(SpecModel):
                 )
         if self.targets and AUTOKERAS_ARM in self.transfer.target_arms and AUTOKERAS_ARM not in self.baselines.methods:
             raise ValueError(f"transfer.target_arms has {AUTOKERAS_ARM}, so baselines.methods must have it, too")
+        loss = self.training.distillation
+        check_parameters(loss, "search.space", [name for name in self.search.space if name not in TRAINED])
+        check_parameters(loss, "training.loss_parameters", list(self.training.loss_parameters))
         if "epochs" in self.search.space and "scratch-same-cost" in {
             arm for one in self.roles for arm in self.arms(one)
         }:
@@ -123,11 +134,15 @@ class Spec(SpecModel):
     def arms(self, role: str, group: str = "") -> tuple[str, ...]:
         """Return the arms compared on the dataset of a role; in a further group those that its regret is made of.
 
-        Where a search varies the training itself, one more shows what that alone gains: labels only, trained as best.
+        Another loss than kd is compared with the point of its paper, too. Where a search varies the training itself,
+        one more arm shows what that alone gains: labels only, trained as best.
         """
         arms = self.transfer.arms(role, group)
-        tuned = not group and "best" in arms and any(name in TRAINED for name in self.search.space)
-        return (*arms, SCRATCH_TUNED) if tuned else arms
+        if group or "best" not in arms:
+            return arms
+        paper = (DEFAULT_PAPER,) if self.training.distillation != "kd" and known(self.training.distillation) else ()
+        tuned = (SCRATCH_TUNED,) if any(name in TRAINED for name in self.search.space) else ()
+        return (*arms, *paper, *tuned)
 
     def seeds_of(self, role: str, arm: str) -> int:
         """Return how many seeds an arm of the first group has: without a target, every arm is what is asked about."""
@@ -144,8 +159,9 @@ class Spec(SpecModel):
         so that a sweep that they made has the same fingerprint.
         """
         values = self.model_dump(mode="json")
-        if not self.search.space:
-            del values["search"]["space"]
+        for group, key, unused in _LATER:
+            if values[group][key] == unused:
+                del values[group][key]
         return values
 
     @property

@@ -14,6 +14,7 @@ from kd.config import Schedule
 from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, OUTER_ARMS, SOURCE_ARMS, TARGET_ARMS
 from sweeps.spec.bounds import MOST_IMAGES, MOST_PARAMETERS, MOST_VIEWS, Cap, Count, EachOnce, Seconds, SpecModel
 from sweeps.spec.further import Further
+from sweeps.spec.losses import check_loss
 from sweeps.stats.verdict import LEVELS
 
 SAMPLERS = ("qmc", "tpe", "gp", "random")
@@ -78,6 +79,13 @@ class Training(SpecModel):
         description="of students: constant; cosine lowers the rate to 0; average averages the last weights",
     )
     average_steps: Count = Field(default=50, description="with average: steps that it reaches back over")
+    distillation: Annotated[str, AfterValidator(check_loss)] = Field(
+        default="kd",
+        description="the loss: kd, mse, logit-standardization, dkd, nkd, dist, package.module:loss or ./file.py:loss",
+    )
+    loss_parameters: dict[str, float] = Field(
+        default={}, description="of the loss's own parameters, those that are fixed; create fills in a user's own"
+    )
     teacher_learning_rate: float = Field(default=3e-3, gt=0, le=1, description="of teachers: Adam, falling to 0")
 
 

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from kd.config import TrainingConfig
+from kd.config import DistillConfig, TrainingConfig
 from kd.data.datasets import Dataset, Split, load, load_test
+from sweeps.spec.arms import AUTOKERAS_ARM, LABELS_ONLY, WITH_KD
+from sweeps.spec.further import TRAINED
 from sweeps.spec.model import Spec
-from sweeps.spec.tables import DatasetSpec
+from sweeps.spec.point import Point
+from sweeps.spec.tables import DatasetSpec, Training
 
 if TYPE_CHECKING:
     from kd.training.trainer import StudentTrainer
@@ -45,14 +48,14 @@ class TaskResources:
             self._tests[role] = load_test(self.spec.role(role).dataset)
         return self._tests[role]
 
-    def trainer(self, role: str, logits: npt.NDArray[np.float32], *, batch_size: int) -> "StudentTrainer":
-        """Return the students of a role, compiled once for all points and seeds; once for each size of a batch."""
+    def trainer(self, role: str, logits: npt.NDArray[np.float32], settings: "StudentSettings") -> "StudentTrainer":
+        """Return the students of a role, compiled once for all points and seeds of a loss and a size of batches."""
         part = self.spec.role(role)
         if ":" in part.student:  # the last word of a worker that a user's model takes all memory of
             log.info("%s: training the student %s", role, part.student)
-        name = f"{role}.{batch_size}"
+        name = f"{role}.{settings.loss}.{settings.batch_size}"
         if name not in self._trainers:
-            self._trainers[name] = self._compiled(role, part.student, logits, epochs=part.epochs, batch_size=batch_size)
+            self._trainers[name] = self._compiled(role, part.student, logits, part.epochs, settings)
         return self._trainers[name]
 
     def found(self, role: str, model: Callable[[], bytes], *, epochs: int) -> "StudentTrainer":
@@ -67,8 +70,8 @@ class TaskResources:
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # every new seed reads the file again
             path = Path(folder) / "found.keras"
             path.write_bytes(model())
-            batch_size = self.spec.training.batch_size
-            self._trainers[name] = self._compiled(role, str(path), None, epochs=epochs, batch_size=batch_size)
+            settings = settings_of(self.spec.training, LABELS_ONLY, AUTOKERAS_ARM)
+            self._trainers[name] = self._compiled(role, str(path), None, epochs, settings)
         return self._trainers[name]
 
     def numerics(self) -> str:
@@ -78,22 +81,64 @@ class TaskResources:
         return fingerprint()
 
     def _compiled(
-        self, role: str, student: str, logits: npt.NDArray[np.float32] | None, *, epochs: int, batch_size: int
+        self,
+        role: str,
+        student: str,
+        logits: npt.NDArray[np.float32] | None,
+        epochs: int,
+        settings: "StudentSettings",
     ) -> "StudentTrainer":
         # Here: TensorFlow takes seconds, and a teacher task never needs it.
         from kd.training.trainer import StudentTrainer
 
         training = TrainingConfig(
             epochs=epochs,
-            batch_size=batch_size,
+            batch_size=settings.batch_size,
             learning_rate=self.spec.training.learning_rate,
             schedule=self.spec.training.schedule,
             average_steps=self.spec.training.average_steps,
         )
         views = views_of(self.spec.role(role))
         return StudentTrainer(
-            self.dataset(role), student=student, teacher_logits=logits, training=training, views=views
+            self.dataset(role),
+            student=student,
+            teacher_logits=logits,
+            training=training,
+            views=views,
+            loss=settings.loss,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentSettings:
+    """How one student is trained, as its point and its arm say.
+
+    loss: its name. epochs, learning_rate: None where they are those of the spec.
+    """
+
+    loss: str
+    distill: DistillConfig
+    batch_size: int
+    epochs: int | None
+    learning_rate: float | None
+
+
+def settings_of(training: Training, point: Point, arm: str | None) -> StudentSettings:
+    """Return the settings of the student at a point.
+
+    Args:
+        arm: of transfer; None in the searches. Some arms are trained with the loss kd in any case.
+    """
+    more = dict(point.more)
+    plain = arm in (*WITH_KD, AUTOKERAS_ARM)
+    own = {} if plain else training.loss_parameters | {name: more[name] for name in more if name not in TRAINED}
+    return StudentSettings(
+        loss="kd" if plain else training.distillation,
+        distill=DistillConfig(temperature=point.temperature, alpha=point.alpha, own=tuple(own.items())),
+        batch_size=int(more.get("batch_size", training.batch_size)),
+        epochs=int(more["epochs"]) if "epochs" in more else None,
+        learning_rate=more.get("learning_rate"),
+    )
 
 
 def views_of(role: DatasetSpec) -> int:

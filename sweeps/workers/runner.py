@@ -13,9 +13,7 @@ import sqlalchemy
 
 from kd.config import (
     CALIBRATION,
-    LOSS_FORMULA,
     BaselineResult,
-    DistillConfig,
     TeacherResult,
     TrainingConfig,
 )
@@ -52,12 +50,13 @@ from sweeps.plan.payloads import (
 )
 from sweeps.plan.seeds import derive
 from sweeps.spec.arms import AUTOKERAS_ARM, FOUND
+from sweeps.spec.losses import formula
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
 from sweeps.workers import subprocess_jobs
 from sweeps.workers.controls import taught_by
 from sweeps.workers.logs import logged
-from sweeps.workers.resources import TaskResources, views_of
+from sweeps.workers.resources import TaskResources, settings_of, views_of
 from sweeps.workers.results import Outcome, as_claimed, builder_of, outcome_of, source_of, teacher_of, training_of
 from sweeps.workers.same_cost import count, same_cost
 from sweeps.workers.steps import Steps
@@ -146,16 +145,13 @@ class TaskRunner:
     def _distill(self, task: StudentTask, point: Point, steps: Steps) -> StudentOutcome:
         role, arm = task.role, task.arm if isinstance(task, TransferTask) else None
         dataset, logits = self.resources.dataset(role), self._logits(teacher_phase(role, task.group), role, steps)
-        tuned = dict(point.more)
-        batch_size = int(tuned.get("batch_size", self.spec.training.batch_size))
-        trainer = self.resources.trainer(role, logits, batch_size=batch_size)
+        settings = settings_of(self.spec.training, point, arm)
+        trainer = self.resources.trainer(role, logits, settings)
         trainer.teach(taught_by(arm, logits, dataset.train.labels, seed=derive(self.spec.seed, "shuffled", role)))
-        epochs = int(tuned["epochs"]) if "epochs" in tuned else None
-        if arm == "scratch-same-cost":
-            epochs = self._same_cost(role, steps)
-        config = DistillConfig(temperature=point.temperature, alpha=point.alpha)
-        result = trainer.train(config, seed=task.seed, epochs=epochs, on_step=steps)
-        more: dict[str, Any] = {"loss": LOSS_FORMULA, "blobs": {}, "numerics": self.resources.numerics()}
+        epochs = self._same_cost(role, steps) if arm == "scratch-same-cost" else settings.epochs
+        rate = settings.learning_rate
+        result = trainer.train(settings.distill, seed=task.seed, epochs=epochs, learning_rate=rate, on_step=steps)
+        more: dict[str, Any] = {"loss": formula(settings.loss), "blobs": {}, "numerics": self.resources.numerics()}
         if epochs is not None:
             more["epochs"] = epochs
         if isinstance(task, TransferTask):
@@ -195,8 +191,8 @@ class TaskRunner:
         if not made:
             raise Unavailable(f"AutoKeras found no network on {self.spec.role(role).dataset}: there is none to train")
         trainer = self.resources.found(role, lambda: self._blob(made[0], "model", steps), epochs=epochs)
-        config = DistillConfig(temperature=point.temperature, alpha=point.alpha)
-        result = trainer.train(config, seed=task.seed, on_step=steps)
+        distill = settings_of(self.spec.training, point, AUTOKERAS_ARM).distill
+        result = trainer.train(distill, seed=task.seed, on_step=steps)
         return StudentOutcome(
             **training_of(result),
             **source_of(self.resources.dataset(role)),

@@ -30,7 +30,17 @@ SCALE = ("#f7fbff", "#c6dbef", "#6baed6", "#2171b5")
 
 
 # As the figure of the gains shows them, from above.
-_ORDER = ("native", "best", "default-keras", "random", "default-keras-io", *CONTROLS, AUTOKERAS_ARM)
+_ORDER = (
+    "native",
+    "best",
+    "default-keras",
+    "random",
+    "default-paper",
+    "default-keras-io",
+    "scratch-tuned",
+    *CONTROLS,
+    AUTOKERAS_ARM,
+)
 
 # Untuned (temperature, alpha), marked on every surface.
 DEFAULTS = {arm: DEFAULT_POINTS[arm] for arm in ("default-keras-io", "default-keras")}

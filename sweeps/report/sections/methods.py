@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-from kd.config import LOSS_FORMULA
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.units import percent
 from sweeps.hints import ANYWHERE
@@ -10,6 +9,7 @@ from sweeps.plan.space import search_space
 from sweeps.report.document import Code, Fold, Paragraph
 from sweeps.report.formats import counted
 from sweeps.spec.arms import DEFAULT_POINTS
+from sweeps.spec.losses import formula, known
 from sweeps.spec.model import Spec
 from sweeps.spec.tables import DatasetSpec, Training
 from sweeps.stats.nested import FEWEST
@@ -19,6 +19,7 @@ _ARMS = {
     "best": "T and alpha tuned on {source}",
     "native": "T and alpha tuned on the target itself",
     "scratch": "labels only",
+    "default-paper": "T, alpha and the loss's own parameters as in its paper",
     "scratch-tuned": "labels only, with the learning rate, epochs and batch size of `best` as far as these were tuned",
     "random": "T and alpha drawn anew for each seed",
     "class-mean": "as best, but with the mean logits of each class instead of the teacher's",
@@ -80,9 +81,14 @@ def _training(spec: Spec) -> str:
     return (
         f"**Training.** Teachers learn from labels alone ({teachers}; Adam, learning rate"
         f" {training.teacher_learning_rate:g} with cosine decay to 0); their logits are computed once.{several}"
-        f" Students ({students}; Adam, {_rate(training)}) minimise `{LOSS_FORMULA}`"
-        f" (Hinton et al. 2015); alpha weighs the labels. Batches of {training.batch_size}."
+        f" Students ({students}; Adam, {_rate(training)}) minimise `{formula(training.distillation)}`"
+        f"{_source(training.distillation)}; alpha weighs the labels. Batches of {training.batch_size}."
     )
+
+
+def _source(loss: str) -> str:
+    found = known(loss)
+    return f" ({found.source.partition(',')[0]})" if found else ""
 
 
 def _rate(training: Training) -> str:

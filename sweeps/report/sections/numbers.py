@@ -3,7 +3,6 @@
 import textwrap
 from collections.abc import Iterable
 
-from kd.config import LOSS_FORMULA
 from sweeps.analysis.comparison import Row
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.outer import OuterRegrets
@@ -12,6 +11,7 @@ from sweeps.report.document import Block, Bullets, Fold, Heading, Paragraph, col
 from sweeps.report.formats import accuracy, interval
 from sweeps.report.observations import as_good, explained, identified, in_short, looked
 from sweeps.report.sentences import sentence
+from sweeps.spec.losses import formula
 
 _REASON = 110  # characters of a reason that a table shows
 
@@ -85,7 +85,7 @@ def _selected(findings: Findings) -> list[str]:
         same = sum(group.best == group.native for group in one.groups)
         if same:
             items.append(f"{same} of {len(one.groups)} searches found the same point on {one.dataset} as on the source")
-    return [*items, f"loss: `{LOSS_FORMULA}`; alpha weighs the labels"]
+    return [*items, f"loss: `{formula(findings.spec.training.distillation)}`; alpha weighs the labels"]
 
 
 def _outer(findings: Findings) -> list[Block]:

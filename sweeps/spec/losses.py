@@ -1,0 +1,49 @@
+"""The loss that a spec names: what is known of it without importing a user's code."""
+
+from kd.errors import ModelError
+from kd.training.losses.catalogue import LOSSES, Loss, is_users, loss_named
+from sweeps.spec.further import TRAINED
+
+
+def known(name: str) -> Loss | None:
+    """Return the description of a loss of this package; None for a user's own."""
+    return LOSSES.get(name)
+
+
+def formula(name: str) -> str:
+    """Return the formula of a loss; of a user's own, with its name in the place of its term."""
+    found = known(name)
+    return found.formula if found else f"alpha*CE(labels) + (1-alpha)*term, term: {name}"
+
+
+def check_loss(name: str) -> str:
+    """Return the name of a loss; raise ValueError if there is none of that name."""
+    if not is_users(name):
+        try:
+            loss_named(name)
+        except ModelError as error:
+            raise ValueError(str(error).partition(" Losses: ")[2] or str(error)) from None
+    return name
+
+
+def check_parameters(loss: str, key: str, names: list[str]) -> None:
+    """Check that a loss of this package has the parameters of those names; of a user's own, `create` checks them.
+
+    Raises:
+        ValueError: it has not.
+    """
+    found = known(loss)
+    if found is None:
+        return
+    own = [parameter.name for parameter in found.parameters]
+    for name in names:
+        if name not in own:
+            has = f"its own are {', '.join(own)}" if own else "it has none of its own"
+            more = f"; allowed beside those: {', '.join(TRAINED)}" if key == "search.space" else ""
+            raise ValueError(f"{key}: got {name!r}, but loss {loss} has no such parameter: {has}{more}")
+
+
+def defaults(loss: str) -> dict[str, float]:
+    """Return the default of each own parameter of a loss of this package; empty for a user's own."""
+    found = known(loss)
+    return {} if found is None else {one.name: one.default for one in found.parameters}
