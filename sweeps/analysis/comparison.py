@@ -14,7 +14,7 @@ from sweeps.plan.outcomes import BaselineOutcome, Measured, MeasureOutcome, Stud
 from sweeps.plan.payloads import BaselineTask, ConfirmTask, MeasureTask, TeacherTask
 from sweeps.plan.selection import confirmed_for
 from sweeps.plan.states import shown_state
-from sweeps.spec.arms import AUTOKERAS_ARM, SCRATCH_TUNED
+from sweeps.spec.arms import AUTOKERAS_ARM, SCALED, SCRATCH_TUNED
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate, estimate, paired
 
@@ -106,7 +106,7 @@ def shared_cost(stored: StoredSweep, role: str, arm: str) -> SharedCost | None:
     if arm in ("scratch", "label-smoothing", "scratch-same-cost", SCRATCH_TUNED, AUTOKERAS_ARM):
         return None
     used = {teacher_phase(role)}
-    if arm in ("best", "class-mean", "shuffled-within-class"):  # all at the point of best
+    if arm in ("best", SCALED, "class-mean", "shuffled-within-class"):  # all at the point of best
         used |= {search_phase("source"), teacher_phase("source")}
         chosen = best_of("source")
     elif arm == "native":

@@ -69,9 +69,10 @@ class _Trained(_Stored):
 
 
 class TeacherOutcome(_Trained):
-    """A teacher. model: its name in the spec."""
+    """A teacher. model: its name in the spec. logit_spread: see `kd.teachers.spread`; None of older versions."""
 
     model: str = ""
+    logit_spread: float | None = None
 
 
 class StudentOutcome(_Trained):

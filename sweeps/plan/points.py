@@ -8,10 +8,12 @@ from typing import Any
 import sqlalchemy
 
 from storage.queue.tasks import Claim
+from storage.records import queries
 from storage.records.points import points_until
-from storage.studies.space import Choice, Space
+from storage.studies.space import Choice, Range, Space
 from sweeps.plan import selection
-from sweeps.plan.names import best_of, search_of
+from sweeps.plan.names import best_of, search_of, teacher_phase
+from sweeps.plan.outcomes import TeacherOutcome, done_tasks
 from sweeps.plan.payloads import (
     BaselineTask,
     ConfirmTask,
@@ -26,7 +28,7 @@ from sweeps.plan.payloads import (
 )
 from sweeps.plan.seeds import derive
 from sweeps.plan.space import of_paper, of_training, point_at, search_space, transfer_space, untuned
-from sweeps.spec.arms import AUTOKERAS_ARM, DEFAULT_PAPER, DEFAULT_POINTS, FOUND, LABELS_ONLY, SCRATCH_TUNED
+from sweeps.spec.arms import AUTOKERAS_ARM, DEFAULT_PAPER, DEFAULT_POINTS, FOUND, LABELS_ONLY, SCALED, SCRATCH_TUNED
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
 
@@ -159,8 +161,23 @@ def _arm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: Trans
     # The controls that replace the teacher's logits keep the point of best, so that only the logits differ.
     name = best_of(task.role if task.arm == "native" else "source", task.group)
     best = selection.resolve_best(engine, sweep_id, name).best.point
+    if task.arm == SCALED:
+        spreads = [_spread(engine, sweep_id, teacher_phase(role, task.group)) for role in ("source", task.role)]
+        bounds = transfer_space(spec)["temperature"]
+        assert isinstance(bounds, Range)
+        temperature = best.temperature * spreads[1] / spreads[0]
+        return replace(best, temperature=min(max(temperature, bounds.low), bounds.high))
     if task.arm == SCRATCH_TUNED:
         return replace(
             LABELS_ONLY, more=tuple(sorted((dict(untuned(spec, task.role)) | dict(of_training(best))).items()))
         )
     return best
+
+
+def _spread(engine: sqlalchemy.Engine, sweep_id: int, phase: str) -> float:
+    (teacher,) = done_tasks(
+        queries.task_records(engine, sweep_id, phase=phase, state="done"), TeacherTask, TeacherOutcome
+    )
+    if not teacher.outcome.logit_spread:
+        raise edited(f"outcome of {teacher.record.key}", "logit_spread is missing")
+    return teacher.outcome.logit_spread

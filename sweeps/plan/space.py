@@ -3,7 +3,7 @@
 import math
 
 from storage.studies.space import Choice, Range, Space, Whole
-from sweeps.spec.arms import DEFAULT_PAPER, DEFAULT_POINTS
+from sweeps.spec.arms import DEFAULT_PAPER, DEFAULT_POINTS, SCALED
 from sweeps.spec.further import TRAINED
 from sweeps.spec.losses import defaults, known
 from sweeps.spec.model import Spec
@@ -68,8 +68,9 @@ def transfer_space(spec: Spec) -> Space:
     (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
     temperatures = [t_low, t_high, *(point.temperature for point in fixed_points)]
     alphas = [a_low, a_high, *(point.alpha for point in fixed_points)]
+    wider = 20.0 if any(SCALED in spec.arms(role) for role in spec.roles) else 1.0  # teachers differ by less than that
     space: Space = {
-        "temperature": Range(min(temperatures), max(temperatures), log=True),
+        "temperature": Range(min(temperatures) / wider, max(temperatures) * wider, log=True),
         "alpha": Range(min(alphas), max(alphas), log=False),
     }
     for name in sorted(spec.search.space):

@@ -2,12 +2,13 @@
 
 import re
 
-from sweeps.spec.arms import AUTOKERAS_ARM
+from sweeps.spec.arms import AUTOKERAS_ARM, SCALED
 
 _DATASETS = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 
 _ARMS = {
     "best": "Tuned on {source}",
+    SCALED: "The same, T scaled to the teacher",
     "native": "Tuned on {dataset} itself",
     "scratch": "No distillation",
     "scratch-tuned": "No distillation, trained as best",

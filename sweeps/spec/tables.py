@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from kd.baselines import METHODS
 from kd.config import Schedule
-from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, OUTER_ARMS, SOURCE_ARMS, TARGET_ARMS
+from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, OUTER_ARMS, SCALED, SOURCE_ARMS, TARGET_ARMS
 from sweeps.spec.bounds import MOST_IMAGES, MOST_PARAMETERS, MOST_VIEWS, Cap, Count, EachOnce, Seconds, SpecModel
 from sweeps.spec.further import Further
 from sweeps.spec.losses import check_loss
@@ -192,7 +192,7 @@ class Transfer(SpecModel):
         default=SOURCE_ARMS, min_length=1
     )
     target_arms: Annotated[
-        tuple[Literal[TARGET_ARMS + CONTROLS + (AUTOKERAS_ARM,)], ...],  # type: ignore[valid-type]
+        tuple[Literal[TARGET_ARMS + CONTROLS + (SCALED, AUTOKERAS_ARM)], ...],  # type: ignore[valid-type]
         EachOnce,
     ] = Field(default=TARGET_ARMS, min_length=1)
 

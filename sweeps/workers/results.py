@@ -9,6 +9,7 @@ import numpy as np
 from kd.config import BaselineResult, TeacherResult, TrainResult
 from kd.data.datasets import Dataset
 from kd.teachers.names import parse_teacher
+from kd.teachers.spread import logit_spread
 from storage.queue.tasks import Claim
 from storage.records.queries import TaskRecord
 from sweeps.errors import SweepError
@@ -111,6 +112,7 @@ def teacher_of(
         **training_of(taught.result),
         **source_of(dataset),
         model=role.teacher,
+        logit_spread=logit_spread(taught.logits),
         detail=role.teacher,
         weights=dict(taught.provenance),
         numerics=numerics,

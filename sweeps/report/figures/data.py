@@ -16,7 +16,7 @@ from sweeps.analysis.trainings import accuracies, awaited
 from sweeps.analysis.units import percent
 from sweeps.report.names import arm as arm_name
 from sweeps.report.names import called
-from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, DEFAULT_POINTS
+from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, DEFAULT_POINTS, SCALED
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate, differences, estimate
 
@@ -33,6 +33,7 @@ SCALE = ("#f7fbff", "#c6dbef", "#6baed6", "#2171b5")
 _ORDER = (
     "native",
     "best",
+    SCALED,
     "default-keras",
     "random",
     "default-paper",

@@ -18,6 +18,7 @@ from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 _ARMS = {
     "best": "T and alpha tuned on {source}",
     "native": "T and alpha tuned on the target itself",
+    "best-scaled": "as best, T times the spread of the logits of this dataset's teacher over that of the source's",
     "scratch": "labels only",
     "default-paper": "T, alpha and the loss's own parameters as in its paper",
     "scratch-tuned": "labels only, with the learning rate, epochs and batch size of `best` as far as these were tuned",
