@@ -1,0 +1,250 @@
+"""Does a (T, alpha) tuned on one dataset keep what tuning gains on another? Four datasets, every ordered pair.
+
+    python bench/transfer_study.py [--storage URL] [--workers N] [--only SWEEP ...] [--declare | --report | --simulate]
+
+Sixteen sweeps: each dataset as the source and the other three as targets, two students, two teachers. Every sweep has a
+seed of its own: other teachers, other searches, other seeds. What is asked, how it is answered and the fingerprint of
+each spec stand in bench/results/transfer-study/declared.md, written before anything ran (--declare); a sweep whose spec
+is another one is refused. A finished sweep leaves its trainings in bench/results/transfer-study/NAME.csv, so the same
+command goes on after Ctrl-C, on any machine, and several may work on one Postgres. --report writes the page alone.
+"""
+
+import argparse
+import csv
+import os
+import random
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+from statistics import fmean
+
+from storage.url import resolve
+from support.page import FOLDER, Origin, table
+from support.transfer_matrix import ARMS, Line, Pair, kept, matrix, pairs, regrets
+from sweeps.analysis.findings import Findings
+from sweeps.analysis.load import load
+from sweeps.query.opening import open_sweep
+from sweeps.report.formats import interval
+from sweeps.service.create import create_sweep, resolve as with_data
+from sweeps.service.launch import launch
+from sweeps.spec.model import Spec, override
+from sweeps.spec.presets import preset
+
+HERE = FOLDER / "transfer-study"
+GREY, COLOUR = {"teacher_epochs": 15, "epochs": 15}, {"teacher_epochs": 18, "epochs": 12}
+# The two halves of CIFAR-10 share no class and no image; nothing else in colour can be had from package registries.
+DATASETS = {
+    "mnist": ("mnist", GREY),
+    "fashion": ("fashion_mnist", GREY),
+    "animals": ("support.halves:animals", COLOUR),
+    "vehicles": ("support.halves:vehicles", COLOUR),
+}
+STUDENTS, TEACHERS = ("keras-student", "cnn-small-narrow"), ("cnn-small", "resnet8")
+SETTINGS = {
+    "baselines.methods": [],
+    "outer.searches": 1,
+    "transfer.seeds": 6,
+    "transfer.other_seeds": 0,
+    "transfer.source_arms": ["best", "scratch", "default-keras"],
+    "transfer.target_arms": ["native", "best", "best-scaled", "default-keras", "scratch"],
+}
+
+
+def specs() -> dict[str, Spec]:
+    """The sixteen specs by name. Each has its own seed, so that no two share a teacher, a search or a student."""
+    found = {}
+    for number, (source, student, teacher) in enumerate(
+        (source, student, teacher) for teacher in TEACHERS for student in STUDENTS for source in DATASETS
+    ):
+        order = [source, *(name for name in DATASETS if name != source)]
+        roles = {
+            role: {
+                "dataset": DATASETS[name][0],
+                "name": name,
+                "images": 4_000,
+                "teacher": teacher,
+                "student": student,
+                **DATASETS[name][1],
+            }
+            for role, name in zip(("source", "target", "target2", "target3"), order, strict=True)
+        }
+        spec = override(preset("quick"), SETTINGS | {"seed": 1000 + number} | roles)
+        found[f"{source}-{student}-{teacher}"] = spec
+    return found
+
+
+def declare() -> None:
+    """Write what is asked, how it is answered, and the fingerprint of every spec."""
+    rows = [[f"`{name}`", spec.seed, f"`{with_data(spec).fingerprint}`"] for name, spec in specs().items()]
+    HERE.mkdir(exist_ok=True)
+    (HERE / "declared.md").write_text(f"{_DECLARED}\n{table(['sweep', 'seed', 'spec'], rows)}\n", encoding="utf-8")
+
+
+_DECLARED = f"""# Declared before the study ran
+
+Question: a (T, alpha) tuned on one dataset is used on another. Which share of what tuning there gains does it keep?
+
+- Primary: the share kept by `best` ({ARMS["best"]}), (best - scratch) / (native - scratch) in points of test accuracy,
+  over all ordered pairs of datasets: the ratio of two means over sweeps, with Fieller's 95 % interval. A sweep is one
+  unit, since its pairs share a search and its teachers. `python bench/transfer_study.py --simulate` says how often such
+  an interval holds the truth.
+- Beside it, the same share of `default-keras` (T = 3, alpha = 0.5) and of `best-scaled` (T times the ratio of the
+  spreads of the two teachers' logits).
+- The regret native - best of each ordered pair, with a t interval over its sweeps: the transfer matrix.
+- Nothing else is tested. No sweep is left out; a sweep that is not finished is missing in every number.
+
+The recipe and the race are those of preset quick: 4,000 images, averaged weights, 10 Sobol points, halving to 4 x 1 and
+2 x 2; 6 fresh seeds for every arm.
+"""
+
+
+def run(storage: str, workers: int | None, only: list[str]) -> None:
+    """Work on every sweep that has left no file yet."""
+    declared = (HERE / "declared.md").read_text(encoding="utf-8")
+    for name, spec in specs().items():
+        if (HERE / f"{name}.csv").exists() or (only and name not in only):
+            continue
+        whole = with_data(spec)
+        if f"`{whole.fingerprint}`" not in declared:
+            raise SystemExit(f"transfer_study.py: {name} has spec {whole.fingerprint[:12]}, which was not declared")
+        create_sweep(resolve(storage), name, whole)
+        if (code := launch(resolve(storage), name, workers=workers)) != 0:
+            raise SystemExit(f"transfer_study.py: launch of {name} ended with {code}; the same command goes on")
+        with open_sweep(storage, name) as (engine, sweep):
+            _keep(load(engine, sweep))
+        report()
+
+
+def _keep(findings: Findings) -> None:
+    """Write the trainings on fresh seeds of a finished sweep."""
+    spec = findings.spec
+    called = {spec.role(role).dataset: spec.role(role).name for role in spec.roles}
+    with (HERE / f"{findings.name}.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [one.name for one in fields(Line)], lineterminator="\n")
+        writer.writeheader()
+        for one in findings.trainings:
+            if one.outcome is not None and one.outcome.test_accuracy is not None:
+                line = Line(
+                    sweep=findings.name,
+                    source=called[spec.source.dataset],
+                    dataset=called[one.dataset],
+                    student=spec.source.student,
+                    teacher=spec.source.teacher,
+                    arm=one.arm,
+                    repeat=one.repeat,
+                    temperature=one.outcome.temperature,
+                    alpha=one.outcome.alpha,
+                    test_accuracy=one.outcome.test_accuracy,
+                )
+                writer.writerow(asdict(line))
+
+
+def read() -> list[Line]:
+    """The trainings of every finished sweep."""
+    kinds = {one.name: {int: int, float: float}.get(one.type, str) for one in fields(Line)}
+    found = []
+    for path in sorted(HERE.glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            found += [Line(**{name: kinds[name](text) for name, text in row.items()}) for row in csv.DictReader(file)]
+    return found
+
+
+def report() -> None:
+    """Write the page and the figure from the files of the finished sweeps."""
+    found = pairs(read())
+    done = len({pair.sweep for pair in found})
+    lost = regrets(found)
+    native = [fmean(pair.gains["native"] for pair in found if pair.sweep == name) for name in {p.sweep for p in found}]
+    rows = [[words, f"`{arm}`", _share(found, arm)] for arm, words in ARMS.items()]
+    cells = [[source, target, interval(mean)] for (source, target), mean in sorted(lost.items())]
+    text = f"""# Does a tuned (T, alpha) keep its gain on another dataset?
+
+{done} of {len(specs())} sweeps are finished. Declared beforehand in `bench/results/transfer-study/declared.md`.
+
+{_headline(found)}
+
+Tuned there, distilling gains {fmean(native):.2f} points over no distillation, on average over {done} sweeps.
+
+{table(["arm", "key", "share of native's gain that it keeps, 95 % interval over sweeps"], rows)}
+
+## Points lost by not tuning there: native - best
+
+{table(["tuned on", "used on", "regret, points, 95 % interval over sweeps"], cells)}
+
+{ORIGIN}"""
+    (FOLDER / "transfer-study.md").write_text(text, encoding="utf-8")
+    (FOLDER / "transfer-study.svg").write_text(matrix(lost, list(DATASETS)), encoding="utf-8")
+
+
+def _headline(found: list[Pair]) -> str:
+    return f"**Tuned elsewhere keeps {_share(found, 'best')} of what tuning gains, the untuned default" + (
+        f" {_share(found, 'default-keras')}.**"
+    )
+
+
+def _share(found: list[Pair], arm: str) -> str:
+    share = kept(found, arm)
+    if share is None:
+        return "not yet"
+    if share.low is None or share.high is None:
+        return f"{share.mean:.0%} (no interval: native is not shown to gain, or too few sweeps)"
+    return f"{share.mean:.0%} [{share.low:.0%}, {share.high:.0%}]"
+
+
+def simulate(runs: int = 2_000) -> None:
+    """Print how often the interval of the share holds the truth, with planted gains, shares and spreads."""
+    draw, rows = random.Random(0), []
+    for gain in (0.0, 0.3, 1.0, 3.0):
+        for share in (0.0, 0.5, 1.0):
+            held = shown = 0
+            for _ in range(runs):
+                estimate = kept(_planted(draw, gain, share), "best")
+                if estimate is not None and estimate.low is not None and estimate.high is not None:
+                    shown += 1
+                    held += estimate.low <= share <= estimate.high
+            rows.append([gain, share, f"{shown / runs:.1%}", f"{held / shown:.1%}" if shown else ""])
+    print(table(["native's gain, points", "true share", "has an interval", "which holds the truth"], rows))
+
+
+def _planted(draw: random.Random, gain: float, share: float) -> list[Pair]:
+    """Sixteen sweeps of three pairs. sd: 0.4 between sweeps, 0.3 between pairs, 0.2 of a mean over seeds; points."""
+    found = []
+    for number in range(16):
+        of_sweep = draw.gauss(0, 0.4)
+        for target in ("a", "b", "c"):
+            there = gain + draw.gauss(0, 0.3)
+            gains = dict.fromkeys(ARMS, share * there + of_sweep + draw.gauss(0, 0.2)) | {
+                "native": there + draw.gauss(0, 0.2)
+            }
+            found.append(Pair(sweep=str(number), source="s", target=target, gains=gains))
+    return found
+
+
+ORIGIN = Origin()
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--storage", default="sqlite:///transfer-study.db")
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--only", nargs="+", default=[], metavar="SWEEP", choices=list(specs()))
+    mode = parser.add_mutually_exclusive_group()
+    for name in ("declare", "report", "simulate"):
+        mode.add_argument(f"--{name}", action="store_true")
+    asked = parser.parse_args(arguments)
+    here = str(Path(__file__).parent)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))  # for workers
+    if asked.declare:
+        declare()
+    elif asked.simulate:
+        simulate()
+    elif asked.report:
+        report()
+    else:
+        run(asked.storage, asked.workers, asked.only)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
