@@ -25,7 +25,8 @@ from sweeps.analysis.findings import Findings
 from sweeps.analysis.load import load
 from sweeps.query.opening import open_sweep
 from sweeps.report.formats import interval
-from sweeps.service.create import create_sweep, resolve as with_data
+from sweeps.service.create import create_sweep
+from sweeps.service.create import resolve as with_data
 from sweeps.service.launch import launch
 from sweeps.spec.model import Spec, override
 from sweeps.spec.presets import preset

@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+
 from kd.data.sources import obtain
 
 Arrays = dict[str, npt.NDArray[np.uint8]]

@@ -8,6 +8,7 @@ from statistics import fmean
 
 import numpy as np
 from matplotlib.figure import Figure
+
 from sweeps.analysis.secondary import ratio
 from sweeps.report.figures.style import as_svg, style
 from sweeps.stats.estimates import Estimate, estimate

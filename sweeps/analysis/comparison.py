@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from storage.queue.phases import root_reason
@@ -13,8 +13,9 @@ from sweeps.plan.names import best_of, kept_student_key, search_phase, teacher_p
 from sweeps.plan.outcomes import BaselineOutcome, Measured, MeasureOutcome, StudentOutcome, TeacherOutcome
 from sweeps.plan.payloads import BaselineTask, ConfirmTask, MeasureTask, TeacherTask
 from sweeps.plan.selection import confirmed_for
+from sweeps.plan.space import of_training
 from sweeps.plan.states import shown_state
-from sweeps.spec.arms import AUTOKERAS_ARM, SCALED, SCRATCH_TUNED
+from sweeps.spec.arms import AUTOKERAS_ARM, SCALED, SCRATCH_TUNED, WITH_KD
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate, estimate, paired
 
@@ -171,7 +172,8 @@ def _arm(stored: StoredSweep, measured: dict[str, Measured], role: str, arm: str
 def _point(arm: str, done: Sequence[StudentOutcome]) -> Point | None:
     if not done or arm in ("scratch", "random", "scratch-same-cost", SCRATCH_TUNED, AUTOKERAS_ARM):
         return None
-    return done[0].point
+    point = done[0].point
+    return replace(point, more=of_training(point)) if arm in WITH_KD else point  # kd has no parameters of its own
 
 
 def _said(arm: str, point: Point | None, done: Sequence[StudentOutcome]) -> str:

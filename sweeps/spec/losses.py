@@ -1,5 +1,7 @@
 """The loss that a spec names: what is known of it without importing a user's code."""
 
+from difflib import get_close_matches
+
 from kd.errors import ModelError
 from kd.training.losses.catalogue import LOSSES, Loss, is_users, loss_named
 from sweeps.spec.further import TRAINED
@@ -22,7 +24,8 @@ def check_loss(name: str) -> str:
         try:
             loss_named(name)
         except ModelError as error:
-            raise ValueError(str(error).partition(" Losses: ")[2] or str(error)) from None
+            hint = f"did you mean {near[0]}? " if (near := get_close_matches(name, LOSSES, n=1)) else ""
+            raise ValueError(hint + (str(error).partition(" Losses: ")[2] or str(error))) from None
     return name
 
 

@@ -1,6 +1,6 @@
 """A point of the search space: what a trial tries, a selection chooses and an arm is trained with."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -46,9 +46,15 @@ class Point:
         values = {"T": self.temperature, "alpha": self.alpha, **dict(self.more)}
         return ", ".join(f"{name} = {_shown(value, digits)}" for name, value in values.items())
 
-    def numbers(self, digits: int = 3) -> str:
-        """Return its values alone, as a table has them below the names: "6.8, 0.724, 0.004"."""
-        return ", ".join(_shown(value, digits) for value in self.as_dict().values())
+    def numbers(self, more: Iterable[str] = (), digits: int = 3) -> str:
+        """Return its values alone, as a table has them below the names: "6.8, 0.724, 0.004"; "-" stands for none.
+
+        Args:
+            more: what is searched beyond T and alpha, in the order of the names.
+        """
+        known = dict(self.more)
+        values = [self.temperature, self.alpha, *(known.get(name) for name in more)]
+        return ", ".join("-" if value is None else _shown(value, digits) for value in values)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as it is stored beside other values: what is searched beyond T and alpha stands apart."""

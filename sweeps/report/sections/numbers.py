@@ -55,7 +55,7 @@ def _cells(findings: Findings, row: Row, *, strange: bool) -> list[str]:
     status = "" if row.status == "done" else textwrap.shorten(row.status, _REASON, placeholder=" ...")
     return [
         _method(findings, row),
-        "" if row.point is None else row.point.numbers(),
+        "" if row.point is None else row.point.numbers(_more(findings)),
         accuracy(row.validation),
         accuracy(row.test),
         "" if lead is None else interval(lead),
@@ -92,10 +92,11 @@ def _outer(findings: Findings) -> list[Block]:
     """Return the regret of every teacher and search."""
     page: list[Block] = []
     for one in findings.outer:
-        names = _names(findings)
+        names, more = _names(findings), _more(findings)
         head = columns("search", f"best: {names}", f"native: {names}", f"regret on {one.dataset}", text=3)
         rows = (
-            (group.group, group.best.numbers(), group.native.numbers(), interval(group.regret)) for group in one.groups
+            (group.group, group.best.numbers(more), group.native.numbers(more), interval(group.regret))
+            for group in one.groups
         )
         page += [table(head, rows), *_over(findings, one)]
     return page
@@ -103,7 +104,11 @@ def _outer(findings: Findings) -> list[Block]:
 
 def _names(findings: Findings) -> str:
     """Return what the numbers of a point are, in their order."""
-    return ", ".join(["T", "alpha", *sorted(findings.spec.search.space)])
+    return ", ".join(["T", "alpha", *_more(findings)])
+
+
+def _more(findings: Findings) -> list[str]:
+    return sorted(findings.spec.search.space)
 
 
 def _over(findings: Findings, one: OuterRegrets) -> list[Block]:
