@@ -28,6 +28,28 @@ def test_both_ends_of_alpha_are_allowed(alpha):
     assert DistillConfig(temperature=1, alpha=alpha).alpha == alpha
 
 
+def test_own_parameters_are_kept_in_the_order_of_their_names_and_can_be_keys():
+    config = DistillConfig(temperature=1, alpha=0, own=(("gamma", 2), ("beta", 1.5)))
+    assert config.own == (("beta", 1.5), ("gamma", 2.0))
+    same = DistillConfig(temperature=1, alpha=0, own=(("beta", 1.5), ("gamma", 2.0)))
+    assert {config: 1}[same] == 1
+    assert DistillConfig(temperature=1, alpha=0) != config
+    assert DistillConfig(temperature=1, alpha=0).own == ()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, "2", None])
+def test_an_own_parameter_must_be_a_finite_number(value):
+    with pytest.raises(ValueError, match=rf"^beta must be a finite number, got {value!r}$"):
+        DistillConfig(temperature=1, alpha=0, own=(("beta", value),))
+
+
+def test_own_parameters_are_pairs_that_name_each_once():
+    with pytest.raises(ValueError, match=r"^own must be pairs \(name, value\), got \{'beta': 1.0\}: write tuple\("):
+        DistillConfig(temperature=1, alpha=0, own={"beta": 1.0})
+    with pytest.raises(ValueError, match=r"^own must name each parameter once, got "):
+        DistillConfig(temperature=1, alpha=0, own=(("beta", 1.0), ("beta", 2.0)))
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

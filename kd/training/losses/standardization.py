@@ -18,6 +18,8 @@ def term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, *, temp
     divided by the number of classes; the authors' code divides by one less, so their T is T*sqrt(classes/(classes - 1))
     here: 5 % more for ten classes.
 
+    Of two classes only their order is left, and no gradient: choose another loss there.
+
     The paper's 0.1*CE + 9*KD is this loss with alpha = 0.1/9.1, times 9.1; see `kd.training.losses.catalogue`.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -95,8 +96,9 @@ def _computed(name: str, compiled: Any, labels: Any, teacher: Floats, student: F
     except SystemExit as error:
         raise ModelError(f"loss {name!r} calls sys.exit({error.code!r}); let it return a tensor") from error
     except Exception as error:  # the user's code may raise anything; the cause stays chained
-        if (no_room := without_room(f"loss {name!r}", error)) is not None:
-            raise no_room from error
+        for one in _chain(error):
+            if isinstance(one, Exception) and (no_room := without_room(f"loss {name!r}", one)) is not None:
+                raise no_room from error
         raise ModelError(f"loss {name!r} does not work in a compiled training step: {_told(error)}") from error
     finally:
         if os.getpid() != process:  # the user's code forked: what it forked must not go on as a second worker
@@ -109,6 +111,13 @@ def _computed(name: str, compiled: Any, labels: Any, teacher: Floats, student: F
             f" {tuple(value.shape)}: mean over images yourself, or return one value per image"
         )
     return value.numpy(), gradient.numpy()
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that it came from: TensorFlow puts its own before what the user's code raised."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _told(error: Exception) -> str:

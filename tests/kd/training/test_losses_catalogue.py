@@ -1,0 +1,69 @@
+"""The catalogue of losses: what a spec is told of them, without Keras."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+
+from kd.config import LOSS_FORMULA
+from kd.errors import ModelError
+from kd.training import losses
+from kd.training.losses import LOSSES, is_users, loss_named
+
+
+def test_every_loss_has_the_form_that_weighs_the_labels_by_alpha():
+    assert list(LOSSES) == ["kd", "mse", "logit-standardization", "dkd", "nkd", "dist"]
+    assert LOSSES["kd"].formula == LOSS_FORMULA
+    for name, loss in LOSSES.items():
+        assert loss.name == name
+        assert loss.formula.startswith("alpha*CE(labels) + (1-alpha)*")
+        assert "arXiv:" in loss.source
+        assert ("T^2" in loss.formula) == loss.uses_temperature
+
+
+def test_every_default_is_inside_its_usual_range():
+    for loss in LOSSES.values():
+        low, high = loss.temperature_range
+        assert 0 < low <= loss.default_temperature <= high
+        assert 0 <= loss.default_alpha < 1
+        for parameter in loss.parameters:
+            assert 0 < parameter.low < parameter.default < parameter.high < math.inf
+            assert parameter.meaning
+            assert parameter.name in loss.formula
+
+
+@pytest.mark.parametrize(("name", "close"), [("kdd", "kd"), ("logit_standardization", "logit-standardization")])
+def test_an_unknown_loss_is_one_line_with_the_close_one_and_the_list(name, close):
+    with pytest.raises(ModelError, match=rf"^no loss '{name}'; did you mean '{close}'\? Losses: kd, mse, .*, dist, or"):
+        loss_named(name)
+    with pytest.raises(ModelError, match=r"^no loss 'hinge'\. Losses: kd, mse"):
+        loss_named("hinge")
+    assert not is_users("kd")
+    assert is_users("./mine.py:loss")
+
+
+def test_own_parameters_are_the_given_ones_or_their_defaults():
+    dkd = loss_named("dkd")
+    assert dkd.values({}) == {"target_weight": 1.0, "nontarget_weight": 8.0}
+    assert dkd.values({"nontarget_weight": 2}) == {"target_weight": 1.0, "nontarget_weight": 2.0}
+    with pytest.raises(ValueError, match=r"^loss 'dkd' has no parameter 'beta'; its own are target_weight, nontarget_"):
+        dkd.values({"beta": 2.0})
+    with pytest.raises(ValueError, match=r"^loss 'kd' has no parameter 'beta'; it has none of its own$"):
+        loss_named("kd").values({"beta": 2.0})
+    with pytest.raises(ValueError, match=r"^target_weight must be finite, got nan$"):
+        dkd.values({"target_weight": math.nan})
+
+
+def test_a_spec_can_ask_for_a_loss_without_importing_keras():
+    code = (
+        "import sys; from kd.training.losses import loss_named; loss_named('dist');"
+        " print([name for name in ('keras', 'tensorflow', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_what_the_package_does_not_have_is_an_attribute_error():
+    with pytest.raises(AttributeError, match=r"module 'kd\.training\.losses' has no attribute 'hinge'"):
+        losses.hinge  # noqa: B018
