@@ -33,6 +33,8 @@ FOLDER_VARIABLE = "KD_SWEEPS_CODE"
 NOT_CODE = ("pretrained:", "baseline:", "logits:")
 HASH_DIGITS = 12  # of a module's name
 
+_LOADED: dict[tuple[Path, str], types.ModuleType] = {}
+
 
 def is_code(name: str) -> bool:
     """Return whether a name is of code: it has a colon and is no other kind of name that has one."""
@@ -149,16 +151,19 @@ def without_current_folder() -> None:
 def _module(path: Path) -> types.ModuleType:
     source = _read(path)
     wanted = _name(path, hashlib.sha256(source).hexdigest())
-    if wanted in sys.modules:
-        return sys.modules[wanted]
+    if (path, wanted) in _LOADED:
+        return _LOADED[path, wanted]
     module = types.ModuleType(wanted)
     module.__file__ = str(path)
-    sys.modules[wanted] = module  # before it runs: classes of it may be looked up meanwhile
+    # Before it runs, since its classes may be looked up meanwhile. A copy of a file elsewhere is a module of its own,
+    # in which __file__ is right; the one that was loaded last has the name.
+    sys.modules[wanted] = module
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
     except BaseException:
         del sys.modules[wanted]
         raise
+    _LOADED[path, wanted] = module
     return module
 
 

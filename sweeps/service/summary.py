@@ -1,6 +1,7 @@
 """Describe a plan in words: what create and run print before anything runs."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy
@@ -19,8 +20,12 @@ from sweeps.stats.nested import FEWEST
 from sweeps.terminal import number_of
 
 
-def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
-    """Return six lines: what is searched, on which data, by which models, the work, the verdict, where it is stored."""
+def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, found: Sequence[str] = ()) -> list[str]:
+    """Return six lines: what is searched, on which data, by which models, the work, the verdict, where it is stored.
+
+    Args:
+        found: lines about the user's own datasets, to stand below that of the data.
+    """
     low, high = spec.search.temperature
     a_low, a_high = spec.search.alpha
     searches = spec.outer.teachers * spec.outer.searches
@@ -30,6 +35,7 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
     return [
         f"search   T {low:g} to {high:g}, alpha {a_low:g} to {a_high:g}: {trials} on each dataset",
         f"data     {' -> '.join(_images(spec.role(role)) for role in spec.roles)}",
+        *found,
         f"models   {_models(spec)}",
         f"work     {trainings:,} trainings, about {minutes:,.0f} core-minutes",
         f"verdict  {_resolution(spec)}",
@@ -75,7 +81,7 @@ def _rounded(value: float) -> float:
 
 
 def _images(role: DatasetSpec) -> str:
-    name = Path(role.dataset).name  # of a file its name alone
+    name = role.name or Path(role.dataset).name  # of a file its name alone
     return f"{name} ({role.images:,} images)"
 
 
@@ -91,7 +97,7 @@ def _models(spec: Spec) -> str:
 
 
 def _short(role: DatasetSpec) -> str:
-    return Path(role.dataset).stem
+    return role.name or Path(role.dataset).stem
 
 
 def _repeats(spec: Spec) -> str:
@@ -110,7 +116,7 @@ def _repeats(spec: Spec) -> str:
 def _described(name: str, role: DatasetSpec) -> str:
     views = f", {role.views} views of each image" if role.augment != "none" else ""
     return (
-        f"{name:<8} {role.dataset}: {role.images} images{views}, teacher {role.teacher}, student {role.student}, "
+        f"{name:<8} {role.shown}: {role.images} images{views}, teacher {role.teacher}, student {role.student}, "
         f"{role.epochs} epochs"
     )
 

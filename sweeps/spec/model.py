@@ -4,13 +4,14 @@ A spec is TOML for people (`spec_toml`), a plain dict in the database, and these
 It is stored with the sweep, so a worker needs only the storage URL and the sweep's name.
 """
 
+import copy
 import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from storage.records.queries import SweepRecord
 from sweeps.errors import SpecError, SweepError
@@ -55,6 +56,12 @@ class Spec(SpecModel):
     lease: Lease = Lease()
     limits: Limits = Limits()
     retry: Retry = Retry()
+    code: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
+        default_factory=dict,
+        description="sha256 of each file of one's own code; filled in and checked likewise",
+    )
+
+    _stored: dict[str, Any] | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _whole(self) -> "Spec":
@@ -80,7 +87,7 @@ class Spec(SpecModel):
         if AUTOKERAS_ARM in self.transfer.target_arms and AUTOKERAS_ARM not in self.baselines.methods:
             raise ValueError(f"transfer.target_arms has {AUTOKERAS_ARM}, so baselines.methods must have it, too")
         for part in map(self.role, self.roles):
-            if part.images < self.training.batch_size:
+            if 0 < part.images < self.training.batch_size:
                 raise ValueError(
                     f"{part.dataset}: images ({part.images}) is less than one batch ({self.training.batch_size})"
                 )
@@ -115,8 +122,29 @@ class Spec(SpecModel):
         return part
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as stored in the database."""
-        return self.model_dump(mode="json")
+        """Plain values, as stored in the database. What is newer than many stored sweeps is left out where unused."""
+        if self._stored is not None:
+            return copy.deepcopy(self._stored)
+        values = self.model_dump(mode="json")
+        if not self.code:
+            del values["code"]
+        for role in self.roles:
+            for key in ("name", "size"):
+                if not values[role][key]:
+                    del values[role][key]
+        return values
+
+    def as_called(self) -> "Spec":
+        """The spec with each dataset under the name that it is shown by; plain values and fingerprint stay the same."""
+        named = [role for role in self.roles if self.role(role).name]
+        if not named:
+            return self
+        shown: dict[str, Any] = {
+            role: self.role(role).model_copy(update={"dataset": self.role(role).name}) for role in named
+        }
+        called = self.model_copy(update=shown)
+        called._stored = self.as_dict()
+        return called
 
     @property
     def fingerprint(self) -> str:

@@ -122,6 +122,8 @@ def on(spec: Spec, *, source: str | None = None, targets: Sequence[str] = ()) ->
     Raises:
         SpecError: a dataset twice, or more targets than there are roles for.
     """
+    from kd.data.datasets import is_own  # here: NumPy takes a while to import, and most commands need none
+
     known = {part.dataset: part for one in (*reversed(PRESETS.values()), spec) for part in map(one.role, one.roles)}
     wanted = {"source": source or spec.source.dataset}
     wanted |= zip(ROLES[1:], targets or [spec.role(role).dataset for role in spec.targets], strict=False)
@@ -132,5 +134,7 @@ def on(spec: Spec, *, source: str | None = None, targets: Sequence[str] = ()) ->
         part = known.get(dataset) or (spec.source if role == "source" else spec.target)
         roles[role] = part.model_dump() | {"dataset": dataset}
         if dataset != part.dataset:
-            roles[role]["content_hash"] = ""
+            roles[role] |= {"content_hash": "", "name": "", "size": ()}
+            if is_own(dataset):
+                roles[role]["images"] = 0  # all of them, unless somebody says less
     return override(spec, roles)

@@ -89,8 +89,10 @@ def _labels(labels: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
                 f"{what} has label {wrong.flat[0]:g}; labels must be whole numbers 0..classes-1, or one-hot"
             )
         labels = labels.astype(np.int64)
+    if labels.dtype.kind == "b" and labels.ndim != 2:
+        raise DataError(f"{what} is bool; labels must be integers 0..classes-1, or one-hot")
     if labels.ndim == 2 and labels.shape[1] > 1:
         if not (np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()):
             raise DataError(f"{what} has shape {labels.shape} and is not one-hot; each row must hold one 1, else 0")
         labels = np.argmax(labels, axis=1)
-    return labels.astype(np.int64) if labels.dtype.kind == "b" else labels
+    return labels
