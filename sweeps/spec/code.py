@@ -1,6 +1,6 @@
 """Freeze the files of a user's own code in a spec, and check that they are the same where they are used."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from kd import code
@@ -67,8 +67,3 @@ def check_code(spec: Spec) -> None:
 
 def _path(name: str) -> str:
     return name.rpartition(":")[0]
-
-
-def shown_files(files: Mapping[str, str]) -> list[str]:
-    """Return one line for each file of a spec's code, for its report."""
-    return [f"code {path}, SHA-256 {digest[:12]}" for path, digest in files.items()]
