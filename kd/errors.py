@@ -5,7 +5,10 @@ KdError
 ├── ModelError         the model is unknown, or does not fit the images
 ├── Diverged           the loss of a training is no longer finite
 ├── Unavailable        a baseline cannot run on this machine; the sweep goes on without it
+├── CodeError          a user's own code cannot be loaded
 ├── NotHere            what is missing here, another machine may have
+│   ├── CodeNotHere    (a CodeError) its module or file
+│   ├── DataNotHere    (a DataError) the code or the package that a dataset is made by
 │   ├── ModuleNotHere  (a ModelError) the module of a user's model
 │   └── WeightsNotHere (an Unavailable) weights of a pretrained network, or a package
 └── SubprocessFailed   a child process (teacher, AutoKeras, conversion) ended without a result
@@ -17,7 +20,10 @@ Every message is for the person at the terminal: the value given, what is allowe
 import errno
 
 __all__ = [
+    "CodeError",
+    "CodeNotHere",
     "DataError",
+    "DataNotHere",
     "Diverged",
     "KdError",
     "ModelError",
@@ -55,6 +61,18 @@ class Unavailable(KdError):
 
 class NotHere(KdError):
     """Something is missing on this machine; where a task is concerned, the machine is to blame and not the task."""
+
+
+class CodeError(KdError):
+    """A user's own code cannot be loaded, or has no such attribute."""
+
+
+class CodeNotHere(CodeError, NotHere):
+    """The module or the file of a user's own code is missing here."""
+
+
+class DataNotHere(DataError, NotHere):
+    """The code that makes a dataset is missing here."""
 
 
 class ModuleNotHere(ModelError, NotHere):

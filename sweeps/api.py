@@ -22,7 +22,7 @@ def create_sweep(
         spec: a TOML file.
         changes: dotted keys of the spec to change, for example {"search.trials": 100}.
         storage: URL of the storage.
-        data_dir: folder with mnist.npz and cifar10.npz.
+        data_dir: folder with mnist.npz and other files, see `kd.data.sources`.
 
     Raises:
         sweeps.errors.SpecError: something in the spec cannot be used, or the name has another spec.

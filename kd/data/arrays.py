@@ -1,6 +1,7 @@
 """Read, check and hash the four arrays of an image dataset."""
 
 import hashlib
+import json
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from kd.data.npz import check_size, not_a_file
 from kd.errors import DataError
 
-__all__ = ["KEYS", "Arrays", "checked", "content_hash_of", "read_npz"]
+__all__ = ["KEYS", "SMALLEST_SIDE", "Arrays", "checked", "content_hash_of", "raw_npz", "read_npz"]
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 SMALLEST_SIDE = 8  # pixels
@@ -44,6 +45,7 @@ class Arrays:
         x_train, x_test: uint8, shape (n, h, w, c), C-contiguous; c is 1 or 3, h and w at least 8.
         y_train, y_test: int64, shape (n,), in 0..classes-1; every class occurs in y_train.
         classes: at least 2.
+        class_names: of class 0, 1, ..., where a folder of images gave them; else empty.
     """
 
     x_train: Images
@@ -51,6 +53,7 @@ class Arrays:
     x_test: Images
     y_test: Labels
     classes: int
+    class_names: tuple[str, ...] = ()
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -70,16 +73,18 @@ class Arrays:
 
     @property
     def content_hash(self) -> str:
-        """Return one sha256 for the whole dataset; equal for equal images, labels and image shape."""
-        return content_hash_of(self.hashes, self.x_train.shape[1:])
+        """Return one sha256 for the whole dataset; equal for equal images, labels, image shape and class names."""
+        return content_hash_of(self.hashes, self.x_train.shape[1:], self.class_names)
 
 
-def content_hash_of(hashes: Mapping[str, str], image_shape: tuple[int, ...]) -> str:
-    """Return the sha256 over the image shape (h, w, c) and the sha256 of the four arrays.
+def content_hash_of(hashes: Mapping[str, str], image_shape: tuple[int, ...], class_names: tuple[str, ...] = ()) -> str:
+    """Return the sha256 over the image shape (h, w, c), the sha256 of the four arrays, and the class names, if any.
 
     The shape takes part because the raw bytes of 8x32 and 16x16 images can be the same.
     """
     lines = [f"image {'x'.join(map(str, image_shape))}", *(f"{key} {hashes[key]}" for key in KEYS)]
+    if class_names:
+        lines.append(f"classes {json.dumps(class_names)}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -96,38 +101,49 @@ def read_npz(path: Path) -> Arrays:
         DataError: no such file, not a readable .npz, one that unpacks to too much (see `kd.data.npz`), or not a
             dataset (see `checked`).
     """
+    return checked(raw_npz(path), str(path))
+
+
+def raw_npz(path: Path, needed: tuple[str, ...] = KEYS) -> dict[str, npt.NDArray[Any]]:
+    """Return those of the four arrays that an .npz file has, as they are stored; nothing in it is unpickled.
+
+    Args:
+        path: file, compressed or not.
+        needed: the keys that it must have.
+
+    Raises:
+        DataError: as for `read_npz`, before the arrays are checked.
+    """
     if (what := not_a_file(path)) is not None:
         raise DataError(f"{path} {what}; give the path of an .npz file with the keys {', '.join(KEYS)}")
-    raw: dict[str, npt.NDArray[Any]] = {}
     try:
         if not zipfile.is_zipfile(path):  # np.load would take it for a pickle and say so, confusingly
             raise DataError(f"{path} is not an .npz file, or is cut short; write it again with numpy.savez(path, ...)")
         check_size(path, KEYS)
         # Opened here, because np.load leaves a damaged file open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            missing = [key for key in KEYS if key not in stored.files]
+            missing = [key for key in needed if key not in stored.files]
             if missing:
                 raise DataError(
                     f"{path} lacks {', '.join(missing)}; it has {', '.join(stored.files) or 'nothing'}; "
                     f"an .npz dataset needs {', '.join(KEYS)}"
                 )
-            for key in KEYS:
-                raw[key] = stored[key]
+            return {key: stored[key] for key in KEYS if key in stored.files}
     except UNREADABLE as error:
         raise DataError(
             f"{path} cannot be read: {_one_line(error)}; write it again with numpy.savez(path, ...) from "
             f"uint8 images and integer labels"
         ) from error
-    return checked(raw, str(path))
 
 
-def checked(raw: Mapping[str, npt.NDArray[Any]], what: str) -> Arrays:
+def checked(raw: Mapping[str, npt.NDArray[Any]], what: str, class_names: tuple[str, ...] = ()) -> Arrays:
     """Check four raw arrays and return them as a dataset.
 
     Args:
         raw: x_train and x_test, uint8, (n, h, w) or (n, h, w, c);
             y_train and y_test, integers, (n,) or (n, 1).
         what: name of the dataset in messages, such as its path.
+        class_names: of class 0, 1, ..., if it has any.
 
     Raises:
         DataError: they are not a valid dataset; one line with the array, what it is, and what is allowed.
@@ -153,7 +169,9 @@ def checked(raw: Mapping[str, npt.NDArray[Any]], what: str) -> Arrays:
         raise DataError(f"{what}: y_train has one class only; at least 2 are needed")
     if y_test.max() >= classes:
         raise DataError(f"{what}: y_test has label {y_test.max()}, which y_train lacks; allowed: 0..{classes - 1}")
-    return Arrays(x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, classes=classes)
+    return Arrays(
+        x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, classes=classes, class_names=class_names
+    )
 
 
 def _images(array: npt.NDArray[Any], what: str) -> Images:

@@ -1,6 +1,6 @@
 """Load a dataset by name: training and validation images for a search; the test images separately."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +8,20 @@ import numpy.typing as npt
 
 from kd.data import sources
 from kd.data.known import KNOWN_DATASETS
+from kd.data.own.kinds import kind_of
+from kd.data.own.read import summary
 from kd.data.splits import split_hash, stratified_order
 from kd.errors import DataError
 
 __all__ = [
     "NAMES",
+    "Contents",
     "Dataset",
     "Positions",
     "Split",
     "content_hash",
+    "contents",
+    "is_own",
     "load",
     "load_test",
     "positions",
@@ -26,7 +31,14 @@ __all__ = [
 NAMES = (*KNOWN_DATASETS, *sources.GENERATED)
 
 # Images of the published training part that are used for validation; of any other dataset, a tenth.
-VALIDATION_IMAGES = {"mnist": 10_000, "cifar10": 5_000, "digits": 359, "digits-rgb": 359}
+VALIDATION_IMAGES = {
+    "mnist": 10_000,
+    "fashion_mnist": 10_000,
+    "cifar10": 5_000,
+    "cifar100": 5_000,
+    "digits": 359,
+    "digits-rgb": 359,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,19 +87,22 @@ class Dataset:
         return height, width, channels
 
 
-def load(name: str, *, train_images: int | None = None, data_dir: Path | None = None) -> Dataset:
+def load(
+    name: str, *, train_images: int | None = None, data_dir: Path | None = None, size: tuple[int, ...] = ()
+) -> Dataset:
     """Return the training and validation images of a dataset; it is fetched if it is not on this machine.
 
     Args:
-        name: "mnist", "cifar10", "digits", "digits-rgb", or the path of a file ending in .npz.
+        name: of `NAMES`, or an own one: an .npz file, a folder of images, package.module:load, ./file.py:load.
         train_images: keep the first so many of the stratified training order; None keeps all. Validation
             stays the same whatever this is.
-        data_dir: folder that may hold mnist.npz and cifar10.npz; None means KD_SWEEPS_DATA, if set.
+        data_dir: folder that may hold mnist.npz and other files; None means KD_SWEEPS_DATA, if set.
+        size: (height, width) for the images of a folder; empty: they all have one size.
 
     Raises:
         DataError: unknown name, no source has it, an invalid file, or train_images out of range.
     """
-    found = sources.obtain(name, data_dir=data_dir)
+    found = sources.obtain(name, data_dir=data_dir, size=size)
     arrays = found.arrays
     total = len(arrays.y_train)
     available = _available(name, total)
@@ -129,9 +144,9 @@ class Positions:
     published: int
 
 
-def positions(name: str, *, train_images: int, data_dir: Path | None = None) -> Positions:
+def positions(name: str, *, train_images: int, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> Positions:
     """Return where the images that `load` gives with the same arguments stand; errors as there."""
-    return _positions(name, sources.obtain(name, data_dir=data_dir).arrays.y_train, train_images)
+    return _positions(name, sources.obtain(name, data_dir=data_dir, size=size).arrays.y_train, train_images)
 
 
 def _positions(name: str, labels: npt.NDArray[np.int64], train_images: int) -> Positions:
@@ -140,16 +155,16 @@ def _positions(name: str, labels: npt.NDArray[np.int64], train_images: int) -> P
     return Positions(order[:train_images], order[_available(name, len(labels)) :], len(labels))
 
 
-def load_test(name: str, *, data_dir: Path | None = None) -> Split:
+def load_test(name: str, *, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> Split:
     """Return the test images, in the published order; `load` leaves them out so that no search reads them by accident.
 
     Args:
-        name, data_dir: as for `load`.
+        name, data_dir, size: as for `load`.
 
     Raises:
         DataError: as for `load`.
     """
-    arrays = sources.obtain(name, data_dir=data_dir).arrays
+    arrays = sources.obtain(name, data_dir=data_dir, size=size).arrays
     return Split(arrays.x_test, arrays.y_test)
 
 
@@ -162,31 +177,62 @@ class Contents:
         training_images: those that can be trained on, without the validation images.
         input_shape: (h, w, c) of every image.
         classes: number of classes.
+        validation_images, test_images: how many there are.
+        class_names: of class 0, 1, ..., where the folders of an own dataset gave them; else empty.
+        notes: what was changed in an own dataset on the way, a line each.
     """
 
     content_hash: str
     training_images: int
     input_shape: tuple[int, int, int]
     classes: int
+    validation_images: int
+    test_images: int
+    class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def contents(name: str, data_dir: Path | None = None) -> Contents:
-    """Return the sha256 of a dataset and its size; for mnist and cifar10 both are known, and nothing is read.
+def contents(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> Contents:
+    """Return the sha256 of a dataset and its size.
+
+    Of most public ones both are known, and nothing is read. An own dataset is read once in a process.
 
     Args:
-        name, data_dir: as for `load`.
+        name, data_dir, size: as for `load`.
 
     Raises:
-        DataError: unknown name, or an .npz file that is missing or invalid.
+        DataError: unknown name, or a dataset that is missing or invalid.
     """
-    if name in KNOWN_DATASETS:
-        known = KNOWN_DATASETS[name]
-        available = _available(name, known.shapes["x_train"][0])
-        return Contents(known.content_hash, available, known.image_shape, known.classes)
+    known = KNOWN_DATASETS.get(name)
+    if known is not None and known.content_hash:
+        train, test = (known.shapes[key][0] for key in ("x_train", "x_test"))
+        return _contents(name, train, test, known.content_hash, known.image_shape, known.classes)
+    if is_own(name):
+        own = summary(name, size=size, data_dir=data_dir)
+        found = _contents(name, own.train, own.test, own.content_hash, own.input_shape, own.classes)
+        return replace(found, class_names=own.class_names, notes=own.notes)
     arrays = sources.obtain(name, data_dir=data_dir).arrays
     _, height, width, channels = arrays.x_train.shape
-    available = _available(name, len(arrays.y_train))
-    return Contents(arrays.content_hash, available, (height, width, channels), arrays.classes)
+    shape = (height, width, channels)
+    return _contents(name, len(arrays.y_train), len(arrays.y_test), arrays.content_hash, shape, arrays.classes)
+
+
+def is_own(name: str) -> bool:
+    """Return whether a dataset is the user's own: a file, a folder or a function, and none of `NAMES`."""
+    return name not in NAMES and kind_of(name) is not None
+
+
+def _contents(
+    name: str, train: int, test: int, content_hash: str, input_shape: tuple[int, int, int], classes: int
+) -> Contents:
+    return Contents(
+        content_hash=content_hash,
+        training_images=_available(name, train),
+        input_shape=input_shape,
+        classes=classes,
+        validation_images=train - _available(name, train),
+        test_images=test,
+    )
 
 
 def training_images(name: str, data_dir: Path | None = None) -> int:
@@ -194,9 +240,9 @@ def training_images(name: str, data_dir: Path | None = None) -> int:
     return contents(name, data_dir).training_images
 
 
-def content_hash(name: str, data_dir: Path | None = None) -> str:
+def content_hash(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> str:
     """Return the sha256 of the whole dataset; arguments and errors as `contents`."""
-    return contents(name, data_dir).content_hash
+    return contents(name, data_dir, size).content_hash
 
 
 def _available(name: str, total: int) -> int:

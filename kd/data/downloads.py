@@ -1,30 +1,31 @@
 """Download files with limits on time and size, and the public dataset files that Keras downloads.
 
-Source of the addresses and hashes: keras/src/datasets/mnist.py and cifar10.py, Keras 3.15. Why not pooch:
-docs/decisions/downloads.md.
+Source of the addresses and hashes: keras/src/datasets/mnist.py, fashion_mnist.py, cifar10.py and cifar100.py, Keras
+3.15. Why not pooch: docs/decisions/downloads.md.
 """
 
 import hashlib
 import http.client
-import pickle
+import math
 import queue
-import tarfile
+import struct
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
-import numpy as np
-import numpy.typing as npt
-
-from kd.data.arrays import Arrays, checked, read_npz
+from kd.data.arrays import KEYS, Arrays, checked, read_npz
+from kd.data.cifar import read_cifar10_tar, read_cifar100_tar
+from kd.data.idx import read_idx, unzipped
+from kd.data.known import KNOWN_DATASETS
 from kd.errors import DataError
 
-__all__ = ["DOWNLOADS", "Download", "Progress", "download", "download_arrays"]
+__all__ = ["DOWNLOADS", "Download", "Progress", "download", "download_arrays", "read_archive"]
 
 Progress = Callable[[int, int | None], None]
 """Called with the number of bytes received so far and the number in all, or None where the server does not say."""
@@ -32,23 +33,27 @@ Progress = Callable[[int, int | None], None]
 CONNECT_S = 10.0  # until the first byte of the answer: name look-up, connection and redirects together
 SILENCE_S = 10.0  # the longest pause in the middle of a download
 CHUNK_BYTES = 1 << 18
+IDX_HEADER = 16  # bytes of an idx file before its array, at most
 
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """A public dataset file.
+    """A public dataset in one file, or in several.
 
     Attributes:
-        url: http or https address.
-        sha256: of the whole file; checked before anything in it is read.
+        url: http or https address; of several files, what they have in common.
+        sha256: of the whole file; checked before anything in it is read. Empty: Keras has none, and the hashes of the
+            arrays decide.
         size: expected bytes, for messages, progress and the limit of a download.
-        read: reads the verified file into checked arrays.
+        read: reads the downloaded files, in the order of `parts`, into checked arrays.
+        parts: what follows `url` in the address of each file.
     """
 
     url: str
     sha256: str
     size: int
-    read: Callable[[Path], Arrays]
+    read: Callable[[Sequence[Path]], Arrays]
+    parts: tuple[str, ...] = ("",)
 
 
 def download_arrays(what: Download, folder: Path, progress: Progress | None = None) -> Arrays:
@@ -62,13 +67,45 @@ def download_arrays(what: Download, folder: Path, progress: Progress | None = No
     Raises:
         DataError: the download failed, or the file is another one than expected.
     """
-    target = folder / "download"
-    received = download(what.url, target, most_bytes=2 * what.size, progress=progress)
-    if received != what.sha256:
+    targets: list[Path] = []
+    before = 0
+    for number, part in enumerate(what.parts):
+        target = folder / f"download-{number}"
+        url = what.url + part
+        shown = None if progress is None else _from(before, what, progress)
+        received = download(url, target, most_bytes=2 * what.size, progress=shown)
+        if what.sha256 and received != what.sha256:
+            raise DataError(
+                f"{url}: got another file than the public one (sha256 {received[:12]}..., not {what.sha256[:12]}...)"
+            )
+        targets.append(target)
+        before += target.stat().st_size
+    return what.read(targets)
+
+
+def read_archive(what: Download, path: Path) -> Arrays:
+    """Verify and read a public dataset file that the user downloaded.
+
+    Raises:
+        DataError: it is missing, or another file than the public one.
+    """
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    if found != what.sha256:
         raise DataError(
-            f"{what.url}: got another file than the public one (sha256 {received[:12]}..., not {what.sha256[:12]}...)"
+            f"{path} is not the file of {what.url} (sha256 {found[:12]}..., not {what.sha256[:12]}...); download it"
+            " again"
         )
-    return what.read(target)
+    return what.read([path])
+
+
+def _from(before: int, what: Download, progress: Progress) -> Progress:
+    """Return the progress of one of several files; of a single one the server knows how large it is."""
+    several = len(what.parts) > 1
+    return lambda done, total: progress(before + done, what.size if several else total)
 
 
 def download(
@@ -149,48 +186,17 @@ def _open(url: str) -> Any:
     return response
 
 
-def read_cifar10_tar(path: Path) -> Arrays:
-    """Read CIFAR-10 from its "python version" archive, which must have been verified: it holds pickles.
-
-    Source: https://www.cs.toronto.edu/~kriz/cifar.html, "Python / Matlab versions".
-    """
-    train = [f"data_batch_{number}" for number in range(1, 6)]
-    batches: dict[str, tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
+def _read_gzipped_idx(paths: Sequence[Path]) -> Arrays:
+    """Read four gzipped idx files, in the order of KEYS."""
+    shapes = KNOWN_DATASETS["fashion_mnist"].shapes
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            for name in (*train, "test_batch"):
-                member = archive.extractfile(f"cifar-10-batches-py/{name}")
-                if member is None:
-                    raise DataError(f"cifar-10-batches-py/{name} is not a file in the archive")
-                batches[name] = _read_batch(cast(BinaryIO, member))
-    except (tarfile.TarError, KeyError, EOFError, pickle.UnpicklingError) as error:
-        raise DataError(f"the CIFAR-10 archive cannot be read: {error}") from error
-    return checked(
-        {
-            "x_train": np.concatenate([batches[name][0] for name in train]),
-            "y_train": np.concatenate([batches[name][1] for name in train]),
-            "x_test": batches["test_batch"][0],
-            "y_test": batches["test_batch"][1],
-        },
-        "CIFAR-10 archive",
-    )
-
-
-def _read_batch(file: BinaryIO) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Return the images, uint8 (n, 32, 32, 3), and the labels, uint8 (n,), of one pickled batch."""
-    batch = _BatchUnpickler(file, encoding="bytes").load()
-    planes = np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32)  # channels first
-    return planes.transpose(0, 2, 3, 1), np.asarray(batch[b"labels"], dtype=np.uint8)
-
-
-class _BatchUnpickler(pickle.Unpickler):
-    """Reads the batches as Python 2 wrote them."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("numpy", "dtype"):
-            # The pickles pass align=0; numpy 2.4 deprecates any other value than a bool there.
-            return lambda kind, align, copy: np.dtype(kind, align=bool(align), copy=bool(copy))
-        return super().find_class(module, name)
+        raw = {
+            key: read_idx(unzipped(path, math.prod(shapes[key]) + IDX_HEADER))
+            for key, path in zip(KEYS, paths, strict=True)
+        }
+    except (OSError, EOFError, ValueError, zlib.error, struct.error) as error:
+        raise DataError(f"not the gzipped idx files of Fashion-MNIST: {error}") from error
+    return checked(raw, "Fashion-MNIST files")
 
 
 DOWNLOADS: Mapping[str, Download] = {
@@ -198,12 +204,28 @@ DOWNLOADS: Mapping[str, Download] = {
         url="https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
         sha256="731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
         size=11_490_434,
-        read=read_npz,
+        read=lambda paths: read_npz(paths[0]),
     ),
     "cifar10": Download(
         url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
         size=170_498_071,
-        read=read_cifar10_tar,
+        read=lambda paths: read_cifar10_tar(paths[0]),
+    ),
+    "fashion_mnist": Download(
+        url="https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        sha256="",
+        size=30_878_645,
+        read=_read_gzipped_idx,
+        parts=tuple(
+            f"{name}-ubyte.gz"
+            for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+        ),
+    ),
+    "cifar100": Download(
+        url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+        sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        size=169_001_437,
+        read=lambda paths: read_cifar100_tar(paths[0]),
     ),
 }

@@ -1,11 +1,16 @@
-"""List the datasets with a known content: MNIST and CIFAR-10, by the sha256 of their arrays."""
+"""List the public datasets and what their arrays must be: by sha256 where it is known, else by published statistics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from kd.data.arrays import KEYS, Arrays, content_hash_of
 
 __all__ = ["KNOWN_DATASETS", "KnownDataset"]
+
+TOLERANCE = 5e-4  # what is published differs in the fourth decimal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,14 +19,19 @@ class KnownDataset:
 
     Attributes:
         shapes: by key, as in the .npz files that people share; all arrays are uint8.
-        hashes: by key, sha256 of the raw array bytes in the published order.
+        hashes: by key, sha256 of the raw array bytes in the published order; empty: not known here, so that arrays are
+            told by the same number of images of each class and by `statistics`.
         classes: number of classes.
+        statistics: mean and sd of each channel of x_train / 255, as published; checked to within TOLERANCE.
+        archive: name of the published file, where a user's folder may hold that one instead of an .npz file.
     """
 
     name: str
     shapes: Mapping[str, tuple[int, ...]]
     hashes: Mapping[str, str]
     classes: int = 10
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    archive: str = ""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -31,20 +41,45 @@ class KnownDataset:
 
     @property
     def content_hash(self) -> str:
-        """Return the `Arrays.content_hash` of the dataset, without reading anything."""
-        return content_hash_of(self.hashes, self.image_shape)
+        """Return the `Arrays.content_hash` of the dataset, without reading anything; "" where it is not known."""
+        return content_hash_of(self.hashes, self.image_shape) if self.hashes else ""
 
     def difference(self, arrays: Arrays) -> str | None:
-        """Return how arrays differ from this dataset, or None if they are equal bit for bit."""
+        """Return how arrays differ from this dataset, or None if nothing tells them apart: with hashes, not one bit."""
         for key in ("x_train", "x_test"):
             images = getattr(arrays, key)
             expected = (self.shapes[key][0], *self.image_shape)
             if images.shape != expected:
                 return f"{key} has shape {images.shape}, not {expected}"
+        if not self.hashes:
+            return self._other_statistics(arrays)
         for key in KEYS:
             if arrays.hashes[key] != self.hashes[key]:
                 return f"{key} has sha256 {arrays.hashes[key][:12]}..., not {self.hashes[key][:12]}..."
         return None
+
+    def _other_statistics(self, arrays: Arrays) -> str | None:
+        for key in ("y_train", "y_test"):
+            counts, each = np.bincount(getattr(arrays, key)), self.shapes[key][0] // self.classes
+            if counts.tolist() != [each] * self.classes:
+                return f"{key} has {counts.min()} to {counts.max()} images of {len(counts)} classes, not {each} of each"
+        for what, wanted, found in zip(("mean", "sd"), self.statistics, _statistics(arrays.x_train), strict=True):
+            if any(abs(one - other) > TOLERANCE for one, other in zip(wanted, found, strict=True)):
+                shown = ", ".join(f"{one:.4f}" for one in found)
+                return f"x_train has a {what} of {shown} by channel, not {', '.join(map(str, wanted))}"
+        return None
+
+
+def _statistics(images: npt.NDArray[np.uint8]) -> tuple[list[float], list[float]]:
+    """Return mean and sd by channel of uint8 images (n, h, w, c) / 255, from counts: exact, without a float copy."""
+    counts = np.zeros((images.shape[3], 256), np.int64)
+    for part in np.array_split(images, max(1, len(images) // 5000)):
+        for channel, count in enumerate(counts):
+            count += np.bincount(part[..., channel].ravel(), minlength=256)
+    levels = np.arange(256) / 255
+    means = [float(np.average(levels, weights=count)) for count in counts]
+    pairs = zip(means, counts, strict=True)
+    return means, [float(np.average((levels - mean) ** 2, weights=count)) ** 0.5 for mean, count in pairs]
 
 
 KNOWN_DATASETS: Mapping[str, KnownDataset] = {
@@ -77,5 +112,37 @@ KNOWN_DATASETS: Mapping[str, KnownDataset] = {
             "x_test": "f9b1e2130bab680db56eb06d886f7f1ad0f1183907ceff4659d1735c890f5b04",
             "y_test": "cec8a24a1e92aa2ecaa0bbd3dbfa86bf6cd8759fbd209a832824c8cf0afca9d5",
         },
+    ),
+    # The four files of Debian's dataset-fashion-mnist, put back into gzip files with the names and times that the
+    # originals had, have the MD5 that https://github.com/zalandoresearch/fashion-mnist publishes: these are its arrays.
+    "fashion_mnist": KnownDataset(
+        name="fashion_mnist",
+        shapes={
+            "x_train": (60000, 28, 28),
+            "y_train": (60000,),
+            "x_test": (10000, 28, 28),
+            "y_test": (10000,),
+        },
+        hashes={
+            "x_train": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
+            "y_train": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
+            "x_test": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
+            "y_test": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
+        },
+    ),
+    # No hash of its arrays is known: nobody has read them here yet. The archive is known, by the sha256 that Keras has
+    # of it. The statistics are those that most programs normalise CIFAR-100 by.
+    "cifar100": KnownDataset(
+        name="cifar100",
+        shapes={
+            "x_train": (50000, 32, 32, 3),
+            "y_train": (50000, 1),
+            "x_test": (10000, 32, 32, 3),
+            "y_test": (10000, 1),
+        },
+        hashes={},
+        classes=100,
+        statistics=((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+        archive="cifar-100-python.tar.gz",
     ),
 }

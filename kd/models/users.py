@@ -1,10 +1,11 @@
-"""Build a model by a user's own "package.module:build", say in one line what is wrong with it, and load it again."""
+"""Build a model by a user's own function, say in one line what is wrong with it, and load it again.
+
+The function is named as in `kd.code`: "package.module:build" or "./file.py:build".
+"""
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kd.errors import ModelError, ModuleNotHere, told, without_room
+from kd import code
+from kd.errors import CodeError, CodeNotHere, ModelError, ModuleNotHere, told, without_room
 from kd.models.keras_files import load, own_classes
 
 __all__ = ["build_users", "check_users", "load_users"]
@@ -28,7 +30,7 @@ def build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> k
     """Call a user's function and check the model that it returns, on four random images.
 
     Args:
-        name: "package.module:function".
+        name: "package.module:function" or "./file.py:function", see `kd.code`.
         input_shape: (height, width, channels) of one image.
         classes: number of logits.
 
@@ -38,7 +40,7 @@ def build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> k
     """
     function = _imported(name)
     try:
-        model = _called(function, input_shape, classes)
+        model = code.call(function, input_shape, classes)
         if not isinstance(model, keras.Model):
             raise ModelError(f"model {name!r} must return a keras.Model, got {type(model).__name__}")
         images = _images(input_shape)
@@ -147,30 +149,13 @@ def _foreign(model: keras.Model, registered: dict[str, Any]) -> str:
     return ""
 
 
-def _called(function: Callable[..., Any], input_shape: tuple[int, int, int], classes: int) -> Any:
-    """Call a user's function. A process that it forks ends where it comes back: it would go on as a second worker."""
-    process = os.getpid()
-    try:
-        return function(input_shape, classes)
-    finally:
-        if os.getpid() != process:
-            os._exit(0)
-
-
 def _imported(name: str) -> Callable[..., Any]:
-    module_name, _, function_name = name.partition(":")
     try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except ImportError as error:
-        raise ModuleNotHere(
-            f"cannot import model {name!r} here: {error}. Write package.module:function, with its folder on PYTHONPATH"
-        ) from error
-    except (Exception, SystemExit) as error:  # a module runs when it is imported, and may raise anything
-        plain = isinstance(error, (AttributeError, ValueError))
-        raise ModelError(
-            f"cannot import model {name!r}: {error if plain else told(error)}."
-            " Write package.module:function, with its folder on PYTHONPATH"
-        ) from error
+        function = code.load(name)
+    except CodeNotHere as error:
+        raise ModuleNotHere(f"cannot import model {name!r} here: {error}") from error
+    except CodeError as error:
+        raise ModelError(f"cannot import model {name!r}: {error}") from error
     if not callable(function):
         raise ModelError(
             f"model {name!r} must be a function build(input_shape, classes), got {type(function).__name__}"

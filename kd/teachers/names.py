@@ -6,12 +6,16 @@ import difflib
 from dataclasses import dataclass
 
 from kd.baselines.applications import APPLICATIONS, TUNED
+from kd.code import file_of, is_code
 from kd.config import MODEL_NAMES
 from kd.errors import ModelError
 
 __all__ = ["FORMS", "Teacher", "parse_teacher"]
 
-FORMS = f"{' | '.join(MODEL_NAMES)} | pretrained:NAME | baseline:autokeras | logits:FILE.npz | package.module:build"
+FORMS = (
+    f"{' | '.join(MODEL_NAMES)} | pretrained:NAME | baseline:autokeras | logits:FILE.npz | package.module:build"
+    " | ./file.py:build"
+)
 
 _PRETRAINED = (*APPLICATIONS, *(name + TUNED for name in APPLICATIONS))
 
@@ -53,6 +57,8 @@ def parse_teacher(name: str) -> Teacher:
         ModelError: one line with the name given and what is allowed. Whether a user's module can be imported is
             checked only when the teacher is built.
     """
+    if file_of(name) is not None and is_code(name):
+        return Teacher(name=name, method=None)
     kind, colon, rest = name.partition(":")
     if not colon:
         return Teacher(name=_one_of(name, MODEL_NAMES, "teacher", allowed=FORMS), method=None)

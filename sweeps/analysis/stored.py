@@ -74,7 +74,7 @@ def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
     Raises:
         storage.errors.RecordBroken: a payload or an outcome is not what such a task has.
     """
-    spec = stored(sweep)
+    spec = stored(sweep).as_called()
     records = queries.task_records(engine, sweep.id)
     payloads = tuple(map(payload_of, records))
     tasks = list(zip(records, payloads, strict=True))

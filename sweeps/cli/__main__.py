@@ -14,4 +14,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    from kd.code import without_current_folder
+
+    without_current_folder()
     main()

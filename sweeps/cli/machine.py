@@ -50,7 +50,7 @@ def data_list(form: Form = Format.table, data: Data = None) -> None:
 
 @data_app.command("fetch")
 def data_fetch(
-    names: Annotated[list[str], typer.Argument(metavar="DATASET", help="mnist, cifar10")],
+    names: Annotated[list[str], typer.Argument(metavar="DATASET", help="mnist, fashion_mnist, cifar10, cifar100")],
     data: Data = None,
 ) -> None:
     """Download datasets into the cache of this machine."""

@@ -68,7 +68,7 @@ Service = Annotated[
 ]
 Form = Annotated[Format, typer.Option("-f", "--format", help="How to print.")]
 Field = Annotated[str | None, typer.Option(metavar="KEY", help="Only this field; nested ones with dots.")]
-Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder with mnist.npz and cifar10.npz.")]
+Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder with mnist.npz and your own data.")]
 Weights = Annotated[
     Path | None,
     typer.Option("--weights", metavar="DIR", help="Folder with ImageNet weights under Keras' file names."),

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy
 
+from kd.code import importable
 from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.records.points import points_until
@@ -34,7 +35,7 @@ from sweeps.spec.point import Point
 
 
 def _datasets(spec: Spec) -> tuple[str, ...]:
-    return tuple(spec.role(role).dataset for role in spec.roles)
+    return tuple(spec.role(role).shown for role in spec.roles)
 
 
 def space_of(spec: Spec, stage: str) -> Space:
@@ -71,7 +72,7 @@ def attributes(
     if search := search_of(task.role, task.group):
         attrs["search"] = search
     if task.role and "dataset" not in space_of(spec, stage):
-        attrs["dataset"] = spec.role(task.role).dataset
+        attrs["dataset"] = spec.role(task.role).shown
     return attrs if retry_of is None else attrs | {"retry_of": retry_of}
 
 
@@ -88,12 +89,12 @@ def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[s
     task = payload_of(claim)
     if isinstance(task, TeacherTask):
         role = spec.role(task.role)
-        return {"dataset": role.dataset, "model": role.teacher}
+        return {"dataset": role.shown, "model": role.teacher}
     if isinstance(task, BaselineTask):
         return {"method": task.method}
     if isinstance(task, TransferTask):
         point = _arm_point(engine, claim.sweep_id, spec, task)
-        return point.as_dict() | {"arm": task.arm, "dataset": spec.role(task.role).dataset}
+        return point.as_dict() | {"arm": task.arm, "dataset": spec.role(task.role).shown}
     if isinstance(task, ConfirmTask):
         return _confirm_point(engine, spec, claim, task).as_dict()
     if isinstance(task, SearchTask):
@@ -125,6 +126,7 @@ def _proposed(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, 
     """
     from storage.studies.sampler import Past, propose  # here: Optuna takes a second to import
 
+    sampler = importable(spec.search.sampler)
     records = points_until(engine, claim.sweep_id, phase=claim.phase, task_id=claim.task_id)
     number = len(records) - 1
     ended = records[: max(0, number + 1 - spec.search.lag)]
@@ -141,7 +143,7 @@ def _proposed(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, 
             assert isinstance(task, SearchTask)
             between = [Past(point or {}, None, running=True) for point in points[len(known) : i]]
             points[i] = (
-                propose(space, [*known, *between], sampler=spec.search.sampler, seed=task.sampler_seed or 0)
+                propose(space, [*known, *between], sampler=sampler, seed=task.sampler_seed or 0)
                 if task.sobol is None
                 else task.sobol.as_dict()
             )

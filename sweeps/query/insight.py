@@ -41,7 +41,8 @@ def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:
 
 
 def _line(spec: Spec, role: Role, text: str) -> str:
-    name = Path(spec.role(role).dataset).stem  # of a file its name alone
+    part = spec.role(role)
+    name = part.name or Path(part.dataset).stem  # of a file its name alone
     return f"{name[: WIDTH - len(text) - 2]}: {text}"
 
 

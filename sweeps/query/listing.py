@@ -73,8 +73,8 @@ def sweep_row(engine: sqlalchemy.Engine, sweep: SweepRecord) -> SweepRow:
     counts = stage_counts(engine, sweep.id).values()
     return SweepRow(
         name=sweep.name,
-        source=sweep.spec["source"]["dataset"],
-        target=sweep.spec["target"]["dataset"] if sweep.spec["target"] else None,
+        source=_called(sweep, "source"),
+        target=_called(sweep, "target") if sweep.spec["target"] else None,
         state=sweep.state,
         done=sum(count.done for count in counts),
         tasks=sum(count.total - count.unavailable for count in counts),
@@ -106,7 +106,7 @@ def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, space: Mapping[
         state=shown_state(task.stage, task.state, task.error_class),
         attempt=task.attempt,
         trial=task.trial_number,
-        dataset=None if payload.role is None else sweep.spec[payload.role]["dataset"],
+        dataset=None if payload.role is None else _called(sweep, payload.role),
         arm=payload.method if isinstance(payload, BaselineTask) else arm,
         temperature=_value(task.params, "temperature"),
         alpha=_value(task.params, "alpha"),
@@ -123,3 +123,9 @@ def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, space: Mapping[
 
 def _value(values: Mapping[str, Any] | None, name: str) -> Any:
     return None if values is None else values.get(name)
+
+
+def _called(sweep: SweepRecord, role: str) -> str:
+    """Return what the dataset of a role is called, from the stored spec as it stands."""
+    part = sweep.spec[role]
+    return str(part.get("name") or part["dataset"])

@@ -4,7 +4,7 @@ import re
 
 from sweeps.spec.arms import AUTOKERAS_ARM, SCALED
 
-_DATASETS = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
+_DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
 _ARMS = {
     "best": "Tuned on {source}",

@@ -1,18 +1,18 @@
 """Create a sweep: check its spec against this machine, freeze it, and write it once."""
 
 import contextlib
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 
+from kd import code
 from kd.config import MODEL_NAMES
 from kd.data import datasets
-from kd.errors import DataError, ModelError
+from kd.errors import CodeError, DataError, ModelError
 from kd.teachers.logits_file import PREFIX, aligned, digest, read
 from kd.teachers.names import parse_teacher
 from storage.db import engine as engines
@@ -26,8 +26,10 @@ from storage.studies.names import study_name
 from sweeps.errors import AnotherSpec, SpecError
 from sweeps.hints import ANYWHERE, here
 from sweeps.plan.tasks import STAGES, Plan, make_plan
+from sweeps.service.own_data import check_names, contents, found_lines, frozen_data, with_images
 from sweeps.service.users_models import check_users_models
 from sweeps.spec.asked import Asked
+from sweeps.spec.code import frozen_code
 from sweeps.spec.losses import formula
 from sweeps.spec.model import Spec, check_name, difference, override, parse
 from sweeps.spec.tables import DatasetSpec
@@ -39,11 +41,15 @@ if TYPE_CHECKING:  # Optuna takes a second to import
 
 @dataclass(frozen=True)
 class Created:
-    """A sweep as it was written: its spec with the hashes of its data, its plan, and whether it is new."""
+    """A sweep as it was written: its spec with the hashes of its data, its plan, and whether it is new.
+
+    found: what its own datasets hold, in lines for people.
+    """
 
     spec: Spec
     plan: Plan
     new: bool
+    found: tuple[str, ...] = ()
 
 
 def create_sweep(
@@ -55,7 +61,7 @@ def create_sweep(
     the next one completes it. A study that was deleted in the dashboard is made again, empty.
 
     Args:
-        data_dir: folder that may hold mnist.npz and cifar10.npz.
+        data_dir: folder that may hold mnist.npz and other files.
         dry_run: resolve and plan only; nothing is written, and `new` is False.
 
     Raises:
@@ -74,7 +80,8 @@ def create_sweep(
         check_users_models(spec, data_dir=data_dir)
     _check_sampler(spec.search.sampler)
     plan = make_plan(spec)
-    return Created(spec, plan, new=not dry_run and _write(url, name, spec, plan))
+    found = tuple(found_lines(spec, data_dir))
+    return Created(spec, plan, new=not dry_run and _write(url, name, spec, plan), found=found)
 
 
 def _check_text(spec: Spec) -> None:
@@ -90,8 +97,8 @@ def _check_sampler(name: str) -> None:
     from storage.studies.sampler import check_sampler  # as in `_write`
 
     try:
-        check_sampler(name)
-    except SamplerUnusable as error:
+        check_sampler(code.importable(name))
+    except (CodeError, SamplerUnusable) as error:
         raise SpecError(f"search.sampler: {error}") from None
 
 
@@ -187,7 +194,7 @@ def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
 
 
 def resolve(spec: Spec, *, data_dir: Path | None = None) -> Spec:
-    """Return the spec with its datasets and models checked, and the hash of each dataset filled in.
+    """Return the spec with its datasets and models checked, and the hash of each dataset and file of code filled in.
 
     Each dataset that has no published hash is read once.
 
@@ -195,26 +202,16 @@ def resolve(spec: Spec, *, data_dir: Path | None = None) -> Spec:
         SpecError: a dataset is too small or other than the spec says, or a model has no such name.
         kd.errors.DataError: a dataset cannot be read.
     """
-    changes = {}
+    spec = with_images(spec, data_dir)
+    changes: dict[str, Any] = {}
     for key in spec.roles:
         role = spec.role(key)
-        data = datasets.contents(role.dataset, data_dir)
-        if role.images > data.training_images:
-            raise SpecError(
-                f"{key}.images: got {role.images}; {role.dataset} has {data.training_images} training images "
-                "once validation is set aside"
-            )
-        if role.content_hash and role.content_hash != data.content_hash:
-            raise SpecError(
-                f"{key}.content_hash: got {role.content_hash[:12]}, but {role.dataset} here has "
-                f"{data.content_hash[:12]}; remove the line to take this content"
-            )
-        changes[f"{key}.content_hash"] = data.content_hash
-        if role.dataset.endswith(".npz"):
-            changes[f"{key}.dataset"] = str(Path(role.dataset).expanduser().absolute())
+        changes |= frozen_data(key, role, contents(role, data_dir))
         changes |= _check_teacher(key, role, data_dir)
         _check_model(f"{key}.student", role.student)
-    return override(spec, changes)
+    frozen = override(spec, changes | frozen_code(spec))
+    check_names(frozen)
+    return frozen
 
 
 def _check_teacher(key: str, role: DatasetSpec, data_dir: Path | None) -> dict[str, str]:
@@ -235,8 +232,8 @@ def _frozen_logits(key: str, role: DatasetSpec, path: Path, data_dir: Path | Non
         raise SpecError(
             f"{key}.augment: got {role.augment!r}; a file has logits of the images themselves: allowed: none"
         )
-    dataset = datasets.load(role.dataset, train_images=role.images, data_dir=data_dir)
-    places = datasets.positions(role.dataset, train_images=role.images, data_dir=data_dir)
+    dataset = datasets.load(role.dataset, train_images=role.images, data_dir=data_dir, size=role.size)
+    places = datasets.positions(role.dataset, train_images=role.images, data_dir=data_dir, size=role.size)
     found = digest(aligned(read(path), dataset, places))
     if role.logits_hash and role.logits_hash != found:
         raise SpecError(
@@ -249,22 +246,27 @@ def _frozen_logits(key: str, role: DatasetSpec, path: Path, data_dir: Path | Non
 def _check_model(key: str, name: str) -> None:
     # The full check needs TensorFlow and comes with the first task; a typing error is caught here, at once.
     if ":" in name:
-        module = name.split(":")[0]
-        try:
-            found = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
-            found = None
-        if found is None:
-            raise SpecError(f"{key}: got {name!r}; no module {module!r} on this machine's Python path")
+        if not code.is_there(name):
+            raise SpecError(f"{key}: got {name!r}; {_missing(name)}")
     elif name not in MODEL_NAMES:
         near = get_close_matches(name, MODEL_NAMES, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise SpecError(f"{key}: got {name!r}{hint}; allowed: {', '.join(MODEL_NAMES)}, or package.module:build")
+        raise SpecError(
+            f"{key}: got {name!r}{hint}; allowed: {', '.join(MODEL_NAMES)}, package.module:build or ./file.py:build"
+        )
+
+
+def _missing(name: str) -> str:
+    if (path := code.file_of(name)) is not None:
+        return f"there is no file {path}"
+    module = name.split(":")[0]
+    beside = f"; a file of this folder is named ./{module}.py:..." if Path(f"{module}.py").is_file() else ""
+    return f"no module {module!r} on this machine's Python path{beside}"
 
 
 def _note(name: str, stage: str, spec: Spec) -> str:
     def line(role: DatasetSpec) -> str:
-        return f"{role.dataset} ({role.images} images, teacher {role.teacher}, student {role.student})"
+        return f"{role.shown} ({role.images} images, teacher {role.teacher}, student {role.student})"
 
     text = (
         f"# {name}: stage {stage}\n\n"

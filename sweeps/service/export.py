@@ -54,7 +54,7 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
     """
     spec = stored(sweep)
     role = _role(spec, dataset)
-    dataset = spec.role(role).dataset
+    dataset = spec.role(role).shown
     key = kept_student_key(role)
     found = queries.task_records(engine, sweep.id, phase=transfer_phase(role))
     task = next((record for record in found if record.key == key), None)
@@ -87,7 +87,7 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
 
 
 def _role(spec: Spec, dataset: str | None) -> str:
-    roles = {spec.role(role).dataset: role for role in spec.roles}
+    roles = {spec.role(role).shown: role for role in spec.roles}
     if dataset is None:
         return "source"
     if dataset not in roles:

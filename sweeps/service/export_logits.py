@@ -53,7 +53,7 @@ def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> Tea
     if not done:
         raise NoResultsYet(f"the teacher of {role} is not trained yet; go on with: {here().launch(sweep.name)}")
     (teacher,) = done_tasks(done, TeacherTask, TeacherOutcome)
-    found = content_hash(part.dataset)
+    found = content_hash(part.dataset, size=part.size)
     if found != part.content_hash:
         raise SweepError(
             f"{part.dataset} here has content {found[:12]}, the sweep was created with {part.content_hash[:12]}:"
@@ -62,7 +62,7 @@ def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> Tea
     sha256 = teacher.outcome.blobs.get("logits")
     if sha256 is None:
         raise SweepError(f"the logits of {part.dataset} were not kept; type: {here().retry_and_launch(sweep.name)}")
-    places = positions(part.dataset, train_images=part.images)
+    places = positions(part.dataset, train_images=part.images, size=part.size)
     logits = np.frombuffer(blobs.get(engine, sha256), np.float32).reshape(part.images, -1)
     return TeacherLogits(
         dataset=part.dataset,

@@ -1,14 +1,16 @@
 """Tell what a worker of a sweep needs beside the storage: the user's own modules, data files, pretrained weights."""
 
-import importlib.util
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from kd import code
 from kd.baselines.applications import APPLICATIONS, TUNED
 from kd.baselines.weights import find_weights
+from kd.data.datasets import is_own
+from kd.data.own.kinds import kind_of
 from kd.errors import ModelError
 from kd.teachers.names import parse_teacher
+from sweeps.spec.code import named_code
 from sweeps.spec.model import Spec
 
 
@@ -24,12 +26,10 @@ class Need:
 def needs(spec: Spec) -> list[Need]:
     """Return what workers of a sweep need beside the storage; nothing for most sweeps on the datasets by name."""
     parts = [spec.role(role) for role in spec.roles]
-    named = [spec.search.sampler, *(name for part in parts for name in (part.teacher, part.student))]
-    modules = dict.fromkeys(name.partition(":")[0] for name in named if names_code(name))
-    files = [part.dataset for part in parts if part.dataset.endswith(".npz")]
+    found = list(dict.fromkeys(_code(name) for _, name in named_code(spec)))
+    files = [part.dataset for part in parts if is_own(part.dataset) and kind_of(part.dataset) != "function"]
     files += [file for part in parts if (file := part.teacher.removeprefix("logits:")) != part.teacher]
-    found = [Need(f"module {name}", "on its PYTHONPATH", _has_module(name)) for name in modules]
-    found += [Need(name, "at the same path", Path(name).is_file()) for name in dict.fromkeys(files)]
+    found += [Need(name, "at the same path", Path(name).exists()) for name in dict.fromkeys(files)]
     if networks := _networks(spec):
         missing = [name for name in networks if not _has_weights(name)]
         what = f"ImageNet weights of {', '.join(networks)}"
@@ -37,16 +37,11 @@ def needs(spec: Spec) -> list[Need]:
     return found
 
 
-def names_code(name: str) -> bool:
-    """Return whether a model or sampler of a spec is Python code of its user: package.module:make."""
-    return ":" in name and not name.startswith(("pretrained:", "baseline:", "logits:"))
-
-
-def _has_module(name: str) -> bool:
-    try:
-        return name in sys.modules or importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):
-        return False
+def _code(name: str) -> Need:
+    if (path := code.file_of(name)) is None:
+        return Need(f"module {name.partition(':')[0]}", "on its PYTHONPATH", code.is_there(name))
+    how = f"at the same path, or in the folder that {code.FOLDER_VARIABLE} names"
+    return Need(name.rpartition(":")[0], how, path.is_file())
 
 
 def _networks(spec: Spec) -> list[str]:

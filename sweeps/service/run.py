@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy
 
 from kd.data import sources
+from kd.data.datasets import is_own
 from kd.errors import DataError
 from storage.url import masked
 from sweeps.analysis.load import load
@@ -16,6 +17,7 @@ from sweeps.report.brief import brief
 from sweeps.report.page import report
 from sweeps.service import create, datasets
 from sweeps.service.launch import launch
+from sweeps.service.own_data import with_images
 from sweeps.service.summary import describe_details, describe_plan, on_two_cores
 from sweeps.spec.model import ROLES, Spec, check_name
 from sweeps.spec.presets import WITHOUT_DOWNLOAD
@@ -37,7 +39,7 @@ def run_sweep(
     if not known:
         created = create.create_sweep(url, name, with_data(spec, data_dir), data_dir=data_dir)
         details = describe_details(created.spec, created.plan) if verbose else []
-        say("\n".join([*describe_plan(created.spec, created.plan, url), *details]))
+        say("\n".join([*describe_plan(created.spec, created.plan, url, created.found), *details]))
     else:
         first = known[0].spec
         if spec.fingerprint not in {revision.fingerprint for revision in known}:
@@ -62,9 +64,12 @@ def _datasets(stored: dict[str, Any]) -> list[str]:
 def with_data(spec: Spec, data_dir: Path | None) -> Spec:
     """Fetch the data of a spec. Returns the spec, or the same on digits -> digits-rgb where the data is unavailable."""
     names = [spec.role(role).dataset for role in spec.roles]
-    missing = [found for name in names if not (found := sources.where(name, data_dir)).available]
-    say(f"{_first_line(missing)}; about {on_two_cores(spec)} on 2 cores")
+    public = [name for name in names if not is_own(name)]
+    missing = [found for name in public if not (found := sources.where(name, data_dir)).available]
     try:
+        if not missing:
+            spec = with_images(spec, data_dir)
+        say(f"{_first_line(missing)}; {_expected(spec)}")
         for found in missing:
             datasets.fetch(found.name, data_dir=data_dir)
     except DataError as error:
@@ -74,6 +79,11 @@ def with_data(spec: Spec, data_dir: Path | None) -> Spec:
         say(f"{note}. Why: {' '.join(str(error).split())}")
         return _without_download(spec, note)
     return spec
+
+
+def _expected(spec: Spec) -> str:
+    known = all(spec.role(role).images for role in spec.roles)
+    return f"about {on_two_cores(spec)} on 2 cores" if known else "how long it takes is known when the data are here"
 
 
 def _first_line(missing: list[sources.Location]) -> str:

@@ -1,6 +1,7 @@
 """Describe a plan in words: what create and run print before anything runs."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy
@@ -21,8 +22,12 @@ from sweeps.stats.nested import FEWEST
 from sweeps.terminal import number_of
 
 
-def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
-    """Return six lines: what is searched, on which data, by which models, the work, the verdict, where it is stored."""
+def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, found: Sequence[str] = ()) -> list[str]:
+    """Return six lines: what is searched, on which data, by which models, the work, the verdict, where it is stored.
+
+    Args:
+        found: lines about the user's own datasets, to stand below that of the data.
+    """
     searches = spec.outer.teachers * spec.outer.searches
     trials = f"{spec.search.trials} trials" + (f", {searches} searches" if searches > 1 else "")
     trainings = sum(plan.count(stage) for stage in STAGES if stage != "measure")
@@ -30,6 +35,7 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL) -> list[str]:
     return [
         f"search   {_space(spec)}: {trials}{' on each dataset' if spec.targets else ''}",
         f"data     {' -> '.join(_images(spec.role(role)) for role in spec.roles)}",
+        *found,
         f"models   {_models(spec)}",
         f"work     {trainings:,} trainings, about {minutes:,.0f} core-minutes",
         f"verdict  {_resolution(spec)}" if spec.targets else f"answer   {_one_dataset(spec)}",
@@ -97,7 +103,7 @@ def _one_dataset(spec: Spec) -> str:
 
 
 def _images(role: DatasetSpec) -> str:
-    name = Path(role.dataset).name  # of a file its name alone
+    name = role.name or Path(role.dataset).name  # of a file its name alone
     return f"{name} ({role.images:,} images)"
 
 
@@ -113,7 +119,7 @@ def _models(spec: Spec) -> str:
 
 
 def _short(role: DatasetSpec) -> str:
-    return Path(role.dataset).stem
+    return role.name or Path(role.dataset).stem
 
 
 def _repeats(spec: Spec) -> str:
@@ -132,7 +138,7 @@ def _repeats(spec: Spec) -> str:
 def _described(name: str, role: DatasetSpec) -> str:
     views = f", {role.views} views of each image" if role.augment != "none" else ""
     return (
-        f"{name:<8} {role.dataset}: {role.images} images{views}, teacher {role.teacher}, student {role.student}, "
+        f"{name:<8} {role.shown}: {role.images} images{views}, teacher {role.teacher}, student {role.student}, "
         f"{role.epochs} epochs"
     )
 

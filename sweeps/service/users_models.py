@@ -1,15 +1,16 @@
 """Check the models of a user's own before a sweep is created: a fault then costs a line, not a night."""
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
-from kd.data import datasets
+from kd import code
 from kd.errors import ModelError, NotHere, SubprocessFailed
 from kd.subprocesses import run_in_subprocess
 from kd.teachers.names import parse_teacher
 from sweeps.errors import SpecError
+from sweeps.service.own_data import contents
 from sweeps.spec.model import Spec
+from sweeps.spec.tables import DatasetSpec
 from sweeps.workers import subprocess_jobs
 
 START_S = 60.0  # of TensorFlow, which takes 5 on an idle core
@@ -17,20 +18,20 @@ BUILD_S = 60.0  # of one model
 
 
 def check_users_models(spec: Spec, *, data_dir: Path | None = None) -> None:
-    """Build each package.module:build of a spec once, in a child process: it is the user's code, and may do anything.
+    """Build each model of a spec that is its user's own code once, in a child process: it may do anything.
 
     Only a spec that names one takes this time, some seconds each. Names that cannot be one are left to `create`.
 
     Args:
-        data_dir: folder that may hold mnist.npz and cifar10.npz.
+        data_dir: folder that may hold mnist.npz and other files.
 
     Raises:
         SpecError: one line with the key, the name, and what is wrong with the model.
         kd.errors.DataError: the dataset, whose images it is built for, cannot be read.
     """
     jobs: dict[tuple[str, tuple[int, int, int], int], str] = {}
-    for key, name, dataset in _users(spec):
-        data = datasets.contents(dataset, data_dir)
+    for key, name, part in _users(spec):
+        data = contents(part, data_dir)
         jobs.setdefault((name, data.input_shape, data.classes), key)
     if not jobs:
         return
@@ -50,24 +51,17 @@ def check_users_models(spec: Spec, *, data_dir: Path | None = None) -> None:
         raise SpecError(f"{key}: model {name!r} cannot be built: {error}") from None
 
 
-def _users(spec: Spec) -> Iterator[tuple[str, str, str]]:
-    """Yield (key of the spec, name of the model, dataset) of everything that a user's module is to build."""
+def _users(spec: Spec) -> Iterator[tuple[str, str, DatasetSpec]]:
+    """Yield (key of the spec, name of the model, its role) of everything that a user's module is to build."""
     for role in spec.roles:
         part = spec.role(role)
         for key, name in ((f"{role}.teacher", part.teacher), (f"{role}.student", part.student)):
-            if ":" in name and _is_trained(name) and _is_there(name.partition(":")[0]):
-                yield key, name, part.dataset
+            if ":" in name and _is_trained(name) and code.is_there(name):
+                yield key, name, part
 
 
 def _is_trained(name: str) -> bool:
     try:
         return parse_teacher(name).is_trained
     except ModelError:
-        return False
-
-
-def _is_there(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
         return False

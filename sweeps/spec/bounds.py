@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 # Generous bounds: far beyond what anybody can wait for, and small enough that a slip of the finger is answered at once.
 MOST = 100_000
 MOST_IMAGES = 100_000_000
+LEAST_PIXELS, MOST_PIXELS = 8, 4_096  # of a side; no smaller image is trained on
 MOST_VIEWS = 1_000  # each of them is stored for every image, with its own logits
 MOST_PARAMETERS = 10_000_000_000
 MOST_SECONDS = 10_000_000  # four months

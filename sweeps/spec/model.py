@@ -4,13 +4,14 @@ A spec is TOML for people (`spec_toml`), a plain dict in the database, and these
 It is stored with the sweep, so a worker needs only the storage URL and the sweep's name.
 """
 
+import copy
 import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from storage.records.queries import SweepRecord
 from sweeps.errors import SpecError, SweepError
@@ -25,20 +26,17 @@ from sweeps.spec.tables import (
     DatasetSpec,
     Repeats,
     Search,
-    Training,
     Transfer,
 )
+from sweeps.spec.training import Training
 from sweeps.spec.work import Lease, Limits, Retry
 
 Role: TypeAlias = Literal["source", "target", "target2", "target3"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
-# (table, key, value where it is not used) of what specs of the first versions do not have.
-_LATER: tuple[tuple[str, str, Any], ...] = (
-    ("search", "space", {}),
-    ("training", "distillation", "kd"),
-    ("training", "loss_parameters", {}),
-)
+# (table, key) of what specs of the first versions do not have, and what it holds where it is not used.
+_LATER = (("search", "space"), ("training", "distillation"), ("training", "loss_parameters"))
+_UNUSED = ({}, "kd", "", None)
 
 _WRITTEN = ("mnist", "digits", "digits-rgb")
 
@@ -64,6 +62,12 @@ class Spec(SpecModel):
     lease: Lease = Lease()
     limits: Limits = Limits()
     retry: Retry = Retry()
+    code: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
+        default_factory=dict,
+        description="sha256 of each file of one's own code; filled in and checked likewise",
+    )
+
+    _stored: dict[str, Any] | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _whole(self) -> "Spec":
@@ -99,7 +103,7 @@ class Spec(SpecModel):
             )
         for part in map(self.role, self.roles):
             largest = max(self.training.batch_size, *self.search.space.get("batch_size", (1,)))
-            if part.images < largest:
+            if 0 < part.images < largest:
                 raise ValueError(f"{part.dataset}: images ({part.images}) is less than one batch ({largest})")
         return self
 
@@ -155,14 +159,28 @@ class Spec(SpecModel):
         return tuple(dict.fromkeys((*self.baselines.methods, *self.baselines.source_methods)))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as stored in the database. A key that older versions did not have is there only if it is used,
-        so that a sweep that they made has the same fingerprint.
-        """
+        """Plain values, as stored in the database. What is newer than many stored sweeps is left out where unused."""
+        if self._stored is not None:
+            return copy.deepcopy(self._stored)
         values = self.model_dump(mode="json")
-        for group, key, unused in _LATER:
-            if values[group][key] == unused:
-                del values[group][key]
+        if not self.code:
+            del values["code"]
+        for table, key in (*_LATER, *((role, key) for role in self.roles for key in ("name", "size"))):
+            if values[table][key] in _UNUSED:
+                del values[table][key]
         return values
+
+    def as_called(self) -> "Spec":
+        """The spec with each dataset under the name that it is shown by; plain values and fingerprint stay the same."""
+        named = [role for role in self.roles if self.role(role).name]
+        if not named:
+            return self
+        shown: dict[str, Any] = {
+            role: self.role(role).model_copy(update={"dataset": self.role(role).name}) for role in named
+        }
+        called = self.model_copy(update=shown)
+        called._stored = self.as_dict()
+        return called
 
     @property
     def fingerprint(self) -> str:

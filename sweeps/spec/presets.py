@@ -8,7 +8,8 @@ from kd.baselines.applications import APPLICATIONS, TUNED
 from sweeps.errors import SpecError
 from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, SOURCE_ARMS, TARGET_ARMS
 from sweeps.spec.model import ROLES, Spec, override
-from sweeps.spec.tables import Baselines, Confirm, DatasetSpec, Repeats, Search, Training, Transfer
+from sweeps.spec.tables import Baselines, Confirm, DatasetSpec, Repeats, Search, Transfer
+from sweeps.spec.training import Training
 
 _TINY = Spec(
     preset="tiny",
@@ -125,6 +126,8 @@ def on(spec: Spec, *, source: str | None = None, targets: Sequence[str] = (), al
     Raises:
         SpecError: a dataset twice, or more targets than there are roles for.
     """
+    from kd.data.datasets import is_own  # here: NumPy takes a while to import, and most commands need none
+
     known = {part.dataset: part for one in (*reversed(PRESETS.values()), spec) for part in map(one.role, one.roles)}
     wanted = {"source": source or spec.source.dataset}
     if not alone:
@@ -136,5 +139,7 @@ def on(spec: Spec, *, source: str | None = None, targets: Sequence[str] = (), al
         part = known.get(dataset) or (spec.target if role != "source" and spec.target else spec.source)
         roles[role] = part.model_dump() | {"dataset": dataset}
         if dataset != part.dataset:
-            roles[role]["content_hash"] = ""
+            roles[role] |= {"content_hash": "", "name": "", "size": ()}
+            if is_own(dataset):
+                roles[role]["images"] = 0  # all of them, unless somebody says less
     return override(spec, roles)

@@ -10,15 +10,28 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from kd.baselines import METHODS
-from kd.config import Schedule
 from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, OUTER_ARMS, SCALED, SOURCE_ARMS, TARGET_ARMS
-from sweeps.spec.bounds import MOST_IMAGES, MOST_PARAMETERS, MOST_VIEWS, Cap, Count, EachOnce, Seconds, SpecModel
+from sweeps.spec.bounds import (
+    LEAST_PIXELS,
+    MOST_IMAGES,
+    MOST_PARAMETERS,
+    MOST_PIXELS,
+    MOST_VIEWS,
+    Cap,
+    Count,
+    EachOnce,
+    Seconds,
+    SpecModel,
+)
 from sweeps.spec.further import Further
-from sweeps.spec.losses import check_loss
 from sweeps.stats.verdict import LEVELS
 
 SAMPLERS = ("qmc", "tpe", "gp", "random")
-USERS_OWN = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+USERS_OWN = re.compile(r"(?:[A-Za-z_][\w.]*|.*/[^/]*\.py):[A-Za-z_]\w*")
+
+_A_NAME = re.compile(r"[^\W_][\w ()+.-]{0,63}")
+
+Side = Annotated[int, Field(ge=LEAST_PIXELS, le=MOST_PIXELS, strict=True)]
 
 
 def _range(low: float, high: float, above: bool) -> AfterValidator:
@@ -39,21 +52,37 @@ def _known_method(name: str) -> str:
     return name
 
 
+def _free_name(name: str) -> str:
+    if name and not _A_NAME.fullmatch(name):
+        raise ValueError("1 to 64 letters, digits, spaces and ()+-._, the first one a letter or a digit")
+    return name
+
+
+def _both_sides(size: tuple[int, ...]) -> tuple[int, ...]:
+    if len(size) not in (0, 2):
+        raise ValueError("[height, width], or [] for images that all have one size")
+    return size
+
+
 class DatasetSpec(SpecModel):
     """A dataset and what is trained on it."""
 
-    dataset: str = Field(min_length=1, description="mnist, cifar10, digits, digits-rgb, or a path ending in .npz")
+    dataset: str = Field(
+        min_length=1, description="mnist, digits, ..., or one's own: FILE.npz, a folder of images, or ./file.py:load"
+    )
     images: int = Field(
-        ge=1,
+        default=0,
+        ge=0,
         le=MOST_IMAGES,
         strict=True,
-        description="training images, stratified by class, from the training split",
+        description="training images, stratified by class, from the training split; 0 = all, filled in by create",
     )
     teacher: str = Field(
-        description="cnn-small, ..., pretrained:NAME, baseline:autokeras, logits:FILE.npz or package.module:build"
+        description="cnn-small, ..., pretrained:NAME, baseline:autokeras, logits:FILE.npz, package.module:build"
+        " or ./file.py:build"
     )
     teacher_epochs: Count
-    student: str = Field(default="keras-student", description="cnn-small, ... or package.module:build")
+    student: str = Field(default="keras-student", description="cnn-small, ..., package.module:build or ./file.py:build")
     epochs: Count = Field(description="epochs of one student, that is of one trial")
     augment: Literal["none", "flip-crop"] = "none"
     views: int = Field(
@@ -67,33 +96,24 @@ class DatasetSpec(SpecModel):
     logits_hash: str = Field(
         default="", description="of the logits of a logits:FILE.npz; filled in and checked likewise"
     )
-
-
-class Training(SpecModel):
-    """How students and teachers are trained."""
-
-    batch_size: Count = 64
-    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="of students: Adam, at the first step")
-    schedule: Schedule = Field(
-        default="constant",
-        description="of students: constant; cosine lowers the rate to 0; average averages the last weights",
+    name: Annotated[str, AfterValidator(_free_name)] = Field(
+        default="", description="of an own dataset: what it is called instead of its path"
     )
-    average_steps: Count = Field(default=50, description="with average: steps that it reaches back over")
-    distillation: Annotated[str, AfterValidator(check_loss)] = Field(
-        default="kd",
-        description="the loss: kd, mse, logit-standardization, dkd, nkd, dist, package.module:loss or ./file.py:loss",
+    size: Annotated[tuple[Side, ...], AfterValidator(_both_sides)] = Field(
+        default=(), description="[height, width] that all images of a folder get"
     )
-    loss_parameters: dict[str, float] = Field(
-        default={}, description="of the loss's own parameters, those that are fixed; create fills in a user's own"
-    )
-    teacher_learning_rate: float = Field(default=3e-3, gt=0, le=1, description="of teachers: Adam, falling to 0")
+
+    @property
+    def shown(self) -> str:
+        """What the dataset is called wherever it is shown: its name, or what stands for it."""
+        return self.name or self.dataset
 
 
 def _known_sampler(name: str) -> str:
     if name not in SAMPLERS and not USERS_OWN.fullmatch(name):
         near = get_close_matches(name, SAMPLERS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(hint + ", ".join(SAMPLERS) + " or package.module:make")
+        raise ValueError(hint + ", ".join(SAMPLERS) + " or package.module:make, or ./file.py:make")
     return name
 
 
@@ -103,7 +123,7 @@ class Search(SpecModel):
     trials: Count = Field(description="points, each trained once with the same seed")
     sampler: Annotated[str, AfterValidator(_known_sampler)] = Field(
         default="tpe",
-        description="qmc (scrambled Sobol), tpe, gp (needs torch), random, or package.module:make;"
+        description="qmc (scrambled Sobol), tpe, gp (needs torch), random, package.module:make or ./file.py:make;"
         " the first half of tpe and gp is Sobol",
     )
     lag: Count = Field(

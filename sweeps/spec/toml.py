@@ -36,6 +36,9 @@ def to_toml(spec: Spec) -> str:
             continue
         why = (type(part).__doc__ or "").strip().partition("\n")[0]
         blocks.append("\n".join([f"[{name}]  # {why}", *(_line(part, key) for key in type(part).model_fields)]))
+    if spec.code:
+        files = (f"{json.dumps(path, ensure_ascii=False)} = {json.dumps(digest)}" for path, digest in spec.code.items())
+        blocks.append("\n".join([f"[code]  # {Spec.model_fields['code'].description}", *files]))
     return "\n\n".join(blocks) + "\n"
 
 

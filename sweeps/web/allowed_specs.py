@@ -2,11 +2,11 @@
 
 import re
 
+from kd.code import is_code
 from kd.data.datasets import NAMES
 from kd.teachers.logits_file import PREFIX
 from sweeps.errors import NotAllowed
 from sweeps.hints import here
-from sweeps.service.needs import names_code
 from sweeps.spec.model import Spec
 
 _A_NAME = re.compile(r"[A-Za-z0-9_.:+-]*")
@@ -21,6 +21,8 @@ def check_allowed(spec: Spec, *, allow_code: bool) -> None:
     Raises:
         NotAllowed: it names a file, or code where that is not allowed.
     """
+    if spec.code:
+        raise _refused("code", next(iter(spec.code)), "no request names a file on the server; one that does")
     named: list[tuple[str, str]] = [("search.sampler", spec.search.sampler)]
     for role in spec.roles:
         part = spec.role(role)
@@ -30,7 +32,7 @@ def check_allowed(spec: Spec, *, allow_code: bool) -> None:
     for key, name in named:
         if name.startswith(PREFIX) or not _A_NAME.fullmatch(name):
             raise _refused(key, name, "no request names a file on the server; one that does")
-        if names_code(name) and not allow_code:
+        if is_code(name) and not allow_code:
             raise NotAllowed(
                 f"{key}: got {name!r}, which is Python code; this service runs none that a request names (its operator"
                 f" can start it with --allow-code); a sweep with it is made where its database is: {_create()}"

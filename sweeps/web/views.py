@@ -110,8 +110,8 @@ class Views:
         now = status(engine, sweep)
         spec = as_it_stands(sweep)
         view = View(
-            source=called(spec.source.dataset),
-            target="" if spec.target is None else called(spec.target.dataset),
+            source=called(spec.source.shown),
+            target="" if spec.target is None else called(spec.target.shown),
             status=now,
             best=_best(engine, sweep),
             insight=insight(spec, queries.task_records(engine, sweep.id, keep=())),

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +14,26 @@ import numpy.typing as npt
 
 from kd.config import DistillConfig, TrainingConfig
 from kd.data.datasets import Dataset, Split, load, load_test
+from kd.data.own.kinds import kind_of
+from sweeps.errors import SweepError
 from sweeps.spec.arms import AUTOKERAS_ARM, LABELS_ONLY, WITH_KD
+from sweeps.spec.code import check_code
 from sweeps.spec.further import TRAINED
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
-from sweeps.spec.tables import DatasetSpec, Training
+from sweeps.spec.tables import DatasetSpec
+from sweeps.spec.training import Training
 
 if TYPE_CHECKING:
     from kd.training.trainer import StudentTrainer
 
 log = logging.getLogger(__name__)
+
+_COPY = "copy the file it was created from and pass --data DIR"
+_CURES = {
+    "folder": "copy the folder it was created from and pass the folder that holds it as --data DIR",
+    "function": "its function must return the same arrays on every machine",
+}
 
 
 @dataclass
@@ -35,17 +45,35 @@ class TaskResources:
     _tests: dict[str, Split] = field(default_factory=dict)
     _trainers: dict[str, "StudentTrainer"] = field(default_factory=dict)
 
+    def check_here(self) -> None:
+        """Check that data and code here are those that the spec froze.
+
+        Raises:
+            SweepError, kd.errors.KdError: they are not, or are missing; one line.
+        """
+        check_code(self.spec)  # first: a dataset may be made by it
+        for role in self.spec.roles:
+            part = self.spec.role(role)
+            wanted, found = part.content_hash, self.dataset(role).content_hash
+            if wanted and wanted != found:
+                raise SweepError(
+                    f"{part.dataset} here has content {found[:12]}, the sweep was created with "
+                    f"{wanted[:12]}; {_CURES.get(kind_of(part.dataset) or '', _COPY)}"
+                )
+
     def dataset(self, role: str) -> Dataset:
         """Return the training and validation images of a role."""
         if role not in self._datasets:
             part = self.spec.role(role)
-            self._datasets[role] = load(part.dataset, train_images=part.images)
+            loaded = load(part.dataset, train_images=part.images, size=part.size)
+            self._datasets[role] = replace(loaded, name=part.shown)
         return self._datasets[role]
 
     def test(self, role: str) -> Split:
         """Return the test images of a role; read in transfer and measure only."""
         if role not in self._tests:
-            self._tests[role] = load_test(self.spec.role(role).dataset)
+            part = self.spec.role(role)
+            self._tests[role] = load_test(part.dataset, size=part.size)
         return self._tests[role]
 
     def trainer(self, role: str, logits: npt.NDArray[np.float32], settings: "StudentSettings") -> "StudentTrainer":

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kd.code import is_code
 from kd.config import BaselineResult, TeacherResult, TrainResult
 from kd.data.datasets import Dataset
 from kd.teachers.names import parse_teacher
@@ -60,14 +61,14 @@ def outcome_of(task: Payload, params: dict[str, Any], values: TrainedOutcome) ->
 
 
 def builder_of(task: Payload, role: DatasetSpec) -> str:
-    """Return the user's "package.module:function" that built the model that a task kept; "" if none did.
+    """Return the user's function that built the model that a task kept; "" if none did.
 
     Args:
         role: what the spec says of the dataset that it was trained on.
     """
     if isinstance(task, TeacherTask):
         return parse_teacher(role.teacher).builder
-    return role.student if isinstance(task, StudentTask) and ":" in role.student else ""
+    return role.student if isinstance(task, StudentTask) and is_code(role.student) else ""
 
 
 def training_of(result: TrainResult | BaselineResult) -> dict[str, Any]:

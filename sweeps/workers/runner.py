@@ -17,7 +17,7 @@ from kd.config import (
     TeacherResult,
     TrainingConfig,
 )
-from kd.data.datasets import positions
+from kd.data.datasets import Positions, positions
 from kd.errors import Unavailable
 from kd.subprocesses import Report, run_in_subprocess
 from kd.teachers import logits_file
@@ -50,9 +50,11 @@ from sweeps.plan.payloads import (
 )
 from sweeps.plan.seeds import derive
 from sweeps.spec.arms import AUTOKERAS_ARM, FOUND
+from sweeps.spec.code import check_code
 from sweeps.spec.losses import formula
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
+from sweeps.spec.tables import DatasetSpec
 from sweeps.workers import subprocess_jobs
 from sweeps.workers.controls import taught_by
 from sweeps.workers.logs import logged
@@ -90,8 +92,10 @@ class TaskRunner:
 
         Raises:
             storage.errors.RecordBroken: the payload of the task is damaged.
+            kd.errors.NotHere: a file of the user's code is missing here, or another one.
         """
         task = payload_of(claim)
+        check_code(self.spec)  # a file may have been edited since; what is loaded here already is not read again
         if isinstance(task, TeacherTask):
             values: TrainedOutcome = self._teach(task, steps, steps.of_child(logged(claim.key)))
         elif isinstance(task, BaselineTask):
@@ -105,14 +109,8 @@ class TaskRunner:
         return outcome_of(task, params, values)
 
     def check_data(self) -> None:
-        """Check, before anything is claimed, that the datasets here have the content that the spec froze."""
-        for role in self.spec.roles:
-            wanted, found = self.spec.role(role).content_hash, self.resources.dataset(role).content_hash
-            if wanted and wanted != found:
-                raise SweepError(
-                    f"{self.spec.role(role).dataset} here has content {found[:12]}, the sweep was created with "
-                    f"{wanted[:12]}; copy the file it was created from and pass --data DIR"
-                )
+        """Check, before anything is claimed, that data and code are those that the spec froze; `check_here` raises."""
+        self.resources.check_here()
 
     def _teach(self, task: TeacherTask, steps: Steps, on_report: Report) -> TeacherOutcome:
         role = self.spec.role(task.role)
@@ -123,7 +121,7 @@ class TaskRunner:
         )
         dataset = self.resources.dataset(task.role)
         if file := parse_teacher(role.teacher).logits:
-            from_file = logits_file.teach(Path(file), dataset, positions(role.dataset, train_images=role.images))
+            from_file = logits_file.teach(Path(file), dataset, self._positions(role))
             return teacher_of(role, dataset, from_file, kept=self._kept)
         log.info("%s: training the teacher %s", task.role, role.teacher)
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
@@ -141,6 +139,9 @@ class TaskRunner:
                 on_report=on_report,
             )
         return teacher_of(role, dataset, taught, kept=self._kept, numerics=numerics)
+
+    def _positions(self, role: DatasetSpec) -> Positions:
+        return positions(role.dataset, train_images=role.images, size=role.size)
 
     def _distill(self, task: StudentTask, point: Point, steps: Steps) -> StudentOutcome:
         role, arm = task.role, task.arm if isinstance(task, TransferTask) else None

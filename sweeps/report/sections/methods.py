@@ -11,7 +11,8 @@ from sweeps.report.formats import counted
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.losses import formula, known
 from sweeps.spec.model import Spec
-from sweeps.spec.tables import DatasetSpec, Training
+from sweeps.spec.tables import DatasetSpec
+from sweeps.spec.training import Training
 from sweeps.stats.nested import FEWEST
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 

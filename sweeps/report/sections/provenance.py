@@ -10,7 +10,8 @@ def section(findings: Findings) -> Fold:
     """Return the section."""
     made = findings.provenance
     spec = f"spec {findings.fingerprint[:12]}, seed {findings.spec.seed}, revision {findings.revision}"
-    items = (spec, *_origins(made), *dict.fromkeys(map(_machine, made.machines)), *_numerics(made), _work(made))
+    code = [f"code {path}, SHA-256 {digest[:12]}" for path, digest in findings.spec.code.items()]
+    items = (spec, *code, *_origins(made), *dict.fromkeys(map(_machine, made.machines)), *_numerics(made), _work(made))
     return Fold("Provenance", "spec, data, machines", (Bullets(items),), printed=True)
 
 

@@ -165,18 +165,42 @@ def with_(**changes: npt.NDArray[Any]) -> Raw:
     return {**made_up(), **changes}
 
 
+def floats(wrong: float) -> Raw:
+    raw = {key: array / 255 if key[0] == "x" else array for key, array in made_up().items()}
+    raw["x_train"][0, 0, :2] = [wrong, 1]
+    raw["x_train"][0, 1, 0] = 0
+    return raw
+
+
 BAD = {
-    "a missing key": (without("y_test"), "lacks y_test"),
-    "float images": (with_(x_train=np.zeros((60, 8, 9))), "x_train is float64; images must be uint8"),
+    "a missing key": (without("y_train"), "lacks y_train"),
+    "float images": (with_(x_train=np.zeros((60, 8, 9))), "x_train is float64 and x_test is uint8; give both the same"),
     "flat images": (with_(x_train=np.zeros((60, 72), np.uint8)), r"x_train has shape \(60, 72\)"),
     "four channels": (made_up(shape=(8, 8, 4)), r"shape \(60, 8, 8, 4\); allowed"),
     "tiny images": (made_up(shape=(7, 8)), "8x8 or larger"),
     "no images": (made_up(images=0), "x_train holds no image"),
     "no test images": (made_up(tests=0), "x_test holds no image"),
     "other test images": (with_(x_test=np.zeros((12, 8, 8), np.uint8)), "must be the same"),
-    "float labels": (with_(y_train=np.zeros(60)), "y_train is float64; labels must be integers"),
+    "test images alone": (without("y_test"), "has x_test and no y_test; give both"),
+    "test labels alone": (without("x_test"), "has y_test and no x_test; give both"),
+    "pixels beyond 255": (floats(256.0), r"x_train is float64 from 0 to 256; images must be whole numbers 0\.\.255"),
+    "pixels below 0": (floats(-0.5), r"from -0\.5 to 1; images must be"),
+    "pixels beyond 1 that are not whole": (floats(1.5), r"from 0 to 1\.5; images must be"),
+    "pixels that are no number": (floats(np.nan), "x_train has NaN or infinite pixels"),
+    "pixels of 16 bits": (
+        {key: array.astype(np.uint16) * (257 if key[0] == "x" else 1) for key, array in made_up().items()},
+        r"x_train is uint16 from \d+ to 65535",
+    ),
+    "complex pixels": (
+        with_(x_train=np.zeros((60, 8, 9), complex), x_test=np.zeros((12, 8, 9), complex)),
+        "x_train is complex128; images must be uint8",
+    ),
+    "labels with halves": (with_(y_train=np.arange(60) % 3 + 0.5), r"y_train has label 0\.5; labels must be whole"),
+    "labels that are no number": (with_(y_train=np.full(60, np.nan)), "y_train has NaN or infinite labels"),
+    "labels of words": (with_(y_train=np.array(["cat"] * 60)), "y_train is <U3; labels must be whole numbers"),
+    "soft labels": (with_(y_train=np.full((60, 3), 1 / 3)), r"y_train has label 0\.333333; .* or one-hot"),
     "boolean labels": (with_(y_train=np.zeros(60, bool)), "labels must be integers"),
-    "one-hot labels": (with_(y_train=np.zeros((60, 3), int)), r"y_train has shape \(60, 3\)"),
+    "one-hot labels": (with_(y_train=np.zeros((60, 3), int)), r"y_train has shape \(60, 3\) and is not one-hot"),
     "too few labels": (with_(y_train=np.arange(59) % 3), "allowed for 60 images"),
     "negative labels": (with_(y_train=np.arange(60) % 3 - 1), "label -1; labels must be"),
     "huge labels": (with_(y_train=np.full(60, 2**63, np.uint64)), "label 9223372036854775808"),

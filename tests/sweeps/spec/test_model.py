@@ -98,7 +98,7 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"source.augment": "flip-crop"}, ["mnist", "a mirrored digit is no digit"]),
         ({"target.augment": "flip"}, ["target.augment", "flip", "flip-crop"]),
         ({"target.views": 0}, ["target.views", "got 0"]),
-        ({"target2.dataset": "digits"}, ["target2.images is missing"]),
+        ({"target2.dataset": "digits"}, ["target2.teacher is missing"]),
         ({"target2.images": 1}, ["target2.dataset is missing"]),
         (
             {"target2": ROLE | {"dataset": "cifar10"}},

@@ -40,7 +40,7 @@ def test_what_a_spec_says_of_a_dataset_comes_before_a_preset() -> None:
 def test_a_dataset_that_nobody_knows_keeps_the_settings_of_the_role_but_not_the_content() -> None:
     spec = override(preset("quick"), {"target.content_hash": "abc", "target.epochs": 9})
     found = on(spec, targets=["mine.npz", "cifar10"])
-    assert found.target == spec.target.model_copy(update={"dataset": "mine.npz", "content_hash": ""})
+    assert found.target == spec.target.model_copy(update={"dataset": "mine.npz", "content_hash": "", "images": 0})
     assert found.target2 == spec.target
 
 

@@ -27,7 +27,7 @@ KEYS = st.one_of(
     st.sampled_from(_keys(TINY.as_dict())), st.text(max_size=8), st.sampled_from(["target2.x", "a..b", "."])
 )
 NAMED = st.sampled_from(
-    ["/etc/passwd", "x.npz", "logits:x", "os:system", "../x", "mnist", "cnn-small", "qmc", "\ud800"]
+    ["/etc/passwd", "x.npz", "logits:x", "os:system", "./x.py:f", "../x", "mnist", "cnn-small", "qmc", "\ud800"]
 )
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), NAMED),
@@ -77,3 +77,24 @@ def test_code_is_a_matter_of_permission_and_a_file_is_not() -> None:
             check_allowed(override(TINY, {key: value}), allow_code=True)
     with pytest.raises(NotAllowed, match="no request names a file"):
         check_allowed(override(TINY, {"source.teacher": "pretrained:../x"}), allow_code=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("source.dataset", "./x.py:load"),
+        ("source.dataset", "os:listdir"),
+        ("source.dataset", "/etc"),
+        ("source.teacher", "./x.py:build"),
+        ("target.student", "/a/x.py:build"),
+        ("target.student", "~/x.py:build"),
+        ("search.sampler", "./x.py:make"),
+        ("code", {"/etc/passwd": "0" * 64}),
+    ],
+)
+def test_a_file_of_code_a_folder_and_a_function_of_data_are_refused_even_where_code_is_allowed(
+    key: str, value: Any
+) -> None:
+    with pytest.raises(NotAllowed) as error:
+        check_allowed(override(TINY, {key: value}), allow_code=True)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,208 @@
+"""Arrays as users have them, in an .npz file or from a function of theirs."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from kd import code
+from kd.data.datasets import contents, load, load_test
+from kd.data.own import read
+from kd.data.own.kinds import kind_of
+from kd.errors import DataError, NotHere
+
+Raw = dict[str, npt.NDArray[Any]]
+
+
+def made_up() -> Raw:
+    rng = np.random.default_rng(0)
+    return {
+        "x_train": rng.integers(0, 256, (60, 8, 9), dtype=np.uint8),
+        "y_train": np.arange(60) % 3,
+        "x_test": rng.integers(0, 256, (12, 8, 9), dtype=np.uint8),
+        "y_test": np.arange(12) % 3,
+    }
+
+
+def written(path: Path, arrays: Raw) -> str:
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return str(path)
+
+
+def images(arrays: Raw, change: Any) -> Raw:
+    return {key: change(array) if key[0] == "x" else array for key, array in arrays.items()}
+
+
+def labels(arrays: Raw, change: Any) -> Raw:
+    return {key: change(array) if key[0] == "y" else array for key, array in arrays.items()}
+
+
+@pytest.mark.parametrize(
+    ("given", "notes"),
+    [
+        (images(made_up(), lambda x: x[..., None]), ()),
+        (images(made_up(), lambda x: x.astype(np.int64)), ()),
+        (images(made_up(), lambda x: x.astype(np.float32)), ()),
+        (
+            images(made_up(), lambda x: (x / 255).astype(np.float32)),
+            ("x_train and x_test: float32 in [0, 1], taken as round(255 x)",),
+        ),
+        (images(made_up(), lambda x: x / 255), ("x_train and x_test: float64 in [0, 1], taken as round(255 x)",)),
+        (labels(made_up(), lambda y: y.astype(np.float32)), ()),
+        (labels(made_up(), lambda y: np.eye(3)[y]), ()),
+        (labels(made_up(), lambda y: np.eye(3, dtype=bool)[y]), ()),
+        (labels(made_up(), lambda y: y[:, None].astype(np.uint8)), ()),
+    ],
+    ids=["a channel axis", "int64", "whole floats", "float32", "float64", "float labels", "one-hot", "bool", "column"],
+)
+def test_other_forms_of_the_same_arrays_are_the_same_dataset(tmp_path: Path, given: Raw, notes: tuple[str]) -> None:
+    plain = contents(written(tmp_path / "plain.npz", made_up()))
+    found = contents(written(tmp_path / "own.npz", given))
+    assert (found.content_hash, found.notes) == (plain.content_hash, notes)
+
+
+def test_half_a_grey_level_rounds_to_the_even_one_and_white_is_255(tmp_path: Path) -> None:
+    arrays = images(made_up(), lambda x: np.zeros(x.shape))
+    arrays["x_test"][0, 0, :4] = [0.5 / 255, 1.5 / 255, 1.0, 100.4 / 255]
+    name = written(tmp_path / "own.npz", arrays)
+    assert load_test(name).images[0, 0, :4, 0].tolist() == [0, 2, 255, 100]
+
+
+def test_without_a_test_part_a_sixth_becomes_it_whatever_the_order(tmp_path: Path) -> None:
+    arrays = {key: array for key, array in made_up().items() if key.endswith("train")}
+    order = np.random.default_rng(1).permutation(60)
+    one, two = tmp_path / "own.npz", tmp_path / "shuffled.npz"
+    first = written(one, arrays)
+    second = written(two, {key: array[order] for key, array in arrays.items()})
+    found = contents(first)
+    assert (found.training_images, found.validation_images, found.test_images) == (45, 5, 10)
+    assert found.notes == ("it has no test images: 10 of 60 were set aside as those, always the same",)
+    tests = [{image.tobytes() for image in load_test(name).images} for name in (first, second)]
+    assert tests[0] == tests[1]
+    assert len(tests[0]) == 10
+
+
+def test_a_file_is_read_once_until_it_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = written(tmp_path / "own.npz", made_up())
+    first = contents(name)
+    with monkeypatch.context() as without:
+        without.setattr(read, "raw_npz", None)  # calling it would fail
+        assert contents(name) == first
+    written(tmp_path / "own.npz", labels(made_up(), lambda y: y[::-1]))
+    assert contents(name).content_hash != first.content_hash
+
+
+def test_a_size_is_of_folders(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="size is of a folder of images; the arrays of a file or function have theirs"):
+        contents(written(tmp_path / "own.npz", made_up()), size=(8, 8))
+
+
+def test_kinds_are_told_by_the_name() -> None:
+    names = ("a.npz", "/no/such/folder", "./f.py:load", "package.module:load", "mnits")
+    assert [kind_of(name) for name in names] == ["file", "folder", "function", "function", None]
+
+
+SOURCE = """
+import numpy as np
+import sys
+
+CALLS = []
+x, y = np.zeros((60, 8, 9), np.uint8), np.arange(60) % 3
+x[:, 0, 0] = y
+
+def load():
+    CALLS.append(1)
+    return (x, y), (x[:12], y[:12])
+
+def as_dict():
+    return {"x_train": x, "y_train": y, "x_test": x[:12], "y_test": y[:12]}
+
+def without_test():
+    return {"x_train": x, "y_train": y}
+
+def needs_a_path(path):
+    return load()
+
+def raises():
+    raise OSError("the disk with the images is not mounted")
+
+def exits():
+    sys.exit(0)
+
+def three():
+    return x, y, x
+
+def nothing():
+    pass
+
+def lacks():
+    return {"x_train": x}
+
+def ragged():
+    return ([[1], [1, 2]], y), (x, y)
+
+def mismatched():
+    return (x[:59], y), (x, y)
+
+def objects():
+    return (np.array([{}] * 60), y), (x, y)
+
+NUMBER = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "my_data.py"
+    path.write_text(SOURCE)
+    return path
+
+
+@pytest.mark.parametrize("function", ["load", "as_dict"])
+def test_pairs_and_a_dict_are_the_same_dataset(own: Path, function: str) -> None:
+    dataset = load(f"{own}:{function}")
+    assert dataset.origin == f"function: {own}"
+    assert len(dataset.train) + len(dataset.validation) == 60
+    assert dataset.train.labels.tolist() == dataset.train.images[:, 0, 0, 0].tolist()
+    assert contents(f"{own}:load").content_hash == contents(f"{own}:as_dict").content_hash
+    assert contents(f"{own}:without_test").test_images == 10
+
+
+def test_a_function_is_called_once_in_a_process(own: Path) -> None:
+    name = f"{own}:load"
+    contents(name), load(name), load_test(name)
+    assert code.load(f"{own}:CALLS") == [1]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("needs_a_path", r"is called without arguments, but takes \(path\)"),
+        ("raises", "raises OSError: the disk with the images is not mounted"),
+        ("exits", r"calls sys\.exit\(0\); let it return \(\(x_train, y_train\)"),
+        ("three", "returns tuple of 3; return"),
+        ("nothing", "returns NoneType; return"),
+        ("lacks", "returns a dict without y_train; return"),
+        ("ragged", "raises ValueError: setting an array element"),
+        ("objects", "x_train is ndarray of objects; allowed: arrays of numbers"),
+        ("mismatched", r"y_train has shape \(60,\); allowed for 59 images"),
+        ("NUMBER", "must be a function without arguments, got int"),
+        ("absent", r"cannot import dataset .*has no attribute 'absent'\. Write \./file\.py:function"),
+    ],
+)
+def test_a_function_that_gives_no_dataset_is_one_line(own: Path, function: str, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        contents(f"{own}:{function}")
+    assert "\n" not in str(caught.value)
+    assert f"{own}:{function}" in str(caught.value)
+
+
+def test_code_that_is_missing_is_of_this_machine(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot import dataset 'no_such:load' here: No module named 'no_such'") as one:
+        contents("no_such:load")
+    with pytest.raises(DataError, match=r"none\.py: No such file.*KD_SWEEPS_CODE=FOLDER") as two:
+        contents(f"{tmp_path}/none.py:load")
+    assert isinstance(one.value, NotHere)
+    assert isinstance(two.value, NotHere)

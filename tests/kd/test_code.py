@@ -1,0 +1,155 @@
+"""A user's own code by module and by file: found, loaded once, and the same everywhere."""
+
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kd import code
+from kd.errors import CodeError, CodeNotHere
+from tests.support.paths import REPOSITORY
+
+SOURCE = """
+RUNS = []
+RUNS.append(1)
+
+class Thing:
+    def __init__(self, value):
+        self.value = value
+
+def build():
+    return Thing(3)
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "my-models.py"
+    path.write_text(SOURCE)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "is_code", "file"),
+    [
+        ("package.module:build", True, None),
+        ("./mine.py:build", True, Path.cwd() / "mine.py"),
+        ("/a/mine.py:build", True, Path("/a/mine.py")),
+        ("~/mine.py:build", True, Path.home() / "mine.py"),
+        ("mine.py:build", True, None),  # a module py in a package mine
+        ("pretrained:mobilenet", False, None),
+        ("baseline:autokeras", False, None),
+        ("logits:/a/b.npz", False, None),
+        ("cnn-small", False, None),
+    ],
+)
+def test_names_of_code_and_their_files(name: str, is_code: bool, file: Path | None) -> None:
+    assert (code.is_code(name), code.file_of(name)) == (is_code, file)
+
+
+def test_a_file_runs_once_and_its_hash_is_that_of_its_bytes(own: Path) -> None:
+    assert code.hash_of(f"{own}:build") == hashlib.sha256(SOURCE.encode()).hexdigest()
+    assert code.load(f"{own}:build")().value == 3
+    assert code.load(f"{own}:RUNS") == [1]
+    assert code.hash_of("package.module:build") == ""
+
+
+def test_a_file_that_is_edited_is_another_module(own: Path) -> None:
+    before = code.load(f"{own}:build")
+    own.write_text(SOURCE.replace("Thing(3)", "Thing(4)"))
+    assert (before().value, code.load(f"{own}:build")().value) == (3, 4)
+
+
+def test_objects_of_a_file_are_pickled_and_come_back_in_another_process_that_loads_it(
+    own: Path, tmp_path: Path
+) -> None:
+    data = pickle.dumps(code.load(f"{own}:build")())
+    (tmp_path / "thing").write_bytes(data)
+    program = (
+        "import pickle, sys; from kd import code; code.load(sys.argv[1]);"
+        " print(pickle.load(open(sys.argv[2], 'rb')).value)"
+    )
+    command = [sys.executable, "-c", program, f"{own}:build", str(tmp_path / "thing")]
+    assert subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout == "3\n"
+
+
+def test_who_imports_by_name_alone_gets_a_module(own: Path) -> None:
+    import importlib
+
+    module, _, attribute = code.importable(f"{own}:build").partition(":")
+    assert module == f"my_models_{hashlib.sha256(SOURCE.encode()).hexdigest()[:12]}"
+    assert getattr(importlib.import_module(module), attribute)().value == 3
+    assert code.importable("os.path:join") == "os.path:join"
+
+
+def test_a_file_that_moved_is_found_by_its_name_in_the_folder_of_the_environment(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = "/no/such/folder/my-models.py:build"
+    with pytest.raises(CodeNotHere, match=r"cannot read /no/such/folder/my-models\.py: No such file"):
+        code.hash_of(elsewhere)
+    monkeypatch.setenv("KD_SWEEPS_CODE", str(tmp_path))
+    assert code.is_there(elsewhere)
+    assert code.load(elsewhere)().value == 3
+    assert code.frozen(elsewhere) == elsewhere  # what a spec keeps does not depend on this machine
+
+
+def test_the_path_is_frozen_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert code.frozen("./a/../mine.py:build") == f"{tmp_path}/mine.py:build"
+    assert code.frozen("package.module:build") == "package.module:build"
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "message"),
+    [
+        ("1 / 0", "build", r"ZeroDivisionError: division by zero\. Write \./file\.py:function"),
+        ("def build(:", "build", "SyntaxError: "),
+        ("import sys; sys.exit(0)", "build", "SystemExit: 0"),
+        ("x = 1", "build", r"module 'mine_\w+' has no attribute 'build'"),
+        ("import no_such_module", "build", "No module named 'no_such_module'.*must be on PYTHONPATH"),
+        ("x = 1", "", "is no code; write package.module:function"),
+        ("x = 1", "a b", "is no code"),
+        ("\0", "build", "source code string cannot contain null bytes|SyntaxError"),
+    ],
+)
+def test_a_file_that_cannot_be_loaded_is_one_line_and_leaves_no_module(
+    tmp_path: Path, source: str, name: str, message: str
+) -> None:
+    (tmp_path / "mine.py").write_text(source)
+    with pytest.raises(CodeError, match=message) as caught:
+        code.load(f"{tmp_path}/mine.py:{name}")
+    assert "\n" not in str(caught.value)
+    assert name != "build" or not source.startswith("1 / 0") or not [one for one in sys.modules if one[:5] == "mine_"]
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "x.py").mkdir()
+    with pytest.raises(CodeNotHere, match="is not a file"):
+        code.load(f"{tmp_path}/x.py:build")
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("asked", "there"), [("", False), (".", True)], ids=["unasked", "asked"])
+def test_python_m_does_not_find_modules_of_the_current_folder_unless_it_is_asked_to(
+    tmp_path: Path, asked: str, there: bool
+) -> None:
+    (tmp_path / "my_module_here.py").write_text("def build(input_shape, classes): pass")
+    path = os.pathsep.join([one for one in (asked, str(REPOSITORY)) if one])
+    options = ["create", "s", "--preset", "tiny", "--student", "my_module_here:build", "--dry-run"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "sweeps.cli", *options],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    missing = "no module 'my_module_here' on this machine's Python path; a file of this folder is named"
+    assert ended.returncode == 2
+    assert (missing in ended.stderr) is not there
+    assert ("must return a keras.Model" in ended.stderr) is there

@@ -1,0 +1,252 @@
+"""Datasets of one's own from the command line: what is said about them, what is kept, and what is refused."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy
+
+from kd.data import datasets
+from kd.data.own import read
+from storage.records import queries
+from storage.url import resolve
+from sweeps.errors import SpecError, SweepError
+from sweeps.query.opening import open_sweep
+from sweeps.service.create import create_sweep
+from sweeps.spec.model import Spec, override, stored
+from sweeps.spec.presets import on, preset
+from sweeps.workers.resources import TaskResources
+from tests.support.paths import REPOSITORY
+from tests.support.pictures import write_folder
+from tests.support.sweeps.trials_in_memory import trials_in_memory
+from tests.support.sweeps.typed_commands import files, write_npz
+
+KdSweeps = Callable[..., tuple[int, str, str]]
+
+LOADER = """
+import numpy as np
+
+def load():
+    print("loading")
+    x, y = np.zeros((120, 8, 8), np.uint8), np.arange(120) % 3
+    x[:, 0, 0] = y
+    return (x, y), (x[:12], y[:12])
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def _spec(url: sqlalchemy.URL, name: str) -> Spec:
+    with open_sweep(url.render_as_string(hide_password=False), name) as (_, sweep):
+        return stored(sweep)
+
+
+def test_a_folder_is_described_in_a_line_and_all_of_its_images_are_used(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+    write_folder(tmp_path / "flowers", sizes=((12, 12), (9, 20)))
+    options = ["--preset", "tiny", "--source", "flowers", "--set", "source.size=[16, 12]", "--dry-run"]
+    code, out, err = kd_sweeps("create", "s", *options)
+    assert code == 0, err
+    found = "source flowers: 54 training, 6 validation, 12 test images of 16 x 12 x 3, 3 classes: daisy, rose, tulip"
+    assert found in " ".join(out.split())
+    assert "data     flowers (54 images) -> digits-rgb (1,078 images)" in out.splitlines()
+    assert {one.partition("/")[0] for one in files(tmp_path)} == {"flowers"}
+
+
+def test_what_create_keeps_of_a_folder_is_its_path_size_number_and_hash(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+    write_folder(tmp_path / "flowers", sizes=((12, 12), (9, 20)))
+    changes = ["--set", "source.size=[16, 12]", "--set", "source.name=Three flowers"]
+    code, out, err = kd_sweeps("create", "s", "--preset", "tiny", "--source", "flowers/", *changes)
+    assert code == 0, err
+    assert "source   Three flowers: 54 training" in out
+    assert f"a worker elsewhere needs {tmp_path}/flowers at the same path" in err
+    part = _spec(resolve(None), "s").source
+    assert (part.dataset, part.name, part.size, part.images) == (
+        f"{tmp_path}/flowers",
+        "Three flowers",
+        (16, 12),
+        54,
+    )
+    assert part.content_hash == datasets.content_hash(f"{tmp_path}/flowers", size=(16, 12))
+    assert kd_sweeps("list")[1].split("\n")[1].split()[:3] == ["s", "Three", "flowers"]
+    assert kd_sweeps("create", "s", "--preset", "tiny", "--source", "flowers/", *changes)[2].startswith("already there")
+
+
+def test_a_function_is_called_in_a_child_process_and_its_words_are_not_shown(
+    kd_sweeps: KdSweeps, tmp_path: Path
+) -> None:
+    (tmp_path / "my_data.py").write_text(LOADER)
+    code, out, err = kd_sweeps("create", "s", "--preset", "tiny", "--target", "./my_data.py:load")
+    assert code == 0, err
+    assert "target   my_data.py:load: 108 training, 12 validation, 12 test images of 8 x 8" in out
+    assert "loading" not in out + err
+    spec = _spec(resolve(None), "s")
+    assert spec.target.dataset == f"{tmp_path}/my_data.py:load"
+    assert list(spec.code) == [f"{tmp_path}/my_data.py"]
+    assert f"needs {tmp_path}/my_data.py at the same path, or in the folder that KD_SWEEPS_CODE names" in err
+
+
+def test_a_worker_whose_file_was_edited_stops_in_one_line_before_it_claims(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+    (tmp_path / "my_data.py").write_text(LOADER)
+    assert kd_sweeps("create", "s", "--preset", "tiny", "--target", "./my_data.py:load")[0] == 0
+    (tmp_path / "my_data.py").write_text(LOADER.replace("% 3", "% 4"))
+    code, _, err = kd_sweeps("worker", "s")
+    assert code == 1
+    assert f"kd-sweeps: {tmp_path}/my_data.py here has sha256" in err.splitlines()[-1]
+    with open_sweep(None, "s") as (engine, sweep):
+        records = queries.task_records(engine, sweep.id)
+    assert {(one.state, one.attempt) for one in records} <= {("waiting", 0), ("blocked", 0), ("ready", 0)}
+
+
+def test_floats_and_a_missing_test_part_are_said(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+    write_npz(tmp_path / "mine.npz", x_train=np.zeros((200, 28, 28), np.float32), x_test=None, y_test=None)
+    code, out, err = kd_sweeps("create", "s", "--preset", "tiny", "--source", "mine.npz", "--dry-run")
+    assert code == 0, err
+    text = " ".join(out.split())
+    assert "source x_train: float32 in [0, 1], taken as round(255 x)" in text
+    assert "source it has no test images: 33 of 200 were set aside as those, always the same" in text
+
+
+def test_create_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = str(write_npz(tmp_path / "mine.npz"))
+    reads: list[Path] = []
+    raw_npz = read.raw_npz
+
+    def counted(path: Path, *more: object) -> object:
+        reads.append(path)
+        return raw_npz(path, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(read, "raw_npz", counted)
+    with trials_in_memory():
+        create_sweep(resolve(f"sqlite:///{tmp_path}/a.db"), "s", on(preset("tiny"), source=name))
+    assert reads == [Path(name)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--source", "none/"], "none does not exist; give a folder with one subfolder of images for each class"),
+        (["--source", "flowers"], "flowers has images of 2 sizes: daisy/000.png is 12 x 12"),
+        (["--source", "flowers", "--set", "source.size=[16]"], "source.size: got [16]; allowed: [height, width]"),
+        (["--source", "flowers", "--set", "source.size=[7, 9]"], "greater than or equal to 8"),
+        (["--source", "flowers", "--set", "source.size=[16, 9000]"], "less than or equal to 4096"),
+        (
+            ["--source", "flowers", "--set", "source.size=[16, 16]", "--set", "source.images=55"],
+            "source.images: got 55; flowers has 54 training images",
+        ),
+        (["--source", "mine.npz", "--set", "source.size=[8, 8]"], "mine.npz: size is of a folder of images"),
+        (["--set", "source.size=[8, 8]"], "source.size: got [8, 8]; digits has a size of its own"),
+        (["--set", "source.name=X"], "source.name: got 'X'; digits has a name of its own"),
+        (
+            ["--source", "mine.npz", "--set", "source.name=mnist"],
+            "source.name: got 'mnist', which is a dataset of ours",
+        ),
+        (["--source", "mine.npz", "--set", "source.name=a/b"], "source.name: got"),
+        (
+            ["--source", "mine.npz", "--target", "a/mine.npz"],
+            "source.dataset and target.dataset are both called mine.npz; give one of them another name",
+        ),
+        (
+            ["--source", "mine.npz", "--set", "source.name=x", "--target", "a/mine.npz", "--set", "target.name=x"],
+            "source.dataset and target.dataset are both called x",
+        ),
+        (["--source", "few.npz"], "images (18) is less than one batch (32)"),
+        (["--source", "./none.py:load"], "none.py: No such file or directory"),
+        (["--source", "./my_data.py:none"], "has no attribute 'none'"),
+        (["--source", "no_such_module:load"], "No module named 'no_such_module'"),
+        (["--source", "./dies.py:load"], "cannot be made: the child process died of signal 6"),
+        (["--student", "./none.py:build"], "source.student: got './none.py:build'; there is no file"),
+        (["--set", "search.sampler=./none.py:make"], "search.sampler: got './none.py:make'; cannot read"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_and_nothing_is_written(
+    kd_sweeps: KdSweeps, tmp_path: Path, options: list[str], message: str
+) -> None:
+    write_folder(tmp_path / "flowers", sizes=((12, 12), (9, 20)))
+    (tmp_path / "a").mkdir()
+    write_npz(tmp_path / "mine.npz")
+    write_npz(tmp_path / "a" / "mine.npz")
+    write_npz(tmp_path / "few.npz", x_train=np.zeros((20, 28, 28), np.uint8), y_train=np.arange(20) % 10)
+    (tmp_path / "my_data.py").write_text(LOADER)
+    (tmp_path / "dies.py").write_text("import os\n\ndef load():\n    os.abort()\n")
+    before = files(tmp_path)
+    code, out, err = kd_sweeps("create", "s", "--preset", "tiny", *options)
+    assert (code in (1, 2), out) == (True, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert {one for one in files(tmp_path) if "__pycache__" not in one} == before
+
+
+def _created(tmp_path: Path, spec: Spec) -> Spec:
+    with trials_in_memory():
+        return create_sweep(resolve(f"sqlite:///{tmp_path}/a.db"), "s", spec).spec
+
+
+def test_a_worker_with_another_folder_stops_before_it_claims(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "flowers")
+    spec = _created(tmp_path, on(preset("tiny"), source=str(folder)))
+    TaskResources(spec).check_here()
+    (folder / "rose" / "000.png").unlink()
+    with pytest.raises(SweepError, match=r"flowers here has content .* pass the folder that holds it as --data DIR"):
+        TaskResources(override(spec, {"source.images": 32})).check_here()
+
+
+def test_a_name_is_what_outcomes_and_points_say(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "flowers")
+    named = on(preset("tiny"), source=str(folder))
+    spec = _created(tmp_path, override(named, {"source.name": "Flowers"}))
+    assert TaskResources(spec).dataset("source").name == "Flowers"
+    called = spec.as_called()
+    assert (called.source.dataset, called.target.dataset) == ("Flowers", "digits-rgb")
+    assert (called.fingerprint, called.as_dict()) == (spec.fingerprint, spec.as_dict())
+
+
+def test_presets_and_known_datasets_keep_their_plain_values() -> None:
+    for spec in (preset("tiny"), on(preset("quick"), source="fashion_mnist")):
+        values = spec.as_dict()
+        assert "code" not in values
+        assert {"name", "size"}.isdisjoint(values["source"])
+        assert spec.as_called() is spec
+    with pytest.raises(SpecError, match="must differ"):
+        on(preset("tiny"), source="digits-rgb")
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_a_folder_of_images_goes_through_a_whole_sweep(tmp_path: Path, shared_data: Path) -> None:
+    write_folder(tmp_path / "flowers", each=40, sizes=((12, 12), (20, 16)))
+    (tmp_path / "my_data.py").write_text(LOADER)
+    changes = {
+        "source.size": "[12, 12]",
+        "source.name": "Flowers",
+        "source.student": "./my_models.py:build",
+        "search.trials": 2,
+        "confirm.rounds": "[[1, 1]]",
+        "transfer.seeds": 2,
+        "baselines.methods": "[]",
+        "source.epochs": 6,
+        "target.epochs": 1,
+    }
+    (tmp_path / "my_models.py").write_text(
+        "import keras\n\n\ndef build(input_shape, classes):\n"
+        "    layers = [keras.Input(input_shape), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]\n"
+        "    return keras.Sequential([*layers, keras.layers.Dense(classes)])\n"
+    )
+    command = [sys.executable, "-P", "-m", "sweeps.cli", "run", "s", "--preset", "tiny", "--source", "flowers"]
+    command += ["--target", "./my_data.py:load", "--workers", "1"]
+    command += [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "KERAS_HOME": str(shared_data / "keras")}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "source   Flowers: 90 training, 10 validation, 20 test images of 12 x 12 x 3, 3 classes" in ended.stderr
+    page = (tmp_path / "s-report" / "report.md").read_text()
+    assert "Flowers" in page
+    assert f"folder: {tmp_path}/flowers" in page
+    assert re.search(rf"code {tmp_path}/my_(data|models)\.py, SHA-256 [0-9a-f]{{12}}", page)

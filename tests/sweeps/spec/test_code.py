@@ -1,0 +1,119 @@
+"""Files of code in a spec: kept by their hash, and checked where they are used."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from kd.errors import NotHere
+from storage.records import queries
+from storage.url import resolve
+from sweeps.errors import SpecError
+from sweeps.query.opening import open_sweep
+from sweeps.service.create import create_sweep
+from sweeps.spec import toml
+from sweeps.spec.code import check_code, frozen_code, named_code
+from sweeps.spec.model import Spec, override, stored
+from sweeps.spec.presets import preset
+from sweeps.workers.failures import MACHINE, class_of
+from tests.support.sweeps.planted_sweeps import work
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.trials_in_memory import trials_in_memory
+
+MAKE = """
+import optuna
+
+def make(seed):
+    return optuna.samplers.RandomSampler(seed=seed)
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "mine.py"
+    path.write_text(MAKE)
+    return path
+
+
+def frozen(spec: Spec) -> Spec:
+    return override(spec, frozen_code(spec))
+
+
+def test_every_place_of_a_users_code_is_named() -> None:
+    changes = {
+        "search.sampler": "a.b:make",
+        "source.dataset": "./data.py:load",
+        "source.teacher": "./models.py:big",
+        "source.student": "models:small",
+        "target.teacher": "logits:/a/b.npz",
+    }
+    assert dict(named_code(override(preset("tiny"), changes))) == {
+        key: value for key, value in changes.items() if key != "target.teacher"
+    }
+
+
+def test_a_spec_keeps_absolute_paths_and_one_hash_for_each_file(file: Path) -> None:
+    spec = frozen(override(preset("tiny"), {"search.sampler": "./mine.py:make", "source.student": "./mine.py:build"}))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert spec.code == {str(file): digest}
+    assert (spec.search.sampler, spec.source.student) == (f"{file}:make", f"{file}:build")
+    assert spec.target.student == "keras-student"
+    assert frozen(spec) == spec
+    check_code(spec)
+
+
+def test_it_goes_through_toml(file: Path, tmp_path: Path) -> None:
+    spec = frozen(override(preset("tiny"), {"source.student": "./mine.py:build"}))
+    (tmp_path / "spec.toml").write_text(toml.to_toml(spec))
+    assert toml.read(tmp_path / "spec.toml") == spec
+
+
+def test_a_worker_with_another_file_or_none_is_told_so_and_counts_no_attempt(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = frozen(override(preset("tiny"), {"source.student": "./mine.py:build"}))
+    file.write_text("other = 1")
+    with pytest.raises(
+        NotHere, match=r"mine\.py here has sha256 .* the sweep was created with .*KD_SWEEPS_CODE"
+    ) as one:
+        check_code(spec)
+    file.unlink()
+    with pytest.raises(NotHere, match=r"cannot read .*mine\.py: No such file") as two:
+        check_code(spec)
+    assert [class_of(error.value) for error in (one, two)] == [MACHINE, MACHINE]
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "mine.py").write_text(MAKE)
+    monkeypatch.setenv("KD_SWEEPS_CODE", str(tmp_path / "code"))
+    check_code(spec)
+
+
+def test_a_spec_with_the_hash_of_another_file_is_refused(file: Path) -> None:
+    spec = override(preset("tiny"), {"source.student": f"{file}:build", "code": {str(file): "0" * 64}})
+    with pytest.raises(SpecError, match=r"mine\.py here has sha256 .* the spec says 000000000000; remove the line"):
+        frozen_code(spec)
+
+
+def test_hashes_of_code_that_is_no_longer_named_go(file: Path) -> None:
+    assert frozen(override(preset("tiny"), {"code": {str(file): "0" * 64}})).code == {}
+
+
+@pytest.mark.parametrize("digest", ["", "xyz", "0" * 63, "A" * 64])
+def test_a_hash_has_64_digits(digest: str) -> None:
+    with pytest.raises(SpecError, match="code"):
+        override(preset("tiny"), {"code": {"/a/b.py": digest}})
+
+
+def test_a_sampler_of_a_file_proposes_the_points_of_a_search(file: Path, tmp_path: Path) -> None:
+    spec = override(SMALL, {"search.sampler": "./mine.py:make", "baselines.methods": []})
+    with trials_in_memory():
+        url = created(f"sqlite:///{tmp_path}/a.db", spec, name="s")
+        work(url, quadratic, name="s")
+    with open_sweep(url.render_as_string(), "s") as (engine, sweep):
+        assert stored(sweep).search.sampler == f"{file}:make"
+        done = [task for task in queries.task_records(engine, sweep.id, phase="search") if task.state == "done"]
+        assert len({task.params["temperature"] for task in done if task.params}) == spec.search.trials
+    file.write_text("def make(seed):\n    return 3\n")
+    with trials_in_memory(), pytest.raises(SpecError, match=r"it returned 3, not an optuna\.samplers\.BaseSampler"):
+        create_sweep(resolve(f"sqlite:///{tmp_path}/b.db"), "s", spec)
