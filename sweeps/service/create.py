@@ -27,6 +27,7 @@ from sweeps.errors import AnotherSpec, SpecError
 from sweeps.hints import ANYWHERE, here
 from sweeps.plan.tasks import STAGES, Plan, make_plan
 from sweeps.service.own_data import check_names, contents, found_lines, frozen_data, with_images
+from sweeps.service.users_loss import frozen_loss
 from sweeps.service.users_models import check_users_models
 from sweeps.spec.asked import Asked
 from sweeps.spec.code import frozen_code
@@ -209,6 +210,7 @@ def resolve(spec: Spec, *, data_dir: Path | None = None) -> Spec:
         changes |= frozen_data(key, role, contents(role, data_dir))
         changes |= _check_teacher(key, role, data_dir)
         _check_model(f"{key}.student", role.student)
+    changes |= frozen_loss(spec, contents(spec.source, data_dir).classes)
     frozen = override(spec, changes | frozen_code(spec))
     check_names(frozen)
     return frozen

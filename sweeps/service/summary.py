@@ -81,7 +81,9 @@ def _rounded(value: float) -> float:
 def _space(spec: Spec) -> str:
     """Say what is searched: "T 1 to 20, alpha 0 to 1, epochs 5 to 20"."""
     ranges = {"T": spec.search.temperature, "alpha": spec.search.alpha, **spec.search.space}
-    return ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in ranges.items())
+    return ", ".join(
+        f"{name} {low:g}" + (f" to {high:g}" if high > low else "") for name, (low, high) in ranges.items()
+    )
 
 
 def _ranges(spec: Spec) -> str:

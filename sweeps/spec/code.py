@@ -14,7 +14,7 @@ __all__ = ["check_code", "frozen_code", "named_code"]
 
 def named_code(spec: Spec) -> Iterator[tuple[str, str]]:
     """Yield (dotted key, name) of everything in a spec that is a user's own code, of a module or of a file."""
-    named = [("search.sampler", spec.search.sampler)]
+    named = [("search.sampler", spec.search.sampler), ("training.distillation", spec.training.distillation)]
     for role in spec.roles:
         part = spec.role(role)
         if kind_of(part.dataset) == "function":

@@ -36,7 +36,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 # (table, key) of what specs of the first versions do not have, and what it holds where it is not used.
 _LATER = (("search", "space"), ("training", "distillation"), ("training", "loss_parameters"))
-_UNUSED = ({}, "kd", "", None)
+_UNUSED: tuple[Any, ...] = ({}, "kd", "", None)
 
 _WRITTEN = ("mnist", "digits", "digits-rgb")
 

@@ -23,7 +23,7 @@ def check_allowed(spec: Spec, *, allow_code: bool) -> None:
     """
     if spec.code:
         raise _refused("code", next(iter(spec.code)), "no request names a file on the server; one that does")
-    named: list[tuple[str, str]] = [("search.sampler", spec.search.sampler)]
+    named = [("search.sampler", spec.search.sampler), ("training.distillation", spec.training.distillation)]
     for role in spec.roles:
         part = spec.role(role)
         if part.dataset not in NAMES:

@@ -14,6 +14,7 @@ from kd.config import BaselineResult, TeacherResult, TrainingConfig
 from kd.data.datasets import Contents, Dataset, Split, contents
 from kd.subprocesses import Report
 from kd.teachers.names import parse_teacher
+from kd.training.losses.catalogue import Loss
 
 
 def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, int, int], int]]) -> None:
@@ -27,9 +28,7 @@ def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, in
     Raises:
         ModelError: see there; of the model that was reported last.
     """
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for output in (1, 2):
-        os.dup2(nothing, output)
+    _silence()
     from kd.models.users import check_users
 
     for place, model in enumerate(models):
@@ -47,6 +46,24 @@ def read_users_data(report: Report, name: str, size: tuple[int, ...]) -> Content
     for output in (1, 2):
         os.dup2(nothing, output)
     return contents(name, size=size)
+
+
+def check_users_loss(report: Report, name: str, classes: int) -> Loss:
+    """Try a loss as `kd.training.losses.trial.check_users_loss` does, without a word; returns what it says of itself.
+
+    Raises:
+        ModelError: see there.
+    """
+    _silence()
+    from kd.training.losses.trial import check_users_loss
+
+    return check_users_loss(name, classes)
+
+
+def _silence() -> None:
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        os.dup2(nothing, output)
 
 
 def teach(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 import math
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from kd.errors import ModelError, ModuleNotHere, told
+from kd.code import load
+from kd.errors import CodeError, CodeNotHere, ModelError, ModuleNotHere
 from kd.training.losses.catalogue import Loss, Parameter, Tensor, Term
 
 CALLED = "loss(labels, teacher_logits, student_logits, *, temperature, <own parameters with a default>)"
@@ -82,45 +79,14 @@ def users_function(name: str) -> Callable[..., Tensor]:
 
 def _function(name: str) -> Callable[..., Any]:
     try:
-        function = _imported(name)
-    except ImportError as error:
-        raise ModuleNotHere(f"cannot import loss {name!r} here: {error}. {_where(name)}") from error
-    except (Exception, SystemExit) as error:  # a module runs when it is imported, and may raise anything
-        plain = isinstance(error, (AttributeError, ValueError))
-        raise ModelError(f"cannot import loss {name!r}: {error if plain else told(error)}. {_where(name)}") from error
+        function = load(name)
+    except CodeNotHere as error:
+        raise ModuleNotHere(f"cannot import loss {name!r} here: {error}") from error
+    except CodeError as error:
+        raise ModelError(f"cannot import loss {name!r}: {error}") from error
     if not inspect.isroutine(function):
         raise ModelError(f"loss {name!r} must be a function {CALLED}, got {type(function).__name__}")
     return function
-
-
-def _imported(name: str) -> Any:
-    """Return what a name stands for: an attribute of a module on the path, or of a file."""
-    place, _, attribute = name.rpartition(":")
-    if not place.endswith(".py"):
-        return getattr(importlib.import_module(place), attribute)
-    path = Path(place).resolve()
-    if not path.is_file():
-        raise ImportError(f"no file {place!r} in {Path.cwd()}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{place!r} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(path.stem)
-    sys.modules[path.stem] = module  # dataclasses and others look their module up while it runs
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        if before is None:
-            sys.modules.pop(path.stem, None)
-        else:
-            sys.modules[path.stem] = before
-    return getattr(module, attribute)
-
-
-def _where(name: str) -> str:
-    if name.rpartition(":")[0].endswith(".py"):
-        return "Write ./file.py:function, from the folder that you are in"
-    return "Write package.module:function, with its folder on PYTHONPATH, or ./file.py:function"
 
 
 def _own(name: str, function: Callable[..., Any]) -> tuple[Parameter, ...]:

@@ -1,0 +1,62 @@
+"""Freeze what a spec's loss says of itself; a user's own is tried in a child process before anything is created."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from kd.code import is_there
+from kd.errors import ModelError, NotHere, SubprocessFailed
+from kd.subprocesses import run_in_subprocess
+from kd.training.losses.catalogue import Loss, is_users
+from sweeps.errors import SpecError
+from sweeps.spec.further import TRAINED
+from sweeps.spec.losses import known
+from sweeps.spec.model import Spec
+from sweeps.workers import subprocess_jobs
+
+_KEY = "training.distillation"
+_SECONDS = 120.0  # of TensorFlow's start and of one loss
+
+
+def frozen_loss(spec: Spec, classes: int) -> dict[str, Any]:
+    """Return what a spec keeps of its loss, as changes of it: the parameters of a user's own, and that T is not used.
+
+    A loss without T is searched over alpha alone: the range of T becomes [1, 1].
+
+    Args:
+        classes: of the source.
+
+    Raises:
+        SpecError: a user's own loss cannot be imported, called or trained with, or lacks a parameter; one line.
+    """
+    name = spec.training.distillation
+    loss = known(name) or _tried(name, classes)
+    if loss.name == "kd":
+        return {}
+    changes: dict[str, Any] = {} if loss.uses_temperature else {"search.temperature": (1.0, 1.0)}
+    if not is_users(name):
+        return changes
+    own = {one.name: one.default for one in loss.parameters}
+    asked: dict[str, Iterable[str]] = {
+        "search.space": spec.search.space,
+        "training.loss_parameters": spec.training.loss_parameters,
+    }
+    for key, names in asked.items():
+        for one in names:
+            if one not in own and one not in TRAINED:
+                has = f"its parameters are {', '.join(own)}" if own else "it has no parameters with a default"
+                raise SpecError(f"{key}: got {one!r}, which loss {name} does not take; {has}")
+    return changes | {"training.loss_parameters": own | spec.training.loss_parameters}
+
+
+def _tried(name: str, classes: int) -> Loss:
+    if not is_there(name):
+        raise SpecError(f"{_KEY}: got {name!r}; there is no such module or file on this machine")
+    try:
+        tried: Loss = run_in_subprocess(
+            subprocess_jobs.check_users_loss, name, classes, on_step=lambda: None, seconds=_SECONDS
+        )
+        return tried
+    except (ModelError, NotHere) as error:
+        raise SpecError(f"{_KEY}: {error}") from None
+    except SubprocessFailed as error:
+        raise SpecError(f"{_KEY}: loss {name!r} cannot be tried: {error}") from None
