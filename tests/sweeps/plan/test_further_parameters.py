@@ -1,0 +1,78 @@
+"""A real sweep that searches more than T and alpha, with another loss: what is searched is trained and shown."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+KdSweeps = Callable[..., tuple[int, str, str]]
+
+LOSS = '''
+from keras import ops
+
+
+def loss(labels, teacher_logits, student_logits, *, temperature, beta=1.0):
+    """beta*T^2*(softmax(teacher/T) - softmax(student/T))^2"""
+    teacher, student = (ops.softmax(logits / temperature) for logits in (teacher_logits, student_logits))
+    return beta * temperature**2 * ops.sum((teacher - student) ** 2, axis=-1)
+'''
+
+SMALL = (
+    "--preset",
+    "tiny",
+    "--dataset",
+    "digits",
+    "--trials",
+    "4",
+    "--set",
+    "baselines.methods=[]",
+    "--set",
+    "confirm.top=2",
+    "--set",
+    "confirm.seeds=1",
+    "--set",
+    "transfer.seeds=2",
+)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("own", [pytest.param(False, marks=pytest.mark.slow, id="dkd"), pytest.param(True, id="own")])
+def test_what_is_searched_is_what_is_trained_and_shown(
+    own: bool, kd_sweeps: KdSweeps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_losses.py").write_text(LOSS)
+    loss, name = ("./my_losses.py:loss", "beta") if own else ("dkd", "nontarget_weight")
+    space = f"{{{name}=[1,8],learning_rate=[0.002,0.01],epochs=[2,4],batch_size=[16,64]}}"
+    code, _, err = kd_sweeps(
+        "create", "s", *SMALL, "--set", f"training.distillation={loss}", "--set", f"search.space={space}"
+    )
+    assert code == 0, err
+    code, _, err = kd_sweeps("launch", "s", "--workers", "1")
+    assert code == 0, err
+    rows = list(csv.DictReader(io.StringIO(kd_sweeps("trials", "s", "-f", "csv")[1])))
+    assert {row["state"] for row in rows if row["stage"] != "measure"} == {"done"}
+    searched = [row for row in rows if row["stage"] == "search"]
+    names = ["batch_size", "epochs", "learning_rate", name]
+    assert all(all(row[one] for one in names) for row in searched)
+    assert {int(row["batch_size"]) for row in searched} <= {16, 32, 64}
+    best = json.loads(kd_sweeps("best", "s", "-f", "json")[1])
+    confirmed = {one: best[one] for one in ("temperature", "alpha", *names)}
+    replayed = [row for row in rows if row["arm"] == "best"]
+    assert len(replayed) == 2
+    for row in replayed:  # the whole tuned point, not T and alpha alone
+        assert {one: float(row[one]) for one in confirmed} == pytest.approx(confirmed)
+    plain = next(row for row in rows if row["arm"] == "scratch")
+    assert (float(plain["learning_rate"]), int(plain["epochs"]), int(plain["batch_size"])) == (0.004, 4, 32)
+    tuned = next(row for row in rows if row["arm"] == "scratch-tuned")
+    assert float(tuned["learning_rate"]) == pytest.approx(confirmed["learning_rate"])
+    assert float(tuned["alpha"]) == 1.0
+    code, out, err = kd_sweeps("report", "s", "-f", "markdown")
+    assert code == 0, err
+    assert "No distillation, trained as best" in out
+    assert ("beta*T^2" in best["loss"] or "my_losses.py:loss" in best["loss"]) if own else "NCKD" in best["loss"]
+    code, out, err = kd_sweeps("replay", "s", "--task", "search#1")  # bit by bit the same, trained again
+    assert code == 0, (out, err)
