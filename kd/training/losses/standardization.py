@@ -8,7 +8,7 @@ from kd.training.losses.catalogue import Tensor
 from kd.training.losses.hinton import soft_target_loss
 
 EPSILON = 1e-7  # of the authors' code
-_SMALLEST_VARIANCE = 1e-20  # the square root has no gradient at 0
+_SMALLEST_VARIANCE = 1e-20  # the root has no gradient at 0; TensorFlow takes 0 there, other backends NaN
 
 
 def term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, *, temperature: Tensor) -> Tensor:
