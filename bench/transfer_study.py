@@ -36,7 +36,7 @@ GREY, COLOUR = {"teacher_epochs": 15, "epochs": 15}, {"teacher_epochs": 18, "epo
 # The two halves of CIFAR-10 share no class and no image; nothing else in colour can be had from package registries.
 DATASETS = {
     "mnist": ("mnist", GREY),
-    "fashion": ("fashion_mnist", GREY),
+    "fashion_mnist": ("fashion_mnist", GREY),
     "animals": ("support.halves:animals", COLOUR),
     "vehicles": ("support.halves:vehicles", COLOUR),
 }
@@ -61,7 +61,7 @@ def specs() -> dict[str, Spec]:
         roles = {
             role: {
                 "dataset": DATASETS[name][0],
-                "name": name,
+                "name": name if DATASETS[name][0] != name else "",
                 "images": 4_000,
                 "teacher": teacher,
                 "student": student,
@@ -119,7 +119,6 @@ def run(storage: str, workers: int | None, only: list[str]) -> None:
 def _keep(findings: Findings) -> None:
     """Write the trainings on fresh seeds of a finished sweep."""
     spec = findings.spec
-    called = {spec.role(role).dataset: spec.role(role).name for role in spec.roles}
     with (HERE / f"{findings.name}.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [one.name for one in fields(Line)], lineterminator="\n")
         writer.writeheader()
@@ -127,8 +126,8 @@ def _keep(findings: Findings) -> None:
             if one.outcome is not None and one.outcome.test_accuracy is not None:
                 line = Line(
                     sweep=findings.name,
-                    source=called[spec.source.dataset],
-                    dataset=called[one.dataset],
+                    source=spec.source.dataset,
+                    dataset=one.dataset,
                     student=spec.source.student,
                     teacher=spec.source.teacher,
                     arm=one.arm,
@@ -229,11 +228,13 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--storage", default="sqlite:///transfer-study.db")
     parser.add_argument("--workers", type=int)
-    parser.add_argument("--only", nargs="+", default=[], metavar="SWEEP", choices=list(specs()))
+    parser.add_argument("--only", nargs="+", default=[], metavar="SWEEP", help=", ".join(specs()))
     mode = parser.add_mutually_exclusive_group()
     for name in ("declare", "report", "simulate"):
         mode.add_argument(f"--{name}", action="store_true")
     asked = parser.parse_args(arguments)
+    if unknown := set(asked.only) - set(specs()):
+        parser.error(f"--only: got {unknown.pop()!r}; allowed: {', '.join(specs())}")
     here = str(Path(__file__).parent)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))  # for workers
     if asked.declare:

@@ -20,7 +20,7 @@ ARMS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Line:
     """One training on fresh seeds. sweep: its name; test_accuracy: a fraction in [0, 1]."""
 

@@ -1,0 +1,97 @@
+"""The transfer study: what is declared is what is run, and the shares and the matrix are those that were planted."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
+
+import transfer_study as study
+
+from support import halves
+from support.transfer_matrix import ARMS, Line, kept, matrix, pairs, regrets
+
+
+def lines(gains: dict[str, float], sweeps: int = 4) -> list[Line]:
+    """Trainings on fresh seeds in which each arm gains so many points over scratch, give or take a tenth."""
+    found = []
+    for number in range(sweeps):
+        for target in ("b", "c"):
+            for repeat in range(3):
+                base = 60 + repeat
+                for arm, gain in (gains | {"scratch": 0.0}).items():
+                    off = 0.0 if arm == "scratch" else 0.1 * (number - 1.5)
+                    accuracy = (base + gain + off) / 100
+                    found.append(Line(f"s{number}", "a", target, "st", "te", arm, repeat, 2.0, 0.5, accuracy))
+    return found
+
+
+GAINS = {"native": 2.0, "best": 1.0, "best-scaled": 1.5, "default-keras": 0.5}
+
+
+def test_the_share_of_native_s_gain_is_what_was_planted() -> None:
+    found = pairs(lines(GAINS))
+    assert len(found) == 8
+    share = kept(found, "best")
+    assert share is not None
+    assert share.mean == pytest.approx(0.5)
+    assert share.low is not None
+    assert share.high is not None
+    assert share.low < 0.5 < share.high
+    assert share.n == 4  # sweeps, not pairs: those of a sweep share a search
+
+
+def test_without_a_gain_there_is_no_interval_of_a_share() -> None:
+    share = kept(pairs(lines(dict.fromkeys(GAINS, 0.0))), "best")
+    assert share is None or share.low is None
+
+
+def test_the_matrix_has_each_ordered_pair_once() -> None:
+    lost = regrets(pairs(lines(GAINS)))
+    assert list(lost) == [("a", "b"), ("a", "c")]
+    assert lost["a", "b"].mean == pytest.approx(1.0)
+    drawn = matrix(lost, ["a", "b", "c"])
+    assert drawn.count("+1.00") == 2
+    assert drawn.count("not yet") == 4
+    assert matrix(lost, ["a", "b", "c"]) == drawn
+
+
+def test_a_pair_that_lacks_an_arm_is_left_out() -> None:
+    whole = lines(GAINS)
+    assert len(pairs([line for line in whole if (line.sweep, line.arm) != ("s0", "native")])) == 6
+
+
+def test_the_sixteen_specs_have_every_ordered_pair_and_share_no_seed() -> None:
+    specs = study.specs()
+    assert len(specs) == len({spec.seed for spec in specs.values()}) == 16
+    places = Counter((spec.source.shown, spec.role(target).shown) for spec in specs.values() for target in spec.targets)
+    assert len(places) == 12
+    assert set(places.values()) == {4}
+    assert all(set(ARMS) | {"native", "scratch"} == set(spec.arms("target")) for spec in specs.values())
+
+
+def test_a_sweep_that_was_not_declared_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "declared.md").write_text("nothing\n")
+    monkeypatch.setattr(study, "HERE", tmp_path)
+    monkeypatch.setattr(study, "with_data", lambda spec: spec)
+    with pytest.raises(SystemExit, match="was not declared"):
+        study.run("sqlite:///none.db", None, [])
+
+
+def test_a_sweep_that_does_not_exist_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        study.main(["--only", "mnist"])
+    assert "--only: got 'mnist'; allowed: mnist-keras-student-cnn-small, " in capsys.readouterr().err
+
+
+@pytest.mark.training
+def test_the_halves_of_cifar10_share_no_class() -> None:
+    animals, vehicles = halves.animals(), halves.vehicles()
+    assert len(animals["x_train"]) + len(vehicles["x_train"]) == 50_000
+    assert len(animals["x_test"]) + len(vehicles["x_test"]) == 10_000
+    assert Counter(animals["y_test"].tolist()) == dict.fromkeys(range(6), 1_000)
+    assert Counter(vehicles["y_test"].tolist()) == dict.fromkeys(range(4), 1_000)
