@@ -23,6 +23,7 @@ _QUESTIONS = {
     "regret": "lost by not tuning there",
 }
 _LONGEST = 24  # characters of a name beside a row
+_MOST_PAIRS = 30  # of a dataset: more of them are in the table alone
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,12 @@ def panels(found: Compared) -> list[Panel]:
                 if not isinstance(value, Absent)
             ]
             shown.append(Panel(f"points {title} on {called(dataset)}", tuple(marks)))
-        pairs = [one for one in found.pairs if one.dataset == dataset and one.difference is not None]
         marks = [
-            Mark(_short(one.first), f"minus {_short(one.second)}", one.difference) for one in pairs if one.difference
+            Mark(_short(one.first), f"minus {_short(one.second)}", one.difference)
+            for one in found.pairs
+            if one.dataset == dataset and one.difference is not None
         ]
+        marks = marks if len(marks) <= _MOST_PAIRS else []
         shown.append(Panel(f"points of difference on {called(dataset)}", tuple(marks)))
     return [panel for panel in shown if panel.marks]
 
@@ -85,7 +88,7 @@ def caption(found: Compared) -> str:
     what = (
         "Dot and line: mean and 95 % interval over training seeds, or searches for a regret over several."
         if lines
-        else ("Dot: mean; fewer than three seeds give no interval.")
+        else "Dot: mean; fewer than three seeds give no interval."
     )
     return f"{what} Vertical line: no difference. Test images that no selection saw."
 

@@ -104,7 +104,8 @@ def remarks(found: Compared) -> Iterable[str]:
     """Return how the numbers are made, and which of them cannot be set side by side."""
     yield (
         "Differences are accuracy points of the test set with their 95 % t interval; none is shown before a look"
-        " of its sweep at that set is complete. Cost: the time that finished tasks ran, summed; of workers with one thread each in core-seconds (core-s)."
+        " of its sweep at that set is complete. Cost: the time that finished tasks ran, summed; of workers with one"
+        " thread each in core-seconds (core-s)."
     )
     if len(found.machine_kinds) > 1:
         kinds = "; ".join(f"{cpu}, {threads} thread(s)" for cpu, threads in found.machine_kinds)

@@ -1,6 +1,5 @@
 """Sweep against sweep: planted differences of 0, 1 and -2 points come back, where the seeds are the same."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,12 +18,12 @@ SHARED = ("base", "same", "worse", "better")
 
 
 @pytest.fixture(scope="module")
-def findings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Findings]]:
+def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Findings]:
     folder: Path = tmp_path_factory.mktemp("pairs")
     with trials_in_memory():
         url = compared_sweeps.family(folder)
     names = (*SHARED, "other")
-    yield dict(zip(names, compared_sweeps.found(url, names), strict=True))
+    return dict(zip(names, compared_sweeps.found(url, names), strict=True))
 
 
 @pytest.fixture(scope="module")
