@@ -16,7 +16,7 @@ from sweeps.service.trackers.runs import Exported, Run
 FOLDER = "wandb"
 STEPS = "epoch_val_accuracy"
 _LONGEST_TAG = 64  # characters that a tag may have: https://docs.wandb.ai/models/runs/tags
-_QUIET = {"WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}  # its own reports of errors need the network
+_QUIET = {"WANDB_ERROR_REPORTING": "false"}  # its reports of its own errors would need the network
 
 
 def load() -> Any:

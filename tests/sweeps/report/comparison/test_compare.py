@@ -1,4 +1,4 @@
-"""`kd-sweeps compare`: what it prints and writes, what it refuses, and what it does not tell before a look is complete."""
+"""`kd-sweeps compare`: what it prints and writes, what it refuses, what it does not tell before a look is complete."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ KdSweeps = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The family, "half" of which the target is not tested yet, "fresh" without a result, and "mono" without a target."""
+    """The family; "half", whose target is not tested yet; "fresh" without a result; "mono" without a target."""
     with trials_in_memory():
         url = compared_sweeps.family(tmp_path_factory.mktemp("compare"))
         add(url, "half", lower(1.0), stop_at="transfer#target.best.3")

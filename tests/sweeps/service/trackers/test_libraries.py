@@ -1,9 +1,8 @@
 """Exports as the trackers' own libraries read them. Skipped where a library is not installed: they are extras."""
 
-import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +48,9 @@ def mlflow() -> Any:
 
 
 @pytest.fixture
-def wandb() -> Iterator[Any]:
+def wandb() -> Any:
     pytest.importorskip("wandb")
-    yield wandb_folders.load()
+    return wandb_folders.load()
 
 
 def test_mlflow_finds_every_training_of_a_sweep(url: str, mlflow: Any, kd_sweeps: KdSweeps, tmp_path: Path) -> None:
@@ -125,11 +124,11 @@ def test_wandb_has_a_folder_for_each_training(wandb: Any, tmp_path: Path, monkey
 def test_wandb_lists_the_runs_as_waiting_to_be_sent(wandb: Any, tmp_path: Path) -> None:
     wandb_folders.write(wandb, "s", [run(), run("search#1")], tmp_path)
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from wandb.cli.cli import cli; cli(['sync', '--include-offline'])"],
+        [sys.executable, "-c", "import sys; from wandb.cli.cli import cli; cli(['sync', '--dry-run'])"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
-    assert "Number of runs to be synced: 2" in done.stdout + done.stderr, json.dumps([done.stdout, done.stderr])
+    assert "Would sync 2 run(s)" in done.stdout + done.stderr
