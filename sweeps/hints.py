@@ -18,7 +18,7 @@ WITHOUT_STORAGE = ("data", "database", "spec", "verify")
 """Commands that read no storage."""
 
 THROUGH_A_SERVICE = (
-    *("best", "status", "trials", "report", "workers", "list", "logs"),
+    *("best", "status", "trials", "report", "compare", "workers", "list", "logs"),
     *("pause", "resume", "cancel", "extend", "retry"),
 )
 """Commands that take --url: a service answers them as a database does."""

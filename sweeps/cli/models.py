@@ -1,14 +1,14 @@
-"""Take models out of a sweep: students and teachers' logits as files, and finished tasks trained again."""
+"""Take out of a sweep what it made: students, logits, runs for a tracker, and finished tasks trained again."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from sweeps.analysis.units import percent
 from sweeps.cli.options import Data, Storage, SweepName, use_folders, whole_number
 from sweeps.cli.results import note_storage
-from sweeps.terminal import say
+from sweeps.terminal import number_of, say
 
 app = typer.Typer()
 
@@ -17,8 +17,11 @@ app = typer.Typer()
 def export(
     name: SweepName,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="Where to: .keras, or .npz of logits.")
+        Path, typer.Option("-o", "--output", metavar="FILE", help="Where to: .keras, .npz of logits; --to: a folder.")
     ],
+    to: Annotated[
+        str | None, typer.Option(metavar="TRACKER", help="Not a student but every training as a run: mlflow, wandb.")
+    ] = None,
     logits: Annotated[
         str | None, typer.Option(metavar="ROLE", help="Not a student but the teacher's logits: source, target.")
     ] = None,
@@ -28,17 +31,24 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     storage: Storage = None,
 ) -> None:
-    """Write a student trained at the best (T, alpha) as a .keras file, or a teacher's logits.
+    """Write a student trained at the best (T, alpha) as a .keras file, a teacher's logits, or runs for a tracker.
 
     The student takes uint8 images (values 0 to 255) and gives logits; keras.saving.load_model reads it, without this
-    package. Logits are the teacher of another sweep, or on another machine: --teacher logits:FILE.npz.
+    package. Logits are the teacher of another sweep, or on another machine: --teacher logits:FILE.npz. With --to, each
+    finished training is a run in that folder, for MLflow's page or for wandb sync; nothing is sent.
 
-    Examples: kd-sweeps export mnist-kd -o student.keras; kd-sweeps export mnist-kd --logits source -o source-logits.npz
+    Examples: kd-sweeps export mnist-kd -o student.keras; kd-sweeps export mnist-kd --logits source -o logits.npz;
+    kd-sweeps export mnist-kd --to mlflow -o runs
     """
     from storage.url import masked
     from sweeps.query.opening import open_sweep
     from sweeps.service.export import check_target, find_student, write
 
+    if to is not None:
+        _export_runs(
+            name, output, to, storage=storage, others={"--logits": logits, "--dataset": dataset, "--force": force}
+        )
+        return
     if logits is not None:
         _export_logits(name, output, logits, force=force, storage=storage)
         return
@@ -68,6 +78,23 @@ def _export_logits(name: str, output: Path, role: str, *, force: bool, storage: 
     say(f"{found.provenance}; validation accuracy {percent(found.val_accuracy):.2f} %")
     say(f"sha256 of the logits {found.sha256}")
     say(f"as a teacher: --teacher logits:{output}")
+
+
+def _export_runs(name: str, folder: Path, tracker: str, *, storage: str | None, others: dict[str, Any]) -> None:
+    from sweeps.errors import SpecError
+    from sweeps.query.opening import open_sweep
+    from sweeps.service.trackers.export import export_runs
+    from sweeps.service.trackers.runs import check_tracker
+
+    check_tracker(tracker)
+    typed = next((option for option, value in others.items() if value), None)
+    if typed is not None:
+        raise SpecError(f"--to {tracker} writes every training, and replaces none; leave out {typed}")
+    with open_sweep(storage, name) as (engine, sweep):
+        note_storage(engine)
+        found = export_runs(engine, sweep, tracker, folder)
+    print(f"{number_of(found.written, 'run')} written into {folder}, {found.there} already there")
+    say(f"to see them: {found.see}")
 
 
 @app.command()

@@ -12,6 +12,7 @@ import typer
 from sweeps.cli.formats import Format, render
 from sweeps.cli.options import Field, Form, Service, Storage, SweepName
 from sweeps.cli.places import asked
+from sweeps.cli.reading import compare
 from sweeps.terminal import columns, fitted, say
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sweeps.query.listing import TrialRow
 
 app = typer.Typer()
+app.add_typer(compare.app)
 
 
 _WORKER_SHOWN = ("worker", "state", "task", "done", "failed", "reason")

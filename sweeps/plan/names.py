@@ -73,6 +73,14 @@ def transfer_key(role: str, arm: str, repeat: int, group: str = "") -> str:
     return f"{tagged('transfer', group)}#{role}.{arm}.{repeat}"
 
 
+def repeat_of(key: str) -> int | None:
+    """Return the number of the repeat in the key of a task of confirm or transfer; None for any other task."""
+    stage, _, last = key.partition("#")
+    number = last.rpartition(".")[2]
+    repeats = untagged(stage)[0] in ("confirm", "native.confirm", "transfer")
+    return int(number) if repeats and number.isdecimal() else None
+
+
 def kept_student_key(role: str) -> str:
     """Return the key of the task whose student is kept: it is measured, and can be exported."""
     return transfer_key(role, "best", 0)

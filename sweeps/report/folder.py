@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from sweeps.analysis.findings import Findings
@@ -35,21 +36,38 @@ def write(findings: Findings, directory: Path) -> Path:
     Raises:
         SpecError: the folder cannot be written.
     """
+    figures = tuple(f"figures/{name}.svg" for name in svg.NAMES)
+    replace_files(lambda: files(findings), directory, what="report", stale=figures)
+    return directory / PAGE
+
+
+def replace_files(
+    made: Callable[[], Mapping[str, str]], directory: Path, *, what: str, stale: Iterable[str] = ()
+) -> None:
+    """Write files into a folder: all of them beside it first, then each in its place.
+
+    Args:
+        made: makes the files, by their path in the folder; called once the folder is there.
+        what: "report", for the message and its example.
+        stale: files of an earlier one, which are removed unless this one has them.
+
+    Raises:
+        SpecError: the folder cannot be written.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)  # before anything is drawn: the usual mistake is reported at once
-        drawn = files(findings)
-        with tempfile.TemporaryDirectory(prefix=".report-", dir=directory) as beside:
-            for name, text in drawn.items():
+        files = made()
+        with tempfile.TemporaryDirectory(prefix=f".{what}-", dir=directory) as beside:
+            for name, text in files.items():
                 _new(Path(beside) / name).write_text(text, encoding="utf-8", errors="backslashreplace")
-            for name in drawn:
+            for name in files:
                 os.replace(Path(beside) / name, _new(directory / name))
-            for name in {f"figures/{figure}.svg" for figure in svg.NAMES} - set(drawn):
-                (directory / name).unlink(missing_ok=True)  # of an earlier report: this one does not speak of it
+            for name in set(stale) - set(files):
+                (directory / name).unlink(missing_ok=True)
     except OSError as error:
         raise SpecError(
-            f"--output: cannot write a report into {directory}: {error.strerror}; give a folder, for example: -o report"
+            f"--output: cannot write a {what} into {directory}: {error.strerror}; give a folder, for example: -o {what}"
         ) from None
-    return directory / PAGE
 
 
 def files(findings: Findings) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Draw what the page is about: what each (T, alpha) gains, the regret beside its margin, and the other methods.
 
-Each is one narrow column of rows, so that it can be read on a phone: name, marks, numbers.
+Each is one narrow column of rows (`column`).
 """
 
 import math
@@ -8,17 +8,13 @@ from collections.abc import Sequence
 from statistics import median_low
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sweeps.report.figures.column import SMALL, column, name_row, set_rows, value_row
 from sweeps.report.figures.data import BLACK, BLUE, GREY, VERMILLION, GainMark, MethodMark, RegretMark, by_dataset
 from sweeps.report.formats import between, counted, limits, points
 from sweeps.report.names import called
 
-_WIDTH = 5.0  # inches
-_LEFT, _RIGHT = 0.36, 0.73  # of the width: where names end and numbers begin
-_LINE = 0.38  # inches of a row
-_TEXT, _SMALL = 8.3, 7.3  # points
 _COLOURS = {"best": VERMILLION, "native": BLUE}
 _FINE, _TOO_MUCH = "#cfe8df", "#f6d9cc"  # light enough for black and for the vermillion of the regret
 _BESIDE = 0.75  # how far beyond the means and intervals the frame reaches for single seeds, in their span
@@ -28,7 +24,7 @@ _TOO_LONG = 8  # median lengths: a longer interval has a training in it that div
 def gains(marks: Sequence[GainMark]) -> Figure:
     """Draw the gain of each arm over no distillation: mean, interval, and every seed as a dot; a panel by dataset."""
     datasets = by_dataset(marks)
-    figure, grid = _column([len(group) for group in datasets.values()], below=0.6, above=0.3)
+    figure, grid = column([len(group) for group in datasets.values()], below=0.6, above=0.3)
     for axes, (dataset, group) in zip(grid, datasets.items(), strict=True):
         low, high = _frame(group)
         axes.set_xlim(low, high)
@@ -44,19 +40,19 @@ def gains(marks: Sequence[GainMark]) -> Figure:
             mean = min(max(mark.mean.mean, low), high)
             marker = "o" if mean == mark.mean.mean else "<" if mean == low else ">"
             axes.plot(mean, row, marker, color=colour, ms=7.5, mec="white", mew=1, zorder=4, clip_on=marker == "o")
-            _name(axes, row, mark.label, mark.detail)
-            _value(axes, row, points(mark.mean.mean), between(mark.mean))
-        _rows(axes, len(group))
+            name_row(axes, row, mark.label, mark.detail)
+            value_row(axes, row, points(mark.mean.mean), between(mark.mean))
+        set_rows(axes, len(group))
         axes.set_title(
             f"no distillation: {group[0].base:.1f} %", fontsize=8, color=GREY, loc="center", fontweight="normal"
         )
-        axes.set_xlabel(f"points of test accuracy gained on {called(dataset)}", fontsize=_SMALL)
+        axes.set_xlabel(f"points of test accuracy gained on {called(dataset)}", fontsize=SMALL)
     return figure
 
 
 def regret(marks: Sequence[RegretMark]) -> Figure:
     """Draw the regret of each target with its interval beside the margin; single searches as dots below."""
-    figure, grid = _column([1] * len(marks), below=0.5, above=0.25)
+    figure, grid = column([1] * len(marks), below=0.5, above=0.25)
     for axes, mark in zip(grid, marks, strict=True):
         axes.set_position((0.02, axes.get_position().y0, 0.96, axes.get_position().height))
         ends = [0.0, mark.mean.mean, *mark.searches, *(limits(mark.mean) or ())]
@@ -75,19 +71,19 @@ def regret(marks: Sequence[RegretMark]) -> Figure:
         axes.set_ylim(0.5, -0.5)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        axes.tick_params(axis="x", labelsize=_SMALL)
+        axes.tick_params(axis="x", labelsize=SMALL)
         beside: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
         texts = ((f"fine: less than {counted(mark.margin)} lost", -5, "right"), ("too much", 5, "left"))
         for text, shift, side in texts:
-            axes.annotate(text, (mark.margin, 1), xytext=(shift, 4), ha=side, fontsize=_SMALL, **beside)
-        axes.set_xlabel(f"points lost on {called(mark.dataset)} by not tuning there", fontsize=_SMALL)
+            axes.annotate(text, (mark.margin, 1), xytext=(shift, 4), ha=side, fontsize=SMALL, **beside)
+        axes.set_xlabel(f"points lost on {called(mark.dataset)} by not tuning there", fontsize=SMALL)
     return figure
 
 
 def methods(marks: Sequence[MethodMark]) -> Figure:
     """Draw the test accuracy of the student, its teacher and the baselines, with their size and speed beside it."""
     datasets = by_dataset(marks)
-    figure, grid = _column([len(group) for group in datasets.values()], below=0.5, above=0.05)
+    figure, grid = column([len(group) for group in datasets.values()], below=0.5, above=0.05)
     for axes, (dataset, group) in zip(grid, datasets.items(), strict=True):
         accuracies = [mark.accuracy for mark in group]
         room = 0.08 * (max(accuracies) - min(accuracies)) or 1.0
@@ -96,52 +92,11 @@ def methods(marks: Sequence[MethodMark]) -> Figure:
         for row, mark in enumerate(group):
             axes.plot([low, mark.accuracy], [row, row], color="#dddddd", lw=1, zorder=1)
             axes.plot(mark.accuracy, row, "o", color=VERMILLION if mark.distilled else GREY, ms=7, mec="white", mew=1)
-            _name(axes, row, mark.label, mark.detail)
-            _value(axes, row, f"{mark.accuracy:.1f} %", mark.cost)
-        _rows(axes, len(group))
-        axes.set_xlabel(f"test accuracy on {called(dataset)}, %", fontsize=_SMALL)
+            name_row(axes, row, mark.label, mark.detail)
+            value_row(axes, row, f"{mark.accuracy:.1f} %", mark.cost)
+        set_rows(axes, len(group))
+        axes.set_xlabel(f"test accuracy on {called(dataset)}, %", fontsize=SMALL)
     return figure
-
-
-def _column(rows: Sequence[int], *, below: float, above: float, line: float = _LINE) -> tuple[Figure, list[Axes]]:
-    """Return a figure of panels one below the other, with so many rows each; below, above: inches beside a panel."""
-    heights = [count * line for count in rows]
-    whole = sum(heights) + (below + above) * len(rows)
-    figure = Figure(figsize=(_WIDTH, whole))
-    grid, top = [], whole
-    for height in heights:
-        top -= above + height
-        grid.append(figure.add_axes((_LEFT, top / whole, _RIGHT - _LEFT, height / whole)))
-        top -= below
-    return figure, grid
-
-
-def _rows(axes: Axes, count: int) -> None:
-    axes.set_ylim(count - 0.5, -0.5)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="x", labelsize=_SMALL)
-
-
-def _name(axes: Axes, row: int, label: str, detail: str) -> None:
-    """Write what a row is, left of it."""
-    _two_lines(axes, row, (label, detail), at=0.0, side="left")
-
-
-def _value(axes: Axes, row: int, value: str, beside: str) -> None:
-    """Write the numbers of a row, right of it."""
-    _two_lines(axes, row, (value, beside), at=1.0, side="right")
-
-
-def _two_lines(axes: Axes, row: int, texts: tuple[str, str], *, at: float, side: str) -> None:
-    """Write a text, and a smaller one below it; at: fraction of the width of the figure."""
-    place: dict[str, Any] = {"xycoords": ("figure fraction", "data"), "annotation_clip": False, "ha": side}
-    first, second = texts
-    axes.annotate(
-        first, (at, row - 0.02 if second else row), va="bottom" if second else "center", fontsize=_TEXT, **place
-    )
-    if second:
-        axes.annotate(second, (at, row + 0.06), va="top", fontsize=_SMALL, color=GREY, **place)
 
 
 def outside(marks: Sequence[GainMark]) -> tuple[int, int]:

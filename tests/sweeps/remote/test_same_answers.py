@@ -32,6 +32,8 @@ QUESTIONS = [
     ["report", "s", "-f", "brief"],
     ["report", "s", "-f", "json"],
     ["report", "s", "-f", "pdf"],
+    ["compare", "s"],
+    ["compare", "s", "none"],
     ["list"],
     ["list", "-f", "json"],
     ["logs", "s", "--task", "search#0"],

@@ -1,0 +1,1 @@
+"""Several sweeps on one page: the table, the forest plot, and every training as CSV."""

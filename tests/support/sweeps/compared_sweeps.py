@@ -1,0 +1,58 @@
+"""Sweeps in one storage whose students differ by points that were planted. Imports no pytest."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sweeps.analysis.findings import Findings
+from sweeps.spec.model import override
+from tests.support.sweeps.planted_sweeps import NATIVE, SPREAD, Points, analysed, planted, worked
+from tests.support.sweeps.small_sweeps import SMALL
+
+COMPARED = override(
+    SMALL,
+    {
+        "search.trials": 2,
+        "transfer.seeds": 4,
+        "transfer.looks": 1,
+        "transfer.source_arms": ["best", "scratch", "default-keras"],
+        "transfer.target_arms": ["best", "scratch", "native", "default-keras"],
+    },
+)
+BASE = [60.0, 61.0, 59.0, 62.0]
+# Of a 95 % t interval of four differences with standard deviation 1: t[.975, 3] / sqrt(4).
+HALF = 3.182446 / 2
+
+
+def lower(points: float, *, noise: float = 1.0) -> list[float]:
+    """Accuracies by repeat that BASE exceeds by `points`, with differences of that standard deviation."""
+    return [base - points - noise * spread for base, spread in zip(BASE, SPREAD, strict=True)]
+
+
+def arms(best: Points) -> dict[str, Points]:
+    """Test accuracies whose best is planted: native is 70.5 on average, scratch 5 and default-keras 4 below BASE."""
+    return {"native": NATIVE, "best": best, "scratch": lower(5.0, noise=0), "default-keras": lower(4.0, noise=0)}
+
+
+def add(url: str, name: str, best: Points = BASE, *, stop_at: str = "", **changes: Any) -> None:
+    """Add a sweep to the storage, and work on it until nothing is left or the first task whose key begins so."""
+    spec = override(COMPARED, {key.replace("__", "."): value for key, value in changes.items()})
+    worked(url, spec, planted(arms(best)), name=name, stop_at=stop_at)
+
+
+def found(url: str, names: Sequence[str]) -> list[Findings]:
+    """What they say by now."""
+    from storage.url import resolve
+
+    return [analysed(resolve(url), name) for name in names]
+
+
+def family(folder: Path) -> str:
+    """A storage with "base", "same" (0 points), "worse" (1), "better" (-2) and "other" (-2, other seeds)."""
+    url = f"sqlite:///{folder}/family.db"
+    add(url, "base")
+    add(url, "same", lower(0.0))
+    add(url, "worse", lower(1.0))
+    add(url, "better", lower(-2.0))
+    add(url, "other", lower(-2.0), seed=1, training__learning_rate=0.002)
+    return url

@@ -1,0 +1,136 @@
+"""Sweep against sweep: planted differences of 0, 1 and -2 points come back, where the seeds are the same."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from scipy.stats import ttest_1samp
+
+from sweeps.analysis.compared.compared import Compared, compare
+from sweeps.analysis.compared.pairs import Pair, pairs
+from sweeps.analysis.findings import Findings
+from tests.support.sweeps import compared_sweeps
+from tests.support.sweeps.compared_sweeps import HALF
+from tests.support.sweeps.planted_sweeps import SPREAD
+from tests.support.sweeps.trials_in_memory import trials_in_memory
+
+SHARED = ("base", "same", "worse", "better")
+
+
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Findings]:
+    folder: Path = tmp_path_factory.mktemp("pairs")
+    with trials_in_memory():
+        url = compared_sweeps.family(folder)
+    names = (*SHARED, "other")
+    return dict(zip(names, compared_sweeps.found(url, names), strict=True))
+
+
+@pytest.fixture(scope="module")
+def compared(findings: dict[str, Findings]) -> Compared:
+    return compare(list(findings), list(findings.values()))
+
+
+def of(compared: Compared, first: str, second: str, dataset: str = "digits") -> Pair:
+    (one,) = [one for one in compared.pairs if (one.first, one.second, one.dataset) == (first, second, dataset)]
+    return one
+
+
+@pytest.mark.parametrize(("other", "points"), [("same", 0.0), ("worse", 1.0), ("better", -2.0)])
+@pytest.mark.parametrize("dataset", ["digits", "digits-rgb"])
+def test_a_planted_difference_comes_back_with_its_interval(
+    compared: Compared, other: str, points: float, dataset: str
+) -> None:
+    one = of(compared, "base", other, dataset)
+    assert one.difference is not None
+    assert one.difference.n == 4
+    assert one.difference.mean == pytest.approx(points)
+    assert one.difference.low == pytest.approx(points - HALF, abs=1e-6)
+    assert one.difference.high == pytest.approx(points + HALF, abs=1e-6)
+    assert one.why == ""
+    assert one.p == pytest.approx(ttest_1samp([points + spread for spread in SPREAD], 0).pvalue, abs=1e-9)
+
+
+@pytest.mark.parametrize("dataset", ["digits", "digits-rgb"])
+@pytest.mark.parametrize("name", SHARED)
+def test_with_other_seeds_nothing_is_paired(compared: Compared, name: str, dataset: str) -> None:
+    one = of(compared, name, "other", dataset)
+    assert (one.difference, one.p, one.p_holm) == (None, None, None)
+    assert one.why == "not paired: other seeds"
+
+
+def test_p_is_holms_over_all_pairs_that_are_shown(compared: Compared) -> None:
+    tested = sorted((one for one in compared.pairs if one.p is not None), key=lambda one: one.p or 0)
+    assert len(tested) == 12, "six pairs of four sweeps on two datasets"
+    floor = 0.0
+    for rank, one in enumerate(tested):
+        floor = max(floor, min(1.0, (12 - rank) * (one.p or 0)))
+        assert one.p_holm == pytest.approx(floor)
+
+
+def test_fewer_pairs_are_adjusted_less(findings: dict[str, Findings], compared: Compared) -> None:
+    (alone, _) = pairs([findings["base"], findings["better"]])
+    assert alone.p_holm == pytest.approx(2 * (alone.p or 0))
+    assert (of(compared, "base", "better").p_holm or 0) > (alone.p_holm or 0)
+
+
+def test_seeds_are_compared_and_not_the_numbers_of_repeats(findings: dict[str, Findings]) -> None:
+    """The same seeds under other numbers are the same students; one seed that differs is left out."""
+    base, worse = findings["base"], findings["worse"]
+    turned = tuple(replace(one, repeat=3 - one.repeat) for one in worse.trainings)
+    (one, _) = pairs([base, replace(worse, trainings=turned)])
+    assert one.difference is not None
+    assert one.difference.mean == pytest.approx(1.0)
+    another = tuple(replace(one, seed=1) if one.repeat == 0 else one for one in worse.trainings)
+    (one, _) = pairs([base, replace(worse, trainings=another)])
+    assert one.difference is not None
+    assert one.difference.n == 3
+    assert one.difference.mean == pytest.approx(1.0 + sum(SPREAD[1:]) / 3)
+
+
+def test_before_a_look_is_complete_nothing_is_told(findings: dict[str, Findings]) -> None:
+    base, worse = findings["base"], findings["worse"]
+    waiting = tuple(
+        replace(one, state="waiting", outcome=None, score=None) if (one.role, one.arm, one.repeat) == late else one
+        for one in worse.trainings
+        for late in [("target", "scratch", 3)]
+    )
+    found = compare(["base", "worse"], [base, replace(worse, trainings=waiting)])
+    assert of(found, "base", "worse").difference is not None, "the look at the source is complete"
+    one = of(found, "base", "worse", "digits-rgb")
+    assert (one.difference, one.p, one.why) == (None, None, "not yet")
+    target = [one for one in found.standings if (one.sweep, one.role) == ("worse", "target")]
+    assert [(one.gain, one.tuning, one.regret, one.test) for one in target] == [("not yet",) * 4]
+
+
+def test_the_same_name_with_other_images_is_not_compared(findings: dict[str, Findings]) -> None:
+    base, worse = findings["base"], findings["worse"]
+    source = worse.spec.source.model_copy(update={"content_hash": "f" * 64})
+    other = replace(worse, spec=worse.spec.model_copy(update={"source": source}))
+    (one, _) = pairs([base, other])
+    assert (one.dataset, one.why) == ("digits", "not compared: other images under the same name")
+
+
+def test_a_dataset_without_best_is_not_compared(findings: dict[str, Findings]) -> None:
+    base, worse = findings["base"], findings["worse"]
+    transfer = worse.spec.transfer.model_copy(update={"source_arms": ("scratch",)})
+    (one, _) = pairs([base, replace(worse, spec=worse.spec.model_copy(update={"transfer": transfer}))])
+    assert one.why == "not compared: worse trains no best there"
+
+
+def test_a_standing_has_what_was_planted(compared: Compared) -> None:
+    (one,) = [one for one in compared.standings if (one.sweep, one.role) == ("base", "target")]
+    assert [getattr(value, "mean", None) for value in (one.gain, one.tuning, one.regret, one.test)] == pytest.approx(
+        [5.0, 4.0, 10.0, 0.605]
+    )
+    (source,) = [one for one in compared.standings if (one.sweep, one.role) == ("base", "source")]
+    assert source.regret == "not planned"
+    assert one.point is not None
+    assert one.point == source.point, "of the sweep, whatever the dataset"
+
+
+def test_only_what_differs_between_the_specs_is_told(compared: Compared) -> None:
+    assert {one.key: one.values for one in compared.differing} == {
+        "seed": (0, 0, 0, 0, 1),
+        "training.learning_rate": (0.004, 0.004, 0.004, 0.004, 0.002),
+    }

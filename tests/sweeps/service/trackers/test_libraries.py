@@ -1,0 +1,134 @@
+"""Exports as the trackers' own libraries read them. Skipped where a library is not installed: they are extras."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.service.trackers import mlflow_store, wandb_folders
+from sweeps.service.trackers.runs import Run
+from tests.support.sweeps.compared_sweeps import BASE, add
+from tests.support.sweeps.trials_in_memory import trials_in_memory
+
+# What the libraries warn of is theirs: MLflow's mapping uses what SQLAlchemy 2.1 deprecates.
+pytestmark = [pytest.mark.processes, pytest.mark.filterwarnings("ignore")]
+
+KdSweeps = Callable[..., tuple[int, str, str]]
+FINGERPRINT = "f" * 64
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    url = f"sqlite:///{tmp_path_factory.mktemp('libraries')}/s.db"
+    with trials_in_memory():
+        add(url, "base", transfer__seeds=2)
+    return url
+
+
+def run(key: str = "search#0", **metrics: float) -> Run:
+    return Run(
+        key=key,
+        stage="search",
+        started_at=1_700_000_000.25,
+        finished_at=1_700_000_002.5,
+        parameters={"temperature": 4.5, "alpha": 0.25, "loss": "kd"},
+        metrics={"val_accuracy": 0.75} | metrics,
+        epochs=(0.5, None, 0.75),
+        tags={"task": key, "stage": "search", "sweep": "s", "fingerprint": FINGERPRINT, "seed": "7"},
+    )
+
+
+@pytest.fixture
+def mlflow() -> Any:
+    pytest.importorskip("mlflow")
+    return mlflow_store.load()
+
+
+@pytest.fixture
+def wandb() -> Any:
+    pytest.importorskip("wandb")
+    return wandb_folders.load()
+
+
+def test_mlflow_finds_every_training_of_a_sweep(url: str, mlflow: Any, kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+    code, out, err = kd_sweeps("export", "base", "--to", "mlflow", "-o", "runs", "--storage", url)
+    assert code == 0, err
+    uri = f"sqlite:///{tmp_path}/runs/mlflow.db"
+    assert err.splitlines()[-1] == f"to see them: mlflow ui --backend-store-uri {uri}"
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("base")
+    found = {one.data.tags["task"]: one for one in client.search_runs([experiment.experiment_id], max_results=1000)}
+    assert out == f"{len(found)} runs written into runs, 0 already there\n"
+    assert {"teachers#source", "search#1", "transfer#target.native.1"} <= set(found)
+    best = found["transfer#target.best.1"]
+    assert best.data.metrics["test_accuracy"] == pytest.approx(BASE[1] / 100)
+    assert float(best.data.params["temperature"]) > 0
+    assert best.data.tags.items() >= {"arm": "best", "role": "target", "stage": "transfer", "repeat": "1"}.items()
+    assert best.info.status == "FINISHED"
+    (chosen,) = client.search_runs([experiment.experiment_id], filter_string="tags.task = 'transfer#target.best.1'")
+    assert chosen.info.run_id == best.info.run_id
+    code, out, _ = kd_sweeps("export", "base", "--to", "mlflow", "-o", "runs", "--storage", url)
+    assert (code, out) == (0, f"0 runs written into runs, {len(found)} already there\n")
+
+
+def test_mlflow_has_steps_times_and_what_comes_later(mlflow: Any, tmp_path: Path) -> None:
+    assert mlflow_store.write(mlflow, "s", FINGERPRINT, [run()], tmp_path).written == 1
+    # More of the sweep is done: one run has its test accuracy by now, another one is new.
+    later = mlflow_store.write(mlflow, "s", FINGERPRINT, [run(test_accuracy=0.5), run("search#1")], tmp_path)
+    assert (later.written, later.there) == (2, 0)
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.get_experiment_by_name("s").experiment_id
+    found = {one.data.tags["task"]: one for one in client.search_runs([experiment])}
+    assert set(found) == {"search#0", "search#1"}
+    first = found["search#0"]
+    assert first.data.metrics == {"epoch_val_accuracy": 0.75, "val_accuracy": 0.75, "test_accuracy": 0.5}
+    steps = client.get_metric_history(first.info.run_id, "epoch_val_accuracy")
+    assert [(one.step, one.value) for one in steps] == [(1, 0.5), (3, 0.75)]
+    assert (first.info.start_time, first.info.end_time) == (1_700_000_000_250, 1_700_000_002_500)
+    with pytest.raises(Exception, match="has an experiment s that is not of this spec"):
+        mlflow_store.write(mlflow, "s", "0" * 64, [run()], tmp_path)
+
+
+def test_mlflow_takes_more_steps_than_one_call_may_have(mlflow: Any, tmp_path: Path) -> None:
+    long = Run(**vars(run()) | {"epochs": tuple(step / 3000 for step in range(1, 2502))})
+    mlflow_store.write(mlflow, "s", FINGERPRINT, [long], tmp_path)
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    (one,) = client.search_runs([client.get_experiment_by_name("s").experiment_id])
+    assert len(client.get_metric_history(one.info.run_id, "epoch_val_accuracy")) == 2501
+
+
+def test_wandb_has_a_folder_for_each_training(wandb: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["kd-sweeps", "export", "--storage", "postgresql://me:g3heim@db/x"])
+    first = wandb_folders.write(wandb, "s", [run(), run("search#1")], tmp_path)
+    assert (first.written, first.there) == (2, 0)
+    folders = sorted((tmp_path / "wandb").iterdir())
+    assert {one.name.rpartition("-")[2] for one in folders} == {
+        wandb_folders.run_id(run()),
+        wandb_folders.run_id(run("search#1")),
+    }
+    (file,) = (tmp_path / "wandb").glob(f"*-{wandb_folders.run_id(run())}/run-*.wandb")
+    data = file.read_bytes()
+    # A record of it is Protocol Buffers with values as JSON text: names and numbers stand in it as they are.
+    for text in ("temperature", "4.5", "epoch_val_accuracy", "0.75", "search#0", "stage:search", "seed:7"):
+        assert text.encode() in data, text
+    everything = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"g3heim" not in everything, "what was typed is written nowhere"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["wandb"], "nothing half-written is left"
+    again = wandb_folders.write(wandb, "s", [run(), run("search#2")], tmp_path)
+    assert (again.written, again.there) == (1, 1)
+
+
+def test_wandb_lists_the_runs_as_waiting_to_be_sent(wandb: Any, tmp_path: Path) -> None:
+    wandb_folders.write(wandb, "s", [run(), run("search#1")], tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from wandb.cli.cli import cli; cli(['sync', '--dry-run'])"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert "Would sync 2 run(s)" in done.stdout + done.stderr

@@ -1,0 +1,86 @@
+"""Runs for trackers: what is in them, and what an export refuses where no library is needed for that."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweeps.analysis.stored import read
+from sweeps.query.opening import open_sweep
+from sweeps.service.trackers.runs import Run, runs
+from tests.support.sweeps.compared_sweeps import BASE, add
+from tests.support.sweeps.trials_in_memory import trials_in_memory
+
+KdSweeps = Callable[..., tuple[int, str, str]]
+
+
+def of(url: str, name: str) -> dict[str, Run]:
+    with open_sweep(url, name) as (engine, sweep):
+        return {run.key: run for run in runs(read(engine, sweep))}
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A finished sweep "base", "half" of which the target is not tested yet, and "fresh" without a result."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('runs')}/s.db"
+    with trials_in_memory():
+        add(url, "base")
+        add(url, "half", stop_at="transfer#target.best.3")
+        add(url, "fresh", stop_at="t")
+    return url
+
+
+def test_every_finished_training_is_a_run_with_what_it_is_found_by(url: str) -> None:
+    found = of(url, "base")
+    assert len(found) == 37, "38 tasks, one of which measures"
+    one = found["transfer#target.best.2"]
+    assert one.metrics["test_accuracy"] == one.metrics["val_accuracy"] == pytest.approx(BASE[2] / 100)
+    assert {"temperature", "alpha"} <= set(one.parameters)
+    wanted = {"task": one.key, "stage": "transfer", "role": "target", "arm": "best", "repeat": "2", "sweep": "base"}
+    assert one.tags.items() >= wanted.items()
+    assert {"seed", "worker", "answer_hash", "fingerprint"} <= set(one.tags)
+    assert one.started_at <= one.finished_at
+
+
+def test_the_test_accuracies_of_half_a_look_are_left_out(url: str) -> None:
+    found = of(url, "half")
+    assert "test_accuracy" not in found["transfer#target.best.0"].metrics
+    assert "test_accuracy" in found["transfer#source.best.0"].metrics
+    assert "answer_hash" not in found["transfer#target.best.0"].tags
+
+
+WRONG = {
+    "tracker": (("--to", "tensorboard", "-o", "x"), 2, "--to: got 'tensorboard'; allowed: mlflow, wandb"),
+    "force": (("--to", "wandb", "-o", "x", "--force"), 2, "--to wandb writes every training, and replaces none;"),
+    "logits": (("--to", "mlflow", "-o", "x", "--logits", "source"), 2, "--to mlflow writes every training, and"),
+    "dataset": (("--to", "mlflow", "-o", "x", "--dataset", "digits"), 2, "--to mlflow writes every training, and"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_cannot_be_is_one_line(url: str, case: str, kd_sweeps: KdSweeps) -> None:
+    words, expected, line = WRONG[case]
+    code, out, err = kd_sweeps("export", "base", *words, "--storage", url)
+    assert (code, out, len(err.splitlines())) == (expected, "", 1)
+    assert err.startswith(f"kd-sweeps: {line}")
+    assert not Path("x").exists()
+
+
+@pytest.mark.parametrize("tracker", ["mlflow", "wandb"])
+def test_without_its_library_a_tracker_says_what_to_type_and_makes_nothing(
+    url: str, tracker: str, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, tracker, None)
+    code, out, err = kd_sweeps("export", "base", "--to", tracker, "-o", "x", "--storage", url)
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1].endswith(f'is not installed here; type: pip install "kd-sweeps[{tracker}]"')
+    assert not Path("x").exists()
+
+
+@pytest.mark.parametrize("tracker", ["mlflow", "wandb"])
+def test_a_sweep_without_a_result_has_no_runs(url: str, tracker: str, kd_sweeps: KdSweeps) -> None:
+    code, out, err = kd_sweeps("export", "fresh", "--to", tracker, "-o", "x", "--storage", url)
+    assert (code, out) == (3, "")
+    assert err.splitlines()[-1].startswith("kd-sweeps: no training of fresh has finished yet; go on with: ")
+    assert not Path("x").exists()
