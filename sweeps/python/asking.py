@@ -72,7 +72,9 @@ def sweep_name(name: object) -> str:
     """Return the name of a sweep; raise SpecError if no sweep can have it."""
     from sweeps.spec.model import check_name
 
-    return check_name(name if isinstance(name, str) else repr(name))
+    if not isinstance(name, str):
+        raise SpecError(f'sweep name: got {name!r}; allowed: text, for example "mnist-kd"')
+    return check_name(name)
 
 
 def storage_text(storage: object) -> str | None:
