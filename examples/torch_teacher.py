@@ -18,9 +18,9 @@ def write_logits(path: Path, *, epochs: int = 40) -> float:
     """Train a network on the digits of scikit-learn and write its logits; return its validation accuracy."""
     data = kd.load("digits")
     torch.manual_seed(0)
-    network = torch.nn.Sequential(
-        torch.nn.Flatten(), torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, data.classes)
-    )
+    pixels = data.train.images[0].size
+    layers = torch.nn.Flatten(), torch.nn.Linear(pixels, 128), torch.nn.ReLU(), torch.nn.Linear(128, data.classes)
+    network = torch.nn.Sequential(*layers)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     images, labels = torch.from_numpy(data.train.images / np.float32(255)), torch.from_numpy(data.train.labels)
     for _ in range(epochs):

@@ -22,7 +22,7 @@ def asked(
     source: DatasetName | None,
     target: DatasetName | Sequence[DatasetName] | None,
     preset: str | None,
-    spec: DatasetName | None,
+    spec: str | os.PathLike[str] | None,
     changes: Mapping[str, Any] | None,
     student: Model | None,
     teacher: Model | None,

@@ -1,5 +1,6 @@
 """Let errors that reach a user of Python say the same one line as the command line."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +18,9 @@ def told(storage: str) -> Iterator[None]:
     from sweeps.hints import Commands, explain, worded_for
     from sweeps.terminal import program
 
-    with worded_for(Commands(program(), storage)):
+    with worded_for(Commands(program(), storage)), warnings.catch_warnings():
+        # Optuna imports tqdm, which asks for widgets in every notebook that has none; we show no bars of theirs.
+        warnings.filterwarnings("ignore", message="IProgress not found")
         try:
             yield
         except (SweepError, StorageError, KdError) as error:

@@ -73,6 +73,8 @@ def _homes(spec: "Spec") -> list[str]:
 
 def _home(module: str) -> str | None:
     """Return the folder from which a module is imported; None where a worker has it on its path anyway, or lacks it."""
+    if module.endswith(".py"):  # a file, which a worker reads where it lies
+        return None
     try:
         found = importlib.util.find_spec(module)
     except (ImportError, ValueError):  # whoever imports it says so
