@@ -1,16 +1,16 @@
 """Hyperparameter sweeps for knowledge distillation.
 
-    from sweeps import create_sweep, launch, best, report
+    from sweeps import Sweep
 
-    create_sweep("mnist-kd", preset="quick")
-    launch("mnist-kd", workers=2)
-    print(best("mnist-kd")["temperature"])
-    print(report("mnist-kd"))
+    sweep = Sweep.create("digits-kd", dataset="digits", preset="tiny")
+    sweep.run(workers=2)
+    print(sweep.best.temperature, sweep.verdict, sweep.headline)
 
 `storage` is a URL as on the command line; None takes KD_SWEEPS_STORAGE, OPTUNA_STORAGE or sqlite:///kd-sweeps.db.
+`create_sweep`, `launch`, `best` and `report` are the same as functions, by name.
 """
 
 from sweeps import report as _room  # noqa: F401 - else the room, once loaded, would replace the function
-from sweeps.api import best, create_sweep, launch, report
+from sweeps.api import Sweep, best, create_sweep, launch, report
 
-__all__ = ["best", "create_sweep", "launch", "report"]
+__all__ = ["Sweep", "best", "create_sweep", "launch", "report"]

@@ -1,8 +1,12 @@
-"""Use sweeps from Python: four commands of the command line as functions, by name and storage URL."""
+"""Use sweeps from Python: `Sweep`, and four commands of the command line as functions, by name and storage URL."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from sweeps.python.sweep import Sweep
+
+__all__ = ["Sweep", "best", "create_sweep", "launch", "report"]
 
 
 def create_sweep(

@@ -9,12 +9,13 @@ from typing import Any
 
 import cli_reference
 import database_schema
+import notebook
 import rooms
 import spec_reference
 from session import SessionLexer
 from sphinx.application import Sphinx
 
-_PLACEHOLDER = re.compile(r"^<!-- generate: ([\w-]+)(?: ([\w.]+))? -->$", re.MULTILINE)
+_PLACEHOLDER = re.compile(r"^<!-- generate: ([\w-]+)(?: ([\w.-]+))? -->$", re.MULTILINE)
 
 GENERATORS: dict[str, Callable[[str], str]] = {
     "cli": lambda _: cli_reference.markdown(),
@@ -24,6 +25,7 @@ GENERATORS: dict[str, Callable[[str], str]] = {
     "rooms": lambda _: rooms.table(),
     "schema": lambda _: database_schema.markdown(),
     "docstring": rooms.docstring,
+    "notebook": notebook.markdown,
 }
 
 

@@ -5,7 +5,7 @@ They write nothing to the storage and start fast: a test holds that none of them
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import sqlalchemy
 
     from sweeps.places.place import Place
-    from sweeps.query.listing import TrialRow
 
 app = typer.Typer()
 app.add_typer(compare.app)
@@ -136,21 +135,12 @@ def trials(
 ) -> None:
     """List every task with its trial and result."""
     from sweeps.cli.answers import describe_trials
+    from sweeps.query.listing import as_columns
 
     place = asked(storage, url)
-    found = place.trials(name, stage)
-    names = list(dict.fromkeys(other for row in found for other in row.more))
-    rows = [_flat(row, names) for row in found]
+    rows = as_columns(place.trials(name, stage))
     say(place.label)
     print(describe_trials(rows) if form is Format.table and field is None else render(rows, form, field))
-
-
-def _flat(row: "TrialRow", names: list[str]) -> dict[str, Any]:
-    """Return a row with one column for each parameter, T and alpha first."""
-    columns: dict[str, Any] = {}
-    for name, value in vars(row).items():
-        columns |= {other: row.more.get(other) for other in names} if name == "more" else {name: value}
-    return columns
 
 
 @app.command()

@@ -44,7 +44,9 @@ class Launched:
     finished: bool
 
 
-def launch(asked: Request, on: str, *, workers: int | None = None, console: Console | None = None) -> Launched:
+def launch(
+    asked: Request, on: str, *, workers: int | None = None, console: Console | None = None, stays: bool = False
+) -> Launched:
     """Work on a sweep with the workers of an engine until it is finished, showing progress on stderr.
 
     A worker that dies is replaced. Stopping loses nothing: running tasks are given back, and the next launch goes on.
@@ -52,6 +54,8 @@ def launch(asked: Request, on: str, *, workers: int | None = None, console: Cons
     Args:
         on: the engine's name.
         workers: how many, 1 to 1,000; None is one per device, or per core. Without a device each has one thread.
+        stays: this process goes on after the launch, as a notebook does: a second Ctrl-C ends the workers at once, and
+            not this process.
 
     Raises:
         SpecError: the engine does not take what was asked.
@@ -65,7 +69,8 @@ def launch(asked: Request, on: str, *, workers: int | None = None, console: Cons
     console = console or Console(stderr=True)
     engine = engines.open_engine(asked.url)
     try:
-        return _launch(engine, asked.url, queries.find_sweep(engine, asked.sweep), chosen, count, again, console)
+        sweep = queries.find_sweep(engine, asked.sweep)
+        return _launch(engine, asked.url, sweep, chosen, count, again, console, stays=stays)
     finally:
         engine.dispose()
 
@@ -101,6 +106,8 @@ def _launch(
     count: int,
     again: str,
     console: Console,
+    *,
+    stays: bool,
 ) -> Launched:
     name = sweep.name
     refuse_cancelled(name, sweep.state)
@@ -113,7 +120,7 @@ def _launch(
     if sweep.state == "paused":
         say(f"{name} is paused: workers wait. To go on: {here().resume(name)}")
     crew = Supervisor(engine, sweep, stored(sweep), on=on, say=say, again=again)
-    received = _supervised(crew, count if queries.outlook(engine, sweep.id).unended else 0, console)
+    received = _supervised(crew, count if queries.outlook(engine, sweep.id).unended else 0, console, stays=stays)
     if received:
         say(f"stopped; nothing is lost. Go on with: {again}")
         return Launched(128 + received, finished=False)
@@ -131,13 +138,13 @@ def _launch(
     return Launched(1 if problems else 0, finished=True)
 
 
-def _supervised(crew: Supervisor, count: int, console: Console) -> int:
+def _supervised(crew: Supervisor, count: int, console: Console, *, stays: bool) -> int:
     """Look after workers until none is left; return the signal that ended it, or 0."""
 
     def at_work() -> int:
         return sum(worker.lived_s > 0 for worker in crew.alive)
 
-    with _signals(crew) as stop, shown(crew.engine, crew.sweep, console, at_work) as refresh:
+    with _signals(crew, stays=stays) as stop, shown(crew.engine, crew.sweep, console, at_work) as refresh:
         try:
             crew.begin(count)
             while crew.working and not stop.number:
@@ -170,7 +177,7 @@ class _Stop:
 
 
 @contextlib.contextmanager
-def _signals(crew: Supervisor) -> Iterator[_Stop]:
+def _signals(crew: Supervisor, *, stays: bool) -> Iterator[_Stop]:
     """Pass SIGTERM and Ctrl-C on to the workers at once, whatever we wait for."""
     stop = _Stop()
 
@@ -179,7 +186,8 @@ def _signals(crew: Supervisor) -> Iterator[_Stop]:
         for worker in crew.alive:
             stop.told.append(worker)
             worker.send(number)
-        signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C leaves at once
+        if not stays:
+            signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C leaves at once
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

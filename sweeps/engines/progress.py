@@ -1,8 +1,10 @@
 """Show how far a sweep has come, from the database: what is shown is what is stored."""
 
 import contextlib
+import io
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import sqlalchemy
 from rich.console import Console, Group
@@ -24,6 +26,7 @@ from sweeps.terminal import duration, visible
 _LINE_EVERY_S = 15.0  # where no terminal shows a bar
 _LOOK_EVERY_S = 5.0  # at every task, for what is left and what was found
 _ALL = "all"
+_CELL_WIDTH = 100  # characters of a line in a notebook
 
 
 @contextlib.contextmanager
@@ -36,7 +39,7 @@ def shown(
         workers: says how many are alive now.
     """
     refresh = Refresh(engine, sweep, console, workers)
-    if not console.is_terminal:
+    if refresh.cell is not None or not console.is_terminal:
         refresh()
         yield refresh
         refresh(last=True)
@@ -47,14 +50,40 @@ def shown(
         refresh(last=True)
 
 
+class _Cell:
+    """The place below a cell of a notebook where bars are drawn, each time over those before.
+
+    Not rich's own way, which needs widgets: this needs what every notebook has, and the last bars are kept with it.
+    """
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def show(self, bars: Group) -> None:
+        """Draw the bars as a terminal would."""
+        from IPython.display import display  # there, since a notebook is what runs this
+
+        console = Console(record=True, file=io.StringIO(), force_jupyter=False, force_terminal=True, width=_CELL_WIDTH)
+        console.print(bars)
+        style = "margin:0;line-height:1.35"
+        drawn = console.export_html(inline_styles=True, clear=False, code_format=f'<pre style="{style}">{{code}}</pre>')
+        shown = {"text/html": drawn, "text/plain": console.export_text()}
+        if self._handle is None:
+            self._handle = display(shown, raw=True, display_id=True)
+        else:
+            self._handle.update(shown, raw=True)
+
+
 class Refresh:
-    """Draw the whole and its stages: bars on a terminal, else a line from time to time."""
+    """Draw the whole and its stages: bars on a terminal and in a notebook, else a line from time to time."""
 
     def __init__(
         self, engine: sqlalchemy.Engine, sweep: SweepRecord, console: Console, workers: Callable[[], int]
     ) -> None:
         self._engine, self._sweep, self._console, self._workers = engine, sweep, console, workers
         self._spec = stored(sweep)
+        self.cell = _Cell() if console.is_jupyter else None
+        self._bars_seen = console.is_terminal or self.cell is not None
         self._progress = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(bar_width=24),
@@ -91,7 +120,9 @@ class Refresh:
         )
         for stage in STAGES:
             self._draw(stage, counts[stage])
-        if not self._console.is_terminal and (last or time.monotonic() - self._line_at >= _LINE_EVERY_S):
+        if self.cell is not None:
+            self.cell.show(self.drawn())
+        if not self._bars_seen and (last or time.monotonic() - self._line_at >= _LINE_EVERY_S):
             self._line_at = time.monotonic()
             stages = "  ".join(f"{stage} {counts[stage].ended}/{counts[stage].total}" for stage in STAGES)
             self._say("  ".join(filter(None, [f"{100 * self._expected.fraction:.0f} %", stages, self._left()])))
@@ -101,7 +132,7 @@ class Refresh:
         tasks = queries.task_records(self._engine, self._sweep.id, keep=())
         self._expected = expected_time(self._spec, tasks, self._workers())
         found = visible(insight(self._spec, tasks))
-        if found != self._insight and not self._console.is_terminal:
+        if found != self._insight and not self._bars_seen:
             self._console.print(found, highlight=False, soft_wrap=True, markup=False)
         self._insight = found
 

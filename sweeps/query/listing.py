@@ -1,6 +1,6 @@
 """List the sweeps of a storage, and the tasks of a sweep with their trials."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,6 +96,19 @@ def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None 
     }
     space = sweep.spec["search"].get("space", {})
     return [_row(sweep, task, payload, space, tested=payload.role not in awaited) for task, payload in tasks]
+
+
+def as_columns(rows: Sequence[TrialRow]) -> list[dict[str, Any]]:
+    """Return each row with one column for each parameter, T and alpha first; all rows have the same columns."""
+    names = list(dict.fromkeys(name for row in rows for name in row.more))
+    return [_columns(row, names) for row in rows]
+
+
+def _columns(row: TrialRow, names: Sequence[str]) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for key, value in vars(row).items():
+        columns |= {name: row.more.get(name) for name in names} if key == "more" else {key: value}
+    return columns
 
 
 def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, space: Mapping[str, Any], *, tested: bool) -> TrialRow:

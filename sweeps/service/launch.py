@@ -22,13 +22,15 @@ def launch(
     options: Sequence[str] = (),
     gpus: Sequence[str] = (),
     console: Console | None = None,
+    stays: bool = False,
 ) -> int:
     """Run workers until the sweep is finished; exit code and errors as `launcher.launch`.
 
     Args:
         on: the engine. options, gpus: for it, see `sweeps.engines.protocol.Request`.
+        stays: see `launcher.launch`.
     """
-    launched = launcher.launch(Request(url, name, options, gpus), on, workers=workers, console=console)
+    launched = launcher.launch(Request(url, name, options, gpus), on, workers=workers, console=console, stays=stays)
     if launched.finished:  # by whom does not matter: who finished it may have been killed before he published
         _publish(url, name)
     return launched.code

@@ -1,0 +1,284 @@
+"""`Sweep`: create, run, read and steer one sweep from Python."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.python import asking
+from sweeps.python.errors import told
+
+if TYPE_CHECKING:
+    from sweeps.places.database import Database
+    from sweeps.python.answers import BestPoint, Svg, Verdict
+    from sweeps.query.status import Status
+
+
+class Sweep:
+    """A sweep of a storage, by name. `Sweep.create` makes one, `Sweep.open` finds one.
+
+    Every attribute is read from the storage when it is asked for, while workers run too. In a notebook the object shows
+    its page. What the command line answers with one line is an exception with that line: a class of `sweeps.errors`,
+    `storage.errors` or `kd.errors`.
+    """
+
+    def __init__(
+        self, name: str, *, storage: str | None = None, data_dir: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Name a sweep; nothing is opened yet. Arguments as for `create`."""
+        with told(""):
+            from storage.url import masked, resolve
+
+            self._name = asking.sweep_name(name)
+            self._url = resolve(asking.storage_text(storage))
+            self._data_dir = asking.folder("data_dir", data_dir)
+            self._typed = masked(self._url) if storage else ""
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        *,
+        dataset: asking.DatasetName | None = None,
+        source: asking.DatasetName | None = None,
+        target: asking.DatasetName | Sequence[asking.DatasetName] | None = None,
+        preset: str | None = None,
+        spec: str | os.PathLike[str] | None = None,
+        changes: Mapping[str, Any] | None = None,
+        student: asking.Model | None = None,
+        teacher: asking.Model | None = None,
+        storage: str | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
+    ) -> "Sweep":
+        """Make a sweep with all its tasks; where the same one is there already, return that.
+
+        Args:
+            name: 1 to 64 letters, digits, '-' and '_'.
+            dataset: one dataset alone: a name, or the path of an .npz file.
+            source, target: instead of it, the dataset tuned on, and the one or the ones transferred to.
+            preset: "tiny", "quick" (where neither it nor `spec` is given), "compare" or "full".
+            spec: instead of it, a TOML file.
+            changes: dotted keys of the spec, for example {"search.trials": 20}.
+            student, teacher: of every dataset: a name as on the command line, or a function that a worker can import.
+            storage: URL; None takes KD_SWEEPS_STORAGE, OPTUNA_STORAGE or sqlite:///kd-sweeps.db.
+            data_dir: folder with mnist.npz and cifar10.npz; None takes KD_SWEEPS_DATA.
+
+        Raises:
+            sweeps.errors.SpecError: something of that cannot be used, or the name has another spec.
+            kd.errors.DataError: a dataset cannot be read.
+            storage.errors.StorageError: the storage cannot be written.
+        """
+        sweep = cls(name, storage=storage, data_dir=data_dir)
+        with sweep._told():
+            from sweeps.python.surroundings import without_main
+            from sweeps.service.create import create_sweep, requested
+
+            wanted = asking.asked(
+                dataset=dataset,
+                source=source,
+                target=target,
+                preset=preset,
+                spec=spec,
+                changes=changes,
+                student=student,
+                teacher=teacher,
+            )
+            with without_main():
+                create_sweep(
+                    sweep._url, sweep._name, requested(sweep._url, sweep._name, wanted), data_dir=sweep._data_dir
+                )
+        return sweep
+
+    @classmethod
+    def open(cls, name: str, *, storage: str | None = None, data_dir: str | os.PathLike[str] | None = None) -> "Sweep":
+        """Return the sweep of that name. Arguments as for `create`.
+
+        Raises:
+            storage.errors.SweepNotFound: there is none; storage.errors.NotAStorage: nor a storage.
+        """
+        sweep = cls(name, storage=storage, data_dir=data_dir)
+        with sweep._told(), sweep._place.open(sweep._name):
+            return sweep
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._name
+
+    def run(self, workers: int | None = None) -> "Sweep":
+        """Work on it with processes of this machine until it is finished, showing how far it is; return the sweep.
+
+        Workers that die are replaced. Ctrl-C, and "interrupt kernel", give running tasks back before they raise
+        KeyboardInterrupt; the next `run` goes on, and so does `kd-sweeps launch`.
+
+        Args:
+            workers: how many, 1 to 1,000; None is one for each core.
+
+        Raises:
+            sweeps.errors.SweepError: a stage failed, the sweep is cancelled, or workers died one after the other; or
+                this is not the main thread, where alone Ctrl-C comes.
+            kd.errors.DataError: a dataset is not here and cannot be fetched.
+        """
+        with self._told(), self._working():
+            from sweeps.errors import SweepError
+            from sweeps.hints import here
+            from sweeps.service.launch import launch
+
+            if workers is not None:
+                workers = asking.whole("workers", workers, least=1, most=1_000, example=2)
+            if threading.current_thread() is not threading.main_thread():
+                raise SweepError(
+                    f"run() works in the main thread, where Ctrl-C comes; call it there, or type:"
+                    f" {here().launch(self._name)}"
+                )
+            code = launch(self._url, self._name, workers=workers, stays=True)
+            if code == 1:
+                why = "; ".join(self._place.status(self._name).problems)
+                raise SweepError(f"{why}; what is done stays. To try that again: sweep.retry(), then sweep.run()")
+        if code == 128 + signal.SIGTERM:
+            signal.raise_signal(signal.SIGTERM)  # for whoever had it before us
+        if code:
+            raise KeyboardInterrupt(f"{self._name} was stopped; nothing is lost, and run() goes on")
+        return self
+
+    @property
+    def status(self) -> "Status":
+        """Where it stands: `state`, `stages` with counts by state, `workers`, `fraction` done, `seconds_left`."""
+        with self._told():
+            return self._place.status(self._name)
+
+    @property
+    def best(self) -> "BestPoint":
+        """The best point: `temperature`, `alpha`, `more`. Raises `sweeps.errors.NoResultsYet` before any trial."""
+        with self._told():
+            from sweeps.python.answers import best_point
+
+            return best_point(self._place.best(self._name).best)
+
+    @property
+    def verdict(self) -> "Verdict":
+        """The verdict: `word` and `text`. Raises `sweeps.errors.NoResultsYet` before the first result."""
+        with self._told():
+            from sweeps.python.answers import verdict
+            from sweeps.report.answer import badge
+
+            return verdict(badge(self._place.findings(self._name)))
+
+    @property
+    def headline(self) -> str:
+        """The answer with its numbers in two to four sentences. Raises as `verdict`."""
+        with self._told():
+            from sweeps.report.answer import headline
+
+            return headline(self._place.findings(self._name))
+
+    @property
+    def results(self) -> Any:
+        """One row per task with the columns of `kd-sweeps trials -f csv`.
+
+        A pandas.DataFrame where pandas is installed, else a list of dictionaries.
+        """
+        with self._told():
+            from sweeps.query.listing import as_columns
+
+            rows = as_columns(self._place.trials(self._name))
+        try:
+            import pandas
+        except ImportError:
+            return rows
+        return pandas.DataFrame(rows)
+
+    @property
+    def figures(self) -> "dict[str, Svg]":
+        """The figures of its page by name: SVG text that a notebook draws. Raises as `verdict`.
+
+        What has no data yet has no figure. Names: "gains", "regret", "methods", "surface", "break-even".
+        """
+        with self._told():
+            from sweeps.python.answers import Svg
+            from sweeps.report.figures import svg
+            from sweeps.report.figures.data import pictures
+
+            return {name: Svg(text) for name, text in svg.draw(pictures(self._place.findings(self._name))).items()}
+
+    def report(self, folder: str | os.PathLike[str] | None = None) -> Path:
+        """Write the whole report into a folder, NAME-report if none is given; return the path of its report.html.
+
+        Raises:
+            sweeps.errors.NoResultsYet: before the first result.
+            sweeps.errors.SpecError: the folder cannot be written.
+        """
+        with self._told():
+            from sweeps.report.folder import write
+
+            where = asking.folder("report", folder) or Path(f"{self._name}-report")
+            return write(self._place.findings(self._name), where)
+
+    def pause(self) -> int:
+        """Stop starting tasks; return how many are running. They will be finished."""
+        with self._told():
+            return self._place.pause(self._name)
+
+    def resume(self) -> int:
+        """Go on after `pause` or `cancel`; return how many tasks are left. `run` works on them."""
+        with self._told():
+            return self._place.resume(self._name)
+
+    def cancel(self) -> int:
+        """Take back every task that has not ended, on every machine; return how many. What is done stays."""
+        with self._told():
+            return self._place.cancel(self._name)
+
+    def extend(self, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> int:
+        """Add trials to every search, seeds to every arm, or searches; return how many tasks that adds.
+
+        Seeds and searches spend a look at the test images, where these were read before.
+
+        Raises:
+            sweeps.errors.SpecError: nothing to add.
+            storage.errors.RevisionRefused: a search has closed, no look is left, or the sweep is cancelled.
+        """
+        with self._told():
+            from sweeps.places.answers import More
+            from sweeps.spec.bounds import MOST
+
+            asked = {"trials": trials, "seeds": seeds, "searches": searches}
+            counts = {key: asking.whole(key, value, least=0, most=MOST, example=5) for key, value in asked.items()}
+            return self._place.extend(self._name, More(**counts))
+
+    def retry(self) -> list[str]:
+        """Let failed tasks, and those skipped because of them, wait again; return their keys. `run` works on them."""
+        with self._told():
+            return self._place.retry(self._name)
+
+    def __repr__(self) -> str:
+        """Return how it is opened; a password reads ***."""
+        return f"Sweep.open({self._name!r}{f', storage={self._typed!r}' if self._typed else ''})"
+
+    def _repr_html_(self) -> str:
+        from sweeps.python.pages import page_of
+
+        with self._told():
+            return page_of(self._place, self._name)
+
+    def _told(self) -> contextlib.AbstractContextManager[None]:
+        return told(self._typed)
+
+    @property
+    def _place(self) -> "Database":
+        from sweeps.places.database import Database
+
+        return Database(self._url)
+
+    @contextlib.contextmanager
+    def _working(self) -> Iterator[None]:
+        """Let workers find the data and the user's modules where this process does."""
+        from sweeps.python.surroundings import for_workers
+
+        with self._place.open(self._name) as (_, sweep):
+            pass  # a connection that waits while workers write would only be in their way
+        with for_workers(sweep, self._data_dir):
+            yield

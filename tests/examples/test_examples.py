@@ -1,0 +1,67 @@
+"""The examples run as they stand, with settings that take seconds; each is short enough to read at once."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import REPOSITORY
+
+pytestmark = pytest.mark.training
+
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
+TINY = {
+    "search.trials": 2,
+    "confirm.rounds": [[1, 1]],
+    "transfer.seeds": 1,
+    "transfer.source_arms": ["best", "scratch"],
+    "source.epochs": 1,
+}
+MORE = {
+    "own_models": {"source.teacher_epochs": 2},
+    "own_data_and_loss": {"source.teacher_epochs": 2},
+    "torch_teacher": {"epochs": 3},
+}
+_RUN = """
+import importlib, json, sys
+
+module, options = importlib.import_module(sys.argv[1]), json.loads(sys.argv[2])
+sweep = module.main("sqlite:///a.db", **options)
+done = [count.done for count in sweep.status.stages.values()]
+print(json.dumps([sum(done), sweep.best.temperature, dict(sweep.best.more)]))
+"""
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_short(example: Path) -> None:
+    assert len(example.read_text(encoding="utf-8").splitlines()) < 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MORE)
+def test_an_example_runs(name: str, tmp_path: Path) -> None:
+    if name == "torch_teacher" and importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed")
+    # As a script finds what lies beside it; its workers get no more than the example itself gives them.
+    code = f"import sys; sys.path[0] = {str(REPOSITORY / 'examples')!r}\n{_RUN}"
+    done = subprocess.run(
+        [sys.executable, "-c", code, name, json.dumps(TINY | MORE[name])],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    tasks, temperature, more = json.loads(done.stdout.splitlines()[-1])
+    assert tasks == 7, "a teacher, two trials, one to confirm, two arms, one measurement"
+    assert 1 <= temperature <= 20
+    assert list(more) == (["beta"] if name == "own_data_and_loss" else [])
+
+
+def test_every_example_is_run_by_this_test() -> None:
+    assert {path.stem for path in EXAMPLES} == set(MORE)

@@ -1,0 +1,67 @@
+"""How far a launch is, in a notebook: bars that are drawn in place below the cell, without widgets."""
+
+import io
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from storage.db import engine as engines
+from storage.records import queries
+from sweeps.engines.progress import shown
+from sweeps.workers.worker import Worker
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import created
+from tests.support.sweeps.trials_in_memory import trials_in_memory
+
+
+@pytest.fixture
+def displayed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
+    """What a notebook was told: ("display" or "update", MIME bundle), in order."""
+    told: list[tuple[str, dict[str, str]]] = []
+
+    class Handle:
+        def update(self, bundle: dict[str, str], *, raw: bool) -> None:
+            assert raw
+            told.append(("update", bundle))
+
+    def display(bundle: dict[str, str], *, raw: bool, display_id: bool) -> Handle:
+        assert raw
+        assert display_id
+        told.append(("display", bundle))
+        return Handle()
+
+    module: Any = ModuleType("IPython.display")
+    module.display = display
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", module)
+    return told
+
+
+def test_a_notebook_gets_bars_that_replace_each_other(
+    tmp_path: Path, displayed: list[tuple[str, dict[str, str]]]
+) -> None:
+    with trials_in_memory():
+        url = created(f"sqlite:///{tmp_path}/a.db")
+        engine = engines.open_engine(url)
+        sweep = queries.find_sweep(engine, "s")
+        lines = io.StringIO()
+        with (
+            shown(engine, sweep, Console(file=lines, force_jupyter=True), lambda: 1),
+            Worker(url, "s", run=quadratic) as worker,
+        ):
+            worker.work()
+        engine.dispose()
+    assert [kind for kind, _ in displayed] == ["display", "update"]
+    first, last = (bundle for _, bundle in displayed)
+    assert "0 %" in first["text/plain"]
+    assert "100 %" in last["text/plain"]
+    assert re.search(r"^search +━+ +4/4", last["text/plain"], flags=re.MULTILINE)
+    assert last["text/html"].startswith("<pre style=")
+    assert "search" in last["text/html"]
+    assert "━" in last["text/html"]
+    assert lines.getvalue() == "", "no lines beside the bars"

@@ -1,0 +1,78 @@
+"""The page of a sweep in a notebook: whole, apart from the notebook, and there before anything has run."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from storage.url import resolve
+from sweeps import Sweep
+from sweeps.python.pages import framed
+from sweeps.report import folder
+from sweeps.service import steering
+from tests.support.sweeps.answered_sweeps import accuracies, answered
+from tests.support.sweeps.planted_sweeps import analysed
+from tests.support.sweeps.small_sweeps import created
+from tests.support.sweeps.trials_in_memory import trials_in_memory
+
+
+class _Frames(HTMLParser):
+    """The attributes of every iframe, and what else there is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: list[dict[str, str | None]] = []
+        self.others: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.frames.append(dict(attrs)) if tag == "iframe" else self.others.append(tag)
+
+
+def _inside(element: str) -> str:
+    """The page in the one iframe that the element is."""
+    read = _Frames()
+    read.feed(element)
+    (frame,) = read.frames
+    assert read.others == []
+    assert frame["sandbox"] in ("", None), "no script runs in it, and it is of no origin"
+    assert "sandbox" in frame
+    return frame["srcdoc"] or ""
+
+
+@pytest.mark.parametrize("page", ['<p title="a">it\'s & &amp; <b>', "'\"&#39;&quot;", "</iframe>"])
+def test_a_page_comes_out_of_its_frame_as_it_went_in(page: str) -> None:
+    assert _inside(framed(page, height=100)) == page
+
+
+def test_a_finished_sweep_shows_the_page_that_a_report_writes(tmp_path: Path) -> None:
+    with trials_in_memory():
+        url = answered(tmp_path, accuracies())
+    shown = Sweep.open("s", storage=str(url))._repr_html_()
+    files = folder.files(analysed(url))
+
+    def plain(page: str) -> str:  # matplotlib numbers its clip paths anew
+        return re.sub(r"\b[a-z]+[0-9a-f]{10}\b", "id", page)
+
+    assert plain(_inside(shown)) == plain(files[folder.PAGE])
+
+
+def test_before_anything_has_run_it_says_what_is_planned_and_what_to_type(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/a.db")
+    sweep = Sweep.open("s", storage=str(url))
+    page = _inside(sweep._repr_html_())
+    assert "<code>sweep.run()\n</code>" in page
+    assert "Nothing has run yet." in page
+    assert "trainings, about" in page
+    steering.pause(url, "s")
+    assert "<code>sweep.resume()\nsweep.run()\n</code>" in _inside(sweep._repr_html_())
+
+
+def test_a_sweep_that_is_gone_is_one_line_and_no_traceback(tmp_path: Path) -> None:
+    created(f"sqlite:///{tmp_path}/a.db")
+    page = _inside(Sweep("other", storage=f"sqlite:///{tmp_path}/a.db")._repr_html_())
+    assert "no sweep" in page
+    assert resolve(f"sqlite:///{tmp_path}/a.db").database in page
+    missing = _inside(Sweep("s", storage=f"sqlite:///{tmp_path}/none.db")._repr_html_())
+    assert "kd-sweeps create NAME" in missing
+    assert not (tmp_path / "none.db").exists()

@@ -1,0 +1,154 @@
+"""`Sweep.run` in a process of its own: workers, Ctrl-C, the user's modules, and a script that guards nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from storage.db import engine as engines
+from storage.url import resolve
+from sweeps import Sweep
+from sweeps.errors import SweepError
+from sweeps.python.surroundings import for_workers
+from sweeps.query.opening import open_sweep
+from sweeps.service.create import create_sweep
+from sweeps.spec.model import override
+from tests.support.launches import environment
+from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+
+pytestmark = pytest.mark.processes
+
+_RUN = """
+import sys
+from sweeps import Sweep
+
+try:
+    sweep = Sweep.open("s", storage=sys.argv[1]).run(workers=2)
+    print("ended", sweep.status.fraction)
+except KeyboardInterrupt as error:
+    print("interrupted:", error)
+print("goes on")
+"""
+
+
+def _started(home: Path, url: sqlalchemy.URL, misbehave: str = "pass") -> "subprocess.Popen[str]":
+    env = environment(home, url, misbehave)
+    command = [sys.executable, "-c", _RUN, str(url)]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _states(url: sqlalchemy.URL) -> set[str]:
+    engine = engines.open_engine(url, read_only=True)
+    found = {task.state for task in tasks_of(engine)}
+    engine.dispose()
+    return found
+
+
+def test_it_works_until_the_sweep_is_finished(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/a.db")
+    out, err = _started(tmp_path / "home", url).communicate(timeout=240)
+    assert out == "ended 1.0\ngoes on\n", err
+    assert "100 %" in err, "a line says how far it is where no terminal shows bars"
+    assert _states(url) == {"done"}
+
+
+def test_ctrl_c_gives_the_tasks_back_and_the_process_goes_on_even_after_a_second_one(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/a.db")
+    process = _started(tmp_path / "home", url, 'Path(HOME / "at-work").touch(); time.sleep(120)')
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "home" / "at-work").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)  # as people click twice: it would have ended a notebook's kernel
+    out, err = process.communicate(timeout=60)
+    assert out == "interrupted: s was stopped; nothing is lost, and run() goes on\ngoes on\n", err
+    again, err = _started(tmp_path / "again", url).communicate(timeout=240)
+    assert again == "ended 1.0\ngoes on\n", err
+    assert _states(url) == {"done"}
+
+
+def test_a_stage_that_failed_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/a.db", override(SMALL, {"retry.error": 1}))
+    env = environment(tmp_path / "home", url, "raise ValueError('no such thing')")
+    code = "import sys; from sweeps import Sweep; Sweep.open('s', storage=sys.argv[1]).run(workers=1)"
+    done = subprocess.run([sys.executable, "-c", code, str(url)], env=env, capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("sweeps.errors.SweepError: "), done.stderr
+    assert "no such thing" in last
+    assert last.endswith("what is done stays. To try that again: sweep.retry(), then sweep.run()")
+
+
+def test_another_thread_is_told_where_to_call_it(tmp_path: Path) -> None:
+    url = str(created(f"sqlite:///{tmp_path}/a.db"))
+    raised: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            Sweep.open("s", storage=url).run()
+        except SweepError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    assert str(raised[0]).endswith(f"type: kd-sweeps launch s --storage {url}")
+
+
+def test_workers_find_the_modules_and_the_data_that_this_process_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "what_i_sample.py").write_text("def make(seed): ...\n")
+    monkeypatch.syspath_prepend(tmp_path / "mine")
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.delenv("KD_SWEEPS_DATA", raising=False)
+    url = resolve(f"sqlite:///{tmp_path}/a.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sweeps.service.create._check_sampler", lambda name: None)
+        create_sweep(url, "s", override(SMALL, {"search.sampler": "what_i_sample:make"}))
+    with open_sweep(url, "s") as (_, sweep), for_workers(sweep, tmp_path):
+        assert os.environ["PYTHONPATH"] == f"{tmp_path / 'mine'}{os.pathsep}/elsewhere"
+        assert os.environ["KD_SWEEPS_DATA"] == str(tmp_path)
+    assert os.environ["PYTHONPATH"] == "/elsewhere"
+    assert "KD_SWEEPS_DATA" not in os.environ
+
+
+_SCRIPT = """
+import what_i_build
+from sweeps import Sweep
+
+print(Sweep.create("s", dataset="digits", preset="tiny", student=what_i_build.build, storage="sqlite:///a.db"))
+"""
+_BUILD = """
+import keras
+
+def build(input_shape, classes):
+    images = keras.Input(input_shape)
+    return keras.Model(images, keras.layers.Dense(classes)(keras.layers.Flatten()(images)))
+"""
+
+
+def test_a_script_without_a_guard_may_create_a_sweep_with_a_function_of_its_own_module(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(_SCRIPT)
+    (tmp_path / "what_i_build.py").write_text(_BUILD)
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "Sweep.open('s', storage='sqlite:///a.db')\n"
+    with open_sweep(f"sqlite:///{tmp_path}/a.db", "s") as (_, sweep):
+        assert sweep.spec["source"]["student"] == "what_i_build:build"

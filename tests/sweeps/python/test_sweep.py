@@ -1,0 +1,213 @@
+"""`Sweep`: what it creates, answers and steers, and that its errors are the lines of the command line."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sweeps
+import sweeps.api
+from storage.errors import NotAStorage, StorageError, SweepNotFound
+from storage.url import resolve
+from sweeps import Sweep
+from sweeps.errors import AnotherSpec, NoResultsYet, SpecError
+from sweeps.report import answer
+from tests.support.paths import REPOSITORY
+from tests.support.sweeps.answered_sweeps import accuracies, answered
+from tests.support.sweeps.planted_sweeps import analysed
+from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.trials_in_memory import trials_in_memory
+from tests.support.sweeps.typed_commands import files, write_npz
+
+KdSweeps = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Sweep:
+    with trials_in_memory():
+        return Sweep.open("s", storage=str(answered(tmp_path, accuracies())))
+
+
+def test_to_import_it_is_fast() -> None:
+    heavy = {
+        "tensorflow",
+        "keras",
+        "optuna",
+        "scipy",
+        "sqlalchemy",
+        "numpy",
+        "pandas",
+        "rich",
+        "pydantic",
+        "matplotlib",
+    }
+    code = "import sys, sweeps, sweeps.api; sweeps.Sweep; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert heavy & {name.partition(".")[0] for name in done.stdout.split()} == set()
+    assert sweeps.api.Sweep is sweeps.Sweep
+
+
+def test_it_creates_what_the_command_line_creates_and_only_once(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    options = {
+        "dataset": "digits",
+        "preset": "tiny",
+        "changes": {"search.trials": np.int64(5), "baselines.methods": []},
+    }
+    for _ in range(2):
+        sweep = Sweep.create("one", storage=url, **options)  # type: ignore[arg-type]
+    assert repr(sweep) == f"Sweep.open('one', storage={url!r})"
+    assert sweep.status.stages["search"].total == 5
+    typed = ["--preset", "tiny", "--dataset", "digits", "--trials", "5", "--set", "baselines.methods=[]"]
+    code, _, err = kd_sweeps("create", "one", *typed, "--storage", url)
+    assert (code, "already there, unchanged: one" in err) == (0, True), err
+    assert Sweep.create("one", storage=url).status.stages["search"].total == 5, "its name alone is the sweep itself"
+
+
+def test_source_targets_and_paths_are_taken_as_they_come(tmp_path: Path) -> None:
+    file = write_npz(tmp_path / "mine.npz")
+    url = f"sqlite:///{tmp_path}/a.db"
+    spec = tmp_path / "my.toml"
+    from sweeps.spec import toml
+
+    spec.write_text(toml.to_toml(SMALL))
+    sweep = Sweep.create("two", source=file, target=["digits"], spec=spec, changes={"source.images": 100}, storage=url)
+    assert set(sweep.results["dataset"].dropna()) == {str(file), "digits"}
+    assert sweep.name == "two"
+
+
+def test_it_answers_what_the_command_line_prints(finished: Sweep, kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    _, out, _ = kd_sweeps("best", "s", "-f", "json", "--storage", url)
+    printed = json.loads(out)
+    best = finished.best
+    assert (best.temperature, best.alpha) == (printed["temperature"], printed["alpha"])
+    assert (best.more, best.confirmed, best.accuracy.mean) == ({}, True, printed["mean"])
+    assert str(best).startswith(f"T = {best.temperature:.4g}, alpha = {best.alpha:.4g}: validation ")
+    _, out, _ = kd_sweeps("trials", "s", "-f", "csv", "--storage", url)
+    assert list(finished.results.columns) == out.splitlines()[0].split(",")
+    assert len(finished.results) == len(out.splitlines()) - 1
+    findings = analysed(resolve(url))
+    assert finished.headline == answer.headline(findings)
+    assert str(finished.verdict) == answer.badge(findings).text
+    assert finished.verdict.word in ("TRANSFERS", "UNDECIDED", "FAILS", "FLAT")
+    assert finished.verdict.text.startswith(f"{finished.verdict.word}: ")
+
+
+def test_without_pandas_results_are_dictionaries(finished: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_pandas = finished.results
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    rows = finished.results
+    assert isinstance(rows, list)
+    assert [list(row) for row in rows] == [list(with_pandas.columns)] * len(with_pandas)
+
+
+def test_its_figures_are_svg_that_a_notebook_draws(finished: Sweep) -> None:
+    figures = finished.figures
+    assert {"gains", "regret"} <= set(figures)
+    for figure in figures.values():
+        assert "<svg" in figure
+        assert figure._repr_svg_() == str(figure)
+        assert len(repr(figure)) < 30, "a dictionary of them is no wall of text"
+
+
+def test_its_report_is_the_folder_that_the_command_line_writes(
+    finished: Sweep, tmp_path: Path, kd_sweeps: KdSweeps
+) -> None:
+    page = finished.report(tmp_path / "by-python")
+    assert page == tmp_path / "by-python" / "report.html"
+    kd_sweeps("report", "s", "-o", str(tmp_path / "typed"), "--storage", f"sqlite:///{tmp_path}/s.db")
+    assert files(tmp_path / "by-python") == files(tmp_path / "typed")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpecError, match="cannot write a report into"):
+        finished.report(tmp_path / "file")
+
+
+def test_it_steers(tmp_path: Path) -> None:
+    sweep = Sweep.open("s", storage=str(created(f"sqlite:///{tmp_path}/a.db")))
+    total = sum(count.total for count in sweep.status.stages.values())
+    assert sweep.pause() == 0
+    assert sweep.status.state == "paused"
+    assert sweep.resume() == total
+    assert sweep.extend(trials=np.int64(2)) > 0
+    assert sweep.retry() == []
+    assert sweep.cancel() > total
+    assert sweep.status.state == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ({"preset": "tiny", "spec": "my.toml"}, "got preset='tiny' and spec='my.toml'; give one of them"),
+        ({"preset": 3}, "preset: got 3; allowed: 'tiny', 'quick', 'compare' or 'full'"),
+        ({"changes": [1]}, 'changes: got [1]; write them as {"search.trials": 20}'),
+        ({"changes": {1: 2}}, 'changes: got the key 1; keys are text such as "search.trials"'),
+        ({"dataset": 5}, 'dataset: got 5; allowed: text or a path, for example "digits"'),
+        ({"dataset": " "}, "dataset: got ' '; allowed: text or a path"),
+        ({"spec": b"x"}, "spec: got b'x'; allowed: text or a path"),
+        ({"dataset": "digits", "target": "mnist"}, "--dataset is one dataset alone"),
+        ({"student": "no-such"}, "source.student: got 'no-such'"),
+        ({"student": lambda shape, classes: None}, "student: got a lambda, which has no name to import it by"),
+        ({"changes": {"training.distillation": lambda: None}}, '"training.distillation": "./my_loss.py:loss"'),
+        ({"storage": 7}, "storage: got 7; allowed: a URL"),
+        ({"storage": "x.db"}, "which is no URL; type: sqlite:///x.db"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_write_nothing(
+    arguments: dict[str, Any], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((SpecError, StorageError)) as refused:
+        Sweep.create("a", **({"storage": f"sqlite:///{tmp_path}/a.db"} | arguments))
+    assert line in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+    assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-a", 5, None])
+def test_a_name_that_no_sweep_can_have_is_refused(name: Any) -> None:
+    with pytest.raises(SpecError, match="sweep name"):
+        Sweep.open(name)
+
+
+@pytest.mark.parametrize("value", [-1, 0.5, "3", True, None, 100_001])
+def test_bad_counts_are_one_line(value: Any, tmp_path: Path) -> None:
+    sweep = Sweep.open("s", storage=str(created(f"sqlite:///{tmp_path}/a.db")))
+    with pytest.raises(SpecError, match=r"^trials: got .*; allowed: a whole number from 0 to 100000, for example"):
+        sweep.extend(trials=value)
+    if value is not None:
+        with pytest.raises(SpecError, match=r"^workers: got .*; allowed: a whole number from 1 to 1000"):
+            sweep.run(workers=value if value != 100_001 else 0)
+
+
+def test_errors_are_the_lines_of_the_command_line(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
+    url = str(created(f"sqlite:///{tmp_path}/a.db"))
+    cases: list[tuple[type[Exception], Callable[[], Any], list[str]]] = [
+        (NoResultsYet, lambda: Sweep.open("s", storage=url).best, ["best", "s", "--storage", url]),
+        (NoResultsYet, lambda: Sweep.open("s", storage=url).verdict, ["report", "s", "--storage", url]),
+        (SweepNotFound, lambda: Sweep.open("t", storage=url), ["status", "t", "--storage", url]),
+        (NotAStorage, lambda: Sweep.open("s", storage=f"{url}2"), ["status", "s", "--storage", f"{url}2"]),
+        (SpecError, lambda: Sweep.open("s", storage=url).extend(), ["extend", "s", "--storage", url]),
+        (
+            AnotherSpec,
+            lambda: Sweep.create("s", preset="tiny", storage=url),
+            ["create", "s", "--preset", "tiny", "--storage", url],
+        ),
+    ]
+    for kind, call, words in cases:
+        with pytest.raises(kind) as raised:
+            call()
+        _, _, err = kd_sweeps(*words)
+        assert err.splitlines()[-1] == f"kd-sweeps: {raised.value}", words
