@@ -62,12 +62,10 @@ def _fetch(spec: "Spec", data_dir: Path | None) -> None:
 
 def _homes(spec: "Spec") -> list[str]:
     """Return the folders of the user's modules that a spec names, each once."""
-    from sweeps.service.needs import names_code
+    from kd.code import file_of
+    from sweeps.spec.code import named_code
 
-    parts = [spec.role(role) for role in spec.roles]
-    named = [spec.search.sampler, spec.training.distillation]
-    named += [name for part in parts for name in (part.teacher, part.student)]
-    homes = [_home(name.rpartition(":")[0]) for name in named if names_code(name)]
+    homes = [_home(name.rpartition(":")[0]) for _, name in named_code(spec) if file_of(name) is None]
     return list(dict.fromkeys(home for home in homes if home))
 
 

@@ -34,9 +34,8 @@ from sweeps.spec.work import Lease, Limits, Retry
 Role: TypeAlias = Literal["source", "target", "target2", "target3"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
-# (table, key) of what specs of the first versions do not have, and what it holds where it is not used.
+# (table, key) of what specs of the first versions do not have: stored only where it is used.
 _LATER = (("search", "space"), ("training", "distillation"), ("training", "loss_parameters"))
-_UNUSED: tuple[Any, ...] = ({}, "kd", "", None)
 
 _WRITTEN = ("mnist", "digits", "digits-rgb")
 
@@ -166,7 +165,7 @@ class Spec(SpecModel):
         if not self.code:
             del values["code"]
         for table, key in (*_LATER, *((role, key) for role in self.roles for key in ("name", "size"))):
-            if values[table][key] in _UNUSED:
+            if not values[table][key] or values[table][key] == "kd":
                 del values[table][key]
         return values
 

@@ -222,7 +222,7 @@ def test_a_full_disk_is_not_the_fault_of_the_loss(own: str) -> None:
             "not_there:loss",
             r"No module named 'not_there'\. Write package\.module:function, with its folder on PYTHONPATH",
         ),
-        ("./not_there.py:loss", r"no file '\./not_there\.py' in .*\. Write \./file\.py:function, from the folder"),
+        ("./not_there.py:loss", r"cannot read .*not_there\.py: No such file or directory; copy the file there"),
     ],
 )
 def test_a_module_that_is_not_here_may_be_on_another_machine(own: str, name: str, message: str) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from kd.config import LOSS_FORMULA
 from sweeps.cli.answers import describe_best, describe_trials
 from sweeps.plan.selection import Candidate
 from sweeps.query.best import Best, Incumbent
@@ -14,6 +15,7 @@ POINT = Point(6.803452110290527, 0.7241379310344828)
 ACCURACY = Estimate(0.974, 0.95, 1.02, 3)
 BEST = Best(
     sweep="s",
+    loss=LOSS_FORMULA,
     point=POINT,
     accuracy=ACCURACY,
     candidates=(Candidate(rank=0, point=POINT, accuracy=ACCURACY),),

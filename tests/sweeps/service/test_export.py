@@ -89,7 +89,7 @@ def test_the_exported_student_scores_what_was_recorded(
     assert recorded["test_accuracy"] > 0.2  # it learnt something: chance is 0.1
 
     for word in (
-        f"wrote student.keras: student of {dataset}, T={recorded['temperature']:.4g}, alpha={recorded['alpha']:.4g}",
+        f"wrote student.keras: student of {dataset}, T = {recorded['temperature']:.4g}, alpha = {recorded['alpha']:.4g}",
         f"recorded test accuracy {100 * recorded['test_accuracy']:.2f} %",
         f"sha256 {recorded['blobs']['model']}",
     ):

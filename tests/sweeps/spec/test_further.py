@@ -64,7 +64,8 @@ def test_where_the_training_is_searched_an_arm_shows_what_that_alone_gains() -> 
     assert "scratch-tuned" in WIDE.arms("source")
     assert "scratch-tuned" in WIDE.arms("target")
     assert "scratch-tuned" not in WIDE.arms("target", "t0s1")
-    assert "scratch-tuned" not in override(preset("tiny"), {"search.space": {"beta": [1, 2]}}).arms("target")
+    own = override(preset("tiny"), {"training.distillation": "nkd", "search.space": {"gamma": [1, 2]}})
+    assert "scratch-tuned" not in own.arms("target")
 
 
 def test_one_dataset_has_no_target_and_every_arm_all_seeds() -> None:
