@@ -19,6 +19,7 @@ from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.url import resolve
 from sweeps.spec.model import override
+from sweeps.spec.point import Point
 from sweeps.workers.results import Outcome
 from sweeps.workers.runner import TaskRunner
 from sweeps.workers.worker import Worker
@@ -89,7 +90,7 @@ def test_the_exported_student_scores_what_was_recorded(
     assert recorded["test_accuracy"] > 0.2  # it learnt something: chance is 0.1
 
     for word in (
-        f"wrote student.keras: student of {dataset}, T = {recorded['temperature']:.4g}, alpha = {recorded['alpha']:.4g}",
+        f"wrote student.keras: student of {dataset}, {Point(recorded['temperature'], recorded['alpha']).text(4)}",
         f"recorded test accuracy {100 * recorded['test_accuracy']:.2f} %",
         f"sha256 {recorded['blobs']['model']}",
     ):
