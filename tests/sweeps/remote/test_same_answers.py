@@ -33,7 +33,6 @@ QUESTIONS = [
     ["report", "s", "-f", "json"],
     ["report", "s", "-f", "pdf"],
     ["compare", "s"],
-    ["compare", "s", "none"],
     ["list"],
     ["list", "-f", "json"],
     ["logs", "s", "--task", "search#0"],
