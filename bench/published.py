@@ -34,7 +34,7 @@ def run(rows: Sequence[str], size: Size, records: Records, folder: Path, *, proc
     """Train what the rows lack, one row after another, and keep it line by line; says on stderr how far it is.
 
     Raises:
-        KdError, PublishedError: a training failed, or the file cannot be written.
+        BrokenProcessPool, KdError, PublishedError: a training failed, or the file cannot be written.
     """
     for row in rows:
         wanted = trainings_of(row, size)
@@ -87,9 +87,7 @@ def _say(text: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--rows", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="NAME", help=", ".join(ROWS)
-    )
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME", help=", ".join(ROWS))
     parser.add_argument("--full", action="store_true", help="more seeds and epochs: --full --plan says how long")
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--plan", action="store_true", help="print trainings and hours by row; train nothing")
@@ -113,6 +111,8 @@ def main() -> int:
     folder = options.records.with_suffix(".part")
     one_thread()
     try:
+        for row in rows:
+            trainings_of(row, size)  # a name that is none is said now, not after hours
         records = Records(options.records)
         if options.plan:
             print(plan(rows, size, records, folder, options.processes))
@@ -132,8 +132,11 @@ def main() -> int:
     except BrokenProcessPool:
         print(f"published.py: a process died, see {folder / 'log'}; the same command goes on", file=sys.stderr)
         return 1
-    except (KdError, PublishedError, OSError) as error:
+    except (KdError, PublishedError) as error:
         print(f"published.py: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"published.py: cannot write: {error}; give another --records or --page", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("published.py: interrupted; what is finished is kept, the same command goes on", file=sys.stderr)

@@ -115,16 +115,16 @@ class Learner:
 
 
 @lru_cache(maxsize=1)
-def mnist() -> Dataset:
-    """Return all 60,000 training images of MNIST in the published order, with the test images for validation.
+def all_images(name: str) -> Dataset:
+    """Return all published training images of a dataset in their order, with the test images for validation.
 
     Raises:
-        DataError: MNIST is not here and cannot be fetched.
+        DataError: it is not here and cannot be fetched.
     """
-    found = sources.obtain("mnist")
+    found = sources.obtain(name)
     arrays = found.arrays
     return Dataset(
-        name="mnist",
+        name=name,
         train=Split(arrays.x_train, arrays.y_train),
         validation=Split(arrays.x_test, arrays.y_test),
         classes=arrays.classes,

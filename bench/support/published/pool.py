@@ -9,7 +9,7 @@ from collections.abc import Collection, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 
-from support.published.learning import Learner, kept, mnist
+from support.published.learning import Learner, all_images, kept
 from support.published.records import Lines, Result
 from support.published.trainings import Training
 from support.training_pool import end_with_parent, noise_into
@@ -52,7 +52,12 @@ def next_ready(waiting: Sequence[Training], folder: Path) -> Training | None:
 
 
 def train(
-    todo: Sequence[Training], teaching: Collection[tuple[str, int]], folder: Path, *, processes: int
+    todo: Sequence[Training],
+    teaching: Collection[tuple[str, int]],
+    folder: Path,
+    *,
+    processes: int,
+    dataset: str = "mnist",
 ) -> Generator[tuple[Training, Result], None, None]:
     """Yield each training with its result as it ends. Closing the iterator ends the processes at once.
 
@@ -63,6 +68,7 @@ def train(
         teaching: name and seed of those that must leave their logits.
         folder: for logits and the libraries' log; it exists.
         processes: at most so many at once.
+        dataset: whose published training images are trained on, and whose test images count.
 
     Raises:
         concurrent.futures.process.BrokenProcessPool: a process died.
@@ -70,7 +76,7 @@ def train(
     """
     waiting, running = list(todo), dict[Future[Result], Training]()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _begin, (folder,)) as pool:
+    with ProcessPoolExecutor(processes, context, _begin, (folder, dataset)) as pool:
         try:
             while waiting or running:
                 while len(running) < processes and (one := next_ready(waiting, folder)):
@@ -110,11 +116,11 @@ def seconds_of(training: Training, lines: Lines, *, cpu: bool) -> float:
 _own: Learner | None = None  # of this process, once `_begin` has run in it
 
 
-def _begin(folder: Path) -> None:
+def _begin(folder: Path, dataset: str) -> None:
     global _own
     noise_into(folder / "log")
     threading.Thread(target=end_with_parent, daemon=True).start()
-    _own = Learner(mnist(), folder)
+    _own = Learner(all_images(dataset), folder)
 
 
 def _train(training: Training, teaches: bool) -> Result:

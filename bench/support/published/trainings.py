@@ -179,11 +179,11 @@ def no_threes(size: Size) -> Iterator[Training]:
 
 def hinton_units(size: Size) -> Iterator[Training]:
     """Yield students of 30, 300 and 800 units at ten temperatures."""
-    for seed in range(max(size.unit_seeds.values())):
-        teacher = _hinton_teacher(size, seed)
-        yield teacher
-        for units, seeds in size.unit_seeds.items():
-            for temperature in TEMPERATURES if seed < seeds else ():
+    for units, seeds in size.unit_seeds.items():  # the cheapest first: each is a finding of its own
+        for seed in range(seeds):
+            teacher = _hinton_teacher(size, seed)
+            yield teacher
+            for temperature in TEMPERATURES:
                 arm = f"{units} units"
                 yield _taught(size, teacher, "hinton-units", arm, f"mlp-{units}", seed, temperature=temperature)
 
@@ -226,5 +226,5 @@ def trainings_of(row: str, size: Size) -> list[Training]:
         PublishedError: there is no such row.
     """
     if row not in ROWS:
-        raise PublishedError(f"no row {row!r}; allowed: {' '.join(ROWS)}")
+        raise PublishedError(f"no row {row!r}; allowed for --rows: {' '.join(ROWS)}")
     return list(dict.fromkeys(ROWS[row](size)))
