@@ -1,6 +1,6 @@
 """Does this package get what the field has published of distillation? Rows of a table, each with its paper beside it.
 
-    python bench/published.py [--rows NAME...] [--full] [--plan | --report]
+    python bench/published.py [--rows NAME...] [--seeds N] [--full] [--plan | --report]
 
 keras-io: keras.io's example. hinton-errors, no-threes, hinton-units: Hinton et al. 2015, section 3. teachers: Mueller,
 Kornblith & Hinton 2019 (smoothed teachers) and Cho & Hariharan 2019 (smaller and early-stopped ones). Every row also
@@ -30,14 +30,24 @@ from support.published.trainings import FULL, ROWS, SMALL, PublishedError, Size,
 from sweeps.workers.environment import one_thread
 
 
-def run(rows: Sequence[str], size: Size, records: Records, folder: Path, *, processes: int) -> None:
+def run(
+    rows: Sequence[str], size: Size, records: Records, folder: Path, *, processes: int, seeds: int | None = None
+) -> None:
     """Train what the rows lack, one row after another, and keep it line by line; says on stderr how far it is.
+
+    Args:
+        rows: keys of `ROWS`.
+        size: which trainings these are.
+        records: finished ones; those of this run are added.
+        folder: for logits and the log.
+        processes: at most so many at once.
+        seeds: train only the first so many of each cell; None trains all.
 
     Raises:
         BrokenProcessPool, KdError, PublishedError: a training failed, or the file cannot be written.
     """
     for row in rows:
-        wanted = trainings_of(row, size)
+        wanted = [one for one in trainings_of(row, size) if seeds is None or one.seed < seeds]
         todo = pool.missing(wanted, records.lines, folder)
         teaching = {one.teacher_key for one in wanted if one.teacher}
         left = list(todo)
@@ -78,7 +88,8 @@ def plan(rows: Sequence[str], size: Size, records: Records, folder: Path, proces
 
 def _left(left: Sequence[Training], records: Records, processes: int) -> str:
     seconds = sum(pool.seconds_of(one, records.lines, cpu=False) for one in left) / processes
-    return f"about {seconds // 3600:.0f} h {seconds % 3600 / 60:02.0f} min left"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"about {hours} h {minutes:02} min left"
 
 
 def _say(text: str) -> None:
@@ -92,6 +103,7 @@ def _options() -> argparse.Namespace:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--plan", action="store_true", help="print trainings and hours by row; train nothing")
     only.add_argument("--report", action="store_true", help="write the page from the CSV; train nothing")
+    parser.add_argument("--seeds", type=_count, metavar="N", help="train only the first N seeds now (default: all)")
     parser.add_argument("--processes", type=_count, default=os.cpu_count() or 1, metavar="N", help="default: the cores")
     parser.add_argument("--records", type=Path, default=FOLDER / "published.csv", metavar="FILE")
     parser.add_argument("--page", type=Path, default=FOLDER / "published.md", metavar="FILE")
@@ -121,8 +133,8 @@ def main() -> int:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / ".gitignore").write_text("*\n")
             with FileLock(folder / "lock", timeout=0):
-                run(rows, size, Records(options.records), folder, processes=options.processes)
-            records = Records(options.records)
+                records = Records(options.records)
+                run(rows, size, records, folder, processes=options.processes, seeds=options.seeds)
         text = page(records.lines, size)
         options.page.write_text(text, encoding="utf-8")
         print(text)

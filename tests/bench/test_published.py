@@ -192,6 +192,17 @@ def test_a_run_that_was_cut_goes_on_where_it_was(
     assert said.out.strip() == (tmp_path / "p.md").read_text().strip()
 
 
+def test_the_first_seeds_are_trained_with_their_teachers_and_the_page_stays_partial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = Records(tmp_path / "p.csv")
+    monkeypatch.setattr(pool, "train", lambda todo, *a, **b: ((one, result(68)) for one in todo))
+    size = replace(TINY, teacher_seeds=2)
+    published.run(["hinton-errors"], size, records, tmp_path, processes=1, seeds=1)
+    assert list(records.lines) == trainings_of("hinton-errors", size)[:3]
+    assert "**Partial.** `python bench/published.py --rows hinton-errors`: 3 of 8" in page(records.lines, size)
+
+
 def test_a_teacher_that_comes_out_otherwise_is_said_and_its_line_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
