@@ -159,7 +159,7 @@ def hinton_units(lines: Lines, size: Size) -> Section:
             )
         )
         claims += _of_30(groups) if units == 30 else _of_many(units, groups)
-    return Section("Hinton et al. 2015: temperature and size", "\n\n".join(tables), [], claims, _HINTON)
+    return Section("Hinton et al. 2015: temperature and size", "\n\n".join(tables), [], claims, _UNITS)
 
 
 def _of_30(groups: dict[float, BySeed]) -> list[str]:
@@ -200,10 +200,13 @@ says "around" and names neither n nor spread; its code was changed since these f
 
 _HINTON = """What differs from section 3: Adam, whose rate falls from 0.001 to 0 along half a cosine, instead of
 stochastic gradient descent with momentum; batches of 250 instead of 100; far fewer epochs (their teacher's recipe,
-arXiv:1207.0580, has thousands), so the teacher is not as good as theirs; the weight of the labels, 0.1, which the paper
+arXiv:1207.0580, has thousands) for the teacher and for the students; the weight of the labels, 0.1, which the paper
 does not print for MNIST. As there: all 60,000 images; the teacher alone sees jittered ones, its logits and the
 students are of the images as they are."""
 
-_NO_THREES = f"""{_HINTON} Whether their students also saw the labels of the other digits is not said, so both are
-here: labels of nine classes push the tenth down. As in the paper, the best raise is tuned on the test images: it says
-what a bias can repair, not what one would find without them."""
+_UNITS = """What differs is as with the errors above. The paper gives no figures for other temperatures and sizes, so
+only its words can be held against these."""
+
+_NO_THREES = """What differs is as with the errors above. Whether their students also saw the labels of the other digits
+is not said, so both are here: labels of nine classes push the tenth down. As in the paper, the best raise is tuned on
+the test images: it says what a bias can repair, not what one would find without them."""
