@@ -7,8 +7,8 @@ Kornblith & Hinton 2019 (smoothed teachers) and Cho & Hariharan 2019 (smaller an
 says how often student and teacher agree (Stanton et al. 2021). The small size takes each row at most an hour of two
 idle cores; --full has more seeds and epochs, see --full --plan. Each finished training is a line of
 bench/results/published.csv and is not trained again: Ctrl-C keeps what is finished, and the same command goes on. Then
-bench/results/published.md is written from that file alone, as by --report. Logits of teachers are kept in
-bench/results/published.part.
+bench/results/published.md is written from that file alone, as by --report. The folder bench/results/published.part
+keeps the logits of teachers, and a log with a line for every epoch.
 """
 
 import argparse

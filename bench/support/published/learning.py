@@ -7,6 +7,7 @@ cross entropy with uniform labels less a constant. Dropout, jitter and constrain
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import OrderedDict
 from datetime import UTC, datetime
@@ -74,7 +75,11 @@ class Learner:
             point = DistillConfig(temperature=1.0, alpha=1.0)
         wall, cpu = time.perf_counter(), time.process_time()
         trainer.teach(soft)
-        trainer.train(point, seed=seed_of(training), epochs=training.epochs)
+
+        def heard(epoch: int, _: float | None) -> None:  # into the log of the processes, for long trainings
+            print(f"{training.name} seed {training.seed}: epoch {epoch + 1} is done", file=sys.stderr, flush=True)
+
+        trainer.train(point, seed=seed_of(training), epochs=training.epochs, on_epoch=heard)
         train_s, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
         test = self._dataset.validation
         logits_of_test = trainer.logits(test)
