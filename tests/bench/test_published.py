@@ -82,7 +82,9 @@ def test_agreement_is_the_share_of_equal_classes() -> None:
 
 
 def test_one_more_run_lies_in_an_interval_wider_than_that_of_the_mean() -> None:
-    assert interval_of_a_run([1.0]) is None
+    assert interval_of_a_run([162.0, 162.0]) is None, (
+        "two equal runs have no spread, and do not show that there is none"
+    )
     low, high = interval_of_a_run([1.0, 2.0, 3.0]) or (0, 0)
     assert (low, high) == pytest.approx((2 - 4.302653 * (4 / 3) ** 0.5, 2 + 4.302653 * (4 / 3) ** 0.5))
 

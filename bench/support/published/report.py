@@ -59,8 +59,8 @@ def _deviations(sections: list[Section]) -> str:
     once = [one for one in printed if one.deviates is None and one.values]
     head = (
         f"Of {len(printed)} printed figures {len(outside)} lie outside of what one run here gives and {len(inside)}"
-        f" inside; {open_} cannot be told yet: those of them with a value stand last. Why they differ is said with each"
-        " row."
+        f" inside; {open_} cannot be told, for want of three runs: those that have a value stand last. What differs in"
+        " the setting is said with each row."
     )
     return "\n\n".join([head, _bullets(map(str, [*outside, *inside, *once]))]).strip()
 

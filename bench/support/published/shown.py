@@ -11,6 +11,7 @@ from support.published.records import Lines, Result
 from support.published.trainings import Training
 from sweeps.stats.estimates import differences, estimate, paired, t_quantile
 
+FEWEST = 3  # runs, to say where another would lie
 BySeed = Mapping[int, float]
 Measure = Callable[[Result], float]
 
@@ -90,10 +91,11 @@ def contrast(groups: Mapping[float, BySeed], some: Sequence[float], others: Sequ
 def interval_of_a_run(values: Sequence[float]) -> tuple[float, float] | None:
     """Return the 95 % prediction interval of one more run: mean ± t[0.975, n - 1] * s * sqrt(1 + 1/n).
 
-    A paper's figure is one run, so it is this interval that it must lie in, not that of the mean. None for n < 2.
+    A paper's figure is one run, so it is this interval that it must lie in, not that of the mean. None for fewer than
+    three runs: two that happen to make equally many errors would give an interval of no width.
     """
     n = len(values)
-    if n < 2:
+    if n < FEWEST:
         return None
     half = t_quantile(0.975, n - 1) * stdev(values) * math.sqrt(1 + 1 / n)
     return fmean(values) - half, fmean(values) + half
@@ -121,7 +123,8 @@ class Printed:
         head = f"{self.what}: printed {self.figure:g} {self.unit}, here {mean(self.values, digits)}"
         found = interval_of_a_run(list(self.values.values()))
         if found is None:
-            return f"{head}. {'Not trained yet' if not self.values else 'One run says nothing of another'}."
+            runs = ", ".join(f"{value:g}" for value in self.values.values())
+            return f"{head}. {f'Too few runs to say where another lies: {runs}' if runs else 'Not trained yet'}."
         low, high = found
         where = "inside" if low <= self.figure <= high else "**outside**"
         return f"{head}. One run here lies in {low:.{digits}f} to {high:.{digits}f}: the printed figure is {where}."
