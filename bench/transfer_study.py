@@ -152,24 +152,29 @@ def read() -> list[Line]:
 def report() -> None:
     """Write the page and the figure from the files of the finished sweeps."""
     found = pairs(read())
-    done = len({pair.sweep for pair in found})
+    by_sweep = {pair.sweep for pair in found}
     lost = regrets(found)
-    native = [fmean(pair.gains["native"] for pair in found if pair.sweep == name) for name in {p.sweep for p in found}]
+    gains = [fmean(pair.gains["native"] for pair in found if pair.sweep == name) for name in by_sweep]
+    gained = f"{fmean(gains):.2f} points" if gains else "not known yet"
     rows = [[words, f"`{arm}`", _share(found, arm)] for arm, words in ARMS.items()]
     cells = [[source, target, interval(mean)] for (source, target), mean in sorted(lost.items())]
     text = f"""# Does a tuned (T, alpha) keep its gain on another dataset?
 
-{done} of {len(specs())} sweeps are finished. Declared beforehand in `bench/results/transfer-study/declared.md`.
+{len(by_sweep)} of {len(specs())} sweeps are finished. What is asked, how it is answered and the hash of every spec
+stand in `bench/results/transfer-study/declared.md`, written before the first of them ran.
 
 {_headline(found)}
 
-Tuned there, distilling gains {fmean(native):.2f} points over no distillation, on average over {done} sweeps.
+What distilling gains over no distillation where T and alpha were tuned on that dataset itself, the mean over sweeps:
+{gained}.
 
 {table(["arm", "key", "share of native's gain that it keeps, 95 % interval over sweeps"], rows)}
 
-## Points lost by not tuning there: native - best
+## Points lost by not tuning there
 
-{table(["tuned on", "used on", "regret, points, 95 % interval over sweeps"], cells)}
+native - best, over the sweeps with these two datasets; the interval is over sweeps. The figure is `transfer-study.svg`.
+
+{table(["tuned on", "used on", "regret, points"], cells)}
 
 {ORIGIN}"""
     (FOLDER / "transfer-study.md").write_text(text, encoding="utf-8")
@@ -177,6 +182,8 @@ Tuned there, distilling gains {fmean(native):.2f} points over no distillation, o
 
 
 def _headline(found: list[Pair]) -> str:
+    if not found:
+        return "**No sweep is finished yet.**"
     return f"**Tuned elsewhere keeps {_share(found, 'best')} of what tuning gains, the untuned default" + (
         f" {_share(found, 'default-keras')}.**"
     )

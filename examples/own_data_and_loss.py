@@ -38,7 +38,6 @@ def main(storage: str | None = None, **changes: object) -> Sweep:
         changes={
             "source.images": 1000,
             "training.distillation": "own_data_and_loss:loss",  # workers import this file by its name
-            "training.loss_parameters": {"beta": 2.0},  # where it is not searched
             "search.space": {"beta": [1.0, 4.0]},
             "baselines.methods": [],
             **changes,

@@ -1,6 +1,7 @@
 """Answer "which T and alpha?": the confirmed point where there is one, else the best search trial, marked as such."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import sqlalchemy
@@ -37,7 +38,7 @@ class Incumbent:
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The best (T, alpha) of a sweep. loss: its formula.
+    """The best (T, alpha) of a sweep. loss: its formula; distillation: its name; loss_parameters: those that are fixed.
 
     accuracy: validation, fractions; of the confirmed point its mean over fresh seeds, else that of the single trial.
     candidates: what was confirmed, None before that. answer_hash: None until every task of the sweep has ended.
@@ -50,6 +51,8 @@ class Best:
     candidates: tuple[Candidate, ...] | None
     incumbent: Incumbent
     answer_hash: str | None
+    distillation: str = "kd"
+    loss_parameters: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def confirmed(self) -> bool:
@@ -59,7 +62,7 @@ class Best:
     @property
     def paste(self) -> dict[str, str]:
         """The point as code, see `sweeps.query.snippets.snippets`."""
-        return snippets(self.point.temperature, self.point.alpha)
+        return snippets(self.point, loss=self.distillation, own=self.loss_parameters)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values, as `best -f json` prints them."""
@@ -101,6 +104,8 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
     return Best(
         sweep=sweep.name,
         loss=formula(sweep.spec["training"].get("distillation", "kd")),
+        distillation=sweep.spec["training"].get("distillation", "kd"),
+        loss_parameters=sweep.spec["training"].get("loss_parameters", {}),
         point=first.point if found is None else found.best.point,
         accuracy=Estimate(first.score, None, None, 1) if found is None else found.best.accuracy,
         candidates=None if found is None else found.candidates,

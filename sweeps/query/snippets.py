@@ -1,6 +1,6 @@
-"""Write a point (T, alpha) as code to paste: for kd.Distiller, Keras' own distiller, and as common in PyTorch.
+"""Write a point as code to paste: for kd.Distiller, and with the loss kd for Keras' own distiller and PyTorch, too.
 
-All three are kd.config.LOSS_FORMULA. Where they are written differently:
+All three are then kd.config.LOSS_FORMULA. Where they are written differently:
 
 - Keras multiplies by T^2 itself, but only for a `KLDivergence` instance; its default, the string "kl_divergence",
   compares raw logits (Keras 3.15.1). It clips probabilities at 1e-7, which shows at low temperatures only: for a
@@ -11,11 +11,16 @@ Source: https://keras.io/api/distillation/;
 https://github.com/haitongli/knowledge-distillation-pytorch, model/net.py, `loss_fn_kd`.
 """
 
+from collections.abc import Mapping
+
+from sweeps.spec.further import TRAINED
+from sweeps.spec.point import Point
+
 _KD = """\
 # kd
 import kd
 
-distiller = kd.Distiller(student=student, teacher=teacher, temperature={temperature!r}, alpha={alpha!r})
+distiller = kd.Distiller(student=student, teacher=teacher, temperature={temperature!r}, alpha={alpha!r}{loss})
 distiller.compile("adam", metrics=["accuracy"])
 """
 
@@ -45,17 +50,24 @@ loss = alpha * T * T * soft + (1 - alpha) * F.cross_entropy(student_logits, labe
 """
 
 
-def snippets(temperature: float, alpha: float) -> dict[str, str]:
+def snippets(point: Point, *, loss: str, own: Mapping[str, float]) -> dict[str, str]:
     """Return Python source by library: "kd", "keras", "pytorch". The point stands in it with every digit.
+
+    Another loss than kd is in kd alone. What was tuned of the training stands above it.
 
     `student` and `teacher` are Keras models that give logits; `student_logits` and `teacher_logits` are float
     tensors of shape (batch, classes), `labels` integers of shape (batch,).
 
     Args:
-        temperature: > 0.
-        alpha: weight of the labels, in [0, 1].
+        point: T, alpha, and what else was searched.
+        loss: its name in the spec.
+        own: the loss's own parameters that are fixed.
     """
-    point = {"temperature": temperature, "alpha": alpha, "teacher_weight": 1 - alpha}
-    return {
-        name: text.format(**point).rstrip() for name, text in (("kd", _KD), ("keras", _KERAS), ("pytorch", _PYTORCH))
-    }
+    searched = {name: value for name, value in point.more if name not in TRAINED}
+    values = tuple(sorted({**own, **searched}.items()))
+    named = "" if loss == "kd" else f", loss={loss!r}, own={values!r}"
+    filled = {"temperature": point.temperature, "alpha": point.alpha, "teacher_weight": 1 - point.alpha, "loss": named}
+    texts = {"kd": _KD} if loss != "kd" else {"kd": _KD, "keras": _KERAS, "pytorch": _PYTORCH}
+    trained = ", ".join(f"{name}={value!r}" for name, value in point.more if name in TRAINED)
+    above = f"# tuned with {trained}\n" if trained else ""
+    return {name: above + text.format(**filled).rstrip() for name, text in texts.items()}

@@ -144,6 +144,7 @@ def test_a_replay_gives_the_same_bits_and_finds_a_score_that_was_changed(trained
         assert said in err.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.training
 def test_exported_logits_as_teachers_give_the_same_students(trained: str, tmp_path: Path) -> None:
     files = {role: tmp_path / f"{role}.npz" for role in ("source", "target")}

@@ -56,7 +56,7 @@ def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection
     text = describe_best(found)
     assert "%, n=2, no interval" in text
     assert f"incumbent    search trial {found.incumbent.trial_number}: " in text
-    assert found.paste == snippets(found.point.temperature, found.point.alpha)
+    assert found.paste == snippets(found.point, loss="kd", own={})
     plain = sweeps.best("s", storage=str(url))
     assert plain == found.as_json()
     assert list(plain) == [

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from sweeps.query.snippets import snippets
+from sweeps.spec.point import Point
 
 pytestmark = pytest.mark.training
 
@@ -48,6 +49,10 @@ def _images_and_labels(count: int) -> tuple[npt.NDArray[np.float32], npt.NDArray
     return 2 * rng.normal(size=(count, 16)).astype(np.float32), rng.integers(0, CLASSES, count)
 
 
+def _pasted(temperature: float, alpha: float) -> dict[str, str]:
+    return snippets(Point(temperature, alpha), loss="kd", own={})
+
+
 def _run(code: str, names: dict[str, Any]) -> dict[str, Any]:
     exec(code, names)
     return names
@@ -56,7 +61,7 @@ def _run(code: str, names: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(("temperature", "alpha"), POINTS)
 @pytest.mark.parametrize("library", ["kd", "keras"])
 def test_the_pasted_distiller_has_the_loss_of_the_search(library: str, temperature: float, alpha: float) -> None:
-    names = _run(snippets(temperature, alpha)[library], dict(_models(seed=1)))
+    names = _run(_pasted(temperature, alpha)[library], dict(_models(seed=1)))
     images, labels = _images_and_labels(256)
     teacher, student = (names[name].predict(images, verbose=0) for name in ("teacher", "student"))
     assert min(_softmax(teacher).min(), _softmax(student).min()) > 1e-7  # where Keras does not clip
@@ -68,7 +73,7 @@ def test_both_distillers_train_the_same_student() -> None:
     images, labels = _images_and_labels(512)
     weights = {}
     for library in ("kd", "keras"):
-        names = _run(snippets(6.803452110290527, 0.7241379310344828)[library], dict(_models(seed=2)))
+        names = _run(_pasted(6.803452110290527, 0.7241379310344828)[library], dict(_models(seed=2)))
         before = names["student"].get_weights()
         history = names["distiller"].fit(images, labels, epochs=3, shuffle=False, verbose=0).history
         assert 0 < history["accuracy"][-1] <= 1
@@ -124,14 +129,25 @@ def test_the_pytorch_form_is_the_same_loss_with_one_minus_alpha(
     teacher, student = (3 * rng.normal(size=(128, CLASSES)) for _ in range(2))
     labels = rng.integers(0, CLASSES, 128)
     names: dict[str, Any] = {"student_logits": student, "teacher_logits": teacher, "labels": labels}
-    names = _run(snippets(temperature, alpha)["pytorch"], names)
+    names = _run(_pasted(temperature, alpha)["pytorch"], names)
     assert names["loss"] == pytest.approx(_formula(labels, teacher, student, temperature, alpha), rel=1e-12)
     assert (names["T"], names["alpha"]) == (temperature, 1 - alpha)
 
 
 @pytest.mark.parametrize("library", ["kd", "keras", "pytorch"])
 def test_every_digit_is_pasted_and_no_line_is_too_long(library: str) -> None:
-    code = snippets(6.803452110290527, 0.7241379310344828)[library]
+    code = _pasted(6.803452110290527, 0.7241379310344828)[library]
     assert "6.803452110290527" in code
     assert "0.7241379310344828" in code
     assert max(map(len, code.splitlines())) <= 120
+
+
+def test_another_loss_is_pasted_with_its_own_parameters_and_for_kd_alone() -> None:
+    point = Point.of({"temperature": 4.0, "alpha": 0.25, "epochs": 12, "nontarget_weight": 6.5})
+    pasted = snippets(point, loss="dkd", own={"target_weight": 2.0})
+    assert list(pasted) == ["kd"]
+    assert pasted["kd"].startswith("# tuned with epochs=12\n")
+    distiller = _run(pasted["kd"], dict(_models(seed=3)))["distiller"]
+    values = {name: float(variable) for name, variable in distiller.own.items()}
+    assert values == {"target_weight": 2.0, "nontarget_weight": 6.5}
+    assert float(distiller.temperature) == 4.0
