@@ -20,6 +20,7 @@ def importances(space: Space, history: Sequence[Past], *, seed: int = 0) -> dict
         space: of every trial in the history.
         history: the finished trials; those without a value are left out. A parameter with one value explains nothing.
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # as for a study of a storage: it would say that it was made
     study = optuna.create_study(direction="maximize")
     distributions = distributions_of(space)
     study.add_trials(

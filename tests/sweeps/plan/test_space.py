@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import optuna
 import pytest
 
 from storage.studies.importance import importances
@@ -64,7 +65,8 @@ def test_a_sampler_proposes_points_of_the_space(sampler: str) -> None:
     assert point == propose(space, past, sampler=sampler, seed=1)
 
 
-def test_the_importance_is_that_of_the_parameter_that_was_planted() -> None:
+def test_the_importance_is_that_of_the_parameter_that_was_planted(capfd: pytest.CaptureFixture[str]) -> None:
+    optuna.logging.set_verbosity(optuna.logging.INFO)  # as in a process that has opened no study
     space = search_space(WIDE)
     points = [point.as_dict() for point in sobol_points(WIDE, 32)]
     past = [Past(point, float(point["learning_rate"]) * 100 + 0.01 * float(point["alpha"])) for point in points]
@@ -73,6 +75,7 @@ def test_the_importance_is_that_of_the_parameter_that_was_planted() -> None:
     assert found["learning_rate"] > 0.8
     assert sum(found.values()) == pytest.approx(1)
     assert found == importances(space, past)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_point_is_made_of_the_parts_of_each_range() -> None:
