@@ -62,8 +62,8 @@ def run(
                     f" not {records.lines[training].errors}: another machine or version; its later students differ"
                 )
             _say(
-                f"{row}: {len(wanted) - len(left)} of {len(wanted)}; {training.arm} {training.name} seed"
-                f" {training.seed}: {result.errors} errors, {result.train_s:.0f} s;"
+                f"{row}: {len(wanted) - len(left)} of {len(wanted)}; {training.arm} {training.name} T="
+                f"{training.temperature:g} seed {training.seed}: {result.errors} errors, {result.train_s:.0f} s;"
                 f" {_left(left, records, processes)}"
             )
 

@@ -190,7 +190,7 @@ def test_a_run_that_was_cut_goes_on_where_it_was(
     assert list(Records(tmp_path / "p.csv").lines) == wanted
     said = capsys.readouterr()
     assert "hinton-errors: 2 of 7 are recorded, about 0 h 02 min left" in said.err
-    assert "hinton-errors: 7 of 7; distilled mlp-800 x 1 seed 2: 102 errors, 20 s" in said.err
+    assert "hinton-errors: 7 of 7; distilled mlp-800 x 1 T=20 seed 2: 102 errors, 20 s" in said.err
     assert said.out.strip() == (tmp_path / "p.md").read_text().strip()
 
 
