@@ -16,6 +16,7 @@ from storage.errors import StorageError
 from storage.records import queries
 from storage.records.queries import SweepRecord
 from sweeps.hints import explain
+from sweeps.plan.states import shown_stage
 from sweeps.plan.tasks import STAGES
 from sweeps.query.expected import Expected, expected_time
 from sweeps.query.insight import insight
@@ -92,9 +93,11 @@ class Refresh:
             TextColumn("{task.fields[note]}"),
             console=console,
         )
+        there = [stage for stage in STAGES if stage != "native" or self._spec.targets]
+        self._stages = {stage: shown_stage(stage, there) for stage in there}
         self._bars: dict[str, TaskID] = {
-            name: self._progress.add_task(name, total=1.0, count="", note="", start=name == _ALL)
-            for name in (_ALL, *STAGES)
+            name: self._progress.add_task(shown, total=1.0, count="", note="", start=name == _ALL)
+            for name, shown in ({_ALL: _ALL} | self._stages).items()
         }
         self._expected, self._insight, self._looked_at = Expected(0.0, None, {}), "", float("-inf")
         self._line, self._line_at = "", float("-inf")
@@ -118,13 +121,15 @@ class Refresh:
             count=f"{100 * self._expected.fraction:.0f} %",
             note=self._left(),
         )
-        for stage in STAGES:
+        for stage in self._stages:
             self._draw(stage, counts[stage])
         if self.cell is not None:
             self.cell.show(self.drawn())
         if not self._bars_seen and (last or time.monotonic() - self._line_at >= _LINE_EVERY_S):
             self._line_at = time.monotonic()
-            stages = "  ".join(f"{stage} {counts[stage].ended}/{counts[stage].total}" for stage in STAGES)
+            stages = "  ".join(
+                f"{shown} {counts[stage].ended}/{counts[stage].total}" for stage, shown in self._stages.items()
+            )
             self._say("  ".join(filter(None, [f"{100 * self._expected.fraction:.0f} %", stages, self._left()])))
 
     def _look(self) -> None:
