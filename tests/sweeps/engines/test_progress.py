@@ -13,9 +13,11 @@ from rich.console import Console
 from storage.db import engine as engines
 from storage.records import queries
 from sweeps.engines.progress import shown
+from sweeps.spec.model import override
+from sweeps.spec.presets import on
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import created
+from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.trials_in_memory import trials_in_memory
 
 
@@ -65,3 +67,20 @@ def test_a_notebook_gets_bars_that_replace_each_other(
     assert "search" in last["text/html"]
     assert "━" in last["text/html"]
     assert lines.getvalue() == "", "no lines beside the bars"
+
+
+def test_on_one_dataset_no_line_speaks_of_transfer(tmp_path: Path) -> None:
+    alone = override(on(SMALL, source="digits", alone=True), {"baselines.methods": []})
+    with trials_in_memory():
+        url = created(f"sqlite:///{tmp_path}/a.db", alone)
+        engine = engines.open_engine(url)
+        lines = io.StringIO()
+        with (
+            shown(engine, queries.find_sweep(engine, "s"), Console(file=lines, width=200), lambda: 1) as refresh,
+            Worker(url, "s", run=quadratic) as worker,
+        ):
+            worker.work()
+            refresh(last=True)
+        engine.dispose()
+    assert "compare 2/2" in lines.getvalue()
+    assert not re.search("transfer|native", lines.getvalue())
