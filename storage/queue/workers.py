@@ -58,12 +58,20 @@ def sign_out(engine: Engine, sweep_id: int, worker: str, *, reason: str | None, 
         connection.execute(update(workers).where(*_is(sweep_id, worker), *open_only).values(**values))
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A worker as it was seen last. at: seconds since 1970; signed_out: it has said that it ends."""
+
+    at: float
+    signed_out: bool
+
+
 @retrying
-def seen(engine: Engine, sweep_id: int) -> dict[str, float]:
-    """Return when each worker was last seen, in seconds since 1970, by name."""
-    query = select(workers.c.name, workers.c.seen_at).where(workers.c.sweep_id == sweep_id)
+def seen(engine: Engine, sweep_id: int) -> dict[str, Seen]:
+    """Return when each worker was last seen, by name."""
+    query = select(workers.c.name, workers.c.seen_at, workers.c.ended_at).where(workers.c.sweep_id == sweep_id)
     with read(engine) as connection:
-        return {row.name: row.seen_at for row in connection.execute(query)}
+        return {row.name: Seen(row.seen_at, row.ended_at is not None) for row in connection.execute(query)}
 
 
 def check_room(engine: Engine, sweep_id: int, worker: str) -> None:

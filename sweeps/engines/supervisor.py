@@ -31,6 +31,7 @@ QUICK_S = 30.0  # a worker that dies within so many seconds of its start and has
 MOST_QUICK = 3  # quick deaths in a row, after which the next one is certain
 _BACKOFF_S = (1.0, 4.0, 15.0)  # before the replacement, by quick deaths in a row
 _SHOWN_LINES = 5
+_EXIT_S = 60.0  # a worker that has signed out may take so long until its process has ended
 
 Say = Callable[[str], None]
 
@@ -206,12 +207,14 @@ class Supervisor:
             return
         now = time.monotonic()
         for worker in self.alive:
-            if (seen_at := seen.get(worker.worker)) is None:
+            if (last := seen.get(worker.worker)) is None:
                 continue
-            before, since = self._seen.get(worker.worker, (seen_at, now))
-            if before != seen_at:
+            before, since = self._seen.get(worker.worker, (last.at, now))
+            if before != last.at:
                 since, self._trouble = now, ""
-            self._seen[worker.worker] = seen_at, since
+            self._seen[worker.worker] = last.at, since
+            if last.signed_out and now - since <= _EXIT_S:
+                continue  # it ends by itself, which takes seconds on a busy machine
             if now - since > 2 * self.spec.lease.interval_s and not self._has_room(worker):
                 self._seen.clear()
                 return

@@ -1,5 +1,6 @@
 """What is done about workers that an engine starts again, that wait for a machine, or that cannot be replaced."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import sqlalchemy
 
 from storage.db.engine import open_engine
-from storage.queue import control
+from storage.queue import control, workers
 from storage.records import queries
 from sweeps.engines import supervisor
 from sweeps.engines.supervisor import MOST_QUICK, Supervisor
@@ -158,3 +159,25 @@ def test_workers_that_wait_for_a_machine_are_counted_once_and_let_go_at_the_end(
     control.cancel(engine, crew.sweep.id)
     look()
     assert [bool(one.got) for one in stage(crew).puppets] == [False, True, True]
+
+
+def test_a_worker_that_has_signed_out_is_given_time_to_exit_and_one_that_has_not_is_frozen(
+    crew: Supervisor, engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew.begin(2)
+    leaving, frozen = stage(crew).puppets
+    for puppet in stage(crew).puppets:
+        workers.sign_in(engine, crew.sweep.id, puppet.worker, host="h", pid=1, provenance={})
+    workers.sign_out(engine, crew.sweep.id, leaving.worker, reason=None)
+    until = time.monotonic() + crew.spec.lease.seconds + 1
+    while time.monotonic() < until:
+        crew.tick()
+        time.sleep(0.05)
+    assert "kill" in frozen.got
+    assert leaving.got == []
+    monkeypatch.setattr(supervisor, "_EXIT_S", 0.0)  # as long after
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        crew.tick()
+        time.sleep(0.05)
+    assert "kill" in leaving.got
