@@ -93,6 +93,7 @@ def test_zero_logits_at_temperature_one_are_label_smoothing_to_a_constant() -> N
         assert float(ours) + smoothing * math.log(10) == pytest.approx(float(theirs), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_seed_give_the_same_line_whatever_was_trained_before(tmp_path: Path) -> None:
     dataset = all_images("digits")
     teacher, scratch, distilled = map(small, trainings_of("hinton-errors", SMALL))
@@ -112,6 +113,7 @@ def test_two_runs_of_one_seed_give_the_same_line_whatever_was_trained_before(tmp
     assert other.errors != found[0].errors
 
 
+@pytest.mark.slow
 def test_a_transfer_set_without_a_digit_has_none_and_the_teacher_still_saw_it(tmp_path: Path) -> None:
     dataset = all_images("digits")
     teacher, soft, labelled = map(small, trainings_of("no-threes", SMALL))
@@ -136,6 +138,7 @@ def test_a_transfer_set_without_a_digit_has_none_and_the_teacher_still_saw_it(tm
     assert learner.train(soft, teaches=False).train_images == found.train_images
 
 
+@pytest.mark.slow
 def test_a_smoothed_teacher_is_less_sure(tmp_path: Path) -> None:
     dataset = all_images("digits")
     base = next(one for one in trainings_of("teachers", SMALL) if one.label_smoothing)
@@ -158,6 +161,7 @@ def test_a_student_without_its_teacher_is_refused_in_one_line(tmp_path: Path) ->
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_two_processes_give_the_lines_of_one_and_a_student_waits_for_its_teacher(tmp_path: Path) -> None:
     wanted = list(map(small, trainings_of("hinton-errors", SMALL)))
     teaching = {one.teacher_key for one in wanted if one.teacher}

@@ -154,7 +154,7 @@ def attempts_of_held(watched: Watched) -> list[tuple[str, str]]:
     ("how", "told"),
     [
         (["--signal=KILL", "--full"], "Slurm says: CANCELLED"),
-        ([], "ended with exit code 143; its task is free again, another takes its place"),
+        pytest.param([], "ended with exit code 143; its task is free again, another takes", marks=pytest.mark.slow),
     ],
 )
 def test_a_member_that_somebody_cancels_is_replaced_and_its_task_free_at_once(
@@ -195,7 +195,9 @@ def test_a_member_that_is_requeued_gives_its_task_back_and_comes_again_as_anothe
     assert count(plain(watched.engine.url), name="s").clean
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_launch_that_is_stopped_has_every_task_given_back_and_leaves_no_job(
     slurm: SlurmCluster, watched: Watched, start: Start, number: int, code: int
 ) -> None:
