@@ -19,11 +19,12 @@ from tests.support.sweeps.small_sweeps import SMALL, created, wait_until
 
 pytestmark = pytest.mark.processes
 
-# One task in a worker with a child of its own that hears nobody; it says which device it sees.
+# One task in a worker with a child of its own that hears nobody; it says which device it sees, last and all at once.
 BUSY = """
-(HOME / "device").write_text(f"{os.environ['CUDA_VISIBLE_DEVICES']} {os.environ.get('KD_SWEEPS_GPU')}")
 import subprocess
 subprocess.Popen(["sleep", "600"])
+(HOME / "seen").write_text(f"{os.environ['CUDA_VISIBLE_DEVICES']} {os.environ.get('KD_SWEEPS_GPU')}")
+os.replace(HOME / "seen", HOME / "device")
 while not (HOME / "go on").exists():
     steps()
     time.sleep(0.01)
