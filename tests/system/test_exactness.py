@@ -132,6 +132,7 @@ def test_a_result_and_a_reaper_at_the_same_instant_leave_the_task_done_or_free_b
         storage_url,
         [partial(tasks.finish, claim=claim, outcome={"score": 0.5}, score=0.5) for claim in claims],
         [partial(reap, sweep_id=sweep, cap=None) for sweep in sweeps],
+        late_s=0.02,
     )
     for sweep, claim, was_stored, taken in zip(sweeps, claims, stored, reaped, strict=True):
         (task,) = queries.task_records(engine, sweep)

@@ -29,14 +29,16 @@ def opponents() -> Iterator[ProcessPoolExecutor]:
 
 
 def duel(
-    pool: ProcessPoolExecutor, url: str, first: Sequence[Move], second: Sequence[Move]
+    pool: ProcessPoolExecutor, url: str, first: Sequence[Move], second: Sequence[Move], *, late_s: float = 0.0
 ) -> tuple[list[Any], list[Any]]:
     """What the n-th move of both opponents gave, both called at one instant.
 
     Args:
         first, second: picklable, and equally many.
+        late_s: in the last round the first one moves so much later, in those before less: where its move takes
+            less time than the other's, it would always win.
     """
-    one, other = [pool.submit(_play, url, moves) for moves in (first, second)]
+    one, other = [pool.submit(_play, url, moves, late) for moves, late in ((first, late_s), (second, 0.0))]
     return one.result(), other.result()
 
 
@@ -45,13 +47,14 @@ def _meet(barrier: Barrier) -> None:
     _barrier = barrier
 
 
-def _play(url: str, moves: Sequence[Move]) -> list[Any]:
+def _play(url: str, moves: Sequence[Move], late_s: float) -> list[Any]:
     engine = open_engine(resolve(url))
     results = []
-    for move in moves:
+    for number, move in enumerate(moves):
         _barrier.wait(60)
         # Whoever came last to the barrier runs on at once, the other is woken up: both wait for the next tick.
         instant = math.ceil(time.time() / _TICK_S + 0.5) * _TICK_S
+        instant += late_s * (number / len(moves)) ** 2
         while time.time() < instant:
             pass
         results.append(move(engine))
