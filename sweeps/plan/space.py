@@ -64,7 +64,8 @@ def ends_near(spec: Spec, point: Point, part: float) -> list[tuple[str, float]]:
 
 def transfer_space(spec: Spec) -> Space:
     """Return a space that holds every arm: a default such as T=10 may lie outside the range that was searched."""
-    fixed_points = [*DEFAULT_POINTS.values(), *_of_papers(spec)]
+    papers = _of_papers(spec)
+    fixed_points = [*DEFAULT_POINTS.values(), *papers]
     (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
     temperatures = [t_low, t_high, *(point.temperature for point in fixed_points)]
     alphas = [a_low, a_high, *(point.alpha for point in fixed_points)]
@@ -76,7 +77,7 @@ def transfer_space(spec: Spec) -> Space:
     for name in sorted(spec.search.space):
         low, high = spec.search.space[name]
         fixed = [dict(untuned(spec, role))[name] for role in spec.roles]
-        fixed += [dict(point.more)[name] for point in _of_papers(spec)]
+        fixed += [dict(point.more)[name] for point in papers]
         if name == "batch_size":
             options = _powers(int(low), int(high))
             space[name] = Choice(tuple(sorted({*options, *fixed})))
@@ -86,7 +87,7 @@ def transfer_space(spec: Spec) -> Space:
 
 
 def _of_papers(spec: Spec) -> list[Point]:
-    named = DEFAULT_PAPER in spec.arms("source") or any(DEFAULT_PAPER in spec.arms(role) for role in spec.targets)
+    named = any(DEFAULT_PAPER in spec.arms(role) for role in spec.roles)
     return [of_paper(spec, role) for role in spec.roles] if named else []
 
 

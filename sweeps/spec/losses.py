@@ -2,8 +2,7 @@
 
 from difflib import get_close_matches
 
-from kd.errors import ModelError
-from kd.training.losses.catalogue import LOSSES, Loss, is_users, loss_named
+from kd.training.losses.catalogue import LOSSES, Loss, is_users
 from sweeps.spec.further import TRAINED
 
 
@@ -20,12 +19,9 @@ def formula(name: str) -> str:
 
 def check_loss(name: str) -> str:
     """Return the name of a loss; raise ValueError if there is none of that name."""
-    if not is_users(name):
-        try:
-            loss_named(name)
-        except ModelError as error:
-            hint = f"did you mean {near[0]}? " if (near := get_close_matches(name, LOSSES, n=1)) else ""
-            raise ValueError(hint + (str(error).partition(" Losses: ")[2] or str(error))) from None
+    if not is_users(name) and name not in LOSSES:
+        hint = f"did you mean {near[0]}? " if (near := get_close_matches(name, LOSSES, n=1)) else ""
+        raise ValueError(f"{hint}{', '.join(LOSSES)}, or your own as package.module:function or ./file.py:function")
     return name
 
 
