@@ -54,6 +54,8 @@ class SearchTask(_Payload):
         if isinstance(values, Mapping) and {"temperature", "alpha"} & set(values):
             point = {name: values[name] for name in ("temperature", "alpha", "more") if name in values}
             if "more" in point:
+                if not isinstance(point["more"], Mapping):
+                    raise ValueError(f"more is {point['more']!r} (it should be a table of names and numbers)")
                 point["more"] = tuple(sorted(dict(point["more"]).items()))
             return {name: value for name, value in values.items() if name not in point} | {"sobol": point}
         return values

@@ -74,6 +74,8 @@ def test_every_payload_of_a_plan_is_read_as_it_was_written(name: str) -> None:
         ("search", {"role": "source", "seed": 3}, "either temperature and alpha, or sampler_seed"),
         ("search", SEARCH | {"sampler_seed": 1}, "either temperature and alpha, or sampler_seed"),
         ("search", SEARCH | {"alpha": "much"}, "sobol.alpha is 'much'"),
+        ("search", SEARCH | {"more": 7}, "more is 7 (it should be a table of names and numbers)"),
+        ("search", SEARCH | {"more": {"learning_rate": "fast"}}, "'fast'"),
         ("search", SEARCH | {"role": "teacher"}, "role is 'teacher'"),
         ("transfer", {"role": "source", "seed": 5, "arm": "best"}, "repeat is missing"),
         ("measure", {"seed": 1}, "seed is 1"),
