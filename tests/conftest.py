@@ -45,8 +45,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mix the files, since some compute and some wait, the longest first; leave out what `--quick` does not want."""
+    for item in items:
+        half = item.get_closest_marker("slow_on")
+        if half is not None and half.args[0] in _databases(item):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: (item.path.name != "test_end_to_end.py", zlib.crc32(item.path.name.encode())))
     if not config.getoption("--quick"):
         return
@@ -66,12 +71,15 @@ def pytest_collection_finish() -> None:
 
 
 def _needs_a_server(item: pytest.Item) -> bool:
-    call = getattr(item, "callspec", None)
-    databases = (
-        {"sqlite", "postgres"} & {value for value in call.params.values() if isinstance(value, str)} if call else set()
-    )
+    databases = _databases(item)
     # A test of both databases names the fixture of the server in either half.
     return "postgres" in databases or (not databases and bool(SERVERS & set(getattr(item, "fixturenames", ()))))
+
+
+def _databases(item: pytest.Item) -> set[str]:
+    call = getattr(item, "callspec", None)
+    values = call.params.values() if call else ()
+    return {"sqlite", "postgres"} & {value for value in values if isinstance(value, str)}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -138,6 +138,7 @@ def test_a_run_that_was_cut_goes_on_with_its_teacher_and_its_rows(
     assert read_rows(records) == rows
 
 
+@pytest.mark.slow
 def test_a_row_is_a_student_that_anyone_can_train_again(tmp_path: Path) -> None:
     wanted = SMALL.trainings(BEST, 2)
     found = dict(quality.train(SMALL, wanted, tmp_path / "quality.csv"))

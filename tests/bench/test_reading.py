@@ -10,6 +10,7 @@ from tests.support.paths import REPOSITORY
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_small_run_writes_its_section_with_a_verdict_for_each_target(tmp_path: Path) -> None:
     page = tmp_path / "results.md"
     done = subprocess.run(

@@ -231,6 +231,7 @@ def delete_and_crash(url: str, point: str) -> None:
 
 
 @pytest.mark.processes
+@pytest.mark.slow_on("sqlite")
 def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: str) -> None:
     url = created(storage_url, name="other")
     whole = make_plan(SMALL).tasks

@@ -133,6 +133,7 @@ def test_another_optunas_tables_stop_whoever_needs_them_and_nobody_else(
     assert said.run("status")[1].count("cancelled") == 0, "the refused deletion has not cancelled it"
 
 
+@pytest.mark.slow
 def test_a_launch_whose_workers_meet_another_optunas_tables_says_why(said: Said, url: str) -> None:
     damage(url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
     code, out, lines = said.run("launch")

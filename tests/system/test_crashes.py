@@ -18,6 +18,7 @@ pytestmark = pytest.mark.processes
 
 
 @pytest.mark.parametrize("point", POINTS["worker"])
+@pytest.mark.slow_on("postgres")
 def test_a_worker_killed_at_any_point_loses_nothing_and_doubles_nothing(storage_url: str, point: str) -> None:
     url = created(storage_url)
     # The third time: not the first task of all, so that there is something to lose.
@@ -40,6 +41,7 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_doubles_nothing(storage_
     engine.dispose()
 
 
+@pytest.mark.slow_on("postgres")
 def test_a_worker_killed_while_it_tells_leaves_no_trial_running_once_another_has_worked(storage_url: str) -> None:
     url = created(storage_url)
     for point in ("reported:2", "asked:2", "finished:2", "attributes:2"):

@@ -44,6 +44,7 @@ def history(url: str, key: str) -> list[AttemptRecord]:
         pytest.param("while True: steps.check(), time.sleep(0.05)", id="a child that says nothing"),
     ],
 )
+@pytest.mark.slow_on("postgres")
 def test_a_task_that_makes_no_step_is_ended_tried_again_and_its_worker_replaced(
     storage_url: str, tmp_path: Path, how: str
 ) -> None:
@@ -63,6 +64,7 @@ def test_a_task_that_makes_no_step_is_ended_tried_again_and_its_worker_replaced(
         assert "ended itself, because its task did not end; its task is free again, another takes its place" in out
 
 
+@pytest.mark.slow
 def test_a_task_that_hangs_each_time_fails_at_its_cap_and_the_sweep_goes_on(tmp_path: Path) -> None:
     spec = override(IMPATIENT, {"retry.timeout": 3, "lease.interval_s": 0.1})
     url = created(f"sqlite:///{tmp_path}/s.db", spec)
@@ -139,6 +141,7 @@ def test_one_launch_survives_the_death_of_each_of_its_workers(tmp_path: Path) ->
     assert len(records) in (4, 5), "the last one has no successor where the other worker does the rest"
 
 
+@pytest.mark.slow
 def test_three_quick_deaths_in_a_row_end_the_launch_with_the_last_words(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
     code, out = launched(environment(tmp_path / "home", url, 'sys.exit("no such thing here")'), workers=1)

@@ -59,6 +59,7 @@ def of(url: str, name: str = NAME) -> Bits:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("sampler", [pytest.param("qmc", marks=pytest.mark.slow), "tpe"])
+@pytest.mark.slow_on("sqlite")
 def test_a_storm_of_kills_on_either_database_ends_as_one_worker_does_alone(
     storage_url: str, tmp_path: Path, sampler: str
 ) -> None:

@@ -45,6 +45,7 @@ def survived(url: str, crew: Crew, *, workers: int, seed: int) -> Storm:
     return ended
 
 
+@pytest.mark.slow_on("sqlite")
 def test_a_short_storm_of_kills_loses_and_doubles_nothing(storage_url: str) -> None:
     new_storm(storage_url, storm_spec(**SHORT))
     ended = survived(storage_url, Nursery(storage_url), workers=8, seed=0)
@@ -173,6 +174,7 @@ def lapsed(engine: Engine) -> list[RunningRecord]:
     return [attempt for attempt in running.running(engine, sweep.id) if attempt.lease_left_s < 0]
 
 
+@pytest.mark.slow_on("sqlite")
 def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_goes_on(
     storage_url: str, watched: Engine, start: Start, tmp_path: Path
 ) -> None:
@@ -191,6 +193,7 @@ def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_goe
     assert found.clean, found
 
 
+@pytest.mark.slow_on("postgres")
 def test_a_worker_frozen_past_its_lease_with_nobody_there_keeps_its_result(
     storage_url: str, watched: Engine, start: Start
 ) -> None:
@@ -207,6 +210,7 @@ def test_a_worker_frozen_past_its_lease_with_nobody_there_keeps_its_result(
     assert found.clean, found
 
 
+@pytest.mark.slow_on("sqlite")
 def test_when_the_last_worker_dies_status_says_whose_lease_lapsed_and_what_to_type_and_a_new_one_finishes(
     storage_url: str, watched: Engine, start: Start
 ) -> None:

@@ -126,6 +126,7 @@ def test_a_child_that_takes_too_long_is_ended(tmp_path, monkeypatch):
     assert not [pid for pid in descendants(os.getpid()) if is_alive(pid) and b"multiprocessing.spawn" in _command(pid)]
 
 
+@pytest.mark.slow
 def test_a_child_does_not_outlive_a_parent_killed_with_kill_9():
     program = """
 import numpy as np

@@ -67,7 +67,8 @@ def outcome(trainer, distill=DISTILL, seed=1, epochs=None):
     return result.epoch_val_accuracy, trainer.logits(DATASET.validation).tobytes()
 
 
-SLOW_TO_COMPILE = ("keras-teacher", "cnn-small", "resnet8", "resnet20")  # cnn-small-narrow has all that cnn-small has
+# cnn-small-narrow has all that cnn-small has, keras-student layers enough for the mlp.
+SLOW_TO_COMPILE = ("keras-teacher", "cnn-small", "resnet8", "resnet20", "mlp-800")
 
 
 @pytest.mark.parametrize(

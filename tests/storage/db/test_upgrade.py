@@ -148,6 +148,7 @@ def _upgrade_and_crash(url: str, point: str) -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.slow_on("postgres")
 def test_a_kill_at_any_point_leaves_the_old_storage_and_the_next_upgrade_works(
     storage_url: str, tmp_path: Path, version: int
 ) -> None:

@@ -222,6 +222,7 @@ def _audit_once(url: str) -> Audit:
 
 
 @pytest.mark.processes
+@pytest.mark.slow_on("sqlite")
 def test_beside_two_workers_at_work_an_audit_is_never_red(storage_url: str) -> None:
     created(storage_url)
     workers = [start_worker(storage_url, seconds=0.1) for _ in range(2)]

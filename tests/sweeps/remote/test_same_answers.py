@@ -87,6 +87,7 @@ def both(
         yield Both(storage_url, service, kd_sweeps, monkeypatch)
 
 
+@pytest.mark.slow_on("postgres")
 def test_a_finished_sweep_is_told_alike(both: Both, tmp_path: Path) -> None:
     codes = {" ".join(command): both.same(*command) for command in QUESTIONS}
     assert {command for command, code in codes.items() if code == 0} >= {"best s", "report s", "status s --audit"}
@@ -106,6 +107,7 @@ def test_a_finished_sweep_is_told_alike(both: Both, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("both", ["transfer#target"], indirect=True)
+@pytest.mark.slow_on("postgres")
 def test_half_a_sweep_is_told_and_steered_alike(both: Both) -> None:
     for command in QUESTIONS:
         both.same(*command)

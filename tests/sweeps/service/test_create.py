@@ -76,6 +76,7 @@ def is_no_sweep(url: str) -> None:
 
 
 @pytest.mark.processes
+@pytest.mark.slow_on("sqlite")
 def test_ten_creators_at_once_on_an_empty_database_make_one_sweep(storage_url: str) -> None:
     at = time.time() + 1.0
     creators = [start(storage_url, at=at) for _ in range(10)]

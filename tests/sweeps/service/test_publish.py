@@ -99,6 +99,7 @@ def _ids(url: str) -> dict[str, int]:
 
 
 @pytest.mark.processes
+@pytest.mark.slow_on("sqlite")
 def test_two_that_finish_together_publish_once(storage_url: str) -> None:
     url = str(resolve(storage_url).render_as_string(hide_password=False))
     worked_at(url)

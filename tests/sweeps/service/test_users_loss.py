@@ -90,6 +90,7 @@ def test_what_no_loss_has_is_refused(changes: dict[str, object], said: str) -> N
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_file_s_loss_is_frozen_with_its_parameters_and_its_hash(file: str) -> None:
     spec = create.resolve(with_loss(f"{file}:absolute", **{"search.space": {"beta": [1, 4]}}))
     assert spec.training.loss_parameters == {"beta": 2.0}
@@ -103,10 +104,10 @@ def test_a_file_s_loss_is_frozen_with_its_parameters_and_its_hash(file: str) -> 
 @pytest.mark.parametrize(
     ("function", "changes", "said"),
     [
-        ("needs_beta", {}, "give beta a default, such as beta=1.0"),
+        pytest.param("needs_beta", {}, "give beta a default, such as beta=1.0", marks=pytest.mark.slow),
         ("vector", {}, "mean over images yourself, or return one value per image"),
-        ("not_finite", {}, "is not finite"),
-        ("missing", {}, "has no attribute 'missing'"),
+        pytest.param("not_finite", {}, "is not finite", marks=pytest.mark.slow),
+        pytest.param("missing", {}, "has no attribute 'missing'", marks=pytest.mark.slow),
         ("absolute", {"search.space": {"gamma": [1, 2]}}, "search.space: got 'gamma', which loss"),
         ("absolute", {"training.loss_parameters": {"gamma": 1}}, "does not take; its parameters are beta"),
     ],

@@ -65,15 +65,17 @@ def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "own_models:aborts",
             "target.student: model 'own_models:aborts' cannot be built: the child process died of signal 6",
         ),
-        (
+        pytest.param(
             "cnn-small",
             "own_models:is_killed",
             "target.student: model 'own_models:is_killed' cannot be built: the child process was killed; .* memory",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             "cnn-small",
             "own_models:needs_more",
             "target.student: model 'own_models:needs_more' does not work with images of .*: MemoryError",
+            marks=pytest.mark.slow,
         ),
     ],
 )

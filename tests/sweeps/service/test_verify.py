@@ -238,6 +238,7 @@ def test_an_unfinished_sweep_is_what_it_claims(tmp_path: Path, stop_at: str) -> 
 
 
 @pytest.mark.processes
+@pytest.mark.slow_on("sqlite")
 def test_an_archive_of_a_sweep_at_work_is_of_one_moment(storage_url: str, tmp_path: Path) -> None:
     url = created(storage_url)
     worker, path, hashes = start_worker(storage_url, seconds=0.05), tmp_path / "s.kdsweep", set()

@@ -107,6 +107,7 @@ def test_only_the_sweeps_that_are_served_are_shown(tmp_path: Path) -> None:
         assert service.ask("/sweeps/secret").status == 404
 
 
+@pytest.mark.slow_on("postgres")
 def test_the_page_follows_a_sweep_through_its_states(storage_url: str, tmp_path: Path) -> None:
     url = created(storage_url)
     with (
@@ -163,6 +164,7 @@ def test_a_reason_is_never_read_as_markup(tmp_path: Path) -> None:
         assert "<img" not in page
 
 
+@pytest.mark.slow_on("sqlite")
 def test_in_a_browser_the_page_changes_without_being_loaded_again(storage_url: str, tmp_path: Path) -> None:
     created(storage_url)
     with (

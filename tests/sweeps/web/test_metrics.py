@@ -29,6 +29,7 @@ def read(url: str, *names: str) -> dict[tuple[str, ...], float]:
     }
 
 
+@pytest.mark.slow_on("sqlite")
 def test_a_finished_sweep_is_counted(storage_url: str) -> None:
     reported_sweeps.worked_at(storage_url)
     found, database = read(storage_url), Database(resolve(storage_url))

@@ -115,6 +115,7 @@ def test_faults_of_the_database_with_a_success_in_between_do_not_stop_the_worker
         (MemoryError("17 GB wanted"), ("waiting", "memory", 1)),
     ],
 )
+@pytest.mark.slow_on("postgres")
 def test_what_the_machine_lacks_stops_its_worker_and_no_task_fails(
     storage_url: str, error: Exception, left: tuple[str, str, int]
 ) -> None:
@@ -151,6 +152,7 @@ def test_a_memory_fault_on_two_workers_fails_the_task(tmp_path: Path) -> None:
     assert (task.state, task.error_class) == ("failed", "memory")
 
 
+@pytest.mark.slow_on("postgres")
 def test_a_score_that_is_not_finite_fails_its_task_and_never_reaches_optuna(storage_url: str) -> None:
     def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         outcome = quadratic(claim, params, on_step)

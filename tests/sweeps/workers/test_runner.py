@@ -104,7 +104,7 @@ def _task(engine: sqlalchemy.Engine, key: str) -> Any:
     return task
 
 
-@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize("views", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_controls_train_with_what_takes_the_teachers_place_and_the_teacher_comes_back(
     tmp_path: Path, in_process: None, views: int
 ) -> None:

@@ -78,6 +78,7 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ],
     ids=["surrogate", "NUL", "ESC", "much", "password"],
 )
+@pytest.mark.slow_on("postgres")
 def test_whatever_a_users_error_says_its_task_fails_and_the_rest_goes_on(
     storage_url: str, text: str, stored: str, messages: list[str]
 ) -> None:

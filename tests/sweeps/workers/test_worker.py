@@ -89,6 +89,7 @@ def _each_task_has_one_complete_trial(worker: Worker) -> None:
         assert not [trial for trial in study.trials if trial.state.name == "RUNNING"]
 
 
+@pytest.mark.slow_on("postgres")
 def test_one_worker_does_every_task_once_and_each_has_its_trial(storage_url: str, make_worker: MakeWorker) -> None:
     worker = make_worker(_created(storage_url))
     assert worker.work() == 0
@@ -97,6 +98,7 @@ def test_one_worker_does_every_task_once_and_each_has_its_trial(storage_url: str
     assert all(task.attempt == 1 for task in _tasks(worker.engine))
 
 
+@pytest.mark.slow_on("postgres")
 def test_confirm_and_transfer_run_exactly_the_selected_points(storage_url: str, make_worker: MakeWorker) -> None:
     worker = make_worker(_created(storage_url))
     worker.work()
@@ -127,6 +129,7 @@ def test_two_searches_at_the_same_seed_ask_for_the_same_points_when_one_worker_r
     assert points[0] == points[1]
 
 
+@pytest.mark.slow_on("postgres")
 def test_a_failing_attempt_is_tried_again_with_the_same_parameters(storage_url: str, make_worker: MakeWorker) -> None:
     seen: dict[str, list[dict[str, Any]]] = {}
 
@@ -149,6 +152,7 @@ def test_a_failing_attempt_is_tried_again_with_the_same_parameters(storage_url: 
     assert again.user_attrs["retry_of"] == failed.number
 
 
+@pytest.mark.slow_on("postgres")
 def test_a_task_that_always_fails_ends_with_its_reason_and_the_rest_goes_on(
     storage_url: str, make_worker: MakeWorker
 ) -> None:
@@ -183,6 +187,7 @@ def test_without_its_teacher_a_search_is_skipped_with_the_reason(storage_url: st
 
 
 @pytest.mark.processes
+@pytest.mark.slow_on("postgres")
 def test_a_neighbour_killed_with_kill_9_in_the_middle_of_the_search_loses_nothing(
     storage_url: str, make_worker: MakeWorker
 ) -> None:
@@ -209,6 +214,7 @@ def test_a_neighbour_killed_with_kill_9_in_the_middle_of_the_search_loses_nothin
 
 
 @pytest.mark.processes
+@pytest.mark.slow_on("postgres")
 def test_sigterm_gives_the_task_back_and_its_attempt_does_not_count(storage_url: str, make_worker: MakeWorker) -> None:
     url = _created(storage_url)
     process = _start(storage_url, 60)
@@ -225,6 +231,7 @@ def test_sigterm_gives_the_task_back_and_its_attempt_does_not_count(storage_url:
     process.stderr.close()
 
 
+@pytest.mark.slow_on("postgres")
 def test_a_worker_whose_task_was_taken_drops_its_result_and_goes_on(storage_url: str, make_worker: MakeWorker) -> None:
     url = _created(storage_url)
     results: list[float] = []
@@ -246,6 +253,7 @@ def test_a_worker_whose_task_was_taken_drops_its_result_and_goes_on(storage_url:
     assert task.attempt == 2
 
 
+@pytest.mark.slow_on("postgres")
 def test_a_study_deleted_in_the_dashboard_is_one_clear_line_and_loses_no_result(
     storage_url: str, make_worker: MakeWorker
 ) -> None:
