@@ -14,6 +14,7 @@ import transfer_study as study
 
 from support import halves
 from support.transfer_matrix import ARMS, Line, kept, matrix, pairs, regrets
+from support.transfer_simulation import simulated
 
 
 def lines(gains: dict[str, float], sweeps: int = 4) -> list[Line]:
@@ -48,6 +49,18 @@ def test_the_share_of_native_s_gain_is_what_was_planted() -> None:
 def test_without_a_gain_there_is_no_interval_of_a_share() -> None:
     share = kept(pairs(lines(dict.fromkeys(GAINS, 0.0))), "best")
     assert share is None or share.low is None
+
+
+def test_the_simulated_intervals_hold_what_was_planted_in_nineteen_of_twenty() -> None:
+    lines = simulated(16, runs=200).splitlines()[2:]
+    assert len(lines) == 12
+    for line in lines:
+        gain, _, shown, held = (cell.strip(" %") for cell in line.strip("|").split("|"))
+        if float(gain) > 0:
+            assert float(shown) > 95
+            assert 90 <= float(held) <= 99.5
+        else:
+            assert float(shown) < 12
 
 
 def test_the_matrix_has_each_ordered_pair_once() -> None:
