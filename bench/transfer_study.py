@@ -189,8 +189,8 @@ def _simulation(sweeps: int) -> str:
     if sweeps < 2:
         return "Not known yet: one sweep gives no interval."
     return f"""{sweeps} sweeps of three pairs each are drawn 2,000 times, with a planted gain and a planted share.
-Standard deviations, in points: 0.4 between sweeps, 0.3 between pairs, 0.2 of a mean over seeds. Where native gains nothing, an
-interval is wrong to be there at all: that happens in one of twenty.
+Standard deviations, in points: 0.4 between sweeps, 0.3 between pairs, 0.2 of a mean over seeds. Where native
+gains nothing, an interval is wrong to be there at all: that happens in one of twenty.
 
 {simulated(sweeps)}"""
 
