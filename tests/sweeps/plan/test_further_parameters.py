@@ -39,7 +39,8 @@ SMALL = (
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("own", [pytest.param(False, marks=pytest.mark.slow, id="dkd"), pytest.param(True, id="own")])
+@pytest.mark.slow
+@pytest.mark.parametrize("own", [pytest.param(False, id="dkd"), pytest.param(True, id="own")])
 def test_what_is_searched_is_what_is_trained_and_shown(
     own: bool, kd_sweeps: KdSweeps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
