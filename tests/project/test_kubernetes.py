@@ -236,6 +236,7 @@ def cluster(manifests: list[Manifest], tmp_path: Path, postgres_url: str) -> Clu
     return Cluster(manifests, tmp_path, postgres_url)
 
 
+@pytest.mark.slow
 def test_workers_wait_until_the_job_has_made_the_sweep(cluster: Cluster, postgres_url: str) -> None:
     with cluster.commands.start(*cluster.words("Job/kd-sweeps-workers/wait")) as waiting:
         assert waiting.stdout is not None

@@ -23,6 +23,7 @@ from tests.support.sweeps.small_sweeps import created, start_worker, tasks_of
 pytestmark = pytest.mark.processes
 
 
+@pytest.mark.slow_on("sqlite")
 def test_a_clock_that_jumps_by_up_to_an_hour_again_and_again_loses_nothing(storage_url: str, tmp_path: Path) -> None:
     new_storm(storage_url, storm_spec(**{"search.trials": 10, "transfer.seeds": 2}))
     jumps = ClockJumps(storage_url)

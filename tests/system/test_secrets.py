@@ -215,6 +215,7 @@ def rows(server: PostgresServer, url: str) -> str:
     return "\n".join(text for table in texts for (text,) in table)
 
 
+@pytest.mark.slow
 def test_in_the_whole_life_of_a_sweep_nothing_that_is_shown_or_stored_holds_the_password(
     server: PostgresServer,
     url: str,

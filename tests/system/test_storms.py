@@ -45,7 +45,7 @@ def survived(url: str, crew: Crew, *, workers: int, seed: int) -> Storm:
     return ended
 
 
-@pytest.mark.slow_on("sqlite")
+@pytest.mark.slow
 def test_a_short_storm_of_kills_loses_and_doubles_nothing(storage_url: str) -> None:
     new_storm(storage_url, storm_spec(**SHORT))
     ended = survived(storage_url, Nursery(storage_url), workers=8, seed=0)

@@ -100,6 +100,7 @@ def test_what_on_batch_raises_ends_the_tuning(classifier: keras.Model) -> None:
         tuned(classifier, on_batch=lost)
 
 
+@pytest.mark.slow
 def test_of_a_network_the_last_stage_is_trained_and_its_statistics_are_not(
     shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

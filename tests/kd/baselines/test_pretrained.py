@@ -114,6 +114,7 @@ def test_another_seed_gives_the_same_model_and_progress_runs_from_0_to_1(
     assert list((tmp_path / "new").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_1500_cifar10_images_give_the_accuracy_of_a_linear_probe_at_96_px(
     shared_data: Path, keras_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

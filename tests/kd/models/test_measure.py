@@ -176,6 +176,7 @@ def test_a_layer_of_the_users_own_is_found_by_whoever_measures_and_by_its_child(
     assert (measured.parameters, measured.macs, measured.int8_reason) == (195, 192, "")
 
 
+@pytest.mark.slow
 def test_a_large_model_is_scored_in_int8_on_images_spread_over_all_of_them(tmp_path, monkeypatch):
     monkeypatch.setattr(kd.models.measure, "INT8_IMAGES", 30)
     monkeypatch.setattr(kd.models.measure, "INT8_MACS", 1)

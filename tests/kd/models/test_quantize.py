@@ -95,6 +95,7 @@ def test_each_model_has_its_own_answer_whatever_becomes_of_the_others(tmp_path):
         assert "\n" not in found[name].reason
 
 
+@pytest.mark.slow
 def test_a_child_that_dies_costs_its_model_alone(tmp_path, monkeypatch):
     model = build("keras-student", (8, 8, 1), 3, seed=1)
     job = Int8Job(model=saved(model, tmp_path), calibration=IMAGES[:50], test=said(model))

@@ -117,7 +117,8 @@ def digits():
     return untaught, logits.astype(np.float32)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+# At alpha = 1 all of them are trained below, and test_losses_theory.py has the gradient of each.
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "dkd")) for name in LOSSES])
 def test_the_term_alone_teaches_a_student(name, digits):
     noise, logits = digits
     dataset = load("digits") if name in ("dkd", "nkd") else noise  # these two read the labels
@@ -146,6 +147,7 @@ def test_a_learning_rate_that_cannot_be_is_refused(trainers, rate):
         trainers["kd"].train(DISTILL, seed=1, learning_rate=rate)
 
 
+@pytest.mark.slow
 def test_a_distiller_fits_with_another_loss_and_says_which():
     student = keras.Sequential([keras.layers.Dense(3)])
     images, labels = np.random.default_rng(0).normal(size=(32, 6)).astype("float32"), np.arange(32) % 3

@@ -41,6 +41,7 @@ def test_each_worker_gets_a_device_of_its_own_and_keeps_its_threads(tmp_path: Pa
 
 @pytest.mark.processes
 @pytest.mark.usefixtures("_no_settings")
+@pytest.mark.slow
 def test_without_devices_a_worker_has_one_thread_and_sees_what_there_is(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
     code, out = launched(environment(tmp_path / "home", url, KEEP_ENVIRONMENT))

@@ -137,6 +137,7 @@ def build(input_shape, classes):
 """
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_may_create_a_sweep_with_a_function_of_its_own_module(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(_SCRIPT)
     (tmp_path / "what_i_build.py").write_text(_BUILD)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.processes
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.mark.slow_on("sqlite")
+@pytest.mark.slow
 def test_a_comparison_is_the_same_from_a_service(
     storage_url: str, tmp_path: Path, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,7 @@ def test_half_a_sweep_is_told_and_steered_alike(both: Both) -> None:
 
 
 @pytest.mark.parametrize("both", ["teachers#"], indirect=True)
+@pytest.mark.slow_on("postgres")
 def test_a_sweep_without_results_ends_every_question_with_the_same_code(both: Both) -> None:
     codes = {" ".join(command): both.same(*command) for command in QUESTIONS}
     assert codes["best s"] == codes["report s"] == 3

@@ -90,6 +90,7 @@ def test_a_second_run_prints_the_report_and_trains_nothing(
     assert (tmp_path / "a.db").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_sweep_that_fell_back_goes_on_with_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     url = resolve(f"sqlite:///{tmp_path}/a.db")

@@ -109,7 +109,12 @@ def test_a_file_s_loss_is_frozen_with_its_parameters_and_its_hash(file: str) -> 
         pytest.param("not_finite", {}, "is not finite", marks=pytest.mark.slow),
         pytest.param("missing", {}, "has no attribute 'missing'", marks=pytest.mark.slow),
         ("absolute", {"search.space": {"gamma": [1, 2]}}, "search.space: got 'gamma', which loss"),
-        ("absolute", {"training.loss_parameters": {"gamma": 1}}, "does not take; its parameters are beta"),
+        pytest.param(
+            "absolute",
+            {"training.loss_parameters": {"gamma": 1}},
+            "does not take; its parameters are beta",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_loss_that_cannot_be_trained_with_is_one_line_and_nothing_is_written(

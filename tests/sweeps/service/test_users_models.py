@@ -87,6 +87,7 @@ def test_the_first_model_that_is_unfit_is_named_with_its_key(teacher: str, stude
 
 
 @pytest.mark.processes
+@pytest.mark.slow
 def test_a_builder_that_forks_and_prints_is_taken_and_what_it_forked_ends(tmp_path: Path) -> None:
     check_users_models(override(preset("tiny"), {"target.student": "own_models:forks_and_prints"}))
     assert not is_alive(int((tmp_path / "theirs" / "child").read_text()))

@@ -118,6 +118,7 @@ def test_confirm_and_transfer_run_exactly_the_selected_points(storage_url: str, 
             assert task.params["alpha"] == 1.0
 
 
+@pytest.mark.slow
 def test_two_searches_at_the_same_seed_ask_for_the_same_points_when_one_worker_runs_them(
     tmp_path: Path, make_worker: MakeWorker
 ) -> None:

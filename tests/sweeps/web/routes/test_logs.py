@@ -32,6 +32,7 @@ def service(storage_url: str, tmp_path: Path) -> Iterator[Service]:
             worker.join(10)
 
 
+@pytest.mark.slow_on("sqlite")
 def test_a_log_that_is_followed_ends_with_its_attempt(service: Service, storage_url: str) -> None:
     database = Database(resolve(storage_url))
     wait_until(lambda: bool(database.status("s").workers), "no worker came")
@@ -43,6 +44,7 @@ def test_a_log_that_is_followed_ends_with_its_attempt(service: Service, storage_
     assert Client(service.url, VIEWER).log("s", key)[0].startswith(f"==> {key} attempt 1: done")
 
 
+@pytest.mark.slow_on("sqlite")
 def test_a_stream_has_its_own_kind_and_tells_problems_before_it_begins(service: Service, storage_url: str) -> None:
     wait_until(lambda: bool(Database(resolve(storage_url)).status("s").workers), "no worker came")
     key = Database(resolve(storage_url)).status("s").workers[0].task.replace("#", "%23")
@@ -62,6 +64,7 @@ def test_a_stream_has_its_own_kind_and_tells_problems_before_it_begins(service: 
     assert service.ask("/api/v1/sweeps/s/tasks/nothing/log?follow=true").status == 401
 
 
+@pytest.mark.slow_on("sqlite")
 def test_a_service_that_is_stopped_ends_what_is_followed_and_itself(storage_url: str, tmp_path: Path) -> None:
     created(storage_url)
     with serving(storage_url, folder=tmp_path) as service:

@@ -134,6 +134,7 @@ def test_a_question_too_early_ends_as_the_command_does(tmp_path: Path) -> None:
             assert ": kd-sweeps list --url http://127.0.0.1" in told.json["detail"]
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_is_told_without_its_password_and_comes_back(
     server: PostgresServer, tmp_path: Path
 ) -> None:
