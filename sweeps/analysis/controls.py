@@ -12,7 +12,8 @@ from sweeps.stats.verdict import KEPT
 class Control:
     """One control on one dataset, test accuracy points.
 
-    gain: control - scratch. beyond: best - control. best: best - scratch, which is to be explained.
+    gain: control - no teacher. beyond: best - control. best: best - no teacher, which is to be explained. No teacher is
+    `Spec.without_teacher`: scratch, or scratch-tuned.
     """
 
     arm: str
@@ -26,7 +27,7 @@ class Control:
     def explains(self) -> bool:
         """Whether at least half of best's gain is the control's, too: proven, not merely not refuted.
 
-        Best gains over scratch, the control gains, and what best is beyond it is below half of best's gain, with the
+        Best gains over no teacher, the control gains, and what best is beyond it is below half of best's gain, with the
         upper bound of its 95 % interval.
         """
         small = self.beyond.high is not None and self.beyond.high < KEPT * self.best.mean
@@ -34,12 +35,13 @@ class Control:
 
 
 def controls(stored: StoredSweep) -> tuple[Control, ...]:
-    """Return the controls that ran, on every dataset; nothing where scratch or best is missing."""
+    """Return the controls that ran, on every dataset; nothing where no teacher or best is missing."""
     found = []
     for role in stored.spec.roles:
         if awaited(stored.trainings, role):
             continue
-        best, scratch = (accuracies(stored.trainings, role, arm) for arm in ("best", "scratch"))
+        arms = "best", stored.spec.without_teacher(role)
+        best, scratch = (accuracies(stored.trainings, role, arm) for arm in arms)
         for arm in stored.spec.transfer.controls(role):
             ran = accuracies(stored.trainings, role, arm)
             gain, beyond, whole = paired(ran, scratch), paired(best, ran), paired(best, scratch)

@@ -59,6 +59,10 @@ class Findings:
         """The roles in the order of a report: the targets, which the question is about, then the source."""
         return (*self.spec.targets, "source")
 
+    def gain(self, role: str) -> Estimate | None:
+        """Return what the teacher gains on the dataset of a role: best less the arm without a teacher; or None."""
+        return self.difference(f"best - {self.spec.without_teacher(role)}", self.spec.role(role).dataset)
+
     def difference(self, name: str, dataset: str) -> Estimate | None:
         """Return one paired comparison, such as "best - scratch"; None where the sweep has none, or not yet."""
         return next((one.points for one in self.differences if (one.name, one.dataset) == (name, dataset)), None)

@@ -82,8 +82,9 @@ class _Asked:
 
 
 def _gain(findings: Findings, role: str) -> _Asked | None:
-    values = _paired(findings, role, "best", "scratch")
-    name = "gain on the source: best - scratch" if role == "source" else "gain on the target: best - scratch"
+    plain = findings.spec.without_teacher(role)
+    values = _paired(findings, role, "best", plain)
+    name = f"gain on the {'source' if role == 'source' else 'target'}: best - {plain}"
     return _mean(name, findings.spec.role(role).dataset, values)
 
 

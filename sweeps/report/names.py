@@ -3,6 +3,7 @@
 import re
 
 from sweeps.spec.arms import AUTOKERAS_ARM, SCALED
+from sweeps.spec.model import Spec
 
 _DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
@@ -28,6 +29,12 @@ def called(dataset: str) -> str:
     """Return what a dataset is called in a sentence or a title: of a path, the file's name."""
     name = re.split(r"[/\\]", dataset)[-1]
     return _DATASETS.get(name, name if len(name) <= 32 else f"{name[:29]}...")
+
+
+def searched(spec: Spec) -> str:
+    """Return what a search tuned, for a sentence: "T and α", or "T, α and learning_rate"."""
+    names = ["T", "α", *spec.search.space]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def arm(name: str, *, source: str, dataset: str) -> str:

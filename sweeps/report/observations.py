@@ -29,7 +29,7 @@ def as_good(findings: Findings) -> list[str]:
                 f"{dataset}: Keras' default, {default.text()} without any tuning, was not shown to be worse than best"
                 f" ({interval(untuned)})"
             )
-        gain = findings.difference("best - scratch", dataset)
+        gain = findings.gain(role)
         if role != "source" and gain is not None and gain.low is not None and gain.low <= 0:
             lines.append(f"{dataset}: best was not shown to beat no distillation ({interval(gain)})")
     return lines

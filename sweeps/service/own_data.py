@@ -86,7 +86,9 @@ def frozen_data(role: str, part: DatasetSpec, data: Contents) -> dict[str, Any]:
 
 
 def check_names(spec: Spec) -> None:
-    """Check that no two datasets are called the same, nor one like a public one: a report could not tell them apart.
+    """Check that no two datasets are called the same, nor one like a public one, and that no two hold the same images.
+
+    A report could not tell the former apart, and between the latter nothing is transferred.
 
     Raises:
         SpecError: they are.
@@ -103,6 +105,12 @@ def check_names(spec: Spec) -> None:
                 f" {here().create('NAME', f'--set {role}.name=OTHER')}"
             )
         called[name] = role
+        for other in called.values():
+            if other != role and spec.role(other).content_hash == part.content_hash:
+                raise SpecError(
+                    f"{other}.dataset and {role}.dataset hold the same images and labels; give two datasets, or search"
+                    f" on this one alone: {here().create('NAME', f'--dataset {part.dataset}')}"
+                )
 
 
 def found_lines(spec: Spec, data_dir: Path | None) -> list[str]:

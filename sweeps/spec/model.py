@@ -81,6 +81,11 @@ class Spec(SpecModel):
                 )
         if (self.target3 and not self.target2) or (self.target2 and not self.target):
             raise ValueError(f"{self.roles[-1]} without {ROLES[len(self.roles) - 1]}: number the targets without a gap")
+        if not self.targets and not {"best", "scratch"} <= set(self.transfer.source_arms):
+            raise ValueError(
+                f"transfer.source_arms has {', '.join(self.transfer.source_arms)}; with one dataset the answer compares"
+                " best and scratch, so it must have both"
+            )
         for group in ("", "further"):
             one = self.of_group(group)
             if one.confirm.top > one.search.trials:
@@ -146,6 +151,10 @@ class Spec(SpecModel):
         paper = (DEFAULT_PAPER,) if self.training.distillation != "kd" and known(self.training.distillation) else ()
         tuned = (SCRATCH_TUNED,) if any(name in TRAINED for name in self.search.space) else ()
         return (*arms, *paper, *tuned)
+
+    def without_teacher(self, role: str) -> str:
+        """Return the arm that tells what the teacher gains: labels only, trained as best where that was searched."""
+        return SCRATCH_TUNED if SCRATCH_TUNED in self.arms(role) else "scratch"
 
     def seeds_of(self, role: str, arm: str) -> int:
         """Return how many seeds an arm of the first group has: without a target, every arm is what is asked about."""

@@ -250,14 +250,14 @@ def test_the_page_is_made_of_the_csv_alone_and_says_first_where_we_differ(
     assert "paired by seed: -44.0 [" in text
     assert "99.00 %" in text
     lines = text.splitlines()
-    assert lines[lines.index("## Where we differ") + 2].startswith("Of 22 printed figures 1 lie outside")
+    assert lines[lines.index("## Where we differ") + 2].startswith("Of 23 printed figures 1 lie outside")
     outside, inside = lines[lines.index("## Where we differ") + 4 :][:2]
     assert outside.startswith("- Hinton, student, 2 x 800, distilled at T = 20: printed 74 errors, here 102.0 [")
     assert outside.endswith("the printed figure is **outside**.")
     assert "labels alone: printed 146" in inside
     assert inside.endswith("the printed figure is inside.")
     assert text.index("## Where we differ") < text.index("## keras.io's example")
-    assert "**Partial.** `python bench/published.py --rows keras-io`: 0 of 7 trainings are there." in text
+    assert "**Partial.** `python bench/published.py --rows keras-io`: 0 of 10 trainings are there." in text
     assert "`python bench/published.py --rows hinton-errors`: 7 of 7 trainings are there." in text
     for made_with in (
         "7 trainings, from 2026-11-26 09:00",

@@ -27,7 +27,8 @@ class Standing:
     """One sweep on one of its datasets.
 
     point: T and alpha that were tuned on the source and confirmed, None before.
-    gain: best - scratch; tuning: best - default-keras; regret: native - best, of a target alone; all in accuracy points
+    gain: best - the arm without a teacher (scratch, or scratch-tuned where the training was searched, too); tuning:
+    best - default-keras; regret: native - best, of a target alone; all in accuracy points
     of the test set. test: test accuracy of best, a fraction in [0, 1].
     train_s: wall seconds of one training of best, mean over its seeds; None before the first.
     """
@@ -84,6 +85,7 @@ def costs(sweeps: Sequence[Findings]) -> tuple[Cost, ...]:
 
 def _standing(found: Findings, role: str) -> Standing:
     part, chosen = found.spec.role(role), found.confirmed.get("source")
+    plain = found.spec.without_teacher(role)
     rows = [row for row in found.rows if row.dataset == part.dataset and row.kind == "arm"]
     best = next((row for row in rows if row.method == "best"), None)
     return Standing(
@@ -91,7 +93,7 @@ def _standing(found: Findings, role: str) -> Standing:
         role=role,
         dataset=part.dataset,
         point=None if chosen is None else chosen.best.point,
-        gain=_number(found, role, ("best", "scratch"), found.difference("best - scratch", part.dataset)),
+        gain=_number(found, role, ("best", plain), found.gain(role)),
         tuning=_number(found, role, ("best", "default-keras"), found.difference("best - default-keras", part.dataset)),
         regret=_regret(found, role),
         test=_number(found, role, ("best",), None if best is None else best.test),

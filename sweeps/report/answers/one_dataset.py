@@ -6,7 +6,7 @@ from sweeps.hints import ANYWHERE
 from sweeps.report.answers.gained import card, gained, side
 from sweeps.report.document import Advice, Badge, Card
 from sweeps.report.formats import FEWEST, between, points
-from sweeps.report.names import called
+from sweeps.report.names import called, searched
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.stats.estimates import Estimate
 
@@ -15,7 +15,7 @@ _DEFAULT = DEFAULT_POINTS["default-keras"]
 
 def question(findings: Findings) -> str:
     """Return what the sweep was made to find out."""
-    return f"Does distilling help on {_name(findings)}, and is it worth tuning T and α there?"
+    return f"Does distilling help on {_name(findings)}, and is it worth tuning {searched(findings.spec)} there?"
 
 
 def headline(findings: Findings) -> str:
@@ -28,7 +28,7 @@ def headline(findings: Findings) -> str:
         limits = between(untuned)
         number = f"{points(untuned.mean)} points{f', {limits}' if limits else ''}"
         better = {
-            "above": f"Tuning T and α is better than Keras' untuned default ({number}).",
+            "above": f"Tuning {searched(findings.spec)} is better than Keras' untuned default ({number}).",
             "below": f"Keras' untuned default is better than the tuned values ({number}).",
         }
         said.append(better.get(side(untuned), f"Tuning was not shown to beat Keras' untuned default ({number})."))
@@ -73,7 +73,8 @@ def advice(findings: Findings) -> Advice:
     if side(gain) == "unknown":
         return _finish(findings)
     if side(gain) in ("below", "open"):
-        return Advice("Train the small network without a teacher: distilling it was not shown to help.")
+        why = "harms it" if side(gain) == "below" else "was not shown to help it"
+        return Advice(f"Train the small network without a teacher: distilling {why}.")
     if untuned is not None and side(untuned) in ("below", "open"):
         shown = f"{points(untuned.mean)} points, {between(untuned)}"
         return Advice(f"Use Keras' default, {_DEFAULT.text()}: the tuned values were not shown to beat it ({shown}).")
@@ -102,7 +103,7 @@ def _progress(findings: Findings) -> tuple[int, int]:
 
 
 def _gain(findings: Findings) -> Estimate | None:
-    return findings.difference("best - scratch", findings.spec.source.dataset)
+    return findings.gain("source")
 
 
 def _beyond(findings: Findings) -> Estimate | None:

@@ -6,7 +6,7 @@ from sweeps.hints import ANYWHERE
 from sweeps.report.answers.gained import card, gained, side
 from sweeps.report.document import Advice, Badge, Card, Tone
 from sweeps.report.formats import FEWEST, between, counted, points
-from sweeps.report.names import called
+from sweeps.report.names import called, searched
 from sweeps.report.sentences import extension, same_point, undecided
 from sweeps.spec.arms import DEFAULT_POINTS
 
@@ -16,7 +16,7 @@ _DEFAULT = DEFAULT_POINTS["default-keras"]
 def question(findings: Findings) -> str:
     """Return what the sweep was made to find out."""
     source, target = _names(findings)
-    return f"Do the distillation settings T and α that were tuned on {source} still work on {target}?"
+    return f"Do the distillation settings {searched(findings.spec)} that were tuned on {source} still work on {target}?"
 
 
 def headline(findings: Findings) -> str:
@@ -28,7 +28,7 @@ def headline(findings: Findings) -> str:
     said = []
     if _is_silent(findings):
         said.append(f"On {source} itself the tuned values were not shown to help, so what carries over is luck.")
-    gain = findings.difference("best - scratch", first.dataset)
+    gain = findings.gain(first.role)
     if gain is not None:
         said.append(gained(gain, target))
     said.append(_carried(findings, first))
@@ -60,7 +60,7 @@ def badge(findings: Findings) -> Badge:
 def cards(findings: Findings) -> tuple[Card, ...]:
     """Return the three numbers."""
     target, first = _names(findings)[1], findings.verdicts[0]
-    gain, untuned = (findings.difference(f"best - {arm}", first.dataset) for arm in ("scratch", "default-keras"))
+    gain, untuned = findings.gain(first.role), findings.difference("best - default-keras", first.dataset)
     return (
         card("Does distilling help?", gain, nothing=_nothing(first), negative="No, it harms"),
         card(
@@ -91,8 +91,10 @@ def advice(findings: Findings) -> Advice:
 def _unfinished(findings: Findings, first: TargetVerdict) -> str:
     source, target = _names(findings)
     if first.left:
-        return f"Whether T and α tuned on {source} carry over to {target} is not known yet."
-    return f"Whether T and α tuned on {source} carry over to {target} cannot be told: {_missing(first)}."
+        return f"Whether {searched(findings.spec)} tuned on {source} carry over to {target} is not known yet."
+    return (
+        f"Whether {searched(findings.spec)} tuned on {source} carry over to {target} cannot be told: {_missing(first)}."
+    )
 
 
 def _missing(first: TargetVerdict) -> str:
@@ -119,7 +121,7 @@ def _carried(findings: Findings, first: TargetVerdict) -> str:
     assert verdict is not None
     assert first.regret is not None
     lost = first.regret.estimate
-    tuned = f"T and α tuned on {source}"
+    tuned = f"{searched(findings.spec)} tuned on {source}"
     limits = between(lost, sign="").replace(" to ", ", ")
     number = f"{_loss(lost.mean)}{f' [{limits}]' if limits else ''}"
     if verdict.word == "FLAT":
@@ -169,7 +171,7 @@ def _use(findings: Findings, first: TargetVerdict) -> tuple[str, tuple[str, ...]
     source, target = _names(findings)
     verdict, role = first.verdict, first.role
     assert verdict is not None
-    gain, untuned = (findings.difference(f"best - {arm}", first.dataset) for arm in ("scratch", "default-keras"))
+    gain, untuned = findings.gain(role), findings.difference("best - default-keras", first.dataset)
     tuned, native = findings.confirmed.get("source"), findings.confirmed.get(role)
     if verdict.word == "FAILS" and native is not None:
         return f"Tune on {target} itself, where the search found {native.best.point.text()}.", ()
@@ -185,7 +187,7 @@ def _use(findings: Findings, first: TargetVerdict) -> tuple[str, tuple[str, ...]
 
 def _is_silent(findings: Findings) -> bool:
     """Return whether tuning on the source was not shown to gain anything there."""
-    return side(findings.difference("best - scratch", findings.spec.source.dataset)) in ("below", "open")
+    return side(findings.gain("source")) in ("below", "open")
 
 
 def _names(findings: Findings) -> tuple[str, str]:

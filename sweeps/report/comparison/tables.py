@@ -52,7 +52,7 @@ def by_dataset(found: Compared) -> list[Block]:
     """Return a table for each dataset, with a line for each sweep that has it."""
     blocks: list[Block] = []
     heads = columns(
-        *("sweep", "role", "best - scratch", "best - default-keras", "regret: native - best", "test % of best"),
+        *("sweep", "role", "best - no teacher", "best - default-keras", "regret: native - best", "test % of best"),
         "s per training",
         text=2,
     )

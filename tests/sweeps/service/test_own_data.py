@@ -154,6 +154,10 @@ def test_create_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             "source.dataset and target.dataset are both called mine.npz; give one of them another name",
         ),
         (
+            ["--source", "mine.npz", "--target", "a/mine.npz", "--set", "target.name=another"],
+            "source.dataset and target.dataset hold the same images and labels; give two datasets, or search on this",
+        ),
+        (
             ["--source", "mine.npz", "--set", "source.name=x", "--target", "a/mine.npz", "--set", "target.name=x"],
             "source.dataset and target.dataset are both called x",
         ),

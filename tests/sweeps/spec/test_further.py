@@ -62,10 +62,12 @@ def test_a_spec_without_them_is_stored_as_before_they_were_there(spec: Spec) -> 
 
 def test_where_the_training_is_searched_an_arm_shows_what_that_alone_gains() -> None:
     assert "scratch-tuned" in WIDE.arms("source")
+    assert WIDE.without_teacher("source") == "scratch-tuned"
     assert "scratch-tuned" in WIDE.arms("target")
     assert "scratch-tuned" not in WIDE.arms("target", "t0s1")
     own = override(preset("tiny"), {"training.distillation": "nkd", "search.space": {"gamma": [1, 2]}})
     assert "scratch-tuned" not in own.arms("target")
+    assert own.without_teacher("target") == "scratch"
 
 
 def test_one_dataset_has_no_target_and_every_arm_all_seeds() -> None:

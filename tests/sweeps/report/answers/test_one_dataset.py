@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.analysis.compared.standings import standings
+from sweeps.analysis.secondary import questions
+from sweeps.errors import SpecError
 from sweeps.query.listing import sweep_rows
 from sweeps.query.opening import open_sweep
 from sweeps.query.status import status
@@ -12,6 +15,7 @@ from sweeps.report import answer, folder, page
 from sweeps.report.brief import brief
 from sweeps.spec.model import override
 from sweeps.spec.presets import on
+from sweeps.stats.estimates import Estimate
 from tests.support.sweeps.planted_sweeps import PLANTED, SPREAD, analysed, planted, worked
 
 ALONE = override(
@@ -47,6 +51,24 @@ def test_the_answer_is_what_was_planted(
     assert answer.question(findings) == "Does distilling help on digits, and is it worth tuning T and α there?"
 
 
+def test_where_the_learning_rate_was_searched_the_teacher_gets_no_credit_for_it(tmp_path: Path) -> None:
+    spec = override(ALONE, {"search.space": {"learning_rate": [0.001, 0.01]}})
+    arms = {"best": BEST, "scratch": below(11), "scratch-tuned": below(0), "default-keras": below(12)}
+    findings = analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms)))
+    assert answer.badge(findings).text.startswith("NOT SHOWN TO HELP")
+    assert answer.headline(findings).startswith("Distillation was not shown to help on digits (0.0 points")
+    assert answer.cards(findings)[0].value == "0.0 points"
+    assert answer.advice(findings).text.startswith("Train the small network without a teacher")
+    assert answer.question(findings).endswith("is it worth tuning T, α and learning_rate there?")
+    assert [one.name for one in questions(findings)] == ["gain on the source: best - scratch-tuned"]
+    (standing,) = standings([findings])
+    assert isinstance(standing.gain, Estimate)
+    assert standing.gain.mean == pytest.approx(0, abs=1e-9)
+    arms["scratch-tuned"], arms["default-keras"] = below(5), below(2)
+    paid = analysed(worked(f"sqlite:///{tmp_path}/t.db", spec, planted(arms)))
+    assert "Tuning T, α and learning_rate is better than Keras' untuned default" in answer.headline(paid)
+
+
 def test_nothing_speaks_of_transfer(storage_url: str, tmp_path: Path) -> None:
     arms = {"best": BEST, "scratch": below(5), "default-keras": below(2)}
     url = worked(storage_url, ALONE, planted(arms))
@@ -71,3 +93,9 @@ def test_before_it_is_decided_the_page_says_how_far_it_is(storage_url: str) -> N
     assert "of 12 trainings on fresh seeds are done" in answer.badge(findings).text
     assert answer.headline(findings) == "Whether distilling helps on digits is not known yet."
     assert answer.advice(findings).text == "Let the sweep finish."
+
+
+@pytest.mark.parametrize("arms", [["best"], ["scratch", "default-keras"]])
+def test_a_sweep_that_could_not_answer_is_refused(arms: list[str]) -> None:
+    with pytest.raises(SpecError, match="with one dataset the answer compares best and scratch, so it must have both"):
+        override(ALONE, {"transfer.source_arms": arms})
