@@ -9,7 +9,7 @@ from kd.errors import DataError
 from kd.teachers.logits_file import PREFIX, read
 from sweeps.errors import SpecError
 from sweeps.spec import presets
-from sweeps.spec.model import Spec, override
+from sweeps.spec.model import ROLES, Spec, override
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,7 @@ class Asked:
 
     base: a preset, or what a file holds; None is preset quick. changes: dotted keys, as in
     `sweeps.spec.model.override`. source, targets: datasets, as in `sweeps.spec.presets.on`. dataset: one alone, in
-    their place. teacher, student: of every
-    dataset.
+    their place. teacher, student: of every dataset for which `changes` name no other.
     """
 
     base: Spec | None = None
@@ -46,6 +45,10 @@ class Asked:
         if self.dataset and (self.source or self.targets):
             other = "--source" if self.source else "--target"
             raise SpecError(f"--dataset is one dataset alone, without a target; leave out --dataset or {other}")
+        for role, name in zip(ROLES, (self.dataset or self.source, *self.targets), strict=False):
+            other = self.changes.get(f"{role}.dataset", name)
+            if name and other != name:
+                raise SpecError(f"{role}.dataset: got {name!r} and, by --set, {other!r}; give one of them")
         base = self.base or presets.preset("quick")
         if self.dataset:
             placed = presets.on(base, source=self.dataset, alone=True)

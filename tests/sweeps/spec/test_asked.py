@@ -1,5 +1,8 @@
-"""What a user asks for becomes one spec: datasets first, then models, and what is changed by key has the last word."""
+"""What a user asks for becomes one spec: datasets first, then models; a model by its key has the last word."""
 
+import pytest
+
+from sweeps.errors import SpecError
 from sweeps.spec.asked import Asked
 from sweeps.spec.presets import on, preset
 
@@ -17,3 +20,15 @@ def test_models_are_those_of_every_dataset_and_a_key_says_more() -> None:
     assert [made.role(role).dataset for role in made.roles] == [placed.role(role).dataset for role in placed.roles]
     assert (made.source.teacher, made.target.teacher) == ("cnn-small", "mlp-800")
     assert {made.role(role).student for role in made.roles} == {"mlp-800"}
+
+
+def test_a_dataset_that_is_named_twice_is_refused() -> None:
+    for asked in (
+        Asked(None, {"source.dataset": "mnist"}, dataset="digits"),
+        Asked(None, {"source.dataset": "mnist"}, "digits"),
+    ):
+        with pytest.raises(SpecError, match=r"source.dataset: got 'digits' and, by --set, 'mnist'; give one of them"):
+            asked.spec()
+    with pytest.raises(SpecError, match=r"target2.dataset: got 'cifar10'"):
+        Asked(None, {"target2.dataset": "mnist"}, targets=["digits", "cifar10"]).spec()
+    assert Asked(None, {"source.dataset": "digits"}, "digits").spec().source.dataset == "digits"
