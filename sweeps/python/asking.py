@@ -95,7 +95,13 @@ def _text(what: str, value: object) -> str | None:
         value = os.fspath(value)
     if value is None or (isinstance(value, str) and value.strip()):
         return value
-    examples = {"spec": "my.toml", "data_dir": "data", "report": "my-report"}
+    examples = {
+        "spec": "my.toml",
+        "data_dir": "data",
+        "report": "my-report",
+        "student": "mlp-800",
+        "teacher": "cnn-small",
+    }
     raise SpecError(f'{what}: got {value!r}; allowed: text or a path, for example "{examples.get(what, "digits")}"')
 
 

@@ -57,7 +57,7 @@ class Sweep:
 
         Args:
             name: 1 to 64 letters, digits, '-' and '_'.
-            dataset: one dataset alone: a name, or the path of an .npz file.
+            dataset: one dataset alone: a name, a folder of images, an .npz file, or code such as "./my_data.py:load".
             source, target: instead of it, the dataset tuned on, and the one or the ones transferred to.
             preset: "tiny", "quick" (where neither it nor `spec` is given), "compare" or "full".
             spec: instead of it, a TOML file.

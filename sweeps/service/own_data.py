@@ -125,7 +125,8 @@ def found_lines(spec: Spec, data_dir: Path | None) -> list[str]:
 
 
 def _found(part: DatasetSpec, data: Contents) -> str:
-    names = ", ".join(data.class_names[:MOST_NAMES]) + (", ..." if len(data.class_names) > MOST_NAMES else "")
+    names = ", ".join(" ".join(name.split()) for name in data.class_names[:MOST_NAMES])  # a folder's may have a newline
+    names += ", ..." if len(data.class_names) > MOST_NAMES else ""
     shape = " x ".join(map(str, data.input_shape))
     return (
         f"{part.name or Path(part.dataset).name}: {data.training_images:,} training, {data.validation_images:,}"

@@ -60,6 +60,15 @@ def test_a_folder_is_described_in_a_line_and_all_of_its_images_are_used(kd_sweep
     assert {one.partition("/")[0] for one in files(tmp_path)} == {"flowers"}
 
 
+def test_a_class_whose_name_has_a_newline_breaks_no_line(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+    write_folder(tmp_path / "flowers", sizes=((12, 12),))
+    (tmp_path / "flowers" / "rose").rename(tmp_path / "flowers" / "ro\nse")
+    code, out, err = kd_sweeps("create", "s", "--preset", "tiny", "--source", "flowers", "--dry-run")
+    assert code == 0, err
+    assert "3 classes: daisy, ro se, tulip" in " ".join(out.split())
+    assert not [line for line in out.splitlines() if line.startswith("se")]
+
+
 def test_what_create_keeps_of_a_folder_is_its_path_size_number_and_hash(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     write_folder(tmp_path / "flowers", sizes=((12, 12), (9, 20)))
     changes = ["--set", "source.size=[16, 12]", "--set", "source.name=Three flowers"]
