@@ -8,7 +8,7 @@ from kd.errors import ModelError, NotHere, SubprocessFailed
 from kd.subprocesses import run_in_subprocess
 from kd.training.losses.catalogue import Loss, is_users
 from sweeps.errors import SpecError
-from sweeps.spec.further import TRAINED
+from sweeps.spec.further import RECORDED, TRAINED
 from sweeps.spec.losses import known
 from sweeps.spec.model import Spec
 from sweeps.workers import subprocess_jobs
@@ -29,6 +29,12 @@ def frozen_loss(spec: Spec, classes: int) -> dict[str, Any]:
         SpecError: a user's own loss cannot be imported, called or trained with, or lacks a parameter; one line.
     """
     name = spec.training.distillation
+    for one in spec.search.space:
+        if one in RECORDED and is_users(name):
+            raise SpecError(
+                f"search.space: got {one!r}, which the records of a sweep have as a column; call this parameter"
+                f" of {name} otherwise, such as {one}_weight"
+            )
     loss = known(name) or _tried(name, classes)
     if loss.name == "kd":
         return {}

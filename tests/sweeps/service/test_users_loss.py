@@ -89,6 +89,15 @@ def test_what_no_loss_has_is_refused(changes: dict[str, object], said: str) -> N
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["task", "cpu_s", "loss", "mean", "candidates", "paste", "test_accuracy"])
+def test_a_searched_parameter_called_like_a_column_of_the_records_is_refused(name: str, file: str) -> None:
+    with pytest.raises(
+        SpecError, match=f"search.space: got '{name}', which the records .* such as {name}_weight"
+    ) as one:
+        create.resolve(with_loss(f"{file}:absolute", **{"search.space": {name: [1, 2]}}))
+    assert "\n" not in str(one.value)
+
+
 @pytest.mark.processes
 @pytest.mark.slow
 def test_a_file_s_loss_is_frozen_with_its_parameters_and_its_hash(file: str) -> None:
