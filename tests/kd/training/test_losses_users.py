@@ -80,6 +80,9 @@ def numpy(labels, teacher_logits, student_logits):
 def raises(labels, teacher_logits, student_logits):
     raise RuntimeError("no such thing")
 
+def tells_much(labels, teacher_logits, student_logits):
+    raise ValueError("bad\\nthing\\n\\n happened")
+
 def nothing(labels, teacher_logits, student_logits): ...
 
 def double(labels, teacher_logits, student_logits):
@@ -178,6 +181,7 @@ TRIED = [
     ("stopped", "does not change with the student's logits: its gradient is 0"),
     ("numpy", "does not work in a compiled training step: "),
     ("raises", "does not work in a compiled training step: RuntimeError: no such thing$"),
+    ("tells_much", "does not work in a compiled training step: ValueError: bad thing happened$"),
     ("nothing", "does not work in a compiled training step: "),
     ("double", "must return float32, got float64: cast it with ops.cast$"),
     ("exits", r"calls sys\.exit\(3\); let it return a tensor$"),
