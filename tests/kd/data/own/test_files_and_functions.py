@@ -146,6 +146,12 @@ def ragged():
 def mismatched():
     return (x[:59], y), (x, y)
 
+def huge():
+    return (np.broadcast_to(np.uint8(1), (10**9, 64, 64, 3)), y), (x, y)
+
+def huge_dict():
+    return {"x_train": np.broadcast_to(np.uint8(1), (10**9, 64, 64, 3)), "y_train": y}
+
 def objects():
     return (np.array([{}] * 60), y), (x, y)
 
@@ -187,6 +193,8 @@ def test_a_function_is_called_once_in_a_process(own: Path) -> None:
         ("lacks", "returns a dict without y_train; return"),
         ("ragged", "raises ValueError: setting an array element"),
         ("objects", "x_train is ndarray of objects; allowed: arrays of numbers"),
+        ("huge", r"holds 12\.29 TB of arrays, and this machine has .* of memory; give fewer or smaller images"),
+        ("huge_dict", r"holds 12\.29 TB of arrays, and this machine has .* of memory; give fewer or smaller images"),
         ("mismatched", r"y_train has shape \(60,\); allowed for 59 images"),
         ("NUMBER", "must be a function without arguments, got int"),
         ("absent", r"cannot import dataset .*has no attribute 'absent'\. Write \./file\.py:function"),
