@@ -8,6 +8,7 @@ from kd.errors import ModelError, NotHere, SubprocessFailed
 from kd.subprocesses import run_in_subprocess
 from kd.training.losses.catalogue import Loss, is_users
 from sweeps.errors import SpecError
+from sweeps.spec.code import missing
 from sweeps.spec.further import RECORDED, TRAINED
 from sweeps.spec.losses import known
 from sweeps.spec.model import Spec
@@ -56,7 +57,7 @@ def frozen_loss(spec: Spec, classes: int) -> dict[str, Any]:
 
 def _tried(name: str, classes: int) -> Loss:
     if not is_there(name):
-        raise SpecError(f"{_KEY}: got {name!r}; there is no such module or file on this machine")
+        raise SpecError(f"{_KEY}: got {name!r}; {missing(name)}")
     try:
         tried: Loss = run_in_subprocess(
             subprocess_jobs.check_users_loss, name, classes, on_step=lambda: None, seconds=_SECONDS

@@ -136,7 +136,17 @@ def test_a_loss_that_cannot_be_trained_with_is_one_line_and_nothing_is_written(
     assert not (tmp_path / "s.db").exists()
 
 
-def test_a_file_or_module_that_is_not_there_is_one_line() -> None:
-    for name in ("./nothing.py:loss", "no_such_module:loss"):
-        with pytest.raises(SpecError, match="there is no such module or file on this machine"):
-            create.resolve(with_loss(name))
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("./nothing.py:loss", "training.distillation: got './nothing.py:loss'; there is no file "),
+        ("no_such_module:loss", "no module 'no_such_module' on this machine's Python path$"),
+        ("my_losses:absolute", "no module 'my_losses' on .* path; a file of this folder is named ./my_losses.py:...$"),
+    ],
+)
+def test_a_file_or_module_that_is_not_there_is_one_line(
+    name: str, said: str, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(file).parent)
+    with pytest.raises(SpecError, match=said):
+        create.resolve(with_loss(name))
