@@ -8,9 +8,10 @@ from storage.url import resolve
 from sweeps.errors import SpecError
 from sweeps.plan.space import search_space
 from sweeps.service import create
+from sweeps.service.users_loss import frozen_loss
 from sweeps.spec.losses import formula
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import on, preset
+from sweeps.spec.presets import PRESETS, on, preset
 
 ALONE = override(on(preset("tiny"), source="digits", alone=True), {"baselines.methods": []})
 
@@ -64,6 +65,23 @@ def test_a_loss_without_t_is_searched_over_alpha_alone() -> None:
     spec = create.resolve(with_loss("mse"))
     assert spec.search.temperature == (1.0, 1.0)
     assert search_space(spec)["temperature"].at(0.7) == 1.0
+
+
+@pytest.mark.parametrize("temperature", [[3, 3], [2, 8], [1, 30]])
+def test_a_range_of_t_that_the_loss_does_not_use_is_refused(temperature: list[float]) -> None:
+    with pytest.raises(
+        SpecError, match=r"^search.temperature: got \[.*\], but loss mse does not use T; remove the"
+    ) as one:
+        create.resolve(with_loss("mse", **{"search.temperature": temperature}))
+    assert "\n" not in str(one.value)
+    assert create.resolve(with_loss("dkd", **{"search.temperature": temperature})).search.temperature == (*temperature,)
+
+
+def test_no_preset_has_a_range_of_t_that_a_loss_without_t_would_refuse() -> None:
+    for spec in PRESETS.values():
+        alone = override(on(spec, source="digits", alone=True), {"training.distillation": "mse"})
+        assert frozen_loss(alone, 10) == {"search.temperature": (1.0, 1.0)}
+        assert frozen_loss(override(alone, frozen_loss(alone, 10)), 10) == {"search.temperature": (1.0, 1.0)}
 
 
 def test_the_paper_s_point_is_an_arm_of_every_loss_but_kd() -> None:
