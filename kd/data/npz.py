@@ -11,7 +11,7 @@ import numpy as np
 
 from kd.errors import DataError
 
-__all__ = ["check_size", "memory_bytes", "not_a_file", "said_bytes"]
+__all__ = ["check_memory", "check_size", "memory_bytes", "not_a_file", "said_bytes"]
 
 # Images shrink to a half or a tenth, drawings to a hundredth. A file of zeros shrinks to a thousandth: 5 MB fill 5 GB.
 MOST_TIMES = 200
@@ -56,15 +56,24 @@ def check_size(path: Path, keys: Container[str] | None = None) -> None:
                     f"{path}: {member.filename} says {said_bytes(found)}, but holds {said_bytes(member.file_size)}"
                 )
             total += found
-    packed, memory = path.stat().st_size, memory_bytes()
+    packed = path.stat().st_size
     if total > max(HARMLESS_BYTES, MOST_TIMES * packed):
         raise DataError(
             f"{path} of {said_bytes(packed)} would unpack to {said_bytes(total)}, more than {MOST_TIMES} times its"
             " size; if it is meant, write it with numpy.savez, which does not compress"
         )
-    if total > memory:
+    check_memory(str(path), total)
+
+
+def check_memory(what: str, total: int) -> None:
+    """Check that so many bytes of arrays fit into this machine's memory.
+
+    Raises:
+        DataError: they do not; one line.
+    """
+    if total > (memory := memory_bytes()):
         raise DataError(
-            f"{path} holds {said_bytes(total)} of arrays, and this machine has {said_bytes(memory)} of memory; give"
+            f"{what} holds {said_bytes(total)} of arrays, and this machine has {said_bytes(memory)} of memory; give"
             " fewer or smaller images"
         )
 

@@ -30,7 +30,7 @@ from sweeps.service.own_data import check_names, contents, found_lines, frozen_d
 from sweeps.service.users_loss import frozen_loss
 from sweeps.service.users_models import check_users_models
 from sweeps.spec.asked import Asked
-from sweeps.spec.code import frozen_code
+from sweeps.spec.code import frozen_code, missing
 from sweeps.spec.losses import formula
 from sweeps.spec.model import Spec, check_name, difference, override, parse
 from sweeps.spec.tables import DatasetSpec
@@ -249,21 +249,13 @@ def _check_model(key: str, name: str) -> None:
     # The full check needs TensorFlow and comes with the first task; a typing error is caught here, at once.
     if ":" in name:
         if not code.is_there(name):
-            raise SpecError(f"{key}: got {name!r}; {_missing(name)}")
+            raise SpecError(f"{key}: got {name!r}; {missing(name)}")
     elif name not in MODEL_NAMES:
         near = get_close_matches(name, MODEL_NAMES, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise SpecError(
             f"{key}: got {name!r}{hint}; allowed: {', '.join(MODEL_NAMES)}, package.module:build or ./file.py:build"
         )
-
-
-def _missing(name: str) -> str:
-    if (path := code.file_of(name)) is not None:
-        return f"there is no file {path}"
-    module = name.split(":")[0]
-    beside = f"; a file of this folder is named ./{module}.py:..." if Path(f"{module}.py").is_file() else ""
-    return f"no module {module!r} on this machine's Python path{beside}"
 
 
 def _note(name: str, stage: str, spec: Spec) -> str:

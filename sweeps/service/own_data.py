@@ -6,6 +6,7 @@ from typing import Any
 from kd import code
 from kd.data import datasets
 from kd.data.datasets import Contents
+from kd.data.npz import memory_bytes, said_bytes
 from kd.data.own.kinds import frozen_name, kind_of
 from kd.errors import CodeError, DataError, SubprocessFailed
 from kd.subprocesses import run_in_subprocess
@@ -45,6 +46,11 @@ def _returned(part: DatasetSpec) -> Contents:
         )
     except SubprocessFailed as error:
         raise DataError(f"dataset {part.dataset!r} cannot be made: {error}") from None
+    except MemoryError:  # the arrays fit, and what is made of them beside them does not
+        raise DataError(
+            f"dataset {part.dataset!r} needs more memory than this machine has ({said_bytes(memory_bytes())}); give"
+            " fewer or smaller images"
+        ) from None
     return found
 
 

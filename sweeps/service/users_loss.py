@@ -8,31 +8,47 @@ from kd.errors import ModelError, NotHere, SubprocessFailed
 from kd.subprocesses import run_in_subprocess
 from kd.training.losses.catalogue import Loss, is_users
 from sweeps.errors import SpecError
-from sweeps.spec.further import TRAINED
+from sweeps.spec.code import missing
+from sweeps.spec.further import RECORDED, TRAINED
 from sweeps.spec.losses import known
 from sweeps.spec.model import Spec
+from sweeps.spec.tables import Search
 from sweeps.workers import subprocess_jobs
 
 _KEY = "training.distillation"
+_FIXED = (1.0, 1.0)
+_UNASKED = (_FIXED, Search.model_fields["temperature"].default)  # every preset has the default
 _SECONDS = 120.0  # of TensorFlow's start and of one loss
 
 
 def frozen_loss(spec: Spec, classes: int) -> dict[str, Any]:
     """Return what a spec keeps of its loss, as changes of it: the parameters of a user's own, and that T is not used.
 
-    A loss without T is searched over alpha alone: the range of T becomes [1, 1].
+    A loss without T is searched over alpha alone: the range of T becomes [1, 1] where the spec asks for none.
 
     Args:
         classes: of the source.
 
     Raises:
-        SpecError: a user's own loss cannot be imported, called or trained with, or lacks a parameter; one line.
+        SpecError: a user's own loss cannot be imported, called or trained with, or lacks a parameter; or a range of T
+            is asked for that the loss does not use; one line.
     """
     name = spec.training.distillation
+    for one in spec.search.space:
+        if one in RECORDED and is_users(name):
+            raise SpecError(
+                f"search.space: got {one!r}, which the records of a sweep have as a column; call this parameter"
+                f" of {name} otherwise, such as {one}_weight"
+            )
     loss = known(name) or _tried(name, classes)
     if loss.name == "kd":
         return {}
-    changes: dict[str, Any] = {} if loss.uses_temperature else {"search.temperature": (1.0, 1.0)}
+    if not loss.uses_temperature and spec.search.temperature not in _UNASKED:
+        raise SpecError(
+            f"search.temperature: got {list(spec.search.temperature)}, but loss {name} does not use T; remove the"
+            " setting, or choose another loss"
+        )
+    changes: dict[str, Any] = {} if loss.uses_temperature else {"search.temperature": _FIXED}
     if not is_users(name):
         return changes
     own = {one.name: one.default for one in loss.parameters}
@@ -50,7 +66,7 @@ def frozen_loss(spec: Spec, classes: int) -> dict[str, Any]:
 
 def _tried(name: str, classes: int) -> Loss:
     if not is_there(name):
-        raise SpecError(f"{_KEY}: got {name!r}; there is no such module or file on this machine")
+        raise SpecError(f"{_KEY}: got {name!r}; {missing(name)}")
     try:
         tried: Loss = run_in_subprocess(
             subprocess_jobs.check_users_loss, name, classes, on_step=lambda: None, seconds=_SECONDS

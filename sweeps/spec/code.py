@@ -1,6 +1,7 @@
 """Freeze the files of a user's own code in a spec, and check that they are the same where they are used."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from kd import code
@@ -9,7 +10,7 @@ from kd.errors import CodeError, NotHere
 from sweeps.errors import SpecError
 from sweeps.spec.model import Spec
 
-__all__ = ["check_code", "frozen_code", "named_code"]
+__all__ = ["check_code", "frozen_code", "missing", "named_code"]
 
 
 def named_code(spec: Spec) -> Iterator[tuple[str, str]]:
@@ -63,6 +64,15 @@ def check_code(spec: Spec) -> None:
                 f"{path} here has sha256 {found[:12]}, the sweep was created with {wanted[:12]}; copy the file it was"
                 f" created with to there, or into a folder and export {code.FOLDER_VARIABLE}=FOLDER"
             )
+
+
+def missing(name: str) -> str:
+    """Say of a name whose code is not on this machine what is not there, and what may be meant."""
+    if (path := code.file_of(name)) is not None:
+        return f"there is no file {path}"
+    module = name.split(":")[0]
+    beside = f"; a file of this folder is named ./{module}.py:..." if Path(f"{module}.py").is_file() else ""
+    return f"no module {module!r} on this machine's Python path{beside}"
 
 
 def _path(name: str) -> str:

@@ -38,14 +38,27 @@ def taken(raw: Raw, what: str, class_names: tuple[str, ...] = ()) -> tuple[Array
     labels = {key: _labels(raw[key], f"{what}: {key}") for key in keys if key[0] == "y"}
     if "x_test" not in raw:
         x, y = images["x_train"], labels["y_train"]
-        if len(x) != y.size:
-            raise DataError(f"{what}: y_train has shape {y.shape}; allowed for {len(x)} images: ({len(x)},)")
-        if len(x) < 2:
-            raise DataError(f"{what} holds {len(x)} images; give more, of at least 2 classes")
+        # Before a sixth is set aside, so that what is wrong is told of the arrays as they were given.
+        whole = checked({"x_train": x, "y_train": y, "x_test": x, "y_test": y}, what, class_names)
         train, test = held_out(x, y.reshape(-1))
+        _check_kept(whole, train, what)
         images, labels = {"x_train": x[train], "x_test": x[test]}, {"y_train": y[train], "y_test": y[test]}
         notes = (*notes, f"it has no test images: {len(test):,} of {len(x):,} were set aside as those, always the same")
     return checked({**images, **labels}, what, class_names), notes
+
+
+def _check_kept(whole: Arrays, train: npt.NDArray[np.int64], what: str) -> None:
+    """Check that each class still has a training image once a sixth is set aside."""
+    if len(np.unique(whole.y_train[train])) == whole.classes:
+        return
+    counts = np.bincount(whole.y_train)  # one class has 1 image: with 2 of each, each keeps one
+    label, few = int(counts.argmin()), int((counts == 1).sum())
+    name = f" ({whole.class_names[label]})" if whole.class_names else ""
+    others = f", as {few - 1} of the others have" if few > 1 else ""
+    raise DataError(
+        f"{what}: class {label}{name} has 1 image{others}, too few to set aside a sixth of all as a test part; give 2"
+        " or more of each class, or a test part"
+    )
 
 
 def _pixels(images: Raw, what: str) -> tuple[dict[str, npt.NDArray[np.uint8]], tuple[str, ...]]:

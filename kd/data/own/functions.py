@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from kd import code
 from kd.data.arrays import KEYS
+from kd.data.npz import check_memory
 from kd.data.own.forms import NEEDED
 from kd.errors import CodeError, CodeNotHere, DataError, DataNotHere, told
 
@@ -24,7 +25,8 @@ def arrays_of(name: str) -> dict[str, npt.NDArray[Any]]:
         name: "package.module:function" or "./file.py:function", see `kd.code`.
 
     Raises:
-        DataError: it cannot be loaded or called so, it raises, or it returns something else; one line.
+        DataError: it cannot be loaded or called so, it raises, or it returns something else, or more than this
+            machine's memory; one line.
     """
     try:
         function = code.load(name)
@@ -60,12 +62,18 @@ def _by_key(name: str, made: Any) -> dict[str, npt.NDArray[Any]]:
     if isinstance(made, Mapping):
         if missing := [key for key in NEEDED if key not in made]:
             raise DataError(f"dataset {name!r} returns a dict without {', '.join(missing)}; {RETURNS}")
-        return {key: _array(name, key, made[key]) for key in KEYS if key in made}
+        return _fitting(name, {key: _array(name, key, made[key]) for key in KEYS if key in made})
     pairs = list(made) if isinstance(made, (tuple, list)) else []
     if len(pairs) != 2 or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
         raise DataError(f"dataset {name!r} returns {_shape_of(made)}; {RETURNS}")
     values = [value for pair in pairs for value in pair]
-    return {key: _array(name, key, value) for key, value in zip(KEYS, values, strict=True)}
+    return _fitting(name, {key: _array(name, key, value) for key, value in zip(KEYS, values, strict=True)})
+
+
+def _fitting(name: str, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays; those that NumPy broadcasts or maps from a file may be larger than memory until now."""
+    check_memory(f"dataset {name!r}", sum(array.nbytes for array in arrays.values()))
+    return arrays
 
 
 def _array(name: str, key: str, value: Any) -> npt.NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -121,12 +122,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _told(error: Exception) -> str:
-    """Return what an error says; of one in compiled code the last paragraph, since the first is only a traceback."""
-    message = str(error).strip()
-    if "in user code" in message:
-        last = message.splitlines()[-1].strip()
-        return last if len(last) <= 300 else f"{last[:297]}..."
-    return told(error)
+    """Return what an error says, in one line; of one in compiled code what follows its traceback."""
+    _, compiled, rest = str(error).rpartition("in user code:")
+    _, *said = re.split(r"\n\s*\n", rest.strip(), maxsplit=1)
+    if not (compiled and said):
+        return told(error)
+    line = " ".join(said[0].split())
+    return line if len(line) <= 300 else f"{line[:297]}..."
 
 
 def _shown(value: Any) -> str:

@@ -15,7 +15,8 @@ CALLED = "loss(labels, teacher_logits, student_logits, *, temperature, <own para
 
 _GIVEN = ("labels", "teacher_logits", "student_logits")
 _TEMPERATURE = "temperature"
-_TAKEN = ("alpha", "learning_rate")  # they are searched beside a loss's own
+# They are searched beside a loss's own: what is tried goes to the training, and the loss would keep its default.
+_TAKEN = ("alpha", "learning_rate", "epochs", "batch_size")
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 

@@ -43,6 +43,8 @@ def positional(labels, teacher_logits, student_logits, beta, /): ...
 def hides(labels, teacher_logits, student_logits, **more): ...
 def stars(labels, teacher_logits, student_logits, *more): ...
 def takes_alpha(labels, teacher_logits, student_logits, *, alpha=0.5): ...
+def takes_epochs(labels, teacher_logits, student_logits, *, epochs=5): ...
+def takes_batch_size(labels, teacher_logits, student_logits, *, batch_size=32): ...
 def text(labels, teacher_logits, student_logits, *, mode="sum"): ...
 def flag(labels, teacher_logits, student_logits, *, hard=True): ...
 def endless(labels, teacher_logits, student_logits, *, beta=float("inf")): ...
@@ -77,6 +79,9 @@ def numpy(labels, teacher_logits, student_logits):
 
 def raises(labels, teacher_logits, student_logits):
     raise RuntimeError("no such thing")
+
+def tells_much(labels, teacher_logits, student_logits):
+    raise ValueError("bad\\nthing\\n\\n happened")
 
 def nothing(labels, teacher_logits, student_logits): ...
 
@@ -149,6 +154,8 @@ READ = [
     ("hides", r".*: name each parameter, without \*\*more$"),
     ("stars", r".*: name each parameter, without \*more$"),
     ("takes_alpha", r".*: alpha is not the loss's own; call this parameter otherwise$"),
+    ("takes_epochs", r".*: epochs is not the loss's own; call this parameter otherwise$"),
+    ("takes_batch_size", r".*: batch_size is not the loss's own; call this parameter otherwise$"),
     ("text", r": the default of mode must be a finite number, got 'sum'; only numbers are searched$"),
     ("flag", r": the default of hard must be a finite number, got True; only numbers are searched$"),
     ("endless", r": the default of beta must be a finite number, got inf; only numbers are searched$"),
@@ -174,6 +181,7 @@ TRIED = [
     ("stopped", "does not change with the student's logits: its gradient is 0"),
     ("numpy", "does not work in a compiled training step: "),
     ("raises", "does not work in a compiled training step: RuntimeError: no such thing$"),
+    ("tells_much", "does not work in a compiled training step: ValueError: bad thing happened$"),
     ("nothing", "does not work in a compiled training step: "),
     ("double", "must return float32, got float64: cast it with ops.cast$"),
     ("exits", r"calls sys\.exit\(3\); let it return a tensor$"),

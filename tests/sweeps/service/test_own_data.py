@@ -13,10 +13,12 @@ import sqlalchemy
 
 from kd.data import datasets
 from kd.data.own import read
+from kd.errors import DataError
 from storage.records import queries
 from storage.url import resolve
 from sweeps.errors import SpecError, SweepError
 from sweeps.query.opening import open_sweep
+from sweeps.service import own_data
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import Spec, override, stored
 from sweeps.spec.presets import on, preset
@@ -99,6 +101,22 @@ def test_a_function_is_called_in_a_child_process_and_its_words_are_not_shown(
     assert spec.target.dataset == f"{tmp_path}/my_data.py:load"
     assert list(spec.code) == [f"{tmp_path}/my_data.py"]
     assert f"needs {tmp_path}/my_data.py at the same path, or in the folder that KD_SWEEPS_CODE names" in err
+
+
+def test_a_function_whose_images_need_more_memory_than_there_is_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_memory(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 11.2 TiB for an array")
+
+    (tmp_path / "my_data.py").write_text(LOADER)
+    monkeypatch.setattr(own_data, "run_in_subprocess", without_memory)
+    part = on(preset("tiny"), source=f"{tmp_path}/my_data.py:load").source
+    with pytest.raises(
+        DataError, match=r"my_data.py:load' needs more memory than this machine has \(.* GB\); give"
+    ) as one:
+        own_data.contents(part, None)
+    assert "\n" not in str(one.value)
 
 
 def test_a_worker_whose_file_was_edited_stops_in_one_line_before_it_claims(kd_sweeps: KdSweeps, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from storage.url import resolve
 from sweeps.errors import SpecError
 from sweeps.plan.space import search_space
 from sweeps.service import create
+from sweeps.service.users_loss import frozen_loss
 from sweeps.spec.losses import formula
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import on, preset
+from sweeps.spec.presets import PRESETS, on, preset
 
 ALONE = override(on(preset("tiny"), source="digits", alone=True), {"baselines.methods": []})
 
@@ -66,6 +67,23 @@ def test_a_loss_without_t_is_searched_over_alpha_alone() -> None:
     assert search_space(spec)["temperature"].at(0.7) == 1.0
 
 
+@pytest.mark.parametrize("temperature", [[3, 3], [2, 8], [1, 30]])
+def test_a_range_of_t_that_the_loss_does_not_use_is_refused(temperature: list[float]) -> None:
+    with pytest.raises(
+        SpecError, match=r"^search.temperature: got \[.*\], but loss mse does not use T; remove the"
+    ) as one:
+        create.resolve(with_loss("mse", **{"search.temperature": temperature}))
+    assert "\n" not in str(one.value)
+    assert create.resolve(with_loss("dkd", **{"search.temperature": temperature})).search.temperature == (*temperature,)
+
+
+def test_no_preset_has_a_range_of_t_that_a_loss_without_t_would_refuse() -> None:
+    for spec in PRESETS.values():
+        alone = override(on(spec, source="digits", alone=True), {"training.distillation": "mse"})
+        assert frozen_loss(alone, 10) == {"search.temperature": (1.0, 1.0)}
+        assert frozen_loss(override(alone, frozen_loss(alone, 10)), 10) == {"search.temperature": (1.0, 1.0)}
+
+
 def test_the_paper_s_point_is_an_arm_of_every_loss_but_kd() -> None:
     assert "default-paper" in with_loss("dkd").arms("source")
     assert "default-paper" not in ALONE.arms("source")
@@ -87,6 +105,15 @@ def test_what_no_loss_has_is_refused(changes: dict[str, object], said: str) -> N
     with pytest.raises(SpecError) as error:
         override(ALONE, changes)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["task", "cpu_s", "loss", "mean", "candidates", "paste", "test_accuracy"])
+def test_a_searched_parameter_called_like_a_column_of_the_records_is_refused(name: str, file: str) -> None:
+    with pytest.raises(
+        SpecError, match=f"search.space: got '{name}', which the records .* such as {name}_weight"
+    ) as one:
+        create.resolve(with_loss(f"{file}:absolute", **{"search.space": {name: [1, 2]}}))
+    assert "\n" not in str(one.value)
 
 
 @pytest.mark.processes
@@ -127,7 +154,17 @@ def test_a_loss_that_cannot_be_trained_with_is_one_line_and_nothing_is_written(
     assert not (tmp_path / "s.db").exists()
 
 
-def test_a_file_or_module_that_is_not_there_is_one_line() -> None:
-    for name in ("./nothing.py:loss", "no_such_module:loss"):
-        with pytest.raises(SpecError, match="there is no such module or file on this machine"):
-            create.resolve(with_loss(name))
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("./nothing.py:loss", "training.distillation: got './nothing.py:loss'; there is no file "),
+        ("no_such_module:loss", "no module 'no_such_module' on this machine's Python path$"),
+        ("my_losses:absolute", "no module 'my_losses' on .* path; a file of this folder is named ./my_losses.py:...$"),
+    ],
+)
+def test_a_file_or_module_that_is_not_there_is_one_line(
+    name: str, said: str, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(file).parent)
+    with pytest.raises(SpecError, match=said):
+        create.resolve(with_loss(name))

@@ -1,14 +1,26 @@
 """What a search varies beside T and alpha: ranges that are checked, stored only where there are some, and kept."""
 
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kd.training.losses.catalogue import LOSSES
+from sweeps.analysis.surfaces import SearchTrial
 from sweeps.errors import SpecError
-from sweeps.spec.model import Spec, override
+from sweeps.plan.outcomes import StudentOutcome
+from sweeps.plan.selection import Candidate, Confirmed, Ranked
+from sweeps.query.best import Best, Incumbent
+from sweeps.query.listing import TrialRow
+from sweeps.report.comparison.trainings import long_csv
+from sweeps.spec.further import RECORDED, TRAINED
+from sweeps.spec.model import ROLES, Spec, override
+from sweeps.spec.point import Point
 from sweeps.spec.presets import PRESETS, on, preset
 from sweeps.spec.toml import read, to_toml
+from sweeps.stats.estimates import Estimate
+from sweeps.workers.same_cost import Macs
 
 SPACE = {"learning_rate": [0.001, 0.01], "epochs": [3, 12], "batch_size": [16, 64]}
 WIDE = override(preset("tiny"), {"search.space": SPACE})
@@ -82,3 +94,46 @@ def test_one_dataset_has_no_target_and_every_arm_all_seeds() -> None:
 def test_targets_are_numbered_without_a_gap() -> None:
     with pytest.raises(SpecError, match="target2 without target"):
         override(preset("tiny"), {"target2": preset("tiny").role("target").model_dump(), "target": None})
+
+
+def _recorded() -> set[str]:
+    """Return what stands beside searched parameters, from the records themselves."""
+    point, accuracy = Point(1.0, 0.5), Estimate(0.5, None, None, 1)
+    candidate = Candidate(point, 0, accuracy)
+    incumbent = Incumbent(point=point, score=0.5, task="search#0", trial_number=0)
+    best = Best(
+        sweep="s",
+        loss="",
+        point=point,
+        accuracy=accuracy,
+        candidates=(candidate,),
+        incumbent=incumbent,
+        answer_hash=None,
+    )
+    confirmed = Confirmed(candidate, (candidate,)).as_json()
+    row = TrialRow(**dict.fromkeys(one.name for one in fields(TrialRow)))
+    (csv_header,) = long_csv([("s", preset("tiny"), [replace(row, state="done", task="search#0", more={})])]).split()[
+        :1
+    ]
+    found = {
+        *best.as_json(),
+        *incumbent.as_json(),
+        *confirmed,
+        *Ranked(point, 0.5, "").as_json(),
+        *csv_header.split(","),
+    }
+    for record in (TrialRow, SearchTrial, Macs, Best):
+        found |= {one.name for one in fields(record)}
+    return found | set(ROLES) | set(StudentOutcome.model_fields)
+
+
+def test_every_name_that_stands_beside_a_searched_parameter_is_taken() -> None:
+    own_keys = {"temperature", "alpha", *TRAINED}
+    assert _recorded() - own_keys - RECORDED == set()
+    assert not RECORDED & own_keys
+    assert not RECORDED & {one.name for loss in LOSSES.values() for one in loss.parameters}
+
+
+def test_a_spec_with_such_a_name_stays_readable() -> None:
+    own = {"training.distillation": "./my.py:loss", "search.space": {"cpu_s": [1, 2]}}
+    assert override(preset("tiny"), own).search.space == {"cpu_s": (1, 2)}

@@ -10,6 +10,7 @@ import pytest
 from kd import code
 from kd.data.datasets import contents, load, load_test
 from kd.data.own import read
+from kd.data.own.forms import taken
 from kd.data.own.kinds import kind_of
 from kd.errors import DataError, NotHere
 
@@ -84,6 +85,42 @@ def test_without_a_test_part_a_sixth_becomes_it_whatever_the_order(tmp_path: Pat
     assert len(tests[0]) == 10
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            (),
+            r"class 0 has 1 image, as 2 of the others have, too few .*; give 2 or more of each class, or a test part$",
+        ),
+        (("daisy", "rose", "tulip"), r"class 0 \(daisy\) has 1 image, as 2 of the others have, too few"),
+    ],
+)
+def test_a_class_that_would_lose_its_only_image_to_the_test_part_is_named(names: tuple[str, ...], said: str) -> None:
+    with pytest.raises(DataError, match=rf"^mine: {said}"):
+        taken({"x_train": np.zeros((3, 8, 8), np.uint8), "y_train": np.arange(3)}, "mine", names)
+    two_each = {"x_train": np.zeros((6, 8, 8), np.uint8), "y_train": np.arange(6) % 3}
+    assert taken(two_each, "mine", names)[0].classes == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"x_train": np.zeros((60, 8), np.uint8)}, r"x_train has shape \(60, 8\); allowed: \(n, h, w\)"),
+        ({"x_train": np.zeros((60, 4, 8), np.uint8)}, r"x_train has shape \(60, 4, 8\); images must be 8x8 or larger"),
+        ({"x_train": np.array(0, np.uint8)}, r"x_train has shape \(\); allowed"),
+        ({"y_train": np.arange(59)}, r"y_train has shape \(59,\); allowed for 60 images"),
+        ({"y_train": np.zeros((60, 2, 2), np.int64)}, r"y_train has shape \(60, 2, 2\); allowed for 60 images"),
+        ({"y_train": np.arange(60) % 3 + 1}, "y_train goes up to 3 but has no image of class 0"),
+        ({"x_train": np.zeros((1, 8, 8), np.uint8), "y_train": np.zeros(1, int)}, "y_train has one class only"),
+        ({"x_train": np.zeros((0, 8, 8), np.uint8), "y_train": np.zeros(0, int)}, "x_train holds no image"),
+    ],
+)
+def test_without_a_test_part_what_is_wrong_is_told_of_the_arrays_as_given(changes: Raw, said: str) -> None:
+    arrays = {key: array for key, array in made_up().items() if key.endswith("train")}
+    with pytest.raises(DataError, match=rf"^mine: {said}"):
+        taken(arrays | changes, "mine")
+
+
 def test_a_file_is_read_once_until_it_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = written(tmp_path / "own.npz", made_up())
     first = contents(name)
@@ -146,6 +183,12 @@ def ragged():
 def mismatched():
     return (x[:59], y), (x, y)
 
+def huge():
+    return (np.broadcast_to(np.uint8(1), (10**9, 64, 64, 3)), y), (x, y)
+
+def huge_dict():
+    return {"x_train": np.broadcast_to(np.uint8(1), (10**9, 64, 64, 3)), "y_train": y}
+
 def objects():
     return (np.array([{}] * 60), y), (x, y)
 
@@ -187,6 +230,8 @@ def test_a_function_is_called_once_in_a_process(own: Path) -> None:
         ("lacks", "returns a dict without y_train; return"),
         ("ragged", "raises ValueError: setting an array element"),
         ("objects", "x_train is ndarray of objects; allowed: arrays of numbers"),
+        ("huge", r"holds 12\.29 TB of arrays, and this machine has .* of memory; give fewer or smaller images"),
+        ("huge_dict", r"holds 12\.29 TB of arrays, and this machine has .* of memory; give fewer or smaller images"),
         ("mismatched", r"y_train has shape \(60,\); allowed for 59 images"),
         ("NUMBER", "must be a function without arguments, got int"),
         ("absent", r"cannot import dataset .*has no attribute 'absent'\. Write \./file\.py:function"),

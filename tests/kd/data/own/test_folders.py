@@ -248,7 +248,7 @@ def _tiny(folder: Path) -> None:
         (_nothing, r"f holds no images; give a folder with one subfolder of images for each class$"),
         (_validation_part, r"f has train, test and val; allowed beside train and test: nothing"),
         (_unseen_class, r"f/test has the class 'tulip', which .*f/train lacks$"),
-        (_tiny, r"x_train has shape \(60, 7, 8, 3\); images must be 8x8 or larger$"),
+        (_tiny, r"x_train has shape \(72, 7, 8, 3\); images must be 8x8 or larger$"),
     ],
 )
 def test_a_bad_folder_is_one_line_that_names_what_is_wrong(
