@@ -118,3 +118,15 @@ def test_a_pipe_gets_every_column_and_the_whole_reason() -> None:
 @pytest.mark.usefixtures("terminal")
 def test_best_fits_a_terminal() -> None:
     assert max(map(len, describe_best(BEST, ["a word " * 40]).splitlines())) <= 80
+
+
+def test_the_values_stand_in_one_column_however_long_a_searched_name_is() -> None:
+    point = Point.of({"temperature": 4.0, "alpha": 0.3, "batch_size": 64, "a_weight_with_a_long_name": 1.5})
+    lines = describe_best(replace(BEST, point=point), ["a word " * 40]).splitlines()
+    start = len("a_weight_with_a_long_name ")
+    assert {line[:start].strip() for line in lines} == {
+        *("temperature", "alpha", "batch_size", "a_weight_with_a_long_name", "loss", "validation", "incumbent"),
+        *("", "answer", "answer hash", "as code"),
+    }
+    assert all(line[start] != " " for line in lines)
+    assert max(map(len, lines)) <= 100
