@@ -8,8 +8,10 @@ from kd.config import LOSS_FORMULA
 from sweeps.cli.answers import describe_best, describe_trials
 from sweeps.plan.selection import Candidate
 from sweeps.query.best import Best, Incumbent
+from sweeps.spec.losses import formula
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate
+from tests.support.pages import DOCS
 
 POINT = Point(6.803452110290527, 0.7241379310344828)
 ACCURACY = Estimate(0.974, 0.95, 1.02, 3)
@@ -36,6 +38,12 @@ def test_best_is_its_point_its_interval_and_why_the_dashboard_shows_another() ->
         "answer hash  0123456789ab",
         "as code      kd-sweeps best s --paste",
     ]
+
+
+def test_the_page_about_own_losses_says_what_best_prints_of_one() -> None:
+    shown = formula("/home/me/my_losses.py:loss")
+    assert f"`{shown}`" in (DOCS / "how-to" / "own-loss.md").read_text(encoding="utf-8")
+    assert shown in " ".join(describe_best(replace(BEST, loss=shown)).split())
 
 
 def test_the_same_point_confirmed_is_said_to_be_the_same() -> None:
