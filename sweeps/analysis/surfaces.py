@@ -43,7 +43,7 @@ class Surface:
     when it was retrained on fresh seeds, accuracy points. others: the trials of further searches of the first teacher.
     top: of all of them together, in accuracy points; None until there are enough searches, and where more than T and
     alpha is searched. importances: then, the share of the variance that each parameter explains, the largest first;
-    empty with fewer than FEWEST_TRIALS trials.
+    empty with fewer than FEWEST_TRIALS trials. further: whether more than T and alpha is searched.
     """
 
     role: str
@@ -55,6 +55,7 @@ class Surface:
     others: tuple[SearchTrial, ...]
     top: Top | None
     importances: tuple[tuple[str, float], ...] = ()
+    further: bool = False
 
 
 def surfaces(stored: StoredSweep, confirmed: Mapping[str, Confirmed]) -> tuple[Surface, ...]:
@@ -91,6 +92,7 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
         others=tuple(trial for group in searches(stored.spec)[1:] for trial in _shown(_trials(stored, role, group))),
         top=_top(stored, role),
         importances=_importances(stored, role),
+        further=bool(stored.spec.search.space),
     )
 
 

@@ -14,7 +14,7 @@ from sweeps.report.formats import limits
 from sweeps.terminal import columns, duration, fitted, grey, wrapped
 
 _WIDTH = 100  # at most, as a page is read
-
+_LABEL = 12  # characters of the column of labels at least; a searched parameter may have a longer name
 
 _SILENT_S = 30.0  # without a step: worth a word
 
@@ -25,30 +25,32 @@ def describe_best(best: Best, said: Sequence[str] = ()) -> str:
     Args:
         said: lines of any length; they are wrapped.
     """
+    point = best.point.as_dict()
+    wide = max(_LABEL, *map(len, point)) + 1
     lines = [
-        *(f"{name:<12} {value:.4g}" for name, value in best.point.as_dict().items()),
-        *_wrapped("loss", f"{best.loss}  (alpha weighs the labels)"),
-        *_evidence(best),
-        *_wrapped("answer", " ".join(said)),
-        *([f"answer hash  {best.answer_hash}"] if best.answer_hash else []),
-        f"as code      {here().line('best', best.sweep, '--paste')}",
+        *(f"{name:<{wide}}{value:.4g}" for name, value in point.items()),
+        *_wrapped("loss", f"{best.loss}  (alpha weighs the labels)", wide),
+        *_evidence(best, wide),
+        *_wrapped("answer", " ".join(said), wide),
+        *([f"{'answer hash':<{wide}}{best.answer_hash}"] if best.answer_hash else []),
+        f"{'as code':<{wide}}{here().line('best', best.sweep, '--paste')}",
     ]
     return "\n".join(lines)
 
 
-def _wrapped(label: str, text: str) -> list[str]:
-    return wrapped(text, min(columns() or _WIDTH, _WIDTH), first=f"{label:<13}", then=" " * 13)
+def _wrapped(label: str, text: str, wide: int) -> list[str]:
+    return wrapped(text, min(columns() or _WIDTH, _WIDTH), first=f"{label:<{wide}}", then=" " * wide)
 
 
-def _evidence(best: Best) -> list[str]:
+def _evidence(best: Best, wide: int) -> list[str]:
     """Return its interval, and the incumbent beside it with the reason why they may differ."""
     single, accuracy = best.incumbent, best.accuracy
     trial = f"search trial {single.trial_number}: {single.point.text(4)}, "
     trial += f"{percent(single.score):.2f} % (n=1)"
     if not best.confirmed:
         return [
-            *_wrapped("validation", f"{percent(accuracy.mean):.2f} %, n=1: UNCONFIRMED, the best single {trial}"),
-            *_wrapped("", "a lucky seed can win a search; confirm repeats the best trials on fresh seeds"),
+            *_wrapped("validation", f"{percent(accuracy.mean):.2f} %, n=1: UNCONFIRMED, the best single {trial}", wide),
+            *_wrapped("", "a lucky seed can win a search; confirm repeats the best trials on fresh seeds", wide),
         ]
     shown = limits(accuracy)
     if shown is None:
@@ -56,7 +58,7 @@ def _evidence(best: Best) -> list[str]:
     else:
         low, high = percent(max(shown[0], 0.0)), percent(min(shown[1], 1.0))
         interval = f" [{low:.2f}, {high:.2f}] 95 % t interval, n={accuracy.n} fresh seeds"
-    lines = [f"validation   {percent(accuracy.mean):.2f} %{interval}", f"incumbent    {trial}"]
+    lines = [f"{'validation':<{wide}}{percent(accuracy.mean):.2f} %{interval}", f"{'incumbent':<{wide}}{trial}"]
     if single.point == best.point:
         why = "the best trial in the dashboard is the same point: fresh seeds confirmed it"
     else:
@@ -64,7 +66,7 @@ def _evidence(best: Best) -> list[str]:
             "the best trial in the dashboard is the highest of many single runs, so partly luck; best has the highest"
             " mean when the first search's top trials run again on fresh seeds"
         )
-    return [*lines, *_wrapped("", why)]
+    return [*lines, *_wrapped("", why, wide)]
 
 
 def describe_status(status: Status) -> str:

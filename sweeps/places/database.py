@@ -167,5 +167,5 @@ def _said(engine: sqlalchemy.Engine, sweep: SweepRecord) -> tuple[str, ...]:
     from sweeps.report.observations import matters
 
     findings = load(engine, sweep)
-    source = findings.surfaces[0]
-    return (f"{badge(findings).text}. {headline(findings)}", f"On {called(source.dataset)} {matters(source)}.")
+    source, answer = findings.surfaces[0], f"{badge(findings).text}. {headline(findings)}"
+    return (answer, f"On {called(source.dataset)} {said}.") if (said := matters(source)) else (answer,)

@@ -1,9 +1,10 @@
 """What a search varies, parameter by parameter, and the values that hold where nothing is searched."""
 
 import math
+from collections.abc import Mapping
 
 from storage.studies.space import Choice, Range, Space, Whole
-from sweeps.spec.arms import DEFAULT_PAPER, DEFAULT_POINTS, SCALED
+from sweeps.spec.arms import AUTOKERAS_ARM, DEFAULT_PAPER, DEFAULT_POINTS, PLAIN_KD, SCALED
 from sweeps.spec.further import TRAINED
 from sweeps.spec.losses import defaults, known
 from sweeps.spec.model import Spec
@@ -49,6 +50,23 @@ def of_paper(spec: Spec, role: str) -> Point:
 def of_training(point: Point) -> tuple[tuple[str, Number], ...]:
     """Return those further parameters of a point that are settings of the training, not of the loss."""
     return tuple((name, value) for name, value in point.more if name in TRAINED)
+
+
+def trained_with(more: Mapping[str, Number], arm: str | None) -> dict[str, Number]:
+    """Return those further parameters that a student was trained with: an arm with plain kd has none of another loss.
+
+    The network that AutoKeras found has epochs of its own, `baselines.autokeras_epochs`.
+
+    Args:
+        arm: of transfer; None in the searches.
+    """
+    if arm not in PLAIN_KD:
+        return dict(more)
+    return {
+        name: value
+        for name, value in more.items()
+        if name in TRAINED and not (name == "epochs" and arm == AUTOKERAS_ARM)
+    }
 
 
 def ends_near(spec: Spec, point: Point, part: float) -> list[tuple[str, float]]:

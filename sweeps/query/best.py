@@ -1,7 +1,7 @@
 """Answer "which T and alpha?": the confirmed point where there is one, else the best search trial, marked as such."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import sqlalchemy
@@ -19,7 +19,7 @@ from sweeps.query.snippets import snippets
 from sweeps.query.status import stage_counts
 from sweeps.spec.losses import formula
 from sweeps.spec.point import Point
-from sweeps.stats.estimates import Estimate
+from sweeps.stats.estimates import Estimate, shown_fraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,7 @@ class Best:
     """The best (T, alpha) of a sweep. loss: its formula; distillation: its name; loss_parameters: those that are fixed.
 
     accuracy: validation, fractions; of the confirmed point its mean over fresh seeds, else that of the single trial.
+    Its interval, and those of the candidates, are as they are shown: None of fewer than three seeds, within [0, 1].
     candidates: what was confirmed, None before that. answer_hash: None until every task of the sweep has ended.
     """
 
@@ -81,6 +82,10 @@ class Best:
         )
 
 
+def _shown(candidate: Candidate) -> Candidate:
+    return replace(candidate, accuracy=shown_fraction(candidate.accuracy))
+
+
 def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
     """Return the best (T, alpha) of a sweep. Only reads.
 
@@ -107,8 +112,8 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
         distillation=sweep.spec["training"].get("distillation", "kd"),
         loss_parameters=sweep.spec["training"].get("loss_parameters", {}),
         point=first.point if found is None else found.best.point,
-        accuracy=Estimate(first.score, None, None, 1) if found is None else found.best.accuracy,
-        candidates=None if found is None else found.candidates,
+        accuracy=Estimate(first.score, None, None, 1) if found is None else shown_fraction(found.best.accuracy),
+        candidates=None if found is None else tuple(map(_shown, found.candidates)),
         incumbent=incumbent,
         answer_hash=bits(engine, sweep).answer_hash,
     )

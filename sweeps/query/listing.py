@@ -12,6 +12,7 @@ from storage.records import queries
 from storage.records.queries import SweepRecord, TaskRecord
 from sweeps.errors import SpecError
 from sweeps.plan.payloads import BaselineTask, Payload, TransferTask, payload_of
+from sweeps.plan.space import trained_with
 from sweeps.plan.states import shown_state
 from sweeps.plan.tasks import STAGES
 from sweeps.query.status import stage_counts
@@ -40,7 +41,7 @@ class TrialRow:
 
     arm: of transfer, or the comparison method. score: fraction, or milliseconds in stage measure. test_accuracy: None
     for every task of a dataset until its look is complete, because who sees half of a look may stop where he likes it.
-    more: what is searched beyond T and alpha.
+    more: what is searched beyond T and alpha, without the parameters of a loss that the arm is not trained with.
     state: as stored, or "unavailable". reason: why it failed or was skipped. None: there is no such thing, or not yet.
     """
 
@@ -112,7 +113,7 @@ def _columns(row: TrialRow, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, space: Mapping[str, Any], *, tested: bool) -> TrialRow:
-    arm = payload.arm if isinstance(payload, TransferTask) else None
+    arm, params = payload.arm if isinstance(payload, TransferTask) else None, task.params or {}
     return TrialRow(
         task=task.key,
         stage=task.stage,
@@ -123,7 +124,7 @@ def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, space: Mapping[
         arm=payload.method if isinstance(payload, BaselineTask) else arm,
         temperature=_value(task.params, "temperature"),
         alpha=_value(task.params, "alpha"),
-        more={name: task.params[name] for name in sorted(space) if name in task.params} if task.params else {},
+        more=trained_with({name: params[name] for name in sorted(space) if name in params}, arm),
         score=task.score,
         test_accuracy=_value(task.outcome, "test_accuracy") if tested else None,
         seed=payload.seed,

@@ -34,7 +34,8 @@ def brief(findings: Findings, *, columns: int, page: str = "") -> str:
         lines += _command(_typed_here(command), width)
     lines.append("")
     for one in findings.surfaces:
-        lines += _wrapped(f"{called(one.dataset)}: {in_short(one)}", width)
+        if said := in_short(one):
+            lines += _wrapped(f"{called(one.dataset)}: {said}", width)
     lines += _beside("The page:", [f"  {page}"], width) if page else _as_a_page(findings.name, width)
     lines += [f"answer hash {findings.answer_hash}"] if findings.answer_hash else []
     return "\n".join([*lines, "", *_wrapped(f"{answer.badge(findings).text}. {answer.headline(findings)}", width)])

@@ -1,9 +1,9 @@
 """How numbers are written in a report: estimates with their intervals, percentages, and what has no value yet."""
 
 from sweeps.analysis.units import percent
-from sweeps.stats.estimates import Estimate
+from sweeps.stats.estimates import FEWEST_RUNS, Estimate
 
-FEWEST = 3
+FEWEST = FEWEST_RUNS
 """Runs without which no interval is shown."""
 
 

@@ -46,10 +46,10 @@ def at_edge(point: Point, spec: Spec) -> str:
 
 
 def identified(surface: Surface, spec: Spec) -> str:
-    """Return whether T and alpha matter on a dataset, and what its search found; one line."""
+    """Return whether T and alpha matter on a dataset, and what its search found; one line, empty if that is nothing."""
     if surface.best is None:
         return f"{surface.dataset}: not confirmed yet"
-    parts = [matters(surface)]
+    parts = [said] if (said := matters(surface)) else []
     if edge := at_edge(surface.best, spec):
         parts.append(f"best lies at the edge of what was searched ({edge})")
     if surface.tied:
@@ -60,14 +60,16 @@ def identified(surface: Surface, spec: Spec) -> str:
             f"retrained on fresh seeds, the best search trial scored {abs(surface.optimism):.2f} points {side}"
             " (winner's curse and the luck of its seed)"
         )
-    return f"{surface.dataset}: {'; '.join(parts)}"
+    return f"{surface.dataset}: {'; '.join(parts)}" if parts else ""
 
 
 def in_short(surface: Surface) -> str:
-    """Return whether T and alpha matter, or which parameter matters most, in a few words."""
+    """Return whether T and alpha matter, or which parameter matters most, in a few words; empty as `matters`."""
     if surface.importances:
         name, share = surface.importances[0]
         return f"{_SHORT.get(name, name)} mattered most ({percent(share):.0f} % of the variance)"
+    if surface.further:
+        return ""
     return {
         WORDS[0]: "T and alpha matter",
         WORDS[1]: "T and alpha do not matter",
@@ -78,13 +80,16 @@ def in_short(surface: Surface) -> str:
 def matters(surface: Surface) -> str:
     """Return whether T and alpha matter, with the share of the box that is as good as its best point.
 
-    Where more is searched: how much each parameter mattered.
+    Where more is searched: how much each parameter mattered, or nothing while there are too few trials to say so.
+    Of a surface over T and alpha the other parameters would be the noise, so that is not asked then.
     """
     top = surface.top
     if surface.importances:
         shares = ", ".join(f"{_SHORT.get(name, name)} {percent(share):.0f} %" for name, share in surface.importances)
         trials = len(surface.trials) + len(surface.others)
         return f"variance of the validation accuracy explained: {shares} (fANOVA over {trials} search trials)"
+    if surface.further:
+        return ""
     if top is None:
         return f"{in_short(surface)} (that takes {FEWEST} searches)"
     return (

@@ -3,11 +3,13 @@
 import csv
 import io
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from sweeps.analysis.comparison import Row
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.trainings import Training, awaited
+from sweeps.plan.space import trained_with
 from sweeps.plan.states import shown_state
 from sweeps.report.document import Column, columns
 from sweeps.report.formats import accuracy, number
@@ -73,22 +75,26 @@ def cells(row: Row) -> list[str]:
 def results_csv(findings: Findings) -> str:
     """Return one line for each training of transfer, planned ones included; empty cells where it has not finished.
 
-    Accuracies are fractions in [0, 1], times seconds. group: the teacher and search of an outer level, "" the first.
-    The test accuracies of a dataset are left out until its look at the test is complete.
+    What is searched beyond T and alpha has a column each, after alpha; its cell is empty for an arm that is trained
+    without it. Accuracies are fractions in [0, 1], times seconds. group: the teacher and search of an outer level, ""
+    the first. The test accuracies of a dataset are left out until its look at the test is complete.
     """
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    more, place = sorted(findings.spec.search.space), COLUMNS.index("alpha") + 1
+    writer = csv.DictWriter(out, (*COLUMNS[:place], *more, *COLUMNS[place:]), lineterminator="\n")
     writer.writeheader()
     for role in findings.spec.roles:
         hidden = {"test_accuracy": None} if awaited(findings.trainings, role) else {}
-        writer.writerows(_line(one) | hidden for one in findings.trainings if one.role == role)
+        writer.writerows(_line(one, more) | hidden for one in findings.trainings if one.role == role)
     return out.getvalue()
 
 
-def _line(training: Training) -> dict[str, Any]:
+def _line(training: Training, more: Sequence[str]) -> dict[str, Any]:
     planned = {name: getattr(training, name) for name in COLUMNS if name not in _MADE}
     planned["state"] = shown_state("transfer", training.state, training.error_class)
-    return planned | {name: getattr(training.outcome, name, None) for name in _MADE}
+    made = training.outcome
+    searched = {} if made is None else trained_with(made.more, training.arm)
+    return planned | {name: getattr(made, name, None) for name in _MADE} | {name: searched.get(name) for name in more}
 
 
 def table_tex(findings: Findings) -> str:

@@ -79,11 +79,16 @@ def _rounded(value: float) -> float:
 
 
 def _space(spec: Spec) -> str:
-    """Say what is searched: "T 1 to 20, alpha 0 to 1, epochs 5 to 20"."""
+    """Say what is searched: "T 1 to 20, alpha 0 to 1, epochs 5 to 20, batch_size 32 | 64"."""
+    space = search_space(spec)
     ranges = {"T": spec.search.temperature, "alpha": spec.search.alpha, **spec.search.space}
-    return ", ".join(
-        f"{name} {low:g}" + (f" to {high:g}" if high > low else "") for name, (low, high) in ranges.items()
-    )
+    return ", ".join(f"{name} {_tried(space.get(name), low, high)}" for name, (low, high) in ranges.items())
+
+
+def _tried(bounds: Range | Whole | Choice | None, low: float, high: float) -> str:
+    if isinstance(bounds, Choice):  # of a range of batch sizes few are tried, and its high end may not be
+        return str(bounds)
+    return f"{low:g}" + (f" to {high:g}" if high > low else "")
 
 
 def _ranges(spec: Spec) -> str:

@@ -14,6 +14,7 @@ OUTER_ARMS = ("best", "scratch", "native")  # what is repeated for further teach
 SCRATCH_TUNED = "scratch-tuned"  # labels only, trained as best is: where a search varies the training, too
 DEFAULT_PAPER = "default-paper"  # the point of the loss's paper, where the loss is not kd
 WITH_KD = ("default-keras-io", "default-keras", "label-smoothing")  # arms that are trained with the loss kd in any case
+PLAIN_KD = (*WITH_KD, AUTOKERAS_ARM)  # all that are: parameters of another loss are nothing to them
 LABELS_ONLY = Point(1.0, 1.0)  # alpha = 1 switches the teacher off, whatever T
 
 # (temperature, alpha) that people use without tuning, and where they come from.

@@ -13,6 +13,10 @@ from statistics import NormalDist, fmean, stdev
 MOST_SEEDS = 10_000
 
 
+FEWEST_RUNS = 3
+"""Runs without which no interval is shown."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """The mean of n independent runs with the limits of its two-sided 95 % t interval, both None if n = 1."""
@@ -21,6 +25,13 @@ class Estimate:
     low: float | None
     high: float | None
     n: int
+
+
+def shown_fraction(value: Estimate) -> Estimate:
+    """Return the estimate of a fraction as it is shown: no limits with fewer than FEWEST_RUNS, none outside [0, 1]."""
+    if value.low is None or value.high is None or value.n < FEWEST_RUNS:
+        return Estimate(value.mean, None, None, value.n)
+    return Estimate(value.mean, max(value.low, 0.0), min(value.high, 1.0), value.n)
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:

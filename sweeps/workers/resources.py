@@ -16,7 +16,7 @@ from kd.config import DistillConfig, TrainingConfig
 from kd.data.datasets import Dataset, Split, load, load_test
 from kd.data.own.kinds import kind_of
 from sweeps.errors import SweepError
-from sweeps.spec.arms import AUTOKERAS_ARM, LABELS_ONLY, WITH_KD
+from sweeps.spec.arms import AUTOKERAS_ARM, LABELS_ONLY, PLAIN_KD
 from sweeps.spec.code import check_code
 from sweeps.spec.further import TRAINED
 from sweeps.spec.model import Spec
@@ -158,7 +158,7 @@ def settings_of(training: Training, point: Point, arm: str | None) -> StudentSet
         arm: of transfer; None in the searches. Some arms are trained with the loss kd in any case.
     """
     more = dict(point.more)
-    plain = arm in (*WITH_KD, AUTOKERAS_ARM)
+    plain = arm in PLAIN_KD
     own = {} if plain else training.loss_parameters | {name: more[name] for name in more if name not in TRAINED}
     return StudentSettings(
         loss="kd" if plain else training.distillation,

@@ -188,7 +188,7 @@ def _seeds(spec: Spec) -> str:
 def _statistics(spec: Spec) -> str:
     transfer = spec.transfer
     if not spec.targets:
-        return f"**Statistics.** {_intervals()}"
+        return f"**Statistics.** {_intervals(spec)}"
     levels = [f"{percent(transfer.level(look)):.3g} %" for look in range(1, transfer.looks + 1)]
     looks = "once" if transfer.looks == 1 else f"at most {transfer.looks} times, at {', '.join(levels)} in turn"
     outer = "" if spec.outer.teachers == 1 else " Intervals over teachers, their searches averaged, are given apart."
@@ -207,21 +207,24 @@ def _statistics(spec: Spec) -> str:
         " below it (non-inferiority, Piaggio et al. 2012) and native measurably beats scratch or random; FLAT when"
         f" native is shown to lie less than {counted(transfer.margin)} above best, scratch and random alike;"
         f" UNDECIDED otherwise. The test set may be read {looks}; the spec and its time were stored before the"
-        f" first look. {_intervals(other=True)}{outer}"
+        f" first look. {_intervals(spec, other=True)}{outer}"
     )
 
 
-def _intervals(*, other: bool = False) -> str:
+def _intervals(spec: Spec, *, other: bool = False) -> str:
     """Say what intervals and p values are of. other: those beside a verdict."""
     beside = " other" if other else ""
+    matter = (
+        " Whether T and alpha matter is judged by a Gaussian process fitted to all runs of all"
+        " searches (Rasmussen & Williams 2006): the share of the searched box that loses less than half the standard"
+        " deviation of a run against its best point."
+    )
     return (
         f"All{beside} intervals are 95 % t intervals over seeds, of differences paired by seed (Student"
         f" 1908), given one test set, and not adjusted for further looks. All{beside} questions are"
         f"{' secondary, and their p values are' if other else ''} adjusted by Holm's method (1979). Bias-corrected"
         f" bootstrap intervals (Efron 1987) are given from {BCA_FROM} seeds on, sign-flip tests (Fisher 1935) from"
-        f" {SIGN_FLIP_FROM} on. Whether T and alpha matter is judged by a Gaussian process fitted to all runs of all"
-        " searches (Rasmussen & Williams 2006): the share of the searched box that loses less than half the standard"
-        " deviation of a run against its best point."
+        f" {SIGN_FLIP_FROM} on.{'' if spec.search.space else matter}"  # of more parameters that is not asked
     )
 
 

@@ -21,7 +21,7 @@ def searches(findings: Findings, figures: Iterable[Block]) -> Fold:
     blocks: list[Block] = [*figures, Bullets(tuple(_selected(findings)))]
     if findings.spec.outer.teachers * findings.spec.outer.searches > 1:
         blocks += _outer(findings)
-    summary = "; ".join(f"{names.called(one.dataset)}: {in_short(one)}" for one in findings.surfaces)
+    summary = "; ".join(f"{names.called(one.dataset)}: {said}" for one in findings.surfaces if (said := in_short(one)))
     return Fold("Where the searches looked", summary, tuple(blocks), printed=True)
 
 
@@ -80,7 +80,7 @@ def _selected(findings: Findings) -> list[str]:
             items.append(f"{tuned}: not confirmed yet")
             continue
         items.append(f"{tuned}: {chosen.best.point.text()}; validation {accuracy(chosen.best.accuracy)}")
-    items += [identified(surface, findings.spec) for surface in findings.surfaces]
+    items += [said for surface in findings.surfaces if (said := identified(surface, findings.spec))]
     for one in findings.outer:
         same = sum(group.best == group.native for group in one.groups)
         if same:

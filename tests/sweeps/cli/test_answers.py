@@ -8,8 +8,10 @@ from kd.config import LOSS_FORMULA
 from sweeps.cli.answers import describe_best, describe_trials
 from sweeps.plan.selection import Candidate
 from sweeps.query.best import Best, Incumbent
+from sweeps.spec.losses import formula
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate
+from tests.support.pages import DOCS
 
 POINT = Point(6.803452110290527, 0.7241379310344828)
 ACCURACY = Estimate(0.974, 0.95, 1.02, 3)
@@ -36,6 +38,12 @@ def test_best_is_its_point_its_interval_and_why_the_dashboard_shows_another() ->
         "answer hash  0123456789ab",
         "as code      kd-sweeps best s --paste",
     ]
+
+
+def test_the_page_about_own_losses_says_what_best_prints_of_one() -> None:
+    shown = formula("/home/me/my_losses.py:loss")
+    assert f"`{shown}`" in (DOCS / "how-to" / "own-loss.md").read_text(encoding="utf-8")
+    assert shown in " ".join(describe_best(replace(BEST, loss=shown)).split())
 
 
 def test_the_same_point_confirmed_is_said_to_be_the_same() -> None:
@@ -118,3 +126,15 @@ def test_a_pipe_gets_every_column_and_the_whole_reason() -> None:
 @pytest.mark.usefixtures("terminal")
 def test_best_fits_a_terminal() -> None:
     assert max(map(len, describe_best(BEST, ["a word " * 40]).splitlines())) <= 80
+
+
+def test_the_values_stand_in_one_column_however_long_a_searched_name_is() -> None:
+    point = Point.of({"temperature": 4.0, "alpha": 0.3, "batch_size": 64, "a_weight_with_a_long_name": 1.5})
+    lines = describe_best(replace(BEST, point=point), ["a word " * 40]).splitlines()
+    start = len("a_weight_with_a_long_name ")
+    assert {line[:start].strip() for line in lines} == {
+        *("temperature", "alpha", "batch_size", "a_weight_with_a_long_name", "loss", "validation", "incumbent"),
+        *("", "answer", "answer hash", "as code"),
+    }
+    assert all(line[start] != " " for line in lines)
+    assert max(map(len, lines)) <= 100

@@ -10,7 +10,7 @@ from storage.studies.sampler import Past, propose
 from storage.studies.space import Choice, Range, Whole, check_params
 from sweeps.plan.names import groups
 from sweeps.plan.points import space_of
-from sweeps.plan.space import point_at, search_space, untuned
+from sweeps.plan.space import point_at, search_space, trained_with, untuned
 from sweeps.plan.stage_tasks import sobol_points
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import override
@@ -54,6 +54,19 @@ def test_every_arm_lies_in_the_space_of_transfer() -> None:
     for role in WIDE.roles:
         for point in (*DEFAULT_POINTS.values(), *sobol_points(WIDE, 8)):
             check_params(space, point.as_dict() | dict(point.more or untuned(WIDE, role)))
+
+
+@pytest.mark.parametrize(
+    ("arm", "names"),
+    [
+        (None, {"gamma", "epochs", "batch_size"}),
+        ("best", {"gamma", "epochs", "batch_size"}),
+        ("default-keras", {"epochs", "batch_size"}),
+        ("autokeras", {"batch_size"}),  # baselines.autokeras_epochs hold for it
+    ],
+)
+def test_an_arm_has_the_parameters_that_it_is_trained_with(arm: str | None, names: set[str]) -> None:
+    assert set(trained_with({"gamma": 1.5, "epochs": 5, "batch_size": 32}, arm)) == names
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])

@@ -56,6 +56,8 @@ def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection
     text = describe_best(found)
     assert "%, n=2, no interval" in text
     assert f"incumbent    search trial {found.incumbent.trial_number}: " in text
+    assert (found.accuracy.low, found.accuracy.high) == (None, None), "JSON has no interval where the text has none"
+    assert {(one.accuracy.low, one.accuracy.high) for one in found.candidates} == {(None, None)}
     assert found.paste == snippets(found.point, loss="kd", own={})
     plain = sweeps.best("s", storage=str(url))
     assert plain == found.as_json()

@@ -6,7 +6,7 @@ import pytest
 
 from storage.errors import RecordBroken
 from sweeps.errors import SpecError
-from sweeps.query.listing import SweepRow, sweep_rows, trial_rows
+from sweeps.query.listing import SweepRow, as_columns, sweep_rows, trial_rows
 from sweeps.query.opening import open_sweep
 from sweeps.spec.model import override
 from tests.support.sweeps.audited_sweeps import execute
@@ -57,3 +57,23 @@ def test_a_payload_that_was_edited_is_one_line_that_names_its_task(tmp_path: Pat
         pytest.raises(RecordBroken, match=r"the stored payload of search#1 was edited: seed is missing"),
     ):
         trial_rows(engine, sweep)
+
+
+def test_an_arm_that_is_trained_with_kd_shows_no_parameter_of_another_loss(tmp_path: Path) -> None:
+    spec = override(
+        SMALL,
+        {
+            "training.distillation": "dkd",
+            "search.space": {"nontarget_weight": [1, 8], "learning_rate": [0.001, 0.01]},
+            "transfer.source_arms": ["best", "scratch", "default-keras", "label-smoothing"],
+        },
+    )
+    url = worked(f"sqlite:///{tmp_path}/a.db", spec, quadratic, stop_at="transfer#target")
+    with open_sweep(url, "s") as (engine, sweep):
+        rows = trial_rows(engine, sweep)
+    shown = {row.arm: set(row.more) for row in rows if row.stage == "transfer" and row.state == "done"}
+    both, plain = {"nontarget_weight", "learning_rate"}, {"default-keras", "label-smoothing"}
+    assert {"best", "scratch", "scratch-tuned", "default-paper", *plain} == set(shown)
+    assert shown == {arm: {"learning_rate"} if arm in plain else both for arm in shown}
+    assert {tuple(sorted(row.more)) for row in rows if row.stage == "search"} == {tuple(sorted(both))}
+    assert all(set(line) >= both for line in as_columns(rows)), "every row has the same columns"

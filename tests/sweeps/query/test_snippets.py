@@ -147,7 +147,64 @@ def test_another_loss_is_pasted_with_its_own_parameters_and_for_kd_alone() -> No
     pasted = snippets(point, loss="dkd", own={"target_weight": 2.0})
     assert list(pasted) == ["kd"]
     assert pasted["kd"].startswith("# tuned with epochs=12\n")
-    distiller = _run(pasted["kd"], dict(_models(seed=3)))["distiller"]
+    images, labels = _images_and_labels(64)
+    distiller = _run(pasted["kd"], {**_models(seed=3), "images": images, "labels": labels})["distiller"]
     values = {name: float(variable) for name, variable in distiller.own.items()}
     assert values == {"target_weight": 2.0, "nontarget_weight": 6.5}
     assert float(distiller.temperature) == 4.0
+
+
+TUNED = {"learning_rate": 0.0086, "epochs": 2, "batch_size": 64}
+
+
+@pytest.mark.parametrize("library", ["kd", "keras"])
+def test_the_pasted_training_is_the_tuned_one(library: str) -> None:
+    code = snippets(Point.of({"temperature": 4.0, "alpha": 0.25, **TUNED}), loss="kd", own={})[library]
+    images, labels = _images_and_labels(256)
+    distiller = _run(code, {**_models(seed=4), "images": images, "labels": labels})["distiller"]
+    assert float(distiller.optimizer.learning_rate) == pytest.approx(0.0086)
+    assert int(distiller.optimizer.iterations) == 2 * 256 // 64
+    assert max(map(len, code.splitlines())) <= 120
+
+
+@pytest.mark.parametrize(
+    ("tuned", "kd", "pytorch"),
+    [
+        (
+            TUNED,
+            [
+                "import keras",
+                "optimizer = keras.optimizers.Adam(0.0086)\n",
+                "distiller.fit(images, labels, batch_size=64, epochs=2)",
+            ],
+            ["import torch\n", "Adam(student.parameters(), lr=0.0086, eps=1e-7)", "batch_size=64", "epochs = 2"],
+        ),
+        ({"epochs": 12}, ['compile("adam"', "distiller.fit(images, labels, epochs=12)"], ["epochs = 12\n"]),
+        ({"batch_size": 32}, ["distiller.fit(images, labels, batch_size=32)"], ["import torch\n", "batch_size=32"]),
+    ],
+)
+def test_what_was_not_tuned_of_the_training_is_not_pasted(
+    tuned: dict[str, float], kd: list[str], pytorch: list[str]
+) -> None:
+    pasted = snippets(Point.of({"temperature": 4.0, "alpha": 0.25, **tuned}), loss="kd", own={})
+    for library, parts in (("kd", kd), ("pytorch", pytorch)):
+        body = pasted[library].split("\n", 1)[1]  # without the comment that says what was tuned
+        compile(body, library, "exec")
+        assert [part for part in parts if part not in body] == []
+        assert [name for name in ("epochs", "batch_size") if name not in tuned and name in body] == []
+        assert ("optim" in body) == ("learning_rate" in tuned)
+
+
+def test_without_further_parameters_the_pasted_code_sets_nothing_of_the_training() -> None:
+    pasted = _pasted(4.0, 0.25)
+    assert pasted["kd"].splitlines() == [
+        "# kd",
+        "import kd",
+        "",
+        "distiller = kd.Distiller(student=student, teacher=teacher, temperature=4.0, alpha=0.25)",
+        'distiller.compile("adam", metrics=["accuracy"])',
+    ]
+    assert pasted["keras"].endswith(
+        'compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])'
+    )
+    assert "import torch.nn.functional as F\n\nT, alpha = 4.0, 0.75\n" in pasted["pytorch"]

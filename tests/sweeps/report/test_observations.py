@@ -57,6 +57,15 @@ def test_how_much_of_the_box_is_as_good_is_said_with_its_interval() -> None:
     assert matters(replace(SURFACE, top=None)) == "whether T and alpha matter cannot be told (that takes 3 searches)"
 
 
+def test_whether_t_and_alpha_matter_is_not_asked_where_more_is_searched() -> None:
+    wide = replace(SURFACE, top=None, further=True)
+    assert (matters(wide), in_short(wide), identified(wide, SPEC)) == ("", "", "")
+    assert identified(replace(wide, tied=(Point(2.0, 0.1),)), SPEC) == "digits: tied with best: T = 2, alpha = 0.1"
+    shares = replace(wide, importances=(("epochs", 0.75), ("temperature", 0.25)))
+    assert in_short(shares) == "epochs mattered most (75 % of the variance)"
+    assert "variance of the validation accuracy explained: epochs 75 %, T 25 %" in identified(shares, SPEC)
+
+
 def test_what_is_said_is_what_the_fit_to_all_searches_found(tmp_path: Path) -> None:
     for surface in found(tmp_path, accuracies((0.2, 0.5, 0.8)), OVER_SEARCHES).surfaces:
         assert surface.top is not None

@@ -8,7 +8,11 @@ import pytest
 
 from sweeps.analysis.trainings import accuracies
 from sweeps.report.tables import COLUMNS, latex, results_csv, table_tex
+from sweeps.spec.model import override
+from tests.support.sweeps import planted_sweeps
+from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.reported_sweeps import analysed, worked
+from tests.support.sweeps.small_sweeps import SMALL
 
 
 def test_there_is_a_line_for_each_training_with_its_seed_and_accuracies(tmp_path: Path) -> None:
@@ -23,6 +27,34 @@ def test_there_is_a_line_for_each_training_with_its_seed_and_accuracies(tmp_path
     assert {line["dataset"] for line in chosen} == {"digits-rgb"}
     assert {int(line["repeat"]): 100 * float(line["test_accuracy"]) for line in chosen} == pytest.approx(tests)
     assert len({line["seed"] for line in chosen}) == 3
+
+
+def test_what_is_searched_beside_t_and_alpha_has_a_column_each_and_is_empty_where_an_arm_is_trained_without(
+    tmp_path: Path,
+) -> None:
+    spec = override(
+        SMALL,
+        {
+            "training.distillation": "dkd",
+            "search.space": {"nontarget_weight": [1, 8], "learning_rate": [0.001, 0.01]},
+            "transfer.source_arms": ["best", "default-keras"],
+        },
+    )
+    url = planted_sweeps.worked(f"sqlite:///{tmp_path}/a.db", spec, quadratic, stop_at="transfer#target")
+    found = planted_sweeps.analysed(url)
+    text = results_csv(found)
+    assert text.splitlines()[0] == (
+        "dataset,role,arm,group,repeat,seed,state,temperature,alpha,learning_rate,nontarget_weight,"
+        "val_accuracy,test_accuracy,train_s,cpu_s"
+    )
+    lines = {(line["role"], line["arm"]): line for line in csv.DictReader(io.StringIO(text))}
+    best, default, waiting = (
+        lines[key] for key in (("source", "best"), ("source", "default-keras"), ("target", "best"))
+    )
+    chosen = dict(found.confirmed["source"].best.point.more)
+    assert {name: float(best[name]) for name in chosen} == pytest.approx(chosen)
+    assert (float(default["learning_rate"]), default["nontarget_weight"]) == (spec.training.learning_rate, "")
+    assert (waiting["learning_rate"], waiting["nontarget_weight"]) == ("", "")
 
 
 def test_what_has_not_run_is_a_line_without_numbers(tmp_path: Path) -> None:

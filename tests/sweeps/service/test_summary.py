@@ -36,6 +36,16 @@ def test_the_lines_of_preset_quick() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("sizes", "said"), [([32, 100], "32 | 64"), ([48, 50], "48"), ([32, 32], "32"), ([16, 64], "16 | 32 | 64")]
+)
+def test_of_a_range_of_batch_sizes_those_are_said_that_are_tried(sizes: list[int], said: str) -> None:
+    spec = override(preset("tiny"), {"search.space": {"epochs": [3, 12], "batch_size": sizes}})
+    assert f"search   T 1 to 20, alpha 0 to 1, epochs 3 to 12, batch_size {said}: 8 trials on each dataset" in _lines(
+        spec
+    )
+
+
 def test_who_teaches_whom_is_said_once_where_it_is_the_same() -> None:
     several = override(preset("tiny"), {"target.teacher": "resnet20"})
     assert "models   cnn-small-narrow on digits, resnet20 on digits-rgb teach keras-student" in _lines(several)

@@ -8,6 +8,7 @@ from scipy import stats
 
 from sweeps.stats.estimates import (
     MOST_SEEDS,
+    Estimate,
     differences,
     estimate,
     holm,
@@ -15,6 +16,7 @@ from sweeps.stats.estimates import (
     paired,
     resolvable,
     seeds_needed,
+    shown_fraction,
     t_p_value,
     t_quantile,
 )
@@ -176,3 +178,19 @@ def test_holm_lies_between_each_p_and_bonferroni_and_keeps_their_order(p_values:
         assert p <= adjusted[name] <= min(1.0, len(p_values) * p)
     order = sorted(p_values, key=lambda name: p_values[name])
     assert [adjusted[name] for name in order] == sorted(adjusted.values())
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (Estimate(0.97, 0.93, 1.01, 2), Estimate(0.97, None, None, 2)),
+        (Estimate(0.97, None, None, 1), Estimate(0.97, None, None, 1)),
+        (Estimate(0.97, 0.93, 1.01, 3), Estimate(0.97, 0.93, 1.0, 3)),
+        (Estimate(0.02, -0.01, 0.05, 3), Estimate(0.02, 0.0, 0.05, 3)),
+        (Estimate(0.9, 0.8, 1.0, 5), Estimate(0.9, 0.8, 1.0, 5)),
+    ],
+)
+def test_a_fraction_is_shown_without_an_interval_of_two_runs_and_never_outside_0_to_1(
+    value: Estimate, shown: Estimate
+) -> None:
+    assert shown_fraction(value) == shown

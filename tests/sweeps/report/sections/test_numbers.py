@@ -12,8 +12,10 @@ from storage.queue.tasks import Claim
 from storage.url import resolve
 from sweeps.analysis.findings import Findings
 from sweeps.report import markdown
+from sweeps.report.brief import brief
 from sweeps.report.document import Block, Bullets, Figure, Fold, Heading, Paragraph, Table
 from sweeps.report.observations import as_good, explained, looked
+from sweeps.report.sections import methods
 from sweeps.report.sections.numbers import accuracies as accuracy_table
 from sweeps.report.sections.numbers import numbers, searches
 from sweeps.report.sentences import sentence
@@ -157,6 +159,16 @@ def test_searches_say_what_was_tuned_and_whether_it_matters(over_seeds: Findings
     assert items[1].startswith("`native`, tuned on digits-rgb: T = ")
     assert items[-1].startswith("loss: `alpha*CE(labels)")
     assert not any(isinstance(block, Table) for block in fold.blocks), "one search is no list of searches"
+
+
+def test_searches_of_more_than_t_and_alpha_do_not_ask_whether_these_two_matter(tmp_path: Path) -> None:
+    spec = override(OVER_SEEDS, {"search.space": {"learning_rate": [0.001, 0.01]}})
+    findings = found(tmp_path, accuracies(0.5), spec)
+    assert all(surface.further for surface in findings.surfaces)
+    fold = searches(findings, [])
+    assert "T and alpha matter" not in repr([fold, brief(findings, columns=100), methods.section(findings)])
+    assert fold.summary == ""
+    assert not any(item.endswith(": ") or not item for item in _bullets(fold))
 
 
 def test_every_search_has_its_points_and_its_regret(over_searches: Findings) -> None:
