@@ -198,8 +198,10 @@ gains nothing, an interval is wrong to be there at all: that happens in one of t
 def _headline(found: list[Pair]) -> str:
     if not found:
         return "**No sweep is finished yet.**"
+    done, planned = len({pair.sweep for pair in found}), len(specs())
     return (
-        f"**Tuned elsewhere, T and alpha keep {_share(found, 'best')} of what distilling gains over no distillation"
+        f"**{'' if done == planned else f'After {done} of {planned} sweeps: '}"
+        f"Tuned elsewhere, T and alpha keep {_share(found, 'best')} of what distilling gains over no distillation"
         f" where they were tuned there; the untuned default keeps {_share(found, 'default-keras')}.**"
     )
 
