@@ -114,7 +114,8 @@ def best(
     found = answer.best
     say(place.label)
     if paste:
-        print("\n\n".join(["# student and teacher: Keras models that give logits", *found.paste.values()]))
+        above = f"# student and teacher: Keras models that give logits\n# the sweep's students: {found.recipe}"
+        print("\n\n".join([above, *found.paste.values()]))
         return
     if form is Format.table and field is None:
         print(fitted(describe_best(found, answer.said), columns()))

@@ -18,6 +18,7 @@ from sweeps.query.bits import bits
 from sweeps.query.snippets import snippets
 from sweeps.query.status import stage_counts
 from sweeps.spec.losses import formula
+from sweeps.spec.model import Spec, as_it_stands
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate, shown_fraction
 
@@ -40,6 +41,7 @@ class Incumbent:
 class Best:
     """The best (T, alpha) of a sweep. loss: its formula; distillation: its name; loss_parameters: those that are fixed.
 
+    recipe: how the sweep trained with this point.
     accuracy: validation, fractions; of the confirmed point its mean over fresh seeds, else that of the single trial.
     Its interval, and those of the candidates, are as they are shown: None of fewer than three seeds, within [0, 1].
     candidates: what was confirmed, None before that. answer_hash: None until every task of the sweep has ended.
@@ -54,6 +56,7 @@ class Best:
     answer_hash: str | None
     distillation: str = "kd"
     loss_parameters: Mapping[str, float] = field(default_factory=dict)
+    recipe: str = ""
 
     @property
     def confirmed(self) -> bool:
@@ -77,6 +80,7 @@ class Best:
             | {
                 "search_best": self.incumbent.as_json(),
                 "answer_hash": self.answer_hash,
+                "recipe": self.recipe,
                 "paste": self.paste,
             }
         )
@@ -106,14 +110,26 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
     number = next(task.record.trial_number for task in done if task.record.key == first.task)
     incumbent = Incumbent(point=first.point, score=first.score, task=first.task, trial_number=number)
     found = selection.preview(engine, sweep.id, "confirm.best")
+    point = first.point if found is None else found.best.point
     return Best(
         sweep=sweep.name,
         loss=formula(sweep.spec["training"].get("distillation", "kd")),
         distillation=sweep.spec["training"].get("distillation", "kd"),
         loss_parameters=sweep.spec["training"].get("loss_parameters", {}),
-        point=first.point if found is None else found.best.point,
+        point=point,
         accuracy=Estimate(first.score, None, None, 1) if found is None else shown_fraction(found.best.accuracy),
         candidates=None if found is None else tuple(map(_shown, found.candidates)),
         incumbent=incumbent,
         answer_hash=bits(engine, sweep).answer_hash,
+        recipe=_recipe(as_it_stands(sweep), point),
+    )
+
+
+def _recipe(spec: Spec, point: Point) -> str:
+    tuned = dict(point.more)
+    training = spec.training.model_copy(
+        update={name: tuned[name] for name in ("learning_rate", "batch_size") if name in tuned}
+    )
+    return (
+        f"Adam, {training.rate()}, batches of {training.batch_size}, {tuned.get('epochs', spec.source.epochs)} epochs"
     )

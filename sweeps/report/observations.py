@@ -105,14 +105,16 @@ def explained(controls: Sequence[Control]) -> list[str]:
         ran = list(group)
         gain, same = ran[0].best, [f"`{one.arm}` ({_MEANING[one.arm]})" for one in ran if one.explains]
         if gain.low is None or gain.low <= 0:
-            text = f"best does not measurably beat scratch ({interval(gain)}), so the controls have nothing to explain"
+            text = (
+                f"best was not shown to beat no distillation ({interval(gain)}): the controls have nothing to explain"
+            )
         elif same:
             text = (
-                f"best gains {interval(gain)} over scratch, but at least half of that is gained by"
+                f"best gains {interval(gain)} over no distillation, but at least half of that is gained by"
                 f" {' and '.join(same)} as well"
             )
         else:
-            text = f"best gains {interval(gain)} over scratch, and no control is shown to gain half of that"
+            text = f"best gains {interval(gain)} over no distillation, and no control is shown to gain half of that"
         lines.append(f"{dataset}: {text}")
     return lines
 

@@ -19,6 +19,7 @@ from storage.studies.reconcile import reconcile
 from sweeps.analysis import looks
 from sweeps.analysis.units import percent
 from sweeps.errors import SpecError, SweepError
+from sweeps.hints import here
 from sweeps.plan import tasks as plan
 from sweeps.plan.stage_tasks import measure_task
 from sweeps.query.opening import open_sweep
@@ -104,7 +105,10 @@ def _more(
             " give one of them, 1 or more, for example --seeds +10"
         )
     if trials and any(".ranks" in selected for selected in queries.selections(engine, sweep.id)):
-        raise RevisionRefused(f"a search of {sweep.name} has closed, and what came out of it is already used")
+        raise RevisionRefused(
+            f"a search of {sweep.name} has closed, and what came out of it is already used; add a search of its own"
+            f" instead: {here().line('extend', sweep.name, '--searches', '+1')}"
+        )
     if seeds or searches:
         _refuse_another_look(engine, sweep, spec)
     return plan.more(spec, trials=trials, seeds=seeds, searches=searches)

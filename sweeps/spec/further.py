@@ -43,7 +43,8 @@ _RECORDS = (
     "task stage state attempt trial dataset arm more score test_accuracy seed train_s cpu_s worker reason sweep role",
     "repeat val_accuracy",
     # `best`, selections and surfaces as JSON
-    "loss confirmed mean low high n rank ranks candidates search_best answer_hash paste point accuracy incumbent",
+    "loss confirmed mean low high n rank ranks candidates search_best answer_hash recipe paste",
+    "point accuracy incumbent",
     "distillation loss_parameters trial_number number shared formula code student teacher source target target2",
     "target3",
     # outcomes, and the columns of the dashboard and of trackers

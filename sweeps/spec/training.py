@@ -27,3 +27,12 @@ class Training(SpecModel):
         default={}, description="of the loss's own parameters, those that are fixed; create fills in a user's own"
     )
     teacher_learning_rate: float = Field(default=3e-3, gt=0, le=1, description="of teachers: Adam, falling to 0")
+
+    def rate(self) -> str:
+        """Return the students' learning rate and its schedule in words."""
+        if self.schedule == "cosine":
+            return f"learning rate {self.learning_rate:g} with cosine decay to 0"
+        constant = f"constant learning rate {self.learning_rate:g}"
+        return (
+            constant if self.schedule == "constant" else f"{constant}, weights averaged over {self.average_steps} steps"
+        )

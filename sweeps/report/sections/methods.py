@@ -94,14 +94,12 @@ def _source(loss: str) -> str:
 
 
 def _rate(training: Training) -> str:
-    if training.schedule == "constant":
-        return f"constant learning rate {training.learning_rate:g}"
-    if training.schedule == "cosine":
-        return f"learning rate {training.learning_rate:g} with cosine decay to 0 (Loshchilov & Hutter 2017)"
-    return (
-        f"constant learning rate {training.learning_rate:g}; the student is the exponential moving average of its"
-        f" weights over about {training.average_steps} steps (Polyak & Juditsky 1992)"
-    )
+    if training.schedule == "average":
+        return (
+            f"constant learning rate {training.learning_rate:g}; the student is the exponential moving average of its"
+            f" weights over about {training.average_steps} steps (Polyak & Juditsky 1992)"
+        )
+    return training.rate() + (" (Loshchilov & Hutter 2017)" if training.schedule == "cosine" else "")
 
 
 def _search(spec: Spec) -> str:

@@ -59,12 +59,21 @@ def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection
     assert (found.accuracy.low, found.accuracy.high) == (None, None), "JSON has no interval where the text has none"
     assert {(one.accuracy.low, one.accuracy.high) for one in found.candidates} == {(None, None)}
     assert found.paste == snippets(found.point, loss="kd", own={})
+    assert found.recipe == "Adam, constant learning rate 0.004, weights averaged over 20 steps, batches of 32, 4 epochs"
     plain = sweeps.best("s", storage=str(url))
     assert plain == found.as_json()
     assert list(plain) == [
         *("sweep", "loss", "temperature", "alpha", "confirmed", "mean", "low", "high", "n"),
-        *("candidates", "search_best", "answer_hash", "paste"),
+        *("candidates", "search_best", "answer_hash", "recipe", "paste"),
     ]
+
+
+def test_the_recipe_of_a_tuned_training_is_the_tuned_one(tmp_path: Path) -> None:
+    space = {"search.space": {"learning_rate": [0.001, 0.01], "epochs": [1, 3]}, "training.schedule": "cosine"}
+    found = _best(worked(f"sqlite:///{tmp_path}/a.db", override(preset("tiny"), space), quadratic, stop_at="transfer"))
+    tuned = dict(found.point.more)
+    rate = f"learning rate {tuned['learning_rate']:g} with cosine decay to 0"
+    assert found.recipe == f"Adam, {rate}, batches of 32, {tuned['epochs']} epochs"
 
 
 def test_the_incumbent_is_the_best_trial_of_all_searches_as_the_dashboard_shows_it(tmp_path: Path) -> None:

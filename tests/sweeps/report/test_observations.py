@@ -130,12 +130,13 @@ CONTROL = Control(
 def test_a_control_that_gains_as_best_does_is_called_what_it_is() -> None:
     other = replace(CONTROL, arm="label-smoothing", beyond=Estimate(8.0, 7.0, 9.0, 4))
     assert explained([CONTROL, other]) == [
-        "digits: best gains +8.50 [+7.00, +10.00] (n=4) over scratch, but at least half of that is gained by"
+        "digits: best gains +8.50 [+7.00, +10.00] (n=4) over no distillation, but at least half of that is gained by"
         " `class-mean` (the mean logits of each class: how alike the classes are, nothing about the single image) as"
         " well"
     ]
     assert explained([other]) == [
-        "digits: best gains +8.50 [+7.00, +10.00] (n=4) over scratch, and no control is shown to gain half of that"
+        "digits: best gains +8.50 [+7.00, +10.00] (n=4) over no distillation, and no control is shown to gain half"
+        " of that"
     ]
 
 
@@ -143,8 +144,8 @@ def test_controls_have_nothing_to_explain_where_best_gains_nothing() -> None:
     nothing = Estimate(0.5, -0.1, 1.1, 4)
     there = replace(CONTROL, role="target", dataset="digits-rgb")
     assert explained([replace(CONTROL, best=nothing), there]) == [
-        "digits: best does not measurably beat scratch (+0.50 [-0.10, +1.10] (n=4)), so the controls have nothing to"
-        " explain",
+        "digits: best was not shown to beat no distillation (+0.50 [-0.10, +1.10] (n=4)): the controls have nothing"
+        " to explain",
         *explained([there]),
     ]
     assert explained([]) == []

@@ -123,7 +123,7 @@ def test_after_the_search_more_trials_are_refused_and_more_seeds_are_not(
 ) -> None:
     _work(url)
     before = {task.key: task.score for task in tasks_of(engine)}
-    with pytest.raises(RevisionRefused, match="search of s has closed"):
+    with pytest.raises(RevisionRefused, match=r"search of s has closed.* kd-sweeps extend s --searches \+1"):
         steering.extend(url, "s", trials=1, seeds=0)
     assert steering.extend(url, "s", trials=0, seeds=2) == 2 * ARMS
     _work(url)
