@@ -5,12 +5,14 @@
 Sixteen sweeps: each dataset as the source and the other three as targets, two students, two teachers. Every sweep has a
 seed of its own: other teachers, other searches, other seeds. What is asked, how it is answered and the fingerprint of
 each spec stand in bench/results/transfer-study/declared.md, written before anything ran (--declare); a sweep whose spec
-is another one is refused. A finished sweep leaves its trainings in bench/results/transfer-study/NAME.csv, so the same
-command goes on after Ctrl-C, on any machine, and several may work on one Postgres. --report writes the page alone.
+is another one is refused. A finished sweep leaves its trainings in bench/results/transfer-study/NAME.csv, and
+where they come from in NAME.json beside it, so the same command goes on after Ctrl-C, on any machine, and several may
+work on one Postgres. --report writes the page alone.
 """
 
 import argparse
 import csv
+import json
 import os
 import sys
 from dataclasses import asdict, fields
@@ -117,8 +119,16 @@ def run(storage: str, workers: int | None, only: list[str]) -> None:
 
 
 def _keep(findings: Findings) -> None:
-    """Write the trainings on fresh seeds of a finished sweep."""
-    spec = findings.spec
+    """Write the trainings on fresh seeds of a finished sweep, and where they come from."""
+    spec, made = findings.spec, findings.provenance
+    origin = {
+        "answer_hash": findings.answer_hash,
+        "processor": ", ".join(dict.fromkeys(one.cpu for one in made.machines)),
+        "core_seconds": round(made.work_s),
+        "numerics": made.numerics,
+        "machines": [asdict(one) for one in dict.fromkeys(made.machines)],
+    }
+    (HERE / f"{findings.name}.json").write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
     with (HERE / f"{findings.name}.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [one.name for one in fields(Line)], lineterminator="\n")
         writer.writeheader()
@@ -143,10 +153,14 @@ def read() -> list[Line]:
     """The trainings of every finished sweep."""
     kinds = {one.name: {int: int, float: float}.get(one.type, str) for one in fields(Line)}
     found = []
-    for path in sorted(HERE.glob("*.csv")):
+    for path in _finished(".csv"):
         with path.open(encoding="utf-8", newline="") as file:
             found += [Line(**{name: kinds[name](text) for name, text in row.items()}) for row in csv.DictReader(file)]
     return found
+
+
+def _finished(suffix: str) -> list[Path]:
+    return [path for name in specs() if (path := HERE / f"{name}{suffix}").exists()]
 
 
 def report() -> None:
@@ -180,9 +194,27 @@ native - best, over the sweeps with these two datasets; the interval is over swe
 
 {_simulation(len(by_sweep))}
 
+## The sweeps
+
+A core-second is one of a worker at work; versions and commits stand in the files beside the trainings.
+
+{_origins()}
+
 {ORIGIN}"""
     (FOLDER / "transfer-study.md").write_text(text, encoding="utf-8")
     (FOLDER / "transfer-study.svg").write_text(matrix(lost, list(DATASETS)), encoding="utf-8")
+
+
+def _origins() -> str:
+    rows = []
+    for path in _finished(".csv"):
+        origin = path.with_suffix(".json")
+        found = json.loads(origin.read_text(encoding="utf-8")) if origin.exists() else {}
+        rows.append([f"`{path.stem}`", *(found.get(name, "not kept") for name in _SHOWN.values())])
+    return table(["sweep", *_SHOWN], rows)
+
+
+_SHOWN = {"answer hash": "answer_hash", "processor": "processor", "core-seconds": "core_seconds"}
 
 
 def _simulation(sweeps: int) -> str:

@@ -1,5 +1,7 @@
 """The transfer study: what is declared is what is run, and the shares and the matrix are those that were planted."""
 
+import json
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -93,6 +95,22 @@ def test_a_sweep_that_was_not_declared_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(study, "with_data", lambda spec: spec)
     with pytest.raises(SystemExit, match="was not declared"):
         study.run("sqlite:///none.db", None, [])
+
+
+def test_the_page_says_where_each_finished_sweep_was_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "HERE", tmp_path)
+    monkeypatch.setattr(study, "FOLDER", tmp_path)
+    for name in ("mnist-keras-student-cnn-small", "fashion_mnist-keras-student-cnn-small"):
+        shutil.copy(REPOSITORY / "bench/results/transfer-study" / f"{name}.csv", tmp_path)
+    origin = {"answer_hash": "0123456789ab", "processor": "a processor", "core_seconds": 1300}
+    (tmp_path / "mnist-keras-student-cnn-small.json").write_text(json.dumps(origin))
+    study.report()
+    page = (tmp_path / "transfer-study.md").read_text()
+    assert "| `mnist-keras-student-cnn-small` | 0123456789ab | a processor | 1300 |" in page
+    assert "| `fashion_mnist-keras-student-cnn-small` | not kept | not kept | not kept |" in page
+    assert page.startswith(
+        "# Does a tuned (T, alpha) keep its gain on another dataset?\n\n2 of 16 sweeps are finished."
+    )
 
 
 def test_a_sweep_that_does_not_exist_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
