@@ -63,7 +63,7 @@ def test_a_body_of_somebody_without_the_role_is_not_even_read(finished: Service)
 
 
 def test_huge_headers_are_refused(finished: Service) -> None:
-    request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: " + b"x" * 100_000
+    request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nX-Long: " + b"x" * 100_000
     assert raw(finished.port, request + b"\r\n\r\n").startswith(b"HTTP/1.1 431")
     endless = b"X-Long: " + b"x" * 4_000 + b"\r\n"
     with socket.create_connection(("127.0.0.1", finished.port), timeout=30) as connection:

@@ -63,10 +63,12 @@ def test_a_step_that_never_ends_takes_its_process_with_it(url: str) -> None:
     assert _code(_started(url, "never")) == STUCK
 
 
+@pytest.mark.slow
 def test_what_waits_for_something_else_is_left_to_end_by_itself(url: str) -> None:
     assert _code(_started(url, "waits")) == 0
 
 
+@pytest.mark.slow
 def test_who_was_frozen_meanwhile_still_has_its_time(url: str) -> None:
     process = _started(url, "ends")
     process.send_signal(signal.SIGSTOP)

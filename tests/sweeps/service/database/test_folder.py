@@ -78,6 +78,7 @@ def test_start_changes_nothing_where_it_runs(folder: Path) -> None:
         databases.start(folder, port=1024)
 
 
+@pytest.mark.slow
 def test_after_kill_9_it_starts_again_with_everything(folder: Path) -> None:
     first = started(folder)
     created(plain(first.url))
@@ -88,6 +89,7 @@ def test_after_kill_9_it_starts_again_with_everything(folder: Path) -> None:
     assert sweeps_in(databases.start(folder)) == ["s"]
 
 
+@pytest.mark.slow
 def test_two_folders_are_two_databases_and_find_their_ports_themselves(folder: Path) -> None:
     with own_folder() as other:
         one, two = databases.start(folder), databases.start(other)
@@ -141,6 +143,7 @@ def test_nobody_else_can_read_the_folder(folder: Path) -> None:
     assert holding == [folder / "url"]
 
 
+@pytest.mark.slow
 def test_on_another_address_whoever_has_the_password_comes_in(folder: Path) -> None:
     first = started(folder, host="127.0.0.7")
     assert (first.url.host, first.open_to_others) == ("127.0.0.7", False)
@@ -173,6 +176,7 @@ def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
             command(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_folder_may_have_any_name_that_can_be_printed(tmp_path: Path) -> None:
     with own_folder("mein Täst 'q' $x `touch pwned` \"z") as folder:
         try:
@@ -206,6 +210,7 @@ def test_files_of_the_folder_that_are_damaged_are_one_line(folder: Path) -> None
     (folder / "data" / "PG_VERSION").write_text(version)
 
 
+@pytest.mark.slow
 def test_a_folder_that_another_machine_serves_is_not_served_twice(folder: Path) -> None:
     started(folder)
     stored = json.loads((folder / "database.json").read_text())
@@ -218,6 +223,7 @@ def test_a_folder_that_another_machine_serves_is_not_served_twice(folder: Path) 
         (folder / "database.json").write_text(json.dumps(stored))
 
 
+@pytest.mark.slow
 def test_a_lost_url_gets_a_new_password_and_nothing_else_is_lost(folder: Path) -> None:
     first = started(folder)
     created(plain(first.url))
