@@ -24,7 +24,8 @@ _KEPT = ("test_accuracy", "train_s", "cpu_s")  # of an outcome: whole ones of th
 class SweepRow:
     """A sweep. source, target: datasets; target is None with one dataset.
 
-    done, tasks: how many tasks are done, of how many that could run.
+    state: active, paused or cancelled; of an active one whose tasks have all ended: finished. done, tasks: how many
+    tasks are done, of how many that could run.
     """
 
     name: str
@@ -76,7 +77,7 @@ def sweep_row(engine: sqlalchemy.Engine, sweep: SweepRecord) -> SweepRow:
         name=sweep.name,
         source=_called(sweep, "source"),
         target=_called(sweep, "target") if sweep.spec["target"] else None,
-        state=sweep.state,
+        state="finished" if sweep.state == "active" and all(one.ended == one.total for one in counts) else sweep.state,
         done=sum(count.done for count in counts),
         tasks=sum(count.total - count.unavailable for count in counts),
     )

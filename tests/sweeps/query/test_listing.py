@@ -8,6 +8,7 @@ from storage.errors import RecordBroken
 from sweeps.errors import SpecError
 from sweeps.query.listing import SweepRow, as_columns, sweep_rows, trial_rows
 from sweeps.query.opening import open_sweep
+from sweeps.service import steering
 from sweeps.spec.model import override
 from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.planted_sweeps import worked
@@ -35,6 +36,15 @@ def test_every_task_has_a_row_with_what_is_known_of_it(tmp_path: Path) -> None:
     assert listed == SweepRow(
         name="s", source="digits", target="digits-rgb", state="active", done=finished, tasks=len(rows)
     )
+
+
+def test_a_sweep_whose_tasks_have_all_ended_is_listed_as_finished_unless_it_was_paused(tmp_path: Path) -> None:
+    url = worked(f"sqlite:///{tmp_path}/a.db", SMALL, quadratic)
+    with open_sweep(url, "s") as (engine, _):
+        assert [row.state for row in sweep_rows(engine)] == ["finished"]
+    steering.pause(url, "s")
+    with open_sweep(url, "s") as (engine, _):
+        assert [row.state for row in sweep_rows(engine)] == ["paused"]
 
 
 def test_no_test_accuracy_is_listed_before_the_look_of_its_dataset_is_complete(tmp_path: Path) -> None:
