@@ -13,6 +13,9 @@ import sqlalchemy
 from storage.url import plain
 from tests.support.paths import REPOSITORY
 
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+"""What a worker sets, also one that ran in this process before."""
+
 # What every Python process of such a test runs first. `misbehave` is what a test adds: it may hang, exit or raise.
 _CUSTOMIZE = """
 import os, signal, sys, time

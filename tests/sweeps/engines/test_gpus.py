@@ -13,11 +13,10 @@ from sweeps.engines.launcher import same_launch
 from sweeps.engines.protocol import Request
 from sweeps.errors import SpecError
 from sweeps.workers.environment import GPU_VARIABLE, one_thread
-from tests.support.launches import KEEP_ENVIRONMENT, environment, kept_environments, launched
+from tests.support.launches import KEEP_ENVIRONMENT, THREADS, environment, kept_environments, launched
 from tests.support.sweeps.small_sweeps import SMALL, created
 
 UUID = "GPU-5b4c8b52-3b35-8d4a-7a35-2b7c7a0f7c11"
-THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from storage.url import plain, resolve
 from sweeps.spec.model import override
 from sweeps.workers.logs import log_folder
 from tests.support.faults.storms import count, new_storm, storm_spec
-from tests.support.launches import KEEP_ENVIRONMENT, environment, kept_environments
+from tests.support.launches import KEEP_ENVIRONMENT, THREADS, environment, kept_environments
 from tests.support.postgres_server import PostgresServer
 from tests.support.slurm_cluster import SlurmCluster
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
@@ -300,13 +300,15 @@ def slurm_members(slurm: SlurmCluster) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_each_member_gets_a_device_of_slurm_and_keeps_its_threads(
-    slurm: SlurmCluster, watched: Watched, start: Start, tmp_path: Path
+    slurm: SlurmCluster, watched: Watched, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in THREADS:
+        monkeypatch.delenv(name, raising=False)
     code, out = ended(start("--workers", "2", "--", "--gres=gpu:1", misbehave=KEEP_ENVIRONMENT))
     assert code == 0, out
     kept = kept_environments(tmp_path / HOME)
     assert {(one["CUDA_VISIBLE_DEVICES"], one["KD_SWEEPS_GPU"]) for one in kept} == {("0", "0"), ("1", "1")}
-    assert not [one for one in kept if "TF_NUM_INTRAOP_THREADS" in one]
+    assert not [one for one in kept if set(THREADS) & set(one)]
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,17 @@ def exit_code(process: BaseProcess) -> int | None:
     return process.exitcode
 
 
-def outcome_is_readable(url: str) -> None:
-    """One sweep with all its tasks and studies, and nothing else."""
+def outcome_is_readable(url: str, *, in_order: bool = True) -> None:
+    """One sweep with all its tasks and studies, and nothing else.
+
+    in_order: the studies were made in the order of the stages. A create that is killed between a study's row and its
+    attributes leaves a study that may be anybody's: the next create completes it and makes those before it anew.
+    """
     with contextlib.closing(open_studies(resolve(url))) as studies:
         (sweep,) = queries.list_sweeps(studies.engine)
         assert sweep.name == "s"
-        assert studies.names() == [study_name("s", stage) for stage in STAGES]
+        planned = [study_name("s", stage) for stage in STAGES]
+        assert (studies.names() if in_order else sorted(studies.names(), key=planned.index)) == planned
         for stage in STAGES:
             study = optuna.load_study(study_name=study_name("s", stage), storage=studies.storage)
             assert study.metric_names == ["latency_ms_p50" if stage == "measure" else "val_accuracy"]
@@ -120,10 +125,10 @@ def test_a_create_killed_again_and_again_at_any_instant_is_completed_in_the_end(
     while (code := exit_code_after(start(storage_url), seconds=0.1 * kills)) == KILLED:
         kills += 1
         with contextlib.suppress(NotAStorage, SweepNotFound), open_sweep(storage_url, "s"):
-            outcome_is_readable(storage_url)
+            outcome_is_readable(storage_url, in_order=False)
     assert kills > 5, "it was never killed in the middle"
     assert code in (NEW, THERE_ALREADY)
-    outcome_is_readable(storage_url)
+    outcome_is_readable(storage_url, in_order=False)
 
 
 def exit_code_after(process: BaseProcess, *, seconds: float) -> int | None:
