@@ -96,8 +96,8 @@ def wrapped(text: str, width: int, *, first: str = "", then: str = "") -> list[s
 
 
 def number_of(number: int, noun: str) -> str:
-    """Return how many there are of something, for example "1 task"."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """Return how many there are of something, for example "1 task" or "1,000 tasks"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def grey(text: str) -> str:

@@ -21,6 +21,7 @@ from sweeps.spec.losses import formula
 from sweeps.spec.model import Spec, as_it_stands
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate, shown_fraction
+from sweeps.terminal import number_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +131,5 @@ def _recipe(spec: Spec, point: Point) -> str:
     training = spec.training.model_copy(
         update={name: tuned[name] for name in ("learning_rate", "batch_size") if name in tuned}
     )
-    return (
-        f"Adam, {training.rate()}, batches of {training.batch_size}, {tuned.get('epochs', spec.source.epochs)} epochs"
-    )
+    epochs = number_of(int(tuned.get("epochs", spec.source.epochs)), "epoch")
+    return f"Adam, {training.rate()}, batches of {training.batch_size}, {epochs}"

@@ -31,13 +31,13 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, found: Sequence[s
     searches = spec.outer.teachers * spec.outer.searches
     trials = f"{spec.search.trials} trials" + (f", {searches} searches" if searches > 1 else "")
     trainings = sum(plan.count(stage) for stage in STAGES if stage != "measure")
-    minutes = _rounded(expected_core_seconds(spec) / 60)
+    minutes = number_of(_rounded(expected_core_seconds(spec) / 60), "core-minute")
     return [
         f"search   {_space(spec)}: {trials}{' on each dataset' if spec.targets else ''}",
         f"data     {' -> '.join(_images(spec.role(role)) for role in spec.roles)}",
         *found,
         f"models   {_models(spec)}",
-        f"work     {trainings:,} trainings, about {minutes:,.0f} core-minutes",
+        f"work     {trainings:,} trainings, about {minutes}",
         f"verdict  {_resolution(spec)}" if spec.targets else f"answer   {_one_dataset(spec)}",
         f"storage  {masked(url)}",
     ]
@@ -69,13 +69,12 @@ def on_two_cores(spec: Spec) -> str:
     """Return how long a sweep is expected to take there, for example "10 minutes"."""
     minutes = expected_core_seconds(spec) / 60 / 2
     value, unit = (minutes, "minute") if minutes < 120 else (minutes / 60, "hour")
-    number = max(1, _rounded(value))
-    return f"{number:,.0f} {unit}{'' if number == 1 else 's'}"
+    return number_of(_rounded(value), unit)
 
 
-def _rounded(value: float) -> float:
-    """Return a positive number with two digits that count: what is expected is known no better."""
-    return float(f"{value:.2g}")
+def _rounded(value: float) -> int:
+    """Return 1 or more, with two digits that count: what is expected is known no better."""
+    return max(1, round(float(f"{value:.2g}")))
 
 
 def _space(spec: Spec) -> str:
