@@ -69,7 +69,7 @@ def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection
 
 
 def test_the_recipe_of_a_tuned_training_is_the_tuned_one(tmp_path: Path) -> None:
-    space = {"search.space": {"learning_rate": [0.001, 0.01], "epochs": [1, 3]}, "training.schedule": "cosine"}
+    space = {"search.space": {"learning_rate": [0.001, 0.01], "epochs": [2, 4]}, "training.schedule": "cosine"}
     found = _best(worked(f"sqlite:///{tmp_path}/a.db", override(preset("tiny"), space), quadratic, stop_at="transfer"))
     tuned = dict(found.point.more)
     rate = f"learning rate {tuned['learning_rate']:g} with cosine decay to 0"
