@@ -243,8 +243,8 @@ def _share(found: list[Pair], arm: str) -> str:
     if share is None:
         return "not yet"
     if share.low is None or share.high is None:
-        return f"{share.mean:.0%} (no interval: native is not shown to gain, or too few sweeps)"
-    return f"{share.mean:.0%} [{share.low:.0%}, {share.high:.0%}]"
+        return f"{100 * share.mean:.0f} % (no interval: native is not shown to gain, or too few sweeps)"
+    return f"{100 * share.mean:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]"
 
 
 ORIGIN = Origin()
