@@ -153,14 +153,14 @@ def read() -> list[Line]:
     """The trainings of every finished sweep."""
     kinds = {one.name: {int: int, float: float}.get(one.type, str) for one in fields(Line)}
     found = []
-    for path in _finished(".csv"):
+    for path in _finished():
         with path.open(encoding="utf-8", newline="") as file:
             found += [Line(**{name: kinds[name](text) for name, text in row.items()}) for row in csv.DictReader(file)]
     return found
 
 
-def _finished(suffix: str) -> list[Path]:
-    return [path for name in specs() if (path := HERE / f"{name}{suffix}").exists()]
+def _finished() -> list[Path]:
+    return [path for name in specs() if (path := HERE / f"{name}.csv").exists()]
 
 
 def report() -> None:
@@ -207,7 +207,7 @@ A core-second is one of a worker at work; versions and commits stand in the file
 
 def _origins() -> str:
     rows = []
-    for path in _finished(".csv"):
+    for path in _finished():
         origin = path.with_suffix(".json")
         found = json.loads(origin.read_text(encoding="utf-8")) if origin.exists() else {}
         rows.append([f"`{path.stem}`", *(found.get(name, "not kept") for name in _SHOWN.values())])
