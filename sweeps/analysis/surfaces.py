@@ -15,7 +15,8 @@ from sweeps.plan.selection import Confirmed
 from sweeps.plan.space import search_space
 from sweeps.spec.point import Point
 from sweeps.stats import candidates
-from sweeps.stats.response import FEWEST, Run, Top, top
+from sweeps.stats.nested import FEWEST_SEARCHES
+from sweeps.stats.response import Run, Top, top
 
 FEWEST_TRIALS = 10
 """Trials of a search from which on the importance of its parameters is said."""
@@ -123,7 +124,8 @@ def _shown(search: Sequence[Search]) -> tuple[SearchTrial, ...]:
 def _top(stored: StoredSweep, role: str) -> Top | None:
     """Fit all searches of the first teacher, with their confirms; None until enough of them are through."""
     closed = [group for group in searches(stored.spec) if confirm_phase(role, group) in stored.closed]
-    if len(closed) < FEWEST or stored.spec.search.space:  # over T and alpha alone the other parameters would be noise
+    # over T and alpha alone the other parameters would be noise
+    if len(closed) < FEWEST_SEARCHES or stored.spec.search.space:
         return None
     runs: list[Search | Confirm] = []
     confirms = stored.finished(ConfirmTask, StudentOutcome)

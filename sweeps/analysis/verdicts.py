@@ -10,7 +10,7 @@ from sweeps.analysis.stored import StoredSweep
 from sweeps.analysis.trainings import accuracies
 from sweeps.plan.names import searches
 from sweeps.stats.estimates import differences
-from sweeps.stats.nested import FEWEST, Nested, nested
+from sweeps.stats.nested import FEWEST_SEARCHES, Nested, nested
 from sweeps.stats.verdict import Verdict, decide
 
 
@@ -61,7 +61,7 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
         arms = [_arms(stored, role, group) for group in mine]
         regrets = [differences(one.get("native", {}), one.get("best", {})) for one in arms]
         regret, by_search = nested(regrets), tuple(map(fmean, filter(None, regrets)))
-        by_unit = _means(arms) if len(by_search) >= FEWEST else arms[0]
+        by_unit = _means(arms) if len(by_search) >= FEWEST_SEARCHES else arms[0]
         decided = decide(by_unit, margin=transfer.margin, level=transfer.level(max(len(stored.looks), 1)))
     return TargetVerdict(
         role=role,

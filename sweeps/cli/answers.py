@@ -10,7 +10,7 @@ from sweeps.hints import here
 from sweeps.plan.states import UNAVAILABLE
 from sweeps.query.best import Best
 from sweeps.query.status import Status
-from sweeps.report.formats import limits
+from sweeps.stats.estimates import limits
 from sweeps.terminal import columns, duration, fitted, grey, wrapped
 
 _WIDTH = 100  # at most, as a page is read

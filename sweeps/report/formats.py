@@ -1,10 +1,7 @@
 """How numbers are written in a report: estimates with their intervals, percentages, and what has no value yet."""
 
 from sweeps.analysis.units import percent
-from sweeps.stats.estimates import FEWEST_RUNS, Estimate
-
-FEWEST = FEWEST_RUNS
-"""Runs without which no interval is shown."""
+from sweeps.stats.estimates import Estimate, limits
 
 
 def number(value: float | None, form: str, scale: float = 1) -> str:
@@ -15,13 +12,6 @@ def number(value: float | None, form: str, scale: float = 1) -> str:
 def percentage(fraction: float | None, form: str = ".2f") -> str:
     """Return a fraction in percent, without the sign; nothing where there is no value."""
     return "" if fraction is None else f"{percent(fraction):{form}}"
-
-
-def limits(value: Estimate) -> tuple[float, float] | None:
-    """Return the limits of the interval; None where none is shown: with two runs, t = 12.7, it would say nothing."""
-    if value.low is None or value.high is None or value.n < FEWEST:
-        return None
-    return value.low, value.high
 
 
 def accuracy(value: Estimate | None) -> str:

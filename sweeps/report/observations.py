@@ -14,7 +14,8 @@ from sweeps.report.formats import interval
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
-from sweeps.stats.response import FEWEST, WORDS
+from sweeps.stats.nested import FEWEST_SEARCHES
+from sweeps.stats.response import WORDS
 
 
 def as_good(findings: Findings) -> list[str]:
@@ -91,7 +92,7 @@ def matters(surface: Surface) -> str:
     if surface.further:
         return ""
     if top is None:
-        return f"{in_short(surface)} (that takes {FEWEST} searches)"
+        return f"{in_short(surface)} (that takes {FEWEST_SEARCHES} searches)"
     return (
         f"{in_short(surface)}: {percent(top.share):.0f} % [{percent(top.low):.0f}, {percent(top.high):.0f}] of the"
         f" searched box loses less than {top.tolerance:.2g} points, half the seed sd of a run, against its best point"

@@ -26,7 +26,7 @@ from sweeps.query.opening import open_sweep
 from sweeps.query.status import stage_counts
 from sweeps.report.sentences import another_sweep
 from sweeps.spec.model import Spec, check_name, stored
-from sweeps.stats.nested import FEWEST
+from sweeps.stats.nested import FEWEST_SEARCHES
 from sweeps.workers.failures import cap_of
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Sp
     """Raise RevisionRefused, unless the sweep may be read on test images once more: a declared look is left."""
     taken = looks.taken(engine, sweep.id)
     if taken >= spec.transfer.looks:
-        searches = spec.outer.searches >= FEWEST  # what the verdict counts
+        searches = spec.outer.searches >= FEWEST_SEARCHES  # what the verdict counts
         larger = {"search": 2 * spec.outer.searches} if searches else {"seed": 2 * spec.transfer.seeds}
         raise RevisionRefused(
             f"the test was read at {taken} of {spec.transfer.looks} declared looks;"

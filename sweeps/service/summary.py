@@ -18,7 +18,7 @@ from sweeps.spec.losses import formula
 from sweeps.spec.model import Spec
 from sweeps.spec.tables import DatasetSpec
 from sweeps.stats.estimates import resolvable
-from sweeps.stats.nested import FEWEST
+from sweeps.stats.nested import FEWEST_SEARCHES
 from sweeps.terminal import number_of
 
 
@@ -151,7 +151,7 @@ def _described(name: str, role: DatasetSpec) -> str:
 
 def _counted(spec: Spec) -> tuple[int, str, tuple[float, float, str] | None]:
     """Return how many units the verdict counts, what they are, and the sd between them as far as it was measured."""
-    searches = spec.outer.searches >= FEWEST
+    searches = spec.outer.searches >= FEWEST_SEARCHES
     number, unit = (spec.outer.searches, "searches") if searches else (spec.transfer.seeds, "seeds")
     known = presets.SEARCH_SD if searches else presets.PAIRED_SD
     return number, unit, known.get((spec.role("target").dataset, spec.role("target").student))

@@ -12,7 +12,6 @@ from statistics import NormalDist, fmean, stdev
 
 MOST_SEEDS = 10_000
 
-
 FEWEST_RUNS = 3
 """Runs without which no interval is shown."""
 
@@ -27,11 +26,19 @@ class Estimate:
     n: int
 
 
-def shown_fraction(value: Estimate) -> Estimate:
-    """Return the estimate of a fraction as it is shown: no limits with fewer than FEWEST_RUNS, none outside [0, 1]."""
+def limits(value: Estimate) -> tuple[float, float] | None:
+    """Return the limits of the interval; None where none is shown: with two runs, t = 12.7, it would say nothing."""
     if value.low is None or value.high is None or value.n < FEWEST_RUNS:
+        return None
+    return value.low, value.high
+
+
+def shown_fraction(value: Estimate) -> Estimate:
+    """Return the estimate of a fraction as it is shown: its limits, if any are, within [0, 1]."""
+    shown = limits(value)
+    if shown is None:
         return Estimate(value.mean, None, None, value.n)
-    return Estimate(value.mean, max(value.low, 0.0), min(value.high, 1.0), value.n)
+    return Estimate(value.mean, max(shown[0], 0.0), min(shown[1], 1.0), value.n)
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:

@@ -7,7 +7,7 @@ from statistics import fmean, variance
 
 from sweeps.stats.estimates import Estimate, estimate, t_quantile
 
-FEWEST = 3  # searches: with two, t = 12.7 and the interval says nothing
+FEWEST_SEARCHES = 3  # searches: with two, t = 12.7 and the interval says nothing
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Nested:
 
 
 def nested(searches: Sequence[Sequence[float]]) -> Nested | None:
-    """Return the mean over the first search, or from FEWEST searches on the mean over all, each weighing the same.
+    """Return the mean over the first search, or from FEWEST_SEARCHES searches on the mean over all, which weigh alike.
 
     The interval is Student's t over the means of the searches: their variance holds that of the seeds. What the seeds
     alone contribute is known from the spread within each search; the rest is the search. Source: Snedecor & Cochran
@@ -36,10 +36,10 @@ def nested(searches: Sequence[Sequence[float]]) -> Nested | None:
             nothing.
 
     Returns:
-        None without values; also if there are fewer than FEWEST searches, and the first one has none.
+        None without values; also if there are fewer than FEWEST_SEARCHES searches, and the first one has none.
     """
     known = [list(values) for values in searches if len(values)]
-    if len(known) < FEWEST:
+    if len(known) < FEWEST_SEARCHES:
         found = estimate(searches[0]) if searches else None
         if found is None:
             return None

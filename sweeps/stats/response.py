@@ -16,7 +16,6 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # c
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
-FEWEST = 3  # searches
 WORDS = ("matters", "does not matter", "cannot be told")
 
 # A point that loses less than this share of the standard deviation of one run is as good as the best.
@@ -73,7 +72,7 @@ def top(runs: Sequence[Run]) -> Top:
     Machine Learning", sections 2.2 and 5.2.
 
     Args:
-        runs: of FEWEST searches or more, each with a seed of its own, every seed at two points or more.
+        runs: of nested.FEWEST_SEARCHES searches or more, each with a seed of its own, every seed at two points or more.
     """
     with threadpool_limits(1):  # hundreds of small matrices: beside busy workers, more threads take five times as long
         return _top(_Data(runs))

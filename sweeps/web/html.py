@@ -7,7 +7,8 @@ from urllib.parse import quote
 from sweeps.hints import here
 from sweeps.query.best import Best
 from sweeps.query.status import StageCount, Status
-from sweeps.report.formats import limits, percentage
+from sweeps.report.formats import percentage
+from sweeps.stats.estimates import limits
 from sweeps.terminal import duration, number_of
 from sweeps.web.views import View
 

@@ -1,8 +1,8 @@
 """What something gains, in words: by where the interval of a difference lies."""
 
 from sweeps.report.document import Card, Tone
-from sweeps.report.formats import between, limits, points
-from sweeps.stats.estimates import Estimate
+from sweeps.report.formats import between, points
+from sweeps.stats.estimates import Estimate, limits
 
 
 def side(found: Estimate | None) -> str:

@@ -5,10 +5,10 @@ from sweeps.analysis.trainings import left
 from sweeps.hints import ANYWHERE
 from sweeps.report.answers.gained import card, gained, side
 from sweeps.report.document import Advice, Badge, Card
-from sweeps.report.formats import FEWEST, between, points
+from sweeps.report.formats import between, points
 from sweeps.report.names import called, searched
 from sweeps.spec.arms import DEFAULT_POINTS
-from sweeps.stats.estimates import Estimate
+from sweeps.stats.estimates import FEWEST_RUNS, Estimate
 
 _DEFAULT = DEFAULT_POINTS["default-keras"]
 
@@ -90,8 +90,8 @@ def _finish(findings: Findings) -> Advice:
         return Advice("Let the sweep finish.", (ANYWHERE.launch(name),))
     if done < planned:
         return Advice("Let the missing trainings run again.", (ANYWHERE.retry(name), ANYWHERE.launch(name)))
-    if seeds < FEWEST and len(findings.looks) < findings.spec.transfer.looks:
-        more = ANYWHERE.line("extend", name, "--seeds", f"+{FEWEST - seeds}")
+    if seeds < FEWEST_RUNS and len(findings.looks) < findings.spec.transfer.looks:
+        more = ANYWHERE.line("extend", name, "--seeds", f"+{FEWEST_RUNS - seeds}")
         return Advice("Train with more seeds.", (more, ANYWHERE.launch(name)))
     return Advice("Make another sweep that compares best and scratch on more seeds.")
 

@@ -5,10 +5,11 @@ from sweeps.analysis.verdicts import TargetVerdict
 from sweeps.hints import ANYWHERE
 from sweeps.report.answers.gained import card, gained, side
 from sweeps.report.document import Advice, Badge, Card, Tone
-from sweeps.report.formats import FEWEST, between, counted, points
+from sweeps.report.formats import between, counted, points
 from sweeps.report.names import called, searched
 from sweeps.report.sentences import extension, same_point, undecided
 from sweeps.spec.arms import DEFAULT_POINTS
+from sweeps.stats.estimates import FEWEST_RUNS
 
 _DEFAULT = DEFAULT_POINTS["default-keras"]
 
@@ -109,8 +110,12 @@ def _finish(findings: Findings, first: TargetVerdict) -> Advice:
         return Advice("Let the sweep finish.", (ANYWHERE.launch(name),))
     if first.done < first.planned:
         return Advice("Let the missing trainings run again.", (ANYWHERE.retry(name), ANYWHERE.launch(name)))
-    if transfer.seeds < FEWEST and len(first.looks) < transfer.looks and {"native", "best"} <= {*transfer.target_arms}:
-        more = ANYWHERE.line("extend", name, "--seeds", f"+{FEWEST - transfer.seeds}")
+    if (
+        transfer.seeds < FEWEST_RUNS
+        and len(first.looks) < transfer.looks
+        and {"native", "best"} <= {*transfer.target_arms}
+    ):
+        more = ANYWHERE.line("extend", name, "--seeds", f"+{FEWEST_RUNS - transfer.seeds}")
         return Advice("Train with more seeds.", (more, ANYWHERE.launch(name)))
     return Advice("Make another sweep that compares native and best on more seeds.")
 

@@ -10,9 +10,9 @@ from sweeps.analysis.compared.standings import Absent
 from sweeps.report.figures.column import SMALL, column, name_row, set_rows, value_row
 from sweeps.report.figures.data import BLACK, VERMILLION
 from sweeps.report.figures.style import as_svg, style
-from sweeps.report.formats import between, limits, points
+from sweeps.report.formats import between, points
 from sweeps.report.names import called
-from sweeps.stats.estimates import Estimate
+from sweeps.stats.estimates import Estimate, limits
 
 NAME = "forest"
 ALT = "What each sweep gains, and how the sweeps differ, with 95 % intervals"

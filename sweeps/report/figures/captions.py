@@ -3,8 +3,8 @@
 from sweeps.analysis.surfaces import Surface
 from sweeps.report.figures.data import Pictures
 from sweeps.report.figures.gains import outside
-from sweeps.report.formats import limits
 from sweeps.report.names import called
+from sweeps.stats.estimates import limits
 
 
 def captions(shown: Pictures) -> dict[str, str]:

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from sweeps.report.figures.column import SMALL, column, name_row, set_rows, value_row
 from sweeps.report.figures.data import BLACK, BLUE, GREY, VERMILLION, GainMark, MethodMark, RegretMark, by_dataset
-from sweeps.report.formats import between, counted, limits, points
+from sweeps.report.formats import between, counted, points
 from sweeps.report.names import called
+from sweeps.stats.estimates import limits
 
 _COLOURS = {"best": VERMILLION, "native": BLUE}
 _FINE, _TOO_MUCH = "#cfe8df", "#f6d9cc"  # light enough for black and for the vermillion of the regret

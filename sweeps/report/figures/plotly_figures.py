@@ -11,9 +11,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from sweeps.report.figures.data import BLACK, BLUE, GREY, VERMILLION, GainMark, Pictures, RegretMark, by_dataset
-from sweeps.report.formats import limits
 from sweeps.report.names import called
-from sweeps.stats.estimates import Estimate
+from sweeps.stats.estimates import Estimate, limits
 
 _COLOURS = {"best": VERMILLION, "native": BLUE}
 _HEIGHT = 450  # pixels: what the dashboard's cards show of a figure

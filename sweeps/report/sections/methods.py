@@ -13,7 +13,7 @@ from sweeps.spec.losses import formula, known
 from sweeps.spec.model import Spec
 from sweeps.spec.tables import DatasetSpec
 from sweeps.spec.training import Training
-from sweeps.stats.nested import FEWEST
+from sweeps.stats.nested import FEWEST_SEARCHES
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 
 _ARMS = {
@@ -193,7 +193,7 @@ def _statistics(spec: Spec) -> str:
     unit = (
         "The regret is the mean over searches; its interval is Student's t over searches, so it covers seeds and search"
         " for one teacher (Snedecor & Cochran 1989, nested sampling), and the verdict is decided over searches."
-        if spec.outer.searches >= FEWEST
+        if spec.outer.searches >= FEWEST_SEARCHES
         else "Its interval covers the training seeds of one search and one teacher."
     )
     return (

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sweeps.stats.estimates import Estimate, estimate
-from sweeps.stats.nested import FEWEST, Nested, nested
+from sweeps.stats.nested import FEWEST_SEARCHES, Nested, nested
 
 SEARCH_SD, SEED_SD, MEAN = 0.5, 0.4, 1.0
 DRAWS, SEARCHES, SEEDS = 2_000, 5, 4
 
-several = st.lists(st.lists(st.floats(-50, 50), min_size=2, max_size=9), min_size=FEWEST, max_size=7)
+several = st.lists(st.lists(st.floats(-50, 50), min_size=2, max_size=9), min_size=FEWEST_SEARCHES, max_size=7)
 
 
 def found_of(searches: list[list[float]]) -> Nested:
@@ -60,7 +60,7 @@ def test_the_parts_by_hand() -> None:
     assert apart.estimate.high == pytest.approx(apart.estimate.mean + (apart.by_search or 0.0))
 
 
-@given(st.lists(st.lists(st.floats(-50, 50), min_size=2, max_size=9), min_size=1, max_size=FEWEST - 1))
+@given(st.lists(st.lists(st.floats(-50, 50), min_size=2, max_size=9), min_size=1, max_size=FEWEST_SEARCHES - 1))
 def test_fewer_searches_than_three_say_what_the_seeds_of_the_first_one_say(searches: list[list[float]]) -> None:
     found = found_of(searches)
     assert found.estimate == estimate(searches[0])
