@@ -24,8 +24,12 @@ def simulated(sweeps: int, runs: int = 2_000) -> str:
                 if estimate is not None and estimate.low is not None and estimate.high is not None:
                     shown += 1
                     held += estimate.low <= share <= estimate.high
-            rows.append([gain, share, f"{shown / runs:.1%}", f"{held / shown:.1%}" if shown else ""])
+            rows.append([gain, share, _percent(shown / runs), _percent(held / shown) if shown else ""])
     return table(["native's gain, points", "true share", "has an interval", "which holds the truth"], rows)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _planted(draw: random.Random, sweeps: int, gain: float, share: float) -> list[Pair]:
