@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from sweeps.analysis.secondary import ratio
 from sweeps.report.figures.style import as_svg, style
-from sweeps.stats.estimates import Estimate, estimate
+from sweeps.stats.estimates import Estimate, estimate, limits
 
 ARMS = {
     "best": "tuned on another dataset",
@@ -104,9 +104,9 @@ def matrix(found: Mapping[tuple[str, str], Estimate], names: Sequence[str]) -> s
                 cell = found.get((source, target))
                 text = "" if source == target else "not yet" if cell is None else f"{cell.mean:+.2f}"
                 axes.text(column, row - 0.12, text, ha="center", va="center", fontsize=11)
-                if cell is not None and cell.low is not None and cell.high is not None:
-                    limits = f"{cell.low:+.1f} to {cell.high:+.1f}"
-                    axes.text(column, row + 0.2, limits, ha="center", va="center", fontsize=8)
+                if cell is not None and (ends := limits(cell)):
+                    interval = f"{ends[0]:+.1f} to {ends[1]:+.1f}"
+                    axes.text(column, row + 0.2, interval, ha="center", va="center", fontsize=8)
         axes.set_xticks(range(len(names)), names)
         axes.set_yticks(range(len(names)), names)
         axes.xaxis.tick_top()
