@@ -115,8 +115,9 @@ def aligned(file: LogitsFile, dataset: Dataset, positions: Positions) -> npt.NDA
     chance = 1 / dataset.classes
     if agreement < chance + WELL_ABOVE * (1 - chance):
         raise DataError(
-            f"{file.path}: its largest logit is that of the label for {agreement:.1%} of the training images of"
-            f" {dataset.name}, by chance it would be {chance:.1%}: the rows are in another order, or of other images"
+            f"{file.path}: its largest logit is that of the label for {100 * agreement:.1f} % of the training images of"
+            f" {dataset.name}, by chance it would be {100 * chance:.1f} %: the rows are in another order, or of other"
+            " images"
         )
     return logits
 

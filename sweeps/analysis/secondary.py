@@ -109,7 +109,7 @@ def _retained(findings: Findings, role: str) -> _Asked | None:
         return None
     gained = share.low is not None and share.high is not None and sum(native[seed] for seed in shared) > 0
     return _Asked(
-        name=f"retained share of native's gain; p: against {RETAINED:.0%}",
+        name=f"retained share of native's gain; p: against {100 * RETAINED:.0f} %",
         dataset=findings.spec.role(role).dataset,
         answer=Share(share if gained else None),
         p=p,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sweeps.analysis.secondary import RETAINED, Answer, Question, Share
 from sweeps.report.document import Block, Heading, Paragraph, columns, table
-from sweeps.report.formats import interval
+from sweeps.report.formats import interval, percentage
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 
@@ -21,8 +21,8 @@ def blocks(asked: Sequence[Question]) -> list[Block]:
         Paragraph(
             "Differences are points of test accuracy, paired by seed. Holm's p adjusts for all"
             f" {len(asked)} questions together. BCa intervals are given from {BCA_FROM} seeds on, sign-flip tests from"
-            f" {SIGN_FLIP_FROM} on; for the retained share, both are of best's gain minus {RETAINED:.0%} of native's"
-            " gain."
+            f" {SIGN_FLIP_FROM} on; for the retained share, both are of best's gain minus {100 * RETAINED:.0f} % of"
+            " native's gain."
         ),
     ]
 
@@ -35,7 +35,8 @@ def said(answer: Answer) -> str:
 def _share(share: Estimate | None) -> str:
     if share is None or share.low is None or share.high is None:
         return "no share: native was not found to gain"
-    return f"{share.mean:.0%} [{share.low:.0%}, {share.high:.0%}] (n={share.n})"
+    mean, low, high = (percentage(one, ".0f") for one in (share.mean, share.low, share.high))
+    return f"{mean} % [{low}, {high}] (n={share.n})"
 
 
 def _cells(one: Question) -> list[str]:

@@ -90,8 +90,8 @@ def test_the_retained_share_is_tested_against_a_half(asked: dict[str, Question])
     assert share is not None
     assert share.low is not None
     assert share.high is not None
-    assert said(one.answer) == f"{share.mean:.0%} [{share.low:.0%}, {share.high:.0%}] (n=20)"
-    assert one.name.endswith("p: against 50%")
+    assert said(one.answer) == f"{100 * share.mean:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}] (n=20)"
+    assert one.name.endswith("p: against 50 %")
 
 
 def test_holm_is_over_all_questions_of_the_sweep(asked: dict[str, Question]) -> None:

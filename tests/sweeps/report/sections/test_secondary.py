@@ -46,7 +46,7 @@ def test_no_question_is_no_section() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (Share(Estimate(0.85, 0.43, 1.6, 10)), "85% [43%, 160%] (n=10)"),
+        (Share(Estimate(0.85, 0.43, 1.6, 10)), "85 % [43, 160] (n=10)"),
         (Share(None), "no share: native was not found to gain"),
         (Estimate(-0.5, -7.0, 6.0, 2), "-0.50 (n=2, no interval)"),
         (Estimate(-0.5, None, None, 1), "-0.50 (n=1, no interval)"),
