@@ -8,10 +8,10 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from storage.records.queries import SweepRecord
 from sweeps.errors import SpecError, SweepError
@@ -20,6 +20,7 @@ from sweeps.spec.arms import AUTOKERAS_ARM, DEFAULT_PAPER, SCRATCH_TUNED
 from sweeps.spec.bounds import SpecModel
 from sweeps.spec.further import TRAINED
 from sweeps.spec.losses import check_parameters, known
+from sweeps.spec.problems import first_problem
 from sweeps.spec.tables import (
     Baselines,
     Confirm,
@@ -226,33 +227,7 @@ def parse(values: Mapping[str, Any], *, origin: str) -> Spec:
     try:
         return Spec.model_validate(values)
     except ValidationError as error:
-        raise SpecError(f"{origin}: {_first_problem(error)}; a complete one: {here().spec('quick')}") from None
-
-
-def _first_problem(error: ValidationError) -> str:
-    # An unknown key is usually a misspelt one: say that before what is then missing.
-    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    problem = problems[0]
-    key = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "extra_forbidden":
-        return f"unknown key {key!r}; allowed beside it: {', '.join(_siblings(problem['loc']))}"
-    if problem["type"] == "missing":
-        return f"{key} is missing"
-    text = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"{key}: got {_shown(problem['input'])}; allowed: {text}" if key else text
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def _siblings(location: Sequence[str | int]) -> list[str]:
-    model: type[BaseModel] = Spec
-    for name in location[:-1]:
-        inner = model.model_fields[str(name)].annotation
-        (model,) = (one for one in (inner, *get_args(inner)) if isinstance(one, type) and issubclass(one, BaseModel))
-    return list(model.model_fields)
+        raise SpecError(f"{origin}: {first_problem(error, Spec)}; a complete one: {here().spec('quick')}") from None
 
 
 def override(spec: Spec, changes: Mapping[str, Any], *, origin: str = "options") -> Spec:
