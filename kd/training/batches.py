@@ -11,7 +11,7 @@ import tensorflow as tf
 from kd.data.augmentation import checked_views, view
 from kd.data.datasets import Dataset
 from kd.errors import DataError
-from kd.training.losses.catalogue import Tensor
+from kd.training.losses.description import Tensor
 
 Logits = npt.NDArray[np.float32]
 

@@ -14,8 +14,9 @@ from typing import Any
 import keras
 
 from kd.config import DistillConfig
-from kd.training.losses.catalogue import Tensor, loss_named, term_of
+from kd.training.losses.description import Tensor
 from kd.training.losses.hinton import distillation_loss
+from kd.training.losses.named import loss_named, term_of
 
 
 class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped

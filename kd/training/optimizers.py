@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from kd.config import TrainingConfig
-from kd.training.losses.catalogue import Tensor
+from kd.training.losses.description import Tensor
 
 
 class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # keras is untyped

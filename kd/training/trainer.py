@@ -22,7 +22,7 @@ from kd.errors import Diverged, ModelError, told
 from kd.models.named import build
 from kd.training.batches import Batches
 from kd.training.distiller import Distiller
-from kd.training.losses.catalogue import Tensor
+from kd.training.losses.description import Tensor
 from kd.training.optimizers import adam
 
 OnEpoch: TypeAlias = Callable[[int, float | None], None]

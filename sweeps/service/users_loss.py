@@ -6,7 +6,8 @@ from typing import Any
 from kd.code import is_there
 from kd.errors import ModelError, NotHere, SubprocessFailed
 from kd.subprocesses import run_in_subprocess
-from kd.training.losses.catalogue import Loss, is_users
+from kd.training.losses.catalogue import is_users
+from kd.training.losses.description import Loss
 from sweeps.errors import SpecError
 from sweeps.spec.code import missing
 from sweeps.spec.further import RECORDED, TRAINED

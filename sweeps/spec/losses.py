@@ -2,7 +2,8 @@
 
 from difflib import get_close_matches
 
-from kd.training.losses.catalogue import LOSSES, Loss, is_users
+from kd.training.losses.catalogue import LOSSES, is_users
+from kd.training.losses.description import Loss
 from sweeps.spec.further import TRAINED
 
 

@@ -14,7 +14,7 @@ from kd.config import BaselineResult, TeacherResult, TrainingConfig
 from kd.data.datasets import Contents, Dataset, Split, contents
 from kd.subprocesses import Report
 from kd.teachers.names import parse_teacher
-from kd.training.losses.catalogue import Loss
+from kd.training.losses.description import Loss
 
 
 def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, int, int], int]]) -> None:

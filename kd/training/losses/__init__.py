@@ -1,13 +1,16 @@
 """Define the losses that a student can be trained with; importing this imports neither Keras nor TensorFlow.
 
-Every loss is alpha*CE(labels) + (1-alpha)*term. `catalogue` describes them, one file each computes a term, `users`
-reads a loss of a user's own and `trial` tries it. What needs Keras is imported at its first use.
+Every loss is alpha*CE(labels) + (1-alpha)*term. `catalogue` describes the built-in ones, one file each computes a
+term, `users` reads a loss of a user's own, `trial` tries it, and `named` finds either by its name. What needs Keras is
+imported at its first use.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from kd.training.losses.catalogue import LOSSES, Loss, Parameter, Tensor, Term, is_users, loss_named, term_of
+from kd.training.losses.catalogue import LOSSES, is_users
+from kd.training.losses.description import Loss, Parameter, Tensor, Term
+from kd.training.losses.named import loss_named, term_of
 
 if TYPE_CHECKING:
     from kd.training.losses.hinton import distillation_loss, hard_label_loss, soft_target_loss

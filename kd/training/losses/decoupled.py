@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from kd.training.losses.catalogue import Tensor
+from kd.training.losses.description import Tensor
 from kd.training.losses.hinton import check_classes
 
 _NEVER = -1e9  # a logit whose probability is 0; -inf would give 0 * inf

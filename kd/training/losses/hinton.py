@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from keras import ops
 
-from kd.training.losses.catalogue import Tensor, Term
+from kd.training.losses.description import Tensor, Term
 
 _NONE: Mapping[str, Tensor] = MappingProxyType({})
 
@@ -43,7 +43,7 @@ def distillation_loss(
         teacher_logits, student_logits: float, shape (batch, classes), before softmax.
         temperature: scalar > 0.
         alpha: scalar in [0, 1].
-        term: of another loss, see `kd.training.losses.catalogue.term_of`.
+        term: of another loss, see `kd.training.losses.named.term_of`.
         own: the parameters of that term, scalars by name.
 
     Returns:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from keras import ops
 
-from kd.training.losses.catalogue import Tensor
 from kd.training.losses.decoupled import decoupled, label_mask
+from kd.training.losses.description import Tensor
 from kd.training.losses.hinton import check_classes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from kd.training.losses.catalogue import Tensor
+from kd.training.losses.description import Tensor
 from kd.training.losses.hinton import check_classes
 
 # Of numbers of which the largest is 1; float32 rounds at 6e-8. What varies less than its root, 1e-6, is constant.

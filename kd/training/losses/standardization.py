@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import ops
 
-from kd.training.losses.catalogue import Tensor
+from kd.training.losses.description import Tensor
 from kd.training.losses.hinton import soft_target_loss
 
 EPSILON = 1e-7  # of the authors' code

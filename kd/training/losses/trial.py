@@ -12,7 +12,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kd.errors import ModelError, told, without_room
-from kd.training.losses.catalogue import Loss, Tensor
+from kd.training.losses.description import Loss, Tensor
 from kd.training.losses.users import described, users_function
 
 CONFIDENT = 50.0  # a trained teacher's logits reach this; float32's exp overflows at 89

@@ -9,7 +9,7 @@ from typing import Any
 
 from kd.code import load
 from kd.errors import CodeError, CodeNotHere, ModelError, ModuleNotHere
-from kd.training.losses.catalogue import Loss, Parameter, Tensor, Term
+from kd.training.losses.description import Loss, Parameter, Tensor, Term
 
 CALLED = "loss(labels, teacher_logits, student_logits, *, temperature, <own parameters with a default>)"
 
