@@ -25,8 +25,9 @@ from support.transfer_matrix import ARMS, Line, Pair, kept, matrix, pairs, regre
 from support.transfer_simulation import simulated
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.load import load
+from sweeps.analysis.units import percent
 from sweeps.query.opening import open_sweep
-from sweeps.report.formats import interval
+from sweeps.report.formats import interval, percent_interval
 from sweeps.service.create import create_sweep
 from sweeps.service.create import resolve as with_data
 from sweeps.service.launch import launch
@@ -243,8 +244,8 @@ def _share(found: list[Pair], arm: str) -> str:
     if share is None:
         return "not yet"
     if share.low is None or share.high is None:
-        return f"{100 * share.mean:.0f} % (no interval: native is not shown to gain, or too few sweeps)"
-    return f"{100 * share.mean:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]"
+        return f"{percent(share.mean):.0f} % (no interval: native is not shown to gain, or too few sweeps)"
+    return percent_interval(share.mean, share.low, share.high)
 
 
 ORIGIN = Origin()

@@ -4,6 +4,7 @@ import random
 
 from support.page import table
 from support.transfer_matrix import ARMS, Pair, kept
+from sweeps.analysis.units import percent
 
 GAINS, SHARES = (0.0, 0.3, 1.0, 3.0), (0.0, 0.5, 1.0)  # points of native, and the share of them that best keeps
 
@@ -24,12 +25,9 @@ def simulated(sweeps: int, runs: int = 2_000) -> str:
                 if estimate is not None and estimate.low is not None and estimate.high is not None:
                     shown += 1
                     held += estimate.low <= share <= estimate.high
-            rows.append([gain, share, _percent(shown / runs), _percent(held / shown) if shown else ""])
+            right = f"{percent(held / shown):.1f} %" if shown else ""
+            rows.append([gain, share, f"{percent(shown / runs):.1f} %", right])
     return table(["native's gain, points", "true share", "has an interval", "which holds the truth"], rows)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
 
 
 def _planted(draw: random.Random, sweeps: int, gain: float, share: float) -> list[Pair]:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.trainings import accuracies, awaited, validations
+from sweeps.analysis.units import percent
 from sweeps.stats.estimates import Estimate, differences, estimate, holm, t_p_value, t_quantile
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p
 from sweeps.stats.verdict import KEPT
@@ -109,7 +110,7 @@ def _retained(findings: Findings, role: str) -> _Asked | None:
         return None
     gained = share.low is not None and share.high is not None and sum(native[seed] for seed in shared) > 0
     return _Asked(
-        name=f"retained share of native's gain; p: against {100 * RETAINED:.0f} %",
+        name=f"retained share of native's gain; p: against {percent(RETAINED):.0f} %",
         dataset=findings.spec.role(role).dataset,
         answer=Share(share if gained else None),
         p=p,

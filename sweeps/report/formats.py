@@ -14,6 +14,11 @@ def percentage(fraction: float | None, form: str = ".2f") -> str:
     return "" if fraction is None else f"{percent(fraction):{form}}"
 
 
+def percent_interval(mean: float, low: float, high: float) -> str:
+    """Return a fraction with its interval in whole percent: "80 % [69, 91]"."""
+    return f"{percent(mean):.0f} % [{percent(low):.0f}, {percent(high):.0f}]"
+
+
 def accuracy(value: Estimate | None) -> str:
     """Return an accuracy, a fraction, in percent with its interval: "97.41 ± 0.12 (n=10)".
 

@@ -10,7 +10,7 @@ from sweeps.analysis.looks import Look
 from sweeps.analysis.surfaces import Surface
 from sweeps.analysis.units import percent
 from sweeps.plan.space import ends_near
-from sweeps.report.formats import interval
+from sweeps.report.formats import interval, percent_interval
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
@@ -94,7 +94,7 @@ def matters(surface: Surface) -> str:
     if top is None:
         return f"{in_short(surface)} (that takes {FEWEST_SEARCHES} searches)"
     return (
-        f"{in_short(surface)}: {percent(top.share):.0f} % [{percent(top.low):.0f}, {percent(top.high):.0f}] of the"
+        f"{in_short(surface)}: {percent_interval(top.share, top.low, top.high)} of the"
         f" searched box loses less than {top.tolerance:.2g} points, half the seed sd of a run, against its best point"
     )
 

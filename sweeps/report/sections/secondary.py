@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from sweeps.analysis.secondary import RETAINED, Answer, Question, Share
+from sweeps.analysis.units import percent
 from sweeps.report.document import Block, Heading, Paragraph, columns, table
-from sweeps.report.formats import interval, percentage
+from sweeps.report.formats import interval, percent_interval
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 
@@ -21,7 +22,7 @@ def blocks(asked: Sequence[Question]) -> list[Block]:
         Paragraph(
             "Differences are points of test accuracy, paired by seed. Holm's p adjusts for all"
             f" {len(asked)} questions together. BCa intervals are given from {BCA_FROM} seeds on, sign-flip tests from"
-            f" {SIGN_FLIP_FROM} on; for the retained share, both are of best's gain minus {100 * RETAINED:.0f} % of"
+            f" {SIGN_FLIP_FROM} on; for the retained share, both are of best's gain minus {percent(RETAINED):.0f} % of"
             " native's gain."
         ),
     ]
@@ -35,8 +36,7 @@ def said(answer: Answer) -> str:
 def _share(share: Estimate | None) -> str:
     if share is None or share.low is None or share.high is None:
         return "no share: native was not found to gain"
-    mean, low, high = (percentage(one, ".0f") for one in (share.mean, share.low, share.high))
-    return f"{mean} % [{low}, {high}] (n={share.n})"
+    return f"{percent_interval(share.mean, share.low, share.high)} (n={share.n})"
 
 
 def _cells(one: Question) -> list[str]:
