@@ -12,13 +12,13 @@ from sqlalchemy import Engine, Text, delete, func, select, type_coerce
 
 from storage.db.dialects import database_now
 from storage.db.faults import retrying
-from storage.db.schema import attempts, blobs, phases, sweeps, tasks
+from storage.db.schema import attempts, blobs, reserved_studies, sweeps, tasks
 from storage.db.transaction import read, write
 from storage.errors import NextStep, SweepInUse
 from storage.failpoints import failpoint
 from storage.queue.control import cancel
 from storage.records.queries import SweepRecord
-from storage.studies.names import study_name
+from storage.studies.ownership import owned, owner_of
 
 if TYPE_CHECKING:  # storage.studies.adapter imports Optuna, which costs a second
     from storage.studies.adapter import Studies
@@ -46,13 +46,12 @@ def delete_sweep(studies: "Studies", engine: Engine, sweep: SweepRecord) -> Dele
     refuse_if_in_use(engine, sweep)
     cancel(engine, sweep.id)
     failpoint("delete-cancelled")
-    # By stage, not all NAME.*: another tool may have called a study of its own so.
-    ours = {study_name(sweep.name, stage) for stage in _stages(engine, sweep.id)}
-    named = sorted(ours.intersection(studies.names()))
-    for name in named:
+    # By whose they are, not by name: another program may have called a study of its own so.
+    names = owned(studies, owner_of(engine, sweep.id))
+    for name in names:
         studies.delete(name)
     failpoint("delete-studies")
-    return _delete_rows(engine, sweep.id, len(named))
+    return _delete_rows(engine, sweep, len(names))
 
 
 @retrying
@@ -78,17 +77,12 @@ def refuse_if_in_use(engine: Engine, sweep: SweepRecord) -> None:
 
 
 @retrying
-def _stages(engine: Engine, sweep_id: int) -> set[str]:
-    with read(engine) as connection:
-        return set(connection.scalars(select(phases.c.stage).where(phases.c.sweep_id == sweep_id)))
-
-
-@retrying
-def _delete_rows(engine: Engine, sweep_id: int, studies: int) -> Deleted:
+def _delete_rows(engine: Engine, sweep: SweepRecord, studies: int) -> Deleted:
     with write(engine) as connection:
-        counted = select(func.count()).select_from(tasks).where(tasks.c.sweep_id == sweep_id)
+        counted = select(func.count()).select_from(tasks).where(tasks.c.sweep_id == sweep.id)
         number = connection.execute(counted).scalar_one()
-        connection.execute(delete(sweeps).where(sweeps.c.id == sweep_id))  # and by cascade all that hangs on it
+        connection.execute(delete(sweeps).where(sweeps.c.id == sweep.id))  # and by cascade all that hangs on it
+        connection.execute(delete(reserved_studies).where(reserved_studies.c.identity == sweep.identity))
         # A task at work may have stored a blob that its outcome will name: younger ones stay. Asked before the
         # outcomes are read: what ends in between is seen there.
         at_work = select(func.min(attempts.c.started_at)).where(attempts.c.state == "running").scalar_subquery()

@@ -8,10 +8,10 @@ VARIABLE = "KD_SWEEPS_FAILPOINT"
 
 POINTS = {
     "worker": ("claimed", "asking", "asked", "saved", "ran", "finished", "attributes", "reported", "marked"),
-    "create": ("create-locked", "create-tables", "create-study", "create-studies"),
+    "create": ("create-locked", "create-tables", "study-named", "study-made", "studies-made"),
     "delete": ("delete-cancelled", "delete-studies"),
     "upgrade": ("upgrade-copying", "upgrade-copied", "upgrade-step", "upgrade-done"),
-    "import": ("import-study", "import-studies", "import-rows", "import-done"),
+    "import": ("study-named", "study-made", "studies-made", "import-studies", "import-rows", "import-done"),
 }
 
 _passed: Counter[str] = Counter()

@@ -104,7 +104,9 @@ def taken(url: URL, name: str) -> SpecConflict:
 
 
 @retrying
-def write_lines(engine: Engine, lines: SweepLines, *, name: str, blobs: Mapping[str, Callable[[], bytes]]) -> int:
+def write_lines(
+    engine: Engine, lines: SweepLines, *, name: str, identity: str, blobs: Mapping[str, Callable[[], bytes]]
+) -> int:
     """Write a sweep under that name with its blobs, in one transaction. Returns its number in the database.
 
     Its trials are taken to be reported. Run it inside `storage.db.engine.create_lock`, after they were made.
@@ -118,7 +120,7 @@ def write_lines(engine: Engine, lines: SweepLines, *, name: str, blobs: Mapping[
     with write(engine) as connection:
         if connection.scalar(select(sweeps.c.id).where(sweeps.c.name == name)) is not None:
             raise taken(engine.url, name)
-        values = lines.sweep.model_dump() | {"name": name}
+        values = lines.sweep.model_dump() | {"name": name, "identity": identity}
         sweep_id = connection.execute(insert(sweeps).values(values).returning(sweeps.c.id)).scalar_one()
         for table, own in (
             (revisions, lines.revisions),
@@ -174,7 +176,7 @@ def opened(lines: SweepLines) -> Iterator[tuple[Engine, SweepRecord]]:
     engine = sqlalchemy.create_engine("sqlite://", poolclass=StaticPool)
     try:
         metadata.create_all(engine)
-        write_lines(engine, lines, name=lines.sweep.name, blobs={})
+        write_lines(engine, lines, name=lines.sweep.name, identity="", blobs={})
         yield engine, find_sweep(engine, lines.sweep.name)
     finally:
         engine.dispose()

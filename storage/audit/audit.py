@@ -164,7 +164,13 @@ def _study_violations(rows: Rows) -> Iterator[Finding]:
         study = study_name(rows.name, stage)
         if study in rows.trials:
             continue
-        if rows.state == "cancelled":  # a deletion cancels first, and removes the row of the sweep last
+        if study in rows.replaced:
+            yield Finding(
+                f"study {study} is gone, deleted by another tool, and another program's has its name; the results are"
+                " in our rows",
+                (NextStep("to make it again, delete that one in optuna-dashboard and type", "create", rows.name),),
+            )
+        elif rows.state == "cancelled":  # a deletion cancels first, and removes the row of the sweep last
             yield Finding(
                 f"study {study} is gone and the sweep is cancelled: its deletion was interrupted",
                 (NextStep("to finish that, type", "delete", rows.name), again),

@@ -16,6 +16,7 @@ from sqlalchemy.types import NullType
 
 from storage.errors import NotAStorage
 from storage.studies.names import OWNER, OWNER_ATTR
+from storage.studies.ownership import Owner
 from storage.url import masked
 
 TESTED_VERSION = "v3.2.0.a"  # of Optuna 5.0, as its table alembic_version has it
@@ -27,6 +28,13 @@ _Enum = NullType
 _metadata = MetaData()
 _alembic_version = Table("alembic_version", _metadata, Column("version_num", String))
 _studies = Table("studies", _metadata, Column("study_id", Integer), Column("study_name", String))
+_study_attrs = Table(
+    "study_user_attributes",
+    _metadata,
+    Column("study_id", Integer),
+    Column("key", String),
+    Column("value_json", Text),
+)
 _trials = Table(
     "trials",
     _metadata,
@@ -89,10 +97,13 @@ class TrialRow:
         return f"trial {self.number} of study {self.study}"
 
 
-def read_trials(connection: Connection, studies: Collection[str]) -> dict[str, list[TrialRow]]:
+def read_trials(
+    connection: Connection, studies: Collection[str], owner: Owner
+) -> tuple[dict[str, list[TrialRow]], list[str]]:
     """Return the trials of those of the named studies that are there, by study and in the order of their numbers.
 
-    Six queries, however many trials. Raises as `storage.db.transaction.read` does when a table is missing.
+    And the names that studies of other programs have by now, which are not read. Seven queries, however many trials.
+    Raises as `storage.db.transaction.read` does when a table is missing.
 
     Raises:
         NotAStorage: the tables are of a version that this was not tested with.
@@ -101,7 +112,10 @@ def read_trials(connection: Connection, studies: Collection[str]) -> dict[str, l
     known = connection.execute(
         select(_studies.c.study_id, _studies.c.study_name).where(_studies.c.study_name.in_(studies))
     ).all()
-    names = {row.study_id: row.study_name for row in known}
+    own: dict[int, dict[str, Any]] = {row.study_id: {} for row in known}
+    for row in connection.execute(select(_study_attrs).where(_study_attrs.c.study_id.in_(own))):
+        own[row.study_id][row.key] = _decoded(row.value_json)
+    names = {row.study_id: row.study_name for row in known if owner.owns(row.study_name, own[row.study_id])}
     of_these = select(_trials.c.trial_id).where(_trials.c.study_id.in_(names)).scalar_subquery()
 
     values: dict[int, float | None] = {}
@@ -139,7 +153,7 @@ def read_trials(connection: Connection, studies: Collection[str]) -> dict[str, l
                 retry_of=said.get("retry_of"),
             )
         )
-    return found
+    return found, [row.study_name for row in known if row.study_id not in names]
 
 
 def _check_version(connection: Connection) -> None:

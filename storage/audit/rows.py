@@ -18,6 +18,7 @@ from storage.db.schema import attempts, blobs, phases, revisions, selections, sw
 from storage.db.transaction import read
 from storage.errors import SweepNotFound
 from storage.studies.names import study_name
+from storage.studies.ownership import Owner
 
 _BLOBS_AT_ONCE = 500  # names in one query
 
@@ -83,6 +84,7 @@ class Rows:
         state: of the sweep: active, paused or cancelled.
         stages: stage by phase name, in plan order.
         trials: by study; a study that is gone is not among them.
+        replaced: studies that are gone, and whose names another program's have by now.
         blobs: length and SHA-256 of the bytes stored under each digest that an outcome names.
     """
 
@@ -95,6 +97,7 @@ class Rows:
     attempts: list[AttemptRow]
     selections: dict[str, Any]
     trials: dict[str, list[TrialRow]]
+    replaced: list[str]
     blobs: dict[str, tuple[int, str]]
 
 
@@ -110,25 +113,37 @@ def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Row
     """
     with _snapshot(engine) as connection:
         sweep = connection.execute(
-            select(sweeps.c.name, sweeps.c.state, sweeps.c.revision, _json(sweeps.c.spec), sweeps.c.fingerprint).where(
-                sweeps.c.id == sweep_id
-            )
+            select(
+                sweeps.c.name,
+                sweeps.c.state,
+                sweeps.c.revision,
+                _json(sweeps.c.spec),
+                sweeps.c.fingerprint,
+                sweeps.c.identity,
+            ).where(sweeps.c.id == sweep_id)
         ).one_or_none()
         if sweep is None:
             raise SweepNotFound("the sweep was deleted a moment ago")
         stages = _stages(connection, sweep_id)
         found = _tasks(connection, sweep_id)
+        specs = [SpecRow(None, _parsed(sweep.spec), sweep.fingerprint, None), *_revisions(connection, sweep_id)]
         studies = {study_name(sweep.name, stage) for stage in stages.values()}
+        owner = Owner(sweep.name, sweep.identity, frozenset(spec.fingerprint for spec in specs))
+        if with_trials:
+            trials, replaced = read_trials(connection, studies, owner)
+        else:
+            trials, replaced = {study: [] for study in studies}, []
         return Rows(
             name=sweep.name,
             state=sweep.state,
             revision=sweep.revision,
-            specs=[SpecRow(None, _parsed(sweep.spec), sweep.fingerprint, None), *_revisions(connection, sweep_id)],
+            specs=specs,
             stages=stages,
             tasks=found,
             attempts=_attempts(connection, sweep_id),
             selections=_selections(connection, sweep_id),
-            trials=read_trials(connection, studies) if with_trials else {study: [] for study in studies},
+            trials=trials,
+            replaced=replaced,
             blobs=_blobs(connection, sorted({digest for task in found for _, digest in named_blobs(task)})),
         )
 

@@ -6,6 +6,7 @@ clock (`storage.db.dialects`). The tasks are the budget, and the only arbiter of
 
 import json
 from typing import Any
+from uuid import uuid4
 
 import sqlalchemy
 from sqlalchemy import (
@@ -32,7 +33,7 @@ from storage.db.transaction import read, write
 from storage.errors import NextStep, NotAStorage, RecordBroken
 from storage.url import masked
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SWEEP_STATES = ("active", "paused", "cancelled")
 PHASE_STATES = ("blocked", "open", "closed", "failed", "skipped")
@@ -78,6 +79,17 @@ sweeps = Table(
     Column("state", String(16), nullable=False),
     Column("created_at", Double, nullable=False),
     Column("repaired_at", Double),  # when a worker last looked for what dead ones left behind
+    # What its studies carry, since names can be given again: storage.studies.ownership
+    Column("identity", String(32), nullable=False, default=lambda: uuid4().hex),
+)
+Index("sweeps_by_identity", sweeps.c.identity, unique=True)
+
+# Names of studies that are about to be made, and for which sweep; a row is gone when the studies say it themselves.
+reserved_studies = Table(
+    "reserved_studies",
+    metadata,
+    Column("study", String(256), primary_key=True),
+    Column("identity", String(32), nullable=False),
 )
 
 # What was planned, and when: the budget that an audit counts the tasks against. Rows are added, never changed.
@@ -202,6 +214,12 @@ blobs = Table(
     Column("size", Integer, nullable=False),
     Column("stored_at", Double, nullable=False),  # by the last who stored it: a deletion spares what is in use
 )
+
+
+def exist(engine: Engine) -> bool:
+    """Return whether the database holds our tables, of whichever version."""
+    with read(engine) as connection:
+        return sqlalchemy.inspect(connection).has_table(version_table.name)
 
 
 def create_tables(engine: Engine) -> None:

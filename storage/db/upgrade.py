@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from uuid import uuid4
 
 from sqlalchemy import URL, Connection, Engine, column, select, table, text
 
@@ -183,5 +184,19 @@ def _from_2(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
-_STEPS: dict[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2}
+def _from_3(connection: Connection) -> None:
+    """The identity of a sweep, and the names of studies that are about to be made."""
+    connection.execute(text("ALTER TABLE sweeps ADD COLUMN identity VARCHAR(32) NOT NULL DEFAULT ''"))
+    for sweep_id in connection.scalars(text("SELECT id FROM sweeps")).all():
+        values = {"id": sweep_id, "identity": uuid4().hex}
+        connection.execute(text("UPDATE sweeps SET identity = :identity WHERE id = :id"), values)
+    for statement in (
+        "CREATE UNIQUE INDEX sweeps_by_identity ON sweeps (identity)",
+        "CREATE TABLE reserved_studies (study VARCHAR(256) NOT NULL, identity VARCHAR(32) NOT NULL,"
+        " PRIMARY KEY (study))",
+    ):
+        connection.execute(text(statement))
+
+
+_STEPS: dict[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}
 """By the version that a step starts from."""

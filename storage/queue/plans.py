@@ -52,6 +52,7 @@ def insert_sweep(
     engine: Engine,
     *,
     name: str,
+    identity: str,
     spec: Mapping[str, Any],
     fingerprint: str,
     provenance: Mapping[str, Any],
@@ -83,6 +84,7 @@ def insert_sweep(
             insert(sweeps)
             .values(
                 name=name,
+                identity=identity,
                 revision=1,
                 spec=dict(spec),
                 fingerprint=fingerprint,

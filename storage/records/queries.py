@@ -16,7 +16,7 @@ from storage.url import masked
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """A sweep. `created_at`: seconds since 1970, as all times here."""
+    """A sweep. `created_at`: seconds since 1970, as all times here. `identity`: what its studies carry."""
 
     id: int
     name: str
@@ -27,6 +27,7 @@ class SweepRecord:
     state: str
     created_at: float
     repaired_at: float | None
+    identity: str
 
 
 @dataclass(frozen=True)

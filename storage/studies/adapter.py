@@ -6,8 +6,9 @@ methods of Optuna are called (docs/decisions/optuna-public-interface.md).
 """
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Literal
 
 import optuna
@@ -16,11 +17,13 @@ from optuna.trial import TrialState
 from sqlalchemy import URL, Engine
 
 from storage.db.faults import enduring, retrying
-from storage.errors import ParametersRefused, StudyMixed
+from storage.errors import ParametersRefused, StudyMissing, StudyMixed
+from storage.failpoints import failpoint
 from storage.studies.dashboard import has_note, save_note, save_plots
-from storage.studies.faults import explain_faults, mixed
-from storage.studies.names import OWNER, OWNER_ATTR
+from storage.studies.faults import explain_faults, mixed, replaced
+from storage.studies.names import OWNER, OWNER_ATTR, of_sweep
 from storage.studies.opening import connect, without_warnings
+from storage.studies.ownership import Owner, foreign
 from storage.studies.space import Asked, EndedTrial, RunningTrial, Space, check_params
 from storage.studies.trials import add_trial, make_trial, report_trial, values_of
 
@@ -69,21 +72,27 @@ class Studies:
         metric: str,
         attrs: Mapping[str, Any],
         note: str | None,
+        complete: bool = False,
     ) -> None:
-        """Make the study, or complete what an interrupted creation left. Run it inside `create_lock`.
+        """Make the study. Run it inside `create_lock`.
 
         Args:
             metric: what the dashboard calls the value, such as "val_accuracy".
-            attrs: JSON values shown on the study's page.
+            attrs: JSON values shown on the study's page, in the order in which they are written.
             note: Markdown for the dashboard; a note that is there already stays.
+            complete: it is there and ours, and what it lacks is added.
+
+        Raises:
+            SpecConflict: not `complete`, and a study has that name.
         """
         with self._faults(name), without_warnings():
-            study = optuna.create_study(
-                study_name=name,
-                storage=self._rdb,
-                direction=direction,
-                load_if_exists=True,
-            )
+            try:
+                study = (optuna.load_study if complete else partial(optuna.create_study, direction=direction))(
+                    study_name=name, storage=self._rdb
+                )
+            except optuna.exceptions.DuplicatedStudyError as error:  # made since its name was looked up
+                raise foreign(self.engine, name) from error
+            failpoint("study-named")
             if study.metric_names != [metric]:
                 study.set_metric_names([metric])
             present = study.user_attrs
@@ -95,15 +104,18 @@ class Studies:
                 save_note(self._rdb, study_id, note)
 
     @retrying
-    def publish(self, name: str, *, note: str, plots: Mapping[str, str]) -> None:
+    def publish(self, name: str, *, owner: Owner, note: str, plots: Mapping[str, str]) -> None:
         """Put a note and plots on a study's page of the dashboard, in place of those that we put there before.
 
         Args:
             note: Markdown.
             plots: plotly figures as JSON, by name.
+
+        Raises:
+            StudyMissing: the study was deleted, or is another program's by now.
         """
         with self._faults(name):
-            study_id = self._rdb.get_study_id_from_name(name)
+            study_id = self._own_id(name, owner)
             save_note(self._rdb, study_id, note)
             save_plots(self._rdb, study_id, plots)
 
@@ -130,7 +142,13 @@ class Studies:
 
     @enduring
     def ask(
-        self, study: str, space: Space, *, params: Mapping[str, Any], attrs: Mapping[str, Any] | None = None
+        self,
+        study: str,
+        space: Space,
+        *,
+        owner: Owner,
+        params: Mapping[str, Any],
+        attrs: Mapping[str, Any] | None = None,
     ) -> Asked:
         """Make a RUNNING trial with the given parameters. It appears complete.
 
@@ -142,12 +160,12 @@ class Studies:
 
         Raises:
             ParametersRefused: `params` is not in the space; no trial was made.
-            StudyMissing: the study was deleted.
+            StudyMissing: the study was deleted, or is another program's by now.
             StudyMixed: another tool gave it trials whose parameters are of another kind.
         """
         check_params(space, params)
         with self._faults(study), without_warnings():
-            study_id = self._rdb.get_study_id_from_name(study)
+            study_id = self._own_id(study, owner)
             likely = self._next_number.get(study, 0)
             try:
                 trial_id, number = make_trial(self._rdb, study_id, space, params, attrs or {}, likely_number=likely)
@@ -215,14 +233,20 @@ class Studies:
                     raise StudyMixed(f"study {study!r}: another tool adds trials to it at this moment; type it again")
 
     @retrying
-    def owners(self, names: Collection[str]) -> dict[str, tuple[Any, Any]]:
-        """Return the sweep and the stage that each of these studies says it is of, for those that are there."""
-        found = {}
-        for name in (name for name in self.names() if name in names):
-            with self._faults(name):
-                attrs = self._rdb.get_study_user_attrs(self._rdb.get_study_id_from_name(name))
-            found[name] = attrs.get("sweep"), attrs.get("stage")
-        return found
+    def user_attrs(self, sweep: str) -> dict[str, dict[str, Any]]:
+        """Return the attributes of each study that is called as one of this sweep would be, whosever it is."""
+        known = {}
+        for name in (name for name in self.names() if of_sweep(name, sweep)):
+            with contextlib.suppress(StudyMissing), self._faults(name):  # deleted since it was listed
+                known[name] = self._rdb.get_study_user_attrs(self._rdb.get_study_id_from_name(name))
+        return known
+
+    @retrying
+    def count_trials(self, study: str) -> int:
+        """Return how many trials the study has, those of other tools included; 0 if it was deleted."""
+        with contextlib.suppress(StudyMissing), self._faults(study):
+            return self._rdb.get_n_trials(self._rdb.get_study_id_from_name(study))
+        return 0
 
     @retrying
     def running(self, study: str) -> list[RunningTrial]:
@@ -243,6 +267,13 @@ class Studies:
                 )
                 for trial in trials
             ]
+
+    def _own_id(self, study: str, owner: Owner) -> int:
+        # Asked each time: numbers of deleted studies are given again, so that no number tells whose a study is.
+        study_id = self._rdb.get_study_id_from_name(study)
+        if not owner.owns(study, self._rdb.get_study_user_attrs(study_id)):
+            raise replaced(self._url, study, owner.sweep)
+        return study_id
 
     def _trial_id(self, study: str, number: int) -> int:
         if self._latest is not None and self._latest[:2] == (study, number):

@@ -59,6 +59,16 @@ def mixed(url: URL, study: str, error: ValueError) -> StudyMixed:
     )
 
 
+def replaced(url: URL, study: str, sweep: str) -> StudyMissing:
+    """Return the error that another program deleted a study of the sweep and made its own under that name."""
+    return StudyMissing(
+        f"study {study!r} in {masked(url)} was deleted, and another program has made one of that name; nothing was"
+        " written to it",
+        NextStep("the tasks and results are still there, see", "report", sweep),
+        NextStep("to go on with a new study, delete that one in optuna-dashboard and type", "create", sweep),
+    )
+
+
 def _missing(url: URL, study: str, what: str) -> StudyMissing:
     sweep = study.split(".")[0]
     return StudyMissing(

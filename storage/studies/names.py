@@ -13,5 +13,5 @@ def study_name(sweep: str, stage: str) -> str:
 
 
 def of_sweep(study: str, sweep: str) -> bool:
-    """Return whether a study is one of this sweep's."""
+    """Return whether a study is called as one of this sweep's; whether it is one, `storage.studies.ownership` says."""
     return study == sweep or study.startswith(f"{sweep}.")

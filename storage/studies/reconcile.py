@@ -12,10 +12,10 @@ from sqlalchemy import Engine, select, update
 
 from storage.db import corruption
 from storage.db.faults import enduring, retrying
-from storage.db.schema import attempts, sweeps, tasks
+from storage.db.schema import attempts, tasks
 from storage.db.transaction import read, write
 from storage.errors import StudyMissing
-from storage.studies.names import of_sweep
+from storage.studies.ownership import owned, owner_of
 from storage.studies.space import RunningTrial
 
 if TYPE_CHECKING:  # storage.studies.adapter imports Optuna, which costs a second
@@ -107,11 +107,11 @@ def reconcile(studies: "Studies", engine: Engine, sweep_id: int) -> int:
     Returns:
         How many trials were ended.
     """
-    sweep = _name(engine, sweep_id)
+    owner = owner_of(engine, sweep_id)
     # In this order: what ended before we list the trials is either in the list, or reported. And an attempt
     # whose end we know after we listed its trial has not just been asked for.
     ended = unreported(engine, sweep_id)
-    listed = {name: _running(studies, name) for name in studies.names() if of_sweep(name, sweep)}
+    listed = {name: _running(studies, name) for name in owned(studies, owner)}
     ended_here = 0
     for attempt in ended:
         if attempt.study is None or attempt.trial_number is None:
@@ -128,12 +128,6 @@ def reconcile(studies: "Studies", engine: Engine, sweep_id: int) -> int:
         if attempt.trial_number is None:
             mark_reported(engine, attempt.task_id, attempt.number)
     return ended_here
-
-
-@retrying
-def _name(engine: Engine, sweep_id: int) -> str:
-    with read(engine) as connection:
-        return connection.scalar(select(sweeps.c.name).where(sweeps.c.id == sweep_id)) or ""
 
 
 def _report(studies: "Studies", attempt: Unreported, study: str, number: int) -> None:

@@ -30,6 +30,11 @@ class Plan:
     phases: tuple[PhasePlan, ...]
     tasks: tuple[TaskPlan, ...]
 
+    @property
+    def stages(self) -> list[str]:
+        """Return the stages that have a phase, in order: a sweep of one dataset has no "native"."""
+        return [stage for stage in STAGES if any(phase.stage == stage for phase in self.phases)]
+
     def count(self, stage: str) -> int:
         """Return how many tasks a stage has."""
         inside = {phase.name for phase in self.phases if phase.stage == stage}

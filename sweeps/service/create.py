@@ -1,11 +1,12 @@
 """Create a sweep: check its spec against this machine, freeze it, and write it once."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import sqlalchemy
 
@@ -17,15 +18,17 @@ from kd.teachers.logits_file import PREFIX, aligned, digest, read
 from kd.teachers.names import parse_teacher
 from storage.db import engine as engines
 from storage.db import schema
-from storage.errors import NotAStorage, SamplerUnusable, SweepNotFound, Unreachable
+from storage.errors import NotAStorage, SamplerUnusable, SpecConflict, SweepNotFound, Unreachable
 from storage.failpoints import failpoint
 from storage.queue import plans
 from storage.records import queries
 from storage.records.queries import RevisionRecord
+from storage.studies import ownership
 from storage.studies.names import study_name
+from storage.studies.ownership import IDENTITY_ATTR, Owner, owner_of
 from sweeps.errors import AnotherSpec, SpecError
 from sweeps.hints import ANYWHERE, here
-from sweeps.plan.tasks import STAGES, Plan, make_plan
+from sweeps.plan.tasks import Plan, make_plan
 from sweeps.service.own_data import check_names, contents, found_lines, frozen_data, with_images
 from sweeps.service.users_loss import frozen_loss
 from sweeps.service.users_models import check_users_models
@@ -108,52 +111,82 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
 
     with engines.create_lock(url), contextlib.closing(adapter.open_studies(url, create=True)) as studies:
         failpoint("create-locked")
-        schema.create_tables(studies.engine)
-        failpoint("create-tables")
-        if queries.is_sweep(studies.engine, name):  # perhaps since we looked: its studies are not made by our spec
-            refuse_another(name, queries.revisions(studies.engine, queries.find_sweep(studies.engine, name).id), spec)
-        else:
-            remove_left_studies(studies, name)
-        for stage in STAGES:
-            make_study(studies, name, stage, spec)
-            failpoint("create-study")
-        failpoint("create-studies")
-        return plans.insert_sweep(
+        owner = _owner(studies, name, spec, plan)
+        make_studies(studies, owner, spec, plan.stages)
+        new = plans.insert_sweep(
             studies.engine,
             name=name,
+            identity=owner.identity,
             spec=spec.as_dict(),
             fingerprint=spec.fingerprint,
             provenance=provenance(),
             phases=plan.phases,
             tasks=plan.tasks,
         )
+        ownership.free(studies.engine, owner.identity)
+        return new
 
 
-def remove_left_studies(studies: "Studies", name: str) -> None:
-    """Remove the studies of a sweep that does not exist: a create or an import was killed before it wrote the row.
+def _owner(studies: "Studies", name: str, spec: Spec, plan: Plan) -> Owner:
+    """Return whose the studies are: the sweep of that name, which has to have this spec, or a new one."""
+    engine = studies.engine
+    new = prepare_tables(studies, name, plan.stages)
+    failpoint("create-tables")
+    if not queries.is_sweep(engine, name):
+        return new
+    sweep = queries.find_sweep(engine, name)  # perhaps since we looked: its studies are not made by our spec
+    refuse_another(name, queries.revisions(engine, sweep.id), spec)
+    return owner_of(engine, sweep.id)
 
-    Those of an import have trials already, which no task of another sweep would know. Run it inside `create_lock`.
+
+def prepare_tables(studies: "Studies", name: str, stages: Sequence[str]) -> Owner:
+    """Make our tables, and return the identity of a new sweep. Run it inside `create_lock`.
+
+    Raises:
+        SpecConflict: a database without our tables has a study of such a name; nothing was made in it.
     """
-    named = {study_name(name, stage): (name, stage) for stage in STAGES}
-    for study, owner in studies.owners(named).items():
-        if owner == named[study]:
-            studies.delete(study)
+    new = Owner(name, uuid4().hex)
+    if not schema.exist(studies.engine):
+        ownership.refuse_foreign(studies, new, [study_name(name, stage) for stage in stages], new=True)
+    schema.create_tables(studies.engine)
+    return new
 
 
-def make_study(studies: "Studies", name: str, stage: str, spec: Spec) -> None:
-    """Make the study of a stage, or complete what an interrupted creation left. Run it inside `create_lock`."""
+def make_studies(studies: "Studies", owner: Owner, spec: Spec, stages: Sequence[str]) -> None:
+    """Make the studies of a sweep, or complete what an interrupted creation left. Run it inside `create_lock`.
+
+    Raises:
+        SpecConflict: another program's study has one of their names; nothing of it was changed.
+    """
+    names = [study_name(owner.sweep, stage) for stage in stages]
+    there = ownership.reserve(studies, owner, names)
+    try:
+        for stage, name in zip(stages, names, strict=True):
+            _make_study(studies, name, stage, owner, spec, complete=name in there)
+            failpoint("study-made")
+    except SpecConflict:  # another program's, made since we looked
+        ownership.free(studies.engine, owner.identity)  # first: by its reservation that one would count as left by us
+        for name in set(ownership.owned(studies, owner)) - there:
+            studies.delete(name)
+        raise
+    failpoint("studies-made")
+
+
+def _make_study(studies: "Studies", name: str, stage: str, owner: Owner, spec: Spec, *, complete: bool) -> None:
     measure = stage == "measure"
     studies.create(
-        study_name(name, stage),
+        name,
         direction="minimize" if measure else "maximize",
         metric="latency_ms_p50" if measure else "val_accuracy",
         attrs={
-            "sweep": name,
+            IDENTITY_ATTR: owner.identity,  # first: a study without it may be anybody's
+            "sweep": owner.sweep,
             "stage": stage,
             "loss": formula(spec.training.distillation),
             "fingerprint": spec.fingerprint,
         },
-        note=_note(name, stage, spec),
+        note=_note(owner.sweep, stage, spec),
+        complete=complete,
     )
 
 

@@ -9,6 +9,7 @@ from storage.errors import StorageError
 from storage.records import queries
 from storage.studies import adapter
 from storage.studies.names import study_name
+from storage.studies.ownership import owner_of
 from sweeps.analysis.load import load
 from sweeps.errors import NoResultsYet
 from sweeps.hints import explain
@@ -26,9 +27,10 @@ def publish(url: sqlalchemy.URL, name: str) -> None:
     try:
         # One at a time: two that replace the plots of a study at once insert the same keys.
         with engines.create_lock(url), contextlib.closing(adapter.open_studies(url)) as opened:
-            findings = load(opened.engine, queries.find_sweep(opened.engine, name))
+            sweep = queries.find_sweep(opened.engine, name)
+            findings, owner = load(opened.engine, sweep), owner_of(opened.engine, sweep.id)
             text = note(findings, opened.ids())
-            opened.publish(study_name(name, "search"), note=text, plots=plots(findings))
+            opened.publish(study_name(name, "search"), owner=owner, note=text, plots=plots(findings))
     except NoResultsYet:
         pass  # everything has ended, most of it by failing, as whoever calls says: there is no answer to publish
     except StorageError as error:

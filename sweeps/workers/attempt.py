@@ -21,6 +21,7 @@ from storage.records import running
 from storage.records.queries import SweepRecord
 from storage.studies.adapter import Studies
 from storage.studies.names import study_name
+from storage.studies.ownership import owner_of
 from storage.studies.reconcile import mark_reported
 from sweeps.errors import Interrupted, LeaseLost, StepTimeout, SweepError
 from sweeps.hints import here
@@ -66,6 +67,7 @@ class Attempts:
         self.finished = 0
         self._studies, self._engine = studies, studies.engine
         self._sweep, self._spec, self._worker = sweep, spec, worker
+        self._owner = owner_of(self._engine, sweep.id)
         self._run, self._stop = run, stop
         self._log = LogTail(log_file, self._engine.url)
         self._failures_in_a_row = 0
@@ -137,7 +139,8 @@ class Attempts:
             retry_of=claim.retry_of,
         )
         params = resolve_point(self._engine, self._spec, claim)
-        asked = self._studies.ask(study, space_of(self._spec, claim.stage), params=params, attrs=attrs)
+        space = space_of(self._spec, claim.stage)
+        asked = self._studies.ask(study, space, owner=self._owner, params=params, attrs=attrs)
         failpoint("asked")
         if not tasks.save_trial(self._engine, claim, study=study, number=asked.number, params=asked.params):
             raise _taken(claim)

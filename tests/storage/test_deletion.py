@@ -65,7 +65,7 @@ def engine(studies: Studies) -> Engine:
 
 def a_sweep(studies: Studies, name: str) -> int:
     """A sweep of three search tasks, with its study."""
-    studies.create(name, metric="val_accuracy", attrs={}, note=None)
+    studies.create(name, metric="val_accuracy", attrs={"identity": name, "stage": "search"}, note=None)
     return new_sweep(studies.engine, name=name)
 
 

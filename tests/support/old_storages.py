@@ -16,6 +16,7 @@ DATA = REPOSITORY / "tests" / "data"
 COMMITS = {1: "f98c2b2", 2: "d094334"}
 """By schema version."""
 _OURS = ("kd_sweeps_schema", "sweeps", "revisions", "phases", "tasks", "attempts", "selections", "blobs")
+_NEW = ("workers", "reserved_studies")
 
 
 def unpack(version: int, path: Path) -> sqlalchemy.URL:
@@ -52,7 +53,7 @@ def columns(engine: sqlalchemy.Engine) -> dict[str, Any]:
     """What our tables look like, by table: columns, keys and indexes, without what a step cannot make the same."""
     inspector = sqlalchemy.inspect(engine)
     found: dict[str, Any] = {}
-    for table in {*_OURS, "workers"} & set(inspector.get_table_names()):
+    for table in {*_OURS, *_NEW} & set(inspector.get_table_names()):
         found[table] = {
             "columns": {one["name"]: (_kind(one["type"]), one["nullable"]) for one in inspector.get_columns(table)},
             "primary": inspector.get_pk_constraint(table)["constrained_columns"],
@@ -60,7 +61,9 @@ def columns(engine: sqlalchemy.Engine) -> dict[str, Any]:
                 (one["constrained_columns"], one["referred_table"], one["options"].get("ondelete"))
                 for one in inspector.get_foreign_keys(table)
             ),
-            "indexes": sorted(str(one["name"]) for one in inspector.get_indexes(table) if not one["unique"]),
+            "indexes": sorted(
+                str(one["name"]) for one in inspector.get_indexes(table) if not one.get("duplicates_constraint")
+            ),
         }
     return found
 

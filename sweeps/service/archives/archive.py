@@ -15,22 +15,21 @@ from storage.archive.rows import read_lines, taken, write_lines
 from storage.archive.trials import trials_of
 from storage.archive.zip_file import Archive, open_archive, write
 from storage.db import engine as engines
-from storage.db import schema
-from storage.errors import ArchiveBroken, SpecConflict
+from storage.errors import ArchiveBroken
 from storage.failpoints import failpoint
 from storage.records import blobs, queries
+from storage.studies import ownership
 from storage.studies.names import study_name
 from storage.studies.space import EndedTrial
-from storage.url import masked
 from sweeps.errors import SweepError
 from sweeps.hints import here
 from sweeps.plan.payloads import read_payload
 from sweeps.plan.points import attributes, space_of
-from sweeps.plan.tasks import STAGES
+from sweeps.plan.tasks import STAGES, make_plan
 from sweeps.query.opening import open_sweep
 from sweeps.service.archives.claims import answers
 from sweeps.service.archives.verify import checks
-from sweeps.service.create import make_study, remove_left_studies
+from sweeps.service.create import make_studies, prepare_tables
 from sweeps.service.export import check_target
 from sweeps.spec.model import Spec, check_name, fingerprint, parse
 from sweeps.terminal import number_of
@@ -111,22 +110,18 @@ def _write(
     from storage.studies import adapter  # Optuna takes a second: a file that is refused does not pay for it
 
     with engines.create_lock(url), contextlib.closing(adapter.open_studies(url, create=True)) as studies:
-        schema.create_tables(studies.engine)
+        stages = make_plan(spec).stages
+        owner = prepare_tables(studies, name, stages)
         if queries.is_sweep(studies.engine, name):
             raise taken(url, name)
-        remove_left_studies(studies, name)
-        if others := studies.owners({study_name(name, stage) for stage in STAGES}):
-            raise SpecConflict(
-                f"study {min(others)!r} in {masked(url)} is of another tool; import under another name: add --as NAME"
-            )
-        for stage in STAGES:
-            make_study(studies, name, stage, spec)
-            failpoint("import-study")
+        make_studies(studies, owner, spec, stages)
+        for stage in stages:
             if trials[stage]:
                 studies.add(study_name(name, stage), space_of(spec, stage), trials[stage])
         failpoint("import-studies")
         stored = {digest: partial(archive.blob, digest) for digest in lines.digests}
-        write_lines(studies.engine, lines, name=name, blobs=stored)
+        write_lines(studies.engine, lines, name=name, identity=owner.identity, blobs=stored)
+        ownership.free(studies.engine, owner.identity)
         failpoint("import-done")
 
 

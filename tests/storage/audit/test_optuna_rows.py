@@ -8,7 +8,9 @@ import pytest
 from storage.audit.optuna_rows import read_trials
 from storage.db.transaction import read
 from storage.errors import NotAStorage
+from storage.records import queries
 from storage.studies import adapter
+from storage.studies.ownership import owner_of
 from tests.support.sweeps.audit_checks import audited
 from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.small_sweeps import created
@@ -32,8 +34,11 @@ def test_trials_are_read_as_optuna_reads_them(storage_url: str) -> None:
         study.ask()
         study.enqueue_trial({"real": 1.0})
         expected = [(trial.number, trial.state.name, trial.value, trial.params) for trial in study.trials]
+        owner = owner_of(opened.engine, queries.find_sweep(opened.engine, "s").id)
+        optuna.create_study(study_name="s.mine", storage=opened.storage)
         with read(opened.engine) as connection:
-            found = read_trials(connection, ["s", "s.confirm", "nowhere"])
+            found, others = read_trials(connection, ["s", "s.confirm", "s.mine", "nowhere"], owner)
+    assert others == ["s.mine"]
     assert sorted(found) == ["s", "s.confirm"]
     assert [(trial.number, trial.state, trial.value, trial.params) for trial in found["s"]] == expected
     assert [(trial.ours, trial.task, trial.attempt) for trial in found["s"]][2] == (True, "x#1", 2)

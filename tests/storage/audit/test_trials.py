@@ -9,6 +9,7 @@ from storage.audit.audit import audit
 from storage.queue.tasks import save_trial
 from storage.records import queries
 from storage.studies import adapter
+from storage.studies.ownership import owner_of
 from storage.url import resolve
 from sweeps.service.create import create_sweep
 from sweeps.service.steering import reap_now, retry
@@ -187,13 +188,13 @@ def test_a_trial_whose_worker_is_about_to_save_its_number_is_no_orphan_before_it
     with contextlib.closing(adapter.open_studies(url)) as opened:
         sweep = queries.find_sweep(opened.engine, "s")
         claim = claimed(opened.engine, sweep.id)
-        attrs = {"task": claim.key, "attempt": 1}
+        attrs, owner = {"task": claim.key, "attempt": 1}, owner_of(opened.engine, sweep.id)
         lost, saved = (
-            opened.ask("s.teachers", {}, params={}, attrs=attrs).number for _ in range(2)
+            opened.ask("s.teachers", {}, owner=owner, params={}, attrs=attrs).number for _ in range(2)
         )  # the connection was cut, so that it asked twice
         assert audit(opened.engine, sweep).warnings == []
         assert save_trial(opened.engine, claim, study="s.teachers", number=saved, params={})
-        opened.ask("s.teachers", {}, params={}, attrs=attrs | {"attempt": 7})  # no such attempt
+        opened.ask("s.teachers", {}, owner=owner, params={}, attrs=attrs | {"attempt": 7})  # no such attempt
         found = as_lines(audit(opened.engine, sweep))
     assert found.violations == []
     assert found.warnings == [f"study s.teachers: no attempt has the RUNNING trials {lost}, 2; type: kd-sweeps reap s"]

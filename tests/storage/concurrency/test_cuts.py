@@ -17,7 +17,8 @@ from storage.queue.attempts import reap
 from storage.queue.tasks import Claim
 from storage.records import queries, running
 from storage.studies.adapter import open_studies
-from storage.studies.space import Range
+from storage.studies.ownership import Owner
+from storage.studies.space import Range, Space
 from tests.support.faults.fault_tools import CutBefore, backend, errors_of
 from tests.support.faults.lossy_proxy import LossyProxy
 from tests.support.postgres_server import PostgresServer
@@ -125,11 +126,13 @@ def test_wherever_in_optunas_statements_the_connection_is_cut_a_trial_is_asked_f
     server: PostgresServer, engine: Engine, every: int
 ) -> None:
     with contextlib.closing(open_studies(engine.url, create=True)) as studies:
-        studies.create("s", metric="accuracy", attrs={}, note=None)
+        studies.create("s", metric="accuracy", attrs={"identity": "s"}, note=None)
+        owner = Owner("s", "s")
+        space: Space = {"alpha": Range(0.0, 1.0, log=False)}
         told = 0
         for at in itertools.count(1, every):
             cut = CutBefore(at, server, studies.engine)
-            asked = studies.ask("s", {"alpha": Range(0.0, 1.0, log=False)}, params={"alpha": 0.5})
+            asked = studies.ask("s", space, owner=owner, params={"alpha": 0.5})
             studies.tell("s", asked.number, state="COMPLETE", value=0.5, attrs={"a": 1}, epoch_values=[0.1, 0.2])
             cut.no_more()
             told += 1

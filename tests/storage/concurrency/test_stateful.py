@@ -69,7 +69,14 @@ class TaskTable(RuleBasedStateMachine):
         planned = [task for phase, priorities in plan for task in self.new_tasks(phase.name, priorities)]
         phases = [phase for phase, _ in plan]
         assert insert_sweep(
-            self.engine, name=name, spec={"v": 1}, fingerprint="1", provenance={}, phases=phases, tasks=planned
+            self.engine,
+            name=name,
+            identity=name,
+            spec={"v": 1},
+            fingerprint="1",
+            provenance={},
+            phases=phases,
+            tasks=planned,
         )
         self.sweep = queries.find_sweep(self.engine, name).id
         self.model = Model(

@@ -217,7 +217,7 @@ def test_the_line_that_refuses_an_old_storage_names_the_command_that_helps(kd_sw
     code, _, err = kd_sweeps("status", "old")
     assert code == 1
     assert err == (
-        "kd-sweeps: sqlite:///kd-sweeps.db was made by an older kd-sweeps (schema 1; this one needs 3); stop its"
+        "kd-sweeps: sqlite:///kd-sweeps.db was made by an older kd-sweeps (schema 1; this one needs 4); stop its"
         " workers, and type: kd-sweeps storage upgrade\n"
     )
     code, out, err = kd_sweeps("storage", "upgrade")

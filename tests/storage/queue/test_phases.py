@@ -27,7 +27,14 @@ def failed(engine: Engine, sweep_id: int) -> None:
 
 def insert(engine: Engine, fingerprint: str, *, phases: list[PhasePlan], plan: list[TaskPlan]) -> bool:
     return insert_sweep(
-        engine, name="s", spec={"v": fingerprint}, fingerprint=fingerprint, provenance={}, phases=phases, tasks=plan
+        engine,
+        name="s",
+        identity="s",
+        spec={"v": fingerprint},
+        fingerprint=fingerprint,
+        provenance={},
+        phases=phases,
+        tasks=plan,
     )
 
 

@@ -120,7 +120,7 @@ def test_creating_an_extended_sweep_again_from_its_first_spec_changes_nothing(en
         phases = [PhasePlan(name="search", stage="search", minimum=1)]
         plan = [TaskPlan(key="search#0", phase="search")]
         return insert_sweep(
-            engine, name="s", spec={}, fingerprint=fingerprint, provenance={}, phases=phases, tasks=plan
+            engine, name="s", identity="s", spec={}, fingerprint=fingerprint, provenance={}, phases=phases, tasks=plan
         )
 
     assert not create("f"), "what it was created with"

@@ -43,6 +43,7 @@ def test_the_highest_priority_is_claimed_first_then_plan_order(engine: Engine) -
     insert_sweep(
         engine,
         name="s",
+        identity="s",
         spec={},
         fingerprint="f",
         provenance={},

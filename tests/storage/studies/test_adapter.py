@@ -22,6 +22,7 @@ from storage.queue.attempts import reap_worker
 from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.studies.adapter import Studies, open_studies
+from storage.studies.ownership import Owner
 from storage.studies.reconcile import mark_reported, reconcile, unreported
 from storage.studies.space import Choice, Range, Space
 from storage.url import plain, resolve
@@ -29,6 +30,8 @@ from tests.support.sweeps.storage_sweeps import claimed, new_sweep
 
 SPACE: Space = {"temperature": Range(1.0, 20.0, log=True), "alpha": Range(0.0, 1.0)}
 PARAMS = {"temperature": 4.0, "alpha": 0.25}
+OWNER = Owner("s", "s")  # as `new_sweep` has it
+OWN = {"identity": "s", "stage": "search"}
 OUTCOME: dict[str, Any] = {"trial": {"value": 0.9, "attrs": {"train_s": 1.5}, "epoch_values": [0.5, 0.9]}}
 
 
@@ -58,8 +61,8 @@ def studies(url: URL) -> Iterator[Studies]:
     with write(studies.engine) as connection:
         connection.execute(schema.sweeps.delete())
     with create_lock(url):
-        studies.create("s", metric="val_accuracy", attrs={"sweep": "s"}, note="# A note\n" * 600)
-        studies.create("s.confirm", metric="val_accuracy", attrs={}, note=None)
+        studies.create("s", metric="val_accuracy", attrs=OWN, note="# A note\n" * 600)
+        studies.create("s.confirm", metric="val_accuracy", attrs={"identity": "s", "stage": "confirm"}, note=None)
     yield studies
     studies.engine.dispose()
 
@@ -77,7 +80,7 @@ def stock(studies: Studies, name: str = "s") -> optuna.Study:
 def asked(studies: Studies, claim: Claim, *, study: str = "s", saved: bool = True) -> int:
     """A trial asked for and saved, as a worker does."""
     attrs = {"task": claim.key, "attempt": claim.attempt}
-    trial = studies.ask(study, SPACE, params=PARAMS, attrs=attrs)
+    trial = studies.ask(study, SPACE, owner=OWNER, params=PARAMS, attrs=attrs)
     if saved:
         assert tasks.save_trial(studies.engine, claim, study=study, number=trial.number, params=trial.params)
     return trial.number
@@ -112,10 +115,10 @@ def written() -> Iterator[list[str]]:
 
 
 def test_creating_a_study_twice_changes_nothing_and_the_dashboard_reads_its_note(studies: Studies) -> None:
-    studies.create("s", metric="val_accuracy", attrs={"sweep": "s"}, note="another note")
+    studies.create("s", metric="val_accuracy", attrs=OWN, note="another note", complete=True)
     study = stock(studies)
     assert study.metric_names == ["val_accuracy"]
-    assert study.user_attrs == {"sweep": "s"}
+    assert study.user_attrs == OWN
     assert study.direction.name == "MAXIMIZE"
     assert optuna_dashboard.get_note(study) == "# A note\n" * 600
     assert studies.names() == ["s", "s.confirm"]
@@ -123,7 +126,7 @@ def test_creating_a_study_twice_changes_nothing_and_the_dashboard_reads_its_note
 
 def test_given_parameters_are_asked_exactly_and_shown_as_such(studies: Studies) -> None:
     space: Space = SPACE | {"method": Choice(("autokeras", "pretrained"))}
-    trial = studies.ask("s.confirm", space, params=PARAMS | {"method": "pretrained"})
+    trial = studies.ask("s.confirm", space, owner=OWNER, params=PARAMS | {"method": "pretrained"})
     assert trial.params == PARAMS | {"method": "pretrained"}
     (found,) = stock(studies, "s.confirm").trials
     assert (found.number, found.params, found.state.name) == (trial.number, trial.params, "RUNNING")
@@ -143,12 +146,12 @@ def test_parameters_outside_the_space_are_refused_before_a_trial_exists(
     studies: Studies, params: dict[str, float], said: str
 ) -> None:
     with pytest.raises(ParametersRefused, match=said):
-        studies.ask("s", SPACE, params=params)
+        studies.ask("s", SPACE, owner=OWNER, params=params)
     assert trial_states(studies) == []
 
 
 def test_a_trial_appears_with_its_parameters_and_attributes(studies: Studies) -> None:
-    studies.ask("s", SPACE, params=PARAMS, attrs={"task": "search#0"})
+    studies.ask("s", SPACE, owner=OWNER, params=PARAMS, attrs={"task": "search#0"})
     (trial,) = stock(studies).trials
     assert (trial.params, trial.user_attrs) == (PARAMS, {"task": "search#0", "asked_by": "kd-sweeps"})
     assert trial.datetime_start is not None
@@ -166,7 +169,7 @@ def test_nobody_sees_a_trial_that_is_being_made(studies: Studies, url: URL) -> N
 
     event.listen(Engine, "after_cursor_execute", look)
     try:
-        studies.ask("s", SPACE, params=PARAMS)
+        studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
     finally:
         event.remove(Engine, "after_cursor_execute", look)
         other.dispose()
@@ -176,7 +179,7 @@ def test_nobody_sees_a_trial_that_is_being_made(studies: Studies, url: URL) -> N
 
 def test_a_result_is_written_with_what_the_trial_lacks_and_ended_last(studies: Studies) -> None:
     attrs = {f"attribute {n}": n for n in range(10)}
-    number = studies.ask("s", SPACE, params=PARAMS, attrs=attrs).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS, attrs=attrs).number
     with written() as statements:
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs=attrs | {"b": 1}, epoch_values=[0.1, 0.2])
     tables = [text.split()[2] if text.startswith("INSERT") else text.split()[1] for text in statements]
@@ -191,7 +194,7 @@ def test_a_result_is_written_with_what_the_trial_lacks_and_ended_last(studies: S
 
 def test_whoever_makes_trials_at_once_each_number_is_given_once(studies: Studies, url: URL) -> None:
     def ours(n: int) -> int:
-        return studies.ask("s", SPACE, params=PARAMS).number
+        return studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
 
     def of_another_tool(n: int) -> int:
         return stock(studies).ask().number
@@ -206,12 +209,12 @@ def test_whoever_makes_trials_at_once_each_number_is_given_once(studies: Studies
 
 def test_an_enqueued_trial_is_never_taken(studies: Studies) -> None:
     stock(studies).enqueue_trial({"temperature": 9.0, "alpha": 0.9})
-    assert studies.ask("s", SPACE, params=PARAMS).params == PARAMS
+    assert studies.ask("s", SPACE, owner=OWNER, params=PARAMS).params == PARAMS
     assert trial_states(studies) == ["WAITING", "RUNNING"]
 
 
 def test_telling_writes_attributes_and_epochs_and_a_second_time_changes_nothing(studies: Studies) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS, attrs={"task": "search#0"}).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS, attrs={"task": "search#0"}).number
     for value in (0.9, 0.1):
         studies.tell("s", number, state="COMPLETE", value=value, attrs={"n": value}, epoch_values=[0.5, value])
     studies.tell("s", number, state="FAIL", value=None, attrs={})
@@ -221,7 +224,7 @@ def test_telling_writes_attributes_and_epochs_and_a_second_time_changes_nothing(
 
 
 def test_epoch_values_that_are_not_finite_come_back_as_they_were(studies: Studies) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
     studies.tell("s", number, state="FAIL", value=None, attrs={}, epoch_values=[math.inf, -math.inf, math.nan, 1])
     (trial,) = stock(studies).trials
     assert repr(trial.intermediate_values) == "{0: inf, 1: -inf, 2: nan, 3: 1.0}"
@@ -231,7 +234,7 @@ def test_epoch_values_that_are_not_finite_come_back_as_they_were(studies: Studie
 def test_a_pruned_trial_is_worth_what_it_had_reached(
     studies: Studies, epochs: list[float], value: float | None
 ) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
     studies.tell("s", number, state="PRUNED", value=None, attrs={}, epoch_values=epochs)
     (trial,) = stock(studies).trials
     assert (trial.state.name, trial.value) == ("PRUNED", value)
@@ -241,7 +244,7 @@ def test_a_pruned_trial_is_worth_what_it_had_reached(
 def test_a_complete_trial_without_a_value_is_refused_before_anything_is_written(
     studies: Studies, value: float | None
 ) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
     with pytest.raises(ValueError, match="needs a value"):
         studies.tell("s", number, state="COMPLETE", value=value, attrs={"a": 1})
     (trial,) = stock(studies).trials
@@ -251,7 +254,7 @@ def test_a_complete_trial_without_a_value_is_refused_before_anything_is_written(
 def test_attributes_that_a_crash_left_are_completed_and_those_of_a_finished_trial_stay(
     studies: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
 
     class Crash(Exception):
         pass
@@ -277,7 +280,7 @@ def test_attributes_that_a_crash_left_are_completed_and_those_of_a_finished_tria
 def test_a_trial_that_somebody_ends_between_our_two_writes_stays_as_they_ended_it(
     studies: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
     monkeypatch.setattr("storage.studies.trials.failpoint", lambda point: stock(studies).tell(number, 0.25))
     studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
     (trial,) = stock(studies).trials
@@ -287,17 +290,17 @@ def test_a_trial_that_somebody_ends_between_our_two_writes_stays_as_they_ended_i
 def test_a_study_deleted_between_our_two_writes_is_one_clear_line(
     studies: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
     monkeypatch.setattr("storage.studies.trials.failpoint", lambda point: studies.delete("s"))
     with pytest.raises(StudyMissing, match="it was deleted"):
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
 
 
 def test_a_deleted_study_is_one_clear_line(studies: Studies) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
     optuna.delete_study(study_name="s", storage=studies.storage)
     for attempt in (
-        lambda: studies.ask("s", SPACE, params=PARAMS),
+        lambda: studies.ask("s", SPACE, owner=OWNER, params=PARAMS),
         lambda: studies.tell("s", number, state="COMPLETE", value=0.5, attrs={}),
         lambda: studies.running("s"),
     ):
@@ -308,15 +311,15 @@ def test_a_deleted_study_is_one_clear_line(studies: Studies) -> None:
 
 
 def test_a_study_deleted_and_made_again_does_not_take_the_old_trials(studies: Studies) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
     optuna.delete_study(study_name="s", storage=studies.storage)
-    studies.create("s", metric="val_accuracy", attrs={}, note=None)
+    studies.create("s", metric="val_accuracy", attrs=OWN, note=None)
     with pytest.raises(StudyMissing, match=f"its trial {number} was deleted"):
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs={})
 
 
 def test_deleting_a_study_leaves_the_others_and_a_second_time_does_nothing(studies: Studies) -> None:
-    studies.ask("s", SPACE, params=PARAMS)
+    studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
     for _ in range(2):
         studies.delete("s")
         assert studies.names() == ["s.confirm"]
@@ -348,7 +351,7 @@ def test_optuna_tables_of_another_version_are_one_clear_line(
 
 
 def test_stock_optuna_reads_what_we_wrote(studies: Studies, url: URL) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
     studies.tell("s", number, state="COMPLETE", value=0.9, attrs={})
     storage = optuna.storages.RDBStorage(plain(url))
     frame = optuna.load_study(study_name="s", storage=storage).trials_dataframe()
@@ -501,7 +504,7 @@ def test_a_trial_that_only_shares_its_number_with_a_deleted_one_is_not_told(stud
     asked(studies, old)
     tasks.finish(engine, old, outcome=OUTCOME, score=0.9)
     optuna.delete_study(study_name="s", storage=studies.storage)
-    studies.create("s", metric="val_accuracy", attrs={}, note=None)
+    studies.create("s", metric="val_accuracy", attrs=OWN, note=None)
     living = claimed(engine, sweep)
     number = asked(studies, living)
     assert reconcile(studies, engine, sweep) == 0
@@ -514,6 +517,6 @@ def test_a_study_with_parameters_of_another_kind_is_one_clear_line_and_no_trial_
     words = {"alpha": optuna.distributions.CategoricalDistribution(["low", "high"])}
     stock(studies).add_trial(optuna.trial.create_trial(value=0.5, params={"alpha": "low"}, distributions=words))
     with pytest.raises(StudyMixed, match="another tool") as caught:
-        studies.ask("s", SPACE, params=PARAMS)
+        studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
     assert "\n" not in str(caught.value)
     assert trial_states(studies) == ["COMPLETE"]

@@ -65,8 +65,3 @@ def test_a_trial_of_another_tool_in_between_and_a_missing_study_are_one_line(stu
         studies.add("s", SPACE, [DONE])
     with pytest.raises(StudyMissing):
         studies.add("t", SPACE, [DONE])
-
-
-def test_a_study_says_whose_it_is(studies: Studies) -> None:
-    optuna.create_study(study_name="foreign", storage=studies.storage)
-    assert studies.owners(["s", "foreign", "missing"]) == {"s": ("s", "search"), "foreign": (None, None)}

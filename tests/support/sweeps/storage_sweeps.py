@@ -43,6 +43,7 @@ def new_sweep(engine: Engine, phases: Needs | None = None, *, name: str = "s", n
     insert_sweep(
         engine,
         name=name,
+        identity=name,
         spec={"name": name},
         fingerprint="f",
         provenance={},

@@ -49,22 +49,18 @@ def exit_code(process: BaseProcess) -> int | None:
     return process.exitcode
 
 
-def outcome_is_readable(url: str, *, in_order: bool = True) -> None:
-    """One sweep with all its tasks and studies, and nothing else.
-
-    in_order: the studies were made in the order of the stages. A create that is killed between a study's row and its
-    attributes leaves a study that may be anybody's: the next create completes it and makes those before it anew.
-    """
+def outcome_is_readable(url: str) -> None:
+    """One sweep with all its tasks and studies, and nothing else."""
     with contextlib.closing(open_studies(resolve(url))) as studies:
         (sweep,) = queries.list_sweeps(studies.engine)
         assert sweep.name == "s"
         planned = [study_name("s", stage) for stage in STAGES]
-        assert (studies.names() if in_order else sorted(studies.names(), key=planned.index)) == planned
+        assert studies.names() == planned
         for stage in STAGES:
             study = optuna.load_study(study_name=study_name("s", stage), storage=studies.storage)
             assert study.metric_names == ["latency_ms_p50" if stage == "measure" else "val_accuracy"]
             assert study.user_attrs["fingerprint"] == sweep.fingerprint
-            assert study.user_attrs["stage"] == stage
+            assert (study.user_attrs["stage"], study.user_attrs["identity"]) == (stage, sweep.identity)
             note = studies.storage.get_study_system_attrs(studies.ids()[study.study_name])["dashboard:note_str:0"]
             assert note.startswith(f"# s: stage {stage}")
             assert study.trials == []
@@ -100,7 +96,7 @@ def test_a_sweep_that_was_made_since_we_looked_keeps_its_studies(
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("point", [point + ":3" * (point == "create-study") for point in POINTS["create"]])
+@pytest.mark.parametrize("point", [point + ":3" * point.startswith("study-") for point in POINTS["create"]])
 def test_a_create_killed_at_any_point_is_completed_by_the_next(storage_url: str, point: str) -> None:
     assert exit_code(start(storage_url, crash_at=point)) == KILLED
     is_no_sweep(storage_url)
@@ -111,7 +107,7 @@ def test_a_create_killed_at_any_point_is_completed_by_the_next(storage_url: str,
 @pytest.mark.processes
 def test_a_creator_that_dies_with_the_lock_in_its_hand_stops_none_of_those_that_wait(storage_url: str) -> None:
     at = time.time() + 1.0
-    doomed = start(storage_url, crash_at="create-study:3")
+    doomed = start(storage_url, crash_at="study-made:3")
     waiting = [start(storage_url, at=at) for _ in range(3)]
     assert exit_code(doomed) == KILLED
     assert sorted(exit_code(one) or 0 for one in waiting) == [NEW, THERE_ALREADY, THERE_ALREADY]
@@ -125,10 +121,10 @@ def test_a_create_killed_again_and_again_at_any_instant_is_completed_in_the_end(
     while (code := exit_code_after(start(storage_url), seconds=0.1 * kills)) == KILLED:
         kills += 1
         with contextlib.suppress(NotAStorage, SweepNotFound), open_sweep(storage_url, "s"):
-            outcome_is_readable(storage_url, in_order=False)
+            outcome_is_readable(storage_url)
     assert kills > 5, "it was never killed in the middle"
     assert code in (NEW, THERE_ALREADY)
-    outcome_is_readable(storage_url, in_order=False)
+    outcome_is_readable(storage_url)
 
 
 def exit_code_after(process: BaseProcess, *, seconds: float) -> int | None:

@@ -1,0 +1,145 @@
+"""Whose a study is. Optuna knows a study by its name alone, and any program may give any name.
+
+A study of ours carries the identity of its sweep, which no other sweep has, in this storage or any other. It gets it
+just after it was made: Optuna has no way to make a study with attributes in one transaction. So its name is reserved in
+a table of ours before. That tells what a killed creation left from a study that somebody else made.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine, delete, select
+
+from storage.db.faults import retrying
+from storage.db.schema import reserved_studies, revisions, sweeps
+from storage.db.transaction import read, write
+from storage.errors import SpecConflict
+from storage.studies.names import study_name
+from storage.url import masked
+
+if TYPE_CHECKING:  # storage.studies.adapter imports Optuna, which costs a second
+    from storage.studies.adapter import Studies
+
+IDENTITY_ATTR = "identity"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A sweep as its studies name it.
+
+    fingerprints: of all its specs. Studies of older versions have one of them in the place of an identity.
+    """
+
+    sweep: str
+    identity: str
+    fingerprints: frozenset[str] = field(default=frozenset())
+
+    def owns(self, study: str, attrs: Mapping[str, Any]) -> bool:
+        """Return whether a study of that name with these attributes is one of this sweep's.
+
+        The name counts as well: whoever copies a study under another name copies its attributes.
+        """
+        stage, identity = attrs.get("stage"), attrs.get(IDENTITY_ATTR)
+        if identity is None:
+            named = attrs.get("sweep") == self.sweep and attrs.get("fingerprint") in self.fingerprints
+            return named and study == study_name(self.sweep, str(stage))
+        # Without a stage it was left by a creation that was killed between the two attributes.
+        return bool(identity == self.identity) and (stage is None or study == study_name(self.sweep, str(stage)))
+
+
+@retrying
+def owner_of(engine: Engine, sweep_id: int) -> Owner:
+    """Return a stored sweep as the owner of its studies; one that owns nothing where the sweep was deleted."""
+    own = select(sweeps.c.name, sweeps.c.identity).where(sweeps.c.id == sweep_id)
+    specs = select(revisions.c.fingerprint).where(revisions.c.sweep_id == sweep_id)
+    with read(engine) as connection:
+        row = connection.execute(own).one_or_none()
+        return Owner("", "") if row is None else Owner(row.name, row.identity, frozenset(connection.scalars(specs)))
+
+
+def owned(studies: "Studies", owner: Owner) -> list[str]:
+    """Return the names of the sweep's own studies, with what a killed creation left of it."""
+    return [
+        study
+        for study, attrs in studies.user_attrs(owner.sweep).items()
+        if owner.owns(study, attrs) or _is_left(studies, study, attrs, reserved(studies.engine, owner.identity))
+    ]
+
+
+def reserve(studies: "Studies", owner: Owner, names: Sequence[str]) -> set[str]:
+    """Reserve the names that the studies of a sweep are about to get. Run it inside `create_lock`.
+
+    What a killed creation left under one of them is removed: an import's studies have trials that no task of another
+    sweep would know.
+
+    Returns:
+        The sweep's own studies of these names that are there already.
+
+    Raises:
+        SpecConflict: another program's study has one of the names; nothing was changed.
+    """
+    refuse_foreign(studies, owner, names)
+    there = {name: attrs for name, attrs in studies.user_attrs(owner.sweep).items() if name in names}
+    own = {name for name, attrs in there.items() if owner.owns(name, attrs)}
+    for name in there.keys() - own:
+        studies.delete(name)
+    _store(studies.engine, owner.identity, names)
+    return own
+
+
+def refuse_foreign(studies: "Studies", owner: Owner, names: Sequence[str], *, new: bool = False) -> None:
+    """Check that no study of another program has one of these names.
+
+    Args:
+        new: the storage has no tables of ours yet, so that nothing of ours can have been left.
+
+    Raises:
+        SpecConflict: there is one.
+    """
+    reservations = {} if new else reserved(studies.engine)
+    for name, attrs in studies.user_attrs(owner.sweep).items():
+        if name in names and not owner.owns(name, attrs) and not _is_left(studies, name, attrs, reservations):
+            raise foreign(studies.engine, name)
+
+
+def foreign(engine: Engine, study: str) -> SpecConflict:
+    """Return the error that a study of another program has the name that one of ours should get."""
+    return SpecConflict(
+        f"study {study!r} in {masked(engine.url)} is of another program, so nothing was made; choose another name for"
+        " the sweep (--as NAME for an import), or remove that study in optuna-dashboard"
+    )
+
+
+@retrying
+def reserved(engine: Engine, identity: str | None = None) -> dict[str, str]:
+    """Return the identity for which each name is reserved, of all or of one; empty but during and after a creation."""
+    query = select(reserved_studies.c.study, reserved_studies.c.identity)
+    with read(engine) as connection:
+        rows = connection.execute(query if identity is None else query.where(reserved_studies.c.identity == identity))
+        return {row.study: row.identity for row in rows}
+
+
+@retrying
+def free(engine: Engine, identity: str) -> None:
+    """End the reservations of a sweep: all its studies say whose they are."""
+    with write(engine) as connection:
+        connection.execute(delete(reserved_studies).where(reserved_studies.c.identity == identity))
+
+
+@retrying
+def _store(engine: Engine, identity: str, names: Sequence[str]) -> None:
+    with write(engine) as connection:
+        connection.execute(delete(reserved_studies).where(reserved_studies.c.study.in_(names)))
+        connection.execute(reserved_studies.insert(), [{"study": name, "identity": identity} for name in names])
+
+
+def _is_left(studies: "Studies", study: str, attrs: Mapping[str, Any], reservations: Mapping[str, str]) -> bool:
+    """Return whether a creation that was killed left this study."""
+    if not attrs:  # killed before the first attribute; one with trials is at work for somebody
+        return study in reservations and studies.count_trials(study) == 0
+    if IDENTITY_ATTR in attrs:
+        return bool(attrs[IDENTITY_ATTR] == reservations.get(study))
+    # Of a version that reserved nothing. Only an import made trials, and those may as well be somebody's copy.
+    named = {"sweep", "stage", "loss", "fingerprint"} == attrs.keys()
+    return named and study == study_name(attrs["sweep"], attrs["stage"]) and studies.count_trials(study) == 0

@@ -1,0 +1,199 @@
+"""Studies that another program made stay as they are, whatever is done with a sweep that would call its own so."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy
+
+from storage.audit.audit import audit
+from storage.db import schema
+from storage.errors import SpecConflict, StudyMissing
+from storage.records import queries
+from storage.studies.adapter import open_studies
+from storage.studies.names import study_name
+from storage.url import plain, resolve
+from sweeps.plan.tasks import STAGES
+from sweeps.query.opening import open_sweep
+from sweeps.service.archives.archive import archive_sweep, import_sweep
+from sweeps.service.create import create_sweep
+from sweeps.service.publish import publish
+from sweeps.service.steering import delete, reap_now
+from sweeps.spec.model import override
+from sweeps.spec.presets import on
+from sweeps.workers.worker import Worker
+from tests.support.old_storages import unpack
+from tests.support.sweeps.planted_sweeps import work
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import FORK, SMALL, created
+
+NAMES = [study_name("s", stage) for stage in STAGES]
+
+
+@contextlib.contextmanager
+def stock(url: str) -> Iterator[optuna.storages.RDBStorage]:
+    """Optuna's storage as any other program opens it."""
+    storage = optuna.storages.RDBStorage(url)
+    yield storage
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def make_foreign(url: str, name: str, *, trials: int = 2, **attrs: str) -> None:
+    with stock(url) as storage:
+        study = optuna.create_study(study_name=name, storage=storage)
+        for key, value in attrs.items():
+            study.set_user_attr(key, value)
+        study.optimize(lambda trial: trial.suggest_float("temperature", 1, 20), n_trials=trials)
+
+
+def replace_by_foreign(url: str, name: str, *, trials: int = 2) -> None:
+    with stock(url) as storage:
+        optuna.delete_study(study_name=name, storage=storage)
+    make_foreign(url, name, trials=trials)
+
+
+def content(url: str, name: str) -> Any:
+    """Everything of a study that anybody could have changed."""
+    with stock(url) as storage:
+        study_id = storage.get_study_id_from_name(name)
+        trials = [
+            (trial.number, trial.state, trial.values, trial.user_attrs) for trial in storage.get_all_trials(study_id)
+        ]
+        return trials, storage.get_study_user_attrs(study_id), storage.get_study_system_attrs(study_id)
+
+
+def names(url: str) -> list[str]:
+    with stock(url) as storage:
+        return [study.study_name for study in storage.get_all_studies()]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished sweep as an archive."""
+    folder = tmp_path_factory.mktemp("archive")
+    url = created(f"sqlite:///{folder}/a.db")
+    work(url, quadratic)
+    archive_sweep(url, "s", folder / "s.kdsweep")
+    return folder / "s.kdsweep"
+
+
+@pytest.mark.parametrize("trials", [0, 2])
+def test_no_name_of_a_foreign_study_is_taken_and_nothing_is_made_beside_it(
+    storage_url: str, file: Path, trials: int
+) -> None:
+    url = resolve(storage_url)
+    for name in NAMES:
+        make_foreign(storage_url, name, trials=trials)
+        before = content(storage_url, name)
+        for make in (lambda: create_sweep(url, "s", SMALL), lambda: import_sweep(url, file)):
+            with pytest.raises(SpecConflict, match=f"study '{name}' in .* is of another program, so nothing") as caught:
+                make()
+            assert "\n" not in str(caught.value)
+        assert names(storage_url) == [name]
+        assert content(storage_url, name) == before
+        engine = sqlalchemy.create_engine(url)
+        assert not set(schema.metadata.tables) - {"studies"} & set(sqlalchemy.inspect(engine).get_table_names())
+        engine.dispose()
+        with stock(storage_url) as storage:
+            optuna.delete_study(study_name=name, storage=storage)
+
+
+def test_neither_does_a_copy_of_a_study_of_ours_count_as_left_by_a_create(storage_url: str, tmp_path: Path) -> None:
+    """Who keeps a copy in another storage, or under another name, copies its attributes."""
+    work(created(f"sqlite:///{tmp_path}/from.db"), quadratic)
+    created(storage_url, name="other")
+    with stock(f"sqlite:///{tmp_path}/from.db") as source, stock(storage_url) as target:
+        for name in ("s", "s.transfer"):
+            optuna.copy_study(from_study_name=name, from_storage=source, to_storage=target)
+        before = content(storage_url, "s")
+        with pytest.raises(SpecConflict, match=r"study 's' in .* is of another program"):
+            create_sweep(resolve(storage_url), "s", SMALL)
+        assert content(storage_url, "s") == before
+        optuna.copy_study(from_study_name="other", from_storage=target, to_storage=target, to_study_name="other.kept")
+    delete(resolve(storage_url), "other")
+    assert sorted(names(storage_url)) == ["other.kept", "s", "s.transfer"]
+
+
+def test_a_study_that_another_program_put_in_the_place_of_ours_is_left_alone(storage_url: str, tmp_path: Path) -> None:
+    url = created(storage_url)
+    with Worker(url, "s", run=quadratic) as worker:
+        for name in NAMES[1:]:
+            replace_by_foreign(storage_url, name)
+        before = {name: content(storage_url, name) for name in NAMES[1:]}
+        with pytest.raises(StudyMissing, match="another program has made one of that name; nothing was written"):
+            worker.work()
+    reap_now(url, "s")
+    publish(url, "s")
+    archive_sweep(url, "s", tmp_path / "s.kdsweep")
+    with open_sweep(url, "s") as (engine, sweep):
+        found = audit(engine, sweep).violations
+    assert [line.text.split(",")[0] for line in found] == [f"study {name} is gone" for name in NAMES[1:]]
+    assert all("another program's has its name" in line.text for line in found)
+    with pytest.raises(SpecConflict, match="is of another program"):
+        create_sweep(url, "s", SMALL)
+    assert delete(url, "s").studies == 1
+    assert {name: content(storage_url, name) for name in names(storage_url)} == before
+
+
+def test_a_storage_of_an_older_version_is_upgraded_and_its_studies_known(tmp_path: Path) -> None:
+    from storage.db.upgrade import upgrade
+
+    url = unpack(2, tmp_path / "old.db")
+    upgrade(url)
+    replace_by_foreign(plain(url), "old.transfer")
+    before = content(plain(url), "old.transfer")
+    with open_sweep(url, "old") as (engine, sweep):
+        assert [line.text.split(",")[0] for line in audit(engine, sweep).violations] == ["study old.transfer is gone"]
+    assert delete(url, "old").studies == len(STAGES) - 1
+    assert names(plain(url)) == ["old.transfer"]
+    assert content(plain(url), "old.transfer") == before
+
+
+def _create(url: str, at_least: int) -> None:
+    with contextlib.suppress(SpecConflict):
+        create_sweep(resolve(url), "s", override(SMALL, {"seed": at_least}))
+
+
+@pytest.mark.processes
+def test_two_creates_at_once_leave_a_foreign_study_alone(storage_url: str) -> None:
+    make_foreign(storage_url, "s.confirm")
+    before = content(storage_url, "s.confirm")
+    creators = [FORK.Process(target=_create, args=(storage_url, number), daemon=True) for number in range(2)]
+    for process in creators:
+        process.start()
+    for process in creators:
+        process.join(60)
+    assert [process.exitcode for process in creators] == [0, 0]
+    assert names(storage_url) == ["s.confirm"]
+    assert content(storage_url, "s.confirm") == before
+
+
+def test_one_that_is_made_while_we_make_ours_stays_and_ours_go(
+    storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def make_meanwhile(point: str) -> None:
+        if point == "study-named" and not made:
+            make_foreign(storage_url, "s.confirm", trials=0)
+            made.append(point)
+
+    monkeypatch.setattr("storage.studies.adapter.failpoint", make_meanwhile)
+    for _ in range(2):  # what the first one left is told from it by the second
+        with pytest.raises(SpecConflict, match=r"study 's\.confirm' in .* is of another program"):
+            create_sweep(resolve(storage_url), "s", SMALL)
+        assert names(storage_url) == ["s.confirm"]
+
+
+def test_a_deleted_sweep_leaves_nothing_that_optuna_knows(storage_url: str) -> None:
+    url = created(storage_url, on(SMALL, source="digits", alone=True))
+    assert "s.native" not in names(storage_url), "one dataset has no search of another one to compare with"
+    work(url, quadratic)
+    delete(url, "s")
+    assert names(storage_url) == []
+    with contextlib.closing(open_studies(url)) as studies:
+        assert queries.list_sweeps(studies.engine) == []
