@@ -13,10 +13,9 @@ from storage.url import resolve, sqlite_path
 from tests.support.paths import REPOSITORY
 
 DATA = REPOSITORY / "tests" / "data"
-COMMITS = {1: "f98c2b2", 2: "d094334"}
+COMMITS = {1: "f98c2b2", 2: "d094334", 3: "abb58fc"}
 """By schema version."""
-_OURS = ("kd_sweeps_schema", "sweeps", "revisions", "phases", "tasks", "attempts", "selections", "blobs")
-_NEW = ("workers", "reserved_studies")
+_OURS = ("kd_sweeps_schema", "sweeps", "revisions", "phases", "tasks", "attempts", "selections", "blobs", "workers")
 
 
 def unpack(version: int, path: Path) -> sqlalchemy.URL:
@@ -53,7 +52,7 @@ def columns(engine: sqlalchemy.Engine) -> dict[str, Any]:
     """What our tables look like, by table: columns, keys and indexes, without what a step cannot make the same."""
     inspector = sqlalchemy.inspect(engine)
     found: dict[str, Any] = {}
-    for table in {*_OURS, *_NEW} & set(inspector.get_table_names()):
+    for table in {*_OURS, "reserved_studies"} & set(inspector.get_table_names()):
         found[table] = {
             "columns": {one["name"]: (_kind(one["type"]), one["nullable"]) for one in inspector.get_columns(table)},
             "primary": inspector.get_pk_constraint(table)["constrained_columns"],

@@ -1,4 +1,4 @@
-"""A storage that commit d094334 wrote is upgraded, and read as that commit read it: every number, state and name.
+"""A storage that an older commit wrote is upgraded, and read as that commit read it: every number, state and name.
 
 What it is, and what the JSON files beside it are: tests/data/README.md.
 """
@@ -15,7 +15,6 @@ from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created
 
-WRITTEN = DATA / COMMITS[2]
 COMMANDS = {
     "status": ["status", "old"],
     "best": ["best", "old"],
@@ -38,16 +37,22 @@ def _told_anew(path: tuple[Any, ...]) -> bool:
 
 
 def _moved(path: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Where a value stands today: a search is told with the points of both datasets."""
-    return (*path[:-1], "best", path[-1]) if path[0] == "outer" and path[-1] in ("temperature", "alpha") else path
+    """Where a value stands today: a search is told with the points of both datasets, in d094334 with one."""
+    moved = len(path) == 4 and path[0] == "outer" and path[-1] in ("temperature", "alpha")
+    return (*path[:-1], "best", path[-1]) if moved else path
 
 
 Run = Callable[..., tuple[int, str, str]]
 
 
+@pytest.fixture(params=[2, 3])
+def version(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
 @pytest.fixture
-def storage(kd_sweeps: Run, tmp_path: Path) -> str:
-    url = f"sqlite:///{unpack(2, tmp_path / 'old.db').database}"
+def storage(kd_sweeps: Run, tmp_path: Path, version: int) -> str:
+    url = f"sqlite:///{unpack(version, tmp_path / 'old.db').database}"
     code, _, err = kd_sweeps("storage", "upgrade", "--storage", url)
     assert code == 0, err
     return url
@@ -66,10 +71,12 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_reads_what_the_older_one_printed(kd_sweeps: Run, storage: str, command: str) -> None:
+def test_every_command_reads_what_the_older_one_printed(
+    kd_sweeps: Run, storage: str, version: int, command: str
+) -> None:
     code, out, _ = kd_sweeps(*COMMANDS[command], "-f", "json", "--storage", storage)
     assert code == 0
-    written = json.loads((WRITTEN / f"{command}.json").read_text())
+    written = json.loads((DATA / COMMITS[version] / f"{command}.json").read_text())
     before = {_moved(path): value for path, value in _leaves(written)}
     found = dict(_leaves(json.loads(out)))
     assert {path: value for path, value in found.items() if path in before} == {
