@@ -60,10 +60,11 @@ def owner_of(engine: Engine, sweep_id: int) -> Owner:
 
 def owned(studies: "Studies", owner: Owner) -> list[str]:
     """Return the names of the sweep's own studies, with what a killed creation left of it."""
+    reservations = reserved(studies.engine, owner.identity)
     return [
         study
         for study, attrs in studies.user_attrs(owner.sweep).items()
-        if owner.owns(study, attrs) or _is_left(studies, study, attrs, reserved(studies.engine, owner.identity))
+        if owner.owns(study, attrs) or _is_left(studies, study, attrs, reservations)
     ]
 
 
