@@ -4,10 +4,10 @@ A replay draws which seeds of the surface the searcher may see. A training at a 
 of that seed, interpolated between the cells. What is chosen is then worth the mean of the other seeds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -25,8 +25,8 @@ BUDGETS = (29, 60, 150)  # trainings of one search with its confirm
 TRUTH = 4  # seeds that no searcher sees
 FLOOR = "knows the truth"
 
-Score: TypeAlias = Callable[[Point, int], float]
-"""Accuracy, a fraction, at a point with a seed: 0 is the search's own, 1 and more are fresh."""
+P = TypeVar("P", bound=Hashable)
+"""A point, or the number of one."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,14 @@ class Confirm:
         """All of them."""
         return sum(points * seeds for points, seeds in self.rounds)
 
-    def choose(self, searched: Sequence[tuple[Point, float]], score: Score) -> Point:
-        """Return the point with the best mean over its fresh seeds after the last round."""
+    def choose(self, searched: Sequence[tuple[P, float]], score: Callable[[P, int], float]) -> P:
+        """Return the point with the best mean over its fresh seeds after the last round.
+
+        Args:
+            score: accuracy at a point with a seed: 0 is the search's own, 1 and more are fresh.
+        """
         left = [point for point, _ in sorted(searched, key=lambda one: -one[1])]
-        fresh: dict[Point, list[float]] = {point: [] for point in left}
+        fresh: dict[P, list[float]] = {point: [] for point in left}
         before = 0
         for points, seeds in self.rounds:
             left = list(dict.fromkeys(left))[:points]

@@ -1,6 +1,5 @@
 """The answer for each target: the regret and the verdict, or how far its trainings have come."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -10,7 +9,7 @@ from sweeps.analysis.stored import StoredSweep
 from sweeps.analysis.trainings import accuracies
 from sweeps.plan.names import searches
 from sweeps.stats.estimates import differences
-from sweeps.stats.nested import FEWEST_SEARCHES, Nested, nested
+from sweeps.stats.nested import Nested, nested
 from sweeps.stats.verdict import Verdict, decide
 
 
@@ -60,9 +59,9 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
     if not left:  # a verdict before the last seed is in would be one more look
         arms = [_arms(stored, role, group) for group in mine]
         regrets = [differences(one.get("native", {}), one.get("best", {})) for one in arms]
-        regret, by_search = nested(regrets), tuple(map(fmean, filter(None, regrets)))
-        by_unit = _means(arms) if len(by_search) >= FEWEST_SEARCHES else arms[0]
-        decided = decide(by_unit, margin=transfer.margin, level=transfer.level(max(len(stored.looks), 1)))
+        regret, by_search = nested(regrets, clipped=transfer.rule == 1), tuple(map(fmean, filter(None, regrets)))
+        level = transfer.level(max(len(stored.looks), 1))
+        decided = decide(arms, margin=transfer.margin, level=level, rule=transfer.rule)
     return TargetVerdict(
         role=role,
         dataset=stored.spec.role(role).dataset,
@@ -80,21 +79,3 @@ def _arms(stored: StoredSweep, role: str, group: str) -> dict[str, dict[int, flo
     """Return the test accuracy in percent of each arm of a group, by repeat."""
     arms = stored.spec.arms(role, group)
     return {arm: accuracies(stored.trainings, role, arm, group) for arm in arms}
-
-
-def _means(groups: list[dict[str, dict[int, float]]]) -> Mapping[str, Mapping[int, float]]:
-    """Return the mean of native, best and scratch in each search, by its number.
-
-    Native and best: over the seeds that both have, so that their difference is the regret of that search. Scratch:
-    below native by their mean difference, over the seeds that those two have, which may be fewer. The arm random is
-    left out: it belongs to no search.
-    """
-    found: dict[str, dict[int, float]] = {"native": {}, "best": {}, "scratch": {}}
-    for number, arms in enumerate(groups):
-        native, best, scratch = (arms.get(arm, {}) for arm in found)
-        if shared := native.keys() & best.keys():
-            for arm, values in (("native", native), ("best", best)):
-                found[arm][number] = fmean(values[repeat] for repeat in sorted(shared))
-            if gains := differences(native, scratch):
-                found["scratch"][number] = found["native"][number] - fmean(gains)
-    return found

@@ -31,12 +31,14 @@ from sweeps.spec.tables import (
 )
 from sweeps.spec.training import Training
 from sweeps.spec.work import Lease, Limits, Retry
+from sweeps.stats.verdict import RULE
 
 Role: TypeAlias = Literal["source", "target", "target2", "target3"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 # (table, key) of what specs of the first versions do not have: stored only where it is used.
-_LATER = (("search", "space"), ("training", "distillation"), ("training", "loss_parameters"))
+_LATER = (("search", "space"), ("training", "distillation"), ("training", "loss_parameters"), ("transfer", "rule"))
+_UNUSED = ("kd", 1)  # beside what is empty
 
 _WRITTEN = ("mnist", "digits", "digits-rgb")
 
@@ -175,7 +177,7 @@ class Spec(SpecModel):
         if not self.code:
             del values["code"]
         for table, key in (*_LATER, *((role, key) for role in self.roles for key in ("name", "size"))):
-            if not values[table][key] or values[table][key] == "kd":
+            if not values[table][key] or values[table][key] in _UNUSED:
                 del values[table][key]
         return values
 
@@ -222,8 +224,15 @@ def as_it_stands(sweep: SweepRecord) -> Spec:
     return parse(sweep.spec, origin=f"sweep {sweep.name}")
 
 
-def parse(values: Mapping[str, Any], *, origin: str) -> Spec:
-    """Return the spec in plain values; raise a SpecError of one line that names the first wrong key."""
+def parse(values: Mapping[str, Any], *, origin: str, new: bool = False) -> Spec:
+    """Return the spec in plain values; raise a SpecError of one line that names the first wrong key.
+
+    Args:
+        new: of a sweep to be made, which declares today's rule unless it names another; what was stored without one
+            declared the first.
+    """
+    if new and isinstance(values.get("transfer"), Mapping):
+        values = {**values, "transfer": {"rule": RULE, **values["transfer"]}}
     try:
         return Spec.model_validate(values)
     except ValidationError as error:

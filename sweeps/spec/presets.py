@@ -10,6 +10,7 @@ from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, SOURCE_ARMS, TARGET_ARMS
 from sweeps.spec.model import ROLES, Spec, override
 from sweeps.spec.tables import Baselines, Confirm, DatasetSpec, Repeats, Search, Transfer
 from sweeps.spec.training import Training
+from sweeps.stats.verdict import RULE
 
 _TINY = Spec(
     preset="tiny",
@@ -21,7 +22,7 @@ _TINY = Spec(
     ),
     search=Search(trials=8),
     confirm=Confirm(rounds=((2, 2),)),
-    transfer=Transfer(seeds=5),
+    transfer=Transfer(seeds=5, rule=RULE),
     baselines=Baselines(methods=("mobilenet",)),
 )
 
@@ -35,7 +36,7 @@ _QUICK = Spec(
     # bench/results/samplers.md: of the searches with 29 trainings, Sobol points with halving end nearest to the best.
     search=Search(trials=10, sampler="qmc"),
     confirm=Confirm(rounds=((4, 1), (2, 2))),
-    transfer=Transfer(seeds=8, other_seeds=6),
+    transfer=Transfer(seeds=8, other_seeds=6, rule=RULE),
     # Four cheap searches more, from other starting points: which points a search finds is the larger part of what is
     # uncertain about the regret. bench/results/answer.md.
     outer=Repeats(searches=5, trials=8, rounds=((3, 1),), seeds=4),
@@ -71,6 +72,7 @@ PRESETS = {
         transfer=Transfer(
             seeds=30,
             margin=0.3,
+            rule=RULE,
             source_arms=SOURCE_ARMS + CONTROLS,
             target_arms=(*TARGET_ARMS, *CONTROLS, AUTOKERAS_ARM),
         ),

@@ -24,7 +24,7 @@ from sweeps.spec.bounds import (
     SpecModel,
 )
 from sweeps.spec.further import Further
-from sweeps.stats.verdict import LEVELS
+from sweeps.stats.verdict import LEVELS, RULE
 
 SAMPLERS = ("qmc", "tpe", "gp", "random")
 USERS_OWN = re.compile(r"(?:[A-Za-z_][\w.]*|.*/[^/]*\.py):[A-Za-z_]\w*")
@@ -206,7 +206,14 @@ class Transfer(SpecModel):
         ge=1,
         le=3,
         strict=True,
-        description="times that the test may be read, seeds added; together they spend 5 %",
+        description="times that the test may be read, seeds or searches added",
+    )
+    rule: int = Field(
+        default=1,
+        ge=1,
+        le=RULE,
+        strict=True,
+        description="version of the verdict's rule, filled in where it is left out; 1: of sweeps made before it had one",
     )
     source_arms: Annotated[tuple[Literal[SOURCE_ARMS + CONTROLS], ...], EachOnce] = Field(  # type: ignore[valid-type]
         default=SOURCE_ARMS, min_length=1
@@ -234,7 +241,7 @@ class Transfer(SpecModel):
 
     def level(self, look: int) -> float:
         """Return the error rate of each one-sided test of the verdict at a look, counted from 1."""
-        return LEVELS[self.looks][look - 1]
+        return LEVELS[self.rule][self.looks][look - 1]
 
 
 class Repeats(SpecModel):

@@ -23,7 +23,7 @@ def read(path: Path) -> Spec:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path} is not TOML: {error}; a complete one: {here().spec('quick')}") from None
-    return parse(values, origin=str(path))
+    return parse(values, origin=str(path), new=True)
 
 
 def to_toml(spec: Spec) -> str:

@@ -52,7 +52,12 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     mean, n = fmean(values), len(values)
     if n == 1:
         return Estimate(mean, None, None, 1)
-    half = t_quantile(0.975, n - 1) * stdev(values) / math.sqrt(n)
+    return interval(mean, stdev(values), n)
+
+
+def interval(mean: float, sd: float, n: int) -> Estimate:
+    """Return the mean of n >= 2 runs, which have that standard deviation, with its two-sided 95 % t interval."""
+    half = t_quantile(0.975, n - 1) * sd / math.sqrt(n)
     return Estimate(mean, mean - half, mean + half, n)
 
 

@@ -37,4 +37,4 @@ def create(served: Serving, asked: CreateRequest) -> Response:
 def _base(asked: CreateRequest) -> Spec:
     if (asked.preset is None) == (asked.spec is None):
         raise SpecError('give either a preset, for example {"preset": "tiny"}, or a whole spec')
-    return preset(asked.preset or "") if asked.spec is None else parse(asked.spec, origin="spec")
+    return preset(asked.preset or "") if asked.spec is None else parse(asked.spec, origin="spec", new=True)

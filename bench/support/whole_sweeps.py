@@ -1,0 +1,185 @@
+"""Whole sweeps of preset quick, drawn from two recorded surfaces: searches on both datasets, then the arms.
+
+The mean of a surface is smoothed; a seed adds to it what has the sample covariance of the recorded seeds; each training
+adds white noise. Both datasets search the same points, so `best` may be `native`: the same trainings, a regret of 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import RegularGridInterpolator
+
+from support.sampler_replays import Confirm
+from support.surfaces import Array, Surface
+from sweeps.plan.names import searches
+from sweeps.plan.stage_tasks import sobol_points
+from sweeps.spec.model import Spec, override
+from sweeps.spec.presets import preset
+from sweeps.stats.verdict import Arms
+
+Choice: TypeAlias = npt.NDArray[np.intp]
+"""The number of the point that a search of each sweep chose, shape (sweeps,)."""
+
+PILOT = 400  # sweeps that tell how far a planted regret is
+STEPS = 12  # towards it; each halves what is left
+_LEFT = 1 - 2 * (1 / 4) + (6 / 16) ** 2  # of the variance of white noise, once its smoothed part is taken off
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """What accuracies on a dataset are drawn from; points of accuracy.
+
+    Attributes:
+        axes: log temperatures and alphas of the cells.
+        mean: shape (t, a).
+        fields: shape (seeds, t, a); a seed adds their sum, each weighted by a standard normal number of its own.
+        noise: sd of what a single training adds.
+    """
+
+    axes: tuple[Array, Array]
+    mean: Array
+    fields: Array
+    noise: float
+
+    def trained(self, places: Array, seeds: int, rng: np.random.Generator) -> Array:
+        """Accuracies with so many seeds, which all places of a sweep share, shape (sweeps, places, seeds).
+
+        Args:
+            places: log temperature and alpha, shape (sweeps, places, 2).
+        """
+        weights = rng.standard_normal((len(places), len(self.fields), seeds))
+        own = self.noise * rng.standard_normal((*places.shape[:2], seeds))
+        accuracies: Array = self.expected(places)[..., None] + self._at(places, self.fields) @ weights + own
+        return accuracies
+
+    def expected(self, places: Array) -> Array:
+        """The true mean accuracies at places, shape (sweeps, places)."""
+        return self._at(places, self.mean[None])[..., 0]
+
+    def _at(self, places: Array, values: Array) -> Array:
+        found: Array = RegularGridInterpolator(self.axes, values.transpose(1, 2, 0))(places)
+        return found
+
+
+def world(surface: Surface) -> World:
+    """What the recorded runs of a surface tell of its dataset. At alpha = 1, the labels alone, nothing is smoothed."""
+    accuracies = 100 * surface.last
+    mean = accuracies.mean(axis=0)
+    apart = (accuracies - mean) / np.sqrt(surface.seeds - 1)
+    fields = _smoothed(apart)
+    rough = (apart - fields)[..., :-1]
+    noise = np.sqrt((rough**2).sum(axis=0).mean() / _LEFT)
+    return World((np.log(surface.temperatures), surface.alphas), _smoothed(mean[None])[0], fields, float(noise))
+
+
+def _smoothed(values: Array) -> Array:
+    """Weights 1, 2, 1 along both axes of the cells; the last alpha, which no temperature changes, stays."""
+    inner = np.pad(values[..., :-1], ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = (inner[:, :-2] + 2 * inner[:, 1:-1] + inner[:, 2:]) / 4
+    columns = (rows[..., :-2] + 2 * rows[..., 1:-1] + rows[..., 2:]) / 4
+    return np.concatenate([columns, values[..., -1:]], axis=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """One search of every sweep, on either dataset. places: its points and, as the last one, labels alone."""
+
+    spec: Spec
+    places: Array
+    seed: tuple[int, int]
+
+    def chosen(self, dataset: World, stream: int) -> Choice:
+        """What the search and its confirm choose; of the same stream with the same luck."""
+        confirm = Confirm(self.spec.confirm.rounds)
+        seeds = 1 + sum(fresh for _, fresh in confirm.rounds)  # the search's own first
+        scores = dataset.trained(self.places[:, :-1], seeds, np.random.default_rng((*self.seed, stream)))
+        return np.array([_choice(confirm, rows) for rows in scores.tolist()])
+
+
+def _choice(confirm: Confirm, scores: Sequence[Sequence[float]]) -> int:
+    searched = [(number, row[0]) for number, row in enumerate(scores)]
+    return confirm.choose(searched, lambda number, seed: scores[number][seed])
+
+
+class Sweeps:
+    """Sweeps of preset quick. Their points and all of the target are drawn once, for every source.
+
+    Attributes:
+        native: what each search chose on the target.
+        gain: true points of native over labels alone, the mean over sweeps and searches.
+    """
+
+    def __init__(self, target: World, *, sweeps: int, searches_each: int, seed: int) -> None:
+        """Draw what does not depend on the source."""
+        self._target = target
+        spec = override(preset("quick"), {"outer.searches": searches_each})
+        self._searches = [
+            Search(spec.of_group(group), _places(spec, group, sweeps), (seed, number))
+            for number, group in enumerate(searches(spec))
+        ]
+        self.native = [one.chosen(target, 0) for one in self._searches]
+        self._tests = [
+            target.trained(one.places, one.spec.transfer.seeds, np.random.default_rng((*one.seed, 1)))
+            for one in self._searches
+        ]
+        expected = [target.expected(one.places) for one in self._searches]
+        self.gain = float(np.mean([_of(e, n) - e[:, -1] for e, n in zip(expected, self.native, strict=True)]))
+        self._expected = expected
+
+    def best(self, source: World, *, sweeps: int | None = None) -> list[Choice]:
+        """What each search chooses on a source, in the first so many sweeps."""
+        return [replace(one, places=one.places[:sweeps]).chosen(source, 2) for one in self._searches]
+
+    def regrets(self, best: Sequence[Choice]) -> Array:
+        """The true regret of each search of each sweep, points, shape (sweeps, searches)."""
+        return np.stack(
+            [
+                _of(expected[: len(other)], native[: len(other)]) - _of(expected[: len(other)], other)
+                for expected, native, other in zip(self._expected, self.native, best, strict=True)
+            ],
+            axis=1,
+        )
+
+    def arms(self, best: Sequence[Choice], sweep: int) -> list[Arms]:
+        """The test accuracies of each search of a sweep: those of the same point and seed are the same."""
+        found: list[Arms] = []
+        for one, tests, native, other in zip(self._searches, self._tests, self.native, best, strict=True):
+            accuracies, transfer = tests[sweep].tolist(), one.spec.transfer
+            rows = {"native": accuracies[native[sweep]], "best": accuracies[other[sweep]]}
+            rows["scratch"] = accuracies[-1][: transfer.seeds_of("target", "scratch")]
+            found.append({arm: dict(enumerate(row)) for arm, row in rows.items()})
+        return found
+
+
+def planted(sweeps: Sweeps, source: World, other: Array, regret: float, *, searches_each: int) -> World:
+    """The source with its mean mixed with another one until the mean regret of so many searches is the wanted one."""
+    low, high = 0.0, 1.0
+
+    def mixed(share: float) -> World:
+        return replace(source, mean=(1 - share) * source.mean + share * other)
+
+    def lost(share: float) -> float:
+        return float(sweeps.regrets(sweeps.best(mixed(share), sweeps=PILOT))[:, :searches_each].mean())
+
+    rising = lost(high) > lost(low)
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if (lost(middle) < regret) == rising else (low, middle)
+    return mixed((low + high) / 2)
+
+
+def _places(spec: Spec, group: str, sweeps: int) -> Array:
+    count = spec.of_group(group).search.planned
+    points = [sobol_points(spec.model_copy(update={"seed": number}), count, group) for number in range(sweeps)]
+    places = np.array([[(np.log(point.temperature), point.alpha) for point in one] for one in points])
+    alone = np.broadcast_to((0.0, 1.0), (sweeps, 1, 2))
+    return np.concatenate([places, alone], axis=1)
+
+
+def _of(values: Array, chosen: Choice) -> Array:
+    """The value of each sweep at what it chose."""
+    picked: Array = np.take_along_axis(values, chosen[:, None], axis=1)[:, 0]
+    return picked
