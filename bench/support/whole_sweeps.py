@@ -23,8 +23,7 @@ from sweeps.stats.verdict import Arms
 Choice: TypeAlias = npt.NDArray[np.intp]
 """The number of the point that a search of each sweep chose, shape (sweeps,)."""
 
-PILOT = 400  # sweeps that tell how far a planted regret is
-STEPS = 12  # towards it; each halves what is left
+STEPS = 12  # towards a planted regret; each halves what is left
 _LEFT = 1 - 2 * (1 / 4) + (6 / 16) ** 2  # of the variance of white noise, once its smoothed part is taken off
 
 
@@ -108,13 +107,14 @@ class Sweeps:
     """Sweeps of preset quick. Their points and all of the target are drawn once, for every source.
 
     Attributes:
-        native: what each search chose on the target.
+        target: where the regret is.
+        native: what each search chose there.
         gain: true points of native over labels alone, the mean over sweeps and searches.
     """
 
     def __init__(self, target: World, *, sweeps: int, searches_each: int, seed: int) -> None:
         """Draw what does not depend on the source."""
-        self._target = target
+        self.target = target
         spec = override(preset("quick"), {"outer.searches": searches_each})
         self._searches = [
             Search(spec.of_group(group), _places(spec, group, sweeps), (seed, number))
@@ -125,23 +125,20 @@ class Sweeps:
             target.trained(one.places, one.spec.transfer.seeds, np.random.default_rng((*one.seed, 1)))
             for one in self._searches
         ]
-        expected = [target.expected(one.places) for one in self._searches]
-        self.gain = float(np.mean([_of(e, n) - e[:, -1] for e, n in zip(expected, self.native, strict=True)]))
-        self._expected = expected
+        self._expected = [target.expected(one.places) for one in self._searches]
+        gains = [
+            _of(values, chosen) - values[:, -1] for values, chosen in zip(self._expected, self.native, strict=True)
+        ]
+        self.gain = float(np.mean(gains))
 
-    def best(self, source: World, *, sweeps: int | None = None) -> list[Choice]:
-        """What each search chooses on a source, in the first so many sweeps."""
-        return [replace(one, places=one.places[:sweeps]).chosen(source, 2) for one in self._searches]
+    def best(self, source: World, *, first: int | None = None) -> list[Choice]:
+        """What each search chooses on a source, or so many of the first searches."""
+        return [one.chosen(source, 2) for one in self._searches[:first]]
 
     def regrets(self, best: Sequence[Choice]) -> Array:
-        """The true regret of each search of each sweep, points, shape (sweeps, searches)."""
-        return np.stack(
-            [
-                _of(expected[: len(other)], native[: len(other)]) - _of(expected[: len(other)], other)
-                for expected, native, other in zip(self._expected, self.native, best, strict=True)
-            ],
-            axis=1,
-        )
+        """The true regret of each of these searches in each sweep, points, shape (sweeps, searches)."""
+        chosen = zip(self._expected, self.native, best, strict=False)
+        return np.stack([_of(values, native) - _of(values, other) for values, native, other in chosen], axis=1)
 
     def arms(self, best: Sequence[Choice], sweep: int) -> list[Arms]:
         """The test accuracies of each search of a sweep: those of the same point and seed are the same."""
@@ -154,21 +151,27 @@ class Sweeps:
         return found
 
 
-def planted(sweeps: Sweeps, source: World, other: Array, regret: float, *, searches_each: int) -> World:
-    """The source with its mean mixed with another one until the mean regret of so many searches is the wanted one."""
-    low, high = 0.0, 1.0
+def planted(sweeps: Sweeps, source: World, regret: float, *, first: int) -> World:
+    """The source with another mean, so that so many first searches of the sweeps lose the wanted regret on average.
 
-    def mixed(share: float) -> World:
-        return replace(source, mean=(1 - share) * source.mean + share * other)
-
-    def lost(share: float) -> float:
-        return float(sweeps.regrets(sweeps.best(mixed(share), sweeps=PILOT))[:, :searches_each].mean())
-
-    rising = lost(high) > lost(low)
+    The mean is mixed with that of the target for a smaller regret, with its own mirror image in alpha for a larger one;
+    a share above 1 of the image leaves less than nothing of the mean itself.
+    """
+    larger = regret > _lost(sweeps, source, first)
+    other, low, high = (source.mean[:, ::-1], 0.0, 3.0) if larger else (sweeps.target.mean, 0.0, 1.0)
     for _ in range(STEPS):
         middle = (low + high) / 2
-        low, high = (middle, high) if (lost(middle) < regret) == rising else (low, middle)
-    return mixed((low + high) / 2)
+        beyond = (_lost(sweeps, _mixed(source, other, middle), first) > regret) == larger
+        low, high = (low, middle) if beyond else (middle, high)
+    return _mixed(source, other, (low + high) / 2)
+
+
+def _lost(sweeps: Sweeps, source: World, first: int) -> float:
+    return float(sweeps.regrets(sweeps.best(source, first=first)).mean())
+
+
+def _mixed(source: World, other: Array, share: float) -> World:
+    return replace(source, mean=(1 - share) * source.mean + share * other)
 
 
 def _places(spec: Spec, group: str, sweeps: int) -> Array:

@@ -16,6 +16,7 @@ from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
 from sweeps.stats.nested import FEWEST_SEARCHES
 from sweeps.stats.response import WORDS
+from sweeps.stats.verdict import RULE
 
 
 def as_good(findings: Findings) -> list[str]:
@@ -131,13 +132,16 @@ _MEANING = {
 def looked(findings: Findings) -> str:
     """Return how often the test set was read, by which plan, and when that plan was stored."""
     taken, transfer = findings.looks, findings.spec.transfer
-    levels = [f"{percent(transfer.level(look)):.3g} %" for look in range(1, transfer.looks + 1)]
-    level = f"tested one-sided at {', '.join(levels)}" + (", together 5 %" if len(levels) > 1 else "")
+    levels = [percent(transfer.level(look)) for look in range(1, transfer.looks + 1)]
+    level = f"tested one-sided at {', '.join(f'{one:.3g} %' for one in levels)}"
+    level += f", together {sum(levels):.3g} %" if len(levels) > 1 else ""
     if not findings.verdicts:  # nothing is decided, so a look costs nothing
         return "; ".join(map(_look, taken)) or "the test set has not been read"
     if not taken:
         return f"the test set has not been read; looks declared: {transfer.looks}, {level}"
-    return f"looks at the test set: {len(taken)} of {transfer.looks} declared, {level}. {'; '.join(map(_look, taken))}"
+    rule = "" if transfer.rule == RULE else f". Judged by rule {transfer.rule} of the verdict, as this sweep declared"
+    seen = "; ".join(map(_look, taken))
+    return f"looks at the test set: {len(taken)} of {transfer.looks} declared, {level}. {seen}{rule}"
 
 
 def _look(look: Look) -> str:

@@ -4,7 +4,7 @@ from sweeps.analysis.findings import Findings
 from sweeps.analysis.units import percent
 from sweeps.analysis.verdicts import TargetVerdict
 from sweeps.hints import ANYWHERE
-from sweeps.report.formats import interval
+from sweeps.report.formats import counted, interval
 from sweeps.spec.model import Spec
 from sweeps.stats.verdict import Verdict
 
@@ -18,8 +18,7 @@ def sentence(findings: Findings, target: TargetVerdict) -> str:
     teachers = " and ".join(dict.fromkeys(spec.role(role).teacher for role in ("source", target.role)))
     if target.unit == "seed" and same_point(findings, target.role):
         datasets += " (other searches may find other points)"
-    counted = f"n = {verdict.n} {target.units}"
-    scope = f"Scope: one teacher each, {teachers}; {datasets}; {counted}"
+    scope = f"Scope: one teacher each, {teachers}; {datasets}; n = {verdict.n} {target.units}"
     if target.done < target.planned:
         scope += f"; {target.planned - target.done} of {target.planned} trainings failed"
     more = f" {undecided(findings, target)}" if verdict.word == "UNDECIDED" else ""
@@ -73,8 +72,8 @@ def _said(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
         rivals = {"scratch": "no distillation", "random": "random T and alpha"}
         others = " and ".join(["T and alpha tuned on " + source, *(rivals[name] for name in verdict.within)])
         return (
-            f"{there} gains less than {verdict.declared:g} points ({bound}s) over {others} alike, so there is nothing"
-            " to transfer"
+            f"{there} gains less than {counted(verdict.declared)} ({bound}s) over {others} alike, so there is less than"
+            " that to transfer"
         )
     if verdict.word == "TRANSFERS" and verdict.high > 0:
         return f"{tuned} cost at most {verdict.high:.2f} points ({bound}) compared with {there}, less than {margin}"
@@ -104,7 +103,7 @@ def _why_undecided(verdict: Verdict, margin: str) -> str:
         return f"{margin} lies inside this interval"
     if verdict.halved:
         return f"that this is less than {margin} is not proven"
-    return "that is little, but neither is tuning proven to gain anything there, nor to gain nothing"
+    return "that is little, but whether tuning gains anything there is open"
 
 
 def undecided(findings: Findings, target: TargetVerdict) -> str:

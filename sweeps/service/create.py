@@ -79,6 +79,7 @@ def create_sweep(
     with contextlib.suppress(Unreachable) if dry_run else contextlib.nullcontext():  # a plan needs no database
         known = find(url, name)
     if known:
+        spec = by_its_rule(known, spec)
         refuse_another(name, known, spec)  # and its models are not checked again: only its studies are made anew
     else:
         check_users_models(spec, data_dir=data_dir)
@@ -214,6 +215,12 @@ def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
         return []
     finally:
         engine.dispose()
+
+
+def by_its_rule(known: list[RevisionRecord], spec: Spec) -> Spec:
+    """Return the spec with the rule of the verdict that the sweep declared when it was made: it keeps that one."""
+    rule = known[0].spec["transfer"].get("rule", 1)
+    return spec if spec.transfer.rule == rule else override(spec, {"transfer.rule": rule})
 
 
 def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:

@@ -41,7 +41,7 @@ def run_sweep(
         details = describe_details(created.spec, created.plan) if verbose else []
         say("\n".join([*describe_plan(created.spec, created.plan, url, created.found), *details]))
     else:
-        first = known[0].spec
+        first, spec = known[0].spec, create.by_its_rule(known, spec)
         if spec.fingerprint not in {revision.fingerprint for revision in known}:
             create.refuse_another(name, known, create.resolve(_with_note(first, spec), data_dir=data_dir))
         say(f"{name} exists in {masked(url)}: {first['note'] or 'going on with it'}")

@@ -213,7 +213,7 @@ class Transfer(SpecModel):
         ge=1,
         le=RULE,
         strict=True,
-        description="version of the verdict's rule, filled in where it is left out; 1: of sweeps made before it had one",
+        description="version of the verdict's rule, the newest where it is left out; 1 is that of older sweeps",
     )
     source_arms: Annotated[tuple[Literal[SOURCE_ARMS + CONTROLS], ...], EachOnce] = Field(  # type: ignore[valid-type]
         default=SOURCE_ARMS, min_length=1

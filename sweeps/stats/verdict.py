@@ -141,11 +141,11 @@ def decide(searches: Sequence[Arms], *, margin: float, level: float, rule: int =
     rivals = {name: found for name, of in _RIVALS.items() if (found := contrast(of))}
     beats = {name: one.bounds(level / len(rivals))[0] for name, one in rivals.items()}
     within = {name: one.bounds(level)[1] for name, one in rivals.items()}
-    scratch, half = rivals.get("scratch"), contrast(_beyond_half)
-    gain = interval(scratch.mean, scratch.sd, scratch.n) if scratch else None
-    halved = gain is not None and beats["scratch"] > 0 and KEPT * gain.mean < margin and half is not None
+    scratch, half = rivals.get("scratch"), None
+    if scratch and beats["scratch"] > 0 and KEPT * scratch.mean < margin:
+        half = contrast(_beyond_half)
     # A difference whose mean is 0 where the regret is the margin that applies.
-    beyond = half if halved else contrast(_regrets, edge=margin)
+    beyond = half or contrast(_regrets, edge=margin)
     assert beyond is not None
     edge = beyond.bounds(level)
     # The page shows the 95 % interval of the gain: FLAT beside one above 0 would contradict it.
@@ -165,9 +165,9 @@ def decide(searches: Sequence[Arms], *, margin: float, level: float, rule: int =
         high=high,
         level=level,
         declared=margin,
-        gain=gain,
-        margin=KEPT * gain.mean if halved and gain is not None else margin,
-        halved=halved,
+        gain=interval(scratch.mean, scratch.sd, scratch.n) if scratch else None,
+        margin=KEPT * scratch.mean if scratch and half else margin,
+        halved=half is not None,
         sd=regret.sd,
         n=regret.n,
         seeds=_needed(beyond, rivals, margin, level, flat=flat) if word == "UNDECIDED" else None,

@@ -53,7 +53,7 @@ def badge(findings: Findings) -> Badge:
     if verdict.word == "FAILS":
         return Badge(f"FAILS: more than {allowed} lost", "bad")
     if verdict.word == "FLAT":
-        return Badge("FLAT: tuning gains nothing there, so there is nothing to transfer", "open")
+        return Badge(f"FLAT: tuning gains less than {counted(verdict.declared)} there", "open")
     more = "" if verdict.seeds is None else f"; {verdict.seeds - verdict.n} more {first.units} would tell"
     return Badge(f"UNDECIDED: less than {allowed} lost, or more{more}", "open")
 
@@ -130,7 +130,8 @@ def _carried(findings: Findings, first: TargetVerdict) -> str:
     limits = between(lost, sign="").replace(" to ", ", ")
     number = f"{_loss(lost.mean)}{f' [{limits}]' if limits else ''}"
     if verdict.word == "FLAT":
-        return f"Tuning on {target} gains nothing over not tuning, so there is nothing to carry over."
+        less = f"less than {counted(verdict.declared)} over not tuning"
+        return f"Tuning on {target} gains {less}, so there is less than that to carry over."
     if first.unit == "seed" and same_point(findings, first.role):
         same = f"tuning on {target} found the same values"
         if verdict.word == "TRANSFERS":
@@ -165,7 +166,7 @@ def _lost(first: TargetVerdict, target: str) -> Card:
     words: dict[str, tuple[str, Tone]] = {
         "TRANSFERS": (f"Little: {allowed}", "good"),
         "FAILS": (f"Too much: {allowed}", "bad"),
-        "FLAT": ("Nothing to lose", "open"),
+        "FLAT": (f"Little: tuning gains less than {counted(first.verdict.declared)}", "open"),
         "UNDECIDED": (f"Open: {allowed}", "open"),
     }
     return Card(asked, value, limits, *words[first.verdict.word])

@@ -190,9 +190,10 @@ def _statistics(spec: Spec) -> str:
     levels = [f"{percent(transfer.level(look)):.3g} %" for look in range(1, transfer.looks + 1)]
     looks = "once" if transfer.looks == 1 else f"at most {transfer.looks} times, at {', '.join(levels)} in turn"
     outer = "" if spec.outer.teachers == 1 else " Intervals over teachers, their searches averaged, are given apart."
+    least = "" if transfer.rule == 1 else ", with the larger of the variances between searches and of their seeds"
     unit = (
         "The regret is the mean over searches; its interval is Student's t over searches, so it covers seeds and search"
-        " for one teacher (Snedecor & Cochran 1989, nested sampling), and the verdict is decided over searches."
+        f" for one teacher (Snedecor & Cochran 1989, nested sampling){least}, and the verdict is decided over searches."
         if spec.outer.searches >= FEWEST_SEARCHES
         else "Its interval covers the training seeds of one search and one teacher."
     )
@@ -203,7 +204,8 @@ def _statistics(spec: Spec) -> str:
         " that gain is less, half of that gain (one paired contrast). The verdict is FAILS when the one-sided"
         f" {percent(1 - transfer.level(1)):.3g} % lower t bound is above the margin; TRANSFERS when the upper bound is"
         " below it (non-inferiority, Piaggio et al. 2012) and native measurably beats scratch or random; FLAT when"
-        f" native is shown to lie less than {counted(transfer.margin)} above best, scratch and random alike;"
+        f" native is shown to lie less than {counted(transfer.margin)} above best, scratch and random alike"
+        f"{'' if transfer.rule == 1 else ', and not shown to beat scratch'};"
         f" UNDECIDED otherwise. The test set may be read {looks}; the spec and its time were stored before the"
         f" first look. {_intervals(spec, other=True)}{outer}"
     )

@@ -38,7 +38,7 @@ def test_a_verdict_is_what_decide_says_of_the_arms_on_the_target_alone(tmp_path:
     tests = arms(3.5) | {"transfer#source.best": below(50.0), "transfer#source.scratch": below(0.0)}
     found = analysed(worked(f"sqlite:///{tmp_path}/s.db", FEW, planted(tests)))
     (one,) = found.verdicts
-    expected = decide(by_repeat(arms(3.5)), margin=2.0, level=0.05)
+    expected = decide([by_repeat(arms(3.5))], margin=2.0, level=0.05)
     assert one.verdict is not None
     assert expected is not None
     assert (one.verdict.word, one.verdict.n) == (expected.word, expected.n) == ("FAILS", 4)

@@ -13,7 +13,7 @@ from sweeps.analysis.trainings import Training
 from sweeps.analysis.verdicts import TargetVerdict, verdicts
 from sweeps.query.opening import open_sweep
 from sweeps.spec.model import override
-from sweeps.stats.verdict import decide
+from sweeps.stats.verdict import RULE, decide
 from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, SPREAD, arms, planted, worked
 
 SEARCHES = ("", "t0s1", "t0s2", "t0s3")
@@ -98,15 +98,11 @@ def test_the_word_is_that_of_decide_on_the_means_of_the_searches(
     native = fmean(NATIVE)
     # below native by 3 on average; the first search has three of the four seeds of scratch
     gains = [3.0 + fmean(SPREAD[:3]), 3.0, 3.0, 3.0]
-    expected = decide(
-        {
-            "native": dict.fromkeys(range(4), native),
-            "best": {number: native - regret for number, regret in enumerate(regrets)},
-            "scratch": {number: native - gain for number, gain in enumerate(gains)},
-        },
-        margin=2.0,
-        level=0.05,
-    )
+    searches = [
+        {"native": {0: native}, "best": {0: native - regret}, "scratch": {0: native - gain}}
+        for regret, gain in zip(regrets, gains, strict=True)
+    ]
+    expected = decide(searches, margin=2.0, level=0.05, rule=1)
     assert expected is not None
     assert found.verdict is not None
     assert (found.verdict.word, found.verdict.n) == (expected.word, expected.n) == (word, 4)
@@ -117,9 +113,10 @@ def test_the_word_is_that_of_decide_on_the_means_of_the_searches(
     assert (found.verdict.seeds is None) == (expected.seeds is None)
 
 
-def test_the_regret_that_is_shown_is_the_one_that_is_decided(stored: StoredSweep) -> None:
+@pytest.mark.parametrize("rule", [1, RULE])
+def test_the_regret_that_is_shown_is_the_one_that_is_decided(stored: StoredSweep, rule: int) -> None:
     """Also where arms that decide nothing have fewer seeds, or lost some."""
-    whole = with_regrets(stored, REGRETS)
+    whole = with_regrets(replace(stored, spec=override(stored.spec, {"transfer.rule": rule})), REGRETS)
     for one in (
         whole,
         ended(whole, "t0s2", repeats=(1,), arm="scratch", **BROKEN),
@@ -132,6 +129,8 @@ def test_the_regret_that_is_shown_is_the_one_that_is_decided(stored: StoredSweep
         assert found.verdict.regret.mean == pytest.approx(found.regret.estimate.mean)
         assert found.verdict.regret.low == pytest.approx(found.regret.estimate.low)
         assert found.verdict.n == found.regret.searches == 4
+        # the four seeds of a search allow its mean 0.5, which is more than the searches differ by
+        assert (found.verdict.sd > stdev(found.by_search)) == (rule > 1)
 
 
 def test_a_seed_that_diverged_counts_as_no_model_in_the_mean_of_its_search(stored: StoredSweep) -> None:

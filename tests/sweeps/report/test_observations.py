@@ -14,6 +14,7 @@ from sweeps.spec.point import Point
 from sweeps.spec.presets import preset
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.response import Top
+from sweeps.stats.verdict import RULE
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies, answered, begun, found
 from tests.support.sweeps.planted_sweeps import analysed
 
@@ -156,7 +157,8 @@ def test_looks_are_told_with_the_plan_and_when_it_was_stored(tmp_path: Path) -> 
     before = analysed(begun(tmp_path))
     assert looked(before) == f"the test set has not been read; looks declared: 3, {level}"
     after = analysed(answered(tmp_path, accuracies(0.5)))
-    first, second = looked(after).split(". ")
+    first, second, third = looked(after).split(". ")
+    assert third == "Judged by rule 1 of the verdict, as this sweep declared"
     assert first == f"looks at the test set: 1 of 3 declared, {level}"
     plan = f"Look 1: 4 seeds, spec {after.fingerprint[:12]}"
     times = re.fullmatch(rf"{plan} stored (.{{19}}) UTC, test set first read (.{{19}}) UTC", second)
@@ -167,6 +169,9 @@ def test_looks_are_told_with_the_plan_and_when_it_was_stored(tmp_path: Path) -> 
 def test_a_look_over_searches_says_how_many_and_one_look_has_no_sum(tmp_path: Path) -> None:
     said = looked(found(tmp_path, accuracies((0.2, 0.5, 0.8)), OVER_SEARCHES))
     assert ". Look 1: 4 seeds, 3 searches, spec " in said
+    (tmp_path / "newest").mkdir()
+    newest = analysed(begun(tmp_path / "newest", override(OVER_SEEDS, {"transfer.rule": RULE})))
+    assert looked(newest).endswith("declared: 3, tested one-sided at 1 %, 1 %, 1 %, together 3 %")
     (tmp_path / "once").mkdir()
     once = looked(found(tmp_path / "once", accuracies(0.5), override(OVER_SEEDS, {"transfer.looks": 1})))
     assert once.startswith("looks at the test set: 1 of 1 declared, tested one-sided at 5 %. Look 1: ")

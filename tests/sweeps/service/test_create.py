@@ -4,6 +4,7 @@ import contextlib
 import os
 import time
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import optuna
 import pytest
@@ -20,6 +21,7 @@ from sweeps.plan.tasks import STAGES, make_plan
 from sweeps.query.opening import open_sweep
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import override
+from sweeps.stats.verdict import RULE
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created
 
 NEW, THERE_ALREADY, KILLED = 10, 11, -9
@@ -131,3 +133,14 @@ def exit_code_after(process: BaseProcess, *, seconds: float) -> int | None:
     process.join(seconds)
     process.kill()
     return exit_code(process)
+
+
+def test_a_sweep_made_before_keeps_the_rule_that_it_declared(tmp_path: Path) -> None:
+    url = resolve(f"sqlite:///{tmp_path}/s.db")
+    old = create_sweep(url, "s", override(SMALL, {"transfer.rule": 1})).spec
+    again = create_sweep(url, "s", SMALL)
+    assert SMALL.transfer.rule == RULE
+    assert (again.new, again.spec, again.spec.fingerprint) == (False, old, old.fingerprint)
+    with pytest.raises(AnotherSpec) as error:
+        create_sweep(url, "s", override(SMALL, {"search.trials": SMALL.search.trials + 1}))
+    assert "rule" not in str(error.value)

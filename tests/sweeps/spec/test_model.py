@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from sweeps.errors import SpecError
 from sweeps.spec.arms import CONTROLS
-from sweeps.spec.model import check_name, difference, override, parse
+from sweeps.spec.model import check_name, difference, fingerprint, override, parse
 from sweeps.spec.presets import PRESETS, preset
 from sweeps.spec.toml import read, to_toml
+from sweeps.stats.verdict import RULE
 
 NAN = float("nan")
 ROLE = preset("tiny").source.model_dump()  # digits
@@ -221,8 +222,34 @@ def test_a_further_search_may_be_cheaper_in_each_part_and_differs_in_nothing_els
 
 
 @pytest.mark.parametrize("looks", [1, 2, 3])
-def test_the_looks_share_five_percent(looks: int) -> None:
+def test_the_looks_share_five_percent_at_most(looks: int) -> None:
     transfer = override(preset("quick"), {"transfer.looks": looks}).transfer
-    levels = [transfer.level(look) for look in range(1, looks + 1)]
+    assert [transfer.level(look) for look in range(1, looks + 1)] == [0.01] * looks
+    old = override(preset("quick"), {"transfer.looks": looks, "transfer.rule": 1}).transfer
+    levels = [old.level(look) for look in range(1, looks + 1)]
     assert sum(levels) == pytest.approx(0.05)
     assert levels == sorted(levels, reverse=True)
+
+
+def test_a_spec_that_was_stored_without_a_rule_declared_the_first_and_stays_as_it_was() -> None:
+    old = preset("tiny").as_dict()
+    assert old["transfer"].pop("rule") == RULE
+    stored = parse(old, origin="database")
+    assert stored.transfer.rule == 1
+    assert (stored.as_dict(), stored.fingerprint) == (old, fingerprint(old))
+    larger = override(stored, {"transfer.seeds": 9})
+    assert "rule" not in larger.as_dict()["transfer"]
+
+
+def test_a_file_need_not_name_the_rule_and_may_name_an_old_one(tmp_path: Path) -> None:
+    path, text = tmp_path / "my.toml", to_toml(preset("tiny"))
+    line = next(line for line in text.splitlines() if line.startswith("rule = "))
+    path.write_text(text.replace(line, ""))
+    assert read(path) == preset("tiny")
+    old = override(preset("tiny"), {"transfer.rule": 1})
+    path.write_text(to_toml(old))
+    assert (read(path), read(path).fingerprint) == (old, old.fingerprint)
+    path.write_text(text.replace(line, f"rule = {RULE + 1}"))
+    with pytest.raises(SpecError, match=rf"transfer\.rule: got {RULE + 1}; allowed: .*{RULE}") as error:
+        read(path)
+    assert "\n" not in str(error.value)

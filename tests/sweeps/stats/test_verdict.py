@@ -24,7 +24,7 @@ def below(points: float, *, spread: float = 1.0) -> dict[int, float]:
 def decided(regret: float, *, spread: float = 1.0, scratch: float = 9.0, random: float = 9.0) -> Verdict:
     """With a margin of 2 points at a level of 5 %."""
     arms = {"native": NATIVE, "best": below(regret, spread=spread), "scratch": below(scratch), "random": below(random)}
-    found = decide(arms, margin=2.0, level=0.05)
+    found = decide([arms], margin=2.0, level=0.05)
     assert found is not None
     return found
 
@@ -64,14 +64,14 @@ def test_a_point_that_loses_much_fails_whatever_native_gains(gain: float) -> Non
 def test_half_of_a_proven_gain_is_the_margin_where_it_is_less() -> None:
     # native gains 3 over scratch without any spread in the contrast but that of best: half of it is 1.5 < 2
     arms = {"native": NATIVE, "best": below(0.2), "scratch": below(3.0, spread=0.0), "random": below(9.0)}
-    found = decide(arms, margin=2.0, level=0.05)
+    found = decide([arms], margin=2.0, level=0.05)
     assert found is not None
     assert (found.word, found.halved, found.margin, found.declared) == ("TRANSFERS", True, 1.5, 2.0)
     for regret, word in ((1.5 - HALF - 0.001, "TRANSFERS"), (1.5 - HALF + 0.001, "UNDECIDED")):
-        found = decide(arms | {"best": below(regret)}, margin=2.0, level=0.05)
+        found = decide([arms | {"best": below(regret)}], margin=2.0, level=0.05)
         assert found is not None
         assert found.word == word
-    found = decide(arms | {"best": below(1.5 + HALF + 0.001)}, margin=2.0, level=0.05)
+    found = decide([arms | {"best": below(1.5 + HALF + 0.001)}], margin=2.0, level=0.05)
     assert found is not None
     assert found.word == "FAILS"
 
@@ -84,7 +84,7 @@ def test_no_distillation_at_all_never_transfers_where_native_gains() -> None:
     ):  # proven: above 1.59; of the declared margin, 2, a loss of 1.6 with little spread is inside
         scratch = below(gain, spread=0.1)
         arms = {"native": NATIVE, "best": scratch, "scratch": scratch, "random": below(9.0)}
-        found = decide(arms, margin=5.0, level=0.05)
+        found = decide([arms], margin=5.0, level=0.05)
         assert found is not None
         assert (found.word, found.halved) == ("FAILS", True)
 
@@ -93,7 +93,7 @@ def test_half_of_the_gain_is_tested_with_the_noise_of_the_gain() -> None:
     # A contrast (native + scratch) / 2 - best whose spread is twice that of the regret decides nothing any more.
     noisy = {repeat: NATIVE[repeat] - 3.0 - 3.0 * SPREAD[repeat] for repeat in NATIVE}
     arms = {"native": NATIVE, "best": below(0.2), "scratch": noisy}
-    found = decide(arms, margin=1.6, level=0.25)
+    found = decide([arms], margin=1.6, level=0.25)
     assert found is not None
     assert found.halved
     contrast = [0.2 + SPREAD[repeat] - 0.5 * (3.0 + 3.0 * SPREAD[repeat]) for repeat in NATIVE]
@@ -111,22 +111,71 @@ def test_nothing_to_transfer_needs_the_proof_that_all_are_alike() -> None:
     assert decided(0.0, scratch=-9.0, random=0.0).word == "FLAT", "native may be worse than a rival"
 
 
+def over_searches(gains: list[float], regrets: list[float]) -> list[dict[str, dict[int, float]]]:
+    """Searches with one seed each."""
+    return [
+        {"native": {0: 70.0}, "best": {0: 70.0 - regret}, "scratch": {0: 70.0 - gain}}
+        for gain, regret in zip(gains, regrets, strict=True)
+    ]
+
+
+# The searches of a Fashion-MNIST sweep: native gains 0.48 +- 0.19, and best loses 0.07 +- 0.12.
+SMALL_GAIN = over_searches([0.40, 0.55, 0.20, 0.70, 0.55], [0.00, 0.05, 0.25, -0.05, 0.10])
+
+
+def test_flat_is_not_said_beside_a_proven_gain_however_small() -> None:
+    found = decide(SMALL_GAIN, margin=1.0, level=0.01)
+    assert found is not None
+    assert found.beats["scratch"] > 0
+    assert (found.word, found.halved, found.margin) == ("UNDECIDED", True, pytest.approx(0.24))
+    assert found.seeds is not None
+    assert found.seeds > found.n
+    old = decide(SMALL_GAIN, margin=1.0, level=0.01, rule=1)
+    assert old is not None
+    assert old.word == "FLAT", "as a sweep was told that declared the first rule"
+    assert (old.low, old.high, old.margin) == (found.low, found.high, found.margin)
+
+
+def test_flat_is_not_said_beside_an_interval_of_the_gain_that_lies_above_nothing() -> None:
+    # at 1 % the gain is not proven, but the 95 % interval that is shown is above 0
+    searches = over_searches([0.1, 0.5, 0.3, 0.5, 0.2], [0.0, 0.1, 0.0, 0.1, -0.1])
+    found = decide(searches, margin=1.0, level=0.001)
+    assert found is not None
+    assert found.gain is not None
+    assert found.gain.low is not None
+    assert found.beats["scratch"] < 0 < found.gain.low
+    assert max(found.high, *found.within.values()) < 1.0
+    assert found.word == "UNDECIDED"
+    assert found.seeds is None or found.seeds > found.n
+
+
+@pytest.mark.parametrize(("rule", "word", "sd"), [(1, "TRANSFERS", 0.0), (2, "UNDECIDED", 3.0)])
+def test_searches_that_agree_by_luck_are_as_uncertain_as_their_seeds(rule: int, word: str, sd: float) -> None:
+    arms = {"native": NATIVE, "best": below(0.0, spread=6.0), "scratch": below(9.0)}
+    found = decide([arms, arms, arms, arms], margin=1.0, level=0.05, rule=rule)
+    assert found is not None
+    # four seeds with a standard deviation of 6 give the mean of a search 3, and that of four searches 1.5
+    assert (found.word, found.sd, found.n) == (word, pytest.approx(sd), 4)
+    assert found.regret.high == pytest.approx(sd * HALF_SHARED, abs=1e-4)
+    assert found.high == pytest.approx(sd * HALF, abs=1e-4)
+
+
 def test_an_only_rival_is_beaten_at_the_whole_level_and_without_any_nothing_is_flat() -> None:
     arms = {"native": NATIVE, "best": below(0.0), "random": below(HALF + 0.001), "scratch": {0: 60.0, 7: 60.0}}
-    found = decide(arms, margin=2.0, level=0.05)
+    found = decide([arms], margin=2.0, level=0.05)
     assert found is not None
     assert (found.word, found.beats) == ("TRANSFERS", {"random": pytest.approx(0.001, abs=1e-4)})
-    found = decide(arms | {"random": below(HALF - 0.001)}, margin=2.0, level=0.05)
+    found = decide([arms | {"random": below(HALF - 0.001)}], margin=2.0, level=0.05)
     assert found is not None
     assert found.word == "UNDECIDED"
-    found = decide({"native": NATIVE, "best": below(0.0)}, margin=2.0, level=0.05)
+    found = decide([{"native": NATIVE, "best": below(0.0)}], margin=2.0, level=0.05)
     assert found is not None
     assert (found.word, found.beats) == ("TRANSFERS", {})
 
 
 def test_a_third_of_the_level_takes_more_to_decide() -> None:
     arms = {"native": NATIVE, "best": below(0.5)}
-    words = [found.word for level in (0.05, 0.05 / 3) if (found := decide(arms, margin=2.0, level=level))]
+    words = [found.word for level in (0.05, 0.05 / 3) if (found := decide([arms], margin=2.0, level=level))]
     assert words == ["TRANSFERS", "UNDECIDED"]  # t[0.98333, 3] = 3.74 gives 0.5 + 1.87
 
 
@@ -154,7 +203,7 @@ def test_without_spread_the_bounds_are_the_mean() -> None:
     for regret, word in ((1.0, "TRANSFERS"), (2.0, "UNDECIDED"), (3.0, "FAILS")):
         found = decided(regret, spread=0.0)
         assert (found.word, found.low, found.high, found.sd, found.seeds) == (word, regret, regret, 0.0, None)
-    same = decide({"native": NATIVE, "best": NATIVE, "scratch": NATIVE, "random": NATIVE}, margin=2.0, level=0.05)
+    same = decide([{"native": NATIVE, "best": NATIVE, "scratch": NATIVE, "random": NATIVE}], margin=2.0, level=0.05)
     assert same is not None
     assert (same.word, same.beats) == ("FLAT", {"scratch": 0.0, "random": 0.0})
 
@@ -170,12 +219,12 @@ def test_without_spread_the_bounds_are_the_mean() -> None:
     ],
 )
 def test_without_two_repeats_of_native_and_best_there_is_no_verdict(arms: dict[str, dict[int, float]]) -> None:
-    assert decide(arms, margin=2.0, level=0.05) is None
+    assert decide([arms], margin=2.0, level=0.05) is None
 
 
 def test_a_level_above_a_half_is_refused() -> None:
     with pytest.raises(ValueError, match="t_quantile"):
-        decide({"native": NATIVE, "best": NATIVE}, margin=2.0, level=0.6)
+        decide([{"native": NATIVE, "best": NATIVE}], margin=2.0, level=0.6)
 
 
 ACCURACY = st.floats(0, 100)
@@ -187,7 +236,7 @@ ARMS = st.fixed_dictionaries({}, optional=dict.fromkeys(("native", "best", "scra
 def test_whatever_the_arms_the_word_agrees_with_the_bounds(
     arms: dict[str, dict[int, float]], margin: float, level: float
 ) -> None:
-    found = decide(arms, margin=margin, level=level)
+    found = decide([arms], margin=margin, level=level)
     shared = arms.get("native", {}).keys() & arms.get("best", {}).keys()
     if len(shared) < 2:
         assert found is None
@@ -214,4 +263,4 @@ def test_whatever_the_arms_the_word_agrees_with_the_bounds(
 def test_what_all_arms_of_a_repeat_share_changes_no_word(arms: dict[str, dict[int, float]], luck: float) -> None:
     whole = {name: {repeat: float(round(value)) for repeat, value in scores.items()} for name, scores in arms.items()}
     moved = {name: {r: value + r * round(luck) for r, value in scores.items()} for name, scores in whole.items()}
-    assert decide(whole, margin=1.0, level=0.05) == decide(moved, margin=1.0, level=0.05)
+    assert decide([whole], margin=1.0, level=0.05) == decide([moved], margin=1.0, level=0.05)

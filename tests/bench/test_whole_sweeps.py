@@ -1,0 +1,72 @@
+"""Sweeps drawn from the recorded surfaces: their noise, their points, and what both searches share."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from tests.support.paths import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
+
+from support.surfaces import FOLDER, Surface, interpolate, read_surface
+from support.whole_sweeps import Sweeps, World, planted, world
+
+SWEEPS = 200
+
+
+@pytest.fixture(scope="module")
+def surfaces() -> dict[str, Surface]:
+    return {name: read_surface(FOLDER / f"surface-{name}.csv") for name in ("mnist", "cifar10")}
+
+
+@pytest.fixture(scope="module")
+def source(surfaces: dict[str, Surface]) -> World:
+    return world(surfaces["mnist"])
+
+
+@pytest.fixture(scope="module")
+def drawn(surfaces: dict[str, Surface]) -> Sweeps:
+    return Sweeps(world(surfaces["cifar10"]), sweeps=SWEEPS, searches_each=5, seed=1)
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_trainings_vary_as_the_recorded_ones_do(surfaces: dict[str, Surface], name: str) -> None:
+    surface, made = surfaces[name], world(surfaces[name])
+    cells = np.stack(np.meshgrid(*made.axes, indexing="ij"), axis=-1)[:, :-1].reshape(1, -1, 2)
+    trained = made.trained(np.repeat(cells, 400, axis=0), 2, np.random.default_rng(0))
+    recorded = 100 * surface.last[..., :-1].reshape(surface.seeds, -1)
+    assert trained.std(axis=0).mean() == pytest.approx(recorded.std(axis=0, ddof=1).mean(), rel=0.05)
+    # what a seed adds to all cells alike, and what the cells of a seed have each for itself
+    assert trained.mean(axis=1).std() == pytest.approx(recorded.mean(axis=1).std(ddof=1), rel=0.05)
+    assert trained.mean(axis=(0, 2)) == pytest.approx(recorded.mean(axis=0), abs=0.4)
+
+
+def test_between_the_cells_the_mean_is_interpolated(surfaces: dict[str, Surface], source: World) -> None:
+    places = np.array([[(np.log(3.0), 0.31), (np.log(20.0), 1.0), (0.0, 0.0)]])
+    expected = [
+        interpolate(surfaces["mnist"], source.mean, temperature=float(np.exp(log)), alpha=alpha)
+        for log, alpha in places[0]
+    ]
+    assert source.expected(places)[0] == pytest.approx(expected)
+
+
+def test_where_both_searches_choose_the_same_point_the_arms_are_the_same_trainings(
+    drawn: Sweeps, source: World
+) -> None:
+    best = drawn.best(source)
+    regrets = drawn.regrets(best)
+    assert regrets.shape == (SWEEPS, 5)
+    assert 0.15 < (regrets == 0).mean() < 0.45
+    for sweep in range(20):
+        arms = drawn.arms(best, sweep)
+        assert [len(one["native"]) for one in arms] == [8, 4, 4, 4, 4]
+        assert [len(one["scratch"]) for one in arms] == [6, 4, 4, 4, 4]
+        assert [one["native"] == one["best"] for one in arms] == (regrets[sweep] == 0).tolist()
+
+
+def test_the_wanted_regret_is_planted_on_either_side_of_the_recorded_one(drawn: Sweeps, source: World) -> None:
+    for wanted in (0.0, 0.5, 1.5):
+        regrets = drawn.regrets(drawn.best(planted(drawn, source, wanted, first=5)))
+        assert regrets.mean() == pytest.approx(wanted, abs=0.02)
+    assert 2 < drawn.gain < 3.5
