@@ -299,7 +299,7 @@ def test_an_extension_says_which_look_it_spends_before_it_does_so(kd_sweeps: KdS
 
         look = "look {} of 3 at the test images, decided at {} %"
         dry = "dry run: nothing was written; it would add {} tasks"
-        first = f"no look was taken yet: this belongs to {look.format(1, 3)}"
+        first = f"no look was taken yet: this belongs to {look.format(1, 1)}"
         assert said("--seeds", "+1", "--dry-run") == [first, dry.format(ARMS)]
         assert said("--trials", "+1", "--dry-run") == ["this spends no look", dry.format(2)]
         assert queries.find_sweep(engines.open_engine(url, read_only=True), "s").revision == 1

@@ -92,10 +92,10 @@ def test_all_settings_phases_and_tasks_are_there_for_who_asks() -> None:
 @pytest.mark.parametrize(
     ("changes", "level", "number", "unit"),
     [
-        ({}, 0.03, 5, "searches"),
-        ({"transfer.looks": 1, "outer.searches": 4}, 0.05, 4, "searches"),
-        ({"outer.searches": 1, "transfer.seeds": 10}, 0.03, 10, "seeds"),
-        ({"outer.searches": 2, "transfer.looks": 1, "transfer.seeds": 10}, 0.05, 10, "seeds"),  # too few to count
+        ({}, 0.01, 5, "searches"),
+        ({"transfer.looks": 1, "transfer.rule": 1, "outer.searches": 4}, 0.05, 4, "searches"),
+        ({"outer.searches": 1, "transfer.seeds": 10}, 0.01, 10, "seeds"),
+        ({"outer.searches": 2, "transfer.looks": 1, "transfer.seeds": 10}, 0.01, 10, "seeds"),  # too few to count
     ],
 )
 def test_the_plan_says_what_it_can_resolve(changes: dict[str, int], level: float, number: int, unit: str) -> None:
@@ -106,7 +106,7 @@ def test_the_plan_says_what_it_can_resolve(changes: dict[str, int], level: float
     shown = f"{low * times:.2g} to {high * times:.2g} points"
     assert f"verdict  margin 1; {number} {unit} resolve {shown} from it (80 % power)" in _lines(spec)
     assert (
-        f"power    look 1 of {3 if level == 0.03 else 1}, decided at {100 * level:g} %;"
+        f"power    look 1 of {spec.transfer.looks}, decided at {100 * level:g} %;"
         f" sd between {unit} {low:g} to {high:g} points ({origin})"
     ) in describe_details(spec, make_plan(spec))
 
@@ -139,7 +139,7 @@ def test_the_plan_says_why_it_cannot_tell_what_it_resolves(
 ) -> None:
     spec = override(preset(name), changes)
     assert f"verdict  {line}" in _lines(spec)
-    assert f"power    look 1 of 3, decided at 3 %; {power}" in describe_details(spec, make_plan(spec))
+    assert f"power    look 1 of 3, decided at 1 %; {power}" in describe_details(spec, make_plan(spec))
 
 
 def test_what_a_worker_elsewhere_needs_is_a_line_each() -> None:
