@@ -208,16 +208,16 @@ def _add(
 ) -> dict[str, int]:
     """Complete a row with what is counted, add it, and hold it against the claims; how often each word comes."""
     sweeps = counts.total()
-    words = {word: sum(n for (one, *_), n in counts.items() if one == word) for word in WORDS}
+    words = {word: sum(n for ending, n in counts.items() if ending[0] == word) for word in WORDS}
     wrong: Counter[str] = Counter()
     for ending, number in counts.items():
         wrong[ending[0]] += number * truth.makes_wrong(ending, margin)
     word, most = wrong.most_common(1)[0]
     halved = sum(n for (_, half, _), n in counts.items() if half)
-    shares = [f"{100 * words[one] / sweeps:.1f}" for one in WORDS]
+    shares = [f"{100 * words[each] / sweeps:.1f}" for each in WORDS]
     rows.append([*row, *shares, f"{100 * halved / sweeps:.0f}", f"{word} {percent(most, sweeps)}" if most else "none"])
     found.claims[WRONG].append(bool(most <= stats.binom.ppf(SURE, sweeps, ALPHA)))
-    found.claims[BESIDE].append(not sum(n for (one, _, proven), n in counts.items() if one == "FLAT" and proven))
+    found.claims[BESIDE].append(not sum(n for (last, _, proven), n in counts.items() if last == "FLAT" and proven))
     found.wrong[f"normal noise, {', '.join(map(str, row))}: {word}"] = most / sweeps
     return words
 
@@ -245,23 +245,24 @@ def _add_drawn(
     means, halves = [], []
     for sweep in range(sweeps):
         arms = drawn.arms(best, sweep)
-        seen = [
+        verdicts = [
             _decided(arms[: look * setting.count], setting, level)
             for look, level in enumerate(LEVELS[RULE][looks], start=1)
         ]
-        look = next((one for one, verdict in enumerate(seen) if verdict.word in ("TRANSFERS", "FAILS")), looks - 1)
-        last = seen[look]
+        look = next((n for n, verdict in enumerate(verdicts) if verdict.word in ("TRANSFERS", "FAILS")), looks - 1)
+        last = verdicts[look]
         words[last.word] += 1
         wrong[last.word] += truth.makes_wrong(_ending(last), setting.margin)
         beside += last.word == "FLAT" and _proven(last)
-        edges[next((side for one, true in zip(seen, truths, strict=True) if (side := _beyond(one, true))), "")] += 1
+        edges[next(filter(None, map(_beyond, verdicts, truths)), "")] += 1
         low, high = last.regret.low, last.regret.high
         assert low is not None
         assert high is not None
         held += low <= truths[look] <= high
         means.append(last.regret.mean)
         halves.append((high - low) / 2)
-    word, most = max([*wrong.items(), *((one, edges[one]) for one in ("TRANSFERS", "FAILS"))], key=lambda one: one[1])
+    del edges[""]  # Counter | Counter keeps the larger count of each word
+    word, most = (wrong | edges).most_common(1)[0] if wrong | edges else ("FAILS", 0)
     found.drawn.append(
         [
             name,
@@ -271,8 +272,8 @@ def _add_drawn(
             f"{np.std(means):.2f}",
             f"{np.mean(halves):.2f}",
             percent(held, sweeps),
-            *(f"{100 * words[one] / sweeps:.1f}" for one in WORDS),
-            *(percent(edges[one], sweeps) for one in ("TRANSFERS", "FAILS")),
+            *(f"{100 * words[each] / sweeps:.1f}" for each in WORDS),
+            *(percent(edges[each], sweeps) for each in ("TRANSFERS", "FAILS")),
             f"{word} {percent(most, sweeps)}",
         ]
     )
@@ -351,11 +352,11 @@ def page(found: Found, *, sweeps: int) -> str:
 
 def worst(found: Found) -> list[str]:
     """The wrong words of more than 5 % of sweeps, at least the worst, and the worst coverage; the worst rows first."""
-    ranked = sorted(found.wrong.items(), key=lambda one: -one[1])
-    wrong = [one for one in ranked if one[1] > ALPHA] or ranked[:1]
-    row, held = min(found.coverage.items(), key=lambda one: one[1])
+    ranked = sorted(found.wrong.items(), key=lambda row: -row[1])
+    wrong = [row for row in ranked if row[1] > ALPHA] or ranked[:1]
+    least, held = min(found.coverage.items(), key=lambda row: row[1])
     lines = [f"{row}, wrong in {100 * share:.1f} %" for row, share in wrong]
-    return [*lines, f"{row}: the 95 % interval holds the truth in {100 * held:.1f} %"]
+    return [*lines, f"{least}: the 95 % interval holds the truth in {100 * held:.1f} %"]
 
 
 def measure(*, sweeps: int) -> Found:

@@ -59,8 +59,8 @@ class World:
         return self._at(places, self.mean[None])[..., 0]
 
     def _at(self, places: Array, values: Array) -> Array:
-        found: Array = RegularGridInterpolator(self.axes, values.transpose(1, 2, 0))(places)
-        return found
+        between: Array = RegularGridInterpolator(self.axes, values.transpose(1, 2, 0))(places)
+        return between
 
 
 def world(surface: Surface) -> World:
@@ -120,12 +120,12 @@ class Sweeps:
             Search(spec.of_group(group), _places(spec, group, sweeps), (seed, number))
             for number, group in enumerate(searches(spec))
         ]
-        self.native = [one.chosen(target, 0) for one in self._searches]
+        self.native = [search.chosen(target, 0) for search in self._searches]
         self._tests = [
-            target.trained(one.places, one.spec.transfer.seeds, np.random.default_rng((*one.seed, 1)))
-            for one in self._searches
+            target.trained(search.places, search.spec.transfer.seeds, np.random.default_rng((*search.seed, 1)))
+            for search in self._searches
         ]
-        self._expected = [target.expected(one.places) for one in self._searches]
+        self._expected = [target.expected(search.places) for search in self._searches]
         gains = [
             _of(values, chosen) - values[:, -1] for values, chosen in zip(self._expected, self.native, strict=True)
         ]
@@ -133,7 +133,7 @@ class Sweeps:
 
     def best(self, source: World, *, first: int | None = None) -> list[Choice]:
         """What each search chooses on a source, or so many of the first searches."""
-        return [one.chosen(source, 2) for one in self._searches[:first]]
+        return [search.chosen(source, 2) for search in self._searches[:first]]
 
     def regrets(self, best: Sequence[Choice]) -> Array:
         """The true regret of each of these searches in each sweep, points, shape (sweeps, searches)."""
@@ -142,13 +142,13 @@ class Sweeps:
 
     def arms(self, best: Sequence[Choice], sweep: int) -> list[Arms]:
         """The test accuracies of each search of a sweep: those of the same point and seed are the same."""
-        found: list[Arms] = []
-        for one, tests, native, other in zip(self._searches, self._tests, self.native, best, strict=True):
-            accuracies, transfer = tests[sweep].tolist(), one.spec.transfer
+        by_search: list[Arms] = []
+        for search, tests, native, other in zip(self._searches, self._tests, self.native, best, strict=True):
+            accuracies, transfer = tests[sweep].tolist(), search.spec.transfer
             rows = {"native": accuracies[native[sweep]], "best": accuracies[other[sweep]]}
             rows["scratch"] = accuracies[-1][: transfer.seeds_of("target", "scratch")]
-            found.append({arm: dict(enumerate(row)) for arm, row in rows.items()})
-        return found
+            by_search.append({arm: dict(enumerate(row)) for arm, row in rows.items()})
+        return by_search
 
 
 def planted(sweeps: Sweeps, source: World, regret: float, *, first: int) -> World:
@@ -177,7 +177,7 @@ def _mixed(source: World, other: Array, share: float) -> World:
 def _places(spec: Spec, group: str, sweeps: int) -> Array:
     count = spec.of_group(group).search.planned
     points = [sobol_points(spec.model_copy(update={"seed": number}), count, group) for number in range(sweeps)]
-    places = np.array([[(np.log(point.temperature), point.alpha) for point in one] for one in points])
+    places = np.array([[(np.log(point.temperature), point.alpha) for point in row] for row in points])
     alone = np.broadcast_to((0.0, 1.0), (sweeps, 1, 2))
     return np.concatenate([places, alone], axis=1)
 

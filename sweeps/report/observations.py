@@ -133,15 +133,15 @@ def looked(findings: Findings) -> str:
     """Return how often the test set was read, by which plan, and when that plan was stored."""
     taken, transfer = findings.looks, findings.spec.transfer
     levels = [percent(transfer.level(look)) for look in range(1, transfer.looks + 1)]
-    level = f"tested one-sided at {', '.join(f'{one:.3g} %' for one in levels)}"
-    level += f", together {sum(levels):.3g} %" if len(levels) > 1 else ""
+    spent = f"tested one-sided at {', '.join(f'{level:.3g} %' for level in levels)}"
+    spent += f", together {sum(levels):.3g} %" if len(levels) > 1 else ""
     if not findings.verdicts:  # nothing is decided, so a look costs nothing
         return "; ".join(map(_look, taken)) or "the test set has not been read"
     if not taken:
-        return f"the test set has not been read; looks declared: {transfer.looks}, {level}"
+        return f"the test set has not been read; looks declared: {transfer.looks}, {spent}"
     rule = "" if transfer.rule == RULE else f". Judged by rule {transfer.rule} of the verdict, as this sweep declared"
-    seen = "; ".join(map(_look, taken))
-    return f"looks at the test set: {len(taken)} of {transfer.looks} declared, {level}. {seen}{rule}"
+    read = "; ".join(map(_look, taken))
+    return f"looks at the test set: {len(taken)} of {transfer.looks} declared, {spent}. {read}{rule}"
 
 
 def _look(look: Look) -> str:

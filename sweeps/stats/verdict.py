@@ -124,23 +124,23 @@ def decide(searches: Sequence[Arms], *, margin: float, level: float, rule: int =
     Raises:
         ValueError: for another level.
     """
-    over = sum(bool(_regrets(one)) for one in searches) >= FEWEST_SEARCHES
+    over = sum(bool(_regrets(search)) for search in searches) >= FEWEST_SEARCHES
     arms = _means(searches) if over else searches[0]
 
     def contrast(of: Callable[[Arms], list[float]], *, edge: float = 0.0) -> _Contrast | None:
         values = [value - edge for value in of(arms)]
         if len(values) < 2:
             return None
-        by_seed = [found for one in searches if (found := of(one))] if over and rule > 1 else []
+        by_seed = list(filter(None, map(of, searches))) if over and rule > 1 else []
         return _Contrast(fmean(values), spread(values, by_seed) if by_seed else stdev(values), len(values))
 
     regret = contrast(_regrets)
     if regret is None:
         return None
     low, high = regret.bounds(level)
-    rivals = {name: found for name, of in _RIVALS.items() if (found := contrast(of))}
-    beats = {name: one.bounds(level / len(rivals))[0] for name, one in rivals.items()}
-    within = {name: one.bounds(level)[1] for name, one in rivals.items()}
+    rivals = {name: rival for name, of in _RIVALS.items() if (rival := contrast(of))}
+    beats = {name: rival.bounds(level / len(rivals))[0] for name, rival in rivals.items()}
+    within = {name: rival.bounds(level)[1] for name, rival in rivals.items()}
     scratch, half = rivals.get("scratch"), None
     if scratch and beats["scratch"] > 0 and KEPT * scratch.mean < margin:
         half = contrast(_beyond_half)
@@ -222,8 +222,8 @@ def _needed(
     """
     needed = [beyond.needed(0.0, level)]
     if rivals and beyond.mean < 0:
-        better = [one.needed(0.0, level / len(rivals)) for one in rivals.values() if one.mean > 0]
-        alike = [one.needed(margin, level) for one in rivals.values() if one.mean < margin]
+        better = [rival.needed(0.0, level / len(rivals)) for rival in rivals.values() if rival.mean > 0]
+        alike = [rival.needed(margin, level) for rival in rivals.values() if rival.mean < margin]
         ways = [*better, *([_most(alike)] if flat and len(alike) == len(rivals) else [])]
         known = [units for units in ways if units is not None]
         needed.append(min(known) if known else None)
@@ -232,5 +232,5 @@ def _needed(
 
 
 def _most(needed: list[int | None]) -> int | None:
-    known = [one for one in needed if one is not None]
+    known = [units for units in needed if units is not None]
     return max(known) if len(known) == len(needed) else None

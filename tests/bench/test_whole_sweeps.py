@@ -60,9 +60,9 @@ def test_where_both_searches_choose_the_same_point_the_arms_are_the_same_trainin
     assert 0.15 < (regrets == 0).mean() < 0.45
     for sweep in range(20):
         arms = drawn.arms(best, sweep)
-        assert [len(one["native"]) for one in arms] == [8, 4, 4, 4, 4]
-        assert [len(one["scratch"]) for one in arms] == [6, 4, 4, 4, 4]
-        assert [one["native"] == one["best"] for one in arms] == (regrets[sweep] == 0).tolist()
+        assert [len(search["native"]) for search in arms] == [8, 4, 4, 4, 4]
+        assert [len(search["scratch"]) for search in arms] == [6, 4, 4, 4, 4]
+        assert [search["native"] == search["best"] for search in arms] == (regrets[sweep] == 0).tolist()
 
 
 def test_the_wanted_regret_is_planted_on_either_side_of_the_recorded_one(drawn: Sweeps, source: World) -> None:

@@ -28,7 +28,7 @@ def test_methods_are_written_from_the_spec(tmp_path: Path) -> None:
         "`default-keras-io`, T = 10, alpha = 0.1;",
         "Baselines, trained once on digits-rgb: mobilenet.",
         "The margin is 0.4 points or, where native measurably gains over scratch and half of that gain is less,",
-        "at most 2 times, at 4 %, 1 % in turn",
+        "at most 2 times, at 1 %, 1 % in turn",
     ):
         assert said in text
     assert "teachers are trained" not in text
