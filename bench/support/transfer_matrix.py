@@ -70,14 +70,36 @@ def kept(found: Sequence[Pair], arm: str) -> Estimate | None:
     A sweep is one unit: its pairs share a search on the source and its teachers. The interval is Fieller's, of the
     ratio of two means; without bounds where native is not shown to gain.
     """
-    by_sweep = defaultdict(list)
+    return ratio(list(by_sweep(found, arm).values()), list(by_sweep(found, "native").values()))
+
+
+def by_sweep(found: Iterable[Pair], arm: str, less: str | None = None) -> dict[str, float]:
+    """Return what an arm gains over `less`, or over no distillation, by sweep: the mean of its pairs, in points."""
+    values: dict[str, list[float]] = defaultdict(list)
     for pair in found:
-        by_sweep[pair.sweep].append(pair)
-    means = [
-        (fmean(one.gains[arm] for one in group), fmean(one.gains["native"] for one in group))
-        for group in by_sweep.values()
-    ]
-    return ratio([of_arm for of_arm, _ in means], [native for _, native in means])
+        values[pair.sweep].append(pair.gains[arm] - (pair.gains[less] if less else 0.0))
+    return {sweep: fmean(group) for sweep, group in values.items()}
+
+
+def temperatures(lines: Iterable[Line], above: Sequence[str], below: Sequence[str] = ()) -> Estimate | None:
+    """Return how many times the T tuned on the datasets `above` is that tuned on those `below`; without these, T.
+
+    Geometric means of a sweep's searches, then over sweeps, paired; the interval is Student's t of the logarithms.
+    """
+    logs: dict[str, dict[str, float]] = defaultdict(dict)
+    for line in lines:
+        if line.arm == ("best" if line.dataset == line.source else "native"):
+            logs[line.sweep][line.dataset] = math.log(line.temperature)
+    found = estimate(
+        [
+            fmean(of[name] for name in above) - (fmean(of[name] for name in below) if below else 0.0)
+            for of in logs.values()
+            if {*above, *below} <= of.keys()
+        ]
+    )
+    if found is None or found.low is None or found.high is None:
+        return None
+    return Estimate(math.exp(found.mean), math.exp(found.low), math.exp(found.high), found.n)
 
 
 def regrets(found: Sequence[Pair], arm: str = "best") -> dict[tuple[str, str], Estimate]:

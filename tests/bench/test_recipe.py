@@ -1,6 +1,8 @@
 """bench/recipe.py: what it keeps, what it still has to train, and the numbers of a row."""
 
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
 
 from recipe import CELLS, CORNERS, HALF, LARGER, MIDDLE, QUICK, SCRATCH, TINY, page, recipes
 
-from support.page import Origin
+from support.page import FOLDER, Origin
 from support.recipes import Recipe, Recorded, Training
 
 ROW = Recipe("mnist", 4_000, 15, "average", 4e-3)
@@ -61,6 +63,27 @@ def test_a_row_says_the_gain_of_the_best_and_of_the_worse_corner(tmp_path: Path)
     assert cells[7] == "+1.00 ±0.00"
     assert cells[9] == cells[10] == "0.20 0.20 0.00"
     assert cells[11] == f"{(4.2 - 1.0) / 0.2:.1f}"
+
+
+def test_no_distillation_gets_the_recipe_that_is_best_for_it_by_validation(tmp_path: Path) -> None:
+    recorded, other = filled(tmp_path / "recipe.csv"), replace(ROW, schedule="cosine", rate=6e-3)
+    for cell in CELLS:
+        for seed in range(3):  # half a point better without a teacher on validation images, 0.2 on those of the test
+            score = 0.905 + 0.001 * seed if cell == SCRATCH else 0.5 + 0.001 * seed * CELLS.index(cell)
+            recorded.append(Training(other, *cell, seed, score, score - 0.013, 2.0))
+    assert "| mnist |" not in page(recorded, [ROW], Origin()), "one recipe leaves no choice"
+    (line,) = [line for line in page(recorded, [ROW, other], Origin()).splitlines() if line.startswith("| mnist |")]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[1:3] == ["4,000 x 15", "cosine 0.006"]
+    assert cells[3].startswith("+4.20 [")
+    assert cells[4].startswith("+4.00 [")
+
+
+def test_the_committed_page_is_what_the_committed_trainings_give(tmp_path: Path) -> None:
+    shutil.copy(FOLDER / "recipe.csv", tmp_path)
+    text = page(Recorded(tmp_path / "recipe.csv"), recipes(), Origin())
+    committed = (FOLDER / "recipe.md").read_text()
+    assert [line for line in text.splitlines() if line.startswith("|") and line not in committed] == []
 
 
 def test_the_rows_of_a_dataset_cost_the_same_steps_but_for_a_tenth() -> None:

@@ -15,7 +15,7 @@ sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
 import transfer_study as study
 
 from support import halves
-from support.transfer_matrix import ARMS, Line, kept, matrix, pairs, regrets
+from support.transfer_matrix import ARMS, Line, by_sweep, kept, matrix, pairs, regrets, temperatures
 from support.transfer_simulation import simulated
 
 
@@ -46,6 +46,39 @@ def test_the_share_of_native_s_gain_is_what_was_planted() -> None:
     assert share.high is not None
     assert share.low < 0.5 < share.high
     assert share.n == 4  # sweeps, not pairs: those of a sweep share a search
+
+
+def test_a_difference_of_two_arms_is_one_value_a_sweep() -> None:
+    found = pairs(lines(GAINS))
+    assert by_sweep(found, "native", "best") == pytest.approx(dict.fromkeys(("s0", "s1", "s2", "s3"), 1.0))
+    assert by_sweep(found, "native")["s3"] == pytest.approx(2.15)
+
+
+def test_a_ratio_of_temperatures_is_paired_by_sweep_and_of_the_searches_alone() -> None:
+    def tuned(sweep: str, dataset: str, arm: str, temperature: float) -> Line:
+        return Line(sweep, "a", dataset, "st", "te", arm, 0, temperature, 0.5, 0.6)
+
+    trained = [tuned("s0", "a", "best", 1.0), tuned("s1", "a", "best", 9.0), tuned("s2", "a", "best", 4.0)]
+    for sweep, own, ratio in (("s0", 1.0, 2.0), ("s1", 9.0, 2.0), ("s2", 4.0, 16.0)):
+        trained += [tuned(sweep, "b", "native", own * ratio), tuned(sweep, "b", "best", own)]
+    trained += [tuned("s0", "c", "native", 8.0)]  # one search on c
+    found = temperatures(trained, ["b"], ["a"])
+    assert found is not None
+    assert (found.mean, found.n) == (pytest.approx(4.0), 3)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low * found.high == pytest.approx(16.0), "an interval of logarithms"
+    own = temperatures(trained, ["a"])
+    assert own is not None
+    assert own.mean == pytest.approx(36 ** (1 / 3))
+    assert temperatures(trained, ["b", "c"], ["a"]) is None, "one sweep gives no interval"
+
+
+def test_the_committed_page_has_what_the_committed_trainings_give() -> None:
+    trained = study.read()
+    page = (REPOSITORY / "bench/results/transfer-study.md").read_text()
+    for row in [*study._afterwards(pairs(trained), trained), *study._used(pairs(trained), trained)]:
+        assert f"| {' | '.join(row)} |" in page
 
 
 def test_without_a_gain_there_is_no_interval_of_a_share() -> None:
