@@ -27,11 +27,15 @@ def _commands() -> dict[str, set[str]]:
     return {words: {name for item in command.params for name in item.opts} for words, command in found}
 
 
+def _lines() -> list[str]:
+    """Every line of the shell blocks: commands, and in a console what they print."""
+    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```$", all_text(), flags=re.MULTILINE | re.DOTALL)
+    return [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+
+
 def _typed() -> list[list[str]]:
     """Every command line of ours in the shell blocks, as words."""
-    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```$", all_text(), flags=re.MULTILINE | re.DOTALL)
-    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
-    calls = [line for line in lines if re.match(r"(\.venv/bin/)?kd-sweeps ", line)]
+    calls = [line for line in _lines() if re.match(r"(\.venv/bin/)?kd-sweeps ", line)]
     return [shlex.split(re.split(r" [|>] | 2>&1|; ", line)[0], comments=True) for line in calls]
 
 
@@ -50,6 +54,13 @@ def test_every_option_that_is_typed_exists() -> None:
         ours = words[: words.index("--")] if "--" in words else words  # what follows goes to another program
         given = {word.split("=")[0] for word in ours if word.startswith("-") and not re.fullmatch(r"-?[\d+].*", word)}
         assert given - commands[called] == set(), words
+
+
+def test_zsh_reads_no_bracket_of_a_command_as_a_pattern() -> None:
+    typed = [line for line in _lines() if re.match(r"(\.venv/bin/)?(kd-sweeps|pip) ", line)]
+    typed += re.findall(r"`(kd-sweeps [^`]+|--set [^`]+|pip install [^`]+)`", all_text())
+    bare = [re.sub(r"'[^']*'|\"[^\"]*\"|\s#.*", "", line) for line in typed]
+    assert [line for line in bare if re.search(r"[\[{*?]", line)] == []
 
 
 def test_every_preset_has_its_row_with_its_numbers() -> None:
