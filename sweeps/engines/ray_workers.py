@@ -212,7 +212,7 @@ def ray_engine(asked: Request) -> RayEngine:
     """
     cluster = parse(asked.options)
     if importlib.util.find_spec("ray") is None:
-        raise SweepError('--on ray: Ray is not installed here; type: pip install "kd-sweeps[ray]"')
+        raise SweepError("--on ray: Ray is not installed here; type: pip install ray")
     engine = RayEngine(asked, cluster)
     engine.connect()
     return engine

@@ -74,7 +74,7 @@ def _gpus() -> Check:
         seen = ", ".join(f"{number} {name}" for number, name in enumerate(names))
         return Check("gpu", "ok", f"TensorFlow sees {seen}; a worker on each: {here().launch('NAME')} --gpus {numbers}")
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-    cure = "pip install 'kd-sweeps[gpu]'" if hidden is None else f"CUDA_VISIBLE_DEVICES is {hidden!r}; unset it"
+    cure = "pip install 'tensorflow[and-cuda]'" if hidden is None else f"CUDA_VISIBLE_DEVICES is {hidden!r}; unset it"
     return Check("gpu", "warn", f"{files[0]} is here, but TensorFlow sees no GPU: each worker has {threads}; {cure}")
 
 

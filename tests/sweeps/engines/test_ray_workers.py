@@ -31,7 +31,7 @@ from tests.support.sweeps.small_sweeps import SMALL, wait_until
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason='Ray is not here: pip install "kd-sweeps[ray]"'),
+    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not here: pip install ray"),
 ]
 
 # The lease of the presets: what is free again within these tests was freed by the launch.

@@ -42,7 +42,10 @@ def test_gpus_are_named_with_what_to_type(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.processes
 @pytest.mark.parametrize(
     ("hidden", "cure"),
-    [pytest.param(None, "pip install 'kd-sweeps[gpu]'", marks=pytest.mark.slow), ("", "CUDA_VISIBLE_DEVICES is ''")],
+    [
+        pytest.param(None, "pip install 'tensorflow[and-cuda]'", marks=pytest.mark.slow),
+        ("", "CUDA_VISIBLE_DEVICES is ''"),
+    ],
 )
 def test_a_gpu_that_tensorflow_does_not_see_is_a_warning_with_its_cure(
     hidden: str | None, cure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

