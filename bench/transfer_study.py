@@ -230,6 +230,7 @@ def _afterwards(found: list[Pair], trained: list[Line]) -> list[list[str]]:
     apart = ratio([-value for value in elsewhere.values()], list(by_sweep(found, "native").values()))
     worse = [pair.gains["best"] < pair.gains["default-keras"] for pair in found]
     worse_sweeps = sum(value < 0 for value in elsewhere.values())
+    near = {arm: sum(pair.gains["native"] - pair.gains[arm] < 1 for pair in found) for arm in ("best", "default-keras")}
     ratios = [KINDS[::-1], *([(one,), (other,)] for one, other in KINDS)]
     return [
         ["tuned there - the default, points", _mean(by_sweep(found, "native", "default-keras"))],
@@ -237,6 +238,10 @@ def _afterwards(found: list[Pair], trained: list[Line]) -> list[list[str]]:
         [
             "tuned elsewhere below the default",
             f"{worse_sweeps} of {len(elsewhere)} sweeps, {sum(worse)} of {len(worse)} pairs",
+        ],
+        [
+            "less than a point below tuned there",
+            f"tuned elsewhere {near['best']}, the default {near['default-keras']} of {len(found)} pairs",
         ],
         ["share that the default keeps - share that `best` keeps", _percent(apart)],
         ["tuned there - tuned on the other kind, points", _mean(across)],
