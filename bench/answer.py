@@ -1,11 +1,13 @@
 """How good is the answer? Whole sweeps again and again: does the interval of the regret hold, and what does it cost?
 
-    python bench/answer.py [--part calibration|precision] [--runs N]
+    python bench/answer.py [--part calibration|precision|constants] [--runs N] [--sweeps N]
 
 calibration: preset quick without its baselines, with other sweep seeds: other searches, other seeds, other teachers.
 How often does the interval of one run hold the mean of the others, and do two runs say the same word?
 precision: one sweep that is extended by searches until the interval is narrow enough; counts the core-seconds from
-nothing, teachers included. Every sweep is kept in bench/results/answer.part, so the same command goes on after Ctrl-C;
+nothing, teachers included.
+constants: sweeps drawn from the recorded surfaces, as in bench/null.py. How often does a point that nobody tuned get
+the word? Every sweep is kept in bench/results/answer.part, so the same command goes on after Ctrl-C;
 its numbers go to bench/results/answer.csv, the page to bench/results/answer.md.
 """
 
@@ -23,16 +25,22 @@ from typing import Any
 
 from storage.url import resolve
 from support.page import FOLDER, Origin, table, write_section
+from support.surfaces import read_surface
+from support.whole_sweeps import Sweeps, world
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.load import load
 from sweeps.api import create_sweep, launch
 from sweeps.query.opening import open_sweep
 from sweeps.report.formats import interval
 from sweeps.service.steering import extend
+from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.stats.estimates import estimate
+from sweeps.stats.verdict import LEVELS, RULE, decide
 
 HALF_WIDTH = 0.25  # accuracy points
 STEP = 3  # searches that are added at a time
+CONSTANTS = ("default-keras", "default-keras-io")
+MARGINS = (1.0, 0.5)
 MOST = 16  # searches: as many as the three declared looks reach
 CALIBRATION: Mapping[str, Any] = {"baselines.methods": []}
 # Nothing but the regret: the two arms that it is made of, and searches that are all alike.
@@ -298,13 +306,44 @@ def precision_page(runs: Sequence[Run], origin: Origin) -> str:
     return "\n\n".join([str(origin), table(heads, rows), last])
 
 
+def constants_page(sweeps: int, origin: Origin) -> str:
+    """Return the section that puts a constant in the place of best."""
+    source, target = (world(read_surface(FOLDER / f"surface-{name}.csv")) for name in ("mnist", "cifar10"))
+    fixed = [DEFAULT_POINTS[arm] for arm in CONSTANTS]
+    drawn = Sweeps(target, sweeps=sweeps, searches_each=5, seed=1, fixed=fixed)
+    chosen = {"tuned on MNIST": drawn.best(source)}
+    chosen |= {f"`{arm}`, {fixed[number].text()}": drawn.fixed(number) for number, arm in enumerate(CONSTANTS)}
+    rules = list(itertools.product(dict.fromkeys((1, RULE)), MARGINS))
+    rows = []
+    for name, best in chosen.items():
+        searches = [drawn.arms(best, sweep) for sweep in range(sweeps)]
+        shares = [
+            fmean(
+                verdict.word == "TRANSFERS"
+                for one in searches
+                if (verdict := decide(one, margin=margin, level=LEVELS[rule][3][0], rule=rule))
+            )
+            for rule, margin in rules
+        ]
+        rows.append([name, f"{drawn.regrets(best).mean():+.2f}", *(f"{share:.0%}" for share in shares)])
+    heads = ["`best` is", "true regret", *(f"TRANSFERS at {margin:g}, rule {rule}" for rule, margin in rules)]
+    return "\n\n".join(
+        [str(origin), f"{sweeps:,} sweeps of five searches, the first look. {_CONSTANTS}", table(heads, rows)]
+    )
+
+
+_CONSTANTS = """Where a point that nobody tuned gets the word as often as the tuned one, the word is no evidence that
+tuning was needed: the margin is coarse. The ten sweeps of the calibration were judged by rule 1."""
+
+
 def main() -> int:
-    """Run what is missing, write both sections, print them."""
+    """Run what is missing, write the sections, print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=("calibration", "precision"), help="only this one")
+    parser.add_argument("--part", choices=("calibration", "precision", "constants"), help="only this one")
     parser.add_argument(
         "--runs", type=int, default=10, metavar="N", help="sweep seeds of the calibration (default: 10)"
     )
+    parser.add_argument("--sweeps", type=int, default=1500, metavar="N", help="of the constants (default: 1500)")
     options = parser.parse_args()
     if options.runs < 3:
         parser.error(f"--runs: got {options.runs}, allowed is a whole number >= 3")
@@ -315,16 +354,21 @@ def main() -> int:
     page = FOLDER / "answer.md"
     if (kept / "answer.db").exists():
         records.read_again(storage)
-    if options.part != "precision":
+    if options.part in (None, "calibration"):
         calibrate(records, storage, options.runs)
-    if options.part != "calibration":
+    if options.part in (None, "precision"):
         for seed in (1, 2):
             sharpen(records, storage, seed)
-    for part, write in (("calibration", calibration_page), ("precision", precision_page)):
-        if found := records.find(part):
-            text = write(found, origin)
-            write_section(f"The answer: {part}", text, path=page)
-            print(text, end="\n\n")
+    pages = {
+        part: write(found, origin)
+        for part, write in (("calibration", calibration_page), ("precision", precision_page))
+        if options.part in (None, part) and (found := records.find(part))
+    }
+    if options.part in (None, "constants"):
+        pages["constants"] = constants_page(options.sweeps, origin)
+    for part, text in pages.items():
+        write_section(f"The answer: {part}", text, path=page)
+        print(text, end="\n\n")
     return 0
 
 

@@ -10,7 +10,7 @@ from tests.support.paths import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
 
-from answer import CALIBRATION, HALF_WIDTH, PRECISION, Records, Run, calibration_page, precision_page
+from answer import CALIBRATION, HALF_WIDTH, PRECISION, Records, Run, calibration_page, constants_page, precision_page
 
 from support.page import Origin
 from sweeps.plan.tasks import make_plan
@@ -80,3 +80,14 @@ def test_the_calibration_is_quick_without_its_baselines_and_the_precision_trains
     regret = make_plan(override(quick, PRECISION))
     arms = {task.payload["arm"] for task in regret.tasks if task.payload.get("arm")}
     assert arms == {"best", "native"}
+
+
+def test_a_point_that_nobody_tuned_gets_the_word_at_a_point_and_seldom_at_half_a_point() -> None:
+    rows = [line.strip("|").split("|") for line in constants_page(60, Origin()).splitlines() if "default-keras" in line]
+    assert [row[0].strip() for row in rows] == [
+        "`default-keras`, T = 3, alpha = 0.5",
+        "`default-keras-io`, T = 10, alpha = 0.1",
+    ]
+    for row in rows:
+        coarse, fine = (int(cell.strip(" %")) for cell in row[2:4])
+        assert coarse > 80 > fine
