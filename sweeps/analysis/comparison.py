@@ -8,7 +8,7 @@ from statistics import fmean
 from storage.queue.phases import root_reason
 from storage.records.queries import TaskRecord
 from sweeps.analysis.stored import StoredSweep
-from sweeps.analysis.trainings import Training, accuracies, awaited, of_arm, on_test
+from sweeps.analysis.trainings import Training, awaited, compared, of_arm, on_test
 from sweeps.plan.names import best_of, kept_student_key, search_phase, teacher_phase
 from sweeps.plan.outcomes import BaselineOutcome, Measured, MeasureOutcome, StudentOutcome, TeacherOutcome
 from sweeps.plan.payloads import BaselineTask, ConfirmTask, MeasureTask, TeacherTask
@@ -17,7 +17,7 @@ from sweeps.plan.space import of_training
 from sweeps.plan.states import shown_state
 from sweeps.spec.arms import AUTOKERAS_ARM, SCALED, SCRATCH_TUNED, WITH_KD
 from sweeps.spec.point import Point
-from sweeps.stats.estimates import Estimate, estimate, paired
+from sweeps.stats.estimates import Estimate, Paired, estimate
 
 _AUTOKERAS_KEY = "baselines#autokeras"
 
@@ -56,7 +56,7 @@ class Difference:
 
     name: str
     dataset: str
-    points: Estimate | None
+    points: Paired | None
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,7 @@ def _measured(stored: StoredSweep) -> dict[str, Measured]:
 
 
 def _difference(stored: StoredSweep, name: str, role: str, first: str, second: str) -> Difference:
-    points = None
-    if not awaited(stored.trainings, role):
-        points = paired(accuracies(stored.trainings, role, first), accuracies(stored.trainings, role, second))
+    points = None if awaited(stored.trainings, role) else compared(stored.trainings, role, first, second)
     return Difference(name=name, dataset=stored.spec.role(role).dataset, points=points)
 
 

@@ -6,6 +6,7 @@ value by `secondary`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 from sweeps.analysis.comparison import Difference, Row, differences, rows
 from sweeps.analysis.controls import Control, controls
@@ -15,12 +16,13 @@ from sweeps.analysis.outer import OuterRegrets, outer
 from sweeps.analysis.provenance import Provenance, provenance
 from sweeps.analysis.stored import StoredSweep
 from sweeps.analysis.surfaces import Surface, confirmed_points, surfaces
-from sweeps.analysis.trainings import Training
+from sweeps.analysis.trainings import Training, Tried, awaited, compared, validations
 from sweeps.analysis.verdicts import TargetVerdict, verdicts
 from sweeps.plan.answer_hash import answer_hash
 from sweeps.plan.selection import Confirmed
+from sweeps.spec.arms import UNTUNED
 from sweeps.spec.model import Spec
-from sweeps.stats.estimates import Estimate
+from sweeps.stats.estimates import Paired
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,8 @@ class Findings:
 
     name, fingerprint, revision, spec: of the sweep. verdicts: one for each target, the first answers the primary
     question. surfaces: of the source, then of each target. confirmed: by role. looks: those begun so far.
-    trainings: of transfer, planned ones included. answer_hash: None until every task has ended.
+    trainings: of transfer, planned ones included; searched: those of the searches and confirms, likewise.
+    answer_hash: None until every task has ended.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Findings:
     confirmed: Mapping[str, Confirmed]
     looks: tuple[Look, ...]
     trainings: tuple[Training, ...]
+    searched: tuple[Tried, ...]
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
     controls: tuple[Control, ...]
@@ -59,11 +63,28 @@ class Findings:
         """The roles in the order of a report: the targets, which the question is about, then the source."""
         return (*self.spec.targets, "source")
 
-    def gain(self, role: str) -> Estimate | None:
+    def better_default(self, role: str) -> str | None:
+        """Return the untuned default that is better on a dataset, by validation; None before one was trained there.
+
+        Chosen by test, it would be the luckier one.
+        """
+        scores = {arm: values for arm in UNTUNED if (values := validations(self.trainings, role, arm))}
+        return max(scores, key=lambda arm: fmean(scores[arm])) if scores else None
+
+    def beyond_default(self, role: str, arm: str = "best") -> Paired | None:
+        """Return an arm less that default, in points of test accuracy; None where there is none, or not yet."""
+        default = self.better_default(role)
+        return None if default is None else self.between(role, arm, default)
+
+    def between(self, role: str, first: str, second: str) -> Paired | None:
+        """Return first - second of any two arms on a dataset; None where one is missing, or not yet."""
+        return None if awaited(self.trainings, role) else compared(self.trainings, role, first, second)
+
+    def gain(self, role: str) -> Paired | None:
         """Return what the teacher gains on the dataset of a role: best less the arm without a teacher; or None."""
         return self.difference(f"best - {self.spec.without_teacher(role)}", self.spec.role(role).dataset)
 
-    def difference(self, name: str, dataset: str) -> Estimate | None:
+    def difference(self, name: str, dataset: str) -> Paired | None:
         """Return one paired comparison, such as "best - scratch"; None where the sweep has none, or not yet."""
         return next((one.points for one in self.differences if (one.name, one.dataset) == (name, dataset)), None)
 
@@ -81,6 +102,7 @@ def findings(stored: StoredSweep) -> Findings:
         confirmed=confirmed,
         looks=stored.looks,
         trainings=stored.trainings,
+        searched=stored.searched,
         rows=rows(stored),
         differences=differences(stored),
         controls=controls(stored),

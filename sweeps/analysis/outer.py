@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from sweeps.analysis.stored import StoredSweep
-from sweeps.analysis.trainings import accuracies, awaited
+from sweeps.analysis.trainings import awaited, compared
 from sweeps.plan.names import best_of, groups, teacher_of
 from sweeps.spec.point import Point
-from sweeps.stats.estimates import Estimate, estimate, paired
+from sweeps.stats.estimates import Estimate, Paired, estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class GroupRegret:
     teacher: str
     best: Point
     native: Point
-    regret: Estimate
+    regret: Paired
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +59,7 @@ def _outer(stored: StoredSweep, role: str) -> OuterRegrets:
 def _groups(stored: StoredSweep, role: str) -> list[GroupRegret]:
     found = []
     for group in groups(stored.spec):
-        native, best = (accuracies(stored.trainings, role, arm, group) for arm in ("native", "best"))
-        regret = paired(native, best)
+        regret = compared(stored.trainings, role, "native", "best", group)
         source, target = (stored.confirmed(best_of(one, group)) for one in ("source", role))
         if regret is not None and source is not None and target is not None:
             found.append(

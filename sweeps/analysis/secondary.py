@@ -11,9 +11,9 @@ from statistics import fmean
 from typing import TypeAlias
 
 from sweeps.analysis.findings import Findings
-from sweeps.analysis.trainings import accuracies, awaited, validations
+from sweeps.analysis.trainings import accuracies, awaited, compared
 from sweeps.analysis.units import percent
-from sweeps.stats.estimates import Estimate, differences, estimate, holm, t_p_value, t_quantile
+from sweeps.stats.estimates import Estimate, differences, holm, t_p_value, t_quantile
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p
 from sweeps.stats.verdict import KEPT
 
@@ -34,16 +34,16 @@ Answer: TypeAlias = Estimate | Share
 class Question:
     """One secondary question and its answer.
 
-    answer: an Estimate is of accuracy points. p: two-sided, of the t test. p_holm: the same, adjusted for all
-    questions of the sweep. bca: 95 % bootstrap interval of the same mean from BCA_FROM seeds on. sign_flip: its p by
-    flipping signs, from SIGN_FLIP_FROM seeds on.
+    answer: an Estimate is of accuracy points. p: two-sided, of the t test; None where both sides are one training: that
+    is no test. p_holm: the same, adjusted for all questions of the sweep. bca: 95 % bootstrap interval of the same mean
+    from BCA_FROM seeds on. sign_flip: its p by flipping signs, from SIGN_FLIP_FROM seeds on.
     """
 
     name: str
     dataset: str
     answer: Answer
-    p: float
-    p_holm: float
+    p: float | None
+    p_holm: float | None
     bca: tuple[float, float] | None
     sign_flip: float | None
 
@@ -58,14 +58,14 @@ def questions(findings: Findings) -> tuple[Question, ...]:
         if role != "source":
             asked += [_use(findings, role), _retained(findings, role)]
     answered = [one for one in asked if one is not None]
-    adjusted = holm({f"{one.name} {one.dataset}": one.p for one in answered})
+    adjusted = holm({f"{one.name} {one.dataset}": one.p for one in answered if one.p is not None})
     return tuple(
         Question(
             name=one.name,
             dataset=one.dataset,
             answer=one.answer,
             p=one.p,
-            p_holm=adjusted[f"{one.name} {one.dataset}"],
+            p_holm=adjusted.get(f"{one.name} {one.dataset}"),
             bca=bca_interval(one.values) if len(one.values) >= BCA_FROM else None,
             sign_flip=sign_flip_p(one.values) if len(one.values) >= SIGN_FLIP_FROM else None,
         )
@@ -78,26 +78,18 @@ class _Asked:
     name: str
     dataset: str
     answer: Answer
-    p: float
+    p: float | None
     values: tuple[float, ...] = ()  # what p is of, where that is a mean over seeds
 
 
 def _gain(findings: Findings, role: str) -> _Asked | None:
     plain = findings.spec.without_teacher(role)
-    values = _paired(findings, role, "best", plain)
-    name = f"gain on the {'source' if role == 'source' else 'target'}: best - {plain}"
-    return _mean(name, findings.spec.role(role).dataset, values)
+    return _mean(findings, role, f"gain on the {'source' if role == 'source' else 'target'}: best - {plain}", plain)
 
 
 def _use(findings: Findings, role: str) -> _Asked | None:
-    """Ask for best against the better default. Better by validation: chosen by test, it would be the luckier."""
-    scores = {arm: validations(findings.trainings, role, arm) for arm in ("default-keras-io", "default-keras")}
-    means = {arm: fmean(values) for arm, values in scores.items() if values}
-    if not means:
-        return None
-    better = max(means, key=lambda arm: means[arm])
-    name = f"use: best - {better} (the better default)"
-    return _mean(name, findings.spec.role(role).dataset, _paired(findings, role, "best", better))
+    better = findings.better_default(role)
+    return None if better is None else _mean(findings, role, f"use: best - {better} (the better default)", better)
 
 
 def _retained(findings: Findings, role: str) -> _Asked | None:
@@ -109,12 +101,14 @@ def _retained(findings: Findings, role: str) -> _Asked | None:
     if share is None or p is None:
         return None
     gained = share.low is not None and share.high is not None and sum(native[seed] for seed in shared) > 0
+    regret = compared(findings.trainings, role, "native", "best")
+    same = regret if regret is not None and regret.is_same_point else None
     return _Asked(
         name=f"retained share of native's gain; p: against {percent(RETAINED):.0f} %",
         dataset=findings.spec.role(role).dataset,
-        answer=Share(share if gained else None),
-        p=p,
-        values=tuple(beyond),
+        answer=same or Share(share if gained else None),
+        p=None if same else p,
+        values=() if same else tuple(beyond),
     )
 
 
@@ -140,15 +134,15 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimat
     return Estimate(top / bottom, (middle - root) / leading, (middle + root) / leading, n)
 
 
-def _mean(name: str, dataset: str, values: list[float]) -> _Asked | None:
-    p, mean = t_p_value(values), estimate(values)
+def _mean(findings: Findings, role: str, name: str, other: str) -> _Asked | None:
+    """Ask for best less another arm."""
+    mean = compared(findings.trainings, role, "best", other)
+    values = differences(*(accuracies(findings.trainings, role, arm) for arm in ("best", other)))
+    p = t_p_value(values)
     if p is None or mean is None:
         return None
-    return _Asked(name=name, dataset=dataset, answer=mean, p=p, values=tuple(values))
-
-
-def _paired(findings: Findings, role: str, first: str, second: str) -> list[float]:
-    return differences(accuracies(findings.trainings, role, first), accuracies(findings.trainings, role, second))
+    dataset, same = findings.spec.role(role).dataset, mean.is_same_point
+    return _Asked(name=name, dataset=dataset, answer=mean, p=None if same else p, values=() if same else tuple(values))
 
 
 def _gains_by_seed(findings: Findings, role: str, arm: str) -> dict[int, float]:

@@ -10,10 +10,10 @@ from storage.records import queries
 from storage.records.queries import SweepRecord, TaskRecord
 from sweeps.analysis import looks
 from sweeps.analysis.looks import Look
-from sweeps.analysis.trainings import Training
+from sweeps.analysis.trainings import Training, Tried
 from sweeps.plan import selection
 from sweeps.plan.outcomes import DoneTask, ResultT, StoredOutcome, StudentOutcome, TaskT, done_task
-from sweeps.plan.payloads import ConfirmTask, Payload, TransferTask, payload_of
+from sweeps.plan.payloads import ConfirmTask, Payload, SearchTask, TransferTask, payload_of
 from sweeps.plan.selection import Confirmed
 from sweeps.spec.model import Spec, stored
 
@@ -25,7 +25,8 @@ class StoredSweep:
     """A sweep with its tasks.
 
     payloads: of every task, in the order of `tasks`. done: the finished tasks. trainings: the tasks of transfer, of
-    every group. looks: those that were begun. selections: by name, as stored. closed: the names of the closed phases.
+    every group; searched: those of search and confirm. looks: those that were begun. selections: by name, as stored.
+    closed: the names of the closed phases.
     """
 
     sweep: SweepRecord
@@ -34,6 +35,7 @@ class StoredSweep:
     payloads: tuple[Payload, ...]
     done: tuple[Done, ...]
     trainings: tuple[Training, ...]
+    searched: tuple[Tried, ...]
     looks: tuple[Look, ...]
     selections: Mapping[str, Mapping[str, Any]]
     closed: frozenset[str]
@@ -91,6 +93,11 @@ def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
             for record, payload in tasks
             if isinstance(payload, TransferTask)
         ),
+        searched=tuple(
+            _tried(spec, record, payload, done.get(record.id))
+            for record, payload in tasks
+            if isinstance(payload, SearchTask | ConfirmTask)
+        ),
         looks=tuple(look for look in begun if look.first_read is not None),
         selections=queries.selections(engine, sweep.id),
         closed=frozenset(phase.name for phase in queries.phase_records(engine, sweep.id) if phase.state == "closed"),
@@ -110,5 +117,20 @@ def _training(spec: Spec, record: TaskRecord, payload: TransferTask, done: Done 
         reason=record.reason,
         error_class=record.error_class,
         score=None if done is None else done.score,
+        outcome=outcome if isinstance(outcome, StudentOutcome) else None,
+    )
+
+
+def _tried(spec: Spec, record: TaskRecord, payload: SearchTask | ConfirmTask, done: Done | None) -> Tried:
+    outcome = None if done is None else done.outcome
+    return Tried(
+        stage="confirm" if isinstance(payload, ConfirmTask) else "search",
+        role=payload.role,
+        dataset=spec.role(payload.role).dataset,
+        group=payload.group,
+        repeat=payload.repeat if isinstance(payload, ConfirmTask) else None,
+        seed=payload.seed,
+        state=record.state,
+        error_class=record.error_class,
         outcome=outcome if isinstance(outcome, StudentOutcome) else None,
     )

@@ -1,11 +1,13 @@
 """The trainings of transfer: what every comparison of arms is made of."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from storage.db.schema import TASK_AWAITED
 from sweeps.analysis.units import percent
 from sweeps.plan.outcomes import StudentOutcome
+from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS
+from sweeps.stats.estimates import Paired, paired
 
 DIVERGED = "nan"  # the error class of a training whose loss was no longer finite
 
@@ -32,6 +34,25 @@ class Training:
     outcome: StudentOutcome | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """One training of a search, or of what confirms it, planned or finished.
+
+    stage: "search" or "confirm". repeat: of a confirm, None in a search, whose trials have one seed. The others: as of
+    a Training.
+    """
+
+    stage: str
+    role: str
+    dataset: str
+    group: str
+    repeat: int | None
+    seed: int
+    state: str
+    error_class: str | None
+    outcome: StudentOutcome | None
+
+
 def of_arm(trainings: Iterable[Training], role: str, arm: str, group: str = "") -> list[Training]:
     """Return the trainings of an arm on the dataset of a role, by repeat."""
     return [one for one in trainings if (one.role, one.arm, one.group) == (role, arm, group)]
@@ -54,6 +75,24 @@ def on_test(trainings: Iterable[Training], role: str, arm: str, group: str = "")
 def accuracies(trainings: Iterable[Training], role: str, arm: str, group: str = "") -> dict[int, float]:
     """Return the same in percent: what the paired differences are made of."""
     return {repeat: percent(value) for repeat, value in on_test(trainings, role, arm, group).items()}
+
+
+def compared(trainings: Iterable[Training], role: str, first: str, second: str, group: str = "") -> Paired | None:
+    """Return first - second in points, paired by repeat; None without a repeat that both have."""
+    mine = [one for one in trainings if (one.role, one.group) == (role, group)]
+    found = paired(accuracies(mine, role, first, group), accuracies(mine, role, second, group))
+    identities = [set(filter(None, map(identity, of_arm(mine, role, arm, group)))) for arm in (first, second)]
+    return None if found is None else Paired.of(found, len(set.intersection(*identities)))
+
+
+def identity(one: Training) -> tuple[Hashable, ...] | None:
+    """Return what two arms have in common if they share a training: seed, point and loss; None where nothing is known.
+
+    The result of such a training is the same to the last bit, on one kind of processor.
+    """
+    if one.outcome is None or one.arm in (*CONTROLS, AUTOKERAS_ARM):  # these teach otherwise, or another network
+        return None
+    return one.seed, one.outcome.point, one.outcome.loss
 
 
 def awaited(trainings: Iterable[Training], role: str) -> bool:

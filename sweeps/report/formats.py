@@ -1,7 +1,9 @@
 """How numbers are written in a report: estimates with their intervals, percentages, and what has no value yet."""
 
 from sweeps.analysis.units import percent
-from sweeps.stats.estimates import Estimate, limits
+from sweeps.stats.estimates import FEWEST_RUNS, Estimate, Paired, limits
+
+SAME = "the same point"  # what stands for a difference whose two sides are one training
 
 
 def number(value: float | None, form: str, scale: float = 1) -> str:
@@ -15,8 +17,12 @@ def percentage(fraction: float | None, form: str = ".2f") -> str:
 
 
 def percent_interval(mean: float, low: float, high: float) -> str:
-    """Return a fraction with its interval in whole percent: "80 % [69, 91]"."""
-    return f"{percent(mean):.0f} % [{percent(low):.0f}, {percent(high):.0f}]"
+    """Return a fraction with its interval in whole percent, "80 % [69, 91]"; in finer steps where it is that narrow."""
+    low, high = percent(low), percent(high)
+    digits = next((count for count in range(4) if round(low, count) < round(high, count)), None)
+    if digits is None:
+        return f"{percent(mean):.0f} %"
+    return f"{percent(mean):.{digits}f} % [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def accuracy(value: Estimate | None) -> str:
@@ -36,29 +42,54 @@ def accuracy(value: Estimate | None) -> str:
 
 
 def interval(value: Estimate | None) -> str:
-    """Return signed accuracy points with the 95 % t interval: "+0.20 [-0.49, +0.89] (n=10)"."""
+    """Return signed accuracy points with the 95 % t interval: "+0.20 [-0.49, +0.89] (n=10)".
+
+    A difference of trainings with themselves is SAME; one of which some are says how many.
+    """
     if value is None:
         return "not yet"
+    if is_same_point(value):
+        return SAME
+    same = f", {value.same} {SAME}" if isinstance(value, Paired) and value.same else ""
     shown = limits(value)
     if shown is None:
-        return f"{value.mean:+.2f} (n={value.n}, no interval)"
-    return f"{value.mean:+.2f} [{shown[0]:+.2f}, {shown[1]:+.2f}] (n={value.n})"
+        why = "no interval" if value.n < FEWEST_RUNS else "all alike"
+        return f"{value.mean:+.2f} (n={value.n}{same}, {why})"
+    return f"{value.mean:+.2f} [{shown[0]:+.2f}, {shown[1]:+.2f}] (n={value.n}{same})"
 
 
-def points(value: float, sign: str = "+") -> str:
+def is_same_point(value: Estimate) -> bool:
+    """Return whether a difference is of trainings with themselves, which says nothing about what they are worth."""
+    return isinstance(value, Paired) and value.is_same_point
+
+
+def points(value: float, sign: str = "+", digits: int = 1) -> str:
     """Return accuracy points as a headline has them: "+3.4", "−0.3", and "0.0" without a sign.
 
     Args:
         sign: of positive ones; "" where they are a loss.
     """
-    text = f"{abs(value):.1f}"
-    return text if text == "0.0" else f"{'−' if value < 0 else sign}{text}"
+    text = f"{abs(value):.{digits}f}"
+    return f"{'−' if value < 0 else sign}{text}" if float(text) else text
 
 
 def between(value: Estimate, sign: str = "+") -> str:
     """Return the limits of an interval of accuracy points: "+0.4 to +1.4"; empty where there is none."""
     shown = limits(value)
-    return "" if shown is None else f"{points(shown[0], sign)} to {points(shown[1], sign)}"
+    if shown is None:
+        return ""
+    digits = 1 if round(shown[0], 1) < round(shown[1], 1) else 2
+    return " to ".join(points(end, sign, digits) for end in shown)
+
+
+def mean_points(value: Estimate, sign: str = "+") -> str:
+    """Return the mean of a difference with its unit, "+0.4 points", or SAME."""
+    return SAME if is_same_point(value) else f"{points(value.mean, sign)} points"
+
+
+def difference(value: Estimate) -> str:
+    """Return the same with the limits of its interval, if it has one: "+0.9 points, +0.4 to +1.4"."""
+    return ", ".join(filter(None, (mean_points(value), between(value))))
 
 
 def counted(value: float) -> str:

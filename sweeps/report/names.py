@@ -31,6 +31,11 @@ def called(dataset: str) -> str:
     return _DATASETS.get(name, name if len(name) <= 32 else f"{name[:29]}...")
 
 
+def owner(default: str | None) -> str:
+    """Return whose an untuned default is, for a sentence; None: before one was trained."""
+    return "keras.io's" if default == "default-keras-io" else "Keras'"
+
+
 def searched(spec: Spec) -> str:
     """Return what a search tuned, for a sentence: "T and α", or "T, α and learning_rate"."""
     names = ["T", "α", *spec.search.space]

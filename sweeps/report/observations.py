@@ -10,7 +10,9 @@ from sweeps.analysis.looks import Look
 from sweeps.analysis.surfaces import Surface
 from sweeps.analysis.units import percent
 from sweeps.plan.space import ends_near
+from sweeps.report.answers.gained import side
 from sweeps.report.formats import interval, percent_interval
+from sweeps.report.names import owner
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import Spec
 from sweeps.spec.point import Point
@@ -20,15 +22,15 @@ from sweeps.stats.verdict import RULE
 
 
 def as_good(findings: Findings) -> list[str]:
-    """Return where Keras' untuned default, or no distillation, was not shown to be worse than best; by dataset."""
+    """Return where the better untuned default, or no distillation, was not shown to be worse than best; by dataset."""
     lines = []
-    default = DEFAULT_POINTS["default-keras"]
     for role in findings.spec.roles:
-        dataset = findings.spec.role(role).dataset
-        untuned = findings.difference("best - default-keras", dataset)
-        if untuned is not None and untuned.low is not None and untuned.low <= 0:
+        dataset, default = findings.spec.role(role).dataset, findings.better_default(role)
+        untuned = findings.beyond_default(role)
+        if default is not None and untuned is not None and untuned.low is not None and untuned.low <= 0:
+            told = "is better than best" if side(untuned) == "below" else "was not shown to be worse than best"
             lines.append(
-                f"{dataset}: Keras' default, {default.text()} without any tuning, was not shown to be worse than best"
+                f"{dataset}: {owner(default)} default, {DEFAULT_POINTS[default].text()} without any tuning, {told}"
                 f" ({interval(untuned)})"
             )
         gain = findings.gain(role)

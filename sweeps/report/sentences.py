@@ -4,8 +4,10 @@ from sweeps.analysis.findings import Findings
 from sweeps.analysis.units import percent
 from sweeps.analysis.verdicts import TargetVerdict
 from sweeps.hints import ANYWHERE
-from sweeps.report.formats import counted, interval
+from sweeps.report.formats import counted, interval, is_same_point
 from sweeps.spec.model import Spec
+from sweeps.stats.estimates import limits
+from sweeps.stats.nested import Nested
 from sweeps.stats.verdict import Verdict
 
 
@@ -16,7 +18,7 @@ def sentence(findings: Findings, target: TargetVerdict) -> str:
     if verdict is None:
         return _no_verdict(findings.name, datasets, target)
     teachers = " and ".join(dict.fromkeys(spec.role(role).teacher for role in ("source", target.role)))
-    if target.unit == "seed" and same_point(findings, target.role):
+    if target.unit == "seed" and target.same:
         datasets += " (other searches may find other points)"
     scope = f"Scope: one teacher each, {teachers}; {datasets}; n = {verdict.n} {target.units}"
     if target.done < target.planned:
@@ -28,18 +30,36 @@ def sentence(findings: Findings, target: TargetVerdict) -> str:
 
 def regret(target: TargetVerdict) -> str:
     """Return the regret with its interval and what the interval covers, a sentence; empty where there is none."""
-    found = target.regret
-    if found is None:
+    found, lost = target.regret, target.lost
+    if found is None or lost is None:
         return ""
-    number, _, count = interval(found.estimate).rpartition(" (n=")
-    kind = "no interval" if "no interval" in count else "95 %"
-    value = f"Regret on {target.dataset}, native - best: {number} points ({kind})"
+    begins = f"Regret on {target.dataset}, native - best: "
+    if is_same_point(lost):
+        more = "; other searches may find other points" if found.searches == 1 else ""
+        return f"{begins}{interval(lost)}, for one teacher: {chosen_alike(target)}{more}."
+    kind = "95 %" if limits(lost) else "no interval"
+    value = f"{begins}{interval(lost).rpartition(' (n=')[0]} points ({kind})"
     if found.searches == 1:
         return f"{value}, over seeds alone: one search and one teacher, other searches may find other points."
-    parts = ""
-    if found.by_seeds is not None and found.by_search is not None:
-        parts = f" (±{found.by_seeds:.2f} by seeds, ±{found.by_search:.2f} by search)"
-    return f"{value}, over {found.searches} searches and their seeds{parts}, for one teacher."
+    alike = f" {chosen_alike(target)}." if target.same else ""
+    return f"{value}, over {found.searches} searches and their seeds{_parts(found)}, for one teacher.{alike}"
+
+
+def chosen_alike(target: TargetVerdict) -> str:
+    """Return how many searches found the same point on both datasets: "3 of 5 searches chose the same candidate"."""
+    searches = 1 if target.regret is None else target.regret.searches
+    who = "the search" if searches == 1 else f"{target.same} of {searches} searches"
+    return f"{who} chose the same candidate on both datasets"
+
+
+def _parts(found: Nested) -> str:
+    """Return what seeds and searches add to the interval; a part that was cut to 0 is not told from the other."""
+    if found.by_seeds is None or found.by_search is None:
+        return ""
+    seeds, search = f"±{found.by_seeds:.2f} by seeds", f"±{found.by_search:.2f} by search"
+    if search.startswith("±0.00"):
+        search = "the searches differ no more than their seeds make them"
+    return f" ({search})" if seeds.startswith("±0.00") else f" ({seeds}, {search})"
 
 
 def _no_verdict(name: str, datasets: str, target: TargetVerdict) -> str:
@@ -65,7 +85,7 @@ def _said(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
         best = confirmed.best.point
         tuned = " and ".join(best.text().rsplit(", ", 1))
     tuned += f", tuned on {source},"
-    if verdict.word == "TRANSFERS" and target.unit == "seed" and same_point(findings, target.role):
+    if verdict.word == "TRANSFERS" and target.lost is not None and is_same_point(target.lost):
         return f"{tuned} are also what tuning on {dataset} itself found, so nothing is lost"
     there, margin = f"tuning on {dataset} itself", _margin(verdict)
     if verdict.word == "FLAT":
@@ -140,9 +160,3 @@ def another_sweep(name: str, spec: Spec, *, seed: int = 0, search: int = 0) -> s
     larger = f"outer.searches={search}" if search else f"transfer.seeds={seed}"
     changes = ("--seed", str(spec.seed + 1), "--set", larger)
     return f"{report}, then {ANYWHERE.create(f'{name}-2', f'{name}-report/spec.toml', *changes)}"
-
-
-def same_point(findings: Findings, role: str) -> bool:
-    """Return whether the search on the source and that on a target found the same point."""
-    found = [findings.confirmed.get(one) for one in ("source", role)]
-    return all(found) and len({one.best.point for one in found if one is not None}) == 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from sweeps.analysis.comparison import Row
 from sweeps.analysis.findings import Findings
-from sweeps.analysis.trainings import Training, awaited
+from sweeps.analysis.trainings import Training, Tried, awaited
 from sweeps.plan.space import trained_with
 from sweeps.plan.states import shown_state
 from sweeps.report.document import Column, columns
@@ -33,7 +33,7 @@ COMPARISON = (
 )
 
 _MADE = ("temperature", "alpha", "val_accuracy", "test_accuracy", "train_s", "cpu_s")
-COLUMNS = ("dataset", "role", "arm", "group", "repeat", "seed", "state", *_MADE)
+COLUMNS = ("dataset", "role", "arm", "group", "repeat", "seed", "state", *_MADE, "stage")
 
 _LATEX = str.maketrans(
     {
@@ -73,11 +73,13 @@ def cells(row: Row) -> list[str]:
 
 
 def results_csv(findings: Findings) -> str:
-    """Return one line for each training of transfer, planned ones included; empty cells where it has not finished.
+    """Return one line for each training of a student, planned ones included; empty cells where it has not finished.
 
-    What is searched beyond T and alpha has a column each, after alpha; its cell is empty for an arm that is trained
-    without it. Accuracies are fractions in [0, 1], times seconds. group: the teacher and search of an outer level, ""
-    the first. The test accuracies of a dataset are left out until its look at the test is complete.
+    stage: "search", "confirm" or "transfer"; what searched on a dataset stands before what compares the arms there, and
+    has no arm. repeat: of confirm and transfer. What is searched beyond T and alpha has a column each, after alpha; its
+    cell is empty for an arm that is trained without it. Accuracies are fractions in [0, 1], times seconds. group: the
+    teacher and search of an outer level, "" the first. The test accuracies of a dataset are left out until its look at
+    the test is complete.
     """
     out = io.StringIO()
     more, place = sorted(findings.spec.search.space), COLUMNS.index("alpha") + 1
@@ -85,15 +87,16 @@ def results_csv(findings: Findings) -> str:
     writer.writeheader()
     for role in findings.spec.roles:
         hidden = {"test_accuracy": None} if awaited(findings.trainings, role) else {}
+        writer.writerows(_line(one, more) for one in findings.searched if one.role == role)
         writer.writerows(_line(one, more) | hidden for one in findings.trainings if one.role == role)
     return out.getvalue()
 
 
-def _line(training: Training, more: Sequence[str]) -> dict[str, Any]:
-    planned = {name: getattr(training, name) for name in COLUMNS if name not in _MADE}
-    planned["state"] = shown_state("transfer", training.state, training.error_class)
+def _line(training: Training | Tried, more: Sequence[str]) -> dict[str, Any]:
+    planned = {"stage": "transfer"} | {name: value for name, value in vars(training).items() if name in COLUMNS}
+    planned["state"] = shown_state(planned["stage"], training.state, training.error_class)
     made = training.outcome
-    searched = {} if made is None else trained_with(made.more, training.arm)
+    searched = {} if made is None else trained_with(made.more, planned.get("arm"))
     return planned | {name: getattr(made, name, None) for name in _MADE} | {name: searched.get(name) for name in more}
 
 

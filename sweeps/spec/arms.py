@@ -6,6 +6,7 @@ SOURCE_ARMS = ("best", "scratch", "default-keras-io", "default-keras")
 TARGET_ARMS = (*SOURCE_ARMS, "native", "random")
 # What else could explain a gain: other logits than the teacher's, smoothed labels, the same cost spent without it.
 CONTROLS = ("class-mean", "shuffled-within-class", "label-smoothing", "scratch-same-cost")
+UNTUNED = ("default-keras-io", "default-keras")  # instead of tuning: the better one of them, by validation
 SCALED = "best-scaled"  # on a target: T of best times the ratio of the teachers' logit spreads, alpha of best
 AUTOKERAS_ARM = "autokeras"  # the network that AutoKeras found, trained anew with every seed, on the labels alone
 FOUND = "the network that AutoKeras found"  # the student of that arm; every other one has the student of the spec

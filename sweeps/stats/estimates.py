@@ -26,11 +26,34 @@ class Estimate:
     n: int
 
 
+@dataclass(frozen=True)
+class Paired(Estimate):
+    """The mean of n differences. same: of how many both sides are one training, at the same point with the same seed.
+
+    Such a difference is 0 whatever the point is worth, so it is no evidence.
+    """
+
+    same: int = 0
+
+    @property
+    def is_same_point(self) -> bool:
+        """Whether nothing is compared at all: every difference is of one training with itself."""
+        return self.same == self.n
+
+    @classmethod
+    def of(cls, value: Estimate, same: int) -> "Paired":
+        """Return the estimate with the number of differences that are of one training."""
+        return cls(value.mean, value.low, value.high, value.n, same)
+
+
 def limits(value: Estimate) -> tuple[float, float] | None:
-    """Return the limits of the interval; None where none is shown: with two runs, t = 12.7, it would say nothing."""
+    """Return the limits of the interval; None where none is shown.
+
+    With two runs, t = 12.7, it would say nothing. With runs that are all alike it has no width, which is not precision.
+    """
     if value.low is None or value.high is None or value.n < FEWEST_RUNS:
         return None
-    return value.low, value.high
+    return None if math.isclose(value.low, value.high, abs_tol=1e-9) else (value.low, value.high)
 
 
 def shown_fraction(value: Estimate) -> Estimate:

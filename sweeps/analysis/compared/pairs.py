@@ -1,12 +1,12 @@
 """How the students of two sweeps differ on a dataset that both have: paired, where they share their seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from sweeps.analysis.findings import Findings
-from sweeps.analysis.trainings import accuracies, awaited, of_arm
-from sweeps.stats.estimates import Estimate, differences, estimate, holm, t_p_value
+from sweeps.analysis.trainings import accuracies, awaited, identity, of_arm
+from sweeps.stats.estimates import Paired, differences, estimate, holm, t_p_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,14 +14,14 @@ class Pair:
     """best of the first sweep - best of the second one on a dataset, in accuracy points of the test set.
 
     difference: over the seeds that both trained with; None where it is not known. p: two-sided, of the t test, from
-    two seeds on; p_holm: the same, adjusted for all pairs that are shown together. why: "" or why there is no
-    difference.
+    two seeds on, unless both sweeps have the same trainings; p_holm: the same, adjusted for all pairs that are shown
+    together. why: "" or why there is no difference.
     """
 
     first: str
     second: str
     dataset: str
-    difference: Estimate | None
+    difference: Paired | None
     p: float | None
     p_holm: float | None
     why: str
@@ -33,7 +33,18 @@ class _Found:
     second: str
     dataset: str
     values: tuple[float, ...]
+    same: int
     why: str
+
+    @property
+    def difference(self) -> Paired | None:
+        mean = estimate(self.values)
+        return None if mean is None else Paired.of(mean, self.same)
+
+    @property
+    def p(self) -> float | None:
+        """The p value; None where both sweeps have the same trainings, which is no test."""
+        return None if self.same == len(self.values) else t_p_value(self.values)
 
 
 def pairs(sweeps: Sequence[Findings]) -> tuple[Pair, ...]:
@@ -44,14 +55,14 @@ def pairs(sweeps: Sequence[Findings]) -> tuple[Pair, ...]:
     order = list(dict.fromkeys(one.spec.role(role).dataset for one in sweeps for role in one.spec.roles))
     found = [pair for first, second in combinations(sweeps, 2) for pair in _of_two(first, second)]
     found.sort(key=lambda one: order.index(one.dataset))
-    tested = {str(number): p for number, one in enumerate(found) if (p := t_p_value(one.values)) is not None}
+    tested = {str(number): p for number, one in enumerate(found) if (p := one.p) is not None}
     adjusted = holm(tested)
     return tuple(
         Pair(
             first=one.first,
             second=one.second,
             dataset=one.dataset,
-            difference=estimate(one.values),
+            difference=one.difference,
             p=tested.get(str(number)),
             p_holm=adjusted.get(str(number)),
             why=one.why,
@@ -73,13 +84,14 @@ def _same(first: Findings, role: str, second: Findings, other: str) -> bool:
 
 
 def _difference(first: Findings, role: str, second: Findings, other: str) -> _Found:
-    values: list[float] = []
+    values, same = list[float](), 0
     why = _obstacle(first, role, second, other)
     if not why:
         mine, theirs = _by_seed(first, role), _by_seed(second, other)
         values = differences(mine, theirs)
+        same = len(_results(first, role) & _results(second, other))
         why = "" if values else "not paired: other seeds" if mine and theirs else "no result"
-    return _Found(first.name, second.name, first.spec.role(role).dataset, tuple(values), why)
+    return _Found(first.name, second.name, first.spec.role(role).dataset, tuple(values), same, why)
 
 
 def _obstacle(first: Findings, role: str, second: Findings, other: str) -> str:
@@ -102,3 +114,15 @@ def _by_seed(found: Findings, role: str) -> dict[int, float]:
     """
     seeds = {one.repeat: one.seed for one in of_arm(found.trainings, role, "best")}
     return {seeds[repeat]: value for repeat, value in accuracies(found.trainings, role, "best").items()}
+
+
+def _results(found: Findings, role: str) -> set[Hashable]:
+    """Return what each training of best is and gave: another sweep that has all of it has trained the same student.
+
+    The specs may differ in what is no part of the point, so the results have to be the same as well.
+    """
+    done = [(one, one.outcome) for one in of_arm(found.trainings, role, "best") if one.outcome is not None]
+    return {
+        (identity(one), made.val_accuracy, made.test_accuracy, made.epoch_val_accuracy, made.parameters)
+        for one, made in done
+    }

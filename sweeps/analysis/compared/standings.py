@@ -103,8 +103,7 @@ def _standing(found: Findings, role: str) -> Standing:
 
 def _regret(found: Findings, role: str) -> Number:
     verdict = next((one for one in found.verdicts if one.role == role), None)
-    regret = None if verdict is None or verdict.regret is None else verdict.regret.estimate
-    return Absent.PLANNED if verdict is None else _number(found, role, ("best", "native"), regret)
+    return Absent.PLANNED if verdict is None else _number(found, role, ("best", "native"), verdict.lost)
 
 
 def _number(found: Findings, role: str, arms: Sequence[str], value: Estimate | None) -> Number:

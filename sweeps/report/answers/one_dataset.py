@@ -3,14 +3,11 @@
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.trainings import left
 from sweeps.hints import ANYWHERE
-from sweeps.report.answers.gained import card, gained, side
+from sweeps.report.answers.gained import card, gained, side, tuning_card, untuned_instead
 from sweeps.report.document import Advice, Badge, Card
-from sweeps.report.formats import between, points
-from sweeps.report.names import called, searched
-from sweeps.spec.arms import DEFAULT_POINTS
+from sweeps.report.formats import difference
+from sweeps.report.names import called, owner, searched
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate
-
-_DEFAULT = DEFAULT_POINTS["default-keras"]
 
 
 def question(findings: Findings) -> str:
@@ -24,14 +21,13 @@ def headline(findings: Findings) -> str:
     if gain is None:
         return f"Whether distilling helps on {_name(findings)} is not known yet."
     said = [gained(gain, _name(findings))]
-    if untuned is not None and side(gain) != "below":
-        limits = between(untuned)
-        number = f"{points(untuned.mean)} points{f', {limits}' if limits else ''}"
+    if untuned is not None and (side(gain) != "below" or side(untuned) == "below"):
+        number, default = difference(untuned), f"{owner(findings.better_default('source'))} untuned default"
         better = {
-            "above": f"Tuning {searched(findings.spec)} is better than Keras' untuned default ({number}).",
-            "below": f"Keras' untuned default is better than the tuned values ({number}).",
+            "above": f"Tuning {searched(findings.spec)} is better than {default} ({number}).",
+            "below": f"{default} is better than the tuned values ({number}).",
         }
-        said.append(better.get(side(untuned), f"Tuning was not shown to beat Keras' untuned default ({number})."))
+        said.append(better.get(side(untuned), f"Tuning was not shown to beat {default} ({number})."))
     return " ".join(said)
 
 
@@ -49,6 +45,8 @@ def badge(findings: Findings) -> Badge:
         return Badge("NOT SHOWN TO HELP: nothing is told apart from training without a teacher", "open")
     if untuned == "above":
         return Badge("PAYS: distilling helps, and tuning beats the default", "good")
+    if untuned == "below":
+        return Badge("HELPS: distilling gains; the untuned default is better than the tuned values", "good")
     return Badge("HELPS: distilling gains; tuning was not shown to beat the default", "good")
 
 
@@ -57,27 +55,21 @@ def cards(findings: Findings) -> tuple[Card, ...]:
     nothing = "not yet" if left(findings.trainings, "source") else "no result"
     return (
         card("Does distilling help?", _gain(findings), nothing=nothing, negative="No, it harms"),
-        card(
-            "Is tuning better than Keras' default?",
-            _beyond(findings),
-            nothing=nothing,
-            negative="No, the default is better",
-        ),
+        tuning_card(findings, "source", nothing=nothing),
     )
 
 
 def advice(findings: Findings) -> Advice:
     """Return what to do, and the commands for it."""
-    name, gain, untuned = findings.name, _gain(findings), _beyond(findings)
+    name, gain = findings.name, _gain(findings)
     tuned = findings.confirmed.get("source")
     if side(gain) == "unknown":
         return _finish(findings)
+    if untuned := untuned_instead(findings, "source"):
+        return Advice(untuned)
     if side(gain) in ("below", "open"):
         why = "harms it" if side(gain) == "below" else "was not shown to help it"
         return Advice(f"Train the small network without a teacher: distilling {why}.")
-    if untuned is not None and side(untuned) in ("below", "open"):
-        shown = f"{points(untuned.mean)} points, {between(untuned)}"
-        return Advice(f"Use Keras' default, {_DEFAULT.text()}: the tuned values were not shown to beat it ({shown}).")
     if tuned is None:
         return Advice("Let the search finish.", (ANYWHERE.launch(name),))
     return Advice(f"Use {tuned.best.point.text()}.", (ANYWHERE.line("best", name, "--paste"),))
@@ -107,7 +99,7 @@ def _gain(findings: Findings) -> Estimate | None:
 
 
 def _beyond(findings: Findings) -> Estimate | None:
-    return findings.difference("best - default-keras", findings.spec.source.dataset)
+    return findings.beyond_default("source")
 
 
 def _name(findings: Findings) -> str:

@@ -3,15 +3,12 @@
 from sweeps.analysis.findings import Findings
 from sweeps.analysis.verdicts import TargetVerdict
 from sweeps.hints import ANYWHERE
-from sweeps.report.answers.gained import card, gained, side
+from sweeps.report.answers.gained import card, gained, helps, side, tuning_card, untuned_instead
 from sweeps.report.document import Advice, Badge, Card, Tone
-from sweeps.report.formats import between, counted, points
-from sweeps.report.names import called, searched
-from sweeps.report.sentences import extension, same_point, undecided
-from sweeps.spec.arms import DEFAULT_POINTS
+from sweeps.report.formats import SAME, between, counted, is_same_point, mean_points, points
+from sweeps.report.names import called, owner, searched
+from sweeps.report.sentences import chosen_alike, extension, undecided
 from sweeps.stats.estimates import FEWEST_RUNS
-
-_DEFAULT = DEFAULT_POINTS["default-keras"]
 
 
 def question(findings: Findings) -> str:
@@ -33,9 +30,11 @@ def headline(findings: Findings) -> str:
     if gain is not None:
         said.append(gained(gain, target))
     said.append(_carried(findings, first))
-    untuned = side(findings.difference("best - default-keras", first.dataset))
-    if side(gain) == "above" and untuned in ("below", "open"):
-        said.append(f"Keras' untuned default {'is better' if untuned == 'below' else 'was not shown to be worse'}.")
+    untuned, default = side(findings.beyond_default(first.role)), owner(findings.better_default(first.role))
+    if untuned == "below":
+        said.append(f"{default} untuned default is better.")
+    elif untuned == "open" and side(gain) == "above":
+        said.append(f"{default} untuned default was not shown to be worse.")
     return " ".join(said)
 
 
@@ -61,15 +60,9 @@ def badge(findings: Findings) -> Badge:
 def cards(findings: Findings) -> tuple[Card, ...]:
     """Return the three numbers."""
     target, first = _names(findings)[1], findings.verdicts[0]
-    gain, untuned = findings.gain(first.role), findings.difference("best - default-keras", first.dataset)
     return (
-        card("Does distilling help?", gain, nothing=_nothing(first), negative="No, it harms"),
-        card(
-            "Is tuning better than Keras' default?",
-            untuned,
-            nothing=_nothing(first),
-            negative="No, the default is better",
-        ),
+        card("Does distilling help?", findings.gain(first.role), nothing=_nothing(first), negative="No, it harms"),
+        tuning_card(findings, first.role, nothing=_nothing(first)),
         _lost(first, target),
     )
 
@@ -124,24 +117,27 @@ def _carried(findings: Findings, first: TargetVerdict) -> str:
     source, target = _names(findings)
     verdict = first.verdict
     assert verdict is not None
+    assert first.lost is not None
     assert first.regret is not None
-    lost = first.regret.estimate
+    lost = first.lost
     tuned = f"{searched(findings.spec)} tuned on {source}"
     limits = between(lost, sign="").replace(" to ", ", ")
-    number = f"{_loss(lost.mean)}{f' [{limits}]' if limits else ''}"
+    number = f"{_loss(lost.mean)}{f' [{limits}]' if limits else ''} against tuning there"
+    if first.same:
+        number += f", {SAME} in {first.same} of {first.regret.searches} searches"
     if verdict.word == "FLAT":
         less = f"less than {counted(verdict.declared)} over not tuning"
         return f"Tuning on {target} gains {less}, so there is less than that to carry over."
-    if first.unit == "seed" and same_point(findings, first.role):
+    if is_same_point(lost):
         same = f"tuning on {target} found the same values"
         if verdict.word == "TRANSFERS":
             return f"{tuned} carry over: {same}."
         return f"Whether {tuned} carry over is open: {same}, which were not shown to gain anything there."
     if verdict.word == "TRANSFERS":
-        return f"{tuned} carry over: they {number} against tuning there."
+        return f"{tuned} carry over: they {number}."
     if verdict.word == "FAILS":
-        return f"{tuned} do not carry over: they {number} against tuning there."
-    return f"Whether {tuned} carry over is open: they {number} against tuning there."
+        return f"{tuned} do not carry over: they {number}."
+    return f"Whether {tuned} carry over is open: they {number}."
 
 
 def _loss(mean: float) -> str:
@@ -156,20 +152,20 @@ def _nothing(first: TargetVerdict) -> str:
 
 def _lost(first: TargetVerdict, target: str) -> Card:
     asked = f"What is lost by not tuning on {target}?"
-    if first.verdict is None or first.regret is None:
+    found = first.lost
+    if first.verdict is None or found is None:
         return Card(asked, _nothing(first), f"{first.done} of {first.planned} trainings", "Open", "open")
-    found = first.regret.estimate
-    value = f"{points(found.mean, sign='')} points"
-    over, limits = f"{found.n} {first.units}", between(found, sign="")
-    limits = f"95 % interval {limits}, {over}" if limits else f"{over}, no interval"
+    limits, over = between(found, sign=""), chosen_alike(first) if first.same else f"{found.n} {first.units}"
+    if not is_same_point(found):
+        over = f"95 % interval {limits}, {over}" if limits else f"{over}, no interval"
     allowed = f"the limit is {counted(first.verdict.margin)}"
     words: dict[str, tuple[str, Tone]] = {
-        "TRANSFERS": (f"Little: {allowed}", "good"),
+        "TRANSFERS": ("Nothing" if is_same_point(found) else f"Little: {allowed}", "good"),
         "FAILS": (f"Too much: {allowed}", "bad"),
         "FLAT": (f"Little: tuning gains less than {counted(first.verdict.declared)}", "open"),
         "UNDECIDED": (f"Open: {allowed}", "open"),
     }
-    return Card(asked, value, limits, *words[first.verdict.word])
+    return Card(asked, mean_points(found, sign=""), over, *words[first.verdict.word])
 
 
 def _use(findings: Findings, first: TargetVerdict) -> tuple[str, tuple[str, ...]]:
@@ -177,15 +173,14 @@ def _use(findings: Findings, first: TargetVerdict) -> tuple[str, tuple[str, ...]
     source, target = _names(findings)
     verdict, role = first.verdict, first.role
     assert verdict is not None
-    gain, untuned = findings.gain(role), findings.difference("best - default-keras", first.dataset)
     tuned, native = findings.confirmed.get("source"), findings.confirmed.get(role)
-    if verdict.word == "FAILS" and native is not None:
-        return f"Tune on {target} itself, where the search found {native.best.point.text()}.", ()
-    if side(gain) in ("below", "open"):
+    arm = "best" if verdict.word != "FAILS" or native is None else "native"
+    if untuned := untuned_instead(findings, role, arm):
+        return untuned, ()
+    if not helps(findings, role, arm):
         return "Train the small network without a teacher: distilling it was not shown to help.", ()
-    if untuned is not None and side(untuned) in ("below", "open"):
-        shown = f"{points(untuned.mean)} points, {between(untuned)}"
-        return f"Use Keras' default, {_DEFAULT.text()}: the tuned values were not shown to beat it ({shown}).", ()
+    if arm == "native" and native is not None:
+        return f"Tune on {target} itself, where the search found {native.best.point.text()}.", ()
     if tuned is None:
         return "Let the search finish.", ()
     return f"Use {tuned.best.point.text()}, tuned on {source}.", (ANYWHERE.line("best", findings.name, "--paste"),)

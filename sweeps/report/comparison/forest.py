@@ -10,7 +10,7 @@ from sweeps.analysis.compared.standings import Absent
 from sweeps.report.figures.column import SMALL, column, name_row, set_rows, value_row
 from sweeps.report.figures.data import BLACK, VERMILLION
 from sweeps.report.figures.style import as_svg, style
-from sweeps.report.formats import between, points
+from sweeps.report.formats import SAME, between, is_same_point, points
 from sweeps.report.names import called
 from sweeps.stats.estimates import Estimate, limits
 
@@ -102,7 +102,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
             axes.plot(ends, [row, row], color=VERMILLION, lw=2.6, solid_capstyle="butt", zorder=3)
         axes.plot(mark.value.mean, row, "o", color=VERMILLION, ms=7.5, mec="white", mew=1, zorder=4)
         name_row(axes, row, mark.label, mark.detail)
-        value_row(axes, row, points(mark.value.mean), between(mark.value))
+        value_row(axes, row, SAME if is_same_point(mark.value) else points(mark.value.mean), between(mark.value))
     set_rows(axes, len(panel.marks))
     axes.set_xlabel(panel.title, fontsize=SMALL)
 

@@ -59,7 +59,8 @@ def _is_told_apart(one: Pair) -> bool:
 def _better(one: Pair) -> str:
     """Return the sentence about two sweeps that are told apart; the better one stands first."""
     assert one.difference is not None
-    found, better, worse = one.difference, one.first, one.second
+    found: Estimate = one.difference
+    better, worse = one.first, one.second
     if found.mean < 0:
         found, better, worse = _turned(found), worse, better
     interval = between(found, "")
@@ -74,8 +75,14 @@ def _turned(value: Estimate) -> Estimate:
 
 
 def _reasons(pairs: Sequence[Pair]) -> str:
-    # Of a pair with one seed the difference itself is shown, without a test.
-    return "; ".join(dict.fromkeys(one.why or "one shared seed is no test" for one in pairs))
+    return "; ".join(dict.fromkeys(one.why or _untested(one) for one in pairs))
+
+
+def _untested(one: Pair) -> str:
+    """Return why there is no test of a difference that is shown."""
+    if one.difference is not None and one.difference.is_same_point:
+        return "their students are the same trainings"
+    return "one shared seed is no test"
 
 
 def _pairs(found: Compared) -> list[Block]:

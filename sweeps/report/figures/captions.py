@@ -25,7 +25,8 @@ def captions(shown: Pictures) -> dict[str, str]:
         several = len(shown.regrets[0].searches) > 1
         over = "searches and their seeds" if several else "training seeds"
         dots = " Small dots: one search on each dataset." if several else ""
-        said["regret"] = f"Line: mean and 95 % interval over {over}.{dots} The line may not cross the margin."
+        what = "Line: mean and 95 % interval" if any(limits(mark.mean) for mark in shown.regrets) else "Large dot: mean"
+        said["regret"] = f"{what} over {over}.{dots} The line may not cross the margin."
     if shown.methods:
         said["methods"] = "The students are means over seeds, every other model is one run. Size: of its file."
     if shown.surfaces:

@@ -16,7 +16,7 @@ from sweeps.analysis.trainings import accuracies, awaited
 from sweeps.analysis.units import percent
 from sweeps.report.names import arm as arm_name
 from sweeps.report.names import called
-from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, DEFAULT_POINTS, SCALED
+from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, DEFAULT_POINTS, SCALED, UNTUNED
 from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate, differences, estimate
 
@@ -44,7 +44,7 @@ _ORDER = (
 )
 
 # Untuned (temperature, alpha), marked on every surface.
-DEFAULTS = {arm: DEFAULT_POINTS[arm] for arm in ("default-keras-io", "default-keras")}
+DEFAULTS = {arm: DEFAULT_POINTS[arm] for arm in UNTUNED}
 
 
 @dataclass(frozen=True)

@@ -81,10 +81,6 @@ def _selected(findings: Findings) -> list[str]:
             continue
         items.append(f"{tuned}: {chosen.best.point.text()}; validation {accuracy(chosen.best.accuracy)}")
     items += [said for surface in findings.surfaces if (said := identified(surface, findings.spec))]
-    for one in findings.outer:
-        same = sum(group.best == group.native for group in one.groups)
-        if same:
-            items.append(f"{same} of {len(one.groups)} searches found the same point on {one.dataset} as on the source")
     return [*items, f"loss: `{formula(findings.spec.training.distillation)}`; alpha weighs the labels"]
 
 
@@ -112,7 +108,7 @@ def _more(findings: Findings) -> list[str]:
 
 
 def _over(findings: Findings, one: OuterRegrets) -> list[Block]:
-    if findings.spec.outer.teachers == 1:
+    if findings.spec.outer.teachers == 1 or all(group.regret.is_same_point for group in one.groups):
         return []
     text = f"Over teachers, the searches of each averaged: regret {interval(one.over_teachers)}, n = teachers."
     return [Paragraph(text)]

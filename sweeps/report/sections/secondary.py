@@ -16,12 +16,14 @@ def blocks(asked: Sequence[Question]) -> list[Block]:
     """Return the questions and their answers; nothing where no question can be answered."""
     if not asked:
         return []
+    tests = sum(one.p is not None for one in asked)
+    untested = "" if tests == len(asked) else " Trainings at the same point are not compared with themselves."
     return [
         Heading("Secondary questions", level=3),
         table(_COLUMNS, map(_cells, asked)),
         Paragraph(
-            "Differences are points of test accuracy, paired by seed. Holm's p adjusts for all"
-            f" {len(asked)} questions together. BCa intervals are given from {BCA_FROM} seeds on, sign-flip tests from"
+            f"Differences are points of test accuracy, paired by seed. Holm's p adjusts for all {tests} questions"
+            f" together.{untested} BCa intervals are given from {BCA_FROM} seeds on, sign-flip tests from"
             f" {SIGN_FLIP_FROM} on; for the retained share, both are of best's gain minus {percent(RETAINED):.0f} % of"
             " native's gain."
         ),
@@ -40,10 +42,12 @@ def _share(share: Estimate | None) -> str:
 
 
 def _cells(one: Question) -> list[str]:
-    bca = "" if one.bca is None else f"[{one.bca[0]:+.2f}, {one.bca[1]:+.2f}]"
+    bca = "" if one.bca is None or one.bca[0] == one.bca[1] else f"[{one.bca[0]:+.2f}, {one.bca[1]:+.2f}]"
     flips = "" if one.sign_flip is None else _p(one.sign_flip)
     return [one.name, one.dataset, said(one.answer), _p(one.p), _p(one.p_holm), bca, flips]
 
 
-def _p(value: float) -> str:
+def _p(value: float | None) -> str:
+    if value is None:
+        return ""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
