@@ -70,7 +70,7 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
         pairs = [compared(stored.trainings, role, "native", "best", group) for group in mine]
         alike = [one.same for one in pairs if one is not None]
         if regret is not None:
-            same = sum(map(bool, alike)) if regret.searches > 1 else alike[0]
+            same = sum(map(bool, alike)) if regret.searches > 1 else regret.estimate.n if alike[0] else 0
         level = transfer.level(max(len(stored.looks), 1))
         decided = decide(arms, margin=transfer.margin, level=level, rule=transfer.rule)
     return TargetVerdict(

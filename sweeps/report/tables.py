@@ -87,8 +87,8 @@ def results_csv(findings: Findings) -> str:
     writer.writeheader()
     for role in findings.spec.roles:
         hidden = {"test_accuracy": None} if awaited(findings.trainings, role) else {}
-        writer.writerows(_line(one, more) for one in findings.searched if one.role == role)
-        writer.writerows(_line(one, more) | hidden for one in findings.trainings if one.role == role)
+        runs: list[Training | Tried] = [*findings.searched, *findings.trainings]
+        writer.writerows(_line(one, more) | hidden for one in runs if one.role == role)
     return out.getvalue()
 
 

@@ -22,6 +22,7 @@ from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.resampling import bca_interval
 from sweeps.workers.runner import Outcome
+from tests.support.sweeps.planted_sweeps import NATIVE as NATIVE_TESTS
 from tests.support.sweeps.planted_sweeps import PLANTED, analysed, arms, planted, worked
 
 SEEDS = 20
@@ -101,6 +102,25 @@ def test_holm_is_over_all_questions_of_the_sweep(asked: dict[str, Question]) -> 
     for factor, one in zip((4, 3, 2, 1), ordered, strict=True):
         floor = max(floor, min(1.0, factor * one.p))
         assert one.p_holm == pytest.approx(floor)
+
+
+def test_trainings_at_the_same_point_are_not_compared_with_themselves(tmp_path: Path) -> None:
+    """A search of Sobol points finds the same on both datasets, so best is native, and keeps all of its gain."""
+    spec = override(PLANTED, {"search.trials": 2, "search.sampler": "qmc", "transfer.source_arms": ["best", "scratch"]})
+    asked = questions(analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms(0.0) | {"best": NATIVE_TESTS}))))
+    retained = asked[-1]
+    assert retained.name.startswith("retained share")
+    assert (said(retained.answer), retained.p, retained.p_holm, retained.sign_flip) == (
+        "the same point",
+        None,
+        None,
+        None,
+    )
+    tested = [one for one in asked if one.p is not None]
+    assert len(tested) == len(asked) - 1 == 2
+    assert max(one.p_holm or 0 for one in tested) == pytest.approx(
+        max(2 * min(one.p or 0 for one in tested), *(one.p or 0 for one in tested))
+    )
 
 
 def test_few_seeds_have_neither_bootstrap_nor_sign_flips_and_missing_arms_no_question(tmp_path: Path) -> None:

@@ -182,6 +182,44 @@ def test_nothing_is_said_before_the_last_search_is_in(stored: StoredSweep, state
     assert (found.done, found.left, found.planned) == (49, 1, 50)
 
 
+def at_the_same_point(stored: StoredSweep, *groups: str) -> StoredSweep:
+    """The same sweep, where these searches, and no others, found on the target what they found on the source."""
+    best = {
+        (one.group, one.repeat): one.outcome for one in stored.trainings if (one.role, one.arm) == ("target", "best")
+    }
+
+    def move(one: Training) -> Training:
+        made = best.get((one.group, one.repeat))
+        if (one.role, one.arm) != ("target", "native") or made is None or one.outcome is None:
+            return one
+        at = {"temperature": made.temperature + (one.group not in groups), "alpha": made.alpha}
+        return replace(one, outcome=one.outcome.model_copy(update=at))
+
+    return changed(stored, move)
+
+
+def test_searches_that_found_one_point_on_both_datasets_are_counted_and_are_part_of_the_regret(
+    stored: StoredSweep,
+) -> None:
+    one = with_regrets(stored, REGRETS)
+    apart, two = verdict_of(at_the_same_point(one)), verdict_of(at_the_same_point(one, "", "t0s2"))
+    assert (apart.same, two.same) == (0, 2)
+    assert apart.lost is not None
+    assert two.lost is not None
+    assert (apart.lost.same, two.lost.same, two.lost.n) == (0, 2, 4)
+    assert (two.regret, two.verdict) == (apart.regret, apart.verdict), "what is decided is another question"
+    assert verdict_of(ended(at_the_same_point(one, "t0s2"), "t0s2", repeats=(0,), **DIVERGED)).same == 1
+
+
+def test_of_one_search_every_seed_is_the_same_or_none_is(stored: StoredSweep) -> None:
+    spec = override(stored.spec, {"outer.searches": 1})
+    alone = replace(with_regrets(stored, REGRETS), spec=spec)
+    found = verdict_of(at_the_same_point(alone, ""))
+    assert found.lost is not None
+    assert (found.same, found.lost.n, found.lost.is_same_point) == (4, 4, True)
+    assert verdict_of(at_the_same_point(alone, "t0s2")).same == 0
+
+
 def test_other_teachers_do_not_count(stored: StoredSweep) -> None:
     one = with_regrets(stored, REGRETS)
     far = with_regrets(stored, dict.fromkeys(SEARCHES, 50.0))

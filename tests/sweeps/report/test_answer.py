@@ -13,7 +13,9 @@ import pytest
 
 from storage.queue.tasks import Claim
 from sweeps.analysis.findings import Findings
+from sweeps.analysis.secondary import questions
 from sweeps.report import answer
+from sweeps.report.answers.gained import side
 from sweeps.report.document import Advice, Badge, Card, Cards, Heading, Paragraph
 from sweeps.service import steering
 from sweeps.spec.model import override
@@ -26,7 +28,7 @@ from tests.support.sweeps.answered_sweeps import (
     found,
     work_until,
 )
-from tests.support.sweeps.planted_sweeps import analysed, planted, work
+from tests.support.sweeps.planted_sweeps import NATIVE, analysed, planted, work
 
 GAINS = "Distillation gains 5.0 points on digits-rgb."
 NOTHING = "Distillation was not shown to help on digits-rgb (0.0 points, −1.6 to +1.6)."
@@ -87,18 +89,21 @@ def test_every_word_over_seeds_has_its_headline_badge_and_number(
     assert answer.cards(findings)[2] == lost
 
 
+# the third search finds one and the same point on both datasets
+THERE = "against tuning there, the same point in 1 of 3 searches."
+ALIKE = "1 of 3 searches chose the same candidate on both datasets"
 SEARCHES = [
     (
         accuracies((0.2, 0.5, 0.8)),
-        f"{GAINS} T and α tuned on digits carry over: they lose 0.5 points [−0.2, 1.2] against tuning there.",
+        f"{GAINS} T and α tuned on digits carry over: they lose 0.5 points [−0.2, 1.2] {THERE}",
         Badge("TRANSFERS: less than 2 points lost", "good"),
-        Card(LOST, "0.5 points", "95 % interval −0.2 to 1.2, 3 searches", "Little: the limit is 2 points", "good"),
+        Card(LOST, "0.5 points", f"95 % interval −0.2 to 1.2, {ALIKE}", "Little: the limit is 2 points", "good"),
     ),
     (
         accuracies((3.2, 3.5, 3.8)),
-        f"{GAINS} T and α tuned on digits do not carry over: they lose 3.5 points [2.8, 4.2] against tuning there.",
+        f"{GAINS} T and α tuned on digits do not carry over: they lose 3.5 points [2.8, 4.2] {THERE}",
         Badge("FAILS: more than 2 points lost", "bad"),
-        Card(LOST, "3.5 points", "95 % interval 2.8 to 4.2, 3 searches", "Too much: the limit is 2 points", "bad"),
+        Card(LOST, "3.5 points", f"95 % interval 2.8 to 4.2, {ALIKE}", "Too much: the limit is 2 points", "bad"),
     ),
     (
         accuracies((-0.8, -0.5, -0.2), gain=0.0),
@@ -108,18 +113,17 @@ SEARCHES = [
         Card(
             LOST,
             "−0.5 points",
-            "95 % interval −1.2 to 0.2, 3 searches",
+            f"95 % interval −1.2 to 0.2, {ALIKE}",
             "Little: tuning gains less than 2 points",
             "open",
         ),
     ),
     (
         accuracies((1.3, 1.6, 1.9)),
-        f"{GAINS} Whether T and α tuned on digits carry over is open: they lose 1.6 points [0.9, 2.3] against tuning"
-        " there.",
+        f"{GAINS} Whether T and α tuned on digits carry over is open: they lose 1.6 points [0.9, 2.3] {THERE}",
         # (t[1 - .03, n - 1] + t[.8, n - 1]) * 0.3 is below 0.4 * sqrt(n) from 7 on
         Badge("UNDECIDED: less than 2 points lost, or more; 4 more searches would tell", "open"),
-        Card(LOST, "1.6 points", "95 % interval 0.9 to 2.3, 3 searches", "Open: the limit is 2 points", "open"),
+        Card(LOST, "1.6 points", f"95 % interval 0.9 to 2.3, {ALIKE}", "Open: the limit is 2 points", "open"),
     ),
 ]
 
@@ -193,9 +197,9 @@ def test_keras_default_is_said_last_and_advised_where_tuning_was_not_shown_to_be
         expected = Advice(f"Use {tuned(findings)}, tuned on digits.", ("kd-sweeps best s --paste",))
     else:
         limits = card[1].removeprefix("95 % interval ")
-        expected = Advice(
-            f"Use Keras' default, T = 3, alpha = 0.5: the tuned values were not shown to beat it ({card[0]}, {limits})."
-        )
+        better = "it is better, the tuned values score less"
+        why = better if untuned < 0 else "the tuned values were not shown to beat it"
+        expected = Advice(f"Use Keras' default, T = 3, alpha = 0.5: {why} ({card[0]}, {limits}).")
     assert answer.advice(findings) == expected
 
 
@@ -214,10 +218,62 @@ def test_a_source_that_says_nothing_is_said_first(tmp_path: Path, source: float,
 
 
 def test_where_a_transfer_fails_the_advice_is_to_tune_there(tmp_path: Path) -> None:
-    findings = found(tmp_path, accuracies(3.5, gain=0.5, untuned=-4.0))
+    findings = found(tmp_path, accuracies(3.5, gain=0.5, untuned=4.0))
     where = tuned(findings, "target")
     assert where != tuned(findings)
     assert answer.advice(findings) == Advice(f"Tune on digits-rgb itself, where the search found {where}.")
+
+
+def test_where_a_transfer_fails_and_a_default_is_better_than_tuning_there_that_is_the_advice(tmp_path: Path) -> None:
+    findings = found(tmp_path, accuracies(3.5, gain=0.5, untuned=-4.0))  # half a point above native on every seed
+    assert answer.advice(findings) == Advice(
+        "Use Keras' default, T = 3, alpha = 0.5: it is better, the tuned values score less (−0.5 points)."
+    )
+    assert answer.headline(findings).endswith("Keras' untuned default is better.")
+
+
+BOTH = override(OVER_SEEDS, {"transfer.target_arms": [*OVER_SEEDS.transfer.target_arms, "default-keras-io"]})
+
+
+@pytest.mark.parametrize(
+    ("above", "word", "last", "why"),
+    [
+        (0.0, "Not shown", "was not shown to be worse", "the tuned values were not shown to beat it (−0.5 points, "),
+        (4.0, "No, the default is better", "is better", "it is better, the tuned values score less (−4.5 points, "),
+    ],
+    ids=["as good", "better"],
+)
+def test_the_card_the_headline_the_advice_and_the_question_are_about_the_better_default(
+    tmp_path: Path, above: float, word: str, last: str, why: str
+) -> None:
+    """Best is shown to be 4 points above Keras' default. What counts is keras.io's, which is better than that."""
+    planned = {"transfer#target.default-keras-io": [native + above for native in NATIVE]} | accuracies(0.5)
+    findings = found(tmp_path, planned, BOTH)
+    assert side(findings.difference("best - default-keras", "digits-rgb")) == "above"
+    card = answer.cards(findings)[1]
+    assert (card.question, card.word) == ("Is tuning better than keras.io's default?", word)
+    assert answer.headline(findings).endswith(f" keras.io's untuned default {last}.")
+    assert answer.advice(findings).text.startswith(f"Use keras.io's default, T = 10, alpha = 0.1: {why}")
+    (use,) = [one for one in questions(findings) if one.name.startswith("use:")]
+    assert (use.name, use.answer) == (
+        "use: best - default-keras-io (the better default)",
+        findings.difference("best - default-keras-io", "digits-rgb"),
+    )
+
+
+def test_a_default_that_is_better_than_no_distillation_is_advised_where_the_tuned_values_are_not(
+    tmp_path: Path,
+) -> None:
+    findings = found(tmp_path, accuracies(0.5, gain=0.5, untuned=-4.0))
+    assert answer.headline(findings).endswith(" Keras' untuned default is better.")
+    assert answer.advice(findings).text.startswith("Use Keras' default, T = 3, alpha = 0.5: it is better, ")
+
+
+@pytest.mark.parametrize("untuned", [0.0, 4.0])
+def test_two_seeds_are_no_proof_but_what_they_show_decides_what_is_advised(tmp_path: Path, untuned: float) -> None:
+    """The noise of the first two seeds cancels."""
+    findings = found(tmp_path, accuracies(0.5, untuned=untuned), override(OVER_SEEDS, {"transfer.seeds": 2}))
+    assert answer.advice(findings).text.startswith("Use Keras' default" if untuned == 0 else "Use T = ")
 
 
 def test_undecided_over_seeds_is_extended_by_seeds_and_over_searches_by_searches(tmp_path: Path) -> None:
@@ -280,11 +336,13 @@ def test_the_same_point_that_gains_nothing_leaves_the_question_open(tmp_path: Pa
     )
 
 
-def test_several_searches_are_not_said_to_have_found_the_same_point(tmp_path: Path) -> None:
-    spec = override(OVER_SEARCHES, {"search.sampler": "qmc"})
-    findings = found(tmp_path, accuracies((0.2, 0.5, 0.8)), spec)
-    assert tuned(findings) == tuned(findings, "target")
-    assert answer.headline(findings).endswith("they lose 0.5 points [−0.2, 1.2] against tuning there.")
+def test_searches_that_all_found_the_same_point_on_both_have_nothing_to_compare(tmp_path: Path) -> None:
+    findings = found(tmp_path, accuracies((0.0, 0.0, 0.0)), override(OVER_SEARCHES, {"search.sampler": "qmc"}))
+    assert answer.headline(findings).endswith(
+        "T and α tuned on digits carry over: tuning on digits-rgb found the same values."
+    )
+    alike = "3 of 3 searches chose the same candidate on both datasets"
+    assert answer.cards(findings)[2] == Card(LOST, "the same point", alike, "Nothing", "good")
 
 
 def test_two_seeds_have_numbers_and_no_interval(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_it_goes_from_the_question_to_the_headline(tmp_path: Path) -> None:
         "Does distilling help? Yes. +5.0 points, 95 % interval +3.4 to +6.6",
         "Is tuning better than Keras' default? Yes. +4.0 points, 95 % interval +2.4 to +5.6",
         "What is lost by not tuning on digits-rgb? Little: the limit is 2 points. 0.5 points, 95 % interval",
-        "  −0.2 to 1.2, 3 searches",
+        "  −0.2 to 1.2, 1 of 3 searches chose the same candidate on both datasets",
         "",
         f"What to do: Use T = {best.temperature:.3g}, alpha = {best.alpha:.3g}, tuned on digits.",
         "  kd-sweeps best s --paste",
@@ -50,7 +50,8 @@ def test_it_goes_from_the_question_to_the_headline(tmp_path: Path) -> None:
         f"answer hash {findings.answer_hash}",
         "",
         "TRANSFERS: less than 2 points lost. Distillation gains 5.0 points on digits-rgb. T and α tuned on",
-        "  digits carry over: they lose 0.5 points [−0.2, 1.2] against tuning there.",
+        "  digits carry over: they lose 0.5 points [−0.2, 1.2] against tuning there, the same point in 1 of",
+        "  3 searches.",
     ]
 
 

@@ -116,7 +116,7 @@ def test_a_dataset_whose_look_is_complete_is_shown_while_another_is_read(url: sq
     assert not rows["best", "digits-rgb"]
     lines = list(csv.DictReader(io.StringIO(shown(findings, tmp_path / "r")["results.csv"])))
     assert {line["test_accuracy"] for line in lines if line["role"] == "target"} == {""}
-    done = [line for line in lines if line["role"] == "target" and line["state"] == "done"]
+    done = [line for line in lines if (line["role"], line["stage"], line["state"]) == ("target", "transfer", "done")]
     assert done
     assert {line["val_accuracy"] for line in done} == {"0.5"}, "what is not of the test is there"
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from sweeps.analysis.trainings import accuracies
 from sweeps.report.tables import COLUMNS, latex, results_csv, table_tex
 from sweeps.spec.model import override
+from sweeps.spec.point import Point
+from sweeps.stats.candidates import optimism, tied
+from sweeps.stats.response import Run, top
 from tests.support.sweeps import planted_sweeps
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.reported_sweeps import analysed, worked
@@ -21,12 +25,52 @@ def test_there_is_a_line_for_each_training_with_its_seed_and_accuracies(tmp_path
     tests = accuracies(found.trainings, "target", "native", "t0s1")
     assert tuple(lines[0]) == COLUMNS
     # 3 seeds: four arms on the source, five on the target, and best and native again for the second search.
-    assert len(lines) == 3 * (4 + 1 + 5 + 2)
+    assert len([line for line in lines if line["stage"] == "transfer"]) == 3 * (4 + 1 + 5 + 2)
     assert {line["state"] for line in lines} == {"done"}
     chosen = [line for line in lines if (line["role"], line["arm"], line["group"]) == ("target", "native", "t0s1")]
     assert {line["dataset"] for line in chosen} == {"digits-rgb"}
     assert {int(line["repeat"]): 100 * float(line["test_accuracy"]) for line in chosen} == pytest.approx(tests)
     assert len({line["seed"] for line in chosen}) == 3
+
+
+@pytest.mark.parametrize("role", ["source", "target"])
+def test_what_the_page_says_of_the_searches_follows_from_the_csv_and_the_spec(tmp_path: Path, role: str) -> None:
+    """The share of the box that is as good, what is tied with best, the winner's curse: from what is published."""
+    found = analysed(worked(tmp_path, **{"outer.searches": 3, "search.trials": 6}))
+    (surface,) = [one for one in found.surfaces if one.role == role]
+    lines = [line for line in csv.DictReader(io.StringIO(results_csv(found))) if line["role"] == role]
+    tried = [line for line in lines if line["stage"] != "transfer"]
+    assert {(line["arm"], line["state"]) for line in tried} == {("", "done")}
+    (t_low, t_high), (a_low, a_high) = found.spec.search.temperature, found.spec.search.alpha
+
+    def place(value: float, low: float, high: float) -> float:
+        return (value - low) / (high - low)
+
+    runs = [
+        Run(
+            x=place(math.log(float(line["temperature"])), math.log(t_low), math.log(t_high)),
+            y=place(float(line["alpha"]), a_low, a_high),
+            score=100 * float(line["val_accuracy"]),
+            seed=int(line["seed"]),
+        )
+        for group in ("", "t0s1", "t0s2")
+        for line in tried
+        if line["group"] == group
+    ]
+    assert surface.top == top(runs)
+    confirms: dict[Point, dict[int, float]] = {}
+    for line in tried:
+        if (line["stage"], line["group"]) == ("confirm", ""):
+            point = Point(float(line["temperature"]), float(line["alpha"]))
+            confirms.setdefault(point, {})[int(line["repeat"])] = 100 * float(line["val_accuracy"])
+    assert surface.best is not None
+    others = {str(number): values for number, (point, values) in enumerate(confirms.items()) if point != surface.best}
+    points = list(confirms)
+    assert surface.tied == tuple(points[int(number)] for number in tied(confirms[surface.best], others))
+    first = [line for line in tried if (line["stage"], line["group"]) == ("search", "")]
+    luckiest = max(first, key=lambda line: float(line["val_accuracy"]))
+    again = confirms[Point(float(luckiest["temperature"]), float(luckiest["alpha"]))]
+    assert surface.optimism == pytest.approx(optimism(100 * float(luckiest["val_accuracy"]), list(again.values())))
 
 
 def test_what_is_searched_beside_t_and_alpha_has_a_column_each_and_is_empty_where_an_arm_is_trained_without(
@@ -45,7 +89,7 @@ def test_what_is_searched_beside_t_and_alpha_has_a_column_each_and_is_empty_wher
     text = results_csv(found)
     assert text.splitlines()[0] == (
         "dataset,role,arm,group,repeat,seed,state,temperature,alpha,learning_rate,nontarget_weight,"
-        "val_accuracy,test_accuracy,train_s,cpu_s"
+        "val_accuracy,test_accuracy,train_s,cpu_s,stage"
     )
     lines = {(line["role"], line["arm"]): line for line in csv.DictReader(io.StringIO(text))}
     best, default, waiting = (
@@ -61,7 +105,7 @@ def test_what_has_not_run_is_a_line_without_numbers(tmp_path: Path) -> None:
     found = analysed(worked(tmp_path, stop_at="transfer#source.scratch.1"))
     lines = list(csv.DictReader(io.StringIO(results_csv(found))))
     table = table_tex(found)
-    assert len(lines) == 3 * (4 + 5)
+    assert len([line for line in lines if line["stage"] == "transfer"]) == 3 * (4 + 5)
     unfinished = [line for line in lines if line["state"] != "done"]
     assert unfinished
     assert not any(line["test_accuracy"] or line["train_s"] for line in unfinished)

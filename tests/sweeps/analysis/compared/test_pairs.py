@@ -9,6 +9,7 @@ from scipy.stats import ttest_1samp
 from sweeps.analysis.compared.compared import Compared, compare
 from sweeps.analysis.compared.pairs import Pair, pairs
 from sweeps.analysis.findings import Findings
+from sweeps.report.comparison.page import headline
 from tests.support.sweeps import compared_sweeps
 from tests.support.sweeps.compared_sweeps import HALF
 from tests.support.sweeps.planted_sweeps import SPREAD
@@ -72,6 +73,20 @@ def test_fewer_pairs_are_adjusted_less(findings: dict[str, Findings], compared: 
     (alone, _) = pairs([findings["base"], findings["better"]])
     assert alone.p_holm == pytest.approx(2 * (alone.p or 0))
     assert (of(compared, "base", "better").p_holm or 0) > (alone.p_holm or 0)
+
+
+def test_two_sweeps_with_the_same_trainings_are_not_tested(findings: dict[str, Findings], compared: Compared) -> None:
+    base = findings["base"]
+    twin = replace(base, name="twin")
+    one, _ = pairs([base, twin])
+    assert one.difference is not None
+    assert (one.difference.same, one.difference.n, one.p, one.p_holm) == (4, 4, None, None)
+    with_twin = [one for one in pairs([base, twin, findings["better"]]) if one.p is not None]
+    assert len(with_twin) == 4, "both against the third on two datasets"
+    assert [of(compared, "base", name).difference.same for name in ("same", "worse")] == [0, 0]  # type: ignore[union-attr]
+    assert headline(compare(["base", "twin"], [base, twin])) == (
+        "Nothing can be compared directly: their students are the same trainings."
+    )
 
 
 def test_seeds_are_compared_and_not_the_numbers_of_repeats(findings: dict[str, Findings]) -> None:

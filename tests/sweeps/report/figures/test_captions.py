@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from sweeps.report.figures.captions import captions
 from sweeps.spec.point import Point
-from tests.support.sweeps.pictured_sweeps import EVEN, FITTED, FOUR, NOTHING, SEARCH, gain, method, regret
+from tests.support.sweeps.pictured_sweeps import EVEN, FITTED, FOUR, NOTHING, SEARCH, gain, mean, method, regret
 
 SHOWN = replace(
     NOTHING,
@@ -37,8 +37,11 @@ def test_gains_say_how_many_seeds_and_what_is_outside_the_frame() -> None:
 
 
 def test_the_regret_says_what_its_interval_is_over() -> None:
-    said = captions(SHOWN)["regret"]
+    seeds = replace(regret(0.3), mean=mean([0.1, 0.3, 0.5]))
+    said = captions(replace(SHOWN, regrets=(seeds,)))["regret"]
     assert said == "Line: mean and 95 % interval over training seeds. The line may not cross the margin."
+    alike = captions(replace(SHOWN, regrets=(replace(seeds, mean=mean([0.0, 0.0, 0.0])),)))["regret"]
+    assert alike == "Large dot: mean over training seeds. The line may not cross the margin."
     several = captions(replace(SHOWN, regrets=(regret(0.1, 0.3, 0.5),)))["regret"]
     assert several == (
         "Line: mean and 95 % interval over searches and their seeds. Small dots: one search on each dataset. The line"

@@ -1,0 +1,60 @@
+"""When two arms share a training: the same point, loss and seed; then their difference says nothing."""
+
+from dataclasses import replace
+
+import pytest
+
+from sweeps.analysis.trainings import Training, compared
+from sweeps.plan.outcomes import StudentOutcome
+from sweeps.stats.estimates import Paired
+
+
+def trained(arm: str, repeat: int, *, seed: int | None = None, tested: float = 0.5, **made: object) -> Training:
+    """A finished training on the target."""
+    values = {"temperature": 4.0, "alpha": 0.3, "loss": "kd", "test_accuracy": tested} | made
+    outcome = StudentOutcome.model_validate({"val_accuracy": 0.5, "parameters": 1, "train_s": 1, "cpu_s": 1} | values)
+    return Training(
+        role="target",
+        dataset="digits",
+        arm=arm,
+        group="",
+        repeat=repeat,
+        seed=100 + repeat if seed is None else seed,
+        state="done",
+        reason=None,
+        error_class=None,
+        score=0.5,
+        outcome=outcome,
+    )
+
+
+def of(*others: Training) -> Paired:
+    """What best on two seeds is above the others."""
+    arm = others[0].arm
+    found = compared([trained("best", 0), trained("best", 1), *others], "target", "best", arm)
+    assert found is not None
+    return found
+
+
+def test_an_arm_at_the_same_point_with_the_same_seeds_is_the_same_training_whatever_it_says() -> None:
+    assert of(trained("native", 0), trained("native", 1)) == Paired(0.0, 0.0, 0.0, 2, same=2)
+    assert of(trained("native", 0, tested=0.51), trained("native", 1)).same == 2, "another kind of processor"
+
+
+@pytest.mark.parametrize(
+    "made", [{"temperature": 4.1}, {"alpha": 0.31}, {"more": {"learning_rate": 0.1}}, {"loss": "dkd"}, {"seed": 7}]
+)
+def test_another_point_loss_or_seed_is_another_training_even_with_the_same_result(made: dict[str, object]) -> None:
+    found = of(trained("native", 0, **made), trained("native", 1))  # type: ignore[arg-type]  # seed is an int
+    assert (found.mean, found.n, found.same) == (0.0, 2, 1)
+
+
+@pytest.mark.parametrize("arm", ["class-mean", "shuffled-within-class", "autokeras"])
+def test_who_is_taught_otherwise_at_that_point_is_another_training(arm: str) -> None:
+    assert of(trained(arm, 0), trained(arm, 1)).same == 0
+
+
+def test_what_has_not_finished_is_no_training() -> None:
+    waiting = replace(trained("native", 1), state="waiting", outcome=None)
+    assert (of(trained("native", 0), waiting).n, of(trained("native", 0), waiting).same) == (1, 1)
+    assert compared([trained("best", 0)], "target", "best", "native") is None
