@@ -51,6 +51,23 @@ def test_the_answer_is_what_was_planted(
     assert answer.question(findings) == "Does distilling help on digits, and is it worth tuning T and α there?"
 
 
+def test_a_default_that_is_better_is_said_to_be_whichever_it_is_and_whatever_the_tuned_values_gain(
+    tmp_path: Path,
+) -> None:
+    arms = {"best": BEST, "scratch": below(5.0), "default-keras": below(2.0), "default-keras-io": below(-2.0)}
+    spec = override(ALONE, {"transfer.source_arms": list(arms)})
+    findings = analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms)))
+    assert answer.badge(findings).text == "HELPS: distilling gains; the untuned default is better than the tuned values"
+    assert "keras.io's untuned default is better than the tuned values (−2.0 points, " in answer.headline(findings)
+    assert answer.cards(findings)[1].question == "Is tuning better than keras.io's default?"
+    use = "Use keras.io's default, T = 10, alpha = 0.1: it is better, the tuned values score less (−2.0 points, "
+    assert answer.advice(findings).text.startswith(use)
+    arms["scratch"] = below(-0.5)  # the tuned values are worse than no teacher, and the default better than both
+    harmed = analysed(worked(f"sqlite:///{tmp_path}/t.db", spec, planted(arms)))
+    assert answer.advice(harmed).text.startswith(use)
+    assert "keras.io's untuned default is better" in answer.headline(harmed)
+
+
 def test_where_the_learning_rate_was_searched_the_teacher_gets_no_credit_for_it(tmp_path: Path) -> None:
     spec = override(ALONE, {"search.space": {"learning_rate": [0.001, 0.01]}})
     arms = {"best": BEST, "scratch": below(11), "scratch-tuned": below(0), "default-keras": below(12)}
