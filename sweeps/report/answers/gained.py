@@ -37,7 +37,7 @@ def card(asked: str, found: Estimate | None, *, nothing: str, negative: str) -> 
     limits = between(found)
     interval = f"95 % interval {limits}" if limits else f"n = {found.n}, no interval"
     if is_same_point(found):
-        return Card(asked, SAME, f"n = {found.n}", "No", "open")
+        return Card(asked, SAME.capitalize(), f"n = {found.n}", "No", "open")
     words: dict[str, tuple[str, Tone]] = {
         "above": ("Yes", "good"),
         "below": (negative, "bad"),

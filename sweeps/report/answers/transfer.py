@@ -165,7 +165,7 @@ def _lost(first: TargetVerdict, target: str) -> Card:
         "FLAT": (f"Little: tuning gains less than {counted(first.verdict.declared)}", "open"),
         "UNDECIDED": (f"Open: {allowed}", "open"),
     }
-    return Card(asked, mean_points(found, sign=""), over, *words[first.verdict.word])
+    return Card(asked, mean_points(found, sign="").capitalize(), over, *words[first.verdict.word])
 
 
 def _use(findings: Findings, first: TargetVerdict) -> tuple[str, tuple[str, ...]]:

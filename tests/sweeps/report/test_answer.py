@@ -342,7 +342,7 @@ def test_searches_that_all_found_the_same_point_on_both_have_nothing_to_compare(
         "T and α tuned on digits carry over: tuning on digits-rgb found the same values."
     )
     alike = "3 of 3 searches chose the same candidate on both datasets"
-    assert answer.cards(findings)[2] == Card(LOST, "the same point", alike, "Nothing", "good")
+    assert answer.cards(findings)[2] == Card(LOST, "The same point", alike, "Nothing", "good")
 
 
 def test_two_seeds_have_numbers_and_no_interval(tmp_path: Path) -> None:
