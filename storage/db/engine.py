@@ -56,7 +56,10 @@ def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -
     """
     if url.get_backend_name() == "sqlite":
         sqlite_file.check_path(url, must_exist=must_exist, read_only=read_only)
-    engine = sqlalchemy.create_engine(url, **engine_kwargs(url, create=not must_exist, read_only=read_only))
+    settings = engine_kwargs(url, create=not must_exist, read_only=read_only)
+    engine = sqlalchemy.create_engine(url, **settings)
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine, "checkout", lambda *_: settings["creator"].check())
     if url.get_backend_name() == "postgresql":
         _refuse_sql_ascii(engine)
         _ping_idle_connections(engine)
@@ -110,7 +113,7 @@ def _ping_idle_connections(engine: Engine) -> None:
 def engine_kwargs(url: URL, *, create: bool = False, read_only: bool = False) -> dict[str, Any]:
     """Return the keyword arguments of `sqlalchemy.create_engine`."""
     if url.get_backend_name() == "sqlite":
-        settings: dict[str, Any] = {"creator": sqlite_file.connector(url, create=create, read_only=read_only)}
+        settings: dict[str, Any] = {"creator": sqlite_file.Connector(url, create=create, read_only=read_only)}
         if read_only:
             settings["poolclass"] = NullPool  # closing is what removes SQLite's side files again
         return settings

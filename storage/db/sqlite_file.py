@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -50,20 +50,30 @@ def check_path(url: URL, *, must_exist: bool, read_only: bool) -> None:
         )
 
 
-def connector(url: URL, *, create: bool, read_only: bool) -> Callable[[], sqlite3.Connection]:
-    """Return the function that SQLAlchemy calls for each new connection to the file."""
-    path = sqlite_path(url).absolute()  # a later chdir must not lead to another file
+class Connector:
+    """Opens the connections of one engine, all of them to one file.
 
-    def connect() -> sqlite3.Connection:
-        if create:
-            _make_private(path)
-        mode = _reading_mode(path) if read_only else "mode=rwc" if create else "mode=rw"
+    SQLite goes on with a file that was removed or replaced, and what is written there is gone when the last connection
+    to it closes. Who writes is therefore held to the file that it has opened first.
+    """
+
+    def __init__(self, url: URL, *, create: bool, read_only: bool) -> None:
+        self._url, self._create, self._read_only = url, create, read_only
+        self._path = sqlite_path(url).absolute()  # a later chdir must not lead to another file
+        self._opened: tuple[int, int] | None = None
+
+    def __call__(self) -> sqlite3.Connection:
+        """Return a new connection; SQLAlchemy calls this."""
+        self.check()
+        if self._create:
+            _make_private(self._path)
+        mode = _reading_mode(self._path) if self._read_only else "mode=rwc" if self._create else "mode=rw"
         connection = sqlite3.connect(
-            f"file:{quote(str(path))}?{mode}", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+            f"file:{quote(str(self._path))}?{mode}", uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False
         )
         connection.text_factory = _text
         try:
-            if read_only:
+            if self._read_only:
                 connection.execute("PRAGMA query_only = ON")
             else:
                 connection.execute("PRAGMA journal_mode = WAL")  # readers and one writer side by side
@@ -72,9 +82,38 @@ def connector(url: URL, *, create: bool, read_only: bool) -> Callable[[], sqlite
         except sqlite3.Error:
             connection.close()
             raise
+        self._opened = self._opened or _identity(self._path)
         return connection
 
-    return connect
+    def check(self) -> None:
+        """Raise NotAStorage if the file that was opened is gone, or, for who writes, another one is in its place."""
+        try:
+            now = _identity(self._path)
+        except OSError:  # it cannot be looked at: SQLite says why, where that matters
+            return
+        if self._opened is None or now == self._opened:
+            return
+        if now is None:
+            raise NotAStorage(
+                f"the file of {masked(self._url)} was removed or moved away while it was in use; put it back, and type"
+                " the command again",
+                NextStep("or make another with", "create"),
+            )
+        if not self._read_only:
+            raise NotAStorage(
+                f"the file of {masked(self._url)} was replaced by another while it was in use; put the first one back,"
+                f" or remove {self._path.name}-wal and {self._path.name}-shm, which belong to it, and type the command"
+                " again"
+            )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return the device and inode of a file; None where there is none."""
+    try:
+        now = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return now.st_dev, now.st_ino
 
 
 @contextmanager
@@ -83,21 +122,27 @@ def file_lock(url: URL, *, timeout_s: float) -> Iterator[None]:
 
     Raises:
         StorageError: another process held it for `timeout_s` seconds.
+        Unreachable: the lock file cannot be made.
     """
     import filelock  # costs 60 ms, and only commands that create need it
 
     check_path(url, must_exist=False, read_only=False)
     path = sqlite_path(url).absolute()
-    lock = filelock.FileLock(f"{path}.lock")
+    lock_file = Path(f"{path}.lock")
+    lock = filelock.FileLock(lock_file)
     try:
+        if not lock_file.exists():  # filelock waits where it cannot be made, as if another process had just removed it
+            lock_file.touch(0o644)
         lock.acquire(timeout=timeout_s)
     except filelock.Timeout as error:
         raise StorageError(
             f"another process has been creating in {masked(url)} for {timeout_s:g} s; try again, or end the"
-            f" process that holds {path}.lock"
+            f" process that holds {lock_file}"
         ) from error
     except OSError as error:
-        raise Unreachable(f"cannot write {path}.lock: {error.strerror or error}") from error
+        raise Unreachable(
+            f"cannot make {lock_file}: {error.strerror or error}; name another file with --storage sqlite:///FILE.db"
+        ) from error
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from storage.errors import StorageError
+from storage.errors import NotAStorage, StorageError
 from storage.records import queries
 from storage.records.queries import SweepRecord
 from sweeps.hints import explain
@@ -107,11 +107,17 @@ class Refresh:
         return Group(self._progress, Text(self._insight, style="dim", no_wrap=True, overflow="ellipsis"))
 
     def __call__(self, *, last: bool = False) -> None:
-        """Read what is stored and draw it; a database that does not answer is one line."""
+        """Read what is stored and draw it; a database that does not answer is one line.
+
+        Raises:
+            NotAStorage: it is gone, or damaged.
+        """
         try:
             counts = stage_counts(self._engine, self._sweep.id)
             if last or time.monotonic() - self._looked_at >= _LOOK_EVERY_S:
                 self._look()
+        except NotAStorage:  # nobody waits for what is gone
+            raise
         except StorageError as error:  # the workers try again by themselves, and so does the next look
             self._say(explain(error))
             return

@@ -92,6 +92,8 @@ class Attempts:
         def check() -> None:
             if self._stop.is_set():
                 raise Interrupted("asked to stop")
+            if lease.gone is not None:
+                raise lease.gone
             if lease.lost.is_set():
                 raise _taken(claim)
             if lease.overdue.is_set():

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import sqlalchemy
 
-from storage.errors import StorageError
+from storage.errors import NotAStorage, StorageError
 from storage.queue import tasks
 from storage.queue.tasks import Claim
 from sweeps.workers.steps import Steps
@@ -32,7 +32,7 @@ class Heartbeat:
     compiled step.
 
     A database error does not end it: the lease may lapse in the meantime, but as long as nobody took the
-    task it is still ours, and the next renewal says so.
+    task it is still ours, and the next renewal says so. A database that is gone does: `gone` is then the error.
 
     Args:
         steps: of the task.
@@ -54,6 +54,7 @@ class Heartbeat:
         on_stuck: Callable[[], None] = lambda: None,
     ) -> None:
         self.lost, self.overdue = threading.Event(), threading.Event()
+        self.gone: NotAStorage | None = None
         self._engine, self._claim, self._steps = engine, claim, steps
         self._interval_s, self._lease_s, self._deadline_s = interval_s, lease_s, deadline_s
         self._read_log, self._on_stuck, self._logged = read_log, on_stuck, ""
@@ -101,6 +102,8 @@ class Heartbeat:
             if not tasks.renew(self._engine, self._claim, self._lease_s, idle_s=self._steps.idle_s, log=changed):
                 self.lost.set()
             self._logged, self._failed = log_now or "", 0
+        except NotAStorage as error:
+            self.gone = error
         except (StorageError, sqlalchemy.exc.SQLAlchemyError) as error:
             self._failed += 1
             if not self._failed & (self._failed - 1):  # the 1st, 2nd, 4th, 8th ...: an hour of it is a dozen lines

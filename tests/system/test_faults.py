@@ -10,12 +10,20 @@ from typing import IO, Any
 
 import pytest
 
-from sweeps.spec.model import Spec
+from storage.errors import NotAStorage
+from storage.queue.tasks import Claim
+from sweeps.spec.model import Spec, override
+from sweeps.workers.results import Outcome
+from sweeps.workers.steps import Steps
+from sweeps.workers.worker import run_worker
 from tests.support.faults.crews import Nursery
 from tests.support.faults.database_faults import Cuts, LockedFile, Outage, is_under_way
 from tests.support.faults.storms import Count, Course, count, new_storm, storm_spec, work_through
+from tests.support.launches import environment, start_launch
 from tests.support.paths import REPOSITORY
 from tests.support.postgres_server import PASSWORD, PostgresServer
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import SMALL, created, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -138,3 +146,33 @@ def test_when_the_database_never_comes_back_the_worker_ends_with_one_line_that_s
     assert lines[-1].endswith("check that it is up, and type the command again, or name another with --storage URL")
     assert "Traceback" not in told
     assert PASSWORD not in told
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_launch_whose_file_is_gone_ends_with_one_line_and_says_nothing_of_finished(tmp_path: Path, how: str) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"search.trials": 16}))
+    created(f"sqlite:///{tmp_path}/other.db")
+    process = start_launch(environment(tmp_path / "home", url, "time.sleep(0.3)"))
+    wait_until(lambda: is_under_way(f"sqlite:///{tmp_path}/s.db"), "no task was begun")
+    if how == "removed":
+        (tmp_path / "s.db").unlink()
+    else:
+        (tmp_path / "other.db").replace(tmp_path / "s.db")
+    told = process.communicate(timeout=60)[0]
+    assert process.returncode == 1, told
+    assert f"s.db was {how}" in told.splitlines()[-1]
+    for wrong in ("finished", "Traceback", "free again", "takes its place"):
+        assert wrong not in told, told
+
+
+def test_a_worker_whose_file_is_gone_ends_in_the_middle_of_its_task(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db")
+
+    def run(claim: Claim, params: dict[str, Any], on_step: Steps) -> Outcome:
+        (tmp_path / "s.db").rename(tmp_path / "kept.db")
+        return quadratic(claim, params, on_step, seconds=30)
+
+    begun = time.monotonic()
+    with pytest.raises(NotAStorage, match="removed or moved away"):
+        run_worker(url, "s", run=run)
+    assert time.monotonic() - begun < 15

@@ -15,6 +15,7 @@ import sqlalchemy
 
 from storage.db import schema
 from storage.db.engine import create_lock, open_engine, write
+from storage.db.sqlite_file import file_lock
 from storage.errors import NotAStorage, StorageError, Unreachable
 from storage.records import queries
 from storage.url import resolve
@@ -277,3 +278,47 @@ def test_a_database_without_an_encoding_is_one_clear_line(postgres_url: str) -> 
         with admin.connect() as connection:
             connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         admin.dispose()
+
+
+def test_a_file_that_was_removed_under_an_engine_is_one_clear_line_each_time_until_it_is_back(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    with new_storage(f"sqlite:///{path}") as engine:
+        sweep = new_sweep(engine)
+        reading = open_engine(resolve(f"sqlite:///{path}"), read_only=True)
+        path.rename(tmp_path / "y.db")
+        for used in (engine, reading, engine):
+            with pytest.raises(NotAStorage, match="removed or moved away while it was in use; put it back"):
+                queries.outlook(used, sweep)
+        (tmp_path / "y.db").rename(path)
+        assert queries.outlook(engine, sweep).unended == 3
+        reading.dispose()
+
+
+def test_who_writes_is_told_that_its_file_was_replaced_and_who_reads_sees_the_new_one(tmp_path: Path) -> None:
+    path, other = tmp_path / "x.db", f"sqlite:///{tmp_path}/other.db"
+    with new_storage(f"sqlite:///{path}") as engine:
+        sweep = new_sweep(engine)
+    with new_storage(other) as engine:
+        new_sweep(engine, number=7)
+    writing = open_engine(resolve(f"sqlite:///{path}"))
+    assert queries.outlook(writing, sweep).unended == 3
+    writing.dispose()  # a new connection would be one to the new file
+    reading = open_engine(resolve(f"sqlite:///{path}"), read_only=True)
+    (tmp_path / "other.db").replace(path)
+    for _ in range(2):
+        with pytest.raises(NotAStorage, match=r"replaced by another while it was in use; .*remove x\.db-wal and"):
+            queries.outlook(writing, sweep)
+    assert queries.outlook(reading, sweep).unended == 7
+    reading.dispose()
+    writing.dispose()
+
+
+def test_a_lock_file_that_cannot_be_made_is_an_error_at_once(tmp_path: Path) -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("no /proc, where root may make no file either")
+    for folder, name in ((Path("/proc"), "x.db"), (tmp_path, f"{'x' * 248}.db")):
+        url = resolve(f"sqlite:///{folder}/{name}")
+        wanted = pytest.raises(Unreachable, match=r"cannot make .*(x\.db\.lock: |no permission)")
+        with wanted as caught, file_lock(url, timeout_s=3):
+            pass
+        assert "name another file with --storage sqlite:///FILE.db" in str(caught.value)
