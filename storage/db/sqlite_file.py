@@ -1,6 +1,7 @@
 """Check, open and lock the file behind an SQLite storage."""
 
 import contextlib
+import math
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -161,11 +162,28 @@ def _refuse_another_kind(path: Path, url: URL) -> None:
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?{_reading_mode(path)}", uri=True)) as looking:
             looking.execute("PRAGMA schema_version")
+            sizes = [looking.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")]
+            # In this order: a writer that ends now brings the file to its length, and then empties the other.
+            written, there = _size(Path(f"{path}-wal")), _size(path)
     except sqlite3.OperationalError:
-        pass  # locked or unreadable for now: the connection that is to be used will say so, or wait
+        return  # locked or unreadable for now: the connection that is to be used will say so, or wait
     except sqlite3.DatabaseError as error:
         if "not a database" in str(error):
             raise NotAStorage(f"{masked(url)} is not a readable SQLite database; nothing in it was changed") from error
+        return
+    whole = math.prod(sizes)
+    if not written and there < whole:  # SQLite reads zeros where the last page ends too early
+        raise NotAStorage(
+            f"{masked(url)} was cut off: {there} of its {whole} bytes are here, and nothing was changed; put a whole"
+            " copy in its place"
+        )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _text(stored: bytes) -> str | bytes:

@@ -1,5 +1,6 @@
 """Translate Optuna's errors to ours: a deleted study is one clear line, a database fault keeps its cause."""
 
+import json
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
@@ -8,7 +9,7 @@ import sqlalchemy.exc
 from sqlalchemy import URL
 
 from storage.db.faults import translate
-from storage.errors import NextStep, StudyMissing, StudyMixed
+from storage.errors import NextStep, NotAStorage, StorageError, StudyMissing, StudyMixed
 from storage.url import masked
 
 
@@ -25,11 +26,14 @@ def explain_faults(
 
     Raises:
         StudyMissing: the study or the trial was deleted.
+        NotAStorage: what Optuna stored can no longer be read.
     """
     try:
         yield
     except optuna.exceptions.StorageInternalError as error:
         raise readable(error, url) from error
+    except json.JSONDecodeError as error:
+        raise _damaged(url, study) from error
     except (KeyError, ValueError, sqlalchemy.exc.IntegrityError) as error:
         if study and study not in names():
             raise _missing(url, study, "it") from error
@@ -49,8 +53,10 @@ def readable(error: optuna.exceptions.StorageInternalError, url: URL) -> Excepti
     return error if translated is cause else translated
 
 
-def mixed(url: URL, study: str, error: ValueError) -> StudyMixed:
+def mixed(url: URL, study: str, error: ValueError) -> StorageError:
     """Return the error that says why Optuna takes no trial of ours beside those of another tool."""
+    if isinstance(error, json.JSONDecodeError):
+        return _damaged(url, study)
     sweep = study.split(".")[0]
     return StudyMixed(
         f"study {study!r} in {masked(url)} holds trials of another tool whose parameters are of another kind, so Optuna"
@@ -67,6 +73,11 @@ def replaced(url: URL, study: str, sweep: str) -> StudyMissing:
         NextStep("the tasks and results are still there, see", "report", sweep),
         NextStep("to go on with a new study, delete that one in optuna-dashboard and type", "create", sweep),
     )
+
+
+def _damaged(url: URL, study: str) -> NotAStorage:
+    of = f"study {study!r}" if study else "a study"
+    return NotAStorage(f"a value of {of} in {masked(url)} is not JSON any more; put a whole copy of the storage back")
 
 
 def _missing(url: URL, study: str, what: str) -> StudyMissing:

@@ -322,3 +322,35 @@ def test_a_lock_file_that_cannot_be_made_is_an_error_at_once(tmp_path: Path) -> 
         with wanted as caught, file_lock(url, timeout_s=3):
             pass
         assert "name another file with --storage sqlite:///FILE.db" in str(caught.value)
+
+
+@pytest.mark.parametrize("cut", [1, 100, 4_095, 4_096, 0.5])
+@pytest.mark.parametrize("must_exist", [True, False])
+def test_a_file_that_was_cut_off_is_one_clear_line_and_stays_as_it_is(
+    tmp_path: Path, cut: float, must_exist: bool
+) -> None:
+    path = tmp_path / "x.db"
+    with new_storage(f"sqlite:///{path}") as engine:
+        new_sweep(engine, number=200)
+    size = path.stat().st_size
+    os.truncate(path, size - int(cut if cut >= 1 else cut * size))
+    (tmp_path / "x.db.lock").unlink()
+    before = files(tmp_path)
+    for read_only in {False, must_exist}:
+        with pytest.raises(NotAStorage, match=r"was cut off: \d+ of its \d+ bytes are here|malformed") as caught:
+            open_engine(resolve(f"sqlite:///{path}"), must_exist=must_exist, read_only=read_only)
+        assert "\n" not in str(caught.value)
+    assert files(tmp_path) == before
+
+
+def test_a_file_whose_last_pages_still_stand_in_the_other_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    with new_storage(f"sqlite:///{path}"):
+        pass
+    with open_engine(resolve(f"sqlite:///{path}")).connect() as writing:
+        writing.exec_driver_sql("CREATE TABLE more (text TEXT)")
+        writing.exec_driver_sql("INSERT INTO more VALUES (hex(zeroblob(40000)))")
+        writing.commit()
+        pages = writing.exec_driver_sql("PRAGMA page_count").scalar_one()
+        assert path.stat().st_size < 4_096 * pages
+        open_engine(resolve(f"sqlite:///{path}")).dispose()

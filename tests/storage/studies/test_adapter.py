@@ -11,7 +11,7 @@ import optuna
 import optuna_dashboard
 import pytest
 import sqlalchemy
-from sqlalchemy import URL, Connection, Engine, event, select
+from sqlalchemy import URL, Connection, Engine, event, select, text
 
 from storage.db import schema
 from storage.db.engine import create_lock, open_engine, read, write
@@ -520,3 +520,26 @@ def test_a_study_with_parameters_of_another_kind_is_one_clear_line_and_no_trial_
         studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
     assert "\n" not in str(caught.value)
     assert trial_states(studies) == ["COMPLETE"]
+
+
+def test_a_value_of_optunas_that_is_no_json_any_more_is_one_clear_line_and_no_other_tool_is_blamed(
+    studies: Studies,
+) -> None:
+    number = studies.ask("s", SPACE, params=PARAMS, attrs={"task": "search#0"}).number
+    with write(studies.engine) as connection:
+        connection.execute(text("UPDATE trial_user_attributes SET value_json = substr(value_json, 1, 4)"))
+    for attempt in (
+        lambda: studies.running("s"),
+        lambda: studies.tell("s", number, state="COMPLETE", value=0.5, attrs={}, asked={"task": "search#0"}),
+    ):
+        with pytest.raises(NotAStorage, match=r"a value of study 's' in .* is not JSON any more") as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+    with write(studies.engine) as connection:
+        connection.execute(text("UPDATE study_user_attributes SET value_json = substr(value_json, 1, 2)"))
+    with pytest.raises(NotAStorage, match=r"a value of a study in .* is not JSON any more"):
+        studies.names()
+    with write(studies.engine) as connection:
+        connection.execute(text("UPDATE trial_params SET distribution_json = substr(distribution_json, 1, 4)"))
+    with pytest.raises(NotAStorage, match="not JSON any more"):
+        studies.ask("s", SPACE, params=PARAMS)
