@@ -70,16 +70,19 @@ def extend(
 
 
 @retrying
-def retry(engine: Engine, sweep_id: int, *, revision: int, then: Sequence[TaskPlan] = ()) -> list[str]:
+def retry(
+    engine: Engine, sweep_id: int, *, revision: int, then: Sequence[TaskPlan] = (), leave: Collection[str] = ()
+) -> list[str]:
     """Let failed and skipped tasks wait again, and reset their retry counters.
 
     A done task whose outcome, or a blob of it, can no longer be read counts as failed here. Any other stays done.
 
     Args:
         then: tasks to add, if anything is tried again: what has to be done once more afterwards.
+        leave: keys of failed tasks that would fail again.
 
     Returns:
-        The keys of the tasks that wait again, oldest first; none = nothing had failed, nothing was changed.
+        The keys of the tasks that wait again, oldest first; none = nothing else had failed, nothing was changed.
 
     Raises:
         RevisionRefused: another revision came in between, or the sweep is cancelled.
@@ -87,7 +90,7 @@ def retry(engine: Engine, sweep_id: int, *, revision: int, then: Sequence[TaskPl
     with write(engine) as connection:
         # The phases first: none can fail from here on, and skip tasks that would not be among those found.
         locked = _locked_phases(connection, sweep_id)
-        found = _to_try_again(connection, sweep_id)
+        found = [task for task in _to_try_again(connection, sweep_id) if task.key not in leave]
         if not found:
             return []
         again = {task.phase_id for task in found}

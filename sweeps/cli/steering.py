@@ -71,13 +71,19 @@ def extend(
 def retry(name: SweepName, storage: Storage = None, url: Service = None) -> None:
     """Let failed tasks wait again, and those that were skipped because of them.
 
-    Resets their retry counters. Stored results stay.
+    Resets their retry counters. Stored results stay. What is unavailable waits again once its weights are here.
     """
-    again = asked(storage, url).retry(name)
+    from sweeps.plan.states import UNAVAILABLE
+
+    place = asked(storage, url)
+    again = place.retry(name)
     for key in again:
         print(key)
-    said = f"{number_of(len(again), 'task')} will run again. Next: {here().launch(name)}"
-    say(said if again else "nothing has failed")
+    if again:
+        say(f"{number_of(len(again), 'task')} will run again. Next: {here().launch(name)}")
+        return
+    lacking = [f"; {row.task} is unavailable: {row.reason}" for row in place.trials(name) if row.state == UNAVAILABLE]
+    say(" ".join("".join(["nothing has failed", *lacking]).split()))
 
 
 @app.command()

@@ -31,7 +31,7 @@ def needs(spec: Spec) -> list[Need]:
     files += [file for part in parts if (file := part.teacher.removeprefix("logits:")) != part.teacher]
     found += [Need(name, "at the same path", Path(name).exists()) for name in dict.fromkeys(files)]
     if networks := _networks(spec):
-        missing = [name for name in networks if not _has_weights(name)]
+        missing = [name for name in networks if not has_weights(name)]
         what = f"ImageNet weights of {', '.join(networks)}"
         found.append(Need(what, "(--weights DIR, or a download)", not missing))
     return found
@@ -55,6 +55,7 @@ def _networks(spec: Spec) -> list[str]:
     return list(dict.fromkeys(name for method in methods if (name := method.removesuffix(TUNED)) in APPLICATIONS))
 
 
-def _has_weights(name: str) -> bool:
-    one = APPLICATIONS[name]
-    return find_weights(one.weights_file, one.weights_package) is not None
+def has_weights(method: str) -> bool:
+    """Return whether a comparison method is a pretrained network whose weights are on this machine."""
+    one = APPLICATIONS.get(method.removesuffix(TUNED))
+    return one is not None and find_weights(one.weights_file, one.weights_package) is not None

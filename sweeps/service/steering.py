@@ -22,9 +22,11 @@ from sweeps.errors import SpecError, SweepError
 from sweeps.hints import here
 from sweeps.plan import tasks as plan
 from sweeps.plan.stage_tasks import measure_task
+from sweeps.plan.states import UNAVAILABLE, shown_state
 from sweeps.query.opening import open_sweep
 from sweeps.query.status import stage_counts
 from sweeps.report.sentences import another_sweep
+from sweeps.service.needs import has_weights
 from sweeps.spec.model import Spec, check_name, stored
 from sweeps.stats.nested import FEWEST_SEARCHES
 from sweeps.workers.failures import cap_of
@@ -141,12 +143,25 @@ def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Sp
 def retry(url: sqlalchemy.URL, name: str) -> list[str]:
     """Let failed tasks, and those skipped because of them, wait again. Returns their keys.
 
-    If the models were measured already, that is done once more at the end, with those that come now.
+    If the models were measured already, that is done once more at the end, with those that come now. What is
+    unavailable stays so, unless it is a network whose weights have come: else the same file would be missing again.
     """
     with open_sweep(url, name, write=True) as (engine, sweep):
         measured = stage_counts(engine, sweep.id)["measure"]
         again = [measure_task(measured.total)] if measured.done == measured.total else []
-        return revisions.retry(engine, sweep.id, revision=sweep.revision, then=again)
+        leave = _unavailable(engine, sweep.id)
+        return revisions.retry(engine, sweep.id, revision=sweep.revision, then=again, leave=leave)
+
+
+def _unavailable(engine: sqlalchemy.Engine, sweep_id: int) -> set[str]:
+    """Return the keys of the tasks that still cannot run on this machine."""
+    failed = queries.task_records(engine, sweep_id, state="failed", keep=())
+    return {
+        task.key
+        for task in failed
+        if shown_state(task.stage, task.state, task.error_class) == UNAVAILABLE
+        and not has_weights(task.payload.get("method", ""))
+    }
 
 
 def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[Reaped], int]:

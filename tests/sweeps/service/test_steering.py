@@ -12,6 +12,8 @@ import optuna
 import pytest
 import sqlalchemy
 
+from kd.baselines.applications import APPLICATIONS
+from kd.errors import WeightsNotHere
 from storage.audit.audit import audit
 from storage.db import engine as engines
 from storage.errors import RevisionRefused, SweepInUse
@@ -22,6 +24,7 @@ from sweeps.hints import explain
 from sweeps.plan.tasks import make_plan, more
 from sweeps.service import steering
 from sweeps.service.create import create_sweep
+from sweeps.service.needs import has_weights
 from sweeps.spec.model import override, stored
 from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
@@ -223,6 +226,37 @@ def test_retry_does_what_failed_and_was_skipped_and_measures_once_more(
     assert len(tasks) == len(make_plan(SMALL).tasks) + 1
     _clean(engine)
     assert steering.retry(url, "s") == []
+
+
+def test_retry_of_what_is_unavailable_changes_nothing_until_its_weights_are_here(
+    url: sqlalchemy.URL,
+    engine: sqlalchemy.Engine,
+    kd_sweeps: KdSweeps,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    storage_url: str,
+) -> None:
+    def no_weights(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        if claim.stage == "baselines":
+            raise WeightsNotHere("no weights; type: export KD_SWEEPS_WEIGHTS=DIR")
+        return quadratic(claim, params, on_step)
+
+    for variable in ("KD_SWEEPS_WEIGHTS", "KERAS_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    if has_weights("mobilenet"):
+        pytest.skip("the weights are in /tmp/.keras, where Keras looks, too")
+    _work(url, no_weights)
+    before = tasks_of(engine)
+    code, out, err = kd_sweeps("retry", "s", "--storage", storage_url)
+    assert (code, out) == (0, "")
+    assert err == (
+        "nothing has failed; baselines#mobilenet is unavailable: no weights; type: export KD_SWEEPS_WEIGHTS=DIR\n"
+    )
+    assert tasks_of(engine) == before
+    assert queries.find_sweep(engine, "s").revision == 1
+    (tmp_path / APPLICATIONS["mobilenet"].weights_file).touch()
+    assert steering.retry(url, "s") == ["baselines#mobilenet"]
+    assert "measure#all.1" in {task.key for task in tasks_of(engine)}
 
 
 @pytest.mark.processes
