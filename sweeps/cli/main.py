@@ -6,6 +6,8 @@ Imports stand inside the commands: `--help` and the reading commands start in a 
 
 import os
 import sys
+import threading
+import time
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 
     from sweeps.service.create import Created
     from sweeps.spec.model import Spec
+
+_END_S = 5.0  # for what a command has left running to end by itself
 
 app = typer.Typer(
     name="kd-sweeps",
@@ -290,4 +294,16 @@ def main() -> None:
     from sweeps.cli.exit_codes import exit_code_of
 
     streams.prepare()
-    sys.exit(exit_code_of(app))
+    code = 1
+    try:
+        code = exit_code_of(app)
+    finally:
+        threading.Thread(target=_end, args=(code,), name="end", daemon=True).start()
+    sys.exit(code)
+
+
+def _end(code: int) -> None:
+    """End the process where Python would wait for ever: for threads or exit handlers of a user's code."""
+    time.sleep(_END_S)
+    say("this command is done; what the code of a user has left running is ended")
+    os._exit(code)

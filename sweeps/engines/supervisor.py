@@ -15,7 +15,7 @@ from storage.queue import workers
 from storage.queue.attempts import reap_worker
 from storage.queue.error_classes import LOST
 from storage.records import queries
-from storage.records.queries import Outlook, SweepRecord
+from storage.records.queries import SweepRecord
 from sweeps.engines.protocol import Engine, Member
 from sweeps.errors import SweepError
 from sweeps.hints import explain, here
@@ -90,28 +90,22 @@ class Supervisor:
             self._look_after_waiting()
         now = time.monotonic()
         seats = [seat for due, seat in self._due if due <= now]
-        if seats and self._is_over():
+        if seats and self._over():
             self._due.clear()
             return
         self._due = [(due, seat) for due, seat in self._due if due > now]
         for seat in seats:
             self._replace(seat)
 
-    def _is_over(self) -> bool:
-        """Return whether a new worker would find nothing to do."""
-        left = self._outlook()
-        return left is not None and (not left.unended or left.state == "cancelled")
-
-    def _is_cancelled(self) -> bool:
-        left = self._outlook()
-        return left is not None and left.state == "cancelled"
-
-    def _outlook(self) -> Outlook | None:
-        """Return what is left of the sweep; None: the database is gone, so later."""
+    def _over(self) -> str:
+        """Return why a new worker would find nothing to do; "" where it would, or the database is gone for now."""
         try:
-            return queries.outlook(self.engine, self.sweep.id)
+            left = queries.outlook(self.engine, self.sweep.id)
         except StorageError:
-            return None
+            return ""
+        if left.state == "cancelled":
+            return "the sweep is cancelled"
+        return "" if left.unended else "nothing is left to do"
 
     def dismiss(self) -> None:
         """Replace nobody any more."""
@@ -133,7 +127,7 @@ class Supervisor:
     def _look_after_waiting(self) -> None:
         """Say how many workers wait for a machine; once nothing is left to do, let them go."""
         waiting = [one for one in self.alive if one.code is None and not one.lived_s]
-        if waiting and self._is_over():
+        if waiting and self._over():
             for one in waiting:
                 one.send(signal.SIGTERM)
         before, said = self._waiting
@@ -147,9 +141,9 @@ class Supervisor:
         temporary.remove_left_over()
         deaths = self._quick_deaths[worker.seat] + 1 if self._was_quick(worker) else 0
         self._quick_deaths[worker.seat] = deaths
-        last_one, cancelled = deaths >= MOST_QUICK, self._is_cancelled()
+        last_one, over = deaths >= MOST_QUICK, self._over()
         then = "another takes its place"
-        if last_one or cancelled:
+        if last_one or over:
             then = f"no other takes its place, after {deaths} that died so soon"
             if worker.successor is not None:
                 worker.successor.kill()
@@ -159,7 +153,7 @@ class Supervisor:
         else:
             self._due.append((time.monotonic() + _BACKOFF_S[deaths], worker.seat))
             self._due.sort()
-        then = "the sweep is cancelled" if cancelled else f"its task is free again, {then}"
+        then = over or f"its task is free again, {then}"
         lines = [f"worker {worker.worker} {_how(worker.code or 0)}; {then}"]
         last = self._last_lines(worker, _SHOWN_LINES if last_one else 1)
         self.say("\n".join([*lines, *(f"  {line}" for line in last), f"  log: {worker.log_place}"]))
@@ -219,7 +213,8 @@ class Supervisor:
                 self._seen.clear()
                 return
             if now - since > self.spec.lease.seconds + self.spec.lease.interval_s:
-                self.say(f"worker {worker.worker} does not move any more: it is ended")
+                how = "has signed out and does not exit" if last.signed_out else "does not move any more"
+                self.say(f"worker {worker.worker} {how}: it is ended")
                 worker.kill()
 
     def _has_room(self, worker: Member) -> bool:

@@ -182,6 +182,26 @@ def test_what_a_dead_worker_left_behind_is_ended_with_it(tmp_path: Path) -> None
     assert not is_alive(int((tmp_path / "home" / "child").read_text()))
 
 
+@pytest.mark.parametrize(
+    "leave",
+    [
+        pytest.param("threading.Thread(target=time.sleep, args=(600,)).start()", id="a thread"),
+        pytest.param("atexit.register(time.sleep, 600)", id="an exit handler"),
+    ],
+)
+def test_what_a_student_leaves_running_keeps_no_worker_and_ends_in_no_false_word(tmp_path: Path, leave: str) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db")
+    misbehave = f'import atexit, threading\nif claim.key == "search#1":\n    {leave}'
+    begun = time.monotonic()
+    code, out = launched(environment(tmp_path / "home", url, misbehave), workers=1)
+    assert code == 0, out
+    assert time.monotonic() - begun < 45
+    for wrong in ("does not", "killed", "free again", "takes its place"):
+        assert wrong not in out, out
+    assert "100 %" in out
+    assert "finished. Next:" in out
+
+
 def test_cancel_reaches_a_worker_whose_student_hangs(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
     home = tmp_path / "home"

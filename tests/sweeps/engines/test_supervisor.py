@@ -15,6 +15,8 @@ from sweeps.engines import supervisor
 from sweeps.engines.supervisor import MOST_QUICK, Supervisor
 from sweeps.errors import SweepError
 from sweeps.spec.model import override, stored
+from sweeps.workers.worker import Worker
+from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
 
 
@@ -181,3 +183,16 @@ def test_a_worker_that_has_signed_out_is_given_time_to_exit_and_one_that_has_not
         crew.tick()
         time.sleep(0.05)
     assert "kill" in leaving.got
+
+
+def test_of_a_worker_that_dies_when_all_is_done_nobody_says_that_it_had_a_task(
+    crew: Supervisor, engine: sqlalchemy.Engine, said: list[str]
+) -> None:
+    crew.begin(1)
+    with Worker(engine.url, "s", run=quadratic) as worker:
+        worker.work()
+    stage(crew).puppets[0].code = -9
+    crew.tick()
+    crew.tick()
+    assert said == ["worker puppet-0 was killed by signal 9; nothing is left to do\n  log: nowhere"]
+    assert not crew.working
