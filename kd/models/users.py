@@ -6,8 +6,11 @@ The function is named as in `kd.code`: "package.module:build" or "./file.py:buil
 from __future__ import annotations
 
 import inspect
+import resource
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ __all__ = ["build_users", "check_users", "load_users"]
 
 _ENDS = (keras.activations.softmax, keras.activations.sigmoid)
 _DECORATOR = "@keras.saving.register_keras_serializable()"
+_NEXT_SECOND_S = 1.1  # a clock that counts seconds gives another seed then
 _CURE = "build it of Keras' own layers, or of registered ones with a get_config, no Lambda"
 
 
@@ -35,12 +39,13 @@ def build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> k
         classes: number of logits.
 
     Raises:
-        ModelError: it cannot be imported or called so, it raises, or its model is not one to train: another output
-            than float32 logits of shape (batch, classes), or nothing that trains.
+        ModelError: it cannot be imported or called so, it raises, it lowers a limit of its process, or its model is not
+            one to train: another output than float32 logits of shape (batch, classes), or nothing that trains.
     """
     function = _imported(name)
     try:
-        model = code.call(function, input_shape, classes)
+        with _same_limit(name):
+            model = code.call(function, input_shape, classes)
         if not isinstance(model, keras.Model):
             raise ModelError(f"model {name!r} must return a keras.Model, got {type(model).__name__}")
         images = _images(input_shape)
@@ -69,12 +74,14 @@ def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> N
 
     Raises:
         ModelError: as there; or it holds a layer that cannot be saved, or not be loaded where the module is imported,
-            or that loses something on the way.
+            or that loses something on the way; or the seed does not decide its initial weights.
     """
     _imported(name)
     known = keras.saving.get_custom_objects()
     by_import = dict(known)  # what is registered later, while the model is built, another process does not have
+    keras.utils.set_random_seed(0)
     model = build_users(name, input_shape, classes)
+    initial = _bits(model)
     by_building = dict(known)
     images = _images(input_shape)
     with tempfile.TemporaryDirectory() as folder:
@@ -96,6 +103,13 @@ def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> N
         raise ModelError(
             f"model {name!r} gives other logits when it is saved and loaded again: make every weight with add_weight,"
             " and let get_config return every argument of __init__"
+        )
+    time.sleep(_NEXT_SECOND_S)
+    keras.utils.set_random_seed(0)
+    if _bits(build_users(name, input_shape, classes)) != initial:
+        raise ModelError(
+            f"model {name!r} has other initial weights when it is built again with the same seed, so no result could be"
+            " repeated: let Keras' initializers draw them, and take no seed from a clock or a generator of its own"
         )
 
 
@@ -134,6 +148,31 @@ def _said(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.f
     return said
 
 
+def _bits(model: keras.Model) -> list[bytes]:
+    return [keras.ops.convert_to_numpy(variable).tobytes() for variable in model.variables]
+
+
+@contextmanager
+def _same_limit(name: str) -> Iterator[None]:
+    """Refuse code that lowers how many files its process may open: what fails for that later would blame the machine.
+
+    Raises:
+        ModelError: it did; the limit is put back where the system allows that.
+    """
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        yield
+    finally:
+        now, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if now != before and (before == resource.RLIM_INFINITY or 0 <= now < before):
+            with suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+            raise ModelError(
+                f"model {name!r} lowers how many files its process may open, from {before} to {now}: leave"
+                " RLIMIT_NOFILE as it is"
+            )
+
+
 def _foreign(model: keras.Model, registered: dict[str, Any]) -> str:
     """Say of the first layer that no other process could load what it is, and what to do; "" if there is none."""
     for layer in (model, *model.layers):
@@ -151,7 +190,8 @@ def _foreign(model: keras.Model, registered: dict[str, Any]) -> str:
 
 def _imported(name: str) -> Callable[..., Any]:
     try:
-        function = code.load(name)
+        with _same_limit(name):
+            function = code.load(name)
     except CodeNotHere as error:
         raise ModuleNotHere(f"cannot import model {name!r} here: {error}") from error
     except CodeError as error:

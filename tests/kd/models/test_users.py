@@ -1,6 +1,7 @@
 """kd.models.users: what is wrong with a user's model, in one line."""
 
 import importlib
+import resource
 import sys
 from pathlib import Path
 
@@ -13,8 +14,13 @@ from kd.models.users import build_users, check_users, load_users
 pytestmark = pytest.mark.training
 
 OWN = """
+import itertools
+import random
+import resource
 import sys
+import time
 import keras
+import numpy as np
 from keras import layers
 
 @keras.saving.register_keras_serializable(package="theirs")
@@ -126,6 +132,26 @@ def subclassed(input_shape, classes):
 def exits(input_shape, classes):
     sys.exit(3)
 
+def of_the_second(input_shape, classes):
+    keras.utils.set_random_seed(int(time.time()))
+    return build(input_shape, classes)
+
+def of_no_seed(input_shape, classes):
+    return build(input_shape, classes, bias_initializer=keras.initializers.Constant(np.random.default_rng().normal()))
+
+_counted = itertools.count()
+
+def of_the_count(input_shape, classes):
+    return build(input_shape, classes, kernel_initializer=keras.initializers.GlorotUniform(seed=next(_counted)))
+
+def of_the_seed(input_shape, classes):
+    bias = keras.initializers.Constant(random.random() + np.random.normal())
+    return build(input_shape, classes, layers.Dropout(0.5), bias_initializer=bias)
+
+def lowers(input_shape, classes):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    open("/dev/null")
+
 def other(shape, *, classes):
     raise AssertionError("it cannot be called so, and is not")
 
@@ -144,7 +170,10 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "what_a_user_wrote"
 
 
-@pytest.mark.parametrize("function", ["build", "partly_frozen", "own_layer", "nested_own_layer", "registered"])
+TAKEN = ["build", "partly_frozen", "own_layer", "nested_own_layer", "registered", "of_the_seed"]
+
+
+@pytest.mark.parametrize("function", TAKEN)
 def test_a_model_that_trains_and_can_be_kept_is_taken(own: str, function: str) -> None:
     before = set(keras.saving.get_custom_objects())
     check_users(f"{own}:{function}", (8, 8, 1), 3)
@@ -195,6 +224,22 @@ def test_a_model_that_could_not_be_measured_later_is_refused_in_one_line(own: st
 def test_a_layer_that_loses_its_weights_on_the_way_is_refused(own: str) -> None:
     with pytest.raises(ModelError, match="gives other logits when it is saved and loaded again: make every weight"):
         check_users(f"{own}:forgets", (8, 8, 1), 3)
+
+
+@pytest.mark.parametrize("function", ["of_the_second", "of_no_seed", "of_the_count"])
+def test_a_model_whose_initial_weights_the_seed_does_not_decide_is_refused(own: str, function: str) -> None:
+    with pytest.raises(
+        ModelError, match="has other initial weights when it is built again with the same seed"
+    ) as caught:
+        check_users(f"{own}:{function}", (8, 8, 1), 3)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_lowers_the_limit_of_open_files_is_refused_and_the_limit_is_put_back(own: str) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with pytest.raises(ModelError, match=rf"lowers how many files its process may open, from {before[0]} to 0: leave"):
+        build_users(f"{own}:lowers", (8, 8, 1), 3)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
 
 
 def test_a_saved_model_loads_once_the_module_of_its_builder_is_imported(
