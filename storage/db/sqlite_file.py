@@ -200,10 +200,9 @@ def _check_parent(parent: Path, url: URL) -> None:
     if not parent.is_dir():
         raise Unreachable(f"cannot make {masked(url)}: {parent} is not a directory")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise Unreachable(
-            f"cannot make {masked(url)}: no permission to write in {parent}; name another file with"
-            " --storage sqlite:///FILE.db"
-        )
+        read_only = os.statvfs(parent).f_flag & os.ST_RDONLY
+        why = f"{parent} is on a read-only file system" if read_only else f"no permission to write in {parent}"
+        raise Unreachable(f"cannot make {masked(url)}: {why}; name another file with --storage sqlite:///FILE.db")
 
 
 def _reading_mode(path: Path) -> str:

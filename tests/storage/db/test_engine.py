@@ -20,6 +20,7 @@ from storage.errors import NotAStorage, StorageError, Unreachable
 from storage.records import queries
 from storage.url import resolve
 from sweeps.hints import explain
+from tests.support.faults.small_disks import CannotMount, small_disk
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.storage_sweeps import new_storage, new_sweep
 
@@ -108,6 +109,16 @@ def test_creating_in_a_read_only_directory_says_so(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     with pytest.raises(Unreachable, match="no permission to write"):
         open_engine(resolve(f"sqlite:///{tmp_path}/x.db"), must_exist=False)
+
+
+def test_creating_on_a_read_only_file_system_says_so_and_blames_no_permission(tmp_path: Path) -> None:
+    try:
+        with small_disk(tmp_path / "disk", megabytes=1) as disk:
+            subprocess.run(["mount", "-o", "remount,ro", str(disk.folder)], check=True)
+            with pytest.raises(Unreachable, match=r"cannot make .* is on a read-only file system; name another file"):
+                open_engine(resolve(f"sqlite:///{disk.folder}/x.db"), must_exist=False)
+    except CannotMount as error:
+        pytest.skip(str(error))
 
 
 def test_a_database_without_our_tables_is_not_touched_by_reading(tmp_path: Path) -> None:
