@@ -525,7 +525,7 @@ def test_a_study_with_parameters_of_another_kind_is_one_clear_line_and_no_trial_
 def test_a_value_of_optunas_that_is_no_json_any_more_is_one_clear_line_and_no_other_tool_is_blamed(
     studies: Studies,
 ) -> None:
-    number = studies.ask("s", SPACE, params=PARAMS, attrs={"task": "search#0"}).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS, attrs={"task": "search#0"}).number
     with write(studies.engine) as connection:
         connection.execute(text("UPDATE trial_user_attributes SET value_json = substr(value_json, 1, 4)"))
     for attempt in (
@@ -542,4 +542,4 @@ def test_a_value_of_optunas_that_is_no_json_any_more_is_one_clear_line_and_no_ot
     with write(studies.engine) as connection:
         connection.execute(text("UPDATE trial_params SET distribution_json = substr(distribution_json, 1, 4)"))
     with pytest.raises(NotAStorage, match="not JSON any more"):
-        studies.ask("s", SPACE, params=PARAMS)
+        studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
