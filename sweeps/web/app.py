@@ -84,7 +84,7 @@ def make_app(
     for path in _OURS:
         app.add_route(path, _nothing, methods=_METHODS, include_in_schema=False)
     if studies is not None:
-        dashboard.mount(app, studies, served.database)
+        dashboard.mount(app, studies)
     app.add_middleware(ETags)
     app.add_middleware(Limits, bounds=bounds)
     app.add_middleware(Guard, tokens=tokens, sessions=app.state.sessions)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import sqlalchemy
 from a2wsgi import WSGIMiddleware
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
@@ -9,16 +10,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.records import queries
 from storage.studies import adapter
-from sweeps.web.served import KeptDatabase
 
 
-def mount(app: FastAPI, studies: adapter.Studies, database: KeptDatabase) -> None:
+def mount(app: FastAPI, studies: adapter.Studies) -> None:
     """Mount it at "/", after every other route: its pages ask for /static and /api/studies."""
     from optuna_dashboard import wsgi
 
     dashboard: Any = wsgi(studies.storage)
     dashboard.catchall = False  # what it raises is answered as what we raise
-    app.mount("/", _Answering(_bounded(dashboard), database))
+    app.mount("/", _Answering(_bounded(dashboard), studies.engine))
 
 
 def _bounded(app: Any) -> Any:
@@ -28,8 +28,8 @@ def _bounded(app: Any) -> Any:
 class _Answering:
     """Tells whoever asks of a database that is away, as every other route does, where optuna-dashboard answers 500."""
 
-    def __init__(self, app: ASGIApp, database: KeptDatabase) -> None:
-        self._app, self._database = app, database
+    def __init__(self, app: ASGIApp, engine: sqlalchemy.Engine) -> None:
+        self._app, self._engine = app, engine
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         held: list[Message] = []
@@ -51,6 +51,5 @@ class _Answering:
             await send(message)
 
     def _check(self) -> None:
-        """Raise StorageError where the database cannot be read."""
-        with self._database.engine() as engine:
-            queries.is_sweep(engine, "")
+        """Raise StorageError where the database cannot be read, or is another one than was opened."""
+        queries.is_sweep(self._engine, "")

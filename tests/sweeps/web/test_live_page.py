@@ -150,6 +150,16 @@ def test_a_database_that_goes_away_is_said_and_so_is_its_return(tmp_path: Path) 
         assert next(event for event in told if event.kind == "page").data
 
 
+def test_optuna_dashboard_answers_503_where_another_file_is_in_the_place_of_the_one_it_opened(tmp_path: Path) -> None:
+    for name in ("s", "other"):
+        created(f"sqlite:///{tmp_path}/{name}.db")
+    with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path) as service:
+        assert service.ask("/api/studies").status == 200
+        (tmp_path / "other.db").replace(tmp_path / "s.db")
+        assert service.ask("/api/studies").status == 503
+        assert "s.db was replaced by another while it was in use" in service.log
+
+
 def test_a_reason_is_never_read_as_markup(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
 
