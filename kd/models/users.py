@@ -74,7 +74,7 @@ def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> N
 
     Raises:
         ModelError: as there; or it holds a layer that cannot be saved, or not be loaded where the module is imported,
-            or that loses something on the way; or the seed does not decide its initial weights.
+            or that loses something on the way; or the seed does not decide its initial weights and what it says.
     """
     _imported(name)
     known = keras.saving.get_custom_objects()
@@ -103,6 +103,11 @@ def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> N
         raise ModelError(
             f"model {name!r} gives other logits when it is saved and loaded again: make every weight with add_weight,"
             " and let get_config return every argument of __init__"
+        )
+    if _draws(name, model, images):
+        raise ModelError(
+            f"model {name!r} gives other logits in training though all of its variables are the same, so no result"
+            " could be repeated: let each layer draw with a keras.random.SeedGenerator of its own, made in its __init__"
         )
     time.sleep(_NEXT_SECOND_S)
     keras.utils.set_random_seed(0)
@@ -146,6 +151,20 @@ def _images(shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
 def _said(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     said: npt.NDArray[np.float32] = keras.ops.convert_to_numpy(model(images, training=False))
     return said
+
+
+def _draws(name: str, model: keras.Model, images: npt.NDArray[np.uint8]) -> bool:
+    """Return whether something beside its variables, all that a training starts from, decides what a model says."""
+    kept = [keras.ops.convert_to_numpy(variable) for variable in model.variables]
+    said = []
+    for _ in range(2):
+        try:
+            said.append(keras.ops.convert_to_numpy(model(images, training=True)))
+        except Exception as error:  # of many kinds
+            raise ModelError(f"model {name!r} does not work in training: {told(error)}") from error
+        for variable, value in zip(model.variables, kept, strict=True):
+            variable.assign(value)
+    return not np.allclose(said[0], said[1], rtol=1e-3, atol=1e-3, equal_nan=True)
 
 
 def _bits(model: keras.Model) -> list[bytes]:

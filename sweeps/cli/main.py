@@ -303,7 +303,7 @@ def main() -> None:
 
 
 def _end(code: int) -> None:
-    """End the process where Python would wait for ever: for threads or exit handlers of a user's code."""
+    """End the process where Python would wait for ever, such as for threads or exit handlers of a user's code."""
     time.sleep(_END_S)
-    say("this command is done; what the code of a user has left running is ended")
+    say("this command is done; what it has left running is ended")
     os._exit(code)

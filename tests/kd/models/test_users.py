@@ -28,6 +28,29 @@ class Twice(layers.Layer):
     def call(self, x):
         return 2.0 * x
 
+@keras.saving.register_keras_serializable(package="theirs")
+class Noisy(layers.Layer):
+    def call(self, x, training=None):
+        return x + keras.random.normal((1,)) if training else x
+
+@keras.saving.register_keras_serializable(package="theirs")
+class Clocked(layers.Layer):
+    def call(self, x):
+        return x + keras.random.normal((1,), seed=time.time_ns() % 2**31)
+
+@keras.saving.register_keras_serializable(package="theirs")
+class Seeded(layers.Layer):
+    def __init__(self, **config):
+        super().__init__(**config)
+        self.generator = keras.random.SeedGenerator()
+    def call(self, x, training=None):
+        return x + keras.random.normal((1,), seed=self.generator) if training else x
+
+@keras.saving.register_keras_serializable(package="theirs")
+class Untrainable(layers.Layer):
+    def call(self, x, training=None):
+        return x / {}["nothing"] if training else x
+
 class Plain(layers.Layer):
     def call(self, x):
         return x
@@ -148,6 +171,19 @@ def of_the_seed(input_shape, classes):
     bias = keras.initializers.Constant(random.random() + np.random.normal())
     return build(input_shape, classes, layers.Dropout(0.5), bias_initializer=bias)
 
+def draws(input_shape, classes):
+    drawing = [layers.RandomFlip(), layers.RandomRotation(0.1), layers.GaussianNoise(0.1), layers.BatchNormalization()]
+    return build(input_shape, classes, *drawing, layers.SpatialDropout2D(0.5), Seeded())
+
+def noisy(input_shape, classes):
+    return build(input_shape, classes, Noisy())
+
+def clocked(input_shape, classes):
+    return build(input_shape, classes, Clocked())
+
+def untrainable(input_shape, classes):
+    return build(input_shape, classes, Untrainable())
+
 def lowers(input_shape, classes):
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     open("/dev/null")
@@ -170,7 +206,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "what_a_user_wrote"
 
 
-TAKEN = ["build", "partly_frozen", "own_layer", "nested_own_layer", "registered", "of_the_seed"]
+TAKEN = ["build", "partly_frozen", "own_layer", "nested_own_layer", "registered", "of_the_seed", "draws"]
 
 
 @pytest.mark.parametrize("function", TAKEN)
@@ -232,6 +268,18 @@ def test_a_model_whose_initial_weights_the_seed_does_not_decide_is_refused(own: 
         ModelError, match="has other initial weights when it is built again with the same seed"
     ) as caught:
         check_users(f"{own}:{function}", (8, 8, 1), 3)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("function", ["noisy", "clocked"])
+def test_a_model_that_draws_beside_its_variables_is_refused(own: str, function: str) -> None:
+    with pytest.raises(ModelError, match="gives other logits in training though all of its variables are the same"):
+        check_users(f"{own}:{function}", (8, 8, 1), 3)
+
+
+def test_a_model_that_fails_in_training_alone_is_one_line(own: str) -> None:
+    with pytest.raises(ModelError, match=r"does not work in training: .*nothing") as caught:
+        check_users(f"{own}:untrainable", (8, 8, 1), 3)
     assert "\n" not in str(caught.value)
 
 
