@@ -1,11 +1,34 @@
 """From what a command raises to one line on stderr and an exit code. A bug keeps its traceback."""
 
+import os
 import sys
+import threading
+import time
+from typing import NoReturn
 
 import typer
 
 from sweeps.cli import streams
 from sweeps.terminal import say
+
+_END_S = 5.0  # for what a command has left running to end by itself
+
+
+def run_and_exit(app: typer.Typer) -> NoReturn:
+    """Run the command line in sys.argv, and end this process with its exit code."""
+    code = 1
+    try:
+        code = exit_code_of(app)
+    finally:
+        threading.Thread(target=_end, args=(code,), name="end", daemon=True).start()
+    sys.exit(code)
+
+
+def _end(code: int) -> None:
+    """End the process where Python would wait for ever, such as for threads or exit handlers of a user's code."""
+    time.sleep(_END_S)
+    say("this command is done; what it has left running is ended")
+    os._exit(code)
 
 
 def exit_code_of(app: typer.Typer) -> int:

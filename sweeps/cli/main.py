@@ -5,9 +5,6 @@ Imports stand inside the commands: `--help` and the reading commands start in a 
 """
 
 import os
-import sys
-import threading
-import time
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -49,8 +46,6 @@ if TYPE_CHECKING:
 
     from sweeps.service.create import Created
     from sweeps.spec.model import Spec
-
-_END_S = 5.0  # for what a command has left running to end by itself
 
 app = typer.Typer(
     name="kd-sweeps",
@@ -291,19 +286,7 @@ def _changes(items: list[str] | None, trials: str | None, seed: str | None) -> d
 def main() -> None:
     """Run the command line; expected errors become one line and an exit code."""
     from sweeps.cli import streams
-    from sweeps.cli.exit_codes import exit_code_of
+    from sweeps.cli.exit_codes import run_and_exit
 
     streams.prepare()
-    code = 1
-    try:
-        code = exit_code_of(app)
-    finally:
-        threading.Thread(target=_end, args=(code,), name="end", daemon=True).start()
-    sys.exit(code)
-
-
-def _end(code: int) -> None:
-    """End the process where Python would wait for ever, such as for threads or exit handlers of a user's code."""
-    time.sleep(_END_S)
-    say("this command is done; what it has left running is ended")
-    os._exit(code)
+    run_and_exit(app)
