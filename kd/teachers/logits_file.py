@@ -2,12 +2,12 @@
 
 An .npz file with these arrays:
 
-- `train_logits`: float, shape (n, classes), finite: what the teacher says of the training images, before the softmax,
-  in the order of the published training part of the dataset.
+- `train_logits`: float, shape (n, classes), finite as float32: what the teacher says of the training images, before the
+  softmax, in the order of the published training part of the dataset.
 - `train_indices` (optional): whole numbers, shape (n,): which of those images the rows are of; without it all of them.
 - `test_logits` (optional): the same of the published test images; kept with the file, not read.
 - `dataset`, `provenance` (optional): text: of which dataset, and where the logits come from.
-- `val_accuracy` (optional): a fraction: the teacher's accuracy on validation images.
+- `val_accuracy` (optional): a fraction in [0, 1]: the teacher's accuracy on validation images.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,21 +70,33 @@ def read(path: Path) -> LogitsFile:
         raise DataError(
             f"{path}: train_logits must be floats of shape (images, classes), got {logits.dtype} {logits.shape}"
         )
+    with np.errstate(over="ignore"):
+        logits = logits.astype(np.float32)  # what is beyond it becomes infinite, and is refused
     if not np.isfinite(logits).all():
-        raise DataError(f"{path}: train_logits holds {int((~np.isfinite(logits)).sum())} values that are not finite")
+        raise DataError(
+            f"{path}: train_logits holds {int((~np.isfinite(logits)).sum())} values that are not finite as float32"
+        )
     if indices is not None and (indices.shape != logits.shape[:1] or not np.issubdtype(indices.dtype, np.integer)):
         raise DataError(
             f"{path}: train_indices must be {len(logits)} whole numbers, got {indices.dtype} {indices.shape}"
         )
-    said = arrays.get("val_accuracy")
     return LogitsFile(
         path=path,
-        logits=logits.astype(np.float32),
+        logits=logits,
         indices=None if indices is None else indices.astype(np.int64),
         dataset=str(arrays.get("dataset", "")),
         provenance=" ".join(str(arrays.get("provenance", "")).split()),
-        val_accuracy=None if said is None else float(said),
+        val_accuracy=_accuracy(path, arrays.get("val_accuracy")),
     )
+
+
+def _accuracy(path: Path, value: npt.NDArray[Any] | None) -> float | None:
+    if value is None:
+        return None
+    if value.shape != () or value.dtype.kind not in "fiu" or not 0 <= value <= 1:  # NaN is not
+        got = f"{value.dtype} {value.shape}" if value.shape else repr(value.item())
+        raise DataError(f"{path}: val_accuracy must be one number from 0 to 1, got {got[:80]}")
+    return float(value)
 
 
 def aligned(file: LogitsFile, dataset: Dataset, positions: Positions) -> npt.NDArray[np.float32]:

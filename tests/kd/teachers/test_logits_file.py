@@ -81,6 +81,26 @@ Change = Callable[[np.ndarray, Positions], dict[str, Any]]
             lambda logits, places: {"train_logits": logits, "train_indices": np.arange(3)},
             r"train_indices must be 1438 whole numbers, got int64 \(3,\)",
         ),
+        (
+            lambda logits, places: {"train_logits": logits.astype(np.float64) * 1e300},
+            "holds 14380 values that are not finite as float32",
+        ),
+        *(
+            (
+                lambda logits, places, value=value: {"train_logits": logits, "val_accuracy": np.array(value)},
+                rf"val_accuracy must be one number from 0 to 1, got {got}",
+            )
+            for value, got in (
+                ("high", "'high'"),
+                ([0.5, 0.6], r"float64 \(2,\)"),
+                (0.5 + 1j, r"\(0\.5\+1j\)"),
+                (True, "True"),
+                (7.5, "7.5"),
+                (-1, "-1"),
+                (np.nan, "nan"),
+                (np.inf, "inf"),
+            )
+        ),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_in_one_line(
