@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from storage import json_text
 from storage.archive.lines import LINES, SHA256, Manifest, SweepLines, VerdictClaim
 from storage.errors import ArchiveBroken
 
@@ -226,8 +227,8 @@ def _lines(name: str, data: bytes, model: type[Any]) -> list[Any]:
 
 def _parsed(where: str, data: bytes) -> Any:
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
+        return json_text.parse(data)
+    except ValueError as error:
         raise ArchiveBroken(f"{where} is not JSON ({error})") from error
 
 

@@ -4,7 +4,6 @@ Only the audit reads these tables, nobody writes them. The columns are those of 
 schema version below; tables of any other version are refused.
 """
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Collection
@@ -14,6 +13,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Double, Integer, MetaData, String, Table, Text, select
 from sqlalchemy.types import NullType
 
+from storage import json_text
 from storage.errors import NotAStorage
 from storage.studies.names import OWNER, OWNER_ATTR
 from storage.studies.ownership import Owner
@@ -178,6 +178,6 @@ def _external(value: float, distribution: Any) -> Any:
 def _decoded(text: str | None) -> Any:
     """Return a value of JSON; None for text that is none, so that a damaged mark is no mark."""
     try:
-        return json.loads(text or "null")
+        return json_text.parse(text or "null")
     except ValueError:
         return None

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Row, Select, String, Text, cast, literal, select, type_coerce
 
+from storage import json_text
 from storage.db.schema import attempts, blobs, phases, revisions, selections, sweeps, tasks
 from storage.errors import NextStep, RecordBroken
 
@@ -72,7 +73,7 @@ def _texts(what: str, column: Column[Any], of: Any) -> Select[Any]:
 
 def _is_json(text: str | None) -> bool:
     try:
-        json.loads("null" if text is None else text)
+        json_text.parse("null" if text is None else text)
     except ValueError:
         return False
     return True

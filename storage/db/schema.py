@@ -29,6 +29,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from storage import json_text
 from storage.db.transaction import read, write
 from storage.errors import NextStep, NotAStorage, RecordBroken
 from storage.url import masked
@@ -58,7 +59,7 @@ class JsonText(TypeDecorator[Any]):
         if value is None:
             return None
         try:
-            return json.loads(value)
+            return json_text.parse(value)
         except ValueError as error:
             raise RecordBroken(f"a stored value is not JSON ({error}): {value[:60]!r}") from error
 

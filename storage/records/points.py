@@ -1,11 +1,11 @@
 """Read the points of a search, without what else is stored of them: the next point is proposed after every trial."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, Text, and_, case, select, type_coerce
 
+from storage import json_text
 from storage.db import corruption
 from storage.db.faults import retrying
 from storage.db.schema import attempts, phases, tasks
@@ -60,7 +60,7 @@ def points_until(engine: Engine, sweep_id: int, *, phase: str, task_id: int) -> 
 def _decoded(texts: list[str | None]) -> list[dict[str, Any] | None]:
     """Return what `JsonText` stored, in one call: for a thousand small texts that takes half of the time."""
     try:
-        found: list[dict[str, Any] | None] = json.loads(f"[{','.join(text or 'null' for text in texts)}]")
+        found: list[dict[str, Any] | None] = json_text.parse(f"[{','.join(text or 'null' for text in texts)}]")
     except ValueError as error:
         raise RecordBroken(f"the parameters of an attempt are not JSON: {error}") from error
     return found

@@ -5,7 +5,6 @@ Imports stand inside the commands: `--help` and the reading commands start in a 
 """
 
 import os
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -267,6 +266,7 @@ def _chosen(preset: str | None, spec: Path | None) -> "Spec | None":
 
 def _changes(items: list[str] | None, trials: str | None, seed: str | None) -> dict[str, Any]:
     from sweeps.errors import SpecError
+    from sweeps.spec.toml import values_of
 
     shorthands = {"search.trials": trials, "seed": seed}
     changes: dict[str, Any] = {}
@@ -277,7 +277,7 @@ def _changes(items: list[str] | None, trials: str | None, seed: str | None) -> d
         if len(item.splitlines()) > 1:  # as TOML, every further line would be a key of its own, and get lost
             raise SpecError(f"--set: got {item!r}, which has a line break; write --set once for each KEY=VALUE")
         try:
-            changes[key] = tomllib.loads(f"value = {text}")["value"]
+            changes[key] = values_of(f"value = {text}")["value"]
         except ValueError:  # no TOML; or a whole number of more digits than Python reads
             changes[key] = text  # an unquoted string, as people type it
     return changes

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from storage import json_text
 from sweeps.errors import SweepError
 
 
@@ -31,12 +32,12 @@ def decode(kind: Any, text: bytes) -> Any:
         SweepError: it is no such value.
     """
     try:
-        return _adapter(kind).validate_python(json.loads(text))
+        return _adapter(kind).validate_python(json_text.parse(text))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise SweepError(f"{where}: {first['msg']}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SweepError(f"no JSON: {error}") from None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from storage import json_text
 from sweeps.errors import SpecError
 from sweeps.hints import here
 from sweeps.spec.model import Spec, parse
@@ -16,14 +17,28 @@ from sweeps.spec.model import Spec, parse
 def read(path: Path) -> Spec:
     """Read the spec in a TOML file."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = values_of(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(
             f"cannot read the spec {path}: {error.strerror}; make one with: {here().spec(f'quick > {path}')}"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise SpecError(f"{path} is not TOML: {error}; a complete one: {here().spec('quick')}") from None
     return parse(values, origin=str(path), new=True)
+
+
+def values_of(text: str) -> dict[str, Any]:
+    """Return the values of a TOML text.
+
+    Raises:
+        ValueError: it is none, or is nested too deeply.
+    """
+    try:
+        values = tomllib.loads(text)
+    except RecursionError:
+        raise json_text.too_deep() from None
+    json_text.check_depth(values)
+    return values
 
 
 def to_toml(spec: Spec) -> str:

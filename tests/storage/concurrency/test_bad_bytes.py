@@ -159,6 +159,7 @@ def test_an_outcome_that_is_json_but_no_outcome_is_made_again_as_well(engine: En
 
 OTHERS = {
     "tasks SET payload = 'x' WHERE key = 'search#2'": "the stored payload of search#2",
+    f"tasks SET payload = '{'[' * 5_000}{']' * 5_000}' WHERE key = 'search#2'": "the stored payload of search#2",
     "attempts SET params = '{'": "the stored parameters of search#0",
     "phases SET needs = '['": "the stored needs of search",
     "revisions SET spec = '{'": "the stored spec of revision 1",

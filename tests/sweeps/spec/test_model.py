@@ -157,6 +157,10 @@ def test_a_missing_file_and_broken_toml_say_what_to_type(tmp_path: Path) -> None
     broken.write_bytes(b"\xff\xfe")
     with pytest.raises(SpecError, match="is not TOML"):
         read(broken)
+    for levels in (101, 960, 5_000):
+        broken.write_text(f"seed = {'[' * levels}{']' * levels}")
+        with pytest.raises(SpecError, match=r"is not TOML: it is nested more than 100 levels deep; [^\n]+$"):
+            read(broken)
     broken.write_text("seed = 3")
     with pytest.raises(SpecError, match="source is missing"):
         read(broken)
