@@ -15,7 +15,11 @@ from sweeps.workers.steps import Steps
 
 EPOCHS = 3
 # The digits are on every machine; nobody is killed here, so a lease that is renewed in the middle would only disturb.
-SPEC = override(preset("tiny"), {"lease.interval_s": 60, "lease.grace_s": 240})
+SPEC = override(
+    preset("tiny"),
+    {"lease.interval_s": 60, "lease.grace_s": 240}
+    | {f"{role}.{key}": EPOCHS for role in ("source", "target") for key in ("epochs", "teacher_epochs")},
+)
 
 
 class InstantRunner(TaskRunner):

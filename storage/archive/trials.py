@@ -9,8 +9,9 @@ from storage.archive.lines import AttemptLine, SweepLines, TaskLine
 from storage.errors import ArchiveBroken, RecordBroken
 from storage.studies.space import EndedTrial
 
-_MOST_MISSING = 10_000
-"""Trials of a study that no attempt has: of other tools, and of workers that died. More are an edited file."""
+_MOST_MISSING = 100
+"""Trials of a study that no attempt has, beyond one for each that one has: of other tools, and of workers that died.
+Each is made anew, one by one: an edited number would hold the storage for minutes."""
 
 
 class _Result(BaseModel):
@@ -46,8 +47,11 @@ def trials_of(
         if attempt.trial_number is not None and attempt.study == study:
             numbered[attempt.trial_number] = attempt
     count = max(numbered, default=-1) + 1
-    if count - len(numbered) > _MOST_MISSING:
-        raise ArchiveBroken(f"{len(numbered)} attempts name trials of study {study}, with numbers up to {count - 1}")
+    if count > (most := 2 * len(numbered) + _MOST_MISSING):
+        raise ArchiveBroken(
+            f"{len(numbered)} attempts name trials of study {study}, with numbers up to {count - 1:,}; allowed: numbers"
+            f" up to {most - 1:,}, the trials of other tools included"
+        )
     trials = []
     for number in range(count):
         if number in numbered:

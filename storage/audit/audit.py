@@ -7,19 +7,16 @@ bug. A warning is what dead workers and other tools do leave, and says what to d
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine
-
 from storage.audit.findings import Finding
-from storage.audit.rows import Rows, SpecRow, Unreadable, named_blobs, read_rows
+from storage.audit.rows import Rows, SpecRow, Unreadable, named_blobs
 from storage.audit.tasks import AuditedTasks
 from storage.audit.trials import foreign_trials, left_running, uncounted_results, unreadable_results, vanished_trials
 from storage.errors import NextStep
 from storage.queue.error_classes import UNREADABLE
-from storage.records.queries import SweepRecord
 from storage.studies.names import study_name
 
 
@@ -62,30 +59,26 @@ class Audit:
         return sum(stage.accounted for stage in self.stages)
 
 
-def audit(engine: Engine, sweep: SweepRecord) -> Audit:
-    """Count and compare everything that is stored of the sweep. Workers may be at it meanwhile.
+def judge(rows: Rows, *, edited: Mapping[str, Finding] | None = None, replanned: Sequence[Finding] = ()) -> Audit:
+    """Count and compare all rows of a sweep. `sweeps.plan.audit` adds what the plan, made again, says of them.
 
-    Raises:
-        SweepNotFound: it was deleted meanwhile.
-        NotAStorage: a table of ours or of Optuna is missing.
+    Args:
+        edited: what else is wrong with a task, by its key; several may share it. replanned: what else is wrong with the
+            plan. Both are told where nothing is found here: one cause, one line.
     """
-    return judge(read_rows(engine, sweep.id))
-
-
-def judge(rows: Rows) -> Audit:
-    """Do the same on rows that were read before."""
-    tasks = AuditedTasks(rows)
-    faults = {task.key: fault for task in rows.tasks if (fault := tasks.fault(task)) is not None}
+    tasks, edited = AuditedTasks(rows), edited or {}
+    faults = {
+        task.key: fault for task in rows.tasks if (fault := tasks.fault(task) or edited.get(task.key)) is not None
+    }
     reported = {(attempt.study, attempt.trial_number) for key in faults for attempt in tasks.of(key)}
     ours = (trial for trials in rows.trials.values() for trial in trials if trial.ours)
     strays = [trial for trial in ours if trial.task not in faults and (trial.study, trial.number) not in reported]
     return Audit(
         stages=list(_stages(rows)),
         violations=[
-            *_spec_violations(rows),
-            *_plan_violations(rows),
+            *([*_spec_violations(rows), *_plan_violations(rows)] or replanned),
             *_study_violations(rows),
-            *faults.values(),
+            *dict.fromkeys(faults.values()),
             *uncounted_results(tasks, strays),
             *_selection_violations(rows, tasks, faults),
             *_blob_violations(rows),

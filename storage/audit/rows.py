@@ -4,7 +4,6 @@ JSON is read as text and parsed here, so that one value that is none stands for 
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, Text, select, type_coerce
 
+from storage import json_text
 from storage.audit.optuna_rows import TrialRow, read_trials
 from storage.db.dialects import database_now
 from storage.db.schema import attempts, blobs, phases, revisions, selections, sweeps, tasks
@@ -38,6 +38,16 @@ class SpecRow:
     spec: Any
     fingerprint: str
     planned: Any
+
+
+@dataclass(frozen=True)
+class PhaseRow:
+    """A phase. needs: as `storage.queue.needs` stores them."""
+
+    name: str
+    stage: str
+    needs: Any
+    minimum: int
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ class Rows:
 
     Attributes:
         state: of the sweep: active, paused or cancelled.
-        stages: stage by phase name, in plan order.
+        phases, tasks: in plan order.
         trials: by study; a study that is gone is not among them.
         replaced: studies that are gone, and whose names another program's have by now.
         blobs: length and SHA-256 of the bytes stored under each digest that an outcome names.
@@ -92,13 +102,18 @@ class Rows:
     state: str
     revision: int
     specs: list[SpecRow]
-    stages: dict[str, str]
+    phases: list[PhaseRow]
     tasks: list[TaskRow]
     attempts: list[AttemptRow]
     selections: dict[str, Any]
     trials: dict[str, list[TrialRow]]
     replaced: list[str]
     blobs: dict[str, tuple[int, str]]
+
+    @property
+    def stages(self) -> dict[str, str]:
+        """Return the stage of each phase, by its name."""
+        return {phase.name: phase.stage for phase in self.phases}
 
 
 def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Rows:
@@ -124,10 +139,10 @@ def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Row
         ).one_or_none()
         if sweep is None:
             raise SweepNotFound("the sweep was deleted a moment ago")
-        stages = _stages(connection, sweep_id)
+        planned = _phases(connection, sweep_id)
         found = _tasks(connection, sweep_id)
         specs = [SpecRow(None, _parsed(sweep.spec), sweep.fingerprint, None), *_revisions(connection, sweep_id)]
-        studies = {study_name(sweep.name, stage) for stage in stages.values()}
+        studies = {study_name(sweep.name, phase.stage) for phase in planned}
         owner = Owner(sweep.name, sweep.identity, frozenset(spec.fingerprint for spec in specs))
         if with_trials:
             trials, replaced = read_trials(connection, studies, owner)
@@ -138,7 +153,7 @@ def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Row
             state=sweep.state,
             revision=sweep.revision,
             specs=specs,
-            stages=stages,
+            phases=planned,
             tasks=found,
             attempts=_attempts(connection, sweep_id),
             selections=_selections(connection, sweep_id),
@@ -162,9 +177,10 @@ def _snapshot(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def _stages(connection: Connection, sweep_id: int) -> dict[str, str]:
-    query = select(phases.c.name, phases.c.stage).where(phases.c.sweep_id == sweep_id).order_by(phases.c.ordinal)
-    return {row.name: row.stage for row in connection.execute(query)}
+def _phases(connection: Connection, sweep_id: int) -> list[PhaseRow]:
+    query = select(phases.c.name, phases.c.stage, _json(phases.c.needs), phases.c.minimum)
+    query = query.where(phases.c.sweep_id == sweep_id).order_by(phases.c.ordinal)
+    return [PhaseRow(row.name, row.stage, _parsed(row.needs), row.minimum) for row in connection.execute(query)]
 
 
 def _revisions(connection: Connection, sweep_id: int) -> list[SpecRow]:
@@ -245,6 +261,6 @@ def _json(column: Column[Any]) -> Any:
 
 def _parsed(text: str | None) -> Any:
     try:
-        return None if text is None else json.loads(text)
+        return None if text is None else json_text.parse(text)
     except ValueError as error:
         return Unreadable(str(error))

@@ -1,5 +1,6 @@
 """Read what is stored, as frozen values: for status, best, trials and report. One query each, no Optuna."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -10,7 +11,7 @@ from storage.db import corruption, schema
 from storage.db.faults import retrying
 from storage.db.schema import attempts, phases, sweeps, tasks
 from storage.db.transaction import read
-from storage.errors import NextStep, SweepNotFound
+from storage.errors import NextStep, RecordBroken, SweepNotFound
 from storage.url import masked
 
 
@@ -192,6 +193,9 @@ def task_records(
 
     Args:
         keep: of each outcome only these keys: to hold thousands of whole ones is what takes the time.
+
+    Raises:
+        RecordBroken: a value is not JSON any more, or a score no number.
     """
     query = _tasks_with_latest_attempt().where(tasks.c.sweep_id == sweep_id)
     query = query.order_by(phases.c.ordinal, tasks.c.ordinal)
@@ -203,7 +207,8 @@ def task_records(
         query = query.where(tasks.c.state == state)
     with read(engine) as connection, corruption.explain_corruption(connection, sweep_id):
         return [
-            TaskRecord(**row._asdict() | {"outcome": _part(row.outcome, keep)}) for row in connection.execute(query)
+            TaskRecord(**row._asdict() | {"outcome": _part(row.outcome, keep), "score": _number(row.key, row.score)})
+            for row in connection.execute(query)
         ]
 
 
@@ -213,6 +218,12 @@ def selections(engine: Engine, sweep_id: int) -> dict[str, Any]:
     query = select(schema.selections.c.name, schema.selections.c.value).where(schema.selections.c.sweep_id == sweep_id)
     with read(engine) as connection, corruption.explain_corruption(connection, sweep_id):
         return {row.name: row.value for row in connection.execute(query)}
+
+
+def _number(key: str, score: float | None) -> float | None:
+    if score is not None and not (isinstance(score, float) and math.isfinite(score)):  # SQLite keeps text in any column
+        raise RecordBroken(f"the stored score of {key} was edited: it is {score!r}, no number")
+    return score
 
 
 def _part(outcome: dict[str, Any] | None, keep: Collection[str] | None) -> dict[str, Any] | None:

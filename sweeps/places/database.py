@@ -64,7 +64,7 @@ class Database:
 
     def audit(self, name: str) -> AuditAnswer:
         """Compare the plan, the tasks, their attempts and Optuna's trials."""
-        from storage.audit.audit import audit
+        from sweeps.plan.audit import audit
         from sweeps.query.bits import bits
         from sweeps.query.status import stage_counts
 

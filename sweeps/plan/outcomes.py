@@ -6,13 +6,19 @@ tag: the payload of its task tells which kind it is. A worker adds who made it (
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from storage.records.queries import TaskRecord
 from sweeps.plan.payloads import BaselineTask, MeasureTask, Payload, TeacherTask, edited, first_problem, payload_of
 from sweeps.spec.point import Point
+
+_LONGEST = 1e9  # of seconds and milliseconds: 30 years and 12 days
+
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=_LONGEST, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _Stored(BaseModel):
@@ -24,7 +30,7 @@ class _Stored(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    wall_s: float = 0.0
+    wall_s: Amount = 0.0
     worker: str = ""
     provenance: Mapping[str, Any] = {}
     blobs: Mapping[str, str] = {}
@@ -54,12 +60,12 @@ class _Trained(_Stored):
     see `kd.training.numerics`; empty for a comparison method.
     """
 
-    val_accuracy: float
-    epoch_val_accuracy: tuple[float | None, ...] = ()
-    parameters: int
-    train_images: int = 0
-    train_s: float
-    cpu_s: float
+    val_accuracy: Fraction
+    epoch_val_accuracy: tuple[Fraction | None, ...] = ()
+    parameters: Count
+    train_images: Count = 0
+    train_s: Amount
+    cpu_s: Amount
     seed: int | None = None
     dataset: str = ""
     data: DataOrigin | None = None
@@ -83,11 +89,11 @@ class StudentOutcome(_Trained):
     beyond T and alpha.
     """
 
-    temperature: float
-    alpha: float
-    more: Mapping[str, int | float] = {}
-    test_accuracy: float | None = None
-    epochs: int | None = None
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    alpha: Fraction
+    more: Mapping[str, int | Annotated[float, Field(allow_inf_nan=False)]] = {}
+    test_accuracy: Fraction | None = None
+    epochs: Count | None = None
     arm: str = ""
     loss: str = ""
 
@@ -106,7 +112,7 @@ class BaselineOutcome(_Trained):
 
     method: str = ""
     capped: bool = False
-    curve: tuple[tuple[float, float], ...] = ()
+    curve: tuple[tuple[Amount, Fraction], ...] = ()
 
 
 class Measured(BaseModel):
@@ -115,16 +121,16 @@ class Measured(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str = ""
-    parameters: int | None = None
-    macs: int | None = None
-    bytes: int | None = None
-    latency_ms_p50: float
-    latency_ms_p95: float | None = None
-    images_per_s: float | None = None
-    test_accuracy: float | None = None
-    int8_bytes: int | None = None
-    int8_test_accuracy: float | None = None
-    int8_test_images: int | None = None
+    parameters: Count | None = None
+    macs: Count | None = None
+    bytes: Count | None = None
+    latency_ms_p50: Amount
+    latency_ms_p95: Amount | None = None
+    images_per_s: Amount | None = None
+    test_accuracy: Fraction | None = None
+    int8_bytes: Count | None = None
+    int8_test_accuracy: Fraction | None = None
+    int8_test_images: Count | None = None
     int8_reason: str | None = None
 
 
@@ -165,9 +171,7 @@ def done_task(record: TaskRecord, payload: Payload | None = None) -> DoneTask[Pa
         raise ValueError(f"{record.key} is {record.state}, not done")
     payload = payload_of(record) if payload is None else payload
     outcome = read_outcome(payload, record.outcome, key=record.key)
-    if record.score is None:
-        raise edited(f"outcome of {record.key}", "its score is missing")
-    return DoneTask(record, payload, outcome, record.score)
+    return DoneTask(record, payload, outcome, checked_score(payload, record.score, key=record.key))
 
 
 def done_tasks(
@@ -201,6 +205,20 @@ def read_outcome(payload: Payload, values: Mapping[str, Any] | None, *, key: str
         return _kind_of(payload).model_validate(values)
     except ValidationError as error:
         raise edited(of, first_problem(error)) from None
+
+
+def checked_score(payload: Payload, score: float | None, *, key: str) -> float:
+    """Return the score of a finished task with that payload.
+
+    Raises:
+        RecordBroken: it is missing, or out of its range.
+    """
+    of, most = f"outcome of {key}", _LONGEST if isinstance(payload, MeasureTask) else 1
+    if score is None:
+        raise edited(of, "its score is missing")
+    if not (isinstance(score, float) and 0 <= score <= most):  # NaN is neither, and SQLite keeps text in any column
+        raise edited(of, f"its score is {score!r} (allowed: 0 to {most:g})")
+    return score
 
 
 def _kind_of(payload: Payload) -> type[StoredOutcome]:

@@ -93,13 +93,29 @@ def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[s
     if isinstance(task, BaselineTask):
         return {"method": task.method}
     if isinstance(task, TransferTask):
-        point = _arm_point(engine, claim.sweep_id, spec, task)
+        point = planned_point(spec, task) or _arm_point(engine, claim.sweep_id, spec, task)
         return point.as_dict() | {"arm": task.arm, "dataset": spec.role(task.role).shown}
     if isinstance(task, ConfirmTask):
         return _confirm_point(engine, spec, claim, task).as_dict()
     if isinstance(task, SearchTask):
         return _proposed(engine, spec, claim) if task.sobol is None else task.sobol.as_dict()
     return {}
+
+
+def planned_point(spec: Spec, task: Payload) -> Point | None:
+    """Return the point of a task that follows from the spec alone; None: it has none, or follows from results."""
+    if isinstance(task, SearchTask):
+        return task.sobol
+    if not isinstance(task, TransferTask):
+        return None
+    if task.arm in DEFAULT_POINTS:
+        return replace(DEFAULT_POINTS[task.arm], more=untuned(spec, task.role))
+    if task.arm == DEFAULT_PAPER:
+        return of_paper(spec, task.role)
+    if task.arm == "random":
+        space, draw = search_space(spec), random.Random(derive(spec.seed, "random", task.repeat))
+        return point_at(space, [draw.random() for _ in space])
+    return None
 
 
 def points_of(spec: Spec, task: ConfirmTask) -> int | None:
@@ -153,13 +169,6 @@ def _proposed(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, 
 
 
 def _arm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: TransferTask) -> Point:
-    if task.arm in DEFAULT_POINTS:
-        return replace(DEFAULT_POINTS[task.arm], more=untuned(spec, task.role))
-    if task.arm == DEFAULT_PAPER:
-        return of_paper(spec, task.role)
-    if task.arm == "random":
-        space, draw = search_space(spec), random.Random(derive(spec.seed, "random", task.repeat))
-        return point_at(space, [draw.random() for _ in space])
     # The controls that replace the teacher's logits keep the point of best, so that only the logits differ.
     name = best_of(task.role if task.arm == "native" else "source", task.group)
     best = selection.resolve_best(engine, sweep_id, name).best.point

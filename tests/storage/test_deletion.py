@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy
 from sqlalchemy import Engine, func, select
 
-from storage.audit.audit import audit
 from storage.db import schema
 from storage.db.engine import create_lock, open_engine, read, write
 from storage.deletion import Deleted, delete_sweep
@@ -23,6 +22,7 @@ from storage.records import blobs, queries
 from storage.studies.adapter import Studies, open_studies
 from storage.url import resolve
 from sweeps.hints import here
+from sweeps.plan.audit import audit
 from sweeps.plan.tasks import STAGES, make_plan
 from sweeps.service.create import create_sweep
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created, start_worker

@@ -5,11 +5,11 @@ from collections import Counter
 import optuna
 import pytest
 
-from storage.audit.audit import audit
 from storage.db import engine as engines
 from storage.failpoints import POINTS
 from storage.records import queries
 from storage.studies.names import study_name
+from sweeps.plan.audit import audit
 from sweeps.plan.tasks import STAGES
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.small_sweeps import created, start_worker, tasks_of

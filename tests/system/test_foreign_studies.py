@@ -9,13 +9,13 @@ import optuna
 import pytest
 import sqlalchemy
 
-from storage.audit.audit import audit
 from storage.db import schema
 from storage.errors import SpecConflict, StudyMissing
 from storage.records import queries
 from storage.studies.adapter import open_studies
 from storage.studies.names import study_name
 from storage.url import plain, resolve
+from sweeps.plan.audit import audit
 from sweeps.plan.tasks import STAGES
 from sweeps.query.opening import open_sweep
 from sweeps.service.archives.archive import archive_sweep, import_sweep

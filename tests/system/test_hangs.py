@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from storage.audit.audit import audit
 from storage.db.engine import open_engine
 from storage.failpoints import POINTS
 from storage.queue import workers
 from storage.records import attempts, queries
 from storage.records.attempts import AttemptRecord
+from sweeps.plan.audit import audit
 from sweeps.service.steering import cancel
 from sweeps.spec.model import override
 from tests.support.launches import environment, launched, start_launch

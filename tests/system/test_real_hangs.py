@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import sqlalchemy
 
-from storage.audit.audit import audit
 from storage.db.engine import open_engine
 from storage.records import attempts, queries, running
 from storage.records.running import RunningRecord
+from sweeps.plan.audit import audit
 from sweeps.spec.model import override
 from tests.support.launches import start_launch
 from tests.support.paths import REPOSITORY

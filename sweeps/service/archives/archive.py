@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy
 
-from storage.archive.lines import AttemptLine, SweepLines, TaskLine
+from storage.archive.lines import AttemptLine, SweepLines
 from storage.archive.rows import read_lines, taken, write_lines
-from storage.archive.trials import trials_of
 from storage.archive.zip_file import Archive, open_archive, write
 from storage.db import engine as engines
 from storage.errors import ArchiveBroken
@@ -23,11 +21,11 @@ from storage.studies.names import study_name
 from storage.studies.space import EndedTrial
 from sweeps.errors import SweepError
 from sweeps.hints import here
-from sweeps.plan.payloads import read_payload
-from sweeps.plan.points import attributes, space_of
+from sweeps.plan.points import space_of
 from sweeps.plan.tasks import STAGES, make_plan
 from sweeps.query.opening import open_sweep
 from sweeps.service.archives.claims import answers
+from sweeps.service.archives.trials import trials
 from sweeps.service.archives.verify import checks
 from sweeps.service.create import make_studies, prepare_tables
 from sweeps.service.export import check_target
@@ -84,10 +82,8 @@ def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) ->
         lines, claimed = archive.lines.at_rest(), archive.manifest.answer_hash
         name = check_name(lines.sweep.name if name is None else name)
         spec = parse(lines.sweep.spec, origin=str(path))
-        asked = partial(_asked, spec)
-        trials = {stage: trials_of(lines, study_name(lines.sweep.name, stage), asked) for stage in STAGES}
         _refuse_differing(archive, path)
-        _write(url, name, spec, trials, _renamed(lines, name), archive)
+        _write(url, name, spec, trials(lines, spec), _renamed(lines, name), archive)
     if claimed is not None:
         from sweeps.service.publish import publish  # as in `_write`; it draws the figures, too
 
@@ -175,16 +171,3 @@ def _renamed(lines: SweepLines, name: str) -> SweepLines:
 
     sweep = lines.sweep.model_copy(update={"name": name})
     return replace(lines, sweep=sweep, attempts=list(map(moved, lines.attempts)))
-
-
-def _asked(spec: Spec, attempt: AttemptLine, task: TaskLine) -> dict[str, Any]:
-    """Return what a worker says of a trial when it asks for it."""
-    return attributes(
-        spec,
-        read_payload(task.stage, task.payload, key=task.key),
-        key=task.key,
-        stage=task.stage,
-        attempt=attempt.number,
-        worker=attempt.worker,
-        retry_of=attempt.retry_of,
-    )

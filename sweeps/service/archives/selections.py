@@ -10,11 +10,12 @@ from storage.queue.error_classes import UNREADABLE
 from sweeps.analysis.stored import StoredSweep
 from sweeps.errors import SweepError
 from sweeps.plan import selection
+from sweeps.plan.audit import alike
 from sweeps.plan.names import best_of, untagged
 from sweeps.plan.outcomes import StudentOutcome
 from sweeps.plan.payloads import ConfirmTask, Payload, SearchTask, TransferTask
 from sweeps.plan.points import points_of
-from sweeps.service.archives.checks import Check, alike
+from sweeps.service.archives.checks import Check
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import parse
 from sweeps.workers.same_cost import Macs, same_cost

@@ -12,14 +12,16 @@ from pathlib import Path
 from storage.archive.lines import SweepLines, VerdictClaim
 from storage.archive.rows import opened
 from storage.archive.zip_file import Archive, open_archive
-from storage.audit.audit import judge
+from storage.audit.findings import Finding
 from storage.audit.rows import read_rows
 from storage.errors import ArchiveBroken, StorageError
 from sweeps.errors import SweepError
-from sweeps.service.archives.checks import Check, alike
+from sweeps.plan.audit import alike, judge
+from sweeps.service.archives.checks import Check
 from sweeps.service.archives.claims import answers, read_stored
 from sweeps.service.archives.facts import fact_checks
 from sweeps.service.archives.selections import selection_checks
+from sweeps.service.archives.trials import trials
 
 
 def verify(path: Path) -> list[Check]:
@@ -39,16 +41,22 @@ def checks(archive: Archive) -> Iterator[Check]:
         yield Check(f"{name} {sha256[:12]}", "" if found == sha256 else f"it was changed: its SHA-256 is {found[:12]}")
     hashes = {digest: _hash(archive, digest) for digest in archive.digests}
     yield from _blobs(archive.lines, hashes)
+    there = {digest: (0, digest) for digest in archive.lines.digests}  # they have lines of their own
+    violations: list[Finding] = []
     try:
         with opened(archive.lines) as (engine, sweep):
             rows = read_rows(engine, sweep.id, with_trials=False)
+            violations = judge(replace(rows, blobs=there)).violations
+            yield from (Check("audit", finding.text) for finding in violations)
             stored = read_stored(engine, sweep)
     except (StorageError, SweepError) as error:  # somebody edited what everything else is computed from
-        yield Check("the lines can be read", str(error))
+        if not violations:
+            yield Check("the lines can be read", str(error))
         return
-    there = {digest: (0, digest) for digest in archive.lines.digests}  # they have lines of their own
-    violations = judge(replace(rows, blobs=there)).violations
-    yield from (Check("audit", finding.text) for finding in violations)
+    try:
+        trials(archive.lines.at_rest(), stored.spec)
+    except StorageError as error:
+        yield Check("its trials can be made", str(error))
     if not violations:
         yield Check(f"audit: {len(rows.tasks)} tasks as planned, each with one result or none")
     yield from selection_checks(stored, archive.lines)

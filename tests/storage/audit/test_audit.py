@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from storage.audit.audit import audit
 from storage.records import queries
 from storage.studies import adapter
 from storage.url import resolve
+from sweeps.plan.audit import audit
 from sweeps.service.steering import retry
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.audit_checks import (

@@ -107,6 +107,10 @@ DAMAGES: Damages = {
         [set_outcome('{"trial": ')],
         r"search#2: its outcome is not JSON \(.*\); type: kd-sweeps retry s",
     ),
+    "an outcome is nested without end": (
+        [set_outcome("[" * 5_000 + "]" * 5_000)],
+        r"search#2: its outcome is not JSON \(it is nested more than 100 levels deep\); type: kd-sweeps retry s",
+    ),
     "an outcome without a result": (
         [set_outcome("{}")],
         r"search#2 is done: expected an outcome with a result, found \{\}",

@@ -5,12 +5,12 @@ import contextlib
 import optuna
 import pytest
 
-from storage.audit.audit import audit
 from storage.queue.tasks import save_trial
 from storage.records import queries
 from storage.studies import adapter
 from storage.studies.ownership import owner_of
 from storage.url import resolve
+from sweeps.plan.audit import audit
 from sweeps.service.create import create_sweep
 from sweeps.service.steering import reap_now, retry
 from sweeps.workers.worker import Worker

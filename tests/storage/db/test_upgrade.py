@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from storage.audit.audit import audit
 from storage.db import schema
 from storage.db.engine import open_engine, write
 from storage.db.upgrade import Upgraded, upgrade
@@ -18,6 +17,7 @@ from storage.failpoints import POINTS, VARIABLE
 from storage.queue import revisions
 from storage.records import blobs, queries
 from storage.url import resolve
+from sweeps.plan.audit import audit
 from sweeps.plan.tasks import more
 from sweeps.service.steering import extend
 from sweeps.spec.model import stored

@@ -14,11 +14,11 @@ from typing import Any
 
 import optuna
 
-from storage.audit.audit import audit
 from storage.records import queries
 from storage.studies.adapter import open_studies
 from storage.studies.names import study_name
 from storage.url import resolve
+from sweeps.plan.audit import audit
 from sweeps.plan.tasks import STAGES, make_plan
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import Spec, override

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import optuna
 
-from storage.audit.audit import Audit, StageAudit, audit
+from storage.audit.audit import Audit, StageAudit
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.records.queries import SweepRecord
 from storage.studies import adapter
 from storage.url import resolve
 from sweeps.cli.text import values
+from sweeps.plan.audit import audit
 from tests.support.sweeps.audited_sweeps import execute
 
 OF_TRIALS = ("values", "intermediate_values", "params", "user_attributes", "system_attributes")

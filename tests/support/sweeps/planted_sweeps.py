@@ -59,7 +59,7 @@ def planted(tests: Mapping[str, Points], *, luck: float = 0.0) -> Runner:
 
     Args:
         tests: by arm, or by the beginning of a task's key where an arm is not the same everywhere.
-        luck: what the seed adds to an accuracy of search and confirm at most, a fraction; T and alpha add 0.5 at most.
+        luck: which part of an accuracy of search and confirm is the seed's; the rest is that of T and alpha.
     """
 
     def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
@@ -69,7 +69,8 @@ def planted(tests: Mapping[str, Points], *, luck: float = 0.0) -> Runner:
             accuracy = tests[key][claim.payload["repeat"] % len(tests[key])] / 100
             return replace(changed(found, test_accuracy=accuracy, val_accuracy=accuracy), score=accuracy)
         drawn = luck * derive(claim.payload.get("seed", 0), *map(str, params.values())) / 2**31
-        return replace(found, score=found.score + drawn)
+        score = (1 - luck) * found.score + drawn
+        return replace(changed(found, val_accuracy=score), score=score)
 
     return run
 

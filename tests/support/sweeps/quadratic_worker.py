@@ -38,13 +38,14 @@ LATE_IMPORTS = (  # what a worker imports only once it needs it
 
 
 def quadratic(claim: Claim, params: dict[str, Any], on_step: Callable[[], None], *, seconds: float = 0.0) -> Outcome:
-    """A smooth score with its best at T=4, alpha=0.3; the stages without a point score 0.5."""
+    """A smooth score with its best at T=4, alpha=0.3, 0 far away from it; the stages without a point score 0.5."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         on_step()
         time.sleep(0.01)
     temperature, alpha = params.get("temperature", 4.0), params.get("alpha", 0.3)
-    score = 0.9 - (temperature - 4) ** 2 / 1000 - (alpha - 0.3) ** 2 if "temperature" in params else 0.5
+    height = 0.9 - (temperature - 4) ** 2 / 1000 - (alpha - 0.3) ** 2
+    score = max(height, 0.0) if "temperature" in params else 0.5
     values = {
         "temperature": temperature,
         "alpha": alpha,

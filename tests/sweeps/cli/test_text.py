@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from storage.audit.audit import Audit, StageAudit, audit
+from storage.audit.audit import Audit, StageAudit
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.url import resolve
 from sweeps.cli.text import describe, values
+from sweeps.plan.audit import audit
 from sweeps.service.create import create_sweep
 from sweeps.service.steering import reap_now
 from sweeps.spec.model import override
@@ -36,7 +37,7 @@ from tests.support.sweeps.small_sweeps import SMALL, created, start_worker, wait
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 
-HEAVY = {"tensorflow", "keras", "optuna", "optuna_dashboard", "scipy", "sklearn", "pandas"}
+HEAVY = {"tensorflow", "keras", "optuna", "optuna_dashboard", "sklearn", "pandas"}  # SciPy alone makes Sobol points
 
 CLEAN = """\
 stage      planned  done  failed  cancelled  skipped  waiting  running

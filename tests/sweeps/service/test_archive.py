@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ import sqlalchemy
 
 from storage.archive.lines import SweepLines
 from storage.archive.zip_file import open_archive
-from storage.audit.audit import audit
 from storage.db.engine import open_engine
 from storage.errors import ArchiveBroken, BlobCorrupt, SpecConflict, StorageError
 from storage.failpoints import POINTS, VARIABLE
 from storage.records import queries
 from storage.url import plain, resolve
 from sweeps.errors import SpecError, SweepError
+from sweeps.plan.audit import audit
 from sweeps.service.archives.archive import archive_sweep, import_sweep, refuse_changed
 from sweeps.service.archives.verify import verify
 from sweeps.service.publish import publish
@@ -269,6 +270,33 @@ def _line(change: Callable[[dict[str, Any]], Any]) -> Callable[[list[dict[str, A
     return lambda lines: change(lines[0])
 
 
+def _nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("levels", [101, 900])
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("tasks.jsonl", lambda value, lines: lines[0]["outcome"].update(x=value)),
+        ("sweep.jsonl", lambda value, lines: lines[0]["provenance"].update(x=value)),
+        ("selections.jsonl", lambda value, lines: lines[0]["value"].update(x=value)),
+        ("phases.jsonl", lambda value, lines: lines[0]["needs"].append(value)),
+    ],
+)
+def test_lines_that_are_nested_without_end_are_one_line(
+    file: Path, there: sqlalchemy.URL, name: str, change: Callable[[Any, list[dict[str, Any]]], Any], levels: int
+) -> None:
+    nested = edited(file, name, partial(change, _nested(levels)))
+    said = rf"^\S+: {name} line 1 is not JSON \(it is nested more than 100 levels deep\)$"
+    for read in (verify, partial(import_sweep, there)):
+        with pytest.raises(ArchiveBroken, match=said):
+            read(nested)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
@@ -284,7 +312,11 @@ def _line(change: Callable[[dict[str, Any]], Any]) -> Callable[[list[dict[str, A
         ("attempts.jsonl", _line(lambda line: line.update(log="\ud800")), "log is"),
         ("attempts.jsonl", _line(lambda line: line.update(worker="x" * 200)), "at most 128 "),
         ("attempts.jsonl", lambda lines: _failed(lines)["params"].update(alpha=9.0), "audit: search#1 .*alpha': 9.0"),
-        ("attempts.jsonl", lambda lines: _failed(lines).update(trial_number=2**30), "with numbers up to 1073741824"),
+        (
+            "attempts.jsonl",
+            lambda lines: _failed(lines).update(trial_number=2**30),
+            "expected retry_of 1073741824",
+        ),
         ("attempts.jsonl", _line(lambda line: line.update(started_at=1e300)), "started_at is 1e"),
         ("attempts.jsonl", _line(lambda line: line.update(lease_until=float("nan"))), "lease_until is nan"),
         ("phases.jsonl", _line(lambda line: line.update(needs=["x"])), "needs 'x', which phases.jsonl lacks"),
@@ -296,7 +328,11 @@ def _line(change: Callable[[dict[str, Any]], Any]) -> Callable[[list[dict[str, A
             _line(lambda line: line["outcome"].update(blobs={"x": "../x"})),
             "a blob '../x', which is",
         ),
-        ("tasks.jsonl", _line(lambda line: line["outcome"].update(trial={"state": "X"})), "says of its trial: state"),
+        (
+            "tasks.jsonl",
+            _line(lambda line: line["outcome"].update(trial={"state": "X"})),
+            "audit: .* expected one value, found",
+        ),
         ("tasks.jsonl", _line(lambda line: line["outcome"].update(parameters="x")), "outcome of .* was edited: param"),
         ("sweep.jsonl", lambda lines: lines.append(lines[0]), "sweep.jsonl holds 2 lines"),
         ("sweep.jsonl", _line(lambda line: line.update(name="x")), "sweep.jsonl of another one"),
@@ -305,7 +341,7 @@ def _line(change: Callable[[dict[str, Any]], Any]) -> Callable[[list[dict[str, A
         (
             "tasks.jsonl",
             _line(lambda line: line["outcome"].update(cpu_s=-1)),
-            "cpu_s is -1.0, below what can be; every",
+            "the stored outcome of teachers#source was edited: cpu_s is -1 ",
         ),
         ("selections.jsonl", lambda lines: lines.pop(), r"selection [\w.]+: it is missing, and \S+ was trained with"),
         (

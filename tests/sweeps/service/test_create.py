@@ -9,7 +9,6 @@ from pathlib import Path
 import optuna
 import pytest
 
-from storage.audit.audit import audit
 from storage.errors import NotAStorage, SweepNotFound
 from storage.failpoints import POINTS, VARIABLE
 from storage.records import queries
@@ -17,6 +16,7 @@ from storage.studies.adapter import open_studies
 from storage.studies.names import study_name
 from storage.url import resolve
 from sweeps.errors import AnotherSpec
+from sweeps.plan.audit import audit
 from sweeps.plan.tasks import STAGES, make_plan
 from sweeps.query.opening import open_sweep
 from sweeps.service.create import create_sweep

@@ -14,13 +14,13 @@ import sqlalchemy
 
 from kd.baselines.applications import APPLICATIONS
 from kd.errors import WeightsNotHere
-from storage.audit.audit import audit
 from storage.db import engine as engines
 from storage.errors import RevisionRefused, SweepInUse
 from storage.queue.tasks import Claim
 from storage.records import queries
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import explain
+from sweeps.plan.audit import audit
 from sweeps.plan.tasks import make_plan, more
 from sweeps.service import steering
 from sweeps.service.create import create_sweep

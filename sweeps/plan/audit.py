@@ -1,0 +1,207 @@
+"""Audit a sweep: its rows against each other (`storage.audit`), and against the plan made again from its spec.
+
+A plan is a pure function of the stored spec, its revisions and its retries. Priorities are not compared: nothing that a
+task computes depends on when it runs, and older plans have others.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import sqlalchemy
+
+from storage.audit import audit as of_rows
+from storage.audit.audit import Audit
+from storage.audit.findings import Finding
+from storage.audit.rows import Rows, TaskRow, Unreadable, read_rows
+from storage.errors import RecordBroken
+from storage.queue.plans import PhasePlan, TaskPlan
+from storage.records.queries import SweepRecord
+from sweeps.errors import SpecError
+from sweeps.plan.older import as_then
+from sweeps.plan.outcomes import StudentOutcome, TrainedOutcome, checked_score, read_outcome
+from sweeps.plan.payloads import Payload, TransferTask, read_payload
+from sweeps.plan.points import planned_point
+from sweeps.plan.space import trained_with
+from sweeps.plan.stage_tasks import measure_task
+from sweeps.plan.tasks import Plan, make_plan, more
+from sweeps.spec.arms import AUTOKERAS_ARM
+from sweeps.spec.model import Spec, difference, fingerprint, parse
+from sweeps.spec.point import Number
+from sweeps.terminal import number_of
+
+_CLOSE = 1e-12  # another machine may round the last digits otherwise
+
+_SHOWN = 80  # characters of a value in a line
+
+
+def audit(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Audit:
+    """Count and compare everything that is stored of the sweep. Workers may be at it meanwhile.
+
+    Raises:
+        SweepNotFound: it was deleted meanwhile.
+        NotAStorage: a table of ours or of Optuna is missing.
+    """
+    return judge(read_rows(engine, sweep.id))
+
+
+def judge(rows: Rows) -> Audit:
+    """Do the same on rows that were read before, of a storage or of an archive."""
+    try:
+        spec, plan = _planned_again(rows)
+    except SpecError as error:
+        return of_rows.judge(rows, edited=_edits(rows, None, {}), replanned=[Finding(str(error))])
+    edited = _edits(rows, spec, {task.key: task for task in plan.tasks})
+    return of_rows.judge(rows, edited=edited, replanned=list(map(Finding, _of_plan(rows, plan))))
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Return whether two plain values are the same, but for the last digits of a number."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if float in (kinds := {type(one), type(other)}) and kinds <= {int, float}:
+        try:
+            return math.isclose(one, other, rel_tol=_CLOSE, abs_tol=_CLOSE)
+        except OverflowError:  # a whole number beyond every float
+            return False
+    return type(one) is type(other) and bool(one == other)
+
+
+def _planned_again(rows: Rows) -> tuple[Spec, Plan]:
+    """Return the latest spec, and the plan that all revisions together make.
+
+    Raises:
+        SpecError: a stored spec is none, or is not a larger one than the one before it.
+    """
+    for row in rows.specs:
+        if isinstance(row.spec, Unreadable) or fingerprint(row.spec) != row.fingerprint:
+            raise SpecError("a spec was changed")  # which one, the audit of the rows says
+    before: Spec | None = None
+    phases: list[PhasePlan] = []
+    tasks: list[TaskPlan] = []
+    for row in rows.specs[1:]:
+        spec = parse(row.spec, origin=f"revision {row.number}")
+        if before is None:
+            added = make_plan(spec)
+        elif before.as_dict() == spec.as_dict():  # after a retry everything is measured once more
+            added = Plan((), (measure_task(sum(task.phase == "measure" for task in tasks)),))
+        else:
+            larger, added = more(
+                before,
+                trials=spec.search.trials - before.search.trials,
+                seeds=spec.transfer.seeds - before.transfer.seeds,
+                searches=spec.outer.searches - before.outer.searches,
+            )
+            if changed := difference(larger.as_dict(), spec.as_dict()):
+                raise SpecError(f"the spec of revision {row.number} is not that of an extension: {'; '.join(changed)}")
+        added = as_then(added, spec, row.spec)
+        phases += added.phases
+        tasks += added.tasks
+        before = spec
+    if before is None:
+        raise SpecError("the plan: expected a revision, found none")
+    return before, Plan(tuple(phases), tuple(tasks))
+
+
+def _of_plan(rows: Rows, plan: Plan) -> Iterator[str]:
+    """Find phases that differ from the plan, or have other tasks than it."""
+    yield from _first_other("the plan", "phase", [phase.name for phase in plan.phases], list(rows.stages))
+    there = {phase.name: phase for phase in rows.phases}
+    planned, found = _by_phase(plan.tasks), _by_phase(rows.tasks)
+    for phase in plan.phases:
+        if phase.name in there:
+            needs = [need.stored() for need in phase.needs] + ([phase.lag.stored()] if phase.lag else [])
+            expected = {"stage": phase.stage, "needs": needs, "minimum": phase.minimum}
+            values = {name: getattr(there[phase.name], name) for name in expected}
+            yield from (text for _, text in _differing(phase.name, expected, values))
+            yield from _first_other(phase.name, "task", planned[phase.name], found[phase.name])
+
+
+def _by_phase(tasks: Iterable[TaskPlan | TaskRow]) -> Mapping[str | None, list[str]]:
+    keys: dict[str | None, list[str]] = defaultdict(list)
+    for task in tasks:
+        keys[task.phase].append(task.key)
+    return keys
+
+
+def _first_other(of: str, what: str, expected: Sequence[str], found: Sequence[str]) -> Iterator[str]:
+    pairs = zip_longest(expected, found, fillvalue="none")
+    if pair := next((pair for pair in pairs if pair[0] != pair[1]), None):
+        yield f"{of}: expected {what} {pair[0]} as planned, found {pair[1]}"
+
+
+def _differing(of: str, expected: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each value that differs, and a line about it."""
+    for name in dict.fromkeys([*expected, *found]):
+        if not alike(expected.get(name), found.get(name)):
+            yield name, f"{of}: expected {name} {expected.get(name)} as planned, found {str(found.get(name))[:_SHOWN]}"
+
+
+def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mapping[str, Finding]:
+    """Find the first thing that differs in each task, by its key; what differs alike in many is one finding."""
+    alike_edits: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    found: dict[str, Finding] = {}
+    params = {attempt.task_id: attempt.params for attempt in rows.attempts if attempt.state == "done"}
+    for task in rows.tasks:
+        if not isinstance(task.payload, dict):
+            continue  # which the audit of the rows says
+        try:
+            payload = read_payload(task.stage, task.payload, key=task.key)
+            edit = None
+            if task.key in plan:
+                expected = {**plan[task.key].payload, "stage": rows.stages.get(plan[task.key].phase)}
+                edit = next(_differing(task.key, expected, {**task.payload, "stage": task.stage}), None)
+            if edit is None and task.state == "done" and isinstance(task.outcome, dict):
+                outcome = read_outcome(payload, task.outcome, key=task.key)
+                checked_score(payload, task.score, key=task.key)
+                if spec is not None and task.key in plan and isinstance(outcome, TrainedOutcome):
+                    expected, values = _held(spec, payload, outcome, task.score, params.get(task.id))
+                    edit = next(_differing(f"outcome of {task.key}", expected, values), None)
+        except RecordBroken as error:
+            found[task.key] = Finding(str(error), error.next_steps)
+        else:
+            if edit is not None:
+                alike_edits[edit[0]].append((task.key, edit[1]))
+    for edits in alike_edits.values():
+        others = f"; {number_of(len(edits) - 1, 'more task')} likewise" if len(edits) > 1 else ""
+        found |= dict.fromkeys((key for key, _ in edits), Finding(edits[0][1] + others))
+    return found
+
+
+def _held(
+    spec: Spec, payload: Payload, outcome: TrainedOutcome, score: float | None, params: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what an outcome has to say by its payload, its score and its parameters, and what it says."""
+    expected: dict[str, Any] = {"val_accuracy": score}
+    found: dict[str, Any] = {"val_accuracy": outcome.val_accuracy}
+    if outcome.seed is not None:
+        expected["seed"], found["seed"] = payload.seed, outcome.seed
+    if curve := outcome.epoch_val_accuracy:
+        expected |= {"last accuracy": outcome.val_accuracy, "number of epochs": _epochs(spec, payload, outcome)}
+        found |= {"last accuracy": curve[-1], "number of epochs": len(curve)}
+    if isinstance(outcome, StudentOutcome):
+        if isinstance(params, dict):
+            expected |= {name: value for name, value in params.items() if name not in ("arm", "dataset")}
+        if (point := planned_point(spec, payload)) is not None:
+            expected |= point.as_dict()
+        found |= outcome.point.as_dict()
+    return expected, found
+
+
+def _epochs(spec: Spec, payload: Payload, outcome: TrainedOutcome) -> Number:
+    """Return how many epochs such a task trains."""
+    assert payload.role is not None
+    part = spec.role(payload.role)
+    if not isinstance(outcome, StudentOutcome):
+        ready = part.teacher.startswith(("pretrained:", "baseline:", "logits:"))
+        return 1 if ready else part.teacher_epochs
+    arm = payload.arm if isinstance(payload, TransferTask) else None
+    if arm == AUTOKERAS_ARM:
+        return spec.baselines.autokeras_epochs
+    if arm == "scratch-same-cost" and outcome.epochs is not None:
+        return outcome.epochs  # which a selection gives
+    return trained_with(outcome.more, arm).get("epochs", part.epochs)

@@ -1,0 +1,417 @@
+"""sweeps.plan.audit: the plan is made again from the spec, and every edit of it or of an outcome is one line.
+
+The same function judges what stands in a storage and what stands in an archive.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+
+from storage.db import schema
+from storage.db.engine import open_engine
+from storage.db.transaction import write
+from storage.errors import StorageError
+from storage.records import queries
+from storage.url import resolve
+from sweeps.errors import SweepError
+from sweeps.plan.audit import audit
+from sweeps.service.archives.archive import archive_sweep, import_sweep
+from sweeps.service.archives.verify import verify
+from sweeps.service.steering import extend, retry
+from sweeps.spec.arms import CONTROLS, SCALED, SOURCE_ARMS, TARGET_ARMS
+from sweeps.spec.model import Spec, fingerprint, override
+from sweeps.spec.presets import on
+from sweeps.workers.results import Outcome
+from tests.support.old_storages import COMMITS, unpack
+from tests.support.sweeps.archived_sweeps import edited
+from tests.support.sweeps.planted_sweeps import work
+from tests.support.sweeps.quadratic_worker import changed, quadratic
+from tests.support.sweeps.small_sweeps import SMALL, created
+
+Row = dict[str, Any]
+Edit = tuple[str, Callable[[list[Row]], Any]]  # a table, and what is changed in its rows
+Kd = Callable[..., tuple[int, str, str]]
+
+
+def with_curves(spec: Spec, claim: Any, params: Row, on_step: Callable[[], None]) -> Outcome:
+    """As a training: an accuracy after each epoch that the spec asks for."""
+    outcome = quadratic(claim, params, on_step)
+    if not (role := claim.payload.get("role")) or claim.stage == "baselines":
+        return outcome
+    part = spec.role(role)
+    epochs = part.teacher_epochs if claim.stage == "teachers" else params.get("epochs", part.epochs)
+    if claim.payload.get("arm") == "autokeras":
+        epochs = spec.baselines.autokeras_epochs
+    return changed(outcome, epoch_val_accuracy=(*[None] * (epochs - 1), outcome.score))
+
+
+def finished(url: str, spec: Spec = SMALL) -> sqlalchemy.URL:
+    """A sweep of that spec, worked on to its end."""
+    found = created(url, spec)
+    work(found, partial(with_curves, spec))
+    return found
+
+
+def violations(url: sqlalchemy.URL, name: str = "s") -> list[str]:
+    """What the audit finds wrong with a sweep."""
+    engine = open_engine(url, read_only=True)
+    try:
+        return [finding.text for finding in audit(engine, queries.find_sweep(engine, name)).violations]
+    finally:
+        engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("planned")
+    archive_sweep(finished(f"sqlite:///{folder}/x.db"), "s", folder / "s.kdsweep")
+    return folder
+
+
+@pytest.fixture
+def url(_made: Path, tmp_path: Path) -> sqlalchemy.URL:
+    """A finished sweep in a storage of its own; its archive lies beside it."""
+    for name in ("x.db", "s.kdsweep"):
+        shutil.copy(_made / name, tmp_path / name)
+    return resolve(f"sqlite:///{tmp_path}/x.db")
+
+
+def edit(url: sqlalchemy.URL, table: str, change: Callable[[list[Row]], Any]) -> None:
+    """Change rows of a table as somebody does it who knows SQL."""
+    rows = schema.metadata.tables[table]
+    engine = open_engine(url)
+    with write(engine) as connection:
+        query = sqlalchemy.select(rows)
+        found = [{column.key: row._mapping[column] for column in rows.c} for row in connection.execute(query)]
+        before = json.dumps(found)
+        change(found)
+        for row, old in zip(found, json.loads(before), strict=True):
+            if json.loads(json.dumps(row)) != old:
+                key = sqlalchemy.and_(*(column == old[column.key] for column in rows.primary_key))
+                connection.execute(sqlalchemy.update(rows).where(key).values(row))
+    engine.dispose()
+
+
+def _of(rows: list[Row], key: str) -> Row:
+    return next(row for row in rows if key in (row.get("key"), row.get("name")))
+
+
+def payload(key: str, **values: Any) -> Edit:
+    return "tasks", lambda rows: _of(rows, key)["payload"].update(values)
+
+
+def outcome(key: str, **values: Any) -> Edit:
+    return "tasks", lambda rows: _of(rows, key)["outcome"].update(values)
+
+
+def phase(name: str, **values: Any) -> Edit:
+    return "phases", lambda rows: _of(rows, name).update(values)
+
+
+def _all_seeds(rows: list[Row]) -> None:
+    for row in rows:
+        if row["key"].startswith("transfer"):
+            row["payload"]["seed"] = row["outcome"]["seed"] = 7
+
+
+def _spec(rows: list[Row], *, change: Mapping[str, Any]) -> None:
+    """As somebody does it who knows that a spec has a fingerprint."""
+    for row in rows:
+        for dotted, value in change.items():
+            table, _, key = dotted.rpartition(".")
+            (row["spec"][table] if table else row["spec"])[key] = value
+        row["fingerprint"] = fingerprint(row["spec"])
+
+
+def spec(**change: Any) -> list[Edit]:
+    dotted = {key.replace("__", "."): value for key, value in change.items()}
+    return [(table, partial(_spec, change=dotted)) for table in ("sweeps", "revisions")]
+
+
+EDITS: dict[str, tuple[list[Edit], str]] = {
+    "another temperature in a payload": (
+        [payload("search#0", temperature=3.0)],
+        r"search#0: expected temperature 6\.79\d+ as planned, found 3\.0",
+    ),
+    "the last digits of a temperature": (
+        [("tasks", lambda rows: _of(rows, "search#0")["payload"].update(temperature=6.795004901884))],
+        r"search#0: expected temperature 6\.79\d+ as planned, found 6\.795004901884",
+    ),
+    "a temperature beyond every number": (
+        [payload("search#0", temperature=10**400)],
+        r"the stored payload of search#0 was edited: .*temperature.*",
+    ),
+    "all seeds of transfer": (
+        [("tasks", _all_seeds)],
+        r"transfer#source\.best\.0: expected seed \d+ as planned, found 7; 3 more tasks likewise",
+    ),
+    "another seed in the spec": (
+        spec(seed=99),
+        r"teachers#source: expected seed \d+ as planned, found \d+; 16 more tasks likewise",
+    ),
+    "more epochs in the spec": (
+        spec(source__epochs=100),
+        r"outcome of search#0: expected number of epochs 100 as planned, found 4; 6 more tasks likewise",
+    ),
+    "more trials in the spec": (
+        spec(search__trials=5),
+        r"search: expected needs \[.*'lag:8:3'\] as planned, found \[.*'lag:8:2'\]",
+    ),
+    "fewer seeds in the spec than tasks": (
+        spec(search__trials=3),
+        r"search: expected minimum .*|search: expected task none as planned, found search#3",
+    ),
+    "a spec that is none": (spec(search__trials=0), r"revision 1: search\.trials: got 0; .*"),
+    "a test accuracy above 1": (
+        [outcome("transfer#target.native.0", test_accuracy=1.7)],
+        r"the stored outcome of transfer#target\.native\.0 was edited: test_accuracy is 1\.7 \(.* equal to 1\)",
+    ),
+    "a test accuracy below 0": (
+        [outcome("transfer#target.best.0", test_accuracy=-0.5)],
+        r"the stored outcome of transfer#target\.best\.0 was edited: test_accuracy is -0\.5 \(.* equal to 0\)",
+    ),
+    "a test accuracy that is no number": (
+        [outcome("transfer#target.best.0", test_accuracy=float("nan"))],
+        r"the stored outcome of transfer#target\.best\.0 was edited: test_accuracy is nan \(.*\)",
+    ),
+    "an epoch's accuracy": (
+        [outcome("search#0", epoch_val_accuracy=[0.1, 2.0, None, 0.5])],
+        r"the stored outcome of search#0 was edited: epoch_val_accuracy\.1\S* is 2\.0 \(.*\)",
+    ),
+    "the last epoch's accuracy": (
+        [outcome("search#0", epoch_val_accuracy=[0.1, None, None, 0.5])],
+        r"outcome of search#0: expected last accuracy 0\.\d+ as planned, found 0\.5",
+    ),
+    "a shorter curve": (
+        [outcome("search#0", epoch_val_accuracy=[0.7125254923047617])],
+        r"outcome of search#0: expected number of epochs 4 as planned, found 1",
+    ),
+    "the validation accuracy beside a score": (
+        [outcome("confirm#0.0", val_accuracy=0.5, epoch_val_accuracy=[None, None, None, 0.5])],
+        r"outcome of confirm#0\.0: expected val_accuracy 0\.8\d+ as planned, found 0\.5",
+    ),
+    "seconds below 0": (
+        [outcome("search#1", train_s=-1.0)],
+        r"the stored outcome of search#1 was edited: train_s is -1\.0 \(.*\)",
+    ),
+    "endless seconds": (
+        [outcome("search#1", cpu_s=float("inf"))],
+        r"the stored outcome of search#1 was edited: cpu_s is inf \(.*\)",
+    ),
+    "a negative count": (
+        [outcome("native.search#0", parameters=-3)],
+        r"the stored outcome of native\.search#0 was edited: parameters is -3 \(.*\)",
+    ),
+    "the seed of an outcome": (
+        [outcome("confirm#0.0", seed=5)],
+        r"outcome of confirm#0\.0: expected seed \d+ as planned, found 5",
+    ),
+    "the point of a planned trial": (
+        [outcome("search#1", temperature=19.0)],
+        r"outcome of search#1: expected temperature 4\.1\d+ as planned, found 19\.0",
+    ),
+    "the point of a proposed trial": (
+        [outcome("search#3", alpha=0.5)],
+        r"outcome of search#3: expected alpha 0\.\d+ as planned, found 0\.5",
+    ),
+    "the point of an untuned arm": (
+        [outcome("transfer#source.scratch.0", alpha=0.5)],
+        r"outcome of transfer#source\.scratch\.0: expected alpha 1\.0 as planned, found 0\.5",
+    ),
+    "a circle in the needs": (
+        [phase("teachers:source", needs=["measure"])],
+        r"teachers:source: expected needs \[\] as planned, found \['measure'\]",
+    ),
+    "a lag": (
+        [phase("search", needs=["teachers:source", "lag:1:2"])],
+        r"search: expected needs \['teachers:source', 'lag:8:2'\] as planned, found \['teachers:source', 'lag:1:2'\]",
+    ),
+    "a minimum": ([phase("search", minimum=0)], r"search: expected minimum 1 as planned, found 0"),
+    "the order of the trials": (
+        [("tasks", lambda rows: _of(rows, "search#0").update(ordinal=1000))],
+        r"search: expected task search#0 as planned, found search#1",
+    ),
+    "the key of a task": (
+        [("tasks", lambda rows: _of(rows, "search#3").update(key="search#9"))],
+        r"search: expected task search#3 as planned, found search#9",
+    ),
+    "a payload of another kind": (
+        [payload("search#0", rank=1)],
+        r"the stored payload of search#0 was edited: it has an unknown field 'rank'",
+    ),
+    "a role that the spec lacks": (
+        [payload("search#0", role="target3")],
+        r"search#0: expected role source as planned, found target3",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_each_edit_is_one_line(url: sqlalchemy.URL, name: str) -> None:
+    edits, line = EDITS[name]
+    for table, change in edits:
+        edit(url, table, change)
+    found = [text for text in violations(url) if not text.startswith(("trial ", "selection "))]
+    assert found, "nothing was found"
+    assert re.fullmatch(line, found[0]), found
+    # Another spec may be another plan in several phases, and the trial of a renamed task names the task of before.
+    assert len(found) == 1 or edits[0][0] == "sweeps" or name == "the key of a task"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "another temperature in a payload",
+        "all seeds of transfer",
+        "another seed in the spec",
+        "more epochs in the spec",
+        "a test accuracy above 1",
+        "a test accuracy below 0",
+        "a circle in the needs",
+    ],
+)
+def test_verify_names_what_the_audit_names_and_import_refuses_it(url: sqlalchemy.URL, name: str) -> None:
+    edits, line = EDITS[name]
+    folder = Path(str(url.database)).parent
+    file = folder / "s.kdsweep"
+    for table, change in edits:
+        file = edited(file, "sweep.jsonl" if table == "sweeps" else f"{table}.jsonl", change)
+    found = [f"{check.what}: {check.differs}" for check in verify(file) if check.differs]
+    assert [text for text in found if re.fullmatch(f"audit: {line}", text)], found
+    with pytest.raises((StorageError, SweepError)) as refused:
+        import_sweep(resolve(f"sqlite:///{folder}/there.db"), file)
+    assert "\n" not in str(refused.value)
+    assert not (folder / "there.db").exists()
+
+
+@pytest.mark.parametrize(("number", "refused"), [(105, False), (9_999, True), (10**6, True)])
+def test_verify_and_import_agree_on_the_number_of_a_trial(url: sqlalchemy.URL, number: int, refused: bool) -> None:
+    def change(rows: list[Row]) -> None:
+        last = [row for row in rows if row["study"] == "s"][-1]
+        last["trial_number"] = number
+
+    folder = Path(str(url.database)).parent
+    file, there = edited(folder / "s.kdsweep", "attempts.jsonl", change), resolve(f"sqlite:///{folder}/there.db")
+    found = [f"{check.what}: {check.differs}" for check in verify(file) if check.differs]
+    if not refused:
+        assert found == []
+        import_sweep(there, file)
+        assert violations(there) == []
+        return
+    (line,) = found
+    assert f"4 attempts name trials of study s, with numbers up to {number:,}; allowed: numbers up to 107" in line
+    with pytest.raises(StorageError, match=f"with numbers up to {number:,}; allowed"):
+        import_sweep(there, file)
+    assert not (folder / "there.db").exists()
+
+
+UNMEASURED = [arm for arm in CONTROLS if arm != "scratch-same-cost"]  # whose epochs the real runner alone counts
+EVERYTHING = {
+    "transfer.source_arms": [*SOURCE_ARMS, *UNMEASURED],
+    "transfer.target_arms": [*TARGET_ARMS, *UNMEASURED, SCALED, "autokeras"],
+    "baselines.methods": ["autokeras", "mobilenet"],
+    "baselines.source_methods": ["mobilenet"],
+}
+ROUNDS = {"confirm.rounds": [[3, 1], [2, 2]], "outer.searches": 3, "outer.rounds": [[2, 1], [1, 1]], "outer.trials": 3}
+FURTHER = {
+    "training.distillation": "dkd",
+    "search.space": {
+        "learning_rate": [0.001, 0.01],
+        "epochs": [2, 4],
+        "batch_size": [16, 64],
+        "nontarget_weight": [1, 8],
+    },
+}
+SPECS = {
+    "small": SMALL,
+    "every arm": override(SMALL, EVERYTHING),
+    "searches and rounds": override(SMALL, ROUNDS),
+    "teachers": override(SMALL, {"outer.teachers": 2, "outer.searches": 2, "outer.seeds": 2}),
+    "one dataset": override(on(SMALL, alone=True), {"transfer.source_arms": ["best", "scratch", "default-keras"]}),
+    "targets": override(on(SMALL, targets=["digits-rgb", "mnist", "fashion_mnist"]), {"transfer.other_seeds": 1}),
+    "further parameters": override(SMALL, FURTHER | {"transfer.target_arms": ["best", "native", "random", "scratch"]}),
+    "qmc": override(SMALL, {"search.sampler": "qmc"}),
+    "random": override(SMALL, {"search.sampler": "random", "search.lag": 1}),
+    "a pretrained teacher": override(SMALL, {"source.teacher": "pretrained:mobilenetv2"}),
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_whatever_a_sweep_is_made_of_it_is_as_planned(tmp_path: Path, name: str) -> None:
+    url = created(f"sqlite:///{tmp_path}/x.db", SPECS[name])
+    for more in ({"trials": 2, "seeds": 1}, {"searches": 1}, {"seeds": 2}):
+        assert violations(url) == []
+        assert extend(url, "s", **more) > 0
+    assert violations(url) == []
+
+
+@pytest.mark.parametrize("name", ["every arm", "searches and rounds", "further parameters"])
+def test_what_became_of_it_is_as_planned(tmp_path: Path, name: str) -> None:
+    """With a task that failed, was tried again after everything was measured, and with seeds that came later."""
+    spec = SPECS[name]
+    url = created(f"sqlite:///{tmp_path}/x.db", spec)
+
+    def run(claim: Any, params: Row, on_step: Callable[[], None]) -> Outcome:
+        if claim.key == "transfer#source.best.0" and claim.attempt <= 2:
+            raise ValueError("not yet")
+        outcome = with_curves(spec, claim, params, on_step)
+        return changed(outcome, logit_spread=2.0) if claim.stage == "teachers" else outcome
+
+    work(url, run)
+    assert retry(url, "s") == ["transfer#source.best.0"]
+    assert extend(url, "s", seeds=1) > 0
+    work(url, run)
+    assert violations(url) == []
+    archive_sweep(url, "s", tmp_path / "s.kdsweep")
+    assert [check for check in verify(tmp_path / "s.kdsweep") if check.differs] == []
+
+
+@pytest.mark.parametrize("version", COMMITS)
+def test_what_older_versions_planned_is_as_planned(tmp_path: Path, version: int, kd_sweeps: Kd) -> None:
+    url = unpack(version, tmp_path / "old.db")
+    assert kd_sweeps("storage", "upgrade", "--storage", str(url))[0] == 0
+    assert violations(url, "old") == []
+    if version == 1:  # the others declared one look at the test, and took it
+        assert extend(url, "old", seeds=1, searches=2) > 0
+        assert violations(url, "old") == []
+
+
+def test_a_task_that_waits_is_of_the_stage_of_its_phase(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/x.db")
+    edit(url, "tasks", lambda rows: _of(rows, "search#0").update(stage="native"))
+    assert violations(url) == ["search#0: expected stage search as planned, found native"]
+
+
+def test_an_extension_that_is_none_is_found(url: sqlalchemy.URL) -> None:
+    extend(url, "s", seeds=1)
+
+    def change(rows: list[Row]) -> None:
+        _spec(rows[-1:], change={"transfer.margin": 2.0})
+
+    for table in ("sweeps", "revisions"):
+        edit(url, table, change)
+    (line,) = violations(url)
+    assert line == "the spec of revision 2 is not that of an extension: transfer.margin: 1.0 -> 2.0"
+
+
+def test_a_score_that_is_no_number_is_one_line_wherever_it_is_read(url: sqlalchemy.URL, kd_sweeps: Kd) -> None:
+    engine = open_engine(url)
+    with write(engine) as connection:
+        connection.exec_driver_sql("UPDATE tasks SET score = 'nan' WHERE key = 'search#1'")
+    engine.dispose()
+    (line,) = violations(url)
+    assert line.startswith("search#1: expected one value, found score nan, ")
+    for command in ("report", "best", "status", "trials"):
+        code, out, err = kd_sweeps(command, "s", "--storage", str(url))
+        assert (code, out, err) == (
+            1,
+            "",
+            "kd-sweeps: the stored score of search#1 was edited: it is 'nan', no number\n",
+        ), command
