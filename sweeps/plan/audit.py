@@ -22,7 +22,7 @@ from storage.records.queries import SweepRecord
 from sweeps.errors import SpecError
 from sweeps.plan.older import as_then
 from sweeps.plan.outcomes import StudentOutcome, TrainedOutcome, checked_score, read_outcome
-from sweeps.plan.payloads import Payload, TransferTask, read_payload
+from sweeps.plan.payloads import PUT_BACK, Payload, TransferTask, read_payload
 from sweeps.plan.points import planned_point
 from sweeps.plan.space import trained_with
 from sweeps.plan.stage_tasks import measure_task
@@ -52,9 +52,9 @@ def judge(rows: Rows) -> Audit:
     try:
         spec, plan = _planned_again(rows)
     except SpecError as error:
-        return of_rows.judge(rows, edited=_edits(rows, None, {}), replanned=[Finding(str(error))])
+        return of_rows.judge(rows, edited=_edits(rows, None, {}), replanned=[Finding(str(error), (PUT_BACK,))])
     edited = _edits(rows, spec, {task.key: task for task in plan.tasks})
-    return of_rows.judge(rows, edited=edited, replanned=list(map(Finding, _of_plan(rows, plan))))
+    return of_rows.judge(rows, edited=edited, replanned=[Finding(text, (PUT_BACK,)) for text in _of_plan(rows, plan)])
 
 
 def alike(one: Any, other: Any) -> bool:
@@ -168,7 +168,7 @@ def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mappi
                 alike_edits[edit[0]].append((task.key, edit[1]))
     for edits in alike_edits.values():
         others = f"; {number_of(len(edits) - 1, 'more task')} likewise" if len(edits) > 1 else ""
-        found |= dict.fromkeys((key for key, _ in edits), Finding(edits[0][1] + others))
+        found |= dict.fromkeys((key for key, _ in edits), Finding(edits[0][1] + others, (PUT_BACK,)))
     return found
 
 

@@ -112,6 +112,9 @@ class MeasureTask(BaseModel):
 StudentTask: TypeAlias = SearchTask | ConfirmTask | TransferTask
 Payload: TypeAlias = TeacherTask | StudentTask | BaselineTask | MeasureTask
 
+PUT_BACK = NextStep("put it back, or make another sweep", "create")
+"""What may be done about something stored that somebody edited."""
+
 _KINDS: dict[str, type[Payload]] = {
     "teachers": TeacherTask,
     "search": SearchTask,
@@ -150,8 +153,7 @@ def payload_of(task: TaskRecord | Claim) -> Payload:
 
 def edited(what: str, problem: str) -> RecordBroken:
     """Return the error that something stored, such as "payload of search#3", is not what was written."""
-    cure = NextStep("put it back, or make another sweep", "create")
-    return RecordBroken(f"the stored {what} was edited: {problem}", cure)
+    return RecordBroken(f"the stored {what} was edited: {problem}", PUT_BACK)
 
 
 def first_problem(error: ValidationError) -> str:
