@@ -105,8 +105,8 @@ def said(kd_sweeps: KdSweeps, url: str) -> Said:
 @pytest.mark.parametrize(
     ("version", "expected"),
     [
-        (SCHEMA_VERSION - 1, "was made by an older kd-sweeps (schema 2; this one needs 3); stop its workers, and type"),
-        (SCHEMA_VERSION + 1, "was made by a newer kd-sweeps (schema 4; this one knows 3): upgrade kd-sweeps"),
+        (SCHEMA_VERSION - 1, "was made by an older kd-sweeps (schema 3; this one needs 4); stop its workers, and type"),
+        (SCHEMA_VERSION + 1, "was made by a newer kd-sweeps (schema 5; this one knows 4): upgrade kd-sweeps"),
     ],
 )
 def test_a_storage_of_another_version_is_refused_by_every_command(
