@@ -152,7 +152,8 @@ def write_lines(
         )
         for digest, load in blobs.items():
             _store(connection, digest, load())
-        failpoint("import-rows")
+        if blobs:  # not in the storage in memory that verifies the file first
+            failpoint("import-rows")
     return int(sweep_id)
 
 

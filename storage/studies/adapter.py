@@ -93,12 +93,12 @@ class Studies:
             except optuna.exceptions.DuplicatedStudyError as error:  # made since its name was looked up
                 raise foreign(self.engine, name) from error
             failpoint("study-named")
-            if study.metric_names != [metric]:
-                study.set_metric_names([metric])
             present = study.user_attrs
             for key, value in attrs.items():
                 if present.get(key) != value:
                     study.set_user_attr(key, value)
+            if study.metric_names != [metric]:
+                study.set_metric_names([metric])
             study_id = self._rdb.get_study_id_from_name(name)
             if note and not has_note(self._rdb, study_id):
                 save_note(self._rdb, study_id, note)
@@ -247,6 +247,14 @@ class Studies:
         with contextlib.suppress(StudyMissing), self._faults(study):
             return self._rdb.get_n_trials(self._rdb.get_study_id_from_name(study))
         return 0
+
+    @retrying
+    def is_untouched(self, study: str) -> bool:
+        """Return whether a study is as Optuna makes it: no trial, no note, no name of its value."""
+        with contextlib.suppress(StudyMissing), self._faults(study):
+            study_id = self._rdb.get_study_id_from_name(study)
+            return not (self._rdb.get_n_trials(study_id) or self._rdb.get_study_system_attrs(study_id))
+        return False
 
     @retrying
     def running(self, study: str) -> list[RunningTrial]:

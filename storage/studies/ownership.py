@@ -44,8 +44,7 @@ class Owner:
         if identity is None:
             named = attrs.get("sweep") == self.sweep and attrs.get("fingerprint") in self.fingerprints
             return named and study == study_name(self.sweep, str(stage))
-        # Without a stage it was left by a creation that was killed between the two attributes.
-        return bool(identity == self.identity) and (stage is None or study == study_name(self.sweep, str(stage)))
+        return bool(identity == self.identity) and study == study_name(self.sweep, str(stage))
 
 
 @retrying
@@ -60,12 +59,8 @@ def owner_of(engine: Engine, sweep_id: int) -> Owner:
 
 def owned(studies: "Studies", owner: Owner) -> list[str]:
     """Return the names of the sweep's own studies, with what a killed creation left of it."""
-    reservations = reserved(studies.engine, owner.identity)
-    return [
-        study
-        for study, attrs in studies.user_attrs(owner.sweep).items()
-        if owner.owns(study, attrs) or _is_left(studies, study, attrs, reservations)
-    ]
+    own, left = _ours(studies, owner, (), reserved(studies.engine, owner.identity))
+    return [*own, *left]
 
 
 def reserve(studies: "Studies", owner: Owner, names: Sequence[str]) -> set[str]:
@@ -80,13 +75,11 @@ def reserve(studies: "Studies", owner: Owner, names: Sequence[str]) -> set[str]:
     Raises:
         SpecConflict: another program's study has one of the names; nothing was changed.
     """
-    refuse_foreign(studies, owner, names)
-    there = {name: attrs for name, attrs in studies.user_attrs(owner.sweep).items() if name in names}
-    own = {name for name, attrs in there.items() if owner.owns(name, attrs)}
-    for name in there.keys() - own:
+    own, left = _ours(studies, owner, names, reserved(studies.engine))
+    for name in left:  # also of another name: it may have been a creation with more datasets
         studies.delete(name)
-    _store(studies.engine, owner.identity, names)
-    return own
+    _store(studies.engine, owner.identity, names, [*names, *left])
+    return own.intersection(names)
 
 
 def refuse_foreign(studies: "Studies", owner: Owner, names: Sequence[str], *, new: bool = False) -> None:
@@ -98,10 +91,22 @@ def refuse_foreign(studies: "Studies", owner: Owner, names: Sequence[str], *, ne
     Raises:
         SpecConflict: there is one.
     """
-    reservations = {} if new else reserved(studies.engine)
+    _ours(studies, owner, names, {} if new else reserved(studies.engine))
+
+
+def _ours(
+    studies: "Studies", owner: Owner, names: Sequence[str], reservations: Mapping[str, str]
+) -> tuple[set[str], list[str]]:
+    """Return the sweep's own studies, and what a killed creation left; raises as `refuse_foreign` for other `names`."""
+    own, left = set(), []
     for name, attrs in studies.user_attrs(owner.sweep).items():
-        if name in names and not owner.owns(name, attrs) and not _is_left(studies, name, attrs, reservations):
+        if owner.owns(name, attrs):
+            own.add(name)
+        elif _is_left(studies, name, attrs, reservations):
+            left.append(name)
+        elif name in names:
             raise foreign(studies.engine, name)
+    return own, left
 
 
 def foreign(engine: Engine, study: str) -> SpecConflict:
@@ -129,18 +134,18 @@ def free(engine: Engine, identity: str) -> None:
 
 
 @retrying
-def _store(engine: Engine, identity: str, names: Sequence[str]) -> None:
+def _store(engine: Engine, identity: str, names: Sequence[str], earlier: Sequence[str]) -> None:
     with write(engine) as connection:
-        connection.execute(delete(reserved_studies).where(reserved_studies.c.study.in_(names)))
+        connection.execute(delete(reserved_studies).where(reserved_studies.c.study.in_(earlier)))
         connection.execute(reserved_studies.insert(), [{"study": name, "identity": identity} for name in names])
 
 
 def _is_left(studies: "Studies", study: str, attrs: Mapping[str, Any], reservations: Mapping[str, str]) -> bool:
     """Return whether a creation that was killed left this study."""
-    if not attrs:  # killed before the first attribute; one with trials is at work for somebody
-        return study in reservations and studies.count_trials(study) == 0
+    if not attrs:  # killed before the first attribute, when nothing else was in it either
+        return study in reservations and studies.is_untouched(study)
     if IDENTITY_ATTR in attrs:
         return bool(attrs[IDENTITY_ATTR] == reservations.get(study))
     # Of a version that reserved nothing. Only an import made trials, and those may as well be somebody's copy.
     named = {"sweep", "stage", "loss", "fingerprint"} == attrs.keys()
-    return named and study == study_name(attrs["sweep"], attrs["stage"]) and studies.count_trials(study) == 0
+    return named and study == study_name(attrs["sweep"], attrs["stage"]) and not studies.count_trials(study)

@@ -23,7 +23,7 @@ from sweeps.errors import SpecError
 from sweeps.plan.older import as_then
 from sweeps.plan.outcomes import StudentOutcome, TrainedOutcome, checked_score, read_outcome
 from sweeps.plan.payloads import PUT_BACK, Payload, TransferTask, read_payload
-from sweeps.plan.points import planned_point
+from sweeps.plan.points import fixed_params, planned_point
 from sweeps.plan.space import trained_with
 from sweeps.plan.stage_tasks import measure_task
 from sweeps.plan.tasks import Plan, make_plan, more
@@ -147,8 +147,11 @@ def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mappi
     found: dict[str, Finding] = {}
     params = {attempt.task_id: attempt.params for attempt in rows.attempts if attempt.state == "done"}
     for task in rows.tasks:
-        if not isinstance(task.payload, dict):
+        if isinstance(task.payload, Unreadable):
             continue  # which the audit of the rows says
+        if not isinstance(task.payload, dict):
+            found[task.key] = Finding(f"{task.key}: expected a payload as planned, found {str(task.payload)[:_SHOWN]}")
+            continue
         try:
             payload = read_payload(task.stage, task.payload, key=task.key)
             edit = None
@@ -158,8 +161,18 @@ def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mappi
             if edit is None and task.state == "done" and isinstance(task.outcome, dict):
                 outcome = read_outcome(payload, task.outcome, key=task.key)
                 checked_score(payload, task.score, key=task.key)
-                if spec is not None and task.key in plan and isinstance(outcome, TrainedOutcome):
+                if spec is not None and task.key in plan:
+                    expected, trained = fixed_params(spec, payload), params.get(task.id)
+                    values = {name: trained.get(name) for name in expected} if isinstance(trained, dict) else expected
+                    edit = next(_differing(f"parameters of {task.key}", expected, values), None)
+                if edit is None and spec is not None and task.key in plan and isinstance(outcome, TrainedOutcome):
                     expected, values = _held(spec, payload, outcome, task.score, params.get(task.id))
+                    told = (
+                        task.outcome["trial"].get("epoch_values") if isinstance(task.outcome.get("trial"), dict) else ()
+                    )
+                    if told:  # the same curve, as its trial shows it
+                        expected["accuracies after epochs"] = len(told)
+                        values["accuracies after epochs"] = len(outcome.epoch_val_accuracy)
                     edit = next(_differing(f"outcome of {task.key}", expected, values), None)
         except RecordBroken as error:
             found[task.key] = Finding(str(error), error.next_steps)
@@ -183,6 +196,8 @@ def _held(
     if curve := outcome.epoch_val_accuracy:
         expected |= {"last accuracy": outcome.val_accuracy, "number of epochs": _epochs(spec, payload, outcome)}
         found |= {"last accuracy": curve[-1], "number of epochs": len(curve)}
+    if isinstance(payload, TransferTask) and isinstance(outcome, StudentOutcome) and outcome.test_accuracy is None:
+        expected["test_accuracy"] = "a number"  # which the verdict rests on
     if isinstance(outcome, StudentOutcome):
         if isinstance(params, dict):
             expected |= {name: value for name, value in params.items() if name not in ("arm", "dataset")}

@@ -16,7 +16,7 @@ from sweeps.spec.point import Point
 
 _LONGEST = 1e9  # of seconds and milliseconds: 30 years and 12 days
 
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 Amount = Annotated[float, Field(ge=0, le=_LONGEST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 

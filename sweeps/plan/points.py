@@ -76,6 +76,18 @@ def attributes(
     return attrs if retry_of is None else attrs | {"retry_of": retry_of}
 
 
+def fixed_params(spec: Spec, task: Payload) -> dict[str, Any]:
+    """Return the parameters of a task's trial that are names, which its payload decides."""
+    if isinstance(task, TeacherTask):
+        role = spec.role(task.role)
+        return {"dataset": role.shown, "model": role.teacher}
+    if isinstance(task, BaselineTask):
+        return {"method": task.method}
+    if isinstance(task, TransferTask):
+        return {"arm": task.arm, "dataset": spec.role(task.role).shown}
+    return {}
+
+
 def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, Any]:
     """Return the parameters of a task. They follow from the spec and from what is stored, not from who asks or when.
 
@@ -87,19 +99,14 @@ def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[s
     if claim.params is not None:
         return claim.params
     task = payload_of(claim)
-    if isinstance(task, TeacherTask):
-        role = spec.role(task.role)
-        return {"dataset": role.shown, "model": role.teacher}
-    if isinstance(task, BaselineTask):
-        return {"method": task.method}
     if isinstance(task, TransferTask):
         point = planned_point(spec, task) or _arm_point(engine, claim.sweep_id, spec, task)
-        return point.as_dict() | {"arm": task.arm, "dataset": spec.role(task.role).shown}
+        return point.as_dict() | fixed_params(spec, task)
     if isinstance(task, ConfirmTask):
         return _confirm_point(engine, spec, claim, task).as_dict()
     if isinstance(task, SearchTask):
         return _proposed(engine, spec, claim) if task.sobol is None else task.sobol.as_dict()
-    return {}
+    return fixed_params(spec, task)
 
 
 def planned_point(spec: Spec, task: Payload) -> Point | None:

@@ -112,32 +112,28 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
 
     with engines.create_lock(url), contextlib.closing(adapter.open_studies(url, create=True)) as studies:
         failpoint("create-locked")
-        owner = _owner(studies, name, spec, plan)
+        owner = prepare_tables(studies, name, plan.stages)
+        failpoint("create-tables")
+        there = queries.is_sweep(studies.engine, name)
+        if there:
+            sweep = queries.find_sweep(studies.engine, name)
+            # Perhaps made since we looked: its studies are not completed by our spec then.
+            refuse_another(name, queries.revisions(studies.engine, sweep.id), spec)
+            owner = owner_of(studies.engine, sweep.id)
         make_studies(studies, owner, spec, plan.stages)
-        new = plans.insert_sweep(
-            studies.engine,
-            name=name,
-            identity=owner.identity,
-            spec=spec.as_dict(),
-            fingerprint=spec.fingerprint,
-            provenance=provenance(),
-            phases=plan.phases,
-            tasks=plan.tasks,
-        )
+        if not there:
+            plans.insert_sweep(
+                studies.engine,
+                name=name,
+                identity=owner.identity,
+                spec=spec.as_dict(),
+                fingerprint=spec.fingerprint,
+                provenance=provenance(),
+                phases=plan.phases,
+                tasks=plan.tasks,
+            )
         ownership.free(studies.engine, owner.identity)
-        return new
-
-
-def _owner(studies: "Studies", name: str, spec: Spec, plan: Plan) -> Owner:
-    """Return whose the studies are: the sweep of that name, which has to have this spec, or a new one."""
-    engine = studies.engine
-    new = prepare_tables(studies, name, plan.stages)
-    failpoint("create-tables")
-    if not queries.is_sweep(engine, name):
-        return new
-    sweep = queries.find_sweep(engine, name)  # perhaps since we looked: its studies are not made by our spec
-    refuse_another(name, queries.revisions(engine, sweep.id), spec)
-    return owner_of(engine, sweep.id)
+        return not there
 
 
 def prepare_tables(studies: "Studies", name: str, stages: Sequence[str]) -> Owner:
@@ -225,7 +221,9 @@ def by_its_rule(known: list[RevisionRecord], spec: Spec) -> Spec:
 
 def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
     """Raise AnotherSpec with the difference, unless the sweep that is there has this spec or began with it."""
-    if spec.fingerprint in {revision.fingerprint for revision in known}:
+    # An older version left out what a spec has by default today: the same values under another fingerprint.
+    same = (parse(revision.spec, origin=f"sweep {name}").fingerprint for revision in known)
+    if spec.fingerprint in {*(revision.fingerprint for revision in known), *same}:
         return
     changes = difference(known[0].spec, spec.as_dict())
     raise AnotherSpec(

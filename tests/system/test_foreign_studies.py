@@ -1,16 +1,19 @@
 """Studies that another program made stay as they are, whatever is done with a sweep that would call its own so."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
+import optuna_dashboard
 import pytest
 import sqlalchemy
 
 from storage.db import schema
 from storage.errors import SpecConflict, StudyMissing
+from storage.failpoints import VARIABLE
 from storage.records import queries
 from storage.studies.adapter import open_studies
 from storage.studies.names import study_name
@@ -151,6 +154,42 @@ def test_a_storage_of_an_older_version_is_upgraded_and_its_studies_known(tmp_pat
     assert delete(url, "old").studies == len(STAGES) - 1
     assert names(plain(url)) == ["old.transfer"]
     assert content(plain(url), "old.transfer") == before
+
+
+def _create_and_crash(url: str, point: str) -> None:
+    os.environ[VARIABLE] = point
+    create_sweep(resolve(url), "s", SMALL)
+
+
+def crash(url: str, point: str) -> None:
+    doomed = FORK.Process(target=_create_and_crash, args=(url, point))
+    doomed.start()
+    doomed.join(60)
+    assert doomed.exitcode == -9
+
+
+@pytest.mark.processes
+def test_a_study_made_under_a_name_that_a_killed_create_reserved_is_not_taken_for_what_it_left(
+    storage_url: str,
+) -> None:
+    crash(storage_url, "study-named")
+    with stock(storage_url) as storage:
+        study = optuna.create_study(study_name="s.confirm", storage=storage)
+        optuna_dashboard.save_note(study, "mine")
+    before = content(storage_url, "s.confirm")
+    with pytest.raises(SpecConflict, match=r"study 's\.confirm' in .* is of another program"):
+        create_sweep(resolve(storage_url), "s", SMALL)
+    assert content(storage_url, "s.confirm") == before
+
+
+@pytest.mark.processes
+def test_what_a_killed_create_of_more_datasets_left_goes_with_the_next(storage_url: str) -> None:
+    crash(storage_url, "studies-made")
+    assert "s.native" in names(storage_url)
+    url = created(storage_url, on(SMALL, source="digits", alone=True))
+    assert "s.native" not in names(storage_url)
+    delete(url, "s")
+    assert names(storage_url) == []
 
 
 def _create(url: str, at_least: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from tests.support.old_storages import COMMITS, DATA, unpack
@@ -83,6 +84,14 @@ def test_every_command_reads_what_the_older_one_printed(
         path: value for path, value in before.items() if not _told_anew(path)
     } | {path: found[path] for path in before if _told_anew(path) and path in found}
     assert len(before) - sum(map(_told_anew, before)) > 20
+
+
+def test_a_study_that_was_deleted_is_made_again_in_the_older_storage(kd_sweeps: Run, storage: str) -> None:
+    optuna.delete_study(study_name="old.confirm", storage=storage)
+    code, _, err = kd_sweeps("create", "old", "--storage", storage)
+    assert code == 0, err
+    code, out, _ = kd_sweeps("status", "old", "--audit", "--storage", storage)
+    assert code == 0, out
 
 
 def test_work_goes_on_in_the_older_storage(kd_sweeps: Run, storage: str) -> None:

@@ -7,7 +7,7 @@ from storage.db.schema import metadata
 
 # What another database numbers anew, or knows by itself; and what stands in its place.
 NOT_CARRIED = {
-    "sweeps": {"id", "repaired_at"},
+    "sweeps": {"id", "repaired_at", "identity"},
     "revisions": {"sweep_id"},
     "phases": {"id", "sweep_id"},
     "tasks": {"id", "sweep_id", "phase_id"},
@@ -27,4 +27,4 @@ def test_an_archive_holds_every_column(table: str) -> None:
 
 
 def test_an_archive_holds_every_table() -> None:
-    assert set(metadata.tables) == {*NOT_CARRIED, "blobs", "kd_sweeps_schema"}
+    assert set(metadata.tables) == {*NOT_CARRIED, "blobs", "kd_sweeps_schema", "reserved_studies"}

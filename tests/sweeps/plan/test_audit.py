@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def with_curves(spec: Spec, claim: Any, params: Row, on_step: Callable[[], None]
     epochs = part.teacher_epochs if claim.stage == "teachers" else params.get("epochs", part.epochs)
     if claim.payload.get("arm") == "autokeras":
         epochs = spec.baselines.autokeras_epochs
-    return changed(outcome, epoch_val_accuracy=(*[None] * (epochs - 1), outcome.score))
+    curve = (*[None] * (epochs - 1), outcome.score)
+    return replace(changed(outcome, epoch_val_accuracy=curve), epoch_values=curve)
 
 
 def finished(url: str, spec: Spec = SMALL) -> sqlalchemy.URL:
@@ -180,6 +182,26 @@ EDITS: dict[str, tuple[list[Edit], str]] = {
     "a test accuracy that is no number": (
         [outcome("transfer#target.best.0", test_accuracy=float("nan"))],
         r"the stored outcome of transfer#target\.best\.0 was edited: test_accuracy is nan \(.*\)",
+    ),
+    "no test accuracy": (
+        [outcome("transfer#target.native.0", test_accuracy=None)],
+        r"outcome of transfer#target\.native\.0: expected test_accuracy a number as planned, found None",
+    ),
+    "a test accuracy that is text": (
+        [outcome("transfer#target.native.0", test_accuracy="0.5")],
+        r"the stored outcome of transfer#target\.native\.0 was edited: test_accuracy is '0\.5' \(.*\)",
+    ),
+    "a payload that is none": (
+        [("tasks", lambda rows: _of(rows, "search#0").update(payload=[]))],
+        r"search#0: expected a payload as planned, found \[\]",
+    ),
+    "another teacher in the spec": (
+        spec(source__teacher="cnn-medium"),
+        r"parameters of teachers#source: expected model cnn-medium as planned, found .*",
+    ),
+    "no curve": (
+        [outcome("search#0", epoch_val_accuracy=[])],
+        r"outcome of search#0: expected accuracies after epochs 4 as planned, found 0",
     ),
     "an epoch's accuracy": (
         [outcome("search#0", epoch_val_accuracy=[0.1, 2.0, None, 0.5])],
