@@ -126,7 +126,7 @@ def test_wherever_in_optunas_statements_the_connection_is_cut_a_trial_is_asked_f
     server: PostgresServer, engine: Engine, every: int
 ) -> None:
     with contextlib.closing(open_studies(engine.url, create=True)) as studies:
-        studies.create("s", metric="accuracy", attrs={"identity": "s"}, note=None)
+        studies.create("s", metric="accuracy", attrs={"identity": "s", "stage": "search"}, note=None)
         owner = Owner("s", "s")
         space: Space = {"alpha": Range(0.0, 1.0, log=False)}
         told = 0
