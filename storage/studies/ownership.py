@@ -66,8 +66,8 @@ def owned(studies: "Studies", owner: Owner) -> list[str]:
 def reserve(studies: "Studies", owner: Owner, names: Sequence[str]) -> set[str]:
     """Reserve the names that the studies of a sweep are about to get. Run it inside `create_lock`.
 
-    What a killed creation left under one of them is removed: an import's studies have trials that no task of another
-    sweep would know.
+    What a killed creation of that sweep left is removed: an import's studies have trials that no task of another sweep
+    would know.
 
     Returns:
         The sweep's own studies of these names that are there already.

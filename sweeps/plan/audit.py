@@ -166,13 +166,7 @@ def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mappi
                     values = {name: trained.get(name) for name in expected} if isinstance(trained, dict) else expected
                     edit = next(_differing(f"parameters of {task.key}", expected, values), None)
                 if edit is None and spec is not None and task.key in plan and isinstance(outcome, TrainedOutcome):
-                    expected, values = _held(spec, payload, outcome, task.score, params.get(task.id))
-                    told = (
-                        task.outcome["trial"].get("epoch_values") if isinstance(task.outcome.get("trial"), dict) else ()
-                    )
-                    if told:  # the same curve, as its trial shows it
-                        expected["accuracies after epochs"] = len(told)
-                        values["accuracies after epochs"] = len(outcome.epoch_val_accuracy)
+                    expected, values = _held(spec, task, payload, outcome, params.get(task.id))
                     edit = next(_differing(f"outcome of {task.key}", expected, values), None)
         except RecordBroken as error:
             found[task.key] = Finding(str(error), error.next_steps)
@@ -186,16 +180,20 @@ def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mappi
 
 
 def _held(
-    spec: Spec, payload: Payload, outcome: TrainedOutcome, score: float | None, params: Any
+    spec: Spec, task: TaskRow, payload: Payload, outcome: TrainedOutcome, params: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what an outcome has to say by its payload, its score and its parameters, and what it says."""
-    expected: dict[str, Any] = {"val_accuracy": score}
+    expected: dict[str, Any] = {"val_accuracy": task.score}
     found: dict[str, Any] = {"val_accuracy": outcome.val_accuracy}
     if outcome.seed is not None:
         expected["seed"], found["seed"] = payload.seed, outcome.seed
     if curve := outcome.epoch_val_accuracy:
         expected |= {"last accuracy": outcome.val_accuracy, "number of epochs": _epochs(spec, payload, outcome)}
         found |= {"last accuracy": curve[-1], "number of epochs": len(curve)}
+    trial = task.outcome.get("trial")
+    told = trial.get("epoch_values") if isinstance(trial, dict) else None
+    if told and isinstance(told, list):  # the same curve, as its trial shows it
+        expected["accuracies after epochs"], found["accuracies after epochs"] = len(told), len(curve)
     if isinstance(payload, TransferTask) and isinstance(outcome, StudentOutcome) and outcome.test_accuracy is None:
         expected["test_accuracy"] = "a number"  # which the verdict rests on
     if isinstance(outcome, StudentOutcome):
