@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import RegularGridInterpolator
 
-from support.sampler_replays import Confirm
 from support.surfaces import Array, Surface
 from sweeps.plan.names import searches
 from sweeps.plan.stage_tasks import sobol_points
@@ -68,7 +67,7 @@ def world(surface: Surface) -> World:
     """What the recorded runs of a surface tell of its dataset. At alpha = 1, the labels alone, nothing is smoothed."""
     accuracies = 100 * surface.last
     mean = accuracies.mean(axis=0)
-    apart = (accuracies - mean) / np.sqrt(surface.seeds - 1)
+    apart = (accuracies - mean) / np.sqrt(len(accuracies) - 1)
     fields = _smoothed(apart)
     rough = (apart - fields)[..., :-1]
     noise = np.sqrt((rough**2).sum(axis=0).mean() / _LEFT)
@@ -93,17 +92,27 @@ class Search:
 
     def chosen(self, dataset: World, stream: int) -> Choice:
         """What the search and its confirm choose; of the same stream with the same luck."""
-        confirm = Confirm(self.spec.confirm.rounds)
-        seeds = 1 + sum(fresh for _, fresh in confirm.rounds)  # the search's own first
+        rounds = self.spec.confirm.rounds
+        seeds = 1 + sum(fresh for _, fresh in rounds)  # the search's own first
         scores = dataset.trained(
             self.places[:, : self.spec.search.planned], seeds, np.random.default_rng((*self.seed, stream))
         )
-        return np.array([_choice(confirm, rows) for rows in scores.tolist()])
+        return np.array([confirmed(rounds, rows) for rows in scores.tolist()])
 
 
-def _choice(confirm: Confirm, scores: Sequence[Sequence[float]]) -> int:
-    searched = [(number, row[0]) for number, row in enumerate(scores)]
-    return confirm.choose(searched, lambda number, seed: scores[number][seed])
+def confirmed(rounds: Sequence[tuple[int, int]], scores: Sequence[Sequence[float]]) -> int:
+    """The number of the point with the best mean over its fresh seeds after the last round.
+
+    Args:
+        rounds: as in `confirm.rounds`: how many points get how many more seeds.
+        scores: of each point; the search's own seed first, then the fresh ones.
+    """
+    left = sorted(range(len(scores)), key=lambda point: -scores[point][0])
+    after = 1
+    for points, seeds in rounds:
+        after += seeds
+        left = sorted(left[:points], key=lambda point: -np.mean(scores[point][1:after]))
+    return left[0]
 
 
 class Sweeps:

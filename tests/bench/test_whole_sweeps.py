@@ -1,6 +1,7 @@
 """Sweeps drawn from the recorded surfaces: their noise, their points, and what both searches share."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from tests.support.paths import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
 
-from support.surfaces import FOLDER, Surface, interpolate, read_surface
-from support.whole_sweeps import Sweeps, World, planted, world
+from support.surfaces import FOLDER, Surface, read_surface
+from support.whole_sweeps import Sweeps, World, confirmed, planted, world
 from sweeps.spec.point import Point
 
 SWEEPS = 200
@@ -36,20 +37,37 @@ def test_trainings_vary_as_the_recorded_ones_do(surfaces: dict[str, Surface], na
     surface, made = surfaces[name], world(surfaces[name])
     cells = np.stack(np.meshgrid(*made.axes, indexing="ij"), axis=-1)[:, :-1].reshape(1, -1, 2)
     trained = made.trained(np.repeat(cells, 400, axis=0), 2, np.random.default_rng(0))
-    recorded = 100 * surface.last[..., :-1].reshape(surface.seeds, -1)
+    recorded = 100 * surface.last[..., :-1].reshape(len(surface.last), -1)
     assert trained.std(axis=0).mean() == pytest.approx(recorded.std(axis=0, ddof=1).mean(), rel=0.05)
     # what a seed adds to all cells alike, and what the cells of a seed have each for itself
     assert trained.mean(axis=1).std() == pytest.approx(recorded.mean(axis=1).std(ddof=1), rel=0.05)
     assert trained.mean(axis=(0, 2)) == pytest.approx(recorded.mean(axis=0), abs=0.4)
 
 
-def test_between_the_cells_the_mean_is_interpolated(surfaces: dict[str, Surface], source: World) -> None:
-    places = np.array([[(np.log(3.0), 0.31), (np.log(20.0), 1.0), (0.0, 0.0)]])
-    expected = [
-        interpolate(surfaces["mnist"], source.mean, temperature=float(np.exp(log)), alpha=alpha)
-        for log, alpha in places[0]
-    ]
+def test_a_file_is_read_into_the_cells_that_its_lines_name(tmp_path: Path) -> None:
+    path = tmp_path / "surface.csv"
+    lines = [f"{t},{a},{seed},0.1,0.{seed}{a}{t}" for t in (4, 1, 2) for seed in (1, 0) for a in (0, 1)]
+    path.write_text("\n".join(["# dataset: none", "temperature,alpha,seed,epoch_1,epoch_2", *lines]) + "\n")
+    surface = read_surface(path)
+    assert surface.temperatures.tolist() == [1, 2, 4]
+    assert surface.alphas.tolist() == [0, 1]
+    of_each_seed = [[[float(f"0.{seed}{a}{t}") for a in (0, 1)] for t in (1, 2, 4)] for seed in (0, 1)]
+    assert surface.last.tolist() == of_each_seed
+
+
+def test_between_the_cells_the_mean_is_interpolated(source: World) -> None:
+    logs, alphas = source.axes
+    between = (logs[2] + logs[3]) / 2, (alphas[4] + alphas[5]) / 2
+    places = np.array([[(logs[3], alphas[5]), (logs[-1], alphas[0]), between]])
+    expected = [source.mean[3, 5], source.mean[-1, 0], source.mean[2:4, 4:6].mean()]
     assert source.expected(places)[0] == pytest.approx(expected)
+
+
+def test_every_round_keeps_the_best_means_and_all_of_it_share_the_seeds() -> None:
+    scores = [[0.5, 0.1, 1.0, 1.0], [0.4, 0.9, 0.9, 0.9], [0.3, 0.5, 1.0, 1.0], [0.2, 1.0, 1.0, 1.0]]
+    assert confirmed(((3, 1), (2, 2)), scores) == 1  # 0.9 against (0.5 + 1 + 1) / 3; the last one was not searched best
+    assert confirmed(((3, 1), (3, 2)), scores) == 1
+    assert confirmed(((4, 1), (2, 2)), scores) == 3
 
 
 def test_where_both_searches_choose_the_same_point_the_arms_are_the_same_trainings(
