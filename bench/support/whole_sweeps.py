@@ -16,7 +16,6 @@ from support.surfaces import Array, Surface
 from sweeps.plan.names import searches
 from sweeps.plan.stage_tasks import sobol_points
 from sweeps.spec.model import Spec, override
-from sweeps.spec.point import Point
 from sweeps.spec.presets import preset
 from sweeps.stats.verdict import Arms
 
@@ -84,7 +83,7 @@ def _smoothed(values: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """One search of every sweep, on either dataset. places: its points, fixed ones and, last, labels alone."""
+    """One search of every sweep, on either dataset. places: its points and, last, labels alone."""
 
     spec: Spec
     places: Array
@@ -124,14 +123,12 @@ class Sweeps:
         gain: true points of native over labels alone, the mean over sweeps and searches.
     """
 
-    def __init__(
-        self, target: World, *, sweeps: int, searches_each: int, seed: int, fixed: Sequence[Point] = ()
-    ) -> None:
-        """Draw what does not depend on the source. fixed: points that may stand for best and that no search tries."""
+    def __init__(self, target: World, *, sweeps: int, searches_each: int, seed: int) -> None:
+        """Draw what does not depend on the source."""
         self.target = target
         spec = override(preset("quick"), {"outer.searches": searches_each})
         self._searches = [
-            Search(spec.of_group(group), _places(spec, group, sweeps, fixed), (seed, number))
+            Search(spec.of_group(group), _places(spec, group, sweeps), (seed, number))
             for number, group in enumerate(searches(spec))
         ]
         self.native = [search.chosen(target, 0) for search in self._searches]
@@ -148,10 +145,6 @@ class Sweeps:
     def best(self, source: World, *, first: int | None = None) -> list[Choice]:
         """What each search chooses on a source, or so many of the first searches."""
         return [search.chosen(source, 2) for search in self._searches[:first]]
-
-    def fixed(self, number: int) -> list[Choice]:
-        """A fixed point, for each search, instead of what it would choose."""
-        return [np.full(len(search.places), search.spec.search.planned + number) for search in self._searches]
 
     def regrets(self, best: Sequence[Choice]) -> Array:
         """The true regret of each of these searches in each sweep, points, shape (sweeps, searches)."""
@@ -192,12 +185,11 @@ def _mixed(source: World, other: Array, share: float) -> World:
     return replace(source, mean=(1 - share) * source.mean + share * other)
 
 
-def _places(spec: Spec, group: str, sweeps: int, fixed: Sequence[Point]) -> Array:
+def _places(spec: Spec, group: str, sweeps: int) -> Array:
     count = spec.of_group(group).search.planned
     points = [sobol_points(spec.model_copy(update={"seed": number}), count, group) for number in range(sweeps)]
     places = np.array([[(np.log(point.temperature), point.alpha) for point in row] for row in points])
-    others = [*((np.log(point.temperature), point.alpha) for point in fixed), (0.0, 1.0)]
-    return np.concatenate([places, np.broadcast_to(others, (sweeps, len(others), 2))], axis=1)
+    return np.concatenate([places, np.broadcast_to((0.0, 1.0), (sweeps, 1, 2))], axis=1)
 
 
 def _of(values: Array, chosen: Choice) -> Array:

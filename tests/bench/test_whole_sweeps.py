@@ -12,7 +12,6 @@ sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
 
 from support.surfaces import FOLDER, Surface, read_surface
 from support.whole_sweeps import Sweeps, World, confirmed, planted, world
-from sweeps.spec.point import Point
 
 SWEEPS = 200
 
@@ -89,16 +88,3 @@ def test_the_wanted_regret_is_planted_on_either_side_of_the_recorded_one(drawn: 
         regrets = drawn.regrets(drawn.best(planted(drawn, source, wanted, first=5)))
         assert regrets.mean() == pytest.approx(wanted, abs=0.02)
     assert 2 < drawn.gain < 3.5
-
-
-def test_a_fixed_point_stands_for_best_and_changes_no_search(drawn: Sweeps) -> None:
-    point = Point(3.0, 0.5)
-    more = Sweeps(drawn.target, sweeps=SWEEPS, searches_each=5, seed=1, fixed=[point])
-    assert all((one == other).all() for one, other in zip(more.native, drawn.native, strict=True))
-    regrets = more.regrets(more.fixed(0))
-    (here,) = drawn.target.expected(np.array([[(np.log(point.temperature), point.alpha)]]))[0]
-    assert drawn.gain - regrets.mean() == pytest.approx(here - drawn.target.mean[0, -1])
-    accuracies = [
-        np.mean(list(one["best"].values())) for sweep in range(SWEEPS) for one in more.arms(more.fixed(0), sweep)
-    ]
-    assert np.mean(accuracies) == pytest.approx(here, abs=0.1)
