@@ -23,8 +23,7 @@ import numpy as np
 from scipy import stats
 
 from support.page import RESULTS, Origin, table, write_section
-from support.surfaces import FOLDER, Array, read_surface
-from support.whole_sweeps import Choice, Sweeps, planted, world
+from support.surfaces import FOLDER, Array, Choice, Sweeps, planted, read_surface, world
 from sweeps.stats.estimates import resolvable, seeds_needed, t_quantile
 from sweeps.stats.nested import FEWEST_SEARCHES
 from sweeps.stats.verdict import KEPT, LEVELS, RULE, WORDS, Arms, Verdict, decide

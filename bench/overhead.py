@@ -20,10 +20,9 @@ from optuna import load_study
 
 from storage.studies.adapter import open_studies
 from storage.url import resolve
-from support.databases import KINDS, Database, opened
-from support.instant import EPOCHS, search_of
 from support.page import RESULTS, Origin, table, write_section
 from support.steps import STEPS, Timings, idle_statements, run_crew
+from support.sweeps import EPOCHS, KINDS, Database, opened, search_of
 from sweeps.plan.tasks import make_plan
 from sweeps.service.create import create_sweep
 from sweeps.service.steering import extend, pause

@@ -19,9 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # the Postgres server is that of the tests
 
 from storage.url import resolve
-from support.databases import KINDS, opened
-from support.finished import write_finished
 from support.page import RESULTS, Origin, table, write_section
+from support.sweeps import KINDS, opened, write_finished
 
 NAME = "reading"
 TARGET_S = 1.5  # wall-clock, median

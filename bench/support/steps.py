@@ -18,7 +18,7 @@ from storage.records import queries
 from storage.studies.sampler import Past, propose
 from storage.studies.space import Space
 from storage.url import resolve
-from support.instant import InstantRunner, accuracy
+from support.sweeps import InstantRunner, accuracy
 from sweeps.plan.points import search_space
 from sweeps.workers import attempt
 from sweeps.workers import worker as workers

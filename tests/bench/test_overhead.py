@@ -37,7 +37,7 @@ def test_a_small_run_writes_its_section_with_a_verdict_for_each_target(tmp_path:
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_a_copied_database_is_one_of_its_own(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(REPOSITORY / "bench"))
-    from support.databases import opened
+    from support.sweeps import opened
 
     with opened(kind) as database:
         first = database.new()

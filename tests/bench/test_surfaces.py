@@ -10,8 +10,7 @@ from tests.support.paths import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
 
-from support.surfaces import FOLDER, Surface, read_surface
-from support.whole_sweeps import Sweeps, World, confirmed, planted, world
+from support.surfaces import FOLDER, Surface, Sweeps, World, confirmed, planted, read_surface, world
 
 SWEEPS = 200
 

@@ -1,17 +1,25 @@
-"""A sweep of thousands of tasks, finished but for the last of them: written straight into our tables, without workers.
+"""What the benches of the queue and of the reading commands work on, with nothing trained.
 
-The plan, the points and every outcome are of the real shape. Only the trials that Optuna would hold are missing: no
-reading command looks at those.
+A fresh database of either kind, and copies of it: several measurements begin at the same state. Results without
+trainings: the real stage runner, with a made-up result of the right shape for every training. And a sweep of thousands
+of tasks, finished but for the last of them: written straight into our tables, without workers.
 """
 
+import contextlib
 import random
+import shutil
+import tempfile
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import count
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
-from sqlalchemy import URL, Engine, bindparam, insert, update
+from sqlalchemy import URL, Engine, bindparam, insert, make_url, update
 
+from kd.config import LOSS_FORMULA, TrainResult
 from storage.db import schema
 from storage.db.engine import open_engine
 from storage.db.transaction import write
@@ -20,18 +28,125 @@ from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.records.queries import TaskRecord
 from storage.studies.names import study_name
-from support.instant import SPEC, InstantRunner
+from sweeps.plan.outcomes import read_outcome
+from sweeps.plan.payloads import payload_of
 from sweeps.plan.points import resolve_point
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import Spec, override
+from sweeps.spec.presets import preset
 from sweeps.workers.attempt import as_stored
+from sweeps.workers.results import Outcome, outcome_of, source_of
+from sweeps.workers.runner import TaskRunner
 from sweeps.workers.steps import Steps
+from tests.support.postgres_server import PostgresServer, running_server
 
+KINDS = ("sqlite", "postgres")
+EPOCHS = 3
+# The digits are on every machine; nobody is killed here, so a lease that is renewed in the middle would only disturb.
+SPEC = override(
+    preset("tiny"),
+    {"lease.interval_s": 60, "lease.grace_s": 240}
+    | {f"{role}.{key}": EPOCHS for role in ("source", "target") for key in ("epochs", "teacher_epochs")},
+)
 WORKERS = 8  # said to have done it
 UNFINISHED = 0.01  # of the tasks: the last of transfer on the target, and what comes after it
 CONFIRM = {"confirm.top": 2, "confirm.seeds": 4}
 _TASK_S = 4.0
 _BEGAN = 1_750_000_000.0  # seconds since 1970
+
+
+class Database(Protocol):
+    """One kind of database."""
+
+    name: str
+
+    def new(self) -> str:
+        """URL of an empty one."""
+
+    def copy(self, url: str) -> str:
+        """URL of a copy of one that nobody is connected to."""
+
+
+class _SQLite:
+    name = "SQLite"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._numbers = folder, count()
+
+    def new(self) -> str:
+        return f"sqlite:///{self._folder}/{next(self._numbers)}.db"
+
+    def copy(self, url: str) -> str:
+        copy = self.new()
+        shutil.copy(url.removeprefix("sqlite:///"), copy.removeprefix("sqlite:///"))
+        return copy
+
+
+class _Postgres:
+    name = "Postgres"
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+
+    def new(self) -> str:
+        return self._server.new_database()
+
+    def copy(self, url: str) -> str:
+        copy = self.new()
+        ours, theirs = make_url(copy).database, make_url(url).database
+        with self._server.admin() as connection:
+            connection.execute(f"DROP DATABASE {ours}")
+            connection.execute(f"CREATE DATABASE {ours} TEMPLATE {theirs} OWNER {make_url(url).username}")
+        return copy
+
+
+@contextlib.contextmanager
+def opened(kind: str) -> Iterator[Database]:
+    """The database of that kind, one of KINDS; gone at the end with everything in it."""
+    with contextlib.ExitStack() as stack:
+        if kind == "sqlite":
+            yield _SQLite(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kd-sweeps-bench-"))))
+            return
+        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")  # platformdirs, asked by the Postgres wheel
+        yield _Postgres(stack.enter_context(running_server()))
+
+
+class InstantRunner(TaskRunner):
+    """Takes no time where training takes seconds; what is stored of a trial is the same, to the last key."""
+
+    def __call__(self, claim: Claim, params: dict[str, Any], steps: Steps) -> Outcome:
+        """The outcome of a student at that point, its test accuracy included, as transfer stores it."""
+        task = payload_of(claim)
+        result = student(params, task.seed or 0)
+        values = asdict(result) | source_of(self.resources.dataset(task.role or "source")) | params
+        values |= {"detail": self.spec.source.student, "loss": LOSS_FORMULA, "blobs": {}}
+        stored = read_outcome(task, values | {"test_accuracy": result.val_accuracy})
+        return outcome_of(task, params, stored)
+
+
+def student(params: dict[str, Any], seed: int) -> TrainResult:
+    """Accuracies on a smooth hill with its top at T=4, alpha=0.3."""
+    score = accuracy(params.get("temperature", 4.0), params.get("alpha", 0.3))
+    epochs = tuple(score * (epoch + 1) / EPOCHS for epoch in range(EPOCHS))
+    return TrainResult(
+        val_accuracy=epochs[-1],
+        epoch_val_accuracy=epochs,
+        parameters=20_490,
+        train_images=SPEC.source.images,
+        train_s=4.0,
+        cpu_s=4.0,
+        seed=seed,
+    )
+
+
+def accuracy(temperature: float, alpha: float) -> float:
+    """The height of that hill, between 0.1 and 0.9 over the space of the search."""
+    return 0.9 - (temperature - 4) ** 2 / 1000 - (alpha - 0.3) ** 2
+
+
+def search_of(finished: int) -> Spec:
+    """A sweep whose search gives `finished` points beforehand and asks TPE for as many more."""
+    return override(SPEC, {"search.trials": 2 * finished})
 
 
 def spec_of(tasks: int) -> Spec:
