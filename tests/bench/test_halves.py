@@ -11,8 +11,9 @@ sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
 
 from support import halves
 
+pytestmark = pytest.mark.training
 
-@pytest.mark.training
+
 def test_the_halves_of_cifar10_share_no_class() -> None:
     animals, vehicles = halves.animals(), halves.vehicles()
     assert len(animals["x_train"]) + len(vehicles["x_train"]) == 50_000

@@ -62,7 +62,7 @@ def test_between_the_cells_the_mean_is_interpolated(source: World) -> None:
 
 
 def test_every_round_keeps_the_best_means_and_all_of_it_share_the_seeds() -> None:
-    scores = [[0.5, 0.1, 1.0, 1.0], [0.4, 0.9, 0.9, 0.9], [0.3, 0.5, 1.0, 1.0], [0.2, 1.0, 1.0, 1.0]]
+    scores = [[0.5, 0.1, 1.0, 1.0], [0.4, 0.9, 0.9, 0.9], [0.9, 0.5, 1.0, 1.0], [0.2, 1.0, 1.0, 1.0]]
     assert confirmed(((3, 1), (2, 2)), scores) == 1  # 0.9 against (0.5 + 1 + 1) / 3; the last one was not searched best
     assert confirmed(((3, 1), (3, 2)), scores) == 1
     assert confirmed(((4, 1), (2, 2)), scores) == 3
