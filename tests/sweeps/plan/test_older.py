@@ -9,9 +9,11 @@ import pytest
 from sweeps.plan.older import as_then
 from sweeps.plan.tasks import Plan, make_plan
 from sweeps.spec.model import parse
+from sweeps.spec.presets import PRESETS, preset
 from tests.support.old_storages import DATA
 
 PLANS = json.loads((DATA / "plans.json").read_text())
+OF_PRESETS = {made["spec"]["preset"]: made for made in PLANS if "ordered" in made}
 
 
 @pytest.mark.parametrize("number", range(len(PLANS)))
@@ -22,6 +24,24 @@ def test_a_stored_spec_gives_the_plan_of_the_version_that_stored_it(number: int)
     plan = as_then(make_plan(spec), spec, made["spec"])
     assert len(plan.tasks) == made["tasks"]
     assert digest(plan) == made["plan"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_the_spec_that_it_was_and_is_worked_through_in_the_same_order(name: str) -> None:
+    made, spec = OF_PRESETS[name], preset(name)
+    assert spec.as_dict() == made["spec"]
+    assert spec.fingerprint == made["fingerprint"]
+    assert ordered(make_plan(spec)) == made["ordered"]
+
+
+def ordered(plan: Plan) -> str:
+    """The hash of everything in a plan, in its order, as `tests/data/README.md` says."""
+    phases = [
+        [one.name, one.stage, [need.stored() for need in one.needs], one.minimum, one.lag and one.lag.stored()]
+        for one in plan.phases
+    ]
+    tasks = [[task.key, task.phase, task.priority, _rounded(dict(task.payload))] for task in plan.tasks]
+    return hashlib.sha256(json.dumps([phases, tasks], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def digest(plan: Plan) -> str:
