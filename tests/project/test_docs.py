@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from sweeps.spec.model import Spec
+from tests.support.old_storages import DATA
 from tests.support.pages import DOCS, code_spans, extension, pages
 from tests.support.paths import REPOSITORY
+from tests.support.references import REFERENCES
 from tests.support.transcript import normalised, run, steps
 
 EXECUTED = ("tutorial.md", "how-to/own-data.md", "how-to/own-model.md")
@@ -80,6 +82,12 @@ def test_the_spec_reference_has_every_table_and_key() -> None:
             assert f"| `{key}` |" in text, f"{name}.{key}"
     assert "| `alpha` | `[low, high]` | `[0.0, 1.0]` |" in text
     assert "whole number, >= 1, <= 3" in text
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_a_reference_in_the_repository_is_that_of_the_program(name: str) -> None:
+    kept = (DATA / name).read_text(encoding="utf-8")
+    assert kept == REFERENCES[name](), "write it anew: python -m tests.support.references"
 
 
 def test_the_picture_has_every_room_of_the_import_contracts() -> None:
