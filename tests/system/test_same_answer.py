@@ -21,6 +21,12 @@ from sweeps.spec.presets import preset
 from tests.support.faults.crews import NAME, TASK_S, Nursery
 from tests.support.faults.storms import new_storm, storm, storm_spec, work_through
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.planted_sweeps import work
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.trials_in_memory import trials_in_memory
+
+# Of each preset, worked through by one worker with the quadratic runner at commit dfc4004.
+ANSWERS = {"tiny": "74df569643f8", "quick": "28cb8e8b5dc0", "compare": "9a303710dcc3", "full": "79c96af9aadf"}
 
 QUICKLY = {
     "search.trials": 10,
@@ -55,6 +61,32 @@ def of(url: str, name: str = NAME) -> Bits:
         return bits(engine, queries.find_sweep(engine, name))
     finally:
         engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "name", ["tiny", *(pytest.param(name, marks=pytest.mark.slow) for name in ANSWERS if name != "tiny")]
+)
+def test_a_preset_ends_with_the_answer_that_it_had(storage_url: str, name: str) -> None:
+    with trials_in_memory():
+        new_storm(storage_url, preset(name))
+        work(resolve(storage_url), quadratic, name=NAME)
+        assert of(storage_url).answer_hash == ANSWERS[name]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tiny",
+        pytest.param("quick", marks=pytest.mark.slow_on("sqlite")),
+        pytest.param("compare", marks=pytest.mark.slow_on("postgres")),
+    ],
+)
+def test_three_workers_end_with_the_answer_that_one_had(storage_url: str, name: str) -> None:
+    new_storm(storage_url, preset(name))
+    with contextlib.closing(Nursery(storage_url, task_s=0.0)) as crew:
+        work_through(crew, workers=3)
+    assert of(storage_url).answer_hash == ANSWERS[name]
 
 
 @pytest.mark.processes
