@@ -13,7 +13,7 @@ from storage.url import resolve, sqlite_path
 from tests.support.paths import REPOSITORY
 
 DATA = REPOSITORY / "tests" / "data"
-COMMITS = {1: "f98c2b2", 2: "d094334", 3: "abb58fc"}
+COMMITS = {1: "f98c2b2", 2: "d094334", 3: "abb58fc", 4: "dfc4004"}
 """By schema version."""
 _OURS = ("kd_sweeps_schema", "sweeps", "revisions", "phases", "tasks", "attempts", "selections", "blobs", "workers")
 

@@ -3,6 +3,7 @@
 What it is, and what the JSON files beside it are: tests/data/README.md.
 """
 
+import gzip
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import optuna
 import pytest
 
-from tests.support.old_storages import COMMITS, DATA, unpack
+from tests.support.old_storages import COMMITS, DATA, placed, unpack
 from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created
@@ -46,7 +47,7 @@ def _moved(path: tuple[Any, ...]) -> tuple[Any, ...]:
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(params=[2, 3])
+@pytest.fixture(params=[2, 3, 4])
 def version(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
@@ -71,19 +72,46 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
         yield path, value
 
 
+@pytest.mark.parametrize("version", [2, 3], indirect=True)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_reads_what_the_older_one_printed(
     kd_sweeps: Run, storage: str, version: int, command: str
 ) -> None:
     code, out, _ = kd_sweeps(*COMMANDS[command], "-f", "json", "--storage", storage)
     assert code == 0
-    written = json.loads((DATA / COMMITS[version] / f"{command}.json").read_text())
+    written = json.loads((DATA / COMMITS[version] / "old" / f"{command}.json").read_text())
     before = {_moved(path): value for path, value in _leaves(written)}
     found = dict(_leaves(json.loads(out)))
     assert {path: value for path, value in found.items() if path in before} == {
         path: value for path, value in before.items() if not _told_anew(path)
     } | {path: found[path] for path in before if _told_anew(path) and path in found}
     assert len(before) - sum(map(_told_anew, before)) > 20
+
+
+@pytest.mark.parametrize("name", ["old", "half", "extended"])
+def test_every_command_prints_of_schema_4_what_it_printed(
+    kd_sweeps: Run, storage_url: str, tmp_path: Path, name: str
+) -> None:
+    placed(4, storage_url, tmp_path)
+    for command, (word, _, *options) in COMMANDS.items():
+        if command == "audit" and not storage_url.startswith("sqlite"):
+            continue  # the tables of Optuna, which it reads as well, are not placed there
+        code, out, err = kd_sweeps(word, name, *options, "-f", "json", "--storage", storage_url)
+        assert code == 0, err
+        assert json.loads(out) == json.loads((DATA / COMMITS[4] / name / f"{command}.json").read_text()), command
+
+
+def test_an_archive_of_schema_4_is_written_and_imported_to_the_same_bytes(
+    kd_sweeps: Run, storage_url: str, tmp_path: Path
+) -> None:
+    kept = gzip.decompress((DATA / COMMITS[4] / "extended.kdsweep.gz").read_bytes())
+    placed(4, storage_url, tmp_path)
+    (tmp_path / "kept.kdsweep").write_bytes(kept)
+    assert kd_sweeps("import", "kept.kdsweep", "--storage", "sqlite:///new.db")[0] == 0
+    for storage in (storage_url, "sqlite:///new.db"):
+        code, _, err = kd_sweeps("archive", "extended", "-o", "again.kdsweep", "--force", "--storage", storage)
+        assert code == 0, err
+        assert (tmp_path / "again.kdsweep").read_bytes() == kept, storage
 
 
 def test_a_study_that_was_deleted_is_made_again_in_the_older_storage(kd_sweeps: Run, storage: str) -> None:
