@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from kd.data.sources import fetch, where
     from kd.errors import DataError, Diverged, KdError, ModelError, Unavailable
     from kd.models.named import build
-    from kd.teachers.trained import train_teacher
+    from kd.teachers.train import train_teacher
     from kd.training.distiller import Distiller
-    from kd.training.trainer import StudentTrainer
+    from kd.training.student import StudentTrainer
 
 __all__ = [
     "BaselineResult",
@@ -47,8 +47,8 @@ _HOMES = {
     "kd.errors": ("DataError", "Diverged", "KdError", "ModelError", "Unavailable"),
     "kd.models.named": ("build",),
     "kd.data.sources": ("fetch", "where"),
-    "kd.teachers.trained": ("train_teacher",),
-    "kd.training.trainer": ("StudentTrainer",),
+    "kd.teachers.train": ("train_teacher",),
+    "kd.training.student": ("StudentTrainer",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from kd.subprocesses import Report, run_in_subprocess
+from kd.tools.processes import Report, run_in_subprocess
 
 _FILES = ("nvidia[0-9]*", "kfd", "dxg")  # of NVIDIA, of AMD, and of Windows under Linux
 _SECONDS = 120.0

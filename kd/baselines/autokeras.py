@@ -1,10 +1,16 @@
-"""Run AutoKeras 3 as a baseline: a search over small convolutional networks with a wall-clock limit.
+"""AutoKeras as a method, with its blocks.
+
+Its own `ResNetBlock` and `XceptionBlock` are the ImageNet networks: 23.6 million parameters at 32 px, and 20.9 million
+on images blown up to 71 px. The two here keep the idea and the names, at the size of the images. AutoKeras' search
+chooses among them. Source for custom blocks: https://autokeras.com/tutorial/customized/
 
 `ImageClassifier` is not used: its second trial is a ResNet50 at 224 px and its third a pretrained EfficientNet-B7
 (`autokeras.tuners.task_specific.IMAGE_CLASSIFIER`). Its first trial, a vanilla network, is ours too. Then each other
 kind of block gets one trial, and the rest come from AutoKeras' greedy search around the best so far: over the kind of
 block, its shape, the head and the optimizer.
 """
+
+from __future__ import annotations
 
 import contextlib
 import importlib.util
@@ -20,15 +26,122 @@ import keras
 import keras_tuner
 import numpy as np
 from autokeras.keras_layers import PreprocessingLayer
+from keras import layers
 
-from kd.baselines import Budget, Progress
-from kd.baselines.blocks import BLOCK_TYPE, Blocks, first_trial
-from kd.baselines.export import export
+from kd.baselines.methods import Budget, Progress
 from kd.config import BaselineResult
 from kd.data.datasets import Dataset
 from kd.errors import ModelError, Unavailable
+from kd.models.files import export
 
-__all__ = ["fit"]
+BLOCK_TYPE = "block_type"  # as AutoKeras' own ImageBlock calls it
+
+
+class Blocks(ak.Block):  # type: ignore[misc]
+    """Normalizes images and applies one kind of block; the search chooses the kind.
+
+    Args:
+        kinds: keys of `_KINDS`, at least one.
+    """
+
+    def __init__(self, kinds: tuple[str, ...], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kinds = kinds
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings that the search writes to its folder."""
+        return {**super().get_config(), "kinds": self.kinds}
+
+    def build(self, hp: Any, inputs: Any = None) -> keras.KerasTensor:
+        """Build the layers for the hyperparameters `hp`, as every block of AutoKeras does."""
+        images = ak.Normalization(name="normalization").build(hp, inputs)
+        kind = hp.Choice(BLOCK_TYPE, list(self.kinds))
+        with hp.conditional_scope(BLOCK_TYPE, [kind]):
+            return _KINDS[kind](name=kind).build(hp, images)
+
+
+class _ResNet(ak.Block):  # type: ignore[misc]
+    """Three stages of residual blocks of two 3x3 convolutions; each stage but the first halves the image.
+
+    Source: He et al. 2015, arXiv:1512.03385, section 4.2, with projections where the size changes.
+    """
+
+    convolution: type[layers.Layer] = layers.Conv2D
+    widths = (8, 16, 32)  # of the first stage; the later ones are two and four times as wide
+    first_width = 16
+
+    def build(self, hp: Any, inputs: Any = None) -> keras.KerasTensor:
+        width = hp.Choice("width", list(self.widths), default=self.first_width)
+        depth = hp.Choice("depth", [1, 2, 3], default=1)  # blocks per stage
+        x = layers.ReLU()(_norm(layers.Conv2D(width, 3, padding="same", use_bias=False)(inputs)))
+        for stage in range(3):
+            for block in range(depth):
+                x = self._residual(x, width * 2**stage, strides=2 if stage and not block else 1)
+        return x
+
+    def _residual(self, x: keras.KerasTensor, width: int, *, strides: int) -> keras.KerasTensor:
+        shortcut = x
+        if strides > 1:
+            shortcut = _norm(layers.Conv2D(width, 1, strides=strides, use_bias=False)(x))
+        x = layers.ReLU()(_norm(self.convolution(width, 3, strides=strides, padding="same", use_bias=False)(x)))
+        x = _norm(self.convolution(width, 3, padding="same", use_bias=False)(x))
+        return layers.ReLU()(layers.Add()([x, shortcut]))
+
+
+class _Xception(_ResNet):
+    """The same with separable convolutions, as in Xception; they are cheap, so it is twice as wide.
+
+    Source: Chollet 2016, arXiv:1610.02357, section 3: separable convolutions with residual connections.
+    """
+
+    convolution = layers.SeparableConv2D
+    widths = (16, 32, 64)
+    first_width = 32
+
+
+def _norm(x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.BatchNormalization(momentum=0.9)(x)  # as in kd.models.named: Keras' 0.99 needs hundreds of steps
+
+
+_KINDS: dict[str, type[ak.Block]] = {"vanilla": ak.ConvBlock, "xception": _Xception, "resnet": _ResNet}
+
+# The first trial of each kind; vanilla's is the first of AutoKeras' own, `task_specific.IMAGE_CLASSIFIER`.
+_FIRST: dict[str, dict[str, Any]] = {
+    "vanilla": {
+        "kernel_size": 3,
+        "num_blocks": 1,
+        "num_layers": 2,
+        "max_pooling": True,
+        "separable": False,
+        "dropout": 0.25,
+        "filters_0_0": 32,
+        "filters_0_1": 64,
+    },
+    "xception": {"width": 32, "depth": 1},
+    "resnet": {"width": 16, "depth": 1},
+}
+_FIRST_HEAD = {
+    "vanilla": {"spatial_reduction_1/reduction_type": "flatten", "dropout": 0.5},
+    "xception": {"spatial_reduction_1/reduction_type": "global_avg", "dropout": 0.0},
+    "resnet": {"spatial_reduction_1/reduction_type": "global_avg", "dropout": 0.0},
+}
+
+
+def first_trial(kind: str, *, blocks: str, head: str) -> dict[str, Any]:
+    """Return the hyperparameters that AutoKeras tries first with this kind of block, by their full names.
+
+    Args:
+        kind: a key of `_KINDS`.
+        blocks, head: the names of the `Blocks` and of the classification head in the search.
+    """
+    return {
+        f"{blocks}/{BLOCK_TYPE}": kind,
+        **{f"{blocks}/{kind}/{name}": value for name, value in _FIRST[kind].items()},
+        **{f"{head}/{name}": value for name, value in _FIRST_HEAD[kind].items()},
+        "optimizer": "adam",
+        "learning_rate": 1e-3,
+    }
+
 
 BATCH = 64  # images, as in all other training here; AutoKeras' own default is 32
 PATIENCE = 3  # epochs without a better validation accuracy before a trial ends
@@ -41,7 +154,7 @@ _BLOCKS, _HEAD = "blocks", "head"
 def fit(
     method: str, dataset: Dataset, *, budget: Budget, seed: int, work_dir: Path, on_progress: Progress
 ) -> BaselineResult:
-    """Return the best model that AutoKeras finds within the budget; see `kd.baselines.fit`.
+    """Return the best model that AutoKeras finds within the budget; see `kd.baselines.methods.fit`.
 
     At the time limit the best FINISHED trial is the result; if none is finished, the best epoch of the first trial.
 
@@ -113,7 +226,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self._trial = 0  # of those that were trained; from 1
         self._epoch = 0  # of this trial; from 0
 
-    def __deepcopy__(self, memo: dict[int, object]) -> "_Watch":
+    def __deepcopy__(self, memo: dict[int, object]) -> _Watch:
         return self  # KerasTuner copies the callbacks for each trial; all must share one deadline
 
     def on_train_begin(self, logs: Any = None) -> None:

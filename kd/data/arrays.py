@@ -1,22 +1,117 @@
-"""Read, check and hash the four arrays of an image dataset."""
+"""The four arrays of a dataset: read .npz, idx and CIFAR archives, check, hash, split, bound the memory.
 
+Source: https://www.cs.toronto.edu/~kriz/cifar.html, "Python / Matlab versions".
+"""
+
+import gzip
 import hashlib
 import json
+import math
+import os
+import pickle
+import stat
+import struct
+import tarfile
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from kd.data.npz import check_size, not_a_file
 from kd.errors import DataError
 
-__all__ = ["KEYS", "SMALLEST_SIDE", "Arrays", "checked", "content_hash_of", "raw_npz", "read_npz"]
+# Images shrink to a half or a tenth, drawings to a hundredth. A file of zeros shrinks to a thousandth: 5 MB fill 5 GB.
+MOST_TIMES = 200
+HARMLESS_BYTES = 256 * 1024**2  # so much is unpacked from any file
+
+
+def not_a_file(path: Path) -> str | None:
+    """Return what a path is if it is no plain file, to be said after its name; None if it is one.
+
+    Asked before it is opened: opening a FIFO waits for somebody who writes into it.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+    if stat.S_ISREG(mode):
+        return None
+    kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket"}
+    return f"is a {kinds.get(stat.S_IFMT(mode), 'device')}, not a file"
+
+
+def check_size(path: Path, keys: Container[str] | None = None) -> None:
+    """Check that the arrays of an .npz file fit: by its table of contents and their headers, which are read alone.
+
+    Args:
+        keys: the arrays that are to be read; None is all of them.
+
+    Raises:
+        DataError: they take more than HARMLESS_BYTES and MOST_TIMES as much as the file, or more than this machine's
+            memory; or an array says that it is larger than what is stored of it.
+        zipfile.BadZipFile, OSError, ValueError: it is no zip file of arrays.
+    """
+    total = 0
+    with zipfile.ZipFile(path) as file:
+        for member in file.infolist():
+            name, array = os.path.splitext(member.filename)
+            if array != ".npy" or (keys is not None and name not in keys):
+                continue
+            found = _bytes_of(file, member)
+            if found > member.file_size:
+                raise DataError(
+                    f"{path}: {member.filename} says {said_bytes(found)}, but holds {said_bytes(member.file_size)}"
+                )
+            total += found
+    packed = path.stat().st_size
+    if total > max(HARMLESS_BYTES, MOST_TIMES * packed):
+        raise DataError(
+            f"{path} of {said_bytes(packed)} would unpack to {said_bytes(total)}, more than {MOST_TIMES} times its"
+            " size; if it is meant, write it with numpy.savez, which does not compress"
+        )
+    check_memory(str(path), total)
+
+
+def check_memory(what: str, total: int) -> None:
+    """Check that so many bytes of arrays fit into this machine's memory.
+
+    Raises:
+        DataError: they do not; one line.
+    """
+    if total > (memory := memory_bytes()):
+        raise DataError(
+            f"{what} holds {said_bytes(total)} of arrays, and this machine has {said_bytes(memory)} of memory; give"
+            " fewer or smaller images"
+        )
+
+
+def _bytes_of(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Return how much memory an array takes, by its header; 0 for one of objects, which nobody here reads."""
+    with file.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(stream)
+    return 0 if dtype.hasobject else math.prod(shape) * int(dtype.itemsize)
+
+
+def memory_bytes() -> int:
+    """Return how much memory this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def said_bytes(count: float) -> str:
+    """Return a number of bytes as people say it, such as "11.49 MB"."""
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.4g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"
+
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 SMALLEST_SIDE = 8  # pixels
@@ -98,7 +193,7 @@ def read_npz(path: Path) -> Arrays:
         The checked arrays.
 
     Raises:
-        DataError: no such file, not a readable .npz, one that unpacks to too much (see `kd.data.npz`), or not a
+        DataError: no such file, not a readable .npz, one that unpacks to too much (see `kd.data.arrays`), or not a
             dataset (see `checked`).
     """
     return checked(raw_npz(path), str(path))
@@ -204,3 +299,145 @@ def _sha256(array: npt.NDArray[Any]) -> str:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def read_idx(content: bytes) -> npt.NDArray[np.uint8]:
+    """Return the array of an idx file: two zero bytes, 8 for uint8, the dimensions, big-endian sizes, the bytes.
+
+    Source: http://yann.lecun.com/exdb/mnist/, "FILE FORMATS FOR THE MNIST DATABASE".
+
+    Raises:
+        ValueError, struct.error: it is no such file, or cut short.
+    """
+    if content[:3] != b"\0\0\x08":
+        raise ValueError("not an idx file of uint8")
+    shape = struct.unpack_from(f">{content[3]}I", content, 4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
+
+
+def unzipped(path: Path, most_bytes: int) -> bytes:
+    """Return what a gzip file holds.
+
+    Raises:
+        ValueError: more than `most_bytes`.
+        OSError, EOFError, zlib.error: it is no gzip file, or damaged.
+    """
+    with gzip.open(path) as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"{path.name} unpacks to more than {most_bytes} bytes")
+    return content
+
+
+Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
+
+
+def read_cifar10_tar(path: Path) -> Arrays:
+    """Read CIFAR-10 from its archive."""
+    train = [f"data_batch_{number}" for number in range(1, 6)]
+    return _read("CIFAR-10", path, "cifar-10-batches-py", train, "test_batch", b"labels")
+
+
+def read_cifar100_tar(path: Path) -> Arrays:
+    """Read CIFAR-100 with its 100 fine labels from its archive."""
+    return _read("CIFAR-100", path, "cifar-100-python", ["train"], "test", b"fine_labels")
+
+
+def _read(what: str, path: Path, folder: str, train: list[str], test: str, labels: bytes) -> Arrays:
+    batches: dict[str, Batch] = {}
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for name in (*train, test):
+                member = archive.extractfile(f"{folder}/{name}")
+                if member is None:
+                    raise DataError(f"{folder}/{name} is not a file in the archive")
+                batches[name] = _read_batch(cast(BinaryIO, member), labels)
+    except (tarfile.TarError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        raise DataError(f"the {what} archive cannot be read: {error}") from error
+    return checked(
+        {
+            "x_train": np.concatenate([batches[name][0] for name in train]),
+            "y_train": np.concatenate([batches[name][1] for name in train]),
+            "x_test": batches[test][0],
+            "y_test": batches[test][1],
+        },
+        f"{what} archive",
+    )
+
+
+def _read_batch(file: BinaryIO, labels: bytes) -> Batch:
+    """Return the images, uint8 (n, 32, 32, 3), and the labels, uint8 (n,), of one pickled batch."""
+    batch = _BatchUnpickler(file, encoding="bytes").load()
+    planes = np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32)  # channels first
+    return planes.transpose(0, 2, 3, 1), np.asarray(batch[labels], dtype=np.uint8)
+
+
+class _BatchUnpickler(pickle.Unpickler):
+    """Reads the batches as Python 2 wrote them."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("numpy", "dtype"):
+            # The pickles pass align=0; numpy 2.4 deprecates any other value than a bool there.
+            return lambda kind, align, copy: np.dtype(kind, align=bool(align), copy=bool(copy))
+        return super().find_class(module, name)
+
+
+SEED = 150302531  # arXiv:1503.02531; any fixed number would do, but it must never change
+TEST_SEED = 20260715  # of the test part of who brings none; it must never change, either
+TEST_SHARE = 6  # one image in six
+
+Indices = npt.NDArray[np.int64]
+
+
+def stratified_order(labels: Indices, seed: int = SEED) -> Indices:
+    """Return a shuffled order in which every beginning and every end is stratified by class.
+
+    Image number j of the n images of its class, in shuffled order, is placed at j/n, and ties are broken at
+    random. So the first N hold each class in proportion (to within one image per class), and hold every
+    class as soon as N reaches the number of classes, however rare a class is.
+
+    Args:
+        labels: int64, shape (n,).
+        seed: of numpy's PCG64.
+
+    Returns:
+        int64, shape (n,): a permutation of 0..n-1.
+    """
+    rng = np.random.Generator(np.random.PCG64(seed))
+    place = np.empty(len(labels), dtype=np.float64)  # in [0, 1)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        place[members] = np.arange(len(members)) / len(members)
+    tie_break = rng.permutation(len(labels))
+    return np.lexsort((tie_break, place)).astype(np.int64)
+
+
+def held_out(images: npt.NDArray[np.uint8], labels: Indices) -> tuple[Indices, Indices]:
+    """Split images that come without a test part: a sixth of them, stratified by class, becomes it.
+
+    Which ones depends on the images and their labels alone, not on their order: each class is sorted by the sha256 of
+    its images first.
+
+    Args:
+        images: uint8, shape (n, ...), n >= 2.
+        labels: integers, shape (n,).
+
+    Returns:
+        int64 positions of the training and of the test images, each ascending.
+    """
+    digests = np.array([hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images])
+    order = np.lexsort((digests, labels))
+    shuffled = order[stratified_order(labels[order], TEST_SEED)]
+    tests = max(1, len(labels) // TEST_SHARE)
+    return np.sort(shuffled[:-tests]), np.sort(shuffled[-tests:])
+
+
+def split_hash(name: str, content_hash: str, train: Indices, validation: Indices) -> str:
+    """Return the sha256 over the dataset and the images chosen from it, in order.
+
+    Two runs with the same split hash trained and validated on the same images.
+    """
+    digest = hashlib.sha256(f"{name}\n{content_hash}\n{len(train)} {len(validation)}\n".encode())
+    for indices in (train, validation):
+        digest.update(indices.astype("<i8").tobytes())
+    return digest.hexdigest()

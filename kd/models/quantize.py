@@ -1,4 +1,4 @@
-"""Convert a .keras model to int8 and score it: the size and the accuracy on a phone or a microcontroller.
+"""Convert to int8 and score it, in a child process.
 
 Full integer quantization after training: int8 weights and int8 arithmetic, uint8 images in, float32 scores out. The
 converter is C++ that may abort or hang, so `measure_int8` runs it in a child process.
@@ -23,10 +23,8 @@ import numpy.typing as npt
 
 from kd.data.datasets import Split
 from kd.errors import SubprocessFailed
-from kd.models.users import load_users
-from kd.subprocesses import Report, run_in_subprocess
-
-__all__ = ["Int8", "Int8Job", "measure_int8", "quantize", "score"]
+from kd.models.custom import load_users
+from kd.tools.processes import Report, run_in_subprocess
 
 LIMIT_S = 300.0  # of one model, the start of its process included; ResNet50 takes 30 on an idle core
 

@@ -6,11 +6,9 @@ import difflib
 from dataclasses import dataclass
 
 from kd.baselines.applications import APPLICATIONS, TUNED
-from kd.code import file_of, is_code
 from kd.config import MODEL_NAMES
 from kd.errors import ModelError
-
-__all__ = ["FORMS", "Teacher", "parse_teacher"]
+from kd.tools.code import file_of, is_code
 
 FORMS = (
     f"{' | '.join(MODEL_NAMES)} | pretrained:NAME | baseline:autokeras | logits:FILE.npz | package.module:build"
@@ -26,8 +24,8 @@ class Teacher:
 
     Attributes:
         name: as written.
-        method: the comparison method that makes it, a key of `kd.baselines.METHODS`; None if it is a model to train,
-            of the same name in `kd.models.named.build`, or a file.
+        method: the comparison method that makes it, a key of `kd.baselines.methods.METHODS`; None if it is a model to
+            train, of the same name in `kd.models.named.build`, or a file.
         logits: the file that holds its logits, see `kd.teachers.logits_file`; empty for any other teacher.
     """
 

@@ -1,17 +1,117 @@
-"""Hold the training images in memory and give a compiled training loop its batches in a new order each epoch."""
+"""Batches, fixed augmented views, optimizer and schedule.
+
+For distillation, teacher and student must see the same augmented image (Beyer et al. 2021, arXiv:2106.05237). If every
+epoch drew new crops, the teacher would have to run beside the student. Here each image has a fixed number of augmented
+versions, called views: the teacher's logits of all views are computed once, and the epochs take turns with the views.
+
+Source of the augmentation (pad, crop, flip): He et al. 2015, arXiv:1512.03385, section 4.2.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kd.data.augmentation import checked_views, view
+from kd.config import TrainingConfig
 from kd.data.datasets import Dataset
 from kd.errors import DataError
-from kd.training.losses.description import Tensor
+from kd.losses.loss import Tensor
+
+
+class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # keras is untyped
+    """The rate rate / 2 * (1 + cos(pi * step / steps)), for a number of steps that may change between trainings.
+
+    Source: Loshchilov & Hutter 2017, "SGDR", arXiv:1608.03983, equation 5, without restarts.
+
+    Args:
+        rate: at the first step, > 0. A variable: another rate needs no new compilation.
+        steps: of the whole training, a float scalar. A variable: another number needs no new compilation.
+    """
+
+    def __init__(self, rate: float | tf.Variable, steps: tf.Variable) -> None:
+        super().__init__()
+        self._rate = rate
+        self._steps = steps
+
+    def __call__(self, step: Tensor) -> Tensor:
+        """Return the rate of a step, counted from 0; 0 from the last one on."""
+        done = tf.minimum(tf.cast(step, tf.float32) / self._steps, 1.0)
+        return 0.5 * self._rate * (1.0 + tf.cos(math.pi * done))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments, as Keras' schedules do."""
+        return {"rate": self._rate, "steps": self._steps}
+
+
+def adam(training: TrainingConfig, rate: tf.Variable, steps: tf.Variable) -> keras.optimizers.Optimizer:
+    """Return Adam with the schedule of `training`, and a learning rate that may change between trainings.
+
+    With the schedule "average" its `finalize_variable_values` puts the averages in the place of the weights.
+    Source: Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"; as an exponential moving
+    average Keras' `use_ema`.
+
+    Args:
+        training: the number of epochs and the learning rate are not read.
+        rate: the learning rate at the first step, a float scalar > 0.
+        steps: of the whole training, a float scalar.
+    """
+    if training.schedule == "cosine":
+        return keras.optimizers.Adam(CosineToZero(rate, steps))
+    if training.schedule == "average":
+        momentum = 1 - 1 / training.average_steps
+        return keras.optimizers.Adam(lambda: rate, use_ema=True, ema_momentum=momentum)
+    return keras.optimizers.Adam(lambda: rate)
+
+
+PADDING = 4  # px of zeros on each side
+SEED = 151203385  # must never change: logits that are already stored belong to these crops and flips
+
+
+def checked_views(views: int) -> int:
+    """Return `views` if it is a valid number of augmented versions of an image.
+
+    Raises:
+        ValueError: not a whole number >= 1.
+    """
+    if isinstance(views, bool) or not isinstance(views, int) or views < 1:
+        raise ValueError(f"views must be a whole number >= 1 (1: the image itself alone), got {views!r}")
+    return views
+
+
+def view(images: npt.NDArray[np.uint8], number: int) -> npt.NDArray[np.uint8]:
+    """Augment every image: pad it with zeros, crop it at random to its own size, mirror it with probability 1/2.
+
+    View 0 is the unchanged images. The crop and flip of an image depend only on its index and the view's number, so the
+    first n images of a larger dataset are augmented like a dataset of n. Mirroring suits photographs, not digits or
+    letters.
+
+    Args:
+        images: uint8, shape (n, h, w, c).
+        number: which view, >= 0.
+
+    Returns:
+        uint8, shape (n, h, w, c); for view 0 the array that was given.
+
+    Raises:
+        ValueError: number is negative.
+    """
+    if number == 0:
+        return images
+    count, height, width, _ = images.shape
+    moves = np.random.default_rng((SEED, number)).integers(0, (2 * PADDING + 1, 2 * PADDING + 1, 2), (count, 3))
+    padded = np.pad(images, [(0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0)])
+    out = np.empty_like(images)
+    for target, source, (down, right, mirrored) in zip(out, padded, moves, strict=True):
+        crop = source[down : down + height, right : right + width]
+        target[:] = crop[:, ::-1] if mirrored else crop
+    return out
+
 
 Logits = npt.NDArray[np.float32]
 
@@ -27,7 +127,7 @@ class Batches:
         teacher_logits: float, shape (images, classes), or (views, images, classes) with more than one view; None if
             they are not used.
         batch_size: images per step.
-        views: how many augmented versions of each image the epochs take turns with, see `kd.data.augmentation`; 1 is
+        views: how many augmented versions of each image the epochs take turns with, see `kd.training.batches`; 1 is
             no augmentation.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Define the Distiller, a Keras model that trains a student from a teacher or from a teacher's cached logits.
+"""`Distiller`, the Keras model.
 
-    distiller = Distiller(student=student, teacher=teacher, temperature=4.0, alpha=0.1)
+distiller = Distiller(student=student, teacher=teacher, temperature=4.0, alpha=0.1)
     distiller.compile("adam", metrics=["accuracy"])
     distiller.fit(images, labels, epochs=3)
 
@@ -14,9 +14,8 @@ from typing import Any
 import keras
 
 from kd.config import DistillConfig
-from kd.training.losses.description import Tensor
-from kd.training.losses.hinton import distillation_loss
-from kd.training.losses.named import loss_named, term_of
+from kd.losses import loss_named, term_of
+from kd.losses.loss import Tensor, distillation_loss
 
 
 class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
@@ -34,7 +33,7 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
         temperature: finite and > 0.
         alpha: in [0, 1]; 1 is plain training, 0 ignores the CE of the labels.
         loss: "kd" is the one above; "mse", "logit-standardization", "dkd", "nkd", "dist", or a function of your own as
-            "package.module:function" or "./file.py:function", see `kd.training.losses.catalogue`.
+            "package.module:function" or "./file.py:function", see `kd.losses.builtin`.
         own: the loss's own parameters as (name, value); a parameter that is not given has its default.
 
     Raises:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kd.config import DistillConfig, TrainingConfig
 from kd.data.datasets import Dataset, Split
-from kd.training.trainer import StudentTrainer
+from kd.training.student import StudentTrainer
 
 DIGITS = 12
 _IMAGES, _SHAPE, _CLASSES = 128, (32, 32, 3), 10

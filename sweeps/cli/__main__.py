@@ -14,7 +14,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from kd.code import without_current_folder
+    from kd.tools.code import without_current_folder
 
     without_current_folder()
     main()

@@ -232,7 +232,7 @@ def worker(name: SweepName, storage: Storage = None, data: Data = None, weights:
 
     It needs the storage URL and the name of the sweep, and ends when nothing is left to do.
     """
-    from kd import temporary
+    from kd.tools import processes
     from storage.url import masked, resolve
     from sweeps.spec.model import check_name
     from sweeps.workers.environment import one_thread
@@ -245,7 +245,7 @@ def worker(name: SweepName, storage: Storage = None, data: Data = None, weights:
     launched = os.environ.get(LOG_VARIABLE)  # its output goes to a file already
     path = None if launched else log_folder(name) / f"worker-{os.getpid()}.log"
     say(f"storage {masked(url)}" + (f"; libraries log to {path}" if path else ""))
-    with worker_log(path, url), temporary.made() as folder, temporary.used(folder):
+    with worker_log(path, url), processes.made() as folder, processes.used(folder):
         from sweeps.service.launch import work
 
         code = work(url, name, log_file=Path(launched) if launched else path)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy
 
-from kd import temporary
+from kd.tools import processes
 from storage.errors import StorageError, StorageFull
 from storage.queue import workers
 from storage.queue.attempts import reap_worker
@@ -138,7 +138,7 @@ class Supervisor:
 
     def _died(self, worker: Member) -> None:
         self._unreaped.append(worker)
-        temporary.remove_left_over()
+        processes.remove_left_over()
         deaths = self._quick_deaths[worker.seat] + 1 if self._was_quick(worker) else 0
         self._quick_deaths[worker.seat] = deaths
         last_one, over = deaths >= MOST_QUICK, self._over()

@@ -75,7 +75,7 @@ class _Trained(_Stored):
 
 
 class TeacherOutcome(_Trained):
-    """A teacher. model: its name in the spec. logit_spread: see `kd.teachers.spread`; None of older versions."""
+    """A teacher. model: its name in the spec. logit_spread: see `kd.teachers.logits_file`; None of older versions."""
 
     model: str = ""
     logit_spread: float | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy
 
-from kd.code import importable
+from kd.tools.code import importable
 from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.records.points import points_until

@@ -62,7 +62,7 @@ def _fetch(spec: "Spec", data_dir: Path | None) -> None:
 
 def _homes(spec: "Spec") -> list[str]:
     """Return the folders of the user's modules that a spec names, each once."""
-    from kd.code import file_of
+    from kd.tools.code import file_of
     from sweeps.spec.code import named_code
 
     homes = [_home(name.rpartition(":")[0]) for _, name in named_code(spec) if file_of(name) is None]

@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import sqlalchemy
 
-from kd import code
 from kd.config import MODEL_NAMES
 from kd.data import datasets
 from kd.errors import CodeError, DataError, ModelError
 from kd.teachers.logits_file import PREFIX, aligned, digest, read
 from kd.teachers.names import parse_teacher
+from kd.tools import code
 from storage.db import engine as engines
 from storage.db import schema
 from storage.errors import NotAStorage, SamplerUnusable, SpecConflict, SweepNotFound, Unreachable

@@ -10,8 +10,7 @@ from pathlib import Path
 import sqlalchemy
 
 from kd import devices
-from kd.baselines.applications import APPLICATIONS
-from kd.baselines.weights import find_weights
+from kd.baselines.applications import APPLICATIONS, find_weights
 from kd.data import datasets, sources
 from storage.db import engine as engines
 from storage.errors import StorageError

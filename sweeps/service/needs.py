@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from kd import code
-from kd.baselines.applications import APPLICATIONS, TUNED
-from kd.baselines.weights import find_weights
+from kd.baselines.applications import APPLICATIONS, TUNED, find_weights
+from kd.data.custom import kind_of
 from kd.data.datasets import is_own
-from kd.data.own.kinds import kind_of
 from kd.errors import ModelError
 from kd.teachers.names import parse_teacher
+from kd.tools import code
 from sweeps.spec.code import named_code
 from sweeps.spec.model import Spec
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from kd import code
 from kd.data import datasets
+from kd.data.arrays import memory_bytes, said_bytes
+from kd.data.custom import frozen_name, kind_of
 from kd.data.datasets import Contents
-from kd.data.npz import memory_bytes, said_bytes
-from kd.data.own.kinds import frozen_name, kind_of
 from kd.errors import CodeError, DataError, SubprocessFailed
-from kd.subprocesses import run_in_subprocess
+from kd.tools import code
+from kd.tools.processes import run_in_subprocess
 from sweeps.errors import SpecError
 from sweeps.hints import here
 from sweeps.spec.model import Spec, override

@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from kd.code import is_there
 from kd.errors import ModelError, NotHere, SubprocessFailed
-from kd.subprocesses import run_in_subprocess
-from kd.training.losses.catalogue import is_users
-from kd.training.losses.description import Loss
+from kd.losses.loss import Loss, is_users
+from kd.tools.code import is_there
+from kd.tools.processes import run_in_subprocess
 from sweeps.errors import SpecError
 from sweeps.spec.code import missing
 from sweeps.spec.further import RECORDED, TRAINED

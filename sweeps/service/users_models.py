@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from kd import code
 from kd.errors import ModelError, NotHere, SubprocessFailed
-from kd.subprocesses import run_in_subprocess
 from kd.teachers.names import parse_teacher
+from kd.tools import code
+from kd.tools.processes import run_in_subprocess
 from sweeps.errors import SpecError
 from sweeps.service.own_data import contents
 from sweeps.spec.model import Spec

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kd import code
-from kd.data.own.kinds import kind_of
+from kd.data.custom import kind_of
 from kd.errors import CodeError, NotHere
+from kd.tools import code
 from sweeps.errors import SpecError
 from sweeps.spec.model import Spec
 

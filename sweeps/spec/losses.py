@@ -2,8 +2,8 @@
 
 from difflib import get_close_matches
 
-from kd.training.losses.catalogue import LOSSES, is_users
-from kd.training.losses.description import Loss
+from kd.losses.builtin import LOSSES
+from kd.losses.loss import Loss, is_users
 from sweeps.spec.further import TRAINED
 
 

@@ -2,9 +2,9 @@
 
 import re
 
-from kd.code import is_code
 from kd.data.datasets import NAMES
 from kd.teachers.logits_file import PREFIX
+from kd.tools.code import is_code
 from sweeps.errors import NotAllowed
 from sweeps.hints import here
 from sweeps.spec.model import Spec

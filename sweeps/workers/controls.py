@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from kd.training import logit_controls
+from kd.teachers import logits_file
 
 Logits = npt.NDArray[np.float32]
 
@@ -18,7 +18,7 @@ def taught_by(arm: str | None, logits: Logits, labels: npt.NDArray[np.int64], *,
         seed: of the shuffle.
     """
     if arm == "class-mean":
-        return logit_controls.class_mean(logits, labels)
+        return logits_file.class_mean(logits, labels)
     if arm == "shuffled-within-class":
-        return logit_controls.shuffled_within_class(logits, labels, seed)
-    return logit_controls.uniform(logits) if arm == "label-smoothing" else logits
+        return logits_file.shuffled_within_class(logits, labels, seed)
+    return logits_file.uniform(logits) if arm == "label-smoothing" else logits

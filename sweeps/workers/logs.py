@@ -20,7 +20,7 @@ from typing import Any
 import platformdirs
 from sqlalchemy import URL
 
-from kd import output
+from kd.tools import processes
 from sweeps.errors import SweepError
 from sweeps.terminal import visible
 from sweeps.workers.texts import KEPT_BYTES, fit
@@ -131,14 +131,14 @@ def worker_log(path: Path | None, url: URL | None = None) -> Iterator[None]:
     Args:
         url: of the storage, whose password is left out of messages.
     """
-    with output.forgiving(), _logged_to(path, url):  # a full disk below the log ends no task
+    with processes.forgiving(), _logged_to(path, url):  # a full disk below the log ends no task
         yield
 
 
 @contextmanager
 def _logged_to(path: Path | None, url: URL | None) -> Iterator[None]:
     out = -1 if path is None else open_log(path)
-    terminal = None if path is None else output.unfailing(os.dup(2), close=True)
+    terminal = None if path is None else processes.unfailing(os.dup(2), close=True)
     # sys.stderr writes to descriptor 2: into the file, once that is redirected.
     handlers = [_handler(logging.StreamHandler(sys.stderr), JsonLines(url))]
     if terminal is not None:

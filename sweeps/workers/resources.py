@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.config import DistillConfig, TrainingConfig
+from kd.data.custom import kind_of
 from kd.data.datasets import Dataset, Split, load, load_test
-from kd.data.own.kinds import kind_of
 from sweeps.errors import SweepError
 from sweeps.spec.arms import AUTOKERAS_ARM, LABELS_ONLY, PLAIN_KD
 from sweeps.spec.code import check_code
@@ -25,7 +25,7 @@ from sweeps.spec.tables import DatasetSpec
 from sweeps.spec.training import Training
 
 if TYPE_CHECKING:
-    from kd.training.trainer import StudentTrainer
+    from kd.training.student import StudentTrainer
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class TaskResources:
         settings: "StudentSettings",
     ) -> "StudentTrainer":
         # Here: TensorFlow takes seconds, and a teacher task never needs it.
-        from kd.training.trainer import StudentTrainer
+        from kd.training.student import StudentTrainer
 
         training = TrainingConfig(
             epochs=epochs,

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from kd.code import is_code
 from kd.config import BaselineResult, TeacherResult, TrainResult
 from kd.data.datasets import Dataset
+from kd.teachers.logits_file import logit_spread
 from kd.teachers.names import parse_teacher
-from kd.teachers.spread import logit_spread
+from kd.tools.code import is_code
 from storage.queue.tasks import Claim
 from storage.records.queries import TaskRecord
 from sweeps.errors import SweepError

@@ -19,9 +19,9 @@ from kd.config import (
 )
 from kd.data.datasets import Positions, positions
 from kd.errors import Unavailable
-from kd.subprocesses import Report, run_in_subprocess
 from kd.teachers import logits_file
 from kd.teachers.names import parse_teacher
+from kd.tools.processes import Report, run_in_subprocess
 from storage.errors import BlobCorrupt
 from storage.queue.tasks import Claim
 from storage.records import blobs, queries, selections

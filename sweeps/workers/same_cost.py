@@ -49,9 +49,9 @@ def count(student: str, teacher: str, dataset: Dataset, *, model: bytes) -> Macs
     Raises:
         Unavailable: those of one of them cannot be counted.
     """
+    from kd.models.custom import load_users
     from kd.models.measure import count_macs  # as TensorFlow: only where it is needed
     from kd.models.named import build
-    from kd.models.users import load_users
 
     pupil = build(student, dataset.input_shape, dataset.classes, seed=0)
     found = (count_macs(pupil), count_macs(load_users(model, parse_teacher(teacher).builder)))

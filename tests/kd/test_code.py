@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kd import code
 from kd.errors import CodeError, CodeNotHere
+from kd.tools import code
 from tests.support.paths import REPOSITORY
 
 SOURCE = """
@@ -70,7 +70,7 @@ def test_objects_of_a_file_are_pickled_and_come_back_in_another_process_that_loa
     data = pickle.dumps(code.load(f"{own}:build")())
     (tmp_path / "thing").write_bytes(data)
     program = (
-        "import pickle, sys; from kd import code; code.load(sys.argv[1]);"
+        "import pickle, sys; from kd.tools import code; code.load(sys.argv[1]);"
         " print(pickle.load(open(sys.argv[2], 'rb')).value)"
     )
     command = [sys.executable, "-c", program, f"{own}:build", str(tmp_path / "thing")]

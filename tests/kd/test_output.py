@@ -1,4 +1,4 @@
-"""kd.output: what nobody can store is dropped, and nobody fails because of it."""
+"""kd.tools.processes: what nobody can store is dropped, and nobody fails because of it."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ FULL = Path("/dev/full")  # every write into it fails as on a full disk
 
 PRINTS = """
 import sys
-from kd.output import forgiving
+from kd.tools.processes import forgiving
 
 with forgiving():
     for number in range(5000):
@@ -25,7 +25,7 @@ sys.exit(7)
 
 CHILD = """
 import sys
-from kd.subprocesses import run_in_subprocess
+from kd.tools.processes import run_in_subprocess
 
 def noisy(report):
     print("noise" * 10_000, flush=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kd.errors import SubprocessFailed, SubprocessKilled
-from kd.subprocesses import Report, run_in_subprocess
+from kd.tools.processes import Report, run_in_subprocess
 from tests.support.paths import REPOSITORY
 
 pytestmark = pytest.mark.processes
@@ -186,7 +186,7 @@ def test_a_child_does_not_outlive_a_parent_killed_with_kill_9(job: str, tmp_path
     program = tmp_path / "parent.py"
     program.write_text(
         "import sys, pathlib\n"
-        "from kd.subprocesses import run_in_subprocess\n"
+        "from kd.tools.processes import run_in_subprocess\n"
         "from tests.kd.test_subprocesses import _sleep, _sleep_in_a_grandchild\n"
         "if __name__ == '__main__':\n"
         f"    run_in_subprocess({job}, pathlib.Path(sys.argv[1]), on_step=lambda: None)\n"

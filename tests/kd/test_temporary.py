@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from kd import temporary
-from kd.subprocesses import Report, run_in_subprocess
+from kd.tools import processes
+from kd.tools.processes import Report, run_in_subprocess
 from tests.support.paths import REPOSITORY
 
 HOLDS = """
 import os, sys, tempfile
-from kd import temporary
+from kd.tools import processes
 with temporary.made() as folder, temporary.used(folder):
     tempfile.NamedTemporaryFile(delete=False)
     print(folder, flush=True)
@@ -41,10 +41,10 @@ def leave_a_file_and_exit(report: Report) -> None:
 
 
 def test_within_the_block_temporary_files_go_into_the_folder_and_then_it_is_gone(base: Path) -> None:
-    with temporary.made() as folder:
+    with processes.made() as folder:
         assert folder.parent == base
         assert folder.stat().st_mode & 0o777 == 0o700
-        with temporary.used(folder):
+        with processes.used(folder):
             tempfile.mkdtemp()
             assert os.environ["TMPDIR"] == tempfile.gettempdir() == str(folder)
         assert tempfile.gettempdir() == str(base)
@@ -55,7 +55,7 @@ def test_within_the_block_temporary_files_go_into_the_folder_and_then_it_is_gone
 
 def test_without_a_tmpdir_there_is_none_afterwards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TMPDIR", raising=False)
-    with temporary.used(tmp_path):
+    with processes.used(tmp_path):
         assert os.environ["TMPDIR"] == str(tmp_path)
     assert "TMPDIR" not in os.environ
 
@@ -67,24 +67,24 @@ def test_a_folder_is_removed_by_the_next_process_once_its_own_is_gone(base: Path
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", HOLDS], env=environment, **pipes) as holder:  # type: ignore[call-overload]
         folder = Path(holder.stdout.readline().strip())
-        with temporary.made():
+        with processes.made():
             assert list(folder.iterdir()), "its process lives"
         if how == "killed":
             holder.kill()
         else:
             holder.communicate("86\n")
-    with temporary.made():
+    with processes.made():
         assert not folder.exists()
     assert list(base.iterdir()) == []
 
 
 def test_a_folder_that_is_just_being_made_is_left_alone(base: Path) -> None:
-    young = base / f"{temporary.NEW_PREFIX}young"
+    young = base / f"{processes.NEW_PREFIX}young"
     young.mkdir()
-    with temporary.made():
+    with processes.made():
         assert young.exists()
     os.utime(young, (0, 0))  # its process was killed just then
-    with temporary.made():
+    with processes.made():
         assert not young.exists()
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from kd.baselines.applications import APPLICATIONS
-from kd.baselines.weights import find_weights
+from kd.baselines.applications import APPLICATIONS, find_weights
 from kd.errors import Unavailable
 from storage.db import engine as engines
 from storage.queue.tasks import Claim

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from keras.src.utils import file_utils
 
-from kd.baselines import Budget, fine_tuning, fit
+from kd.baselines import pretrained
 from kd.baselines.applications import APPLICATIONS, Application
-from kd.baselines.networks import around, cut
+from kd.baselines.methods import Budget, fit
+from kd.baselines.pretrained import around, cut
 from kd.data.datasets import load
 from kd.models.measure import count_macs
 
@@ -169,7 +170,7 @@ def test_a_whole_fit_with_random_weights(
 ) -> None:
     application: Application = APPLICATIONS[method.removesuffix("-tuned")]
     weights_file(method.removesuffix("-tuned"), files)
-    monkeypatch.setattr(fine_tuning, "ROUNDS", 1)
+    monkeypatch.setattr(pretrained, "ROUNDS", 1)
     monkeypatch.setenv("KD_SWEEPS_WEIGHTS", str(files))
     digits = load("digits", train_images=200)
     result = fit(method, digits, budget=BUDGET, seed=0, work_dir=tmp_path / "work")

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import kd.baselines.autokeras as module
-from kd.baselines import Budget, fit
+from kd.baselines.methods.methods import Budget, fit
 from kd.data.datasets import Dataset, Split
 
 folder = Path(sys.argv[1])
@@ -98,7 +98,7 @@ def kill_after(moment):
 def sizes(kind, **values):
     '''Parameters and multiply-accumulates of one kind of blocks on CIFAR-10's images.'''
     import keras, keras_tuner
-    from kd.baselines.blocks import Blocks
+    from kd.baselines.autokeras import Blocks
     from kd.models.measure import count_macs
     hp = keras_tuner.HyperParameters()
     hp.values = {"blocks/block_type": kind, **{f"blocks/{kind}/{name}": value for name, value in values.items()}}
@@ -141,7 +141,7 @@ run("search", load("digits", train_images=600), trials=5, epochs=3, blocks=("xce
 """
 
 TEACHER = """
-from kd.teachers.ready import teach_with
+from kd.teachers.train import teach_with
 taught = teach_with("autokeras", bars(classes=3), budget=Budget(trials=1, epochs=3, seconds=600, blocks=("vanilla",)),
                     seed=3, work_dir=folder / "work", views=2)
 (folder / "teacher.keras").write_bytes(taught.model)
@@ -241,7 +241,7 @@ def test_the_work_folder_is_left_empty_however_it_ended(fast: tuple[Path, dict[s
 def test_its_logits_are_what_its_softmax_took(fast: tuple[Path, dict[str, Any]]) -> None:
     import keras
 
-    from kd.models.keras_files import load, with_logits
+    from kd.models.files import load, with_logits
 
     data = (fast[0] / "capped.keras").read_bytes()
     with np.load(fast[0] / "capped.npz") as arrays:
@@ -251,7 +251,7 @@ def test_its_logits_are_what_its_softmax_took(fast: tuple[Path, dict[str, Any]])
 
 
 def test_its_architecture_trains_as_a_student(fast: tuple[Path, dict[str, Any]]) -> None:
-    from kd.models.keras_files import build_from_file
+    from kd.models.files import build_from_file
 
     model = build_from_file(fast[0] / "capped.keras", (24, 24, 1), 12, seed=1)
     again = build_from_file(fast[0] / "capped.keras", (24, 24, 1), 12, seed=1)
@@ -352,8 +352,8 @@ def test_a_search_killed_in_the_middle_does_not_disturb_the_next_in_its_folder(t
 def test_it_teaches_with_logits_of_every_view(tmp_path: Path) -> None:
     import keras
 
-    from kd.data.augmentation import view
-    from kd.models.keras_files import load
+    from kd.models.files import load
+    from kd.training.batches import view
 
     run_child(tmp_path, TEACHER)
     with np.load(tmp_path / "teacher.npz") as arrays:

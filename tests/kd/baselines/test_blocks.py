@@ -4,7 +4,7 @@ import keras
 import keras_tuner
 import pytest
 
-from kd.baselines.blocks import BLOCK_TYPE, Blocks, first_trial
+from kd.baselines.autokeras import BLOCK_TYPE, Blocks, first_trial
 
 pytestmark = pytest.mark.training
 

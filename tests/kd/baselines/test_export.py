@@ -6,9 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from kd.baselines.export import export
 from kd.errors import ModelError
-from kd.models.keras_files import load
+from kd.models.files import export, load
 
 pytestmark = pytest.mark.training
 

@@ -5,9 +5,10 @@ import keras
 import numpy as np
 import pytest
 
-from kd.baselines import Budget, fine_tuning, fit
+from kd.baselines import pretrained
 from kd.baselines.applications import APPLICATIONS
-from kd.baselines.fine_tuning import PATIENCE, ROUNDS, Tuned, tune
+from kd.baselines.methods import Budget, fit
+from kd.baselines.pretrained import PATIENCE, ROUNDS, Tuned, tune
 from kd.data.datasets import load
 
 pytestmark = pytest.mark.training
@@ -34,7 +35,7 @@ def tuned(classifier: keras.Model, *, seed: int = 0, seconds: float = 300, **mor
 
 @pytest.fixture(autouse=True)
 def _faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fine_tuning, "LEARNING_RATE", 1e-3)
+    monkeypatch.setattr(pretrained, "LEARNING_RATE", 1e-3)
 
 
 def accuracy(classifier: keras.Model) -> float:
@@ -105,8 +106,8 @@ def test_of_a_network_the_last_stage_is_trained_and_its_statistics_are_not(
     shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_WEIGHTS", str(shared_data / "keras"))
-    monkeypatch.setattr(fine_tuning, "LEARNING_RATE", 3e-4)
-    monkeypatch.setattr(fine_tuning, "ROUNDS", 3)
+    monkeypatch.setattr(pretrained, "LEARNING_RATE", 3e-4)
+    monkeypatch.setattr(pretrained, "ROUNDS", 3)
     digits, application = load("digits", train_images=200), APPLICATIONS["mobilenet"]
     budget = Budget(trials=1, epochs=1, seconds=300)
     seen: list[float] = []

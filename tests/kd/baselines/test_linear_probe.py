@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kd.baselines.linear_probe import STRENGTHS, fit_linear, fit_probes
+from kd.baselines.pretrained import STRENGTHS, fit_linear, fit_probes
 
 RNG = np.random.default_rng(0)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kd.baselines.applications import APPLICATIONS
-from kd.baselines.networks import around, build_network, cut
+from kd.baselines.pretrained import around, build_network, cut
 from kd.errors import Unavailable
 
 pytestmark = pytest.mark.training

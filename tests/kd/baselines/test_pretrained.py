@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd.baselines import METHODS, Budget, fit
-from kd.baselines.applications import APPLICATIONS, TUNED
-from kd.baselines.linear_probe import fit_linear
-from kd.baselines.weights import HDF5_SIGNATURE
+from kd.baselines.applications import APPLICATIONS, HDF5_SIGNATURE, TUNED
+from kd.baselines.methods import METHODS, Budget, fit
+from kd.baselines.pretrained import fit_linear
 from kd.config import BaselineResult
 from kd.data.datasets import Dataset, Split, load
 from kd.errors import ModelError, Unavailable

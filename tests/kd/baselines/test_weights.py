@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kd.baselines import Budget, fit
-from kd.baselines.applications import APPLICATIONS, Application
-from kd.baselines.weights import HDF5_SIGNATURE, find_weights, obtain_weights
+from kd.baselines.applications import APPLICATIONS, HDF5_SIGNATURE, Application, find_weights, obtain_weights
+from kd.baselines.methods import Budget, fit
 from kd.data import downloads
 from kd.data.datasets import load
 from kd.errors import Unavailable

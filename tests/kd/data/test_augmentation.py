@@ -1,4 +1,4 @@
-"""kd.data.augmentation: the same crops and mirrors for ever."""
+"""kd.training.batches: the same crops and mirrors for ever."""
 
 import hashlib
 from collections import Counter
@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kd.data.augmentation import PADDING, checked_views, view
+from kd.training.batches import PADDING, checked_views, view
 
 IMAGES = np.random.default_rng(0).integers(1, 256, (700, 10, 12, 3)).astype(np.uint8)  # no 0: zeros are padding
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kd.data import cifar, downloads
+from kd.data import downloads
+from kd.data.arrays import read_cifar10_tar, read_cifar100_tar
 from kd.data.known import KNOWN_DATASETS
 from kd.errors import DataError
 from tests.support.local_site import add, serving
@@ -53,7 +54,7 @@ def test_the_archive_of_cifar10_is_read_as_python_2_wrote_it(tmp_path: Path) -> 
             part = slice(10 * index, 10 * index + 10)
             planes = images[part].transpose(0, 3, 1, 2).reshape(10, -1)
             add(archive, f"cifar-10-batches-py/{name}", python2_batch(planes, labels[part]))
-    arrays = downloads.read_cifar10_tar(tmp_path / "archive")
+    arrays = read_cifar10_tar(tmp_path / "archive")
     assert np.array_equal(arrays.x_train, images[:50])
     assert np.array_equal(arrays.x_test, images[50:])
     assert arrays.y_train.tolist() == labels[:50]
@@ -67,14 +68,14 @@ def test_the_archive_of_cifar100_is_read_with_its_fine_labels(tmp_path: Path) ->
             planes = images[part].transpose(0, 3, 1, 2).reshape(-1, 3072)
             fine = python2_batch(planes, [0, 1, 2, 1][: len(planes)]).replace(b"U\x06labels", b"U\x0bfine_labels")
             add(archive, f"cifar-100-python/{name}", fine)
-    arrays = cifar.read_cifar100_tar(tmp_path / "archive")
+    arrays = read_cifar100_tar(tmp_path / "archive")
     assert np.array_equal(arrays.x_train, images[:4])
     assert np.array_equal(arrays.x_test, images[4:])
     assert (arrays.y_train.tolist(), arrays.y_test.tolist()) == ([0, 1, 2, 1], [0, 1])
     with tarfile.open(tmp_path / "archive", "w:gz") as archive:
         add(archive, "cifar-100-python/meta", b"hello")
     with pytest.raises(DataError, match=r"the CIFAR-100 archive cannot be read: .*train"):
-        cifar.read_cifar100_tar(tmp_path / "archive")
+        read_cifar100_tar(tmp_path / "archive")
 
 
 def idx_gz(array: "np.ndarray[Any, np.dtype[np.uint8]]") -> bytes:
@@ -118,7 +119,7 @@ def test_an_archive_of_cifar10_without_its_batches_is_refused(tmp_path: Path) ->
     with tarfile.open(tmp_path / "archive", "w:gz") as archive:
         add(archive, "cifar-10-batches-py/readme.html", b"hello")
     with pytest.raises(DataError, match=r"archive cannot be read: .*data_batch_1"):
-        downloads.read_cifar10_tar(tmp_path / "archive")
+        read_cifar10_tar(tmp_path / "archive")
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from kd.data import idx, npm
+from kd.contrib import registries
+from kd.data.arrays import read_idx
 from kd.errors import DataError
 from tests.support.local_site import Site, add, serving
 
@@ -39,10 +40,10 @@ def packed(*members: tuple[str, bytes], kind: bytes = tarfile.REGTYPE) -> bytes:
 
 
 @pytest.fixture
-def tiny(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., npm.Package]:
+def tiny(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., registries.Package]:
     """Publish a package on a registry of our own; how to fetch it."""
 
-    def publish(tarball: bytes, path: str = "/tiny-1.0.0.tgz") -> npm.Package:
+    def publish(tarball: bytes, path: str = "/tiny-1.0.0.tgz") -> registries.Package:
         integrity = "sha512-" + base64.b64encode(hashlib.sha512(tarball).digest()).decode()
         version = {
             "name": "tiny",
@@ -54,7 +55,7 @@ def tiny(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., npm.Packa
         site.files[path] = tarball
         monkeypatch.setenv("npm_config_registry", site.url)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        return npm.Package(
+        return registries.Package(
             spec="tiny@1.0.0",
             size=len(tarball),
             members={"data": 10},
@@ -65,10 +66,10 @@ def tiny(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., npm.Packa
 
 
 @needs_npm
-def test_a_package_gives_its_named_files_only(tiny: Callable[..., npm.Package], tmp_path: Path) -> None:
+def test_a_package_gives_its_named_files_only(tiny: Callable[..., registries.Package], tmp_path: Path) -> None:
     what = tiny(packed(("package/data", b"content"), ("package/../../evil", b"x"), ("/tmp/evil", b"x")))
     seen: list[tuple[int, int | None]] = []
-    content: object = npm.fetch_package(what, tmp_path, lambda *bytes_: seen.append(bytes_))
+    content: object = registries.fetch_package(what, tmp_path, lambda *bytes_: seen.append(bytes_))
     assert content == b"content"
     assert seen[-1] == (what.size, what.size)
     assert not (tmp_path.parent / "evil").exists()
@@ -85,45 +86,45 @@ def test_a_package_gives_its_named_files_only(tiny: Callable[..., npm.Package], 
     ids=["not in it", "a link", "too large"],
 )
 def test_a_package_with_something_else_is_refused(
-    tarball: bytes, message: str, tiny: Callable[..., npm.Package], tmp_path: Path
+    tarball: bytes, message: str, tiny: Callable[..., registries.Package], tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=message):
-        npm.fetch_package(tiny(tarball), tmp_path)
+        registries.fetch_package(tiny(tarball), tmp_path)
 
 
 @needs_npm
 def test_a_package_that_breaks_half_way_is_an_error(
-    tiny: Callable[..., npm.Package], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Callable[..., registries.Package], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("npm_config_fetch_retries", "0")
     with pytest.raises(DataError, match="npm pack: "):
-        npm.fetch_package(tiny(packed(("package/data", b"x" * 10)), "/half/tiny.tgz"), tmp_path)
+        registries.fetch_package(tiny(packed(("package/data", b"x" * 10)), "/half/tiny.tgz"), tmp_path)
 
 
 @needs_npm
 def test_a_registry_that_says_nothing_is_given_up(
-    tiny: Callable[..., npm.Package], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Callable[..., registries.Package], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     what = tiny(packed())
     site.files["/stall/tiny"] = site.files["/tiny"]
     monkeypatch.setenv("npm_config_registry", site.url + "/stall")
-    monkeypatch.setattr(npm, "REACH_TIMEOUT_S", 1)
+    monkeypatch.setattr(registries, "REACH_TIMEOUT_S", 1)
     with pytest.raises(DataError, match="npm view"):
-        npm.fetch_package(what, tmp_path)
+        registries.fetch_package(what, tmp_path)
 
 
 def test_an_idx_file_is_read_as_its_format_says() -> None:
-    assert idx.read_idx(b"\0\0\x08\x01\0\0\0\x03abc").tolist() == [97, 98, 99]
-    assert idx.read_idx(b"\0\0\x08\x02\0\0\0\x01\0\0\0\x02ab").tolist() == [[97, 98]]
+    assert read_idx(b"\0\0\x08\x01\0\0\0\x03abc").tolist() == [97, 98, 99]
+    assert read_idx(b"\0\0\x08\x02\0\0\0\x01\0\0\0\x02ab").tolist() == [[97, 98]]
 
 
 @pytest.mark.parametrize(
     ("read", "content"),
     [
-        (idx.read_idx, b"\0\0\x0d\x01\0\0\0\x00"),
-        (idx.read_idx, b"\0\0\x08\x03\0\0"),
-        (idx.read_idx, b"\0\0\x08\x01\0\0\0\x05abc"),
-        (npm._sheet, b"\x89PNG, or not"),
+        (read_idx, b"\0\0\x0d\x01\0\0\0\x00"),
+        (read_idx, b"\0\0\x08\x03\0\0"),
+        (read_idx, b"\0\0\x08\x01\0\0\0\x05abc"),
+        (registries._sheet, b"\x89PNG, or not"),
         (json.loads, b"[1, 2"),
     ],
     ids=["idx of floats", "idx header", "idx length", "png", "json"],
@@ -131,17 +132,19 @@ def test_an_idx_file_is_read_as_its_format_says() -> None:
 def test_a_package_with_a_broken_file_is_refused(
     read: Callable[[bytes], Any], content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(npm, "_run", lambda command, folder, **more: None)  # as if npm had packed it
+    monkeypatch.setattr(registries, "_run", lambda command, folder, **more: None)  # as if npm had packed it
     monkeypatch.setattr(shutil, "which", lambda name: name)
     (tmp_path / "tiny-1.0.0.tgz").write_bytes(packed(("package/data", content)))
-    what = npm.Package(spec="tiny@1.0.0", size=1, members={"data": 99}, read=lambda members: read(members["data"]))
+    what = registries.Package(
+        spec="tiny@1.0.0", size=1, members={"data": 99}, read=lambda members: read(members["data"])
+    )
     with pytest.raises(DataError, match=r"npm package tiny@1\.0\.0 cannot be read: "):
-        npm.fetch_package(what, tmp_path)
+        registries.fetch_package(what, tmp_path)
 
 
 @needs_npm
 def test_interrupting_npm_ends_it(
-    tiny: Callable[..., npm.Package], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Callable[..., registries.Package], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     what = tiny(packed(("package/data", b"x")), "/stall/tiny.tgz")
 
@@ -158,5 +161,5 @@ def test_interrupting_npm_ends_it(
 
     monkeypatch.setattr(subprocess, "Popen", Popen)
     with pytest.raises(KeyboardInterrupt):
-        npm.fetch_package(what, tmp_path, interrupt)
+        registries.fetch_package(what, tmp_path, interrupt)
     assert [process.returncode for process in started] == [0, -signal.SIGKILL]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd.data import npz
-from kd.data.arrays import KEYS, read_npz
+from kd.data import arrays
+from kd.data.arrays import KEYS, check_size, read_npz
 from kd.errors import DataError
 from kd.teachers import logits_file
 
@@ -34,13 +34,13 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_bomb_is_refused_before_it_is_unpacked(large: Path) -> None:
     assert large.stat().st_size < 600_000
     with pytest.raises(DataError, match=r"of \d+\.?\d* KB would unpack to 536\.9 MB, more than 200 times its size"):
-        npz.check_size(large)
+        check_size(large)
     with pytest.raises(DataError, match="would unpack"):
         logits_file.read(large)
 
 
 def test_only_what_is_to_be_read_counts(large: Path) -> None:
-    npz.check_size(large, keys=("y_train",))
+    check_size(large, keys=("y_train",))
     with pytest.raises(DataError, match="would unpack"):
         read_npz(large)
 
@@ -49,10 +49,10 @@ def test_a_file_that_does_not_fit_into_memory_says_what_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez(tmp_path / "own.npz", x_train=np.zeros(5_000_000, np.uint8))
-    npz.check_size(tmp_path / "own.npz")
-    monkeypatch.setattr(npz, "memory_bytes", lambda: 4_000_000)
+    check_size(tmp_path / "own.npz")
+    monkeypatch.setattr(arrays, "memory_bytes", lambda: 4_000_000)
     with pytest.raises(DataError, match="holds 5 MB of arrays, and this machine has 4 MB of memory"):
-        npz.check_size(tmp_path / "own.npz")
+        check_size(tmp_path / "own.npz")
 
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0)])
@@ -62,7 +62,7 @@ def test_a_header_that_promises_more_than_is_there_is_refused(tmp_path: Path, ve
         write(out, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
         out.write(b"short")
     with pytest.raises(DataError, match=r"x_train\.npy says 8 TB, but holds \d+ bytes"):
-        npz.check_size(tmp_path / "lies.npz")
+        check_size(tmp_path / "lies.npz")
 
 
 def test_drawings_that_shrink_a_lot_are_taken(tmp_path: Path) -> None:

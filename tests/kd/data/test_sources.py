@@ -15,9 +15,9 @@ import pytest
 
 from kd.data import downloads, known, sources
 from kd.data.arrays import KEYS, Arrays
+from kd.data.cache import cache_dir, locked
 from kd.data.datasets import load
 from kd.data.known import KNOWN_DATASETS
-from kd.data.local import cache_dir, locked
 from kd.errors import DataError
 from tests.support.local_site import Site, serving
 from tests.support.paths import REPOSITORY

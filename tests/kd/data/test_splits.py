@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kd.data.splits import split_hash, stratified_order
+from kd.data.arrays import split_hash, stratified_order
 
 
 @pytest.mark.parametrize("length", [10, 11, 57, 500, 1000])

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from kd.data import synthetic
+from kd.data import known
 from kd.data.datasets import load, load_test
 from kd.errors import DataError
 
@@ -34,7 +34,7 @@ def test_digits_are_scikit_learns_digits_enlarged_without_loss() -> None:
     from sklearn.datasets import load_digits
 
     samples = load_digits()
-    made = synthetic.make("digits")
+    made = known.make("digits")
     images = np.concatenate([made.x_train, made.x_test])
     labels = np.concatenate([made.y_train, made.y_test])
     assert images.max() == 255
@@ -49,14 +49,14 @@ def test_digits_are_scikit_learns_digits_enlarged_without_loss() -> None:
 
 
 def test_digits_rgb_holds_the_same_digits_in_the_same_order() -> None:
-    plain, colour = synthetic.make("digits"), synthetic.make("digits-rgb")
+    plain, colour = known.make("digits"), known.make("digits-rgb")
     assert np.array_equal(plain.y_train, colour.y_train)
     assert np.array_equal(plain.y_test, colour.y_test)
 
 
 def test_digits_rgb_is_the_absolute_difference_of_a_photograph_and_the_digit() -> None:
-    plain, colour = synthetic.make("digits"), synthetic.make("digits-rgb")
-    photographs = [synthetic._photograph(name).astype(np.int16) for name in ("china.jpg", "flower.jpg")]
+    plain, colour = known.make("digits"), known.make("digits-rgb")
+    photographs = [known._photograph(name).astype(np.int16) for name in ("china.jpg", "flower.jpg")]
     image = colour.x_test[0].astype(np.int16)
     digit = np.kron(plain.x_test[0, 2:26:3, 2:26:3, 0], np.ones((4, 4), np.int16))[..., np.newaxis]
     dark = digit[..., 0] == 0  # there, the photograph shows unchanged

@@ -1,4 +1,4 @@
-"""kd.models.keras_files: the logits under a softmax, and the same architecture untrained."""
+"""kd.models.files: the logits under a softmax, and the same architecture untrained."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from kd.errors import ModelError
-from kd.models.keras_files import build_from_file, load, rebuilt, with_logits
+from kd.models.files import build_from_file, load, rebuilt, with_logits
 from kd.models.named import build
 
 pytestmark = pytest.mark.training

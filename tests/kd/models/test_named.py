@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from kd.config import MODEL_NAMES
 from kd.errors import ModelError
-from kd.models.named import NAMES, build
+from kd.models.named import build
 
 pytestmark = pytest.mark.training
 
@@ -48,7 +49,7 @@ def test_mlp_800_has_two_layers_of_800_units_and_one_of_logits(shape, pixels):
     assert build("mlp-800", shape, 10, seed=0).count_params() == by_hand
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MODEL_NAMES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_model_takes_uint8_images_and_gives_logits(name, shape):
     model = build(name, shape, 7, seed=0)
@@ -70,7 +71,7 @@ def test_images_are_scaled_inside_the_model():
     assert np.abs(bright).max() < 10
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MODEL_NAMES)
 def test_a_seed_gives_the_same_weights_and_another_seed_others(name):
     one, same, other = (
         [ops.convert_to_numpy(v) for v in build(name, (8, 8, 1), 3, seed).variables] for seed in (5, 5, 6)
@@ -81,7 +82,7 @@ def test_a_seed_gives_the_same_weights_and_another_seed_others(name):
 
 def test_a_saved_model_loads_without_custom_code(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, size=(2, 16, 16, 3), dtype=np.uint8)
-    for name in NAMES:
+    for name in MODEL_NAMES:
         model = build(name, (16, 16, 3), 4, seed=0)
         model.save(tmp_path / "model.keras")
         loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects={}, safe_mode=True)

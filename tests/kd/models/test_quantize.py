@@ -16,7 +16,7 @@ import kd.models.quantize
 from kd.data.datasets import Split
 from kd.models.named import build
 from kd.models.quantize import Int8Job, measure_int8, quantize, score
-from kd.subprocesses import run_in_subprocess
+from kd.tools.processes import run_in_subprocess
 from tests.support.processes import descendants, is_alive
 
 pytestmark = pytest.mark.training

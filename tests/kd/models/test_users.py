@@ -1,4 +1,4 @@
-"""kd.models.users: what is wrong with a user's model, in one line."""
+"""kd.models.custom: what is wrong with a user's model, in one line."""
 
 import importlib
 import resource
@@ -9,7 +9,7 @@ import keras
 import pytest
 
 from kd.errors import ModelError, NotHere
-from kd.models.users import build_users, check_users, load_users
+from kd.models.custom import build_users, check_users, load_users
 
 pytestmark = pytest.mark.training
 

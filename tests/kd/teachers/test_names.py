@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from kd.baselines import METHODS
+from kd.baselines.methods import METHODS
 from kd.config import MODEL_NAMES
 from kd.errors import ModelError
 from kd.teachers.names import FORMS, Teacher, parse_teacher

@@ -1,4 +1,4 @@
-"""kd.teachers.ready: a real pretrained network as the teacher; AutoKeras is one in test_kd_baselines_autokeras.py."""
+"""kd.teachers.train: a real pretrained network as the teacher; AutoKeras is one in test_kd_baselines_autokeras.py."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from kd.baselines import Budget
 from kd.baselines.applications import APPLICATIONS
+from kd.baselines.methods import Budget
 from kd.config import DistillConfig, TeacherResult, TrainingConfig
-from kd.data.augmentation import view
 from kd.data.datasets import Dataset, load
 from kd.errors import ModelError
-from kd.teachers.ready import teach_with, teacher_logits
-from kd.training.trainer import StudentTrainer
+from kd.teachers.train import teach_with, teacher_logits
+from kd.training.batches import view
+from kd.training.student import StudentTrainer
 
 pytestmark = pytest.mark.training
 

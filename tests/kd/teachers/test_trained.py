@@ -1,15 +1,15 @@
-"""kd.teachers.trained.train_teacher: logits in the order of the images, and a model that says the same."""
+"""kd.teachers.train.train_teacher: logits in the order of the images, and a model that says the same."""
 
 import keras
 import numpy as np
 import pytest
 
 from kd.config import DistillConfig, TrainingConfig
-from kd.data.augmentation import view
 from kd.data.datasets import Dataset, Split, load, load_test
 from kd.errors import ModelError
-from kd.teachers.trained import train_teacher
-from kd.training.trainer import StudentTrainer
+from kd.teachers.train import train_teacher
+from kd.training.batches import view
+from kd.training.student import StudentTrainer
 
 pytestmark = pytest.mark.training
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd.data.augmentation import view
 from kd.data.datasets import Dataset, Split
 from kd.errors import DataError
-from kd.training.batches import Batches
+from kd.training.batches import Batches, view
 
 pytestmark = pytest.mark.training
 

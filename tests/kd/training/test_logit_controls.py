@@ -1,12 +1,12 @@
-"""kd.training.logit_controls: what is left of a teacher's logits, against values from hand and from Keras."""
+"""kd.teachers.logits_file: what is left of a teacher's logits, against values from hand and from Keras."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd.training.logit_controls import LABEL_SMOOTHING, class_mean, shuffled_within_class, uniform
-from kd.training.losses import distillation_loss
+from kd.losses.loss import distillation_loss
+from kd.teachers.logits_file import LABEL_SMOOTHING, class_mean, shuffled_within_class, uniform
 from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.point import Point
 

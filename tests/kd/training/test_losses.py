@@ -1,10 +1,10 @@
-"""kd.training.losses against theory and against values worked out by hand."""
+"""kd.losses against theory and against values worked out by hand."""
 
 import numpy as np
 import pytest
 from keras import ops
 
-from kd.training.losses import distillation_loss, hard_label_loss, soft_target_loss
+from kd.losses.loss import distillation_loss, hard_label_loss, soft_target_loss
 
 pytestmark = pytest.mark.training
 

@@ -6,10 +6,12 @@ import sys
 
 import pytest
 
+from kd import losses
 from kd.config import LOSS_FORMULA
 from kd.errors import ModelError
-from kd.training import losses
-from kd.training.losses import LOSSES, is_users, loss_named
+from kd.losses import loss_named
+from kd.losses.builtin import LOSSES
+from kd.losses.loss import is_users
 
 
 def test_every_loss_has_the_form_that_weighs_the_labels_by_alpha():
@@ -57,7 +59,7 @@ def test_own_parameters_are_the_given_ones_or_their_defaults():
 
 def test_a_spec_can_ask_for_a_loss_without_importing_keras():
     code = (
-        "import sys; from kd.training.losses import loss_named; loss_named('dist');"
+        "import sys; from kd.losses import loss_named; loss_named('dist');"
         " print([name for name in ('keras', 'tensorflow', 'numpy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

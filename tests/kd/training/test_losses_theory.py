@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd.training.losses import LOSSES, soft_target_loss, term_of
+from kd.losses import term_of
+from kd.losses.builtin import LOSSES
+from kd.losses.loss import soft_target_loss
 
 pytestmark = pytest.mark.training
 

@@ -7,10 +7,10 @@ import pytest
 from kd.config import DistillConfig, TrainingConfig
 from kd.data.datasets import Dataset, Split, load
 from kd.errors import Diverged, ModelError
+from kd.losses.builtin import LOSSES
 from kd.models.named import build
 from kd.training.distiller import Distiller
-from kd.training.losses import LOSSES
-from kd.training.trainer import StudentTrainer
+from kd.training.student import StudentTrainer
 from tests.kd.training.test_trainer import DATASET, DISTILL, LOGITS, outcome
 
 pytestmark = pytest.mark.training

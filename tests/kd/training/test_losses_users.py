@@ -9,7 +9,9 @@ import pytest
 import tensorflow as tf
 
 from kd.errors import ModelError, ModuleNotHere, NotHere
-from kd.training.losses import check_users_loss, loss_named, soft_target_loss, term_of
+from kd.losses import loss_named, term_of
+from kd.losses.loss import soft_target_loss
+from kd.losses.trial import check_users_loss
 
 pytestmark = pytest.mark.training
 

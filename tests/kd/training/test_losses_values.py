@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from kd.training.losses import LOSSES, distillation_loss, hard_label_loss, soft_target_loss, term_of
+from kd.losses import term_of
+from kd.losses.builtin import LOSSES
+from kd.losses.loss import distillation_loss, hard_label_loss, soft_target_loss
 
 pytestmark = pytest.mark.training
 

@@ -1,4 +1,4 @@
-"""kd.training.trainer.StudentTrainer: one compiled step, and the same outcome whatever was trained before."""
+"""kd.training.student.StudentTrainer: one compiled step, and the same outcome whatever was trained before."""
 
 import math
 import os
@@ -10,15 +10,13 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from kd.config import DistillConfig, TrainingConfig
-from kd.data.augmentation import view
+from kd.config import MODEL_NAMES, DistillConfig, TrainingConfig
 from kd.data.datasets import Dataset, Split
 from kd.errors import DataError, Diverged, KdError, ModelError
-from kd.models.named import NAMES, build
-from kd.training.batches import Batches
-from kd.training.logit_controls import class_mean, uniform
-from kd.training.optimizers import CosineToZero
-from kd.training.trainer import StudentTrainer
+from kd.models.named import build
+from kd.teachers.logits_file import class_mean, uniform
+from kd.training.batches import Batches, CosineToZero, view
+from kd.training.student import StudentTrainer
 
 pytestmark = pytest.mark.training
 
@@ -72,7 +70,7 @@ SLOW_TO_COMPILE = ("keras-teacher", "cnn-small", "resnet8", "resnet20", "mlp-800
 
 
 @pytest.mark.parametrize(
-    "student", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW_TO_COMPILE)) for name in NAMES]
+    "student", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW_TO_COMPILE)) for name in MODEL_NAMES]
 )
 def test_the_same_task_gives_the_same_bits_as_first_and_as_twentieth(student):
     trainer = make_trainer(student)
@@ -110,7 +108,7 @@ def plain_keras(images_of_epochs, *, seed):
 
 def test_how_many_steps_run_between_two_returns_to_python_changes_nothing(monkeypatch):
     whole_epochs = outcome(make_trainer(batch_size=8))  # 5 steps
-    monkeypatch.setattr("kd.training.trainer.STEPS_PER_CALL", 2)
+    monkeypatch.setattr("kd.training.student.STEPS_PER_CALL", 2)
     assert outcome(make_trainer(batch_size=8)) == whole_epochs
 
 

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import sqlalchemy
 
-from kd.data import datasets
-from kd.data.own import read
+from kd.data import custom, datasets
 from kd.errors import DataError
 from storage.records import queries
 from storage.url import resolve
@@ -143,13 +142,13 @@ def test_floats_and_a_missing_test_part_are_said(kd_sweeps: KdSweeps, tmp_path: 
 def test_create_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = str(write_npz(tmp_path / "mine.npz"))
     reads: list[Path] = []
-    raw_npz = read.raw_npz
+    raw_npz = custom.raw_npz
 
     def counted(path: Path, *more: object) -> object:
         reads.append(path)
         return raw_npz(path, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(read, "raw_npz", counted)
+    monkeypatch.setattr(custom, "raw_npz", counted)
     with trials_in_memory():
         create_sweep(resolve(f"sqlite:///{tmp_path}/a.db"), "s", on(preset("tiny"), source=name))
     assert reads == [Path(name)]

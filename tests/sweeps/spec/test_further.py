@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kd.training.losses.catalogue import LOSSES
+from kd.losses.builtin import LOSSES
 from sweeps.analysis.surfaces import SearchTrial
 from sweeps.errors import SpecError
 from sweeps.plan.outcomes import StudentOutcome

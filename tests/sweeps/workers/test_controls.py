@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kd.training import logit_controls
+from kd.teachers import logits_file
 from sweeps.spec.arms import CONTROLS, DEFAULT_POINTS, TARGET_ARMS
 from sweeps.spec.model import override
 from sweeps.spec.point import Point
@@ -20,16 +20,16 @@ VIEWS = np.stack([LOGITS, -LOGITS])
 def test_only_the_controls_of_the_logits_replace_them(logits: np.ndarray) -> None:
     for arm in (None, *TARGET_ARMS, "scratch-same-cost"):
         assert taught_by(arm, logits, LABELS, seed=1) is logits
-    assert np.array_equal(taught_by("class-mean", logits, LABELS, seed=1), logit_controls.class_mean(logits, LABELS))
+    assert np.array_equal(taught_by("class-mean", logits, LABELS, seed=1), logits_file.class_mean(logits, LABELS))
     assert not taught_by("label-smoothing", logits, LABELS, seed=1).any()
     shuffled = taught_by("shuffled-within-class", logits, LABELS, seed=1)
-    assert np.array_equal(shuffled, logit_controls.shuffled_within_class(logits, LABELS, 1))
+    assert np.array_equal(shuffled, logits_file.shuffled_within_class(logits, LABELS, 1))
     assert not np.array_equal(shuffled, logits)
     assert not np.array_equal(shuffled, taught_by("shuffled-within-class", logits, LABELS, seed=2))
 
 
 def test_label_smoothing_is_the_point_that_the_uniform_teacher_needs() -> None:
-    assert DEFAULT_POINTS["label-smoothing"] == Point(1.0, 1 - logit_controls.LABEL_SMOOTHING)
+    assert DEFAULT_POINTS["label-smoothing"] == Point(1.0, 1 - logits_file.LABEL_SMOOTHING)
     assert set(CONTROLS) - {"class-mean", "shuffled-within-class"} <= set(DEFAULT_POINTS)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd.baselines.lite0 import checkpoint
-from kd.baselines.lite0.checkpoint import read_checkpoint
+from kd.baselines import lite0
+from kd.baselines.lite0 import read_checkpoint
 from tests.support.torch_files import saved
 
 ARRAYS = {
@@ -24,7 +24,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[byte
     """Write a file as if it were the one that the reader is pinned to."""
 
     def write(data: bytes) -> Path:
-        monkeypatch.setattr(checkpoint, "SHA256", hashlib.sha256(data).hexdigest())
+        monkeypatch.setattr(lite0, "SHA256", hashlib.sha256(data).hexdigest())
         path = tmp_path / "checkpoint.pth"
         path.write_bytes(data)
         return path
@@ -56,7 +56,7 @@ def test_another_file_is_refused_in_one_line_before_anything_in_it_is_read(
     data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(checkpoint, "_Unpickler", None)  # whoever used it would get a TypeError
+    monkeypatch.setattr(lite0, "_Unpickler", None)  # whoever used it would get a TypeError
     (tmp_path / "checkpoint.pth").write_bytes(data)
     with pytest.raises(ValueError, match=r"^another file than the published one: sha256 [0-9a-f]{12}\.\.\., not 5793"):
         read_checkpoint(tmp_path / "checkpoint.pth")

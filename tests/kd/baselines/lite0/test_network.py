@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd.baselines import Budget, fit
-from kd.baselines.applications import APPLICATIONS
-from kd.baselines.lite0 import checkpoint
-from kd.baselines.lite0.checkpoint import read_checkpoint
-from kd.baselines.weights import find_weights
+from kd.baselines import lite0
+from kd.baselines.applications import APPLICATIONS, find_weights
+from kd.baselines.lite0 import read_checkpoint
+from kd.baselines.methods import Budget, fit
 from kd.data.datasets import load
 from kd.errors import Unavailable
 from tests.support.small_datasets import cifar
@@ -66,7 +65,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[s
 
     def write(tensors: dict[str, np.ndarray]) -> Path:
         data = saved(tensors)
-        monkeypatch.setattr(checkpoint, "SHA256", hashlib.sha256(data).hexdigest())
+        monkeypatch.setattr(lite0, "SHA256", hashlib.sha256(data).hexdigest())
         path = tmp_path / "made-up.pth"
         path.write_bytes(data)
         return path
@@ -77,7 +76,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[s
 def test_every_weight_of_the_checkpoint_lands_where_keras_wants_it(
     made_up: dict[str, np.ndarray], written: Callable[[dict[str, np.ndarray]], Path]
 ) -> None:
-    from kd.baselines.lite0.network import build
+    from kd.baselines.lite0 import build
 
     network = build(64, written(made_up))
     assert network.count_params() == 3_413_024
@@ -110,7 +109,7 @@ def test_a_checkpoint_of_another_network_is_refused(
     made_up: dict[str, np.ndarray],
     written: Callable[[dict[str, np.ndarray]], Path],
 ) -> None:
-    from kd.baselines.lite0.network import build
+    from kd.baselines.lite0 import build
 
     changed = {name: tensor for name, tensor in (made_up | change).items() if tensor is not None}
     with pytest.raises(ValueError, match=message):
@@ -141,7 +140,7 @@ def test_with_the_classifier_of_its_checkpoint_it_knows_two_photographs(
 ) -> None:
     from sklearn.datasets import load_sample_image
 
-    from kd.baselines.networks import around, build_network
+    from kd.baselines.pretrained import around, build_network
 
     photograph = load_sample_image(name)[:, 106:533]  # (427, 427, 3)
     at_224 = dataclasses.replace(LITE0, pixels=224)  # as it was trained

@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from kd import code
+from kd.data import custom
+from kd.data.custom import kind_of
 from kd.data.datasets import contents, load, load_test
-from kd.data.own import read
-from kd.data.own.forms import taken
-from kd.data.own.kinds import kind_of
+from kd.data.images import taken
 from kd.errors import DataError, NotHere
+from kd.tools import code
 
 Raw = dict[str, npt.NDArray[Any]]
 
@@ -125,7 +125,7 @@ def test_a_file_is_read_once_until_it_is_written_again(tmp_path: Path, monkeypat
     name = written(tmp_path / "own.npz", made_up())
     first = contents(name)
     with monkeypatch.context() as without:
-        without.setattr(read, "raw_npz", None)  # calling it would fail
+        without.setattr(custom, "raw_npz", None)  # calling it would fail
         assert contents(name) == first
     written(tmp_path / "own.npz", labels(made_up(), lambda y: y[::-1]))
     assert contents(name).content_hash != first.content_hash

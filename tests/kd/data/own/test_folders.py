@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kd.data import images
+from kd.data.cache import cache_dir
 from kd.data.datasets import contents, load, load_test
-from kd.data.local import cache_dir
-from kd.data.own import decoded, pictures
 from kd.errors import DataError
 from tests.support.pictures import CLASSES, pixels, write_folder
 
@@ -95,7 +95,7 @@ def test_images_of_several_sizes_need_one_and_are_resized_with_antialias(tmp_pat
     # A black and white grid of single pixels, made half as large, is grey with antialias, and black or white without.
     grid = (np.indices((32, 32)).sum(axis=0) % 2 * 255).astype(np.uint8)
     Image.fromarray(grid).save(tmp_path / "grid.png")
-    small = pictures.decoded([tmp_path / "grid.png"], "grid", (16, 16))
+    small = images.decoded([tmp_path / "grid.png"], "grid", (16, 16))
     assert small.shape == (1, 16, 16, 1)
     assert small.min() > 100
     assert small.max() < 156
@@ -106,12 +106,12 @@ def test_a_photograph_is_turned_upright_and_the_first_frame_of_a_gif_counts(tmp_
     exif = Image.Exif()
     exif[0x0112] = 6  # turn it by 90 degrees, clockwise
     image.save(tmp_path / "turned.jpg", exif=exif, quality=100)
-    upright = pictures.decoded([tmp_path / "turned.jpg"], "f")
+    upright = images.decoded([tmp_path / "turned.jpg"], "f")
     assert upright.shape == (1, 20, 10, 1)
     assert (upright[0, :8].min() > 200, upright[0, 12:].max() < 50) == (True, True)
     frames = [Image.new("L", (9, 9), level) for level in (40, 200)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    assert (pictures.decoded([tmp_path / "moving.gif"], "f") == 40).all()
+    assert (images.decoded([tmp_path / "moving.gif"], "f") == 40).all()
 
 
 def test_a_folder_is_decoded_once_and_again_when_a_file_changes(
@@ -122,7 +122,7 @@ def test_a_folder_is_decoded_once_and_again_when_a_file_changes(
     kept = sorted(cache_dir().glob("folder-*.npz"))
     assert len(kept) == 1
     with monkeypatch.context() as without:
-        without.setattr(decoded, "decoded", None)  # calling it would fail
+        without.setattr(images, "decoded", None)  # calling it would fail
         assert load(str(folder)).content_hash == first
         assert contents(str(folder)).content_hash == first
     Image.fromarray(pixels(1, 99, (12, 12))).save(folder / "rose" / "000.png")
@@ -274,7 +274,7 @@ def test_images_that_do_not_fit_into_memory_are_refused_before_they_are_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_folder(tmp_path / "f")
-    monkeypatch.setattr(pictures, "memory_bytes", lambda: 10_000)
+    monkeypatch.setattr(images, "memory_bytes", lambda: 10_000)
     with pytest.raises(DataError, match=r"holds 72 images, 31\.1 KB at 12 x 12, and this machine has 10 KB of memory"):
         contents(str(folder))
 
@@ -299,5 +299,5 @@ def test_transparency_is_dropped_without_a_word(tmp_path: Path, recwarn: pytest.
     buffer = io.BytesIO()
     Image.new("P", (9, 9), 3).save(buffer, "PNG", transparency=bytes(range(10)))
     (tmp_path / "x.png").write_bytes(buffer.getvalue())
-    assert pictures.decoded([tmp_path / "x.png"], "f").shape[:3] == (1, 9, 9)
+    assert images.decoded([tmp_path / "x.png"], "f").shape[:3] == (1, 9, 9)
     assert not recwarn.list

@@ -1,0 +1,145 @@
+"""METHODS: the comparison methods and `fit`.
+
+`fit` is the whole interface. Another pretrained network is one more row in `applications.APPLICATIONS`; nothing here
+changes. Importing this package imports neither Keras nor TensorFlow nor AutoKeras, nor NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kd.baselines.applications import APPLICATIONS, TUNED, Application
+from kd.config import BaselineResult
+from kd.errors import ModelError, WeightsNotHere
+
+if TYPE_CHECKING:
+    from kd.data.datasets import Dataset
+
+
+# Called with the fraction done, in [0, 1], and a few words. An exception that it raises ends the fit.
+Progress = Callable[[float, str], None]
+
+BLOCKS = ("vanilla", "xception", "resnet")  # that AutoKeras may use
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One comparison method.
+
+    Attributes:
+        summary: a description for messages and reports.
+        module: the module with its `fit`; imported on first use, because its libraries take seconds to import.
+    """
+
+    summary: str
+    module: str
+
+
+def _pretrained(application: Application, what: str) -> Method:
+    summary = f"{application.title} with ImageNet weights at {application.pixels} px: {what}"
+    return Method(summary=summary, module="kd.baselines.pretrained")
+
+
+METHODS: dict[str, Method] = {
+    "autokeras": Method(
+        summary="AutoKeras: a search over vanilla, xception-like and resnet blocks", module="kd.baselines.autokeras"
+    ),
+    **{
+        name: _pretrained(application, "frozen features and a linear classifier")
+        for name, application in APPLICATIONS.items()
+    },
+    **{
+        name + TUNED: _pretrained(application, "the same, then its last stage fine-tuned")
+        for name, application in APPLICATIONS.items()
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The limits of a method.
+
+    Attributes:
+        trials: models that AutoKeras trains, >= 1; a pretrained network is one model.
+        epochs: per AutoKeras trial, at most, >= 1; early stopping may end it before.
+        seconds: wall-clock limit of the whole fit, finite and > 0; after it the best finished model is the result.
+        max_parameters: of an AutoKeras model, >= 1; a larger proposal is a failed trial. The seconds are checked
+            between batches, so one batch may not take minutes: with two million weights, each used at 32 x 32
+            positions, a training image costs 6 GMAC and a batch about 20 s on one core.
+        blocks: the blocks that AutoKeras may use, of BLOCKS, in the order in which each gets its first trial; later
+            trials start from the best so far.
+
+    Raises:
+        ValueError: one line with the value got and what is allowed.
+    """
+
+    trials: int
+    epochs: int
+    seconds: float
+    max_parameters: int = 2_000_000
+    blocks: tuple[str, ...] = BLOCKS
+
+    def __post_init__(self) -> None:
+        for name in ("trials", "epochs", "max_parameters"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+        if not (math.isfinite(self.seconds) and self.seconds > 0):  # also refuses NaN
+            raise ValueError(f"seconds must be finite and > 0, got {self.seconds!r}")
+        if not self.blocks or not set(self.blocks) <= set(BLOCKS) or len(set(self.blocks)) < len(self.blocks):
+            raise ValueError(f"blocks must be one or more of {', '.join(BLOCKS)}, each once, got {self.blocks!r}")
+
+
+def fit(
+    method: str,
+    dataset: Dataset,
+    *,
+    budget: Budget,
+    seed: int,
+    work_dir: Path,
+    on_progress: Progress | None = None,
+) -> BaselineResult:
+    """Fit a comparison method to the training images, select its model on the validation images, and return it.
+
+    The model is a .keras file of plain Keras layers, without an optimizer. It takes images of shape (n, h, w, c), uint8
+    or float in 0..255, and returns (n, classes); the largest output is the class. The file has been loaded again and
+    gave the same predictions.
+
+    Run it in a child process: AutoKeras seeds Python, NumPy and Keras globally and clears Keras' session.
+
+    Args:
+        method: a key of METHODS.
+        dataset: training images to learn from, validation images to choose by.
+        budget: trials, epochs and seconds; the seconds are kept from inside, checked at every batch.
+        seed: of everything random, in [0, 2**32).
+        work_dir: folder for temporary files; made if missing, left as it was found.
+        on_progress: called with (fraction, text) as the work goes on.
+
+    Raises:
+        ModelError: unknown method, images it cannot take, or a saved model that predicts otherwise.
+        Unavailable: it cannot run here, or got no model within the budget: why, and what to type.
+        ValueError: seed out of range.
+    """
+    if method not in METHODS:
+        raise ModelError(f"no baseline is called {method!r}; allowed: {', '.join(METHODS)}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be in [0, 2**32), got {seed!r}")
+    try:
+        module = importlib.import_module(METHODS[method].module)
+    except ImportError as error:
+        raise WeightsNotHere(f"{method} cannot be imported ({error}); type: pip install {error.name}") from error
+    work_dir.mkdir(parents=True, exist_ok=True)
+    result: BaselineResult = module.fit(
+        method,
+        dataset,
+        budget=budget,
+        seed=seed,
+        work_dir=work_dir,
+        on_progress=on_progress or (lambda fraction, text: None),
+    )
+    return result

@@ -1,0 +1,160 @@
+"""The user's data folder and the cache: find, lock, store.
+
+The cache holds one verified, uncompressed .npz file for each fetched dataset.
+
+Every reader checks the content, so a damaged file is never used. Writers work in a hidden folder beside the
+files and move the finished one into place, so that a reader sees a whole file or none.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from kd.data.arrays import Arrays, read_npz
+from kd.data.downloads import DOWNLOADS, read_archive
+from kd.data.known import KNOWN_DATASETS
+from kd.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+def cache_dir() -> Path:
+    """Return the folder of fetched datasets, which need not exist. KD_SWEEPS_CACHE moves the cache elsewhere."""
+    chosen = os.environ.get("KD_SWEEPS_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute() / "datasets"
+    import platformdirs
+
+    return platformdirs.user_cache_path("kd-sweeps") / "datasets"
+
+
+def cached_path(name: str) -> Path:
+    """Return the path at which the cache keeps a dataset, whether or not it is there."""
+    return cache_dir() / f"{name}.npz"
+
+
+def read_cached(name: str) -> Arrays:
+    """Return the verified arrays of a dataset in the cache.
+
+    Raises:
+        DataError: not there, or damaged.
+    """
+    path = cached_path(name)
+    arrays, known = read_npz(path), KNOWN_DATASETS[name]
+    if (difference := known.difference(arrays)) is not None:
+        raise DataError(f"{path}: {difference}")
+    if not known.hashes and (kept := _content_hash_in(path)) != arrays.content_hash:
+        raise DataError(f"{path}: its content is {arrays.content_hash[:12]}..., and was {kept[:12] or 'nothing'}...")
+    return arrays
+
+
+def _content_hash_in(path: Path) -> str:
+    """Return the content hash that `store` wrote beside arrays that no published hash tells."""
+    with np.load(path, allow_pickle=False) as stored:
+        return str(stored["content_hash"]) if "content_hash" in stored.files else ""
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the lock for writing one dataset; other processes wait. Remove what killed writers left behind.
+
+    Raises:
+        OSError: the cache folder cannot be made or written to.
+    """
+    import filelock
+
+    folder = cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        log.info("waiting for another process that is fetching %s", name)
+        lock.acquire()
+    try:
+        for left_over in folder.glob(f".{name}-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
+
+
+def work_folder(name: str) -> "tempfile.TemporaryDirectory[str]":
+    """Make a temporary folder on the cache's own disk; use it as a context manager, inside `locked`."""
+    return tempfile.TemporaryDirectory(prefix=f".{name}-", dir=cache_dir(), ignore_cleanup_errors=True)
+
+
+def store(name: str, arrays: Arrays, folder: Path) -> Path:
+    """Put verified arrays into the cache; call it inside `locked`.
+
+    They are stored in the published shapes, as uint8, so the file also serves as a `--data` file.
+
+    Args:
+        name: of a known dataset.
+        arrays: its arrays.
+        folder: a `work_folder`.
+
+    Returns:
+        The file in the cache.
+    """
+    known, whole = KNOWN_DATASETS[name], folder / "whole.npz"
+    kept = {key: getattr(arrays, key).astype(np.uint8, copy=False).reshape(known.shapes[key]) for key in known.shapes}
+    if not known.hashes:
+        kept["content_hash"] = np.array(arrays.content_hash)
+    np.savez(whole, **kept)
+    os.replace(whole, cached_path(name))
+    return cached_path(name)
+
+
+def named_folder(data_dir: Path | None) -> tuple[str, Path] | None:
+    """Return how the user named a data folder, and the folder; None if none is named.
+
+    Args:
+        data_dir: from `--data`; None means KD_SWEEPS_DATA, if set.
+
+    Raises:
+        DataError: what was named is not a folder.
+    """
+    if data_dir is not None:
+        said, folder = "--data", Path(data_dir)
+    elif value := os.environ.get("KD_SWEEPS_DATA"):
+        said, folder = "KD_SWEEPS_DATA", Path(value)
+    else:
+        return None
+    folder = folder.expanduser()
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise DataError(f"{said}: {folder} {what}; give a folder that holds mnist.npz or cifar10.npz")
+    return said, folder
+
+
+def named_file(name: str, folder: Path) -> Path | None:
+    """Return the file of a known dataset in the user's folder: NAME.npz, or its published archive; None: neither."""
+    files = [folder / f"{name}.npz"]
+    if archive := KNOWN_DATASETS[name].archive:
+        files.append(folder / archive)
+    return next((file for file in files if file.exists()), None)
+
+
+def read_named(name: str, path: Path) -> Arrays:
+    """Return the verified arrays of a known dataset in a file of the user's folder.
+
+    Args:
+        path: NAME.npz, or the published archive of the dataset.
+
+    Raises:
+        DataError: the file holds anything else. It is not skipped, because the user relies on it.
+    """
+    arrays = read_npz(path) if path.suffix == ".npz" else read_archive(DOWNLOADS[name], path)
+    if (difference := KNOWN_DATASETS[name].difference(arrays)) is not None:
+        raise DataError(
+            f"{path} is not the official {name}: {difference}; remove it to have the official one fetched, "
+            f"or give the path itself as the name of the dataset"
+        )
+    return arrays

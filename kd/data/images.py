@@ -1,0 +1,429 @@
+"""A folder of images: its layout, decoding once per machine, the form that is trained on."""
+
+import hashlib
+import json
+import logging
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from kd.data.arrays import KEYS, Arrays, checked, held_out, memory_bytes, raw_npz, said_bytes
+from kd.data.cache import cache_dir, locked, work_folder
+from kd.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF")
+DEEP = ("I", "F")  # first letters of the modes with more than 8 bits: converting them would cut the bright half off
+TURNED = range(5, 9)  # of the EXIF tag: height and width change places
+
+Pixels = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+_Got = TypeVar("_Got")
+
+
+def decoded(paths: Sequence[Path], what: str, size: Size | None = None) -> Pixels:
+    """Return images as uint8, shape (n, h, w, 3), or (n, h, w, 1) where all of them are grey.
+
+    Of a GIF the first frame is taken, transparency is dropped, and a photograph is turned as its EXIF tag says.
+
+    Args:
+        paths: at least one.
+        what: name of the dataset in messages.
+        size: (height, width) to which other images are resized, bilinear with antialias; None: all have one size.
+
+    Raises:
+        DataError: a file that cannot be decoded, images of several sizes without `size`, or more than fits memory.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():  # here and not in the threads, which share the filters
+        warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF tags and transparent palettes: neither is used
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return _decoded(paths, what, _only_size(paths, what) if size is None else size)
+
+
+def _decoded(paths: Sequence[Path], what: str, size: Size) -> Pixels:
+    from PIL import Image
+
+    height, width = size
+    if (total := 3 * len(paths) * height * width) > memory_bytes():
+        raise DataError(
+            f"{what} holds {len(paths):,} images, {said_bytes(total)} at {height} x {width}, and this machine has"
+            f" {said_bytes(memory_bytes())} of memory; give a smaller size"
+        )
+    out = np.empty((len(paths), height, width, 3), np.uint8)
+
+    def decode(number: int) -> bool:
+        image = _opened(paths[number], lambda image: _upright_rgb(image, paths[number]))
+        if (image.height, image.width) != size:
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        out[number] = np.asarray(image)
+        return bool((out[number, ..., :1] == out[number]).all())
+
+    grey = _in_threads(decode, range(len(paths)))
+    return np.ascontiguousarray(out[..., :1]) if all(grey) else out
+
+
+def _only_size(paths: Sequence[Path], what: str) -> Size:
+    sizes = _in_threads(lambda path: _opened(path, _upright_size), paths)
+    counts = Counter(sizes)
+    if len(counts) == 1:
+        return sizes[0]
+    (common, _), second = counts.most_common(1)[0], next(size for size in sizes if size != sizes[0])
+    first = f"{paths[0].parent.name}/{paths[0].name} is {sizes[0][0]} x {sizes[0][1]}"
+    path = paths[sizes.index(second)]
+    other = f"{path.parent.name}/{path.name} is {second[0]} x {second[1]}"
+    raise DataError(
+        f"{what} has images of {len(counts)} sizes: {first}, {other}"
+        f" (height x width); give the size that all of them get, such as size = [{common[0]}, {common[1]}]"
+    )
+
+
+def _opened(path: Path, use: "Callable[[Image.Image], _Got]") -> _Got:
+    """Open an image and use it; whatever Pillow says of a bad file becomes one line that names it."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return use(image)
+    except (DataError, MemoryError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{path} is larger than an image of a dataset may be: {_first_line(error)}") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path} is not an image that can be read; replace or remove it") from error
+    except Exception as error:  # Pillow's readers raise OSError, SyntaxError, struct.error, and others
+        raise DataError(f"{path} is a broken image: {_first_line(error)}; replace or remove it") from error
+
+
+def _upright_size(image: "Image.Image") -> Size:
+    turned = image.getexif().get(0x0112) in TURNED
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def _upright_rgb(image: "Image.Image", path: Path) -> "Image.Image":
+    from PIL import ImageOps
+
+    if image.mode.startswith(DEEP):
+        raise DataError(f"{path} has more than 8 bits for each pixel (mode {image.mode}); save it with 8")
+    return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def _in_threads(function: "Callable[..., _Got]", items: Sequence[object] | range) -> list[_Got]:
+    """Call a function on each item; Pillow decodes without Python's lock, so threads use all cores."""
+    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as threads:
+        futures = [threads.submit(function, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            threads.shutdown(cancel_futures=True)
+            raise
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+OTHER_IMAGES = (".webp", ".tif", ".tiff", ".heic", ".avif", ".ppm", ".pgm", ".jp2")
+PARTS = ("train", "test")
+
+Files = tuple[tuple[Path, ...], ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The image files of a folder.
+
+    Attributes:
+        class_names: sorted; class 0 is the first.
+        train: for each class its files, sorted by name.
+        test: the same; empty where the folder has no test part.
+    """
+
+    class_names: tuple[str, ...]
+    train: Files
+    test: Files = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files: of train by class, then of test."""
+        return tuple(file for part in (self.train, self.test) for files in part for file in files)
+
+
+def layout(folder: Path) -> Layout:
+    """Return the image files of a folder. Files and folders whose names begin with "." or "__" are passed over.
+
+    Raises:
+        DataError: no such folder, or one that is not laid out so: one line that names the folder or file.
+    """
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise DataError(
+            f"{folder} {what}; give a folder with one subfolder of images for each class, the path of an .npz file,"
+            " or ./file.py:function"
+        )
+    try:
+        return _layout(folder)
+    except OSError as error:
+        raise DataError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
+
+
+def _layout(folder: Path) -> Layout:
+    parts = _subfolders(folder)
+    if not set(PARTS) <= set(parts):
+        classes = _classes(folder, parts)
+        return Layout(tuple(classes), tuple(classes.values()))
+    if others := [name for name in parts if name not in PARTS]:
+        raise DataError(
+            f"{folder} has train, test and {', '.join(others)}; allowed beside train and test: nothing. Put the images"
+            " of a validation part into train: validation is set aside from there"
+        )
+    train, test = (_classes(parts[name], _subfolders(parts[name])) for name in PARTS)
+    if more := [name for name in test if name not in train]:
+        raise DataError(f"{folder}/test has the class {more[0]!r}, which {folder}/train lacks")
+    return Layout(tuple(train), tuple(train.values()), tuple(test.get(name, ()) for name in train))
+
+
+def _classes(folder: Path, subfolders: Mapping[str, Path]) -> dict[str, tuple[Path, ...]]:
+    if not subfolders:
+        loose = len(_images(folder))
+        found = f"holds {loose} images and no subfolders" if loose else "holds no images"
+        raise DataError(f"{folder} {found}; give a folder with one subfolder of images for each class")
+    classes = {name: _images(path) for name, path in subfolders.items()}
+    for name, files in classes.items():
+        if not files:
+            inside = ", ".join(list(_subfolders(subfolders[name]))[:3])
+            has = f"it has the subfolders {inside}, ..." if inside else f"allowed: {', '.join(SUFFIXES)}"
+            raise DataError(f"{subfolders[name]} holds no images, and each subfolder is a class; {has}")
+    if len(classes) < 2 and folder.name != "test":
+        raise DataError(f"{folder} has one class only, {next(iter(classes))!r}; at least 2 are needed")
+    return classes
+
+
+def _subfolders(folder: Path) -> dict[str, Path]:
+    found = [path for path in folder.iterdir() if not path.name.startswith((".", "__")) and path.is_dir()]
+    return {path.name: path for path in sorted(found, key=lambda path: path.name)}
+
+
+def _images(folder: Path) -> tuple[Path, ...]:
+    found = []
+    for path in folder.iterdir():
+        suffix = path.suffix.lower()
+        if path.name.startswith((".", "__")) or suffix not in (*SUFFIXES, *OTHER_IMAGES) or not path.is_file():
+            continue
+        if suffix in OTHER_IMAGES:
+            raise DataError(f"{path} is of a kind that is not read; allowed: {', '.join(SUFFIXES)}")
+        found.append(path)
+    return tuple(sorted(found, key=lambda path: path.name))
+
+
+Raw = Mapping[str, npt.NDArray[Any]]
+
+NEEDED = ("x_train", "y_train")
+
+
+def taken(raw: Raw, what: str, class_names: tuple[str, ...] = ()) -> tuple[Arrays, tuple[str, ...]]:
+    """Return arrays as a checked dataset, and one note for each thing that is not as it was given.
+
+    Args:
+        raw: x_train and perhaps x_test: (n, h, w), (n, h, w, 1) or (n, h, w, 3); uint8, other integers in 0..255, or
+            floats that are all in [0, 1] or all whole and in 0..255. y_train and perhaps y_test: (n,) or (n, 1) of
+            whole numbers, or one-hot (n, classes). Without a test part, a sixth of the images becomes it.
+        what: name of the dataset in messages.
+        class_names: of class 0, 1, ...; empty where nobody named them.
+
+    Raises:
+        DataError: one line with the array, what it is, and what is allowed.
+    """
+    if ("x_test" in raw) != ("y_test" in raw):
+        there, lacks = ("x_test", "y_test") if "x_test" in raw else ("y_test", "x_test")
+        raise DataError(f"{what} has {there} and no {lacks}; give both, or neither to have a sixth set aside")
+    keys = KEYS if "x_test" in raw else NEEDED
+    images, notes = _pixels({key: raw[key] for key in keys if key[0] == "x"}, what)
+    labels = {key: _labels(raw[key], f"{what}: {key}") for key in keys if key[0] == "y"}
+    if "x_test" not in raw:
+        x, y = images["x_train"], labels["y_train"]
+        # Before a sixth is set aside, so that what is wrong is told of the arrays as they were given.
+        whole = checked({"x_train": x, "y_train": y, "x_test": x, "y_test": y}, what, class_names)
+        train, test = held_out(x, y.reshape(-1))
+        _check_kept(whole, train, what)
+        images, labels = {"x_train": x[train], "x_test": x[test]}, {"y_train": y[train], "y_test": y[test]}
+        notes = (*notes, f"it has no test images: {len(test):,} of {len(x):,} were set aside as those, always the same")
+    return checked({**images, **labels}, what, class_names), notes
+
+
+def _check_kept(whole: Arrays, train: npt.NDArray[np.int64], what: str) -> None:
+    """Check that each class still has a training image once a sixth is set aside."""
+    if len(np.unique(whole.y_train[train])) == whole.classes:
+        return
+    counts = np.bincount(whole.y_train)  # one class has 1 image: with 2 of each, each keeps one
+    label, few = int(counts.argmin()), int((counts == 1).sum())
+    name = f" ({whole.class_names[label]})" if whole.class_names else ""
+    others = f", as {few - 1} of the others have" if few > 1 else ""
+    raise DataError(
+        f"{what}: class {label}{name} has 1 image{others}, too few to set aside a sixth of all as a test part; give 2"
+        " or more of each class, or a test part"
+    )
+
+
+def _pixels(images: Raw, what: str) -> tuple[dict[str, npt.NDArray[np.uint8]], tuple[str, ...]]:
+    kinds = {array.dtype for array in images.values()}
+    if len(kinds) > 1:
+        said = " and ".join(f"{key} is {array.dtype}" for key, array in images.items())
+        raise DataError(f"{what}: {said}; give both the same type, best uint8, 0..255")
+    (kind,) = kinds
+    if kind == np.uint8:
+        return dict(images), ()
+    if kind.kind not in "iuf":
+        raise DataError(f"{what}: x_train is {kind}; images must be uint8, 0..255, or floats in [0, 1]")
+    for key, array in images.items():
+        if kind.kind == "f" and not np.isfinite(array).all():
+            raise DataError(f"{what}: {key} has NaN or infinite pixels; images must be uint8, 0..255, or in [0, 1]")
+    arrays = [array for array in images.values() if array.size]
+    if kind.kind == "f" and all(array.min() >= 0 and array.max() <= 1 for array in arrays):
+        scaled = {key: np.rint(255 * array).astype(np.uint8) for key, array in images.items()}
+        return scaled, (f"{' and '.join(images)}: {kind} in [0, 1], taken as round(255 x)",)
+    for key, array in images.items():
+        if not array.size:
+            continue
+        low, high = array.min(), array.max()
+        if low < 0 or high > 255 or (kind.kind == "f" and (array != np.rint(array)).any()):
+            raise DataError(
+                f"{what}: {key} is {kind} from {low:g} to {high:g}; images must be whole numbers 0..255, or floats in"
+                " [0, 1]"
+            )
+    return {key: array.astype(np.uint8) for key, array in images.items()}, ()
+
+
+def _labels(labels: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
+    """Return labels as integers; those that are none are returned as they are, for `checked` to refuse."""
+    if labels.dtype.kind not in "iufb":
+        raise DataError(f"{what} is {labels.dtype}; labels must be whole numbers 0..classes-1")
+    if labels.dtype.kind == "f":
+        if not np.isfinite(labels).all():
+            raise DataError(f"{what} has NaN or infinite labels; labels must be whole numbers 0..classes-1")
+        if (wrong := labels[labels != np.rint(labels)]).size:
+            raise DataError(
+                f"{what} has label {wrong.flat[0]:g}; labels must be whole numbers 0..classes-1, or one-hot"
+            )
+        labels = labels.astype(np.int64)
+    if labels.dtype.kind == "b" and labels.ndim != 2:
+        raise DataError(f"{what} is bool; labels must be integers 0..classes-1, or one-hot")
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        if not (np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()):
+            raise DataError(f"{what} has shape {labels.shape} and is not one-hot; each row must hold one 1, else 0")
+        labels = np.argmax(labels, axis=1)
+    return labels
+
+
+log = logging.getLogger(__name__)
+
+VERSION = 1  # of how images are decoded and split; a new one decodes every folder again
+
+
+def read_folder(folder: Path, size: Size | None) -> tuple[Arrays, tuple[str, ...]]:
+    """Return the images of a folder as a dataset, and notes: decoded, or as they were decoded before.
+
+    What was kept counts only for the same files with the same sizes and times. Workers compare the hash of the content
+    besides, so an old copy is never trained on by mistake.
+
+    Raises:
+        DataError: see `kd.data.images.layout`, `kd.data.images.decoded` and `kd.data.images.taken`.
+    """
+    found = layout(folder)
+    prefix, key = _names(folder, found, size)
+    try:
+        with locked(prefix):  # of many workers that begin at once, one decodes
+            path = cache_dir() / f"{prefix}-{key}.npz"
+            if (kept := _kept(path)) is not None:
+                return kept
+            made = _decode(folder, found, size)
+            for older in cache_dir().glob(f"{prefix}-*.npz"):
+                older.unlink(missing_ok=True)
+            _keep(path, prefix, *made)
+            return made
+    except OSError as error:
+        log.warning("%s is decoded again by every worker: the cache cannot be used: %s", folder, error)
+        return _decode(folder, found, size)
+
+
+def folder_key(folder: Path, size: Size | None) -> str:
+    """Return a text that changes when a file of the folder is added, removed or written, or `size` changes.
+
+    Raises:
+        DataError: see `kd.data.images.layout`.
+    """
+    return "-".join(_names(folder, layout(folder), size))
+
+
+def _names(folder: Path, found: Layout, size: Size | None) -> tuple[str, str]:
+    import PIL
+    from PIL import features
+
+    decoder = [VERSION, PIL.__version__, features.version("jpg"), features.version("zlib")]
+    files: list[Any] = []
+    for path in found.files:
+        status = path.stat()
+        files.append([str(path.relative_to(folder)), status.st_size, status.st_mtime_ns])
+    return f"folder-{_digest([str(folder.absolute()), size])}", _digest([decoder, files])
+
+
+def _digest(values: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+
+
+def _decode(folder: Path, found: Layout, size: Size | None) -> tuple[Arrays, tuple[str, ...]]:
+    log.info("decoding %s images of %s", f"{len(found.files):,}", folder)
+    pixels = decoded(found.files, str(folder), size)
+    trained = sum(map(len, found.train))
+    raw: dict[str, npt.NDArray[Any]] = {}
+    parts = {"train": (pixels[:trained], found.train), "test": (pixels[trained:], found.test)}
+    for part, (images, files) in parts.items():
+        if files:
+            labels = np.repeat(np.arange(len(files)), [len(one) for one in files])
+            order = _by_content(images, labels)
+            raw |= {f"x_{part}": images[order], f"y_{part}": labels[order]}
+    return taken(raw, str(folder), found.class_names)
+
+
+def _by_content(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the order by class and by the sha256 of the pixels: files may have any names."""
+    digests = np.array([hashlib.sha256(image.data).hexdigest() for image in images])
+    return np.lexsort((digests, labels))
+
+
+def _kept(path: Path) -> tuple[Arrays, tuple[str, ...]] | None:
+    if not path.exists():
+        return None
+    try:
+        raw = raw_npz(path)
+        with np.load(path, allow_pickle=False) as stored:
+            about = json.loads(str(stored["about"]))
+        arrays, _ = taken(raw, str(path), tuple(about["class_names"]))
+    except (DataError, KeyError, ValueError, OSError) as error:
+        log.warning("%s is damaged and is made again: %s", path, error)
+        return None
+    if arrays.content_hash != about["content_hash"]:
+        log.warning("%s is damaged and is made again", path)
+        return None
+    return arrays, tuple(about["notes"])
+
+
+def _keep(path: Path, prefix: str, arrays: Arrays, notes: tuple[str, ...]) -> None:
+    about = {"class_names": arrays.class_names, "notes": notes, "content_hash": arrays.content_hash}
+    with work_folder(prefix) as folder:
+        whole = Path(folder) / "whole.npz"
+        np.savez(whole, about=np.array(json.dumps(about)), **{key: getattr(arrays, key) for key in KEYS})
+        os.replace(whole, path)

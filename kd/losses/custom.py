@@ -1,0 +1,128 @@
+"""Read a loss of your own from its function: its formula, its parameters, and how it is called."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+from kd.errors import CodeError, CodeNotHere, ModelError, ModuleNotHere
+from kd.losses.loss import Loss, Parameter, Tensor, Term
+from kd.tools.code import load
+
+CALLED = "loss(labels, teacher_logits, student_logits, *, temperature, <own parameters with a default>)"
+
+_GIVEN = ("labels", "teacher_logits", "student_logits")
+_TEMPERATURE = "temperature"
+# They are searched beside a loss's own: what is tried goes to the training, and the loss would keep its default.
+_TAKEN = ("alpha", "learning_rate", "epochs", "batch_size")
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def described(name: str) -> Loss:
+    """Import a user's function and return what it says of itself.
+
+    Args:
+        name: "package.module:function", or "./file.py:function".
+
+    Raises:
+        ModuleNotHere: its module or file is not on this machine.
+        ModelError: it cannot be imported, is no function, or cannot be called as a loss.
+    """
+    function = _function(name)
+    parameters = _own(name, function)
+    uses_temperature = _TEMPERATURE in inspect.signature(function).parameters
+    return Loss(
+        name=name,
+        formula=f"alpha*CE(labels) + (1-alpha)*term, term: {_first_line(function) or name}",
+        source="",
+        parameters=parameters,
+        default_temperature=4.0 if uses_temperature else 1.0,
+        default_alpha=0.1,
+        temperature_range=(1.0, 20.0) if uses_temperature else (1.0, 1.0),
+        uses_temperature=uses_temperature,
+    )
+
+
+def users_term(name: str) -> Term:
+    """Return a user's function as a term: its mean over the images, called without T where it does not take it.
+
+    Raises:
+        ModelError: as for `described`.
+    """
+    from keras import ops
+
+    function = users_function(name)
+
+    def term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, **parameters: Tensor) -> Tensor:
+        return ops.mean(function(labels, teacher_logits, student_logits, **parameters))
+
+    return term
+
+
+def users_function(name: str) -> Callable[..., Tensor]:
+    """Return a user's function, called as (labels, teacher_logits, student_logits, *, temperature, **own parameters).
+
+    Raises:
+        ModelError: as for `described`.
+    """
+    loss = described(name)
+    function = _function(name)
+
+    def call(labels: Tensor, teacher: Tensor, student: Tensor, *, temperature: Tensor, **own: Tensor) -> Tensor:
+        if loss.uses_temperature:
+            own[_TEMPERATURE] = temperature
+        return function(labels, teacher, student, **own)
+
+    return call
+
+
+def _function(name: str) -> Callable[..., Any]:
+    try:
+        function = load(name)
+    except CodeNotHere as error:
+        raise ModuleNotHere(f"cannot import loss {name!r} here: {error}") from error
+    except CodeError as error:
+        raise ModelError(f"cannot import loss {name!r}: {error}") from error
+    if not inspect.isroutine(function):
+        raise ModelError(f"loss {name!r} must be a function {CALLED}, got {type(function).__name__}")
+    return function
+
+
+def _own(name: str, function: Callable[..., Any]) -> tuple[Parameter, ...]:
+    """Return the own parameters of a function: all that have a default and are neither the logits nor T."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        raise ModelError(f"loss {name!r} must be a Python function {CALLED}; this one tells no signature") from None
+    takes = f"loss {name!r} is called as {CALLED}, but takes {signature}"
+    parameters = list(signature.parameters.values())
+    first, rest = parameters[:3], parameters[3:]
+    if [one.name for one in first] != list(_GIVEN) or any(one.kind is not _NAMED[0] for one in first):
+        raise ModelError(takes)
+    own = []
+    for one in rest:
+        if one.kind not in _NAMED:
+            raise ModelError(f"{takes}: name each parameter, without {str(one).partition(':')[0]}")
+        if one.name == _TEMPERATURE:
+            continue
+        if one.name in _TAKEN:
+            raise ModelError(f"{takes}: {one.name} is not the loss's own; call this parameter otherwise")
+        if one.default is inspect.Parameter.empty:
+            raise ModelError(f"{takes}: give {one.name} a default, such as {one.name}=1.0")
+        own.append(_parameter(name, one.name, one.default))
+    return tuple(own)
+
+
+def _parameter(loss: str, name: str, default: Any) -> Parameter:
+    number = isinstance(default, (int, float)) and not isinstance(default, bool)
+    if not number or not math.isfinite(default):
+        raise ModelError(
+            f"loss {loss!r}: the default of {name} must be a finite number, got {default!r}; only numbers are searched"
+        )
+    return Parameter(name=name, low=-math.inf, high=math.inf, default=float(default), log=False, meaning="")
+
+
+def _first_line(function: Callable[..., Any]) -> str:
+    return (inspect.getdoc(function) or "").partition("\n")[0].strip()

@@ -1,0 +1,193 @@
+"""What a loss is: its description, the form that all share, and Hinton's term.
+
+Everything is computed from log-softmax: `keras.losses.kl_divergence` clips probabilities at 1e-7, which removes the
+gradient where a confident teacher is most informative.
+
+Nothing here imports Keras or TensorFlow: a spec is checked by a command that must start at once.
+
+Every loss is alpha*CE(labels) + (1-alpha)*term with alpha in [0, 1]. A paper that writes a*CE + b*term is this loss
+with alpha = a/(a+b), a+b times as large. Adam divides by the size of the gradients, so a constant factor changes its
+steps only through its epsilon, 1e-7.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+Tensor: TypeAlias = Any  # of any Keras backend, or a NumPy array
+Term: TypeAlias = Callable[..., Tensor]  # (labels, teacher_logits, student_logits, *, temperature, **own) -> scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """A number that a loss has beside T and alpha.
+
+    Args:
+        name: as in the term's signature and in a spec's search space.
+        low, high: the usual range to search; -inf and inf where only the author of the loss knows it.
+        default: the value where none is given.
+        log: whether to search its logarithm.
+        meaning: half a sentence; empty for a loss of a user's own.
+    """
+
+    name: str
+    low: float
+    high: float
+    default: float
+    log: bool
+    meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """A loss, described.
+
+    Args:
+        name: as in a spec: a key of `LOSSES`, or "package.module:function" or "./file.py:function".
+        formula: the whole loss in this project's form; of a user's own, with the first line of its docstring.
+        source: the paper; empty for a user's own.
+        parameters: its own, without T and alpha.
+        default_temperature, default_alpha: the point of the paper or of its authors' code.
+        temperature_range: usual, (low, high) with 0 < low <= high.
+        uses_temperature: False where T changes nothing; its default and its range are then 1.
+    """
+
+    name: str
+    formula: str
+    source: str
+    parameters: tuple[Parameter, ...] = ()
+    default_temperature: float = 4.0
+    default_alpha: float = 0.1
+    temperature_range: tuple[float, float] = (1.0, 20.0)
+    uses_temperature: bool = True
+
+    def values(self, own: Mapping[str, float]) -> dict[str, float]:
+        """Return the value of each own parameter, in the order of `parameters`: the one given, else its default.
+
+        Raises:
+            ValueError: the loss has no parameter of such a name, or a value is not finite.
+        """
+        known = [parameter.name for parameter in self.parameters]
+        if unknown := sorted(set(own) - set(known)):
+            has = f"its own are {', '.join(known)}" if known else "it has none of its own"
+            raise ValueError(f"loss {self.name!r} has no parameter {unknown[0]!r}; {has}")
+        if bad := [name for name, value in own.items() if not math.isfinite(value)]:
+            raise ValueError(f"{bad[0]} must be finite, got {own[bad[0]]!r}")
+        return {parameter.name: float(own.get(parameter.name, parameter.default)) for parameter in self.parameters}
+
+
+class _LazyOps:
+    """`keras.ops`, imported at its first use: a spec is checked by commands that must start at once."""
+
+    def __getattr__(self, name: str) -> Any:
+        from keras import ops
+
+        return getattr(ops, name)
+
+
+ops = _LazyOps()
+
+_NONE: Mapping[str, Tensor] = MappingProxyType({})
+
+
+def kd_term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, *, temperature: Tensor) -> Tensor:
+    """Return the term of the loss "kd": `soft_target_loss`, which needs no labels.
+
+    A paper's weights: Hinton's mean of the two cross entropies with relative weights a and b*T^2 is alpha = a/(a+b).
+    """
+    return soft_target_loss(teacher_logits, student_logits, temperature)
+
+
+def distillation_loss(
+    *,
+    labels: Tensor,
+    teacher_logits: Tensor,
+    student_logits: Tensor,
+    temperature: Tensor,
+    alpha: Tensor,
+    term: Term = kd_term,
+    own: Mapping[str, Tensor] = _NONE,
+) -> Tensor:
+    """Return alpha*CE(labels) + (1-alpha)*term, by default with the term T^2*KL(teacher_T || student_T).
+
+    Alpha weighs the LABELS, as in the keras.io Distiller: 1 is plain training, 0 ignores the CE of the labels.
+
+    Args:
+        labels: integers, shape (batch,) or (batch, 1).
+        teacher_logits, student_logits: float, shape (batch, classes), before softmax.
+        temperature: scalar > 0.
+        alpha: scalar in [0, 1].
+        term: of another loss, see `kd.losses.term_of`.
+        own: the parameters of that term, scalars by name.
+
+    Returns:
+        Scalar; in nats where the term is.
+
+    Source: Hinton et al. 2015, arXiv:1503.02531, section 2; https://keras.io/examples/vision/knowledge_distillation/
+    """
+    hard = hard_label_loss(labels, student_logits)
+    soft = term(labels, teacher_logits, student_logits, temperature=temperature, **own)
+    return alpha * hard + (1 - alpha) * soft
+
+
+def soft_target_loss(teacher_logits: Tensor, student_logits: Tensor, temperature: Tensor) -> Tensor:
+    """Return the KL divergence KL(teacher || student) of the softened distributions, times temperature**2.
+
+    The factor keeps this term's gradients on the scale of the label term when the temperature changes.
+
+    Args:
+        teacher_logits, student_logits: float, shape (batch, classes), before softmax.
+        temperature: scalar > 0; 1 leaves both distributions as they are.
+
+    Returns:
+        Scalar in nats: summed over classes, averaged over the batch.
+
+    Raises:
+        ValueError: the numbers of classes differ (broadcasting would hide it).
+
+    Source: Hinton et al. 2015, arXiv:1503.02531, section 2.
+    """
+    check_classes(teacher_logits, student_logits)
+    log_teacher = ops.log_softmax(teacher_logits / temperature, axis=-1)
+    log_student = ops.log_softmax(student_logits / temperature, axis=-1)
+    per_image = ops.sum(ops.exp(log_teacher) * (log_teacher - log_student), axis=-1)  # (batch,)
+    return temperature**2 * ops.mean(per_image)
+
+
+def hard_label_loss(labels: Tensor, logits: Tensor) -> Tensor:
+    """Return the cross entropy with integer labels, averaged over the batch.
+
+    The same operation as `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`, so that alpha = 1 is plain
+    Keras training to the last bit.
+
+    Args:
+        labels: integers, shape (batch,) or (batch, 1).
+        logits: float, shape (batch, classes), before softmax.
+
+    Returns:
+        Scalar in nats.
+    """
+    return ops.mean(ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
+
+
+def check_classes(teacher_logits: Tensor, student_logits: Tensor) -> None:
+    """Refuse logits of different numbers of classes.
+
+    Raises:
+        ValueError: they differ.
+    """
+    teacher_shape, student_shape = tuple(teacher_logits.shape), tuple(student_logits.shape)
+    if teacher_shape[1:] != student_shape[1:]:
+        raise ValueError(
+            f"teacher logits have shape {teacher_shape}, student logits {student_shape};"
+            " give both models the same number of classes"
+        )
+
+
+def is_users(name: str) -> bool:
+    """Return whether a loss is of a user's own: "package.module:function" or "./file.py:function"."""
+    return ":" in name

@@ -1,0 +1,248 @@
+"""A network built by a user's function.
+
+The function is named as in `kd.tools.code`: "package.module:build" or "./file.py:build".
+"""
+
+from __future__ import annotations
+
+import inspect
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from kd.errors import CodeError, CodeNotHere, ModelError, ModuleNotHere, told, without_room
+from kd.models.files import load, own_classes
+from kd.tools import code
+
+_ENDS = (keras.activations.softmax, keras.activations.sigmoid)
+_DECORATOR = "@keras.saving.register_keras_serializable()"
+_NEXT_SECOND_S = 1.1  # a clock that counts seconds gives another seed then
+_CURE = "build it of Keras' own layers, or of registered ones with a get_config, no Lambda"
+
+
+def build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
+    """Call a user's function and check the model that it returns, on four random images.
+
+    Args:
+        name: "package.module:function" or "./file.py:function", see `kd.tools.code`.
+        input_shape: (height, width, channels) of one image.
+        classes: number of logits.
+
+    Raises:
+        ModelError: it cannot be imported or called so, it raises, it lowers a limit of its process, or its model is not
+            one to train: another output than float32 logits of shape (batch, classes), or nothing that trains.
+    """
+    function = _imported(name)
+    try:
+        with _same_limit(name):
+            model = code.call(function, input_shape, classes)
+        if not isinstance(model, keras.Model):
+            raise ModelError(f"model {name!r} must return a keras.Model, got {type(model).__name__}")
+        images = _images(input_shape)
+        output = model(images)
+    except ModelError:
+        raise
+    except SystemExit as error:  # else the whole worker would end, and with exit code 0 as if it had finished
+        raise ModelError(f"model {name!r} calls sys.exit({error.code!r}); let it return a keras.Model") from error
+    except Exception as error:  # the user's code may raise anything; the cause stays chained
+        if (no_room := without_room(f"model {name!r}", error)) is not None:
+            raise no_room from error
+        raise ModelError(f"model {name!r} does not work with images of {input_shape}: {told(error)}") from error
+    _check_output(name, model, output, (len(images), classes))
+    if not model.trainable_variables:
+        raise ModelError(
+            f"model {name!r} has nothing to train: all of its {len(model.weights)} weights are frozen;"
+            " set trainable = True where it is to learn"
+        )
+    return model
+
+
+def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> None:
+    """Build a user's model, save it, and load it as the measurement and others will, who import its module and no more.
+
+    Arguments as for `build_users`.
+
+    Raises:
+        ModelError: as there; or it holds a layer that cannot be saved, or not be loaded where the module is imported,
+            or that loses something on the way; or the seed does not decide its initial weights and what it says.
+    """
+    _imported(name)
+    known = keras.saving.get_custom_objects()
+    by_import = dict(known)  # what is registered later, while the model is built, another process does not have
+    keras.utils.set_random_seed(0)
+    model = build_users(name, input_shape, classes)
+    initial = _bits(model)
+    by_building = dict(known)
+    images = _images(input_shape)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        try:
+            model.save(path)
+            known.clear()
+            known.update(by_import)
+            again = load(path.read_bytes())
+            before, same, after = (_said(one, images) for one in (model, model, again))
+        except Exception as error:  # of many kinds
+            if (no_room := without_room(f"model {name!r}", error)) is not None:
+                raise no_room from error
+            why = _foreign(model, by_import) or f"{told(error.__cause__ or error)}; {_CURE}"
+            raise ModelError(f"model {name!r} cannot be saved and loaded again: {why}") from error
+        finally:
+            known.update(by_building)
+    if np.allclose(before, same) and not np.allclose(before, after, rtol=1e-3, atol=1e-3):
+        raise ModelError(
+            f"model {name!r} gives other logits when it is saved and loaded again: make every weight with add_weight,"
+            " and let get_config return every argument of __init__"
+        )
+    if _draws(name, model, images):
+        raise ModelError(
+            f"model {name!r} gives other logits in training though all of its variables are the same, so no result"
+            " could be repeated: let each layer draw with a keras.random.SeedGenerator of its own, made in its __init__"
+        )
+    time.sleep(_NEXT_SECOND_S)
+    keras.utils.set_random_seed(0)
+    if _bits(build_users(name, input_shape, classes)) != initial:
+        raise ModelError(
+            f"model {name!r} has other initial weights when it is built again with the same seed, so no result could be"
+            " repeated: let Keras' initializers draw them, and take no seed from a clock or a generator of its own"
+        )
+
+
+def load_users(model: bytes, name: str) -> keras.Model:
+    """Load a .keras file that may hold layers of a user's own.
+
+    Args:
+        model: bytes of the file.
+        name: the "package.module:function" that built it, whose module registers these layers; "" for a model of
+            Keras' layers alone.
+
+    Raises:
+        ModelError: the module cannot be imported, or see `kd.models.files.load`.
+    """
+    if name:
+        _imported(name)
+    try:
+        return load(model)
+    except ModelError as error:
+        if not name:
+            raise
+        own = ", ".join(sorted(own_classes(model)))
+        holds = f"it holds {own}; was its module changed since? " if own else ""
+        raise ModelError(
+            f"the model that {name!r} built cannot be loaded here: {holds}{told(error.__cause__ or error)}"
+        ) from error
+
+
+def _images(shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
+    """Return the four images that a model is tried on."""
+    return np.random.default_rng(0).integers(0, 256, (4, *shape)).astype(np.uint8)
+
+
+def _said(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    said: npt.NDArray[np.float32] = keras.ops.convert_to_numpy(model(images, training=False))
+    return said
+
+
+def _draws(name: str, model: keras.Model, images: npt.NDArray[np.uint8]) -> bool:
+    """Return whether something beside its variables, all that a training starts from, decides what a model says."""
+    kept = [keras.ops.convert_to_numpy(variable) for variable in model.variables]
+    said = []
+    for _ in range(2):
+        try:
+            said.append(keras.ops.convert_to_numpy(model(images, training=True)))
+        except Exception as error:  # of many kinds
+            raise ModelError(f"model {name!r} does not work in training: {told(error)}") from error
+        for variable, value in zip(model.variables, kept, strict=True):
+            variable.assign(value)
+    return not np.allclose(said[0], said[1], rtol=1e-3, atol=1e-3, equal_nan=True)
+
+
+def _bits(model: keras.Model) -> list[bytes]:
+    return [keras.ops.convert_to_numpy(variable).tobytes() for variable in model.variables]
+
+
+@contextmanager
+def _same_limit(name: str) -> Iterator[None]:
+    """Refuse code that lowers how many files its process may open: what fails for that later would blame the machine.
+
+    Raises:
+        ModelError: it did; the limit is put back where the system allows that.
+    """
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        yield
+    finally:
+        now, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if now != before and (before == resource.RLIM_INFINITY or 0 <= now < before):
+            with suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
+            raise ModelError(
+                f"model {name!r} lowers how many files its process may open, from {before} to {now}: leave"
+                " RLIMIT_NOFILE as it is"
+            )
+
+
+def _foreign(model: keras.Model, registered: dict[str, Any]) -> str:
+    """Say of the first layer that no other process could load what it is, and what to do; "" if there is none."""
+    for layer in (model, *model.layers):
+        if isinstance(layer, keras.Model) and layer is not model and (inner := _foreign(layer, registered)):
+            return inner
+        kind = type(layer)
+        what = f"its layer {layer.name!r} is a {kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+        if kind is keras.layers.Lambda:
+            return f"{what}; {_CURE}"
+        if kind.__module__.partition(".")[0] != "keras" and kind not in registered.values():
+            inside = ", outside of any function" if "<locals>" in kind.__qualname__ else ""
+            return f"{what}; write {_DECORATOR} above class {kind.__name__}{inside}"
+    return ""
+
+
+def _imported(name: str) -> Callable[..., Any]:
+    try:
+        with _same_limit(name):
+            function = code.load(name)
+    except CodeNotHere as error:
+        raise ModuleNotHere(f"cannot import model {name!r} here: {error}") from error
+    except CodeError as error:
+        raise ModelError(f"cannot import model {name!r}: {error}") from error
+    if not callable(function):
+        raise ModelError(
+            f"model {name!r} must be a function build(input_shape, classes), got {type(function).__name__}"
+        )
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some functions written in C tell nothing: calling them will
+        return function  # type: ignore[no-any-return]
+    try:
+        signature.bind((8, 8, 1), 10)
+    except TypeError:
+        raise ModelError(f"model {name!r} is called as build(input_shape, classes), but takes {signature}") from None
+    return function  # type: ignore[no-any-return]
+
+
+def _check_output(name: str, model: keras.Model, output: Any, shape: tuple[int, int]) -> None:
+    if isinstance(output, (list, tuple, dict)):
+        raise ModelError(f"model {name!r} must have one output, the logits; got {len(output)}: return that one alone")
+    if tuple(getattr(output, "shape", ())) != shape:
+        got = (None, *tuple(output.shape)[1:]) if hasattr(output, "shape") else type(output).__name__
+        raise ModelError(f"model {name!r} must output logits of shape {(None, shape[1])}, got {got}")
+    dtype = keras.backend.standardize_dtype(output.dtype)
+    if dtype != "float32":
+        raise ModelError(f"model {name!r} must output float32, got {dtype}: give its last layer dtype='float32'")
+    said = keras.ops.convert_to_numpy(output)
+    # Trained all the same, a softmax would enter the loss a second time: another loss than the one that is printed.
+    sums_to_1 = said.min() >= 0 and np.allclose(said.sum(axis=-1), 1, atol=1e-3)
+    last = model.layers[-1] if model.layers else model
+    if sums_to_1 or getattr(last, "activation", None) in _ENDS:
+        raise ModelError(
+            f"model {name!r} must output logits, got probabilities (in [0, 1]) from its last layer {last.name!r}:"
+            " leave its softmax or sigmoid out"
+        )

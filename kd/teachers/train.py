@@ -1,0 +1,171 @@
+"""Train a teacher, or make one of a comparison method or a saved model; its logits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kd.baselines import methods
+from kd.config import DistillConfig, TeacherResult, TrainingConfig, TrainResult
+from kd.data.datasets import Dataset, Split
+from kd.models.files import with_logits
+from kd.training.batches import checked_views, view
+from kd.training.student import StudentTrainer
+
+
+def train_teacher(
+    dataset: Dataset,
+    *,
+    model: str,
+    training: TrainingConfig,
+    seed: int,
+    on_epoch: Callable[[int, float], None] = lambda epoch, accuracy: None,
+    on_step: Callable[[], None] = lambda: None,
+    views: int = 1,
+) -> TeacherResult:
+    """Train a model on the labels of `dataset.train` and return it with its logits of these images.
+
+    The loss is cross entropy without label smoothing, which would remove the information that a student learns from
+    (Mueller et al. 2019, arXiv:1906.02629). The learning rate falls to 0 along half a cosine over the epochs, which
+    helps most with few epochs. The weights are those after the last epoch; no epoch is selected by validation.
+
+    With views = 1 there is no augmentation. With more, the teacher sees a new augmented version of each image in every
+    epoch. Its logits are computed after the training, so it is not limited to the students' views, and it memorizes
+    less.
+
+    Args:
+        dataset: trained on `dataset.train`; `dataset.validation` is only scored.
+        model: name of a model, see `kd.models.named.build`.
+        training: epochs, batch size, and the learning rate of Adam at the start; its schedule is not read.
+        seed: of the initial weights, dropout and batch order.
+        on_epoch: called with (epoch from 0, validation accuracy) after each epoch.
+        on_step: called whenever some dozen steps are done.
+        views: how many augmented versions of each image the students will see, as in `StudentTrainer`.
+
+    Returns:
+        The result of the training, the logits of all training images in order, and the model. Logits have the shape
+        (images, classes); with more than one view (views, images, classes).
+
+    Raises:
+        DataError, ModelError, Diverged: as `StudentTrainer`.
+        ValueError: views is no whole number >= 1.
+    """
+    fresh_views = training.epochs if checked_views(views) > 1 else 1
+    # A teacher is a student of the labels alone: alpha = 1 is plain training, whatever the temperature.
+    falling = replace(training, schedule="cosine")
+    trainer = StudentTrainer(
+        dataset,
+        student=model,
+        teacher_logits=None,
+        training=falling,
+        views=fresh_views,
+        validations=training.epochs,
+    )
+
+    def heard(epoch: int, accuracy: float | None) -> None:
+        assert accuracy is not None  # looked at after each epoch
+        on_epoch(epoch, accuracy)
+
+    labels_only = DistillConfig(temperature=1.0, alpha=1.0)
+    result = trainer.train(labels_only, seed=seed, on_epoch=heard, on_step=on_step)
+    train = dataset.train
+    said = [trainer.logits(Split(view(train.images, number), train.labels)) for number in range(views)]
+    logits = said[0] if views == 1 else np.stack(said)
+    return TeacherResult(result=result, logits=logits, model=trainer.model_bytes())
+
+
+BATCH = 256  # images
+
+
+def teach_with(
+    method: str,
+    dataset: Dataset,
+    *,
+    budget: methods.Budget,
+    seed: int,
+    work_dir: Path,
+    on_progress: methods.Progress | None = None,
+    views: int = 1,
+) -> TeacherResult:
+    """Fit a comparison method and return its model as the teacher, with its logits of the training images.
+
+    The method is fitted to the unaugmented images; only the logits are computed for every view.
+
+    Args:
+        method: a key of `kd.baselines.methods.METHODS`, such as `kd.teachers.names.parse_teacher` gives.
+        dataset, budget, seed, work_dir, on_progress: see `kd.baselines.methods.fit`.
+        views: how many augmented versions of each image the students will see, see `kd.training.batches`.
+
+    Returns:
+        The teacher. Its seconds include the logits; it has one validation accuracy, the model's, instead of one per
+        epoch.
+
+    Raises:
+        ModelError, Unavailable: see `kd.baselines.methods.fit`.
+        ValueError: seed out of range, or views is no whole number >= 1.
+    """
+    on_progress = on_progress or (lambda fraction, text: None)
+    share = 1 / (1 + checked_views(views))  # of the time: all images go through the model once more for each view
+    found = methods.fit(
+        method,
+        dataset,
+        budget=budget,
+        seed=seed,
+        work_dir=work_dir,
+        on_progress=lambda fraction, text: on_progress(share * fraction, text),
+    )
+    wall, cpu = time.perf_counter(), time.process_time()
+    logits = teacher_logits(
+        found.model,
+        dataset.train.images,
+        views=views,
+        on_progress=lambda fraction, text: on_progress(share + (1 - share) * fraction, text),
+    )
+    result = TrainResult(
+        val_accuracy=found.val_accuracy,
+        epoch_val_accuracy=(found.val_accuracy,),
+        parameters=found.parameters,
+        train_images=found.train_images,
+        train_s=found.train_s + time.perf_counter() - wall,
+        cpu_s=found.cpu_s + time.process_time() - cpu,
+        seed=seed,
+    )
+    return TeacherResult(result=result, logits=logits, model=found.model, provenance=found.provenance)
+
+
+def teacher_logits(
+    model: bytes, images: npt.NDArray[np.uint8], *, views: int = 1, on_progress: methods.Progress | None = None
+) -> npt.NDArray[np.float32]:
+    """Return the logits of a .keras file's model for images, before a final softmax or sigmoid.
+
+    Args:
+        model: bytes of the file; takes images in 0..255, returns one output per class.
+        images: uint8, shape (n, h, w, c).
+        views: as for `teach_with`.
+        on_progress: called with (fraction, text) after each batch.
+
+    Returns:
+        float32, shape (n, classes); with more than one view (views, n, classes).
+
+    Raises:
+        ModelError: the file cannot be loaded.
+        ValueError: views is no whole number >= 1.
+    """
+    network = with_logits(model)
+    firsts = range(0, len(images), BATCH)
+    said = []
+    for number in range(checked_views(views)):
+        seen = view(images, number)
+        parts = []
+        for first in firsts:
+            parts.append(network.predict_on_batch(seen[first : first + BATCH]))
+            if on_progress is not None:
+                fraction = (number + (first + len(parts[-1])) / len(images)) / views
+                on_progress(fraction, f"logits of view {number + 1} of {views}")
+        said.append(np.concatenate(parts))
+    return said[0] if views == 1 else np.stack(said)

@@ -1,0 +1,1 @@
+"""Tools of the standard library alone, which every other package may import."""

@@ -1,0 +1,186 @@
+"""Load a function of your own by "package.module:name" or "./file.py:name", hash it, and check its signature.
+
+Students, teachers, datasets and whatever else a user may write are named so. A file is loaded from the bytes that are
+hashed, under a module name made of its own name and its sha256: two processes that load the same file have the same
+module, so classes registered with Keras and pickled objects mean the same in both.
+
+Only what is asked for is imported: `without_current_folder` takes away the folder that `python -m` puts on the path, so
+that a module there is not found by chance on one machine and missing on the next.
+
+It imports `kd.errors` only; every room of `kd` may import it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kd.errors import CodeError, CodeNotHere, told
+
+FOLDER_VARIABLE = "KD_SWEEPS_CODE"
+"""A folder in which a file is looked for by its name, where it is not at its path."""
+
+NOT_CODE = ("pretrained:", "baseline:", "logits:")
+HASH_DIGITS = 12  # of a module's name
+
+_LOADED: dict[tuple[Path, str], types.ModuleType] = {}
+
+
+def is_code(name: str) -> bool:
+    """Return whether a name is of code: it has a colon and is no other kind of name that has one."""
+    return ":" in name and not name.startswith(NOT_CODE)
+
+
+def file_of(name: str) -> Path | None:
+    """Return the absolute path of the file that a name is of, whether or not it is there; None for a module.
+
+    A file has a "/" in its path and ends in ".py"; "./mine.py:build" is one of the current folder. One that is not
+    there is looked for by its name in the folder that KD_SWEEPS_CODE names, as on another machine paths differ.
+    """
+    where, colon, _ = name.rpartition(":")
+    if not colon or "/" not in where or not where.endswith(".py"):
+        return None
+    path = Path(where).expanduser().absolute()
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder and not path.is_file() and (moved := Path(folder).expanduser().absolute() / path.name).is_file():
+        return moved
+    return path
+
+
+def frozen(name: str) -> str:
+    """Return the name with the absolute path of its file, as given and not as KD_SWEEPS_CODE moves it."""
+    if file_of(name) is None:
+        return name
+    where, _, attribute = name.rpartition(":")
+    return f"{Path(os.path.normpath(Path(where).expanduser().absolute()))}:{attribute}"
+
+
+def hash_of(name: str) -> str:
+    """Return the sha256 of the file that a name is of, 64 hex digits; "" for a module.
+
+    Raises:
+        CodeNotHere: the file is missing, or cannot be read.
+    """
+    path = file_of(name)
+    return "" if path is None else hashlib.sha256(_read(path)).hexdigest()
+
+
+def is_there(name: str) -> bool:
+    """Return whether the file or the module of a name is on this machine; nothing of it is run but parent packages."""
+    path = file_of(name)
+    if path is not None:
+        return path.is_file()
+    module = name.partition(":")[0]
+    try:
+        return module in sys.modules or importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def load(name: str) -> Any:
+    """Return what a name is of, such as a function.
+
+    A file is run once in a process, as a module is.
+
+    Raises:
+        CodeNotHere: the module or the file is missing here.
+        CodeError: running it raised, or it has no such attribute; one line.
+    """
+    where, colon, attribute = name.rpartition(":")
+    if not colon or not where or not attribute.isidentifier():
+        raise CodeError(f"{name!r} is no code; write package.module:function or ./file.py:function")
+    try:
+        module = importlib.import_module(where) if (path := file_of(name)) is None else _module(path)
+        return getattr(module, attribute)
+    except CodeError:
+        raise
+    except ImportError as error:
+        raise CodeNotHere(f"{error}. {_cure(where)}") from error
+    except (Exception, SystemExit) as error:  # a module runs when it is imported, and may raise anything
+        plain = isinstance(error, (AttributeError, ValueError))
+        raise CodeError(f"{error if plain else told(error)}. {_cure(where)}") from error
+
+
+def importable(name: str) -> str:
+    """Load a name and return it as "module:attribute" that `importlib` finds in this process.
+
+    For those who import by name alone and know no files.
+
+    Raises:
+        CodeNotHere, CodeError: as for `load`.
+    """
+    if (path := file_of(name)) is None:
+        return name
+    load(name)
+    return f"{_name(path, hash_of(name))}:{name.rpartition(':')[2]}"
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a user's function. A process that it forks ends where it comes back: it would go on as a second one."""
+    process = os.getpid()
+    try:
+        return function(*arguments)
+    finally:
+        if os.getpid() != process:
+            os._exit(0)
+
+
+def without_current_folder() -> None:
+    """Take the current folder off the Python path, if `python -m` put it there and this package is found elsewhere.
+
+    Workers and the installed command never have it. PYTHONPATH=. still asks for it.
+    """
+    here, first = os.getcwd(), sys.path[0] if sys.path else None
+    asked = [os.path.abspath(one) for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one]
+    if sys.flags.safe_path or first not in ("", here) or here in asked:
+        return
+    if Path(here).resolve() != Path(__file__).resolve().parents[1]:  # else this package itself is only found there
+        del sys.path[0]
+
+
+def _module(path: Path) -> types.ModuleType:
+    source = _read(path)
+    wanted = _name(path, hashlib.sha256(source).hexdigest())
+    if (path, wanted) in _LOADED:
+        return _LOADED[path, wanted]
+    module = types.ModuleType(wanted)
+    module.__file__ = str(path)
+    # Before it runs, since its classes may be looked up meanwhile. A copy of a file elsewhere is a module of its own,
+    # in which __file__ is right; the one that was loaded last has the name.
+    sys.modules[wanted] = module
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[wanted]
+        raise
+    _LOADED[path, wanted] = module
+    return module
+
+
+def _name(path: Path, digest: str) -> str:
+    return f"{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_{digest[:HASH_DIGITS]}"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.exists() and not path.is_file():
+            raise CodeNotHere(f"{path} is not a file; write ./file.py:function")
+        return path.read_bytes()
+    except OSError as error:
+        raise CodeNotHere(
+            f"cannot read {path}: {error.strerror}; copy the file there, or into a folder and"
+            f" export {FOLDER_VARIABLE}=FOLDER"
+        ) from error
+
+
+def _cure(where: str) -> str:
+    if "/" in where:
+        return "Write ./file.py:function; other modules that it imports must be on PYTHONPATH"
+    return "Write package.module:function, with its folder on PYTHONPATH, or ./file.py:function"

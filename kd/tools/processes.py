@@ -1,0 +1,262 @@
+"""Run a function in a child process that can be killed, with its own temporary folder and output that never fails.
+
+What a user's function prints goes into the log of its worker. A log is no reason to lose a training.
+
+TensorFlow writes a file for each function that it compiles, and removes it only when its process ends by itself. Ours
+are killed: a child as soon as its result is here, a worker when its machine needs it no more.
+
+TensorFlow can neither change its number of threads nor be stopped once it runs, and its int8 converter can crash the
+whole process. Teachers and AutoKeras are therefore trained, and models converted, in child processes.
+"""
+
+import contextlib
+import fcntl
+import io
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, TextIO
+
+from kd.errors import NotHere, SubprocessFailed, SubprocessKilled
+
+
+class _Dropping(io.FileIO):
+    """An open file that takes everything; what it has no room for is gone."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return len(memoryview(data).cast("B"))
+
+
+def unfailing(number: int, *, close: bool = False) -> TextIO:
+    """Return a stream to the file with this descriptor. close: the stream closes it when it is closed."""
+    file = _Dropping(number, "wb", closefd=close)
+    return io.TextIOWrapper(io.BufferedWriter(file), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+@contextmanager
+def forgiving() -> Iterator[None]:
+    """Let whatever is printed in the block go to descriptors 1 and 2 without ever failing."""
+    before = sys.stdout, sys.stderr
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sys.stdout, sys.stderr = unfailing(1), unfailing(2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
+
+
+PREFIX = "kd-sweeps-tmp-"
+NEW_PREFIX = "kd-sweeps-new-"  # until its lock is held
+YOUNG_S = 60.0  # so long a new folder may still be about to get its lock
+
+
+@contextlib.contextmanager
+def made() -> Iterator[Path]:
+    """Make a folder below the present one for temporary files; remove it at the end, and those of killed processes.
+
+    Raises:
+        NotHere: no folder of this machine takes temporary files.
+    """
+    try:
+        base = Path(tempfile.gettempdir())
+        remove_left_over()
+        new = Path(tempfile.mkdtemp(prefix=NEW_PREFIX, dir=base))
+    except OSError as error:  # full, or read-only; Python has tried every folder that it knows
+        why = error.strerror or str(error)
+        raise NotHere(f"cannot write temporary files: {why}; free space there, or export TMPDIR=DIR") from error
+    # Held until this process ends, however it does. Not its number: in another container, that is another process.
+    lock = os.open(new, os.O_RDONLY)
+    _try_to_lock(lock)
+    folder = new.rename(base / new.name.replace(NEW_PREFIX, PREFIX, 1))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def used(folder: Path) -> Iterator[None]:
+    """Let this process, and those that it starts, put temporary files into a folder."""
+    before = tempfile.tempdir, os.environ.get("TMPDIR")
+    tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before[0]
+        if before[1] is None:
+            del os.environ["TMPDIR"]
+        else:
+            os.environ["TMPDIR"] = before[1]
+
+
+def remove_left_over() -> None:
+    """Remove the folders below the present one whose process is gone: nobody holds their locks."""
+    try:
+        base = Path(tempfile.gettempdir())
+    except OSError:  # all of them are full: who needs one says so
+        return
+    for folder in (*base.glob(f"{PREFIX}*"), *base.glob(f"{NEW_PREFIX}*")):
+        with contextlib.suppress(OSError):  # another user's; or somebody else removes it at this moment
+            if folder.name.startswith(NEW_PREFIX) and time.time() - folder.stat().st_mtime < YOUNG_S:
+                continue
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                if _try_to_lock(lock):
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _try_to_lock(number: int) -> bool:
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # held by its process; or a file system without locks, where nothing is taken for left over
+        return False
+    return True
+
+
+_POLL_S = 0.25
+
+Report = Callable[..., None]
+"""Sends its arguments to the parent process. A training sends the fraction done, in [0, 1], and a few words."""
+
+
+def run_in_subprocess(
+    function: Callable[..., Any],
+    *arguments: Any,
+    on_step: Callable[[], None],
+    on_report: Report | None = None,
+    seconds: float | None = None,
+) -> Any:
+    """Run function(report, *arguments) in a new Python process and return its result.
+
+    The function, its arguments, its reports and its result are pickled. What the child leaves among the temporary files
+    is removed.
+
+    Args:
+        function: importable by name; its first argument is a Report.
+        on_step: called a few times per second; an exception that it raises ends the child and is passed on.
+        on_report: called here with the arguments of each report of the child, in order.
+        seconds: wall-clock limit, after which the child is killed; None is no limit.
+
+    Raises:
+        SubprocessKilled: the child was killed.
+        SubprocessFailed: the child died otherwise or ran out of time, or its result cannot be pickled.
+        Exception: what the function raised, with the child's traceback as a note.
+    """
+    with made() as folder:
+        return _run(function, arguments, folder, on_step=on_step, on_report=on_report, seconds=seconds)
+
+
+def _run(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    folder: Path,
+    *,
+    on_step: Callable[[], None],
+    on_report: Report | None,
+    seconds: float | None,
+) -> Any:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    their_job, our_job = context.Pipe(duplex=False)
+    job = pickle.dumps((function, arguments))
+    process = context.Process(target=_main, args=(theirs, their_job, folder))
+    process.start()
+    theirs.close()
+    their_job.close()
+    # In a thread: a pipe holds 64 KiB, and a child that is frozen at its start reads none of it.
+    threading.Thread(target=_hand_over, args=(our_job, job), daemon=True).start()
+    deadline = None if seconds is None else time.monotonic() + seconds
+    try:
+        while True:
+            on_step()
+            if deadline is not None and time.monotonic() > deadline:
+                raise SubprocessFailed(f"stopped after {seconds:.0f} s without a result")
+            if not ours.poll(_POLL_S):
+                continue
+            try:
+                kind, value = ours.recv()
+            except EOFError:
+                process.join()
+                on_step()  # a signal may have been for both of us
+                raise _death(process.exitcode) from None
+            if kind == "report" and on_report is not None:
+                on_report(*value)
+            elif kind == "error":
+                raise value
+            elif kind == "result":
+                return value
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+
+
+def _death(code: int | None) -> SubprocessFailed:
+    if code == -signal.SIGKILL:
+        return SubprocessKilled("the child process was killed; the system does that when memory runs out")
+    how = f"of signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+    return SubprocessFailed(f"the child process died {how}")
+
+
+def _hand_over(pipe: Connection, job: bytes) -> None:
+    with pipe, contextlib.suppress(OSError):  # the child died, of which whoever waits for it is told
+        pipe.send_bytes(job)
+
+
+def _main(pipe: Connection, job: Connection, folder: Path) -> None:
+    # Who signals a whole job or terminal reaches the parent, too, which ends this process once it has said why.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    with used(folder), forgiving():
+        _answer(pipe, job)
+
+
+def _answer(pipe: Connection, job: Connection) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    sending = threading.Lock()  # several threads of a function may report
+
+    def report(*values: Any) -> None:
+        with sending:
+            pipe.send(("report", values))
+
+    try:
+        with job:
+            function, arguments = pickle.loads(job.recv_bytes())
+        message: tuple[str, Any] = ("result", function(report, *arguments))
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        message = ("error", error)
+    except SystemExit as error:
+        message = ("error", SubprocessFailed(f"sys.exit({error.code!r}) was called in the child process"))
+    try:
+        pipe.send(message)
+    except Exception as error:  # what cannot be pickled is described instead
+        pipe.send(("error", SubprocessFailed(f"{message[1]!r} could not be sent: {error}")))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])  # returns when the parent is gone, after a kill -9 too
+    os._exit(1)
