@@ -18,7 +18,7 @@ sys.path[:0] = [str(ROOT)]  # the Postgres server is that of the tests
 
 from optuna import load_study
 
-from storage.studies.adapter import open_studies
+from storage.studies.studies import open_studies
 from storage.url import resolve
 from support.page import RESULTS, Origin, table, write_section
 from support.steps import STEPS, Timings, idle_statements, run_crew

@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, Text, delete, func, select, type_coerce
 
-from storage.db.dialects import database_now
-from storage.db.faults import retrying
-from storage.db.schema import attempts, blobs, reserved_studies, sweeps, tasks
-from storage.db.transaction import read, write
+from storage.db.transaction import database_now, read, retrying, write
 from storage.errors import NextStep, SweepInUse
 from storage.failpoints import failpoint
-from storage.queue.control import cancel
+from storage.queue.workers import cancel
 from storage.records.queries import SweepRecord
 from storage.studies.ownership import owned, owner_of
+from storage.tables import attempts, blobs, reserved_studies, sweeps, tasks
 
-if TYPE_CHECKING:  # storage.studies.adapter imports Optuna, which costs a second
-    from storage.studies.adapter import Studies
+if TYPE_CHECKING:  # storage.studies.studies imports Optuna, which costs a second
+    from storage.studies.studies import Studies
 
 
 _DIGEST = re.compile("[0-9a-f]{64}")  # not parsed: an outcome that can no longer be read keeps its blobs as well

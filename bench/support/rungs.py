@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from kd import DistillConfig, Distiller, StudentTrainer, TrainingConfig, build, load
 from storage.db.engine import open_engine
-from storage.records import blobs, queries
+from storage.records import artifacts, queries
 from storage.url import resolve
 from sweeps.plan.outcomes import TeacherOutcome, done_tasks
 from sweeps.plan.payloads import SearchTask, TeacherTask, payload_of
@@ -50,9 +50,9 @@ class Work:
         digests = teacher.outcome.blobs
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "teacher.keras"
-            path.write_bytes(blobs.get(engine, digests["model"]))
+            path.write_bytes(artifacts.get(engine, digests["model"]))
             self.teacher: keras.Model = keras.saving.load_model(path, compile=False)
-        logits = np.frombuffer(blobs.get(engine, digests["logits"]), np.float32)
+        logits = np.frombuffer(artifacts.get(engine, digests["logits"]), np.float32)
         self.logits = logits.reshape(self.role.images, self.data.classes)
         searched = map(payload_of, queries.task_records(engine, sweep.id, phase="search"))
         tasks = [task for task in searched if isinstance(task, SearchTask)]

@@ -20,14 +20,14 @@ from typing import Any, Protocol
 from sqlalchemy import URL, Engine, bindparam, insert, make_url, update
 
 from kd.config import LOSS_FORMULA, TrainResult
-from storage.db import schema
+from storage import tables
 from storage.db.engine import open_engine
 from storage.db.transaction import write
 from storage.queue.phases import close_if_over
 from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.records.queries import TaskRecord
-from storage.studies.names import study_name
+from storage.studies.space import study_name
 from sweeps.plan.outcomes import read_outcome
 from sweeps.plan.payloads import payload_of
 from sweeps.plan.points import resolve_point
@@ -189,7 +189,7 @@ class _Writer:
     def finish(self, found: Sequence[TaskRecord]) -> None:
         """Give every task its outcome and the attempt that made it; close their phase if none is left."""
         rows = [self._row(task) for task in found]
-        tasks, attempts = schema.tasks, schema.attempts
+        tasks, attempts = tables.tasks, tables.attempts
         told: dict[str, Any] = {name: bindparam(name) for name in ("score", "outcome", "started_at", "finished_at")}
         done = update(tasks).where(tasks.c.id == bindparam("task_id")).values(state="done", attempt=1, **told)
         with write(self._engine) as connection:

@@ -3,7 +3,7 @@
 from sqlalchemy import Column, UniqueConstraint
 from sqlalchemy.dialects import postgresql
 
-from storage.db.schema import SCHEMA_VERSION, metadata
+from storage.tables import SCHEMA_VERSION, metadata
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 

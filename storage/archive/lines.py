@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from storage.db.schema import ATTEMPT_STATES, PHASE_STATES, SWEEP_STATES, TASK_STATES
 from storage.errors import ArchiveBroken
-from storage.queue.needs import Need, parse_lag, parse_needs
+from storage.queue.phases import Dependency, parse_dependencies, parse_lag
+from storage.tables import ATTEMPT_STATES, PHASE_STATES, SWEEP_STATES, TASK_STATES
 
 
 def _storable(text: str) -> str:
@@ -257,12 +257,12 @@ class SweepLines:
             yield f"{number} {kind if number != 1 else kind.removesuffix('s')}"
 
 
-def _needs(phase: PhaseLine) -> list[Need]:
+def _needs(phase: PhaseLine) -> list[Dependency]:
     try:
         parse_lag(phase.needs)
     except ValueError:
         raise ArchiveBroken(f"phases.jsonl: {phase.name} needs {phase.needs!r}, which has no meaning") from None
-    return parse_needs(phase.needs)
+    return parse_dependencies(phase.needs)
 
 
 def _waiting(task: TaskLine) -> TaskLine:

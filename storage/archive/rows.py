@@ -18,15 +18,13 @@ from storage.archive.lines import (
     TaskLine,
     WorkerLine,
 )
-from storage.db import corruption
-from storage.db.dialects import database_now, insert_into
-from storage.db.faults import retrying
-from storage.db.schema import attempts, metadata, phases, revisions, selections, sweeps, tasks, workers
-from storage.db.schema import blobs as blob_table
-from storage.db.transaction import read, write
+from storage.db import transaction
+from storage.db.transaction import database_now, insert_into, read, retrying, write
 from storage.errors import NextStep, RecordBroken, SpecConflict, SweepNotFound
 from storage.failpoints import failpoint
 from storage.records.queries import SweepRecord, find_sweep
+from storage.tables import attempts, metadata, phases, revisions, selections, sweeps, tasks, workers
+from storage.tables import blobs as blob_table
 from storage.url import masked
 
 
@@ -38,7 +36,7 @@ def read_lines(engine: Engine, sweep_id: int) -> SweepLines:
         SweepNotFound: it was deleted meanwhile.
         RecordBroken: a stored value cannot be read.
     """
-    with read(engine) as connection, corruption.explain_corruption(connection, sweep_id):
+    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
         if engine.dialect.name == "postgresql":  # on SQLite what a transaction reads is of one moment
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         (sweep,) = _read(connection, SweepLine, sweeps, select(sweeps).where(sweeps.c.id == sweep_id)) or [None]
@@ -166,7 +164,7 @@ def _store(connection: Connection, digest: str, data: bytes) -> None:
     row = insert_into(connection, blob_table).values(
         digest=digest, bytes=data, size=len(data), stored_at=database_now()
     )
-    healed = {name: row.excluded[name] for name in ("bytes", "size", "stored_at")}  # as `storage.records.blobs.put`
+    healed = {name: row.excluded[name] for name in ("bytes", "size", "stored_at")}  # as `storage.records.artifacts.put`
     connection.execute(row.on_conflict_do_update(index_elements=[blob_table.c.digest], set_=healed))
 
 

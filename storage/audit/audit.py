@@ -11,13 +11,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from storage.audit.findings import Finding
+from storage.audit.checks import (
+    AuditedTasks,
+    Finding,
+    foreign_trials,
+    left_running,
+    uncounted_results,
+    unreadable_results,
+    vanished_trials,
+)
 from storage.audit.rows import Rows, SpecRow, Unreadable, named_blobs
-from storage.audit.tasks import AuditedTasks
-from storage.audit.trials import foreign_trials, left_running, uncounted_results, unreadable_results, vanished_trials
 from storage.errors import NextStep
-from storage.queue.error_classes import UNREADABLE
-from storage.studies.names import study_name
+from storage.studies.space import study_name
+from storage.tables import UNREADABLE
 
 
 @dataclass(frozen=True)

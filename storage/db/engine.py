@@ -1,4 +1,8 @@
-"""Open the engine of a process. Optuna borrows its connections (`storage.studies.opening`), so there is one pool."""
+"""One engine per process, the create lock, create and check the tables.
+
+A sweep has revisions and phases, a phase has tasks, a task has attempts. Times are seconds since 1970 by the database's
+clock (`storage.db.transaction`). The tasks are the budget, and the only arbiter of what is done.
+"""
 
 import logging
 import math
@@ -12,16 +16,77 @@ from sqlalchemy import URL, Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 
-from storage.db import schema, sqlite_file
-from storage.db.faults import RETRY_FOR_S, first_line, is_refused_for_now, retrying, retrying_for, translate
-from storage.db.transaction import read, write
-from storage.errors import NotAStorage, StorageError
+from storage.db import sqlite_file
+from storage.db.transaction import RETRY_FOR_S, first_line, is_refused_for_now, read, retrying_for, translate, write
+from storage.errors import NextStep, NotAStorage, StorageError
+from storage.tables import SCHEMA_VERSION, metadata, version_table
 from storage.url import masked
 
 if TYPE_CHECKING:
     import psycopg  # SQLAlchemy imports it where it is needed: on SQLite it is not
 
-__all__ = ["create_lock", "engine_kwargs", "lone_connection", "open_engine", "read", "retrying", "write"]
+
+def exist(engine: Engine) -> bool:
+    """Return whether the database holds our tables, of whichever version."""
+    with read(engine) as connection:
+        return sqlalchemy.inspect(connection).has_table(version_table.name)
+
+
+def create_tables(engine: Engine) -> None:
+    """Make what is missing. Run it inside `storage.db.engine.create_lock`.
+
+    Raises:
+        NotAStorage: tables of another version, or another program's tables under our names.
+    """
+    with write(engine) as connection:
+        present = set(sqlalchemy.inspect(connection).get_table_names())
+        if version_table.name not in present:
+            if foreign := sorted(present & set(metadata.tables)):
+                raise NotAStorage(
+                    f"{masked(engine.url)} has a table {foreign[0]!r} that kd-sweeps did not make; use a"
+                    " database of its own"
+                )
+            metadata.create_all(connection)
+            connection.execute(version_table.insert().values(version=SCHEMA_VERSION))
+    check(engine)
+
+
+def check(engine: Engine) -> None:
+    """Check that the database holds the tables of this version.
+
+    Raises:
+        NotAStorage: it holds none, or those of another version.
+    """
+    with read(engine) as connection:
+        version = stored_version(connection)
+    if version < SCHEMA_VERSION:
+        raise NotAStorage(
+            f"{masked(engine.url)} was made by an older kd-sweeps (schema {version}; this one needs {SCHEMA_VERSION})",
+            NextStep("stop its workers, and type", "storage upgrade", sweep=""),
+        )
+
+
+def stored_version(connection: Connection) -> int:
+    """Return the version of the tables that are there, SCHEMA_VERSION or an older one.
+
+    Raises:
+        NotAStorage: there are none, or they are newer.
+    """
+    found = sqlalchemy.inspect(connection).has_table(version_table.name)
+    version = connection.scalar(sqlalchemy.select(version_table.c.version)) if found else None
+    shown = masked(connection.engine.url)
+    if version is None:
+        raise NotAStorage(
+            f"{shown} holds no kd-sweeps tables (--storage URL names another storage)",
+            NextStep("make a sweep there with", "create"),
+        )
+    if version > SCHEMA_VERSION:
+        raise NotAStorage(
+            f"{shown} was made by a newer kd-sweeps (schema {version}; this one knows {SCHEMA_VERSION}):"
+            " upgrade kd-sweeps"
+        )
+    return int(version)
+
 
 CREATE_LOCK_TIMEOUT_S = 120
 _CREATE_LOCK_KEY = 0x6B642D737765  # "kd-swe" in ASCII: an advisory lock is known by a number only
@@ -65,7 +130,7 @@ def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -
         _ping_idle_connections(engine)
     try:
         if must_exist:
-            schema.check(engine)
+            check(engine)
         else:
             with read(engine):
                 pass
@@ -93,7 +158,7 @@ def _ping_idle_connections(engine: Engine) -> None:
     """Test a connection before it is used, if it was idle for a while; a dead one is replaced.
 
     `pool_pre_ping` tests before each transaction, of which a trial has twenty within milliseconds; what dies between
-    two of them is a fault that `storage.db.faults.retrying` handles.
+    two of them is a fault that `storage.db.transaction.retrying` handles.
     """
 
     @event.listens_for(engine, "checkin")

@@ -1,12 +1,333 @@
-"""Run a block as one transaction; a database fault leaves it as one line of text."""
+"""Transactions: retry passing faults, word lasting ones, name damaged values; what the two databases spell differently.
 
-from collections.abc import Iterator
+Leases compare times of many machines, so only the database's clock counts.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import sqlalchemy.exc
-from sqlalchemy import Connection, Engine
+import tenacity
+from sqlalchemy import (
+    URL,
+    Column,
+    Connection,
+    Double,
+    Engine,
+    Row,
+    Select,
+    String,
+    Table,
+    Text,
+    cast,
+    literal,
+    select,
+    type_coerce,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
-from storage.db.faults import translate
+from storage import json_text
+from storage.errors import NextStep, NotAStorage, RecordBroken, StorageError, StorageFull, Unreachable
+from storage.tables import attempts, blobs, phases, revisions, selections, sweeps, tasks
+from storage.url import masked
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_log = logging.getLogger(__name__)
+
+# Both are read when a function is decorated, so a test that sets them first gets a process that gives up sooner.
+RETRY_FOR_S = 60.0
+RESULT_RETRY_FOR_S = 600.0  # for storing what took long to make: a training is worth more than a poll
+
+_patience = ContextVar("_patience", default=math.inf)
+
+_PASSING_SQLITE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}  # the last: a race for the WAL
+# What psycopg calls operational and no waiting cures: who we are, what we asked for, a full disk.
+_LASTING_SQLSTATES = ("28", "3D", "53100")
+# While connecting there is no SQLSTATE, only the server's words.
+_LASTING_TEXTS = (
+    "authentication failed",
+    "does not exist",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "not permitted to log in",
+    "permission denied",
+)
+_NOT_NOW_SQLSTATES = ("53300", "57P01", "57P02", "57P03")
+_NOT_NOW_TEXTS = (
+    "the database system is",  # starting up, shutting down, in recovery mode, not yet accepting connections
+    "server closed the connection",
+    "too many clients",
+    "too many connections",
+    "connection slots are reserved",
+)
+# SQLite has no room for a page, or none for its side file (.db-shm), of which it says "disk I/O error" only.
+_FULL_SQLITE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
+_FULL_SQLSTATE = "53100"
+_FEWER = "start fewer workers, or raise max_connections of the server, and type the command again"
+_ANOTHER = "or name another with --storage URL"
+_CURES = {
+    "authentication failed": f"check the user and the password in the URL, {_ANOTHER}",
+    "no password supplied": f"write the password into the URL (postgresql://USER:PASSWORD@...), {_ANOTHER}",
+    "too many clients": _FEWER,
+    "too many connections": _FEWER,
+    "connection slots are reserved": _FEWER,
+    'role "': f"check the user in the URL, {_ANOTHER}",
+    "does not exist": f"make it with: createdb {{database}}, {_ANOTHER}",
+    "lock timeout": "another process keeps rows locked; end that one, and type the command again",
+    "is locked": "another process keeps it locked; end that one, and type the command again",
+    "invalid connection option": "take it out of the URL",
+}
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return whether trying again soon may help: locked, disconnected, restarting, too many clients.
+
+    Follows `__cause__`, because Optuna and `translate` wrap the driver's error.
+    """
+    for one in _causes(error):
+        if isinstance(one, (sqlalchemy.exc.TimeoutError, sqlalchemy.exc.PendingRollbackError)):
+            return True  # the pool's connections are all in use; ours was lost, and Optuna asked it once more
+        if isinstance(one, sqlalchemy.exc.DBAPIError):
+            return _is_transient(one)
+    return False
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the error and what caused it. `raise error from error`, which is easily written, makes a circle."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__
+
+
+def _is_transient(error: sqlalchemy.exc.DBAPIError) -> bool:
+    if error.connection_invalidated:
+        return True
+    if not isinstance(error, sqlalchemy.exc.OperationalError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):  # operational is also a missing table or an unreadable file
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _PASSING_SQLITE
+    text = str(error.orig).lower()
+    lasting = (getattr(error.orig, "sqlstate", None) or "").startswith(_LASTING_SQLSTATES)
+    return not lasting and not any(word in text for word in _LASTING_TEXTS)
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether the disk below the database is full: somebody may free space, and then all goes on."""
+    return any(isinstance(one, StorageFull) for one in _causes(error))
+
+
+def _is_full(error: sqlalchemy.exc.DBAPIError) -> bool:
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", 0) in _FULL_SQLITE
+    return getattr(error.orig, "sqlstate", None) == _FULL_SQLSTATE
+
+
+def is_refused_for_now(error: BaseException) -> bool:
+    """Return whether a server is there and can take us later. A closed port may as well be a wrong URL."""
+    for one in _causes(error):
+        if isinstance(one, sqlalchemy.exc.OperationalError):
+            by_state = getattr(one.orig, "sqlstate", None) in _NOT_NOW_SQLSTATES
+            text = str(one.orig).lower()
+            return one.connection_invalidated or by_state or any(word in text for word in _NOT_NOW_TEXTS)
+    return False
+
+
+def translate(error: sqlalchemy.exc.SQLAlchemyError, url: URL) -> Exception:
+    """Return the same fault as one line for a user; what can only be a mistake of ours stays as it is."""
+    shown = masked(url)
+    if isinstance(error, sqlalchemy.exc.TimeoutError):
+        return Unreachable(f"cannot use {shown}: every connection of this process is waiting for it; {_cure('', url)}")
+    if isinstance(error, sqlalchemy.exc.PendingRollbackError):
+        return Unreachable(f"cannot use {shown}: the connection was lost; {_cure('', url)}")
+    if not isinstance(error, sqlalchemy.exc.DBAPIError):
+        return error
+    reason = first_line(error)
+    lowered = reason.lower()
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    if "file is not a database" in lowered or "malformed" in lowered:
+        return NotAStorage(f"{shown} is not a readable SQLite database: {reason}")
+    if "no such table" in lowered or sqlstate == "42P01":
+        return NotAStorage(f"{shown} lacks a table of kd-sweeps or Optuna: {reason}")
+    if sqlstate in ("42501", "25006") or "readonly database" in lowered:
+        return StorageError(
+            f"{shown} does not allow this: {reason}; let this user write there, and type the command again, {_ANOTHER}"
+        )
+    if isinstance(error, sqlalchemy.exc.DataError) and "too big" in lowered:
+        return StorageError(f"{shown} cannot hold this: {reason}; one row of SQLite takes 1,000,000,000 bytes")
+    if _is_full(error):
+        said = "" if "full" in lowered or "space" in lowered else "the disk is full: "
+        return StorageFull(f"cannot use {shown}: {said}{reason}; free space there")
+    operational = isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
+    if operational or error.connection_invalidated or "invalid connection option" in lowered:
+        return Unreachable(f"cannot use {shown}: {reason}; {_cure(lowered, url)}")
+    return error
+
+
+def _cure(lowered: str, url: URL) -> str:
+    for words, cure in _CURES.items():
+        if words in lowered:
+            return cure.format(database=url.database)
+    if url.get_backend_name() == "sqlite":
+        return f"check the file and its folder, and type the command again, {_ANOTHER}"
+    return f"check that it is up, and type the command again, {_ANOTHER}"
+
+
+def first_line(error: sqlalchemy.exc.DBAPIError) -> str:
+    """Return the driver's own reason, in one line."""
+    lines = [line.strip(" \t-") for line in str(error.orig).splitlines() if line.strip()]
+    if not lines:
+        return type(error.orig).__name__
+    # psycopg tried several addresses of one name: its first line only announces the list
+    reason = lines[1] if len(lines) > 1 and lines[0].endswith("were:") else lines[0]
+    return reason.rstrip(".")
+
+
+def retrying_for(
+    seconds: float, *, when: Callable[[BaseException], bool] = is_transient
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that runs again, with backoff and jitter, while the fault is transient, for `seconds`.
+
+    After that the last fault comes through, or sooner for the `impatient`. It never interrupts a try: one that hangs
+    may add its own time.
+    """
+    backoff = tenacity.wait_random_exponential(multiplier=0.05, max=5)  # jitter: many workers meet one fault at once
+
+    def left(state: tenacity.RetryCallState) -> float:
+        return min(seconds, _patience.get()) - (state.seconds_since_start or 0.0)
+
+    return tenacity.retry(
+        retry=tenacity.retry_if_exception(when),
+        wait=lambda state: max(0.0, min(backoff(state), left(state))),  # the last try comes when the time is up
+        stop=lambda state: left(state) <= 0,
+        before_sleep=_log_retry,
+        reraise=True,
+    )
+
+
+@contextmanager
+def impatient(seconds: float) -> Iterator[None]:
+    """Let nothing inside the block be tried again for longer than that: somebody waits for an answer."""
+    before = _patience.set(seconds)
+    try:
+        yield
+    finally:
+        _patience.reset(before)
+
+
+def enduring_for(seconds: float) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate as `retrying_for` does what is done with a task at work: it waits for room on a full disk, too.
+
+    Somebody who types a command is told at once; a worker at night is not, and what it holds is worth a while.
+    """
+    return retrying_for(seconds, when=lambda error: is_transient(error) or is_full(error))
+
+
+def enduring(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate as `enduring_for` does, with the usual time RETRY_FOR_S."""
+    return enduring_for(RETRY_FOR_S)(function)
+
+
+def retrying(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate as `retrying_for` does, with the usual time RETRY_FOR_S."""
+    return retrying_for(RETRY_FOR_S)(function)
+
+
+def _log_retry(state: tenacity.RetryCallState) -> None:
+    tries = state.attempt_number
+    if tries & (tries - 1):  # log the 1st, 2nd, 4th, 8th ...: a minute of it is six lines, not thirty
+        return
+    error = state.outcome.exception() if state.outcome else None
+    text = first_line(error) if isinstance(error, sqlalchemy.exc.DBAPIError) else str(error)
+    _log.warning("database fault, trying again (%d): %s", tries, text)
+
+
+_OUTCOME = "outcome"
+
+
+def outcome_is_readable(connection: Connection, outcome: str | None) -> bool:
+    """Return whether the outcome of a done task can be read, and every blob that it names under "blobs"."""
+    if outcome is None or not _is_json(outcome):
+        return False
+    found = json.loads(outcome)
+    named = found.get("blobs", {}) if isinstance(found, dict) else None
+    return isinstance(named, dict) and all(_is_stored(connection, str(digest)) for digest in named.values())
+
+
+@contextmanager
+def explain_corruption(connection: Connection, sweep_id: int | None = None) -> Iterator[None]:
+    """Let an error out of the block say which value it is, of one sweep or of all.
+
+    Raises:
+        RecordBroken: with the task, phase or sweep, and what to do next.
+    """
+    try:
+        yield
+    except RecordBroken as error:
+        for row in _values(connection, sweep_id):
+            if not _is_json(row.text):
+                cure = (
+                    NextStep("to make it again, type", "retry", row.sweep)
+                    if row.what == _OUTCOME
+                    else NextStep("put it back, or make another sweep", "create")
+                )
+                of = row.of or row.sweep
+                raise RecordBroken(f"the stored {row.what} of {of} is not JSON any more", cure) from error
+        raise
+
+
+def _values(connection: Connection, sweep_id: int | None) -> Iterator[Row[Any]]:
+    revision = literal("revision ") + cast(revisions.c.number, String)
+    for query in (
+        _texts("spec", sweeps.c.spec, sweeps.c.name),
+        _texts("provenance", sweeps.c.provenance, sweeps.c.name),
+        _texts(_OUTCOME, tasks.c.outcome, tasks.c.key).join(tasks),
+        _texts("payload", tasks.c.payload, tasks.c.key).join(tasks),
+        _texts("parameters", attempts.c.params, tasks.c.key).join(tasks).join(attempts),
+        _texts("needs", phases.c.needs, phases.c.name).join(phases),
+        _texts("spec", revisions.c.spec, revision).join(revisions),
+        _texts("plan", revisions.c.planned, revision).join(revisions),
+        _texts("selection", selections.c.value, selections.c.name).join(selections),
+    ):
+        yield from connection.execute(query if sweep_id is None else query.where(sweeps.c.id == sweep_id)).all()
+
+
+def _texts(what: str, column: Column[Any], of: Any) -> Select[Any]:
+    return select(
+        sweeps.c.name.label("sweep"),
+        of.label("of"),
+        literal(what).label("what"),
+        type_coerce(column, Text).label("text"),
+    ).select_from(sweeps)
+
+
+def _is_json(text: str | None) -> bool:
+    try:
+        json_text.parse("null" if text is None else text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_stored(connection: Connection, digest: str) -> bool:
+    data = connection.scalar(select(blobs.c.bytes).where(blobs.c.digest == digest))
+    return data is not None and hashlib.sha256(data).hexdigest() == digest
 
 
 @contextmanager
@@ -38,3 +359,35 @@ def _transaction(engine: Engine, *, sqlite_begin: str) -> Iterator[Connection]:
         if translated is error:
             raise
         raise translated from error
+
+
+class database_now(FunctionElement[float]):
+    """SQL expression: seconds since 1970 by the database's clock, float, resolution a millisecond or better.
+
+    On Postgres it moves on within a transaction: a writer that waited for a lock must not write an old time.
+    """
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(database_now, "sqlite")
+def _on_sqlite(element: database_now, compiler: SQLCompiler, **kw: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(database_now, "postgresql")
+def _on_postgres(element: database_now, compiler: SQLCompiler, **kw: Any) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+
+
+def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """Return an insert into `table` that has `on_conflict_do_nothing` and `on_conflict_do_update`."""
+    # Postgres' dialect takes 40 ms to import, a twentieth of `best`; on SQLite nobody needs it.
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)

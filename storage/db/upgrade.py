@@ -1,7 +1,7 @@
 """Bring a storage of an older schema to this one: one step per version, all of them in one transaction.
 
 A step is plain SQL that SQLite and Postgres both understand. It names tables and columns as they were at that time,
-and uses no Table object of `storage.db.schema`: those change, and what a step does must not.
+and uses no Table object of `storage.tables`: those change, and what a step does must not.
 """
 
 import json
@@ -17,13 +17,11 @@ from uuid import uuid4
 from sqlalchemy import URL, Connection, Engine, column, select, table, text
 
 from storage.db import sqlite_file
-from storage.db.dialects import database_now
-from storage.db.engine import create_lock, open_engine
-from storage.db.faults import retrying
-from storage.db.schema import SCHEMA_VERSION, check, stored_version
-from storage.db.transaction import write
+from storage.db.engine import check, create_lock, open_engine, stored_version
+from storage.db.transaction import database_now, retrying, write
 from storage.errors import StorageError, SweepInUse
 from storage.failpoints import failpoint
+from storage.tables import SCHEMA_VERSION
 from storage.url import masked, sqlite_path
 
 

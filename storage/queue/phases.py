@@ -1,20 +1,79 @@
-"""Open and end phases.
+"""Open and end phases; their dependencies.
 
-    blocked --all needs met--> open --last task ended--> closed (enough were done) | failed (too few)
+blocked --all needs met--> open --last task ended--> closed (enough were done) | failed (too few)
     blocked --a need failed or was skipped--> skipped, and its tasks with it
 
 Everything here runs inside the transaction that ended the last task, so that no moment exists at which
 a phase is over and nobody is going to notice. Locks are taken in the order task, phase, sweep.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
 
-from storage.db.dialects import database_now
-from storage.db.schema import PHASE_ENDED, TASK_STATES, phases, sweeps, tasks
-from storage.queue.bell import ring
-from storage.queue.needs import parse_lag, parse_needs
+from storage.db.transaction import database_now
+from storage.queue.notify import notify
+from storage.tables import PHASE_ENDED, TASK_STATES, phases, sweeps, tasks
+
+_MARK = "?"  # after the name, as the database stores it
+_LAG = "lag:"  # no phase: begins what the database stores of a lag
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """An earlier phase that has to end first.
+
+    Attributes:
+        phase: its name.
+        after_any_end: whether a failed or skipped one will do as well; otherwise the waiting phase is skipped with it.
+    """
+
+    phase: str
+    after_any_end: bool = False
+
+    def stored(self) -> str:
+        """Return the text that the database holds: "search", or "baselines?" for after_any_end."""
+        return self.phase + _MARK * self.after_any_end
+
+
+@dataclass(frozen=True)
+class StartLag:
+    """What the tasks of a phase wait for: task i is ready once tasks 0 to i - lag of the phase have ended.
+
+    Whatever finishes first, task i then starts when the same earlier tasks have ended.
+
+    Attributes:
+        lag: >= 1; 1 is one after another.
+        first: the first `first` tasks wait for nothing.
+    """
+
+    lag: int
+    first: int = 0
+
+    def stored(self) -> str:
+        """Return the text that the database holds among the needs."""
+        return f"{_LAG}{self.lag}:{self.first}"
+
+
+def parse_dependencies(texts: Iterable[str]) -> list[Dependency]:
+    """Return the needs that `Need.stored` wrote; a lag is none."""
+    return [
+        Dependency(text.removesuffix(_MARK), after_any_end=text.endswith(_MARK))
+        for text in texts
+        if not text.startswith(_LAG)
+    ]
+
+
+def parse_lag(texts: Iterable[str]) -> StartLag | None:
+    """Return the lag that `Lag.stored` wrote; None if there is none."""
+    for text in texts:
+        if text.startswith(_LAG):
+            lag, first = text.removeprefix(_LAG).split(":")
+            return StartLag(int(lag), int(first))
+    return None
+
 
 _UNFINISHED = ("waiting", "running")
 
@@ -22,7 +81,7 @@ _UNFINISHED = ("waiting", "running")
 def close_if_over(connection: Connection, phase_id: int) -> bool:
     """End the phase if none of its tasks is left, then open or skip what stood on it.
 
-    Otherwise the tasks become ready that waited for the one that has just ended (`storage.queue.needs.Lag`).
+    Otherwise the tasks become ready that waited for the one that has just ended (`storage.queue.phases.StartLag`).
 
     Returns:
         Whether this call ended the phase.
@@ -34,13 +93,13 @@ def close_if_over(connection: Connection, phase_id: int) -> bool:
         return False
     if _has_unfinished(connection, phase_id):
         if make_ready(connection, phase):
-            ring(connection, phase.sweep_id)
+            notify(connection, phase.sweep_id)
         return False
     # Two phases that end at once must not each see the other as still open.
     connection.execute(select(sweeps.c.id).where(sweeps.c.id == phase.sweep_id).with_for_update(key_share=True))
     _end(connection, phase)
     open_what_can_start(connection, phase.sweep_id)
-    ring(connection, phase.sweep_id)
+    notify(connection, phase.sweep_id)
     return True
 
 
@@ -54,7 +113,7 @@ def open_what_can_start(connection: Connection, sweep_id: int) -> None:
     for phase in rows:
         if phase.state != "blocked":
             continue
-        needs = parse_needs(phase.needs)
+        needs = parse_dependencies(phase.needs)
         decisive = [known[need.phase] for need in needs if not need.after_any_end]
         awaited = [known[need.phase] for need in needs]
         broken = next((need for need in decisive if need.state in ("failed", "skipped")), None)

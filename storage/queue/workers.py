@@ -1,4 +1,4 @@
-"""Know who works on a sweep: each worker signs in, is seen while it lives, and signs out."""
+"""Register workers; pause, resume, cancel."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,11 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, ScalarSelect, case, func, select, update
 
-from storage.db import corruption
-from storage.db.dialects import database_now, insert_into
-from storage.db.faults import enduring, retrying
-from storage.db.schema import attempts, sweeps, tasks, workers
-from storage.db.transaction import read, write
+from storage.db import transaction
+from storage.db.transaction import database_now, enduring, insert_into, read, retrying, write
+from storage.queue.notify import notify
+from storage.tables import attempts, sweeps, tasks, workers
 
 
 @dataclass(frozen=True)
@@ -155,9 +154,73 @@ def records(engine: Engine, sweep_id: int) -> list[WorkerRecord]:
         .where(workers.c.sweep_id == sweep_id)
         .order_by(workers.c.started_at, workers.c.name)
     )
-    with read(engine) as connection, corruption.explain_corruption(connection, sweep_id):
+    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
         return [WorkerRecord(**row._asdict()) for row in connection.execute(query)]
 
 
 def _is(sweep_id: int, worker: str | ScalarSelect[str]) -> tuple[Any, ...]:
     return workers.c.sweep_id == sweep_id, workers.c.name == worker
+
+
+@retrying
+def pause(engine: Engine, sweep_id: int) -> None:
+    """Stop starting tasks; running tasks finish. A cancelled sweep stays cancelled."""
+    with write(engine) as connection:
+        connection.execute(
+            update(sweeps).where(sweeps.c.id == sweep_id, sweeps.c.state == "active").values(state="paused")
+        )
+
+
+@retrying
+def resume(engine: Engine, sweep_id: int) -> int:
+    """Go on after a pause or a cancel. Returns how many cancelled tasks wait again."""
+    with write(engine) as connection:
+        # The sweep first: a cancel at the same moment is over then, and its tasks are seen.
+        _set_state(connection, sweep_id, "active")
+        again = connection.execute(
+            update(tasks)
+            .where(tasks.c.sweep_id == sweep_id, tasks.c.state == "cancelled")
+            .values(state="waiting", reason=None, started_at=None, finished_at=None)
+        )
+        return again.rowcount
+
+
+@retrying
+def cancel(engine: Engine, sweep_id: int) -> int:
+    """Take back every task that is not ended. Returns how many.
+
+    Running attempts end as released here and now: the fence makes their workers drop what they are doing.
+    Phases stay as they are, so that `resume` can go on exactly from here.
+    """
+    with write(engine) as connection:
+        taken = _take_back(connection, sweep_id)
+        _set_state(connection, sweep_id, "cancelled")
+        # Once more: what an extend, retry or resume committed meanwhile. From here on they wait for the sweep.
+        return taken + _take_back(connection, sweep_id)
+
+
+def _take_back(connection: Connection, sweep_id: int) -> int:
+    reason = "the sweep was cancelled"
+    # In the order of their ids, as finish and what it opens: the other way round would often deadlock.
+    connection.execute(
+        select(tasks.c.id)
+        .where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("waiting", "running")))
+        .order_by(tasks.c.id)
+        .with_for_update(key_share=True)
+    ).all()
+    connection.execute(
+        update(attempts)
+        .where(attempts.c.state == "running", attempts.c.task_id == tasks.c.id, tasks.c.sweep_id == sweep_id)
+        .values(state="released", reason=reason, finished_at=database_now())
+    )
+    taken = connection.execute(
+        update(tasks)
+        .where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("waiting", "running")))
+        .values(state="cancelled", reason=reason, finished_at=database_now())
+    )
+    return taken.rowcount
+
+
+def _set_state(connection: Connection, sweep_id: int, state: str) -> None:
+    connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(state=state))
+    notify(connection, sweep_id)

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, case, exists, func, select
 
-from storage.db import corruption
-from storage.db.dialects import database_now
-from storage.db.faults import retrying
-from storage.db.schema import attempts, sweeps, tasks, workers
-from storage.db.transaction import read
+from storage.db import transaction
+from storage.db.transaction import database_now, read, retrying
+from storage.tables import attempts, sweeps, tasks, workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +128,7 @@ def tallies(engine: Engine, bounds: Sequence[float]) -> Tallies:
         (database_now() - workers.c.seen_at).label("seen_s"),
         at_work.label("busy"),
     ).join(workers, workers.c.sweep_id == sweeps.c.id)
-    with read(engine) as connection, corruption.explain_corruption(connection):
+    with read(engine) as connection, transaction.explain_corruption(connection):
         return Tallies(
             tasks=tuple(
                 TaskTally(sweep=row.sweep, stage=row.stage, state=row.state, error_class=row.error_class, count=row.n)

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, delete, select
 
-from storage.db.faults import retrying
-from storage.db.schema import reserved_studies, revisions, sweeps
-from storage.db.transaction import read, write
+from storage.db.transaction import read, retrying, write
 from storage.errors import SpecConflict
-from storage.studies.names import study_name
+from storage.studies.space import study_name
+from storage.tables import reserved_studies, revisions, sweeps
 from storage.url import masked
 
-if TYPE_CHECKING:  # storage.studies.adapter imports Optuna, which costs a second
-    from storage.studies.adapter import Studies
+if TYPE_CHECKING:  # storage.studies.studies imports Optuna, which costs a second
+    from storage.studies.studies import Studies
 
 IDENTITY_ATTR = "identity"
 

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, select, update
 
-from storage.db import corruption
-from storage.db.faults import enduring, retrying
-from storage.db.schema import attempts, tasks
-from storage.db.transaction import read, write
+from storage.db import transaction
+from storage.db.transaction import enduring, read, retrying, write
 from storage.errors import StudyMissing
 from storage.studies.ownership import owned, owner_of
 from storage.studies.space import RunningTrial
+from storage.tables import attempts, tasks
 
-if TYPE_CHECKING:  # storage.studies.adapter imports Optuna, which costs a second
-    from storage.studies.adapter import Studies
+if TYPE_CHECKING:  # storage.studies.studies imports Optuna, which costs a second
+    from storage.studies.studies import Studies
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def unreported(engine: Engine, sweep_id: int) -> list[Unreported]:
         )
         .order_by(attempts.c.task_id, attempts.c.number)
     )
-    with read(engine) as connection, corruption.explain_corruption(connection, sweep_id):
+    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
         return [Unreported(**row._asdict()) for row in connection.execute(query)]
 
 

@@ -1,4 +1,4 @@
-"""Plain values for what a study is asked and what it answers, without importing Optuna."""
+"""Range, Whole, Choice, SAMPLERS, names of studies: plain values without Optuna."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -147,3 +147,20 @@ def check_params(space: Space, params: Mapping[str, Any]) -> None:
     for name, value in params.items():
         if value not in space[name]:
             raise ParametersRefused(f"{name} is {value!r}, allowed: {space[name]}")
+
+
+OWNER_ATTR = "asked_by"
+OWNER = "kd-sweeps"
+
+
+def study_name(sweep: str, stage: str) -> str:
+    """Return the Optuna study of a stage: the sweep's own name for search, NAME.STAGE for the others.
+
+    Siblings, because one trial without parameters in the search study would empty Optuna's search space.
+    """
+    return sweep if stage == "search" else f"{sweep}.{stage}"
+
+
+def of_sweep(study: str, sweep: str) -> bool:
+    """Return whether a study is called as one of this sweep's; whether it is one, `storage.studies.ownership` says."""
+    return study == sweep or study.startswith(f"{sweep}.")

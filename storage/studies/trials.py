@@ -1,18 +1,29 @@
-"""Make a trial of ours and write its result, by the methods of Optuna's storage that are public."""
+"""Write trials, notes and plots with Optuna's public methods; translate its errors.
+
+Importing that library costs 4 seconds, and this is little more than cutting text into attributes; a test reads both
+back with it.
+"""
 
 import contextlib
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
+import optuna
+import sqlalchemy.exc
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState, create_trial
+from sqlalchemy import URL
 
+from storage.db.transaction import translate
+from storage.errors import NextStep, NotAStorage, StorageError, StudyMissing, StudyMixed
 from storage.failpoints import failpoint
-from storage.studies.names import OWNER, OWNER_ATTR
 from storage.studies.sampler import distributions_of
-from storage.studies.space import EndedTrial, Space
+from storage.studies.space import OWNER, OWNER_ATTR, EndedTrial, Space
+from storage.url import masked
 
 
 def make_trial(
@@ -136,3 +147,129 @@ def values_of(state: TrialState, value: float | None, epoch_values: Sequence[flo
     if value is None or math.isnan(value):
         raise ValueError(f"a COMPLETE trial needs a value, got {value!r}")
     return [float(value)]
+
+
+_PART = 2045  # characters: the dashboard's own limit for one attribute
+_NOTE_VERSION = "dashboard:note_ver"
+
+
+class StudyAttrs(Protocol):
+    """The two methods of Optuna's storage that are needed here."""
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        """Return all system attributes of a study."""
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """Write one of them."""
+
+
+def has_note(storage: StudyAttrs, study_id: int) -> bool:
+    """Return whether a note was ever written, here or in the dashboard."""
+    return _NOTE_VERSION in storage.get_study_system_attrs(study_id)
+
+
+def save_note(storage: StudyAttrs, study_id: int, note: str) -> None:
+    """Put a note, Markdown, in place of the one that is there; write nothing where it is the same."""
+    changed = _save_text(storage, study_id, "dashboard:note_str:", note)
+    # The dashboard refuses an edit of any older version: who has the page open sees that the text is another.
+    version = int(storage.get_study_system_attrs(study_id).get(_NOTE_VERSION, 0))
+    if changed or version == 0:
+        storage.set_study_system_attr(study_id, _NOTE_VERSION, version + 1)
+
+
+def save_plots(storage: StudyAttrs, study_id: int, plots: Mapping[str, str]) -> None:
+    """Put plots in place of those of the same name.
+
+    Args:
+        plots: by name (letters, digits, "-", "_", ":" and "."), each a plotly figure as JSON.
+    """
+    for name, figure in plots.items():
+        _save_text(storage, study_id, f"dashboard:plot_data:{name}:", figure)
+
+
+def _save_text(storage: StudyAttrs, study_id: int, prefix: str, text: str) -> bool:
+    """Write the parts of a text that are not there already; return whether there were any."""
+    changed, found = False, storage.get_study_system_attrs(study_id)
+    parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
+    before = sum(key.startswith(prefix) for key in found)
+    for number, part in enumerate([*parts, *[""] * (before - len(parts))]):  # parts of a longer text that was there
+        if found.get(f"{prefix}{number}") != part:
+            storage.set_study_system_attr(study_id, f"{prefix}{number}", part)
+            changed = True
+    return changed
+
+
+@contextmanager
+def explain_faults(
+    url: URL, names: Callable[[], Collection[str]], study: str, *, trial: int | None = None
+) -> Iterator[None]:
+    """Translate what Optuna raises inside the block; what may pass by itself keeps its cause for `retrying`.
+
+    Args:
+        names: lists the studies that are there now; asked only when a study may be missing.
+        study: the one that the block uses, or "" for none.
+        trial: the number of the trial that the block uses, if it uses one.
+
+    Raises:
+        StudyMissing: the study or the trial was deleted.
+        NotAStorage: what Optuna stored can no longer be read.
+    """
+    try:
+        yield
+    except optuna.exceptions.StorageInternalError as error:
+        raise readable(error, url) from error
+    except json.JSONDecodeError as error:
+        raise _damaged(url, study) from error
+    except (KeyError, ValueError, sqlalchemy.exc.IntegrityError) as error:
+        if study and study not in names():
+            raise _missing(url, study, "it") from error
+        if trial is not None and isinstance(error, KeyError):
+            raise _missing(url, study, f"its trial {trial}") from error
+        raise
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise translate(error, url) from error
+
+
+def readable(error: optuna.exceptions.StorageInternalError, url: URL) -> Exception:
+    """Return the error that explains it: Optuna says only "during the commit", its cause says what happened."""
+    cause = error.__cause__
+    if not isinstance(cause, sqlalchemy.exc.SQLAlchemyError):
+        return error
+    translated = translate(cause, url)
+    return error if translated is cause else translated
+
+
+def mixed(url: URL, study: str, error: ValueError) -> StorageError:
+    """Return the error that says why Optuna takes no trial of ours beside those of another tool."""
+    if isinstance(error, json.JSONDecodeError):
+        return _damaged(url, study)
+    sweep = study.split(".")[0]
+    return StudyMixed(
+        f"study {study!r} in {masked(url)} holds trials of another tool whose parameters are of another kind, so Optuna"
+        f" refuses ours ({error}); the tasks and results are still there; delete the study in optuna-dashboard",
+        NextStep("to go on with a new study, type then", "create", sweep),
+    )
+
+
+def replaced(url: URL, study: str, sweep: str) -> StudyMissing:
+    """Return the error that another program deleted a study of the sweep and made its own under that name."""
+    return StudyMissing(
+        f"study {study!r} in {masked(url)} was deleted, and another program has made one of that name; nothing was"
+        " written to it",
+        NextStep("the tasks and results are still there, see", "report", sweep),
+        NextStep("to go on with a new study, delete that one in optuna-dashboard and type", "create", sweep),
+    )
+
+
+def _damaged(url: URL, study: str) -> NotAStorage:
+    of = f"study {study!r}" if study else "a study"
+    return NotAStorage(f"a value of {of} in {masked(url)} is not JSON any more; put a whole copy of the storage back")
+
+
+def _missing(url: URL, study: str, what: str) -> StudyMissing:
+    sweep = study.split(".")[0]
+    return StudyMissing(
+        f"study {study!r} in {masked(url)}: {what} was deleted (optuna-dashboard can do that)",
+        NextStep("the tasks and results are still there, see", "report", sweep),
+        NextStep("to go on with a new study, type", "create", sweep),
+    )

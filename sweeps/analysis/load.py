@@ -2,7 +2,7 @@
 
 import sqlalchemy
 
-from storage.records import running
+from storage.records import queries
 from storage.records.queries import SweepRecord
 from sweeps.analysis.findings import Findings, findings
 from sweeps.analysis.stored import read
@@ -19,7 +19,7 @@ def load(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Findings:
     """
     stored = read(engine, sweep)
     if not stored.done:
-        at_work = len(running.running(engine, sweep.id))
+        at_work = len(queries.running_tasks(engine, sweep.id))
         raise NoResultsYet(
             f"nothing of {sweep.name} has finished yet ({at_work} tasks running, {len(stored.tasks)} planned);"
             f" continue with: {here().launch(sweep.name)}"

@@ -103,8 +103,10 @@ def _importances(stored: StoredSweep, role: str) -> tuple[tuple[str, float], ...
     trials = [one for group in searches(stored.spec) for one in _trials(stored, role, group)]
     if len(trials) < FEWEST_TRIALS:
         return ()
-    from storage.studies.importance import importances  # here: Optuna and its forest take seconds
-    from storage.studies.sampler import Past
+    from storage.studies.sampler import (
+        Past,
+        importances,  # here: Optuna and its forest take seconds
+    )
 
     history = [Past(one.outcome.point.as_dict(), one.score) for one in trials]
     return tuple(importances(search_space(stored.spec), history).items())

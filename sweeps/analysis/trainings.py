@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
-from storage.db.schema import TASK_AWAITED
+from storage.tables import TASK_AWAITED
 from sweeps.analysis.units import percent
 from sweeps.plan.outcomes import StudentOutcome
 from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS

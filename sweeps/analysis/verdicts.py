@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from statistics import fmean
 
-from storage.db.schema import TASK_AWAITED
+from storage.tables import TASK_AWAITED
 from sweeps.analysis.looks import Look
 from sweeps.analysis.stored import StoredSweep
 from sweeps.analysis.trainings import accuracies, compared

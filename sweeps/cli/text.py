@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from storage.audit.audit import Audit, StageAudit
-from storage.audit.findings import Finding
+from storage.audit.checks import Finding
 from sweeps.hints import ANYWHERE, Commands, here
 from sweeps.plan.states import UNAVAILABLE, shown_stage
 from sweeps.terminal import number_of

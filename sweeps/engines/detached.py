@@ -1,6 +1,6 @@
 """Submit workers that no launch watches, or only show what would be submitted."""
 
-from storage.db import engine as engines
+from storage.db.engine import open_engine
 from storage.records import queries
 from sweeps.engines.choice import engine_of, refuse
 from sweeps.engines.launcher import number_of_workers
@@ -32,7 +32,7 @@ def submit(asked: Request, on: str, *, workers: int | None) -> list[str]:
     chosen = _submitting("--detach", asked, on)
     count = number_of_workers(on, asked, workers)
     name = asked.sweep
-    engine = engines.open_engine(asked.url)
+    engine = open_engine(asked.url)
     try:
         sweep = queries.find_sweep(engine, name)
         refuse_cancelled(name, sweep.state)

@@ -11,7 +11,7 @@ from types import FrameType
 import sqlalchemy
 from rich.console import Console
 
-from storage.db import engine as engines
+from storage.db.engine import open_engine
 from storage.records import queries
 from storage.records.queries import SweepRecord
 from storage.studies import reconcile
@@ -67,7 +67,7 @@ def launch(
     chosen = engine_of(on, asked)
     again = same_launch(on, asked, workers, count)
     console = console or Console(stderr=True)
-    engine = engines.open_engine(asked.url)
+    engine = open_engine(asked.url)
     try:
         sweep = queries.find_sweep(engine, asked.sweep)
         return _launch(engine, asked.url, sweep, chosen, count, again, console, stays=stays)
@@ -162,9 +162,9 @@ def _complete_trials(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep_id: i
     """Report what the last worker left unreported, if it was killed there: no other worker would come."""
     if not reconcile.unreported(engine, sweep_id):
         return
-    from storage.studies import adapter  # Optuna takes a second
+    from storage.studies.studies import open_studies  # Optuna takes a second
 
-    with contextlib.closing(adapter.open_studies(url)) as studies:
+    with contextlib.closing(open_studies(url)) as studies:
         reconcile.reconcile(studies, studies.engine, sweep_id)
 
 

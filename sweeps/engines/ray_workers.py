@@ -16,7 +16,7 @@ import sqlalchemy
 
 from storage.db.engine import open_engine
 from storage.errors import StorageError
-from storage.records.attempts import last_log
+from storage.records.queries import last_log
 from storage.url import plain
 from sweeps.engines.last_words import last_words
 from sweeps.engines.local import WORKER_VARIABLE

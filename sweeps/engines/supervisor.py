@@ -12,10 +12,10 @@ import sqlalchemy
 from kd.tools import processes
 from storage.errors import StorageError, StorageFull
 from storage.queue import workers
-from storage.queue.attempts import reap_worker
-from storage.queue.error_classes import LOST
+from storage.queue.tasks import reap_worker
 from storage.records import queries
 from storage.records.queries import SweepRecord
+from storage.tables import LOST
 from sweeps.engines.protocol import Engine, Member
 from sweeps.errors import SweepError
 from sweeps.hints import explain, here

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy
 
-from storage.db import engine as engines
+from storage.db.engine import open_engine
 from storage.records import queries
 from storage.records.queries import SweepRecord
 from storage.url import masked
@@ -42,7 +42,7 @@ class Database:
     @contextmanager
     def engine(self) -> Iterator[sqlalchemy.Engine]:
         """Give an engine for reading."""
-        engine = engines.open_engine(self.url, read_only=True)
+        engine = open_engine(self.url, read_only=True)
         try:
             yield engine
         finally:

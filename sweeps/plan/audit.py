@@ -14,7 +14,7 @@ import sqlalchemy
 
 from storage.audit import audit as of_rows
 from storage.audit.audit import Audit
-from storage.audit.findings import Finding
+from storage.audit.checks import Finding
 from storage.audit.rows import Rows, TaskRow, Unreadable, read_rows
 from storage.errors import RecordBroken
 from storage.queue.plans import PhasePlan, TaskPlan

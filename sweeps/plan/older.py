@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from storage.queue.needs import Need
+from storage.queue.phases import Dependency
 from storage.queue.plans import PhasePlan, TaskPlan
 from sweeps.plan.names import confirm_phase, groups, tagged, transfer_phase
 from sweeps.plan.phases import make_phase, measure_phase
@@ -42,9 +42,11 @@ def _phases_of_groups(plan: Plan, spec: Spec) -> tuple[PhasePlan, ...]:
     phases = [phase for phase in plan.phases if phase.stage not in ("transfer", "measure")]
     for group in groups(spec):
         for role in spec.roles:
-            needs = [Need(confirm_phase(one, group), after_any_end=one not in ("source", role)) for one in spec.roles]
+            needs = [
+                Dependency(confirm_phase(one, group), after_any_end=one not in ("source", role)) for one in spec.roles
+            ]
             if not group and AUTOKERAS_ARM in spec.arms(role):
-                needs.append(Need("baselines", after_any_end=True))
+                needs.append(Dependency("baselines", after_any_end=True))
             phases.append(make_phase(transfer_phase(role, group), *needs, minimum=1))
     return (*phases, measure_phase(phases))
 

@@ -7,7 +7,7 @@ storage only keeps the promise that no task is ready before its needs are met.
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from storage.queue.needs import Lag, Need
+from storage.queue.phases import Dependency, StartLag
 from storage.queue.plans import PhasePlan
 from sweeps.plan.names import (
     confirm_phase,
@@ -22,9 +22,9 @@ from sweeps.spec.arms import AUTOKERAS_ARM
 from sweeps.spec.model import Spec
 
 
-def make_phase(name: str, *needs: str | Need, minimum: int = 0) -> PhasePlan:
+def make_phase(name: str, *needs: str | Dependency, minimum: int = 0) -> PhasePlan:
     """Return a phase of the stage that its name begins with. A need that is a name has to have succeeded."""
-    after = tuple(need if isinstance(need, Need) else Need(need) for need in needs)
+    after = tuple(need if isinstance(need, Dependency) else Dependency(need) for need in needs)
     return PhasePlan(name=name, stage=untagged(name)[0].split(":")[0], needs=after, minimum=minimum)
 
 
@@ -40,7 +40,7 @@ def group_phases(spec: Spec, group: str) -> list[PhasePlan]:
     phases = []
     for role in spec.roles:
         name = search_phase(role, group)
-        lag = Lag(search.lag, search.planned) if search.planned < search.trials else None
+        lag = StartLag(search.lag, search.planned) if search.planned < search.trials else None
         phases.append(replace(make_phase(name, teacher_phase(role, group), minimum=rounds[0][0]), lag=lag))
         for number, (_, seeds) in enumerate(rounds, start=1):
             kept = rounds[number][0] if number < len(rounds) else 1  # points that the next round needs
@@ -62,13 +62,13 @@ def transfer_phases(spec: Spec, group: str, known: Collection[str]) -> list[Phas
             continue
         own = {confirm_phase("source", group), confirm_phase(role, group)}
         selections = [confirm_phase(one, other) for other in known for one in spec.roles]
-        needs = [Need(name, after_any_end=name not in own) for name in selections]
+        needs = [Dependency(name, after_any_end=name not in own) for name in selections]
         if AUTOKERAS_ARM in spec.arms(role, group):
-            needs.append(Need("baselines", after_any_end=True))
+            needs.append(Dependency("baselines", after_any_end=True))
         phases.append(make_phase(transfer_phase(role, group), *needs, minimum=1))
     return phases
 
 
 def measure_phase(others: Sequence[PhasePlan]) -> PhasePlan:
     """Return the last phase of a plan: it waits until all the others have ended, whatever came of them."""
-    return make_phase("measure", *(Need(other.name, after_any_end=True) for other in others), minimum=1)
+    return make_phase("measure", *(Dependency(other.name, after_any_end=True) for other in others), minimum=1)

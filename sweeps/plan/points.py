@@ -10,7 +10,7 @@ import sqlalchemy
 from kd.tools.code import importable
 from storage.queue.tasks import Claim
 from storage.records import queries
-from storage.records.points import points_until
+from storage.records.queries import points_until
 from storage.studies.space import Choice, Range, Space
 from sweeps.plan import selection
 from sweeps.plan.names import best_of, search_of, teacher_phase

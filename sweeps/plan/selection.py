@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import sqlalchemy
 
 from storage.errors import RecordBroken
-from storage.records import queries, selections
+from storage.records import artifacts, queries
 from sweeps.errors import SweepError
 from sweeps.plan.names import search_of, untagged
 from sweeps.plan.outcomes import DoneTask, StudentOutcome, done_tasks
@@ -103,7 +103,7 @@ def resolve_ranks(engine: sqlalchemy.Engine, sweep_id: int, name: str, *, top: i
     Raises:
         RecordBroken: what is stored is not ranks.
     """
-    stored = selections.get(engine, sweep_id, name)
+    stored = artifacts.get_selection(engine, sweep_id, name)
     if stored is None:
         if untagged(name)[0].partition(":")[0] in ("search.ranks", "native.ranks"):
             done = queries.task_records(engine, sweep_id, phase=phase_of(name), state="done")
@@ -111,7 +111,7 @@ def resolve_ranks(engine: sqlalchemy.Engine, sweep_id: int, name: str, *, top: i
         else:
             ranks = survivors(_confirms(engine, sweep_id, name), top)
         value = {"ranks": [ranked.as_json() for ranked in ranks]}
-        stored = selections.insert_or_ignore(engine, sweep_id, name, value)
+        stored = artifacts.freeze_selection(engine, sweep_id, name, value)
     try:
         return tuple(Ranked(Point.read(value), float(value["score"]), str(value["task"])) for value in stored["ranks"])
     except (KeyError, TypeError, ValueError) as error:
@@ -125,15 +125,15 @@ def resolve_best(engine: sqlalchemy.Engine, sweep_id: int, name: str) -> Confirm
         SweepError: no confirm run has finished.
         RecordBroken: what is stored is no confirmed best.
     """
-    stored = selections.get(engine, sweep_id, name)
+    stored = artifacts.get_selection(engine, sweep_id, name)
     if stored is None:
-        stored = selections.insert_or_ignore(engine, sweep_id, name, _best_of(engine, sweep_id, name).as_json())
+        stored = artifacts.freeze_selection(engine, sweep_id, name, _best_of(engine, sweep_id, name).as_json())
     return read_confirmed(name, stored)
 
 
 def preview(engine: sqlalchemy.Engine, sweep_id: int, name: str) -> Confirmed | None:
     """Return the confirmed best: stored or, once its phase is closed, as it will be; None before. Only reads."""
-    stored = selections.get(engine, sweep_id, name)
+    stored = artifacts.get_selection(engine, sweep_id, name)
     if stored is not None:
         return read_confirmed(name, stored)
     phases = {record.name: record.state for record in queries.phase_records(engine, sweep_id)}

@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy
 
-from storage.db.schema import TASK_AWAITED
 from storage.queue.phases import root_reason
 from storage.records import queries
 from storage.records.queries import SweepRecord, TaskRecord
+from storage.tables import TASK_AWAITED
 from sweeps.errors import SpecError
 from sweeps.plan.payloads import BaselineTask, Payload, TransferTask, payload_of
 from sweeps.plan.space import trained_with

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import sqlalchemy
 
-from storage.db import engine as engines
+from storage.db.engine import open_engine
 from storage.records import queries
 from storage.records.queries import SweepRecord
 from storage.url import resolve
@@ -28,7 +28,7 @@ def open_sweep(
     """
     check_name(name)
     url = storage if isinstance(storage, sqlalchemy.URL) else resolve(storage)
-    engine = engines.open_engine(url, read_only=not write)
+    engine = open_engine(url, read_only=not write)
     try:
         yield engine, queries.find_sweep(engine, name)
     finally:

@@ -7,10 +7,9 @@ from typing import Any
 
 import sqlalchemy
 
-from storage.queue.needs import parse_needs
-from storage.records import queries, running
-from storage.records.queries import PhaseRecord, SweepRecord
-from storage.records.running import RunningRecord
+from storage.queue.phases import parse_dependencies
+from storage.records import queries
+from storage.records.queries import PhaseRecord, RunningRecord, SweepRecord
 from sweeps.plan.states import UNAVAILABLE, shown_stage, shown_state
 from sweeps.plan.tasks import STAGES
 from sweeps.query.bits import KEEP, Bits, bits_of
@@ -72,7 +71,7 @@ def failures(engine: sqlalchemy.Engine, sweep_id: int) -> list[str]:
 
 def _root(phase: PhaseRecord, phases: Mapping[str, PhaseRecord]) -> PhaseRecord:
     """Return the failed phase because of which this one was skipped; itself, if it failed."""
-    for need in parse_needs(phase.needs) if phase.state == "skipped" else ():
+    for need in parse_dependencies(phase.needs) if phase.state == "skipped" else ():
         if not need.after_any_end and phases[need.phase].state in ("failed", "skipped"):
             return _root(phases[need.phase], phases)
     return phase
@@ -157,9 +156,9 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
     """
     tasks = queries.task_records(engine, sweep.id, keep=KEEP)  # read all the same: a damaged one has to be told
     spec = as_it_stands(sweep)
-    at_work = running.running(engine, sweep.id)
+    at_work = queries.running_tasks(engine, sweep.id)
     stages = {one.stage for one in at_work}
-    limits = {stage: spec.limits.of(stage, running.durations(engine, sweep.id, stage)) for stage in stages}
+    limits = {stage: spec.limits.of(stage, queries.durations(engine, sweep.id, stage)) for stage in stages}
     workers = tuple(_working(one, limits[one.stage]) for one in at_work)
     time = expected_time(spec, tasks, len({one.worker for one in workers if one.alive}))
     return Status(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from storage.studies.names import study_name
+from storage.studies.space import study_name
 from sweeps.analysis.findings import Findings
 from sweeps.hints import ANYWHERE
 from sweeps.plan.tasks import STAGES

@@ -16,16 +16,15 @@ from kd.errors import CodeError, DataError, ModelError
 from kd.teachers.logits_file import PREFIX, aligned, digest, read
 from kd.teachers.names import parse_teacher
 from kd.tools import code
-from storage.db import engine as engines
-from storage.db import schema
+from storage.db.engine import create_lock, create_tables, exist, open_engine
 from storage.errors import NotAStorage, SamplerUnusable, SpecConflict, SweepNotFound, Unreachable
 from storage.failpoints import failpoint
 from storage.queue import plans
 from storage.records import queries
 from storage.records.queries import RevisionRecord
 from storage.studies import ownership
-from storage.studies.names import study_name
 from storage.studies.ownership import IDENTITY_ATTR, Owner, owner_of
+from storage.studies.space import study_name
 from sweeps.errors import AnotherSpec, SpecError
 from sweeps.hints import ANYWHERE, here
 from sweeps.plan.tasks import Plan, make_plan
@@ -40,7 +39,7 @@ from sweeps.spec.tables import DatasetSpec
 from sweeps.workers.environment import provenance
 
 if TYPE_CHECKING:  # Optuna takes a second to import
-    from storage.studies.adapter import Studies
+    from storage.studies.studies import Studies
 
 
 @dataclass(frozen=True)
@@ -108,9 +107,11 @@ def _check_sampler(name: str) -> None:
 
 
 def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
-    from storage.studies import adapter  # Optuna takes a second: a spec that is refused does not pay for it
+    from storage.studies.studies import (
+        open_studies,  # Optuna takes a second: a spec that is refused does not pay for it
+    )
 
-    with engines.create_lock(url), contextlib.closing(adapter.open_studies(url, create=True)) as studies:
+    with create_lock(url), contextlib.closing(open_studies(url, create=True)) as studies:
         failpoint("create-locked")
         owner = prepare_tables(studies, name, plan.stages)
         failpoint("create-tables")
@@ -143,9 +144,9 @@ def prepare_tables(studies: "Studies", name: str, stages: Sequence[str]) -> Owne
         SpecConflict: a database without our tables has a study of such a name; nothing was made in it.
     """
     new = Owner(name, uuid4().hex)
-    if not schema.exist(studies.engine):
+    if not exist(studies.engine):
         ownership.refuse_foreign(studies, new, [study_name(name, stage) for stage in stages], new=True)
-    schema.create_tables(studies.engine)
+    create_tables(studies.engine)
     return new
 
 
@@ -202,7 +203,7 @@ def requested(url: sqlalchemy.URL, name: str, asked: Asked) -> Spec:
 def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
     """Return the plans of a sweep, the first one first; none where there is no such sweep, or no storage."""
     try:
-        engine = engines.open_engine(url, read_only=True)
+        engine = open_engine(url, read_only=True)
     except NotAStorage:
         return []  # nothing there, or something that creating will refuse with the reason
     try:

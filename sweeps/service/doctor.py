@@ -12,7 +12,7 @@ import sqlalchemy
 from kd import devices
 from kd.baselines.applications import APPLICATIONS, find_weights
 from kd.data import datasets, sources
-from storage.db import engine as engines
+from storage.db.engine import open_engine
 from storage.errors import StorageError
 from storage.records import queries
 from storage.records.queries import SweepRecord
@@ -106,7 +106,7 @@ def _storage(url: sqlalchemy.URL) -> list[Check]:
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
         return [Check("storage", "ok", f"{shown}: not there yet, create makes it")]
     try:
-        engine = engines.open_engine(url, read_only=True)
+        engine = open_engine(url, read_only=True)
         found = queries.list_sweeps(engine)
         open_ones = [sweep for sweep in found if queries.outlook(engine, sweep.id).unended]
         limit = _connection_limit(engine)

@@ -12,7 +12,7 @@ from pathlib import Path
 import sqlalchemy
 
 from storage.errors import BlobCorrupt
-from storage.records import blobs, queries
+from storage.records import artifacts, queries
 from storage.records.queries import SweepRecord
 from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.hints import here
@@ -74,7 +74,7 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
     if digest is None or tested is None:
         raise SweepError(f"the student of {dataset} was not kept with the result of {key}; {again}")
     try:
-        model = blobs.get(engine, digest)
+        model = artifacts.get(engine, digest)
     except BlobCorrupt as error:
         raise BlobCorrupt(f"the student of {dataset} cannot be exported: {error}; {again}") from None
     return Student(

@@ -9,7 +9,7 @@ import sqlalchemy
 
 from kd.data.datasets import Positions, content_hash, positions
 from kd.teachers import logits_file
-from storage.records import blobs, queries
+from storage.records import artifacts, queries
 from storage.records.queries import SweepRecord
 from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.hints import here
@@ -63,7 +63,7 @@ def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> Tea
     if sha256 is None:
         raise SweepError(f"the logits of {part.dataset} were not kept; type: {here().retry_and_launch(sweep.name)}")
     places = positions(part.dataset, train_images=part.images, size=part.size)
-    logits = np.frombuffer(blobs.get(engine, sha256), np.float32).reshape(part.images, -1)
+    logits = np.frombuffer(artifacts.get(engine, sha256), np.float32).reshape(part.images, -1)
     return TeacherLogits(
         dataset=part.dataset,
         logits=logits,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import sqlalchemy
 
-from storage.records import attempts
-from storage.records.attempts import AttemptRecord
+from storage.records import queries
+from storage.records.queries import AttemptRecord
 from sweeps.errors import NotThere, SweepError
 from sweeps.hints import here
 from sweeps.query.opening import open_sweep
@@ -90,7 +90,7 @@ class Followed:
 
 def _attempts(url: sqlalchemy.URL, name: str, key: str, attempt: int | None) -> list[AttemptRecord]:
     with open_sweep(url, name) as (engine, sweep):
-        found = attempts.of_task(engine, sweep.id, key)
+        found = queries.attempts_of(engine, sweep.id, key)
     if found is None:
         raise NotThere(f"{name} has no task {key!r}; see: {here().line('trials', name)}")
     if not found:

@@ -4,12 +4,12 @@ import contextlib
 
 import sqlalchemy
 
-from storage.db import engine as engines
+from storage.db.engine import create_lock
 from storage.errors import StorageError
 from storage.records import queries
-from storage.studies import adapter
-from storage.studies.names import study_name
 from storage.studies.ownership import owner_of
+from storage.studies.space import study_name
+from storage.studies.studies import open_studies
 from sweeps.analysis.load import load
 from sweeps.errors import NoResultsYet
 from sweeps.hints import explain
@@ -26,7 +26,7 @@ def publish(url: sqlalchemy.URL, name: str) -> None:
     """
     try:
         # One at a time: two that replace the plots of a study at once insert the same keys.
-        with engines.create_lock(url), contextlib.closing(adapter.open_studies(url)) as opened:
+        with create_lock(url), contextlib.closing(open_studies(url)) as opened:
             sweep = queries.find_sweep(opened.engine, name)
             findings, owner = load(opened.engine, sweep), owner_of(opened.engine, sweep.id)
             text = note(findings, opened.ids())

@@ -10,12 +10,12 @@ import sqlalchemy
 from storage import deletion
 from storage.deletion import Deleted
 from storage.errors import RevisionRefused
-from storage.queue import control, revisions
-from storage.queue.attempts import Reaped, reap
-from storage.queue.error_classes import LOST
-from storage.records import queries, running
+from storage.queue import plans, workers
+from storage.queue.tasks import Reaped, reap
+from storage.records import queries
 from storage.records.queries import SweepRecord
 from storage.studies.reconcile import reconcile
+from storage.tables import LOST
 from sweeps.analysis import looks
 from sweeps.analysis.units import percent
 from sweeps.errors import SpecError, SweepError
@@ -32,7 +32,7 @@ from sweeps.stats.nested import FEWEST_SEARCHES
 from sweeps.workers.failures import cap_of
 
 if TYPE_CHECKING:
-    from storage.studies.adapter import Studies
+    from storage.studies.studies import Studies
 
 
 def pause(url: sqlalchemy.URL, name: str) -> int:
@@ -40,21 +40,21 @@ def pause(url: sqlalchemy.URL, name: str) -> int:
     with open_sweep(url, name, write=True) as (engine, sweep):
         if sweep.state == "cancelled":
             raise SweepError(f"{name} is cancelled, so there is nothing to pause")
-        control.pause(engine, sweep.id)
-        return len(running.running(engine, sweep.id))
+        workers.pause(engine, sweep.id)
+        return len(queries.running_tasks(engine, sweep.id))
 
 
 def resume(url: sqlalchemy.URL, name: str) -> int:
     """Go on after a pause or a cancel. Returns how many tasks are left to do."""
     with open_sweep(url, name, write=True) as (engine, sweep):
-        control.resume(engine, sweep.id)
+        workers.resume(engine, sweep.id)
         return queries.outlook(engine, sweep.id).unended
 
 
 def cancel(url: sqlalchemy.URL, name: str) -> int:
     """Take back every task that has not ended. Returns how many; workers abort theirs at the next heartbeat."""
     with open_sweep(url, name, write=True) as (engine, sweep):
-        return control.cancel(engine, sweep.id)
+        return workers.cancel(engine, sweep.id)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def extend(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, s
     with open_sweep(url, name, write=True) as (engine, sweep):
         spec = stored(sweep)
         larger, added = _more(engine, sweep, spec, trials=trials, seeds=seeds, searches=searches)
-        revisions.extend(
+        plans.extend(
             engine,
             sweep.id,
             revision=sweep.revision,
@@ -150,7 +150,7 @@ def retry(url: sqlalchemy.URL, name: str) -> list[str]:
         measured = stage_counts(engine, sweep.id)["measure"]
         again = [measure_task(measured.total)] if measured.done == measured.total else []
         leave = _unavailable(engine, sweep.id)
-        return revisions.retry(engine, sweep.id, revision=sweep.revision, then=again, leave=leave)
+        return plans.retry(engine, sweep.id, revision=sweep.revision, then=again, leave=leave)
 
 
 def _unavailable(engine: sqlalchemy.Engine, sweep_id: int) -> set[str]:
@@ -188,8 +188,8 @@ def delete(url: sqlalchemy.URL, name: str) -> Deleted:
 @contextlib.contextmanager
 def _open_studies(url: sqlalchemy.URL, name: str) -> Iterator[tuple["Studies", SweepRecord]]:
     """Open the storage with Optuna's studies, on one engine, and find the sweep of that name."""
-    from storage.studies import adapter  # Optuna takes a second
+    from storage.studies.studies import open_studies  # Optuna takes a second
 
     check_name(name)
-    with contextlib.closing(adapter.open_studies(url)) as studies:
+    with contextlib.closing(open_studies(url)) as studies:
         yield studies, queries.find_sweep(studies.engine, name)

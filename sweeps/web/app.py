@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from storage.studies import adapter
+from storage.studies.studies import open_studies
 from sweeps.web import dashboard, login, pages
 from sweeps.web.gate.etags import ETags
 from sweeps.web.gate.guard import Guard
@@ -54,7 +54,7 @@ def make_app(
     Raises:
         storage.errors.StorageError: the dashboard cannot open the database.
     """
-    studies = adapter.open_studies(url) if with_dashboard else None
+    studies = open_studies(url) if with_dashboard else None
     served = Served(KeptDatabase(url), None if sweeps is None else frozenset(sweeps), allow_code)
 
     @asynccontextmanager

@@ -9,10 +9,10 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.records import queries
-from storage.studies import adapter
+from storage.studies.studies import Studies
 
 
-def mount(app: FastAPI, studies: adapter.Studies) -> None:
+def mount(app: FastAPI, studies: Studies) -> None:
     """Mount it at "/", after every other route: its pages ask for /static and /api/studies."""
     from optuna_dashboard import wsgi
 

@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from storage.db.schema import TASK_STATES
 from storage.records import queries
 from storage.records.tallies import SecondsTally, Tallies, tallies
+from storage.tables import TASK_STATES
 from sweeps.plan.states import UNAVAILABLE, shown_state
 from sweeps.plan.tasks import STAGES
 from sweeps.query.workers import STATES, worker_state

@@ -9,7 +9,7 @@ from typing import Annotated
 import sqlalchemy
 from fastapi import Depends, Path, Request
 
-from storage.db import engine as engines
+from storage.db.engine import open_engine
 from storage.records import queries
 from storage.records.queries import SweepRecord
 from sweeps.errors import NotThere
@@ -34,7 +34,7 @@ class KeptDatabase(Database):
         """Give the engine; it is opened by the first who asks, and again after a failure to do so."""
         with self._opening:
             if self._engine is None:
-                self._engine = engines.open_engine(self.url, read_only=True)
+                self._engine = open_engine(self.url, read_only=True)
         yield self._engine
 
     @contextmanager

@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 import sqlalchemy
 import uvicorn
 
-from storage.db import engine as engines
-from storage.db import schema
+from storage.db.engine import create_lock, create_tables, open_engine
 from storage.records import queries
-from storage.studies import adapter
+from storage.studies.studies import open_studies
 from sweeps.errors import SpecError, SweepError
 from sweeps.service.database.addresses import ALLOWED, check_host
 from sweeps.spec.model import check_name
@@ -95,7 +94,7 @@ def _check_sweeps(url: sqlalchemy.URL, names: Sequence[str] | None) -> None:
         return
     for name in names:
         check_name(name)
-    engine = engines.open_engine(url, read_only=True)
+    engine = open_engine(url, read_only=True)
     try:
         for name in names:
             queries.find_sweep(engine, name)
@@ -104,10 +103,10 @@ def _check_sweeps(url: sqlalchemy.URL, names: Sequence[str] | None) -> None:
 
 
 def _make_storage(url: sqlalchemy.URL) -> None:
-    with engines.create_lock(url):
-        studies = adapter.open_studies(url, create=True)
+    with create_lock(url):
+        studies = open_studies(url, create=True)
         try:
-            schema.create_tables(studies.engine)
+            create_tables(studies.engine)
         finally:
             studies.close()
 

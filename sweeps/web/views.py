@@ -9,7 +9,7 @@ import sqlalchemy
 
 from storage.records import queries
 from storage.records.queries import SweepRecord
-from storage.studies.names import study_name
+from storage.studies.space import study_name
 from sweeps.analysis.load import load
 from sweeps.errors import NoResultsYet
 from sweeps.query.best import Best, best

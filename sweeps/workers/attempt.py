@@ -17,12 +17,12 @@ from storage.errors import NotAStorage, StorageFull, StudyMissing, StudyMixed, U
 from storage.failpoints import failpoint
 from storage.queue import tasks
 from storage.queue.tasks import Claim
-from storage.records import running
+from storage.records import queries
 from storage.records.queries import SweepRecord
-from storage.studies.adapter import Studies
-from storage.studies.names import study_name
 from storage.studies.ownership import owner_of
 from storage.studies.reconcile import mark_reported
+from storage.studies.space import study_name
+from storage.studies.studies import Studies
 from sweeps.errors import Interrupted, LeaseLost, StepTimeout, SweepError
 from sweeps.hints import here
 from sweeps.plan.payloads import payload_of
@@ -86,7 +86,7 @@ class Attempts:
         """
         self._log.begin()
         log.info("%s attempt %d", claim.key, claim.attempt)
-        deadline_s = self._spec.limits.of(claim.stage, running.durations(self._engine, self._sweep.id, claim.stage))
+        deadline_s = self._spec.limits.of(claim.stage, queries.durations(self._engine, self._sweep.id, claim.stage))
         overdue = StepTimeout(f"no step for {duration(deadline_s)} (limits.{claim.stage})")
 
         def check() -> None:

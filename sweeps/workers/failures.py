@@ -5,7 +5,7 @@ import tempfile
 
 from kd.errors import Diverged, NotHere, SubprocessKilled, Unavailable, lacks_room
 from storage.errors import StorageFull, Unreachable
-from storage.queue.error_classes import LOST
+from storage.tables import LOST
 from sweeps.errors import StepTimeout
 from sweeps.plan.payloads import BaselineTask, Payload
 from sweeps.spec.model import Spec

@@ -24,7 +24,7 @@ from kd.teachers.names import parse_teacher
 from kd.tools.processes import Report, run_in_subprocess
 from storage.errors import BlobCorrupt
 from storage.queue.tasks import Claim
-from storage.records import blobs, queries, selections
+from storage.records import artifacts, queries
 from storage.records.queries import TaskRecord
 from sweeps.errors import SweepError
 from sweeps.plan.names import kept_student_key, teacher_phase, transfer_key
@@ -166,7 +166,7 @@ class TaskRunner:
     def _same_cost(self, role: str, steps: Steps) -> int:
         """Return the epochs of scratch-same-cost; stored by the first, since seeds may be added later."""
         name = f"same-cost.{role}"
-        found = selections.get(self.engine, self.sweep_id, name)
+        found = artifacts.get_selection(self.engine, self.sweep_id, name)
         if found is None:
             macs = {}
             for one in dict.fromkeys(("source", role)):
@@ -177,7 +177,7 @@ class TaskRunner:
                 macs[one] = count(part.student, part.teacher, self.resources.dataset(one), model=model)
             value: dict[str, Any] = {"epochs": same_cost(self.spec, macs, role)}
             value |= {one: asdict(counted) for one, counted in macs.items()}
-            found = value if self.read_only else selections.insert_or_ignore(self.engine, self.sweep_id, name, value)
+            found = value if self.read_only else artifacts.freeze_selection(self.engine, self.sweep_id, name, value)
         return int(found["epochs"])
 
     def _refit(self, task: StudentTask, point: Point, steps: Steps) -> StudentOutcome:
@@ -256,7 +256,7 @@ class TaskRunner:
 
     def _kept(self, data: bytes) -> str:
         """Store bytes; return their digest."""
-        return hashlib.sha256(data).hexdigest() if self.read_only else blobs.put(self.engine, data)
+        return hashlib.sha256(data).hexdigest() if self.read_only else artifacts.put(self.engine, data)
 
     def _done(self, phase: str | None = None) -> list[TaskRecord]:
         return queries.task_records(self.engine, self.sweep_id, phase=phase, state="done")
@@ -269,12 +269,12 @@ class TaskRunner:
         """
         digest, task = done.outcome.blobs[name], done.record
         try:
-            return blobs.get(self.engine, digest)
+            return artifacts.get(self.engine, digest)
         except BlobCorrupt as error:
             log.warning("%s of %s: %s; making it again here", name, task.key, error)
         again = as_claimed(self.sweep_id, task)
         self(again, task.params or {}, steps)
-        return blobs.get(self.engine, digest)
+        return artifacts.get(self.engine, digest)
 
     def _logits(self, phase: str, role: str, steps: Steps) -> npt.NDArray[np.float32]:
         """Return what a teacher says of the training images: float32, (images, classes) or (views, images, classes)."""

@@ -17,13 +17,12 @@ import sqlalchemy
 from storage.errors import StorageError, SweepNotFound
 from storage.failpoints import failpoint
 from storage.queue import tasks, workers
-from storage.queue.attempts import reap
-from storage.queue.bell import listen
-from storage.queue.error_classes import LOST
-from storage.queue.tasks import Claim
+from storage.queue.notify import listen
+from storage.queue.tasks import Claim, reap
 from storage.records import queries
-from storage.studies import adapter
 from storage.studies.reconcile import reconcile, report_ended
+from storage.studies.studies import open_studies
+from storage.tables import LOST
 from sweeps.errors import SweepError
 from sweeps.hints import here
 from sweeps.spec.model import Spec, stored
@@ -66,7 +65,7 @@ class Worker:
         log_file: Path | None = None,
         stop: threading.Event | None = None,
     ) -> None:
-        self.studies = adapter.open_studies(url)
+        self.studies = open_studies(url)
         self.engine = self.studies.engine
         self.worker = worker or worker_id()
         self._stop = stop or threading.Event()

@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from storage.db.engine import open_engine
-from storage.records import queries, running
-from storage.studies.names import study_name
+from storage.records import queries
+from storage.studies.space import study_name
 from storage.url import resolve
 from sweeps.plan.tasks import STAGES
 from sweeps.query.status import stage_counts
@@ -322,13 +322,13 @@ def test_a_stopped_worker_gives_its_task_back_within_the_grace_period(stack: Sta
     engine = open_engine(resolve(postgres_url), read_only=True)
     sweep = queries.find_sweep(engine, "demo")
     with stack.start("worker") as worker:
-        wait(worker, lambda: bool(running.running(engine, sweep.id)))
-        assert [task.key for task in running.running(engine, sweep.id)] == ["teachers#source"]
+        wait(worker, lambda: bool(queries.running_tasks(engine, sweep.id)))
+        assert [task.key for task in queries.running_tasks(engine, sweep.id)] == ["teachers#source"]
         worker.send_signal(signal.SIGTERM)  # what `docker compose stop` sends
         output, _ = worker.communicate(timeout=float(stack.services["worker"]["stop_grace_period"].rstrip("s")))
     assert worker.returncode == 143, output
     assert "teachers#source given back" in output
-    assert not running.running(engine, sweep.id)
+    assert not queries.running_tasks(engine, sweep.id)
     assert stage_counts(engine, sweep.id)["teachers"].waiting == 2
     engine.dispose()
 

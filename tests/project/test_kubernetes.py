@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from storage.db.engine import open_engine
-from storage.records import queries, running
+from storage.records import queries
 from storage.url import resolve
 from sweeps.service.create import create_sweep
 from sweeps.spec.presets import preset
@@ -257,11 +257,11 @@ def test_a_worker_that_is_told_to_stop_ends_with_the_code_that_the_job_ignores(
     engine = open_engine(resolve(postgres_url), read_only=True)
     sweep = queries.find_sweep(engine, "demo")
     with cluster.commands.start(*cluster.words("Job/kd-sweeps-workers/worker")) as worker:
-        wait(worker, lambda: bool(running.running(engine, sweep.id)))
+        wait(worker, lambda: bool(queries.running_tasks(engine, sweep.id)))
         worker.send_signal(signal.SIGTERM)  # what a drained node sends
         output, _ = worker.communicate(timeout=30)
     assert worker.returncode == 143, output
-    assert not running.running(engine, sweep.id)
+    assert not queries.running_tasks(engine, sweep.id)
     engine.dispose()
 
 

@@ -11,15 +11,16 @@ import pytest
 import sqlalchemy
 from sqlalchemy import Engine, func, select
 
-from storage.db import schema
-from storage.db.engine import create_lock, open_engine, read, write
+from storage import tables
+from storage.db.engine import create_lock, create_tables, open_engine
+from storage.db.transaction import read, write
 from storage.deletion import Deleted, delete_sweep
 from storage.errors import SweepInUse, SweepNotFound
 from storage.failpoints import POINTS, VARIABLE
-from storage.queue import control, tasks
+from storage.queue import tasks, workers
 from storage.queue.tasks import Claim
-from storage.records import blobs, queries
-from storage.studies.adapter import Studies, open_studies
+from storage.records import artifacts, queries
+from storage.studies.studies import Studies, open_studies
 from storage.url import resolve
 from sweeps.hints import here
 from sweeps.plan.audit import audit
@@ -28,7 +29,7 @@ from sweeps.service.create import create_sweep
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created, start_worker
 from tests.support.sweeps.storage_sweeps import claimed, finished, lapse, new_sweep
 
-OF_SWEEP = (schema.phases, schema.tasks, schema.attempts, schema.selections, schema.revisions)
+OF_SWEEP = (tables.phases, tables.tasks, tables.attempts, tables.selections, tables.revisions)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
@@ -43,7 +44,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             connection.exec_driver_sql("CREATE DATABASE deletion")
         server.dispose()
     with create_lock(url), contextlib.closing(open_studies(url, create=True)) as studies:
-        schema.create_tables(studies.engine)
+        create_tables(studies.engine)
     return url
 
 
@@ -53,8 +54,8 @@ def studies(url: sqlalchemy.URL) -> Iterator[Studies]:
         for name in studies.names():
             studies.delete(name)
         with write(studies.engine) as connection:
-            connection.execute(schema.sweeps.delete())
-            connection.execute(schema.blobs.delete())
+            connection.execute(tables.sweeps.delete())
+            connection.execute(tables.blobs.delete())
         yield studies
 
 
@@ -71,7 +72,7 @@ def a_sweep(studies: Studies, name: str) -> int:
 
 def done_with(engine: Engine, claim: Claim, data: bytes) -> str:
     """Store bytes, then the outcome that names them; their name."""
-    digest = blobs.put(engine, data)
+    digest = artifacts.put(engine, data)
     assert tasks.finish(engine, claim, outcome={"blobs": {"model": digest}}, score=0.5)
     return digest
 
@@ -82,7 +83,7 @@ def delete(studies: Studies, name: str) -> Deleted:
 
 def stored(engine: Engine) -> set[str]:
     with read(engine) as connection:
-        return set(connection.scalars(select(schema.blobs.c.digest)))
+        return set(connection.scalars(select(tables.blobs.c.digest)))
 
 
 def rows(engine: Engine) -> list[int]:
@@ -139,7 +140,7 @@ def test_a_lapsed_lease_or_a_cancelled_sweep_does_not_keep_it(studies: Studies, 
     if how == "lapsed":
         lapse(engine, late)
     else:
-        control.cancel(engine, sweep)
+        workers.cancel(engine, sweep)
     assert delete(studies, "s").tasks == 3
     assert not tasks.renew(engine, late, 60)
     assert not finished(engine, late), "its worker finds nothing any more"
@@ -154,11 +155,11 @@ def test_blobs_of_other_sweeps_stay_and_the_rest_goes(studies: Studies, engine: 
         done_with(engine, claimed(engine, one), b"mine"),
         done_with(engine, claimed(engine, other), b"theirs"),
     )
-    forgotten = blobs.put(engine, b"of an attempt that was killed before it finished")
+    forgotten = artifacts.put(engine, b"of an attempt that was killed before it finished")
     assert delete(studies, "one") == Deleted(tasks=3, studies=1, blobs=2, bytes=52)
     assert stored(engine) == {shared, theirs}
     assert {mine, forgotten}.isdisjoint(stored(engine))
-    assert blobs.get(engine, shared) == b"the same teacher"
+    assert artifacts.get(engine, shared) == b"the same teacher"
     assert delete(studies, "other") == Deleted(tasks=3, studies=1, blobs=2, bytes=22)
     assert stored(engine) == set()
 
@@ -168,13 +169,13 @@ def test_blobs_that_a_task_at_work_has_stored_stay(studies: Studies, engine: Eng
     again = done_with(engine, claimed(engine, one), b"stored before, and once more")
     old = done_with(engine, claimed(engine, one), b"old")
     at_work = claimed(engine, other)
-    young = blobs.put(engine, b"its outcome will name it")
-    blobs.put(engine, b"stored before, and once more")
+    young = artifacts.put(engine, b"its outcome will name it")
+    artifacts.put(engine, b"stored before, and once more")
     assert delete(studies, "one").blobs == 1
     assert stored(engine) == {young, again}
     assert old not in stored(engine)
     assert tasks.finish(engine, at_work, outcome={"blobs": {"logits": young, "model": again}}, score=0.5)
-    assert blobs.get(engine, young) == b"its outcome will name it"
+    assert artifacts.get(engine, young) == b"its outcome will name it"
 
 
 @pytest.mark.parametrize("url", ["postgres"], indirect=True)  # on SQLite nobody can write during a deletion
@@ -186,7 +187,7 @@ def test_a_task_that_finishes_while_a_sweep_is_deleted_keeps_its_blobs(
 ) -> None:
     one, other = a_sweep(studies, "one"), a_sweep(studies, "other")
     done_with(engine, claimed(engine, one), b"goes")
-    at_work, kept = claimed(engine, other), blobs.put(engine, b"named at the last moment")
+    at_work, kept = claimed(engine, other), artifacts.put(engine, b"named at the last moment")
     beside = open_engine(engine.url)
     seen = []
 
@@ -212,9 +213,9 @@ def test_an_outcome_that_cannot_be_read_keeps_its_blobs(studies: Studies, engine
         connection.exec_driver_sql(
             f'UPDATE tasks SET outcome = \'{{"blobs": {{"model": "{digest}", \' WHERE state = \'done\''
         )
-    control.cancel(engine, one)
+    workers.cancel(engine, one)
     assert delete(studies, "one").blobs == 0
-    assert blobs.get(engine, digest) == b"a teacher"
+    assert artifacts.get(engine, digest) == b"a teacher"
 
 
 def test_the_studies_may_be_gone_already(studies: Studies) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from storage.db.engine import open_engine, write
-from storage.db.schema import SCHEMA_VERSION
+from storage.db.engine import open_engine
+from storage.db.transaction import write
 from storage.queue.tasks import Claim
+from storage.tables import SCHEMA_VERSION
 from storage.url import resolve
 from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker

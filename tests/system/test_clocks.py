@@ -10,7 +10,7 @@ import sqlalchemy
 
 from storage.queue import tasks
 from storage.queue.tasks import Claim
-from storage.records import attempts, queries
+from storage.records import queries
 from sweeps.workers.results import Outcome
 from sweeps.workers.steps import Steps
 from sweeps.workers.worker import Worker
@@ -77,6 +77,6 @@ def test_the_task_of_a_dead_worker_is_not_kept_until_a_clock_that_was_set_back_i
     found = tasks_of(engine)
     assert {task.state for task in found} == {"done"}
     (lost,) = [task for task in found if task.attempt == 2]
-    tries = attempts.of_task(engine, queries.find_sweep(engine, "s").id, lost.key) or []
+    tries = queries.attempts_of(engine, queries.find_sweep(engine, "s").id, lost.key) or []
     assert [one.state for one in tries] == ["lost", "done"]
     engine.dispose()

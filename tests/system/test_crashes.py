@@ -5,10 +5,10 @@ from collections import Counter
 import optuna
 import pytest
 
-from storage.db import engine as engines
+from storage.db.engine import open_engine
 from storage.failpoints import POINTS
 from storage.records import queries
-from storage.studies.names import study_name
+from storage.studies.space import study_name
 from sweeps.plan.audit import audit
 from sweeps.plan.tasks import STAGES
 from sweeps.workers.worker import Worker
@@ -25,7 +25,7 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_doubles_nothing(storage_
     doomed = start_worker(storage_url, crash_at=f"{point}:3")
     doomed.join(60)
     assert doomed.exitcode == -9
-    engine = engines.open_engine(url)
+    engine = open_engine(url)
     done_before = {task.key: task.score for task in tasks_of(engine) if task.state == "done"}
     survivor = start_worker(storage_url)
     survivor.join(60)

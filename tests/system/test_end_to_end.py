@@ -14,10 +14,10 @@ import optuna
 import pytest
 import sqlalchemy
 
-from storage.db import engine as engines
+from storage.db.engine import open_engine
 from storage.queue.tasks import Claim
-from storage.records import queries, running
-from storage.studies.names import study_name
+from storage.records import queries
+from storage.studies.space import study_name
 from storage.url import resolve
 from sweeps import best, create_sweep, report
 from sweeps.plan.tasks import STAGES
@@ -61,7 +61,7 @@ def _kill_one_in(
 ) -> list[subprocess.Popen[str]]:
     """kill -9 to the first of the workers that is at a task of that stage; the others go on."""
     deadline = time.monotonic() + 120
-    while not (at := {one.pid for one in running.running(engine, sweep_id) if one.stage == stage}):
+    while not (at := {one.pid for one in queries.running_tasks(engine, sweep_id) if one.stage == stage}):
         assert time.monotonic() < deadline, f"none came to {stage}"
         assert any(worker.poll() is None for worker in workers)
         time.sleep(0.02)
@@ -85,7 +85,7 @@ def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
     url = server.set(database="whole").render_as_string(hide_password=False)
     assert create_sweep("micro", preset="tiny", changes=MICRO, storage=url)
     folder = tmp_path_factory.mktemp("machines")
-    engine = engines.open_engine(resolve(url), read_only=True)
+    engine = open_engine(resolve(url), read_only=True)
     sweep = queries.find_sweep(engine, "micro")
     first = _worker(url, "micro", folder / "first")
     assert not _kill_one_in("teachers", engine, sweep.id, first)
@@ -102,7 +102,7 @@ def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _tasks(url: str) -> list[queries.TaskRecord]:
-    engine = engines.open_engine(resolve(url), read_only=True)
+    engine = open_engine(resolve(url), read_only=True)
     try:
         return queries.task_records(engine, queries.find_sweep(engine, "micro").id)
     finally:
@@ -226,7 +226,7 @@ def test_the_same_task_run_again_gives_the_same_score(finished: str) -> None:
     from sweeps.workers.runner import TaskRunner
     from sweeps.workers.steps import Steps
 
-    engine = engines.open_engine(resolve(finished))
+    engine = open_engine(resolve(finished))
     sweep = queries.find_sweep(engine, "micro")
     runner = TaskRunner(engine, sweep.id, parse(sweep.spec, origin="test"))
     for key in ("search#1", "confirm#1.1", "native.search#3"):
@@ -242,7 +242,7 @@ def test_logits_of_other_training_images_are_refused(finished: str) -> None:
     from sweeps.workers.runner import TaskRunner
     from sweeps.workers.steps import Steps
 
-    engine = engines.open_engine(resolve(finished))
+    engine = open_engine(resolve(finished))
     sweep = queries.find_sweep(engine, "micro")
     other = override(parse(sweep.spec, origin="test"), {"source.images": 300})
     (task,) = [task for task in _tasks(finished) if task.key == "search#0"]

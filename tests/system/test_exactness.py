@@ -11,9 +11,8 @@ import pytest
 from sqlalchemy import Engine
 
 from storage.queue import tasks
-from storage.queue.attempts import reap
-from storage.queue.tasks import Claim
-from storage.records import queries, running
+from storage.queue.tasks import Claim, reap
+from storage.records import queries
 from tests.support.faults.crews import Crew, Nursery, Programs, program
 from tests.support.faults.duels import duel, opponents
 from tests.support.faults.storms import count, new_storm, storm_spec, work_through
@@ -97,7 +96,7 @@ def test_of_two_that_claim_one_task_at_the_same_instant_always_one_gets_it(
     print(winners)
     assert set(winners) == {"a", "b"}, "one of them was always first: there was no race"
     for sweep in sweeps:
-        (attempt,) = running.running(engine, sweep)
+        (attempt,) = queries.running_tasks(engine, sweep)
         assert attempt.attempt == 1
 
 

@@ -104,9 +104,9 @@ def test_a_file_locked_by_another_process_under_load_loses_nothing(tmp_path: Pat
 
 IMPATIENT = """
     import sys
-    import storage.db.faults
-    storage.db.faults.RETRY_FOR_S = 0.5  # before the modules that use it
-    storage.db.faults.RESULT_RETRY_FOR_S = 1.0
+    import storage.db.transaction
+    storage.db.transaction.RETRY_FOR_S = 0.5  # before the modules that use it
+    storage.db.transaction.RESULT_RETRY_FOR_S = 1.0
     from tests.support.sweeps.quadratic_worker import quadratic
     from sweeps.cli.main import main
     from sweeps.workers.worker import Worker

@@ -9,9 +9,9 @@ import pytest
 
 from kd.baselines.applications import APPLICATIONS, find_weights
 from kd.errors import Unavailable
-from storage.db import engine as engines
+from storage.db.engine import open_engine
 from storage.queue.tasks import Claim
-from storage.records import blobs, queries
+from storage.records import artifacts, queries
 from storage.records.queries import TaskRecord
 from storage.url import resolve
 from sweeps import report
@@ -39,7 +39,7 @@ REFIT = override(MICRO, {"baselines.methods": ["autokeras"], "transfer.target_ar
 def worked(url: str, spec: Spec, *, trained: Callable[[Claim], bool]) -> dict[str, TaskRecord]:
     """The sweep "s": real work where `trained` says so, a planted score elsewhere; its tasks by key."""
     storage = created(url, spec)
-    engine = engines.open_engine(storage)
+    engine = open_engine(storage)
     real = TaskRunner(engine, queries.find_sweep(engine, "s").id, spec)
 
     def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
@@ -111,6 +111,6 @@ def test_a_pretrained_network_teaches_and_the_search_is_as_ever(tmp_path: Path) 
     assert taught["trial"]["attrs"]["detail"] == "pretrained:efficientnet-lite0"
     assert outcome(tasks["transfer#target.native.0"])["parameters"] < 100_000
     assert len(taught["weights"]) > 0, "named by their hash"
-    engine = engines.open_engine(resolve(url), read_only=True)
-    assert len(blobs.get(engine, taught["blobs"]["model"])) > 10_000_000
+    engine = open_engine(resolve(url), read_only=True)
+    assert len(artifacts.get(engine, taught["blobs"]["model"])) > 10_000_000
     engine.dispose()

@@ -11,12 +11,12 @@ import optuna_dashboard
 import pytest
 import sqlalchemy
 
-from storage.db import schema
+from storage import tables
 from storage.errors import SpecConflict, StudyMissing
 from storage.failpoints import VARIABLE
 from storage.records import queries
-from storage.studies.adapter import open_studies
-from storage.studies.names import study_name
+from storage.studies.space import study_name
+from storage.studies.studies import open_studies
 from storage.url import plain, resolve
 from sweeps.plan.audit import audit
 from sweeps.plan.tasks import STAGES
@@ -99,7 +99,7 @@ def test_no_name_of_a_foreign_study_is_taken_and_nothing_is_made_beside_it(
         assert names(storage_url) == [name]
         assert content(storage_url, name) == before
         engine = sqlalchemy.create_engine(url)
-        assert not set(schema.metadata.tables) - {"studies"} & set(sqlalchemy.inspect(engine).get_table_names())
+        assert not set(tables.metadata.tables) - {"studies"} & set(sqlalchemy.inspect(engine).get_table_names())
         engine.dispose()
         with stock(storage_url) as storage:
             optuna.delete_study(study_name=name, storage=storage)
@@ -221,7 +221,7 @@ def test_one_that_is_made_while_we_make_ours_stays_and_ours_go(
             make_foreign(storage_url, "s.confirm", trials=0)
             made.append(point)
 
-    monkeypatch.setattr("storage.studies.adapter.failpoint", make_meanwhile)
+    monkeypatch.setattr("storage.studies.studies.failpoint", make_meanwhile)
     for _ in range(2):  # what the first one left is told from it by the second
         with pytest.raises(SpecConflict, match=r"study 's\.confirm' in .* is of another program"):
             create_sweep(resolve(storage_url), "s", SMALL)

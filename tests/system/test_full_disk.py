@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage.db.engine import open_engine
-from storage.records import attempts, queries
+from storage.records import queries
 from sweeps.spec.model import override
 from tests.support.faults.database_faults import is_under_way
 from tests.support.faults.small_disks import CannotMount, SmallDisk, small_disk
@@ -98,7 +98,7 @@ def test_a_full_disk_below_the_temporary_files_stops_a_worker_and_the_next_uses_
     assert "Traceback" not in said
     engine = open_engine(url)
     (task,) = [one for one in tasks_of(engine) if one.key == "search#1"]
-    assert [one.state for one in attempts.of_task(engine, queries.find_sweep(engine, "s").id, task.key) or []] == [
+    assert [one.state for one in queries.attempts_of(engine, queries.find_sweep(engine, "s").id, task.key) or []] == [
         "released", "done",
     ]  # fmt: skip
     engine.dispose()

@@ -8,8 +8,8 @@ import pytest
 from storage.db.engine import open_engine
 from storage.failpoints import POINTS
 from storage.queue import workers
-from storage.records import attempts, queries
-from storage.records.attempts import AttemptRecord
+from storage.records import queries
+from storage.records.queries import AttemptRecord
 from sweeps.plan.audit import audit
 from sweeps.service.steering import cancel
 from sweeps.spec.model import override
@@ -32,7 +32,7 @@ def history(url: str, key: str) -> list[AttemptRecord]:
         assert {task.state for task in tasks_of(engine)} == {"done"}
         found = audit(engine, sweep)
         assert (found.violations, found.warnings) == ([], [])
-        return attempts.of_task(engine, sweep.id, key) or []
+        return queries.attempts_of(engine, sweep.id, key) or []
     finally:
         engine.dispose()
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from storage.queue.tasks import Claim
-from storage.records import blobs
+from storage.records import artifacts
 from storage.url import resolve
 from sweeps.service.create import create_sweep
 from sweeps.spec.model import override
@@ -100,7 +100,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> _Home:
     def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         outcome = quadratic(claim, params, on_step)
         if claim.key == "transfer#source.best.0":
-            return changed(outcome, blobs={"model": blobs.put(worker.engine, b"the bytes of a model")})
+            return changed(outcome, blobs={"model": artifacts.put(worker.engine, b"the bytes of a model")})
         return outcome
 
     worker = Worker(url, "s", run=run)

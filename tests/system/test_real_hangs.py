@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy
 
 from storage.db.engine import open_engine
-from storage.records import attempts, queries, running
-from storage.records.running import RunningRecord
+from storage.records import queries
+from storage.records.queries import RunningRecord
 from sweeps.plan.audit import audit
 from sweeps.spec.model import override
 from tests.support.launches import start_launch
@@ -151,14 +151,14 @@ class Home:
             assert (found.violations, found.warnings) == ([], [])
             every = tasks_of(engine)
             assert {one.key for one in every if one.state != "done"} == set(failed)
-            made = {one.key: attempts.of_task(engine, sweep.id, one.key) or [] for one in every}
+            made = {one.key: queries.attempts_of(engine, sweep.id, one.key) or [] for one in every}
             said = {reason for each in made.values() for one in each if (reason := one.reason)}
             self.reasons = said
             return {key: [(one.state, one.error_class) for one in each] for key, each in made.items() if len(each) > 1}
 
     def at_work(self) -> list[RunningRecord]:
         with _opened(self.url) as engine:
-            return running.running(engine, queries.find_sweep(engine, "s").id)
+            return queries.running_tasks(engine, queries.find_sweep(engine, "s").id)
 
 
 @contextmanager

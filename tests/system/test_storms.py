@@ -12,9 +12,8 @@ import pytest
 from sqlalchemy import Engine
 
 from storage.db.engine import open_engine
-from storage.records import queries, running
-from storage.records.queries import TaskRecord
-from storage.records.running import RunningRecord
+from storage.records import queries
+from storage.records.queries import RunningRecord, TaskRecord
 from storage.url import resolve
 from tests.support.faults.crews import NAME, Crew, Nursery, Programs, program
 from tests.support.faults.kills import Kills
@@ -171,7 +170,7 @@ def task_of(engine: Engine, key: str) -> TaskRecord:
 
 def lapsed(engine: Engine) -> list[RunningRecord]:
     sweep = queries.find_sweep(engine, NAME)
-    return [attempt for attempt in running.running(engine, sweep.id) if attempt.lease_left_s < 0]
+    return [attempt for attempt in queries.running_tasks(engine, sweep.id) if attempt.lease_left_s < 0]
 
 
 @pytest.mark.slow_on("sqlite")

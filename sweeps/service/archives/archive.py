@@ -12,13 +12,12 @@ import sqlalchemy
 from storage.archive.lines import AttemptLine, SweepLines
 from storage.archive.rows import read_lines, taken, write_lines
 from storage.archive.zip_file import Archive, open_archive, write
-from storage.db import engine as engines
+from storage.db.engine import create_lock
 from storage.errors import ArchiveBroken
 from storage.failpoints import failpoint
-from storage.records import blobs, queries
+from storage.records import artifacts, queries
 from storage.studies import ownership
-from storage.studies.names import study_name
-from storage.studies.space import EndedTrial
+from storage.studies.space import EndedTrial, study_name
 from sweeps.errors import SweepError
 from sweeps.hints import here
 from sweeps.plan.points import space_of
@@ -59,7 +58,7 @@ def archive_sweep(url: sqlalchemy.URL, name: str, path: Path, *, force: bool = F
         lines = read_lines(engine, sweep.id)
         found, claims = answers(lines)
         try:
-            write(path, lines, partial(blobs.get, engine), answer_hash=found, verdicts=claims)
+            write(path, lines, partial(artifacts.get, engine), answer_hash=found, verdicts=claims)
         except OSError as error:
             raise SweepError(f"cannot write {path}: {error.strerror or error}") from error
     return Archived(name, _counts(lines), path.stat().st_size, found)
@@ -103,9 +102,11 @@ def _write(
     lines: SweepLines,
     archive: Archive,
 ) -> None:
-    from storage.studies import adapter  # Optuna takes a second: a file that is refused does not pay for it
+    from storage.studies.studies import (
+        open_studies,  # Optuna takes a second: a file that is refused does not pay for it
+    )
 
-    with engines.create_lock(url), contextlib.closing(adapter.open_studies(url, create=True)) as studies:
+    with create_lock(url), contextlib.closing(open_studies(url, create=True)) as studies:
         stages = make_plan(spec).stages
         owner = prepare_tables(studies, name, stages)
         if queries.is_sweep(studies.engine, name):

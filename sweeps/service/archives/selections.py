@@ -6,7 +6,7 @@ from typing import Any
 
 from storage.archive.lines import AttemptLine, SelectionLine, SweepLines
 from storage.errors import StorageError
-from storage.queue.error_classes import UNREADABLE
+from storage.tables import UNREADABLE
 from sweeps.analysis.stored import StoredSweep
 from sweeps.errors import SweepError
 from sweeps.plan import selection

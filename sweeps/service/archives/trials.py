@@ -5,8 +5,7 @@ from typing import Any
 
 from storage.archive.lines import AttemptLine, SweepLines, TaskLine
 from storage.archive.trials import trials_of
-from storage.studies.names import study_name
-from storage.studies.space import EndedTrial
+from storage.studies.space import EndedTrial, study_name
 from sweeps.plan.payloads import read_payload
 from sweeps.plan.points import attributes
 from sweeps.plan.tasks import STAGES

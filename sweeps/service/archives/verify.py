@@ -12,7 +12,7 @@ from pathlib import Path
 from storage.archive.lines import SweepLines, VerdictClaim
 from storage.archive.rows import opened
 from storage.archive.zip_file import Archive, open_archive
-from storage.audit.findings import Finding
+from storage.audit.checks import Finding
 from storage.audit.rows import read_rows
 from storage.errors import ArchiveBroken, StorageError
 from sweeps.errors import SweepError

@@ -5,7 +5,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from storage.db.faults import impatient
+from storage.db.transaction import impatient
 from sweeps.hints import Commands, worded_for
 from sweeps.terminal import visible
 from sweeps.web.gate.asks import header

@@ -3,7 +3,7 @@
 import pytest
 
 from storage.archive.lines import LINES
-from storage.db.schema import metadata
+from storage.tables import metadata
 
 # What another database numbers anew, or knows by itself; and what stands in its place.
 NOT_CARRIED = {

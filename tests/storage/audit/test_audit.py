@@ -6,7 +6,7 @@ import re
 import pytest
 
 from storage.records import queries
-from storage.studies import adapter
+from storage.studies.studies import open_studies
 from storage.url import resolve
 from sweeps.plan.audit import audit
 from sweeps.service.steering import retry
@@ -128,7 +128,7 @@ def test_a_damaged_blob_is_made_again_by_what_the_audit_says(url: str) -> None:
 
 def test_a_lapsed_lease_says_whose_it_was_and_what_to_type(storage_url: str) -> None:
     url = created(storage_url)
-    with contextlib.closing(adapter.open_studies(url)) as opened:
+    with contextlib.closing(open_studies(url)) as opened:
         sweep = queries.find_sweep(opened.engine, "s")
         claimed(opened.engine, sweep.id, worker="good")
         assert audit(opened.engine, sweep).warnings == []

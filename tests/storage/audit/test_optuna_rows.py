@@ -1,16 +1,16 @@
-"""storage.audit.optuna_rows: trials are read as Optuna reads them, from tables of the version that was tested."""
+"""storage.audit.rows: trials are read as Optuna reads them, from tables of the version that was tested."""
 
 import contextlib
 
 import optuna
 import pytest
 
-from storage.audit.optuna_rows import read_trials
+from storage.audit.rows import read_trials
 from storage.db.transaction import read
 from storage.errors import NotAStorage
 from storage.records import queries
-from storage.studies import adapter
 from storage.studies.ownership import owner_of
+from storage.studies.studies import open_studies
 from tests.support.sweeps.audit_checks import audited
 from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.small_sweeps import created
@@ -24,7 +24,7 @@ def test_trials_are_read_as_optuna_reads_them(storage_url: str) -> None:
         "word": optuna.distributions.CategoricalDistribution(["a", None, True, 0.5]),
     }
     params = {"real": 0.1 + 0.2, "whole": 7, "word": None}
-    with contextlib.closing(adapter.open_studies(created(storage_url))) as opened:
+    with contextlib.closing(open_studies(created(storage_url))) as opened:
         study = optuna.load_study(study_name="s", storage=opened.storage)
         study.add_trial(create(value=1 / 3, params=params, distributions=space))
         study.add_trial(create(value=float("inf"), params=params | {"word": 0.5}, distributions=space))

@@ -1,4 +1,4 @@
-"""storage.audit.tasks: each way of damaging a task or an attempt is found, by name."""
+"""storage.audit.checks: each way of damaging a task or an attempt is found, by name."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""storage.audit.trials, and the trials of storage.audit.tasks: each damage is found, by name."""
+"""storage.audit.checks, and the trials of storage.audit.checks: each damage is found, by name."""
 
 import contextlib
 
@@ -7,8 +7,8 @@ import pytest
 
 from storage.queue.tasks import save_trial
 from storage.records import queries
-from storage.studies import adapter
 from storage.studies.ownership import owner_of
+from storage.studies.studies import open_studies
 from storage.url import resolve
 from sweeps.plan.audit import audit
 from sweeps.service.create import create_sweep
@@ -159,7 +159,7 @@ def test_trials_that_nobody_told_and_orphans_are_warnings_until_they_are_reaped(
 
 
 def test_a_deleted_study_says_what_to_type_and_then_one_warning_says_what_is_gone(url: str) -> None:
-    with contextlib.closing(adapter.open_studies(resolve(url))) as opened:
+    with contextlib.closing(open_studies(resolve(url))) as opened:
         optuna.delete_study(study_name="s", storage=opened.storage)
     gone = audited(url)
     assert gone.violations == [
@@ -185,7 +185,7 @@ def test_a_deleted_study_says_what_to_type_and_then_one_warning_says_what_is_gon
 
 def test_a_trial_whose_worker_is_about_to_save_its_number_is_no_orphan_before_it_has_another(storage_url: str) -> None:
     url = created(storage_url)
-    with contextlib.closing(adapter.open_studies(url)) as opened:
+    with contextlib.closing(open_studies(url)) as opened:
         sweep = queries.find_sweep(opened.engine, "s")
         claim = claimed(opened.engine, sweep.id)
         attrs, owner = {"task": claim.key, "attempt": 1}, owner_of(opened.engine, sweep.id)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, delete, text, update
 
-from storage.db.engine import read, write
-from storage.db.schema import blobs as blob_table
+from storage.db.transaction import read, write
 from storage.errors import BlobCorrupt, RecordBroken
-from storage.queue import revisions, tasks
-from storage.records import blobs, queries
-from storage.records.selections import insert_or_ignore
+from storage.queue import plans, tasks
+from storage.records import artifacts, queries
+from storage.records.artifacts import freeze_selection
+from storage.tables import blobs as blob_table
 from sweeps.hints import explain
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
 
@@ -31,7 +31,7 @@ def taught(engine: Engine, sweep: int) -> dict[str, str]:
     """Finish the teacher as a worker does, its bytes stored before its outcome; their names."""
     claim = claimed(engine, sweep)
     assert claim.key == "teachers#0"
-    named = {"logits": blobs.put(engine, LOGITS), "model": blobs.put(engine, MODEL)}
+    named = {"logits": artifacts.put(engine, LOGITS), "model": artifacts.put(engine, MODEL)}
     assert tasks.finish(engine, claim, outcome={"blobs": named, "content_hash": "0" * 64}, score=0.9)
     return named
 
@@ -64,16 +64,16 @@ def test_a_blob_that_is_not_what_was_stored_is_one_clear_line_and_a_retry_makes_
 ) -> None:
     sweep = new_sweep(engine, PLAN)
     digest = taught(engine, sweep)["logits"]
-    assert revisions.retry(engine, sweep, revision=1) == [], "all is well"
+    assert plans.retry(engine, sweep, revision=1) == [], "all is well"
     damage(engine, digest)
     with pytest.raises(BlobCorrupt, match=f"^blob {digest[:12]} {said}") as caught:
-        blobs.get(engine, digest)
+        artifacts.get(engine, digest)
     assert "\n" not in str(caught.value)
-    assert revisions.retry(engine, sweep, revision=1) == ["teachers#0"], "and nothing else"
+    assert plans.retry(engine, sweep, revision=1) == ["teachers#0"], "and nothing else"
     assert states(engine, sweep) == {"teachers": "open", "search": "open"}
     taught(engine, sweep)
-    assert blobs.get(engine, digest) == LOGITS
-    assert revisions.retry(engine, sweep, revision=1) == []
+    assert artifacts.get(engine, digest) == LOGITS
+    assert plans.retry(engine, sweep, revision=1) == []
     assert finished(engine, claimed(engine, sweep))
     assert states(engine, sweep) == {"teachers": "closed", "search": "open"}
 
@@ -85,15 +85,15 @@ def test_tasks_that_failed_over_a_damaged_blob_run_again_once_it_is_made_again(e
     for _ in range(2):
         claim = claimed(engine, sweep)
         with pytest.raises(BlobCorrupt) as caught:
-            blobs.get(engine, digest)
+            artifacts.get(engine, digest)
         assert tasks.fail(engine, claim, error_class="error", reason=str(caught.value), cap=1)
     assert states(engine, sweep) == {"teachers": "closed", "search": "failed"}
-    assert revisions.retry(engine, sweep, revision=1) == ["teachers#0", "search#0", "search#1"]
+    assert plans.retry(engine, sweep, revision=1) == ["teachers#0", "search#0", "search#1"]
     assert states(engine, sweep) == {"teachers": "open", "search": "blocked"}, "the teacher first"
     taught(engine, sweep)
     for _ in range(2):
         claim = claimed(engine, sweep)
-        assert blobs.get(engine, digest) == LOGITS
+        assert artifacts.get(engine, digest) == LOGITS
         assert finished(engine, claim)
     assert states(engine, sweep) == {"teachers": "closed", "search": "closed"}
 
@@ -124,7 +124,7 @@ def test_exactly_the_task_whose_outcome_is_broken_runs_again(engine: Engine) -> 
     before = {task.key: task for task in queries.task_records(engine, sweep)}
     with write(engine) as connection:
         connection.exec_driver_sql("UPDATE tasks SET outcome = '{' WHERE key = 'search#1'")
-    assert revisions.retry(engine, sweep, revision=1) == ["search#1"]
+    assert plans.retry(engine, sweep, revision=1) == ["search#1"]
     assert finished(engine, claimed(engine, sweep), score=0.75)
     after = {task.key: task for task in queries.task_records(engine, sweep)}
     assert (after["search#1"].score, after["search#1"].attempt) == (0.75, 2)
@@ -142,7 +142,7 @@ def test_an_outcome_that_is_no_text_at_all_names_its_task_too(tmp_path: Path, va
             connection.exec_driver_sql(f"UPDATE tasks SET outcome = {value} WHERE key = 'search#1'")
         with pytest.raises(RecordBroken, match=r"^the stored outcome of search#1 is not JSON any more"):
             queries.task_records(engine, sweep)
-        assert revisions.retry(engine, sweep, revision=1) == ["search#1"]
+        assert plans.retry(engine, sweep, revision=1) == ["search#1"]
         assert finished(engine, claimed(engine, sweep))
         assert [task.state for task in queries.task_records(engine, sweep)] == ["done", "done"]
 
@@ -154,7 +154,7 @@ def test_an_outcome_that_is_json_but_no_outcome_is_made_again_as_well(engine: En
         assert finished(engine, claimed(engine, sweep))
     with write(engine) as connection:
         connection.execute(text("UPDATE tasks SET outcome = :it WHERE key = 'search#1'"), {"it": outcome})
-    assert revisions.retry(engine, sweep, revision=1) == ["search#1"]
+    assert plans.retry(engine, sweep, revision=1) == ["search#1"]
 
 
 OTHERS = {
@@ -172,7 +172,7 @@ OTHERS = {
 def test_any_other_value_is_named_too(engine: Engine, damage: str) -> None:
     sweep = new_sweep(engine, number=3)
     assert tasks.save_trial(engine, claimed(engine, sweep), study="s", number=0, params={"alpha": 0.5})
-    insert_or_ignore(engine, sweep, "search.ranks", {"ranks": []})
+    freeze_selection(engine, sweep, "search.ranks", {"ranks": []})
     readers = (queries.task_records, queries.phase_records, queries.revisions, queries.selections)
     for reader in readers:
         reader(engine, sweep)
@@ -206,7 +206,7 @@ def test_a_not_a_number_in_an_outcome_is_no_damage(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     assert tasks.finish(engine, claimed(engine, sweep), outcome={"loss": [float("nan"), float("inf")]}, score=None)
     assert json.dumps(queries.task_records(engine, sweep)[0].outcome) == '{"loss": [NaN, Infinity]}'
-    assert revisions.retry(engine, sweep, revision=1) == []
+    assert plans.retry(engine, sweep, revision=1) == []
 
 
 def test_reading_what_is_broken_changes_nothing(engine: Engine) -> None:

@@ -13,12 +13,11 @@ from sqlalchemy import Engine, event
 
 from storage.db.engine import open_engine
 from storage.queue import tasks
-from storage.queue.attempts import reap
-from storage.queue.tasks import Claim
-from storage.records import queries, running
-from storage.studies.adapter import open_studies
+from storage.queue.tasks import Claim, reap
+from storage.records import queries
 from storage.studies.ownership import Owner
 from storage.studies.space import Range, Space
+from storage.studies.studies import open_studies
 from tests.support.faults.fault_tools import CutBefore, backend, errors_of
 from tests.support.faults.lossy_proxy import LossyProxy
 from tests.support.postgres_server import PostgresServer
@@ -85,7 +84,7 @@ def test_a_connection_cut_within_a_claim_leaves_no_trace_of_it(server: PostgresS
     sweep = new_sweep(engine, number=1)
     on_commit(engine, lambda connection: server.terminate_backend(backend(connection)))
     assert claimed(engine, sweep).attempt == 1
-    assert len(running.running(engine, sweep)) == 1
+    assert len(queries.running_tasks(engine, sweep)) == 1
 
 
 def test_a_commit_whose_answer_was_lost_counts_once_and_its_owner_is_told_so(
@@ -113,7 +112,7 @@ def test_a_claim_whose_answer_was_lost_lapses_and_is_taken_back(server: Postgres
         assert proxy.lost == 1, "the answer was not lost"
         assert tasks.renew(far, claim, 60.0)
         far.dispose()
-    assert len(running.running(engine, sweep)) == 2, "one of them nobody knows of"
+    assert len(queries.running_tasks(engine, sweep)) == 2, "one of them nobody knows of"
     time.sleep(0.4)
     assert [key for key, _, _ in reap(engine, sweep, cap=None)] == ["search#0"]
     assert finished(engine, claim)

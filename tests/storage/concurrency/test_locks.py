@@ -13,9 +13,8 @@ import pytest
 import sqlalchemy
 from sqlalchemy import Engine, event, update
 
-from storage.db import schema
-from storage.db.engine import read, write
-from storage.db.faults import is_transient, retrying
+from storage import tables
+from storage.db.transaction import is_transient, read, retrying, write
 from storage.errors import StorageFull
 from storage.queue import tasks
 from tests.support.faults.fault_tools import errors_of, running, set_on_connect
@@ -206,7 +205,7 @@ def test_a_full_disk_is_one_line_at_once_for_a_person_and_waited_for_by_who_has_
         outcome = {"score": 0.5, "padding": "x" * 100_000}
         full = pytest.raises(StorageFull, match=r"disk is full; free space there, and type the command")
         with full as caught, write(engine) as connection:
-            connection.execute(update(schema.tasks).values(outcome=outcome))
+            connection.execute(update(tables.tasks).values(outcome=outcome))
         assert "\n" not in str(caught.value)
         assert not is_transient(caught.value)
         result = pool.submit(tasks.finish, engine, claim, outcome=outcome, score=0.5)

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, func, select
 
-from storage.db.engine import read
-from storage.db.schema import attempts
+from storage.db.transaction import read
 from storage.errors import RevisionRefused
-from storage.queue import control, revisions, tasks
-from storage.queue.attempts import reap, reap_worker
-from storage.records import blobs, queries, running
+from storage.queue import plans, tasks, workers
+from storage.queue.tasks import reap, reap_worker
+from storage.records import artifacts, queries
+from storage.tables import attempts
 from tests.support.sweeps.storage_sweeps import (
     Needs,
     claim_and_be_killed,
@@ -90,7 +90,7 @@ def test_the_task_of_a_process_killed_with_9_is_taken_back_and_done(engine: Engi
     killed.start()
     killed.join()
     assert killed.exitcode == -9
-    (left,) = running.running(engine, sweep)
+    (left,) = queries.running_tasks(engine, sweep)
     assert (left.worker, left.pid) == ("doomed", killed.pid)
     assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None, "its lease is still good"
     assert reap(engine, sweep, cap=2) == []
@@ -125,15 +125,15 @@ def steered(engine: Engine, url: str, eight: ProcessPoolExecutor, stop: Path, ph
             if what == "extend":
                 extend(engine, sweep, chance.choice(list(phases)), revision=revision, number=2)
             elif what == "retry":
-                revisions.retry(engine, sweep, revision=revision)
+                plans.retry(engine, sweep, revision=revision)
             else:
-                {"pause": control.pause, "cancel": control.cancel}[what](engine, sweep)
-                control.resume(engine, sweep)
+                {"pause": workers.pause, "cancel": workers.cancel}[what](engine, sweep)
+                workers.resume(engine, sweep)
             happened[what] += 1
         except RevisionRefused:  # a phase has failed: nothing is added before a retry
             happened["refused"] += 1
         time.sleep(chance.uniform(0, 0.04))
-    while queries.outlook(engine, sweep).unended or revisions.retry(engine, sweep, revision=1 + happened["extend"]):
+    while queries.outlook(engine, sweep).unended or plans.retry(engine, sweep, revision=1 + happened["extend"]):
         assert not any(job.done() for job in jobs), [job.exception() for job in jobs if job.done()]
         time.sleep(0.05)
     stop.touch()
@@ -189,4 +189,4 @@ def test_one_blob_put_by_eight_processes_at_once_is_one_row(
     at = time.time() + 0.4
     digests = {job.result() for job in [eight.submit(put_blob, storage_url, data, at) for _ in range(8)]}
     assert len(digests) == 1
-    assert blobs.get(engine, digests.pop()) == data
+    assert artifacts.get(engine, digests.pop()) == data

@@ -12,19 +12,17 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 from sqlalchemy import Engine, Row, select
 
-from storage.db.dialects import database_now
-from storage.db.engine import read
-from storage.db.schema import attempts as attempts_table
-from storage.db.schema import phases as phases_table
-from storage.db.schema import tasks as tasks_table
+from storage.db.transaction import database_now, read
 from storage.errors import RevisionRefused
-from storage.queue import control, revisions, tasks
-from storage.queue.attempts import reap, reap_worker
-from storage.queue.error_classes import LOST
-from storage.queue.needs import Need
+from storage.queue import plans, tasks, workers
+from storage.queue.phases import Dependency
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
-from storage.queue.tasks import Claim
+from storage.queue.tasks import Claim, reap, reap_worker
 from storage.records import queries
+from storage.tables import LOST
+from storage.tables import attempts as attempts_table
+from storage.tables import phases as phases_table
+from storage.tables import tasks as tasks_table
 from tests.support.faults.task_model import Model, ModelPhase, ModelTask
 from tests.support.sweeps.storage_sweeps import lapse, new_storage
 
@@ -41,11 +39,11 @@ _numbers = itertools.count()
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> list[tuple[PhasePlan, list[int]]]:
+def drawn_plans(draw: st.DrawFn) -> list[tuple[PhasePlan, list[int]]]:
     """Two to four phases, each with the priorities of its tasks."""
     plan: list[tuple[PhasePlan, list[int]]] = []
     for name in NAMES[: draw(st.integers(2, 4))]:
-        earlier = [Need(phase.name, after_any_end=any_end) for phase, _ in plan for any_end in (False, True)]
+        earlier = [Dependency(phase.name, after_any_end=any_end) for phase, _ in plan for any_end in (False, True)]
         needs = draw(st.lists(st.sampled_from(earlier), max_size=2, unique_by=lambda need: need.phase)) if plan else []
         phase = PhasePlan(name=name, stage=name, needs=tuple(needs), minimum=draw(st.integers(0, 2)))
         plan.append((phase, draw(st.lists(st.integers(0, 1), min_size=0 if plan else 2, max_size=4))))
@@ -63,7 +61,7 @@ class TaskTable(RuleBasedStateMachine):
         self.numbers = itertools.count()
         self.done: dict[str, Any] = {}
 
-    @initialize(plan=plans())
+    @initialize(plan=drawn_plans())
     def create(self, plan: list[tuple[PhasePlan, list[int]]]) -> None:
         name = f"s{next(_numbers)}"
         planned = [task for phase, priorities in plan for task in self.new_tasks(phase.name, priorities)]
@@ -160,12 +158,12 @@ class TaskTable(RuleBasedStateMachine):
     @rule(what=st.sampled_from(("pause", "resume", "resume", "resume", "cancel")))
     def steer(self, what: str) -> None:
         if what == "pause":
-            control.pause(self.engine, self.sweep)
+            workers.pause(self.engine, self.sweep)
             self.model.pause()
         elif what == "resume":
-            assert control.resume(self.engine, self.sweep) == self.model.resume()
+            assert workers.resume(self.engine, self.sweep) == self.model.resume()
         else:
-            assert control.cancel(self.engine, self.sweep) == self.model.cancel()
+            assert workers.cancel(self.engine, self.sweep) == self.model.cancel()
 
     @rule(phases=st.lists(st.sampled_from(NAMES), min_size=1, max_size=2), priority=st.integers(0, 1), late=rarely)
     def extend(self, phases: list[str], priority: int, late: bool) -> None:
@@ -174,7 +172,7 @@ class TaskTable(RuleBasedStateMachine):
         spec = {"v": self.model.revision + 1}
 
         def change() -> None:
-            revisions.extend(
+            plans.extend(
                 self.engine, self.sweep, revision=revision, spec=spec, fingerprint=str(spec["v"]), why="more",
                 tasks=more, while_open=WHILE_OPEN,
             )  # fmt: skip
@@ -189,7 +187,7 @@ class TaskTable(RuleBasedStateMachine):
         found: list[str] = []
 
         def change() -> None:
-            found.extend(revisions.retry(self.engine, self.sweep, revision=self.model.revision - late, then=more))
+            found.extend(plans.retry(self.engine, self.sweep, revision=self.model.revision - late, then=more))
 
         if self.allowed(change, not again or (not late and self.model.state != "cancelled")):
             assert found == again

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from storage.db import schema
-from storage.db.engine import create_lock, open_engine, write
+from storage import tables
+from storage.db.engine import create_lock, create_tables, open_engine
 from storage.db.sqlite_file import file_lock
+from storage.db.transaction import write
 from storage.errors import NotAStorage, StorageError, Unreachable
 from storage.records import queries
 from storage.url import resolve
@@ -136,16 +137,16 @@ def test_a_damaged_database_is_one_clear_line(tmp_path: Path) -> None:
         open_engine(resolve(f"sqlite:///{path}"), read_only=True)
 
 
-@pytest.mark.parametrize("version", [schema.SCHEMA_VERSION - 1, schema.SCHEMA_VERSION + 1])
+@pytest.mark.parametrize("version", [tables.SCHEMA_VERSION - 1, tables.SCHEMA_VERSION + 1])
 def test_another_schema_version_is_refused_with_what_to_do(storage_url: str, version: int) -> None:
     with new_storage(storage_url) as engine:
         with write(engine) as connection:
-            connection.execute(schema.version_table.update().values(version=version))
-        told = "upgrade kd-sweeps" if version > schema.SCHEMA_VERSION else "older kd-sweeps"
+            connection.execute(tables.version_table.update().values(version=version))
+        told = "upgrade kd-sweeps" if version > tables.SCHEMA_VERSION else "older kd-sweeps"
         with pytest.raises(NotAStorage, match=told):
             open_engine(resolve(storage_url))
         with pytest.raises(NotAStorage, match=told):
-            schema.create_tables(engine)
+            create_tables(engine)
 
 
 def test_another_programs_tables_are_left_alone(storage_url: str) -> None:
@@ -153,7 +154,7 @@ def test_another_programs_tables_are_left_alone(storage_url: str) -> None:
     with write(engine) as connection:
         connection.exec_driver_sql("CREATE TABLE tasks (title TEXT)")
     with pytest.raises(NotAStorage, match="'tasks' that kd-sweeps did not make"):
-        schema.create_tables(engine)
+        create_tables(engine)
     with engine.connect() as connection:
         assert sqlalchemy.inspect(connection).get_table_names() == ["tasks"]
     engine.dispose()
@@ -239,8 +240,8 @@ def test_an_unknown_database_or_user_is_one_clear_line(postgres_url: str) -> Non
 
 def test_reading_modules_are_light() -> None:
     script = (
-        "import sys, storage.url, storage.db.engine, storage.records.queries, storage.records.blobs,"
-        " storage.records.selections, storage.queue.plans, storage.queue.tasks, storage.studies.reconcile,"
+        "import sys, storage.url, storage.db.engine, storage.records.queries, storage.records.artifacts,"
+        " storage.records.artifacts, storage.queue.plans, storage.queue.tasks, storage.studies.reconcile,"
         " storage.studies.space;"
         " print([m for m in ('optuna', 'keras', 'tensorflow', 'filelock', 'numpy') if m in sys.modules])"
     )
@@ -253,7 +254,7 @@ def test_a_new_sqlite_file_and_its_side_files_are_the_owners_alone(tmp_path: Pat
     before = os.umask(0o022)
     try:
         engine = open_engine(url, must_exist=False)
-        schema.create_tables(engine)
+        create_tables(engine)
     finally:
         os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}

@@ -12,11 +12,11 @@ import pytest
 import sqlalchemy
 from sqlalchemy import Engine
 
-from storage.db.engine import engine_kwargs, open_engine, read
-from storage.db.faults import impatient, is_refused_for_now, is_transient, retrying_for
+from storage.db.engine import engine_kwargs, open_engine
+from storage.db.transaction import impatient, is_refused_for_now, is_transient, read, retrying_for
 from storage.errors import StorageError, Unreachable
 from storage.queue import tasks
-from storage.records import blobs
+from storage.records import artifacts
 from storage.url import resolve
 from tests.support.faults.fault_tools import errors_of, meanwhile, running
 from tests.support.postgres_server import PASSWORD, PostgresServer
@@ -132,9 +132,9 @@ def test_a_fault_that_stays_is_one_line_after_the_bound_and_says_what_to_type(
 
 IMPATIENT = """
     import sys, time
-    import storage.db.faults
-    storage.db.faults.RETRY_FOR_S = 0.5  # before the modules that use it
-    from storage.queue import control
+    import storage.db.transaction
+    storage.db.transaction.RETRY_FOR_S = 0.5  # before the modules that use it
+    from storage.queue import workers
     from storage.db.engine import open_engine
     from storage.errors import Unreachable
     from storage.url import resolve
@@ -234,7 +234,7 @@ def test_a_value_that_is_too_big_for_sqlite_is_one_line(tmp_path: Path) -> None:
             driver: Any = connection.connection.driver_connection
             driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)  # the same connection is used again
         with pytest.raises(StorageError, match=r"x.db cannot hold this: string or blob too big; one row of SQLite"):
-            blobs.put(engine, b"x" * 20_000)
+            artifacts.put(engine, b"x" * 20_000)
 
 
 def test_who_waits_for_an_answer_is_told_sooner_than_who_works_at_night(monkeypatch: pytest.MonkeyPatch) -> None:

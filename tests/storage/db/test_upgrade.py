@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from storage.db import schema
-from storage.db.engine import open_engine, write
+from storage import tables
+from storage.db.engine import open_engine
+from storage.db.transaction import write
 from storage.db.upgrade import Upgraded, upgrade
 from storage.errors import NotAStorage, StorageError, SweepInUse
 from storage.failpoints import POINTS, VARIABLE
-from storage.queue import revisions
-from storage.records import blobs, queries
+from storage.queue import plans
+from storage.records import artifacts, queries
 from storage.url import resolve
 from sweeps.plan.audit import audit
 from sweeps.plan.tasks import more
@@ -35,12 +36,12 @@ VERSIONS = [1, 2, 3]
 def test_an_upgraded_storage_has_the_tables_of_a_new_one(storage_url: str, tmp_path: Path, version: int) -> None:
     url = placed(version, storage_url, tmp_path)
     done = upgrade(url)
-    assert (done.before, done.after) == (version, schema.SCHEMA_VERSION)
+    assert (done.before, done.after) == (version, tables.SCHEMA_VERSION)
     engine = open_engine(url)
     found = columns(engine)
     with write(engine) as connection:
-        schema.metadata.drop_all(connection)
-        schema.metadata.create_all(connection)
+        tables.metadata.drop_all(connection)
+        tables.metadata.create_all(connection)
     assert found == columns(engine)
     engine.dispose()
 
@@ -65,7 +66,7 @@ def test_no_row_is_lost_and_what_is_new_is_filled_in(storage_url: str, tmp_path:
     digests = {digest for task in queries.task_records(engine, sweep.id) for digest in _blobs(task.outcome)}
     assert len(digests) >= 2
     for digest in digests:
-        assert blobs.get(engine, digest)
+        assert artifacts.get(engine, digest)
     engine.dispose()
 
 
@@ -79,7 +80,7 @@ def test_of_an_sqlite_file_a_copy_is_kept_and_an_earlier_copy_is_never_overwritt
         url = unpack(1, tmp_path / "x.db")
         before = rows_of(tmp_path / "x.db")
         done = upgrade(url)
-        assert done == Upgraded(1, schema.SCHEMA_VERSION, tmp_path / name)
+        assert done == Upgraded(1, tables.SCHEMA_VERSION, tmp_path / name)
         assert rows_of(tmp_path / name) == before
         first = first or (tmp_path / name).read_bytes()
     assert (tmp_path / "x.schema-1.db").read_bytes() == first
@@ -88,13 +89,13 @@ def test_of_an_sqlite_file_a_copy_is_kept_and_an_earlier_copy_is_never_overwritt
 
 def test_a_storage_of_this_version_stays_as_it_is(storage_url: str) -> None:
     with new_storage(storage_url):
-        assert upgrade(resolve(storage_url)) == Upgraded(schema.SCHEMA_VERSION, schema.SCHEMA_VERSION, None)
+        assert upgrade(resolve(storage_url)) == Upgraded(tables.SCHEMA_VERSION, tables.SCHEMA_VERSION, None)
 
 
 def test_a_newer_one_is_refused(storage_url: str) -> None:
     with new_storage(storage_url) as engine:
         with write(engine) as connection:
-            connection.execute(schema.version_table.update().values(version=schema.SCHEMA_VERSION + 1))
+            connection.execute(tables.version_table.update().values(version=tables.SCHEMA_VERSION + 1))
         with pytest.raises(NotAStorage, match=r"newer kd-sweeps .*: upgrade kd-sweeps"):
             upgrade(resolve(storage_url))
 
@@ -197,7 +198,7 @@ def test_tasks_can_be_added_to_a_sweep_of_version_2(tmp_path: Path) -> None:
     before = len(queries.task_records(engine, sweep.id))
     larger, added = more(stored(sweep), seeds=1)
     plan = {"spec": larger.as_dict(), "fingerprint": larger.fingerprint, "tasks": added.tasks, "phases": added.phases}
-    revisions.extend(engine, sweep.id, revision=1, why="a test", **plan)  # type: ignore[arg-type]
+    plans.extend(engine, sweep.id, revision=1, why="a test", **plan)  # type: ignore[arg-type]
     engine.dispose()
     work(url, quadratic, name="old")
     _is_whole(url, tasks=before + len(added.tasks))

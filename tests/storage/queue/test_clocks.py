@@ -5,12 +5,11 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, update
 
-from storage.db.engine import write
-from storage.db.schema import attempts, sweeps
+from storage.db.transaction import write
 from storage.queue import tasks, workers
-from storage.queue.attempts import reap
-from storage.queue.tasks import Claim
-from storage.records import running
+from storage.queue.tasks import Claim, reap
+from storage.records import queries
+from storage.tables import attempts, sweeps
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep
 
 HOUR = 3600.0
@@ -40,7 +39,7 @@ def look(engine: Engine, sweep: int) -> list[str]:
 
 def left_s(engine: Engine, claim: Claim) -> float:
     """How long the lease still lasts."""
-    (found,) = [one for one in running.running(engine, claim.sweep_id) if one.task_id == claim.task_id]
+    (found,) = [one for one in queries.running_tasks(engine, claim.sweep_id) if one.task_id == claim.task_id]
     return found.lease_left_s
 
 

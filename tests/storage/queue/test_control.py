@@ -1,4 +1,4 @@
-"""storage.queue.control: pause, resume and cancel, on whatever is at work."""
+"""storage.queue.workers: pause, resume and cancel, on whatever is at work."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -7,12 +7,12 @@ from types import ModuleType
 import pytest
 from sqlalchemy import Engine, select
 
-from storage.db.engine import read
-from storage.db.schema import attempts
+from storage.db.transaction import read
 from storage.errors import RevisionRefused
-from storage.queue import control, revisions, tasks
-from storage.queue.attempts import reap, reap_worker
-from storage.records import queries, running
+from storage.queue import plans, tasks, workers
+from storage.queue.tasks import reap, reap_worker
+from storage.records import queries
+from storage.tables import attempts
 from tests.support.sweeps.storage_sweeps import (
     claimed,
     extend,
@@ -43,25 +43,25 @@ def counts(engine: Engine, sweep: int) -> Counter[str]:
 def test_a_paused_sweep_gives_no_work_but_what_runs_is_finished_and_opens_what_follows(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1)})
     claim = claimed(engine, sweep)
-    control.pause(engine, sweep)
+    workers.pause(engine, sweep)
     assert idle(engine, sweep)
     assert tasks.renew(engine, claim, 60)
     assert finished(engine, claim)
     assert states(engine, sweep) == {"search": "closed", "confirm": "open"}
     assert idle(engine, sweep), "still paused"
     assert queries.outlook(engine, sweep) == queries.Outlook("paused", 1)
-    assert control.resume(engine, sweep) == 0
+    assert workers.resume(engine, sweep) == 0
     assert claimed(engine, sweep).key == "confirm#0"
 
 
 def test_a_task_that_waits_again_in_a_paused_sweep_is_kept_for_later(engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
     failing, dying = claimed(engine, sweep), claimed(engine, sweep, worker="dead")
-    control.pause(engine, sweep)
+    workers.pause(engine, sweep)
     assert tasks.fail(engine, failing, error_class="error", reason="a bug", cap=2)
     assert reap_worker(engine, "dead", cap=None) == [(dying.key, 1, "dead")]
     assert idle(engine, sweep)
-    control.resume(engine, sweep)
+    workers.resume(engine, sweep)
     assert {claimed(engine, sweep).key, claimed(engine, sweep).key} == {"search#0", "search#1"}
 
 
@@ -70,13 +70,13 @@ def test_cancel_takes_back_what_waits_and_what_runs_and_keeps_what_is_done(engin
     assert finished(engine, claimed(engine, sweep))
     assert tasks.fail(engine, claimed(engine, sweep), error_class="nan", reason="NaN", cap=1)
     claim = claimed(engine, sweep, worker="at work")
-    assert control.cancel(engine, sweep) == 4
+    assert workers.cancel(engine, sweep) == 4
     assert counts(engine, sweep) == {"done": 1, "failed": 1, "cancelled": 4}
     assert states(engine, sweep) == {"search": "open", "confirm": "blocked"}, "as they were: resume goes on from here"
-    assert running.running(engine, sweep) == []
+    assert queries.running_tasks(engine, sweep) == []
     assert queries.outlook(engine, sweep) == queries.Outlook("cancelled", 0)
     assert idle(engine, sweep)
-    assert control.cancel(engine, sweep) == 0
+    assert workers.cancel(engine, sweep) == 0
     with read(engine) as connection:
         ended = connection.execute(
             select(attempts.c.state, attempts.c.error_class, attempts.c.reason).where(attempts.c.worker == "at work")
@@ -88,7 +88,7 @@ def test_cancel_takes_back_what_waits_and_what_runs_and_keeps_what_is_done(engin
 def test_a_worker_of_a_cancelled_sweep_can_change_nothing_any_more(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     late = claimed(engine, sweep)
-    control.cancel(engine, sweep)
+    workers.cancel(engine, sweep)
     for again in (False, True):
         assert not tasks.save_trial(engine, late, study="s", number=0, params={})
         assert not tasks.renew(engine, late, 60)
@@ -98,7 +98,7 @@ def test_a_worker_of_a_cancelled_sweep_can_change_nothing_any_more(engine: Engin
         lapse(engine, late)
         assert reap(engine, sweep, cap=1) == []
         assert counts(engine, sweep) == {"waiting" if again else "cancelled": 1}
-        assert control.resume(engine, sweep) == (0 if again else 1)
+        assert workers.resume(engine, sweep) == (0 if again else 1)
     new = claimed(engine, sweep)
     assert new.attempt == 2
     assert not finished(engine, late)
@@ -109,8 +109,8 @@ def test_a_cancelled_sweep_goes_on_where_it_was(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 3), "confirm": (("search",), 1, 1)})
     assert finished(engine, claimed(engine, sweep))
     claimed(engine, sweep)
-    control.cancel(engine, sweep)
-    assert control.resume(engine, sweep) == 3
+    workers.cancel(engine, sweep)
+    assert workers.resume(engine, sweep) == 3
     waiting = queries.task_records(engine, sweep, state="waiting")
     assert [(task.key, task.reason, task.finished_at) for task in waiting if task.attempt == 0] == [
         ("search#2", None, None),
@@ -126,28 +126,28 @@ def test_a_released_attempt_of_a_cancelled_sweep_does_not_count(engine: Engine) 
     sweep = new_sweep(engine, number=1)
     for _ in range(4):
         claimed(engine, sweep)
-        control.cancel(engine, sweep)
-        control.resume(engine, sweep)
+        workers.cancel(engine, sweep)
+        workers.resume(engine, sweep)
     assert tasks.fail(engine, claimed(engine, sweep), error_class="error", reason="a bug", cap=2)
     assert counts(engine, sweep) == {"waiting": 1}
 
 
 def test_pausing_does_not_bring_a_cancelled_sweep_back(engine: Engine) -> None:
     sweep = new_sweep(engine)
-    control.cancel(engine, sweep)
-    control.pause(engine, sweep)
+    workers.cancel(engine, sweep)
+    workers.pause(engine, sweep)
     assert queries.outlook(engine, sweep) == queries.Outlook("cancelled", 0)
-    assert control.resume(engine, sweep) == 3
+    assert workers.resume(engine, sweep) == 3
 
 
 def test_a_sweep_is_steered_alone(engine: Engine) -> None:
     one, other = new_sweep(engine, name="one"), new_sweep(engine, name="other")
     held = claimed(engine, other)
-    assert control.cancel(engine, one) == 3
+    assert workers.cancel(engine, one) == 3
     assert counts(engine, other) == {"waiting": 2, "running": 1}
     assert finished(engine, held)
-    control.pause(engine, other)
-    control.resume(engine, one)
+    workers.pause(engine, other)
+    workers.resume(engine, one)
     assert queries.outlook(engine, other).state == "paused"
     assert claimed(engine, one).attempt == 1
 
@@ -157,7 +157,7 @@ def extended(engine: Engine, sweep: int) -> None:
 
 
 def retried(engine: Engine, sweep: int) -> None:
-    revisions.retry(engine, sweep, revision=1)
+    plans.retry(engine, sweep, revision=1)
 
 
 def failed(engine: Engine, sweep: int) -> None:
@@ -167,12 +167,12 @@ def failed(engine: Engine, sweep: int) -> None:
 OVERLAPS = [
     (first, module, second)
     for first, module in (
-        (extended, revisions),
-        (retried, revisions),
-        (control.resume, control),
-        (control.cancel, control),
+        (extended, plans),
+        (retried, plans),
+        (workers.resume, workers),
+        (workers.cancel, workers),
     )
-    for second in (control.cancel, control.resume, extended, retried)
+    for second in (workers.cancel, workers.resume, extended, retried)
     if first is not second
 ]
 
@@ -187,13 +187,13 @@ def test_two_that_steer_at_once_leave_a_sweep_in_one_state(
     sweep = new_sweep(engine, {"search": ((), 1, 3), "confirm": (("search",), 1, 1)})
     failed(engine, sweep)
     claimed(engine, sweep)
-    if first is control.resume:
-        control.cancel(engine, sweep)
+    if first is workers.resume:
+        workers.cancel(engine, sweep)
     overlap(module, lambda: first(engine, sweep), lambda: allowed(second, engine, sweep))
     state, found = queries.outlook(engine, sweep).state, counts(engine, sweep)
     if state == "cancelled":
         assert not found["waiting"] + found["running"], found
-        assert not running.running(engine, sweep)
+        assert not queries.running_tasks(engine, sweep)
     else:
         assert not found["cancelled"], found
 

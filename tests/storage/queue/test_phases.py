@@ -7,8 +7,7 @@ from sqlalchemy import Engine
 
 from storage.errors import SpecConflict, SweepNotFound
 from storage.queue import tasks
-from storage.queue.needs import Need
-from storage.queue.phases import root_reason
+from storage.queue.phases import Dependency, root_reason
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
 from storage.records import queries
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
@@ -52,13 +51,13 @@ def test_the_same_sweep_twice_changes_nothing_and_another_spec_is_refused(engine
 @pytest.mark.parametrize(
     ("needs", "key", "phase", "said"),
     [
-        ((Need("later"),), "a#0", "a", "no earlier phase"),
-        ((Need("a", after_any_end=True),), "a#0", "a", "no earlier phase"),
+        ((Dependency("later"),), "a#0", "a", "no earlier phase"),
+        ((Dependency("a", after_any_end=True),), "a#0", "a", "no earlier phase"),
         ((), "a#0", "b", "does not exist"),
     ],
 )
 def test_a_plan_that_contradicts_itself_writes_nothing(
-    engine: Engine, needs: tuple[Need, ...], key: str, phase: str, said: str
+    engine: Engine, needs: tuple[Dependency, ...], key: str, phase: str, said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
         insert(

@@ -1,4 +1,4 @@
-"""storage.queue.revisions: more tasks, or failed ones once more, in a plan that is being worked on."""
+"""storage.queue.plans: more tasks, or failed ones once more, in a plan that is being worked on."""
 
 import json
 from collections import Counter
@@ -11,13 +11,13 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine, select
 
 from storage.db import transaction
-from storage.db.engine import read, write
-from storage.db.schema import attempts
+from storage.db.transaction import read, write
 from storage.errors import RevisionRefused, SpecConflict, Unreachable
-from storage.queue import control, revisions, tasks
-from storage.queue.needs import parse_needs
+from storage.queue import plans, tasks, workers
+from storage.queue.phases import parse_dependencies
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
 from storage.records import queries
+from storage.tables import attempts
 from sweeps.hints import explain
 from tests.support.sweeps.storage_sweeps import Needs, claimed, finished, new_storage, new_sweep, overlap, states
 
@@ -38,7 +38,7 @@ def extend(
     new: Sequence[PhasePlan] = (),
 ) -> None:
     """One task more in each of the phases, planned on `revision`; those in `new` are added."""
-    revisions.extend(
+    plans.extend(
         engine,
         sweep,
         revision=revision,
@@ -175,13 +175,13 @@ def test_a_failed_or_skipped_phase_takes_no_more_before_a_retry(engine: Engine, 
 
 def test_a_cancelled_sweep_takes_no_more_before_it_goes_on(engine: Engine) -> None:
     sweep = new_sweep(engine)
-    control.cancel(engine, sweep)
+    workers.cancel(engine, sweep)
     with pytest.raises(RevisionRefused, match=r"s is cancelled$") as caught:
         extend(engine, sweep, ["search"])
     assert explain(caught.value).endswith("s is cancelled; first type: kd-sweeps resume s")
-    control.resume(engine, sweep)
+    workers.resume(engine, sweep)
     extend(engine, sweep, ["search"])
-    control.pause(engine, sweep)
+    workers.pause(engine, sweep)
     extend(engine, sweep, ["search"], revision=2)
     assert planned(engine, sweep) == {"search": 5}
 
@@ -211,7 +211,7 @@ def test_an_extension_whose_commit_nobody_acknowledged_is_made_once(
                 "COMMIT", None, ConnectionError(), connection_invalidated=True
             )
 
-    monkeypatch.setattr(revisions, "write", write_and_lose_the_answer)
+    monkeypatch.setattr(plans, "write", write_and_lose_the_answer)
     extend(engine, sweep, ["search", "confirm"], new=[phase("confirm", "search")])
     assert cut
     assert planned(engine, sweep) == {"search": 4, "confirm": 1}
@@ -221,7 +221,7 @@ def test_an_extension_whose_commit_nobody_acknowledged_is_made_once(
 
 def phase(name: str, *needs: str, minimum: int = 1) -> PhasePlan:
     """A phase of one task at least."""
-    return PhasePlan(name=name, stage=name.split("@")[0], needs=tuple(parse_needs(needs)), minimum=minimum)
+    return PhasePlan(name=name, stage=name.split("@")[0], needs=tuple(parse_dependencies(needs)), minimum=minimum)
 
 
 AGAIN = [phase("search@2", "teachers"), phase("confirm@2", "search@2")]
@@ -264,7 +264,7 @@ def test_a_new_phase_behind_one_that_failed_is_skipped_and_comes_back_with_a_ret
     assert [states(engine, sweep)[name] for name in ("search@2", "confirm@2")] == ["skipped", "skipped"]
     reasons = {task.key: task.reason for task in queries.task_records(engine, sweep, state="skipped")}
     assert reasons["search@2#more1"] == "needs teachers, which failed (0 of 1 done, 1 needed; teachers#0: NaN)"
-    again = revisions.retry(engine, sweep, revision=2)
+    again = plans.retry(engine, sweep, revision=2)
     assert {"teachers#0", "search@2#more1", "confirm@2#more1"} <= set(again)
     assert {"search@2#more1", "confirm@2#more1"} <= set(work(engine, sweep))
     assert set(states(engine, sweep).values()) == {"closed"}
@@ -312,7 +312,7 @@ def test_a_retry_lets_what_failed_and_what_was_skipped_for_it_wait_again(engine:
     )
     assert [ended(engine, sweep, well=well) for well in (True, False, False)] == ["search#0", "search#1", "search#2"]
     assert work(engine, sweep) == ["baselines#0", "measure#0"]
-    assert revisions.retry(engine, sweep, revision=1) == [
+    assert plans.retry(engine, sweep, revision=1) == [
         "search#1",
         "search#2",
         "confirm#0",
@@ -332,7 +332,7 @@ def test_a_retry_lets_what_failed_and_what_was_skipped_for_it_wait_again(engine:
     assert work(engine, sweep) == ["search#1", "search#2", "confirm#0", "confirm#1", "transfer#0"]
     assert set(states(engine, sweep).values()) == {"closed"}
     assert {task.state for task in queries.task_records(engine, sweep)} == {"done"}
-    assert revisions.retry(engine, sweep, revision=1) == []
+    assert plans.retry(engine, sweep, revision=1) == []
 
 
 def test_a_retry_forgives_the_attempts_so_far_and_keeps_the_parameters(engine: Engine) -> None:
@@ -345,7 +345,7 @@ def test_a_retry_forgives_the_attempts_so_far_and_keeps_the_parameters(engine: E
         return claim.attempt, claim.params, claim.retry_of, queries.task_records(engine, sweep)[0].state
 
     assert [fails(), fails()] == [(1, None, None, "waiting"), (2, {"alpha": 0.5}, 11, "failed")]
-    assert revisions.retry(engine, sweep, revision=1) == ["search#0"]
+    assert plans.retry(engine, sweep, revision=1) == ["search#0"]
     assert [fails(), fails()] == [(3, {"alpha": 0.5}, 12, "waiting"), (4, {"alpha": 0.5}, 13, "failed")]
 
 
@@ -353,14 +353,14 @@ def test_a_retry_in_an_open_or_a_closed_phase_touches_only_what_failed(engine: E
     sweep = new_sweep(engine, {"search": ((), 1, 3), "confirm": (("search",), 1, 1)})
     ended(engine, sweep, well=False)
     running = claimed(engine, sweep)
-    assert revisions.retry(engine, sweep, revision=1) == ["search#0"]
+    assert plans.retry(engine, sweep, revision=1) == ["search#0"]
     assert [task.state for task in queries.task_records(engine, sweep)] == ["waiting", "running", "waiting", "waiting"]
     assert finished(engine, running)
     ended(engine, sweep, well=False)
     ended(engine, sweep)
     assert states(engine, sweep) == {"search": "closed", "confirm": "open"}
     before = queries.task_records(engine, sweep, state="done")
-    assert revisions.retry(engine, sweep, revision=1) == ["search#0"]
+    assert plans.retry(engine, sweep, revision=1) == ["search#0"]
     assert states(engine, sweep) == {"search": "open", "confirm": "open"}
     assert queries.task_records(engine, sweep, state="done") == before
     assert work(engine, sweep) == ["search#0", "confirm#0"]
@@ -371,7 +371,7 @@ def test_what_is_tried_again_waits_for_what_it_needs_if_that_is_tried_again_as_w
     sweep = new_sweep(engine, {"search": ((), 1, 2), "confirm": (("search",), 1, 1)})
     assert [ended(engine, sweep, well=well) for well in (False, True, False)] == ["search#0", "search#1", "confirm#0"]
     assert states(engine, sweep) == {"search": "closed", "confirm": "failed"}
-    assert revisions.retry(engine, sweep, revision=1) == ["search#0", "confirm#0"]
+    assert plans.retry(engine, sweep, revision=1) == ["search#0", "confirm#0"]
     assert states(engine, sweep) == {"search": "open", "confirm": "blocked"}
     search = claimed(engine, sweep)
     assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None, "though it was ready once"
@@ -386,7 +386,7 @@ def test_a_retry_at_the_moment_a_phase_fails_forgets_none_of_the_tasks_skipped_t
     overlap(
         tasks,
         lambda: tasks.fail(engine, last, error_class="nan", reason="NaN", cap=1),
-        lambda: revisions.retry(engine, sweep, revision=1),
+        lambda: plans.retry(engine, sweep, revision=1),
     )
     assert states(engine, sweep) == {"search": "open", "confirm": "blocked"}
     assert {task.state for task in queries.task_records(engine, sweep)} == {"waiting"}
@@ -398,14 +398,14 @@ def test_a_retry_can_add_what_has_to_be_done_once_more_afterwards(engine: Engine
     work(engine, sweep)
     assert states(engine, sweep) == {"search": "closed", "measure": "closed"}
     then = [TaskPlan(key="measure#1", phase="measure")]
-    assert revisions.retry(engine, sweep, revision=1, then=then) == ["search#0"]
+    assert plans.retry(engine, sweep, revision=1, then=then) == ["search#0"]
     assert states(engine, sweep) == {"search": "open", "measure": "blocked"}
     assert planned(engine, sweep) == {"search": 2, "measure": 2}
     assert [revision.why for revision in queries.revisions(engine, sweep)] == ["created", "1 tasks tried again"]
     assert queries.find_sweep(engine, "s").fingerprint == "f", "the spec is the same"
     assert work(engine, sweep) == ["search#0", "measure#1"]
     assert states(engine, sweep) == {"search": "closed", "measure": "closed"}
-    assert revisions.retry(engine, sweep, revision=2, then=then) == [], "and nothing was added"
+    assert plans.retry(engine, sweep, revision=2, then=then) == [], "and nothing was added"
     assert planned(engine, sweep) == {"search": 2, "measure": 2}
 
 
@@ -414,7 +414,7 @@ def test_a_done_task_runs_again_only_if_its_outcome_cannot_be_read(engine: Engin
     keys = work(engine, sweep)
     with write(engine) as connection:
         connection.exec_driver_sql("UPDATE tasks SET outcome = '{\"score\": 0.' WHERE key = 'search#1'")
-    assert revisions.retry(engine, sweep, revision=1) == ["search#1"]
+    assert plans.retry(engine, sweep, revision=1) == ["search#1"]
     assert states(engine, sweep) == {"search": "open", "confirm": "closed"}
     assert Counter(task.state for task in queries.task_records(engine, sweep)) == {"done": len(keys) - 1, "waiting": 1}
     with read(engine) as connection:
@@ -436,7 +436,7 @@ def test_a_late_finish_of_an_outcome_that_is_made_again_is_not_taken_for_it(engi
     assert finished(engine, claim)
     with write(engine) as connection:
         connection.exec_driver_sql("UPDATE tasks SET outcome = 'x'")
-    assert revisions.retry(engine, sweep, revision=1) == ["search#0"]
+    assert plans.retry(engine, sweep, revision=1) == ["search#0"]
     assert not finished(engine, claim)
 
 
@@ -445,18 +445,18 @@ def test_a_cancelled_or_changed_sweep_is_not_retried(engine: Engine) -> None:
     ended(engine, sweep, well=False)
     extend(engine, sweep, ["search"])
     with pytest.raises(RevisionRefused, match="type it again"):
-        revisions.retry(engine, sweep, revision=1)
-    control.cancel(engine, sweep)
+        plans.retry(engine, sweep, revision=1)
+    workers.cancel(engine, sweep)
     with pytest.raises(RevisionRefused, match=r"s is cancelled$"):
-        revisions.retry(engine, sweep, revision=2)
-    control.resume(engine, sweep)
-    assert revisions.retry(engine, sweep, revision=2) == ["search#0"]
+        plans.retry(engine, sweep, revision=2)
+    workers.resume(engine, sweep)
+    assert plans.retry(engine, sweep, revision=2) == ["search#0"]
 
 
 def test_what_cannot_succeed_fails_and_skips_again_at_once(engine: Engine) -> None:
     sweep = new_sweep(engine, {"impossible": ((), 1, 0), "behind": (("impossible",), 1, 1), "other": ((), 0, 1)})
     assert states(engine, sweep) == {"impossible": "failed", "behind": "skipped", "other": "open"}
-    assert revisions.retry(engine, sweep, revision=1) == ["behind#0"]
+    assert plans.retry(engine, sweep, revision=1) == ["behind#0"]
     assert states(engine, sweep) == {"impossible": "failed", "behind": "skipped", "other": "open"}
     (skipped,) = queries.task_records(engine, sweep, state="skipped")
     assert skipped.reason == "needs impossible, which failed (0 of 0 done, 1 needed)"

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, select
 
-from storage.db.engine import open_engine, read, write
-from storage.db.schema import attempts
+from storage.db.engine import open_engine
+from storage.db.transaction import read, write
 from storage.errors import Unreachable
-from storage.queue import attempts as reaping
 from storage.queue import tasks
-from storage.queue.attempts import reap, reap_worker
+from storage.queue import tasks as reaping
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
-from storage.queue.tasks import Claim
-from storage.records import queries, running
+from storage.queue.tasks import Claim, reap, reap_worker
+from storage.records import queries
+from storage.tables import attempts
 from storage.url import resolve
 from tests.support.sweeps.storage_sweeps import claimed, finished, lapse, new_storage, new_sweep, states
 
@@ -68,7 +68,7 @@ def test_a_claim_says_what_to_do_and_shows_as_running(engine: Engine) -> None:
         params=None,
         retry_of=None,
     )
-    (at_work,) = running.running(engine, sweep)
+    (at_work,) = queries.running_tasks(engine, sweep)
     assert (at_work.key, at_work.worker, at_work.host, at_work.attempt) == ("search#0", "w7", "h", 1)
     assert 50 < at_work.lease_left_s <= 60
     assert 0 <= at_work.running_s < 10
@@ -87,7 +87,7 @@ def test_the_finished_task_holds_its_whole_outcome(engine: Engine) -> None:
     assert task.finished_at is not None
     assert task.started_at is not None
     assert task.finished_at >= task.started_at
-    assert running.running(engine, sweep) == []
+    assert queries.running_tasks(engine, sweep) == []
 
 
 def test_claims_stay_inside_their_sweep(engine: Engine) -> None:
@@ -123,7 +123,7 @@ def test_a_lapsed_lease_that_nobody_took_is_still_good(engine: Engine) -> None:
     slept, slept_too = claimed(engine, sweep), claimed(engine, sweep)
     lapse(engine, slept)
     lapse(engine, slept_too)
-    assert running.running(engine, sweep)[0].lease_left_s < 0
+    assert queries.running_tasks(engine, sweep)[0].lease_left_s < 0
     assert tasks.renew(engine, slept, 60)
     assert finished(engine, slept_too)
     assert reap(engine, sweep, cap=1) == [], "renewed, and finished"
@@ -170,7 +170,7 @@ def test_a_worker_known_to_be_dead_is_reaped_at_once(engine: Engine) -> None:
     assert reap(engine, sweep, cap=3) == []
     assert reap_worker(engine, "dead", cap=3) == [("search#0", 1, "dead")]
     assert reap_worker(engine, "dead", cap=3) == []
-    assert [task.worker for task in running.running(engine, sweep)] == ["living"]
+    assert [task.worker for task in queries.running_tasks(engine, sweep)] == ["living"]
 
 
 def test_a_retry_keeps_its_parameters_and_names_its_predecessor(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""storage.records.blobs and storage.records.selections: stored once, read as stored."""
+"""storage.records.artifacts and storage.records.artifacts: stored once, read as stored."""
 
 import hashlib
 from collections.abc import Iterator
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, func, select, update
 
-from storage.db.engine import read, write
-from storage.db.schema import blobs as table
+from storage.db.transaction import read, write
 from storage.errors import BlobCorrupt, RecordBroken
-from storage.records import blobs, queries, selections
+from storage.records import artifacts, queries
+from storage.tables import blobs as table
 from tests.support.sweeps.storage_sweeps import new_storage, new_sweep
 
 DATA = bytes(range(256)) * 10
@@ -23,47 +23,47 @@ def engine(storage_url: str) -> Iterator[Engine]:
 
 def test_bytes_come_back_under_the_name_of_their_hash(engine: Engine) -> None:
     for data in (DATA, b"", b"\0"):
-        digest = blobs.put(engine, data)
+        digest = artifacts.put(engine, data)
         assert digest == hashlib.sha256(data).hexdigest()
-        assert blobs.get(engine, digest) == data
+        assert artifacts.get(engine, digest) == data
 
 
 def test_the_same_bytes_twice_are_one_row(engine: Engine) -> None:
-    assert blobs.put(engine, DATA) == blobs.put(engine, DATA)
+    assert artifacts.put(engine, DATA) == artifacts.put(engine, DATA)
     with read(engine) as connection:
         assert connection.scalar(select(func.count()).select_from(table)) == 1
 
 
 @pytest.mark.parametrize("damage", [DATA[:-1], DATA[:-1] + b"x", b""])
 def test_damaged_bytes_are_refused_and_healed_by_storing_them_again(engine: Engine, damage: bytes) -> None:
-    digest = blobs.put(engine, DATA)
+    digest = artifacts.put(engine, DATA)
     with write(engine) as connection:
         connection.execute(update(table).values(bytes=damage))
     with pytest.raises(BlobCorrupt, match=f"{digest[:12]} is damaged"):
-        blobs.get(engine, digest)
-    assert blobs.put(engine, DATA) == digest
-    assert blobs.get(engine, digest) == DATA
+        artifacts.get(engine, digest)
+    assert artifacts.put(engine, DATA) == digest
+    assert artifacts.get(engine, digest) == DATA
 
 
 def test_missing_bytes_are_one_clear_line(engine: Engine) -> None:
     with pytest.raises(BlobCorrupt, match="is missing"):
-        blobs.get(engine, "0" * 64)
+        artifacts.get(engine, "0" * 64)
 
 
 def test_the_first_selection_stays(engine: Engine) -> None:
     sweep, other = new_sweep(engine, name="one"), new_sweep(engine, name="other")
-    assert selections.get(engine, sweep, "confirm") is None
-    assert selections.insert_or_ignore(engine, sweep, "confirm", {"best": 1}) == {"best": 1}
-    assert selections.insert_or_ignore(engine, sweep, "confirm", {"best": 2}) == {"best": 1}
-    assert selections.get(engine, sweep, "confirm") == {"best": 1}
+    assert artifacts.get_selection(engine, sweep, "confirm") is None
+    assert artifacts.freeze_selection(engine, sweep, "confirm", {"best": 1}) == {"best": 1}
+    assert artifacts.freeze_selection(engine, sweep, "confirm", {"best": 2}) == {"best": 1}
+    assert artifacts.get_selection(engine, sweep, "confirm") == {"best": 1}
     assert queries.selections(engine, sweep) == {"confirm": {"best": 1}}
     assert queries.selections(engine, other) == {}
 
 
 def test_a_stored_value_that_is_no_json_is_one_clear_line(engine: Engine) -> None:
     sweep = new_sweep(engine)
-    selections.insert_or_ignore(engine, sweep, "confirm", {"best": 1})
+    artifacts.freeze_selection(engine, sweep, "confirm", {"best": 1})
     with write(engine) as connection:
         connection.exec_driver_sql("UPDATE selections SET value = '{best: 1}'")
     with pytest.raises(RecordBroken, match="is not JSON"):
-        selections.get(engine, sweep, "confirm")
+        artifacts.get_selection(engine, sweep, "confirm")

@@ -1,4 +1,4 @@
-"""storage.records.queries and storage.db.faults: what is read back, and which faults pass by themselves."""
+"""storage.records.queries and storage.db.transaction: what is read back, and which faults pass by themselves."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,13 +7,13 @@ import pytest
 import sqlalchemy
 from sqlalchemy import Engine, select
 
-from storage.db.engine import open_engine, read, write
-from storage.db.faults import is_transient, retrying
-from storage.db.schema import sweeps
+from storage.db.engine import open_engine
+from storage.db.transaction import is_transient, read, retrying, write
 from storage.errors import SweepNotFound, Unreachable
 from storage.queue import tasks
 from storage.records import queries
-from storage.records.selections import insert_or_ignore
+from storage.records.artifacts import freeze_selection
+from storage.tables import sweeps
 from storage.url import resolve
 from sweeps.hints import explain
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep
@@ -124,7 +124,7 @@ def test_a_locked_sqlite_file_is_a_transient_fault(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr("storage.db.sqlite_file.BUSY_TIMEOUT_S", 0.05)
         impatient = open_engine(resolve(f"sqlite:///{tmp_path}/x.db"))
         with write(engine), pytest.raises(Unreachable, match="database is locked") as caught:
-            insert_or_ignore.__wrapped__(impatient, 1, "x", {})  # type: ignore[attr-defined]
+            freeze_selection.__wrapped__(impatient, 1, "x", {})  # type: ignore[attr-defined]
         assert is_transient(caught.value)
         impatient.dispose()
 

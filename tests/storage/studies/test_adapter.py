@@ -13,18 +13,18 @@ import pytest
 import sqlalchemy
 from sqlalchemy import URL, Connection, Engine, event, select, text
 
-from storage.db import schema
-from storage.db.engine import create_lock, open_engine, read, write
-from storage.db.schema import attempts
+from storage import tables
+from storage.db.engine import create_lock, create_tables, open_engine
+from storage.db.transaction import read, write
 from storage.errors import NotAStorage, ParametersRefused, StudyMissing, StudyMixed, Unreachable
-from storage.queue import control, revisions, tasks
-from storage.queue.attempts import reap_worker
-from storage.queue.tasks import Claim
+from storage.queue import plans, tasks, workers
+from storage.queue.tasks import Claim, reap_worker
 from storage.records import queries
-from storage.studies.adapter import Studies, open_studies
 from storage.studies.ownership import Owner
 from storage.studies.reconcile import mark_reported, reconcile, unreported
 from storage.studies.space import Choice, Range, Space
+from storage.studies.studies import Studies, open_studies
+from storage.tables import attempts
 from storage.url import plain, resolve
 from tests.support.sweeps.storage_sweeps import claimed, new_sweep
 
@@ -48,7 +48,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         server.dispose()
     with create_lock(url):
         studies = open_studies(url, create=True)
-        schema.create_tables(studies.engine)
+        create_tables(studies.engine)
         studies.engine.dispose()
     return url
 
@@ -59,7 +59,7 @@ def studies(url: URL) -> Iterator[Studies]:
     for name in studies.names():
         optuna.delete_study(study_name=name, storage=studies.storage)
     with write(studies.engine) as connection:
-        connection.execute(schema.sweeps.delete())
+        connection.execute(tables.sweeps.delete())
     with create_lock(url):
         studies.create("s", metric="val_accuracy", attrs=OWN, note="# A note\n" * 600)
         studies.create("s.confirm", metric="val_accuracy", attrs={"identity": "s", "stage": "confirm"}, note=None)
@@ -409,11 +409,11 @@ def test_trials_of_failed_lost_and_released_attempts_fail_with_the_reason(studie
 def test_the_trials_of_a_cancelled_sweep_fail_with_that_reason(studies: Studies, engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     asked(studies, claimed(engine, sweep))
-    control.cancel(engine, sweep)
+    workers.cancel(engine, sweep)
     assert reconcile(studies, engine, sweep) == 1
     (trial,) = stock(studies).trials
     assert (trial.state.name, trial.user_attrs["reason"]) == ("FAIL", "the sweep was cancelled")
-    control.resume(engine, sweep)
+    workers.resume(engine, sweep)
     again = claimed(engine, sweep)
     assert (again.params, again.retry_of) == (PARAMS, 0)
 
@@ -425,7 +425,7 @@ def test_a_result_destroyed_before_its_trial_was_told_fails_and_is_made_again(st
     assert tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
     with write(engine) as connection:
         connection.exec_driver_sql("UPDATE tasks SET outcome = '{'")
-    assert revisions.retry(engine, sweep, revision=1) == ["search#0"]
+    assert plans.retry(engine, sweep, revision=1) == ["search#0"]
     again = claimed(engine, sweep)
     asked(studies, again)
     assert tasks.finish(engine, again, outcome=OUTCOME, score=0.9)

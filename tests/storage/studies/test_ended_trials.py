@@ -1,4 +1,4 @@
-"""storage.studies.adapter: trials that have ended elsewhere, and whose a study is."""
+"""storage.studies.studies: trials that have ended elsewhere, and whose a study is."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ import pytest
 from optuna.trial import TrialState
 
 from storage.errors import ParametersRefused, StudyMissing, StudyMixed
-from storage.studies.adapter import Studies, open_studies
 from storage.studies.space import Choice, EndedTrial, Range, Space
+from storage.studies.studies import Studies, open_studies
 from storage.url import resolve
 
 SPACE: Space = {"temperature": Range(1.0, 20.0, log=True), "arm": Choice(("best", "scratch"))}

@@ -15,8 +15,8 @@ from typing import Any
 import optuna
 
 from storage.records import queries
-from storage.studies.adapter import open_studies
-from storage.studies.names import study_name
+from storage.studies.space import study_name
+from storage.studies.studies import open_studies
 from storage.url import resolve
 from sweeps.plan.audit import audit
 from sweeps.plan.tasks import STAGES, make_plan

@@ -10,10 +10,10 @@ from typing import Any
 import sqlalchemy
 
 from storage.db.engine import open_engine
-from storage.db.schema import attempts, tasks
 from storage.db.transaction import write
 from storage.queue.workers import sign_in, sign_out
-from storage.records import blobs, queries
+from storage.records import artifacts, queries
+from storage.tables import attempts, tasks
 from sweeps.spec.model import Spec
 from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
@@ -39,7 +39,7 @@ def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "", name: str = "s") -
             raise ValueError("a first try that failed")
         outcome = quadratic(claim, params, on_step)
         if claim.stage == "teachers":
-            return changed(outcome, blobs={"logits": blobs.put(worker.engine, claim.key.encode() * 50)})
+            return changed(outcome, blobs={"logits": artifacts.put(worker.engine, claim.key.encode() * 50)})
         return outcome
 
     with Worker(found, name, run=run, worker="host-1-abcd") as worker:

@@ -11,7 +11,7 @@ from storage.audit.audit import Audit, StageAudit
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.records.queries import SweepRecord
-from storage.studies import adapter
+from storage.studies.studies import open_studies
 from storage.url import resolve
 from sweeps.cli.text import values
 from sweeps.plan.audit import audit
@@ -71,7 +71,7 @@ def sweep_of(url: str) -> SweepRecord:
 @contextlib.contextmanager
 def study_of(url: str, name: str = "s") -> Iterator[optuna.Study]:
     """The study as another tool sees it."""
-    with contextlib.closing(adapter.open_studies(resolve(url))) as opened:
+    with contextlib.closing(open_studies(resolve(url))) as opened:
         yield optuna.load_study(study_name=name, storage=opened.storage)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy
 
 from storage.queue.tasks import Claim
-from storage.records import blobs
+from storage.records import artifacts
 from storage.url import resolve
 from sweeps.service.steering import extend
 from sweeps.spec.arms import SOURCE_ARMS, TARGET_ARMS
@@ -34,7 +34,7 @@ def finish_sweep(url: str) -> None:
             raise RuntimeError("out of luck")
         outcome = quadratic(claim, params, on_step)
         if claim.stage == "teachers":
-            return changed(outcome, blobs={"logits": blobs.put(worker.engine, claim.key.encode() * 100)})
+            return changed(outcome, blobs={"logits": artifacts.put(worker.engine, claim.key.encode() * 100)})
         return outcome
 
     for more in (False, True):

@@ -38,7 +38,7 @@ SMALL = override(
 # A child of the fork server has everything imported: it starts in milliseconds instead of seconds, which
 # matters for tests that start dozens. It is a process of its own all the same.
 FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["tests.support.sweeps.small_sweeps", "storage.studies.adapter"])
+FORK.set_forkserver_preload(["tests.support.sweeps.small_sweeps", "storage.studies.studies"])
 
 
 def created(url: str, spec: Spec = SMALL, *, name: str = "s") -> sqlalchemy.URL:

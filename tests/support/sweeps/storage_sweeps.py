@@ -12,15 +12,15 @@ from types import ModuleType
 
 from sqlalchemy import Connection, Engine, update
 
-from storage.db import schema
-from storage.db.dialects import database_now
-from storage.db.engine import create_lock, open_engine, write
+from storage import tables
+from storage.db.engine import create_lock, create_tables, open_engine
+from storage.db.transaction import database_now, write
 from storage.errors import RevisionRefused
-from storage.queue import revisions, tasks
-from storage.queue.needs import parse_lag, parse_needs
+from storage.queue import plans, tasks
+from storage.queue.phases import parse_dependencies, parse_lag
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
 from storage.queue.tasks import Claim
-from storage.records import blobs, queries
+from storage.records import artifacts, queries
 from storage.url import resolve
 
 Needs = dict[str, tuple[tuple[str, ...], int, int]]  # phase -> needs, minimum, number of tasks
@@ -32,7 +32,7 @@ def new_storage(url: str) -> Iterator[Engine]:
     resolved = resolve(url)
     with create_lock(resolved):
         engine = open_engine(resolved, must_exist=False)
-        schema.create_tables(engine)
+        create_tables(engine)
     yield engine
     engine.dispose()
 
@@ -51,7 +51,7 @@ def new_sweep(engine: Engine, phases: Needs | None = None, *, name: str = "s", n
             PhasePlan(
                 name=phase,
                 stage=phase.split(":")[0],
-                needs=tuple(parse_needs(needs)),
+                needs=tuple(parse_dependencies(needs)),
                 lag=parse_lag(needs),
                 minimum=minimum,
             )
@@ -82,7 +82,7 @@ def extend(
     engine: Engine, sweep_id: int, phase: str, *, revision: int, number: int = 1, while_open: Collection[str] = ()
 ) -> None:
     """Plan more tasks of a phase, after `revision`."""
-    revisions.extend(
+    plans.extend(
         engine,
         sweep_id,
         revision=revision,
@@ -96,7 +96,7 @@ def extend(
 
 def lapse(engine: Engine, claim: Claim) -> None:
     """Let the claim's lease end a second ago."""
-    attempts = schema.attempts
+    attempts = tables.attempts
     with write(engine) as connection:
         connection.execute(
             update(attempts)
@@ -213,6 +213,6 @@ def put_blob(url: str, data: bytes, at: float) -> str:
     """Store `data` when the wall clock reads `at`."""
     engine = open_engine(resolve(url))
     time.sleep(max(0.0, at - time.time()))
-    digest = blobs.put(engine, data)
+    digest = artifacts.put(engine, data)
     engine.dispose()
     return digest

@@ -34,7 +34,7 @@ def trials_in_memory() -> Iterator[None]:
     def connect(url: URL, *, create: bool = False) -> tuple[InMemoryStorage, Engine]:
         return _kept.setdefault(str(url), _Trials()), open_engine(url, must_exist=not create)
 
-    with mock.patch("storage.studies.adapter.connect", connect):
+    with mock.patch("storage.studies.studies.connect", connect):
         _active.append(True)
         try:
             yield

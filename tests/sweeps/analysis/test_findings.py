@@ -13,8 +13,8 @@ import sqlalchemy
 from scipy import stats
 
 from storage.queue.tasks import Claim
-from storage.studies.adapter import open_studies
 from storage.studies.sampler import Past, propose
+from storage.studies.studies import open_studies
 from sweeps.analysis.findings import Findings
 from sweeps.plan.names import tagged
 from sweeps.plan.points import search_space

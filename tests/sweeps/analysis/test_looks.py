@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from storage.db import engine as engines
+from storage.db.engine import open_engine
 from storage.errors import RevisionRefused
 from storage.records import queries
 from storage.records.queries import RevisionRecord
@@ -95,7 +95,7 @@ def test_more_trials_before_the_first_look_are_its_plan() -> None:
 
 
 def _taken(url: sqlalchemy.URL) -> int:
-    engine = engines.open_engine(url, read_only=True)
+    engine = open_engine(url, read_only=True)
     number = taken(engine, queries.find_sweep(engine, "s").id)
     engine.dispose()
     return number
@@ -110,7 +110,7 @@ def test_seeds_are_added_as_long_as_declared_looks_are_left(storage_url: str) ->
         steering.extend(url, "s", trials=0, seeds=1)
     assert _taken(url) == 1, "planned, not taken"
     work(url, planted(arms(0.5)))
-    engine = engines.open_engine(url, read_only=True)
+    engine = open_engine(url, read_only=True)
     sweep = queries.find_sweep(engine, "s")
     first, second = of_sweep(engine, sweep.id)
     fingerprints = [revision.fingerprint for revision in queries.revisions(engine, sweep.id)]
@@ -209,7 +209,7 @@ def _typed(kd_sweeps: KdSweeps, commands: list[str]) -> int:
 
 
 def _spec(url: sqlalchemy.URL, name: str) -> Spec:
-    engine = engines.open_engine(url, read_only=True)
+    engine = open_engine(url, read_only=True)
     spec = stored(queries.find_sweep(engine, name))
     engine.dispose()
     return spec

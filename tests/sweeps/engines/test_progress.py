@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from storage.db import engine as engines
+from storage.db.engine import open_engine
 from storage.records import queries
 from sweeps.engines.progress import shown
 from sweeps.spec.model import override
@@ -49,7 +49,7 @@ def test_a_notebook_gets_bars_that_replace_each_other(
 ) -> None:
     with trials_in_memory():
         url = created(f"sqlite:///{tmp_path}/a.db")
-        engine = engines.open_engine(url)
+        engine = open_engine(url)
         sweep = queries.find_sweep(engine, "s")
         lines = io.StringIO()
         with (
@@ -73,7 +73,7 @@ def test_on_one_dataset_no_line_speaks_of_transfer(tmp_path: Path) -> None:
     alone = override(on(SMALL, source="digits", alone=True), {"baselines.methods": []})
     with trials_in_memory():
         url = created(f"sqlite:///{tmp_path}/a.db", alone)
-        engine = engines.open_engine(url)
+        engine = open_engine(url)
         lines = io.StringIO()
         with (
             shown(engine, queries.find_sweep(engine, "s"), Console(file=lines, width=200), lambda: 1) as refresh,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from storage.db.engine import open_engine
-from storage.records import queries, running
+from storage.records import queries
 from storage.url import plain
 from sweeps.engines.local import WORKER_VARIABLE
 from sweeps.engines.ray_actor import Began, Keeper, Order
@@ -44,8 +44,8 @@ def kept(home: Path, monkeypatch: pytest.MonkeyPatch, *, gpu: bool = False) -> "
     engine = open_engine(url)
     try:
         sweep = queries.find_sweep(engine, "s").id
-        wait_until(lambda: bool(running.running(engine, sweep)), "it took no task")
-        (task,) = running.running(engine, sweep)
+        wait_until(lambda: bool(queries.running_tasks(engine, sweep)), "it took no task")
+        (task,) = queries.running_tasks(engine, sweep)
         wait_until(lambda: (home / "device").exists(), "it did not begin")
         yield keeper, began, task.pid
     finally:

@@ -16,8 +16,8 @@ from sqlalchemy import Engine
 
 from storage.db.engine import open_engine
 from storage.queue import workers
-from storage.records import queries, running
-from storage.records.attempts import of_task
+from storage.records import queries
+from storage.records.queries import attempts_of
 from storage.url import plain, resolve
 from sweeps.engines.ray_workers import RayEngine
 from sweeps.spec.model import Spec
@@ -106,7 +106,7 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_all_the_while(
             assert process.poll() is None, process.communicate()[0]
             before = {name for name, _, _ in killed}
             finished.update((one.name, one.done) for one in workers.records(engine, sweep))
-            at_work = [one for one in running.running(engine, sweep) if one.worker not in before]
+            at_work = [one for one in queries.running_tasks(engine, sweep) if one.worker not in before]
             # One that has finished nothing would count as a death at the start, of which three in a row are the end.
             chosen = next((one for one in at_work if finished.get(one.worker, 0) > 3), None)
             if chosen is not None:
@@ -129,7 +129,7 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_all_the_while(
         lost = [
             attempt
             for task in queries.task_records(engine, sweep)
-            for attempt in of_task(engine, sweep, task.key) or []
+            for attempt in attempts_of(engine, sweep, task.key) or []
             if attempt.state == "lost"
         ]
     assert lost, "every kill came between two tasks: nothing is tested"
@@ -144,15 +144,15 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_all_the_while(
 def test_ctrl_c_gives_the_tasks_back_and_leaves_nobody(cluster: RayCluster, server: PostgresServer, held: None) -> None:
     url = server.new_database()
     with sweep_of(url, SMALL) as (engine, sweep), launch(cluster, url) as process:
-        wait_until(lambda: len(running.running(engine, sweep)) == 2, "two workers did not start", 120)
-        at_work = running.running(engine, sweep)
+        wait_until(lambda: len(queries.running_tasks(engine, sweep)) == 2, "two workers did not start", 120)
+        at_work = queries.running_tasks(engine, sweep)
         os.killpg(process.pid, signal.SIGINT)
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 130, out
         assert "stopped; nothing is lost. Go on with: kd-sweeps launch s" in out
-        assert not running.running(engine, sweep)
+        assert not queries.running_tasks(engine, sweep)
         for one in at_work:
-            (attempt,) = of_task(engine, sweep, one.key) or []
+            (attempt,) = attempts_of(engine, sweep, one.key) or []
             assert attempt.error_class is None, "it counts as a failure"
         wait_until(lambda: not any(is_alive(one.pid) for one in at_work), "a worker goes on")
 
@@ -162,11 +162,11 @@ def test_when_the_launch_itself_is_killed_its_workers_stop(
 ) -> None:
     url = server.new_database()
     with sweep_of(url, SMALL) as (engine, sweep), launch(cluster, url) as process:
-        wait_until(lambda: len(running.running(engine, sweep)) == 2, "two workers did not start", 120)
-        at_work = running.running(engine, sweep)
+        wait_until(lambda: len(queries.running_tasks(engine, sweep)) == 2, "two workers did not start", 120)
+        at_work = queries.running_tasks(engine, sweep)
         process.kill()
         wait_until(lambda: not any(is_alive(one.pid) for one in at_work), "a worker goes on")
-        wait_until(lambda: not running.running(engine, sweep), "a task was not given back")
+        wait_until(lambda: not queries.running_tasks(engine, sweep), "a task was not given back")
 
 
 def test_nothing_that_ray_writes_holds_the_password(cluster: RayCluster, server: PostgresServer, home: Path) -> None:

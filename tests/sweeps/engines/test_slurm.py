@@ -11,7 +11,7 @@ import pytest
 
 from storage.db.engine import open_engine
 from storage.queue import workers
-from storage.records import attempts, queries, running
+from storage.records import queries
 from storage.url import plain, resolve
 from sweeps.spec.model import override
 from sweeps.workers.logs import log_folder
@@ -54,7 +54,7 @@ class Watched:
 
     def at_work(self) -> set[str]:
         """The workers with a task."""
-        return {one.worker for one in running.running(self.engine, self.sweep_id)}
+        return {one.worker for one in queries.running_tasks(self.engine, self.sweep_id)}
 
     def done(self) -> int:
         """How many tasks have a result."""
@@ -137,7 +137,7 @@ def holder(watched: Watched, process: "subprocess.Popen[str]") -> str:
     """The worker that holds the one task that `HOLD` holds, once it does."""
 
     def found() -> list[str]:
-        at_work = running.running(watched.engine, watched.sweep_id)
+        at_work = queries.running_tasks(watched.engine, watched.sweep_id)
         return [one.worker for one in at_work if one.key == "search#1" and one.running_s > 0.3]
 
     wait_until(lambda: bool(found()) or process.poll() is not None, "nobody holds the task")
@@ -147,7 +147,7 @@ def holder(watched: Watched, process: "subprocess.Popen[str]") -> str:
 
 def attempts_of_held(watched: Watched) -> list[tuple[str, str]]:
     """State and worker of each attempt of the held task."""
-    return [(one.state, one.worker) for one in attempts.of_task(watched.engine, watched.sweep_id, "search#1") or []]
+    return [(one.state, one.worker) for one in queries.attempts_of(watched.engine, watched.sweep_id, "search#1") or []]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_launch_that_is_stopped_has_every_task_given_back_and_leaves_no_job(
     assert "stopped; nothing is lost. Go on with: kd-sweeps launch s --on slurm --workers 8" in out
     assert slurm.members() == {}
     assert "running" not in {task.state for task in tasks_of(watched.engine)}
-    assert {one.state for one in attempts.of_task(watched.engine, watched.sweep_id, "teachers#source") or []} <= {
+    assert {one.state for one in queries.attempts_of(watched.engine, watched.sweep_id, "teachers#source") or []} <= {
         "released"
     }
 

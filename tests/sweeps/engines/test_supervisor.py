@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy
 
 from storage.db.engine import open_engine
-from storage.queue import control, workers
+from storage.queue import workers
 from storage.records import queries
 from sweeps.engines import supervisor
 from sweeps.engines.supervisor import MOST_QUICK, Supervisor
@@ -158,7 +158,7 @@ def test_workers_that_wait_for_a_machine_are_counted_once_and_let_go_at_the_end(
     look()
     assert said == ["2 of 3 workers wait for a machine"]
     assert not [one for one in stage(crew).puppets if one.got]
-    control.cancel(engine, crew.sweep.id)
+    workers.cancel(engine, crew.sweep.id)
     look()
     assert [bool(one.got) for one in stage(crew).puppets] == [False, True, True]
 

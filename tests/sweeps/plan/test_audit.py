@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 
-from storage.db import schema
+from storage import tables
 from storage.db.engine import open_engine
 from storage.db.transaction import write
 from storage.errors import StorageError
@@ -87,7 +87,7 @@ def url(_made: Path, tmp_path: Path) -> sqlalchemy.URL:
 
 def edit(url: sqlalchemy.URL, table: str, change: Callable[[list[Row]], Any]) -> None:
     """Change rows of a table as somebody does it who knows SQL."""
-    rows = schema.metadata.tables[table]
+    rows = tables.metadata.tables[table]
     engine = open_engine(url)
     with write(engine) as connection:
         query = sqlalchemy.select(rows)

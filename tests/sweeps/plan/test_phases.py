@@ -1,6 +1,6 @@
 """The phases of a plan: what each one waits for, and what it needs of that."""
 
-from storage.queue.needs import Lag
+from storage.queue.phases import StartLag
 from sweeps.plan.tasks import make_plan
 from sweeps.spec.model import Spec, override
 from sweeps.spec.presets import on, preset
@@ -36,8 +36,8 @@ def test_only_what_is_proposed_has_a_lag() -> None:
         plan = make_plan(override(ONE, {f"search.{key}": value for key, value in changes.items()}))
         return next(phase.lag for phase in plan.phases if phase.name == "search")
 
-    assert lag(sampler="tpe", lag=3) == Lag(3, first=10)
-    assert lag(sampler="random", lag=3) == Lag(3, first=0)
+    assert lag(sampler="tpe", lag=3) == StartLag(3, first=10)
+    assert lag(sampler="random", lag=3) == StartLag(3, first=0)
     assert lag(sampler="qmc") is None
 
 

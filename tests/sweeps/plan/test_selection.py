@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy
 
 from storage.errors import RecordBroken
-from storage.records import queries, selections
+from storage.records import artifacts, queries
 from sweeps.errors import SweepError
 from sweeps.plan.outcomes import DoneTask, StudentOutcome
 from sweeps.plan.payloads import ConfirmTask, SearchTask
@@ -145,9 +145,9 @@ STORED = {
 
 def test_what_is_stored_is_read_and_written_unchanged(engine: sqlalchemy.Engine) -> None:
     sweep = queries.find_sweep(engine, "s").id
-    selections.insert_or_ignore(engine, sweep, "confirm.best", STORED)
+    artifacts.freeze_selection(engine, sweep, "confirm.best", STORED)
     ranks = {"ranks": [{"temperature": 2.0, "alpha": 0.1, "score": 0.9, "task": "search#7"}]}
-    selections.insert_or_ignore(engine, sweep, "search.ranks", ranks)
+    artifacts.freeze_selection(engine, sweep, "search.ranks", ranks)
     found = resolve_best(engine, sweep, "confirm.best")
     assert found == preview(engine, sweep, "confirm.best")
     assert found.best == Candidate(Point(5.0, 0.5), 1, Estimate(0.9, 0.8, 1.0, 2))
@@ -163,6 +163,6 @@ def test_a_damaged_selection_is_one_line_that_names_it(engine: sqlalchemy.Engine
     sweep = queries.find_sweep(engine, "s").id
     with pytest.raises(RecordBroken, match=r"selection confirm\.best was edited: 'rank' is missing"):
         read_confirmed("confirm.best", {name: value for name, value in STORED.items() if name != "rank"})
-    selections.insert_or_ignore(engine, sweep, "search.ranks", {"ranks": [{"temperature": "warm"}]})
+    artifacts.freeze_selection(engine, sweep, "search.ranks", {"ranks": [{"temperature": "warm"}]})
     with pytest.raises(RecordBroken, match=r"selection search\.ranks was edited: could not convert"):
         resolve_ranks(engine, sweep, "search.ranks", top=1)

@@ -5,8 +5,7 @@ from collections import Counter
 import optuna
 import pytest
 
-from storage.studies.importance import importances
-from storage.studies.sampler import Past, propose
+from storage.studies.sampler import Past, importances, propose
 from storage.studies.space import Choice, Range, Whole, check_params
 from sweeps.plan.names import groups
 from sweeps.plan.points import space_of

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from storage.queue.needs import Lag
+from storage.queue.phases import StartLag
 from storage.queue.plans import PhasePlan
 from sweeps.plan.names import groups
 from sweeps.plan.stage_tasks import sobol_points
@@ -156,7 +156,7 @@ def test_a_further_search_is_planned_by_its_own_trials_rounds_and_seeds() -> Non
     assert [count for _, count in rounds] == [4, 2 * 3]
     assert [phase.minimum for phase, _ in rounds] == [2, 3], "the points of the next round, or a seed of each"
     assert phases["search@t0s1"][0].minimum == 4
-    assert (phases["search"][0].lag, phases["search@t0s1"][0].lag) == (Lag(8, first=10), Lag(8, first=3))
+    assert (phases["search"][0].lag, phases["search@t0s1"][0].lag) == (StartLag(8, first=10), StartLag(8, first=3))
     given = [task for task in plan.tasks if task.phase == "search@t0s1" and "temperature" in task.payload]
     assert [task.key for task in given] == [f"search@t0s1#{number}" for number in range(3)]
     assert [task for task in plan.tasks if task.phase == "search"] == [

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from storage.db import engine as engines
+from storage.db.engine import open_engine
 from storage.url import resolve
 from sweeps import Sweep
 from sweeps.errors import SweepError
@@ -44,7 +44,7 @@ def _started(home: Path, url: sqlalchemy.URL, misbehave: str = "pass") -> "subpr
 
 
 def _states(url: sqlalchemy.URL) -> set[str]:
-    engine = engines.open_engine(url, read_only=True)
+    engine = open_engine(url, read_only=True)
     found = {task.state for task in tasks_of(engine)}
     engine.dispose()
     return found

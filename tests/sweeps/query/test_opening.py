@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import NotAStorage, SweepNotFound
-from storage.queue import control
+from storage.queue import workers
 from storage.records import queries
 from storage.url import resolve
 from sweeps.errors import SpecError
@@ -30,9 +30,9 @@ def test_only_who_asks_to_write_can_change_anything(tmp_path: Path) -> None:
         open_sweep(url, "s") as (engine, sweep),
         pytest.raises(Exception, match=r"read-only|readonly|cannot be written"),
     ):
-        control.pause(engine, sweep.id)
+        workers.pause(engine, sweep.id)
     with open_sweep(url, "s", write=True) as (engine, sweep):
-        control.pause(engine, sweep.id)
+        workers.pause(engine, sweep.id)
         assert queries.find_sweep(engine, "s").state == "paused"
 
 

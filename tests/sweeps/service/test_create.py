@@ -12,8 +12,8 @@ import pytest
 from storage.errors import NotAStorage, SweepNotFound
 from storage.failpoints import POINTS, VARIABLE
 from storage.records import queries
-from storage.studies.adapter import open_studies
-from storage.studies.names import study_name
+from storage.studies.space import study_name
+from storage.studies.studies import open_studies
 from storage.url import resolve
 from sweeps.errors import AnotherSpec
 from sweeps.plan.audit import audit
@@ -28,7 +28,7 @@ NEW, THERE_ALREADY, KILLED = 10, 11, -9
 
 # What a create imports on its way, so that ten of them are at it at once and not at importing.
 FORK.set_forkserver_preload(
-    ["tests.support.sweeps.small_sweeps", "storage.studies.adapter", "scipy.stats.qmc", "sklearn.datasets"]
+    ["tests.support.sweeps.small_sweeps", "storage.studies.studies", "scipy.stats.qmc", "sklearn.datasets"]
 )
 
 

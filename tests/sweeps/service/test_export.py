@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy
 
 from kd import load_test
-from storage.db import engine as engines
-from storage.db import schema
+from storage import tables
+from storage.db.engine import open_engine
 from storage.db.transaction import write
 from storage.queue.tasks import Claim
 from storage.records import queries
@@ -42,7 +42,7 @@ REAL = override(
 
 def work(url: sqlalchemy.URL) -> None:
     """Do all of the sweep "s": students by real training, the measuring, of which nothing is exported, planted."""
-    engine = engines.open_engine(url)
+    engine = open_engine(url)
     real = TaskRunner(engine, queries.find_sweep(engine, "s").id, REAL)
 
     def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
@@ -74,7 +74,7 @@ def test_the_exported_student_scores_what_was_recorded(
 ) -> None:
     code, out, err = kd_sweeps("export", "s", "-o", "student.keras", *chosen, "--storage", url)
     assert (code, out) == (0, "")
-    engine = engines.open_engine(resolve(url), read_only=True)
+    engine = open_engine(resolve(url), read_only=True)
     (task,) = [task for task in tasks_of(engine) if task.key == f"transfer#{role}.best.0"]
     engine.dispose()
     recorded = task.outcome or {}
@@ -153,10 +153,10 @@ def test_a_damaged_student_is_refused_and_made_again_by_what_the_line_says(
 ) -> None:
     assert kd_sweeps("export", "s", "-o", "before.keras", "--storage", url)[0] == 0
     digest = hashlib.sha256((tmp_path / "before.keras").read_bytes()).hexdigest()
-    engine = engines.open_engine(resolve(url))
+    engine = open_engine(resolve(url))
     with write(engine) as connection:
-        this = schema.blobs.c.digest == digest
-        connection.execute(schema.blobs.update().where(this).values(bytes=b"half a model"))
+        this = tables.blobs.c.digest == digest
+        connection.execute(tables.blobs.update().where(this).values(bytes=b"half a model"))
     engine.dispose()
     code, _, err = kd_sweeps("export", "s", "-o", "a.keras", "--storage", url)
     assert (code, len(err.splitlines())) == (1, 1)

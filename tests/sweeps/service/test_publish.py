@@ -17,8 +17,8 @@ import pytest
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from storage.records import queries
-from storage.studies import adapter
 from storage.studies.ownership import Owner, owner_of
+from storage.studies.studies import Studies, open_studies
 from storage.url import resolve
 from sweeps.report.answer import headline
 from sweeps.service.publish import publish
@@ -68,13 +68,13 @@ def test_where_everything_has_failed_nothing_is_published_and_nothing_is_said(
     assert capsys.readouterr().err == ""
 
 
-def _owner(opened: adapter.Studies) -> Owner:
+def _owner(opened: Studies) -> Owner:
     return owner_of(opened.engine, queries.find_sweep(opened.engine, "s").id)
 
 
 def test_publishing_again_replaces_and_leaves_nothing_of_a_longer_text(tmp_path: Path) -> None:
     url = worked(tmp_path)
-    opened = adapter.open_studies(resolve(url))
+    opened = open_studies(resolve(url))
     owner = _owner(opened)
     opened.publish("s", owner=owner, note="x" * 5000, plots={"surface": "y" * 9000})
     opened.publish("s", owner=owner, note="short", plots={"surface": "{}"})
@@ -95,13 +95,13 @@ def test_a_study_that_was_deleted_is_one_line_and_no_error(tmp_path: Path, capsy
 
 def _published(url: str) -> dict[str, Any]:
     """Everything that the search study has for the dashboard."""
-    with contextlib.closing(adapter.open_studies(resolve(url))) as opened:
+    with contextlib.closing(open_studies(resolve(url))) as opened:
         return dict(opened.storage.get_study_system_attrs(opened.ids()["s"]))
 
 
 def _ids(url: str) -> dict[str, int]:
     """The number of each study's page in the dashboard."""
-    with contextlib.closing(adapter.open_studies(resolve(url))) as opened:
+    with contextlib.closing(open_studies(resolve(url))) as opened:
         return opened.ids()
 
 
@@ -146,7 +146,7 @@ def test_who_publishes_after_one_that_was_killed_midway_leaves_the_whole_answer(
 ) -> None:
     publish(resolve(url), "s")
     whole = _published(url)
-    with contextlib.closing(adapter.open_studies(resolve(url))) as studies:
+    with contextlib.closing(open_studies(resolve(url))) as studies:
         names = {key.split(":")[2] for key in whole if key.startswith("dashboard:plot_data:")}
         studies.publish("s", owner=_owner(studies), note="x" * 9000, plots=dict.fromkeys(names, "x" * 9000))
     left, write = [writes], optuna.storages.RDBStorage.set_study_system_attr
@@ -212,7 +212,7 @@ MARKUP = """<script>document.title = "owned"</script><img src="x" onerror="docum
 
 @pytest.mark.processes
 def test_markup_in_a_note_is_text_in_the_dashboard(url: str, dashboard: str, tmp_path: Path) -> None:
-    with contextlib.closing(adapter.open_studies(resolve(url))) as studies:
+    with contextlib.closing(open_studies(resolve(url))) as studies:
         studies.publish("s", owner=_owner(studies), note=MARKUP, plots={})
     shown = Browser(tmp_path / "profile").dom(f"{dashboard}/studies/{_ids(url)['s']}/note")
     assert "plain words" in shown

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.db import engine as engines
-from storage.records import queries, running
+from storage.db.engine import open_engine
+from storage.records import queries
 from storage.url import resolve
 from sweeps.errors import SpecError
 from sweeps.report.answer import headline
@@ -142,11 +142,11 @@ def test_ctrl_c_leaves_no_process_and_no_running_task(tmp_path: Path) -> None:
         if not (tmp_path / "kd-sweeps.db").exists() or process.poll() is not None:
             continue
         try:
-            engine = engines.open_engine(url, read_only=True)
+            engine = open_engine(url, read_only=True)
         except Exception:  # being created
             continue
         sweeps = queries.list_sweeps(engine)
-        pids = [one.pid for sweep in sweeps for one in running.running(engine, sweep.id)]
+        pids = [one.pid for sweep in sweeps for one in queries.running_tasks(engine, sweep.id)]
         engine.dispose()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
@@ -156,7 +156,7 @@ def test_ctrl_c_leaves_no_process_and_no_running_task(tmp_path: Path) -> None:
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
-    engine = engines.open_engine(url, read_only=True)
+    engine = open_engine(url, read_only=True)
     tasks = queries.task_records(engine, queries.find_sweep(engine, "tiny").id)
     engine.dispose()
     assert {task.state for task in tasks} <= {"waiting", "done"}

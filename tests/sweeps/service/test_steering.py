@@ -14,7 +14,7 @@ import sqlalchemy
 
 from kd.baselines.applications import APPLICATIONS
 from kd.errors import WeightsNotHere
-from storage.db import engine as engines
+from storage.db.engine import open_engine
 from storage.errors import RevisionRefused, SweepInUse
 from storage.queue.tasks import Claim
 from storage.records import queries
@@ -45,7 +45,7 @@ def url(storage_url: str) -> sqlalchemy.URL:
 
 @pytest.fixture
 def engine(url: sqlalchemy.URL) -> Any:
-    made = engines.open_engine(url)
+    made = open_engine(url)
     yield made
     made.dispose()
 
@@ -317,9 +317,9 @@ def test_the_commands_say_what_happened_and_what_to_type_next(kd_sweeps: KdSweep
     assert (code, "kd-sweeps resume s" in err) == (1, True)
     code, _, err = kd_sweeps("delete", "s")
     assert (code, "--yes" in err) == (2, True)
-    assert queries.list_sweeps(engines.open_engine(url, read_only=True))
+    assert queries.list_sweeps(open_engine(url, read_only=True))
     assert kd_sweeps("delete", "s", "--yes")[0] == 0
-    assert not queries.list_sweeps(engines.open_engine(url, read_only=True))
+    assert not queries.list_sweeps(open_engine(url, read_only=True))
 
 
 def test_an_extension_says_which_look_it_spends_before_it_does_so(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_an_extension_says_which_look_it_spends_before_it_does_so(kd_sweeps: KdS
         first = f"no look was taken yet: this belongs to {look.format(1, 1)}"
         assert said("--seeds", "+1", "--dry-run") == [first, dry.format(ARMS)]
         assert said("--trials", "+1", "--dry-run") == ["this spends no look", dry.format(2)]
-        assert queries.find_sweep(engines.open_engine(url, read_only=True), "s").revision == 1
+        assert queries.find_sweep(open_engine(url, read_only=True), "s").revision == 1
         _work(url)
         second = f"this spends {look.format(2, 1)}"
         assert said("--seeds", "+1", "--dry-run") == [second, dry.format(ARMS)]
@@ -366,7 +366,7 @@ def test_on_a_terminal_delete_asks_first(kd_sweeps: KdSweeps, tmp_path: Path, mo
         found, _, err = kd_sweeps("delete", "s")
         assert found == code
         assert err.startswith("deleted s" if yes else "nothing was deleted")
-        assert len(queries.list_sweeps(engines.open_engine(url, read_only=True))) == (0 if yes else 1)
+        assert len(queries.list_sweeps(open_engine(url, read_only=True))) == (0 if yes else 1)
     assert asked == ["Remove every result of s from sqlite:///kd-sweeps.db?"] * 2
     assert kd_sweeps("delete", "s")[0] == 1, "nobody is asked about a sweep that is not there"
     assert len(asked) == 2

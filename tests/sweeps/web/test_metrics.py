@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from storage.db.engine import open_engine
 from storage.queue import tasks
-from storage.queue.attempts import reap
+from storage.queue.tasks import reap
 from storage.url import resolve
 from sweeps.places.database import Database
 from sweeps.web.metrics import Metrics

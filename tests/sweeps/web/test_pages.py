@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from storage.db.engine import open_engine, write
-from storage.db.schema import sweeps
+from storage.db.engine import open_engine
+from storage.db.transaction import write
+from storage.tables import sweeps
 from tests.support.sweeps.small_sweeps import created
 from tests.support.web.browser import Browser
 from tests.support.web.services import serving

@@ -12,7 +12,7 @@ from kd.errors import Diverged, ModuleNotHere, SubprocessKilled, Unavailable, We
 from storage.errors import StorageFull, Unreachable
 from storage.queue import workers
 from storage.queue.tasks import Claim
-from storage.records import attempts
+from storage.records import queries
 from sweeps.errors import StepTimeout, SweepError
 from sweeps.plan.payloads import BaselineTask, TeacherTask
 from sweeps.spec.model import Spec, override
@@ -127,7 +127,7 @@ def test_what_the_machine_lacks_stops_its_worker_and_no_task_fails(
         with pytest.raises(SweepError, match=r"this worker stops: .*; nothing is lost"):
             worker.work()
         task = tasks_of(worker.engine)[0]
-        made = attempts.of_task(worker.engine, worker.sweep.id, task.key) or []
+        made = queries.attempts_of(worker.engine, worker.sweep.id, task.key) or []
         counted = sum(attempt.state == "failed" for attempt in made)
         assert type(error).__name__ in (made[0].trace or "")
         assert (task.state, task.error_class, counted) == left

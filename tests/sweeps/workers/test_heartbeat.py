@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.queue import control, tasks
+from storage.queue import tasks, workers
 from storage.url import resolve
 from sweeps.query.opening import open_sweep
 from sweeps.workers.heartbeat import _REACT_S, STUCK, Heartbeat
@@ -29,7 +29,7 @@ def attempt(url: str, how: str) -> None:
         assert claim is not None
         steps = Steps()
         with Heartbeat(engine, claim, steps, interval_s=0.2, lease_s=60, deadline_s=600) as heart:
-            control.cancel(engine, sweep.id)
+            workers.cancel(engine, sweep.id)
             assert heart.lost.wait(20)
             print("lost", flush=True)
             if how == "waits":

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from storage.db.engine import open_engine
-from storage.records import queries, running
-from storage.records.attempts import of_task
+from storage.records import queries
+from storage.records.queries import attempts_of
 from sweeps.workers.leash import LEASH_VARIABLE
 from tests.support.launches import environment
 from tests.support.sweeps.small_sweeps import SMALL, created, wait_until
@@ -28,20 +28,20 @@ def test_only_a_worker_that_is_held_ends_with_its_standard_input(held: bool, tmp
     engine = open_engine(url)
     try:
         sweep = queries.find_sweep(engine, "s").id
-        wait_until(lambda: bool(running.running(engine, sweep)), "it took no task")
-        (task,) = running.running(engine, sweep)
+        wait_until(lambda: bool(queries.running_tasks(engine, sweep)), "it took no task")
+        (task,) = queries.running_tasks(engine, sweep)
         assert worker.stdin
         worker.stdin.close()
         if held:
             assert worker.wait(30) == 143
-            attempts = of_task(engine, sweep, task.key)
+            attempts = attempts_of(engine, sweep, task.key)
             assert attempts is not None
             assert [one.error_class for one in attempts] == [None], "it counts as a failure"
-            assert not running.running(engine, sweep)
+            assert not queries.running_tasks(engine, sweep)
         else:
             with pytest.raises(subprocess.TimeoutExpired):
                 worker.wait(1)
-            assert running.running(engine, sweep)
+            assert queries.running_tasks(engine, sweep)
     finally:
         worker.kill()
         worker.wait()

@@ -14,13 +14,13 @@ import pytest
 import sqlalchemy
 
 from kd.data.datasets import load
-from storage.db import engine as engines
-from storage.db import schema
+from storage import tables
+from storage.db.engine import open_engine
 from storage.db.transaction import write
 from storage.errors import BlobCorrupt
 from storage.queue import tasks
 from storage.queue.tasks import Claim
-from storage.records import blobs, queries
+from storage.records import artifacts, queries
 from sweeps.plan.points import resolve_point
 from sweeps.service import steering
 from sweeps.spec.arms import CONTROLS
@@ -66,18 +66,18 @@ def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> O
 
 def test_teacher_logits_that_are_damaged_are_computed_again(tmp_path: Path, in_process: None) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", MICRO)
-    engine = engines.open_engine(url)
+    engine = open_engine(url)
     sweep = queries.find_sweep(engine, "s")
     taught = _run_next(engine, MICRO, "teachers#source", TaskRunner(engine, sweep.id, MICRO))
-    good = blobs.get(engine, taught.values.blobs["logits"])
-    this = schema.blobs.c.digest == taught.values.blobs["logits"]
+    good = artifacts.get(engine, taught.values.blobs["logits"])
+    this = tables.blobs.c.digest == taught.values.blobs["logits"]
     with write(engine) as connection:
-        connection.execute(schema.blobs.update().where(this).values(bytes=good[: len(good) // 2]))
+        connection.execute(tables.blobs.update().where(this).values(bytes=good[: len(good) // 2]))
     with pytest.raises(BlobCorrupt):
-        blobs.get(engine, taught.values.blobs["logits"])
+        artifacts.get(engine, taught.values.blobs["logits"])
     outcome = _run_next(engine, MICRO, "search#0", TaskRunner(engine, sweep.id, MICRO))
     assert 0 < outcome.score <= 1
-    assert blobs.get(engine, taught.values.blobs["logits"]) == good
+    assert artifacts.get(engine, taught.values.blobs["logits"]) == good
     engine.dispose()
 
 
@@ -124,7 +124,7 @@ def test_controls_train_with_what_takes_the_teachers_place_and_the_teacher_comes
         np.savez(path, **arrays, **{f"y_{name}": part.labels for name, part in parts.items()})
         changes |= {"source.dataset": str(path), "source.augment": "flip-crop", "source.views": views}
     spec = override(MICRO, changes | {"training.learning_rate": 0.02})
-    engine = engines.open_engine(created(f"sqlite:///{tmp_path}/s.db", spec))
+    engine = open_engine(created(f"sqlite:///{tmp_path}/s.db", spec))
     sweep = queries.find_sweep(engine, "s").id
     runner = TaskRunner(engine, sweep, spec)
     searched = [f"{name}#{number}" for name in ("search", "native.search") for number in range(3)]
@@ -143,7 +143,7 @@ def test_controls_train_with_what_takes_the_teachers_place_and_the_teacher_comes
     # the same seed for all of them: what differs is what they learned from
     measured = ("val_accuracy", "epoch_val_accuracy", "test_accuracy")
     assert len({str([values[name] for name in measured]) for values in found.values()}) == len(arms)
-    logits = blobs.get(engine, _task(engine, "teachers#source").outcome["blobs"]["logits"])
+    logits = artifacts.get(engine, _task(engine, "teachers#source").outcome["blobs"]["logits"])
     assert len(logits) == views * 256 * 10 * 4
     for arm in arms:
         again = _again(engine, f"transfer#source.{arm}.0", runner).values.as_json()
@@ -155,7 +155,7 @@ def test_controls_train_with_what_takes_the_teachers_place_and_the_teacher_comes
 @pytest.mark.skipif(platform.system() != "Linux", reason="reads the memory of a process from /proc")
 def test_the_memory_of_a_worker_grows_less_than_a_tenth_of_a_megabyte_per_trial(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", override(MICRO, {"search.trials": 1000, "lease.grace_s": 60}))
-    engine = engines.open_engine(url)
+    engine = open_engine(url)
     sweep = queries.find_sweep(engine, "s")
     environment = os.environ | {"KD_SWEEPS_STORAGE": str(url), "XDG_STATE_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "sweeps.cli", "worker", "s"]

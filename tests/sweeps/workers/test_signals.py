@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from storage.db import engine as engines
-from storage.records import queries, running
+from storage.db.engine import open_engine
+from storage.records import queries
 from sweeps.spec.model import override
 from tests.support.paths import REPOSITORY, SUPPORT
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
@@ -42,7 +42,7 @@ def _with_a_running_task(process: subprocess.Popen[bytes], engine: sqlalchemy.En
 def engine(tmp_path: Path) -> sqlalchemy.Engine:
     # A lease that does not lapse meanwhile: what is free again was given back.
     url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"lease.interval_s": 10, "lease.grace_s": 50}))
-    return engines.open_engine(url)
+    return open_engine(url)
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -114,5 +114,5 @@ def test_a_signal_while_the_database_is_locked_still_ends_the_worker_within_5_se
 
 def _nothing_counted(engine: sqlalchemy.Engine) -> None:
     assert {task.state for task in tasks_of(engine)} == {"waiting"}
-    assert running.running(engine, queries.find_sweep(engine, "s").id) == []
+    assert queries.running_tasks(engine, queries.find_sweep(engine, "s").id) == []
     engine.dispose()

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy
 
 from storage.queue.tasks import Claim
-from storage.records import attempts
+from storage.records import queries
 from storage.url import resolve
 from sweeps.workers import attempt
 from sweeps.workers.logs import JsonLines, TextLines
@@ -90,7 +90,7 @@ def test_whatever_a_users_error_says_its_task_fails_and_the_rest_goes_on(
     with Worker(created(storage_url, SMALL), "s", run=broken) as worker:
         assert worker.work() == 0
         tasks = {task.key: task for task in tasks_of(worker.engine)}
-        made = attempts.of_task(worker.engine, worker.sweep.id, "search#0")
+        made = queries.attempts_of(worker.engine, worker.sweep.id, "search#0")
         assert (tasks["search#0"].state, tasks["search#0"].reason) == ("failed", stored)
         assert made is not None
         assert {one.reason for one in made} == {stored}

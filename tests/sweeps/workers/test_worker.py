@@ -15,11 +15,10 @@ import pytest
 import sqlalchemy
 
 from storage.errors import StudyMissing
-from storage.queue.attempts import reap_worker
-from storage.queue.tasks import Claim
+from storage.queue.tasks import Claim, reap_worker
 from storage.records import queries
 from storage.records.queries import TaskRecord
-from storage.studies.names import study_name
+from storage.studies.space import study_name
 from storage.url import resolve
 from sweeps.hints import explain
 from sweeps.plan.tasks import STAGES, make_plan

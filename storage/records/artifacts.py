@@ -1,17 +1,16 @@
-"""Store bytes in the database, named by their SHA-256 and checked on every read.
+"""Bytes by their SHA-256, and frozen selections.
 
 Teacher logits (2.4 MB for 60,000 images) and models live here, so that a worker needs nothing but the URL.
 """
 
 import hashlib
+from typing import Any
 
 from sqlalchemy import Engine, select
 
-from storage.db.dialects import database_now, insert_into
-from storage.db.faults import RESULT_RETRY_FOR_S, enduring_for, retrying
-from storage.db.schema import blobs
-from storage.db.transaction import read, write
+from storage.db.transaction import RESULT_RETRY_FOR_S, database_now, enduring_for, insert_into, read, retrying, write
 from storage.errors import BlobCorrupt
+from storage.tables import blobs, selections
 
 
 @enduring_for(RESULT_RETRY_FOR_S)
@@ -55,3 +54,26 @@ def get(engine: Engine, digest: str) -> bytes:
             " it has to run again"
         )
     return data
+
+
+@retrying
+def get_selection(engine: Engine, sweep_id: int, name: str) -> dict[str, Any] | None:
+    """Return the selection, or None while nobody has made it."""
+    with read(engine) as connection:
+        value: dict[str, Any] | None = connection.scalar(
+            select(selections.c.value).where(selections.c.sweep_id == sweep_id, selections.c.name == name)
+        )
+    return value
+
+
+@retrying
+def freeze_selection(engine: Engine, sweep_id: int, name: str, value: dict[str, Any]) -> dict[str, Any]:
+    """Return the selection that is stored: `value` if it was the first, else the one that was there."""
+    with write(engine) as connection:
+        connection.execute(
+            insert_into(connection, selections)
+            .values(sweep_id=sweep_id, name=name, value=value, created_at=database_now())
+            .on_conflict_do_nothing()
+        )
+    stored = get_selection(engine, sweep_id, name)
+    return value if stored is None else stored

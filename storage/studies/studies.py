@@ -1,4 +1,4 @@
-"""Optuna's side of a sweep: make studies, ask for parameters, report results.
+"""`Studies`: open, create, ask, tell; the only face to Optuna's storage.
 
 Optuna proposes and is what people watch; our tasks decide and remember. So nothing here may stop a sweep for
 good: what another tool did to a study (deleting it, adding trials) is one clear line or no matter. Only public
@@ -6,26 +6,106 @@ methods of Optuna are called (docs/decisions/optuna-public-interface.md).
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Literal
 
 import optuna
+import sqlalchemy.exc
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy import URL, Engine
 
-from storage.db.faults import enduring, retrying
-from storage.errors import ParametersRefused, StudyMissing, StudyMixed
+from storage.db.engine import open_engine
+from storage.db.transaction import RETRY_FOR_S, enduring, is_refused_for_now, retrying, retrying_for, translate
+from storage.errors import NotAStorage, ParametersRefused, StudyMissing, StudyMixed
 from storage.failpoints import failpoint
-from storage.studies.dashboard import has_note, save_note, save_plots
-from storage.studies.faults import explain_faults, mixed, replaced
-from storage.studies.names import OWNER, OWNER_ATTR, of_sweep
-from storage.studies.opening import connect, without_warnings
 from storage.studies.ownership import Owner, foreign
-from storage.studies.space import Asked, EndedTrial, RunningTrial, Space, check_params
-from storage.studies.trials import add_trial, make_trial, report_trial, values_of
+from storage.studies.space import OWNER, OWNER_ATTR, Asked, EndedTrial, RunningTrial, Space, check_params, of_sweep
+from storage.studies.trials import (
+    add_trial,
+    explain_faults,
+    has_note,
+    make_trial,
+    mixed,
+    readable,
+    replaced,
+    report_trial,
+    save_note,
+    save_plots,
+    values_of,
+)
+from storage.url import masked, plain
+
+
+@retrying_for(RETRY_FOR_S, when=is_refused_for_now)
+def connect(url: URL, *, create: bool = False) -> tuple[RDBStorage, Engine]:
+    """Open the storage for our queries and for Optuna, with one pool of connections for both.
+
+    The engine is the one engine of the process. Optuna's constructor takes no engine, but it hands a pool on to
+    SQLAlchemy: so its own engine object borrows the connections of ours, with our settings, and opens none itself.
+
+    Args:
+        create: make Optuna's tables (and a missing SQLite file); inside `storage.db.engine.create_lock`.
+
+    Raises:
+        NotAStorage: nothing there, or tables of another Optuna.
+        Unreachable: no server, no access, wrong password.
+    """
+    engine = open_engine(url, must_exist=not create)  # our checks first: their lines say what to do next
+    engine.dispose()  # SQLAlchemy prepares Optuna's engine when the pool connects for the first time
+    # Its default is a line per trial, and its warnings say with pages of SQL what we say in a line.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        with without_warnings():
+            rdb = RDBStorage(
+                plain(url),
+                engine_kwargs={"pool": engine.pool},
+                skip_compatibility_check=True,  # ours can close the connection before it complains
+                skip_table_creation=not create,
+            )
+            _check_version(rdb, url)
+    except optuna.exceptions.StorageInternalError as error:
+        engine.dispose()
+        raise readable(error, url) from error
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        engine.dispose()
+        raise translate(error, url) from error
+    except BaseException:
+        engine.dispose()
+        raise
+    return rdb, engine
+
+
+def _check_version(rdb: RDBStorage, url: URL) -> None:
+    found, needed = rdb.get_current_version(), _head_version(rdb)
+    if found == needed:
+        return
+    known = found in rdb.get_all_versions()
+    cure = f"type: optuna storage upgrade --storage {masked(url)}" if known else "upgrade Optuna here"
+    raise NotAStorage(f"{masked(url)} has Optuna tables of version {found}, but {needed} is needed; {cure}")
+
+
+_head: list[str] = []  # filled by the first that asks: Optuna reads 15 migration scripts to tell it
+
+
+def _head_version(rdb: RDBStorage) -> str:
+    """Return the schema version of the Optuna that is installed."""
+    if not _head:
+        _head.append(rdb.get_head_version())
+    return _head[0]
+
+
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Silence Optuna's warning that metric names are experimental: a user of ours cannot act on it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
 
 
 def open_studies(url: URL, *, create: bool = False) -> "Studies":

@@ -1,21 +1,18 @@
-"""The tables of kd-sweeps, beside Optuna's in the same database.
+"""The tables, and one frozen row class per table; imports errors only.
 
 A sweep has revisions and phases, a phase has tasks, a task has attempts. Times are seconds since 1970 by the database's
-clock (`storage.db.dialects`). The tasks are the budget, and the only arbiter of what is done.
+clock (`storage.db.transaction`). The tasks are the budget, and the only arbiter of what is done.
 """
 
 import json
 from typing import Any
 from uuid import uuid4
 
-import sqlalchemy
 from sqlalchemy import (
     Boolean,
     Column,
-    Connection,
     Dialect,
     Double,
-    Engine,
     ForeignKey,
     Index,
     Integer,
@@ -30,9 +27,7 @@ from sqlalchemy import (
 )
 
 from storage import json_text
-from storage.db.transaction import read, write
-from storage.errors import NextStep, NotAStorage, RecordBroken
-from storage.url import masked
+from storage.errors import RecordBroken
 
 SCHEMA_VERSION = 4
 
@@ -114,7 +109,7 @@ phases = Table(
     Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), nullable=False),
     Column("name", String(128), nullable=False),
     Column("stage", String(32), nullable=False),
-    Column("needs", JsonText, nullable=False),  # as `storage.queue.needs` writes them
+    Column("needs", JsonText, nullable=False),  # as `storage.queue.phases` writes them
     Column("minimum", Integer, nullable=False),  # done tasks without which the phase has failed
     Column("state", String(16), nullable=False),
     Column("ordinal", Integer, nullable=False),
@@ -217,63 +212,5 @@ blobs = Table(
 )
 
 
-def exist(engine: Engine) -> bool:
-    """Return whether the database holds our tables, of whichever version."""
-    with read(engine) as connection:
-        return sqlalchemy.inspect(connection).has_table(version_table.name)
-
-
-def create_tables(engine: Engine) -> None:
-    """Make what is missing. Run it inside `storage.db.engine.create_lock`.
-
-    Raises:
-        NotAStorage: tables of another version, or another program's tables under our names.
-    """
-    with write(engine) as connection:
-        present = set(sqlalchemy.inspect(connection).get_table_names())
-        if version_table.name not in present:
-            if foreign := sorted(present & set(metadata.tables)):
-                raise NotAStorage(
-                    f"{masked(engine.url)} has a table {foreign[0]!r} that kd-sweeps did not make; use a"
-                    " database of its own"
-                )
-            metadata.create_all(connection)
-            connection.execute(version_table.insert().values(version=SCHEMA_VERSION))
-    check(engine)
-
-
-def check(engine: Engine) -> None:
-    """Check that the database holds the tables of this version.
-
-    Raises:
-        NotAStorage: it holds none, or those of another version.
-    """
-    with read(engine) as connection:
-        version = stored_version(connection)
-    if version < SCHEMA_VERSION:
-        raise NotAStorage(
-            f"{masked(engine.url)} was made by an older kd-sweeps (schema {version}; this one needs {SCHEMA_VERSION})",
-            NextStep("stop its workers, and type", "storage upgrade", sweep=""),
-        )
-
-
-def stored_version(connection: Connection) -> int:
-    """Return the version of the tables that are there, SCHEMA_VERSION or an older one.
-
-    Raises:
-        NotAStorage: there are none, or they are newer.
-    """
-    found = sqlalchemy.inspect(connection).has_table(version_table.name)
-    version = connection.scalar(sqlalchemy.select(version_table.c.version)) if found else None
-    shown = masked(connection.engine.url)
-    if version is None:
-        raise NotAStorage(
-            f"{shown} holds no kd-sweeps tables (--storage URL names another storage)",
-            NextStep("make a sweep there with", "create"),
-        )
-    if version > SCHEMA_VERSION:
-        raise NotAStorage(
-            f"{shown} was made by a newer kd-sweeps (schema {version}; this one knows {SCHEMA_VERSION}):"
-            " upgrade kd-sweeps"
-        )
-    return int(version)
+LOST = "lost worker"
+UNREADABLE = "unreadable"

@@ -1,4 +1,4 @@
-"""Wake workers that wait: at once through Postgres' NOTIFY; on SQLite they look, less and less often.
+"""Wake waiting workers: NOTIFY on Postgres, polling with back-off on SQLite.
 
 Source: https://www.postgresql.org/docs/current/sql-notify.html. A missed bell costs a pause and nothing else, since a
 waiting worker looks now and then by itself.
@@ -21,6 +21,7 @@ from storage.errors import StorageError
 if TYPE_CHECKING:
     import psycopg  # at work it is imported where it is needed: reading commands on SQLite start without it
 
+
 log = logging.getLogger(__name__)
 
 _CHANNEL = "kd_sweeps"
@@ -28,13 +29,13 @@ _FIRST_S, _MOST_S = 0.5, 5.0  # between two looks, without a bell
 _SLICE_S = 0.5  # so soon a waiting worker hears that it shall stop
 
 
-def ring(connection: Connection, sweep_id: int) -> None:
+def notify(connection: Connection, sweep_id: int) -> None:
     """Wake the waiting workers of a sweep once this transaction is committed."""
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_notify(_CHANNEL, str(sweep_id))))
 
 
-class Bell:
+class Listener:
     """Waits without one: looks often at first, then less and less."""
 
     def __init__(self, stop: threading.Event) -> None:
@@ -55,7 +56,7 @@ class Bell:
         self._pause = min(2 * self._pause, _MOST_S)
 
 
-class _PostgresBell(Bell):
+class _PostgresListener(Listener):
     def __init__(self, stop: threading.Event, connection: Connection, sweep_id: int) -> None:
         super().__init__(stop)
         self._sweep = str(sweep_id)
@@ -87,7 +88,7 @@ class _PostgresBell(Bell):
 
 
 @contextmanager
-def listen(engine: Engine, sweep_id: int, *, stop: threading.Event) -> Iterator[Bell]:
+def listen(engine: Engine, sweep_id: int, *, stop: threading.Event) -> Iterator[Listener]:
     """Give a bell that hears the changes of one sweep.
 
     On Postgres it holds a connection of its own. Where none can be had, the worker looks by itself.
@@ -96,12 +97,12 @@ def listen(engine: Engine, sweep_id: int, *, stop: threading.Event) -> Iterator[
         stop: ends every wait.
     """
     with ExitStack() as stack:
-        bell = Bell(stop)
+        bell = Listener(stop)
         if engine.dialect.name == "postgresql":
             try:
                 connection = stack.enter_context(lone_connection(engine.url))
                 connection.exec_driver_sql(f"LISTEN {_CHANNEL}")
-                bell = _PostgresBell(stop, connection, sweep_id)
+                bell = _PostgresListener(stop, connection, sweep_id)
             except (StorageError, sqlalchemy.exc.DBAPIError) as error:
                 log.warning("no bell from the database (%s): this worker looks by itself", error)
         yield bell
