@@ -34,9 +34,9 @@ from storage.records import queries
 from storage.records.queries import TaskRecord
 from storage.url import resolve
 from support.page import Origin, table, write_section
-from sweeps.service.create import create_sweep
+from sweeps.distill.presets import preset
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import preset
+from sweeps.usecases.create import create_sweep
 
 NAME = "ladder"
 TOLERANCE = 0.0015  # accuracy: 0.15 points

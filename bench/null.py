@@ -25,8 +25,7 @@ from scipy import stats
 from support.page import RESULTS, Origin, table, write_section
 from support.surfaces import FOLDER, Array, Choice, Sweeps, planted, read_surface, world
 from sweeps.stats.estimates import resolvable, seeds_needed, t_quantile
-from sweeps.stats.nested import FEWEST_SEARCHES
-from sweeps.stats.verdict import KEPT, LEVELS, RULE, WORDS, Arms, Verdict, decide
+from sweeps.stats.verdict import FEWEST_SEARCHES, KEPT, LEVELS, RULE, WORDS, Arms, Verdict, decide
 
 ARMS = ("native", "best", "scratch", "random")
 ALPHA = 0.05  # over all looks

@@ -23,11 +23,11 @@ from storage.url import resolve
 from support.page import RESULTS, Origin, table, write_section
 from support.steps import STEPS, Timings, idle_statements, run_crew
 from support.sweeps import EPOCHS, KINDS, Database, opened, search_of
-from sweeps.plan.tasks import make_plan
-from sweeps.service.create import create_sweep
-from sweeps.service.steering import extend, pause
+from sweeps.distill.presets import preset
+from sweeps.plan.plan import make_plan
 from sweeps.spec.model import override
-from sweeps.spec.presets import preset
+from sweeps.usecases.create import create_sweep
+from sweeps.usecases.steering import extend, pause
 
 NAME = "overhead"
 TARGET_MS = {"SQLite": 15.0, "Postgres": 25.0}  # overhead, p50, one worker

@@ -31,7 +31,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from storage.url import resolve
 from support.page import Origin, table
-from sweeps.plan.tasks import STAGES
+from sweeps.plan.plan import STAGES
 from tests.support.faults.crews import TASK_S, Nursery, Programs, program
 from tests.support.faults.database_faults import Cuts, LockedFile, Outage, is_under_way
 from tests.support.faults.kills import MOMENTS

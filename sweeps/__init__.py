@@ -11,6 +11,6 @@
 """
 
 from sweeps import report as _room  # noqa: F401 - else the room, once loaded, would replace the function
-from sweeps.api import Sweep, best, create_sweep, launch, report
+from sweeps.python.sweep import Sweep, best, create_sweep, launch, report
 
 __all__ = ["Sweep", "best", "create_sweep", "launch", "report"]

@@ -90,20 +90,20 @@ class Commands:
         return f"--url {shlex.quote(self.service)}" if command in THROUGH_A_SERVICE else "--storage URL"
 
 
-ANYWHERE = Commands("kd-sweeps")
+PORTABLE = Commands("kd-sweeps")
 """For pages, notes and stored text, which are read on other machines."""
 
 
 _answered: ContextVar[Commands | None] = ContextVar("_answered", default=None)
 
 
-def here() -> Commands:
+def local() -> Commands:
     """Return the commands as the reader of this terminal can type them, or of the one that is answered now."""
     return _answered.get() or Commands(program(), _typed, _service)
 
 
 @contextmanager
-def worded_for(reader: Commands) -> Iterator[None]:
+def for_client(reader: Commands) -> Iterator[None]:
     """Word the commands inside the block, and in what it calls, for a reader at another terminal."""
     before = _answered.set(reader)
     try:
@@ -127,4 +127,4 @@ def use_service(typed: str) -> None:
 def explain(error: BaseException) -> str:
     """Return what the error says in one line, and after it the commands that help, as they can be typed here."""
     steps = error.next_steps if isinstance(error, StorageError) else ()
-    return here().after(" ".join(str(error).split()), steps)
+    return local().after(" ".join(str(error).split()), steps)

@@ -28,10 +28,10 @@ def say(text: str) -> None:
     wide = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
     sys.stdout.flush()  # where both go into one pipe or file, they stay in order
     with contextlib.suppress(OSError):  # where stderr takes nothing, there is nobody to tell
-        print(fitted(visible(text), wide), file=sys.stderr, flush=True)
+        print(wrap(escape_control_chars(text), wide), file=sys.stderr, flush=True)
 
 
-def visible(text: str) -> str:
+def escape_control_chars(text: str) -> str:
     """Return a text in which every character that would steer a terminal is spelt out, as JSON does: \\u001b.
 
     Names, reasons and logs may come from somebody else's archive, and could move the cursor, or type.
@@ -51,7 +51,7 @@ def columns() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def fitted(text: str, width: int | None) -> str:
+def wrap(text: str, width: int | None) -> str:
     """Return the text with every line that is too long broken between words.
 
     What follows stands under the words of the line, not under its labels: "verdict  a long sentence". A comment behind

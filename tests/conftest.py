@@ -149,8 +149,8 @@ def kd_sweeps(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., tuple[int, str, str]]:
     """Run a command in an empty folder; gives (exit code, stdout, stderr)."""
-    from sweeps.cli.exit_codes import exit_code_of
-    from sweeps.cli.main import app
+    from sweeps.cli.app import app
+    from sweeps.cli.streams import exit_code_of
 
     monkeypatch.chdir(tmp_path)
     for name in ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE", "KD_SWEEPS_DATA", "KD_SWEEPS_URL", "KD_SWEEPS_TOKEN"):

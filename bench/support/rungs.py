@@ -27,9 +27,9 @@ from kd import DistillConfig, Distiller, StudentTrainer, TrainingConfig, build, 
 from storage.db.engine import open_engine
 from storage.records import artifacts, queries
 from storage.url import resolve
-from sweeps.plan.outcomes import TeacherOutcome, done_tasks
-from sweeps.plan.payloads import SearchTask, TeacherTask, payload_of
-from sweeps.spec.model import Spec, stored
+from sweeps.plan.jobs import SearchTask, TeacherOutcome, TeacherTask, done_tasks, payload_of
+from sweeps.spec.model import Spec
+from sweeps.spec.stored import stored_spec
 
 NAME = "ladder"
 LOSSES = 100  # steps that are compared loss by loss
@@ -42,7 +42,7 @@ class Work:
     def __init__(self, url: str) -> None:
         engine = open_engine(resolve(url), read_only=True)
         sweep = queries.find_sweep(engine, NAME)
-        self.spec: Spec = stored(sweep)
+        self.spec: Spec = stored_spec(sweep)
         self.role = self.spec.source
         self.data = load(self.role.dataset, train_images=self.role.images)
         taught = queries.task_records(engine, sweep.id, phase="teachers:source", state="done")

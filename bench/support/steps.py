@@ -19,11 +19,11 @@ from storage.studies.sampler import Past, propose
 from storage.studies.space import Space
 from storage.url import resolve
 from support.sweeps import InstantRunner, accuracy
-from sweeps.plan.points import search_space
+from sweeps.distill.session import Outcome
+from sweeps.distill.space import search_space
+from sweeps.trainers.protocol import Steps
 from sweeps.workers import attempt
 from sweeps.workers import worker as workers
-from sweeps.workers.results import Outcome
-from sweeps.workers.steps import Steps
 
 STEPS = ("claim", "ask", "save", "finish", "report", "mark")
 _ENDS = dict(zip(("claimed", "asked", "saved", "finished", "reported", "marked"), STEPS, strict=True))  # by failpoint

@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import RegularGridInterpolator
 
-from sweeps.plan.names import searches
-from sweeps.plan.stage_tasks import sobol_points
+from sweeps.distill.presets import preset
+from sweeps.plan.phases import searches
+from sweeps.plan.plan import sobol_points
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import preset
 from sweeps.stats.verdict import Arms
 
 FOLDER = Path(__file__).resolve().parents[1] / "results"

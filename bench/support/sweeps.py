@@ -28,16 +28,15 @@ from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.records.queries import TaskRecord
 from storage.studies.space import study_name
-from sweeps.plan.outcomes import read_outcome
-from sweeps.plan.payloads import payload_of
+from sweeps.distill.presets import preset
+from sweeps.distill.session import Outcome, outcome_of, source_of
+from sweeps.plan.jobs import payload_of, read_outcome
 from sweeps.plan.points import resolve_point
-from sweeps.service.create import create_sweep
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import preset
+from sweeps.trainers.protocol import Steps
+from sweeps.usecases.create import create_sweep
 from sweeps.workers.attempt import as_stored
-from sweeps.workers.results import Outcome, outcome_of, source_of
 from sweeps.workers.runner import TaskRunner
-from sweeps.workers.steps import Steps
 from tests.support.postgres_server import PostgresServer, running_server
 
 KINDS = ("sqlite", "postgres")

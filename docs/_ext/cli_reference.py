@@ -6,7 +6,7 @@ from typing import Any
 
 import typer.main
 
-from sweeps.cli.main import app
+from sweeps.cli.app import app
 
 # Typer ships its own copy of Click, whose classes are private: commands and parameters are Any here.
 

@@ -10,9 +10,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from kd.baselines.applications import APPLICATIONS, TUNED
+from sweeps.distill.presets import PRESETS
+from sweeps.distill.spec import Baselines
 from sweeps.spec.model import Spec
-from sweeps.spec.presets import PRESETS
-from sweeps.spec.tables import Baselines, Confirm, Transfer
+from sweeps.spec.tables import Confirm, Transfer
 
 
 def markdown() -> str:

@@ -1,4 +1,1 @@
-"""Turn the name of a dataset into verified arrays and splits.
-
-It imports `kd.errors` only, and no Keras; every other room of `kd` may import it.
-"""
+"""Turn the name of a dataset into verified arrays and splits."""

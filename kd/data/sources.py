@@ -2,7 +2,7 @@
 
 1. a folder that the user named (`--data DIR`, KD_SWEEPS_DATA)   2. the cache
 3. the public files that Keras downloads   4. an npm or a Debian package   5. none: an error that says what to type
-The synthetic datasets and the user's own (files, folders and functions, see `kd.data.own`) need none of them.
+The synthetic datasets and the user's own (files, folders and functions, see `kd.data.custom`) need none of them.
 """
 
 import contextlib

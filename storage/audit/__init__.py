@@ -1,4 +1,1 @@
-"""The proof that nothing was lost or counted twice.
-
-It reads the tables of every other room of `storage`; `sweeps` may import it, and no room of `storage` does.
-"""
+"""The proof that nothing was lost or counted twice."""

@@ -1,4 +1,1 @@
-"""What is stored, for readers: queries, frozen selections, and blobs by their hash.
-
-It imports `storage.db`; `storage.audit` and `sweeps` may import it.
-"""
+"""What is stored, for readers: queries, frozen selections, and artifacts by their hash."""

@@ -1,4 +1,1 @@
-"""The command line: it parses, calls `service` or `query`, and prints.
-
-Nobody imports it.
-"""
+"""The command line: it parses, asks, and prints."""

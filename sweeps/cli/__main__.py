@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Run the command line, and end without a traceback where Ctrl-C comes while it is still being imported."""
     try:
-        from sweeps.cli.main import main as run
+        from sweeps.cli.app import main as run
 
         run()
     except KeyboardInterrupt:

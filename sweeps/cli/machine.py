@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.formats import Format, render
 from sweeps.cli.options import Data, Form, Storage, SweepName, whole_number
-from sweeps.terminal import columns, fitted, say
+from sweeps.cli.text import Format, render
+from sweeps.terminal import columns, say, wrap
 
 app = typer.Typer()
 data_app = typer.Typer(help="The datasets on this machine.", no_args_is_help=True)
@@ -21,8 +21,8 @@ def spec(
 
     Example: kd-sweeps spec full > my.toml; kd-sweeps create mnist-kd my.toml
     """
-    from sweeps.spec.presets import preset as named
-    from sweeps.spec.toml import to_toml
+    from sweeps.distill.presets import preset as named
+    from sweeps.spec.stored import to_toml
 
     print(to_toml(named(preset)), end="")
 
@@ -31,21 +31,21 @@ def spec(
 def doctor(storage: Storage = None, data: Data = None) -> None:
     """Check that everything a sweep needs is here."""
     from storage.url import resolve
-    from sweeps.service.doctor import examine
+    from sweeps.usecases.doctor import examine
 
     checks = examine(resolve(storage), data)
     # Two spaces at least, so that what does not fit goes on below the text; the name of a sweep may be long.
-    print(fitted("\n".join(f"{one.level:<4}  {one.name:<15}  {one.text}" for one in checks), columns()))
+    print(wrap("\n".join(f"{one.level:<4}  {one.name:<15}  {one.text}" for one in checks), columns()))
     raise typer.Exit(1 if any(check.level == "fail" for check in checks) else 0)
 
 
 @data_app.command("list")
 def data_list(form: Form = Format.table, data: Data = None) -> None:
     """List the datasets: which are here, and where the others would come from."""
-    from sweeps.service.datasets import locations
+    from sweeps.distill.datasets import locations
 
     text = render(locations(data), form)
-    print(fitted(text, columns()) if form is Format.table else text)
+    print(wrap(text, columns()) if form is Format.table else text)
 
 
 @data_app.command("fetch")
@@ -54,7 +54,7 @@ def data_fetch(
     data: Data = None,
 ) -> None:
     """Download datasets into the cache of this machine."""
-    from sweeps.service.datasets import fetch
+    from sweeps.distill.datasets import fetch
 
     for name in names:
         print(fetch(name, data_dir=data))
@@ -71,8 +71,8 @@ def dashboard(
     optuna-dashboard on the same storage is a click away.
     """
     from storage.url import masked, resolve
-    from sweeps.spec.model import check_name
-    from sweeps.web.server import serve
+    from sweeps.contrib.server.app import serve
+    from sweeps.spec.stored import check_name
 
     check_name(name)
     url = resolve(storage)

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from sweeps.analysis.units import percent
 from sweeps.cli.options import Data, Storage, SweepName, use_folders, whole_number
 from sweeps.cli.results import note_storage
+from sweeps.stats.estimates import percent
 from sweeps.terminal import number_of, say
 
 app = typer.Typer()
@@ -41,8 +41,8 @@ def export(
     kd-sweeps export mnist-kd --to mlflow -o runs
     """
     from storage.url import masked
-    from sweeps.query.opening import open_sweep
-    from sweeps.service.export import check_target, find_student, write
+    from sweeps.distill.export import check_target, find_student, write_student
+    from sweeps.query.listing import open_sweep
 
     if to is not None:
         _export_runs(
@@ -56,7 +56,7 @@ def export(
     with open_sweep(storage, name) as (engine, sweep):
         student = find_student(engine, sweep, dataset)
         say(f"storage {masked(engine.url)}")
-    write(student, output)
+    write_student(student, output)
     point = student.point
     say(f"wrote {output}: student of {student.dataset}, {point.text(4)}")
     say(f"recorded test accuracy {percent(student.test_accuracy):.2f} %")
@@ -64,15 +64,14 @@ def export(
 
 
 def _export_logits(name: str, output: Path, role: str, *, force: bool, storage: str | None) -> None:
-    from sweeps.query.opening import open_sweep
-    from sweeps.service.export import check_target
-    from sweeps.service.export_logits import find_logits, write
+    from sweeps.distill.export import check_target, find_logits, write_logits
+    from sweeps.query.listing import open_sweep
 
     check_target(output, force=force, suffix=".npz")
     with open_sweep(storage, name) as (engine, sweep):
         found = find_logits(engine, sweep, role)
         note_storage(engine)
-    write(found, output)
+    write_logits(found, output)
     images, classes = found.logits.shape
     say(f"wrote {output}: logits of {images:,} training images of {found.dataset}, {classes} classes")
     say(f"{found.provenance}; validation accuracy {percent(found.val_accuracy):.2f} %")
@@ -81,10 +80,9 @@ def _export_logits(name: str, output: Path, role: str, *, force: bool, storage: 
 
 
 def _export_runs(name: str, folder: Path, tracker: str, *, storage: str | None, others: dict[str, Any]) -> None:
+    from sweeps.contrib.trackers import check_tracker, export_runs
     from sweeps.errors import SpecError
-    from sweeps.query.opening import open_sweep
-    from sweeps.service.trackers.export import export_runs
-    from sweeps.service.trackers.runs import check_tracker
+    from sweeps.query.listing import open_sweep
 
     check_tracker(tracker)
     typed = next((option for option, value in others.items() if value), None)
@@ -111,8 +109,8 @@ def replay(
 
     Example: kd-sweeps replay mnist-kd --task search#3
     """
-    from sweeps.query.opening import open_sweep
-    from sweeps.service import replay as again
+    from sweeps.query.listing import open_sweep
+    from sweeps.usecases import replay as again
 
     use_folders(data, None)
     count = whole_number("--sample", sample, least=1, most=100_000, example="5")

@@ -1,14 +1,17 @@
-"""The options that several commands share, so that they are spelt and explained once."""
+"""Options that several commands share; where a command asks."""
 
 import contextlib
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.formats import Format
+from sweeps.cli.text import Format
+
+if TYPE_CHECKING:
+    from sweeps.operations.operation import Client
 
 
 def _remember(context: typer.Context, typed: str | None) -> str | None:
@@ -116,7 +119,7 @@ EngineOptions = Annotated[list[str] | None, typer.Argument(metavar="[-- OPTIONS]
 
 
 def _workers(text: str) -> int:
-    from sweeps.engines.launcher import MOST_WORKERS
+    from sweeps.launch.launcher import MOST_WORKERS
 
     return whole_number("--workers", text, least=1, most=MOST_WORKERS, example="4")
 
@@ -173,3 +176,27 @@ def use_folders(data: Path | None, weights: Path | None = None) -> None:
     for variable, folder in (("KD_SWEEPS_DATA", data), ("KD_SWEEPS_WEIGHTS", weights)):
         if folder is not None:
             os.environ[variable] = str(folder.absolute())
+
+
+def asked(storage: str | None, service: str | None) -> "Client":
+    """Return the place that was typed, else what the environment names: a service before a database.
+
+    Raises:
+        SpecError: both were typed, or the URL of the service is none.
+        storage.errors.UrlError: the URL of the storage is none.
+    """
+    if service is not None and storage is not None:
+        from sweeps.errors import SpecError
+
+        raise SpecError("got --url and --storage; give one of them: a service reads its own database")
+    named = service if storage is None else None
+    if named is None and storage is None:
+        named = os.environ.get("KD_SWEEPS_URL") or None
+    if named is None:
+        from storage.url import resolve
+        from sweeps.operations.operation import LocalClient
+
+        return LocalClient(resolve(storage))
+    from sweeps.contrib.server.client import HttpClient
+
+    return HttpClient(named, os.environ.get("KD_SWEEPS_TOKEN", "").strip())

@@ -1,27 +1,128 @@
-"""Read results: status, best, trials, report, list.
+"""Commands that ask: status, best, trials, report, compare and the like.
 
 They write nothing to the storage and start fast: a test holds that none of them imports TensorFlow, Optuna or scipy.
 `report -o DIR` draws, and writes into DIR.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.formats import Format, render
-from sweeps.cli.options import Field, Form, Service, Storage, SweepName
-from sweeps.cli.places import asked
-from sweeps.cli.reading import compare
-from sweeps.terminal import columns, fitted, say
+from sweeps.cli.options import Field, Form, Service, Storage, SweepName, asked
+from sweeps.cli.text import Format, render
+from sweeps.terminal import columns, number_of, say, wrap
 
 if TYPE_CHECKING:
     import sqlalchemy
 
-    from sweeps.places.place import Place
+    from sweeps.findings.findings import Findings
+    from sweeps.operations.operation import Client
+
+
+compare_app = typer.Typer()
+
+MOST = 20  # sweeps: 190 pairs on each dataset
+_FORMS = ("brief", "markdown", "json", "csv")
+
+
+@compare_app.command()
+def compare(
+    names: Annotated[list[str], typer.Argument(metavar="NAME NAME [NAME ...]", help="Names of the sweeps.")],
+    form: Annotated[
+        str, typer.Option("-f", "--format", help="brief, markdown, json or csv; brief on a terminal, else markdown.")
+    ] = "",
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", metavar="DIR", help="Write the comparison into this folder.")
+    ] = None,
+    storage: Storage = None,
+    url: Service = None,
+) -> None:
+    """Set several sweeps beside each other: what each gains and costs, what differs, who is better.
+
+    Students of the same seed are compared in pairs. With -f csv: one line for each finished training. With -o:
+    compare.html with a forest plot, its Markdown, and that CSV.
+
+    Example: kd-sweeps compare plain wide -o comparison
+    """
+    _check(names, form, output)
+    place = asked(storage, url)
+    findings = _findings(place, names)
+    say(place.label)
+    if form == "csv":
+        print(_trainings(place, findings), end="")
+        return
+    from sweeps.findings.compare import compare as compared
+    from sweeps.report import compare
+
+    found = compared(names, findings)
+    if output is not None:
+        from sweeps.report import compare
+
+        written = compare.write(found, _trainings(place, findings), Path(output))
+        print(wrap(compare.headline(found), columns()))
+        say(f"comparison {written}")
+        return
+    wide = columns()
+    form = form or ("markdown" if wide is None else "brief")
+    if form == "json":
+        from sweeps.cli.text import Format, render
+        from sweeps.report.compare import json_data
+
+        print(render(json_data(found), Format.json))
+    elif form == "markdown":
+        print(compare.text(found))
+    else:
+        from sweeps.report.brief import WIDTH, compared_brief
+
+        print(compared_brief(found, columns=wide or WIDTH))
+
+
+def _check(names: Sequence[str], form: str, output: str | None) -> None:
+    from sweeps.errors import SpecError
+    from sweeps.hints import local
+    from sweeps.spec.stored import check_name
+
+    for name in names:
+        check_name(name)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    example = f"for example: {local().line('compare', names[0], 'ANOTHER')}"
+    if twice is not None:
+        raise SpecError(f"compare: got {twice} twice; name each sweep once, {example}")
+    if not 2 <= len(names) <= MOST:
+        raise SpecError(f"compare: got {number_of(len(names), 'sweep')}; allowed: 2 to {MOST}, {example}")
+    if form not in ("", *_FORMS):
+        raise SpecError(f"--format: got {form!r}; allowed: {', '.join(_FORMS)}")
+    if output is not None and not output.strip():
+        raise SpecError(f"--output: got {output!r}; give a folder, for example: -o comparison")
+    if output is not None and form not in ("", "markdown"):
+        raise SpecError(f"--output writes the page, its Markdown and the CSV; leave out --format {form}")
+
+
+def _findings(place: "Client", names: Sequence[str]) -> "list[Findings]":
+    """Return the findings of the sweeps that have some; raise the NoResultsYet of the first where none has."""
+    from sweeps.errors import NoResultsYet
+
+    found, nothing = [], []
+    for name in names:
+        try:
+            found.append(place.findings(name))
+        except NoResultsYet as error:
+            nothing.append(error)
+    if not found:
+        raise nothing[0]
+    return found
+
+
+def _trainings(place: "Client", findings: "Sequence[Findings]") -> str:
+    from sweeps.report.compare import long_csv
+
+    return long_csv([(one.name, one.spec, place.trials(one.name)) for one in findings])
+
 
 app = typer.Typer()
-app.add_typer(compare.app)
+app.add_typer(compare_app)
 
 
 _WORKER_SHOWN = ("worker", "state", "task", "done", "failed", "reason")
@@ -44,24 +145,24 @@ def status(
     if audit:
         _audit(place, name, form, field)
         return
-    from sweeps.cli.answers import describe_status
+    from sweeps.cli.text import describe_status
 
     found = place.status(name)
     say(place.label)
     if form is Format.table and field is None:
-        print(fitted(describe_status(found), columns()))
+        print(wrap(describe_status(found), columns()))
     else:
         print(render(found.as_json(), form, field))
 
 
-def _audit(place: "Place", name: str, form: Format, field: str | None) -> None:
+def _audit(place: "Client", name: str, form: Format, field: str | None) -> None:
     from sweeps.cli.text import describe, values
 
     answer = place.audit(name)
     say(place.label)
     found, missing = answer.audit, answer.unavailable
     if form is Format.table and field is None:
-        print(fitted("\n".join([describe(found, missing), *answer.notes]), columns()))
+        print(wrap("\n".join([describe(found, missing), *answer.notes]), columns()))
     else:
         print(render(values(name, found, missing) | {"answer_hash": answer.answer_hash}, form, field))
     raise typer.Exit(1 if found.violations else 0)
@@ -100,14 +201,14 @@ def best(
 
     Examples: kd-sweeps best mnist-kd --paste; kd-sweeps best mnist-kd -f value
     """
-    from sweeps.cli.answers import describe_best
+    from sweeps.cli.text import describe_best
     from sweeps.errors import SpecError
-    from sweeps.hints import here
+    from sweeps.hints import local
 
     if paste and (form is not Format.table or field is not None):
         raise SpecError(
             "--paste prints code alone; leave out --format and --field, or print the code in a format:"
-            f" {here().line('best', name, '-f json --field paste')}"
+            f" {local().line('best', name, '-f json --field paste')}"
         )
     place = asked(storage, url)
     answer = place.best(name)
@@ -118,7 +219,7 @@ def best(
         print("\n\n".join([above, *found.paste.values()]))
         return
     if form is Format.table and field is None:
-        print(fitted(describe_best(found, answer.said), columns()))
+        print(wrap(describe_best(found, answer.said), columns()))
     elif form is Format.value and field is None:
         print(render(found.point.as_dict(), form))  # what a script wants; everything else has a name
     else:
@@ -135,7 +236,7 @@ def trials(
     url: Service = None,
 ) -> None:
     """List every task with its trial and result."""
-    from sweeps.cli.answers import describe_trials
+    from sweeps.cli.text import describe_trials
     from sweeps.query.listing import as_columns
 
     place = asked(storage, url)
@@ -166,9 +267,9 @@ def report(
         _write_report(place, name, form, output)
         return
     from sweeps.errors import SpecError
-    from sweeps.report import page
     from sweeps.report.brief import WIDTH, brief
-    from sweeps.report.json_data import json_data
+    from sweeps.report.folder import json_data
+    from sweeps.report.page import report
 
     wide = columns()
     form = form or ("markdown" if wide is None else "brief")
@@ -179,10 +280,10 @@ def report(
     if form == "json":
         print(render(json_data(findings), Format.json))
     else:
-        print(page.report(findings) if form == "markdown" else brief(findings, columns=wide or WIDTH))
+        print(report(findings) if form == "markdown" else brief(findings, columns=wide or WIDTH))
 
 
-def _write_report(place: "Place", name: str, form: str, output: str) -> None:
+def _write_report(place: "Client", name: str, form: str, output: str) -> None:
     from sweeps.errors import SpecError
     from sweeps.report import folder
     from sweeps.report.answer import headline
@@ -194,7 +295,7 @@ def _write_report(place: "Place", name: str, form: str, output: str) -> None:
     findings = place.findings(name)
     say(place.label)
     page = folder.write(findings, Path(output))
-    print(fitted(headline(findings), columns()))
+    print(wrap(headline(findings), columns()))
     say(f"report   {page}")
 
 

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.options import Service, Storage, SweepName, whole_number
-from sweeps.cli.places import asked
-from sweeps.hints import here
+from sweeps.cli.options import Service, Storage, SweepName, asked, whole_number
+from sweeps.hints import local
 from sweeps.terminal import number_of, say
 
 app = typer.Typer()
@@ -17,14 +16,14 @@ app = typer.Typer()
 def pause(name: SweepName, storage: Storage = None, url: Service = None) -> None:
     """Stop starting tasks; running tasks finish."""
     running = asked(storage, url).pause(name)
-    say(f"paused; {number_of(running, 'running task')} will end first. To go on: {here().resume(name)}")
+    say(f"paused; {number_of(running, 'running task')} will end first. To go on: {local().resume(name)}")
 
 
 @app.command()
 def resume(name: SweepName, storage: Storage = None, url: Service = None) -> None:
     """Go on after a pause or a cancel, from the same point."""
     left = asked(storage, url).resume(name)
-    say(f"active; {number_of(left, 'task')} left. If no worker is waiting: {here().launch(name)}")
+    say(f"active; {number_of(left, 'task')} left. If no worker is waiting: {local().launch(name)}")
 
 
 @app.command()
@@ -34,7 +33,7 @@ def cancel(name: SweepName, storage: Storage = None, url: Service = None) -> Non
     Finished tasks stay finished. Workers abort their current task within one lease interval (10 s by default).
     """
     taken = asked(storage, url).cancel(name)
-    undo, remove = here().resume(name), here().line("delete", name)
+    undo, remove = local().resume(name), local().line("delete", name)
     say(f"cancelled: {number_of(taken, 'task')}. To go on from the same point: {undo}; to remove the sweep: {remove}")
 
 
@@ -54,17 +53,17 @@ def extend(
 
     Example: kd-sweeps extend mnist-kd --seeds +10
     """
-    from sweeps.places.answers import More
+    from sweeps.operations.answers import ExtendArgs
 
     place = asked(storage, url)
     counts = {"trials": _number("--trials", trials), "seeds": _number("--seeds", seeds)}
-    more = More(**counts, searches=_number("--searches", searches))
+    more = ExtendArgs(**counts, searches=_number("--searches", searches))
     planned = place.extension(name, more)
     say(planned.look)
     if dry_run:
         say(f"dry run: nothing was written; it would add {number_of(planned.tasks, 'task')}")
         return
-    say(f"{number_of(place.extend(name, more), 'task')} added. Next: {here().launch(name)}")
+    say(f"{number_of(place.extend(name, more), 'task')} added. Next: {local().launch(name)}")
 
 
 @app.command()
@@ -73,14 +72,14 @@ def retry(name: SweepName, storage: Storage = None, url: Service = None) -> None
 
     Resets their retry counters. Stored results stay. What is unavailable waits again once its weights are here.
     """
-    from sweeps.plan.states import UNAVAILABLE
+    from sweeps.plan.phases import UNAVAILABLE
 
     place = asked(storage, url)
     again = place.retry(name)
     for key in again:
         print(key)
     if again:
-        say(f"{number_of(len(again), 'task')} will run again. Next: {here().launch(name)}")
+        say(f"{number_of(len(again), 'task')} will run again. Next: {local().launch(name)}")
         return
     lacking = [f"; {row.task} is unavailable: {row.reason}" for row in place.trials(name) if row.state == UNAVAILABLE]
     say(" ".join("".join(["nothing has failed", *lacking]).split()))
@@ -93,7 +92,7 @@ def reap(name: SweepName, storage: Storage = None) -> None:
     Workers do this by themselves; use it when no worker is left.
     """
     from storage.url import resolve
-    from sweeps.service.steering import reap_now
+    from sweeps.usecases.steering import reap_now
 
     freed, completed = reap_now(resolve(storage), name)
     for key, attempt, worker in freed:
@@ -110,8 +109,8 @@ def delete(
     """Remove a sweep with its studies and results. Refused while workers are running its tasks."""
     from storage.url import masked, resolve
     from sweeps.errors import SpecError
-    from sweeps.query.opening import open_sweep
-    from sweeps.service.steering import delete
+    from sweeps.query.listing import open_sweep
+    from sweeps.usecases.steering import delete
 
     url = resolve(storage)
     with open_sweep(url, name):
@@ -120,7 +119,7 @@ def delete(
         if not sys.stdin.isatty():
             raise SpecError(
                 f"delete removes every result of {name}; to do that without being asked:"
-                f" {here().line('delete', name, '--yes')}"
+                f" {local().line('delete', name, '--yes')}"
             )
         if not typer.confirm(f"Remove every result of {name} from {masked(url)}?", err=True):
             say("nothing was deleted")
@@ -149,14 +148,14 @@ def logs(
     Examples: kd-sweeps logs mnist-kd; kd-sweeps logs mnist-kd --task search#3 --follow
     """
     from sweeps.errors import SpecError
-    from sweeps.service import logs
-    from sweeps.spec.bounds import MOST
+    from sweeps.spec.tables import MOST
+    from sweeps.usecases import logs
 
     count = whole_number("--lines", lines, least=0, most=MOST, example="50") if lines else None
     number = whole_number("--attempt", attempt, least=1, most=MOST, example="2") if attempt else None
     if task is None:
         if follow or number:
-            line = here().line("logs", name, "--task KEY --follow")
+            line = local().line("logs", name, "--task KEY --follow")
             raise SpecError(f"--attempt and --follow go with --task; for example: {line}")
         print("\n".join(logs.latest(name, 20 if count is None else count)))
     elif follow:
@@ -167,6 +166,6 @@ def logs(
 
 
 def _number(option: str, text: str) -> int:
-    from sweeps.spec.bounds import MOST
+    from sweeps.spec.tables import MOST
 
     return whole_number(option, text, least=0, most=MOST, example="+10")

@@ -1,15 +1,19 @@
-"""Make stdout and stderr safe to print to: closed ones, full disks, and encodings that lack a character."""
+"""Safe stdout and stderr; exit codes."""
 
 import codecs
 import io
 import json
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import NoReturn, TextIO
 
-from sweeps.terminal import visible
+import typer
+
+from sweeps.terminal import escape_control_chars, say
 
 # What reports are written with, for terminals that know ASCII only.
 _PLAIN = {
@@ -67,7 +71,7 @@ class _Output(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         with _told():
-            super().write(visible(text))
+            super().write(escape_control_chars(text))
         return len(text)
 
     def flush(self) -> None:
@@ -102,3 +106,58 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
         raise error
     text = error.object[error.start : error.end]
     return "".join(_PLAIN.get(one) or json.dumps(one)[1:-1] for one in text), error.end
+
+
+_END_S = 5.0  # for what a command has left running to end by itself
+
+
+def run_and_exit(app: typer.Typer) -> NoReturn:
+    """Run the command line in sys.argv, and end this process with its exit code."""
+    code = 1
+    try:
+        code = exit_code_of(app)
+    finally:
+        threading.Thread(target=_end, args=(code,), name="end", daemon=True).start()
+    sys.exit(code)
+
+
+def _end(code: int) -> None:
+    """End the process where Python would wait for ever, such as for threads or exit handlers of a user's code."""
+    time.sleep(_END_S)
+    say("this command is done; what it has left running is ended")
+    os._exit(code)
+
+
+def exit_code_of(app: typer.Typer) -> int:
+    """Run the command line in sys.argv."""
+    from kd.errors import KdError
+    from storage.errors import StorageError, UrlError
+    from sweeps.errors import NoResultsYet, SpecError, SweepError
+    from sweeps.hints import explain
+
+    try:
+        code = app(prog_name="kd-sweeps", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        text = error.format_message()
+        # With no command at all the message is the whole help, which needs no hint to itself.
+        line = text if text.endswith("?") else f"{text.rstrip('.')};"
+        say(text if "\n" in text else f"kd-sweeps: {line} see: kd-sweeps --help")
+        return error.exit_code
+    except (SpecError, UrlError) as error:
+        say(f"kd-sweeps: {explain(error)}")
+        return 2
+    except NoResultsYet as error:
+        say(f"kd-sweeps: {explain(error)}")
+        return 3
+    except (SweepError, StorageError, KdError) as error:
+        say(f"kd-sweeps: {explain(error)}")
+        return 1
+    except ReaderGone:
+        return 0
+    except Unprintable as error:
+        say(f"kd-sweeps: cannot write to stdout: {error}; send the output elsewhere, for example > FILE")
+        return 1
+    except typer.Abort:
+        return 130
+    return code or 0

@@ -1,13 +1,111 @@
-"""What an audit found, for people and as plain values; and tables of text."""
+"""Answers as text and tables (rich), csv, json."""
 
+import csv
+import io
+import json
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 from storage.audit.audit import Audit, StageAudit
 from storage.audit.checks import Finding
-from sweeps.hints import ANYWHERE, Commands, here
-from sweeps.plan.states import UNAVAILABLE, shown_stage
-from sweeps.terminal import number_of
+from sweeps.errors import SpecError
+from sweeps.hints import PORTABLE, Commands, local
+from sweeps.plan.phases import UNAVAILABLE, display_stage
+from sweeps.query.best import Best
+from sweeps.query.status import Status
+from sweeps.stats.estimates import limits, percent
+from sweeps.terminal import columns, duration, grey, number_of, wrap, wrapped
+
+
+class Format(StrEnum):
+    """What -f takes."""
+
+    table = "table"
+    json = "json"
+    yaml = "yaml"
+    csv = "csv"
+    value = "value"
+
+
+def render(rows: Sequence[Mapping[str, Any]] | Mapping[str, Any], form: Format, field: str | None = None) -> str:
+    """Return one record (a mapping) or several (a sequence) as text.
+
+    Args:
+        field: only this key; nested keys with dots, as in candidates.0.mean.
+
+    Raises:
+        SpecError: no such field; it lists those there are.
+    """
+    data: Any = rows
+    if field is not None:
+        data = [_pick(row, field) for row in rows] if isinstance(rows, Sequence) else _pick(rows, field)
+        if form in (Format.table, Format.csv, Format.value):
+            values = data if isinstance(data, list) else [data]
+            return "\n".join(_cell(value) for value in values)
+    if form is Format.json:
+        return json.dumps(data, indent=2, ensure_ascii=False)
+    if form is Format.yaml:
+        import yaml
+
+        return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).rstrip()
+    table: Sequence[Mapping[str, Any]] = [rows] if isinstance(rows, Mapping) else rows
+    if form is Format.csv:
+        return _csv(table)
+    if form is Format.value:
+        return "\n".join(" ".join(_cell(value) for value in row.values()) for row in table)
+    return _pairs(rows) if isinstance(rows, Mapping) else _table(rows)
+
+
+def _pick(row: Mapping[str, Any], field: str) -> Any:
+    value: Any = row
+    for key in field.split("."):
+        if isinstance(value, Mapping) and key in value:
+            value = value[key]
+        elif isinstance(value, list) and key.isdigit() and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            raise SpecError(f"no field {field!r}; fields: {', '.join(map(str, row))}")
+    return value
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return ""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+    return out.getvalue().rstrip("\n")
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return "(none)"
+    columns = [key for key in rows[0] if any(row[key] not in (None, "") for row in rows)]
+    cells = [columns] + [[_short(row[key]) for key in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    )
+
+
+def _pairs(row: Mapping[str, Any]) -> str:
+    width = max(map(len, row), default=0)
+    return "\n".join(f"{key.ljust(width)}  {_short(value)}" for key, value in row.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else _cell(value)
+
 
 _STATES = ("planned", "done", "failed", UNAVAILABLE, "cancelled", "skipped", "waiting", "running")
 
@@ -23,9 +121,9 @@ def values(name: str, audit: Audit, unavailable: Mapping[str, int]) -> dict[str,
         "planned": audit.planned,
         "accounted": audit.accounted,
         "stages": {stage.stage: _counts(stage, unavailable) for stage in audit.stages},
-        "violations": _lines(audit.violations, ANYWHERE),
-        "warnings": _lines(audit.warnings, ANYWHERE),
-        "notes": _lines(audit.notes, ANYWHERE),
+        "violations": _finding_lines(audit.violations, PORTABLE),
+        "warnings": _finding_lines(audit.warnings, PORTABLE),
+        "notes": _finding_lines(audit.notes, PORTABLE),
     }
 
 
@@ -42,11 +140,11 @@ def describe(audit: Audit, unavailable: Mapping[str, int]) -> str:
     there = [stage.stage for stage in audit.stages]
     for stage in audit.stages:
         counts = _counts(stage, unavailable)
-        rows.append((shown_stage(stage.stage, there), *(str(counts[state]) for state in shown)))
+        rows.append((display_stage(stage.stage, there), *(str(counts[state]) for state in shown)))
     lines = table(rows)
     lines.append("")
     for kind, findings in (("violation", audit.violations), ("warning", audit.warnings), ("note", audit.notes)):
-        lines += [f"{kind}: {' '.join(text.split())}" for text in _lines(findings, here())]
+        lines += [f"{kind}: {' '.join(text.split())}" for text in _finding_lines(findings, local())]
     lines.append(
         f"audit: {audit.planned} planned, {audit.accounted} accounted for,"
         f" {number_of(len(audit.violations), 'violation')}, {number_of(len(audit.warnings), 'warning')}"
@@ -61,5 +159,145 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     return [gap.join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _lines(findings: Sequence[Finding], commands: Commands) -> list[str]:
+def _finding_lines(findings: Sequence[Finding], commands: Commands) -> list[str]:
     return [commands.after(finding.text, finding.next_steps) for finding in findings]
+
+
+_WIDTH = 100  # at most, as a page is read
+_LABEL = 12  # characters of the column of labels at least; a searched parameter may have a longer name
+
+_SILENT_S = 30.0  # without a step: worth a word
+
+
+def describe_best(best: Best, said: Sequence[str] = ()) -> str:
+    """Return the point, how sure it is, and what the finished sweep says of it.
+
+    Args:
+        said: lines of any length; they are wrapped.
+    """
+    point = best.point.as_dict()
+    wide = max(_LABEL, *map(len, point)) + 1
+    lines = [
+        *(f"{name:<{wide}}{value:.4g}" for name, value in point.items()),
+        *_wrapped("loss", f"{best.loss}  (alpha weighs the labels)", wide),
+        *_evidence(best, wide),
+        *_wrapped("answer", " ".join(said), wide),
+        *([f"{'answer hash':<{wide}}{best.answer_hash}"] if best.answer_hash else []),
+        f"{'as code':<{wide}}{local().line('best', best.sweep, '--paste')}",
+    ]
+    return "\n".join(lines)
+
+
+def _wrapped(label: str, text: str, wide: int) -> list[str]:
+    return wrapped(text, min(columns() or _WIDTH, _WIDTH), first=f"{label:<{wide}}", then=" " * wide)
+
+
+def _evidence(best: Best, wide: int) -> list[str]:
+    """Return its interval, and the incumbent beside it with the reason why they may differ."""
+    single, accuracy = best.incumbent, best.accuracy
+    trial = f"search trial {single.trial_number}: {single.point.text(4)}, "
+    trial += f"{percent(single.score):.2f} % (n=1)"
+    if not best.confirmed:
+        return [
+            *_wrapped("validation", f"{percent(accuracy.mean):.2f} %, n=1: UNCONFIRMED, the best single {trial}", wide),
+            *_wrapped("", "a lucky seed can win a search; confirm repeats the best trials on fresh seeds", wide),
+        ]
+    shown = limits(accuracy)
+    if shown is None:
+        interval = f", n={accuracy.n}, no interval"
+    else:
+        low, high = percent(max(shown[0], 0.0)), percent(min(shown[1], 1.0))
+        interval = f" [{low:.2f}, {high:.2f}] 95 % t interval, n={accuracy.n} fresh seeds"
+    lines = [f"{'validation':<{wide}}{percent(accuracy.mean):.2f} %{interval}", f"{'incumbent':<{wide}}{trial}"]
+    if single.point == best.point:
+        why = "the best trial in the dashboard is the same point: fresh seeds confirmed it"
+    else:
+        why = (
+            "the best trial in the dashboard is the highest of many single runs, so partly luck; best has the highest"
+            " mean when the first search's top trials run again on fresh seeds"
+        )
+    return [*lines, *_wrapped("", why, wide)]
+
+
+def describe_status(status: Status) -> str:
+    """Return a table of the stages, the workers, what failed, and what to type next."""
+    stages = status.shown_stages
+    names = ["total", "waiting", "running", "done", "failed", "skipped"]
+    names += [name for name in ("cancelled", UNAVAILABLE) if any(getattr(c, name) for c in stages.values())]
+    counts = [[stage, *(str(getattr(count, name)) for name in names)] for stage, count in stages.items()]
+    head, *rows = table([["stage", *names], *counts])
+    lines = [head]
+    lines += [grey(row) if count.unavailable else row for row, count in zip(rows, stages.values(), strict=True)]
+    lines.append("")
+    for one in status.workers:
+        left = one.lease_left_s
+        lease = f"lease {left:.0f} s" if one.alive else f"lease lapsed {-left:.0f} s ago: its worker is probably dead"
+        silent = one.idle_s > max(_SILENT_S, one.limit_s / 10)
+        ends = f"; no step for {duration(one.idle_s)}, ends in {duration(max(one.limit_s - one.idle_s, 0))}"
+        lines.append(f"worker {one.worker}: {one.task} attempt {one.attempt}, {lease}{ends if silent else ''}")
+    lines += [f"worker {one.worker}: {one.state}, last seen {duration(one.seen_s)} ago" for one in status.others]
+    lines += status.problems
+    if status.problems:
+        lines.append(f"to try that again: {local().retry_and_launch(status.sweep)}")
+    return "\n".join([*lines, *status.bits.lines(), _next_step(status)])
+
+
+def _next_step(status: Status) -> str:
+    name, seconds = status.sweep, status.seconds_left
+    if status.state != "active":
+        return f"the sweep is {status.state}; to go on: {local().resume(name)}, then {local().launch(name)}"
+    if seconds == 0:
+        return f"finished; next: {local().report(name)}"
+    if not any(one.alive for one in status.workers):
+        frees = " (it takes over what is left)" if status.workers else ""
+        return f"no worker is running; next: {local().launch(name)}{frees}"
+    left = "unknown yet" if seconds is None else f"about {max(1, round(seconds / 60))} min"
+    return f"time left: {left} ({100 * status.fraction:.0f} % done)"
+
+
+# The columns of `trials` for people; the other formats have all of them.
+_SHOWN = [
+    "task",
+    "state",
+    "trial",
+    "dataset",
+    "temperature",
+    "alpha",
+    "score",
+    "test_accuracy",
+    "train_s",
+    "cpu_s",
+    "reason",
+]
+# Where the terminal is too narrow: these are called by fewer letters, then these are left out, one after the other.
+_SHORT = {"temperature": "T", "test_accuracy": "test"}
+_LEFT_OUT = ("cpu_s", "train_s", "trial", "dataset")
+
+
+def describe_trials(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table of the tasks. On a terminal it has the columns that fit, and a reason stands below its row."""
+    wide, names = columns(), list(_SHOWN)
+    if rows:
+        keys = list(rows[0])
+        place = names.index("score")
+        names[place:place] = keys[keys.index("alpha") + 1 : keys.index("score")]  # what else is searched
+    if wide is None or not rows:
+        return "\n".join(_lines(rows, names, {}))
+    names.remove("reason")
+    lines = _lines(rows, names, {})
+    for name in ("", *_LEFT_OUT):
+        if max(map(len, lines)) <= wide:
+            break
+        names = [one for one in names if one != name]
+        lines = _lines(rows, names, _SHORT)
+    shown = [lines[0]]
+    for line, row in zip(lines[1:], rows, strict=True):
+        # Of a row that was skipped the state says enough: dozens of them have the same reason.
+        reason = "" if row["state"] == "skipped" else " ".join((row["reason"] or "").split())
+        below = wrap(f"  {reason}", wide).split("\n") if reason else []
+        shown += [grey(text) if row["state"] == UNAVAILABLE else text for text in (line, *below)]
+    return "\n".join(shown)
+
+
+def _lines(rows: Sequence[Mapping[str, Any]], names: Sequence[str], short: Mapping[str, str]) -> list[str]:
+    return render([{short.get(name, name): row[name] for name in names} for row in rows], Format.table).splitlines()

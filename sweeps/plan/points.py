@@ -1,4 +1,4 @@
-"""Give Optuna what it sees of a task: its search space, its attributes, and the parameters fixed before it is asked."""
+"""The point of a task: planned, proposed, selected or of an arm; what its trial shows."""
 
 import random
 from dataclasses import replace
@@ -12,26 +12,35 @@ from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.records.queries import points_until
 from storage.studies.space import Choice, Range, Space
+from sweeps.distill.arms import (
+    AUTOKERAS_ARM,
+    DEFAULT_PAPER,
+    DEFAULT_POINTS,
+    FOUND_NETWORK,
+    LABELS_ONLY,
+    SCALED,
+    SCRATCH_TUNED,
+)
+from sweeps.distill.space import of_paper, of_training, point_at, search_space, transfer_space, untuned
 from sweeps.plan import selection
-from sweeps.plan.names import best_of, search_of, teacher_phase
-from sweeps.plan.outcomes import TeacherOutcome, done_tasks
-from sweeps.plan.payloads import (
+from sweeps.plan.identity import derive
+from sweeps.plan.jobs import (
     BaselineTask,
     ConfirmTask,
     Payload,
     SearchTask,
     StudentTask,
+    TeacherOutcome,
     TeacherTask,
     TransferTask,
+    done_tasks,
     edited,
     payload_of,
     read_payload,
 )
-from sweeps.plan.seeds import derive
-from sweeps.plan.space import of_paper, of_training, point_at, search_space, transfer_space, untuned
-from sweeps.spec.arms import AUTOKERAS_ARM, DEFAULT_PAPER, DEFAULT_POINTS, FOUND, LABELS_ONLY, SCALED, SCRATCH_TUNED
+from sweeps.plan.phases import best_of, search_of, teacher_phase
 from sweeps.spec.model import Spec
-from sweeps.spec.point import Point
+from sweeps.trainers.protocol import Point
 
 
 def _datasets(spec: Spec) -> tuple[str, ...]:
@@ -68,7 +77,7 @@ def attributes(
     attrs |= {name: value for name, value in task.as_json().items() if name in ("seed", "repeat", "rank")}
     if isinstance(task, StudentTask):
         refit = isinstance(task, TransferTask) and task.arm == AUTOKERAS_ARM
-        attrs["detail"] = FOUND if refit else spec.role(task.role).student
+        attrs["detail"] = FOUND_NETWORK if refit else spec.role(task.role).student
     if search := search_of(task.role, task.group):
         attrs["search"] = search
     if task.role and "dataset" not in space_of(spec, stage):

@@ -1,4 +1,4 @@
-"""The frozen result of a phase that later phases read: the ranks of a search or of a round, the best of a confirm.
+"""Ranks, survivors, best: the frozen results between phases.
 
 The first reader after the phase has closed writes it; everybody then reads that one row, so a retry months later still
 trains the same (T, alpha).
@@ -15,11 +15,10 @@ import sqlalchemy
 from storage.errors import RecordBroken
 from storage.records import artifacts, queries
 from sweeps.errors import SweepError
-from sweeps.plan.names import search_of, untagged
-from sweeps.plan.outcomes import DoneTask, StudentOutcome, done_tasks
-from sweeps.plan.payloads import ConfirmTask, SearchTask, edited
-from sweeps.spec.point import Point
+from sweeps.plan.jobs import ConfirmTask, DoneTask, SearchTask, StudentOutcome, done_tasks, edited
+from sweeps.plan.phases import search_of, untagged
 from sweeps.stats.estimates import Estimate, estimate
+from sweeps.trainers.protocol import Point
 
 # name -> the phase it is read from, both without the tag of a group
 _PHASES = {

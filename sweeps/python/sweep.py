@@ -1,20 +1,48 @@
-"""`Sweep`: create, run, read and steer one sweep from Python."""
+"""`Sweep` and the plain functions."""
 
 import contextlib
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps.python import asking
-from sweeps.python.errors import told
+from sweeps.python import arguments
 
 if TYPE_CHECKING:
-    from sweeps.places.database import Database
-    from sweeps.python.answers import BestPoint, Svg, Verdict
+    from storage.records.queries import SweepRecord
+    from sweeps.operations.answers import BestPoint, Svg, Verdict
+    from sweeps.operations.operation import LocalClient
     from sweeps.query.status import Status
+    from sweeps.report.document import Block, Code
+
+
+@contextmanager
+def translate_errors(storage: str) -> Iterator[None]:
+    """Give the expected errors of the block the line that the command line prints, with the commands that help.
+
+    Args:
+        storage: URL without a password that these commands name; "": the one that the environment names.
+    """
+    from kd.errors import KdError
+    from storage.errors import StorageError
+    from sweeps.errors import SweepError
+    from sweeps.hints import Commands, explain, for_client
+    from sweeps.terminal import program
+
+    with for_client(Commands(program(), storage)), warnings.catch_warnings():
+        # Optuna imports tqdm, which asks for widgets in every notebook that has none; we show no bars of theirs.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        try:
+            yield
+        except (SweepError, StorageError, KdError) as error:
+            error.args = (explain(error),)
+            if isinstance(error, StorageError):
+                error.next_steps = ()  # they are in the line now
+            raise
 
 
 class Sweep:
@@ -29,12 +57,12 @@ class Sweep:
         self, name: str, *, storage: str | None = None, data_dir: str | os.PathLike[str] | None = None
     ) -> None:
         """Name a sweep; nothing is opened yet. Arguments as for `create`."""
-        with told(""):
+        with translate_errors(""):
             from storage.url import masked, resolve
 
-            self._name = asking.sweep_name(name)
-            self._url = resolve(asking.storage_text(storage))
-            self._data_dir = asking.folder("data_dir", data_dir)
+            self._name = arguments.sweep_name(name)
+            self._url = resolve(arguments.storage_text(storage))
+            self._data_dir = arguments.folder("data_dir", data_dir)
             self._typed = masked(self._url) if storage else ""
 
     @classmethod
@@ -42,14 +70,14 @@ class Sweep:
         cls,
         name: str,
         *,
-        dataset: asking.DatasetName | None = None,
-        source: asking.DatasetName | None = None,
-        target: asking.DatasetName | Sequence[asking.DatasetName] | None = None,
+        dataset: arguments.DatasetName | None = None,
+        source: arguments.DatasetName | None = None,
+        target: arguments.DatasetName | Sequence[arguments.DatasetName] | None = None,
         preset: str | None = None,
         spec: str | os.PathLike[str] | None = None,
         changes: Mapping[str, Any] | None = None,
-        student: asking.Model | None = None,
-        teacher: asking.Model | None = None,
+        student: arguments.Model | None = None,
+        teacher: arguments.Model | None = None,
         storage: str | None = None,
         data_dir: str | os.PathLike[str] | None = None,
     ) -> "Sweep":
@@ -73,10 +101,10 @@ class Sweep:
         """
         sweep = cls(name, storage=storage, data_dir=data_dir)
         with sweep._told():
-            from sweeps.python.surroundings import without_main
-            from sweeps.service.create import create_sweep, requested
+            from sweeps.python.arguments import without_script_folder
+            from sweeps.usecases.create import create_sweep, requested
 
-            wanted = asking.asked(
+            wanted = arguments.asked(
                 dataset=dataset,
                 source=source,
                 target=target,
@@ -86,7 +114,7 @@ class Sweep:
                 student=student,
                 teacher=teacher,
             )
-            with without_main():
+            with without_script_folder():
                 create_sweep(
                     sweep._url, sweep._name, requested(sweep._url, sweep._name, wanted), data_dir=sweep._data_dir
                 )
@@ -124,15 +152,15 @@ class Sweep:
         """
         with self._told(), self._working():
             from sweeps.errors import SweepError
-            from sweeps.hints import here
-            from sweeps.service.launch import launch
+            from sweeps.hints import local
+            from sweeps.usecases.run import launch
 
             if workers is not None:
-                workers = asking.whole("workers", workers, least=1, most=1_000, example=2)
+                workers = arguments.whole("workers", workers, least=1, most=1_000, example=2)
             if threading.current_thread() is not threading.main_thread():
                 raise SweepError(
                     f"run() works in the main thread, where Ctrl-C comes; call it there, or type:"
-                    f" {here().launch(self._name)}"
+                    f" {local().launch(self._name)}"
                 )
             code = launch(self._url, self._name, workers=workers, stays=True)
             if code == 1:
@@ -154,7 +182,7 @@ class Sweep:
     def best(self) -> "BestPoint":
         """The best point: `temperature`, `alpha`, `more`. Raises `sweeps.errors.NoResultsYet` before any trial."""
         with self._told():
-            from sweeps.python.answers import best_point
+            from sweeps.operations.answers import best_point
 
             return best_point(self._place.best(self._name).best)
 
@@ -162,7 +190,7 @@ class Sweep:
     def verdict(self) -> "Verdict":
         """The verdict: `word` and `text`. Raises `sweeps.errors.NoResultsYet` before the first result."""
         with self._told():
-            from sweeps.python.answers import verdict
+            from sweeps.operations.answers import verdict
             from sweeps.report.answer import badge
 
             return verdict(badge(self._place.findings(self._name)))
@@ -198,7 +226,7 @@ class Sweep:
         What has no data yet has no figure. Names: "gains", "regret", "methods", "surface", "break-even".
         """
         with self._told():
-            from sweeps.python.answers import Svg
+            from sweeps.operations.answers import Svg
             from sweeps.report.figures import svg
             from sweeps.report.figures.data import pictures
 
@@ -214,7 +242,7 @@ class Sweep:
         with self._told():
             from sweeps.report.folder import write
 
-            where = asking.folder("report", folder) or Path(f"{self._name}-report")
+            where = arguments.folder("report", folder) or Path(f"{self._name}-report")
             return write(self._place.findings(self._name), where)
 
     def pause(self) -> int:
@@ -242,12 +270,12 @@ class Sweep:
             storage.errors.RevisionRefused: a search has closed, no look is left, or the sweep is cancelled.
         """
         with self._told():
-            from sweeps.places.answers import More
-            from sweeps.spec.bounds import MOST
+            from sweeps.operations.answers import ExtendArgs
+            from sweeps.spec.tables import MOST
 
             asked = {"trials": trials, "seeds": seeds, "searches": searches}
-            counts = {key: asking.whole(key, value, least=0, most=MOST, example=5) for key, value in asked.items()}
-            return self._place.extend(self._name, More(**counts))
+            counts = {key: arguments.whole(key, value, least=0, most=MOST, example=5) for key, value in asked.items()}
+            return self._place.extend(self._name, ExtendArgs(**counts))
 
     def retry(self) -> list[str]:
         """Let failed tasks, and those skipped because of them, wait again; return their keys. `run` works on them."""
@@ -259,26 +287,138 @@ class Sweep:
         return f"Sweep.open({self._name!r}{f', storage={self._typed!r}' if self._typed else ''})"
 
     def _repr_html_(self) -> str:
-        from sweeps.python.pages import page_of
 
         with self._told():
             return page_of(self._place, self._name)
 
     def _told(self) -> contextlib.AbstractContextManager[None]:
-        return told(self._typed)
+        return translate_errors(self._typed)
 
     @property
-    def _place(self) -> "Database":
-        from sweeps.places.database import Database
+    def _place(self) -> "LocalClient":
+        from sweeps.operations.operation import LocalClient
 
-        return Database(self._url)
+        return LocalClient(self._url)
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:
         """Let workers find the data and the user's modules where this process does."""
-        from sweeps.python.surroundings import for_workers
+        from sweeps.python.arguments import worker_environment
 
         with self._place.open(self._name) as (_, sweep):
             pass  # a connection that waits while workers write would only be in their way
-        with for_workers(sweep, self._data_dir):
+        with worker_environment(sweep, self._data_dir):
             yield
+
+
+_WITH_RESULTS, _WITHOUT = 640, 330  # px; whoever reads may draw the lower corner
+
+
+def page_of(place: "LocalClient", name: str) -> str:
+    """Return the page as an HTML element. Before the first result, and where none can be had, it says what to do."""
+    from kd.errors import KdError
+    from storage.errors import StorageError
+    from sweeps.errors import NoResultsYet, SweepError
+    from sweeps.hints import explain
+    from sweeps.report import folder
+    from sweeps.report.document import Code, Heading, Paragraph
+    from sweeps.report.html_page import html
+
+    try:
+        try:
+            return framed(folder.files(place.findings(name))[folder.PAGE], height=_WITH_RESULTS)
+        except NoResultsYet:
+            status = place.status(name)
+            with place.open(name) as (_, sweep):
+                planned = _planned(place, sweep)
+        going = any(one.alive for one in status.workers)
+        said = "Workers are at it; show this cell again later." if going else "Nothing has run yet. To begin:"
+        todo: list[Block] = [Paragraph(said), *([] if going else [Code(("sweep.run()",))])]
+        if status.state != "active":
+            todo = [Paragraph(f"It is {status.state}. To go on:"), Code(("sweep.resume()", "sweep.run()"))]
+        blocks = [Heading(name, level=1), *todo, planned]
+    except (SweepError, StorageError, KdError) as error:
+        blocks = [Heading(name, level=1), Paragraph(explain(error))]
+    return framed(html(blocks, title=name, figures={}), height=_WITHOUT)
+
+
+def _planned(place: "LocalClient", sweep: "SweepRecord") -> "Code":
+    from sweeps.plan.plan import make_plan
+    from sweeps.report.document import Code
+    from sweeps.spec.stored import as_it_stands
+    from sweeps.usecases.create import describe_plan
+
+    spec = as_it_stands(sweep)
+    return Code(tuple(describe_plan(spec, make_plan(spec), place.url)))
+
+
+def framed(page: str, *, height: int) -> str:
+    """Return a whole HTML page as an element that shows it: neither style nor script passes its border.
+
+    Args:
+        height: px at first.
+    """
+    # In single quotes, of which a page has few: a figure is full of double ones, and each would take six characters.
+    inside = page.replace("&", "&amp;").replace("'", "&#39;")
+    style = f"width:100%;height:{height}px;border:0;resize:vertical;overflow:auto"
+    return f'<iframe sandbox title="the page of a sweep" style="{style}" srcdoc=\'{inside}\'></iframe>'
+
+
+def create_sweep(
+    name: str,
+    *,
+    preset: str = "quick",
+    spec: Path | None = None,
+    changes: Mapping[str, Any] | None = None,
+    storage: str | None = None,
+    data_dir: Path | None = None,
+) -> bool:
+    """Create a sweep. Returns True when it is new, False when the same one was there already.
+
+    Args:
+        name: 1 to 64 letters, digits, '-' and '_'.
+        preset: "tiny", "quick", "compare" or "full"; not used when spec is given.
+        spec: a TOML file.
+        changes: dotted keys of the spec to change, for example {"search.trials": 100}.
+        storage: URL of the storage.
+        data_dir: folder with mnist.npz and other files, see `kd.data.sources`.
+
+    Raises:
+        sweeps.errors.SpecError: something in the spec cannot be used, or the name has another spec.
+        storage.errors.StorageError: the storage cannot be written.
+    """
+    from storage.url import resolve
+    from sweeps.distill import presets
+    from sweeps.spec.model import override
+    from sweeps.spec.stored import read
+    from sweeps.usecases import create
+
+    asked = override(presets.preset(preset) if spec is None else read(spec), changes or {})
+    return create.create_sweep(resolve(storage), name, asked, data_dir=data_dir).new
+
+
+def launch(name: str, *, workers: int | None = None, storage: str | None = None) -> int:
+    """Work on a sweep with local processes until it is finished. Returns the exit code of the command."""
+    from storage.url import resolve
+    from sweeps.usecases.run import launch as start
+
+    return start(resolve(storage), name, workers=workers)
+
+
+def best(name: str, *, storage: str | None = None) -> dict[str, Any]:
+    """Return the best (T, alpha) of a sweep as plain values, those of `kd-sweeps best -f json`."""
+    from sweeps.query.best import best as find_best
+    from sweeps.query.listing import open_sweep
+
+    with open_sweep(storage, name) as (engine, sweep):
+        return find_best(engine, sweep).as_json()
+
+
+def report(name: str, *, storage: str | None = None) -> str:
+    """Return the verdict and the comparison of a sweep as Markdown."""
+    from sweeps.findings.findings import load
+    from sweeps.query.listing import open_sweep
+    from sweeps.report.page import report as write
+
+    with open_sweep(storage, name) as (engine, sweep):
+        return write(load(engine, sweep))

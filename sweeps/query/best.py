@@ -1,27 +1,28 @@
-"""Answer "which T and alpha?": the confirmed point where there is one, else the best search trial, marked as such."""
+"""`Best`: the confirmed point, or the incumbent; one line for watchers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import sqlalchemy
 
 from storage.records import queries
-from storage.records.queries import SweepRecord
+from storage.records.queries import SweepRecord, TaskRecord
+from sweeps.distill.snippets import snippets
+from sweeps.distill.spec import formula
 from sweeps.errors import NoResultsYet
-from sweeps.hints import here
+from sweeps.hints import local
 from sweeps.plan import selection
-from sweeps.plan.outcomes import StudentOutcome, done_tasks
-from sweeps.plan.payloads import SearchTask
+from sweeps.plan.jobs import SearchTask, StudentOutcome, done_tasks
 from sweeps.plan.selection import Candidate
-from sweeps.query.bits import bits
-from sweeps.query.snippets import snippets
-from sweeps.query.status import stage_counts
-from sweeps.spec.losses import formula
-from sweeps.spec.model import Spec, as_it_stands
-from sweeps.spec.point import Point
+from sweeps.query.status import fingerprints, stage_counts
+from sweeps.spec.model import Role, Spec
+from sweeps.spec.stored import as_it_stands
 from sweeps.stats.estimates import Estimate, shown_fraction
 from sweeps.terminal import number_of
+from sweeps.trainers.protocol import Point
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class Best:
 
     @property
     def paste(self) -> dict[str, str]:
-        """The point as code, see `sweeps.query.snippets.snippets`."""
+        """The point as code, see `sweeps.distill.snippets.snippets`."""
         return snippets(self.point, loss=self.distillation, own=self.loss_parameters)
 
     def as_json(self) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
         teachers, trials = counts["teachers"], counts["search"]
         raise NoResultsYet(
             f"no search trial of {sweep.name} has finished (teachers {teachers.done}/{teachers.total},"
-            f" search 0/{trials.total}); go on with: {here().launch(sweep.name)}"
+            f" search 0/{trials.total}); go on with: {local().launch(sweep.name)}"
         )
     (first,) = selection.rank(done, 1)
     number = next(task.record.trial_number for task in done if task.record.key == first.task)
@@ -121,7 +122,7 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
         accuracy=Estimate(first.score, None, None, 1) if found is None else shown_fraction(found.best.accuracy),
         candidates=None if found is None else tuple(map(_shown, found.candidates)),
         incumbent=incumbent,
-        answer_hash=bits(engine, sweep).answer_hash,
+        answer_hash=fingerprints(engine, sweep).answer_hash,
         recipe=_recipe(as_it_stands(sweep), point),
     )
 
@@ -133,3 +134,56 @@ def _recipe(spec: Spec, point: Point) -> str:
     )
     epochs = number_of(int(tuned.get("epochs", spec.source.epochs)), "epoch")
     return f"Adam, {training.rate()}, batches of {training.batch_size}, {epochs}"
+
+
+WIDTH = 78
+_MARK = "provisional, validation"  # the test decides, and nobody may see half of it
+
+
+def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:
+    """Return one line of at most 78 columns; "" before the teacher of the source has finished.
+
+    First how good that teacher is, then the best point of the search beside it, then the confirmed point against no
+    distillation: on the target as soon as both are known there.
+
+    Args:
+        tasks: those that are done, or all.
+    """
+    done = [task for task in tasks if task.state == "done"]
+    compared = [task for task in done if task.stage == "transfer"]
+    roles: tuple[Role, ...] = ("target", "source")
+    for role in roles:
+        if pairs := _pairs(compared, role):
+            best, scratch = (fmean(values) for values in zip(*pairs, strict=True))
+            return _line(spec, role, f"best {_percent(best)}, no distillation {_percent(scratch)} ({_MARK})")
+    teacher = next((task for task in done if task.key == "teachers#source"), None)
+    if teacher is None:
+        return ""
+    trials = [task for task in done if task.stage == "search" and task.params]
+    if not trials:
+        return _line(spec, "source", f"teacher {_percent(teacher.score)} ({_MARK})")
+    top = max(trials, key=lambda task: (task.score or 0.0, -task.id))
+    params = top.params or {}
+    point = f"T {params['temperature']:.1f}, α {params['alpha']:.2f}"  # what else is searched would not fit
+    text = f"teacher {_percent(teacher.score)}, best {_percent(top.score)} ({point}; {_MARK})"
+    return _line(spec, "source", text)
+
+
+def _line(spec: Spec, role: Role, text: str) -> str:
+    part = spec.role(role)
+    name = part.name or Path(part.dataset).stem  # of a file its name alone
+    return f"{name[: WIDTH - len(text) - 2]}: {text}"
+
+
+def _pairs(done: Sequence[TaskRecord], role: str) -> list[tuple[float, float]]:
+    """Return the validation accuracies of best and of scratch on the seeds that both have, of the first search."""
+    arms: dict[str, dict[int, float]] = {"best": {}, "scratch": {}}
+    for task in done:
+        payload = task.payload
+        if payload["role"] == role and not payload.get("group") and payload["arm"] in arms:
+            arms[payload["arm"]][payload["repeat"]] = task.score or 0.0
+    return [(best, arms["scratch"][repeat]) for repeat, best in arms["best"].items() if repeat in arms["scratch"]]
+
+
+def _percent(score: float | None) -> str:
+    return f"{100 * (score or 0.0):.1f} %"

@@ -1,21 +1,25 @@
-"""List the sweeps of a storage, and the tasks of a sweep with their trials."""
+"""Rows of `list` and `trials`; open a sweep by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy
 
+from storage.db.engine import open_engine
 from storage.queue.phases import root_reason
 from storage.records import queries
 from storage.records.queries import SweepRecord, TaskRecord
 from storage.tables import TASK_AWAITED
+from storage.url import resolve
+from sweeps.distill.space import trained_with
 from sweeps.errors import SpecError
-from sweeps.plan.payloads import BaselineTask, Payload, TransferTask, payload_of
-from sweeps.plan.space import trained_with
-from sweeps.plan.states import shown_state
-from sweeps.plan.tasks import STAGES
+from sweeps.plan.jobs import BaselineTask, Payload, TransferTask, payload_of
+from sweeps.plan.phases import display_state
+from sweeps.plan.plan import STAGES
 from sweeps.query.status import stage_counts
+from sweeps.spec.stored import check_name
 
 _KEPT = ("test_accuracy", "train_s", "cpu_s")  # of an outcome: whole ones of thousands of tasks take seconds
 
@@ -118,7 +122,7 @@ def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, space: Mapping[
     return TrialRow(
         task=task.key,
         stage=task.stage,
-        state=shown_state(task.stage, task.state, task.error_class),
+        state=display_state(task.stage, task.state, task.error_class),
         attempt=task.attempt,
         trial=task.trial_number,
         dataset=None if payload.role is None else _called(sweep, payload.role),
@@ -144,3 +148,26 @@ def _called(sweep: SweepRecord, role: str) -> str:
     """Return what the dataset of a role is called, from the stored spec as it stands."""
     part = sweep.spec[role]
     return str(part.get("name") or part["dataset"])
+
+
+@contextmanager
+def open_sweep(
+    storage: sqlalchemy.URL | str | None, name: str, *, write: bool = False
+) -> Iterator[tuple[sqlalchemy.Engine, SweepRecord]]:
+    """Open the storage and find the sweep of that name; both are given back at the end of the block.
+
+    Args:
+        storage: a resolved URL, or what the user gave: text, or None for the environment's or the default.
+        write: whether anything may be changed; through the engine of a reader nothing can be written.
+
+    Raises:
+        storage.errors.StorageError: no storage there, or no such sweep in it; nothing is created.
+        sweeps.errors.SpecError: no sweep can have that name.
+    """
+    check_name(name)
+    url = storage if isinstance(storage, sqlalchemy.URL) else resolve(storage)
+    engine = open_engine(url, read_only=not write)
+    try:
+        yield engine, queries.find_sweep(engine, name)
+    finally:
+        engine.dispose()

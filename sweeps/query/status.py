@@ -1,21 +1,183 @@
-"""Tell where a sweep stands: tasks by state, workers, what failed."""
+"""`Status`: tasks, workers, failures, time left, fingerprints."""
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy
 
+from storage.queue import workers
 from storage.queue.phases import parse_dependencies
+from storage.queue.workers import WorkerRecord
 from storage.records import queries
-from storage.records.queries import PhaseRecord, RunningRecord, SweepRecord
-from sweeps.plan.states import UNAVAILABLE, shown_stage, shown_state
-from sweeps.plan.tasks import STAGES
-from sweeps.query.bits import KEEP, Bits, bits_of
-from sweeps.query.expected import expected_time
-from sweeps.query.workers import WorkerRow, worker_rows
-from sweeps.spec.model import as_it_stands
+from storage.records.queries import PhaseRecord, RunningRecord, SweepRecord, TaskRecord
+from sweeps.plan import identity
+from sweeps.plan.phases import UNAVAILABLE, display_stage, display_state
+from sweeps.plan.plan import STAGES, expected_seconds
+from sweeps.spec.model import Spec
+from sweeps.spec.stored import as_it_stands
+
+STATES = ("working", "idle", "vanished", "stopped", "ended")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerRow:
+    """A worker.
+
+    state: "working"; "idle", waiting for a task; "vanished", not seen for longer than a lease; "stopped", and reason
+    says why; "ended", because nothing was left. seen_s: seconds since it was last seen. done, failed: attempts.
+    numerics: fingerprint of its arithmetic, None before it has trained.
+    """
+
+    worker: str
+    host: str
+    pid: int
+    state: str
+    task: str | None
+    attempt: int | None
+    done: int
+    failed: int
+    seen_s: float
+    started_at: float
+    reason: str | None
+    cpu: str | None
+    tensorflow: str | None
+    kd_sweeps: str | None
+    numerics: str | None
+
+
+def worker_rows(
+    engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, tasks: Sequence[TaskRecord]
+) -> list[WorkerRow]:
+    """Return every worker that ever worked on a sweep, oldest first.
+
+    Args:
+        tasks: those that are done, or all; of their outcomes "numerics" is read.
+
+    Raises:
+        storage.errors.RecordBroken: a stored value can no longer be read.
+    """
+    numerics = {task.worker: task.outcome.get("numerics") for task in tasks if task.outcome}
+    return [_row(record, spec.lease.seconds, numerics.get(record.name)) for record in workers.records(engine, sweep.id)]
+
+
+def _row(record: WorkerRecord, lease_s: float, numerics: str | None) -> WorkerRow:
+    versions = record.provenance.get("versions", {})
+    return WorkerRow(
+        worker=record.name,
+        host=record.host,
+        pid=record.pid,
+        state=_state(record, lease_s),
+        task=record.task,
+        attempt=record.attempt,
+        done=record.done,
+        failed=record.failed,
+        seen_s=max(record.seen_s, 0.0),  # the database's clock may have been set back
+        started_at=record.started_at,
+        reason=record.reason,
+        cpu=record.provenance.get("cpu"),
+        tensorflow=versions.get("tensorflow"),
+        kd_sweeps=versions.get("kd-sweeps"),
+        numerics=numerics,
+    )
+
+
+def _state(record: WorkerRecord, lease_s: float) -> str:
+    return worker_state(
+        ended=record.ended_at is not None,
+        has_reason=bool(record.reason),
+        seen_s=record.seen_s,
+        busy=bool(record.task),
+        lease_s=lease_s,
+    )
+
+
+def worker_state(*, ended: bool, has_reason: bool, seen_s: float, busy: bool, lease_s: float) -> str:
+    """Return the state of a worker, one of STATES; the arguments as in `storage.records.tallies.WorkerTally`."""
+    if ended:
+        return "stopped" if has_reason else "ended"
+    if seen_s > lease_s:
+        return "vanished"
+    return "working" if busy else "idle"
+
+
+@dataclass(frozen=True)
+class Eta:
+    """How far a sweep is.
+
+    fraction: of the whole work that is done, in [0, 1]. seconds_left: None while nobody works on the rest. shares: of
+    each stage in the whole work; together 1.
+    """
+
+    fraction: float
+    seconds_left: float | None
+    shares: Mapping[str, float]
+
+
+def eta(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Eta:
+    """Return how far a sweep is.
+
+    A task takes as long as its spec lets expect, times how much longer its kind took so far: teachers, students and
+    comparison methods apart. The rest is shared among the workers, but one task is never shared.
+
+    Args:
+        spec: of the sweep. tasks: all of its tasks.
+        workers: how many are at work.
+    """
+    planned = [expected_seconds(spec, task.stage, task.payload.get("role")) for task in tasks]
+    took: dict[str, float] = defaultdict(float)
+    expected: dict[str, float] = defaultdict(float)
+    for task, seconds in zip(tasks, planned, strict=True):
+        if task.state == "done" and task.started_at is not None and task.finished_at is not None:
+            for kind in (_kind(task), "any"):
+                took[kind] += task.finished_at - task.started_at
+                expected[kind] += seconds
+    slower = {kind: took[kind] / expected[kind] for kind in expected}
+    likely = [
+        seconds * slower.get(_kind(task), slower.get("any", 1.0)) for task, seconds in zip(tasks, planned, strict=True)
+    ]
+    left = [seconds for task, seconds in zip(tasks, likely, strict=True) if task.state in ("waiting", "running")]
+    whole, by_stage = sum(likely) or 1.0, defaultdict[str, float](float)
+    for task, seconds in zip(tasks, likely, strict=True):
+        by_stage[task.stage] += seconds / whole
+    if not left:
+        return Eta(1.0, 0.0, by_stage)
+    return Eta(1 - sum(left) / whole, max(sum(left) / workers, *left) if workers else None, by_stage)
+
+
+def _kind(task: TaskRecord) -> str:
+    return {"teachers": "teacher", "baselines": "method", "measure": "method"}.get(task.stage, "student")
+
+
+KEEP = (*identity.KEEP, "numerics")
+"""What is read of an outcome."""
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """answer_hash: None until every task has ended. numerics: the fingerprints of those who trained, sorted."""
+
+    answer_hash: str | None
+    numerics: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """Return what people are told: the hash, and a warning where numerics differ."""
+        found = [f"answer hash {self.answer_hash}"] if self.answer_hash else []
+        return found + ([identity.differing(self.numerics)] if len(self.numerics) > 1 else [])
+
+
+def fingerprints(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Fingerprints:
+    """Return the bits of a sweep. Only reads."""
+    return fingerprints_of(queries.task_records(engine, sweep.id, keep=KEEP))
+
+
+def fingerprints_of(tasks: Iterable[TaskRecord]) -> Fingerprints:
+    """Return the bits of these tasks, whose outcomes hold KEEP at least."""
+    tasks = list(tasks)
+    found = {str(one) for task in tasks if (one := (task.outcome or {}).get("numerics"))}
+    return Fingerprints(identity.answer_hash(tasks), tuple(sorted(found)))
+
 
 _KEEP_MODELS = ("teachers", "baselines", "transfer")
 
@@ -50,7 +212,7 @@ def stage_counts(engine: sqlalchemy.Engine, sweep_id: int) -> dict[str, StageCou
         counts[phase.stage].update(phase.counts)
     if any(count["failed"] for count in counts.values()):  # `launch` asks twice a second
         failed = queries.task_records(engine, sweep_id, state="failed", keep=())
-        missing = Counter(t.stage for t in failed if shown_state(t.stage, t.state, t.error_class) == UNAVAILABLE)
+        missing = Counter(t.stage for t in failed if display_state(t.stage, t.state, t.error_class) == UNAVAILABLE)
         for stage, count in counts.items():
             count[UNAVAILABLE] = min(missing[stage], count["failed"])  # one may have failed since
             count["failed"] -= count[UNAVAILABLE]
@@ -124,14 +286,14 @@ class Status:
     shares: Mapping[str, float]
     seconds_left: float | None
     problems: tuple[str, ...]
-    bits: Bits
+    bits: Fingerprints
 
     @property
     def shown_stages(self) -> dict[str, StageCount]:
         """The stages as people see them: on one dataset nothing is searched natively, and nothing is transferred."""
         there = [stage for stage, count in self.stages.items() if count.total]
         return {
-            shown_stage(stage, there): count
+            display_stage(stage, there): count
             for stage, count in self.stages.items()
             if stage in there or stage != "native"
         }
@@ -160,7 +322,7 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
     stages = {one.stage for one in at_work}
     limits = {stage: spec.limits.of(stage, queries.durations(engine, sweep.id, stage)) for stage in stages}
     workers = tuple(_working(one, limits[one.stage]) for one in at_work)
-    time = expected_time(spec, tasks, len({one.worker for one in workers if one.alive}))
+    time = eta(spec, tasks, len({one.worker for one in workers if one.alive}))
     return Status(
         sweep=sweep.name,
         state=sweep.state,
@@ -171,7 +333,7 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
         shares={stage: time.shares.get(stage, 0.0) for stage in STAGES},
         seconds_left=time.seconds_left,
         problems=tuple(failures(engine, sweep.id)),
-        bits=bits_of(tasks),
+        bits=fingerprints_of(tasks),
     )
 
 

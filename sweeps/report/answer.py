@@ -1,4 +1,4 @@
-"""The answer in plain words: question, headline, verdict, the numbers, what to do.
+"""Question, headline, cards and advice of a sweep: with a target and without.
 
 The page, the dashboard's note, `report` on a terminal, `best` and the last lines of `run` all say it from here. What is
 said is in `answers.transfer` for a sweep with a target, and in `answers.one_dataset` for one without.
@@ -6,8 +6,8 @@ said is in `answers.transfer` for a sweep with a target, and in `answers.one_dat
 
 from typing import Protocol
 
-from sweeps.analysis.findings import Findings
-from sweeps.report.answers import one_dataset, transfer
+from sweeps.findings.findings import Findings
+from sweeps.report import with_target, without_target
 from sweeps.report.document import Advice, Badge, Block, Card, Cards, Heading, Paragraph
 
 
@@ -22,7 +22,7 @@ class _Answer(Protocol):
 
 
 def _of(findings: Findings) -> _Answer:
-    return transfer if findings.verdicts else one_dataset
+    return with_target if findings.verdicts else without_target
 
 
 def blocks(findings: Findings) -> list[Block]:

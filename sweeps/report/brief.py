@@ -1,19 +1,20 @@
-"""The answer in a few lines of a terminal: question, three numbers, what to do, the headline last."""
+"""The answer, or a comparison, in a few lines of a terminal."""
 
 import re
 import textwrap
 
-from sweeps.analysis.findings import Findings
-from sweeps.hints import ANYWHERE, here
-from sweeps.report import answer
-from sweeps.report.names import called
-from sweeps.report.observations import in_short
+from sweeps.findings.compare import Absent, Compared, Pair, Standing
+from sweeps.findings.findings import Findings
+from sweeps.hints import PORTABLE, local
+from sweeps.report import answer, compare
+from sweeps.report.compare import shown
+from sweeps.report.words import accuracy, display_name, in_short, interval
 from sweeps.terminal import wrapped
 
 WIDTH = 100  # columns at most
 _NARROWEST = 40
 
-_PROGRAM = re.compile(rf"(?<![\w./-]){re.escape(ANYWHERE.program)}(?= [a-z]+ )")  # where a command begins
+_PROGRAM = re.compile(rf"(?<![\w./-]){re.escape(PORTABLE.program)}(?= [a-z]+ )")  # where a command begins
 
 
 def brief(findings: Findings, *, columns: int, page: str = "") -> str:
@@ -35,14 +36,14 @@ def brief(findings: Findings, *, columns: int, page: str = "") -> str:
     lines.append("")
     for one in findings.surfaces:
         if said := in_short(one):
-            lines += _wrapped(f"{called(one.dataset)}: {said}", width)
+            lines += _wrapped(f"{display_name(one.dataset)}: {said}", width)
     lines += _beside("The page:", [f"  {page}"], width) if page else _as_a_page(findings.name, width)
     lines += [f"answer hash {findings.answer_hash}"] if findings.answer_hash else []
     return "\n".join([*lines, "", *_wrapped(f"{answer.badge(findings).text}. {answer.headline(findings)}", width)])
 
 
 def _as_a_page(name: str, width: int) -> list[str]:
-    return _beside("As a page:", _command(here().line("report", name, "-o", f"{name}-report"), width), width)
+    return _beside("As a page:", _command(local().line("report", name, "-o", f"{name}-report"), width), width)
 
 
 def _beside(label: str, lines: list[str], width: int) -> list[str]:
@@ -53,7 +54,7 @@ def _beside(label: str, lines: list[str], width: int) -> list[str]:
 
 def _typed_here(text: str) -> str:
     """Return text with its commands as the reader of this terminal can type them."""
-    return _PROGRAM.sub(lambda _: here().program, text)
+    return _PROGRAM.sub(lambda _: local().program, text)
 
 
 def _command(command: str, width: int) -> list[str]:
@@ -71,3 +72,55 @@ def _command(command: str, width: int) -> list[str]:
 
 def _wrapped(text: str, width: int) -> list[str]:
     return wrapped(text, width, then="  ")
+
+
+def compared_brief(found: Compared, *, columns: int) -> str:
+    """Return the lines; none is longer than the terminal or than WIDTH, but for a name that cannot break.
+
+    Args:
+        columns: of the terminal.
+    """
+    width = max(_NARROWEST, min(columns, WIDTH))
+    texts = [*_sweeps(found), ""]
+    for dataset in found.datasets:
+        texts.append(f"On {display_name(dataset)}:")
+        texts += [f"  {_standing(one)}" for one in found.standings if one.dataset == dataset]
+        texts += [f"  {_pair(one)}" for one in found.pairs if one.dataset == dataset]
+        texts.append("")
+    if found.differing:
+        texts += ["Their specs differ in:", *map(_differing, compare.differing(found).rows), ""]
+    names = " ".join(found.names)
+    texts += [f"As a page: {local().line('compare', names, '-o', 'comparison')}", "", compare.headline(found)]
+    return "\n".join(line for text in texts for line in (_wrapped_below(text, width) if text else [""]))
+
+
+def _sweeps(found: Compared) -> list[str]:
+    lines = []
+    for name, direction, point, tasks, cost, status in compare.overview(found).rows:
+        known = f"{direction}; best point {point}; {tasks} tasks, {cost}; {status}"
+        lines.append(f"{name}: {status if name in found.pending else known}")
+    return lines
+
+
+def _standing(one: Standing) -> str:
+    test = one.test.value if isinstance(one.test, Absent) else accuracy(one.test)
+    parts = [f"test % {test}", f"over no distillation {shown(one.gain)}", f"over Keras' default {shown(one.tuning)}"]
+    parts += [f"regret {shown(one.regret)}"] if one.regret is not Absent.PLANNED else []
+    return f"{one.sweep} ({one.role}): {'; '.join(parts)}"
+
+
+def _pair(one: Pair) -> str:
+    if one.difference is None:
+        return f"{one.first} - {one.second}: {one.why}"
+    tested = "" if one.p_holm is None else f", p = {compare.p_value(one.p_holm)} (Holm)".replace("= <", "<")
+    return f"{one.first} - {one.second}: {interval(one.difference)}{tested}"
+
+
+def _differing(row: tuple[str, ...]) -> str:
+    key, *values = row
+    return f"  {key.strip('`')}: {' | '.join(values)}"
+
+
+def _wrapped_below(text: str, width: int) -> list[str]:
+    indent = " " * (len(text) - len(text.lstrip()))
+    return wrapped(text.lstrip(), width, first=indent, then=f"{indent}  ")

@@ -1,4 +1,4 @@
-"""The parts of a page, as typed values: `markdown` and `html_page` write the same parts in their own way.
+"""Parts of a page as typed values; the slots that a trainer fills.
 
 Text may hold `code` between backticks and **bold** between pairs of stars; everything else in it is plain text.
 """

@@ -1,21 +1,147 @@
-"""A report as a folder: the page for people, its Markdown, its figures, and the numbers for other programs."""
+"""The report as a folder: CSV, LaTeX, JSON, spec, page."""
 
+import csv
+import io
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from sweeps.analysis.findings import Findings
-from sweeps.analysis.secondary import questions
+from sweeps.distill.space import trained_with
 from sweeps.errors import SpecError
-from sweeps.report import html_page, markdown, tables
-from sweeps.report.document import Figure
+from sweeps.findings.findings import Findings
+from sweeps.findings.load import Training, Tried, awaited
+from sweeps.findings.rows import Row
+from sweeps.findings.secondary import questions
+from sweeps.findings.surfaces import Surface
+from sweeps.plan.phases import display_state
+from sweeps.plan.selection import Confirmed
+from sweeps.report import html_page, markdown, methods
+from sweeps.report.answer import badge, headline
+from sweeps.report.document import Column, Figure, columns
 from sweeps.report.figures import svg
-from sweeps.report.figures.captions import captions
 from sweeps.report.figures.data import pictures
-from sweeps.report.page import page, title
-from sweeps.report.sections import methods, secondary
-from sweeps.spec import toml
+from sweeps.report.figures.gains import captions
+from sweeps.report.page import page, secondary_blocks, title
+from sweeps.report.words import accuracy, number
+from sweeps.spec import stored
+from sweeps.stats.response import Top
+from sweeps.trainers.protocol import Point
+
+_REASON = 110  # characters of a reason that a table shows
+
+COMPARISON = (
+    *columns(
+        "method",
+        "dataset",
+        "validation %",
+        "test %",
+        "parameters",
+        "file KB",
+        "latency ms p50",
+        "train s",
+        "+ teacher and search s",
+        text=2,
+    ),
+    Column("status"),
+)
+
+_MADE = ("temperature", "alpha", "val_accuracy", "test_accuracy", "train_s", "cpu_s")
+COLUMNS = ("dataset", "role", "arm", "group", "repeat", "seed", "state", *_MADE, "stage")
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "|": r"\textbar{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "±": r"$\pm$",
+    }
+)
+
+
+def cells(row: Row) -> list[str]:
+    """Return a row of the comparison as text, one cell under each of COMPARISON."""
+    measured = row.measured
+    return [
+        f"{row.method} ({row.detail})" if row.detail else row.method,
+        row.dataset,
+        accuracy(row.validation),
+        accuracy(row.test),
+        number(row.parameters, ",.0f"),
+        number(None if measured is None else measured.bytes, ",.0f", 1e-3),
+        number(None if measured is None else measured.latency_ms_p50, ".2f"),
+        number(row.train_s, ".1f"),
+        number(row.shared_s, ".0f"),
+        textwrap.shorten(row.status, _REASON, placeholder=" ..."),  # `trials` has all of it
+    ]
+
+
+def results_csv(findings: Findings) -> str:
+    """Return one line for each training of a student, planned ones included; empty cells where it has not finished.
+
+    stage: "search", "confirm" or "transfer"; what searched on a dataset stands before what compares the arms there, and
+    has no arm. repeat: of confirm and transfer. What is searched beyond T and alpha has a column each, after alpha; its
+    cell is empty for an arm that is trained without it. Accuracies are fractions in [0, 1], times seconds. group: the
+    teacher and search of an outer level, "" the first. The test accuracies of a dataset are left out until its look at
+    the test is complete.
+    """
+    out = io.StringIO()
+    more, place = sorted(findings.spec.search.space), COLUMNS.index("alpha") + 1
+    writer = csv.DictWriter(out, (*COLUMNS[:place], *more, *COLUMNS[place:]), lineterminator="\n")
+    writer.writeheader()
+    for role in findings.spec.roles:
+        hidden = {"test_accuracy": None} if awaited(findings.trainings, role) else {}
+        runs: list[Training | Tried] = [*findings.searched, *findings.trainings]
+        writer.writerows(_line(one, more) | hidden for one in runs if one.role == role)
+    return out.getvalue()
+
+
+def _line(training: Training | Tried, more: Sequence[str]) -> dict[str, Any]:
+    planned = {"stage": "transfer"} | {name: value for name, value in vars(training).items() if name in COLUMNS}
+    planned["state"] = display_state(planned["stage"], training.state, training.error_class)
+    made = training.outcome
+    searched = {} if made is None else trained_with(made.more, planned.get("arm"))
+    return planned | {name: getattr(made, name, None) for name in _MADE} | {name: searched.get(name) for name in more}
+
+
+def table_tex(findings: Findings) -> str:
+    """Return the comparison table as a LaTeX tabular that needs the package booktabs; all text is escaped."""
+    head = [column.title for column in COMPARISON]
+    width = len(head) - findings.finished  # without the status, which comes last and says nothing where all are done
+    body = [[latex(cell) for cell in cells(row)[:width]] for row in findings.rows]
+    return "\n".join(
+        [
+            f"% kd-sweeps {findings.name}, spec {findings.fingerprint[:12]}. Needs \\usepackage{{booktabs}}.",
+            "% Mean over seeds with its 95 \\% t interval. Latency: one image, one thread.",
+            f"\\begin{{tabular}}{{ll{'r' * 7}{'l' * (width - 9)}}}",
+            "\\toprule",
+            " & ".join(map(latex, head[:width])) + " \\\\",
+            "\\midrule",
+            *(" & ".join(row) + " \\\\" for row in body),
+            "\\bottomrule",
+            "\\end{tabular}",
+            "",
+        ]
+    )
+
+
+def latex(text: str) -> str:
+    """Return text as LaTeX shows it, whatever signs are in it."""
+    return text.translate(_LATEX)
+
 
 PAGE = "report.html"
 _ALT = {
@@ -79,14 +205,14 @@ def files(findings: Findings) -> dict[str, str]:
     blocks = page(
         findings,
         figures=figures,
-        secondary=secondary.blocks(questions(findings)),
+        secondary=secondary_blocks(questions(findings)),
         methods=[methods.section(findings)],
     )
     return {
         **{f"figures/{name}.svg": text for name, text in drawn.items()},
-        "results.csv": tables.results_csv(findings),
-        "table.tex": tables.table_tex(findings),
-        "spec.toml": toml.to_toml(findings.spec),
+        "results.csv": results_csv(findings),
+        "table.tex": table_tex(findings),
+        "spec.toml": stored.to_toml(findings.spec),
         "report.md": f"{markdown.text(blocks)}\n",
         PAGE: html_page.html(blocks, title=title(findings), figures=drawn),
     }
@@ -95,3 +221,57 @@ def files(findings: Findings) -> dict[str, str]:
 def _new(path: Path) -> Path:
     path.parent.mkdir(exist_ok=True)
     return path
+
+
+def json_data(findings: Findings) -> dict[str, Any]:
+    """Return the findings as values that JSON has, with the names and the units of `sweeps.findings.findings`."""
+    return {
+        "sweep": findings.name,
+        "headline": headline(findings),
+        "verdict": badge(findings).text,
+        "verdicts": [asdict(verdict) for verdict in findings.verdicts],
+        "spec": findings.spec.as_dict(),
+        "fingerprint": findings.fingerprint,
+        "answer_hash": findings.answer_hash,
+        "numerics": list(findings.provenance.numerics),
+        "best": _confirmed(findings.confirmed, "source"),
+        "native": _confirmed(findings.confirmed, "target"),
+        "surfaces": [_surface(surface) for surface in findings.surfaces],
+        "controls": [asdict(control) | {"explains": control.explains} for control in findings.controls],
+        "outer": {target.role: [asdict(group) for group in target.groups] for target in findings.outer},
+        "rows": [_row(row) for row in findings.rows],
+        "differences": [asdict(item) for item in findings.differences],
+    }
+
+
+def _confirmed(confirmed: Mapping[str, Confirmed], role: str) -> dict[str, Any] | None:
+    return confirmed[role].as_json() if role in confirmed else None
+
+
+def _surface(surface: Surface) -> dict[str, Any]:
+    return {
+        "role": surface.role,
+        "dataset": surface.dataset,
+        "points": [
+            trial.point.as_dict() | {"accuracy": trial.accuracy, "number": trial.number, "shared": trial.shared}
+            for trial in surface.trials
+        ],
+        "best": None if surface.best is None else _pair(surface.best),
+        "tied": [_pair(point) for point in surface.tied],
+        "top": None if surface.top is None else _top(surface.top),
+        "optimism": surface.optimism,
+        "importances": dict(surface.importances),
+    }
+
+
+def _top(top: Top) -> dict[str, Any]:
+    return {name: getattr(top, name) for name in ("share", "low", "high", "tolerance", "word")}
+
+
+def _pair(point: Point) -> list[float]:
+    return [*point.as_dict().values()]
+
+
+def _row(row: Row) -> dict[str, Any]:
+    measured = {} if row.measured is None else row.measured.model_dump(exclude_unset=True)
+    return asdict(row) | {"measured": measured}

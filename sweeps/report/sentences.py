@@ -1,14 +1,12 @@
 """The verdict of a target in full: the regret with what its interval covers, the word, its bound, its scope."""
 
-from sweeps.analysis.findings import Findings
-from sweeps.analysis.units import percent
-from sweeps.analysis.verdicts import TargetVerdict
-from sweeps.hints import ANYWHERE
-from sweeps.report.formats import counted, interval, is_same_point
+from sweeps.findings.findings import Findings
+from sweeps.findings.verdicts import TargetVerdict
+from sweeps.hints import PORTABLE
+from sweeps.report.words import counted, interval, is_same_point
 from sweeps.spec.model import Spec
-from sweeps.stats.estimates import limits
-from sweeps.stats.nested import Nested
-from sweeps.stats.verdict import Verdict
+from sweeps.stats.estimates import limits, percent
+from sweeps.stats.verdict import Nested, Verdict
 
 
 def sentence(findings: Findings, target: TargetVerdict) -> str:
@@ -66,10 +64,10 @@ def _no_verdict(name: str, datasets: str, target: TargetVerdict) -> str:
     if target.left:
         return (
             f"NO VERDICT YET on {datasets}: {target.done} of {target.planned} transfer trainings are done;"
-            f" continue with: {ANYWHERE.launch(name)}"
+            f" continue with: {PORTABLE.launch(name)}"
         )
     lost = target.planned - target.done
-    again = f"; {lost} of {target.planned} trainings failed or were skipped: {ANYWHERE.retry(name)}" if lost else ""
+    again = f"; {lost} of {target.planned} trainings failed or were skipped: {PORTABLE.retry(name)}" if lost else ""
     return (
         f"NO VERDICT on {datasets}: it needs the arms native and best on at least two common seeds, which are"
         f" missing{again}"
@@ -138,7 +136,7 @@ def undecided(findings: Findings, target: TargetVerdict) -> str:
     if len(target.looks) >= findings.spec.transfer.looks:
         again = another_sweep(name, findings.spec, **{target.unit: verdict.seeds})
         return f"{needed}, but no declared look is left; start another sweep: {again}"
-    return f"{needed}: {extension(name, target)}, then {ANYWHERE.launch(name)}"
+    return f"{needed}: {extension(name, target)}, then {PORTABLE.launch(name)}"
 
 
 def extension(name: str, target: TargetVerdict) -> str:
@@ -147,7 +145,7 @@ def extension(name: str, target: TargetVerdict) -> str:
     if verdict is None or verdict.seeds is None:
         return ""
     option = "--searches" if target.unit == "search" else "--seeds"
-    return ANYWHERE.line("extend", name, option, f"+{verdict.seeds - verdict.n}")
+    return PORTABLE.line("extend", name, option, f"+{verdict.seeds - verdict.n}")
 
 
 def another_sweep(name: str, spec: Spec, *, seed: int = 0, search: int = 0) -> str:
@@ -156,7 +154,7 @@ def another_sweep(name: str, spec: Spec, *, seed: int = 0, search: int = 0) -> s
     Args:
         seed, search: how many seeds or searches the other sweep is to have.
     """
-    report = ANYWHERE.line("report", name, "-o", f"{name}-report")
+    report = PORTABLE.line("report", name, "-o", f"{name}-report")
     larger = f"outer.searches={search}" if search else f"transfer.seeds={seed}"
     changes = ("--seed", str(spec.seed + 1), "--set", larger)
-    return f"{report}, then {ANYWHERE.create(f'{name}-2', f'{name}-report/spec.toml', *changes)}"
+    return f"{report}, then {PORTABLE.create(f'{name}-2', f'{name}-report/spec.toml', *changes)}"

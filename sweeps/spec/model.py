@@ -1,4 +1,4 @@
-"""The spec: the frozen description of a sweep; its tables stand in `sweeps.spec.tables`.
+"""`Spec`: the engine's part; parse (chooses the trainer's class), override, roles, groups.
 
 A spec is TOML for people (`spec_toml`), a plain dict in the database, and these frozen models in between.
 It is stored with the sweep, so a worker needs only the storage URL and the sweep's name.
@@ -13,24 +13,22 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
-from storage.records.queries import SweepRecord
-from sweeps.errors import SpecError, SweepError
-from sweeps.hints import here
-from sweeps.spec.arms import AUTOKERAS_ARM, DEFAULT_PAPER, SCRATCH_TUNED
-from sweeps.spec.bounds import SpecModel
-from sweeps.spec.further import TRAINED
-from sweeps.spec.losses import check_parameters, known
-from sweeps.spec.problems import first_problem
+from sweeps.distill.arms import AUTOKERAS_ARM, DEFAULT_PAPER, SCRATCH_TUNED
+from sweeps.distill.spec import Baselines, DatasetSpec, Training, check_parameters, known
+from sweeps.errors import SpecError
+from sweeps.hints import local
 from sweeps.spec.tables import (
-    Baselines,
+    TRAINED,
     Confirm,
-    DatasetSpec,
+    Lease,
+    Limits,
     Repeats,
+    Retry,
     Search,
+    SpecModel,
     Transfer,
+    first_problem,
 )
-from sweeps.spec.training import Training
-from sweeps.spec.work import Lease, Limits, Retry
 from sweeps.stats.verdict import RULE
 
 Role: TypeAlias = Literal["source", "target", "target2", "target3"]
@@ -204,26 +202,6 @@ def fingerprint(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def stored(sweep: SweepRecord) -> Spec:
-    """Return the spec of a sweep in the database.
-
-    Raises:
-        SweepError: it is not what was stored: somebody edited it.
-    """
-    found = fingerprint(sweep.spec)
-    if found != sweep.fingerprint:
-        raise SweepError(
-            f"the stored spec of {sweep.name} was edited (its hash is {found[:12]}, it was stored with "
-            f"{sweep.fingerprint[:12]}); put it back, or make another sweep: {here().create('NAME', 'my.toml')}"
-        )
-    return as_it_stands(sweep)
-
-
-def as_it_stands(sweep: SweepRecord) -> Spec:
-    """Return the spec of a sweep even if somebody edited it: for those who read and do not work by it."""
-    return parse(sweep.spec, origin=f"sweep {sweep.name}")
-
-
 def parse(values: Mapping[str, Any], *, origin: str, new: bool = False) -> Spec:
     """Return the spec in plain values; raise a SpecError of one line that names the first wrong key.
 
@@ -236,7 +214,7 @@ def parse(values: Mapping[str, Any], *, origin: str, new: bool = False) -> Spec:
     try:
         return Spec.model_validate(values)
     except ValidationError as error:
-        raise SpecError(f"{origin}: {first_problem(error, Spec)}; a complete one: {here().spec('quick')}") from None
+        raise SpecError(f"{origin}: {first_problem(error, Spec)}; a complete one: {local().spec('quick')}") from None
 
 
 def override(spec: Spec, changes: Mapping[str, Any], *, origin: str = "options") -> Spec:
@@ -250,29 +228,6 @@ def override(spec: Spec, changes: Mapping[str, Any], *, origin: str = "options")
                 inner[group] = {}
             inner = inner[group]
             if not isinstance(inner, dict):
-                raise SpecError(f"{origin}: unknown key {dotted!r}; see: {here().spec('quick')}")
+                raise SpecError(f"{origin}: unknown key {dotted!r}; see: {local().spec('quick')}")
         inner[key] = value
     return parse(values, origin=origin)
-
-
-def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """List the keys in which two specs differ, each as `key: old -> new`."""
-    lines: list[str] = []
-    for key in dict.fromkeys([*old, *new]):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            lines += difference(before, after, f"{prefix}{key}.")
-        elif before != after:
-            lines.append(f"{prefix}{key}: {json.dumps(before)} -> {json.dumps(after)}")
-    return lines
-
-
-def check_name(name: str) -> str:
-    """Return the name; raise SpecError if no sweep can have it."""
-    if not Name.fullmatch(name):
-        shown = name if len(name) <= 40 else f"{name[:37]}... ({len(name)} characters)"
-        raise SpecError(
-            f"sweep name {shown!r}: allowed are 1 to 64 letters, digits, '-' and '_', the first one not '-',"
-            " for example mnist-kd"
-        )
-    return name

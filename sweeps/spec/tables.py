@@ -1,30 +1,230 @@
-"""The tables of a spec, and the one place where their defaults stand."""
+"""Tables search, confirm, compare, repeats, lease, limits, retry; bounds; a validation error as one line."""
 
 import itertools
+import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from statistics import median
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from kd.baselines.methods import METHODS
-from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, OUTER_ARMS, SCALED, SOURCE_ARMS, TARGET_ARMS
-from sweeps.spec.bounds import (
-    LEAST_PIXELS,
-    MOST_IMAGES,
-    MOST_PARAMETERS,
-    MOST_PIXELS,
-    MOST_VIEWS,
-    Cap,
-    Count,
-    EachOnce,
-    Seconds,
-    SpecModel,
-)
-from sweeps.spec.further import Further
+from sweeps.distill.arms import AUTOKERAS_ARM, CONTROLS, OUTER_ARMS, SCALED, SOURCE_ARMS, TARGET_ARMS
 from sweeps.stats.verdict import LEVELS, RULE
+from sweeps.trainers.protocol import Number
+
+# Generous bounds: far beyond what anybody can wait for, and small enough that a slip of the finger is answered at once.
+MOST = 100_000
+MOST_IMAGES = 100_000_000
+LEAST_PIXELS, MOST_PIXELS = 8, 4_096  # of a side; no smaller image is trained on
+MOST_VIEWS = 1_000  # each of them is stored for every image, with its own logits
+MOST_PARAMETERS = 10_000_000_000
+MOST_SECONDS = 10_000_000  # four months
+MOST_LEASE_S = 86_400
+
+Count = Annotated[int, Field(ge=1, le=MOST, strict=True)]
+Cap = Annotated[int, Field(ge=0, le=MOST, strict=True)]
+Seconds = Annotated[int, Field(ge=1, le=MOST_SECONDS, strict=True)]
+
+
+def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    again = next((value for value in values if values.count(value) > 1), None)
+    if again is not None:
+        raise ValueError(f"each of them once; {again} is there {values.count(again)} times")
+    return values
+
+
+EachOnce = AfterValidator(_each_once)
+
+
+class SpecModel(BaseModel):
+    """What all tables share: unknown keys are refused, and nothing changes once it is made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+_LEAST_S, _MEDIANS = 600.0, 20.0  # of a limit that is not given
+
+Silence = Annotated[float, Field(ge=0, le=MOST_SECONDS, strict=True)]
+
+
+class Lease(SpecModel):
+    """How a dead worker is noticed."""
+
+    interval_s: float = Field(
+        default=10, gt=0, le=MOST_LEASE_S, strict=True, description="a worker renews its lease this often"
+    )
+    grace_s: float = Field(
+        default=50,
+        gt=0,
+        le=MOST_LEASE_S,
+        strict=True,
+        description="without renewal for interval + grace, the task is free again",
+    )
+
+    @property
+    def seconds(self) -> float:
+        """How long a lease lasts."""
+        return self.interval_s + self.grace_s
+
+
+class Limits(SpecModel):
+    """Seconds without a step after which a task is ended; 0 = 20 times the stage's median task, 600 at least.
+    Below 60, a task may be ended while its process is still starting.
+    """
+
+    teachers: Silence = 0
+    search: Silence = 0
+    baselines: Silence = 0
+    confirm: Silence = 0
+    native: Silence = 0
+    transfer: Silence = 0
+    measure: Silence = 0
+
+    def of(self, stage: str, finished_s: Sequence[float]) -> float:
+        """Return the seconds without a step after which a task of a stage is ended.
+
+        Args:
+            finished_s: how long tasks of the stage took that are done.
+        """
+        given = float(getattr(self, stage))
+        return given or max(_LEAST_S, _MEDIANS * median(finished_s or (0.0,)))
+
+
+class Retry(SpecModel):
+    """Maximum attempts of one task per failure class; 0 = unlimited."""
+
+    lost_worker: Cap = Field(default=5, description="its worker died")
+    memory: Cap = Field(default=2, description="no memory was left")
+    database: Cap = Field(default=5, description="the database was gone for longer than a worker waits")
+    timeout: Cap = Field(default=2, description="it made no step for the time in limits")
+    nan: Cap = Field(default=1, description="the loss was no longer finite: the same seed diverges again")
+    error: Cap = Field(default=2, description="the training raised anything else")
+
+
+def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return the first thing that is wrong, as one line; an unknown key before all else.
+
+    Args:
+        error: what pydantic found.
+        model: of the table that was checked; its keys are what is allowed.
+    """
+    # An unknown key is usually a misspelt one: say that before what is then missing.
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    problem = problems[0]
+    key = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}; {_allowed(problem['loc'], model)}"
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    text = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{key}: got {_shown(problem['input'])}; allowed: {text}" if key else text
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _allowed(location: Sequence[str | int], model: type[BaseModel]) -> str:
+    """Return what may stand there; before it the key that was probably meant: a near name, or this one elsewhere."""
+    table, (*place, last) = model, map(str, location)
+    for name in place:
+        (table,) = _tables(table.model_fields[name].annotation)
+    prefix = "".join(f"{name}." for name in place)
+    near = [f"{prefix}{one}" for one in get_close_matches(last, table.model_fields, n=1)]
+    meant = near or [key for key in _keys(model) if key.rpartition(".")[2] == last]
+    hint = f"did you mean {' or '.join(meant[:2])}? " if meant else ""
+    return f"{hint}allowed beside it: {', '.join(table.model_fields)}"
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}"
+        for table in _tables(field.annotation):
+            yield from _keys(table, f"{prefix}{name}.")
+
+
+def _tables(annotation: Any) -> list[type[BaseModel]]:
+    """Return the table that a key with this annotation holds: none for a plain value."""
+    return [one for one in (annotation, *get_args(annotation)) if isinstance(one, type) and issubclass(one, BaseModel)]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the range of a setting may hold: low < value <= high; whole: whole numbers only."""
+
+    low: float
+    high: float
+    whole: bool = False
+
+    def __str__(self) -> str:
+        """Format it as an error message shows it."""
+        kind = "whole numbers" if self.whole else "numbers"
+        return f"two {kind} [low, high] with {self.low:g} < low <= high <= {self.high:g}"
+
+
+TRAINED = {
+    "learning_rate": Bounds(0, 1),
+    "epochs": Bounds(0, MOST, whole=True),
+    "batch_size": Bounds(0, MOST, whole=True),
+}
+"""The settings of a training that a search may vary."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+# What else stands beside the parameters of a trial, refused wherever a spec is read. It is never added to: a sweep that
+# was created before must stay readable. New ones belong into RECORDED, which only a new sweep is checked against.
+_TAKEN = ("arm", "dataset", "model", "method", "role", "seed", "group", "rank", "ranks", "repeat", "score", "more", "n")
+
+_RECORDS = (
+    # tables of tasks and trainings
+    "task stage state attempt trial dataset arm more score test_accuracy seed train_s cpu_s worker reason sweep role",
+    "repeat val_accuracy",
+    # `best`, selections and surfaces as JSON
+    "loss confirmed mean low high n rank ranks candidates search_best answer_hash recipe paste",
+    "point accuracy incumbent",
+    "distillation loss_parameters trial_number number shared formula code student teacher source target target2",
+    "target3",
+    # outcomes, and the columns of the dashboard and of trackers
+    "model method group parameters train_images detail data weights numerics wall_s provenance blobs search",
+    "epoch_val_accuracy latency latency_ms_p50 retry_of",
+)
+RECORDED = frozenset(name for names in _RECORDS for name in names.split())
+"""What stands beside a searched parameter in records, tables or JSON: as the name of one it would be taken for that."""
+
+
+def _checked(space: Any) -> dict[str, tuple[Number, Number]]:
+    if not isinstance(space, Mapping):
+        raise ValueError("a table of ranges, such as { learning_rate = [0.001, 0.01] }")
+    for name, ends in space.items():
+        if name in ("temperature", "alpha"):
+            raise ValueError(f"further parameters; {name} has a key of its own: search.{name}")
+        if not _NAME.fullmatch(name) or name in _TAKEN:
+            raise ValueError(
+                f"{', '.join(TRAINED)}, or a parameter of the loss, such as beta; {name!r} is no name for one"
+            )
+        bounds = TRAINED.get(name)
+        if not _is_range(ends, bounds):
+            raise ValueError(f"{name}: {bounds or 'two numbers [low, high] with low <= high'}; got {ends!r}")
+    return {name: (low, high) for name, (low, high) in space.items()}
+
+
+def _is_range(ends: Any, bounds: Bounds | None) -> bool:
+    if not isinstance(ends, Sequence) or isinstance(ends, str) or len(ends) != 2:
+        return False
+    kinds = (int,) if bounds and bounds.whole else (int, float)
+    if not all(isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) for value in ends):
+        return False
+    return ends[0] <= ends[1] and (bounds is None or (bounds.low < ends[0] and ends[1] <= bounds.high))
+
+
+Further = Annotated[dict[str, tuple[int | float, int | float]], BeforeValidator(_checked)]
+"""A table of ranges [low, high] by name."""
+
 
 SAMPLERS = ("qmc", "tpe", "gp", "random")
 USERS_OWN = re.compile(r"(?:[A-Za-z_][\w.]*|.*/[^/]*\.py):[A-Za-z_]\w*")
@@ -52,61 +252,18 @@ def _known_method(name: str) -> str:
     return name
 
 
-def _free_name(name: str) -> str:
+def free_name(name: str) -> str:
+    """Check a name that a user gives freely."""
     if name and not _A_NAME.fullmatch(name):
         raise ValueError("1 to 64 letters, digits, spaces and ()+-._, the first one a letter or a digit")
     return name
 
 
-def _both_sides(size: tuple[int, ...]) -> tuple[int, ...]:
+def both_sides(size: tuple[int, ...]) -> tuple[int, ...]:
+    """Check a size of images: of both sides or of none."""
     if len(size) not in (0, 2):
         raise ValueError("[height, width], or [] for images that all have one size")
     return size
-
-
-class DatasetSpec(SpecModel):
-    """A dataset and what is trained on it."""
-
-    dataset: str = Field(
-        min_length=1, description="mnist, digits, ..., or one's own: FILE.npz, a folder of images, or ./file.py:load"
-    )
-    images: int = Field(
-        default=0,
-        ge=0,
-        le=MOST_IMAGES,
-        strict=True,
-        description="training images, stratified by class, from the training split; 0 = all, filled in by create",
-    )
-    teacher: str = Field(
-        description="cnn-small, ..., pretrained:NAME, baseline:autokeras, logits:FILE.npz, package.module:build"
-        " or ./file.py:build"
-    )
-    teacher_epochs: Count
-    student: str = Field(default="keras-student", description="cnn-small, ..., package.module:build or ./file.py:build")
-    epochs: Count = Field(description="epochs of one student, that is of one trial")
-    augment: Literal["none", "flip-crop"] = "none"
-    views: int = Field(
-        default=8,
-        ge=1,
-        le=MOST_VIEWS,
-        strict=True,
-        description="with flip-crop: fixed views of each image, each with its own logits",
-    )
-    content_hash: str = Field(default="", description="of the dataset; filled in by create, checked by every worker")
-    logits_hash: str = Field(
-        default="", description="of the logits of a logits:FILE.npz; filled in and checked likewise"
-    )
-    name: Annotated[str, AfterValidator(_free_name)] = Field(
-        default="", description="of an own dataset: what it is called instead of its path"
-    )
-    size: Annotated[tuple[Side, ...], AfterValidator(_both_sides)] = Field(
-        default=(), description="[height, width] that all images of a folder get"
-    )
-
-    @property
-    def shown(self) -> str:
-        """What the dataset is called wherever it is shown: its name, or what stands for it."""
-        return self.name or self.dataset
 
 
 def _known_sampler(name: str) -> str:
@@ -262,28 +419,3 @@ class Repeats(SpecModel):
 
 
 Method = Annotated[str, AfterValidator(_known_method)]
-
-
-class Baselines(SpecModel):
-    """Fixed comparison trials."""
-
-    methods: Annotated[tuple[Method, ...], EachOnce] = Field(
-        default=("autokeras", "mobilenet"), description="on the target; NAME or NAME-tuned for a pretrained network"
-    )
-    source_methods: Annotated[tuple[Method, ...], EachOnce] = Field(default=(), description="the same on the source")
-    seconds: Seconds = Field(default=900, description="a safety net of one pretrained network, as autokeras_seconds")
-    autokeras_trials: Count = 2
-    autokeras_epochs: Count = 6
-    autokeras_seconds: Seconds = Field(
-        default=900, description="a safety net: what it cuts short says so, and differs from machine to machine"
-    )
-    autokeras_blocks: Annotated[tuple[Literal["vanilla", "xception", "resnet"], ...], EachOnce] = Field(
-        default=("vanilla",), min_length=1
-    )
-    autokeras_parameters: int = Field(
-        default=2_000_000, ge=1, le=MOST_PARAMETERS, strict=True, description="a larger model is not trained"
-    )
-
-    def on(self, role: str) -> tuple[str, ...]:
-        """Return the methods that run on the dataset of a role."""
-        return {"source": self.source_methods, "target": self.methods}.get(role, ())

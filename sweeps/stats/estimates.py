@@ -1,4 +1,4 @@
-"""Estimate means and paired differences with Student's t, plan sample sizes, and correct for multiple tests.
+"""Means, paired differences, t, Holm, sample sizes, Pareto front, percent.
 
 Pure Python, because the reading commands start without scipy (docs/decisions/t-quantiles.md). In every function `level`
 is the type I error rate of one one-sided test.
@@ -238,3 +238,21 @@ def _central_probability(theta: float, df: int) -> float:
         term *= cosine * cosine * (k - 1) / k
         total += term
     return (theta + sine * total) * 2 / math.pi if odd else sine * total
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the indices of the points (cost, value) that no other point dominates, cheapest first.
+
+    A point dominates another if its cost is not higher, its value is not lower, and the two differ. Equal points are
+    therefore on the front together or not at all.
+    """
+    front: list[int] = []
+    for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        if not front or points[index][1] > points[front[-1]][1] or points[index] == points[front[-1]]:
+            front.append(index)
+    return front
+
+
+def percent(fraction: float) -> float:
+    """Return a fraction in percent. A difference of two percentages is in points: 1 point = 0.01."""
+    return 100 * fraction

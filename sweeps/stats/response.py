@@ -1,4 +1,4 @@
-"""Fit a smooth surface to the runs of several searches, and say how much of the box is as good as its top.
+"""Gaussian process over a surface; how much of it is as good as its top.
 
 A search trains its points with one seed, and what a seed adds is itself a smooth function of the point: one search
 alone sees that function as well as the surface. Several searches with seeds of their own tell the two apart.

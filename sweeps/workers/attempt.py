@@ -1,18 +1,20 @@
-"""Make one attempt of a task: ask for its trial, run it, finish it, tell it - or say how it failed.
+"""One attempt: ask, save, run, finish, tell; or how it failed.
 
 The order of the steps is what makes each result count once (ask, save the number, run, finish, tell). A worker may die
 between any two of them, each marked with a failpoint for the tests; the next worker reconciles what is unreported.
 """
 
+import errno
 import logging
 import math
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kd.errors import Diverged
+from kd.errors import Diverged, NotHere, SubprocessKilled, Unavailable, lacks_room
 from storage.errors import NotAStorage, StorageFull, StudyMissing, StudyMixed, Unreachable
 from storage.failpoints import failpoint
 from storage.queue import tasks
@@ -23,19 +25,75 @@ from storage.studies.ownership import owner_of
 from storage.studies.reconcile import mark_reported
 from storage.studies.space import study_name
 from storage.studies.studies import Studies
+from storage.tables import LOST
+from sweeps.distill.session import Outcome
 from sweeps.errors import Interrupted, LeaseLost, StepTimeout, SweepError
-from sweeps.hints import here
-from sweeps.plan.payloads import payload_of
+from sweeps.hints import local
+from sweeps.plan.jobs import BaselineTask, Payload, payload_of
 from sweeps.plan.points import attributes, resolve_point, space_of
 from sweeps.spec.model import Spec
 from sweeps.terminal import duration
+from sweeps.trainers.protocol import Steps
 from sweeps.workers.environment import provenance
-from sweeps.workers.failures import INFRASTRUCTURE, MACHINE, STOPPING, cap_of, class_of, lack_of
 from sweeps.workers.heartbeat import Heartbeat
-from sweeps.workers.logs import LogTail
-from sweeps.workers.results import Outcome
-from sweeps.workers.steps import Steps
-from sweeps.workers.texts import reason_of, said, trace_of
+from sweeps.workers.logs import LogTail, error_text, redact, traceback_text
+
+MACHINE = "machine"
+"""What this machine lacks: the attempt counts nowhere, and its worker stops, since every task would end so."""
+
+STOPPING = (MACHINE, "memory")
+"""Classes after which a worker stops: only another one may then fail the task."""
+
+INFRASTRUCTURE = ("database",)
+"""Classes that say more about the machine than about the task; several in a row stop a worker."""
+
+_NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def class_of(error: Exception, task: Payload | None = None) -> str:
+    """Return "machine", "memory", "database", "timeout", "nan", "unavailable", or "error" for a mistake in a program.
+
+    A baseline whose weights are missing is "unavailable": the sweep goes on without it. A teacher's are not.
+    """
+    if isinstance(error, Unavailable) and (isinstance(task, BaselineTask) or not isinstance(error, NotHere)):
+        return "unavailable"
+    # An ImportError of anything: an environment that is being made anew, or a module of the user's that another has.
+    if isinstance(error, (NotHere, ImportError, StorageFull)):
+        return MACHINE
+    if lacks_room(error):
+        return MACHINE if isinstance(error, OSError) else "memory"
+    if isinstance(error, StepTimeout):
+        return "timeout"
+    if isinstance(error, Diverged):
+        return "nan"
+    if isinstance(error, SubprocessKilled):
+        return "memory"
+    return "database" if isinstance(error, Unreachable) else "error"
+
+
+def lack_of(error: Exception) -> str:
+    """Return what a machine lacks and what to do about it, in one line."""
+    if isinstance(error, OSError) and error.errno in _NO_DISK:
+        where = tempfile.gettempdir()
+        return f"{error}; temporary files go to {where}: free space there, or name another folder: export TMPDIR=DIR"
+    return str(error)
+
+
+def cap_of(kind: str, spec: Spec) -> int | None:
+    """Return how many attempts of a task may end with this class before the task has failed; None = no limit."""
+    caps = spec.retry
+    cap = {
+        LOST: caps.lost_worker,
+        MACHINE: 0,
+        "memory": caps.memory,
+        "database": caps.database,
+        "timeout": caps.timeout,
+        "nan": caps.nan,
+        "error": caps.error,
+        "unavailable": 1,  # trying again finds the same missing file
+    }[kind]
+    return cap or None
+
 
 log = logging.getLogger(__name__)
 
@@ -168,30 +226,30 @@ class Attempts:
         if isinstance(error, StorageFull):
             raise error  # it says itself what to do
         if kind in STOPPING:
-            lack = reason_of(lack_of(error), self._engine.url)
+            lack = redact(lack_of(error), self._engine.url)
             raise SweepError(
                 f"this worker stops: {claim.key} needs what this machine has not: {lack}; nothing is lost."
-                f" Fix that, then type: {here().launch(self._sweep.name)}"
+                f" Fix that, then type: {local().launch(self._sweep.name)}"
             )
         self._failures_in_a_row = self._failures_in_a_row + 1 if kind in INFRASTRUCTURE else 0
         if self._failures_in_a_row == _MOST_IN_A_ROW:
-            last = reason_of(said(error), self._engine.url)
+            last = redact(error_text(error), self._engine.url)
             raise SweepError(
                 f"{_MOST_IN_A_ROW} attempts in a row failed because of this machine or its database, the last one:"
-                f" {last}; nothing is lost. Fix the cause, then type: {here().launch(self._sweep.name)}"
+                f" {last}; nothing is lost. Fix the cause, then type: {local().launch(self._sweep.name)}"
             )
 
     def _record(self, claim: Claim, error: Exception) -> str:
         """Store how an attempt failed; return the class of the failure."""
         kind = class_of(error, payload_of(claim))
-        text = f"{type(error).__name__}: {said(error)}" if kind == "error" else said(error)
-        reason = reason_of(text, self._engine.url)  # from here it goes into tables, logs, archives and terminals
+        text = f"{type(error).__name__}: {error_text(error)}" if kind == "error" else error_text(error)
+        reason = redact(text, self._engine.url)  # from here it goes into tables, logs, archives and terminals
         trace = error if kind == "error" else None  # of the other classes everything worth knowing is the reason
         log.error("%s attempt %d failed (%s): %s", claim.key, claim.attempt, kind, reason, exc_info=trace)
         told: dict[str, Any] = {
             "reason": reason,
             "error_class": kind,
-            "trace": trace_of(error, self._engine.url),
+            "trace": traceback_text(error, self._engine.url),
             "log": self._log.read(),
         }
         try:

@@ -1,4 +1,4 @@
-"""The process that trains: its threads, and where its results come from (versions, commit, machine)."""
+"""Threads, versions, commit, machine."""
 
 import functools
 import os

@@ -1,4 +1,4 @@
-"""Write what a worker logs: JSON lines into a file, one object per message, and text to a terminal.
+"""Log files, their tail, redaction.
 
 A line of the file is {"time": "2026-03-01T12:00:00.123+00:00", "level": "INFO", "logger": "sweeps.workers.worker",
 "task": "search#3", "attempt": 1, "message": "..."}. Between tasks, task and attempt are missing; a traceback is added
@@ -8,8 +8,10 @@ where there is one. What libraries print stands between these lines as it is.
 import json
 import logging
 import os
+import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,9 +23,56 @@ import platformdirs
 from sqlalchemy import URL
 
 from kd.tools import processes
+from storage.url import without_passwords
 from sweeps.errors import SweepError
-from sweeps.terminal import visible
-from sweeps.workers.texts import KEPT_BYTES, fit
+from sweeps.terminal import escape_control_chars
+
+KEPT_LINES, KEPT_BYTES = 200, 64 * 1024
+"""Of a log or a traceback: its end."""
+
+MOST_REASON = 2_000
+"""Characters of a reason: its beginning."""
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # Postgres refuses NUL, and UTF-8 has no half of a character
+
+
+def redact_tail(text: str, url: URL | None) -> str:
+    """Return the last 200 lines and 64 KiB of a text, without passwords, as every database can store it.
+
+    Args:
+        url: of the storage, whose password is left out; None leaves out only those of URLs in the text.
+    """
+    # Cut wide before, so that no password is cut in two; then once more.
+    lines = _storable(without_passwords(text, url, last=4 * KEPT_BYTES)).splitlines()[-KEPT_LINES:]
+    return "\n".join(lines)[-KEPT_BYTES:]
+
+
+def redact(text: str, url: URL | None) -> str:
+    """Return a text as it may be stored, printed and logged as a reason: at most 2,000 characters, none that steers.
+
+    Args:
+        url: as for `fit`.
+    """
+    shown = escape_control_chars(_storable(without_passwords(text, url, first=4 * MOST_REASON)))
+    return shown if len(shown) <= MOST_REASON else f"{shown[: MOST_REASON - 3]}..."
+
+
+def traceback_text(error: BaseException, url: URL | None) -> str:
+    """Return the traceback of an error, to be stored."""
+    return redact_tail("".join(traceback.format_exception(error)), url)
+
+
+def error_text(error: BaseException) -> str:
+    """Return what an error says. A user's own class may fail even at that."""
+    try:
+        return str(error)
+    except Exception as worse:
+        return f"an error that cannot be printed, because of {type(worse).__name__}"
+
+
+def _storable(text: str) -> str:
+    return _UNSTORABLE.sub(lambda found: f"\\u{ord(found[0]):04x}" if found[0] != "\x00" else "\\0", text)
+
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +103,11 @@ class _Clean(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:
         """Return the traceback."""
-        return fit(super().formatException(ei), self._url)
+        return redact_tail(super().formatException(ei), self._url)
 
     def message(self, record: logging.LogRecord) -> str:
         """Return the message itself."""
-        return fit(record.getMessage(), self._url)
+        return redact_tail(record.getMessage(), self._url)
 
 
 class TextLines(_Clean):
@@ -71,7 +120,7 @@ class TextLines(_Clean):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, in which nothing steers the terminal."""
-        return visible(super().format(record))
+        return escape_control_chars(super().format(record))
 
 
 class JsonLines(_Clean):
@@ -190,7 +239,7 @@ class LogTail:
         if self._path is None:
             return None
         text = end_of(self._path, start=self._from)
-        return None if text is None else fit(text, self._url)
+        return None if text is None else redact_tail(text, self._url)
 
     def _size(self) -> int:
         return _size(self._path) if self._path else 0

@@ -1,4 +1,4 @@
-"""Run one task of any kind: the only place where a task meets the learning code."""
+"""Run a task: train, teach, fit or measure what its payload says."""
 
 import hashlib
 import logging
@@ -11,12 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy
 
-from kd.config import (
-    CALIBRATION,
-    BaselineResult,
-    TeacherResult,
-    TrainingConfig,
-)
+from kd.config import CALIBRATION, BaselineResult, TeacherResult, TrainingConfig
 from kd.data.datasets import Positions, positions
 from kd.errors import Unavailable
 from kd.teachers import logits_file
@@ -26,43 +21,48 @@ from storage.errors import BlobCorrupt
 from storage.queue.tasks import Claim
 from storage.records import artifacts, queries
 from storage.records.queries import TaskRecord
+from sweeps.distill import jobs as child_jobs
+from sweeps.distill.arms import AUTOKERAS_ARM, FOUND_NETWORK
+from sweeps.distill.cost import count, equal_cost_epochs
+from sweeps.distill.session import (
+    Outcome,
+    TaskResources,
+    as_claimed,
+    builder_of,
+    outcome_of,
+    settings_of,
+    source_of,
+    taught_by,
+    teacher_of,
+    training_of,
+    views_of,
+)
+from sweeps.distill.spec import DatasetSpec, formula
 from sweeps.errors import SweepError
-from sweeps.plan.names import kept_student_key, teacher_phase, transfer_key
-from sweeps.plan.outcomes import (
+from sweeps.plan.identity import derive
+from sweeps.plan.jobs import (
     BaselineOutcome,
+    BaselineTask,
     DoneTask,
     MeasureOutcome,
-    StoredOutcome,
-    StudentOutcome,
-    TeacherOutcome,
-    TrainedOutcome,
-    done_task,
-    done_tasks,
-)
-from sweeps.plan.payloads import (
-    BaselineTask,
     MeasureTask,
     Payload,
+    StoredOutcome,
+    StudentOutcome,
     StudentTask,
+    TeacherOutcome,
     TeacherTask,
+    TrainedOutcome,
     TransferTask,
+    done_task,
+    done_tasks,
     payload_of,
 )
-from sweeps.plan.seeds import derive
-from sweeps.spec.arms import AUTOKERAS_ARM, FOUND
-from sweeps.spec.code import check_code
-from sweeps.spec.losses import formula
+from sweeps.plan.phases import kept_student_key, teacher_phase, transfer_key
 from sweeps.spec.model import Spec
-from sweeps.spec.point import Point
-from sweeps.spec.tables import DatasetSpec
-from sweeps.workers import subprocess_jobs
-from sweeps.workers.controls import taught_by
-from sweeps.workers.logs import logged
-from sweeps.workers.resources import TaskResources, settings_of, views_of
-from sweeps.workers.results import Outcome, as_claimed, builder_of, outcome_of, source_of, teacher_of, training_of
-from sweeps.workers.same_cost import count, same_cost
-from sweeps.workers.steps import Steps
-from sweeps.workers.texts import reason_of
+from sweeps.spec.stored import check_code
+from sweeps.trainers.protocol import Point, Steps
+from sweeps.workers.logs import logged, redact
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class TaskRunner:
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
             taught: TeacherResult
             taught, numerics = run_in_subprocess(
-                subprocess_jobs.teach,
+                child_jobs.teach,
                 dataset,
                 role.teacher,
                 training,
@@ -175,7 +175,7 @@ class TaskRunner:
                     raise Unavailable(f"scratch-same-cost: what {teacher.outcome.model} cost is not known")
                 part, model = self.spec.role(one), self._blob(teacher, "model", steps)
                 macs[one] = count(part.student, part.teacher, self.resources.dataset(one), model=model)
-            value: dict[str, Any] = {"epochs": same_cost(self.spec, macs, role)}
+            value: dict[str, Any] = {"epochs": equal_cost_epochs(self.spec, macs, role)}
             value |= {one: asdict(counted) for one, counted in macs.items()}
             found = value if self.read_only else artifacts.freeze_selection(self.engine, self.sweep_id, name, value)
         return int(found["epochs"])
@@ -199,7 +199,7 @@ class TaskRunner:
             **source_of(self.resources.dataset(role)),
             **point.as_json(),
             arm=AUTOKERAS_ARM,
-            detail=FOUND,
+            detail=FOUND_NETWORK,
             test_accuracy=trainer.accuracy(self.resources.test(role)),
             epochs=epochs,
             blobs={},
@@ -209,7 +209,7 @@ class TaskRunner:
         limits, dataset = self.spec.baselines, self.resources.dataset(task.role)
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
             result: BaselineResult = run_in_subprocess(
-                subprocess_jobs.fit_baseline,
+                child_jobs.fit_baseline,
                 task.method,
                 dataset,
                 limits.model_dump(),
@@ -245,11 +245,11 @@ class TaskRunner:
         }
         seen = {role: self.resources.dataset(role).validation.images[:CALIBRATION] for role in tests}
         measured = run_in_subprocess(
-            subprocess_jobs.measure_models, files, tests, seen, on_step=steps.check, on_report=steps.of_child()
+            child_jobs.measure_models, files, tests, seen, on_step=steps.check, on_report=steps.of_child()
         )
         for one in measured.values():
             if why := one.get("int8_reason"):
-                one["int8_reason"] = reason_of(why, self.engine.url)  # a user's layer may have said it
+                one["int8_reason"] = redact(why, self.engine.url)  # a user's layer may have said it
         values = MeasureOutcome(models=measured)
         shown = values.models.get(kept_student_key("source")) or next(iter(values.models.values()))
         return Outcome(score=shown.latency_ms_p50, values=values, attrs={"models": len(values.models)})

@@ -1,4 +1,4 @@
-"""Run one worker: claim a task, make an attempt of it, and again - until nothing is left.
+"""Claim, attempt, again, until nothing is left.
 
 A worker without work waits to be woken. Now and then one of them repairs what dead workers left behind.
 """
@@ -24,14 +24,13 @@ from storage.studies.reconcile import reconcile, report_ended
 from storage.studies.studies import open_studies
 from storage.tables import LOST
 from sweeps.errors import SweepError
-from sweeps.hints import here
-from sweeps.spec.model import Spec, stored
-from sweeps.workers.attempt import Attempts, Runner
+from sweeps.hints import local
+from sweeps.spec.model import Spec
+from sweeps.spec.stored import stored_spec
+from sweeps.workers.attempt import Attempts, Runner, cap_of
 from sweeps.workers.environment import provenance
-from sweeps.workers.failures import cap_of
-from sweeps.workers.logs import about
-from sweeps.workers.signals import StopSignals
-from sweeps.workers.texts import reason_of
+from sweeps.workers.heartbeat import StopSignals
+from sweeps.workers.logs import about, redact
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ class Worker:
         self._stop = stop or threading.Event()
         try:
             self.sweep = queries.find_sweep(self.engine, name)
-            self.spec: Spec = stored(self.sweep)
+            self.spec: Spec = stored_spec(self.sweep)
             self._attempts = Attempts(
                 self.studies,
                 self.sweep,
@@ -125,7 +124,7 @@ class Worker:
         try:
             code, reason = self._work(), None
         except (SweepError, StorageError) as error:
-            reason = reason_of(str(error), self.engine.url)
+            reason = redact(str(error), self.engine.url)
             raise
         finally:
             with contextlib.suppress(StorageError):  # it may be the database that is gone
@@ -198,7 +197,7 @@ class Worker:
 def refuse_cancelled(name: str, state: str) -> None:
     """Raise SweepError if the sweep is cancelled: starting to work on it is then a mistake."""
     if state == "cancelled":
-        raise SweepError(f"{name} is cancelled; to go on from the same point, type: {here().resume(name)}")
+        raise SweepError(f"{name} is cancelled; to go on from the same point, type: {local().resume(name)}")
 
 
 def run_worker(

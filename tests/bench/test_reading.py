@@ -37,7 +37,7 @@ def test_the_written_sweep_is_whole_but_for_the_trials_of_optuna(
     from storage.records import queries
     from storage.url import resolve
     from support.sweeps import write_finished
-    from sweeps.analysis.load import load
+    from sweeps.findings.findings import load
     from sweeps.plan.audit import audit
     from sweeps.query.best import best
 

@@ -19,10 +19,10 @@ from storage.db.engine import open_engine
 from storage.records import queries
 from storage.studies.space import study_name
 from storage.url import resolve
-from sweeps.plan.tasks import STAGES
+from sweeps.distill.presets import preset
+from sweeps.plan.plan import STAGES
 from sweeps.query.status import stage_counts
-from sweeps.service.create import create_sweep
-from sweeps.spec.presets import preset
+from sweeps.usecases.create import create_sweep
 from tests.support.containers.asking import ask, ask_json
 from tests.support.containers.commands import Commands, wait
 from tests.support.pages import all_text

@@ -17,8 +17,8 @@ import yaml
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.url import resolve
-from sweeps.service.create import create_sweep
-from sweeps.spec.presets import preset
+from sweeps.distill.presets import preset
+from sweeps.usecases.create import create_sweep
 from tests.support.containers.asking import ask, ask_json
 from tests.support.containers.commands import Commands, wait
 from tests.support.containers.manifests import Manifest, command_line, containers, environment, one_of, pods, render

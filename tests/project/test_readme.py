@@ -11,8 +11,8 @@ import pytest
 import typer.main
 
 import sweeps
-from sweeps.cli.main import app
-from sweeps.spec.presets import PRESETS
+from sweeps.cli.app import app
+from sweeps.distill.presets import PRESETS
 from tests.support.pages import DOCS, all_text, extension, pages
 from tests.support.paths import REPOSITORY
 

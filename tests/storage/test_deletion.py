@@ -22,10 +22,10 @@ from storage.queue.tasks import Claim
 from storage.records import artifacts, queries
 from storage.studies.studies import Studies, open_studies
 from storage.url import resolve
-from sweeps.hints import here
+from sweeps.hints import local
 from sweeps.plan.audit import audit
-from sweeps.plan.tasks import STAGES, make_plan
-from sweeps.service.create import create_sweep
+from sweeps.plan.plan import STAGES, make_plan
+from sweeps.usecases.create import create_sweep
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created, start_worker
 from tests.support.sweeps.storage_sweeps import claimed, finished, lapse, new_sweep
 
@@ -247,7 +247,7 @@ def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: st
             assert len(left) == (len(STAGES) if point == "delete-cancelled" else 0)
             half = queries.find_sweep(studies.engine, "s")
             assert half.state == "cancelled", "so no worker goes on with it"
-            said = [here().after(one.text, one.next_steps) for one in audit(studies.engine, half).violations]
+            said = [local().after(one.text, one.next_steps) for one in audit(studies.engine, half).violations]
             assert len(said) == len(STAGES) - len(left), "what is gone is our own doing, and said to be"
             for line in said:
                 assert "is gone and the sweep is cancelled: its deletion was interrupted; to finish that, type:" in line

@@ -12,8 +12,8 @@ from unittest import mock
 
 import typer.main
 
-from sweeps.cli.exit_codes import exit_code_of
-from sweeps.cli.main import app
+from sweeps.cli.app import app
+from sweeps.cli.streams import exit_code_of
 from tests.support.old_storages import DATA
 from tests.support.pages import extension
 

@@ -8,8 +8,8 @@ import pytest
 import typer
 
 from sweeps import create_sweep
-from sweeps.cli.main import app
-from sweeps.hints import ANYWHERE, WITHOUT_STORAGE, Commands, here
+from sweeps.cli.app import app
+from sweeps.hints import PORTABLE, WITHOUT_STORAGE, Commands, local
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ def test_commands_are_spelt_as_the_reader_can_type_them(
     called: str, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", [called, "status", "s"])
-    assert here() == Commands(program)
-    assert here().launch("s") == f"{program} launch s"
+    assert local() == Commands(program)
+    assert local().launch("s") == f"{program} launch s"
 
 
 def test_a_command_that_follows_another_is_spelt_in_full() -> None:
-    assert ANYWHERE.retry_and_launch("s") == "kd-sweeps retry s, then kd-sweeps launch s"
-    assert ANYWHERE.create("NAME", "my.toml") == "kd-sweeps create NAME my.toml"
-    assert ANYWHERE.line("logs", "s", "--task", "search#3") == "kd-sweeps logs s --task search#3"
+    assert PORTABLE.retry_and_launch("s") == "kd-sweeps retry s, then kd-sweeps launch s"
+    assert PORTABLE.create("NAME", "my.toml") == "kd-sweeps create NAME my.toml"
+    assert PORTABLE.line("logs", "s", "--task", "search#3") == "kd-sweeps logs s --task search#3"
 
 
 def test_a_command_names_the_storage_that_was_typed_if_it_takes_one() -> None:

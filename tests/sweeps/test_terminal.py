@@ -2,12 +2,12 @@
 
 import pytest
 
-from sweeps.terminal import fitted, grey, number_of, say, visible, wrapped
+from sweeps.terminal import escape_control_chars, grey, number_of, say, wrap, wrapped
 
 
 def test_a_long_line_breaks_between_words_under_its_own_words() -> None:
     text = "verdict  a regret of one point from the margin\n  kd-sweeps launch s --storage sqlite:///a.db"
-    assert fitted(text, 30).split("\n") == [
+    assert wrap(text, 30).split("\n") == [
         "verdict  a regret of one point",
         "         from the margin",
         "  kd-sweeps launch s --storage",
@@ -16,10 +16,10 @@ def test_a_long_line_breaks_between_words_under_its_own_words() -> None:
 
 
 def test_what_fits_what_a_program_reads_and_one_long_word_stay_as_they_are() -> None:
-    assert fitted("a  b\n\nc", 4) == "a  b\n\nc"
-    assert fitted("a " * 50, None) == "a " * 50
-    assert fitted("sqlite:///" + "a" * 50, 30) == "sqlite:///" + "a" * 50
-    assert fitted(f"\x1b[90m{'a' * 30}\x1b[0m", 30) == f"\x1b[90m{'a' * 30}\x1b[0m", "a colour takes no room"
+    assert wrap("a  b\n\nc", 4) == "a  b\n\nc"
+    assert wrap("a " * 50, None) == "a " * 50
+    assert wrap("sqlite:///" + "a" * 50, 30) == "sqlite:///" + "a" * 50
+    assert wrap(f"\x1b[90m{'a' * 30}\x1b[0m", 30) == f"\x1b[90m{'a' * 30}\x1b[0m", "a colour takes no room"
 
 
 def test_a_message_fits_the_terminal_and_is_one_line_in_a_file(
@@ -54,7 +54,7 @@ def test_no_line_breaks_inside_a_command_or_between_a_number_and_its_unit() -> N
 
 
 def test_a_comment_that_does_not_fit_stays_one() -> None:
-    assert fitted("  kd-sweeps worker s --storage URL   # one worker, anywhere", 40).split("\n") == [
+    assert wrap("  kd-sweeps worker s --storage URL   # one worker, anywhere", 40).split("\n") == [
         "  kd-sweeps worker s --storage URL",
         "    # one worker, anywhere",
     ]
@@ -65,8 +65,11 @@ def test_of_one_thing_there_is_no_plural() -> None:
 
 
 def test_what_would_steer_a_terminal_is_spelt_out(capsys: pytest.CaptureFixture[str]) -> None:
-    assert visible("a\tb\nc ü 🙂") == "a\tb\nc ü 🙂"
-    assert visible("\x1b]0;x\x07 \r \x00 \x7f \x9b2J") == "\\u001b]0;x\\u0007 \\u000d \\u0000 \\u007f \\u009b2J"
-    assert visible("\x1b[90mgrey\x1b[0m") == "\x1b[90mgrey\x1b[0m", "which is ours"
+    assert escape_control_chars("a\tb\nc ü 🙂") == "a\tb\nc ü 🙂"
+    assert (
+        escape_control_chars("\x1b]0;x\x07 \r \x00 \x7f \x9b2J")
+        == "\\u001b]0;x\\u0007 \\u000d \\u0000 \\u007f \\u009b2J"
+    )
+    assert escape_control_chars("\x1b[90mgrey\x1b[0m") == "\x1b[90mgrey\x1b[0m", "which is ours"
     say("\x1b[2J")
     assert capsys.readouterr().err == "\\u001b[2J\n"

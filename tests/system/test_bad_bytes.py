@@ -16,7 +16,7 @@ from storage.db.transaction import write
 from storage.queue.tasks import Claim
 from storage.tables import SCHEMA_VERSION
 from storage.url import resolve
-from sweeps.workers.results import Outcome
+from sweeps.distill.session import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created

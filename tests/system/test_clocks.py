@@ -11,8 +11,8 @@ import sqlalchemy
 from storage.queue import tasks
 from storage.queue.tasks import Claim
 from storage.records import queries
-from sweeps.workers.results import Outcome
-from sweeps.workers.steps import Steps
+from sweeps.distill.session import Outcome
+from sweeps.trainers.protocol import Steps
 from sweeps.workers.worker import Worker
 from tests.support.faults.crews import Nursery
 from tests.support.faults.database_faults import ClockJumps

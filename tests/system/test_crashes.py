@@ -10,7 +10,7 @@ from storage.failpoints import POINTS
 from storage.records import queries
 from storage.studies.space import study_name
 from sweeps.plan.audit import audit
-from sweeps.plan.tasks import STAGES
+from sweeps.plan.plan import STAGES
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.small_sweeps import created, start_worker, tasks_of
 

@@ -20,7 +20,7 @@ from storage.records import queries
 from storage.studies.space import study_name
 from storage.url import resolve
 from sweeps import best, create_sweep, report
-from sweeps.plan.tasks import STAGES
+from sweeps.plan.plan import STAGES
 from tests.support.paths import REPOSITORY
 
 pytestmark = pytest.mark.training
@@ -223,8 +223,8 @@ def test_every_outcome_carries_its_provenance(finished: str) -> None:
 
 def test_the_same_task_run_again_gives_the_same_score(finished: str) -> None:
     from sweeps.spec.model import parse
+    from sweeps.trainers.protocol import Steps
     from sweeps.workers.runner import TaskRunner
-    from sweeps.workers.steps import Steps
 
     engine = open_engine(resolve(finished))
     sweep = queries.find_sweep(engine, "micro")
@@ -239,8 +239,8 @@ def test_the_same_task_run_again_gives_the_same_score(finished: str) -> None:
 def test_logits_of_other_training_images_are_refused(finished: str) -> None:
     from sweeps.errors import SweepError
     from sweeps.spec.model import override, parse
+    from sweeps.trainers.protocol import Steps
     from sweeps.workers.runner import TaskRunner
-    from sweeps.workers.steps import Steps
 
     engine = open_engine(resolve(finished))
     sweep = queries.find_sweep(engine, "micro")

@@ -12,9 +12,9 @@ import pytest
 
 from storage.errors import NotAStorage
 from storage.queue.tasks import Claim
+from sweeps.distill.session import Outcome
 from sweeps.spec.model import Spec, override
-from sweeps.workers.results import Outcome
-from sweeps.workers.steps import Steps
+from sweeps.trainers.protocol import Steps
 from sweeps.workers.worker import run_worker
 from tests.support.faults.crews import Nursery
 from tests.support.faults.database_faults import Cuts, LockedFile, Outage, is_under_way
@@ -108,7 +108,7 @@ IMPATIENT = """
     storage.db.transaction.RETRY_FOR_S = 0.5  # before the modules that use it
     storage.db.transaction.RESULT_RETRY_FOR_S = 1.0
     from tests.support.sweeps.quadratic_worker import quadratic
-    from sweeps.cli.main import main
+    from sweeps.cli.app import main
     from sweeps.workers.worker import Worker
 
     Worker._task_runner = lambda self: lambda claim, params, on_step: quadratic(claim, params, on_step, seconds=0.05)

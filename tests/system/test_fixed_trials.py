@@ -15,8 +15,8 @@ from storage.records import artifacts, queries
 from storage.records.queries import TaskRecord
 from storage.url import resolve
 from sweeps import report
+from sweeps.distill.session import Outcome
 from sweeps.spec.model import Spec, override
-from sweeps.workers.results import Outcome
 from sweeps.workers.runner import TaskRunner
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.in_process import jobs_in_process

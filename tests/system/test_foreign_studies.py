@@ -18,15 +18,15 @@ from storage.records import queries
 from storage.studies.space import study_name
 from storage.studies.studies import open_studies
 from storage.url import plain, resolve
+from sweeps.contrib.archive.transfer import archive_sweep, import_sweep
+from sweeps.distill.presets import on
 from sweeps.plan.audit import audit
-from sweeps.plan.tasks import STAGES
-from sweeps.query.opening import open_sweep
-from sweeps.service.archives.archive import archive_sweep, import_sweep
-from sweeps.service.create import create_sweep
-from sweeps.service.publish import publish
-from sweeps.service.steering import delete, reap_now
+from sweeps.plan.plan import STAGES
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
-from sweeps.spec.presets import on
+from sweeps.usecases.create import create_sweep
+from sweeps.usecases.run import publish
+from sweeps.usecases.steering import delete, reap_now
 from sweeps.workers.worker import Worker
 from tests.support.old_storages import unpack
 from tests.support.sweeps.planted_sweeps import work

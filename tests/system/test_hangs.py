@@ -11,8 +11,8 @@ from storage.queue import workers
 from storage.records import queries
 from storage.records.queries import AttemptRecord
 from sweeps.plan.audit import audit
-from sweeps.service.steering import cancel
 from sweeps.spec.model import override
+from sweeps.usecases.steering import cancel
 from tests.support.launches import environment, launched, start_launch
 from tests.support.processes import is_alive
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of

@@ -15,10 +15,10 @@ import pytest
 from storage.queue.tasks import Claim
 from storage.records import artifacts
 from storage.url import resolve
-from sweeps.service.create import create_sweep
+from sweeps.distill.presets import preset
+from sweeps.distill.session import Outcome
 from sweeps.spec.model import override
-from sweeps.spec.presets import preset
-from sweeps.workers.results import Outcome
+from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.quadratic_worker import changed, quadratic
@@ -53,7 +53,7 @@ class _Answer:
 
 _PROGRAM = """
 import json, sys
-from sweeps.cli.main import main
+from sweeps.cli.app import main
 try:
     main()
 except SystemExit as end:

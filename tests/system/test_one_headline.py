@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from sweeps.analysis.findings import Findings
+from sweeps.findings.findings import Findings
 from sweeps.report.answer import badge, headline
-from sweeps.report.dashboard_page import note
-from sweeps.service.run import run_sweep
 from sweeps.spec.model import override
+from sweeps.usecases.run import run_sweep, study_note
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies, answered
 from tests.support.sweeps.planted_sweeps import analysed
 from tests.support.sweeps.trials_in_memory import trials_in_memory
@@ -53,7 +52,7 @@ def test_every_way_to_read_a_sweep_says_the_same(url: sqlalchemy.URL, findings: 
     best = kd_sweeps("best", "s", *storage)[1]
     written = kd_sweeps("report", "s", "-o", "folder", *storage)[1]
     files = {name: Path("folder", name).read_text() for name in ("report.html", "report.md")}
-    dashboard = note(findings, {"s": 1})
+    dashboard = study_note(findings, {"s": 1})
 
     assert f"\n# {said}\n\n**{verdict}**\n" in page
     assert f"\n# {said}\n\n**{verdict}**\n" in files["report.md"]
@@ -109,7 +108,7 @@ def test_run_ends_with_the_headline_on_a_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sweeps.service.run.columns", lambda: 60)
+    monkeypatch.setattr("sweeps.usecases.run.columns", lambda: 60)
     assert run_sweep(url, "s", findings.spec, workers=1, data_dir=None) == 0
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 60

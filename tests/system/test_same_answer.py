@@ -13,11 +13,11 @@ import pytest
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.url import resolve
-from sweeps.query.bits import Bits, bits
-from sweeps.service.create import create_sweep, requested
-from sweeps.spec.asked import Asked
-from sweeps.spec.model import override, stored
-from sweeps.spec.presets import preset
+from sweeps.distill.presets import SpecRequest, preset
+from sweeps.query.status import Fingerprints, fingerprints
+from sweeps.spec.model import override
+from sweeps.spec.stored import stored_spec
+from sweeps.usecases.create import create_sweep, requested
 from tests.support.faults.crews import NAME, TASK_S, Nursery
 from tests.support.faults.storms import new_storm, storm, storm_spec, work_through
 from tests.support.paths import REPOSITORY
@@ -54,11 +54,11 @@ REAL = {
 }
 
 
-def of(url: str, name: str = NAME) -> Bits:
+def of(url: str, name: str = NAME) -> Fingerprints:
     """The bits of a finished sweep."""
     engine = open_engine(resolve(url), read_only=True)
     try:
-        return bits(engine, queries.find_sweep(engine, name))
+        return fingerprints(engine, queries.find_sweep(engine, name))
     finally:
         engine.dispose()
 
@@ -187,12 +187,12 @@ def test_exported_logits_as_teachers_give_the_same_students(trained: str, tmp_pa
         assert "as a teacher: --teacher logits:" in err
     assert _typed(trained, "export", NAME, "--logits", "moon", "-o", str(tmp_path / "m.npz"))[0] == 2
     engine = open_engine(resolve(trained), read_only=True)
-    spec = stored(queries.find_sweep(engine, NAME))
+    spec = stored_spec(queries.find_sweep(engine, NAME))
     engine.dispose()
     # The file names its dataset: --teacher puts it where it belongs.
     other = f"sqlite:///{tmp_path}/other.db"
     taught = {f"{role}.teacher": f"logits:{file}" for role, file in files.items()}
-    base = requested(resolve(other), NAME, Asked(spec, teacher=f"logits:{files['target']}"))
+    base = requested(resolve(other), NAME, SpecRequest(spec, teacher=f"logits:{files['target']}"))
     assert base.target.teacher == f"logits:{files['target']}"
     assert base.source.teacher == spec.source.teacher
     create_sweep(resolve(other), NAME, override(spec, taught))

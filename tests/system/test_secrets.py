@@ -16,10 +16,10 @@ import pytest
 import typer
 
 from storage.url import resolve
-from sweeps.cli.main import app
-from sweeps.service.archives.archive import archive_sweep
-from sweeps.service.create import create_sweep
-from sweeps.spec.toml import to_toml
+from sweeps.cli.app import app
+from sweeps.contrib.archive.transfer import archive_sweep
+from sweeps.spec.stored import to_toml
+from sweeps.usecases.create import create_sweep
 from tests.support import launches
 from tests.support.paths import REPOSITORY
 from tests.support.postgres_server import PostgresServer

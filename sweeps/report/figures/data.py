@@ -1,4 +1,4 @@
-"""What the figures show, as plain values: computed once, drawn by `svg` for pages and by `plotly_figures`.
+"""What each figure shows, as plain values.
 
 Accuracies are in percent. A part is empty where its data is not there yet, and is then not drawn.
 """
@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TypeVar
 
-from sweeps.analysis.comparison import Row
-from sweeps.analysis.cost import BreakEven
-from sweeps.analysis.findings import Findings
-from sweeps.analysis.surfaces import Surface
-from sweeps.analysis.trainings import accuracies, awaited
-from sweeps.analysis.units import percent
-from sweeps.report.names import arm as arm_name
-from sweeps.report.names import called
-from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, DEFAULT_POINTS, SCALED, UNTUNED
-from sweeps.spec.point import Point
-from sweeps.stats.estimates import Estimate, differences, estimate
+from sweeps.distill.arms import AUTOKERAS_ARM, CONTROLS, DEFAULT_POINTS, SCALED, UNTUNED
+from sweeps.distill.cost import BreakEven
+from sweeps.findings.findings import Findings
+from sweeps.findings.load import accuracies, awaited
+from sweeps.findings.rows import Row
+from sweeps.findings.surfaces import Surface
+from sweeps.report.words import arm as arm_name
+from sweeps.report.words import display_name
+from sweeps.stats.estimates import Estimate, differences, estimate, percent
+from sweeps.trainers.protocol import Point
 
 # The colours of Okabe and Ito, which colour-blind readers can tell apart, and a grey.
 # Source: https://jfly.uni-koeln.de/color/
@@ -129,7 +128,7 @@ def by_dataset(marks: Sequence[Mark]) -> dict[str, list[Mark]]:
 
 def title(search: Surface) -> str:
     """Return what the searches on a dataset are called in a figure."""
-    return f"{'Searches' if search.others else 'Search'} on {called(search.dataset)}"
+    return f"{'Searches' if search.others else 'Search'} on {display_name(search.dataset)}"
 
 
 def _gains(findings: Findings) -> list[GainMark]:

@@ -1,4 +1,4 @@
-"""Draw what the page is about: what each (T, alpha) gains, the regret beside its margin, and the other methods.
+"""The figures of gains, regret, methods and break-even, and their captions.
 
 Each is one narrow column of rows (`column`).
 """
@@ -9,11 +9,24 @@ from statistics import median_low
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from sweeps.report.figures.column import SMALL, column, name_row, set_rows, value_row
-from sweeps.report.figures.data import BLACK, BLUE, GREY, VERMILLION, GainMark, MethodMark, RegretMark, by_dataset
-from sweeps.report.formats import between, counted, points
-from sweeps.report.names import called
+from sweeps.distill.cost import MULTIPLES, BreakEven
+from sweeps.findings.surfaces import Surface
+from sweeps.report.figures.data import (
+    BLACK,
+    BLUE,
+    GREY,
+    PURPLE,
+    VERMILLION,
+    GainMark,
+    MethodMark,
+    Pictures,
+    RegretMark,
+    by_dataset,
+)
+from sweeps.report.figures.style import SMALL, column, logarithmic, name_row, panels, set_rows, value_row
+from sweeps.report.words import between, counted, display_name, points
 from sweeps.stats.estimates import limits
 
 _COLOURS = {"best": VERMILLION, "native": BLUE}
@@ -47,7 +60,7 @@ def gains(marks: Sequence[GainMark]) -> Figure:
         axes.set_title(
             f"no distillation: {group[0].base:.1f} %", fontsize=8, color=GREY, loc="center", fontweight="normal"
         )
-        axes.set_xlabel(f"points of test accuracy gained on {called(dataset)}", fontsize=SMALL)
+        axes.set_xlabel(f"points of test accuracy gained on {display_name(dataset)}", fontsize=SMALL)
     return figure
 
 
@@ -77,7 +90,7 @@ def regret(marks: Sequence[RegretMark]) -> Figure:
         texts = ((f"fine: less than {counted(mark.margin)} lost", -5, "right"), ("too much", 5, "left"))
         for text, shift, side in texts:
             axes.annotate(text, (mark.margin, 1), xytext=(shift, 4), ha=side, fontsize=SMALL, **beside)
-        axes.set_xlabel(f"points lost on {called(mark.dataset)} by not tuning there", fontsize=SMALL)
+        axes.set_xlabel(f"points lost on {display_name(mark.dataset)} by not tuning there", fontsize=SMALL)
     return figure
 
 
@@ -96,7 +109,7 @@ def methods(marks: Sequence[MethodMark]) -> Figure:
             name_row(axes, row, mark.label, mark.detail)
             value_row(axes, row, f"{mark.accuracy:.1f} %", mark.cost)
         set_rows(axes, len(group))
-        axes.set_xlabel(f"test accuracy on {called(dataset)}, %", fontsize=SMALL)
+        axes.set_xlabel(f"test accuracy on {display_name(dataset)}, %", fontsize=SMALL)
     return figure
 
 
@@ -126,3 +139,81 @@ def _frame(marks: Sequence[GainMark]) -> tuple[float, float]:
     ends += [value for mark in marks for value in mark.seeds if low <= value <= high]
     room = 0.06 * (max(ends) - min(ends)) or 0.5
     return min(ends) - room, max(ends) + room
+
+
+def break_even(evens: Sequence[BreakEven]) -> Figure:
+    """Draw AutoKeras' best accuracy so far against CPU seconds, beside the student and what its sweep cost."""
+    figure, grid = panels([display_name(one.dataset) for one in evens], height=3.8)
+    for axes, one in zip(grid, evens, strict=True):
+        seconds, accuracies = zip(*one.curve, strict=True)
+        marks = [multiple * one.sweep_cpu_s for multiple in MULTIPLES]
+        logarithmic(axes, min(seconds[0], *marks) / 1.5, max(seconds[-1], *marks) * 1.5)
+        axes.plot(seconds, accuracies, color=PURPLE, marker="^", mec="white", ms=8, drawstyle="steps-post")
+        axes.margins(y=0.2)
+        axes.axhline(one.student, color=BLUE, ls="--", lw=1.2)
+        for multiple, mark in zip(MULTIPLES, marks, strict=True):
+            axes.axvline(mark, color=GREY, ls=":", lw=1)
+            axes.annotate(
+                f"{multiple:g}x",
+                (mark, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, -2),
+                textcoords="offset points",
+                va="top",
+            )
+        axes.set_xlabel("training, CPU s")
+        axes.set_ylabel("validation accuracy, %")
+    handles = [
+        Line2D([], [], color=PURPLE, marker="^", mec="white", ms=8, label="AutoKeras, best so far"),
+        Line2D([], [], color=BLUE, ls="--", lw=1.2, label="distilled student"),
+        Line2D([], [], color=GREY, ls=":", lw=1, label="multiples of the sweep's cost"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def captions(shown: Pictures) -> dict[str, str]:
+    """Return a caption for each figure of `svg.NAMES` whose data is there."""
+    said = {}
+    if shown.gains:
+        counts = sorted({mark.mean.n for mark in shown.gains})
+        seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        left_out, beyond = outside(shown.gains)
+        lines = any(limits(mark.mean) for mark in shown.gains)
+        what = "Line: mean and 95 % interval over" if lines else "Large dot: mean of"
+        said["gains"] = (
+            f"{what} {seeds} training seeds, each compared with the undistilled network of"
+            f" the same seed. Small dots: single seeds{f' (outside the frame: {left_out})' if left_out else ''}."
+            f"{' Arrow: the mean lies outside the frame.' if beyond else ''} Test images that no selection saw."
+        )
+    if shown.regrets:
+        several = len(shown.regrets[0].searches) > 1
+        over = "searches and their seeds" if several else "training seeds"
+        dots = " Small dots: one search on each dataset." if several else ""
+        what = "Line: mean and 95 % interval" if any(limits(mark.mean) for mark in shown.regrets) else "Large dot: mean"
+        said["regret"] = f"{what} over {over}.{dots} The line may not cross the margin."
+    if shown.methods:
+        said["methods"] = "The students are means over seeds, every other model is one run. Size: of its file."
+    if shown.surfaces:
+        fitted = any(one.top is not None for one in shown.surfaces)
+        how = (
+            "Shading: the surface fitted to all runs of all searches."
+            if fitted
+            else "Every trial is a single run; too few searches for a fitted surface."
+        )
+        said["surface"] = f"{how} {'; '.join(map(_highest, shown.surfaces))}."
+    if shown.break_even:
+        said["break-even"] = (
+            "Best validation accuracy of AutoKeras after each of its trials, against the CPU seconds used so far. The"
+            " dashed line is the distilled student. Dotted lines are multiples of the CPU seconds of the sweep: its"
+            " teachers, search and confirm."
+        )
+    return said
+
+
+def _highest(one: Surface) -> str:
+    top = max(one.trials, key=lambda trial: trial.accuracy)
+    return (
+        f"Highest single run of the first search on {display_name(one.dataset)}: {top.accuracy:.2f} % at"
+        f" {top.point.text()}, partly luck"
+    )

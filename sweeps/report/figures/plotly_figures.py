@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from sweeps.report.figures.data import BLACK, BLUE, GREY, VERMILLION, GainMark, Pictures, RegretMark, by_dataset
-from sweeps.report.names import called
+from sweeps.report.words import display_name
 from sweeps.stats.estimates import Estimate, limits
 
 _COLOURS = {"best": VERMILLION, "native": BLUE}
@@ -31,7 +31,7 @@ def _answer(regret: RegretMark, gains: Sequence[GainMark]) -> go.Figure:
         figure.add_trace(trace, row=1, col=1)
     for trace in _regret(regret):
         figure.add_trace(trace, row=2, col=1)
-    dataset = escape(called(regret.dataset))
+    dataset = escape(display_name(regret.dataset))
     figure.update_xaxes(title_text="points gained over no distillation", row=1, col=1)
     figure.update_xaxes(title_text=f"points lost by not tuning on {dataset}", row=2, col=1)
     figure.update_yaxes(autorange="reversed", row=1, col=1)

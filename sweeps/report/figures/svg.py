@@ -8,10 +8,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sweeps.analysis.surfaces import Surface
+from sweeps.findings.surfaces import Surface
 from sweeps.report.figures import gains
-from sweeps.report.figures.break_even import break_even
 from sweeps.report.figures.data import BLACK, DEFAULTS, GREY, ORANGE, SCALE, SKY, VERMILLION, Pictures, title
+from sweeps.report.figures.gains import break_even
 from sweeps.report.figures.style import as_svg, logarithmic, panels, style
 from sweeps.stats.response import SIDE
 

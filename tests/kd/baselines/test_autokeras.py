@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 import kd.baselines.autokeras as module
-from kd.baselines.methods.methods import Budget, fit
+from kd.baselines.methods import Budget, fit
 from kd.data.datasets import Dataset, Split
 
 folder = Path(sys.argv[1])

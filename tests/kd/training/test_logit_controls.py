@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from kd.losses.loss import distillation_loss
 from kd.teachers.logits_file import LABEL_SMOOTHING, class_mean, shuffled_within_class, uniform
-from sweeps.spec.arms import DEFAULT_POINTS
-from sweeps.spec.point import Point
+from sweeps.distill.arms import DEFAULT_POINTS
+from sweeps.trainers.protocol import Point
 
 pytestmark = pytest.mark.training
 

@@ -1,9 +1,9 @@
-"""storage.archive.lines: a line for each row, a field for each column."""
+"""sweeps.contrib.archive.lines: a line for each row, a field for each column."""
 
 import pytest
 
-from storage.archive.lines import LINES
 from storage.tables import metadata
+from sweeps.contrib.archive.lines import LINES
 
 # What another database numbers anew, or knows by itself; and what stands in its place.
 NOT_CARRIED = {

@@ -9,7 +9,7 @@ from storage.records import queries
 from storage.studies.studies import open_studies
 from storage.url import resolve
 from sweeps.plan.audit import audit
-from sweeps.service.steering import retry
+from sweeps.usecases.steering import retry
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.audit_checks import (
     Damages,

@@ -10,7 +10,7 @@ from storage.errors import NotAStorage, SweepNotFound
 from storage.records import queries
 from storage.url import resolve
 from sweeps.plan.audit import audit
-from sweeps.service.steering import delete
+from sweeps.usecases.steering import delete
 from tests.support.sweeps.audit_checks import (
     attempt_where,
     audited,

@@ -3,7 +3,7 @@
 import pytest
 
 from storage.url import resolve
-from sweeps.service.steering import retry
+from sweeps.usecases.steering import retry
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.audit_checks import (
     Damages,

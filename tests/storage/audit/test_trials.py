@@ -11,8 +11,8 @@ from storage.studies.ownership import owner_of
 from storage.studies.studies import open_studies
 from storage.url import resolve
 from sweeps.plan.audit import audit
-from sweeps.service.create import create_sweep
-from sweeps.service.steering import reap_now, retry
+from sweeps.usecases.create import create_sweep
+from sweeps.usecases.steering import reap_now, retry
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.audit_checks import (
     OF_TRIALS,

@@ -19,9 +19,9 @@ from storage.queue import plans
 from storage.records import artifacts, queries
 from storage.url import resolve
 from sweeps.plan.audit import audit
-from sweeps.plan.tasks import more
-from sweeps.service.steering import extend
-from sweeps.spec.model import stored
+from sweeps.plan.plan import more
+from sweeps.spec.stored import stored_spec
+from sweeps.usecases.steering import extend
 from tests.support.old_storages import columns, placed, rows_of, unpack
 from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -196,7 +196,7 @@ def test_tasks_can_be_added_to_a_sweep_of_version_2(tmp_path: Path) -> None:
     engine = open_engine(url)
     (sweep,) = queries.list_sweeps(engine)
     before = len(queries.task_records(engine, sweep.id))
-    larger, added = more(stored(sweep), seeds=1)
+    larger, added = more(stored_spec(sweep), seeds=1)
     plan = {"spec": larger.as_dict(), "fingerprint": larger.fingerprint, "tasks": added.tasks, "phases": added.phases}
     plans.extend(engine, sweep.id, revision=1, why="a test", **plan)  # type: ignore[arg-type]
     engine.dispose()

@@ -18,11 +18,11 @@ from storage.records import queries
 from storage.studies.space import study_name
 from storage.studies.studies import open_studies
 from storage.url import resolve
+from sweeps.distill.presets import preset
 from sweeps.plan.audit import audit
-from sweeps.plan.tasks import STAGES, make_plan
-from sweeps.service.create import create_sweep
+from sweeps.plan.plan import STAGES, make_plan
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import preset
+from sweeps.usecases.create import create_sweep
 from tests.support.faults.crews import NAME, Crew
 from tests.support.faults.crews import Nursery as Nursery
 from tests.support.faults.kills import MOMENTS, Kills

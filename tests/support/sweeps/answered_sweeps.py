@@ -12,10 +12,10 @@ import sqlalchemy
 
 from storage.queue.tasks import Claim
 from storage.url import resolve
-from sweeps.analysis.findings import Findings
-from sweeps.service.create import create_sweep
+from sweeps.distill.session import Outcome
+from sweeps.findings.findings import Findings
 from sweeps.spec.model import Spec, override
-from sweeps.workers.results import Outcome
+from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, SPREAD, Points, Runner, analysed, planted, work
 from tests.support.sweeps.trials_in_memory import made_once

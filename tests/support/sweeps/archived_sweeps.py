@@ -14,8 +14,8 @@ from storage.db.transaction import write
 from storage.queue.workers import sign_in, sign_out
 from storage.records import artifacts, queries
 from storage.tables import attempts, tasks
+from sweeps.distill.session import Outcome
 from sweeps.spec.model import Spec
-from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created

@@ -12,10 +12,10 @@ import sqlalchemy
 from storage.queue.tasks import Claim
 from storage.records import artifacts
 from storage.url import resolve
-from sweeps.service.steering import extend
-from sweeps.spec.arms import SOURCE_ARMS, TARGET_ARMS
+from sweeps.distill.arms import SOURCE_ARMS, TARGET_ARMS
+from sweeps.distill.session import Outcome
 from sweeps.spec.model import override
-from sweeps.workers.results import Outcome
+from sweeps.usecases.steering import extend
 from sweeps.workers.worker import Worker, run_worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sweeps.analysis.findings import Findings
+from sweeps.findings.findings import Findings
 from sweeps.spec.model import override
 from tests.support.sweeps.planted_sweeps import NATIVE, SPREAD, Points, analysed, planted, worked
 from tests.support.sweeps.small_sweeps import SMALL

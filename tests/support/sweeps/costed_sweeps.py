@@ -7,12 +7,12 @@ from typing import Any
 
 from storage.queue.tasks import Claim
 from storage.url import resolve
-from sweeps.analysis.stored import StoredSweep, read
-from sweeps.plan.outcomes import Measured, MeasureOutcome
-from sweeps.query.opening import open_sweep
-from sweeps.service.create import create_sweep
+from sweeps.distill.session import Outcome
+from sweeps.findings.load import StoredSweep, read
+from sweeps.plan.jobs import Measured, MeasureOutcome
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
-from sweeps.workers.runner import Outcome
+from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL

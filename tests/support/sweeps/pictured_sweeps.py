@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from sweeps.analysis.cost import BreakEven
-from sweeps.analysis.surfaces import SearchTrial, Surface
+from sweeps.distill.cost import BreakEven
+from sweeps.findings.surfaces import SearchTrial, Surface
 from sweeps.report.figures.data import GainMark, MethodMark, Pictures, RegretMark
-from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate, estimate
 from sweeps.stats.response import SIDE, Top
+from sweeps.trainers.protocol import Point
 
 FOUR = (
     SearchTrial(Point(2, 0.2), 90, 0, True),

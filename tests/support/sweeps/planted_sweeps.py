@@ -11,12 +11,11 @@ import sqlalchemy
 from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.records.queries import TaskRecord
-from sweeps.analysis.findings import Findings
-from sweeps.analysis.load import load
-from sweeps.plan.seeds import derive
-from sweeps.query.opening import open_sweep
+from sweeps.distill.session import Outcome
+from sweeps.findings.findings import Findings, load
+from sweeps.plan.identity import derive
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, override
-from sweeps.workers.results import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created

@@ -21,9 +21,8 @@ import optuna
 
 from storage.queue.tasks import Claim
 from storage.url import resolve
-from sweeps.plan.outcomes import read_outcome
-from sweeps.plan.payloads import payload_of
-from sweeps.workers.results import Outcome
+from sweeps.distill.session import Outcome
+from sweeps.plan.jobs import payload_of, read_outcome
 from sweeps.workers.worker import run_worker
 
 _OWN = ("temperature", "alpha", "arm", "dataset", "model", "method")

@@ -8,15 +8,13 @@ from typing import Any
 
 from storage.queue.tasks import Claim
 from storage.url import resolve
-from sweeps.analysis.findings import Findings
-from sweeps.analysis.load import load
-from sweeps.plan.outcomes import read_outcome
-from sweeps.plan.payloads import payload_of
-from sweeps.query.opening import open_sweep
-from sweeps.service.create import create_sweep
+from sweeps.distill.presets import preset
+from sweeps.distill.session import Outcome
+from sweeps.findings.findings import Findings, load
+from sweeps.plan.jobs import payload_of, read_outcome
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
-from sweeps.spec.presets import preset
-from sweeps.workers.results import Outcome
+from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.trials_in_memory import made_once
 

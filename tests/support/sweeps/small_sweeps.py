@@ -14,9 +14,9 @@ from storage.failpoints import VARIABLE
 from storage.records import queries
 from storage.records.queries import TaskRecord
 from storage.url import resolve
-from sweeps.service.create import create_sweep
+from sweeps.distill.presets import preset
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import preset
+from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import run_worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.trials_in_memory import made_once

@@ -3,7 +3,7 @@
 import json
 
 from storage.url import resolve
-from sweeps.web.app import make_app
+from sweeps.contrib.server.app import make_app
 from tests.support.paths import REPOSITORY
 
 FILE = REPOSITORY / "docs" / "reference" / "openapi.json"

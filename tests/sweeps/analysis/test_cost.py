@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.analysis.comparison import rows
-from sweeps.analysis.cost import break_evens, reached
-from sweeps.analysis.provenance import provenance
-from sweeps.analysis.stored import StoredSweep
+from sweeps.distill.cost import break_evens, reached
+from sweeps.findings.load import StoredSweep, provenance
+from sweeps.findings.rows import rows
 from tests.support.sweeps.costed_sweeps import CURVE, SPEC, SWEEP_CPU_S, worked
 
 

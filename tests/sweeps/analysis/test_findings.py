@@ -15,16 +15,16 @@ from scipy import stats
 from storage.queue.tasks import Claim
 from storage.studies.sampler import Past, propose
 from storage.studies.studies import open_studies
-from sweeps.analysis.findings import Findings
-from sweeps.plan.names import tagged
-from sweeps.plan.points import search_space
-from sweeps.report.json_data import json_data
+from sweeps.distill.presets import on
+from sweeps.distill.session import Outcome
+from sweeps.distill.space import search_space
+from sweeps.findings.findings import Findings
+from sweeps.plan.phases import tagged
+from sweeps.report.folder import json_data
 from sweeps.spec.model import override
-from sweeps.spec.point import Point
-from sweeps.spec.presets import on
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.verdict import decide
-from sweeps.workers.runner import Outcome
+from sweeps.trainers.protocol import Point
 from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, analysed, arms, below, done_of, planted, worked
 
 FEW = override(PLANTED, {"search.trials": 4})

@@ -12,12 +12,12 @@ from storage.db.engine import open_engine
 from storage.errors import RecordBroken
 from storage.records import queries
 from storage.url import resolve
-from sweeps.analysis.findings import Findings
-from sweeps.analysis.load import load
 from sweeps.errors import NoResultsYet
-from sweeps.query.opening import open_sweep
-from sweeps.report import folder, page
-from sweeps.report.json_data import json_data
+from sweeps.findings.findings import Findings, load
+from sweeps.query.listing import open_sweep
+from sweeps.report import folder
+from sweeps.report.folder import json_data
+from sweeps.report.page import report
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.reported_sweeps import analysed, worked
 
@@ -48,7 +48,7 @@ def test_the_findings_take_four_statements_and_no_page_takes_any(stop_at: str, t
         statements = counted(engine)
         findings = load(engine, sweep)
         assert len(statements) == STATEMENTS
-        page.report(findings)
+        report(findings)
         json_data(findings)
         folder.write(findings, tmp_path / "report")
         assert len(statements) == STATEMENTS
@@ -58,7 +58,7 @@ def test_every_page_can_be_written_after_the_storage_is_gone(tmp_path: Path) -> 
     findings = analysed(worked(tmp_path))
     (tmp_path / "s.db").unlink()
     assert folder.write(findings, tmp_path / "r").is_file()
-    assert findings.fingerprint[:12] in page.report(findings)
+    assert findings.fingerprint[:12] in report(findings)
     assert json_data(findings)["sweep"] == "s"
 
 
@@ -95,7 +95,7 @@ def test_an_edited_outcome_is_named(tmp_path: Path) -> None:
 
 def test_loading_imports_neither_scipy_nor_optuna_nor_tensorflow_nor_matplotlib() -> None:
     program = (
-        "import sys, sweeps.analysis.load, sweeps.report.page, sweeps.report.json_data;"
+        "import sys, sweeps.findings.findings, sweeps.report.page, sweeps.report.folder;"
         "print({name.partition('.')[0] for name in sys.modules} & {'scipy', 'optuna', 'tensorflow', 'matplotlib'})"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)

@@ -12,11 +12,12 @@ from storage.db.engine import open_engine
 from storage.errors import RevisionRefused
 from storage.records import queries
 from storage.records.queries import RevisionRecord
-from sweeps.analysis.findings import Findings
-from sweeps.analysis.looks import Look, Read, looks, of_sweep, taken
+from sweeps.findings.findings import Findings
+from sweeps.findings.load import Look, Read, looks, of_sweep, taken
 from sweeps.report.sentences import sentence
-from sweeps.service import steering
-from sweeps.spec.model import Spec, override, stored
+from sweeps.spec.model import Spec, override
+from sweeps.spec.stored import stored_spec
+from sweeps.usecases import steering
 from tests.support.sweeps.planted_sweeps import PLANTED, analysed, arms, planted, work
 from tests.support.sweeps.small_sweeps import created
 
@@ -210,6 +211,6 @@ def _typed(kd_sweeps: KdSweeps, commands: list[str]) -> int:
 
 def _spec(url: sqlalchemy.URL, name: str) -> Spec:
     engine = open_engine(url, read_only=True)
-    spec = stored(queries.find_sweep(engine, name))
+    spec = stored_spec(queries.find_sweep(engine, name))
     engine.dispose()
     return spec

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from storage.queue.tasks import Claim
-from sweeps.analysis.findings import Findings
-from sweeps.analysis.secondary import Question, questions, ratio
-from sweeps.report.sections.secondary import said
-from sweeps.spec.arms import SOURCE_ARMS, TARGET_ARMS
+from sweeps.distill.arms import SOURCE_ARMS, TARGET_ARMS
+from sweeps.distill.session import Outcome
+from sweeps.findings.findings import Findings
+from sweeps.findings.secondary import Question, questions, ratio
+from sweeps.report.page import answer_text
 from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.resampling import bca_interval
-from sweeps.workers.runner import Outcome
 from tests.support.sweeps.planted_sweeps import NATIVE as NATIVE_TESTS
 from tests.support.sweeps.planted_sweeps import PLANTED, analysed, arms, planted, worked
 
@@ -76,7 +76,7 @@ def test_gains_and_use_are_paired_t_tests_with_bootstrap_and_sign_flips_beside(a
         low, high = expected.confidence_interval()
         assert one.dataset == dataset
         assert one.p == pytest.approx(expected.pvalue, abs=1e-9)
-        assert said(one.answer) == f"{np.mean(BEST - other):+.2f} [{low:+.2f}, {high:+.2f}] (n=20)"
+        assert answer_text(one.answer) == f"{np.mean(BEST - other):+.2f} [{low:+.2f}, {high:+.2f}] (n=20)"
         assert one.bca == pytest.approx(bca_interval(BEST - other))
         assert one.sign_flip == pytest.approx(expected.pvalue, abs=0.02), "near the t test where noise is normal"
     assert np.mean(TESTS["default-keras-io"]) > better.mean(), "by test the other one would be the better"
@@ -91,7 +91,7 @@ def test_the_retained_share_is_tested_against_a_half(asked: dict[str, Question])
     assert share is not None
     assert share.low is not None
     assert share.high is not None
-    assert said(one.answer) == f"{100 * share.mean:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}] (n=20)"
+    assert answer_text(one.answer) == f"{100 * share.mean:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}] (n=20)"
     assert one.name.endswith("p: against 50 %")
 
 
@@ -110,7 +110,7 @@ def test_trainings_at_the_same_point_are_not_compared_with_themselves(tmp_path: 
     asked = questions(analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms(0.0) | {"best": NATIVE_TESTS}))))
     retained = asked[-1]
     assert retained.name.startswith("retained share")
-    assert (said(retained.answer), retained.p, retained.p_holm, retained.sign_flip) == (
+    assert (answer_text(retained.answer), retained.p, retained.p_holm, retained.sign_flip) == (
         "the same point",
         None,
         None,
@@ -132,7 +132,7 @@ def test_few_seeds_have_neither_bootstrap_nor_sign_flips_and_missing_arms_no_que
     worse = arms(0.5, scratch=-9.0)  # native is found to be below scratch
     worked(str(url), spec, planted(worse), name="worse")
     retained = questions(analysed(url, "worse"))[1]
-    assert said(retained.answer) == "no share: native was not found to gain"
+    assert answer_text(retained.answer) == "no share: native was not found to gain"
 
 
 def test_one_seed_asks_nothing(tmp_path: Path) -> None:

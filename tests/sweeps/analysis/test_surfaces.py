@@ -10,9 +10,9 @@ import sqlalchemy
 from scipy import stats
 
 from storage.records.queries import TaskRecord
-from sweeps.analysis.stored import StoredSweep, read
-from sweeps.analysis.surfaces import Surface, confirmed_points, surfaces
-from sweeps.query.opening import open_sweep
+from sweeps.findings.load import StoredSweep, read
+from sweeps.findings.surfaces import Surface, confirmed_points, surfaces
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.stats.response import Run, Top, top
 from tests.support.sweeps.planted_sweeps import PLANTED, arms, done_of, planted, worked

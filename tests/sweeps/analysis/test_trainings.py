@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.analysis.trainings import Training, compared
-from sweeps.plan.outcomes import StudentOutcome
+from sweeps.findings.load import Training, compared
+from sweeps.plan.jobs import StudentOutcome
 from sweeps.stats.estimates import Paired
 
 

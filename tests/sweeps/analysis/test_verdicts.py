@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from sweeps.analysis.stored import StoredSweep, read
-from sweeps.analysis.trainings import Training
-from sweeps.analysis.verdicts import TargetVerdict, verdicts
-from sweeps.query.opening import open_sweep
+from sweeps.findings.load import StoredSweep, Training, read
+from sweeps.findings.verdicts import TargetVerdict, verdicts
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.stats.verdict import RULE, decide
 from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, SPREAD, arms, planted, worked

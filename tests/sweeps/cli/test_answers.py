@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from kd.config import LOSS_FORMULA
-from sweeps.cli.answers import describe_best, describe_trials
+from sweeps.cli.text import describe_best, describe_trials
+from sweeps.distill.spec import formula
 from sweeps.plan.selection import Candidate
 from sweeps.query.best import Best, Incumbent
-from sweeps.spec.losses import formula
-from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate
+from sweeps.trainers.protocol import Point
 from tests.support.pages import DOCS
 
 POINT = Point(6.803452110290527, 0.7241379310344828)

@@ -1,7 +1,7 @@
 """What `create` says to type next: lines that work as they stand, and hold no password."""
 
 from storage.url import resolve
-from sweeps.cli.main import next_commands
+from sweeps.cli.app import next_commands
 
 
 def test_without_a_password_the_url_is_part_of_the_line() -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from storage.url import resolve
-from sweeps.analysis.findings import Findings
-from sweeps.cli.formats import Format
-from sweeps.report import answer, page
+from sweeps.cli.text import Format
+from sweeps.findings.findings import Findings
+from sweeps.report import answer
 from sweeps.report.brief import brief
-from sweeps.report.observations import matters
+from sweeps.report.page import report
+from sweeps.report.words import matters
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, accuracies, answered, begun
 from tests.support.sweeps.planted_sweeps import analysed
@@ -57,13 +58,13 @@ def test_a_terminal_gets_the_answer_in_a_few_lines(
 def test_a_pipe_gets_the_whole_page_as_markdown(url: str, findings: Findings, folder: Path) -> None:
     command = [sys.executable, "-m", "sweeps.cli", "report", "s", "--storage", url]
     done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
-    assert done.stdout == page.report(findings) + "\n"
+    assert done.stdout == report(findings) + "\n"
     assert "\n## All numbers\n" in done.stdout
 
 
 def test_a_terminal_gets_the_page_when_it_asks_for_it(url: str, findings: Findings, folder: Path) -> None:
     code, printed = on_terminal(folder, "report", "s", "-f", "markdown", "--storage", url, columns=80)
-    assert (code, printed) == (0, page.report(findings) + "\n")
+    assert (code, printed) == (0, report(findings) + "\n")
 
 
 def test_a_pipe_gets_the_few_lines_when_it_asks_for_them(url: str, findings: Findings, kd_sweeps: KdSweeps) -> None:

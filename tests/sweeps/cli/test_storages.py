@@ -1,4 +1,4 @@
-"""sweeps.cli.storages: what archive and import say."""
+"""sweeps.contrib.archive.commands: what archive and import say."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -21,9 +21,9 @@ from storage.records import queries
 from storage.url import resolve
 from sweeps.cli.text import describe, values
 from sweeps.plan.audit import audit
-from sweeps.service.create import create_sweep
-from sweeps.service.steering import reap_now
 from sweeps.spec.model import override
+from sweeps.usecases.create import create_sweep
+from sweeps.usecases.steering import reap_now
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.audited_sweeps import (
     copied,
@@ -185,7 +185,7 @@ def test_a_role_that_may_only_select_can_use_every_reading_command(kd_sweeps: Kd
 
 _PROGRAM = """
 import json, sys
-from sweeps.cli.main import main
+from sweeps.cli.app import main
 try:
     main()
 except SystemExit as end:

@@ -7,11 +7,9 @@ import pytest
 
 from storage.url import resolve
 from sweeps.cli.options import devices
-from sweeps.engines.choice import default_workers, engine_of
-from sweeps.engines.detached import script_of
-from sweeps.engines.launcher import same_launch
-from sweeps.engines.protocol import Request
 from sweeps.errors import SpecError
+from sweeps.launch.engine import Request
+from sweeps.launch.launcher import default_workers, engine_of, same_launch, script_of
 from sweeps.workers.environment import GPU_VARIABLE, one_thread
 from tests.support.launches import KEEP_ENVIRONMENT, THREADS, environment, kept_environments, launched
 from tests.support.sweeps.small_sweeps import SMALL, created

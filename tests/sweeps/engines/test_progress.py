@@ -12,9 +12,9 @@ from rich.console import Console
 
 from storage.db.engine import open_engine
 from storage.records import queries
-from sweeps.engines.progress import shown
+from sweeps.distill.presets import on
+from sweeps.launch.progress import shown
 from sweeps.spec.model import override
-from sweeps.spec.presets import on
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created

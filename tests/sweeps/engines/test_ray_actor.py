@@ -11,8 +11,8 @@ import pytest
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.url import plain
-from sweeps.engines.local import WORKER_VARIABLE
-from sweeps.engines.ray_actor import Began, Keeper, Order
+from sweeps.contrib.ray.driver import StartWorker, WorkerActor, WorkerStarted
+from sweeps.launch.local import WORKER_VARIABLE
 from tests.support.launches import environment
 from tests.support.processes import descendants, is_alive
 from tests.support.sweeps.small_sweeps import SMALL, created, wait_until
@@ -32,15 +32,17 @@ while not (HOME / "go on").exists():
 
 
 @contextmanager
-def kept(home: Path, monkeypatch: pytest.MonkeyPatch, *, gpu: bool = False) -> "Iterator[tuple[Keeper, Began, int]]":
+def kept(
+    home: Path, monkeypatch: pytest.MonkeyPatch, *, gpu: bool = False
+) -> "Iterator[tuple[WorkerActor, WorkerStarted, int]]":
     """A worker that is at its first task, where it runs, and its process."""
     url = created(f"sqlite:///{home}/s.db", SMALL)
     for name, value in environment(home, url, BUSY).items():  # of the node
         if os.environ.get(name) != value:
             monkeypatch.setenv(name, value)
-    keeper = Keeper()
+    keeper = WorkerActor()
     variables = {"KD_SWEEPS_STORAGE": plain(url), WORKER_VARIABLE: "w"}
-    began = keeper.start(Order("s", "w", variables, gpu=gpu))
+    began = keeper.start(StartWorker("s", "w", variables, gpu=gpu))
     engine = open_engine(url)
     try:
         sweep = queries.find_sweep(engine, "s").id
@@ -110,9 +112,9 @@ def test_a_worker_sees_the_device_that_ray_gave_its_actor_or_none(
 
 def test_where_no_log_can_be_written_the_actor_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/nothing")
-    began = Keeper().start(Order("s", "w", {}))
+    began = WorkerActor().start(StartWorker("s", "w", {}))
     assert "cannot write logs into /proc/nothing" in began.trouble
 
 
 def test_an_order_that_is_printed_shows_no_url() -> None:
-    assert "secret" not in repr(Order("s", "w", {"KD_SWEEPS_STORAGE": "postgresql://u:secret@h/d"}))
+    assert "secret" not in repr(StartWorker("s", "w", {"KD_SWEEPS_STORAGE": "postgresql://u:secret@h/d"}))

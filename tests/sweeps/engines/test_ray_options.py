@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from storage.url import resolve
-from sweeps.engines import choice
-from sweeps.engines.protocol import Request
-from sweeps.engines.ray_options import Cluster, parse
+from sweeps.contrib.ray.driver import Cluster, parse
 from sweeps.errors import SpecError, SweepError
+from sweeps.launch import launcher
+from sweeps.launch.engine import Request
 
 Run = Callable[..., tuple[int, str, str]]
 POSTGRES = "postgresql://sweeper@127.0.0.1:1/db"
@@ -77,4 +77,4 @@ def test_the_cores_of_this_machine_are_no_number_of_workers_for_a_cluster(kd_swe
 def test_without_ray_one_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SweepError, match=r"Ray is not installed here; type: pip install ray$"):
-        choice.engine_of("ray", Request(resolve(POSTGRES), "s"))
+        launcher.engine_of("ray", Request(resolve(POSTGRES), "s"))

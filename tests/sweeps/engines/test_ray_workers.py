@@ -19,7 +19,7 @@ from storage.queue import workers
 from storage.records import queries
 from storage.records.queries import attempts_of
 from storage.url import plain, resolve
-from sweeps.engines.ray_workers import RayEngine
+from sweeps.contrib.ray.engine import RayEngine
 from sweeps.spec.model import Spec
 from tests.support.faults.ray_cluster import RayCluster, running_cluster
 from tests.support.faults.storms import count, new_storm, storm_spec

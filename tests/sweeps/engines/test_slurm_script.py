@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.engines.slurm_script import check_options, ranges, script
+from sweeps.contrib.slurm import check_options, ranges, script
 from sweeps.errors import SpecError
 
 KdSweeps = Callable[..., tuple[int, str, str]]

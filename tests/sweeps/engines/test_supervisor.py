@@ -11,10 +11,11 @@ import sqlalchemy
 from storage.db.engine import open_engine
 from storage.queue import workers
 from storage.records import queries
-from sweeps.engines import supervisor
-from sweeps.engines.supervisor import MOST_QUICK, Supervisor
 from sweeps.errors import SweepError
-from sweeps.spec.model import override, stored
+from sweeps.launch import supervisor
+from sweeps.launch.supervisor import MOST_QUICK, Supervisor
+from sweeps.spec.model import override
+from sweeps.spec.stored import stored_spec
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
@@ -88,7 +89,7 @@ def said() -> list[str]:
 def crew(engine: sqlalchemy.Engine, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     monkeypatch.setattr(supervisor, "_BACKOFF_S", (0.0, 0.0, 0.0))
     sweep = queries.find_sweep(engine, "s")
-    return Supervisor(engine, sweep, stored(sweep), on=Stage(), say=said.append, again="again")
+    return Supervisor(engine, sweep, stored_spec(sweep), on=Stage(), say=said.append, again="again")
 
 
 def stage(crew: Supervisor) -> Stage:

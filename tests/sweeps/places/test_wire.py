@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.analysis.findings import Findings
 from sweeps.errors import SweepError
-from sweeps.places.wire import decode, encode
+from sweeps.findings.findings import Findings
+from sweeps.operations.operation import decode, encode
 from sweeps.query.listing import TrialRow
-from sweeps.report import page
-from sweeps.report.json_data import json_data
+from sweeps.report.folder import json_data
+from sweeps.report.page import report
 from tests.support.sweeps import reported_sweeps
 
 ROW = TrialRow(
@@ -68,5 +68,5 @@ def test_findings_come_back_as_they_were_at_every_stage(tmp_path: Path, stop_at:
     found = reported_sweeps.analysed(reported_sweeps.worked(tmp_path, stop_at=stop_at))
     back = decode(Findings, encode(Findings, found))
     assert back == found
-    assert page.report(back) == page.report(found)
+    assert report(back) == report(found)
     assert json.dumps(json_data(back)) == json.dumps(json_data(found))

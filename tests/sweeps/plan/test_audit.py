@@ -21,15 +21,15 @@ from storage.db.transaction import write
 from storage.errors import StorageError
 from storage.records import queries
 from storage.url import resolve
+from sweeps.contrib.archive.transfer import archive_sweep, import_sweep
+from sweeps.contrib.archive.verify import verify
+from sweeps.distill.arms import CONTROLS, SCALED, SOURCE_ARMS, TARGET_ARMS
+from sweeps.distill.presets import on
+from sweeps.distill.session import Outcome
 from sweeps.errors import SweepError
 from sweeps.plan.audit import audit
-from sweeps.service.archives.archive import archive_sweep, import_sweep
-from sweeps.service.archives.verify import verify
-from sweeps.service.steering import extend, retry
-from sweeps.spec.arms import CONTROLS, SCALED, SOURCE_ARMS, TARGET_ARMS
 from sweeps.spec.model import Spec, fingerprint, override
-from sweeps.spec.presets import on
-from sweeps.workers.results import Outcome
+from sweeps.usecases.steering import extend, retry
 from tests.support.old_storages import COMMITS, unpack
 from tests.support.sweeps.archived_sweeps import edited
 from tests.support.sweeps.planted_sweeps import work

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.plan.names import (
+from sweeps.distill.presets import preset
+from sweeps.plan.phases import (
     groups,
     kept_student_key,
     search_of,
@@ -15,9 +16,8 @@ from sweeps.plan.names import (
     transfer_phase,
     untagged,
 )
-from sweeps.plan.tasks import make_plan
+from sweeps.plan.plan import make_plan
 from sweeps.spec.model import ROLES, override
-from sweeps.spec.presets import preset
 
 
 def test_the_first_group_has_no_tag_and_every_other_one_names_teacher_and_search() -> None:

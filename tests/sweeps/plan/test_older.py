@@ -1,4 +1,4 @@
-"""sweeps.plan.older: what older versions planned is planned again from their specs, to the last key, need and seed."""
+"""sweeps.plan.audit: what older versions planned is planned again from their specs, to the last key, need and seed."""
 
 import hashlib
 import json
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sweeps.plan.older import as_then
-from sweeps.plan.tasks import Plan, make_plan
+from sweeps.distill.presets import PRESETS, preset
+from sweeps.plan.audit import as_then
+from sweeps.plan.plan import Plan, make_plan
 from sweeps.spec.model import parse
-from sweeps.spec.presets import PRESETS, preset
 from tests.support.old_storages import DATA
 
 PLANS = json.loads((DATA / "plans.json").read_text())

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from sweeps.plan import stage_tasks, tasks
-from sweeps.query.bits import bits
-from sweeps.query.opening import open_sweep
-from sweeps.spec.presets import preset
+from sweeps.distill.presets import preset
+from sweeps.plan import plan
+from sweeps.query.listing import open_sweep
+from sweeps.query.status import fingerprints
 from tests.support.sweeps.planted_sweeps import worked
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.trials_in_memory import trials_in_memory
@@ -25,7 +25,7 @@ def _order(tmp_path: Path, name: str = "s") -> tuple[list[str], str | None]:
     with trials_in_memory():
         url = worked(f"sqlite:///{tmp_path}/{name}.db", preset("tiny"), noting, name=name)
         with open_sweep(url, name) as (engine, sweep):
-            return keys, bits(engine, sweep).answer_hash
+            return keys, fingerprints(engine, sweep).answer_hash
 
 
 def test_a_few_trials_run_before_the_baselines_and_the_arms_of_the_question_before_the_others(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_few_trials_run_before_the_baselines_and_the_arms_of_the_question_befo
         *(f"search#{number}" for number in range(4)),
         "baselines#mobilenet",
     ]
-    for role, arms in (("source", stage_tasks._FIRST_ARMS[:3]), ("target", stage_tasks._FIRST_ARMS)):
+    for role, arms in (("source", plan._FIRST_ARMS[:3]), ("target", plan._FIRST_ARMS)):
         transfer = [key for key in keys if key.startswith(f"transfer#{role}")]
         first = {f"transfer#{role}.{arm}.{repeat}" for arm in arms for repeat in range(3)}
         assert set(transfer[: len(first)]) == first
@@ -50,11 +50,11 @@ def test_no_test_image_is_read_before_every_selection_is_frozen(tmp_path: Path) 
 
 def test_the_order_changes_no_task_and_no_bit_of_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keys, answer = _order(tmp_path)
-    planned = tasks.make_plan(preset("tiny"))
-    monkeypatch.setattr(stage_tasks, "_SEEN_FIRST", 0)
-    before = tasks.make_plan(preset("tiny"))
+    planned = plan.make_plan(preset("tiny"))
+    monkeypatch.setattr(plan, "_SEEN_FIRST", 0)
+    before = plan.make_plan(preset("tiny"))
 
-    def plain(plan: tasks.Plan) -> list[tuple[object, ...]]:
+    def plain(plan: plan.Plan) -> list[tuple[object, ...]]:
         return [(task.key, task.phase, task.payload) for task in plan.tasks]
 
     assert plain(planned) == plain(before)

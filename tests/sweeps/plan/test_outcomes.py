@@ -5,17 +5,20 @@ from typing import Any
 import pytest
 
 from storage.errors import RecordBroken
-from sweeps.plan.outcomes import (
+from sweeps.plan.jobs import (
     BaselineOutcome,
+    ConfirmTask,
     MeasureOutcome,
+    SearchTask,
     StudentOutcome,
     TeacherOutcome,
+    TransferTask,
     done_task,
     done_tasks,
     read_outcome,
+    read_payload,
 )
-from sweeps.plan.payloads import ConfirmTask, SearchTask, TransferTask, read_payload
-from sweeps.spec.point import Point
+from sweeps.trainers.protocol import Point
 from tests.support.sweeps.task_records import task_record
 
 TRAINED = {"val_accuracy": 0.9, "parameters": 20_490, "train_s": 2.0, "cpu_s": 1.5}

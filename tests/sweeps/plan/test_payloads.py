@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from storage.errors import RecordBroken
+from sweeps.distill.presets import preset
 from sweeps.hints import explain
-from sweeps.plan.payloads import (
+from sweeps.plan.jobs import (
     BaselineTask,
     ConfirmTask,
     MeasureTask,
@@ -16,10 +17,9 @@ from sweeps.plan.payloads import (
     TransferTask,
     read_payload,
 )
-from sweeps.plan.tasks import make_plan
+from sweeps.plan.plan import make_plan
 from sweeps.spec.model import override
-from sweeps.spec.point import Point
-from sweeps.spec.presets import preset
+from sweeps.trainers.protocol import Point
 
 SEARCH = {"role": "source", "seed": 3, "temperature": 2.5, "alpha": 0.25}
 CONFIRM = {"role": "target", "seed": 4, "ranks": "native.ranks", "rank": 1, "repeat": 2}

@@ -1,9 +1,9 @@
 """The phases of a plan: what each one waits for, and what it needs of that."""
 
 from storage.queue.phases import StartLag
-from sweeps.plan.tasks import make_plan
+from sweeps.distill.presets import on, preset
+from sweeps.plan.plan import make_plan
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import on, preset
 
 ONE = override(preset("quick"), {"search.trials": 20, "search.sampler": "tpe", "confirm.rounds": [[3, 3]], "outer": {}})
 SEVERAL = override(ONE, {"outer.teachers": 2, "outer.searches": 2})

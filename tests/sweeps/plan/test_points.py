@@ -14,12 +14,12 @@ from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.records.queries import TaskRecord
 from storage.url import resolve
+from sweeps.distill.presets import preset
 from sweeps.plan.points import resolve_point
-from sweeps.query.opening import open_sweep
-from sweeps.service.create import create_sweep
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import preset
 from sweeps.spec.tables import SAMPLERS
+from sweeps.usecases.create import create_sweep
 from tests.support.sweeps.planted_sweeps import done_of, worked
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL

@@ -9,8 +9,7 @@ import sqlalchemy
 from storage.errors import RecordBroken
 from storage.records import artifacts, queries
 from sweeps.errors import SweepError
-from sweeps.plan.outcomes import DoneTask, StudentOutcome
-from sweeps.plan.payloads import ConfirmTask, SearchTask
+from sweeps.plan.jobs import ConfirmTask, DoneTask, SearchTask, StudentOutcome
 from sweeps.plan.selection import (
     Candidate,
     Ranked,
@@ -23,8 +22,8 @@ from sweeps.plan.selection import (
     resolve_ranks,
     survivors,
 )
-from sweeps.spec.point import Point
 from sweeps.stats.estimates import Estimate
+from sweeps.trainers.protocol import Point
 from tests.support.sweeps.storage_sweeps import new_storage, new_sweep
 from tests.support.sweeps.task_records import task_record
 

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
+from sweeps.distill.presets import PRESETS, preset
 from sweeps.errors import SpecError
-from sweeps.plan.size import MOST_TASKS, tasks_of
-from sweeps.plan.tasks import make_plan, more
-from sweeps.spec.bounds import MOST
+from sweeps.plan.plan import MOST_TASKS, make_plan, more, tasks_of
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import PRESETS, preset
+from sweeps.spec.tables import MOST
 
 TINY = preset("tiny")
 THIRD = override(TINY, {"target2": preset("quick").source.model_dump(), "outer.teachers": 3, "outer.searches": 2})

@@ -7,13 +7,13 @@ import pytest
 
 from storage.studies.sampler import Past, importances, propose
 from storage.studies.space import Choice, Range, Whole, check_params
-from sweeps.plan.names import groups
+from sweeps.distill.arms import DEFAULT_POINTS
+from sweeps.distill.presets import preset
+from sweeps.distill.space import point_at, search_space, trained_with, untuned
+from sweeps.plan.phases import groups
+from sweeps.plan.plan import sobol_points
 from sweeps.plan.points import space_of
-from sweeps.plan.space import point_at, search_space, trained_with, untuned
-from sweeps.plan.stage_tasks import sobol_points
-from sweeps.spec.arms import DEFAULT_POINTS
 from sweeps.spec.model import override
-from sweeps.spec.presets import preset
 
 WIDE = override(
     preset("tiny"), {"search.space": {"learning_rate": [0.001, 0.01], "epochs": [3, 12], "batch_size": [16, 100]}}

@@ -6,12 +6,11 @@ import pytest
 
 from storage.queue.phases import StartLag
 from storage.queue.plans import PhasePlan
-from sweeps.plan.names import groups
-from sweeps.plan.stage_tasks import sobol_points
-from sweeps.plan.tasks import STAGES, Plan, is_search, make_plan, more
-from sweeps.spec.arms import CONTROLS, TARGET_ARMS
+from sweeps.distill.arms import CONTROLS, TARGET_ARMS
+from sweeps.distill.presets import on, preset
+from sweeps.plan.phases import groups
+from sweeps.plan.plan import STAGES, Plan, is_search, make_plan, more, sobol_points
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import on, preset
 
 QUICK = override(
     preset("quick"),

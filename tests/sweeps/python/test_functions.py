@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sweeps.errors import SpecError
-from sweeps.python.functions import name_of, root_of
+from sweeps.python.arguments import name_of, root_of
 
 
 def own(*arguments: Any) -> None:
@@ -24,7 +24,7 @@ class Models:
 
 def test_a_function_of_a_module_is_named_by_it() -> None:
     assert name_of(own, "student") == "tests.sweeps.python.test_functions:own"
-    assert name_of(root_of, "student") == "sweeps.python.functions:root_of"
+    assert name_of(root_of, "student") == "sweeps.python.arguments:root_of"
 
 
 def _of_main() -> Any:

@@ -8,9 +8,9 @@ import pytest
 
 from storage.url import resolve
 from sweeps import Sweep
-from sweeps.python.pages import framed
+from sweeps.python.sweep import framed
 from sweeps.report import folder
-from sweeps.service import steering
+from sweeps.usecases import steering
 from tests.support.sweeps.answered_sweeps import accuracies, answered
 from tests.support.sweeps.planted_sweeps import analysed
 from tests.support.sweeps.small_sweeps import created

@@ -15,10 +15,10 @@ from storage.db.engine import open_engine
 from storage.url import resolve
 from sweeps import Sweep
 from sweeps.errors import SweepError
-from sweeps.python.surroundings import for_workers
-from sweeps.query.opening import open_sweep
-from sweeps.service.create import create_sweep
+from sweeps.python.arguments import worker_environment
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
+from sweeps.usecases.create import create_sweep
 from tests.support.launches import environment
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
 
@@ -113,9 +113,9 @@ def test_workers_find_the_modules_and_the_data_that_this_process_finds(
     monkeypatch.delenv("KD_SWEEPS_DATA", raising=False)
     url = resolve(f"sqlite:///{tmp_path}/a.db")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sweeps.service.create._check_sampler", lambda name: None)
+        patch.setattr("sweeps.usecases.create._check_sampler", lambda name: None)
         create_sweep(url, "s", override(SMALL, {"search.sampler": "what_i_sample:make"}))
-    with open_sweep(url, "s") as (_, sweep), for_workers(sweep, tmp_path):
+    with open_sweep(url, "s") as (_, sweep), worker_environment(sweep, tmp_path):
         assert os.environ["PYTHONPATH"] == f"{tmp_path / 'mine'}{os.pathsep}/elsewhere"
         assert os.environ["KD_SWEEPS_DATA"] == str(tmp_path)
     assert os.environ["PYTHONPATH"] == "/elsewhere"

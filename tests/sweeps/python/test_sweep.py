@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import sweeps
-import sweeps.api
 from storage.errors import NotAStorage, StorageError, SweepNotFound
 from storage.url import resolve
 from sweeps import Sweep
@@ -47,7 +46,7 @@ def test_to_import_it_is_fast() -> None:
         "pydantic",
         "matplotlib",
     }
-    code = "import sys, sweeps, sweeps.api; sweeps.Sweep; print(*sys.modules)"
+    code = "import sys, sweeps, sweeps.python.sweep; sweeps.Sweep; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
@@ -56,7 +55,7 @@ def test_to_import_it_is_fast() -> None:
         check=True,
     )
     assert heavy & {name.partition(".")[0] for name in done.stdout.split()} == set()
-    assert sweeps.api.Sweep is sweeps.Sweep
+    assert sweeps.python.sweep.Sweep is sweeps.Sweep
 
 
 def test_it_creates_what_the_command_line_creates_and_only_once(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
@@ -80,9 +79,9 @@ def test_source_targets_and_paths_are_taken_as_they_come(tmp_path: Path) -> None
     file = write_npz(tmp_path / "mine.npz")
     url = f"sqlite:///{tmp_path}/a.db"
     spec = tmp_path / "my.toml"
-    from sweeps.spec import toml
+    from sweeps.spec import stored
 
-    spec.write_text(toml.to_toml(SMALL))
+    spec.write_text(stored.to_toml(SMALL))
     sweep = Sweep.create("two", source=file, target=["digits"], spec=spec, changes={"source.images": 100}, storage=url)
     assert set(sweep.results["dataset"].dropna()) == {str(file), "digits"}
     assert sweep.name == "two"

@@ -11,14 +11,14 @@ import sqlalchemy
 import sweeps
 from storage.errors import RecordBroken
 from storage.queue.tasks import Claim
-from sweeps.cli.answers import describe_best
+from sweeps.cli.text import describe_best
+from sweeps.distill.presets import preset
+from sweeps.distill.session import Outcome
+from sweeps.distill.snippets import snippets
 from sweeps.errors import NoResultsYet
 from sweeps.query.best import Best, best
-from sweeps.query.opening import open_sweep
-from sweeps.query.snippets import snippets
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
-from sweeps.spec.presets import preset
-from sweeps.workers.results import Outcome
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES
 from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.planted_sweeps import worked

@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 
 from storage.records.queries import TaskRecord
-from sweeps.plan.expected import expected_core_seconds, expected_seconds
-from sweeps.plan.tasks import make_plan
-from sweeps.query.expected import expected_time
+from sweeps.distill.presets import MINUTES, PRESETS, preset
+from sweeps.plan.plan import expected_core_seconds, expected_seconds, make_plan
+from sweeps.query.status import eta
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import MINUTES, PRESETS, preset
 from tests.support.sweeps.task_records import task_record
 
 TINY = preset("tiny")
@@ -58,14 +57,14 @@ def test_more_images_and_more_epochs_take_longer() -> None:
 
 def test_before_anything_has_finished_the_preset_tells_how_long_it_takes() -> None:
     whole = expected_core_seconds(TINY)
-    assert expected_time(TINY, _tasks(), 1).seconds_left == pytest.approx(whole)
-    assert expected_time(TINY, _tasks(), 2).seconds_left == pytest.approx(whole / 2)
-    assert expected_time(TINY, _tasks(), 0).seconds_left is None
-    assert expected_time(TINY, _tasks(), 1).fraction == 0
+    assert eta(TINY, _tasks(), 1).seconds_left == pytest.approx(whole)
+    assert eta(TINY, _tasks(), 2).seconds_left == pytest.approx(whole / 2)
+    assert eta(TINY, _tasks(), 0).seconds_left is None
+    assert eta(TINY, _tasks(), 1).fraction == 0
 
 
 def test_a_stage_counts_by_its_seconds_and_not_by_its_tasks() -> None:
-    found = expected_time(TINY, _done(_tasks(), stages=("teachers", "baselines")), 1)
+    found = eta(TINY, _done(_tasks(), stages=("teachers", "baselines")), 1)
     assert found.fraction > 0.3, "three tasks of 78, but long ones"
     assert found.shares["teachers"] + found.shares["baselines"] == pytest.approx(found.fraction)
     assert sum(found.shares.values()) == pytest.approx(1)
@@ -75,22 +74,20 @@ def test_what_has_finished_says_how_slow_its_own_kind_is_and_stands_in_for_the_o
     students = _done(_tasks(), slower=3.0, stages=("search",))
     left = [task for task in students if task.state == "waiting"]
     expected = sum(expected_seconds(TINY, task.stage, task.payload.get("role")) for task in left)
-    assert expected_time(TINY, students, 1).seconds_left == pytest.approx(3 * expected)
+    assert eta(TINY, students, 1).seconds_left == pytest.approx(3 * expected)
     teachers = _done(students, slower=1.0, stages=("teachers",))
     rest = [task for task in teachers if task.state == "waiting" and task.stage in ("confirm", "native", "transfer")]
     known = 3 * sum(expected_seconds(TINY, task.stage, task.payload["role"]) for task in rest)
-    assert expected_time(TINY, rest + [t for t in teachers if t.state == "done"], 1).seconds_left == pytest.approx(
-        known
-    )
+    assert eta(TINY, rest + [t for t in teachers if t.state == "done"], 1).seconds_left == pytest.approx(known)
 
 
 def test_the_last_long_task_is_not_shared_among_workers() -> None:
     tasks = _done(_tasks(), stages=("teachers", "search", "confirm", "native", "transfer", "baselines"))
-    one, many = (expected_time(TINY, tasks, workers).seconds_left for workers in (1, 8))
+    one, many = (eta(TINY, tasks, workers).seconds_left for workers in (1, 8))
     assert one == many == pytest.approx(expected_seconds(TINY, "measure", None))
 
 
 def test_what_failed_or_was_skipped_is_not_waited_for() -> None:
     ended = [replace(task, state="failed" if task.stage == "teachers" else "skipped") for task in _tasks()]
-    found = expected_time(TINY, ended, 0)
+    found = eta(TINY, ended, 0)
     assert (found.fraction, found.seconds_left) == (1.0, 0.0)

@@ -10,11 +10,12 @@ import sqlalchemy
 
 from storage.queue.tasks import Claim
 from storage.records import queries
-from sweeps.query.insight import WIDTH, insight
-from sweeps.query.opening import open_sweep
-from sweeps.spec.model import override, stored
-from sweeps.spec.presets import preset
-from sweeps.workers.results import Outcome
+from sweeps.distill.presets import preset
+from sweeps.distill.session import Outcome
+from sweeps.query.best import WIDTH, insight
+from sweeps.query.listing import open_sweep
+from sweeps.spec.model import override
+from sweeps.spec.stored import stored_spec
 from tests.support.sweeps.planted_sweeps import worked
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 
@@ -30,7 +31,7 @@ def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Ou
 
 def _told(url: sqlalchemy.URL) -> str:
     with open_sweep(url, "s") as (engine, sweep):
-        return insight(stored(sweep), queries.task_records(engine, sweep.id, keep=()))
+        return insight(stored_spec(sweep), queries.task_records(engine, sweep.id, keep=()))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_the_line_says_the_most_that_is_known(tmp_path: Path, until: str, line: 
 def test_a_long_name_is_cut_and_the_numbers_are_not(tmp_path: Path) -> None:
     url = worked(f"sqlite:///{tmp_path}/a.db", preset("tiny"), run, stop_at="search#2")
     with open_sweep(url, "s") as (engine, sweep):
-        spec = override(stored(sweep), {"source.dataset": f"/srv/data/{'a-long-name' * 9}.npz"})
+        spec = override(stored_spec(sweep), {"source.dataset": f"/srv/data/{'a-long-name' * 9}.npz"})
         told = insight(spec, queries.task_records(engine, sweep.id, keep=()))
     assert len(told) == WIDTH
     assert told.startswith("a-long")

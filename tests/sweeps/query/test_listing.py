@@ -6,10 +6,9 @@ import pytest
 
 from storage.errors import RecordBroken
 from sweeps.errors import SpecError
-from sweeps.query.listing import SweepRow, as_columns, sweep_rows, trial_rows
-from sweeps.query.opening import open_sweep
-from sweeps.service import steering
+from sweeps.query.listing import SweepRow, as_columns, open_sweep, sweep_rows, trial_rows
 from sweeps.spec.model import override
+from sweeps.usecases import steering
 from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.planted_sweeps import worked
 from tests.support.sweeps.quadratic_worker import quadratic

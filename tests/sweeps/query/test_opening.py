@@ -9,7 +9,7 @@ from storage.queue import workers
 from storage.records import queries
 from storage.url import resolve
 from sweeps.errors import SpecError
-from sweeps.query.opening import open_sweep
+from sweeps.query.listing import open_sweep
 from tests.support.sweeps.small_sweeps import created
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sweeps.query.snippets import snippets
-from sweeps.spec.point import Point
+from sweeps.distill.snippets import snippets
+from sweeps.trainers.protocol import Point
 
 pytestmark = pytest.mark.training
 

@@ -9,16 +9,14 @@ import pytest
 
 from kd.errors import Unavailable
 from storage.queue.tasks import Claim
-from sweeps.cli.answers import describe_status
+from sweeps.cli.text import describe_status
+from sweeps.distill.presets import preset
+from sweeps.distill.session import Outcome
 from sweeps.errors import SweepError
-from sweeps.plan.tasks import STAGES
-from sweeps.query.bits import Bits
-from sweeps.query.listing import TrialRow, sweep_rows, trial_rows
-from sweeps.query.opening import open_sweep
-from sweeps.query.status import StageCount, Status, Working, status
+from sweeps.plan.plan import STAGES
+from sweeps.query.listing import TrialRow, open_sweep, sweep_rows, trial_rows
+from sweeps.query.status import Fingerprints, StageCount, Status, Working, status
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import preset
-from sweeps.workers.results import Outcome
 from tests.support.sweeps.planted_sweeps import worked
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL
@@ -34,7 +32,7 @@ STATUS = Status(
     shares=dict.fromkeys(STAGES, 1 / len(STAGES)),
     seconds_left=150.0,
     problems=(),
-    bits=Bits("0123456789ab", ("f00",)),
+    bits=Fingerprints("0123456789ab", ("f00",)),
 )
 
 

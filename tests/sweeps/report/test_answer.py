@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from storage.queue.tasks import Claim
-from sweeps.analysis.findings import Findings
-from sweeps.analysis.secondary import questions
+from sweeps.distill.session import Outcome
+from sweeps.findings.findings import Findings
+from sweeps.findings.secondary import questions
 from sweeps.report import answer
-from sweeps.report.answers.gained import side
 from sweeps.report.document import Advice, Badge, Card, Cards, Heading, Paragraph
-from sweeps.service import steering
+from sweeps.report.words import side
 from sweeps.spec.model import override
-from sweeps.workers.results import Outcome
+from sweeps.usecases import steering
 from tests.support.sweeps.answered_sweeps import (
     OVER_SEARCHES,
     OVER_SEEDS,

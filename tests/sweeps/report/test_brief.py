@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.analysis.findings import Findings
+from sweeps.findings.findings import Findings
 from sweeps.report import answer
 from sweeps.report.brief import brief
 from sweeps.spec.model import override

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.analysis.findings import Findings
+from sweeps.findings.findings import Findings
 from sweeps.report import answer, markdown
-from sweeps.report.dashboard_page import note, plots
-from sweeps.report.sections import numbers
+from sweeps.report.page import accuracies
 from sweeps.report.sentences import regret
+from sweeps.usecases.run import plots, study_note
 from tests.support.sweeps.reported_sweeps import analysed, worked
 
 IDS = {"s": 3, "s.native": 4, "s.transfer": 5, "other": 6}
@@ -20,11 +20,11 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
 
 
 def test_the_note_is_the_answer_with_the_numbers_and_links(found: Findings) -> None:
-    text = note(found, IDS)
+    text = study_note(found, IDS)
     opening = markdown.text(answer.blocks(found))
     assert text.startswith(f"Note: only two lines\n\n{opening}\n\n{regret(found.verdicts[0])}\n\n### On digits-rgb\n\n")
     for role in ("target", "source"):
-        assert markdown.text(numbers.accuracies(found, role)) in text
+        assert markdown.text(accuracies(found, role)) in text
     assert "`kd-sweeps best s` gives the confirmed best" in text
     assert "[native](/dashboard/studies/4)" in text
     assert "/dashboard/compare-studies?ids=3,4)" in text
@@ -33,20 +33,20 @@ def test_the_note_is_the_answer_with_the_numbers_and_links(found: Findings) -> N
 
 
 def test_a_study_that_is_gone_has_no_link(found: Findings) -> None:
-    text = note(found, {"s": 3})
+    text = study_note(found, {"s": 3})
     assert "[native]" not in text
     assert "compare-studies?ids=3)" in text
 
 
 def test_the_same_findings_give_the_same_page(found: Findings) -> None:
-    assert note(found, IDS) == note(found, IDS)
+    assert study_note(found, IDS) == study_note(found, IDS)
     assert plots(found) == plots(found)
     assert set(plots(found)) == {"answer-0"}
 
 
 def test_an_unfinished_sweep_has_a_note_that_says_so_and_no_figure(tmp_path: Path) -> None:
     unfinished = analysed(worked(tmp_path, stop_at="transfer"))
-    text = note(unfinished, IDS)
+    text = study_note(unfinished, IDS)
     assert "**NOT YET: 0 of 15 transfer trainings are done**" in text
     assert "\n\n\n" not in text, "a part that is not there leaves no gap"
     assert plots(unfinished) == {}

@@ -13,17 +13,17 @@ from PIL import Image
 from kd.errors import Unavailable
 from storage.queue.tasks import Claim
 from storage.url import resolve
+from sweeps.distill.presets import on
+from sweeps.distill.session import Outcome
 from sweeps.errors import SpecError
 from sweeps.report import folder as pages
 from sweeps.report.answer import headline
 from sweeps.report.figures.data import BLUE, VERMILLION
 from sweeps.report.figures.svg import NAMES
 from sweeps.report.page import title
-from sweeps.service.create import create_sweep
 from sweeps.spec.model import override
-from sweeps.spec.presets import on
-from sweeps.spec.toml import read
-from sweeps.workers.results import Outcome
+from sweeps.spec.stored import read
+from sweeps.usecases.create import create_sweep
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
 from tests.support.sweeps.pictured_sweeps import texts
 from tests.support.sweeps.planted_sweeps import analysed as planted_findings

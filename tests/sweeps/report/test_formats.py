@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeps.report.formats import (
+from sweeps.report.words import (
     accuracy,
     between,
     counted,

@@ -13,14 +13,15 @@ import pytest
 import sqlalchemy
 
 from storage.queue.tasks import Claim
-from sweeps.analysis.findings import Findings
-from sweeps.report import folder, page
+from sweeps.distill.session import Outcome
+from sweeps.findings.findings import Findings
+from sweeps.report import folder
 from sweeps.report.brief import brief
-from sweeps.report.dashboard_page import note, plots
-from sweeps.report.json_data import json_data
-from sweeps.service import steering
+from sweeps.report.folder import json_data
+from sweeps.report.page import report
 from sweeps.spec.model import override
-from sweeps.workers.results import Outcome
+from sweeps.usecases import steering
+from sweeps.usecases.run import plots, study_note
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, begun, work_until
 from tests.support.sweeps.planted_sweeps import analysed, planted, work
 from tests.support.sweeps.quadratic_worker import changed
@@ -62,10 +63,10 @@ def shown(findings: Findings, into: Path) -> dict[str, str]:
     return {
         **files,
         "figures": " ".join(sorted(path.stem for path in (into / "figures").iterdir())),
-        "page": page.report(findings),
+        "page": report(findings),
         "brief": brief(findings, columns=100),
         "json": json.dumps(json_data(findings)),
-        "note": note(findings, {"s": 1}),
+        "note": study_note(findings, {"s": 1}),
         "plots": " ".join(plots(findings)),
     }
 
@@ -126,15 +127,15 @@ def test_a_cancel_is_no_way_to_peep(url: sqlalchemy.URL, tmp_path: Path) -> None
     assert told(shown(_of_target(analysed(url)), tmp_path / "cancelled")) == []
     steering.resume(url, "s")
     work(url, run)
-    assert "77." in page.report(analysed(url))
+    assert "77." in report(analysed(url))
 
 
 def test_a_second_look_hides_the_first_one_until_it_is_complete_too(url: sqlalchemy.URL, tmp_path: Path) -> None:
     work(url, run)
-    assert "77." in page.report(analysed(url))
+    assert "77." in report(analysed(url))
     steering.extend(url, "s", seeds=1)
     assert told(shown(_of_target(analysed(url)), tmp_path / "second")) == []
     work(url, run)
-    last = page.report(analysed(url))
+    last = report(analysed(url))
     assert "77." in last
     assert "looks at the test set: 2 of 3 declared" in last

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sweeps.analysis.findings import Findings
-from sweeps.report.json_data import json_data
+from sweeps.findings.findings import Findings
+from sweeps.report.folder import json_data
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, accuracies, begun, found
 from tests.support.sweeps.planted_sweeps import analysed
 from tests.support.sweeps.reported_sweeps import analysed as reported

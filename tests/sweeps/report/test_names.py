@@ -2,8 +2,8 @@
 
 import pytest
 
-from sweeps.report.names import arm, called
-from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, SOURCE_ARMS, TARGET_ARMS
+from sweeps.distill.arms import AUTOKERAS_ARM, CONTROLS, SOURCE_ARMS, TARGET_ARMS
+from sweeps.report.words import arm, display_name
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from sweeps.spec.arms import AUTOKERAS_ARM, CONTROLS, SOURCE_ARMS, TARGET_ARMS
     ],
 )
 def test_a_dataset_is_called_by_its_name_or_its_file(dataset: str, name: str) -> None:
-    assert called(dataset) == name
+    assert display_name(dataset) == name
 
 
 def test_best_is_tuned_where_it_was_tuned() -> None:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.analysis.controls import Control
-from sweeps.analysis.surfaces import Surface
-from sweeps.report.observations import as_good, at_edge, explained, identified, in_short, looked, matters
+from sweeps.distill.presets import preset
+from sweeps.findings.rows import Control
+from sweeps.findings.surfaces import Surface
+from sweeps.report.words import as_good, at_edge, explained, identified, in_short, looked, matters
 from sweeps.spec.model import override
-from sweeps.spec.point import Point
-from sweeps.spec.presets import preset
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.response import Top
 from sweeps.stats.verdict import RULE
+from sweeps.trainers.protocol import Point
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies, answered, begun, found
 from tests.support.sweeps.planted_sweeps import analysed
 

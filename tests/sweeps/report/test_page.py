@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from storage.url import resolve
-from sweeps.analysis.findings import Findings
-from sweeps.report import answer, page
+from sweeps.distill.presets import on
+from sweeps.findings.findings import Findings
+from sweeps.report import answer, methods
 from sweeps.report.document import Block, Figure, Fold, Heading, Paragraph
 from sweeps.report.figures.svg import NAMES
-from sweeps.report.sections import methods
+from sweeps.report.page import page, report, title
 from sweeps.report.sentences import regret, sentence
-from sweeps.service.create import create_sweep
 from sweeps.spec.model import override
-from sweeps.spec.presets import on
+from sweeps.usecases.create import create_sweep
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies, begun, found, work_until
 from tests.support.sweeps.planted_sweeps import analysed, planted, work
@@ -45,7 +45,7 @@ def outline(blocks: list[Block]) -> list[str]:
 
 
 def test_the_answer_comes_first_then_three_figures_then_the_rest_folded(findings: Findings) -> None:
-    made = page.page(
+    made = page(
         findings, figures=FIGURES, secondary=[Heading("Secondary questions")], methods=[methods.section(findings)]
     )
     assert made[:5] == answer.blocks(findings)
@@ -75,7 +75,7 @@ def test_the_answer_comes_first_then_three_figures_then_the_rest_folded(findings
 
 
 def test_without_figures_there_is_no_heading_for_them_and_the_regret_is_said(findings: Findings) -> None:
-    made = page.page(findings)
+    made = page(findings)
     assert outline(made)[:3] == [
         answer.headline(findings),
         "What is lost by not tuning on digits-rgb",
@@ -86,7 +86,7 @@ def test_without_figures_there_is_no_heading_for_them_and_the_regret_is_said(fin
 
 
 def test_as_markdown_it_opens_with_the_question_and_the_headline(findings: Findings) -> None:
-    lines = page.report(findings).splitlines()
+    lines = report(findings).splitlines()
     assert lines[0] == answer.question(findings)
     assert lines[2] == f"# {answer.headline(findings)}"
     assert lines[-1] == f"answer hash {findings.answer_hash}"
@@ -94,8 +94,8 @@ def test_as_markdown_it_opens_with_the_question_and_the_headline(findings: Findi
 
 def test_a_note_is_on_one_line_above_everything(tmp_path: Path) -> None:
     noted = reported(worked(tmp_path, note="only\n\n two  lines"))
-    assert page.page(noted)[0] == Paragraph("Note: only two lines")
-    assert page.page(noted)[1:6] == answer.blocks(noted)
+    assert page(noted)[0] == Paragraph("Note: only two lines")
+    assert page(noted)[1:6] == answer.blocks(noted)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Findings:
 
 def test_further_targets_have_their_verdict_in_full_below_the_answer(several: Findings) -> None:
     first, second = several.verdicts
-    made = page.page(several)
+    made = page(several)
     assert "on digits-rgb" in answer.headline(several)
     assert made[:5] == answer.blocks(several)
     assert made[5] == Paragraph(sentence(several, second))
@@ -131,7 +131,7 @@ def test_further_targets_have_their_verdict_in_full_below_the_answer(several: Fi
     assert fold.blocks[:2] == (Paragraph(sentence(several, first)), Paragraph(sentence(several, second)))
     headings = [block.text for block in fold.blocks if isinstance(block, Heading)]
     assert headings == ["On digits-rgb", "On mine.npz", "On digits"]
-    assert page.title(several) == "s: digits -> digits-rgb, mine.npz"
+    assert title(several) == "s: digits -> digits-rgb, mine.npz"
 
 
 def test_before_the_first_training_of_transfer_the_searches_are_there(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_before_the_first_training_of_transfer_the_searches_are_there(tmp_path: 
     create_sweep(url, "s", OVER_SEEDS)
     work_until(url, key="native.search")
     begun_only = analysed(url)
-    made = page.page(begun_only, figures={"surface": FIGURES["surface"]})
+    made = page(begun_only, figures={"surface": FIGURES["surface"]})
     assert outline(made) == [
         answer.headline(begun_only),
         "fold Where the searches looked",
@@ -149,14 +149,14 @@ def test_before_the_first_training_of_transfer_the_searches_are_there(tmp_path: 
         "  On digits",
         "fold Provenance",
     ]
-    text = page.report(begun_only)
+    text = report(begun_only)
     assert "`native`, tuned on digits-rgb: not confirmed yet" in text
     assert "0 of 4 done" in text
     assert "answer hash" not in text
 
 
 def test_a_sweep_of_which_nothing_was_measured_has_no_cost(tmp_path: Path) -> None:
-    assert "fold Cost, and when to use what" not in outline(page.page(found(tmp_path, accuracies(0.5))))
+    assert "fold Cost, and when to use what" not in outline(page(found(tmp_path, accuracies(0.5))))
 
 
 def test_the_function_report_stays_when_the_room_report_is_loaded() -> None:

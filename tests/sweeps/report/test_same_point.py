@@ -11,16 +11,17 @@ import pytest
 import sqlalchemy
 
 from storage.queue.tasks import Claim
-from sweeps.analysis.findings import Findings
-from sweeps.places.wire import decode, encode
-from sweeps.plan.seeds import derive
-from sweeps.report import folder, page
+from sweeps.distill.session import Outcome
+from sweeps.findings.findings import Findings
+from sweeps.operations.operation import decode, encode
+from sweeps.plan.identity import derive
+from sweeps.report import folder
 from sweeps.report.answer import headline
 from sweeps.report.brief import brief
-from sweeps.report.dashboard_page import note
-from sweeps.report.json_data import json_data
+from sweeps.report.folder import json_data
+from sweeps.report.page import report
 from sweeps.spec.model import override
-from sweeps.workers.results import Outcome
+from sweeps.usecases.run import study_note
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES
 from tests.support.sweeps.planted_sweeps import analysed, work
 from tests.support.sweeps.quadratic_worker import changed, quadratic
@@ -66,9 +67,9 @@ def told(findings: Findings, into: Path) -> dict[str, str]:
         "html": html,
         "markdown": files["report.md"],
         "tex": files["table.tex"],
-        "page": page.report(findings),
+        "page": report(findings),
         "terminal": " ".join(brief(findings, columns=80).split()),
-        "note": note(findings, {"s": 1}),
+        "note": study_note(findings, {"s": 1}),
         "headline": headline(findings),
     }
 
@@ -103,4 +104,4 @@ def test_a_service_says_the_same_as_its_database(tmp_path: Path) -> None:
     back = decode(Findings, encode(Findings, findings))
     assert back == findings
     assert brief(back, columns=80) == brief(findings, columns=80)
-    assert page.report(back) == page.report(findings)
+    assert report(back) == report(findings)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from storage.queue.tasks import Claim
-from sweeps.analysis.findings import Findings
+from sweeps.distill.session import Outcome
+from sweeps.findings.findings import Findings
 from sweeps.report.sentences import another_sweep, regret, sentence
-from sweeps.service import steering
 from sweeps.spec.model import Spec, override
-from sweeps.workers.results import Outcome
+from sweeps.usecases import steering
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies, begun, found, work_until
 from tests.support.sweeps.planted_sweeps import NATIVE, Points, analysed, planted, work
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.analysis.trainings import accuracies
-from sweeps.report.tables import COLUMNS, latex, results_csv, table_tex
+from sweeps.findings.load import accuracies
+from sweeps.report.folder import COLUMNS, latex, results_csv, table_tex
 from sweeps.spec.model import override
-from sweeps.spec.point import Point
-from sweeps.stats.candidates import optimism, tied
+from sweeps.stats.resampling import optimism, tied
 from sweeps.stats.response import Run, top
+from sweeps.trainers.protocol import Point
 from tests.support.sweeps import planted_sweeps
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.reported_sweeps import analysed, worked

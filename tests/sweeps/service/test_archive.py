@@ -1,4 +1,4 @@
-"""sweeps.service.archives.archive: a sweep becomes a file and a sweep again, the same in everything that reads it."""
+"""sweeps.contrib.archive.transfer: a sweep becomes a file and a sweep again, the same in everything that reads it."""
 
 import contextlib
 import os
@@ -15,19 +15,19 @@ import optuna
 import pytest
 import sqlalchemy
 
-from storage.archive.lines import SweepLines
-from storage.archive.zip_file import open_archive
 from storage.db.engine import open_engine
 from storage.errors import ArchiveBroken, BlobCorrupt, SpecConflict, StorageError
 from storage.failpoints import POINTS, VARIABLE
 from storage.records import queries
 from storage.url import plain, resolve
+from sweeps.contrib.archive.file import open_archive
+from sweeps.contrib.archive.lines import SweepLines
+from sweeps.contrib.archive.transfer import archive_sweep, import_sweep, refuse_changed
+from sweeps.contrib.archive.verify import verify
 from sweeps.errors import SpecError, SweepError
 from sweeps.plan.audit import audit
-from sweeps.service.archives.archive import archive_sweep, import_sweep, refuse_changed
-from sweeps.service.archives.verify import verify
-from sweeps.service.publish import publish
-from sweeps.service.steering import delete, extend
+from sweeps.usecases.run import publish
+from sweeps.usecases.steering import delete, extend
 from tests.support.sweeps.archived_sweeps import edited, lived, members, packed, records
 from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -435,7 +435,7 @@ def test_a_blob_that_no_sqlite_file_takes_is_refused_before_anything_is_read_or_
     blob = max((name for name in members(file) if name.startswith("blobs/")), key=lambda name: len(members(file)[name]))
     size = 10**6
     large = packed(file.with_name("x.kdsweep"), members(file) | {blob: b"x" * size})
-    monkeypatch.setattr("storage.archive.zip_file.MOST_BYTES", size - 1)
+    monkeypatch.setattr("sweeps.contrib.archive.file.MOST_BYTES", size - 1)
     monkeypatch.setattr(zipfile.ZipFile, "read", None)
     for read in (verify, lambda path: import_sweep(there, path)):
         with pytest.raises(
@@ -444,7 +444,7 @@ def test_a_blob_that_no_sqlite_file_takes_is_refused_before_anything_is_read_or_
             read(large)
     assert not Path(str(there.database)).exists()
     monkeypatch.undo()
-    monkeypatch.setattr("storage.archive.zip_file.MOST_BYTES", 10)
+    monkeypatch.setattr("sweeps.contrib.archive.file.MOST_BYTES", 10)
     with pytest.raises(ArchiveBroken, match=r"has \d+ bytes; no member of an archive may have more than 10, since"):
         archive_sweep(resolve(here), "s", file.with_name("y.kdsweep"))
     assert not list(file.parent.glob("*y.kdsweep*"))

@@ -17,11 +17,11 @@ from storage.studies.studies import open_studies
 from storage.url import resolve
 from sweeps.errors import AnotherSpec
 from sweeps.plan.audit import audit
-from sweeps.plan.tasks import STAGES, make_plan
-from sweeps.query.opening import open_sweep
-from sweeps.service.create import create_sweep
+from sweeps.plan.plan import STAGES, make_plan
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.stats.verdict import RULE
+from sweeps.usecases.create import create_sweep
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created
 
 NEW, THERE_ALREADY, KILLED = 10, 11, -9
@@ -91,7 +91,7 @@ def test_a_sweep_that_was_made_since_we_looked_keeps_its_studies(
     storage_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     created(storage_url)
-    monkeypatch.setattr("sweeps.service.create.find", lambda *_: [])
+    monkeypatch.setattr("sweeps.usecases.create.find", lambda *_: [])
     with pytest.raises(AnotherSpec, match="sweep s exists with another spec"):
         create_sweep(resolve(storage_url), "s", override(SMALL, {"search.trials": 7}))
     outcome_is_readable(storage_url)

@@ -6,7 +6,7 @@ import pytest
 
 from kd import devices
 from storage.url import resolve
-from sweeps.service.doctor import Check, examine
+from sweeps.usecases.doctor import Check, examine
 
 
 def said(name: str, tmp_path: Path) -> Check:

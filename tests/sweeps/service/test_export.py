@@ -18,9 +18,9 @@ from storage.db.transaction import write
 from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.url import resolve
+from sweeps.distill.session import Outcome
 from sweeps.spec.model import override
-from sweeps.spec.point import Point
-from sweeps.workers.results import Outcome
+from sweeps.trainers.protocol import Point
 from sweeps.workers.runner import TaskRunner
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.in_process import jobs_in_process

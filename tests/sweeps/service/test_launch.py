@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from storage.url import resolve
-from sweeps.engines import launcher
-from sweeps.engines.launcher import Launched
-from sweeps.engines.local import WORKER_VARIABLE
-from sweeps.engines.slurm_script import DETACHED_VARIABLE
+from sweeps.contrib.slurm import DETACHED_VARIABLE
 from sweeps.errors import SweepError
-from sweeps.service import launch, publish
+from sweeps.launch import launcher
+from sweeps.launch.launcher import Launched
+from sweeps.launch.local import WORKER_VARIABLE
+from sweeps.usecases import run
 from sweeps.workers import worker
 
 
@@ -18,7 +18,7 @@ from sweeps.workers import worker
 def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sweeps that were published."""
     names: list[str] = []
-    monkeypatch.setattr(publish, "publish", lambda url, name: names.append(name))
+    monkeypatch.setattr(run, "publish", lambda url, name: names.append(name))
     monkeypatch.delenv(WORKER_VARIABLE, raising=False)
     return names
 
@@ -36,7 +36,7 @@ def test_a_launch_publishes_what_it_finished(
     launched: Launched, expected: list[str], published: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launcher, "launch", lambda *arguments, **options: launched)
-    assert launch.launch(resolve(f"sqlite:///{tmp_path}/a.db"), "s") == launched.code
+    assert run.launch(resolve(f"sqlite:///{tmp_path}/a.db"), "s") == launched.code
     assert published == expected
 
 
@@ -52,7 +52,7 @@ def test_a_worker_publishes_unless_a_launch_will(
     monkeypatch.setattr(worker, "run_worker", lambda *arguments, **options: code)
     if name is not None:
         monkeypatch.setenv(WORKER_VARIABLE, name)
-    assert launch.work(resolve(f"sqlite:///{tmp_path}/a.db"), "s") == code
+    assert run.work(resolve(f"sqlite:///{tmp_path}/a.db"), "s") == code
     assert published == expected
 
 
@@ -62,11 +62,11 @@ def test_a_worker_that_no_launch_waits_for_publishes_though_it_has_a_name(
     monkeypatch.setattr(worker, "run_worker", lambda *arguments, **options: 0)
     monkeypatch.setenv(WORKER_VARIABLE, "slurm-12_3.0-ab12")
     monkeypatch.setenv(DETACHED_VARIABLE, "yes")
-    assert launch.work(resolve(f"sqlite:///{tmp_path}/a.db"), "s") == 0
+    assert run.work(resolve(f"sqlite:///{tmp_path}/a.db"), "s") == 0
     assert published == ["s"]
 
 
 @pytest.mark.parametrize("workers", [0, -1, 1_001, 10**9])
 def test_a_number_of_workers_that_no_machine_has_is_refused_from_python_too(workers: int, tmp_path: Path) -> None:
     with pytest.raises(SweepError, match=f"--workers: got {workers}; allowed: 1 to 1000"):
-        launch.launch(resolve(f"sqlite:///{tmp_path}/a.db"), "s", workers=workers)
+        run.launch(resolve(f"sqlite:///{tmp_path}/a.db"), "s", workers=workers)

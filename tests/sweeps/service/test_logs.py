@@ -14,10 +14,10 @@ from storage.db.engine import open_engine
 from storage.queue import tasks
 from storage.queue.tasks import Claim
 from storage.records import queries
-from sweeps.service.logs import follow
+from sweeps.distill.session import Outcome
+from sweeps.trainers.protocol import Steps
+from sweeps.usecases.logs import follow
 from sweeps.workers.logs import log_folder
-from sweeps.workers.results import Outcome
-from sweeps.workers.steps import Steps
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.planted_sweeps import up_to, work
 from tests.support.sweeps.quadratic_worker import quadratic

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from sweeps.service.doctor import examine
-from sweeps.service.needs import needs
+from sweeps.distill.freeze import requirements
+from sweeps.distill.presets import preset
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import preset
+from sweeps.usecases.doctor import examine
 from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
@@ -19,7 +19,7 @@ ALONE = override(preset("tiny"), {"baselines.methods": []})
 
 
 def _found(spec: Spec) -> list[tuple[str, bool]]:
-    return [(need.what, need.here) for need in needs(spec)]
+    return [(need.what, need.here) for need in requirements(spec)]
 
 
 def test_datasets_by_name_and_own_networks_need_nothing() -> None:
@@ -66,7 +66,7 @@ def test_doctor_says_what_the_unfinished_sweeps_of_the_storage_need_here(
 ) -> None:
     text = f"sqlite:///{tmp_path}/a.db"
     (tmp_path / "my_model.py").touch()
-    monkeypatch.setattr("sweeps.service.create.check_users_models", lambda *_, **__: None)  # nothing is built here
+    monkeypatch.setattr("sweeps.usecases.create.check_users_models", lambda *_, **__: None)  # nothing is built here
     with trials_in_memory(), monkeypatch.context() as elsewhere:
         elsewhere.syspath_prepend(str(tmp_path))
         for name, student in (("plain", "cnn-small"), ("own", "my_model:build"), ("ended", "my_model:build")):

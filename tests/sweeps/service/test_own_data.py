@@ -15,13 +15,14 @@ from kd.data import custom, datasets
 from kd.errors import DataError
 from storage.records import queries
 from storage.url import resolve
+from sweeps.distill import freeze
+from sweeps.distill.presets import on, preset
+from sweeps.distill.session import TaskResources
 from sweeps.errors import SpecError, SweepError
-from sweeps.query.opening import open_sweep
-from sweeps.service import own_data
-from sweeps.service.create import create_sweep
-from sweeps.spec.model import Spec, override, stored
-from sweeps.spec.presets import on, preset
-from sweeps.workers.resources import TaskResources
+from sweeps.query.listing import open_sweep
+from sweeps.spec.model import Spec, override
+from sweeps.spec.stored import stored_spec
+from sweeps.usecases.create import create_sweep
 from tests.support.paths import REPOSITORY
 from tests.support.pictures import write_folder
 from tests.support.sweeps.trials_in_memory import trials_in_memory
@@ -47,7 +48,7 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
 
 def _spec(url: sqlalchemy.URL, name: str) -> Spec:
     with open_sweep(url.render_as_string(hide_password=False), name) as (_, sweep):
-        return stored(sweep)
+        return stored_spec(sweep)
 
 
 def test_a_folder_is_described_in_a_line_and_all_of_its_images_are_used(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
@@ -109,12 +110,12 @@ def test_a_function_whose_images_need_more_memory_than_there_is_is_one_line(
         raise MemoryError("Unable to allocate 11.2 TiB for an array")
 
     (tmp_path / "my_data.py").write_text(LOADER)
-    monkeypatch.setattr(own_data, "run_in_subprocess", without_memory)
+    monkeypatch.setattr(freeze, "run_in_subprocess", without_memory)
     part = on(preset("tiny"), source=f"{tmp_path}/my_data.py:load").source
     with pytest.raises(
         DataError, match=r"my_data.py:load' needs more memory than this machine has \(.* GB\); give"
     ) as one:
-        own_data.contents(part, None)
+        freeze.contents(part, None)
     assert "\n" not in str(one.value)
 
 

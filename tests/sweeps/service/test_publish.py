@@ -20,9 +20,9 @@ from storage.records import queries
 from storage.studies.ownership import Owner, owner_of
 from storage.studies.studies import Studies, open_studies
 from storage.url import resolve
+from sweeps.distill.session import Outcome
 from sweeps.report.answer import headline
-from sweeps.service.publish import publish
-from sweeps.workers.results import Outcome
+from sweeps.usecases.run import publish
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.reported_sweeps import analysed, worked, worked_at
 from tests.support.sweeps.small_sweeps import FORK, created

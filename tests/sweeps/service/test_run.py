@@ -13,15 +13,14 @@ import pytest
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.url import resolve
+from sweeps.distill.presets import SpecRequest, preset
 from sweeps.errors import SpecError
 from sweeps.report.answer import headline
 from sweeps.report.brief import brief
 from sweeps.report.page import report
-from sweeps.service.create import create_sweep, requested
-from sweeps.service.run import run_sweep, with_data
-from sweeps.spec.asked import Asked
 from sweeps.spec.model import override
-from sweeps.spec.presets import preset
+from sweeps.usecases.create import create_sweep, requested
+from sweeps.usecases.run import run_sweep, with_data
 from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.planted_sweeps import analysed
@@ -83,7 +82,7 @@ def test_a_second_run_prints_the_report_and_trains_nothing(
     assert said == headline(found)
     assert page == "The whole page, with figures: s-report/report.html"
     assert (tmp_path / "s-report" / "report.html").is_file()
-    monkeypatch.setattr("sweeps.service.run.columns", lambda: 80)
+    monkeypatch.setattr("sweeps.usecases.run.columns", lambda: 80)
     assert run_sweep(url, "s", preset("tiny"), workers=1, data_dir=None) == 0
     short = capsys.readouterr().out
     assert short == f"\n{brief(found, columns=80, page='s-report/report.html')}\n", "a terminal gets a few lines"
@@ -116,7 +115,7 @@ def test_a_sweep_on_a_file_goes_on_whatever_the_file_is_called(tmp_path: Path, m
     with Worker(url, "s", run=quadratic) as worker:
         worker.work()
     assert run_sweep(url, "s", asked, workers=1, data_dir=None) == 0
-    stored = requested(url, "s", Asked())
+    stored = requested(url, "s", SpecRequest())
     assert run_sweep(url, "s", stored, workers=1, data_dir=None) == 0, "nothing but the name was given"
     more = override(asked, {"target2": preset("tiny").as_dict()["target"] | {"dataset": "mnist"}})
     with pytest.raises(SpecError, match=r"exists with another spec \(target2: null -> "):

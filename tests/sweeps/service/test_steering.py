@@ -18,15 +18,16 @@ from storage.db.engine import open_engine
 from storage.errors import RevisionRefused, SweepInUse
 from storage.queue.tasks import Claim
 from storage.records import queries
+from sweeps.distill.freeze import has_weights
+from sweeps.distill.session import Outcome
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import explain
 from sweeps.plan.audit import audit
-from sweeps.plan.tasks import make_plan, more
-from sweeps.service import steering
-from sweeps.service.create import create_sweep
-from sweeps.service.needs import has_weights
-from sweeps.spec.model import override, stored
-from sweeps.workers.results import Outcome
+from sweeps.plan.plan import make_plan, more
+from sweeps.spec.model import override
+from sweeps.spec.stored import stored_spec
+from sweeps.usecases import steering
+from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, start_worker, tasks_of, wait_until
@@ -144,7 +145,7 @@ def test_further_searches_of_a_finished_sweep_are_done_like_those_that_were_plan
 ) -> None:
     _work(url)
     before = tasks_of(engine)
-    larger, added = more(stored(queries.find_sweep(engine, "s")), searches=2)
+    larger, added = more(stored_spec(queries.find_sweep(engine, "s")), searches=2)
     assert steering.extend(url, "s", searches=2) == len(added.tasks) == 2 * (2 * (4 + 1) + 2)
     states = {phase.name: phase.state for phase in queries.phase_records(engine, 1)}
     assert {name for name, state in states.items() if state == "open"} == {
@@ -414,7 +415,7 @@ def test_launch_on_a_paused_sweep_says_so(tmp_path: Path, monkeypatch: pytest.Mo
 
     from rich.console import Console
 
-    from sweeps.service.launch import launch
+    from sweeps.usecases.run import launch
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))

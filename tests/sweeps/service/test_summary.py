@@ -6,10 +6,10 @@ import pytest
 from scipy import stats
 
 from storage.url import resolve
-from sweeps.plan.tasks import make_plan
-from sweeps.service.summary import describe_details, describe_plan, needed_elsewhere, on_two_cores
+from sweeps.distill.presets import PAIRED_SD, PRESETS, SEARCH_SD, preset
+from sweeps.plan.plan import make_plan
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import PAIRED_SD, PRESETS, SEARCH_SD, preset
+from sweeps.usecases.create import describe_details, describe_plan, needed_elsewhere, on_two_cores
 
 URL = resolve("sqlite:///a.db")
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from storage.url import resolve
+from sweeps.distill.freeze import frozen_loss
+from sweeps.distill.presets import PRESETS, on, preset
+from sweeps.distill.space import search_space
+from sweeps.distill.spec import formula
 from sweeps.errors import SpecError
-from sweeps.plan.space import search_space
-from sweeps.service import create
-from sweeps.service.users_loss import frozen_loss
-from sweeps.spec.losses import formula
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import PRESETS, on, preset
+from sweeps.usecases import create
 
 ALONE = override(on(preset("tiny"), source="digits", alone=True), {"baselines.methods": []})
 

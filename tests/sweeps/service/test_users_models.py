@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from storage.url import resolve
+from sweeps.distill.freeze import check_users_models
+from sweeps.distill.presets import preset
 from sweeps.errors import SpecError
-from sweeps.service.create import create_sweep
-from sweeps.service.users_models import check_users_models
 from sweeps.spec.model import override
-from sweeps.spec.presets import preset
+from sweeps.usecases.create import create_sweep
 from tests.support.processes import is_alive
 from tests.support.sweeps.typed_commands import files
 
@@ -108,15 +108,15 @@ def test_a_sweep_that_is_there_is_not_checked_again(tmp_path: Path, monkeypatch:
     url = resolve(f"sqlite:///{tmp_path}/kd-sweeps.db")
     spec = override(preset("tiny"), {"target.student": "own_models:frozen"})
     with monkeypatch.context() as earlier:  # as an earlier version did, which took such a model
-        earlier.setattr("sweeps.service.create.check_users_models", lambda *_, **__: None)
+        earlier.setattr("sweeps.usecases.create.check_users_models", lambda *_, **__: None)
         assert create_sweep(url, "s", spec).new
-    monkeypatch.setattr("sweeps.service.users_models.run_in_subprocess", None)  # calling it would fail
+    monkeypatch.setattr("sweeps.distill.freeze.run_in_subprocess", None)  # calling it would fail
     assert not create_sweep(url, "s", spec).new
     with pytest.raises(TypeError):
         create_sweep(url, "another", spec)
 
 
 def test_a_spec_without_a_users_model_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweeps.service.users_models.run_in_subprocess", None)  # calling it would fail
+    monkeypatch.setattr("sweeps.distill.freeze.run_in_subprocess", None)  # calling it would fail
     changes = {"source.teacher": "baseline:autokeras", "target.teacher": "nowhere.at.all:build"}
     check_users_models(override(preset("tiny"), changes))

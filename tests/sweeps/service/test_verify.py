@@ -1,4 +1,4 @@
-"""sweeps.service.archives.verify: an archive is what it claims, and whatever somebody edited in it is found."""
+"""sweeps.contrib.archive.verify: an archive is what it claims, and whatever somebody edited in it is found."""
 
 import contextlib
 import hashlib
@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from storage.errors import ArchiveBroken
-from sweeps.service.archives.archive import archive_sweep
-from sweeps.service.archives.verify import verify
-from sweeps.service.steering import extend, retry
+from sweeps.contrib.archive.transfer import archive_sweep
+from sweeps.contrib.archive.verify import verify
+from sweeps.distill.cost import Macs, equal_cost_epochs
 from sweeps.spec.model import override
-from sweeps.workers.same_cost import Macs, same_cost
+from sweeps.usecases.steering import extend, retry
 from tests.support.old_storages import COMMITS, unpack
 from tests.support.sweeps.archived_sweeps import edited, lived, members, packed
 from tests.support.sweeps.planted_sweeps import PLANTED, work
@@ -275,7 +275,7 @@ def test_a_selection_is_made_from_the_scores_that_were_there_then(tmp_path: Path
 def test_the_epochs_of_scratch_at_the_same_cost_follow_from_the_operations(tmp_path: Path) -> None:
     spec = override(SMALL, {"transfer.source_arms": [*SMALL.transfer.source_arms, "scratch-same-cost"]})
     name, macs = "same-cost.source", {"source": Macs(student=1000, teacher=3000)}
-    epochs = same_cost(spec, macs, "source")
+    epochs = equal_cost_epochs(spec, macs, "source")
 
     def run(claim: Any, params: dict[str, Any], on_step: Callable[[], None]) -> Any:
         outcome = quadratic(claim, params, on_step)

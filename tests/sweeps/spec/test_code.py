@@ -8,14 +8,14 @@ import pytest
 from kd.errors import NotHere
 from storage.records import queries
 from storage.url import resolve
+from sweeps.distill.presets import preset
 from sweeps.errors import SpecError
-from sweeps.query.opening import open_sweep
-from sweeps.service.create import create_sweep
-from sweeps.spec import toml
-from sweeps.spec.code import check_code, frozen_code, named_code
-from sweeps.spec.model import Spec, override, stored
-from sweeps.spec.presets import preset
-from sweeps.workers.failures import MACHINE, class_of
+from sweeps.query.listing import open_sweep
+from sweeps.spec import stored
+from sweeps.spec.model import Spec, override
+from sweeps.spec.stored import check_code, frozen_code, named_code, stored_spec
+from sweeps.usecases.create import create_sweep
+from sweeps.workers.attempt import MACHINE, class_of
 from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
@@ -66,8 +66,8 @@ def test_a_spec_keeps_absolute_paths_and_one_hash_for_each_file(file: Path) -> N
 
 def test_it_goes_through_toml(file: Path, tmp_path: Path) -> None:
     spec = frozen(override(preset("tiny"), {"source.student": "./mine.py:build"}))
-    (tmp_path / "spec.toml").write_text(toml.to_toml(spec))
-    assert toml.read(tmp_path / "spec.toml") == spec
+    (tmp_path / "spec.toml").write_text(stored.to_toml(spec))
+    assert stored.read(tmp_path / "spec.toml") == spec
 
 
 def test_a_worker_with_another_file_or_none_is_told_so_and_counts_no_attempt(
@@ -111,7 +111,7 @@ def test_a_sampler_of_a_file_proposes_the_points_of_a_search(file: Path, tmp_pat
         url = created(f"sqlite:///{tmp_path}/a.db", spec, name="s")
         work(url, quadratic, name="s")
     with open_sweep(url.render_as_string(), "s") as (engine, sweep):
-        assert stored(sweep).search.sampler == f"{file}:make"
+        assert stored_spec(sweep).search.sampler == f"{file}:make"
         done = [task for task in queries.task_records(engine, sweep.id, phase="search") if task.state == "done"]
         assert len({task.params["temperature"] for task in done if task.params}) == spec.search.trials
     file.write_text("def make(seed):\n    return 3\n")

@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 
 from kd.losses.builtin import LOSSES
-from sweeps.analysis.surfaces import SearchTrial
+from sweeps.distill.cost import Macs
+from sweeps.distill.presets import PRESETS, on, preset
 from sweeps.errors import SpecError
-from sweeps.plan.outcomes import StudentOutcome
+from sweeps.findings.surfaces import SearchTrial
+from sweeps.plan.jobs import StudentOutcome
 from sweeps.plan.selection import Candidate, Confirmed, Ranked
 from sweeps.query.best import Best, Incumbent
 from sweeps.query.listing import TrialRow
-from sweeps.report.comparison.trainings import long_csv
-from sweeps.spec.further import RECORDED, TRAINED
+from sweeps.report.compare import long_csv
 from sweeps.spec.model import ROLES, Spec, override
-from sweeps.spec.point import Point
-from sweeps.spec.presets import PRESETS, on, preset
-from sweeps.spec.toml import read, to_toml
+from sweeps.spec.stored import read, to_toml
+from sweeps.spec.tables import RECORDED, TRAINED
 from sweeps.stats.estimates import Estimate
-from sweeps.workers.same_cost import Macs
+from sweeps.trainers.protocol import Point
 
 SPACE = {"learning_rate": [0.001, 0.01], "epochs": [3, 12], "batch_size": [16, 64]}
 WIDE = override(preset("tiny"), {"search.space": SPACE})

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeps.distill.arms import CONTROLS
+from sweeps.distill.presets import PRESETS, preset
 from sweeps.errors import SpecError
-from sweeps.spec.arms import CONTROLS
-from sweeps.spec.model import check_name, difference, fingerprint, override, parse
-from sweeps.spec.presets import PRESETS, preset
-from sweeps.spec.toml import read, to_toml
+from sweeps.spec.model import fingerprint, override, parse
+from sweeps.spec.stored import check_name, difference, read, to_toml
 from sweeps.stats.verdict import RULE
 
 NAN = float("nan")

@@ -1,7 +1,7 @@
 """Points: values that mean the same wherever they stand."""
 
-from sweeps.spec.arms import DEFAULT_POINTS
-from sweeps.spec.point import Point
+from sweeps.distill.arms import DEFAULT_POINTS
+from sweeps.trainers.protocol import Point
 
 
 def test_a_point_is_stored_by_the_names_of_its_parameters() -> None:

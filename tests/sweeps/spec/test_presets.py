@@ -2,9 +2,9 @@
 
 import pytest
 
+from sweeps.distill.presets import PRESETS, on, preset
 from sweeps.errors import SpecError
 from sweeps.spec.model import override
-from sweeps.spec.presets import PRESETS, on, preset
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -1,6 +1,6 @@
 """The candidates of a search held against the seeds of its confirm: ties, and the winner's curse."""
 
-from sweeps.stats.candidates import optimism, tied
+from sweeps.stats.resampling import optimism, tied
 
 
 def test_optimism_is_what_the_search_promised_above_fresh_seeds() -> None:

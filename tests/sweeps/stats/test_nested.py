@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sweeps.stats.estimates import Estimate, estimate
-from sweeps.stats.nested import FEWEST_SEARCHES, Nested, nested
+from sweeps.stats.verdict import FEWEST_SEARCHES, Nested, nested
 
 SEARCH_SD, SEED_SD, MEAN = 0.5, 0.4, 1.0
 DRAWS, SEARCHES, SEEDS = 2_000, 5, 4

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.stats.pareto import pareto_front
+from sweeps.stats.estimates import pareto_front
 
 
 def test_the_front_by_hand() -> None:

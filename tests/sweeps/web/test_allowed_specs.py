@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweeps.contrib.server.problems import check_allowed
+from sweeps.distill.presets import PRESETS, SpecRequest, preset
 from sweeps.errors import NotAllowed, SpecError
-from sweeps.spec.asked import Asked
 from sweeps.spec.model import Spec, override, parse
-from sweeps.spec.presets import PRESETS, preset
-from sweeps.web.allowed_specs import check_allowed
 
 TINY = preset("tiny")
 
@@ -52,7 +51,7 @@ def checked(make: Any) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=3))
 def test_whatever_changes_are_sent_make_a_spec_of_known_names_or_one_line(changes: dict[str, Any]) -> None:
-    checked(lambda: Asked(TINY, changes).spec())
+    checked(lambda: SpecRequest(TINY, changes).spec())
 
 
 @settings(max_examples=200, deadline=None)

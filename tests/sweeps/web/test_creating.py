@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sweeps.spec.presets import preset
+from sweeps.distill.presets import preset
 from tests.support.sweeps.small_sweeps import SMALL
 from tests.support.web.services import OPERATOR, TOKENS, Reply, Service, serving
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from storage.url import resolve
-from sweeps.service.create import create_sweep
+from sweeps.distill.presets import preset
 from sweeps.spec.model import override
-from sweeps.spec.presets import preset
+from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.reported_sweeps import run

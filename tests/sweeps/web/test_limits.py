@@ -12,8 +12,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from storage.url import resolve
-from sweeps.web.app import make_app
-from sweeps.web.gate.limits import Bounds
+from sweeps.contrib.server.app import make_app
+from sweeps.contrib.server.middleware import RequestLimits
 from tests.support.sweeps.small_sweeps import wait_until
 from tests.support.web.services import OPERATOR, VIEWER, Service
 
@@ -100,7 +100,7 @@ def running(app: FastAPI) -> Iterator[int]:
 @pytest.fixture
 def hasty(tmp_path: Path) -> FastAPI:
     """A service without tokens that waits a tenth of a second for a body, and half a second for an answer."""
-    bounds = Bounds(body_s=0.1, answer_s=0.5)
+    bounds = RequestLimits(body_s=0.1, answer_s=0.5)
     return make_app(resolve(f"sqlite:///{tmp_path}/none.db"), with_dashboard=False, bounds=bounds)
 
 

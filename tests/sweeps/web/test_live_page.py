@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from sweeps.remote.events import Event, events
-from sweeps.service import steering
+from sweeps.contrib.server.client import Event, events
+from sweeps.usecases import steering
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.small_sweeps import created, start_worker, wait_until
 from tests.support.web.driven_browser import driven_browser

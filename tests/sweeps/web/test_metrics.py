@@ -9,9 +9,9 @@ from storage.db.engine import open_engine
 from storage.queue import tasks
 from storage.queue.tasks import reap
 from storage.url import resolve
-from sweeps.places.database import Database
-from sweeps.web.metrics import Metrics
-from sweeps.web.served import KeptDatabase, Served
+from sweeps.contrib.server.metrics import Metrics
+from sweeps.contrib.server.state import CachedClient, Served
+from sweeps.operations.operation import LocalClient
 from tests.support.sweeps import reported_sweeps
 from tests.support.sweeps.small_sweeps import created
 from tests.support.sweeps.storage_sweeps import lapse
@@ -19,7 +19,7 @@ from tests.support.sweeps.storage_sweeps import lapse
 
 def read(url: str, *names: str) -> dict[tuple[str, ...], float]:
     """Every sample: (name, value of each label) -> value."""
-    database = KeptDatabase(resolve(url))
+    database = CachedClient(resolve(url))
     text = Metrics(Served(database, frozenset(names) or None, False)).text().decode()
     database.close()
     return {
@@ -32,7 +32,7 @@ def read(url: str, *names: str) -> dict[tuple[str, ...], float]:
 @pytest.mark.slow_on("sqlite")
 def test_a_finished_sweep_is_counted(storage_url: str) -> None:
     reported_sweeps.worked_at(storage_url)
-    found, database = read(storage_url), Database(resolve(storage_url))
+    found, database = read(storage_url), LocalClient(resolve(storage_url))
     for stage, count in database.status("s").stages.items():
         for state in ("done", "waiting", "running", "failed", "cancelled", "skipped", "unavailable"):
             assert found["kd_sweeps_tasks", stage, state, "s"] == getattr(count, state)
@@ -52,7 +52,7 @@ def test_what_was_lost_and_tried_again_is_counted_and_a_diverged_score_is_not_th
     url = created(storage_url)
     created(storage_url, name="other")
     engine = open_engine(url)
-    sweep = Database(url)
+    sweep = LocalClient(url)
     with sweep.open("s") as (_, record):
         sweep_id = record.id
     first = tasks.claim(engine, sweep_id, worker="w", host="h", pid=1, lease_s=60)
@@ -72,13 +72,14 @@ def test_what_was_lost_and_tried_again_is_counted_and_a_diverged_score_is_not_th
 
 
 def test_many_scrapers_cost_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sweeps.web import metrics
+    from storage.records import tallies
+    from sweeps.contrib.server import metrics
 
     asked = []
-    tallies = metrics.tallies
+    tallies = tallies.tallies
     monkeypatch.setattr(metrics, "tallies", lambda *given: asked.append(1) or tallies(*given))
     url = created(f"sqlite:///{tmp_path}/s.db")
-    one = Metrics(Served(KeptDatabase(url), None, False))
+    one = Metrics(Served(CachedClient(url), None, False))
     for _ in range(20):
         one.text()
     assert len(asked) == 1

@@ -18,8 +18,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from storage.url import resolve
-from sweeps.places.database import Database
-from sweeps.web.app import make_app
+from sweeps.contrib.server.app import make_app
+from sweeps.operations.operation import LocalClient
 from tests.support.sweeps import reported_sweeps
 from tests.support.web.openapi_document import FILE, current
 from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
@@ -57,7 +57,7 @@ every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op
 
 
 def state(place: Path) -> str:
-    database = Database(resolve(f"sqlite:///{place}/s.db"))
+    database = LocalClient(resolve(f"sqlite:///{place}/s.db"))
     return repr((database.status("s").stages, database.trials("s"), database.sweeps()))
 
 

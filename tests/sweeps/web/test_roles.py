@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from storage.url import resolve
-from sweeps.places.database import Database
-from sweeps.web.app import make_app
+from sweeps.contrib.server.app import make_app
+from sweeps.operations.operation import LocalClient
 from tests.support.sweeps.small_sweeps import created
 from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
 
@@ -58,7 +58,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def state(service: Service) -> str:
     """Everything that a question about the sweep answers, without what time changes."""
-    database = Database(resolve(f"sqlite:///{service.folder}/s.db"))  # type: ignore[attr-defined]
+    database = LocalClient(resolve(f"sqlite:///{service.folder}/s.db"))  # type: ignore[attr-defined]
     return repr((database.status("s"), database.trials("s"), database.sweeps()))
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from kd.teachers import logits_file
-from sweeps.spec.arms import CONTROLS, DEFAULT_POINTS, TARGET_ARMS
+from sweeps.distill.arms import CONTROLS, DEFAULT_POINTS, TARGET_ARMS
+from sweeps.distill.cost import Macs, equal_cost_epochs
+from sweeps.distill.presets import preset
+from sweeps.distill.session import taught_by
 from sweeps.spec.model import override
-from sweeps.spec.point import Point
-from sweeps.spec.presets import preset
-from sweeps.workers.controls import taught_by
-from sweeps.workers.same_cost import Macs, same_cost
+from sweeps.trainers.protocol import Point
 
 LOGITS = np.random.default_rng(0).normal(0, 3, (12, 4)).astype(np.float32)
 LABELS = np.arange(12) % 4
@@ -54,7 +54,7 @@ def test_scratch_costs_in_all_what_best_costs_in_all() -> None:
     search = 23 * 10 * 1000 * 4 + 100 * 1000 * 6  # students and the teacher of the source
     for role, shared in (("source", search), ("target", search + 300 * 500 * 8)):
         part, student = SPEC.role(role), MACS[role].student
-        epochs = same_cost(SPEC, MACS, role)
+        epochs = equal_cost_epochs(SPEC, MACS, role)
         best = shared + 5 * student * part.images * part.epochs
         scratch = 5 * student * part.images * epochs
         assert scratch == pytest.approx(best, abs=5 * student * part.images / 2), "to half an epoch"
@@ -63,10 +63,12 @@ def test_scratch_costs_in_all_what_best_costs_in_all() -> None:
 def test_a_teacher_that_was_ready_costs_one_forward_pass() -> None:
     ready = override(SPEC, {"target.teacher": "pretrained:mobilenet"})
     spared = 300 * 500 * (8 - 1 / 3) / 5 / (20 * 500)
-    assert same_cost(SPEC, MACS, "target") - same_cost(ready, MACS, "target") == pytest.approx(spared, abs=1)
-    assert same_cost(ready, MACS, "source") == same_cost(SPEC, MACS, "source")
+    assert equal_cost_epochs(SPEC, MACS, "target") - equal_cost_epochs(ready, MACS, "target") == pytest.approx(
+        spared, abs=1
+    )
+    assert equal_cost_epochs(ready, MACS, "source") == equal_cost_epochs(SPEC, MACS, "source")
 
 
 def test_more_seeds_share_the_search() -> None:
-    few, many = (same_cost(override(SPEC, {"transfer.seeds": seeds}), MACS, "target") for seeds in (2, 100))
+    few, many = (equal_cost_epochs(override(SPEC, {"transfer.seeds": seeds}), MACS, "target") for seeds in (2, 100))
     assert few > many > SPEC.target.epochs

@@ -13,11 +13,11 @@ from storage.errors import StorageFull, Unreachable
 from storage.queue import workers
 from storage.queue.tasks import Claim
 from storage.records import queries
+from sweeps.distill.session import Outcome
 from sweeps.errors import StepTimeout, SweepError
-from sweeps.plan.payloads import BaselineTask, TeacherTask
+from sweeps.plan.jobs import BaselineTask, TeacherTask
 from sweeps.spec.model import Spec, override
-from sweeps.workers.failures import cap_of, class_of
-from sweeps.workers.results import Outcome
+from sweeps.workers.attempt import cap_of, class_of
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of

@@ -11,9 +11,9 @@ import pytest
 
 from storage.queue import tasks, workers
 from storage.url import resolve
-from sweeps.query.opening import open_sweep
+from sweeps.query.listing import open_sweep
+from sweeps.trainers.protocol import Steps
 from sweeps.workers.heartbeat import _REACT_S, STUCK, Heartbeat
-from sweeps.workers.steps import Steps
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.small_sweeps import created
 

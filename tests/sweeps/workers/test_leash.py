@@ -9,7 +9,7 @@ import pytest
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.records.queries import attempts_of
-from sweeps.workers.leash import LEASH_VARIABLE
+from sweeps.workers.heartbeat import PARENT_PIPE_VARIABLE
 from tests.support.launches import environment
 from tests.support.sweeps.small_sweeps import SMALL, created, wait_until
 
@@ -21,7 +21,7 @@ BUSY = "while True:\n    steps()\n    time.sleep(0.01)"
 @pytest.mark.parametrize("held", [True, False])
 def test_only_a_worker_that_is_held_ends_with_its_standard_input(held: bool, tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
-    env = environment(tmp_path / "home", url, BUSY) | ({LEASH_VARIABLE: "stdin"} if held else {})
+    env = environment(tmp_path / "home", url, BUSY) | ({PARENT_PIPE_VARIABLE: "stdin"} if held else {})
     worker = subprocess.Popen(
         [sys.executable, "-m", "sweeps.cli", "worker", "s"], env=env, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
     )

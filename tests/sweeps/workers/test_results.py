@@ -1,9 +1,8 @@
 """The outcome of a training: everything is stored, a few values are columns of the dashboard."""
 
 from kd.config import BaselineResult, TrainResult
-from sweeps.plan.outcomes import BaselineOutcome, StudentOutcome
-from sweeps.plan.payloads import BaselineTask, ConfirmTask, TransferTask
-from sweeps.workers.results import outcome_of, training_of
+from sweeps.distill.session import outcome_of, training_of
+from sweeps.plan.jobs import BaselineOutcome, BaselineTask, ConfirmTask, StudentOutcome, TransferTask
 
 RESULT = TrainResult(
     val_accuracy=0.9, epoch_val_accuracy=(0.7, 0.9), parameters=10, train_images=64, train_s=2.0, cpu_s=1.5, seed=3

@@ -21,13 +21,13 @@ from storage.errors import BlobCorrupt
 from storage.queue import tasks
 from storage.queue.tasks import Claim
 from storage.records import artifacts, queries
+from sweeps.distill.arms import CONTROLS
+from sweeps.distill.session import Outcome
 from sweeps.plan.points import resolve_point
-from sweeps.service import steering
-from sweeps.spec.arms import CONTROLS
 from sweeps.spec.model import Spec, override
-from sweeps.workers.results import Outcome
+from sweeps.trainers.protocol import Steps
+from sweeps.usecases import steering
 from sweeps.workers.runner import TaskRunner
-from sweeps.workers.steps import Steps
 from tests.support.sweeps.in_process import jobs_in_process
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from sweeps.errors import Interrupted
-from sweeps.workers.steps import Steps
+from sweeps.trainers.protocol import Steps
 
 
 def test_only_what_is_watched_is_idle() -> None:

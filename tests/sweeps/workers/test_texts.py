@@ -11,10 +11,9 @@ import sqlalchemy
 from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.url import resolve
+from sweeps.distill.session import Outcome
 from sweeps.workers import attempt
-from sweeps.workers.logs import JsonLines, TextLines
-from sweeps.workers.results import Outcome
-from sweeps.workers.texts import MOST_REASON, fit, reason_of, said
+from sweeps.workers.logs import MOST_REASON, JsonLines, TextLines, error_text, redact, redact_tail
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
@@ -33,18 +32,18 @@ URL = resolve('postgresql://keeper:g3h%2Feim"x@host:5432/db')
         "cut: mysql://root:g3hei...",
     ],
 )
-@pytest.mark.parametrize("clean", [reason_of, fit])
+@pytest.mark.parametrize("clean", [redact, redact_tail])
 def test_no_password_is_left(text: str, clean: Callable[[str, sqlalchemy.URL], str]) -> None:
     assert "eim" not in clean(text, URL).replace("somebody", "")
     assert "***" in clean(text, URL)
 
 
 def test_a_reason_is_short_and_holds_nothing_that_a_database_refuses_or_a_terminal_obeys() -> None:
-    assert reason_of("a \ud800 b \x00 c \x1b[2J d\ne\tf", None) == "a \\ud800 b \\0 c \\u001b[2J d\ne\tf"
+    assert redact("a \ud800 b \x00 c \x1b[2J d\ne\tf", None) == "a \\ud800 b \\0 c \\u001b[2J d\ne\tf"
     started = time.monotonic()
     for much in ("x" * 40_000_000, "://a:" * 8_000_000):
-        assert len(reason_of(much, URL)) == MOST_REASON
-        assert len(fit(much, URL)) <= 64 * 1024
+        assert len(redact(much, URL)) == MOST_REASON
+        assert len(redact_tail(much, URL)) <= 64 * 1024
     assert time.monotonic() - started < 20, "whatever it is, no regular expression reads all of it again and again"
 
 
@@ -53,7 +52,7 @@ def test_an_error_that_cannot_be_printed_is_none_of_the_worker() -> None:
         def __str__(self) -> str:
             raise ValueError
 
-    assert said(Mute()) == "an error that cannot be printed, because of ValueError"
+    assert error_text(Mute()) == "an error that cannot be printed, because of ValueError"
 
 
 @pytest.fixture

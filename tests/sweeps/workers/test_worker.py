@@ -20,12 +20,12 @@ from storage.records import queries
 from storage.records.queries import TaskRecord
 from storage.studies.space import study_name
 from storage.url import resolve
+from sweeps.distill.presets import preset
+from sweeps.distill.session import Outcome
 from sweeps.hints import explain
-from sweeps.plan.tasks import STAGES, make_plan
-from sweeps.service.create import create_sweep
+from sweeps.plan.plan import STAGES, make_plan
 from sweeps.spec.model import Spec, override
-from sweeps.spec.presets import preset
-from sweeps.workers.results import Outcome
+from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY, SUPPORT
 from tests.support.sweeps.quadratic_worker import quadratic

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from scipy.stats import ttest_1samp
 
-from sweeps.analysis.compared.compared import Compared, compare
-from sweeps.analysis.compared.pairs import Pair, pairs
-from sweeps.analysis.findings import Findings
-from sweeps.report.comparison.page import headline
+from sweeps.findings.compare import Compared, Pair, compare, pairs
+from sweeps.findings.findings import Findings
+from sweeps.report.compare import headline
 from tests.support.sweeps import compared_sweeps
 from tests.support.sweeps.compared_sweeps import HALF
 from tests.support.sweeps.planted_sweeps import SPREAD

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.analysis.compared.standings import standings
-from sweeps.analysis.secondary import questions
+from sweeps.distill.presets import on
 from sweeps.errors import SpecError
-from sweeps.query.listing import sweep_rows
-from sweeps.query.opening import open_sweep
+from sweeps.findings.compare import standings
+from sweeps.findings.secondary import questions
+from sweeps.query.listing import open_sweep, sweep_rows
 from sweeps.query.status import status
-from sweeps.report import answer, folder, page
+from sweeps.report import answer, folder
 from sweeps.report.brief import brief
+from sweeps.report.page import report, title
 from sweeps.spec.model import override
-from sweeps.spec.presets import on
 from sweeps.stats.estimates import Estimate
 from tests.support.sweeps.planted_sweeps import PLANTED, SPREAD, analysed, planted, worked
 
@@ -98,9 +98,9 @@ def test_nothing_speaks_of_transfer(storage_url: str, tmp_path: Path) -> None:
     assert (row.source, row.target) == ("digits", None)
     folder.write(findings, tmp_path / "page")
     written = [file.read_text() for file in (tmp_path / "page").rglob("*") if file.suffix in (".html", ".md", ".svg")]
-    texts = [*written, page.report(findings), brief(findings, columns=80)]
+    texts = [*written, report(findings), brief(findings, columns=80)]
     assert not [found for text in texts for found in re.findall(r".{0,30}[Tt]ransfer.{0,30}", text)]
-    assert page.title(findings) == "s: digits"
+    assert title(findings) == "s: digits"
 
 
 def test_before_it_is_decided_the_page_says_how_far_it_is(storage_url: str) -> None:

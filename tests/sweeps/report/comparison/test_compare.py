@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.analysis.compared.compared import compare
-from sweeps.report.comparison import forest
-from sweeps.report.comparison.brief import brief
-from sweeps.report.comparison.page import headline
+from sweeps.findings.compare import compare
+from sweeps.report.brief import compared_brief
+from sweeps.report.compare import headline
+from sweeps.report.figures import forest
 from tests.support.sweeps import compared_sweeps
 from tests.support.sweeps.compared_sweeps import add, found, lower
 from tests.support.sweeps.pictured_sweeps import texts
@@ -119,7 +119,7 @@ def test_csv_has_a_line_for_each_finished_training(url: str, kd_sweeps: KdSweeps
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_on_a_terminal_the_lines_fit(url: str, width: int) -> None:
     names = ("base", "worse", "better", "other", "half", "fresh")
-    text = brief(compare(names, found(url, names[:-1])), columns=width)
+    text = compared_brief(compare(names, found(url, names[:-1])), columns=width)
     assert max(map(len, text.splitlines())) <= min(width, 100)
     said = " ".join(text.split())
     assert "fresh: nothing has finished yet" in said

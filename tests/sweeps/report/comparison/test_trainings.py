@@ -4,7 +4,7 @@ import csv
 from dataclasses import replace
 
 from sweeps.query.listing import TrialRow
-from sweeps.report.comparison.trainings import long_csv
+from sweeps.report.compare import long_csv
 from tests.support.sweeps.small_sweeps import SMALL
 
 ROW = TrialRow(

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from sweeps.report.figures.captions import captions
-from sweeps.spec.point import Point
+from sweeps.report.figures.gains import captions
+from sweeps.trainers.protocol import Point
 from tests.support.sweeps.pictured_sweeps import EVEN, FITTED, FOUR, NOTHING, SEARCH, gain, mean, method, regret
 
 SHOWN = replace(

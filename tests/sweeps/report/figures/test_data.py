@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.analysis.findings import Findings
-from sweeps.analysis.trainings import accuracies as accuracies_of
+from sweeps.findings.findings import Findings
+from sweeps.findings.load import accuracies as accuracies_of
 from sweeps.report.figures.data import by_dataset, pictures, title
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, accuracies, begun
 from tests.support.sweeps.answered_sweeps import found as planted_findings

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 
 from kd.errors import Diverged
 from storage.queue.tasks import Claim
+from sweeps.distill.session import Outcome
 from sweeps.report.figures.data import BLUE, GREY, VERMILLION, pictures
 from sweeps.report.figures.gains import gains, methods, outside, regret
 from sweeps.report.figures.style import as_svg, style
 from sweeps.stats.estimates import Estimate
-from sweeps.workers.results import Outcome
 from tests.support.sweeps.answered_sweeps import accuracies, begun
 from tests.support.sweeps.pictured_sweeps import gain, method, texts
 from tests.support.sweeps.pictured_sweeps import regret as regret_mark

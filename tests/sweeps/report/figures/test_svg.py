@@ -6,13 +6,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from sweeps.analysis.surfaces import SearchTrial
+from sweeps.findings.surfaces import SearchTrial
 from sweeps.report.document import Figure
-from sweeps.report.figures.captions import captions
 from sweeps.report.figures.data import Pictures, pictures
+from sweeps.report.figures.gains import captions
 from sweeps.report.figures.svg import NAMES, draw, surface
 from sweeps.report.html_page import html
-from sweeps.spec.point import Point
+from sweeps.trainers.protocol import Point
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, accuracies
 from tests.support.sweeps.answered_sweeps import found as planted_findings
 from tests.support.sweeps.pictured_sweeps import EVEN, FITTED, FOUR, NOTHING, SEARCH, gain, method, regret, texts

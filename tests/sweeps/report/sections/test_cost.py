@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.analysis.cost import BreakEven
-from sweeps.analysis.findings import Findings, findings
+from sweeps.distill.cost import BreakEven
+from sweeps.distill.report import break_even_sentence, section
+from sweeps.findings.findings import Findings, findings
 from sweeps.report import markdown
 from sweeps.report.document import Figure, Fold, Heading, Table
-from sweeps.report.sections.cost import break_even_sentence, section
 from tests.support.sweeps.costed_sweeps import until_measure, worked
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from sweeps.api import create_sweep
-from sweeps.query.opening import open_sweep
+from sweeps.python.sweep import create_sweep
+from sweeps.query.listing import open_sweep
 from sweeps.report import markdown
-from sweeps.report.sections.methods import section
-from sweeps.spec import toml
+from sweeps.report.methods import section
+from sweeps.spec import stored
 from tests.support.sweeps.reported_sweeps import analysed, worked
 
 
@@ -93,7 +93,7 @@ def test_what_the_spec_changes_is_said(tmp_path: Path, changes: dict[str, Any], 
 def test_the_command_to_run_it_again_makes_the_same_sweep(tmp_path: Path) -> None:
     found = analysed(worked(tmp_path, stop_at="search#1"))
     lines = markdown.text([section(found)]).splitlines()
-    (tmp_path / "spec.toml").write_text(toml.to_toml(found.spec))
+    (tmp_path / "spec.toml").write_text(stored.to_toml(found.spec))
     fingerprint = found.fingerprint
     assert "kd-sweeps create s spec.toml" in lines
     assert "kd-sweeps launch s" in lines

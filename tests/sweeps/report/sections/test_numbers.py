@@ -10,18 +10,17 @@ import pytest
 from kd.errors import Unavailable
 from storage.queue.tasks import Claim
 from storage.url import resolve
-from sweeps.analysis.findings import Findings
-from sweeps.report import markdown
+from sweeps.distill.session import Outcome
+from sweeps.findings.findings import Findings
+from sweeps.report import markdown, methods
 from sweeps.report.brief import brief
 from sweeps.report.document import Block, Bullets, Figure, Fold, Heading, Paragraph, Table
-from sweeps.report.observations import as_good, explained, looked
-from sweeps.report.sections import methods
-from sweeps.report.sections.numbers import accuracies as accuracy_table
-from sweeps.report.sections.numbers import numbers, searches
+from sweeps.report.page import accuracies as accuracy_table
+from sweeps.report.page import numbers, searches
 from sweeps.report.sentences import sentence
-from sweeps.service.create import create_sweep
+from sweeps.report.words import as_good, explained, looked
 from sweeps.spec.model import override
-from sweeps.workers.results import Outcome
+from sweeps.usecases.create import create_sweep
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies, begun, found, work_until
 from tests.support.sweeps.planted_sweeps import NATIVE, analysed, planted, work
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.analysis.findings import Findings
-from sweeps.analysis.provenance import Data, Weights
+from sweeps.findings.findings import Findings
+from sweeps.findings.load import Data, Weights
 from sweeps.report.document import Bullets
-from sweeps.report.sections.provenance import section
+from sweeps.report.page import provenance
 from tests.support.sweeps.reported_sweeps import analysed, worked
 
 
@@ -18,7 +18,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
 
 def lines(findings: Findings) -> tuple[str, ...]:
     """What the section lists."""
-    fold = section(findings)
+    fold = provenance(findings)
     assert (fold.title, fold.printed) == ("Provenance", True)
     (block,) = fold.blocks
     assert isinstance(block, Bullets)

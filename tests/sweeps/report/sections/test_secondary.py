@@ -2,9 +2,9 @@
 
 import pytest
 
-from sweeps.analysis.secondary import Answer, Question, Share
+from sweeps.findings.secondary import Answer, Question, Share
 from sweeps.report import markdown
-from sweeps.report.sections.secondary import blocks, said
+from sweeps.report.page import answer_text, secondary_blocks
 from sweeps.stats.estimates import Estimate
 
 GAIN = Question(
@@ -28,7 +28,7 @@ SHARE = Question(
 
 
 def test_there_is_a_row_for_each_question() -> None:
-    page = markdown.text(blocks([GAIN, SHARE])).splitlines()
+    page = markdown.text(secondary_blocks([GAIN, SHARE])).splitlines()
     assert page[0] == "### Secondary questions"
     rows = [line for line in page if line.startswith("| ")][1:]
     assert rows[1:] == [
@@ -40,7 +40,7 @@ def test_there_is_a_row_for_each_question() -> None:
 
 
 def test_no_question_is_no_section() -> None:
-    assert blocks(()) == []
+    assert secondary_blocks(()) == []
 
 
 @pytest.mark.parametrize(
@@ -53,4 +53,4 @@ def test_no_question_is_no_section() -> None:
     ],
 )
 def test_every_kind_of_answer_has_its_words(answer: Answer, words: str) -> None:
-    assert said(answer) == words
+    assert answer_text(answer) == words

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
+from sweeps.contrib.postgres_folder.folder import check_free, check_host, first_free, is_loopback, is_wildcard
 from sweeps.errors import SpecError, SweepError
-from sweeps.service.database.addresses import check_free, check_host, first_free, is_loopback, is_wildcard
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ import pytest
 
 from storage.records import queries
 from storage.url import plain, resolve
+from sweeps.contrib.postgres_folder import folder as databases
+from sweeps.contrib.postgres_folder.folder import Database
 from sweeps.errors import SpecError, SweepError
-from sweeps.query.opening import open_sweep
-from sweeps.service.database import folder as databases
-from sweeps.service.database.folder import Database
+from sweeps.query.listing import open_sweep
 from tests.support.own_databases import own_folder
 from tests.support.paths import REPOSITORY
 from tests.support.processes import is_alive

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sweeps.service.trackers import mlflow_store, wandb_folders
-from sweeps.service.trackers.runs import Run
+from sweeps.contrib import trackers
+from sweeps.contrib.trackers import Run
 from tests.support.sweeps.compared_sweeps import BASE, add
 from tests.support.sweeps.trials_in_memory import trials_in_memory
 
@@ -44,13 +44,13 @@ def run(key: str = "search#0", **metrics: float) -> Run:
 @pytest.fixture
 def mlflow() -> Any:
     pytest.importorskip("mlflow")
-    return mlflow_store.load()
+    return trackers.load_mlflow()
 
 
 @pytest.fixture
 def wandb() -> Any:
     pytest.importorskip("wandb")
-    return wandb_folders.load()
+    return trackers.load_wandb()
 
 
 def test_mlflow_finds_every_training_of_a_sweep(url: str, mlflow: Any, kd_sweeps: KdSweeps, tmp_path: Path) -> None:
@@ -75,9 +75,9 @@ def test_mlflow_finds_every_training_of_a_sweep(url: str, mlflow: Any, kd_sweeps
 
 
 def test_mlflow_has_steps_times_and_what_comes_later(mlflow: Any, tmp_path: Path) -> None:
-    assert mlflow_store.write(mlflow, "s", FINGERPRINT, [run()], tmp_path).written == 1
+    assert trackers.write_mlflow(mlflow, "s", FINGERPRINT, [run()], tmp_path).written == 1
     # More of the sweep is done: one run has its test accuracy by now, another one is new.
-    later = mlflow_store.write(mlflow, "s", FINGERPRINT, [run(test_accuracy=0.5), run("search#1")], tmp_path)
+    later = trackers.write_mlflow(mlflow, "s", FINGERPRINT, [run(test_accuracy=0.5), run("search#1")], tmp_path)
     assert (later.written, later.there) == (2, 0)
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.get_experiment_by_name("s").experiment_id
@@ -89,12 +89,12 @@ def test_mlflow_has_steps_times_and_what_comes_later(mlflow: Any, tmp_path: Path
     assert [(one.step, one.value) for one in steps] == [(1, 0.5), (3, 0.75)]
     assert (first.info.start_time, first.info.end_time) == (1_700_000_000_250, 1_700_000_002_500)
     with pytest.raises(Exception, match="has an experiment s that is not of this spec"):
-        mlflow_store.write(mlflow, "s", "0" * 64, [run()], tmp_path)
+        trackers.write_mlflow(mlflow, "s", "0" * 64, [run()], tmp_path)
 
 
 def test_mlflow_takes_more_steps_than_one_call_may_have(mlflow: Any, tmp_path: Path) -> None:
     long = Run(**vars(run()) | {"epochs": tuple(step / 3000 for step in range(1, 2502))})
-    mlflow_store.write(mlflow, "s", FINGERPRINT, [long], tmp_path)
+    trackers.write_mlflow(mlflow, "s", FINGERPRINT, [long], tmp_path)
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     (one,) = client.search_runs([client.get_experiment_by_name("s").experiment_id])
     assert len(client.get_metric_history(one.info.run_id, "epoch_val_accuracy")) == 2501
@@ -102,14 +102,14 @@ def test_mlflow_takes_more_steps_than_one_call_may_have(mlflow: Any, tmp_path: P
 
 def test_wandb_has_a_folder_for_each_training(wandb: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["kd-sweeps", "export", "--storage", "postgresql://me:g3heim@db/x"])
-    first = wandb_folders.write(wandb, "s", [run(), run("search#1")], tmp_path)
+    first = trackers.write_wandb(wandb, "s", [run(), run("search#1")], tmp_path)
     assert (first.written, first.there) == (2, 0)
     folders = sorted((tmp_path / "wandb").iterdir())
     assert {one.name.rpartition("-")[2] for one in folders} == {
-        wandb_folders.run_id(run()),
-        wandb_folders.run_id(run("search#1")),
+        trackers.run_id(run()),
+        trackers.run_id(run("search#1")),
     }
-    (file,) = (tmp_path / "wandb").glob(f"*-{wandb_folders.run_id(run())}/run-*.wandb")
+    (file,) = (tmp_path / "wandb").glob(f"*-{trackers.run_id(run())}/run-*.wandb")
     data = file.read_bytes()
     # A record of it is Protocol Buffers with values as JSON text: names and numbers stand in it as they are.
     for text in ("temperature", "4.5", "epoch_val_accuracy", "0.75", "search#0", "stage:search", "seed:7"):
@@ -117,12 +117,12 @@ def test_wandb_has_a_folder_for_each_training(wandb: Any, tmp_path: Path, monkey
     everything = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert b"g3heim" not in everything, "what was typed is written nowhere"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["wandb"], "nothing half-written is left"
-    again = wandb_folders.write(wandb, "s", [run(), run("search#2")], tmp_path)
+    again = trackers.write_wandb(wandb, "s", [run(), run("search#2")], tmp_path)
     assert (again.written, again.there) == (1, 1)
 
 
 def test_wandb_lists_the_runs_as_waiting_to_be_sent(wandb: Any, tmp_path: Path) -> None:
-    wandb_folders.write(wandb, "s", [run(), run("search#1")], tmp_path)
+    trackers.write_wandb(wandb, "s", [run(), run("search#1")], tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", "import sys; from wandb.cli.cli import cli; cli(['sync', '--dry-run'])"],
         cwd=tmp_path,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.analysis.stored import read
-from sweeps.query.opening import open_sweep
-from sweeps.service.trackers.runs import Run, runs
+from sweeps.contrib.trackers import Run, runs
+from sweeps.findings.load import read
+from sweeps.query.listing import open_sweep
 from tests.support.sweeps.compared_sweeps import BASE, add
 from tests.support.sweeps.trials_in_memory import trials_in_memory
 

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.contrib.server.auth import LASTS_S, Sessions, read_tokens
 from sweeps.errors import SpecError
-from sweeps.web.gate.sessions import LASTS_S, Sessions
-from sweeps.web.gate.tokens import read_tokens
 
 LONG = "0123456789abcdef"
 

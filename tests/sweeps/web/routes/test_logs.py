@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from storage.url import resolve
+from sweeps.contrib.server.client import HttpClient as Client
+from sweeps.contrib.server.client import events
 from sweeps.errors import SweepError
-from sweeps.places.database import Database
-from sweeps.remote.events import events
-from sweeps.remote.service import Service as Client
+from sweeps.operations.operation import LocalClient
 from tests.support.sweeps.small_sweeps import created, start_worker, wait_until
 from tests.support.web.services import TOKENS, VIEWER, Service, serving
 
@@ -34,7 +34,7 @@ def service(storage_url: str, tmp_path: Path) -> Iterator[Service]:
 
 @pytest.mark.slow_on("sqlite")
 def test_a_log_that_is_followed_ends_with_its_attempt(service: Service, storage_url: str) -> None:
-    database = Database(resolve(storage_url))
+    database = LocalClient(resolve(storage_url))
     wait_until(lambda: bool(database.status("s").workers), "no worker came")
     key = database.status("s").workers[0].task
     lines = list(Client(service.url, VIEWER).follow("s", key))
@@ -46,8 +46,8 @@ def test_a_log_that_is_followed_ends_with_its_attempt(service: Service, storage_
 
 @pytest.mark.slow_on("sqlite")
 def test_a_stream_has_its_own_kind_and_tells_problems_before_it_begins(service: Service, storage_url: str) -> None:
-    wait_until(lambda: bool(Database(resolve(storage_url)).status("s").workers), "no worker came")
-    key = Database(resolve(storage_url)).status("s").workers[0].task.replace("#", "%23")
+    wait_until(lambda: bool(LocalClient(resolve(storage_url)).status("s").workers), "no worker came")
+    key = LocalClient(resolve(storage_url)).status("s").workers[0].task.replace("#", "%23")
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
     connection.request(
         "GET", f"/api/v1/sweeps/s/tasks/{key}/log?follow=true", headers={"Authorization": f"Bearer {VIEWER}"}
@@ -70,7 +70,7 @@ def test_a_service_that_is_stopped_ends_what_is_followed_and_itself(storage_url:
     with serving(storage_url, folder=tmp_path) as service:
         worker = start_worker(storage_url, seconds=60.0)
         try:
-            database = Database(resolve(storage_url))
+            database = LocalClient(resolve(storage_url))
             wait_until(lambda: bool(database.status("s").workers), "no worker came")
             lines = Client(service.url).follow("s", database.status("s").workers[0].task)
             assert "running" in next(lines)

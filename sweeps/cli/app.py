@@ -1,0 +1,294 @@
+"""run, create, launch, worker, spec, doctor; commands of extensions.
+
+Exit codes: 0 done; 1 expected failure, one line; 2 usage; 3 nothing completed yet; 130 and 143 interrupted.
+Imports stand inside the commands: `--help` and the reading commands start in a fraction of a second.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sweeps.cli import machine, models, results, steering
+from sweeps.cli.options import (
+    Changes,
+    Data,
+    Dataset,
+    Detach,
+    DryRun,
+    EngineOptions,
+    Gpus,
+    On,
+    Preset,
+    Seed,
+    ShowScript,
+    Source,
+    Storage,
+    Student,
+    SweepName,
+    Targets,
+    Teacher,
+    Trials,
+    Verbose,
+    Weights,
+    Workers,
+    devices,
+    use_folders,
+)
+from sweeps.contrib.archive import commands as archive_commands
+from sweeps.contrib.postgres_folder import commands as postgres_commands
+from sweeps.contrib.server import commands as server_commands
+from sweeps.hints import local
+from sweeps.terminal import say
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+    from sweeps.spec.model import Spec
+    from sweeps.usecases.create import Created
+
+
+app = typer.Typer(
+    name="kd-sweeps",
+    help="Tune temperature and alpha of knowledge distillation, and learn whether the tuned values transfer.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(results.app)
+app.add_typer(models.app)
+app.add_typer(steering.app)
+app.add_typer(machine.app)
+app.add_typer(server_commands.app)
+app.add_typer(archive_commands.app)
+app.add_typer(postgres_commands.app)
+
+
+@app.command()
+def run(
+    name: SweepName,
+    preset: Preset = None,
+    spec: Annotated[Path | None, typer.Option(metavar="FILE", help="A spec instead of a preset.")] = None,
+    trials: Trials = None,
+    seed: Seed = None,
+    source: Source = None,
+    target: Targets = None,
+    dataset: Dataset = None,
+    teacher: Teacher = None,
+    student: Student = None,
+    change: Changes = None,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+    workers: Workers = None,
+    storage: Storage = None,
+    data: Data = None,
+    weights: Weights = None,
+) -> None:
+    """Create a sweep if needed, work on it until it is finished, print its report.
+
+    A second run prints the report at once; an interrupted one goes on.
+
+    Example: kd-sweeps run tiny --preset tiny
+    """
+    from storage.url import resolve
+    from sweeps.distill.presets import SpecRequest
+    from sweeps.usecases.create import requested
+    from sweeps.usecases.run import run_sweep
+
+    use_folders(data, weights)
+    url = resolve(storage)
+    given = SpecRequest(
+        _chosen(preset, spec), _changes(change, trials, seed), source, target or (), teacher, student, dataset
+    )
+    asked = requested(url, name, given)
+    if dry_run:
+        _plan(url, name, asked, data=data, dry_run=True, verbose=verbose)
+        return
+    raise typer.Exit(run_sweep(url, name, asked, workers=workers, data_dir=data, verbose=verbose))
+
+
+@app.command()
+def create(
+    name: SweepName,
+    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="A TOML file; else --preset.")] = None,
+    preset: Preset = None,
+    trials: Trials = None,
+    seed: Seed = None,
+    source: Source = None,
+    target: Targets = None,
+    dataset: Dataset = None,
+    teacher: Teacher = None,
+    student: Student = None,
+    change: Changes = None,
+    dry_run: DryRun = False,
+    verbose: Verbose = False,
+    storage: Storage = None,
+    data: Data = None,
+) -> None:
+    """Write a sweep with all its tasks to the storage; doing it again changes nothing.
+
+    Example: kd-sweeps create mnist-kd --preset full --trials 100
+    """
+    from storage.url import resolve
+    from sweeps.distill.presets import SpecRequest
+    from sweeps.usecases.create import needed_elsewhere, requested
+
+    use_folders(data)
+    url = resolve(storage)
+    given = SpecRequest(
+        _chosen(preset, spec), _changes(change, trials, seed), source, target or (), teacher, student, dataset
+    )
+    asked = requested(url, name, given)
+    created = _plan(url, name, asked, data=data, dry_run=dry_run, verbose=verbose)
+    if dry_run:
+        return
+    say(f"{'created' if created.new else 'already there, unchanged'}: {name}. Next:")
+    for line in [*next_commands(name, url), *needed_elsewhere(created.spec)]:
+        say(f"  {line}")
+
+
+def _plan(
+    url: "sqlalchemy.URL", name: str, asked: "Spec", *, data: Path | None, dry_run: bool, verbose: bool
+) -> "Created":
+    """Create a sweep, or say only what it would be; print its plan."""
+    from sweeps.terminal import columns, wrap
+    from sweeps.usecases.create import create_sweep, describe_details, describe_plan
+
+    created = create_sweep(url, name, asked, data_dir=data, dry_run=dry_run)
+    details = describe_details(created.spec, created.plan) if verbose else []
+    print(wrap("\n".join([*describe_plan(created.spec, created.plan, url, created.found), *details]), columns()))
+    if dry_run:
+        say("dry run: nothing was written; to go on, type the same without --dry-run")
+    return created
+
+
+def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
+    """Return what to type after `create`, each line with what it does; no line holds a password."""
+    from storage.url import has_password, masked
+
+    if has_password(url):
+        bare = replace(local(), storage="")
+        return [
+            f"{bare.launch(name)}       # workers on this machine",
+            f"{bare.line('worker', name)}       # one worker, anywhere KD_SWEEPS_STORAGE holds the URL of this storage",
+            f"{bare.line('dashboard', name)}    # a page that follows it, and optuna-dashboard",
+        ]
+    elsewhere = replace(local(), storage=masked(url))
+    return [
+        f"{local().launch(name)}       # workers on this machine",
+        f"{elsewhere.line('worker', name)}   # one worker, anywhere",
+        f"{local().line('dashboard', name)}    # or: optuna-dashboard {masked(url)}",
+    ]
+
+
+@app.command()
+def launch(
+    name: SweepName,
+    more: EngineOptions = None,
+    workers: Workers = None,
+    on: On = "local",
+    gpus: Gpus = None,
+    dry_run: ShowScript = False,
+    detach: Detach = False,
+    storage: Storage = None,
+    data: Data = None,
+    weights: Weights = None,
+) -> None:
+    """Work on a sweep with workers that are kept alive, on this machine or where --on says.
+
+    Ctrl-C is safe: running tasks are given back, and the next launch goes on.
+
+    Example: kd-sweeps launch mnist-kd --on slurm --workers 16 -- --partition=main --time=4:00:00
+    """
+    from storage.url import masked, resolve
+    from sweeps.launch import launcher
+    from sweeps.launch.engine import Request
+    from sweeps.spec.stored import check_name
+    from sweeps.usecases.run import launch as start
+
+    use_folders(data, weights)
+    check_name(name)
+    url = resolve(storage)
+    say(f"storage {masked(url)}")
+    asked = Request(url, name, more or (), devices(gpus))
+    if dry_run:
+        print(launcher.script_of(asked, on, workers=workers), end="")
+        return
+    if detach:
+        for line in launcher.submit(asked, on, workers=workers):
+            say(line)
+        return
+    code = start(url, name, workers=workers, on=on, options=asked.options, gpus=asked.gpus)
+    if code == 0:
+        say(f"finished. Next: {local().best(name)}; {local().report(name)}")
+    raise typer.Exit(code)
+
+
+@app.command()
+def worker(name: SweepName, storage: Storage = None, data: Data = None, weights: Weights = None) -> None:
+    """Run one worker in this process, on any machine.
+
+    It needs the storage URL and the name of the sweep, and ends when nothing is left to do.
+    """
+    from kd.tools import processes
+    from storage.url import masked, resolve
+    from sweeps.spec.stored import check_name
+    from sweeps.workers.environment import one_thread
+    from sweeps.workers.logs import LOG_VARIABLE, log_folder, worker_log
+
+    use_folders(data, weights)
+    check_name(name)
+    one_thread()
+    url = resolve(storage)
+    launched = os.environ.get(LOG_VARIABLE)  # its output goes to a file already
+    path = None if launched else log_folder(name) / f"worker-{os.getpid()}.log"
+    say(f"storage {masked(url)}" + (f"; libraries log to {path}" if path else ""))
+    with worker_log(path, url), processes.made() as folder, processes.used(folder):
+        from sweeps.usecases.run import work
+
+        code = work(url, name, log_file=Path(launched) if launched else path)
+    raise typer.Exit(code)
+
+
+def _chosen(preset: str | None, spec: Path | None) -> "Spec | None":
+    from sweeps.distill.presets import preset as named
+    from sweeps.errors import SpecError
+    from sweeps.spec.stored import read
+
+    if preset is not None and spec is not None:
+        raise SpecError(f"got --preset {preset} and the spec {spec}; give one of them")
+    if spec is not None:
+        return read(spec)
+    return None if preset is None else named(preset)
+
+
+def _changes(items: list[str] | None, trials: str | None, seed: str | None) -> dict[str, Any]:
+    from sweeps.errors import SpecError
+    from sweeps.spec.stored import values_of
+
+    shorthands = {"search.trials": trials, "seed": seed}
+    changes: dict[str, Any] = {}
+    for item in [*(items or []), *(f"{key}={value}" for key, value in shorthands.items() if value is not None)]:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise SpecError(f"--set: got {item!r}; write KEY=VALUE, for example search.trials=50")
+        if len(item.splitlines()) > 1:  # as TOML, every further line would be a key of its own, and get lost
+            raise SpecError(f"--set: got {item!r}, which has a line break; write --set once for each KEY=VALUE")
+        try:
+            changes[key] = values_of(f"value = {text}")["value"]
+        except ValueError:  # no TOML; or a whole number of more digits than Python reads
+            changes[key] = text  # an unquoted string, as people type it
+    return changes
+
+
+def main() -> None:
+    """Run the command line; expected errors become one line and an exit code."""
+    from sweeps.cli import streams
+    from sweeps.cli.streams import run_and_exit
+
+    streams.prepare()
+    run_and_exit(app)

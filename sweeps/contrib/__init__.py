@@ -1,0 +1,1 @@
+"""Extras: a server, other engines, a Postgres in a folder, trackers, archives."""

@@ -1,0 +1,453 @@
+"""Its lines, derived from the tables; read, write, load into memory.
+
+A line that is read is checked here, once: a type, a length or a number that one of the two databases would refuse is
+refused before anything is written. JSON that the tables hold as text stands in the lines as JSON.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import sqlalchemy
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import URL, Connection, Engine, Select, StaticPool, Table, insert, select
+
+from storage.db import transaction
+from storage.db.transaction import database_now, insert_into, read, retrying, write
+from storage.errors import ArchiveBroken, NextStep, RecordBroken, SpecConflict, SweepNotFound
+from storage.failpoints import failpoint
+from storage.queue.phases import Dependency, parse_dependencies, parse_lag
+from storage.records.queries import SweepRecord, find_sweep
+from storage.tables import (
+    ATTEMPT_STATES,
+    PHASE_STATES,
+    SWEEP_STATES,
+    TASK_STATES,
+    attempts,
+    metadata,
+    phases,
+    revisions,
+    selections,
+    sweeps,
+    tasks,
+    workers,
+)
+from storage.tables import blobs as blob_table
+from storage.url import masked
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("text with a NUL character, which Postgres refuses")
+    text.encode()  # half a character, as JSON can hold it, is a ValueError
+    return text
+
+
+def _one_of(*states: str) -> Any:
+    def check(text: str) -> str:
+        if text not in states:
+            raise ValueError(f"allowed: {', '.join(states)}")
+        return text
+
+    return AfterValidator(check)
+
+
+Time = Annotated[float, Field(ge=0, lt=1e11, allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+Text = Annotated[str, AfterValidator(_storable)]
+Name = Annotated[Text, Field(max_length=128)]
+SHA256 = "[0-9a-f]{64}"
+Sha256 = Annotated[str, Field(pattern=f"^{SHA256}$")]
+
+
+class _Line(BaseModel):
+    """A row of a table, under the names of its columns."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SweepLine(_Line):
+    """The sweep itself."""
+
+    name: Annotated[Text, Field(max_length=64)]
+    revision: Whole
+    spec: dict[str, Any]
+    fingerprint: Sha256
+    provenance: dict[str, Any]
+    state: Annotated[str, _one_of(*SWEEP_STATES)]
+    created_at: Time
+
+
+class RevisionLine(_Line):
+    """One plan of the sweep."""
+
+    number: Whole
+    created_at: Time
+    fingerprint: Sha256
+    spec: dict[str, Any]
+    planned: dict[str, int]
+    why: Text
+
+
+class PhaseLine(_Line):
+    """A phase."""
+
+    name: Name
+    stage: Annotated[Text, Field(max_length=32)]
+    needs: list[str]
+    minimum: Whole
+    state: Annotated[str, _one_of(*PHASE_STATES)]
+    ordinal: Whole
+    closed_at: Time | None
+    reason: Text | None
+
+
+class TaskLine(_Line):
+    """A task. phase: its name."""
+
+    key: Name
+    phase: Name
+    stage: Annotated[Text, Field(max_length=32)]
+    ordinal: Whole
+    payload: dict[str, Any]
+    state: Annotated[str, _one_of(*TASK_STATES)]
+    ready: bool
+    priority: Whole
+    attempt: Whole
+    retries_reset_at: Whole
+    revision: Whole
+    score: Annotated[float, Field(allow_inf_nan=False)] | None
+    outcome: dict[str, Any] | None
+    reason: Text | None
+    error_class: Annotated[Text, Field(max_length=64)] | None
+    started_at: Time | None
+    finished_at: Time | None
+
+    @property
+    def blobs(self) -> Mapping[str, str]:
+        """The digests that its outcome names, by what they are."""
+        named = (self.outcome or {}).get("blobs")
+        return {what: str(digest) for what, digest in named.items()} if isinstance(named, dict) else {}
+
+
+class AttemptLine(_Line):
+    """An attempt. task: the key of its task."""
+
+    task: Name
+    number: Whole
+    worker: Name
+    host: Name
+    pid: Whole
+    state: Annotated[str, _one_of(*ATTEMPT_STATES)]
+    lease_until: Time
+    started_at: Time
+    progress_at: Time | None
+    finished_at: Time | None
+    study: Annotated[Text, Field(max_length=256)] | None
+    trial_number: Annotated[int, Field(ge=0, lt=2**31)] | None
+    params: dict[str, Any] | None
+    retry_of: Whole | None
+    error_class: Annotated[Text, Field(max_length=64)] | None
+    reason: Text | None
+    trace: Text | None
+    log: Text | None
+
+
+class SelectionLine(_Line):
+    """A frozen selection."""
+
+    name: Name
+    value: dict[str, Any]
+    created_at: Time
+
+
+class WorkerLine(_Line):
+    """A worker that worked on the sweep."""
+
+    name: Name
+    host: Name
+    pid: Whole
+    provenance: dict[str, Any]
+    started_at: Time
+    seen_at: Time
+    ended_at: Time | None
+    reason: Text | None
+
+
+class VerdictClaim(_Line):
+    """What the sweep says of one target. word: None while trainings are missing. Points of test accuracy."""
+
+    dataset: Text
+    word: Text | None
+    regret: float | None
+    low: float | None
+    high: float | None
+
+
+class Manifest(_Line):
+    """The first file of an archive: what it is, and what it claims.
+
+    version: of the format. sweep: its name. answer_hash: None where the sweep has not ended. files: SHA-256 of each
+    file of lines; a blob is named by its own.
+    """
+
+    format: Literal["kd-sweeps archive"] = "kd-sweeps archive"
+    version: int
+    sweep: Text
+    answer_hash: Text | None
+    verdicts: list[VerdictClaim]
+    files: dict[str, Sha256]
+
+
+LINES: Mapping[str, type[_Line]] = {
+    "sweep": SweepLine,
+    "revisions": RevisionLine,
+    "phases": PhaseLine,
+    "tasks": TaskLine,
+    "attempts": AttemptLine,
+    "selections": SelectionLine,
+    "workers": WorkerLine,
+}
+"""The kinds of lines, by the name of their file without its suffix, in the order in which they are written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepLines:
+    """Everything of a sweep but its blobs. tasks and attempts are in the order in which they were planned and made."""
+
+    sweep: SweepLine
+    revisions: Sequence[RevisionLine]
+    phases: Sequence[PhaseLine]
+    tasks: Sequence[TaskLine]
+    attempts: Sequence[AttemptLine]
+    selections: Sequence[SelectionLine]
+    workers: Sequence[WorkerLine]
+
+    def of(self, kind: str) -> Sequence[_Line]:
+        """Return the lines of one kind of LINES."""
+        found: Any = getattr(self, kind)
+        return [found] if kind == "sweep" else found
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """The blobs that outcomes name, in the order of the digests, each with the key of the last such task."""
+        named = {digest: task.key for task in self.tasks for digest in task.blobs.values()}
+        return dict(sorted(named.items()))
+
+    def check(self) -> None:
+        """Check that the lines fit each other, as the keys of the tables do.
+
+        Raises:
+            ArchiveBroken: one stands there twice, or refers to one that is missing.
+        """
+        unique: dict[str, Iterable[Any]] = {
+            "revisions": (line.number for line in self.revisions),
+            "phases": (line.name for line in self.phases),
+            "tasks": (line.key for line in self.tasks),
+            "attempts": (f"{line.task} attempt {line.number}" for line in self.attempts),
+            "selections": (line.name for line in self.selections),
+            "workers": (line.name for line in self.workers),
+        }
+        for kind, keys in unique.items():
+            if twice := [key for key, number in Counter(keys).items() if number > 1]:
+                raise ArchiveBroken(f"{kind}.jsonl: {twice[0]} stands there twice")
+        phases, tasks = {line.name for line in self.phases}, {line.key for line in self.tasks}
+        for phase in self.phases:
+            if unknown := [need.phase for need in _needs(phase) if need.phase not in phases]:
+                raise ArchiveBroken(f"phases.jsonl: {phase.name} needs {unknown[0]!r}, which phases.jsonl lacks")
+        for task in self.tasks:
+            if task.phase not in phases:
+                raise ArchiveBroken(f"tasks.jsonl: {task.key} is of phase {task.phase!r}, which phases.jsonl lacks")
+        for digest, key in self.digests.items():
+            if not re.fullmatch(SHA256, digest):
+                raise ArchiveBroken(f"tasks.jsonl: {key} names a blob {digest[:80]!r}, which is no SHA-256")
+        for attempt in self.attempts:
+            if attempt.task not in tasks:
+                raise ArchiveBroken(f"attempts.jsonl: an attempt at {attempt.task!r}, which tasks.jsonl lacks")
+
+    def at_rest(self) -> "SweepLines":
+        """Return the same sweep without a worker: what was running waits, as if it had been given back."""
+        return replace(self, tasks=list(map(_waiting, self.tasks)), attempts=list(map(_released, self.attempts)))
+
+    def counts(self) -> Iterator[str]:
+        """Yield how many there are of what people ask for, such as "57 tasks"."""
+        for kind in ("tasks", "attempts", "selections", "workers"):
+            number = len(self.of(kind))
+            yield f"{number} {kind if number != 1 else kind.removesuffix('s')}"
+
+
+def _needs(phase: PhaseLine) -> list[Dependency]:
+    try:
+        parse_lag(phase.needs)
+    except ValueError:
+        raise ArchiveBroken(f"phases.jsonl: {phase.name} needs {phase.needs!r}, which has no meaning") from None
+    return parse_dependencies(phase.needs)
+
+
+def _waiting(task: TaskLine) -> TaskLine:
+    return task.model_copy(update={"state": "waiting", "started_at": None}) if task.state == "running" else task
+
+
+def _released(attempt: AttemptLine) -> AttemptLine:
+    if attempt.state != "running":
+        return attempt
+    ended = attempt.progress_at or attempt.started_at
+    return attempt.model_copy(
+        update={"state": "released", "finished_at": ended, "reason": "it was running when the sweep was archived"}
+    )
+
+
+@retrying
+def read_lines(engine: Engine, sweep_id: int) -> SweepLines:
+    """Return everything of a sweep but its blobs, of one moment. Workers may be at it meanwhile.
+
+    Raises:
+        SweepNotFound: it was deleted meanwhile.
+        RecordBroken: a stored value cannot be read.
+    """
+    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
+        if engine.dialect.name == "postgresql":  # on SQLite what a transaction reads is of one moment
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        (sweep,) = _read(connection, SweepLine, sweeps, select(sweeps).where(sweeps.c.id == sweep_id)) or [None]
+        if sweep is None:
+            raise SweepNotFound("the sweep was deleted a moment ago")
+
+        def own(model: type[Any], table: Table, *order: Any) -> list[Any]:
+            return _read(connection, model, table, select(table).where(table.c.sweep_id == sweep_id).order_by(*order))
+
+        of_phase = select(*tasks.c, phases.c.name.label("phase")).join_from(
+            tasks, phases, phases.c.id == tasks.c.phase_id
+        )
+        of_task = select(*attempts.c, tasks.c.key.label("task")).join_from(
+            attempts, tasks, tasks.c.id == attempts.c.task_id
+        )
+        return SweepLines(
+            sweep=sweep,
+            revisions=own(RevisionLine, revisions, revisions.c.number),
+            phases=own(PhaseLine, phases, phases.c.id),
+            tasks=_read(connection, TaskLine, tasks, of_phase.where(tasks.c.sweep_id == sweep_id).order_by(tasks.c.id)),
+            attempts=_read(
+                connection,
+                AttemptLine,
+                attempts,
+                of_task.where(tasks.c.sweep_id == sweep_id).order_by(tasks.c.id, attempts.c.number),
+            ),
+            selections=own(SelectionLine, selections, selections.c.name),
+            workers=own(WorkerLine, workers, workers.c.name),
+        )
+
+
+def _read(connection: Connection, model: type[Any], table: Table, query: Select[Any]) -> list[Any]:
+    # By the keys of the columns, which are our names of them, not by those in the database.
+    keys = [name for name in model.model_fields if name not in ("phase", "task") or name in table.c]
+    more = [name for name in model.model_fields if name not in keys]
+    try:
+        return [
+            model(
+                **{name: _clean(row._mapping[table.c[name]]) for name in keys},
+                **{name: row._mapping[name] for name in more},
+            )
+            for row in connection.execute(query)
+        ]
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise RecordBroken(
+            f"a stored {table.name.removesuffix('s')} has {'.'.join(map(str, problem['loc']))}"
+            f" {repr(problem['input'])[:80]} ({problem['msg'].removeprefix('Value error, ')}), so it cannot be archived"
+        ) from error
+
+
+def _clean(value: Any) -> Any:
+    """Return text as both databases take it: what a library printed may hold a NUL."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
+
+
+def taken(url: URL, name: str) -> SpecConflict:
+    """Return the error that a sweep of that name is there."""
+    return SpecConflict(
+        f"a sweep {name!r} exists in {masked(url)}; import it under another name: add --as NAME",
+        NextStep("or remove the one that is there", "delete", name),
+    )
+
+
+@retrying
+def write_lines(
+    engine: Engine, lines: SweepLines, *, name: str, identity: str, blobs: Mapping[str, Callable[[], bytes]]
+) -> int:
+    """Write a sweep under that name with its blobs, in one transaction. Returns its number in the database.
+
+    Its trials are taken to be reported. Run it inside `storage.db.engine.create_lock`, after they were made.
+
+    Args:
+        blobs: to be stored, each as what gives its bytes: they need not fit into memory together.
+
+    Raises:
+        SpecConflict: the name is taken.
+    """
+    with write(engine) as connection:
+        if connection.scalar(select(sweeps.c.id).where(sweeps.c.name == name)) is not None:
+            raise taken(engine.url, name)
+        values = lines.sweep.model_dump() | {"name": name, "identity": identity}
+        sweep_id = connection.execute(insert(sweeps).values(values).returning(sweeps.c.id)).scalar_one()
+        for table, own in (
+            (revisions, lines.revisions),
+            (phases, lines.phases),
+            (selections, lines.selections),
+            (workers, lines.workers),
+        ):
+            _insert(connection, table, [line.model_dump() | {"sweep_id": sweep_id} for line in own])
+        of_sweep = select(phases.c.name, phases.c.id).where(phases.c.sweep_id == sweep_id)
+        numbers = {row.name: row.id for row in connection.execute(of_sweep)}
+        _insert(
+            connection,
+            tasks,
+            [
+                task.model_dump(exclude={"phase"}) | {"sweep_id": sweep_id, "phase_id": numbers[task.phase]}
+                for task in lines.tasks
+            ],
+        )
+        of_sweep = select(tasks.c.key, tasks.c.id).where(tasks.c.sweep_id == sweep_id)
+        numbers = {row.key: row.id for row in connection.execute(of_sweep)}
+        _insert(
+            connection,
+            attempts,
+            [
+                attempt.model_dump(exclude={"task"})
+                | {"task_id": numbers[attempt.task], "reported": attempt.trial_number is not None}
+                for attempt in lines.attempts
+            ],
+        )
+        for digest, load in blobs.items():
+            _store(connection, digest, load())
+        if blobs:  # not in the storage in memory that verifies the file first
+            failpoint("import-rows")
+    return int(sweep_id)
+
+
+def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert(table), rows)
+
+
+def _store(connection: Connection, digest: str, data: bytes) -> None:
+    row = insert_into(connection, blob_table).values(
+        digest=digest, bytes=data, size=len(data), stored_at=database_now()
+    )
+    healed = {name: row.excluded[name] for name in ("bytes", "size", "stored_at")}  # as `storage.records.artifacts.put`
+    connection.execute(row.on_conflict_do_update(index_elements=[blob_table.c.digest], set_=healed))
+
+
+@contextmanager
+def opened(lines: SweepLines) -> Iterator[tuple[Engine, SweepRecord]]:
+    """Give the lines as a storage in memory, without blobs and trials: whatever reads a sweep can read them."""
+    # One connection: each further one would have a database of its own.
+    engine = sqlalchemy.create_engine("sqlite://", poolclass=StaticPool)
+    try:
+        metadata.create_all(engine)
+        write_lines(engine, lines, name=lines.sweep.name, identity="", blobs={})
+        yield engine, find_sweep(engine, lines.sweep.name)
+    finally:
+        engine.dispose()

@@ -1,0 +1,172 @@
+"""Archive and import a sweep with its trials."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import sqlalchemy
+
+from storage.db.engine import create_lock
+from storage.errors import ArchiveBroken
+from storage.failpoints import failpoint
+from storage.records import artifacts, queries
+from storage.studies import ownership
+from storage.studies.space import EndedTrial, study_name
+from sweeps.contrib.archive.file import Archive, open_archive, write
+from sweeps.contrib.archive.lines import AttemptLine, SweepLines, read_lines, taken, write_lines
+from sweeps.contrib.archive.verify import answers, checks, trials
+from sweeps.distill.export import check_target
+from sweeps.errors import SweepError
+from sweeps.hints import local
+from sweeps.plan.plan import STAGES, make_plan
+from sweeps.plan.points import space_of
+from sweeps.query.listing import open_sweep
+from sweeps.spec.model import Spec, fingerprint, parse
+from sweeps.spec.stored import check_name
+from sweeps.terminal import number_of
+from sweeps.usecases.create import make_studies, prepare_tables
+
+
+@dataclass(frozen=True)
+class Archived:
+    """What a file holds. counts: such as "57 tasks". size: of the file, in bytes. answer_hash: None: not ended yet."""
+
+    sweep: str
+    counts: tuple[str, ...]
+    size: int
+    answer_hash: str | None
+
+
+def archive_sweep(url: sqlalchemy.URL, name: str, path: Path, *, force: bool = False) -> Archived:
+    """Write a sweep with everything that is stored of it as one file. The same content gives the same bytes.
+
+    Args:
+        path: ends in .kdsweep; force: replace a file that is there.
+
+    Raises:
+        SpecError: no file of that name can be written.
+        SweepError: a file is there, or the system does not let us write.
+        storage.errors.StorageError: no such sweep, or something of it is damaged.
+    """
+    check_target(path, force=force, suffix=".kdsweep")
+    with open_sweep(url, name) as (engine, sweep):
+        lines = read_lines(engine, sweep.id)
+        found, claims = answers(lines)
+        try:
+            write(path, lines, partial(artifacts.get, engine), answer_hash=found, verdicts=claims)
+        except OSError as error:
+            raise SweepError(f"cannot write {path}: {error.strerror or error}") from error
+    return Archived(name, _counts(lines), path.stat().st_size, found)
+
+
+def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) -> Archived:
+    """Put an archived sweep into a storage, under its own name or another one. Its studies are made anew.
+
+    Its row is the commit point, as of `create`: an import that is killed before leaves nothing that counts, and the
+    next one replaces the studies that it left. What was running waits.
+
+    Raises:
+        SpecError: no sweep can have that name, or its spec is none that this version knows.
+        storage.errors.ArchiveBroken: the file is none, or `verify` finds something in it.
+        storage.errors.SpecConflict: a sweep, or a study of another tool, has that name.
+        storage.errors.StorageError: the storage cannot be written.
+    """
+    with open_archive(path) as archive:
+        refuse_changed(archive, path)
+        lines, claimed = archive.lines.at_rest(), archive.manifest.answer_hash
+        name = check_name(lines.sweep.name if name is None else name)
+        spec = parse(lines.sweep.spec, origin=str(path))
+        _refuse_differing(archive, path)
+        _write(url, name, spec, trials(lines, spec), _renamed(lines, name), archive)
+    if claimed is not None:
+        from sweeps.usecases.run import publish  # as in `_write`; it draws the figures, too
+
+        publish(url, name)
+    return Archived(name, _counts(lines), path.stat().st_size, claimed)
+
+
+def _counts(lines: SweepLines) -> tuple[str, ...]:
+    return (*lines.counts(), number_of(len(lines.digests), "blob"))
+
+
+def _write(
+    url: sqlalchemy.URL,
+    name: str,
+    spec: Spec,
+    trials: Mapping[str, list[EndedTrial]],
+    lines: SweepLines,
+    archive: Archive,
+) -> None:
+    from storage.studies.studies import (
+        open_studies,  # Optuna takes a second: a file that is refused does not pay for it
+    )
+
+    with create_lock(url), contextlib.closing(open_studies(url, create=True)) as studies:
+        stages = make_plan(spec).stages
+        owner = prepare_tables(studies, name, stages)
+        if queries.is_sweep(studies.engine, name):
+            raise taken(url, name)
+        make_studies(studies, owner, spec, stages)
+        for stage in stages:
+            if trials[stage]:
+                studies.add(study_name(name, stage), space_of(spec, stage), trials[stage])
+        failpoint("import-studies")
+        stored = {digest: partial(archive.blob, digest) for digest in lines.digests}
+        write_lines(studies.engine, lines, name=name, identity=owner.identity, blobs=stored)
+        ownership.free(studies.engine, owner.identity)
+        failpoint("import-done")
+
+
+def refuse_changed(archive: Archive, path: Path) -> None:
+    """Check that a file is what was written, as far as its hashes go; `verify` checks everything that it claims.
+
+    Raises:
+        storage.errors.ArchiveBroken: with the first thing that differs.
+    """
+    text = next(_changed(archive), None)
+    if text is not None:
+        raise ArchiveBroken(_refusal(path, text))
+
+
+def _refuse_differing(archive: Archive, path: Path) -> None:
+    """Check everything that `verify` checks: what it finds would be found later, by whoever reads the sweep."""
+    wrong = next((check for check in checks(archive) if check.differs), None)
+    if wrong is not None:
+        raise ArchiveBroken(_refusal(path, f"{wrong.what}: {wrong.differs}"))
+
+
+def _refusal(path: Path, text: str) -> str:
+    return f"{path}: {text}; everything that differs: {local().line('verify', str(path))}"
+
+
+def _changed(archive: Archive) -> Iterator[str]:
+    lines, manifest = archive.lines, archive.manifest
+    for name, sha256 in manifest.files.items():
+        if archive.sha256(name) != sha256:
+            yield f"{name} was changed since it was written"
+    there = set(archive.digests)
+    for digest, key in lines.digests.items():
+        if digest not in there:
+            yield f"blob {digest[:12]} of {key} is missing"
+        elif hashlib.sha256(archive.blob(digest)).hexdigest() != digest:
+            yield f"blob {digest[:12]} of {key} was changed: its bytes hash to something else"
+    if fingerprint(lines.sweep.spec) != lines.sweep.fingerprint:
+        yield "its spec was changed: it has another fingerprint"
+    found, _ = answers(lines)
+    if found != manifest.answer_hash:
+        yield f"its tasks give the answer hash {found or 'none'}, and it claims {manifest.answer_hash or 'none'}"
+
+
+def _renamed(lines: SweepLines, name: str) -> SweepLines:
+    """Return the lines with the trials of the studies that a sweep of that name has."""
+    studies = {study_name(lines.sweep.name, stage): study_name(name, stage) for stage in STAGES}
+
+    def moved(attempt: AttemptLine) -> AttemptLine:
+        study = attempt.study
+        return attempt if study is None else attempt.model_copy(update={"study": studies.get(study, study)})
+
+    sweep = lines.sweep.model_copy(update={"name": name})
+    return replace(lines, sweep=sweep, attempts=list(map(moved, lines.attempts)))

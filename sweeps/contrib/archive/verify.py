@@ -1,0 +1,482 @@
+"""Check what a file claims: its results, selections, verdicts and trials.
+
+It shows that a file agrees with itself: whoever edits a score has to edit everything that follows from it, too. That
+the scores are those of these trainings shows `replay` alone.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from storage.audit.checks import Finding
+from storage.audit.rows import read_rows
+from storage.errors import ArchiveBroken, RecordBroken, StorageError
+from storage.records import queries
+from storage.records.queries import SweepRecord
+from storage.studies.space import EndedTrial, study_name
+from storage.tables import UNREADABLE
+from sweeps.contrib.archive.file import Archive, open_archive
+from sweeps.contrib.archive.lines import AttemptLine, SelectionLine, SweepLines, TaskLine, VerdictClaim, opened
+from sweeps.distill.arms import AUTOKERAS_ARM, DEFAULT_POINTS
+from sweeps.distill.cost import Macs, equal_cost_epochs
+from sweeps.errors import SweepError
+from sweeps.findings.load import Done, StoredSweep, read
+from sweeps.findings.verdicts import TargetVerdict, verdicts
+from sweeps.plan import selection
+from sweeps.plan.audit import alike, judge
+from sweeps.plan.identity import answer_hash
+from sweeps.plan.jobs import (
+    BaselineOutcome,
+    ConfirmTask,
+    Measured,
+    MeasureOutcome,
+    MeasureTask,
+    Payload,
+    SearchTask,
+    StudentOutcome,
+    StudentTask,
+    TeacherOutcome,
+    TransferTask,
+    edited,
+    payload_of,
+    read_payload,
+)
+from sweeps.plan.phases import best_of, untagged
+from sweeps.plan.plan import STAGES
+from sweeps.plan.points import attributes, points_of
+from sweeps.spec.model import Spec, parse
+from sweeps.spec.stored import stored_spec
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that a file claims. differs: what it holds instead, in a few words; "" if it is as claimed."""
+
+    what: str
+    differs: str = ""
+
+
+def answers(lines: SweepLines) -> tuple[str | None, list[VerdictClaim]]:
+    """Return the answer hash, and the verdict of each target, as far as the sweep has come.
+
+    Raises:
+        storage.errors.RecordBroken: a payload or an outcome is not what such a task has.
+    """
+    with opened(lines) as (engine, sweep):
+        stored = read_stored(engine, sweep)
+    return answer_hash(stored.tasks), list(map(_claim, verdicts(stored)))
+
+
+def read_stored(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
+    """Read a sweep that a file holds.
+
+    Raises:
+        storage.errors.RecordBroken: a payload or an outcome is not what such a task has.
+        SweepError: its spec is not the one of its fingerprint.
+    """
+    roles = (None, *stored_spec(sweep).roles)
+    for task in queries.task_records(engine, sweep.id, keep=()):
+        if (role := payload_of(task).role) not in roles:
+            raise edited(f"payload of {task.key}", f"role is {role!r}, and the spec has none of that name")
+    return read(engine, sweep)
+
+
+def _claim(one: TargetVerdict) -> VerdictClaim:
+    if one.verdict is None:
+        return VerdictClaim(dataset=one.dataset, word=None, regret=None, low=None, high=None)
+    regret = one.verdict.regret
+    return VerdictClaim(
+        dataset=one.dataset, word=one.verdict.word, regret=regret.mean, low=regret.low, high=regret.high
+    )
+
+
+UNPROVEN = (
+    "seconds and latencies are as the file says: nothing in it proves them; nor does anything prove the test accuracy"
+    " of a teacher or a comparison method, or what is said of int8"
+)
+_TESTED_ALIKE = 0.005  # a kind of machine that rounds otherwise may see a few test images otherwise
+
+
+def fact_checks(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
+    """Yield what differs; one check that all is well, where nothing does.
+
+    Args:
+        sizes: of the blobs that are there, in bytes, by digest.
+    """
+    wrong = [
+        *_other_networks(stored),
+        *(check for models in _latest(stored) for check in _measured(stored, models, sizes)),
+    ]
+    yield from wrong or [Check("facts: sizes, parameters and test accuracies agree")]
+
+
+def _other_networks(stored: StoredSweep) -> Iterator[Check]:
+    """Find students that are not of the size of the others on their dataset: they share one network."""
+    first: dict[str, tuple[str, int]] = {}
+    for done in stored.done:
+        payload, outcome = done.payload, done.outcome
+        if not isinstance(payload, StudentTask) or not isinstance(outcome, StudentOutcome):
+            continue
+        if isinstance(payload, TransferTask) and payload.arm == AUTOKERAS_ARM:
+            continue  # it is the network that AutoKeras found
+        key, expected = first.setdefault(payload.role, (done.record.key, outcome.parameters))
+        if outcome.parameters != expected:
+            text = f"it says {outcome.parameters} parameters, and {key}, of the same network, {expected}"
+            yield Check(f"outcome of {done.record.key}", text)
+
+
+def _latest(stored: StoredSweep) -> list[tuple[Done, Mapping[str, Measured]]]:
+    """Return what was measured last, which is what a report shows: models that were tried again are in it."""
+    done = [one for one in stored.done if isinstance(one.payload, MeasureTask)][-1:]
+    return [(one, one.outcome.models) for one in done if isinstance(one.outcome, MeasureOutcome)]
+
+
+def _measured(
+    stored: StoredSweep, latest: tuple[Done, Mapping[str, Measured]], sizes: Mapping[str, int]
+) -> Iterator[Check]:
+    task, models = latest
+    if models and task.score not in [one.latency_ms_p50 for one in models.values()]:
+        yield Check(f"outcome of {task.record.key}", f"its score is {task.score}, and no latency is")
+    made = {done.record.key: done.outcome for done in stored.done}
+    for key, one in models.items():
+        what, outcome = f"{task.record.key} of {key}", made.get(key)
+        if not isinstance(outcome, TeacherOutcome | StudentOutcome | BaselineOutcome):
+            yield Check(what, "there is no such training")
+            continue
+        if "model" not in outcome.blobs:
+            yield Check(what, "that training kept no model")
+        size = sizes.get(outcome.blobs.get("model", ""))
+        if None not in (one.bytes, size) and one.bytes != size:
+            yield Check(what, f"it says {one.bytes} bytes, and the model in the file has {size}")
+        if one.parameters not in (None, outcome.parameters):
+            yield Check(what, f"it says {one.parameters} parameters, and the training {outcome.parameters}")
+        tested = outcome.test_accuracy if isinstance(outcome, StudentOutcome) else None
+        if one.test_accuracy is None or tested is None:
+            continue
+        if abs(one.test_accuracy - tested) > _TESTED_ALIKE:
+            yield Check(what, f"it says test accuracy {one.test_accuracy:.4f}, and the training {tested:.4f}")
+
+
+_SAME_COST = "same-cost."  # with the role of its dataset
+_SAME_COST_ARM = "scratch-same-cost"
+
+
+def selection_checks(stored: StoredSweep, lines: SweepLines) -> Iterator[Check]:
+    """Yield a check of each selection that is there, and one of each that a task read and that is not there."""
+    for one in lines.selections:
+        yield _same_cost(stored, lines, one) if one.name.startswith(_SAME_COST) else _selection(stored, lines, one)
+    there = {one.name for one in lines.selections}
+    for name, key in _read_by(stored, lines).items():
+        if name not in there:
+            yield Check(f"selection {name}", f"it is missing, and {key} was trained with it")
+
+
+def _read_by(stored: StoredSweep, lines: SweepLines) -> Mapping[str, str]:
+    """Return what tasks have read, by its name, each with the key of the first such task."""
+    begun = {attempt.task for attempt in lines.attempts if attempt.params is not None}
+    found: dict[str, str] = {}
+    for task, payload in zip(stored.tasks, stored.payloads, strict=True):
+        name = _needed(payload)
+        asked = task.key in begun and not name.startswith(_SAME_COST)  # that one is made after the point
+        if name and (asked or task.state == "done"):
+            found.setdefault(name, task.key)
+    return found
+
+
+def _needed(payload: Payload) -> str:
+    """Return the selection that a task with that payload reads; "": none."""
+    if isinstance(payload, ConfirmTask):
+        return payload.ranks
+    if not isinstance(payload, TransferTask):
+        return ""
+    if payload.arm == _SAME_COST_ARM:
+        return f"{_SAME_COST}{payload.role}"
+    if payload.arm in DEFAULT_POINTS or payload.arm == "random":
+        return ""
+    return best_of(payload.role if payload.arm == "native" else "source", payload.group)
+
+
+def _same_cost(stored: StoredSweep, lines: SweepLines, one: SelectionLine) -> Check:
+    """Check the epochs of scratch-same-cost: they follow from the operations that stand beside them."""
+    what, role = f"selection {one.name}", one.name.removeprefix(_SAME_COST)
+    told = {name: value for name, value in one.value.items() if name != "epochs"}
+    try:
+        macs = {name: Macs(**{part: int(of[part]) for part in ("student", "teacher")}) for name, of in told.items()}
+        # It was frozen with the seeds that were planned then.
+        specs = [parse(revision.spec, origin=what) for revision in lines.revisions]
+        found = [equal_cost_epochs(spec, macs, role) for spec in (*specs, stored.spec)]
+    except (ArithmeticError, KeyError, TypeError, ValueError, SweepError, StorageError) as error:
+        return Check(what, f"it cannot be made from its operations: {error}")
+    epochs = one.value.get("epochs")
+    if type(epochs) is not int or epochs not in found:
+        return Check(what, f"its operations give {found[-1]} epochs, it says {epochs!r}")
+    for done in stored.finished(TransferTask, StudentOutcome):
+        mine = (done.payload.arm, done.payload.role) == (_SAME_COST_ARM, role)
+        if mine and done.outcome.epochs != epochs:
+            return Check(what, f"{done.record.key} trained {done.outcome.epochs} epochs, it says {epochs}")
+    return Check(what)
+
+
+def _selection(stored: StoredSweep, lines: SweepLines, one: SelectionLine) -> Check:
+    what = f"selection {one.name}"
+    # A retry may have brought further results since it was frozen; and a clock may have been put back.
+    for there in (_done_by(lines, one.created_at), _done_by(lines, math.inf)):
+        try:
+            found = _selected(stored, one.name, there)
+        except (KeyError, ValueError, SweepError, StorageError) as error:
+            return Check(what, f"it cannot be made from the scores: {error}")
+        if alike(found, one.value):
+            return Check(what)
+    return Check(what, f"the scores give {_short(found)}, it says {_short(one.value)}")
+
+
+def _selected(stored: StoredSweep, name: str, there: Container[str]) -> dict[str, Any]:
+    """Return the selection of that name as it is made from the scores of the tasks that were `there`, by their keys."""
+    phase, base = selection.phase_of(name), untagged(name)[0].partition(":")[0]
+    confirms = [done for done in stored.finished(ConfirmTask, StudentOutcome) if done.record.key in there]
+    if base in ("confirm.best", "native.best"):
+        return selection.best(selection.confirmed_for(name, confirms)).as_json()
+    top = _top(stored, name)
+    if base in ("search.ranks", "native.ranks"):
+        searched = stored.finished(SearchTask, StudentOutcome, phase=phase)
+        ranks = selection.rank([done for done in searched if done.record.key in there], top)
+    else:
+        ranks = selection.survivors(selection.confirmed_for(name, confirms), top)
+    return {"ranks": [ranked.as_json() for ranked in ranks]}
+
+
+def _done_by(lines: SweepLines, moment: float) -> set[str]:
+    """Return the keys of the tasks that had a result at that moment."""
+
+    def counted(attempt: AttemptLine) -> bool:
+        ended = attempt.finished_at is not None and attempt.finished_at <= moment
+        return ended and (attempt.state == "done" or attempt.error_class == UNREADABLE)
+
+    return {attempt.task for attempt in lines.attempts if counted(attempt)}
+
+
+def _top(stored: StoredSweep, name: str) -> int:
+    """Return how many ranks a selection of that name has at most: as many as the trainings that read it need."""
+    for payload in stored.payloads:
+        if isinstance(payload, ConfirmTask) and payload.ranks == name:
+            return points_of(stored.spec, payload) or 0
+    raise SweepError("no task reads it")
+
+
+def _short(value: dict[str, Any]) -> str:
+    """Return the first point of a selection, and how many it has."""
+    ranks = value.get("ranks", [value])
+    if not (isinstance(ranks, list) and ranks and isinstance(ranks[0], dict)):
+        return repr(value)[:60]
+    first = ", ".join(
+        f"{key} {ranks[0].get(key)}" for key in ("temperature", "alpha", "score", "mean") if key in ranks[0]
+    )
+    return first + (f" and {len(ranks) - 1} more" if len(ranks) > 1 else "")
+
+
+_MOST_MISSING = 100
+"""Trials of a study that no attempt has, beyond one for each that one has: of other tools, and of workers that died.
+Each is made anew, one by one: an edited number would hold the storage for minutes."""
+
+
+class _Result(BaseModel):
+    """What an outcome says of its trial, as `storage.queue.tasks.finish` has it."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    state: Literal["COMPLETE", "PRUNED", "FAIL"] = "COMPLETE"
+    value: float | None = None
+    attrs: dict[str, Any] = {}
+    epoch_values: list[float | None] = []
+
+
+def trials_of(
+    lines: SweepLines, study: str, asked: Callable[[AttemptLine, TaskLine], Mapping[str, Any]]
+) -> list[EndedTrial]:
+    """Return the trials of a study, in the order of their numbers, which stay what they were.
+
+    A number that no attempt has was a trial of another tool, or of a worker that died before it saved the number: a
+    failed one stands in its place. Of two attempts with one number the later began in a study that was made again.
+
+    Args:
+        lines: without a running attempt.
+        asked: the attributes with which an attempt asked for its trial.
+
+    Raises:
+        ArchiveBroken: the numbers are not those of a study.
+        RecordBroken: an outcome does not say how its trial ended.
+    """
+    tasks = {task.key: task for task in lines.tasks}
+    numbered: dict[int, AttemptLine] = {}
+    for attempt in sorted(lines.attempts, key=lambda one: one.started_at):
+        if attempt.trial_number is not None and attempt.study == study:
+            numbered[attempt.trial_number] = attempt
+    count = max(numbered, default=-1) + 1
+    if count > (most := 2 * len(numbered) + _MOST_MISSING):
+        raise ArchiveBroken(
+            f"{len(numbered)} attempts name trials of study {study}, with numbers up to {count - 1:,}; allowed: numbers"
+            f" up to {most - 1:,}, the trials of other tools included"
+        )
+    trials = []
+    for number in range(count):
+        if number in numbered:
+            attempt = numbered[number]
+            task = tasks[attempt.task]
+            trials.append(_trial(attempt, task, asked(attempt, task)))
+        else:
+            trials.append(_placeholder(lines.sweep.created_at))
+    return trials
+
+
+def _placeholder(at: float) -> EndedTrial:
+    attrs = {"reason": "no task of the sweep has this trial, so the archive did not hold it"}
+    return EndedTrial(state="FAIL", params={}, value=None, attrs=attrs, epoch_values=(), started_at=at, ended_at=at)
+
+
+def _trial(attempt: AttemptLine, task: TaskLine, asked: Mapping[str, Any]) -> EndedTrial:
+    """Return the trial of an ended attempt, as `storage.studies.reconcile` ends it."""
+    why = {"reason": attempt.reason or attempt.state, "error_class": attempt.error_class or attempt.state}
+    result = _result(task) if attempt.state == "done" else _Result(state="FAIL", attrs=why)
+    return EndedTrial(
+        state=result.state,
+        params=attempt.params or {},
+        value=result.value,
+        attrs={**asked, **result.attrs},
+        epoch_values=result.epoch_values,
+        started_at=attempt.started_at,
+        ended_at=attempt.finished_at or attempt.started_at,
+    )
+
+
+def _result(task: TaskLine) -> _Result:
+    try:
+        return _Result.model_validate((task.outcome or {}).get("trial", {}))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(map(str, problem["loc"]))
+        raise RecordBroken(f"the outcome of {task.key} says of its trial: {field} ({problem['msg']})") from error
+
+
+def trials(lines: SweepLines, spec: Spec) -> dict[str, list[EndedTrial]]:
+    """Return the trials of each stage's study.
+
+    Args:
+        lines: without a running attempt.
+
+    Raises:
+        storage.errors.ArchiveBroken: their numbers are not those of a study.
+        storage.errors.RecordBroken: an outcome does not say how its trial ended.
+    """
+    asked = partial(_asked, spec)
+    return {stage: trials_of(lines, study_name(lines.sweep.name, stage), asked) for stage in STAGES}
+
+
+def _asked(spec: Spec, attempt: AttemptLine, task: TaskLine) -> dict[str, Any]:
+    """Return what a worker says of a trial when it asks for it."""
+    return attributes(
+        spec,
+        read_payload(task.stage, task.payload, key=task.key),
+        key=task.key,
+        stage=task.stage,
+        attempt=attempt.number,
+        worker=attempt.worker,
+        retry_of=attempt.retry_of,
+    )
+
+
+def verify(path: Path) -> list[Check]:
+    """Return everything that a file claims, and whether it is so.
+
+    Raises:
+        storage.errors.ArchiveBroken: the file cannot be read, or is none.
+    """
+    with open_archive(path) as archive:
+        return list(checks(archive))
+
+
+def checks(archive: Archive) -> Iterator[Check]:
+    """Yield the same of an open archive, one by one."""
+    for name, sha256 in archive.manifest.files.items():
+        found = archive.sha256(name)
+        yield Check(f"{name} {sha256[:12]}", "" if found == sha256 else f"it was changed: its SHA-256 is {found[:12]}")
+    hashes = {digest: _hash(archive, digest) for digest in archive.digests}
+    yield from _blobs(archive.lines, hashes)
+    there = {digest: (0, digest) for digest in archive.lines.digests}  # they have lines of their own
+    violations: list[Finding] = []
+    try:
+        with opened(archive.lines) as (engine, sweep):
+            rows = read_rows(engine, sweep.id, with_trials=False)
+            violations = judge(replace(rows, blobs=there)).violations
+            yield from (Check("audit", finding.text) for finding in violations)
+            stored = read_stored(engine, sweep)
+    except (StorageError, SweepError) as error:  # somebody edited what everything else is computed from
+        if not violations:
+            yield Check("the lines can be read", str(error))
+        return
+    try:
+        trials(archive.lines.at_rest(), stored.spec)
+    except StorageError as error:
+        yield Check("its trials can be made", str(error))
+    if not violations:
+        yield Check(f"audit: {len(rows.tasks)} tasks as planned, each with one result or none")
+    yield from selection_checks(stored, archive.lines)
+    yield from fact_checks(stored, {digest: size for digest, (size, _) in hashes.items()})
+    yield from _answers(archive)
+
+
+def _hash(archive: Archive, digest: str) -> tuple[int, str]:
+    try:
+        data = archive.blob(digest)
+    except ArchiveBroken:  # its bytes are not even what the zip says of them
+        return 0, "unreadable"
+    return len(data), hashlib.sha256(data).hexdigest()
+
+
+def _blobs(lines: SweepLines, hashes: dict[str, tuple[int, str]]) -> Iterator[Check]:
+    for digest, key in lines.digests.items():
+        what = f"blob {digest[:12]} of {key}"
+        if digest not in hashes:
+            yield Check(what, "it is missing")
+        elif hashes[digest][1] != digest:
+            yield Check(what, f"it was changed: its SHA-256 is {hashes[digest][1][:12]}")
+        else:
+            yield Check(what)
+    for digest in sorted(hashes.keys() - lines.digests.keys()):
+        yield Check(f"blob {digest[:12]}", "no task names it")
+
+
+def _answers(archive: Archive) -> Iterator[Check]:
+    claimed = archive.manifest
+    try:
+        found, verdicts = answers(archive.lines)
+    except (StorageError, SweepError) as error:  # such as a selection that is none any more
+        yield Check("verdicts and answer hash can be computed", str(error))
+        return
+    by_dataset = {one.dataset: one for one in verdicts}
+    for claim in claimed.verdicts:
+        one = by_dataset.pop(claim.dataset, None)
+        differs = "" if one is not None and _same(claim, one) else f"the scores give {_said(one)}"
+        yield Check(f"verdict on {claim.dataset}: {_said(claim)}", differs)
+    for one in by_dataset.values():
+        yield Check(f"verdict on {one.dataset}", f"the file claims none, the scores give {_said(one)}")
+    differs = "" if found == claimed.answer_hash else f"the tasks give {found or 'none, since they have not ended'}"
+    yield Check(f"answer hash {claimed.answer_hash or 'none: not ended yet'}", differs)
+
+
+def _same(claim: VerdictClaim, found: VerdictClaim) -> bool:
+    pairs = ((claim.regret, found.regret), (claim.low, found.low), (claim.high, found.high))
+    return claim.word == found.word and all(alike(one, other) for one, other in pairs)
+
+
+def _said(one: VerdictClaim | None) -> str:
+    if one is None or one.word is None or one.regret is None:
+        return "none yet"
+    interval = "" if one.low is None or one.high is None else f" [{one.low:+.2f}, {one.high:+.2f}]"
+    return f"{one.word}, regret {one.regret:+.2f}{interval} points"

@@ -1,0 +1,362 @@
+"""A Postgres in a folder: start, stop, addresses.
+
+The folder holds `data` (Postgres' own), `server.log`, `url` (with the password, for its owner only) and
+`database.json`, which says where it was started last.
+"""
+
+import contextlib
+import errno
+import ipaddress
+import os
+import platform
+import re
+import secrets
+import shlex
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import filelock
+import psycopg
+import pydantic
+import sqlalchemy
+
+from storage.url import masked, plain
+from sweeps.contrib.postgres_folder.programs import Programs, account_of
+from sweeps.errors import SpecError, SweepError
+from sweeps.hints import local
+
+_FIRST_PORT = 5432  # Postgres' own
+_PORTS = 100
+_LONGEST_NAME = 253
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_-]{1,63})*")
+
+ALLOWED = (
+    "allowed: 127.0.0.1 for this machine alone, 0.0.0.0 for everybody, or one that `ip address` lists; the port has an"
+    " option of its own, --port"
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only programs on this machine reach an address."""
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def is_wildcard(host: str) -> bool:
+    """Return whether it stands for every address of this machine."""
+    address = _address(host)
+    return address is not None and address.is_unspecified
+
+
+def check_host(host: str) -> None:
+    """Raise SpecError for what is neither an address nor a name, such as a list of them or one with a port."""
+    if _address(host) is None and (len(host) > _LONGEST_NAME or not _NAME.fullmatch(host)):
+        raise SpecError(f"--host: got {host[:80]!r}; {ALLOWED}")
+
+
+def check_free(host: str, port: int) -> None:
+    """Do nothing if a server can listen there now.
+
+    Raises:
+        SpecError: it is no address of this machine.
+        SweepError: somebody has the port, or only root may have it.
+    """
+    try:
+        _try(host, port)
+    except socket.gaierror:
+        raise SpecError(f"--host: got {host!r}, which no name server knows; give an address of this machine") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SweepError(f"port {port} of {host} is taken; name another one: --port {port % 65_535 + 1}") from None
+        if error.errno == errno.EACCES:
+            raise SweepError(f"port {port} is for root only; name one from 1024 on: --port {_FIRST_PORT}") from None
+        raise SpecError(f"--host: got {host!r}, which is no address of this machine; {ALLOWED}") from None
+
+
+def first_free(host: str) -> int:
+    """Return the first free port from 5432 on.
+
+    Raises:
+        SpecError, SweepError: as `check_free`, of the last one that was tried.
+    """
+    for port in range(_FIRST_PORT, _FIRST_PORT + _PORTS):
+        try:
+            check_free(host, port)
+        except SweepError as error:
+            if isinstance(error, SpecError) or port == _FIRST_PORT + _PORTS - 1:
+                raise
+        else:
+            return port
+    raise AssertionError
+
+
+def _try(host: str, port: int) -> None:
+    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, address in found:
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Postgres does: not who has just left
+            probe.bind(address)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host.strip("[]"))
+    except ValueError:  # a name
+        return None
+
+
+NAME = "kd"
+"""Of the role, and of its database."""
+
+MOST_CONNECTIONS = 400
+"""Each worker takes up to four: a hundred workers. The memory for those that nobody uses is a few megabytes."""
+
+_OURS = "kd-sweeps.conf"
+_CONNECT_S = 10
+
+
+class _Stored(pydantic.BaseModel):
+    """What the folder remembers. machine: that it was started on and not stopped since; "" if it was."""
+
+    host: str
+    port: int
+    machine: str = ""
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database in a folder. url: with its password. started: by this call, else it ran before."""
+
+    folder: Path
+    url: sqlalchemy.URL
+    running: bool
+    started: bool = False
+    open_to_others: bool = False
+
+    @property
+    def export(self) -> str:
+        """The line for a shell: it reads the URL from the file, so that no screen and no history shows it."""
+        return f'export KD_SWEEPS_STORAGE="$(cat {shlex.quote(str(self.folder / "url"))})"'
+
+
+def start(folder: Path, *, host: str | None = None, port: int | None = None) -> Database:
+    """Start the database of a folder, made where it is missing; one that runs is left as it is.
+
+    Args:
+        host: the address that it listens on; None: the one of before, at first 127.0.0.1.
+        port: None: the one of before, at first the next that is free from 5432 on.
+
+    Raises:
+        SpecError: the folder holds something else, or there is no such address.
+        SweepError: the wheel is missing, the port is taken, the server does not come up, or runs elsewhere.
+    """
+    folder = folder.absolute()
+    _refuse_others(folder)
+    if host is not None:
+        check_host(host)
+    with _locked(folder):
+        programs = Programs.of(folder / "data")
+        before = _stored(folder)
+        if before is not None and _runs(folder, before, programs):
+            if (host or before.host, port or before.port) != (before.host, before.port):
+                raise SweepError(
+                    f"the database in {folder} runs on {before.host} port {before.port}; to move it, stop it first:"
+                    f" {local().line('database', f'stop {shlex.quote(str(folder))}')}"
+                )
+            return _answering(folder, before, programs, started=False)
+        host = host or (before.host if before else "127.0.0.1")
+        port = port or (before.port if before else first_free(host))
+        check_free(host, port)
+        _write_stored(folder, now := _Stored(host=host, port=port, machine=platform.node()))
+        try:
+            password = _make(folder, programs) if not (folder / "url").exists() else _password(folder)
+            _write_url(folder, now, password)
+            _configure(folder, now)
+            programs.start(folder / "server.log")
+        except BaseException:
+            _write_stored(folder, now.model_copy(update={"machine": ""}))
+            raise
+        return _answering(folder, now, programs, started=True)
+
+
+def stop(folder: Path) -> bool:
+    """Stop the database of a folder; False: it did not run. Workers that use it wait for its return.
+
+    Raises:
+        SpecError: there is none.
+        SweepError: it runs on another machine, or does not stop.
+    """
+    folder = folder.absolute()
+    before = _required(folder)
+    with _locked(folder):
+        programs = Programs.of(folder / "data")
+        ran = _runs(folder, before, programs)
+        if ran:
+            programs.stop()
+        _write_stored(folder, before.model_copy(update={"machine": ""}))
+        return ran
+
+
+def status(folder: Path) -> Database:
+    """Say whether the database of a folder runs, and where.
+
+    Raises:
+        SpecError: there is none.
+        SweepError: it runs on another machine.
+    """
+    folder = folder.absolute()
+    before = _required(folder)
+    running = _runs(folder, before, Programs.of(folder / "data"))
+    return Database(folder, _url(folder), running, open_to_others=not is_loopback(before.host))
+
+
+def _refuse_others(folder: Path) -> None:
+    """Raise SpecError unless the folder is ours, empty or not there."""
+    if not str(folder).isprintable():  # a line break would end a line of Postgres' own files
+        raise SpecError(f"got {str(folder)!r}; a folder with a line break or the like in its name is no good here")
+    try:
+        found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    except OSError as error:
+        raise SpecError(f"got {folder}: {error.strerror}; name a folder that is empty or not there") from None
+    if found and not {"database.json", ".lock"} & set(found):
+        raise SpecError(
+            f"got {folder}, which holds other things ({found[0]}); name a folder that is empty or not there"
+        )
+
+
+def _required(folder: Path) -> _Stored:
+    if (found := _stored(folder)) is None:
+        raise SpecError(
+            f"no database is in {folder}; to make one: {local().line('database', f'start {shlex.quote(str(folder))}')}"
+        )
+    return found
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time start or stop it."""
+    try:
+        account_of(folder)  # root makes no folder here
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        with filelock.FileLock(folder / ".lock", timeout=120):
+            _give(folder / ".lock", folder)
+            yield
+    except filelock.Timeout:
+        raise SweepError(f"another command is at work in {folder}; wait for it, then type this again") from None
+    except OSError as error:
+        raise SweepError(f"cannot write {error.filename}: {error.strerror}; name a folder of your own") from None
+
+
+def _runs(folder: Path, before: _Stored, programs: Programs) -> bool:
+    if before.machine and before.machine != platform.node():
+        pid_file = folder / "data" / "postmaster.pid"
+        if pid_file.exists():  # two servers on the same files would destroy them, and this one cannot see the other
+            raise SweepError(
+                f"the database in {folder} was started on {before.machine} and not stopped there; type it there, or, if"
+                f" that machine is gone, remove {pid_file}"
+            )
+    return programs.is_running()
+
+
+def _answering(folder: Path, now: _Stored, programs: Programs, *, started: bool) -> Database:
+    """Return the database once it lets us in by its own URL."""
+    url = _url(folder)
+    try:
+        with psycopg.connect(plain(url.set(drivername="postgresql")), connect_timeout=_CONNECT_S):
+            pass
+    except psycopg.Error as error:
+        why = " ".join(str(error).split())
+        raise SweepError(
+            f"the database runs, but {masked(url)} does not let us in: {why}; see {folder}/server.log"
+        ) from None
+    return Database(folder, url, running=True, started=started, open_to_others=not is_loopback(now.host))
+
+
+def _make(folder: Path, programs: Programs) -> str:
+    """Make the files of a server with one database, whose owner is no superuser. Returns the password.
+
+    Where that broke off, or the file with the URL is lost, what is there stays, with a new password.
+    """
+    password = secrets.token_urlsafe(24)  # letters, digits, - and _: as it is in a URL
+    alter = f"ALTER ROLE {NAME} PASSWORD '{password}'"
+    programs.make([f"CREATE ROLE {NAME} LOGIN", alter, f"CREATE DATABASE {NAME} OWNER {NAME}"])
+    settings, ours = (
+        folder / "data" / "postgresql.conf",
+        f"include_if_exists '{_OURS}'  # by kd-sweeps database start\n",
+    )
+    if ours not in (before := settings.read_text()):
+        _write(settings, before + ours)
+    return password
+
+
+def _configure(folder: Path, now: _Stored) -> None:
+    """Let it listen where it was told, and let in who has the password: the role, into its database."""
+    settings = {
+        "listen_addresses": "*" if is_wildcard(now.host) else now.host.strip("[]"),
+        "port": str(now.port),
+        "unix_socket_directories": "",
+        "max_connections": str(MOST_CONNECTIONS),
+    }
+    _write(folder / "data" / _OURS, "".join(f"{name} = '{value}'\n" for name, value in settings.items()))
+    sources = ("127.0.0.1/32", "::1/128") if is_loopback(now.host) else ("all",)
+    rules = "".join(f"host {NAME} {NAME} {source} scram-sha-256\n" for source in sources)
+    _write(folder / "data" / "pg_hba.conf", rules)
+
+
+def _write_url(folder: Path, now: _Stored, password: str) -> None:
+    host = platform.node() if is_wildcard(now.host) else now.host.strip("[]")
+    url = sqlalchemy.URL.create("postgresql", NAME, password, host, now.port, NAME)
+    _write(folder / "url", plain(url) + "\n")
+
+
+def _url(folder: Path) -> sqlalchemy.URL:
+    try:
+        return sqlalchemy.make_url((folder / "url").read_text().strip())
+    except (OSError, ValueError, sqlalchemy.exc.ArgumentError):
+        raise SweepError(
+            f"cannot read {folder / 'url'}, which holds the URL of the database; for a new one, with a new password,"
+            f" remove it, then stop and start: {local().line('database', f'stop {shlex.quote(str(folder))}')}"
+        ) from None
+
+
+def _password(folder: Path) -> str:
+    return str(_url(folder).password)
+
+
+def _stored(folder: Path) -> _Stored | None:
+    path = folder / "database.json"
+    try:
+        return _Stored.model_validate_json(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        _damaged(path)
+
+
+def _damaged(path: Path) -> NoReturn:
+    raise SweepError(f'cannot read {path}; it holds, for example, {{"host": "127.0.0.1", "port": 5432}}')
+
+
+def _write_stored(folder: Path, stored: _Stored) -> None:
+    _write(folder / "database.json", stored.model_dump_json() + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file for its owner only, who is that of its folder; whole or not at all."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    # A file of our own making: where root writes into the folder of somebody else, no link leads it elsewhere.
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        _give(file.fileno(), path.parent)
+        file.write(text)
+    new.replace(path)
+
+
+def _give(file: int | Path, folder: Path) -> None:
+    """Let a file that root has made belong to the owner of the folder."""
+    if (account := account_of(folder)) is not None:
+        os.chown(file, account.user, account.group, follow_symlinks=isinstance(file, int))

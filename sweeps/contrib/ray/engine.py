@@ -1,0 +1,226 @@
+"""Engine `ray`: its workers."""
+
+import contextlib
+import importlib.util
+import multiprocessing
+import os
+import platform
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import sqlalchemy
+
+from storage.db.engine import open_engine
+from storage.errors import StorageError
+from storage.records.queries import last_log
+from storage.url import plain
+from sweeps.contrib.ray.driver import (
+    Cluster,
+    Ended,
+    Exit,
+    Ready,
+    Refused,
+    Signal,
+    Started,
+    StartWorker,
+    WorkerStarted,
+    drive,
+    parse,
+)
+from sweeps.errors import SweepError
+from sweeps.launch.engine import Request
+from sweeps.launch.local import WORKER_VARIABLE, log_tail
+from sweeps.terminal import say
+from sweeps.workers.environment import GPU_VARIABLE
+from sweeps.workers.logs import LOG_VARIABLE, end_of, log_folder, open_log, redact_tail
+from sweeps.workers.worker import worker_id
+
+_CONNECT_S = 120.0  # Ray takes seconds; a cluster of our own on a busy machine half a minute
+
+_NOT_PASSED = (WORKER_VARIABLE, LOG_VARIABLE, GPU_VARIABLE)  # they are about this process
+
+
+@dataclass
+class RayWorker:
+    """One worker of the cluster. seat: which of the workers that are kept alive it is."""
+
+    seat: int
+    worker: str
+    engine: "RayEngine" = field(repr=False)
+    place: WorkerStarted | None = None  # None while it waits for a node with room
+    began: float = 0.0  # monotonic seconds
+    exit: Exit | None = None
+    why: str = ""
+    successor: None = None  # nobody but a launch starts an actor again
+
+    @property
+    def log_place(self) -> str:
+        """The node and the file that its output goes to."""
+        if self.place is None:
+            return "none, it never had a node"
+        return self.place.log_file if self._is_here else f"{self.place.log_file} on {self.place.host}"
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, negative for a signal or if its actor died; None while it lives or waits for a node."""
+        self.engine.read_news()
+        return self.exit.code if self.exit else None
+
+    @property
+    def lived_s(self) -> float:
+        """Seconds since it was started; 0 while it waits for a node."""
+        return time.monotonic() - self.began if self.place else 0.0
+
+    def send(self, number: int) -> None:
+        """Send it a signal; one that has ended gets none."""
+        if self.exit is None:
+            self.engine.tell(Signal(self.worker, number))
+
+    def kill(self) -> None:
+        """End it at once, and its actor."""
+        self.send(signal.SIGKILL)
+        self.exit = self.exit or Exit(-signal.SIGKILL, None)
+
+    def end_children(self) -> None:
+        """Do nothing: its actor ends what it left behind, and what has lost its actor ends itself."""
+
+    def last_lines(self, count: int) -> list[str]:
+        """Return the last lines that it logged or printed, and what Ray says if its actor died."""
+        lines = log_tail(self._log() or self._log_in_storage(), self.code, count)
+        return [*lines, f"Ray: {self.why}"] if self.why else lines
+
+    def stored_log(self, url: sqlalchemy.URL) -> str | None:
+        """Return the end of its log; None if only the storage has it, as its heartbeat left it there."""
+        log = self._log()
+        return None if log is None else redact_tail(log, url)
+
+    @property
+    def _is_here(self) -> bool:
+        return self.place is not None and self.place.host == platform.node()
+
+    def _log(self) -> str | None:
+        if self.exit and self.exit.log is not None:
+            return self.exit.log
+        return end_of(Path(self.place.log_file)) if self.place and self._is_here else None
+
+    def _log_in_storage(self) -> str | None:
+        with contextlib.suppress(StorageError):
+            engine = open_engine(self.engine.asked.url, read_only=True)
+            try:
+                return last_log(engine, self.worker)
+            finally:
+                engine.dispose()
+        return None
+
+
+@dataclass
+class RayEngine:
+    """Starts actors on a Ray cluster, through a process that talks to it."""
+
+    asked: Request
+    cluster: Cluster
+    stop_s: float = 15.0
+    _members: dict[str, RayWorker] = field(default_factory=dict)
+    _pipe: Connection | None = None
+    _log_file: Path = Path()
+
+    def connect(self) -> None:
+        """Reach the cluster.
+
+        Raises:
+            SweepError: there is none, or it takes no work of ours.
+        """
+        self._log_file = log_folder(self.asked.sweep) / f"ray-{worker_id()}.txt"
+        os.close(open_log(self._log_file))  # says in one line if it cannot be written
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        process = context.Process(target=drive, args=(theirs, self.cluster, str(self._log_file)), daemon=True)
+        process.start()
+        theirs.close()
+        try:
+            answer = self._pipe.recv() if self._pipe.poll(_CONNECT_S) else None
+        except EOFError:  # Ray ended the process
+            answer = None
+        if not isinstance(answer, Ready):
+            self._pipe = None
+            raise SweepError(self._refusal(answer.why if isinstance(answer, Refused) else "it does not answer"))
+        for name, size in self.cluster.wanted.items():
+            if size > answer.most[name]:
+                say(
+                    f"no node of this Ray cluster has {name} {size:g} for a worker (most: {answer.most[name]:g}):"
+                    " the workers wait until one has"
+                )
+
+    def start(self, seats: Sequence[int], first: int) -> list[RayWorker]:
+        """Ask for a worker for each seat; Ray starts it as soon as a node has room.
+
+        Raises:
+            SweepError: the cluster has gone.
+        """
+        if self._pipe is None:
+            self.connect()
+        variables = {name: value for name, value in os.environ.items() if name.startswith("KD_SWEEPS_")}
+        for name in _NOT_PASSED:
+            variables.pop(name, None)
+        started = []
+        for place, seat in enumerate(seats):
+            worker = RayWorker(seat, f"{worker_id()}-{first + place}", self)
+            own = {"KD_SWEEPS_STORAGE": plain(self.asked.url), WORKER_VARIABLE: worker.worker}
+            self._members[worker.worker] = worker
+            self.tell(StartWorker(self.asked.sweep, worker.worker, variables | own, gpu=self.cluster.num_gpus > 0))
+            started.append(worker)
+        return started
+
+    def tell(self, message: StartWorker | Signal) -> None:
+        """Tell the process that talks to the cluster; one that has gone is noticed when its news are read."""
+        if self._pipe is not None:
+            with contextlib.suppress(OSError):
+                self._pipe.send(message)
+
+    def read_news(self) -> None:
+        """Note what became of the workers."""
+        try:
+            while self._pipe is not None and self._pipe.poll():
+                self._note(self._pipe.recv())
+        except (EOFError, OSError):
+            self._pipe = None
+            for worker in list(self._members.values()):
+                self._note(Ended(worker.worker, Exit(-signal.SIGKILL, None), f"its cluster has gone: {self._log_file}"))
+
+    def _note(self, news: Started | Ended) -> None:
+        if (worker := self._members.get(news.worker)) is None:
+            return
+        if isinstance(news, Started):
+            worker.place, worker.began = news.place, time.monotonic()
+            return
+        del self._members[worker.worker]
+        worker.exit, worker.why = worker.exit or news.exit, news.why
+        if worker.exit.code == 0:  # nothing is left to do: who still waits for a node would find the same
+            for other in [one for one in self._members.values() if one.place is None]:
+                self.tell(Signal(other.worker, signal.SIGKILL))
+                self._note(Ended(other.worker, Exit(0, None)))
+
+    def _refusal(self, why: str) -> str:
+        named = {"auto": "", "local": " on this machine"}.get(self.cluster.address, f" at {self.cluster.address}")
+        help_ = "start one: ray start --head; or name it: -- --address=HOST:6379"
+        said = why[:300].rstrip(". ")
+        return f"--on ray: no Ray cluster{named} can be used: {said}; {help_}; what Ray printed: {self._log_file}"
+
+
+def ray_engine(asked: Request) -> RayEngine:
+    """Return the engine, connected to its cluster.
+
+    Raises:
+        SpecError: an option after -- that it does not take.
+        SweepError: Ray is not installed, or there is no such cluster.
+    """
+    cluster = parse(asked.options)
+    if importlib.util.find_spec("ray") is None:
+        raise SweepError("--on ray: Ray is not installed here; type: pip install ray")
+    engine = RayEngine(asked, cluster)
+    engine.connect()
+    return engine

@@ -1,0 +1,1 @@
+"""Serve sweeps over HTTP for a team, and ask such a service."""

@@ -1,0 +1,299 @@
+"""The ASGI app; optuna-dashboard behind it; the server process."""
+
+import errno
+import logging
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio.to_thread
+import sqlalchemy
+import uvicorn
+from a2wsgi import WSGIMiddleware
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from storage.db.engine import create_lock, create_tables, open_engine
+from storage.records import queries
+from storage.studies.studies import Studies, open_studies
+from sweeps.contrib.postgres_folder.folder import ALLOWED, check_host
+from sweeps.contrib.server import auth, pages, routes
+from sweeps.contrib.server.auth import VARIABLE, AuthMiddleware, Sessions, Tokens
+from sweeps.contrib.server.metrics import Metrics
+from sweeps.contrib.server.middleware import (
+    HEADERS_BYTES,
+    REQUEST_LIMITS,
+    AccessLogMiddleware,
+    ETagMiddleware,
+    LimitsMiddleware,
+    RequestLimits,
+    is_of_this_machine,
+)
+from sweeps.contrib.server.problems import add_handlers
+from sweeps.contrib.server.state import CachedClient, Served, Views
+from sweeps.errors import SpecError, SweepError
+from sweeps.spec.stored import check_name
+from sweeps.terminal import say
+
+
+def mount(app: FastAPI, studies: Studies) -> None:
+    """Mount it at "/", after every other route: its pages ask for /static and /api/studies."""
+    from optuna_dashboard import wsgi
+
+    dashboard: Any = wsgi(studies.storage)
+    dashboard.catchall = False  # what it raises is answered as what we raise
+    app.mount("/", _Answering(_bounded(dashboard), studies.engine))
+
+
+def _bounded(app: Any) -> Any:
+    return WSGIMiddleware(app, workers=4)
+
+
+class _Answering:
+    """Tells whoever asks of a database that is away, as every other route does, where optuna-dashboard answers 500."""
+
+    def __init__(self, app: ASGIApp, engine: sqlalchemy.Engine) -> None:
+        self._app, self._engine = app, engine
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        held: list[Message] = []
+
+        async def sent(message: Message) -> None:
+            if held or message.get("status", 200) >= 500:
+                held.append(message)
+            else:
+                await send(message)
+
+        try:
+            await self._app(scope, receive, sent)
+        except Exception:
+            await run_in_threadpool(self._check)
+            raise
+        if held:
+            await run_in_threadpool(self._check)
+        for message in held:
+            await send(message)
+
+    def _check(self) -> None:
+        """Raise StorageError where the database cannot be read, or is another one than was opened."""
+        queries.is_sweep(self._engine, "")
+
+
+_OPEN = ("/healthz", "/readyz")
+
+
+def describe(app: FastAPI) -> None:
+    """Let the document of an app say that it takes a bearer token, by which role."""
+    made = app.openapi
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            found = made()
+            found["components"]["securitySchemes"] = {
+                "token": {"type": "http", "scheme": "bearer", "description": "viewer: GET alone; operator: everything"}
+            }
+            found["security"] = [{"token": []}]
+            for path in _OPEN:
+                found["paths"][path]["get"]["security"] = []
+            app.openapi_schema = found
+        return app.openapi_schema or {}
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+_THREADS = 8  # that ask the database; it gets three connections of this process, and four of optuna-dashboard's
+_DESCRIPTION = """Ask and steer the sweeps of one database.
+
+With `Authorization: Bearer TOKEN`: the role viewer may GET, the role operator everything. Numbers that JSON
+does not have are the strings "NaN", "Infinity" and "-Infinity"."""
+
+
+def make_app(
+    url: sqlalchemy.URL,
+    sweeps: Iterable[str] | None = None,
+    tokens: Tokens | None = None,
+    *,
+    allow_code: bool = False,
+    with_dashboard: bool = True,
+    bounds: RequestLimits = REQUEST_LIMITS,
+) -> FastAPI:
+    """Return the service of a database.
+
+    Args:
+        sweeps: the names that it serves; None: all of them.
+        tokens: None: it answers to programs on this machine only, and lets them do everything.
+        allow_code: whether a spec that is sent may name Python code.
+        with_dashboard: False leaves optuna-dashboard out.
+        bounds: of what a request may cost.
+
+    Raises:
+        storage.errors.StorageError: the dashboard cannot open the database.
+    """
+    studies = open_studies(url) if with_dashboard else None
+    served = Served(CachedClient(url), None if sweeps is None else frozenset(sweeps), allow_code)
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        yield
+        served.database.close()
+        if studies is not None:
+            studies.close()
+
+    app = FastAPI(
+        title="kd-sweeps",
+        description=_DESCRIPTION,
+        version="1",  # of this interface; /healthz says that of the program
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # both load scripts from elsewhere
+        redoc_url=None,
+        lifespan=life,
+    )
+    app.state.served, app.state.metrics = served, Metrics(served)
+    app.state.tokens, app.state.sessions, app.state.followers = tokens, Sessions(), 0
+    app.state.views = Views(served, studies.ids if studies is not None else dict)
+    describe(app)
+    add_handlers(app)
+    for router in _ROUTERS:
+        app.include_router(router)
+    for path in _OURS:
+        app.add_route(path, _nothing, methods=_METHODS, include_in_schema=False)
+    if studies is not None:
+        mount(app, studies)
+    app.add_middleware(ETagMiddleware)
+    app.add_middleware(LimitsMiddleware, bounds=bounds)
+    app.add_middleware(AuthMiddleware, tokens=tokens, sessions=app.state.sessions)
+    app.add_middleware(AccessLogMiddleware)  # added last, it stands first
+    return app
+
+
+_OURS = ("/api/v1/{rest:path}", "/sweeps/{rest:path}", "/events/{rest:path}", "/healthz", "/readyz", "/metrics")
+_ROUTERS = (routes.probes_router, routes.router, routes.steering_router, auth.login_router, pages.router)
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+
+
+async def _nothing(request: Request) -> Response:
+    """Keep what is not there from optuna-dashboard, which would answer with a page."""
+    ours = [route for router in _ROUTERS for route in router.routes if isinstance(route, Route)]
+    allowed = [sorted(one.methods or ()) for one in ours if one.matches(request.scope)[0] is Match.PARTIAL]
+    headers = {"Allow": ", ".join(dict.fromkeys(one for methods in allowed for one in methods))}
+    raise HTTPException(405, headers=headers) if allowed else HTTPException(404)
+
+
+_CONNECTIONS = 200
+_IDLE_S = 15
+_STOP_S = 5
+
+
+def serve(
+    url: sqlalchemy.URL,
+    names: Sequence[str] | None,
+    *,
+    host: str,
+    port: int,
+    tokens: Tokens | None,
+    allow_code: bool = False,
+    path: str = "",
+    listening: Callable[[str], None] = say,
+) -> None:
+    """Serve the sweeps of a database until SIGINT or SIGTERM.
+
+    Args:
+        names: None: all of them; a storage without tables, or an SQLite file that is missing, is then made.
+        port: 0 takes any that is free.
+        tokens: None: only for an address of this machine.
+        path: of the page that is named to whoever started it.
+        listening: is told where, once it does.
+
+    Raises:
+        SpecError: the address is one that others reach, and there are no tokens.
+        storage.errors.StorageError: no database, or no such sweep in it.
+        SweepError: it cannot listen there.
+    """
+    check_address(host, tokens)
+    _check_sweeps(url, names)
+    app = make_app(url, names, tokens, allow_code=allow_code)
+    _log_to_stderr()
+    with _listen(host, port) as opened:
+        bound = opened.getsockname()[1]
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+        listening(f"serving at http://{f'[{shown}]' if ':' in shown else shown}:{bound}/{path}; stop with Ctrl-C")
+        if tokens is None:
+            listening("no tokens: every program on this machine may do everything; see: kd-sweeps serve --help")
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=_CONNECTIONS,
+            h11_max_incomplete_event_size=HEADERS_BYTES,
+            timeout_keep_alive=_IDLE_S,
+            timeout_graceful_shutdown=_STOP_S,
+        )
+        uvicorn.Server(config).run(sockets=[opened])
+
+
+def check_address(host: str, tokens: Tokens | None) -> None:
+    """Raise SpecError for what is no address, and where others reach a service that asks nobody for a token."""
+    check_host(host)
+    if tokens is None and not is_of_this_machine(host.strip("[]")):
+        raise SpecError(
+            f"--host: got {host}; without tokens only 127.0.0.1, ::1 and localhost are allowed: give --tokens FILE or"
+            f" {VARIABLE} first, lines such as: operator TOKEN"
+        )
+
+
+def _check_sweeps(url: sqlalchemy.URL, names: Sequence[str] | None) -> None:
+    if names is None:
+        _make_storage(url)
+        return
+    for name in names:
+        check_name(name)
+    engine = open_engine(url, read_only=True)
+    try:
+        for name in names:
+            queries.find_sweep(engine, name)
+    finally:
+        engine.dispose()
+
+
+def _make_storage(url: sqlalchemy.URL) -> None:
+    with create_lock(url):
+        studies = open_studies(url, create=True)
+        try:
+            create_tables(studies.engine)
+        finally:
+            studies.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((str(address[0]), port), family=family, backlog=_CONNECTIONS)
+    except OSError as error:  # Python adds the address to what the system says
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise SpecError(f"--host: got {host!r}, which is no address of this machine; {ALLOWED}") from None
+        said = os.strerror(error.errno) if error.errno else str(error)
+    another = f"; choose another: --port {port + 1}" if 0 < port < 65_535 else ""
+    raise SweepError(f"cannot listen on {host}:{port}: {said}{another}")
+
+
+def _log_to_stderr() -> None:
+    """Let our lines and the server's warnings go to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    for name, level in (("kd-sweeps", logging.INFO), ("uvicorn.error", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)

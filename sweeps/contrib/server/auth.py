@@ -1,0 +1,288 @@
+"""Bearer tokens, roles, login with Starlette's signed sessions."""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+import stat
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Annotated, Literal, get_args
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from sweeps.contrib.server.middleware import cookie, header, is_local_name, is_of_this_page, is_safe
+from sweeps.contrib.server.problems import problem
+from sweeps.errors import SpecError
+
+Role = Literal["viewer", "operator"]
+ROLES: tuple[Role, ...] = get_args(Role)
+VARIABLE = "KD_SWEEPS_TOKENS"
+SHORTEST = 16
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750, section 2.1
+_EXAMPLE = "lines such as: operator TOKEN; make a token with: openssl rand -hex 24"
+
+
+@dataclass(frozen=True, repr=False)
+class Tokens:
+    """The tokens that open a service. Only their hashes are kept, so nothing that prints this shows one."""
+
+    roles: Mapping[bytes, Role]
+
+    def role(self, token: str) -> Role | None:
+        """Return the role that a token gives, None if it is none. Takes as long for every token."""
+        given, found = _hashed(token), None
+        for known, role in self.roles.items():
+            if hmac.compare_digest(known, given):
+                found = role
+        return found
+
+
+def read_tokens(path: Path | None, environ: Mapping[str, str]) -> Tokens | None:
+    """Return the tokens in a file, else those in KD_SWEEPS_TOKENS, else None.
+
+    Raises:
+        SpecError: the file cannot be read, others than its owner can read it, or a line is none.
+    """
+    if path is None:
+        text = environ.get(VARIABLE, "")
+        return _parsed(text.replace(";", "\n"), VARIABLE) if text.strip() else None
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"--tokens: cannot read {path}: {error.strerror}; give a file with {_EXAMPLE}") from None
+    except UnicodeDecodeError:
+        raise SpecError(f"--tokens: {path} is no text; give a file with {_EXAMPLE}") from None
+    if mode & 0o077:
+        raise SpecError(f"--tokens: others can read {path} (mode {mode:04o}); allowed: 0600; type: chmod 600 {path}")
+    return _parsed(text, str(path))
+
+
+def _parsed(text: str, origin: str) -> Tokens:
+    """Return the tokens of a text. No message repeats a line: it may hold a token."""
+    roles: dict[bytes, Role] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        role = next((one for one in ROLES if one == words[0]), None)
+        if role is None or len(words) != 2 or not _TOKEN.fullmatch(words[1]):
+            raise SpecError(f"{origin}, line {number}: allowed: {' or '.join(ROLES)}, a space, a token; {_EXAMPLE}")
+        if len(words[1]) < SHORTEST:
+            raise SpecError(
+                f"{origin}, line {number}: a token of {len(words[1])} characters can be guessed; allowed:"
+                f" {SHORTEST} or more; {_EXAMPLE}"
+            )
+        hashed = _hashed(words[1])
+        if roles.get(hashed, role) != role:
+            raise SpecError(f"{origin}, line {number}: the same token for two roles; give each its own")
+        roles[hashed] = role
+    if not roles:
+        raise SpecError(f"{origin} holds no token; allowed: {_EXAMPLE}")
+    return Tokens(roles)
+
+
+def _hashed(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+COOKIE = "kd_sweeps_session"
+LASTS_S = 12 * 3600
+
+
+class Sessions:
+    """Issue and read cookies. The key is made at each start: a restart ends every session, and no file holds it."""
+
+    def __init__(self) -> None:
+        """Make a key."""
+        self._key = secrets.token_bytes(32)
+
+    def issue(self, role: Role) -> str:
+        """Return the value of a cookie for a role."""
+        text = f"{role}.{int(time.time()) + LASTS_S}.{secrets.token_urlsafe(9)}"
+        return f"{text}.{self._signature(text)}"
+
+    def role(self, cookie: str) -> Role | None:
+        """Return the role that a cookie gives; None if it is not ours, or its time is over."""
+        text, _, signature = cookie.rpartition(".")
+        if not hmac.compare_digest(self._signature(text).encode(), signature.encode("utf-8", "surrogateescape")):
+            return None
+        role, until, _ = text.split(".", 2)
+        return next((one for one in ROLES if one == role), None) if int(until) > time.time() else None
+
+    def _signature(self, text: str) -> str:
+        made = hmac.new(self._key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()
+        return base64.urlsafe_b64encode(made).rstrip(b"=").decode()
+
+
+OPEN = frozenset({"/healthz", "/readyz", "/login", "/logout"})
+"""Paths that need no token."""
+
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="kd-sweeps"'}
+
+
+class AuthMiddleware:
+    """Stands before every route, optuna-dashboard's as well: the rule is by method, so no route can be forgotten.
+
+    Args:
+        tokens: None: nobody is asked, and only programs on this machine are answered.
+    """
+
+    def __init__(self, app: ASGIApp, tokens: Tokens | None, sessions: Sessions) -> None:
+        """See the class."""
+        self._app, self._tokens, self._sessions = app, tokens, sessions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or hand it on with the role of whoever asks in its state."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # no websocket is served
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        refused = self._without_tokens(scope) if self._tokens is None else self._with_tokens(scope, self._tokens)
+        if refused is None:
+            await self._app(scope, receive, send)
+        else:
+            await refused(scope, receive, send)
+
+    def _without_tokens(self, scope: Scope) -> Response | None:
+        if not is_local_name(scope):
+            return problem(403, "this service has no tokens, so it answers to 127.0.0.1 and localhost only")
+        if not is_safe(scope) and not is_of_this_page(scope, must_say=False):
+            return _from_elsewhere()
+        _note(scope, "operator")
+        return None
+
+    def _with_tokens(self, scope: Scope, tokens: Tokens) -> Response | None:
+        path = scope["path"]
+        sent = header(scope, b"authorization")
+        if path in OPEN:
+            return None if is_safe(scope) or is_of_this_page(scope, must_say=False) else _from_elsewhere()
+        if sent:
+            kind, _, token = sent.partition(" ")
+            role = tokens.role(token.strip()) if kind.lower() == "bearer" else None
+            if role is None:
+                return problem(401, "that token opens nothing here; ask who started the service", headers=_CHALLENGE)
+        else:
+            role = self._sessions.role(cookie(scope, COOKIE))
+            if role is None:
+                return _asked_to_log_in(scope)
+            if not is_safe(scope) and not is_of_this_page(scope, must_say=True):
+                return _from_elsewhere()
+        _note(scope, role)
+        if role == "viewer" and not is_safe(scope):
+            return problem(403, "your token lets you read only; this needs one of the role operator")
+        return None
+
+
+def _note(scope: Scope, role: Role) -> None:
+    scope.setdefault("state", {})["role"] = role
+
+
+def _from_elsewhere() -> Response:
+    return problem(403, "that request came from a page of another site; only pages of this service change anything")
+
+
+def _asked_to_log_in(scope: Scope) -> Response:
+    if is_safe(scope) and "text/html" in header(scope, b"accept"):
+        query = scope["query_string"].decode("latin-1")
+        wanted = quote(scope["path"]) + (f"?{query}" if query else "")
+        return RedirectResponse(f"/login?next={quote(wanted, safe='')}", 303, {"Cache-Control": "no-store"})
+    return problem(
+        401, "this service asks for a token: set KD_SWEEPS_TOKEN to the one that you were given", headers=_CHALLENGE
+    )
+
+
+login_router = APIRouter(include_in_schema=False)
+
+POLICY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+}
+_PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>kd-sweeps: log in</title>
+<style>
+body { font: 100%/1.5 system-ui, sans-serif; max-width: 24rem; margin: 15vh auto 0; padding: 0 1rem; }
+label, input, button { display: block; width: 100%; box-sizing: border-box; font: inherit; }
+input, button { margin-top: .5rem; padding: .5rem; }
+</style>
+</head>
+<body>
+<h1>kd-sweeps</h1>
+<p role="alert">$said</p>
+<form method="post" action="/login">
+<label for="token">Token</label>
+<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
+<input name="next" type="hidden" value="$next">
+<button>Log in</button>
+</form>
+</body>
+</html>
+""")
+
+
+@login_router.get("/login")
+async def form(request: Request, next: str = "/") -> Response:
+    """Show the form."""
+    if request.app.state.tokens is None:
+        return RedirectResponse("/", 303)
+    return _form("", next, 200)
+
+
+@login_router.post("/login")
+async def login(
+    request: Request,
+    token: Annotated[str, Form(max_length=1000)],
+    next: Annotated[str, Form(max_length=2000)] = "/",
+) -> Response:
+    """Take a token; give a cookie for its role."""
+    tokens: Tokens | None = request.app.state.tokens
+    sessions: Sessions = request.app.state.sessions
+    role = tokens.role(token.strip()) if tokens is not None else None
+    if role is None:
+        return _form("That token opens nothing here.", next, 403)
+    response = RedirectResponse(_within(next), 303, {"Cache-Control": "no-store"})
+    response.set_cookie(
+        COOKIE,
+        sessions.issue(role),
+        max_age=LASTS_S,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return response
+
+
+@login_router.post("/logout")
+async def logout() -> Response:
+    """Forget the cookie."""
+    response = RedirectResponse("/login", 303, {"Cache-Control": "no-store"})
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
+def _form(said: str, wanted: str, status: int) -> Response:
+    return HTMLResponse(_PAGE.substitute(said=escape(said), next=escape(_within(wanted))), status, POLICY)
+
+
+def _within(wanted: str) -> str:
+    """Return the path to go on to; "/" for what would lead to another site."""
+    inside = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
+    return wanted if inside else "/"

@@ -1,0 +1,348 @@
+"""`HttpClient`: the same operations over HTTP."""
+
+import http.client
+import ipaddress
+import json
+import re
+import socket
+import ssl
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from sweeps.errors import NoResultsYet, SpecError, SweepError
+from sweeps.hints import local
+from sweeps.operations.answers import AuditAnswer, BestAnswer, Counted, ExtendArgs, Extended, Retried
+from sweeps.operations.operation import decode
+from sweeps.query.listing import SweepRow, TrialRow
+from sweeps.query.status import Status, WorkerRow
+from sweeps.spec.stored import check_name
+
+if TYPE_CHECKING:
+    from sweeps.findings.findings import Findings
+
+
+ALLOWED = "allowed: http://HOST:PORT and https://HOST[:PORT][/PATH]"
+_LONGEST = 500
+
+
+def checked(text: str) -> str:
+    """Return the address without a slash at its end.
+
+    Raises:
+        SpecError: it is no such address, or holds a password: a token has a variable of its own.
+    """
+    text = text.strip()
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+        if "@" not in text:
+            raise SpecError(f"--url: got {text[:80]!r}; {ALLOWED}") from None
+    if "@" in parts.netloc:
+        raise SpecError("--url: got an address with a user or a password in it; put a token into KD_SWEEPS_TOKEN")
+    shown = repr(text if len(text) <= 80 else f"{text[:77]}...")
+    if "://" in text and parts.scheme not in ("http", "https"):
+        raise SpecError(f"--url: got {shown.partition('://')[0]}://...', which is no service; {ALLOWED}")
+    if not parts.hostname or port == 0 or parts.query or parts.fragment or len(text) > _LONGEST:
+        raise SpecError(f"--url: got {shown}; {ALLOWED}")
+    if not re.fullmatch(r"[\x21-\x7e]+", text):  # a line break in it would end a header
+        raise SpecError(f"--url: got {shown}; {ALLOWED}")
+    return text.rstrip("/")
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether an address is of this machine: no proxy stands between."""
+    host = urlsplit(address).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+TIMEOUT_S = 90.0  # the service itself gives up after 60
+_ERRORS = {2: SpecError, 3: NoResultsYet}  # by the exit code that a command would have had
+
+
+class _Stays(urllib.request.HTTPRedirectHandler):
+    """Follow nobody elsewhere: the token is for this address only."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+class Connection:
+    """A service at an address.
+
+    Args:
+        address: as typed. token: "" sends none.
+    """
+
+    def __init__(self, address: str, token: str) -> None:
+        """Check the address; nothing is sent yet."""
+        self.address = checked(address)
+        # What it words for us names our program and the address as we reach it.
+        self._headers = {"User-Agent": "kd-sweeps", "KD-Sweeps-Program": local().program}
+        self._headers["KD-Sweeps-Url"] = local().service or "-"
+        if token:
+            if not token.isascii() or not token.isprintable():
+                raise SpecError("KD_SWEEPS_TOKEN holds what no token has: a line break or a character beyond ASCII")
+            self._headers["Authorization"] = f"Bearer {token}"
+        handlers: list[Any] = [_Stays()]
+        if is_loopback(self.address):
+            handlers.append(urllib.request.ProxyHandler({}))
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def get(self, *path: str, accept: str = "application/json", **query: Any) -> bytes:
+        """Return the body of an answer to GET.
+
+        Raises:
+            SweepError: the service is not there, or refuses; of the kind that the same command had on a database.
+        """
+        with self._sent("GET", path, query=query, accept=accept) as answer:
+            return _read(answer, self.address)
+
+    def post(self, *path: str, body: Mapping[str, Any] | None = None) -> bytes:
+        """Return the body of an answer to POST; errors as `get`."""
+        with self._sent("POST", path, body=json.dumps(body or {}).encode()) as answer:
+            return _read(answer, self.address)
+
+    def lines(self, *path: str, **query: Any) -> Iterator[str]:
+        """Yield the lines of a stream of events as they come; errors as `get`."""
+        with self._sent("GET", path, query=query, accept="text/event-stream") as answer:
+            try:
+                for line in answer:
+                    yield line.decode("utf-8", "replace").rstrip("\r\n")
+            except (OSError, http.client.HTTPException) as error:
+                raise _unreachable(self.address, error) from None
+
+    def _sent(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        accept: str = "application/json",
+    ) -> IO[bytes]:
+        address = "/".join([f"{self.address}/api/v1", *(quote(part, safe="") for part in path)])
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        if given:
+            address += f"?{urlencode(given)}"
+        headers = self._headers | {"Accept": accept}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        request = urllib.request.Request(address, data=body, headers=headers, method=method)
+        try:
+            answer: IO[bytes] = self._opener.open(request, timeout=TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _refused(self.address, error) from None
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a name that no host can have
+            raise _unreachable(self.address, error) from None
+        return answer
+
+
+def _read(answer: IO[bytes], address: str) -> bytes:
+    try:
+        return answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise _unreachable(address, error) from None
+
+
+def _refused(address: str, error: urllib.error.HTTPError) -> SweepError:
+    if 300 <= error.code < 400:
+        return SweepError(f"{address} sends on to {error.headers.get('Location', '?')}; name that one with --url")
+    try:
+        problem = json.loads(error.read(100_000))
+        detail, kind = str(problem["detail"]), _ERRORS.get(problem.get("exit_code"), SweepError)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, http.client.HTTPException):
+        return SweepError(f"{address} answers {error.code} {error.reason}, and is no kd-sweeps serve as it seems")
+    return kind(detail)
+
+
+def _unreachable(address: str, error: Exception) -> SweepError:
+    reason = getattr(error, "reason", None) or error
+    if isinstance(reason, (TimeoutError, socket.timeout)):
+        said = f"no answer within {TIMEOUT_S:.0f} s"
+    elif isinstance(reason, ssl.SSLError) and reason.reason == "WRONG_VERSION_NUMBER":
+        said = "it speaks no TLS there, so the address may begin with http://"
+    elif isinstance(reason, UnicodeError):
+        said = "no host can have this name"
+    elif isinstance(reason, OSError) and reason.strerror:
+        said = reason.strerror
+    else:
+        said = " ".join(str(reason).split()) or type(reason).__name__
+    return SweepError(f"cannot use the service {address}: {said}; --url names another one")
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event. kind: "message" where none was sent."""
+
+    kind: str
+    data: str
+
+
+def events(lines: Iterable[str]) -> Iterator[Event]:
+    """Yield the events that stand in the lines of a stream; comments, which keep it alive, are passed over."""
+    kind, data = "", list[str]()
+    for line in lines:
+        if not line:
+            if data:
+                yield Event(kind or "message", "\n".join(data))
+            kind, data = "", []
+            continue
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "event":
+            kind = value
+        elif name == "data":
+            data.append(value)
+
+
+_PAGE = 10_000  # rows at once, the most that the service gives
+
+
+class HttpClient:
+    """A `Place` behind HTTP.
+
+    Args:
+        address: as typed; SpecError if it is none. token: "" sends none.
+    """
+
+    def __init__(self, address: str, token: str = "") -> None:
+        """See the class; nothing is sent yet."""
+        self._connection = Connection(address, token)
+
+    @property
+    def label(self) -> str:
+        """What it is and where."""
+        return f"service {self._connection.address}"
+
+    def sweeps(self) -> list[SweepRow]:
+        """Return one row per sweep."""
+        return self._rows(SweepRow, "sweeps")
+
+    def status(self, name: str) -> Status:
+        """Return where a sweep stands."""
+        found: Status = self._value(Status, "sweeps", check_name(name))
+        return found
+
+    def audit(self, name: str) -> AuditAnswer:
+        """Compare the plan, the tasks, their attempts and Optuna's trials."""
+        found: AuditAnswer = self._value(AuditAnswer, "sweeps", check_name(name), "audit")
+        return found
+
+    def workers(self, name: str) -> list[WorkerRow]:
+        """Return every worker that ever worked on a sweep."""
+        return self._rows(WorkerRow, "sweeps", check_name(name), "workers")
+
+    def best(self, name: str) -> BestAnswer:
+        """Return the best point, and what a finished sweep says of it."""
+        found: BestAnswer = self._value(BestAnswer, "sweeps", check_name(name), "best")
+        return found
+
+    def trials(self, name: str, stage: str | None = None) -> list[TrialRow]:
+        """Return one row per task."""
+        return self._rows(TrialRow, "sweeps", check_name(name), "trials", stage=stage)
+
+    def findings(self, name: str) -> "Findings":
+        """Return what a report is made of."""
+        from sweeps.findings.findings import Findings
+
+        found: Findings = self._value(Findings, "sweeps", check_name(name), "findings")
+        return found
+
+    def log(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> list[str]:
+        """Return what was logged of a task."""
+        text = self._connection.get(
+            "sweeps", check_name(name), "tasks", key, "log", accept="text/plain", attempt=attempt, lines=lines
+        )
+        return text.decode("utf-8", "replace").split("\n")
+
+    def follow(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> Iterator[str]:
+        """Yield the log of one attempt until it has ended."""
+        path = "sweeps", check_name(name), "tasks", key, "log"
+        stream = self._connection.lines(*path, follow="true", attempt=attempt, lines=lines)
+        for event in events(stream):
+            if event.kind == "end":
+                return
+            if event.kind == "problem":
+                raise SweepError(_detail(event))
+            yield event.data
+        raise SweepError("the service ended the log before the attempt has ended; type the command again")
+
+    def pause(self, name: str) -> int:
+        """Stop starting tasks; return how many are running."""
+        return self._counted(name, "pause")
+
+    def resume(self, name: str) -> int:
+        """Go on; return how many tasks are left."""
+        return self._counted(name, "resume")
+
+    def cancel(self, name: str) -> int:
+        """Take back every task that has not ended; return how many."""
+        return self._counted(name, "cancel")
+
+    def extension(self, name: str, more: ExtendArgs) -> Extended:
+        """Return what `extend` would do."""
+        found: Extended = self._posted(Extended, name, "extend", more.as_keywords() | {"dry_run": True})
+        return found
+
+    def extend(self, name: str, more: ExtendArgs) -> int:
+        """Add to a sweep; return how many tasks that adds."""
+        found: Extended = self._posted(Extended, name, "extend", more.as_keywords())
+        return found.tasks
+
+    def retry(self, name: str) -> list[str]:
+        """Let failed tasks wait again; return their keys."""
+        found: Retried = self._posted(Retried, name, "retry")
+        return list(found.tasks)
+
+    def _counted(self, name: str, order: str) -> int:
+        found: Counted = self._posted(Counted, name, order)
+        return found.tasks
+
+    def _posted(self, kind: Any, name: str, order: str, body: dict[str, Any] | None = None) -> Any:
+        return self._decoded(kind, self._connection.post("sweeps", check_name(name), order, body=body))
+
+    def _value(self, kind: Any, *path: str) -> Any:
+        return self._decoded(kind, self._connection.get(*path))
+
+    def _rows(self, kind: Any, *path: str, **query: Any) -> list[Any]:
+        """Return the rows of every page."""
+        rows: list[Any] = []
+        while True:
+            page = self._connection.get(*path, limit=_PAGE, offset=len(rows) or None, **query)
+            try:
+                found = json.loads(page)
+                text, more = json.dumps(found["items"]).encode(), found["next_offset"] is not None
+            except (ValueError, KeyError, TypeError, RecursionError):
+                raise self._another_version("no page of rows") from None
+            new = self._decoded(list[kind], text)
+            rows += new
+            if not more or not new:
+                return rows
+
+    def _decoded(self, kind: Any, text: bytes) -> Any:
+        try:
+            return decode(kind, text)
+        except SweepError as error:
+            raise self._another_version(str(error)) from None
+
+    def _another_version(self, why: str) -> SweepError:
+        return SweepError(
+            f"what {self._connection.address} answers cannot be read here ({why}): is it a kd-sweeps serve of this"
+            " version? kd-sweeps doctor says which one this is, and its /healthz which one that is"
+        )
+
+
+def _detail(event: Event) -> str:
+    try:
+        return str(json.loads(event.data)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return event.data

@@ -1,0 +1,123 @@
+"""Prometheus counters."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from storage.records import queries
+from storage.records.tallies import SecondsTally, Tallies, tallies
+from storage.tables import TASK_STATES
+from sweeps.contrib.server.state import Served
+from sweeps.plan.phases import UNAVAILABLE, display_state
+from sweeps.plan.plan import STAGES
+from sweeps.query.status import STATES, worker_state
+from sweeps.spec.stored import as_it_stands
+
+BOUNDS_S = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
+KEPT_S = 3.0
+
+
+class Metrics:
+    """The text of /metrics; it is kept for a moment, so that many scrapers cost what one does."""
+
+    def __init__(self, served: Served) -> None:
+        """Read nothing yet."""
+        self._served = served
+        self._asking = threading.Lock()
+        self._text, self._until = b"", 0.0
+
+    def text(self) -> bytes:
+        """Return what Prometheus reads; storage.errors.StorageError where the database does not answer."""
+        with self._asking:
+            if time.monotonic() >= self._until:
+                self._text = self._read()
+                self._until = time.monotonic() + KEPT_S
+            return self._text
+
+    def _read(self) -> bytes:
+        with self._served.database.engine() as engine:
+            found = tallies(engine, BOUNDS_S)
+            leases = {one.name: as_it_stands(one).lease.seconds for one in queries.list_sweeps(engine)}
+        shown = filter(self._served.shows, leases)
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collected(families(found, {name: leases[name] for name in shown})))
+        return generate_latest(registry)
+
+
+class _Collected(Collector):
+    def __init__(self, found: Iterable[Metric]) -> None:
+        self._found = list(found)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._found
+
+
+def families(found: Tallies, leases: dict[str, float]) -> Iterator[Metric]:
+    """Yield the metrics of some sweeps.
+
+    Args:
+        found: of all sweeps. leases: seconds after which a worker of a sweep has vanished, by the sweeps to show.
+    """
+    yield from _tasks(found, leases)
+    yield _workers(found, leases)
+    yield _seconds([one for one in found.seconds if one.sweep in leases])
+    retries = CounterMetricFamily("kd_sweeps_retries", "Attempts at tasks beyond the first.", labels=["sweep"])
+    lost = CounterMetricFamily(
+        "kd_sweeps_lost_leases", "Attempts whose worker was not seen any more.", labels=["sweep"]
+    )
+    best = GaugeMetricFamily(
+        "kd_sweeps_best_score", "Highest validation accuracy of a search trial, a fraction.", labels=["sweep"]
+    )
+    for one in found.attempts:
+        if one.sweep in leases:
+            retries.add_metric([one.sweep], one.retries)
+            lost.add_metric([one.sweep], one.lost)
+            if one.best is not None:
+                best.add_metric([one.sweep], one.best)
+    yield from (retries, lost, best)
+
+
+def _tasks(found: Tallies, leases: dict[str, float]) -> Iterator[Metric]:
+    family = GaugeMetricFamily("kd_sweeps_tasks", "Tasks by stage and state.", labels=["sweep", "stage", "state"])
+    counts = Counter[tuple[str, str, str]]()
+    for one in found.tasks:
+        counts[one.sweep, one.stage, display_state(one.stage, one.state, one.error_class)] += one.count
+    for sweep in leases:
+        for stage in STAGES:
+            for state in (*TASK_STATES, UNAVAILABLE):
+                family.add_metric([sweep, stage, state], counts[sweep, stage, state])
+    yield family
+
+
+def _workers(found: Tallies, leases: dict[str, float]) -> Metric:
+    family = GaugeMetricFamily("kd_sweeps_workers", "Workers by state.", labels=["sweep", "state"])
+    counts = Counter[tuple[str, str]]()
+    for one in found.workers:
+        if one.sweep in leases:
+            state = worker_state(
+                ended=one.ended,
+                has_reason=one.has_reason,
+                seen_s=one.seen_s,
+                busy=one.busy,
+                lease_s=leases[one.sweep],
+            )
+            counts[one.sweep, state] += 1
+    for sweep in leases:
+        for state in STATES:
+            family.add_metric([sweep, state], counts[sweep, state])
+    return family
+
+
+def _seconds(found: list[SecondsTally]) -> Metric:
+    family = HistogramMetricFamily(
+        "kd_sweeps_task_seconds", "Seconds of a task that is done; stage search: of a trial.", labels=["sweep", "stage"]
+    )
+    for one in found:
+        bounds = [*(f"{bound:g}" for bound in BOUNDS_S), "+Inf"]
+        family.add_metric([one.sweep, one.stage], list(zip(bounds, (*one.up_to, one.count), strict=True)), one.seconds)
+    return family

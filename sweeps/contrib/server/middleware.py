@@ -1,0 +1,285 @@
+"""Access log, headers, bounds on bodies and times, ETags."""
+
+import asyncio
+import hashlib
+import ipaddress
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from storage.db.transaction import impatient
+from sweeps.contrib.server.problems import LOG, problem
+from sweeps.hints import Commands, for_client
+from sweeps.terminal import escape_control_chars
+
+SAFE = frozenset({"GET", "HEAD"})
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """Return a header by its name in lower case; "" if it was not sent, the first one if it was sent twice."""
+    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    return next((value.decode("latin-1") for key, value in headers if key == name), "")
+
+
+def cookie(scope: Scope, name: str) -> str:
+    """Return a cookie; "" if there is none."""
+    try:
+        found = SimpleCookie(header(scope, b"cookie")).get(name)
+    except CookieError:
+        return ""
+    return found.value if found is not None else ""
+
+
+def is_safe(scope: Scope) -> bool:
+    """Return whether the method changes nothing."""
+    return scope["method"] in SAFE
+
+
+def is_of_this_page(scope: Scope, *, must_say: bool) -> bool:
+    """Return whether a request comes from a page of this service, or from no page at all.
+
+    Browsers say where a page comes from in Sec-Fetch-Site and Origin, and no page can change these.
+
+    Args:
+        must_say: refuse who says neither, as no browser of these years does.
+    """
+    site = header(scope, b"sec-fetch-site")
+    if site:
+        return site in ("same-origin", "none")
+    origin = header(scope, b"origin")
+    return urlsplit(origin).netloc == header(scope, b"host") if origin else not must_say
+
+
+def is_local_name(scope: Scope) -> bool:
+    """Return whether the service was called by a name of this machine. A page's own name may lead here, too."""
+    return is_of_this_machine(urlsplit(f"//{header(scope, b'host')}").hostname or "")
+
+
+def is_of_this_machine(host: str) -> bool:
+    """Return whether only programs on this machine reach an address, without brackets; a name may stand for any."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+HEADERS_BYTES = 32_768
+PATIENCE_S = 3.0  # with a database that is away
+_PROGRAM = re.compile(r"(?:[\w.-]+/){0,20}kd-sweeps")
+_ADDRESS = re.compile(r"https?://[\x21-\x7e]{1,400}")
+
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+
+class AccessLogMiddleware:
+    """Stands before all else. A line holds no query and no header: somebody may have put a token there."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """See the module."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.monotonic(), 0
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message["headers"], *_HEADERS]}
+            await send(message)
+
+        try:
+            if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_BYTES:
+                await problem(431, f"headers of more than {HEADERS_BYTES:,} bytes are not read")(scope, receive, sent)
+                return
+            with impatient(PATIENCE_S), for_client(_reader(scope)):
+                await self._app(scope, receive, sent)
+        except Exception:
+            status = 500  # what stands around all of this answers so, and logs the traceback
+            raise
+        finally:
+            who = scope.get("state", {}).get("role", "nobody")
+            took, path = time.monotonic() - began, escape_control_chars(scope["path"]).replace("\n", "\\n")
+            LOG.info("%s %s %s %.0f ms %s", scope["method"], path[:300], status or "-", 1000 * took, who)
+
+
+def _reader(scope: Scope) -> Commands:
+    """Return the commands as whoever asks can type them: our own client says how it was called, and with which URL."""
+    program, url = header(scope, b"kd-sweeps-program"), header(scope, b"kd-sweeps-url")
+    called = program if _PROGRAM.fullmatch(program) else "kd-sweeps"
+    if url == "-":  # its environment names the service
+        return Commands(called)
+    at = url or f"{scope['scheme']}://{header(scope, b'host')}"
+    return Commands(called, service=at if _ADDRESS.fullmatch(at) else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestLimits:
+    """What a request may cost: bytes of its body, seconds until that is here, seconds until an answer begins."""
+
+    body_bytes: int = 1_000_000
+    body_s: float = 15.0
+    answer_s: float = 60.0
+
+
+REQUEST_LIMITS = RequestLimits()
+
+
+class LimitsMiddleware:
+    """Read the body before a route sees it, and answer for a route that takes too long.
+
+    A route that answers by events has all the time it wants once it has begun.
+    """
+
+    def __init__(self, app: ASGIApp, *, bounds: RequestLimits) -> None:
+        """See the module."""
+        self._app, self._bounds = app, bounds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        found = await self._body(scope, receive)
+        if found is None:
+            return  # whoever asked has gone
+        if isinstance(found, Response):
+            await found(scope, receive, send)
+            return
+        await self._answer(scope, _again(found, receive), send)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | Response | None:
+        declared = header(scope, b"content-length")
+        most = self._bounds.body_bytes
+        said = f"a body of more than {most:,} bytes is not read here"
+        too_large = problem(413, said, headers={"Connection": "close"})
+        if declared.isdecimal() and (len(declared) > 15 or int(declared) > most):
+            return too_large
+        parts, size = list[bytes](), 0
+        try:
+            async with asyncio.timeout(self._bounds.body_s):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > most:
+                        return too_large
+                    if not message.get("more_body", False):
+                        return b"".join(parts)
+        except TimeoutError:
+            said = f"the body did not come within {self._bounds.body_s:g} s"
+            return problem(408, said, headers={"Connection": "close"})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun, over, streams = False, False, False
+
+        async def sent(message: Message) -> None:
+            nonlocal begun, streams
+            if over:
+                return
+            if message["type"] == "http.response.start":
+                begun, streams = True, _is_stream(message)
+            await send(message)
+
+        task = asyncio.ensure_future(self._app(scope, receive, sent))
+        try:
+            await asyncio.wait({task}, timeout=self._bounds.answer_s)
+            if task.done() or streams:
+                await task
+                return
+            over = True
+            if not begun:
+                said = f"no answer within {self._bounds.answer_s:g} s; try again"
+                await problem(503, said, headers={"Retry-After": "10"})(scope, receive, send)
+        finally:
+            task.cancel()
+
+
+def _is_stream(message: Message) -> bool:
+    headers: list[tuple[bytes, bytes]] = message.get("headers", [])
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives a body that was read before, then whatever comes."""
+    given = False
+
+    async def next_message() -> dict[str, Any]:
+        nonlocal given
+        if given:
+            return dict(await receive())
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return next_message
+
+
+PREFIX = "/api/v1/"
+
+
+class ETagMiddleware:
+    """Stands before the API. What is sent by events passes through."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """See the module."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+        if not reads or not scope["path"].startswith(PREFIX):
+            await self._app(scope, receive, send)
+            return
+        held, parts = list[Message](), list[bytes]()
+        passing = False
+
+        async def sent(message: Message) -> None:
+            nonlocal passing
+            if message["type"] == "http.response.start":
+                kind = next((value for name, value in message["headers"] if name == b"content-type"), b"")
+                passing = message["status"] != 200 or kind.startswith(b"text/event-stream")
+                if not passing:
+                    held.append(message)
+                    return
+            if passing:
+                await send(message if not _is_head_body(scope, message) else {**message, "body": b""})
+                return
+            parts.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                await _answer(scope, held[0], b"".join(parts), send)
+
+        await self._app({**scope, "method": "GET"}, receive, sent)
+
+
+def _is_head_body(scope: Scope, message: Message) -> bool:
+    return bool(scope["method"] == "HEAD" and message["type"] == "http.response.body")
+
+
+async def _answer(scope: Scope, start: Message, body: bytes, send: Send) -> None:
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = [*start["headers"], (b"etag", tag.encode()), (b"cache-control", b"private, no-cache")]
+    known = [one.strip().removeprefix("W/") for one in header(scope, b"if-none-match").split(",")]
+    if tag in known or "*" in known:
+        kept = [pair for pair in headers if pair[0] not in (b"content-length", b"content-type")]
+        await send({"type": "http.response.start", "status": 304, "headers": kept})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    await send({**start, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -1,0 +1,158 @@
+"""Errors as problem documents; specs that a request may not bring."""
+
+import json
+import logging
+import re
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from kd.data.datasets import NAMES
+from kd.errors import KdError
+from kd.teachers.logits_file import PREFIX
+from kd.tools.code import is_code
+from storage.errors import RevisionRefused, StorageError, SweepInUse, SweepNotFound, UrlError
+from sweeps.errors import AnotherSpec, NoResultsYet, NotAllowed, NotThere, SpecError, SweepError
+from sweeps.hints import explain, local
+from sweeps.spec.model import Spec
+from sweeps.terminal import escape_control_chars
+
+MEDIA_TYPE = "application/problem+json"
+LOG = logging.getLogger("kd-sweeps")
+
+# The first that fits: the status, and the exit code that a command would have had.
+_KINDS: tuple[tuple[type[Exception], int, int], ...] = (
+    (AnotherSpec, 409, 2),
+    (SpecError, 422, 2),
+    (NoResultsYet, 409, 3),
+    (NotThere, 404, 1),
+    (NotAllowed, 403, 1),
+    (SweepError, 409, 1),
+    (KdError, 422, 1),
+    (UrlError, 503, 1),
+    (RevisionRefused, 409, 1),
+    (SweepInUse, 409, 1),
+    (StorageError, 503, 1),
+)
+
+
+class Problem(BaseModel):
+    """What went wrong. detail: the line that the command line prints. exit_code: of the command."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    exit_code: int = Field(ge=1, le=3)
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "A problem (RFC 9457): `detail` is the line that the command line prints.",
+        "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+    }
+}
+
+
+def problem(status: int, detail: str, *, exit_code: int = 1, headers: dict[str, str] | None = None) -> Response:
+    """Return a problem document as a response."""
+    shown = escape_control_chars(" ".join(detail.split()))
+    found = Problem(title=HTTPStatus(status).phrase, status=status, detail=shown, exit_code=exit_code)
+    # What half a character became cannot be encoded: JSON has an escape for it.
+    body = json.dumps(found.model_dump()).encode()
+    return Response(body, status, {"Cache-Control": "no-store", **(headers or {})}, MEDIA_TYPE)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Let an app answer every error with a problem document."""
+    for kind in (SweepError, StorageError, KdError):
+        app.add_exception_handler(kind, _expected)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _bug)
+
+
+def _expected(request: Request, error: Exception) -> Response:
+    if isinstance(error, SweepNotFound):  # its text names the database, which is no business of a reader's
+        name = request.path_params.get("name", "")
+        return problem(404, f"this service has no sweep {name!r}; those it has: {local().line('list')}")
+    status, code = next((status, code) for kind, status, code in _KINDS if isinstance(error, kind))
+    if status < 500:
+        return problem(status, explain(error), exit_code=code)
+    LOG.error("%s %s: %s", request.method, request.url.path, explain(error))
+    return problem(
+        503, "the database of this service cannot be used now; its log says why", headers={"Retry-After": "5"}
+    )
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    details = {404: f"there is nothing at {request.url.path}; what there is: /api/v1/openapi.json"}
+    details[400] = "the body cannot be read: no UTF-8, lists in too many lists, or a number of too many digits"
+    details[405] = f"{request.method} is not for {request.url.path}; what is: /api/v1/openapi.json"
+    return problem(
+        error.status_code, details.get(error.status_code, str(error.detail)), headers=dict(error.headers or {})
+    )
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        said = f"the body is no JSON: {first['ctx']['error']} at character {first['loc'][-1]}"
+        return problem(422, said, exit_code=2)
+    if isinstance(first.get("input"), bytes):
+        return problem(422, "a body is read with the header Content-Type: application/json only", exit_code=2)
+    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+    got = json.dumps(first.get("input"), default=str)
+    shown = got if len(got) <= 80 else f"{got[:77]}..."
+    said = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return problem(422, f"{where}: got {shown}; allowed: {said}", exit_code=2)
+
+
+def _bug(request: Request, error: Exception) -> Response:
+    return problem(500, "a bug of the service; its log has the traceback")
+
+
+_A_NAME = re.compile(r"[A-Za-z0-9_.:+-]*")
+
+
+def check_allowed(spec: Spec, *, allow_code: bool) -> None:
+    """Let a spec pass that names datasets and models by the names we gave them.
+
+    Args:
+        allow_code: whether package.module:build may stand for a model or a sampler.
+
+    Raises:
+        NotAllowed: it names a file, or code where that is not allowed.
+    """
+    if spec.code:
+        raise _refused("code", next(iter(spec.code)), "no request names a file on the server; one that does")
+    named = [("search.sampler", spec.search.sampler), ("training.distillation", spec.training.distillation)]
+    for role in spec.roles:
+        part = spec.role(role)
+        if part.dataset not in NAMES:
+            raise _refused(f"{role}.dataset", part.dataset, f"allowed over HTTP: {', '.join(NAMES)}; a file")
+        named += [(f"{role}.teacher", part.teacher), (f"{role}.student", part.student)]
+    for key, name in named:
+        if name.startswith(PREFIX) or not _A_NAME.fullmatch(name):
+            raise _refused(key, name, "no request names a file on the server; one that does")
+        if is_code(name) and not allow_code:
+            raise NotAllowed(
+                f"{key}: got {name!r}, which is Python code; this service runs none that a request names (its operator"
+                f" can start it with --allow-code); a sweep with it is made where its database is: {_create()}"
+            )
+
+
+def _refused(key: str, value: str, why: str) -> NotAllowed:
+    shown = value if len(value) <= 80 else f"{value[:77]}..."
+    return NotAllowed(f"{key}: got {shown!r}; {why} is used where the database of the service is: {_create()}")
+
+
+def _create() -> str:
+    return local().create("NAME", "my.toml")

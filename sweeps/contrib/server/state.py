@@ -1,0 +1,227 @@
+"""What is served: one engine for all requests, views computed once."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import sqlalchemy
+from fastapi import Depends, Path, Request
+
+from storage.db.engine import open_engine
+from storage.records import queries
+from storage.records.queries import SweepRecord
+from storage.studies.space import study_name
+from sweeps.errors import NoResultsYet, NotThere
+from sweeps.findings.findings import load
+from sweeps.hints import local
+from sweeps.operations.operation import LocalClient
+from sweeps.query.best import Best, best, insight
+from sweeps.query.listing import SweepRow, sweep_row
+from sweeps.query.status import Status, status
+from sweeps.report.answer import badge, headline
+from sweeps.report.document import Badge
+from sweeps.report.words import display_name
+from sweeps.spec.model import Name as Pattern
+from sweeps.spec.stored import as_it_stands, check_name
+
+
+class CachedClient(LocalClient):
+    """A database whose engine is opened once: a request does not pay for a connection and a look at the schema."""
+
+    def __init__(self, url: sqlalchemy.URL) -> None:
+        """See `Database`."""
+        super().__init__(url)
+        self._engine: sqlalchemy.Engine | None = None
+        self._opening = threading.Lock()
+
+    @contextmanager
+    def engine(self) -> Iterator[sqlalchemy.Engine]:
+        """Give the engine; it is opened by the first who asks, and again after a failure to do so."""
+        with self._opening:
+            if self._engine is None:
+                self._engine = open_engine(self.url, read_only=True)
+        yield self._engine
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[tuple[sqlalchemy.Engine, SweepRecord]]:
+        """Find a sweep, for reading."""
+        with self.engine() as engine:
+            yield engine, queries.find_sweep(engine, check_name(name))
+
+    def close(self) -> None:
+        """Give every connection back; the next question opens new ones."""
+        with self._opening:
+            if self._engine is not None:
+                self._engine.dispose()
+            self._engine = None
+
+
+@dataclass(frozen=True)
+class Served:
+    """A database and which of its sweeps are shown. names: None shows all. allow_code: specs may name Python code."""
+
+    database: CachedClient
+    names: frozenset[str] | None
+    allow_code: bool
+
+    def shows(self, name: str) -> bool:
+        """Return whether a sweep of the database is shown."""
+        return self.names is None or name in self.names
+
+    def check(self, name: str) -> str:
+        """Return the name; raise NotThere where this service does not serve it, SpecError where none can have it."""
+        if self.names is not None and check_name(name) not in self.names:
+            raise NotThere(f"this service does not serve {name!r}; those it does: {local().line('list')}")
+        return name
+
+    def rows(self, *, limit: int, offset: int) -> tuple[list[SweepRow], int]:
+        """Return a page of the sweeps, oldest first, and how many there are."""
+        with self.database.engine() as engine:
+            found = [one for one in queries.list_sweeps(engine) if self.shows(one.name)]
+            return [sweep_row(engine, one) for one in found[offset : offset + limit]], len(found)
+
+
+def _served(request: Request) -> Served:
+    served: Served = request.app.state.served
+    return served
+
+
+Serving = Annotated[Served, Depends(_served)]
+
+
+_Typed = Annotated[
+    str, Path(description="Name of the sweep.", max_length=200, json_schema_extra={"pattern": f"^{Pattern.pattern}$"})
+]
+
+
+def _named(served: Serving, name: _Typed) -> str:
+    return served.check(name)
+
+
+Name = Annotated[str, Depends(_named)]
+
+
+FRESH_S = 2.0
+"""So long everybody sees what one look at the database found."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a finished sweep says. headline: two to four sentences."""
+
+    badge: Badge
+    headline: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A sweep as people see it.
+
+    source, target: datasets, as they are called; target is "" with one dataset. best: None before a trial of the search
+    has finished. insight: a line on what is known so far, "" if nothing. answer: None until every task has ended.
+    study: the number of its search in optuna-dashboard; None if that study was deleted.
+    """
+
+    source: str
+    target: str
+    status: Status
+    best: Best | None
+    insight: str
+    answer: Answer | None
+    study: int | None
+
+    @property
+    def name(self) -> str:
+        """Of the sweep."""
+        return self.status.sweep
+
+    @property
+    def finished(self) -> bool:
+        """Whether every task has ended."""
+        return self.status.seconds_left == 0
+
+    @property
+    def at_work(self) -> int:
+        """How many workers have a task and a good lease."""
+        return len({one.worker for one in self.status.workers if one.alive})
+
+
+@dataclass
+class Views:
+    """Looks at sweeps, at most once in FRESH_S for all who ask; one that has ended is looked at again when it changes.
+
+    Args:
+        study_ids: tells the numbers of all studies by name.
+    """
+
+    served: Served
+    study_ids: Callable[[], Mapping[str, int]]
+    _kept: dict[str, tuple[float, View]] = field(default_factory=dict)
+    _ended: dict[str, tuple[SweepRecord, View]] = field(default_factory=dict)
+    _ids: Mapping[str, int] = field(default_factory=dict)
+    _looking: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, name: str) -> View:
+        """Return one sweep.
+
+        Raises:
+            storage.errors.StorageError: there is no such sweep, or the database cannot be read.
+            SweepError: this service does not serve it.
+        """
+        with self._looking:
+            kept = self._kept.get(name)
+            if kept is None or time.monotonic() - kept[0] > FRESH_S:
+                with self.served.database.open(self.served.check(name)) as (engine, sweep):
+                    kept = time.monotonic(), self._look(engine, sweep)
+                self._kept[name] = kept
+            return kept[1]
+
+    def newest(self, most: int) -> tuple[list[str], int]:
+        """Return the names of the sweeps that were made last, the latest first, and how many there are."""
+        with self.served.database.engine() as engine:
+            names = [one.name for one in queries.list_sweeps(engine)]
+        served = [name for name in reversed(names) if self.served.shows(name)]
+        return served[:most], len(served)
+
+    def _look(self, engine: sqlalchemy.Engine, sweep: SweepRecord) -> View:
+        ended = self._ended.get(sweep.name)
+        if ended is not None and ended[0] == sweep and not queries.outlook(engine, sweep.id).unended:
+            return ended[1]
+        now = status(engine, sweep)
+        spec = as_it_stands(sweep)
+        view = View(
+            source=display_name(spec.source.shown),
+            target="" if spec.target is None else display_name(spec.target.shown),
+            status=now,
+            best=_best(engine, sweep),
+            insight=insight(spec, queries.task_records(engine, sweep.id, keep=())),
+            answer=_answer(engine, sweep) if now.bits.answer_hash else None,
+            study=self._study(sweep.name),
+        )
+        if view.finished:
+            self._ended[sweep.name] = sweep, view
+        return view
+
+    def _study(self, name: str) -> int | None:
+        wanted = study_name(name, "search")
+        if wanted not in self._ids:
+            self._ids = self.study_ids()
+        return self._ids.get(wanted)
+
+
+def _best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best | None:
+    try:
+        return best(engine, sweep)
+    except NoResultsYet:
+        return None
+
+
+def _answer(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Answer | None:
+    try:
+        findings = load(engine, sweep)
+    except NoResultsYet:
+        return None
+    return Answer(badge(findings), headline(findings))

@@ -1,0 +1,480 @@
+"""Engine `slurm`: script, queue, members of an array.
+
+The URL of the storage stands in no script: it comes with the environment, since it may hold a password.
+
+A member requeues itself when its time is up, and Slurm does so when its node fails; then it is another worker, with
+another name. One that died otherwise is replaced by a job of its own. Every member is looked at in one call of squeue.
+"""
+
+import logging
+import os
+import re
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy
+
+from storage.url import plain
+from sweeps.errors import SpecError, SweepError
+from sweeps.launch.engine import Request
+from sweeps.launch.local import WORKER_VARIABLE, log_tail
+from sweeps.terminal import number_of, say
+from sweeps.workers.environment import GPU_VARIABLE
+from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder
+
+DETACHED_VARIABLE = "KD_SWEEPS_DETACHED"  # in the environment of a worker that no launch waits for
+
+WARNED_S = 60  # a member is told so many seconds before its time is up
+
+_TEMPLATE = """\
+#!/bin/bash
+{directives}
+
+# KD_SWEEPS_STORAGE comes with the environment: it may hold a password, which is no matter for a file.
+member="${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
+export {worker_variable}="slurm-$member.${{SLURM_RESTART_COUNT:-0}}-{token}"
+export {log_variable}={logs}/slurm-$member.log
+{detached}if [ -n "${{SLURM_JOB_GPUS:-}}" ]; then export {gpu_variable}="${{CUDA_VISIBLE_DEVICES:-}}"; fi
+
+# USR1: its time is up. TERM: it was cancelled, or makes room for another job. Either way its task is given back.
+stop() {{ asked=yes; [ -z "$worker" ] || kill -TERM "$worker" 2>/dev/null; }}
+asked= worker=
+trap stop USR1 TERM
+{command} &
+worker=$!
+[ -z "$asked" ] || kill -TERM "$worker"
+wait "$worker"
+while kill -0 "$worker" 2>/dev/null; do wait "$worker"; done
+wait "$worker"
+code=$?
+
+# It gave its task back, and Slurm did not cancel it (then it is COMPLETING): it comes again.
+if [ $code -eq 143 ] && [ "$(squeue --noheader --format=%T --jobs="$member")" = RUNNING ]; then
+    scontrol requeue "$member"
+fi
+exit $code
+"""
+
+_OURS = (
+    "array", "clusters", "error", "export", "export-file", "get-user-env", "help", "input", "no-requeue",
+    "open-mode", "output", "parsable", "quiet", "requeue", "signal", "test-only", "usage", "verbose", "version",
+    "wait", "wrap",
+)  # fmt: skip
+_SHORT = {
+    "a": "array", "M": "clusters", "e": "error", "h": "help", "i": "input", "o": "output", "Q": "quiet",
+    "v": "verbose", "V": "version", "W": "wait",
+}  # fmt: skip
+
+# sbatch reads these as if they had been typed.
+FOREIGN = (
+    "SBATCH_ARRAY_INX", "SBATCH_CLUSTERS", "SBATCH_ERROR", "SBATCH_EXPORT", "SBATCH_GET_USER_ENV", "SBATCH_INPUT",
+    "SBATCH_NO_REQUEUE", "SBATCH_OPEN_MODE", "SBATCH_OUTPUT", "SBATCH_REQUEUE", "SBATCH_SIGNAL", "SBATCH_WAIT",
+    "SLURM_CLUSTERS", "SLURM_JOB_GPUS", "SLURM_RESTART_COUNT",
+)  # fmt: skip
+
+
+def check_options(options: Sequence[str]) -> None:
+    """Check what was typed after "--" for sbatch.
+
+    Raises:
+        SpecError: an option is one that a launch sets itself, or a word is none.
+    """
+    before = ""
+    for word in options:
+        if len(word.splitlines()) > 1:  # in the script the rest would be commands
+            raise SpecError(f"got {word!r} after --, which has a line break; sbatch takes none")
+        if not word.startswith("-"):
+            if not before.startswith("-") or "=" in before:
+                raise SpecError(
+                    f"got {word!r} after --; allowed: options of sbatch, for example -- --partition=main --time=1:00:00"
+                )
+        elif name := _ours(word):
+            raise SpecError(
+                f"got {word!r} after --; --{name} is for the launch itself; allowed are the other options of sbatch,"
+                " such as --partition, --account, --time, --mem, --cpus-per-task and --gres"
+            )
+        before = word
+
+
+def _ours(word: str) -> str:
+    """Return the option's name if we set it ourselves. sbatch takes every beginning that means one option alone."""
+    if not word.startswith("--"):
+        return _SHORT.get(word[1:2], "")
+    typed = word[2:].partition("=")[0]
+    return typed if typed in _OURS else next((one for one in _OURS if typed and one.startswith(typed)), "")
+
+
+def script(
+    name: str, seats: Sequence[int], options: Sequence[str], *, logs: Path, token: str, detached: bool = False
+) -> str:
+    """Return the script of an array job with a worker for each seat.
+
+    Args:
+        name: of the sweep.
+        options: of sbatch; they stand in the script, so that it can be submitted by hand.
+        logs: folder that every node sees.
+        token: tells its workers from those of another cluster that works on the same storage.
+        detached: no launch waits for them.
+    """
+    given = [
+        f"--job-name=kd-sweeps-{name}",
+        "--cpus-per-task=1",
+        *_lines(options),
+        f"--array={ranges(seats)}",
+        "--export=ALL",
+        "--requeue",
+        "--open-mode=append",
+        f"--signal=B:USR1@{WARNED_S}",
+        f"--output={_quoted(str(logs).replace('%', '%%') + '/slurm-%A_%a.log')}",
+    ]
+    # -P: what lies in the current folder is not imported, such as somebody's random.py
+    command = shlex.join([sys.executable, "-P", "-m", "sweeps.cli", "worker", name])
+    return _TEMPLATE.format(
+        directives="\n".join(f"#SBATCH {one}" for one in given),
+        worker_variable=WORKER_VARIABLE,
+        log_variable=LOG_VARIABLE,
+        gpu_variable=GPU_VARIABLE,
+        token=token,
+        logs=shlex.quote(str(logs)),
+        detached=f"export {DETACHED_VARIABLE}=yes\n" if detached else "",
+        command=command,
+    )
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Return numbers as sbatch and scancel take them: "0-3,7"."""
+    runs: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def _lines(options: Sequence[str]) -> list[str]:
+    """Return the options, each with its value in one line."""
+    lines: list[str] = []
+    for word in options:
+        if word.startswith("-"):
+            lines.append(_quoted(word))
+        else:
+            lines[-1] += f" {_quoted(word)}"
+    return lines
+
+
+def _quoted(word: str) -> str:
+    """Return a word as sbatch reads it in a script: it knows quotes and backslashes, and # begins a comment."""
+    plain = all(letter.isalnum() or letter in "-_=:,./%@+[]*&()" for letter in word)
+    return word if plain else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+log = logging.getLogger(__name__)
+
+PROGRAMS = ("sbatch", "squeue", "scancel")
+LOOK_EVERY_S = 2.0
+_PATIENCE_S = 60.0  # for one of Slurm's programs: a busy controller takes a while
+_NO_ANSWER = "no answer"
+_COLUMNS = ("ArrayJobID", "ArrayTaskID", "State", "RestartCnt", "exit_code", "Reason")
+_ENDED = {
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
+    "TIMEOUT",
+}  # fmt: skip
+_WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
+
+Member = tuple[int, int]
+"""Number of the array job, and index in it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What Slurm says of a member. restarts: how often it was requeued. code: negative for a signal."""
+
+    state: str
+    restarts: int = 0
+    code: int = 0
+    reason: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it does not run again by itself."""
+        return self.state in _ENDED
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it has no machine yet."""
+        return self.state in _WAITING
+
+
+@dataclass
+class SlurmQueue:
+    """The members that one launch has submitted, as Slurm knew them a moment ago."""
+
+    _jobs: dict[Member, Job] = field(default_factory=dict)
+    _arrays: list[int] = field(default_factory=list)
+    _looked_at: float = float("-inf")
+    _to_cancel: set[Member] = field(default_factory=set)
+
+    def submit(self, script: str, seats: Sequence[int], options: Sequence[str], variables: Mapping[str, str]) -> int:
+        """Submit an array and return its number.
+
+        Args:
+            seats: its indices, as they stand in the script.
+            options: of sbatch; typed, they count more than what the environment says.
+            variables: for the environment of the jobs.
+
+        Raises:
+            SweepError: there is no Slurm here, or it refuses.
+        """
+        check_programs()
+        environment = {name: value for name, value in os.environ.items() if name not in FOREIGN} | dict(variables)
+        done = _run(["sbatch", "--parsable", *options], script, environment)
+        found = re.match(r"(\d+)(;|$)", done.stdout.strip())
+        if done.returncode or not found:
+            raise SweepError(f"sbatch refused the workers: {_said(done.stderr or done.stdout)}")
+        array = int(found[1])
+        self._arrays.append(array)
+        # Until Slurm answers: a controller that is away just now has forgotten nobody.
+        self._jobs |= {(array, seat): Job("PENDING") for seat in seats}
+        self._looked_at = float("-inf")
+        return array
+
+    def look(self, member: Member) -> Job | None:
+        """Return what Slurm says of a member; None: it has forgotten it."""
+        self._cancel()
+        if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+            self._look()
+            self._looked_at = time.monotonic()
+        return self._jobs.get(member)
+
+    def cancel(self, member: Member) -> None:
+        """Have a member cancelled at the next look, with all others of which that is asked: it gets SIGTERM."""
+        self._to_cancel.add(member)
+
+    def kill(self, member: Member) -> None:
+        """End a member at once."""
+        job = self._jobs.get(member)
+        at_once = [] if job is None or job.waiting else ["--signal=KILL", "--full"]
+        _scancel(*at_once, f"{member[0]}_{member[1]}")
+        self._looked_at = float("-inf")
+
+    def _look(self) -> None:
+        arguments = ["--noheader", "--array", "--states=all", f"--jobs={','.join(map(str, self._arrays))}"]
+        done = _run(["squeue", *arguments, f"--Format={','.join(f'{name}:|' for name in _COLUMNS)}"])
+        forgotten = "Invalid job id" in done.stderr
+        if done.returncode and not forgotten:  # its controller is away: what it said last holds until it is back
+            log.warning("squeue: %s", _said(done.stderr))
+            return
+        self._jobs = {} if forgotten else dict(filter(None, map(_read, done.stdout.splitlines())))
+        # Of an array that is forgotten nothing is asked again.
+        self._arrays = [one for one in self._arrays if any(array == one for array, _ in self._jobs)] or self._arrays[
+            -1:
+        ]
+
+    def _cancel(self) -> None:
+        if not self._to_cancel:
+            return
+        wanted, self._to_cancel = self._to_cancel, set()  # a signal may ask for more at any moment
+        seats: dict[int, list[int]] = defaultdict(list)
+        for array, seat in wanted:
+            seats[array].append(seat)
+        _scancel(*(f"{array}_[{ranges(found)}]" for array, found in seats.items()))
+        self._looked_at = float("-inf")
+
+
+def check_programs() -> None:
+    """Raise SweepError if Slurm's programs are not here."""
+    if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
+        raise SweepError(
+            f"--on slurm needs {' and '.join(missing)}, not found in PATH; type it on a machine that submits Slurm jobs"
+        )
+
+
+def _read(line: str) -> tuple[Member, Job] | None:
+    array, seat, state, restarts, code, reason = line.split("|")[: len(_COLUMNS)]
+    if not seat.isdecimal():
+        return None
+    left, _, number = code.partition(":")
+    ended = -int(number or 0) or int(left or 0)
+    if state in _ENDED and state != "COMPLETED" and not ended:
+        ended = -15 if state == "CANCELLED" else 1
+    return (int(array), int(seat)), Job(state, int(restarts or 0), ended, reason)
+
+
+def _scancel(*arguments: str) -> None:
+    done = _run(["scancel", "--quiet", *arguments])
+    # Of members that have ended it complains, too; that is no news.
+    if done.returncode and ("contact" in done.stderr or _NO_ANSWER in done.stderr):
+        say(f"Slurm cancelled nothing: {_said(done.stderr)}; once it answers, type: scancel {' '.join(arguments)}")
+
+
+def _run(
+    command: Sequence[str], text: str | None = None, environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    try:
+        return subprocess.run(
+            command,
+            input=text,
+            stdin=subprocess.DEVNULL if text is None else None,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_S,
+            check=False,
+            start_new_session=True,  # Ctrl-C is for the launch, which cancels the members then
+            umask=0o077,  # of the jobs, too: nobody else reads their logs
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"{_NO_ANSWER} within {_PATIENCE_S:.0f} s")
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 1, "", str(error))
+
+
+def _said(text: str) -> str:
+    """Return what one of Slurm's programs printed, in one line."""
+    lines = [re.sub(r"^\w+: (error: )?", "", line.strip()) for line in text.splitlines()]
+    return "; ".join(line for line in lines if line) or "it said nothing"
+
+
+_REQUEUED = 128 + signal.SIGTERM  # what a member that makes room for its own return ends with
+
+
+@dataclass(eq=False)
+class SlurmMember:
+    """One life of one member: a member that was requeued is another worker.
+
+    seat: which of the workers that are kept alive it is, and its index in the array. restarts: how often it was
+    requeued before.
+    """
+
+    seat: int
+    array: int
+    restarts: int
+    token: str
+    logs: Path
+    queue: SlurmQueue
+    successor: "SlurmMember | None" = None
+    _code: int | None = None
+    _started: float | None = None  # monotonic seconds
+    _word: str = ""  # of Slurm, about its end
+    _unwanted: bool = False
+
+    @property
+    def worker(self) -> str:
+        """Its name, as the script makes it up."""
+        return f"slurm-{self.array}_{self.seat}.{self.restarts}-{self.token}"
+
+    @property
+    def log_place(self) -> str:
+        """The file that its output goes to."""
+        return str(self._log_file)
+
+    @property
+    def _log_file(self) -> Path:
+        return self.logs / f"slurm-{self.array}_{self.seat}.log"
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, negative for a signal; None while it lives or waits for its machine."""
+        if self._code is None:
+            self._see(self.queue.look((self.array, self.seat)))
+        return self._code
+
+    @property
+    def lived_s(self) -> float:
+        """Seconds since it was seen to run first; 0 while it waits for its machine."""
+        return 0.0 if self._started is None else time.monotonic() - self._started
+
+    def _see(self, job: Job | None) -> None:
+        if job is not None and job.restarts > self.restarts:
+            self._code, self._word = _REQUEUED, "requeued"
+            self.successor = SlurmMember(self.seat, self.array, job.restarts, self.token, self.logs, self.queue)
+        elif job is None or job.ended:
+            # One that was called off ends well, even if its machine came at that very moment.
+            self._code = 0 if self._unwanted else -int(signal.SIGTERM) if job is None else job.code
+            self._word = "no longer in the queue" if job is None else job.state
+        elif not job.waiting and self._started is None:
+            self._started = time.monotonic()
+
+    def send(self, number: int) -> None:
+        """Have it cancelled: whatever the signal, it gets SIGTERM, gives its task back and does not come again."""
+        self._unwanted = True
+        self.queue.cancel((self.array, self.seat))
+
+    def kill(self) -> None:
+        """End it at once; its lease lapses, or its parent gives its task back."""
+        self.queue.kill((self.array, self.seat))
+
+    def end_children(self) -> None:
+        """Do nothing: Slurm ends what a member started."""
+
+    def last_lines(self, count: int) -> list[str]:
+        """Return the last lines that it logged or printed, then Slurm's own word if its end is of Slurm's making."""
+        said = log_tail(end_of(self._log_file), self._code, count)
+        own = [f"Slurm says: {self._word}"] if self._word not in ("", "COMPLETED", "FAILED") else []
+        return [*said, *own][-count:]
+
+    def stored_log(self, url: sqlalchemy.URL) -> str | None:
+        """Return the end of its log as it is stored with an attempt."""
+        return LogTail(self._log_file, url).read()
+
+
+@dataclass(frozen=True)
+class SlurmEngine:
+    """Submits arrays of workers.
+
+    Raises:
+        SpecError: an option is none that can be passed on.
+    """
+
+    asked: Request
+    stop_s: float = 30.0  # as long as Slurm waits by default before it kills
+    _queue: SlurmQueue = field(default_factory=SlurmQueue)
+    _token: str = field(default_factory=lambda: secrets.token_hex(2))
+
+    def __post_init__(self) -> None:
+        check_options(self.asked.options)
+
+    def start(self, seats: Sequence[int], first: int) -> list[SlurmMember]:
+        """Submit one array with a member for each seat.
+
+        Raises:
+            SweepError: there is no Slurm here, it refuses, or the folder of the logs cannot be made.
+        """
+        array = self._submit(seats, detached=False)
+        say(f"submitted as Slurm job {array}: {number_of(len(seats), 'worker')}")
+        return [SlurmMember(seat, array, 0, self._token, self._logs, self._queue) for seat in seats]
+
+    def detach(self, seats: Sequence[int]) -> int:
+        """Submit an array that nobody watches; return its number. Raises as `start`."""
+        return self._submit(seats, detached=True)
+
+    def script(self, seats: Sequence[int], *, detached: bool) -> str:
+        """Return the script that would be submitted."""
+        return script(
+            self.asked.sweep, seats, self.asked.options, logs=self._logs, token=self._token, detached=detached
+        )
+
+    @property
+    def _logs(self) -> Path:
+        return log_folder(self.asked.sweep)
+
+    def _submit(self, seats: Sequence[int], *, detached: bool) -> int:
+        try:
+            self._logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SweepError(
+                f"cannot write logs into {self._logs}: {error.strerror}; name another folder that every node sees:"
+                " export XDG_STATE_HOME=DIR"
+            ) from None
+        variables = {"KD_SWEEPS_STORAGE": plain(self.asked.url)}
+        return self._queue.submit(self.script(seats, detached=detached), seats, self.asked.options, variables)

@@ -1,0 +1,344 @@
+"""Finished trainings as runs of MLflow or Weights & Biases, in a folder.
+
+A SQLite file, because MLflow no longer writes folders of files without being told to:
+https://mlflow.org/docs/latest/self-hosting/migrate-from-file-store
+"""
+
+import hashlib
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import sqlalchemy
+
+from storage.records.queries import SweepRecord
+from sweeps.errors import NoResultsYet, SpecError, SweepError
+from sweeps.findings.load import Done, StoredSweep, awaited, read
+from sweeps.hints import local
+from sweeps.plan.identity import answer_hash
+from sweeps.plan.jobs import BaselineOutcome, MeasureOutcome, StudentOutcome, TeacherOutcome
+from sweeps.plan.phases import repeat_of
+
+Value: TypeAlias = str | int | float
+TRACKERS = ("mlflow", "wandb")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One finished training.
+
+    key, stage: of its task. started_at, finished_at: seconds since 1970, of its last attempt. parameters: what it was
+    trained with, T and alpha first. metrics: accuracies as fractions in [0, 1], seconds, the number of weights.
+    epochs: validation accuracy after each epoch, None where it was not looked at. tags: what it is found by.
+    """
+
+    key: str
+    stage: str
+    started_at: float
+    finished_at: float
+    parameters: Mapping[str, Value]
+    metrics: Mapping[str, float]
+    epochs: tuple[float | None, ...]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """How many runs were written, how many were there already, and what to type to see them."""
+
+    written: int
+    there: int
+    see: str
+
+
+def check_tracker(name: str) -> None:
+    """Raise SpecError for a tracker that we do not know."""
+    if name not in TRACKERS:
+        raise SpecError(f"--to: got {name!r}; allowed: {', '.join(TRACKERS)}")
+
+
+def runs(stored: StoredSweep) -> tuple[Run, ...]:
+    """Return the finished trainings in the order of the plan.
+
+    The test accuracies of a dataset are left out until its look at the test is complete, as everywhere.
+
+    Raises:
+        NoResultsYet: none has finished.
+    """
+    hidden: set[str] = {role for role in stored.spec.roles if awaited(stored.trainings, role)}
+    # Of the whole sweep: None before every task has ended.
+    shared = {"sweep": stored.sweep.name, "fingerprint": stored.sweep.fingerprint}
+    shared |= {"answer_hash": found} if (found := answer_hash(stored.tasks)) else {}
+    found_runs = tuple(run for done in stored.done if (run := _run(done, shared, hidden)) is not None)
+    if not found_runs:
+        name = stored.sweep.name
+        raise NoResultsYet(f"no training of {name} has finished yet; go on with: {local().launch(name)}")
+    return found_runs
+
+
+def _run(done: Done, shared: Mapping[str, str], hidden: set[str]) -> Run | None:
+    outcome, record = done.outcome, done.record
+    if isinstance(outcome, MeasureOutcome):
+        return None
+    parameters: dict[str, Value] = {}
+    metrics = {"val_accuracy": outcome.val_accuracy, "train_s": outcome.train_s, "cpu_s": outcome.cpu_s}
+    metrics |= {"parameters": float(outcome.parameters)}
+    if isinstance(outcome, StudentOutcome):
+        parameters |= {**outcome.point.as_dict(), "loss": outcome.loss}
+        if outcome.test_accuracy is not None and done.payload.role not in hidden:
+            metrics["test_accuracy"] = outcome.test_accuracy
+    elif isinstance(outcome, TeacherOutcome):
+        parameters["model"] = outcome.model
+    elif isinstance(outcome, BaselineOutcome):
+        parameters["method"] = outcome.method
+    parameters |= {"dataset": outcome.dataset, "train_images": outcome.train_images}
+    return Run(
+        key=record.key,
+        stage=record.stage,
+        started_at=record.started_at or 0.0,
+        finished_at=record.finished_at or 0.0,
+        parameters={name: value for name, value in parameters.items() if value != ""},
+        metrics=metrics,
+        epochs=outcome.epoch_val_accuracy,
+        tags=_tags(done, shared),
+    )
+
+
+def _tags(done: Done, shared: Mapping[str, str]) -> dict[str, str]:
+    outcome, record = done.outcome, done.record
+    commit, repeat = outcome.provenance.get("git_commit"), repeat_of(record.key)
+    arm = getattr(done.payload, "arm", None) or getattr(done.payload, "method", None)
+    tags = {
+        "task": record.key,
+        "stage": record.stage,
+        "role": done.payload.role,
+        "arm": arm,
+        "group": done.payload.group,
+        "repeat": repeat,
+        "seed": done.payload.seed,
+        "worker": outcome.worker or record.worker,
+        "commit": commit,
+        "numerics": getattr(outcome, "numerics", ""),
+        **shared,
+    }
+    return {name: str(value) for name, value in tags.items() if value not in (None, "")}
+
+
+FILE = "mlflow.db"
+STEPS = "epoch_val_accuracy"
+_AT_ONCE = 1000  # metrics that MLflow takes in one call
+_QUIET_MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}  # both read when it is imported
+
+
+def load_mlflow() -> Any:
+    """Return the library; raise SweepError where it is not installed, with what to type."""
+    os.environ.update(_QUIET_MLFLOW)
+    try:
+        return importlib.import_module("mlflow")
+    except ImportError:
+        raise SweepError("--to mlflow: MLflow is not installed here; type: pip install mlflow-skinny") from None
+
+
+def write_mlflow(mlflow: Any, name: str, fingerprint: str, runs: Sequence[Run], folder: Path) -> Exported:
+    """Write the runs into the experiment of that name; a run that is there gets what it lacks, and nothing twice.
+
+    So a sweep is exported again when more of it has finished, and an export that was interrupted is completed.
+
+    Args:
+        mlflow: the library.
+        folder: is there; may hold other experiments.
+
+    Raises:
+        SweepError: MLflow cannot use the file, or the experiment there is of another spec.
+    """
+    uri = f"sqlite:///{(folder / FILE).absolute()}"
+    try:
+        client = mlflow.MlflowClient(tracking_uri=uri)
+        experiment = _experiment(client, name, fingerprint, folder)
+        there = _there(client, experiment)
+        written = [run for run in runs if _write_mlflow_run(client, experiment, run, there.get(run.key))]
+    except mlflow.exceptions.MlflowException as error:
+        raise SweepError(f"--to mlflow: {folder / FILE}: {' '.join(str(error).split())}") from None
+    see = f"mlflow ui --backend-store-uri {uri}"
+    return Exported(written=len(written), there=len(runs) - len(written), see=see)
+
+
+def _experiment(client: Any, name: str, fingerprint: str, folder: Path) -> str:
+    """Return the id of the experiment, which is made if it is missing."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        place = (folder.absolute() / "artifacts" / name).as_uri()  # else under the folder where this was typed
+        made = client.create_experiment(name, artifact_location=place, tags={"fingerprint": fingerprint})
+        return str(made)
+    if found.tags.get("fingerprint") != fingerprint:
+        raise SweepError(
+            f"--to mlflow: {folder / FILE} has an experiment {name} that is not of this spec ({fingerprint[:12]});"
+            " give another folder"
+        )
+    if found.lifecycle_stage != "active":
+        raise SweepError(f"--to mlflow: the experiment {name} in {folder / FILE} was deleted; give another folder")
+    return str(found.experiment_id)
+
+
+def _there(client: Any, experiment: str) -> Mapping[str, Any]:
+    """Return the runs of an experiment by the task that they are of."""
+    found: dict[str, Any] = {}
+    token = None
+    while True:
+        page = client.search_runs([experiment], max_results=_AT_ONCE, page_token=token)
+        found |= {run.data.tags.get("task", ""): run for run in page}
+        token = page.token
+        if not token:
+            return found
+
+
+def _write_mlflow_run(client: Any, experiment: str, run: Run, old: Any) -> bool:
+    """Write what MLflow does not have of a run; return whether that was anything."""
+    entities = importlib.import_module("mlflow.entities")
+    known = {} if old is None else old.data.metrics
+    start, end = (round(1000 * at) for at in (run.started_at, run.finished_at))
+    metrics = [
+        entities.Metric(STEPS, value, end, step)
+        for step, value in enumerate(run.epochs, start=1)
+        if value is not None and STEPS not in known
+    ]
+    metrics += [entities.Metric(name, value, end, 0) for name, value in run.metrics.items() if name not in known]
+    tags = {name: value for name, value in run.tags.items() if old is None or old.data.tags.get(name) != value}
+    if old is not None and not metrics and not tags and old.info.status == "FINISHED":
+        return False
+    if old is None:
+        old = client.create_run(experiment, start_time=start, run_name=run.key, tags={"task": run.key})
+    for first in range(0, len(metrics), _AT_ONCE):
+        client.log_batch(old.info.run_id, metrics=metrics[first : first + _AT_ONCE])
+    client.log_batch(
+        old.info.run_id,
+        params=[entities.Param(name, str(value)) for name, value in run.parameters.items()],
+        tags=[entities.RunTag(name, value) for name, value in tags.items()],
+    )
+    client.set_terminated(old.info.run_id, status="FINISHED", end_time=end)
+    return True
+
+
+FOLDER = "wandb"
+_LONGEST_TAG = 64  # characters that a tag may have: https://docs.wandb.ai/models/runs/tags
+_QUIET_WANDB = {"WANDB_ERROR_REPORTING": "false"}  # its reports of its own errors would need the network
+
+
+def load_wandb() -> Any:
+    """Return the library; raise SweepError where it is not installed, with what to type."""
+    os.environ.update(_QUIET_WANDB)
+    try:
+        return importlib.import_module("wandb")
+    except ImportError:
+        raise SweepError("--to wandb: wandb is not installed here; type: pip install wandb") from None
+
+
+def write_wandb(wandb: Any, name: str, runs: Sequence[Run], folder: Path) -> Exported:
+    """Write the runs as folders of the project of that name. A run whose folder is there is left as it is.
+
+    Each is made beside the others first: an export that is killed leaves whole runs only.
+
+    Args:
+        wandb: the library.
+        folder: is there; the runs are in its folder "wandb".
+
+    Raises:
+        SweepError: wandb cannot write there.
+    """
+    kept = folder / FOLDER
+    kept.mkdir(exist_ok=True)
+    new = [run for run in runs if not list(kept.glob(f"offline-run-*-{run_id(run)}"))]
+    try:
+        for run in new:
+            with tempfile.TemporaryDirectory(prefix=".wandb-", dir=folder) as beside, _unseen_arguments():
+                made = _write_wandb_run(wandb, name, run, Path(beside))
+                os.replace(made, kept / made.name)
+    except wandb.Error as error:
+        raise SweepError(f"--to wandb: {folder}: {' '.join(str(error).split())}") from None
+    finally:
+        wandb.teardown()
+    return Exported(written=len(new), there=len(runs) - len(new), see=f"wandb sync {kept}/offline-run-*")
+
+
+@contextmanager
+def _unseen_arguments() -> Iterator[None]:
+    """Hide what was typed, since wandb writes it into every run: a storage's URL may hold a password."""
+    typed = sys.argv
+    sys.argv = typed[:1]
+    try:
+        yield
+    finally:
+        sys.argv = typed
+
+
+def run_id(run: Run) -> str:
+    """Return the id of a run: the same for the same task of the same sweep, so that nothing is uploaded twice."""
+    parts = (run.tags["sweep"], run.tags["fingerprint"], run.key)
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
+
+
+def _write_wandb_run(wandb: Any, name: str, run: Run, beside: Path) -> Path:
+    """Write a run; return its folder."""
+    settings = wandb.Settings(
+        mode="offline",
+        console="off",
+        silent=True,
+        disable_git=True,
+        save_code=False,
+        x_disable_meta=True,  # of the machine that exports: nothing was trained on it
+        x_disable_stats=True,
+    )
+    opened = wandb.init(
+        project=name,
+        dir=str(beside),
+        id=run_id(run),
+        name=run.key,
+        group=run.stage,
+        tags=[f"{key}:{value}"[:_LONGEST_TAG] for key, value in run.tags.items()],
+        config={**run.parameters, **run.tags, "started_at": run.started_at, "finished_at": run.finished_at},
+        settings=settings,
+        reinit="create_new",
+    )
+    folder = Path(opened.dir).parent
+    for step, value in enumerate(run.epochs, start=1):
+        if value is not None:
+            opened.log({STEPS: value}, step=step)
+    opened.summary.update(dict(run.metrics))
+    opened.finish()
+    return folder
+
+
+def export_runs(engine: sqlalchemy.Engine, sweep: SweepRecord, tracker: str, folder: Path) -> Exported:
+    """Write every finished training of a sweep as a run. Reads the database only.
+
+    Args:
+        tracker: "mlflow" or "wandb".
+        folder: made if it is missing; what is in it stays.
+
+    Raises:
+        SpecError: another tracker, or a folder that cannot be.
+        SweepError: its library is not installed here, or cannot write there.
+        NoResultsYet: nothing has finished.
+        storage.errors.RecordBroken: what is stored is damaged.
+    """
+    check_tracker(tracker)
+    found = runs(read(engine, sweep))
+    library = load_mlflow() if tracker == "mlflow" else load_wandb()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(
+            f"--output: cannot write into {folder}: {error.strerror}; give a folder, for example: -o runs"
+        ) from None
+    try:
+        if tracker == "mlflow":
+            return write_mlflow(library, sweep.name, sweep.fingerprint, found, folder)
+        return write_wandb(library, sweep.name, found, folder)
+    except OSError as error:
+        raise SweepError(f"--to {tracker}: cannot write into {folder}: {error.strerror}") from error

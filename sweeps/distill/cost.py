@@ -1,0 +1,123 @@
+"""Operations of equal cost, and break-even with AutoKeras.
+
+CPU seconds, because wall seconds depend on what else ran. They are compared within one kind of machine only.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from kd.data.datasets import Dataset
+from kd.errors import Unavailable
+from kd.teachers.names import parse_teacher
+from sweeps.findings.load import Provenance, StoredSweep, validations
+from sweeps.findings.rows import shared_cost
+from sweeps.plan.jobs import BaselineOutcome, BaselineTask
+from sweeps.spec.model import Spec
+from sweeps.stats.estimates import percent
+
+
+@dataclass(frozen=True)
+class Macs:
+    """Multiply-accumulates of one image in the student and in the teacher of a dataset, forward."""
+
+    student: int
+    teacher: int
+
+
+def equal_cost_epochs(spec: Spec, macs: Mapping[str, Macs], role: str) -> int:
+    """Return the epochs that scratch may train, so that its arm costs as many operations as the arm best in all.
+
+    What best needs beside its own students is one search with its confirm on the source, and the teachers of the
+    source and of the dataset. Its transfer.seeds students share that equally. Operations are counted, not timed, so
+    every machine gives the same: a training step costs three times a forward pass in every network (the pass, and the
+    gradients of inputs and of weights), so the factor cancels. A ready-made teacher costs one forward pass alone.
+
+    Args:
+        macs: by role, of the source and of `role`.
+        role: of the dataset that scratch trains on.
+    """
+    part, source = spec.role(role), spec.source
+    trainings = spec.search.trials + spec.confirm.trainings
+    shared: float = trainings * macs["source"].student * source.images * source.epochs
+    for one in dict.fromkeys(("source", role)):
+        taught = spec.role(one)
+        passes = taught.teacher_epochs if parse_teacher(taught.teacher).is_trained else 1 / 3
+        shared += macs[one].teacher * taught.images * passes
+    return part.epochs + round(shared / spec.transfer.seeds / (macs[role].student * part.images))
+
+
+def count(student: str, teacher: str, dataset: Dataset, *, model: bytes) -> Macs:
+    """Count the operations of a student and of a teacher on the images of a dataset.
+
+    Args:
+        student, teacher: their names in the spec.
+        model: the teacher as the bytes of a .keras file.
+
+    Raises:
+        Unavailable: those of one of them cannot be counted.
+    """
+    from kd.models.custom import load_users
+    from kd.models.measure import count_macs  # as TensorFlow: only where it is needed
+    from kd.models.named import build
+
+    pupil = build(student, dataset.input_shape, dataset.classes, seed=0)
+    found = (count_macs(pupil), count_macs(load_users(model, parse_teacher(teacher).builder)))
+    for network, macs in zip((student, teacher), found, strict=True):
+        if macs is None:
+            raise Unavailable(f"scratch-same-cost: the operations of {network} cannot be counted")
+    return Macs(student=found[0] or 0, teacher=found[1] or 0)
+
+
+MULTIPLES = (0.25, 1.0, 4.0, 16.0)  # of the sweep's own cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakEven:
+    """AutoKeras against the distilled student `best` on one dataset, both by validation accuracy in percent.
+
+    curve: (CPU seconds since its start, best accuracy so far) after each of its trials. student: mean of `best` over
+    its seeds. sweep_cpu_s: what that student needed before it could be trained: teachers, search and confirm. at: for
+    each of MULTIPLES of that, what AutoKeras had by then; None before its first trial and beyond what it was given.
+    even_at: CPU seconds at which it reached the student; None where it never did.
+    """
+
+    dataset: str
+    curve: tuple[tuple[float, float], ...]
+    student: float
+    sweep_cpu_s: float
+    at: tuple[float | None, ...]
+    even_at: float | None
+
+
+def break_evens(stored: StoredSweep, provenance: Provenance) -> tuple[BreakEven, ...]:
+    """Return one for each dataset that has both; nothing where the seconds are not of the same kind of machine."""
+    if len(provenance.machine_kinds) > 1:
+        return ()
+    return tuple(even for role in stored.spec.roles if (even := _break_even(stored, role)) is not None)
+
+
+def _break_even(stored: StoredSweep, role: str) -> BreakEven | None:
+    baselines = stored.finished(BaselineTask, BaselineOutcome)
+    found = [one.outcome.curve for one in baselines if one.payload.role == role and one.outcome.curve]
+    students = validations(stored.trainings, role, "best")
+    if not found or not students:
+        return None
+    curve = tuple((seconds, percent(accuracy)) for seconds, accuracy in found[0])
+    student, shared = fmean(students), shared_cost(stored, role, "best")
+    cost = 0.0 if shared is None else shared.cpu_s
+    return BreakEven(
+        dataset=stored.spec.role(role).dataset,
+        curve=curve,
+        student=student,
+        sweep_cpu_s=cost,
+        at=tuple(reached(curve, multiple * cost) for multiple in MULTIPLES),
+        even_at=next((seconds for seconds, accuracy in curve if accuracy >= student), None),
+    )
+
+
+def reached(curve: Sequence[tuple[float, float]], seconds: float) -> float | None:
+    """Return the best accuracy after so many CPU seconds; None before the first trial, and after the last one's end."""
+    if not curve or seconds > curve[-1][0]:
+        return None
+    return max((accuracy for at, accuracy in curve if at <= seconds), default=None)

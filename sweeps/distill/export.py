@@ -1,0 +1,211 @@
+"""Export the kept student, and a teacher's logits.
+
+Of each dataset one student is kept: the one that transfer trained first at the best (T, alpha), on a seed that no
+selection saw. So its recorded test accuracy is not the luckiest of several.
+"""
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy
+
+from kd.data.datasets import Positions, content_hash, positions
+from kd.teachers import logits_file
+from storage.errors import BlobCorrupt
+from storage.records import artifacts, queries
+from storage.records.queries import SweepRecord
+from sweeps.errors import NoResultsYet, SpecError, SweepError
+from sweeps.hints import local
+from sweeps.plan.jobs import StudentOutcome, TeacherOutcome, TeacherTask, TransferTask, done_tasks
+from sweeps.plan.phases import kept_student_key, teacher_phase, transfer_phase
+from sweeps.spec.model import Spec
+from sweeps.spec.stored import stored_spec
+from sweeps.trainers.protocol import Point
+
+
+@dataclass(frozen=True, kw_only=True)
+class Student:
+    """A student as it was recorded.
+
+    Attributes:
+        dataset: trained and tested on.
+        point: trained with.
+        test_accuracy: on the dataset's test images, a fraction in [0, 1].
+        sha256: of `model`, 64 hex digits.
+        model: bytes of a .keras file, without the optimizer: uint8 images (batch, h, w, c) in, logits out.
+    """
+
+    dataset: str
+    point: Point
+    test_accuracy: float
+    sha256: str
+    model: bytes
+
+
+def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | None = None) -> Student:
+    """Return the student that was trained at the best (T, alpha) on a dataset of the sweep; None: the source.
+
+    Raises:
+        NoResultsYet: it is not trained yet.
+        SpecError: no such dataset in the sweep.
+        SweepError: its task failed, or the sweep trains none there.
+        storage.errors.RecordBroken: what is stored of it is damaged.
+        storage.errors.BlobCorrupt: the stored bytes are damaged; says what to type.
+    """
+    spec = stored_spec(sweep)
+    role = _role(spec, dataset)
+    dataset = spec.role(role).shown
+    key = kept_student_key(role)
+    found = queries.task_records(engine, sweep.id, phase=transfer_phase(role))
+    task = next((record for record in found if record.key == key), None)
+    again = f"type: {local().retry_and_launch(sweep.name)}"
+    if task is None:
+        raise SweepError(f"{sweep.name} trains no best student on {dataset}: arm best is not among its transfer arms")
+    if task.state in ("failed", "skipped"):
+        raise SweepError(f"the student of {dataset} was not trained: {key} {task.state}: {task.reason}; {again}")
+    if task.state != "done":
+        raise NoResultsYet(
+            f"the best student of {dataset} is not trained yet ({key} is {task.state});"
+            f" go on with: {local().launch(sweep.name)}"
+        )
+    (student,) = done_tasks([task], TransferTask, StudentOutcome)
+    outcome, tested = student.outcome, student.outcome.test_accuracy
+    digest = outcome.blobs.get("model")
+    if digest is None or tested is None:
+        raise SweepError(f"the student of {dataset} was not kept with the result of {key}; {again}")
+    try:
+        model = artifacts.get(engine, digest)
+    except BlobCorrupt as error:
+        raise BlobCorrupt(f"the student of {dataset} cannot be exported: {error}; {again}") from None
+    return Student(
+        dataset=dataset,
+        point=outcome.point,
+        test_accuracy=tested,
+        sha256=digest,
+        model=model,
+    )
+
+
+def _role(spec: Spec, dataset: str | None) -> str:
+    roles = {spec.role(role).shown: role for role in spec.roles}
+    if dataset is None:
+        return "source"
+    if dataset not in roles:
+        raise SpecError(f"--dataset: got {dataset!r}; this sweep has {', '.join(roles)}")
+    return roles[dataset]
+
+
+def check_target(path: Path, *, force: bool, suffix: str = ".keras") -> None:
+    """Check that a file may be written there.
+
+    Args:
+        suffix: of a student, which Keras loads under this name only; of logits ".npz"; of an archive ".kdsweep".
+
+    Raises:
+        SpecError: no file of that name can be written, or its suffix is another one.
+        SweepError: a file is there and force is False.
+    """
+    example = {".keras": "student.keras", ".npz": "source-logits.npz", ".kdsweep": "mnist-kd.kdsweep"}[suffix]
+    if path.is_dir():
+        raise SpecError(f"{path} is a folder; name the file, for example {path / example}")
+    if path.suffix != suffix:
+        raise SpecError(f"got {str(path)!r}; only files that end in {suffix} are read again, for example {example}")
+    if not path.parent.is_dir():
+        raise SpecError(f"no folder {path.parent}; make it with: mkdir -p {path.parent}")
+    if path.exists() and not force:
+        raise SweepError(f"{path} is there already; to replace it add --force")
+
+
+def write_student(student: Student, path: Path) -> None:
+    """Write the .keras file: whole or, whatever happens, not at all. A file that is there is replaced.
+
+    Raises:
+        SweepError: the system does not let us write there.
+    """
+    try:
+        # In a neighbouring folder of its own: a file made by tempfile could be read by its owner alone.
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+            whole = Path(folder) / path.name
+            whole.write_bytes(student.model)
+            os.replace(whole, path)
+    except OSError as error:
+        raise SweepError(f"cannot write {path}: {error.strerror}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherLogits:
+    """Logits as they were stored. logits: float32, shape (images, classes). places: of these images, published."""
+
+    dataset: str
+    logits: npt.NDArray[np.float32]
+    places: Positions
+    sha256: str
+    val_accuracy: float
+    provenance: str
+
+
+def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> TeacherLogits:
+    """Return the logits of the teacher of a role.
+
+    Args:
+        role: such as "source".
+
+    Raises:
+        NoResultsYet: it is not trained yet.
+        SpecError: no such role, or its students see augmented images, which have logits of their own.
+        SweepError: the dataset here is another one.
+        storage.errors.BlobCorrupt: the stored bytes are damaged.
+    """
+    spec = stored_spec(sweep)
+    if role not in spec.roles:
+        raise SpecError(f"--logits: got {role!r}; allowed: {', '.join(spec.roles)}")
+    part = spec.role(role)
+    if part.augment != "none":
+        raise SpecError(f"--logits: the students of {role} see augmented images; a file has logits of the images alone")
+    done = queries.task_records(engine, sweep.id, phase=teacher_phase(role), state="done")
+    if not done:
+        raise NoResultsYet(f"the teacher of {role} is not trained yet; go on with: {local().launch(sweep.name)}")
+    (teacher,) = done_tasks(done, TeacherTask, TeacherOutcome)
+    found = content_hash(part.dataset, size=part.size)
+    if found != part.content_hash:
+        raise SweepError(
+            f"{part.dataset} here has content {found[:12]}, the sweep was created with {part.content_hash[:12]}:"
+            " the order of its images is not known"
+        )
+    sha256 = teacher.outcome.blobs.get("logits")
+    if sha256 is None:
+        raise SweepError(f"the logits of {part.dataset} were not kept; type: {local().retry_and_launch(sweep.name)}")
+    places = positions(part.dataset, train_images=part.images, size=part.size)
+    logits = np.frombuffer(artifacts.get(engine, sha256), np.float32).reshape(part.images, -1)
+    return TeacherLogits(
+        dataset=part.dataset,
+        logits=logits,
+        places=places,
+        sha256=sha256,
+        val_accuracy=teacher.outcome.val_accuracy,
+        provenance=f"kd-sweeps {sweep.name}, spec {sweep.fingerprint[:12]}: {part.teacher}, numerics"
+        f" {teacher.outcome.numerics or 'unknown'}",
+    )
+
+
+def write_logits(found: TeacherLogits, path: Path) -> None:
+    """Write the file.
+
+    Raises:
+        SweepError: the system does not let us write there.
+    """
+    try:
+        logits_file.write(
+            path,
+            found.logits,
+            found.places.train,
+            dataset=found.dataset,
+            provenance=found.provenance,
+            val_accuracy=found.val_accuracy,
+        )
+    except OSError as error:
+        raise SweepError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,313 @@
+"""What `create` checks and freezes: data, models, losses, teachers; what a worker elsewhere needs."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kd.baselines.applications import APPLICATIONS, TUNED, find_weights
+from kd.data import datasets
+from kd.data.arrays import memory_bytes, said_bytes
+from kd.data.custom import frozen_name, kind_of
+from kd.data.datasets import Contents, is_own
+from kd.errors import CodeError, DataError, ModelError, NotHere, SubprocessFailed
+from kd.losses.loss import Loss, is_users
+from kd.teachers.names import parse_teacher
+from kd.tools import code
+from kd.tools.code import is_there
+from kd.tools.processes import run_in_subprocess
+from sweeps.distill import jobs as child_jobs
+from sweeps.distill.spec import DatasetSpec, known
+from sweeps.errors import SpecError
+from sweeps.hints import local
+from sweeps.spec.model import Spec, override
+from sweeps.spec.stored import missing, named_code
+from sweeps.spec.tables import RECORDED, TRAINED, Search
+
+FUNCTION_S = 3600.0  # of a function that returns a dataset, which may have to make it
+MOST_NAMES = 8  # of classes that are shown
+
+_RETURNED: dict[tuple[str, str], Contents] = {}
+
+
+def contents(part: DatasetSpec, data_dir: Path | None) -> Contents:
+    """Return what is in a dataset; a user's function is called once, in a child process: it may do anything.
+
+    Raises:
+        kd.errors.DataError: it is missing or no dataset.
+    """
+    if not datasets.is_own(part.dataset) or kind_of(part.dataset) != "function":
+        return datasets.contents(part.dataset, data_dir, part.size)
+    try:
+        key = part.dataset, code.hash_of(part.dataset)
+    except CodeError as error:
+        raise DataError(f"cannot import dataset {part.dataset!r} here: {error}") from None
+    if key not in _RETURNED:
+        _RETURNED[key] = _returned(part)
+    return _RETURNED[key]
+
+
+def _returned(part: DatasetSpec) -> Contents:
+    try:
+        found: Contents = run_in_subprocess(
+            child_jobs.read_users_data, part.dataset, part.size, on_step=lambda: None, seconds=FUNCTION_S
+        )
+    except SubprocessFailed as error:
+        raise DataError(f"dataset {part.dataset!r} cannot be made: {error}") from None
+    except MemoryError:  # the arrays fit, and what is made of them beside them does not
+        raise DataError(
+            f"dataset {part.dataset!r} needs more memory than this machine has ({said_bytes(memory_bytes())}); give"
+            " fewer or smaller images"
+        ) from None
+    return found
+
+
+def with_images(spec: Spec, data_dir: Path | None) -> Spec:
+    """Return the spec with the number of training images filled in where it says all of them.
+
+    Raises:
+        SpecError: fewer than a batch.
+        kd.errors.DataError: a dataset is missing or no dataset.
+    """
+    left_out = [role for role in spec.roles if not spec.role(role).images]
+    return override(spec, {f"{role}.images": contents(spec.role(role), data_dir).training_images for role in left_out})
+
+
+def frozen_data(role: str, part: DatasetSpec, data: Contents) -> dict[str, Any]:
+    """Return what a spec keeps of a dataset, as changes of it.
+
+    Raises:
+        SpecError: the dataset is too small, or other than the spec says.
+    """
+    if part.images > data.training_images:
+        raise SpecError(
+            f"{role}.images: got {part.images}; {part.dataset} has {data.training_images} training images "
+            "once validation is set aside"
+        )
+    if part.content_hash and part.content_hash != data.content_hash:
+        raise SpecError(
+            f"{role}.content_hash: got {part.content_hash[:12]}, but {part.dataset} here has "
+            f"{data.content_hash[:12]}; remove the line to take this content"
+        )
+    changes: dict[str, Any] = {f"{role}.content_hash": data.content_hash}
+    if datasets.is_own(part.dataset):
+        return changes | {f"{role}.dataset": frozen_name(part.dataset)}
+    if part.size:
+        raise SpecError(f"{role}.size: got {list(part.size)}; {part.dataset} has a size of its own: remove the line")
+    if part.name:
+        raise SpecError(f"{role}.name: got {part.name!r}; {part.dataset} has a name of its own: remove the line")
+    return changes
+
+
+def check_names(spec: Spec) -> None:
+    """Check that no two datasets are called the same, nor one like a public one, and that no two hold the same images.
+
+    A report could not tell the former apart, and between the latter nothing is transferred.
+
+    Raises:
+        SpecError: they are.
+    """
+    called: dict[str, str] = {}
+    for role in spec.roles:
+        part = spec.role(role)
+        name = part.name or Path(part.dataset).name
+        if name in datasets.NAMES and part.dataset != name:
+            raise SpecError(f"{role}.name: got {name!r}, which is a dataset of ours; allowed: any other name")
+        if name in called:
+            raise SpecError(
+                f"{called[name]}.dataset and {role}.dataset are both called {name}; give one of them another name:"
+                f" {local().create('NAME', f'--set {role}.name=OTHER')}"
+            )
+        called[name] = role
+        for other in called.values():
+            if other != role and spec.role(other).content_hash == part.content_hash:
+                raise SpecError(
+                    f"{other}.dataset and {role}.dataset hold the same images and labels; give two datasets, or search"
+                    f" on this one alone: {local().create('NAME', f'--dataset {part.dataset}')}"
+                )
+
+
+def found_lines(spec: Spec, data_dir: Path | None) -> list[str]:
+    """Return what was found in each own dataset of a spec: images, shape and classes, and what was changed."""
+    lines = []
+    for role in spec.roles:
+        part = spec.role(role)
+        if datasets.is_own(part.dataset):
+            data = contents(part, data_dir)
+            lines += [f"{role:<8} {text}" for text in (_found(part, data), *data.notes)]
+    return lines
+
+
+def _found(part: DatasetSpec, data: Contents) -> str:
+    names = ", ".join(" ".join(name.split()) for name in data.class_names[:MOST_NAMES])  # a folder's may have a newline
+    names += ", ..." if len(data.class_names) > MOST_NAMES else ""
+    shape = " x ".join(map(str, data.input_shape))
+    return (
+        f"{part.name or Path(part.dataset).name}: {data.training_images:,} training, {data.validation_images:,}"
+        f" validation, {data.test_images:,} test images of {shape}, {data.classes} classes"
+        + (f": {names}" if names else "")
+    )
+
+
+_KEY = "training.distillation"
+_FIXED = (1.0, 1.0)
+_UNASKED = (_FIXED, Search.model_fields["temperature"].default)  # every preset has the default
+_SECONDS = 120.0  # of TensorFlow's start and of one loss
+
+
+def frozen_loss(spec: Spec, classes: int) -> dict[str, Any]:
+    """Return what a spec keeps of its loss, as changes of it: the parameters of a user's own, and that T is not used.
+
+    A loss without T is searched over alpha alone: the range of T becomes [1, 1] where the spec asks for none.
+
+    Args:
+        classes: of the source.
+
+    Raises:
+        SpecError: a user's own loss cannot be imported, called or trained with, or lacks a parameter; or a range of T
+            is asked for that the loss does not use; one line.
+    """
+    name = spec.training.distillation
+    for one in spec.search.space:
+        if one in RECORDED and is_users(name):
+            raise SpecError(
+                f"search.space: got {one!r}, which the records of a sweep have as a column; call this parameter"
+                f" of {name} otherwise, such as {one}_weight"
+            )
+    loss = known(name) or _tried(name, classes)
+    if loss.name == "kd":
+        return {}
+    if not loss.uses_temperature and spec.search.temperature not in _UNASKED:
+        raise SpecError(
+            f"search.temperature: got {list(spec.search.temperature)}, but loss {name} does not use T; remove the"
+            " setting, or choose another loss"
+        )
+    changes: dict[str, Any] = {} if loss.uses_temperature else {"search.temperature": _FIXED}
+    if not is_users(name):
+        return changes
+    own = {one.name: one.default for one in loss.parameters}
+    asked: dict[str, Iterable[str]] = {
+        "search.space": spec.search.space,
+        "training.loss_parameters": spec.training.loss_parameters,
+    }
+    for key, names in asked.items():
+        for one in names:
+            if one not in own and one not in TRAINED:
+                has = f"its parameters are {', '.join(own)}" if own else "it has no parameters with a default"
+                raise SpecError(f"{key}: got {one!r}, which loss {name} does not take; {has}")
+    return changes | {"training.loss_parameters": own | spec.training.loss_parameters}
+
+
+def _tried(name: str, classes: int) -> Loss:
+    if not is_there(name):
+        raise SpecError(f"{_KEY}: got {name!r}; {missing(name)}")
+    try:
+        tried: Loss = run_in_subprocess(
+            child_jobs.check_users_loss, name, classes, on_step=lambda: None, seconds=_SECONDS
+        )
+        return tried
+    except (ModelError, NotHere) as error:
+        raise SpecError(f"{_KEY}: {error}") from None
+    except SubprocessFailed as error:
+        raise SpecError(f"{_KEY}: loss {name!r} cannot be tried: {error}") from None
+
+
+START_S = 60.0  # of TensorFlow, which takes 5 on an idle core
+BUILD_S = 60.0  # of one model
+
+
+def check_users_models(spec: Spec, *, data_dir: Path | None = None) -> None:
+    """Build each model of a spec that is its user's own code once, in a child process: it may do anything.
+
+    Only a spec that names one takes this time, some seconds each. Names that cannot be one are left to `create`.
+
+    Args:
+        data_dir: folder that may hold mnist.npz and other files.
+
+    Raises:
+        SpecError: one line with the key, the name, and what is wrong with the model.
+        kd.errors.DataError: the dataset, whose images it is built for, cannot be read.
+    """
+    jobs: dict[tuple[str, tuple[int, int, int], int], str] = {}
+    for key, name, part in _users(spec):
+        data = contents(part, data_dir)
+        jobs.setdefault((name, data.input_shape, data.classes), key)
+    if not jobs:
+        return
+    begun: list[int] = []
+    try:
+        run_in_subprocess(
+            child_jobs.check_users_models,
+            list(jobs),
+            on_step=lambda: None,
+            on_report=begun.append,
+            seconds=START_S + BUILD_S * len(jobs),
+        )
+    except (ModelError, NotHere) as error:
+        raise SpecError(f"{list(jobs.values())[begun[-1]]}: {error}") from None
+    except SubprocessFailed as error:
+        (name, _, _), key = list(jobs.items())[begun[-1] if begun else 0]
+        raise SpecError(f"{key}: model {name!r} cannot be built: {error}") from None
+
+
+def _users(spec: Spec) -> Iterator[tuple[str, str, DatasetSpec]]:
+    """Yield (key of the spec, name of the model, its role) of everything that a user's module is to build."""
+    for role in spec.roles:
+        part = spec.role(role)
+        for key, name in ((f"{role}.teacher", part.teacher), (f"{role}.student", part.student)):
+            if ":" in name and _is_trained(name) and code.is_there(name):
+                yield key, name, part
+
+
+def _is_trained(name: str) -> bool:
+    try:
+        return parse_teacher(name).is_trained
+    except ModelError:
+        return False
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One thing that a worker needs. how: where it looks for it. here: whether this machine has it."""
+
+    what: str
+    how: str
+    here: bool
+
+
+def requirements(spec: Spec) -> list[Requirement]:
+    """Return what workers of a sweep need beside the storage; nothing for most sweeps on the datasets by name."""
+    parts = [spec.role(role) for role in spec.roles]
+    found = list(dict.fromkeys(_code(name) for _, name in named_code(spec)))
+    files = [part.dataset for part in parts if is_own(part.dataset) and kind_of(part.dataset) != "function"]
+    files += [file for part in parts if (file := part.teacher.removeprefix("logits:")) != part.teacher]
+    found += [Requirement(name, "at the same path", Path(name).exists()) for name in dict.fromkeys(files)]
+    if networks := _networks(spec):
+        missing = [name for name in networks if not has_weights(name)]
+        what = f"ImageNet weights of {', '.join(networks)}"
+        found.append(Requirement(what, "(--weights DIR, or a download)", not missing))
+    return found
+
+
+def _code(name: str) -> Requirement:
+    if (path := code.file_of(name)) is None:
+        return Requirement(f"module {name.partition(':')[0]}", "on its PYTHONPATH", code.is_there(name))
+    how = f"at the same path, or in the folder that {code.FOLDER_VARIABLE} names"
+    return Requirement(name.rpartition(":")[0], how, path.is_file())
+
+
+def _networks(spec: Spec) -> list[str]:
+    """Return the pretrained networks among the comparison methods and the teachers."""
+    methods = [method for role in spec.roles for method in spec.baselines_on(role)]
+    for role in spec.roles:
+        try:
+            methods.append(parse_teacher(spec.role(role).teacher).method or "")
+        except ModelError:
+            continue  # of another version: whoever trains it says so
+    return list(dict.fromkeys(name for method in methods if (name := method.removesuffix(TUNED)) in APPLICATIONS))
+
+
+def has_weights(method: str) -> bool:
+    """Return whether a comparison method is a pretrained network whose weights are on this machine."""
+    one = APPLICATIONS.get(method.removesuffix(TUNED))
+    return one is not None and find_weights(one.weights_file, one.weights_package) is not None

@@ -1,0 +1,148 @@
+"""The functions that run in child processes."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kd.baselines import methods
+from kd.config import BaselineResult, TeacherResult, TrainingConfig
+from kd.data.datasets import Contents, Dataset, Split, contents
+from kd.losses.loss import Loss
+from kd.teachers.names import parse_teacher
+from kd.tools.processes import Report
+
+
+def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, int, int], int]]) -> None:
+    """Check models as `kd.models.custom.check_users` does, without a word: whoever types `create` sees one line.
+
+    Reports the place of each model before it is built.
+
+    Args:
+        models: the arguments of `check_users`, for each of them.
+
+    Raises:
+        ModelError: see there; of the model that was reported last.
+    """
+    _silence()
+    from kd.models.custom import check_users
+
+    for place, model in enumerate(models):
+        report(place)
+        check_users(*model)
+
+
+def read_users_data(report: Report, name: str, size: tuple[int, ...]) -> Contents:
+    """Return what is in the dataset that a user's function returns, without a word of what it prints.
+
+    Raises:
+        DataError: see `kd.data.custom`.
+    """
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        os.dup2(nothing, output)
+    return contents(name, size=size)
+
+
+def check_users_loss(report: Report, name: str, classes: int) -> Loss:
+    """Try a loss as `kd.losses.trial.check_users_loss` does, without a word; returns what it says of itself.
+
+    Raises:
+        ModelError: see there.
+    """
+    _silence()
+    from kd.losses.trial import check_users_loss
+
+    return check_users_loss(name, classes)
+
+
+def _silence() -> None:
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        os.dup2(nothing, output)
+
+
+def teach(
+    report: Report,
+    dataset: Dataset,
+    model: str,
+    training: TrainingConfig,
+    seed: int,
+    views: int,
+    limits: dict[str, Any],
+    folder: str,
+) -> tuple[TeacherResult, str]:
+    """Train a teacher, or fit one by a comparison method within the limits of the table `baselines`.
+
+    Returns:
+        The teacher, and the numerics fingerprint of this process.
+    """
+    from kd.training.numerics import fingerprint
+
+    method = parse_teacher(model).method
+    if method is not None:
+        from kd.teachers.train import teach_with
+
+        budget, work_dir = _budget(method, limits), Path(folder)
+        made = teach_with(method, dataset, budget=budget, seed=seed, work_dir=work_dir, on_progress=report, views=views)
+        return made, fingerprint()
+    from kd.teachers.train import train_teacher
+
+    done, text = 0.0, "epoch 1"
+
+    def on_epoch(epoch: int, score: float) -> None:
+        nonlocal done, text
+        done, text = (epoch + 1) / training.epochs, f"validation {score:.4f}"
+
+    def on_step() -> None:
+        report(done, text)
+
+    made = train_teacher(
+        dataset, model=model, training=training, seed=seed, on_epoch=on_epoch, on_step=on_step, views=views
+    )
+    return made, fingerprint()
+
+
+def fit_baseline(
+    report: Report, method: str, dataset: Dataset, limits: dict[str, Any], seed: int, folder: str
+) -> BaselineResult:
+    """Fit a comparison method within the limits of the spec's table `baselines`."""
+    return methods.fit(
+        method, dataset, budget=_budget(method, limits), seed=seed, work_dir=Path(folder), on_progress=report
+    )
+
+
+def _budget(method: str, limits: dict[str, Any]) -> methods.Budget:
+    return methods.Budget(
+        trials=limits["autokeras_trials"],
+        epochs=limits["autokeras_epochs"],
+        seconds=limits["autokeras_seconds" if method == "autokeras" else "seconds"],
+        max_parameters=limits["autokeras_parameters"],
+        blocks=tuple(limits["autokeras_blocks"]),
+    )
+
+
+def measure_models(
+    report: Report,
+    files: dict[str, tuple[bytes, str, str]],
+    tests: dict[str, Split],
+    calibrations: dict[str, npt.NDArray[np.uint8]],
+) -> dict[str, Any]:
+    """Measure all models by turns in one process.
+
+    Args:
+        files: (bytes of a .keras file, role of its dataset, the user's function that built it or ""), by name.
+        tests: what a model is timed on and scored on, by role.
+        calibrations: images (n, h, w, c) for its int8 conversion, by role.
+    """
+    from kd.models.measure import ModelFile, measure
+
+    models = {
+        key: ModelFile(model=data, test=tests[role], calibration=calibrations[role], builder=builder)
+        for key, (data, role, builder) in files.items()
+    }
+    return {key: asdict(found) for key, found in measure(models, on_step=report).items()}

@@ -1,0 +1,178 @@
+"""The section of a report on what trainings and models cost."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sweeps.distill.arms import AUTOKERAS_ARM
+from sweeps.distill.cost import MULTIPLES, BreakEven
+from sweeps.findings.findings import Findings
+from sweeps.findings.rows import Row
+from sweeps.plan.jobs import Measured
+from sweeps.report.document import Block, Bullets, Fold, Heading, Paragraph, columns, table
+from sweeps.report.words import display_name, number, percentage
+from sweeps.stats.estimates import pareto_front
+
+_COLUMNS = columns(
+    "method",
+    "MACs (million)",
+    "file KB",
+    "int8 KB",
+    "int8 test %",
+    "latency ms p50 / p95",
+    "images/s",
+    "train CPU s",
+    "+ teacher and search CPU s",
+    text=1,
+)
+
+
+def section(findings: Findings, figures: Iterable[Block]) -> list[Block]:
+    """Return a cost table for each dataset and the advice; nothing before the models were measured."""
+    measured = [(row, row.measured) for row in findings.rows if row.measured is not None]
+    if not measured:
+        return []
+    blocks: list[Block] = []
+    kinds = findings.provenance.machine_kinds
+    evens = {even.dataset: even for even in findings.break_evens}
+    for role in findings.shown_roles:
+        dataset = findings.spec.role(role).dataset
+        rows = [_cells(row, found) for row, found in measured if row.dataset == dataset and _speaks(row)]
+        if rows:
+            blocks += [Heading(f"On {display_name(dataset)}", level=3), table(_COLUMNS, rows)]
+        choices = _choices(findings.rows, dataset)
+        if choices:
+            advice = _advice(choices, same_machine=len(kinds) == 1)
+            blocks.append(Bullets((*advice, *_break_even(evens.get(dataset)))))
+    reasons = "".join(f" int8 of {row.method}: {found.int8_reason}." for row, found in measured if found.int8_reason)
+    blocks.append(
+        Paragraph(
+            "MACs and latency are those of one image on one thread, from the stored image to the logits, resizing"
+            " included. Throughput (images/s) is measured in batches of 256. All students of a dataset share one"
+            " network: the distilled one was measured and speaks for all. int8 test accuracy is that of this one"
+            f" student; large networks are tested on fewer, evenly spaced images.{reasons}",
+            small=True,
+        )
+    )
+    if len(kinds) > 1:
+        blocks.append(
+            Paragraph(
+                f"**Seconds are not compared**: the tasks ran on {len(kinds)} kinds of machine"
+                f" ({'; '.join(f'{cpu}, {threads} thread(s)' for cpu, threads in kinds)})."
+            )
+        )
+    return [Fold("Cost, and when to use what", "size, speed, seconds of training", (*blocks, *figures), printed=True)]
+
+
+def _speaks(row: Row) -> bool:
+    """Return whether a row is shown: of the students, which are one network, the one that was measured."""
+    return row.kind != "arm" or row.method in ("best", AUTOKERAS_ARM)
+
+
+def break_even_sentence(even: BreakEven) -> str:
+    """Return the break-even of AutoKeras with the sweep in one sentence."""
+    first, last = even.curve[0][0], even.curve[-1][0]
+    parts = []
+    for multiple, value in zip(MULTIPLES, even.at, strict=True):
+        early = multiple * even.sweep_cpu_s < first
+        nothing = "no trial finished yet" if early else f"beyond its {last:.0f} CPU s"
+        parts.append(f"{_multiple(multiple)} {nothing if value is None else f'{value:.2f} %'}")
+    reached = (
+        f"AutoKeras reached it after {even.even_at:.0f} CPU s"
+        if even.even_at is not None
+        else f"AutoKeras did not reach it within {last:.0f} CPU s"
+    )
+    if even.even_at is not None and even.sweep_cpu_s:
+        reached += f", {even.even_at / even.sweep_cpu_s:.2g} times the cost of the sweep"
+    return (
+        f"break-even on {even.dataset}: `best` reached {even.student:.2f} % validation accuracy after"
+        f" {even.sweep_cpu_s:.0f} CPU s of teachers, search and confirm; {reached}. AutoKeras at multiples of the cost"
+        f" of the sweep: {', '.join(parts)}"
+    )
+
+
+def _break_even(even: BreakEven | None) -> list[str]:
+    return [] if even is None else [break_even_sentence(even)]
+
+
+def _multiple(value: float) -> str:
+    return f"{value:g}x" if value >= 1 else f"1/{math.floor(1 / value)}x"
+
+
+def _name(row: Row) -> str:
+    return {"best": "student, distilled", "scratch": "student, labels only"}.get(row.method, row.method)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """A model that a person would deploy. accuracy: of the test, a fraction; kilobytes: of its file; latency: ms."""
+
+    row: Row
+    accuracy: float
+    seeds: int
+    kilobytes: float
+    latency: float
+    cpu_s: float
+
+    def __str__(self) -> str:
+        return f"{_name(self.row)}, {percentage(self.accuracy)} % (n={self.seeds})"
+
+
+def _choices(rows: Sequence[Row], dataset: str) -> list[_Choice]:
+    """Return those of a dataset that were tested and measured, without the arms that explain the others."""
+    found = []
+    for row in rows:
+        measured = row.measured
+        if row.dataset != dataset or row.test is None or measured is None:
+            continue
+        if row.kind == "arm" and row.method not in ("best", "scratch", AUTOKERAS_ARM):
+            continue  # the other arms are the same network, and only say why
+        if measured.bytes is not None and measured.latency_ms_p50 is not None and row.train_cpu_s is not None:
+            found.append(
+                _Choice(
+                    row=row,
+                    accuracy=row.test.mean,
+                    seeds=row.test.n,
+                    kilobytes=measured.bytes / 1000,
+                    latency=measured.latency_ms_p50,
+                    cpu_s=row.train_cpu_s + (row.shared_cpu_s or 0.0),
+                )
+            )
+    return found
+
+
+def _advice(choices: Sequence[_Choice], *, same_machine: bool) -> list[str]:
+    smallest = min(choices, key=lambda one: one.kilobytes)
+    fastest = min(choices, key=lambda one: one.latency)
+    advice = [
+        f"most accurate: {max(choices, key=lambda one: one.accuracy)}",
+        f"smallest file: {smallest}, {smallest.kilobytes:,.0f} KB",
+        f"fastest: {fastest}, {fastest.latency:.2f} ms",
+        f"Pareto front of latency and accuracy: {_front(choices, [one.latency for one in choices])}",
+    ]
+    if same_machine:
+        cheapest = min(choices, key=lambda one: one.cpu_s)
+        advice += [
+            f"cheapest to train: {cheapest}, {cheapest.cpu_s:.0f} CPU s",
+            f"Pareto front of training cost and accuracy: {_front(choices, [one.cpu_s for one in choices])}",
+        ]
+    return advice
+
+
+def _front(choices: Sequence[_Choice], costs: Sequence[float]) -> str:
+    front = pareto_front([(cost, one.accuracy) for cost, one in zip(costs, choices, strict=True)])
+    return ", ".join(f"{_name(choices[index].row)} ({percentage(choices[index].accuracy, '.1f')} %)" for index in front)
+
+
+def _cells(row: Row, found: Measured) -> list[str]:
+    return [
+        "student" if row.method == "best" else _name(row),
+        number(found.macs, ",.2f", 1e-6),
+        number(found.bytes, ",.0f", 1e-3),
+        number(found.int8_bytes, ",.0f", 1e-3),
+        percentage(found.int8_test_accuracy),
+        f"{number(found.latency_ms_p50, '.2f')} / {number(found.latency_ms_p95, '.2f')}",
+        number(found.images_per_s, ",.0f"),
+        number(row.train_cpu_s, ".1f"),
+        number(row.shared_cpu_s, ".0f"),
+    ]

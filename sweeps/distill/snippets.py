@@ -1,0 +1,103 @@
+"""The point as code for kd, Keras, PyTorch.
+
+All three are then kd.config.LOSS_FORMULA. Where they are written differently:
+
+- Keras multiplies by T^2 itself, but only for a `KLDivergence` instance; its default, the string "kl_divergence",
+  compares raw logits (Keras 3.15.1). It clips probabilities at 1e-7, which shows at low temperatures only: for a
+  teacher and a student of MNIST its loss was 0.01 % smaller at T = 1 and the same from T = 2 on.
+- In PyTorch alpha mostly weighs the teacher: it is 1 - alpha. Only reduction="batchmean" is the KL of one image.
+
+Source: https://keras.io/api/distillation/;
+https://github.com/haitongli/knowledge-distillation-pytorch, model/net.py, `loss_fn_kd`.
+"""
+
+from collections.abc import Mapping
+
+from sweeps.spec.tables import TRAINED
+from sweeps.trainers.protocol import Number, Point
+
+_KD = """\
+# kd
+{keras}import kd
+
+distiller = kd.Distiller(student=student, teacher=teacher, temperature={temperature!r}, alpha={alpha!r}{loss})
+{made}distiller.compile({adam}, metrics=["accuracy"])
+{fit}"""
+
+_KERAS = """\
+# Keras' own; the same loss while no probability at T is under 1e-7, where Keras clips
+import keras
+
+distiller = keras.distillation.Distiller(
+    student=student,
+    teacher=teacher,
+    # not "kl_divergence", the default: that string compares raw logits, without softmax and T^2
+    distillation_losses=keras.distillation.LogitsDistillation(
+        temperature={temperature!r}, loss=keras.losses.KLDivergence()
+    ),
+    student_loss_weight={alpha!r},
+)
+{made}distiller.compile({adam}, loss={labels_loss}, metrics=["accuracy"])
+{fit}"""
+
+_LABELS_LOSS = "keras.losses.SparseCategoricalCrossentropy(from_logits=True)"
+
+_PYTORCH = """\
+# PyTorch, as it is mostly written: this alpha weighs the teacher, 1 - {alpha!r}
+{torch}import torch.nn.functional as F
+
+{torch_training}T, alpha = {temperature!r}, {teacher_weight!r}
+soft = F.kl_div(F.log_softmax(student_logits / T, dim=1), F.softmax(teacher_logits / T, dim=1), reduction="batchmean")
+loss = alpha * T * T * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
+"""
+
+
+def snippets(point: Point, *, loss: str, own: Mapping[str, float]) -> dict[str, str]:
+    """Return Python source by library: "kd", "keras", "pytorch". The point stands in it with every digit.
+
+    Another loss than kd is in kd alone. What was tuned of the training stands above it, and the code uses it.
+
+    `student` and `teacher` are Keras models that give logits; `student_logits` and `teacher_logits` are float
+    tensors of shape (batch, classes), `labels` integers of shape (batch,). Where epochs or batch_size were tuned,
+    `images` and `labels` are the arrays to train on, in PyTorch a `dataset` of them. There, `student` is a module.
+
+    Args:
+        point: T, alpha, and what else was searched.
+        loss: its name in the spec.
+        own: the loss's own parameters that are fixed.
+    """
+    searched = {name: value for name, value in point.more if name not in TRAINED}
+    values = tuple(sorted({**own, **searched}.items()))
+    named = "" if loss == "kd" else f", loss={loss!r}, own={values!r}"
+    tuned = {name: value for name, value in point.more if name in TRAINED}
+    filled = {"temperature": point.temperature, "alpha": point.alpha, "teacher_weight": 1 - point.alpha, "loss": named}
+    texts = {"kd": _KD} if loss != "kd" else {"kd": _KD, "keras": _KERAS, "pytorch": _PYTORCH}
+    above = f"# tuned with {_arguments(tuned)}\n" if tuned else ""
+    return {name: above + text.format(**filled, **_training(tuned)).rstrip() for name, text in texts.items()}
+
+
+def _training(tuned: Mapping[str, Number]) -> dict[str, str]:
+    """Return the parts of the code that set what was tuned of the training; what was not is left to who pastes it."""
+    rate = tuned.get("learning_rate")
+    fit = {name: tuned[name] for name in ("batch_size", "epochs") if name in tuned}
+    lines = []
+    if rate is not None:  # epsilon as in Keras, where the rate was tuned: PyTorch's own default is 1e-8
+        lines.append(f"optimizer = torch.optim.Adam(student.parameters(), lr={rate!r}, eps=1e-7)")
+    if "batch_size" in tuned:
+        size = tuned["batch_size"]
+        lines.append(f"loader = torch.utils.data.DataLoader(dataset, batch_size={size!r}, shuffle=True)")
+    if "epochs" in tuned:
+        lines.append(f"epochs = {tuned['epochs']!r}")
+    return {
+        "keras": "" if rate is None else "import keras\n",
+        "labels_loss": _LABELS_LOSS,
+        "made": "" if rate is None else f"optimizer = keras.optimizers.Adam({rate!r})\n",
+        "adam": '"adam"' if rate is None else "optimizer",
+        "fit": f"distiller.fit(images, labels, {_arguments(fit)})\n" if fit else "",
+        "torch": "" if rate is None and "batch_size" not in tuned else "import torch\n",
+        "torch_training": "".join(f"{line}\n" for line in lines),
+    }
+
+
+def _arguments(values: Mapping[str, Number]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())

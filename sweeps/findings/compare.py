@@ -1,0 +1,326 @@
+"""Several sweeps beside each other."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
+from typing import Any, TypeAlias
+
+from sweeps.findings.findings import Findings
+from sweeps.findings.load import accuracies, awaited, identity, of_arm
+from sweeps.spec.stored import difference
+from sweeps.stats.estimates import Estimate, Paired, differences, estimate, holm, t_p_value
+from sweeps.trainers.protocol import Point
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """best of the first sweep - best of the second one on a dataset, in accuracy points of the test set.
+
+    difference: over the seeds that both trained with; None where it is not known. p: two-sided, of the t test, from
+    two seeds on, unless both sweeps have the same trainings; p_holm: the same, adjusted for all pairs that are shown
+    together. why: "" or why there is no difference.
+    """
+
+    first: str
+    second: str
+    dataset: str
+    difference: Paired | None
+    p: float | None
+    p_holm: float | None
+    why: str
+
+
+@dataclass(frozen=True)
+class _Found:
+    first: str
+    second: str
+    dataset: str
+    values: tuple[float, ...]
+    same: int
+    why: str
+
+    @property
+    def difference(self) -> Paired | None:
+        mean = estimate(self.values)
+        return None if mean is None else Paired.of(mean, self.same)
+
+    @property
+    def p(self) -> float | None:
+        """The p value; None where both sweeps have the same trainings, which is no test."""
+        return None if self.same == len(self.values) else t_p_value(self.values)
+
+
+def pairs(sweeps: Sequence[Findings]) -> tuple[Pair, ...]:
+    """Return every pair of sweeps on every dataset that both have, by dataset.
+
+    Every pair is one more chance to find something by luck, so their p values are Holm's, over all of them.
+    """
+    order = list(dict.fromkeys(one.spec.role(role).dataset for one in sweeps for role in one.spec.roles))
+    found = [pair for first, second in combinations(sweeps, 2) for pair in _of_two(first, second)]
+    found.sort(key=lambda one: order.index(one.dataset))
+    tested = {str(number): p for number, one in enumerate(found) if (p := one.p) is not None}
+    adjusted = holm(tested)
+    return tuple(
+        Pair(
+            first=one.first,
+            second=one.second,
+            dataset=one.dataset,
+            difference=one.difference,
+            p=tested.get(str(number)),
+            p_holm=adjusted.get(str(number)),
+            why=one.why,
+        )
+        for number, one in enumerate(found)
+    )
+
+
+def _of_two(first: Findings, second: Findings) -> list[_Found]:
+    """Return the differences of two sweeps; a dataset may be the source of one and a target of the other."""
+    both = [(role, other) for role in first.spec.roles for other in second.spec.roles]
+    return [_difference(first, role, second, other) for role, other in both if _same(first, role, second, other)]
+
+
+def _same(first: Findings, role: str, second: Findings, other: str) -> bool:
+    """Return whether two sweeps mean the same dataset: by its name, or by its content under another path."""
+    mine, theirs = first.spec.role(role), second.spec.role(other)
+    return mine.dataset == theirs.dataset or bool(mine.content_hash and mine.content_hash == theirs.content_hash)
+
+
+def _difference(first: Findings, role: str, second: Findings, other: str) -> _Found:
+    values, same = list[float](), 0
+    why = _obstacle(first, role, second, other)
+    if not why:
+        mine, theirs = _by_seed(first, role), _by_seed(second, other)
+        values = differences(mine, theirs)
+        same = len(_results(first, role) & _results(second, other))
+        why = "" if values else "not paired: other seeds" if mine and theirs else "no result"
+    return _Found(first.name, second.name, first.spec.role(role).dataset, tuple(values), same, why)
+
+
+def _obstacle(first: Findings, role: str, second: Findings, other: str) -> str:
+    """Return why the two cannot be compared on a dataset, whatever their seeds; "" if they can."""
+    mine, theirs = first.spec.role(role), second.spec.role(other)
+    if mine.content_hash and theirs.content_hash and mine.content_hash != theirs.content_hash:
+        return "not compared: other images under the same name"
+    for found, part in ((first, role), (second, other)):
+        if "best" not in found.spec.arms(part):
+            return f"not compared: {found.name} trains no best there"
+    if awaited(first.trainings, role) or awaited(second.trainings, other):
+        return "not yet"
+    return ""
+
+
+def _by_seed(found: Findings, role: str) -> dict[int, float]:
+    """Return the test accuracy in percent of best by the stored seed of its training: what the two have in common.
+
+    The number of a repeat says nothing: in another sweep it has another seed.
+    """
+    seeds = {one.repeat: one.seed for one in of_arm(found.trainings, role, "best")}
+    return {seeds[repeat]: value for repeat, value in accuracies(found.trainings, role, "best").items()}
+
+
+def _results(found: Findings, role: str) -> set[Hashable]:
+    """Return what each training of best is and gave: another sweep that has all of it has trained the same student.
+
+    The specs may differ in what is no part of the point, so the results have to be the same as well.
+    """
+    done = [(one, one.outcome) for one in of_arm(found.trainings, role, "best") if one.outcome is not None]
+    return {
+        (identity(one), made.val_accuracy, made.test_accuracy, made.epoch_val_accuracy, made.parameters)
+        for one, made in done
+    }
+
+
+_NO_MATTER = ("preset", "note")  # where a spec came from, and what people wrote to it, trains nothing
+
+
+@dataclass(frozen=True)
+class Differing:
+    """A key of the spec, dotted, and its value in each sweep, in their order; None where a sweep has no such table."""
+
+    key: str
+    values: tuple[Any, ...]
+
+
+def differing(sweeps: Sequence[Findings]) -> tuple[Differing, ...]:
+    """Return the keys in which the specs are not all the same, in the order of a spec.
+
+    A table that one of them lacks, such as a target, is one key: all sweeps then show its dataset.
+    """
+    specs = [one.spec.model_dump(mode="json") for one in sweeps]
+    found = {line.partition(": ")[0] for other in specs[1:] for line in difference(specs[0], other)}
+    ordered = dict.fromkeys(key for spec in specs for key in _in_order(spec))
+    keys = [key for key in ordered if key in found and key not in _NO_MATTER]
+    whole = tuple(f"{key}." for key in keys)
+    shown = [key for key in keys if not key.startswith(whole) and not _follows(key, found)]
+    return tuple(Differing(key, tuple(_value(spec, key) for spec in specs)) for key in shown)
+
+
+def _in_order(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return every dotted key, a table before what is in it."""
+    keys: list[str] = []
+    for key, value in values.items():
+        keys.append(f"{prefix}{key}")
+        keys += _in_order(value, f"{prefix}{key}.") if isinstance(value, Mapping) else []
+    return keys
+
+
+def _follows(key: str, found: set[str]) -> bool:
+    """Return whether a key differs because the dataset does: its hash."""
+    table, _, last = key.rpartition(".")
+    return last == "content_hash" and f"{table}.dataset" in found
+
+
+def _value(spec: Mapping[str, Any], dotted: str) -> Any:
+    value: Any = spec
+    for key in dotted.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value["dataset"] if isinstance(value, Mapping) and "dataset" in value else value
+
+
+class Absent(StrEnum):
+    """Why a number is not there. PLANNED: the sweep does not ask for it. RESULT: every training of it failed."""
+
+    YET = "not yet"
+    PLANNED = "not planned"
+    RESULT = "no result"
+
+
+Number: TypeAlias = Estimate | Absent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """One sweep on one of its datasets.
+
+    point: T and alpha that were tuned on the source and confirmed, None before.
+    gain: best - the arm without a teacher (scratch, or scratch-tuned where the training was searched, too); tuning:
+    best - default-keras; regret: native - best, of a target alone; all in accuracy points
+    of the test set. test: test accuracy of best, a fraction in [0, 1].
+    train_s: wall seconds of one training of best, mean over its seeds; None before the first.
+    """
+
+    sweep: str
+    role: str
+    dataset: str
+    point: Point | None
+    gain: Number
+    tuning: Number
+    regret: Number
+    test: Number
+    train_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a whole sweep cost so far.
+
+    work_s: the seconds that its finished tasks ran, summed; of workers with one thread, core-seconds. threads: of
+    those workers, sorted; more than one value, or "all": the seconds are not core-seconds. done, planned: tasks.
+    """
+
+    sweep: str
+    work_s: float
+    threads: tuple[str, ...]
+    done: int
+    planned: int
+
+    @property
+    def core_seconds(self) -> bool:
+        """Whether a second of work is a second of one core."""
+        return self.threads == ("1",)
+
+
+def standings(sweeps: Sequence[Findings]) -> tuple[Standing, ...]:
+    """Return one for each sweep and dataset, by sweep in the order given, then by role."""
+    return tuple(_standing(one, role) for one in sweeps for role in one.spec.roles)
+
+
+def costs(sweeps: Sequence[Findings]) -> tuple[Cost, ...]:
+    """Return what each sweep cost."""
+    return tuple(
+        Cost(
+            sweep=one.name,
+            work_s=one.provenance.work_s,
+            threads=tuple(sorted({machine.threads for machine in one.provenance.machines})),
+            done=one.provenance.done,
+            planned=one.provenance.planned,
+        )
+        for one in sweeps
+    )
+
+
+def _standing(found: Findings, role: str) -> Standing:
+    part, chosen = found.spec.role(role), found.confirmed.get("source")
+    plain = found.spec.without_teacher(role)
+    rows = [row for row in found.rows if row.dataset == part.dataset and row.kind == "arm"]
+    best = next((row for row in rows if row.method == "best"), None)
+    return Standing(
+        sweep=found.name,
+        role=role,
+        dataset=part.dataset,
+        point=None if chosen is None else chosen.best.point,
+        gain=_number(found, role, ("best", plain), found.gain(role)),
+        tuning=_number(found, role, ("best", "default-keras"), found.difference("best - default-keras", part.dataset)),
+        regret=_regret(found, role),
+        test=_number(found, role, ("best",), None if best is None else best.test),
+        train_s=None if best is None else best.train_s,
+    )
+
+
+def _regret(found: Findings, role: str) -> Number:
+    verdict = next((one for one in found.verdicts if one.role == role), None)
+    return Absent.PLANNED if verdict is None else _number(found, role, ("best", "native"), verdict.lost)
+
+
+def _number(found: Findings, role: str, arms: Sequence[str], value: Estimate | None) -> Number:
+    if not set(arms) <= set(found.spec.arms(role)):
+        return Absent.PLANNED
+    if awaited(found.trainings, role):
+        return Absent.YET
+    return Absent.RESULT if value is None else value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What several sweeps say beside each other.
+
+    names: in the order asked for. sweeps: the findings of those of which a task is done, in that order. pending: the
+    others. machine_kinds: processor and threads that the finished tasks ran on; seconds of several do not compare.
+    """
+
+    names: tuple[str, ...]
+    sweeps: tuple[Findings, ...]
+    pending: tuple[str, ...]
+    standings: tuple[Standing, ...]
+    costs: tuple[Cost, ...]
+    pairs: tuple[Pair, ...]
+    differing: tuple[Differing, ...]
+    machine_kinds: tuple[tuple[str, str], ...]
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The datasets of all of them, those of the first sweep first."""
+        return tuple(dict.fromkeys(one.dataset for one in self.standings))
+
+
+def compare(names: Sequence[str], sweeps: Sequence[Findings]) -> Compared:
+    """Compare sweeps.
+
+    Args:
+        names: all that were asked for.
+        sweeps: the findings of those that have some, in the order of `names`.
+    """
+    kinds = {kind for one in sweeps for kind in one.provenance.machine_kinds}
+    known = {one.name for one in sweeps}
+    return Compared(
+        names=tuple(names),
+        sweeps=tuple(sweeps),
+        pending=tuple(name for name in names if name not in known),
+        standings=standings(sweeps),
+        costs=costs(sweeps),
+        pairs=pairs(sweeps),
+        differing=differing(sweeps),
+        machine_kinds=tuple(sorted(kinds)),
+    )

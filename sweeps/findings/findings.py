@@ -1,0 +1,142 @@
+"""`Findings`, and `load`.
+
+Pure Python: `report` prints it in a fraction of a second. The secondary questions need scipy and are asked of this
+value by `secondary`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+import sqlalchemy
+
+from storage.records import queries
+from storage.records.queries import SweepRecord
+from sweeps.distill.arms import UNTUNED
+from sweeps.distill.cost import BreakEven, break_evens
+from sweeps.errors import NoResultsYet
+from sweeps.findings.load import (
+    Look,
+    Provenance,
+    StoredSweep,
+    Training,
+    Tried,
+    awaited,
+    compared,
+    provenance,
+    read,
+    validations,
+)
+from sweeps.findings.rows import Control, Difference, Row, controls, differences, rows
+from sweeps.findings.surfaces import Surface, confirmed_points, surfaces
+from sweeps.findings.verdicts import RepeatRegrets, TargetVerdict, outer, verdicts
+from sweeps.hints import local
+from sweeps.plan.identity import answer_hash
+from sweeps.plan.selection import Confirmed
+from sweeps.spec.model import Spec
+from sweeps.stats.estimates import Paired
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a sweep found, as far as it has come.
+
+    name, fingerprint, revision, spec: of the sweep. verdicts: one for each target, the first answers the primary
+    question. surfaces: of the source, then of each target. confirmed: by role. looks: those begun so far.
+    trainings: of transfer, planned ones included; searched: those of the searches and confirms, likewise.
+    answer_hash: None until every task has ended.
+    """
+
+    name: str
+    fingerprint: str
+    revision: int
+    spec: Spec
+    verdicts: tuple[TargetVerdict, ...]
+    surfaces: tuple[Surface, ...]
+    confirmed: Mapping[str, Confirmed]
+    looks: tuple[Look, ...]
+    trainings: tuple[Training, ...]
+    searched: tuple[Tried, ...]
+    rows: tuple[Row, ...]
+    differences: tuple[Difference, ...]
+    controls: tuple[Control, ...]
+    outer: tuple[RepeatRegrets, ...]
+    break_evens: tuple[BreakEven, ...]
+    provenance: Provenance
+    answer_hash: str | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every row of the comparison is done."""
+        return all(row.status == "done" for row in self.rows)
+
+    @property
+    def shown_roles(self) -> tuple[str, ...]:
+        """The roles in the order of a report: the targets, which the question is about, then the source."""
+        return (*self.spec.targets, "source")
+
+    def better_default(self, role: str) -> str | None:
+        """Return the untuned default that is better on a dataset, by validation; None before one was trained there.
+
+        Chosen by test, it would be the luckier one.
+        """
+        scores = {arm: values for arm in UNTUNED if (values := validations(self.trainings, role, arm))}
+        return max(scores, key=lambda arm: fmean(scores[arm])) if scores else None
+
+    def beyond_default(self, role: str, arm: str = "best") -> Paired | None:
+        """Return an arm less that default, in points of test accuracy; None where there is none, or not yet."""
+        default = self.better_default(role)
+        return None if default is None else self.between(role, arm, default)
+
+    def between(self, role: str, first: str, second: str) -> Paired | None:
+        """Return first - second of any two arms on a dataset; None where one is missing, or not yet."""
+        return None if awaited(self.trainings, role) else compared(self.trainings, role, first, second)
+
+    def gain(self, role: str) -> Paired | None:
+        """Return what the teacher gains on the dataset of a role: best less the arm without a teacher; or None."""
+        return self.difference(f"best - {self.spec.without_teacher(role)}", self.spec.role(role).dataset)
+
+    def difference(self, name: str, dataset: str) -> Paired | None:
+        """Return one paired comparison, such as "best - scratch"; None where the sweep has none, or not yet."""
+        return next((one.points for one in self.differences if (one.name, one.dataset) == (name, dataset)), None)
+
+
+def findings(stored: StoredSweep) -> Findings:
+    """Compute the findings of a sweep of which one task at least is done."""
+    confirmed, made = confirmed_points(stored), provenance(stored)
+    return Findings(
+        name=stored.sweep.name,
+        fingerprint=stored.sweep.fingerprint,
+        revision=stored.sweep.revision,
+        spec=stored.spec,
+        verdicts=verdicts(stored),
+        surfaces=surfaces(stored, confirmed),
+        confirmed=confirmed,
+        looks=stored.looks,
+        trainings=stored.trainings,
+        searched=stored.searched,
+        rows=rows(stored),
+        differences=differences(stored),
+        controls=controls(stored),
+        outer=outer(stored),
+        break_evens=break_evens(stored, made),
+        provenance=made,
+        answer_hash=answer_hash(stored.tasks),
+    )
+
+
+def load(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Findings:
+    """Return the findings of a sweep of which at least one task has finished. Reads only.
+
+    Raises:
+        NoResultsYet: none has.
+        storage.errors.RecordBroken: a stored payload or outcome is not what such a task has.
+    """
+    stored = read(engine, sweep)
+    if not stored.done:
+        at_work = len(queries.running_tasks(engine, sweep.id))
+        raise NoResultsYet(
+            f"nothing of {sweep.name} has finished yet ({at_work} tasks running, {len(stored.tasks)} planned);"
+            f" continue with: {local().launch(sweep.name)}"
+        )
+    return findings(stored)

@@ -1,0 +1,279 @@
+"""A row per arm, paired differences, controls, and the seconds that arms share."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from storage.queue.phases import root_reason
+from storage.records.queries import TaskRecord
+from sweeps.distill.arms import AUTOKERAS_ARM, SCALED, SCRATCH_TUNED, WITH_KD
+from sweeps.distill.space import of_training
+from sweeps.findings.load import StoredSweep, Training, accuracies, awaited, compared, of_arm, on_test
+from sweeps.plan.jobs import (
+    BaselineOutcome,
+    BaselineTask,
+    ConfirmTask,
+    Measured,
+    MeasureOutcome,
+    MeasureTask,
+    StudentOutcome,
+    TeacherOutcome,
+    TeacherTask,
+)
+from sweeps.plan.phases import best_of, display_state, kept_student_key, search_phase, teacher_phase
+from sweeps.plan.selection import confirmed_for
+from sweeps.stats.estimates import Estimate, Paired, estimate, paired
+from sweeps.stats.verdict import KEPT
+from sweeps.trainers.protocol import Point
+
+_AUTOKERAS_KEY = "baselines#autokeras"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method on one dataset.
+
+    kind: "teacher", "arm" or "baseline". point: of an arm that has one and the same in all its trainings.
+    validation, test: accuracy, fractions in [0, 1]; test is None until it was read.
+    parameters: of the final model; measured: what the stage measure found for it, None before.
+    train_s, train_cpu_s: wall and CPU seconds, mean over the seeds.
+    shared_s, shared_cpu_s: those that a distilled student needed besides its own: its teacher, and the search that
+    chose its (T, alpha). None for what needs neither.
+    """
+
+    kind: str
+    method: str
+    dataset: str
+    detail: str
+    point: Point | None
+    validation: Estimate | None
+    test: Estimate | None
+    parameters: int | None
+    measured: Measured | None
+    train_s: float | None
+    train_cpu_s: float | None
+    shared_s: float | None
+    shared_cpu_s: float | None
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One paired comparison, in accuracy points of the test set (1 point = 0.01)."""
+
+    name: str
+    dataset: str
+    points: Paired | None
+
+
+@dataclass(frozen=True)
+class SharedCost:
+    """The wall and the CPU seconds that the students of an arm share: of teachers, search and confirm."""
+
+    train_s: float
+    cpu_s: float
+
+
+def rows(stored: StoredSweep) -> tuple[Row, ...]:
+    """Return the teachers, then the arms on the source, those on each target, then the baselines."""
+    measured = _measured(stored)
+    outcomes = {done.record.key: done.outcome for done in stored.done}
+    teachers, baselines = [], []
+    for task, payload in zip(stored.tasks, stored.payloads, strict=True):
+        outcome, found = outcomes.get(task.key), measured.get(task.key)
+        if isinstance(payload, TeacherTask):
+            part = stored.spec.role(payload.role)
+            method = f"teacher {part.teacher}{f' {payload.group}' if payload.group else ''}"
+            result = outcome if isinstance(outcome, TeacherOutcome) else None
+            teachers.append(_single(task, "teacher", method, part.dataset, "", result, found))
+        elif isinstance(payload, BaselineTask):
+            dataset = stored.spec.role(payload.role).dataset
+            fitted = outcome if isinstance(outcome, BaselineOutcome) else None
+            detail = "" if fitted is None else fitted.detail + (", capped" if fitted.capped else "")
+            baselines.append(_single(task, "baseline", payload.method, dataset, detail, fitted, found))
+    arms = [_arm(stored, measured, role, arm) for role in stored.spec.roles for arm in stored.spec.arms(role)]
+    return (*teachers, *arms, *baselines)
+
+
+def differences(stored: StoredSweep) -> tuple[Difference, ...]:
+    """Return best minus scratch, each default and each control; on the targets also regret = native minus best."""
+    spec, found = stored.spec, []
+    for role in spec.roles:
+        arms = spec.arms(role)
+        for arm in arms:
+            if "best" in arms and arm not in ("best", "native", "random"):
+                found.append(_difference(stored, f"best - {arm}", role, "best", arm))
+    for role in spec.targets:
+        if {"native", "best"} <= set(spec.transfer.target_arms):
+            found.append(_difference(stored, "regret = native - best", role, "native", "best"))
+    return tuple(found)
+
+
+def shared_cost(stored: StoredSweep, role: str, arm: str) -> SharedCost | None:
+    """Return what the students of an arm share; None for an arm that needs neither teacher nor search."""
+    if arm in ("scratch", "label-smoothing", "scratch-same-cost", SCRATCH_TUNED, AUTOKERAS_ARM):
+        return None
+    used = {teacher_phase(role)}
+    if arm in ("best", SCALED, "class-mean", "shuffled-within-class"):  # all at the point of best
+        used |= {search_phase("source"), teacher_phase("source")}
+        chosen = best_of("source")
+    elif arm == "native":
+        used |= {search_phase(role)}
+        chosen = best_of(role)
+    else:
+        chosen = ""
+    spent: list[TeacherOutcome | StudentOutcome] = [
+        done.outcome
+        for done in stored.done
+        if done.record.phase in used and isinstance(done.outcome, TeacherOutcome | StudentOutcome)
+    ]
+    if chosen:
+        confirms = confirmed_for(chosen, stored.finished(ConfirmTask, StudentOutcome))
+        spent += [done.outcome for done in confirms]
+    return SharedCost(math.fsum(one.train_s for one in spent), math.fsum(one.cpu_s for one in spent))
+
+
+def _measured(stored: StoredSweep) -> dict[str, Measured]:
+    """Return what was measured, by the key of the model's task; a retry may have measured again: the latest."""
+    done = stored.finished(MeasureTask, MeasureOutcome)
+    return dict(done[-1].outcome.models) if done else {}
+
+
+def _difference(stored: StoredSweep, name: str, role: str, first: str, second: str) -> Difference:
+    points = None if awaited(stored.trainings, role) else compared(stored.trainings, role, first, second)
+    return Difference(name=name, dataset=stored.spec.role(role).dataset, points=points)
+
+
+def _arm(stored: StoredSweep, measured: dict[str, Measured], role: str, arm: str) -> Row:
+    trainings = of_arm(stored.trainings, role, arm)
+    done = [one.outcome for one in trainings if one.outcome is not None]
+    # The arms of one dataset share one network, so the one that was kept and measured speaks for all.
+    found = measured.get(_AUTOKERAS_KEY if arm == AUTOKERAS_ARM else kept_student_key(role))
+    if found is not None and arm != "best":  # the network is the same, what it learnt is not
+        known = found.model_dump(exclude_unset=True)
+        found = Measured(**{name: value for name, value in known.items() if not name.endswith("accuracy")})
+    part, shared = stored.spec.role(role), shared_cost(stored, role, arm)
+    point = _point(arm, done)
+    return Row(
+        kind="arm",
+        method=arm,
+        dataset=part.dataset,
+        detail="the found network, trained anew"
+        if arm == AUTOKERAS_ARM
+        else f"{part.student}{_said(arm, point, done)}",
+        point=point,
+        validation=estimate([outcome.val_accuracy for outcome in done]),
+        test=None if awaited(stored.trainings, role) else estimate([*on_test(stored.trainings, role, arm).values()]),
+        parameters=done[0].parameters if done else None,
+        measured=found,
+        train_s=fmean(one.train_s for one in done) if done else None,
+        train_cpu_s=fmean(one.cpu_s for one in done) if done else None,
+        shared_s=None if shared is None else shared.train_s,
+        shared_cpu_s=None if shared is None else shared.cpu_s,
+        status=_status(trainings),
+    )
+
+
+def _point(arm: str, done: Sequence[StudentOutcome]) -> Point | None:
+    if not done or arm in ("scratch", "random", "scratch-same-cost", SCRATCH_TUNED, AUTOKERAS_ARM):
+        return None
+    point = done[0].point
+    return replace(point, more=of_training(point)) if arm in WITH_KD else point  # kd has no parameters of its own
+
+
+def _said(arm: str, point: Point | None, done: Sequence[StudentOutcome]) -> str:
+    if arm == "scratch-same-cost" and done:
+        return f", {done[0].epochs} epochs"
+    return "" if point is None else f", {point.text().replace(' = ', '=')}"
+
+
+def _single(
+    task: TaskRecord,
+    kind: str,
+    method: str,
+    dataset: str,
+    detail: str,
+    outcome: TeacherOutcome | BaselineOutcome | None,
+    measured: Measured | None,
+) -> Row:
+    """Return the row of a model that is trained once."""
+    tested = None if measured is None else measured.test_accuracy
+    return Row(
+        kind=kind,
+        method=method,
+        dataset=dataset,
+        detail=detail,
+        point=None,
+        validation=None if outcome is None else estimate([outcome.val_accuracy]),
+        test=None if tested is None else estimate([tested]),
+        parameters=None if outcome is None else outcome.parameters,
+        measured=measured,
+        train_s=None if outcome is None else outcome.train_s,
+        train_cpu_s=None if outcome is None else outcome.cpu_s,
+        shared_s=None,
+        shared_cpu_s=None,
+        status=_status([task]),
+    )
+
+
+def _status(tasks: Sequence[TaskRecord | Training]) -> str:
+    states = [task.state for task in tasks]
+    if all(state == "done" for state in states):
+        return "done"
+    for state in ("failed", "skipped", "cancelled"):
+        if state in states:
+            task = tasks[states.index(state)]
+            word = display_state("transfer" if isinstance(task, Training) else task.stage, state, task.error_class)
+            text = f"{word}: {root_reason(task.reason)}" if task.reason else word
+            return text if len(tasks) == 1 else f"{states.count('done')} of {len(tasks)} done; {text}"
+    if len(tasks) == 1:
+        return states[0]
+    return f"{states.count('done')} of {len(tasks)} done"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """One control on one dataset, test accuracy points.
+
+    gain: control - no teacher. beyond: best - control. best: best - no teacher, which is to be explained. No teacher is
+    `Spec.without_teacher`: scratch, or scratch-tuned.
+    """
+
+    arm: str
+    role: str
+    dataset: str
+    gain: Estimate
+    beyond: Estimate
+    best: Estimate
+
+    @property
+    def explains(self) -> bool:
+        """Whether at least half of best's gain is the control's, too: proven, not merely not refuted.
+
+        Best gains over no teacher, the control gains, and what best is beyond it is below half of best's gain, with the
+        upper bound of its 95 % interval.
+        """
+        small = self.beyond.high is not None and self.beyond.high < KEPT * self.best.mean
+        return _above_zero(self.best) and _above_zero(self.gain) and small
+
+
+def controls(stored: StoredSweep) -> tuple[Control, ...]:
+    """Return the controls that ran, on every dataset; nothing where no teacher or best is missing."""
+    found = []
+    for role in stored.spec.roles:
+        if awaited(stored.trainings, role):
+            continue
+        arms = "best", stored.spec.without_teacher(role)
+        best, scratch = (accuracies(stored.trainings, role, arm) for arm in arms)
+        for arm in stored.spec.transfer.controls(role):
+            ran = accuracies(stored.trainings, role, arm)
+            gain, beyond, whole = paired(ran, scratch), paired(best, ran), paired(best, scratch)
+            if gain is not None and beyond is not None and whole is not None:
+                dataset = stored.spec.role(role).dataset
+                found.append(Control(arm=arm, role=role, dataset=dataset, gain=gain, beyond=beyond, best=whole))
+    return tuple(found)
+
+
+def _above_zero(value: Estimate) -> bool:
+    return value.low is not None and value.low > 0

@@ -1,0 +1,150 @@
+"""The secondary questions, corrected together.
+
+The verdict answers one question, fixed before anything ran. These are the others that people ask of the same runs.
+Each one is one more chance to find something by luck, so their p values are Holm's, over all of them and all targets.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TypeAlias
+
+from sweeps.findings.findings import Findings
+from sweeps.findings.load import accuracies, awaited, compared
+from sweeps.stats.estimates import Estimate, differences, holm, percent, t_p_value, t_quantile
+from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p
+from sweeps.stats.verdict import KEPT
+
+RETAINED = KEPT  # the share of native's gain that best is tested to keep more of, or less
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of native's gain that best keeps. share: fractions; None where native was not found to gain."""
+
+    share: Estimate | None
+
+
+Answer: TypeAlias = Estimate | Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One secondary question and its answer.
+
+    answer: an Estimate is of accuracy points. p: two-sided, of the t test; None where both sides are one training: that
+    is no test. p_holm: the same, adjusted for all questions of the sweep. bca: 95 % bootstrap interval of the same mean
+    from BCA_FROM seeds on. sign_flip: its p by flipping signs, from SIGN_FLIP_FROM seeds on.
+    """
+
+    name: str
+    dataset: str
+    answer: Answer
+    p: float | None
+    p_holm: float | None
+    bca: tuple[float, float] | None
+    sign_flip: float | None
+
+
+def questions(findings: Findings) -> tuple[Question, ...]:
+    """Return those that the runs so far can answer; none of a dataset whose look at the test is not complete."""
+    asked: list[_Asked | None] = []
+    for role in findings.spec.roles:
+        if awaited(findings.trainings, role):
+            continue
+        asked.append(_gain(findings, role))
+        if role != "source":
+            asked += [_use(findings, role), _retained(findings, role)]
+    answered = [one for one in asked if one is not None]
+    adjusted = holm({f"{one.name} {one.dataset}": one.p for one in answered if one.p is not None})
+    return tuple(
+        Question(
+            name=one.name,
+            dataset=one.dataset,
+            answer=one.answer,
+            p=one.p,
+            p_holm=adjusted.get(f"{one.name} {one.dataset}"),
+            bca=bca_interval(one.values) if len(one.values) >= BCA_FROM else None,
+            sign_flip=sign_flip_p(one.values) if len(one.values) >= SIGN_FLIP_FROM else None,
+        )
+        for one in answered
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    name: str
+    dataset: str
+    answer: Answer
+    p: float | None
+    values: tuple[float, ...] = ()  # what p is of, where that is a mean over seeds
+
+
+def _gain(findings: Findings, role: str) -> _Asked | None:
+    plain = findings.spec.without_teacher(role)
+    return _mean(findings, role, f"gain on the {'source' if role == 'source' else 'target'}: best - {plain}", plain)
+
+
+def _use(findings: Findings, role: str) -> _Asked | None:
+    better = findings.better_default(role)
+    return None if better is None else _mean(findings, role, f"use: best - {better} (the better default)", better)
+
+
+def _retained(findings: Findings, role: str) -> _Asked | None:
+    best, native = (_gains_by_seed(findings, role, arm) for arm in ("best", "native"))
+    shared = sorted(best.keys() & native.keys())
+    share = ratio([best[seed] for seed in shared], [native[seed] for seed in shared])
+    beyond = [best[seed] - RETAINED * native[seed] for seed in shared]
+    p = t_p_value(beyond)
+    if share is None or p is None:
+        return None
+    gained = share.low is not None and share.high is not None and sum(native[seed] for seed in shared) > 0
+    regret = compared(findings.trainings, role, "native", "best")
+    same = regret if regret is not None and regret.is_same_point else None
+    return _Asked(
+        name=f"retained share of native's gain; p: against {percent(RETAINED):.0f} %",
+        dataset=findings.spec.role(role).dataset,
+        answer=same or Share(share if gained else None),
+        p=None if same else p,
+        values=() if same else tuple(beyond),
+    )
+
+
+def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimate | None:
+    """Return the ratio of two means of paired values with its 95 % interval; None for fewer than two pairs.
+
+    Without bounds where the mean of the denominators is not told from 0 at that level: every ratio then fits.
+    Source: Fieller 1954, "Some problems in interval estimation", J. R. Stat. Soc. B 16(2).
+    """
+    n = len(numerators)
+    if n < 2 or len(denominators) != n:
+        return None
+    top, bottom = fmean(numerators), fmean(denominators)
+    # Squared half-widths of the means, and the same of their product: t^2 times the variance of the mean.
+    scale = t_quantile(0.975, n - 1) ** 2 / (n * (n - 1))
+    aa = scale * math.fsum((a - top) ** 2 for a in numerators)
+    bb = scale * math.fsum((b - bottom) ** 2 for b in denominators)
+    ab = scale * math.fsum((a - top) * (b - bottom) for a, b in zip(numerators, denominators, strict=True))
+    leading, middle, last = bottom**2 - bb, top * bottom - ab, top**2 - aa
+    if leading <= 0:
+        return Estimate(top / bottom if bottom else math.nan, None, None, n)
+    root = math.sqrt(max(0.0, middle**2 - leading * last))
+    return Estimate(top / bottom, (middle - root) / leading, (middle + root) / leading, n)
+
+
+def _mean(findings: Findings, role: str, name: str, other: str) -> _Asked | None:
+    """Ask for best less another arm."""
+    mean = compared(findings.trainings, role, "best", other)
+    values = differences(*(accuracies(findings.trainings, role, arm) for arm in ("best", other)))
+    p = t_p_value(values)
+    if p is None or mean is None:
+        return None
+    dataset, same = findings.spec.role(role).dataset, mean.is_same_point
+    return _Asked(name=name, dataset=dataset, answer=mean, p=None if same else p, values=() if same else tuple(values))
+
+
+def _gains_by_seed(findings: Findings, role: str, arm: str) -> dict[int, float]:
+    """Return the gain over scratch in points, by repeat."""
+    ran, scratch = (accuracies(findings.trainings, role, name) for name in (arm, "scratch"))
+    return {repeat: value - scratch[repeat] for repeat, value in ran.items() if repeat in scratch}

@@ -1,0 +1,155 @@
+"""Verdict and regret of each target; repeats."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from statistics import fmean
+
+from storage.tables import TASK_AWAITED
+from sweeps.findings.load import Look, StoredSweep, accuracies, awaited, compared
+from sweeps.plan.phases import best_of, groups, searches, teacher_of
+from sweeps.stats.estimates import Estimate, Paired, differences, estimate
+from sweeps.stats.verdict import Nested, Verdict, decide, nested
+from sweeps.trainers.protocol import Point
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetVerdict:
+    """The answer for one target.
+
+    regret: native - best, in points, over searches and seeds of the first teacher; None while trainings are missing.
+    same: of how many of those searches, or seeds, native and best are one training. by_search: the mean of each of
+    those searches, the first one first. verdict: decided over searches where there are enough of them, else over seeds;
+    None while trainings are missing. `done` of `planned` are there, `left` may still come: those that wait, run, or
+    were cancelled. looks: those begun so far.
+    """
+
+    role: str
+    dataset: str
+    regret: Nested | None
+    same: int
+    by_search: tuple[float, ...]
+    verdict: Verdict | None
+    done: int
+    left: int
+    planned: int
+    looks: tuple[Look, ...]
+
+    @property
+    def lost(self) -> Paired | None:
+        """The regret, with how many of its searches, or seeds, compare one training with itself."""
+        return None if self.regret is None else Paired.of(self.regret.estimate, self.same)
+
+    @property
+    def unit(self) -> str:
+        """What the verdict counts: "search" or "seed"."""
+        return "search" if self.regret is not None and self.regret.searches > 1 else "seed"
+
+    @property
+    def units(self) -> str:
+        """The same, of several."""
+        return "searches" if self.unit == "search" else "seeds"
+
+
+def verdicts(stored: StoredSweep) -> tuple[TargetVerdict, ...]:
+    """Return one for each target; that of the first one is the answer to the primary question."""
+    return tuple(_verdict(stored, role) for role in stored.spec.targets)
+
+
+def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
+    transfer = stored.spec.transfer
+    mine = searches(stored.spec)
+    states = [one.state for one in stored.trainings if one.role == role and one.group in mine]
+    left = sum(state in TASK_AWAITED for state in states)
+    decided, regret, same = None, None, 0
+    by_search: tuple[float, ...] = ()
+    if not left:  # a verdict before the last seed is in would be one more look
+        arms = [_arms(stored, role, group) for group in mine]
+        regrets = [differences(one.get("native", {}), one.get("best", {})) for one in arms]
+        regret, by_search = nested(regrets, clipped=transfer.rule == 1), tuple(map(fmean, filter(None, regrets)))
+        pairs = [compared(stored.trainings, role, "native", "best", group) for group in mine]
+        alike = [one.same for one in pairs if one is not None]
+        if regret is not None:
+            same = sum(map(bool, alike)) if regret.searches > 1 else regret.estimate.n if alike[0] else 0
+        level = transfer.level(max(len(stored.looks), 1))
+        decided = decide(arms, margin=transfer.margin, level=level, rule=transfer.rule)
+    return TargetVerdict(
+        role=role,
+        dataset=stored.spec.role(role).dataset,
+        regret=regret,
+        same=same,
+        by_search=by_search,
+        verdict=decided,
+        done=states.count("done"),
+        left=left,
+        planned=len(states),
+        looks=stored.looks,
+    )
+
+
+def _arms(stored: StoredSweep, role: str, group: str) -> dict[str, dict[int, float]]:
+    """Return the test accuracy in percent of each arm of a group, by repeat."""
+    arms = stored.spec.arms(role, group)
+    return {arm: accuracies(stored.trainings, role, arm, group) for arm in arms}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupRegret:
+    """The regret on a target with one teacher and one search, points, over the seeds of that search.
+
+    best, native: the points that the search found on the source and on the target.
+    """
+
+    group: str
+    teacher: str
+    best: Point
+    native: Point
+    regret: Paired
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatRegrets:
+    """The regret of every teacher and search on one target; one entry without an outer level.
+
+    over_teachers: with its t interval over teachers, the searches of each averaged: n = teachers.
+    """
+
+    role: str
+    dataset: str
+    groups: tuple[GroupRegret, ...]
+    over_teachers: Estimate | None
+
+
+def outer(stored: StoredSweep) -> tuple[RepeatRegrets, ...]:
+    """Return the regrets of each target."""
+    return tuple(_outer(stored, role) for role in stored.spec.targets)
+
+
+def _outer(stored: StoredSweep, role: str) -> RepeatRegrets:
+    found = [] if awaited(stored.trainings, role) else _groups(stored, role)
+    regrets: dict[str, list[float]] = defaultdict(list)
+    for one in found:
+        regrets[one.teacher].append(one.regret.mean)
+    return RepeatRegrets(
+        role=role,
+        dataset=stored.spec.role(role).dataset,
+        groups=tuple(found),
+        over_teachers=estimate([fmean(values) for values in regrets.values()]),
+    )
+
+
+def _groups(stored: StoredSweep, role: str) -> list[GroupRegret]:
+    found = []
+    for group in groups(stored.spec):
+        regret = compared(stored.trainings, role, "native", "best", group)
+        source, target = (stored.confirmed(best_of(one, group)) for one in ("source", role))
+        if regret is not None and source is not None and target is not None:
+            found.append(
+                GroupRegret(
+                    group=group or "t0s0",
+                    teacher=teacher_of(group) or "t0",
+                    best=source.best.point,
+                    native=target.best.point,
+                    regret=regret,
+                )
+            )
+    return found

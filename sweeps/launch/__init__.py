@@ -1,0 +1,1 @@
+"""Keep the workers of a sweep alive on an engine."""

@@ -1,0 +1,79 @@
+"""`Engine`, `WorkerHandle`, `Request`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import sqlalchemy
+
+
+class WorkerHandle(Protocol):
+    """One worker that an engine has started."""
+
+    @property
+    def seat(self) -> int:
+        """Which of the workers that are kept alive it is, from 0."""
+
+    @property
+    def worker(self) -> str:
+        """Its name in the tables of workers and attempts."""
+
+    @property
+    def log_place(self) -> str:
+        """Where its log is, for people."""
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, negative for a signal; None while it lives or waits for its machine."""
+
+    @property
+    def lived_s(self) -> float:
+        """Seconds since it began to run; 0 while it waits for its machine."""
+
+    @property
+    def successor(self) -> "WorkerHandle | None":
+        """Once it has ended: the worker that its engine starts in its place by itself; None: nobody."""
+
+    def send(self, number: int) -> None:
+        """Send it a signal; one that has ended gets none."""
+
+    def kill(self) -> None:
+        """End it at once, with what it started."""
+
+    def end_children(self) -> None:
+        """End what a dead worker left behind, where the engine does not do so by itself."""
+
+    def last_lines(self, count: int) -> list[str]:
+        """Return the last lines that it logged or printed, as people read them; none if they cannot be read here."""
+
+    def stored_log(self, url: sqlalchemy.URL) -> str | None:
+        """Return the end of its log as it is stored with an attempt; None if it cannot be read here."""
+
+
+class Engine(Protocol):
+    """Starts workers of one sweep."""
+
+    @property
+    def stop_s(self) -> float:
+        """Seconds that a stopped worker is waited for before it is killed."""
+
+    def start(self, seats: Sequence[int], first: int) -> Sequence[WorkerHandle]:
+        """Start a worker for each seat.
+
+        Args:
+            seats: which of the workers that are kept alive they are.
+            first: number of the first; numbers make their names differ from those of the workers before them.
+
+        Raises:
+            sweeps.errors.SweepError: they cannot be started, for a reason that a person mends.
+        """
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an engine is asked for. options: what was typed after "--". gpus: devices, one for each worker in turn."""
+
+    url: sqlalchemy.URL
+    sweep: str
+    options: Sequence[str] = ()
+    gpus: Sequence[str] = ()

@@ -1,0 +1,322 @@
+"""Launch until finished, or submit and leave; choose the engine by name."""
+
+import contextlib
+import os
+import shlex
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+import sqlalchemy
+from rich.console import Console
+
+from storage.db.engine import open_engine
+from storage.records import queries
+from storage.records.queries import SweepRecord
+from storage.studies import reconcile
+from storage.url import masked
+from sweeps.contrib.slurm import SlurmEngine
+from sweeps.errors import SpecError, SweepError
+from sweeps.hints import local
+from sweeps.launch.engine import Engine, Request, WorkerHandle
+from sweeps.launch.local import LocalEngine
+from sweeps.launch.progress import shown
+from sweeps.launch.supervisor import MOST_QUICK, Supervisor
+from sweeps.query.status import failures
+from sweeps.spec.stored import stored_spec
+from sweeps.terminal import escape_control_chars, number_of, wrap
+from sweeps.workers.worker import refuse_cancelled
+
+ENGINES = ("local", "slurm", "ray")
+
+
+def refuse(name: str, asked: Request) -> None:
+    """Say what is wrong with what was asked of an engine, before anything is started or reached.
+
+    Raises:
+        SpecError: there is none of that name, or it does not take what was asked.
+        SweepError: its workers would run on machines that cannot reach the storage.
+    """
+    if name not in ENGINES:
+        raise SpecError(f"--on: got {name!r}; allowed: {', '.join(ENGINES)}")
+    if name == "local":
+        if asked.options:
+            raise SpecError(
+                f"got {' '.join(asked.options)!r} after --; workers on this machine take no options of an engine"
+            )
+        return
+    if asked.gpus:
+        raise SpecError(f"--gpus goes with --on local; {name} gives its workers their devices by its own options")
+    if asked.url.get_backend_name() == "sqlite":
+        raise SweepError(
+            f"--on {name}: workers on other machines cannot use {masked(asked.url)}, which is a file of this one;"
+            f" take a Postgres: {local().line('launch', asked.sweep, f'--on {name}', '--storage postgresql://USER@HOST/DB')}"
+        )
+
+
+def engine_of(name: str, asked: Request) -> Engine:
+    """Return the engine of that name; the one of Ray is connected to its cluster, which takes seconds.
+
+    Raises:
+        SpecError: as `refuse`.
+        SweepError: as `refuse`, or the engine cannot be used here.
+    """
+    refuse(name, asked)
+    if name == "local":
+        return LocalEngine(asked)
+    if name == "slurm":
+        return SlurmEngine(asked)
+    from sweeps.contrib.ray.engine import ray_engine
+
+    return ray_engine(asked)
+
+
+def default_workers(name: str, asked: Request) -> int:
+    """Return how many workers are started if nobody says: one for each device, else one for each core.
+
+    Raises:
+        SpecError: the cores of this machine say nothing about those of the engine.
+    """
+    if name != "local":
+        raise SpecError(f"--on {name}: say how many workers the cluster is to run, for example --workers 8")
+    if asked.gpus:
+        return len(asked.gpus)
+    if hasattr(os, "sched_getaffinity"):  # not on macOS; a container or taskset may allow fewer than there are
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+MOST_WORKERS = 1_000
+"""Of one launch: a number beyond it is a slip of the keyboard, and the machine would not survive it."""
+
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Launched:
+    """How a launch ended.
+
+    code: 0 when every needed stage is done; 1 when one failed or was skipped; 128 + signal when stopped.
+    finished: nothing of the sweep is left to do.
+    """
+
+    code: int
+    finished: bool
+
+
+def launch(
+    asked: Request, on: str, *, workers: int | None = None, console: Console | None = None, stays: bool = False
+) -> Launched:
+    """Work on a sweep with the workers of an engine until it is finished, showing progress on stderr.
+
+    A worker that dies is replaced. Stopping loses nothing: running tasks are given back, and the next launch goes on.
+
+    Args:
+        on: the engine's name.
+        workers: how many, 1 to 1,000; None is one per device, or per core. Without a device each has one thread.
+        stays: this process goes on after the launch, as a notebook does: a second Ctrl-C ends the workers at once, and
+            not this process.
+
+    Raises:
+        SpecError: the engine does not take what was asked.
+        SweepError: workers died one after the other, or the sweep is cancelled.
+        storage.errors.StorageError: the database needs a person.
+    """
+    refuse(on, asked)
+    count = number_of_workers(on, asked, workers)
+    chosen = engine_of(on, asked)
+    again = same_launch(on, asked, workers, count)
+    console = console or Console(stderr=True)
+    engine = open_engine(asked.url)
+    try:
+        sweep = queries.find_sweep(engine, asked.sweep)
+        return _launch(engine, asked.url, sweep, chosen, count, again, console, stays=stays)
+    finally:
+        engine.dispose()
+
+
+def same_launch(on: str, asked: Request, workers: int | None, count: int) -> str:
+    """Return what to type to go on with the same workers: on a cluster or on devices others may find no room."""
+    words = [] if on == "local" else [f"--on {on}"]
+    if asked.gpus:
+        words.append(f"--gpus {','.join(asked.gpus)}")
+    if words and (workers is not None or on != "local"):
+        words.append(f"--workers {count}")
+    line = local().line("launch", asked.sweep, *words)
+    return f"{line} -- {shlex.join(asked.options)}" if asked.options else line
+
+
+def number_of_workers(on: str, asked: Request, workers: int | None) -> int:
+    """Return how many workers are started.
+
+    Raises:
+        SweepError: no launch starts so many, or nobody said how many.
+    """
+    count = default_workers(on, asked) if workers is None else workers
+    if not 1 <= count <= MOST_WORKERS:
+        raise SweepError(f"--workers: got {count}; allowed: 1 to {MOST_WORKERS}")
+    return count
+
+
+def _launch(
+    engine: sqlalchemy.Engine,
+    url: sqlalchemy.URL,
+    sweep: SweepRecord,
+    on: Engine,
+    count: int,
+    again: str,
+    console: Console,
+    *,
+    stays: bool,
+) -> Launched:
+    name = sweep.name
+    refuse_cancelled(name, sweep.state)
+
+    def say(text: str) -> None:
+        # No markup: a reason or a name may hold brackets.
+        wide = console.width if console.is_terminal else None
+        console.print(wrap(escape_control_chars(text), wide), highlight=False, soft_wrap=True, markup=False)
+
+    if sweep.state == "paused":
+        say(f"{name} is paused: workers wait. To go on: {local().resume(name)}")
+    crew = Supervisor(engine, sweep, stored_spec(sweep), on=on, say=say, again=again)
+    received = _supervised(crew, count if queries.outlook(engine, sweep.id).unended else 0, console, stays=stays)
+    if received:
+        say(f"stopped; nothing is lost. Go on with: {again}")
+        return Launched(128 + received, finished=False)
+    _complete_trials(engine, url, sweep.id)
+    left = queries.outlook(engine, sweep.id)
+    if left.unended:
+        why = f"{MOST_QUICK} workers in a row died soon after their start" if crew.gave_up else "every worker ended"
+        raise SweepError(f"{why}, and {name} is not finished; nothing is lost. {crew.help()}")
+    refuse_cancelled(name, left.state)
+    problems = failures(engine, sweep.id)
+    for line in problems:
+        say(line)
+    if problems:
+        say(f"to try that again: {local().retry_and_launch(name)}")
+    return Launched(1 if problems else 0, finished=True)
+
+
+def _supervised(crew: Supervisor, count: int, console: Console, *, stays: bool) -> int:
+    """Look after workers until none is left; return the signal that ended it, or 0."""
+
+    def at_work() -> int:
+        return sum(worker.lived_s > 0 for worker in crew.alive)
+
+    with _signals(crew, stays=stays) as stop, shown(crew.engine, crew.sweep, console, at_work) as refresh:
+        try:
+            crew.begin(count)
+            while crew.working and not stop.number:
+                time.sleep(_POLL_S)
+                refresh()
+                crew.tick()
+        finally:  # whatever happens here: no worker is left behind
+            if crew.alive:
+                crew.dismiss()
+                _end(crew, told=stop.told)
+    return stop.number
+
+
+def _complete_trials(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep_id: int) -> None:
+    """Report what the last worker left unreported, if it was killed there: no other worker would come."""
+    if not reconcile.unreported(engine, sweep_id):
+        return
+    from storage.studies.studies import open_studies  # Optuna takes a second
+
+    with contextlib.closing(open_studies(url)) as studies:
+        reconcile.reconcile(studies, studies.engine, sweep_id)
+
+
+@dataclass
+class _Stop:
+    """The signal that a launch has got, 0 if none, and the workers it was passed on to."""
+
+    number: int = 0
+    told: list[WorkerHandle] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def _signals(crew: Supervisor, *, stays: bool) -> Iterator[_Stop]:
+    """Pass SIGTERM and Ctrl-C on to the workers at once, whatever we wait for."""
+    stop = _Stop()
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        stop.number = stop.number or number
+        for worker in crew.alive:
+            stop.told.append(worker)
+            worker.send(number)
+        if not stays:
+            signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C leaves at once
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(crew: Supervisor, *, told: Sequence[WorkerHandle]) -> None:
+    """Ask every worker to give its task back, and end those that do not.
+
+    Args:
+        told: those that a signal went to already; a second one would end them at once.
+    """
+    for worker in crew.alive:
+        if worker.code is None and not any(worker is one for one in told):
+            worker.send(signal.SIGTERM)
+    deadline = time.monotonic() + crew.on.stop_s
+    for worker in crew.alive:
+        while worker.code is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if worker.code is None:
+            worker.kill()  # its lease lapses, the task is free again
+        worker.end_children()
+
+
+def script_of(asked: Request, on: str, *, workers: int | None) -> str:
+    """Return the script that a launch would submit; nothing is submitted.
+
+    Raises:
+        SpecError: the engine submits no script, or does not take what was asked.
+        SweepError: as `launcher.launch`.
+    """
+    chosen = _submitting("--dry-run", asked, on)
+    return chosen.script(range(number_of_workers(on, asked, workers)), detached=True)
+
+
+def submit(asked: Request, on: str, *, workers: int | None) -> list[str]:
+    """Submit workers and leave them alone; return what to tell.
+
+    Raises:
+        SpecError, SweepError, storage.errors.StorageError: as `launcher.launch`.
+    """
+    chosen = _submitting("--detach", asked, on)
+    count = number_of_workers(on, asked, workers)
+    name = asked.sweep
+    engine = open_engine(asked.url)
+    try:
+        sweep = queries.find_sweep(engine, name)
+        refuse_cancelled(name, sweep.state)
+        if not queries.outlook(engine, sweep.id).unended:
+            raise SweepError(f"nothing of {name} is left to do; see: {local().best(name)}")
+    finally:
+        engine.dispose()
+    array = chosen.detach(range(count))
+    return [
+        f"submitted as Slurm job {array}: {number_of(count, 'worker')}; no launch has to wait for them. Next:",
+        f"  {local().line('status', name)}       # how far it is",
+        f"  {local().line('logs', name)}         # what they log",
+        f"  scancel {array}       # stop them; they give their tasks back",
+    ]
+
+
+def _submitting(option: str, asked: Request, on: str) -> SlurmEngine:
+    refuse(on, asked)
+    chosen = engine_of(on, asked) if on == "slurm" else None  # that of Ray would look for its cluster
+    if not isinstance(chosen, SlurmEngine):
+        raise SpecError(f"{option} goes with --on slurm; the workers of --on {on} are nothing that is submitted")
+    return chosen

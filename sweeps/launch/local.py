@@ -1,0 +1,133 @@
+"""Engine `local`: processes of this machine."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy
+
+from storage.url import absolute, plain
+from sweeps.launch.engine import Request
+from sweeps.workers.environment import GPU_VARIABLE
+from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder, open_log, read_line
+from sweeps.workers.worker import worker_id
+
+_SAID_WHY = (0, 1, 2, 3)  # exit codes of a worker whose last line says how it ended
+
+
+def log_tail(log: str | None, code: int | None, count: int) -> list[str]:
+    """Return the last lines of a worker's log, as people read them; none if there is no log.
+
+    Of one that did not end by an error that it said - it was killed, or left by an exit code that is none of ours -
+    whatever libraries printed is left out: it had no time for a last word of its own.
+    """
+    lines = [read_line(line) for line in (log or "").splitlines() if line.strip()]
+    ours = [line for line in lines if line.ours] if (code or 0) not in _SAID_WHY else []
+    return [text for line in ours or lines for text in line.text.splitlines()][-count:]
+
+
+WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
+
+
+@dataclass
+class LocalWorker:
+    """One worker process. seat: which of the workers that are kept alive it is. started: monotonic seconds."""
+
+    seat: int
+    worker: str
+    process: subprocess.Popen[bytes]
+    log_file: Path
+    started: float = field(default_factory=time.monotonic)
+    successor: None = None  # nobody but a launch starts a process again
+
+    @property
+    def log_place(self) -> str:
+        """The file that its output goes to."""
+        return str(self.log_file)
+
+    @property
+    def code(self) -> int | None:
+        """Its exit code, negative for a signal; None while it lives."""
+        return self.process.poll()
+
+    @property
+    def lived_s(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self.started
+
+    def send(self, number: int) -> None:
+        """Send it a signal; one that has ended gets none."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it at once; its lease lapses, or its parent gives its task back."""
+        self.send(signal.SIGKILL)
+        self.process.wait()
+        self.end_children()
+
+    def end_children(self) -> None:
+        """End what it left behind: a child that is frozen does not see that its parent has gone."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left; macOS: none but dead ones
+            os.killpg(self.process.pid, signal.SIGKILL)  # of its own, since it leads a session
+
+    def last_lines(self, count: int) -> list[str]:
+        """Return the last lines that it logged or printed, as people read them."""
+        return log_tail(end_of(self.log_file), self.code, count)
+
+    def stored_log(self, url: sqlalchemy.URL) -> str | None:
+        """Return the end of its log as it is stored with an attempt."""
+        return LogTail(self.log_file, url).read()
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """Starts processes of this machine; each one leads a session of its own."""
+
+    asked: Request
+    stop_s: float = 10.0
+
+    def start(self, seats: Sequence[int], first: int) -> list[LocalWorker]:
+        """Start a worker for each seat.
+
+        Raises:
+            SweepError: the folder of its log cannot be written.
+        """
+        return [self._start(seat, first + place) for place, seat in enumerate(seats)]
+
+    def _start(self, seat: int, number: int) -> LocalWorker:
+        worker = f"{worker_id()}-{number}"
+        path = log_folder(self.asked.sweep) / f"{worker}.log"
+        # The URL may hold a password: it goes by environment, never by argv, which `ps` shows to everyone.
+        variables = {
+            "KD_SWEEPS_STORAGE": plain(absolute(self.asked.url)),
+            WORKER_VARIABLE: worker,
+            LOG_VARIABLE: str(path),
+            **self._device(seat),
+        }
+        out = open_log(path)
+        try:
+            process = subprocess.Popen(
+                # -P: what lies in the current folder is not imported, such as somebody's random.py
+                [sys.executable, "-P", "-m", "sweeps.cli", "worker", self.asked.sweep],
+                env=os.environ | variables,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,  # Ctrl-C reaches launch alone, which passes it on once
+            )
+        finally:
+            os.close(out)
+        return LocalWorker(seat, worker, process, path)
+
+    def _device(self, seat: int) -> dict[str, str]:
+        """Return the variables that give a worker its one device, in the order in which nvidia-smi counts them."""
+        if not self.asked.gpus:
+            return {}
+        device = self.asked.gpus[seat % len(self.asked.gpus)]
+        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": device, GPU_VARIABLE: device}

@@ -1,0 +1,167 @@
+"""Progress on stderr."""
+
+import contextlib
+import io
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import sqlalchemy
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from storage.errors import NotAStorage, StorageError
+from storage.records import queries
+from storage.records.queries import SweepRecord
+from sweeps.hints import explain
+from sweeps.plan.phases import display_stage
+from sweeps.plan.plan import STAGES
+from sweeps.query.best import insight
+from sweeps.query.status import Eta, StageCount, eta, stage_counts
+from sweeps.spec.stored import stored_spec
+from sweeps.terminal import duration, escape_control_chars
+
+_LINE_EVERY_S = 15.0  # where no terminal shows a bar
+_LOOK_EVERY_S = 5.0  # at every task, for what is left and what was found
+_ALL = "all"
+_CELL_WIDTH = 100  # characters of a line in a notebook
+
+
+@contextlib.contextmanager
+def shown(
+    engine: sqlalchemy.Engine, sweep: SweepRecord, console: Console, workers: Callable[[], int]
+) -> Iterator["Refresh"]:
+    """Show the stages while the block runs; a call of what it gives brings them up to date.
+
+    Args:
+        workers: says how many are alive now.
+    """
+    refresh = Refresh(engine, sweep, console, workers)
+    if refresh.cell is not None or not console.is_terminal:
+        refresh()
+        yield refresh
+        refresh(last=True)
+        return
+    with Live(get_renderable=refresh.drawn, console=console, refresh_per_second=2):
+        refresh()
+        yield refresh
+        refresh(last=True)
+
+
+class _Cell:
+    """The place below a cell of a notebook where bars are drawn, each time over those before.
+
+    Not rich's own way, which needs widgets: this needs what every notebook has, and the last bars are kept with it.
+    """
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def show(self, bars: Group) -> None:
+        """Draw the bars as a terminal would."""
+        from IPython.display import display  # there, since a notebook is what runs this
+
+        console = Console(record=True, file=io.StringIO(), force_jupyter=False, force_terminal=True, width=_CELL_WIDTH)
+        console.print(bars)
+        style = "margin:0;line-height:1.35"
+        drawn = console.export_html(inline_styles=True, clear=False, code_format=f'<pre style="{style}">{{code}}</pre>')
+        shown = {"text/html": drawn, "text/plain": console.export_text()}
+        if self._handle is None:
+            self._handle = display(shown, raw=True, display_id=True)
+        else:
+            self._handle.update(shown, raw=True)
+
+
+class Refresh:
+    """Draw the whole and its stages: bars on a terminal and in a notebook, else a line from time to time."""
+
+    def __init__(
+        self, engine: sqlalchemy.Engine, sweep: SweepRecord, console: Console, workers: Callable[[], int]
+    ) -> None:
+        self._engine, self._sweep, self._console, self._workers = engine, sweep, console, workers
+        self._spec = stored_spec(sweep)
+        self.cell = _Cell() if console.is_jupyter else None
+        self._bars_seen = console.is_terminal or self.cell is not None
+        self._progress = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[count]:>8}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        there = [stage for stage in STAGES if stage != "native" or self._spec.targets]
+        self._stages = {stage: display_stage(stage, there) for stage in there}
+        self._bars: dict[str, TaskID] = {
+            name: self._progress.add_task(shown, total=1.0, count="", note="", start=name == _ALL)
+            for name, shown in ({_ALL: _ALL} | self._stages).items()
+        }
+        self._expected, self._insight, self._looked_at = Eta(0.0, None, {}), "", float("-inf")
+        self._line, self._line_at = "", float("-inf")
+
+    def drawn(self) -> Group:
+        """Return what a terminal shows."""
+        return Group(self._progress, Text(self._insight, style="dim", no_wrap=True, overflow="ellipsis"))
+
+    def __call__(self, *, last: bool = False) -> None:
+        """Read what is stored and draw it; a database that does not answer is one line.
+
+        Raises:
+            NotAStorage: it is gone, or damaged.
+        """
+        try:
+            counts = stage_counts(self._engine, self._sweep.id)
+            if last or time.monotonic() - self._looked_at >= _LOOK_EVERY_S:
+                self._look()
+        except NotAStorage:  # nobody waits for what is gone
+            raise
+        except StorageError as error:  # the workers try again by themselves, and so does the next look
+            self._say(explain(error))
+            return
+        self._progress.update(
+            self._bars[_ALL],
+            completed=self._expected.fraction,
+            count=f"{100 * self._expected.fraction:.0f} %",
+            note=self._left(),
+        )
+        for stage in self._stages:
+            self._draw(stage, counts[stage])
+        if self.cell is not None:
+            self.cell.show(self.drawn())
+        if not self._bars_seen and (last or time.monotonic() - self._line_at >= _LINE_EVERY_S):
+            self._line_at = time.monotonic()
+            stages = "  ".join(
+                f"{shown} {counts[stage].ended}/{counts[stage].total}" for stage, shown in self._stages.items()
+            )
+            self._say("  ".join(filter(None, [f"{100 * self._expected.fraction:.0f} %", stages, self._left()])))
+
+    def _look(self) -> None:
+        self._looked_at = time.monotonic()
+        tasks = queries.task_records(self._engine, self._sweep.id, keep=())
+        self._expected = eta(self._spec, tasks, self._workers())
+        found = escape_control_chars(insight(self._spec, tasks))
+        if found != self._insight and not self._bars_seen:
+            self._console.print(found, highlight=False, soft_wrap=True, markup=False)
+        self._insight = found
+
+    def _left(self) -> str:
+        seconds = self._expected.seconds_left
+        return f"about {duration(max(round(seconds), 1))} left" if seconds else ""
+
+    def _draw(self, stage: str, row: StageCount) -> None:
+        bar = self._bars[stage]
+        if row.running or row.ended:
+            self._progress.start_task(bar)
+        counts = {"running": row.running, "failed": row.failed, "unavailable": row.unavailable}
+        note = ", ".join(f"{number} {name}" for name, number in counts.items() if number)
+        done = row.ended / row.total if row.total else 1.0
+        self._progress.update(bar, completed=done, count=f"{row.ended}/{row.total}", note=note)
+        if row.ended == row.total:
+            self._progress.stop_task(bar)
+
+    def _say(self, line: str) -> None:
+        if line != self._line:
+            self._console.print(escape_control_chars(line), highlight=False, soft_wrap=True, markup=False)
+        self._line = line

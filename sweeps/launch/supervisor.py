@@ -1,0 +1,239 @@
+"""Replace dead workers, end frozen ones, give up where all die."""
+
+import logging
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import sqlalchemy
+
+from kd.tools import processes
+from storage.errors import StorageError, StorageFull
+from storage.queue import workers
+from storage.queue.tasks import reap_worker
+from storage.records import queries
+from storage.records.queries import SweepRecord
+from storage.tables import LOST
+from sweeps.errors import SweepError
+from sweeps.hints import explain, local
+from sweeps.launch.engine import Engine, WorkerHandle
+from sweeps.spec.model import Spec
+from sweeps.terminal import number_of
+from sweeps.workers.attempt import cap_of
+from sweeps.workers.heartbeat import STUCK
+from sweeps.workers.logs import redact_tail
+
+log = logging.getLogger(__name__)
+
+QUICK_S = 30.0  # a worker that dies within so many seconds of its start and has finished nothing, died quickly
+MOST_QUICK = 3  # quick deaths in a row, after which the next one is certain
+_BACKOFF_S = (1.0, 4.0, 15.0)  # before the replacement, by quick deaths in a row
+_SHOWN_LINES = 5
+_EXIT_S = 60.0  # a worker that has signed out may take so long until its process has ended
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Supervisor:
+    """Keeps workers of one sweep alive.
+
+    Args:
+        on: the engine that starts them.
+        say: shows a line to whoever watches.
+        again: what to type to go on with the same workers.
+    """
+
+    engine: sqlalchemy.Engine
+    sweep: SweepRecord
+    spec: Spec
+    on: Engine
+    say: Say
+    again: str
+    alive: list[WorkerHandle] = field(default_factory=list)
+    _started: int = 0
+    _quick_deaths: Counter[int] = field(default_factory=Counter)  # in a row, by seat
+    _due: list[tuple[float, int]] = field(default_factory=list)  # replacements: monotonic seconds, seat
+    _unreaped: list[WorkerHandle] = field(default_factory=list)
+    _seen: dict[str, tuple[float, float]] = field(default_factory=dict)  # by worker: seen_at, and since when we know it
+    _look_at: float = 0.0
+    _waiting: tuple[int, int] = (0, 0)  # for a machine: at the last look, and as it was said last
+    _trouble: str = ""  # of the database, as it was said last
+
+    def begin(self, count: int) -> None:
+        """Start so many workers."""
+        self._start(range(count))
+
+    @property
+    def working(self) -> bool:
+        """Whether a worker lives, or is going to be started."""
+        return bool(self.alive or self._due)
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether a seat stays empty, because workers died there one after the other."""
+        return any(deaths >= MOST_QUICK for deaths in self._quick_deaths.values())
+
+    def tick(self) -> None:
+        """Look after the workers; call it a few times per second."""
+        for worker in [one for one in self.alive if one.code is not None]:
+            self.alive.remove(worker)
+            worker.end_children()
+            if worker.code:
+                self._died(worker)
+        self._unreaped = [one for one in self._unreaped if not self._reaped(one)]
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + self.spec.lease.interval_s
+            self._end_frozen()
+            self._look_after_waiting()
+        now = time.monotonic()
+        seats = [seat for due, seat in self._due if due <= now]
+        if seats and self._over():
+            self._due.clear()
+            return
+        self._due = [(due, seat) for due, seat in self._due if due > now]
+        for seat in seats:
+            self._replace(seat)
+
+    def _over(self) -> str:
+        """Return why a new worker would find nothing to do; "" where it would, or the database is gone for now."""
+        try:
+            left = queries.outlook(self.engine, self.sweep.id)
+        except StorageError:
+            return ""
+        if left.state == "cancelled":
+            return "the sweep is cancelled"
+        return "" if left.unended else "nothing is left to do"
+
+    def dismiss(self) -> None:
+        """Replace nobody any more."""
+        self._due.clear()
+
+    def _start(self, seats: Sequence[int]) -> None:
+        self.alive += self.on.start(seats, self._started)
+        self._started += len(seats)
+
+    def _replace(self, seat: int) -> None:
+        try:
+            self._start([seat])
+        except SweepError as error:  # an engine that is away for a moment is no reason to end the others
+            if not self.alive:
+                raise
+            self.say(f"{error}; it is tried again")
+            self._due.append((time.monotonic() + _BACKOFF_S[-1], seat))
+
+    def _look_after_waiting(self) -> None:
+        """Say how many workers wait for a machine; once nothing is left to do, let them go."""
+        waiting = [one for one in self.alive if one.code is None and not one.lived_s]
+        if waiting and self._over():
+            for one in waiting:
+                one.send(signal.SIGTERM)
+        before, said = self._waiting
+        if before == len(waiting) != said:  # for a whole interval: those that have just been submitted are no news
+            said = before
+            self.say(f"{said} of {number_of(len(self.alive), 'worker')} wait for a machine" if said else "all at work")
+        self._waiting = len(waiting), said
+
+    def _died(self, worker: WorkerHandle) -> None:
+        self._unreaped.append(worker)
+        processes.remove_left_over()
+        deaths = self._quick_deaths[worker.seat] + 1 if self._was_quick(worker) else 0
+        self._quick_deaths[worker.seat] = deaths
+        last_one, over = deaths >= MOST_QUICK, self._over()
+        then = "another takes its place"
+        if last_one or over:
+            then = f"no other takes its place, after {deaths} that died so soon"
+            if worker.successor is not None:
+                worker.successor.kill()
+        elif worker.successor is not None:
+            then = "it comes again by itself"
+            self.alive.append(worker.successor)
+        else:
+            self._due.append((time.monotonic() + _BACKOFF_S[deaths], worker.seat))
+            self._due.sort()
+        then = over or f"its task is free again, {then}"
+        lines = [f"worker {worker.worker} {_how(worker.code or 0)}; {then}"]
+        last = self._last_lines(worker, _SHOWN_LINES if last_one else 1)
+        self.say("\n".join([*lines, *(f"  {line}" for line in last), f"  log: {worker.log_place}"]))
+
+    def _last_lines(self, worker: WorkerHandle, count: int) -> list[str]:
+        """Return what it said last; a user's program may have printed the URL of the storage there."""
+        return redact_tail("\n".join(worker.last_lines(count)), self.engine.url).splitlines()
+
+    def _was_quick(self, worker: WorkerHandle) -> bool:
+        if worker.lived_s >= QUICK_S or worker.code == STUCK:  # that one has counted against its task
+            return False
+        try:
+            return not workers.has_finished(self.engine, worker.worker)
+        except StorageError:  # it may have died of the same
+            return True
+
+    def _reaped(self, worker: WorkerHandle) -> bool:
+        """Free the task of a dead worker; False: the database is gone, so later."""
+        try:
+            stored = worker.stored_log(self.engine.url)
+            reap_worker(self.engine, worker.worker, cap=cap_of(LOST, self.spec), log=stored)
+            how = _how(worker.code or 0)
+            workers.sign_out(self.engine, self.sweep.id, worker.worker, reason=how, unless_ended=True)
+        except StorageError as error:
+            self._complain(error)
+            return False
+        return True
+
+    def _complain(self, error: StorageError) -> None:
+        waits = f"{error.fault}; until then the workers wait" if isinstance(error, StorageFull) else explain(error)
+        if waits != self._trouble:
+            self.say(waits)
+        self._trouble = waits
+
+    def _end_frozen(self) -> None:
+        """End workers that live and were not seen for longer than a lease: nothing in them runs any more.
+
+        Counted is our own time, while the database can be written: a laptop that slept has frozen nobody, nor has a
+        full disk, on which nobody can say that he lives.
+        """
+        try:
+            seen = workers.seen(self.engine, self.sweep.id)
+        except StorageError:
+            self._seen.clear()
+            return
+        now = time.monotonic()
+        for worker in self.alive:
+            if (last := seen.get(worker.worker)) is None:
+                continue
+            before, since = self._seen.get(worker.worker, (last.at, now))
+            if before != last.at:
+                since, self._trouble = now, ""
+            self._seen[worker.worker] = last.at, since
+            if last.signed_out and now - since <= _EXIT_S:
+                continue  # it ends by itself, which takes seconds on a busy machine
+            if now - since > 2 * self.spec.lease.interval_s and not self._has_room(worker):
+                self._seen.clear()
+                return
+            if now - since > self.spec.lease.seconds + self.spec.lease.interval_s:
+                how = "has signed out and does not exit" if last.signed_out else "does not move any more"
+                self.say(f"worker {worker.worker} {how}: it is ended")
+                worker.kill()
+
+    def _has_room(self, worker: WorkerHandle) -> bool:
+        """Return whether a worker that was not seen could have said that it lives."""
+        try:
+            workers.check_room(self.engine, self.sweep.id, worker.worker)
+        except StorageFull as error:
+            self._complain(error)
+            return False
+        except StorageError:  # locked, perhaps by that very worker
+            pass
+        return True
+
+    def help(self) -> str:
+        """Return what to type when no worker is left."""
+        return f"Their logs: {local().line('logs', self.sweep.name)}; to go on: {self.again}"
+
+
+def _how(code: int) -> str:
+    if code == STUCK:
+        return "ended itself, because its task did not end"
+    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -1,0 +1,387 @@
+"""`Job`: a task row with its work and outcome, parsed once; the kinds of work; `Outcome`.
+
+The database holds a payload as flat JSON without a tag. The stage of the task tells which kind it is; the stage
+"native" has searches and confirms, and only a confirm names its ranks.
+
+The same models are written by workers and read by everybody else. The database holds an outcome as flat JSON without a
+tag: the payload of its task tells which kind it is. A worker adds who made it (`sweeps.workers.attempt.as_stored`).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from storage.errors import NextStep, RecordBroken
+from storage.queue.tasks import Claim
+from storage.records.queries import TaskRecord
+from sweeps.spec.model import Role
+from sweeps.trainers.protocol import Point
+
+
+class _Payload(BaseModel):
+    """What every task on a dataset has. group: the repeat of the outer level that it belongs to, "" is the first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Role
+    seed: int
+    group: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plain values that the database stores."""
+        group = {"group": self.group} if self.group else {}
+        return {"role": self.role, "seed": self.seed} | self._own() | group
+
+    def _own(self) -> dict[str, Any]:
+        """Return what this kind of task has beside role, seed and group."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name not in _Payload.model_fields}
+
+
+class TeacherTask(_Payload):
+    """Train a teacher."""
+
+
+class SearchTask(_Payload):
+    """Train a student at one point of a search.
+
+    sobol: the point, in the half that is fixed beforehand. sampler_seed: of the proposal, in the other half.
+    """
+
+    sobol: Point | None = None
+    sampler_seed: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nest(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and {"temperature", "alpha"} & set(values):
+            point = {name: values[name] for name in ("temperature", "alpha", "more") if name in values}
+            if "more" in point:
+                if not isinstance(point["more"], Mapping):
+                    raise ValueError(f"more is {point['more']!r} (it should be a table of names and numbers)")
+                point["more"] = tuple(sorted(dict(point["more"]).items()))
+            return {name: value for name, value in values.items() if name not in point} | {"sobol": point}
+        return values
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "SearchTask":
+        if (self.sobol is None) == (self.sampler_seed is None):
+            raise ValueError("a search task has either temperature and alpha, or sampler_seed")
+        return self
+
+    def _own(self) -> dict[str, Any]:
+        return {"sampler_seed": self.sampler_seed} if self.sobol is None else self.sobol.as_json()
+
+
+class ConfirmTask(_Payload):
+    """Train a student at one of the best points of a search. ranks: the selection that has the point, at `rank`."""
+
+    ranks: str
+    rank: int
+    repeat: int
+
+
+class TransferTask(_Payload):
+    """Train a student for one arm of the comparison."""
+
+    arm: str
+    repeat: int
+
+
+class BaselineTask(_Payload):
+    """Fit a comparison method."""
+
+    method: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plain values that the database stores."""
+        return {"role": self.role, "method": self.method, "seed": self.seed}
+
+
+class MeasureTask(BaseModel):
+    """Measure every model of the sweep. It belongs to no role, and nothing in it is random."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: None = None
+    seed: None = None
+    group: Literal[""] = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plain values that the database stores."""
+        return {}
+
+
+StudentTask: TypeAlias = SearchTask | ConfirmTask | TransferTask
+Payload: TypeAlias = TeacherTask | StudentTask | BaselineTask | MeasureTask
+
+PUT_BACK = NextStep("put it back, or make another sweep", "create")
+"""What may be done about something stored that somebody edited."""
+
+_KINDS: dict[str, type[Payload]] = {
+    "teachers": TeacherTask,
+    "search": SearchTask,
+    "native": SearchTask,
+    "confirm": ConfirmTask,
+    "transfer": TransferTask,
+    "baselines": BaselineTask,
+    "measure": MeasureTask,
+}
+
+
+def read_payload(stage: str, values: Mapping[str, Any], *, key: str = "") -> Payload:
+    """Return the payload that is stored as `values`.
+
+    Args:
+        stage: of the task.
+        key: of the task, for the message.
+
+    Raises:
+        RecordBroken: it is not what a task of that stage has.
+    """
+    of = key or f"a task of stage {stage}"
+    if stage not in _KINDS:
+        raise RecordBroken(f"{of}: got stage {stage!r}; allowed: {', '.join(_KINDS)}")
+    kind = ConfirmTask if stage == "native" and "ranks" in values else _KINDS[stage]
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise edited(f"payload of {of}", first_problem(error)) from None
+
+
+def payload_of(task: TaskRecord | Claim) -> Payload:
+    """Return the payload of a stored or claimed task; errors as `read_payload`."""
+    return read_payload(task.stage, task.payload, key=task.key)
+
+
+def edited(what: str, problem: str) -> RecordBroken:
+    """Return the error that something stored, such as "payload of search#3", is not what was written."""
+    return RecordBroken(f"the stored {what} was edited: {problem}", PUT_BACK)
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return what is wrong with a stored value, in a few words: the field, what it is, what is allowed."""
+    problem = error.errors()[0]
+    field = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "missing":
+        return f"{field} is missing"
+    if problem["type"] == "extra_forbidden":
+        return f"it has an unknown field {field!r}"
+    text = problem["msg"].removeprefix("Value error, ")
+    return f"{field} is {problem['input']!r} ({text})" if field else text
+
+
+_LONGEST = 1e9  # of seconds and milliseconds: 30 years and 12 days
+
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
+Amount = Annotated[float, Field(ge=0, le=_LONGEST, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class _Stored(BaseModel):
+    """What every outcome has. A field that was not given is not stored.
+
+    wall_s: of the whole attempt. worker: who made it. provenance: versions and hardware, see
+    `sweeps.workers.environment.provenance`. blobs: digests of what was kept, by name ("model", "logits").
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    wall_s: Amount = 0.0
+    worker: str = ""
+    provenance: Mapping[str, Any] = {}
+    blobs: Mapping[str, str] = {}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plain values that the database stores."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class DataOrigin(BaseModel):
+    """Where a dataset came from, and the sha256 of its content and of its split."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    origin: str
+    content_hash: str
+    split_hash: str
+
+
+class _Trained(_Stored):
+    """What every training gives.
+
+    val_accuracy: after the last epoch, a fraction in [0, 1]; epoch_val_accuracy: after each, None where it was not
+    looked at. parameters: of the model.
+    train_images: seen per epoch. train_s, cpu_s: wall-clock and CPU seconds of the training. detail: what was trained,
+    in a few words. weights: what a ready-made network came from. numerics: fingerprint of the process that trained it,
+    see `kd.training.numerics`; empty for a comparison method.
+    """
+
+    val_accuracy: Fraction
+    epoch_val_accuracy: tuple[Fraction | None, ...] = ()
+    parameters: Count
+    train_images: Count = 0
+    train_s: Amount
+    cpu_s: Amount
+    seed: int | None = None
+    dataset: str = ""
+    data: DataOrigin | None = None
+    detail: str = ""
+    weights: Mapping[str, str] = {}
+    numerics: str = ""
+
+
+class TeacherOutcome(_Trained):
+    """A teacher. model: its name in the spec. logit_spread: see `kd.teachers.logits_file`; None of older versions."""
+
+    model: str = ""
+    logit_spread: float | None = None
+
+
+class StudentOutcome(_Trained):
+    """A student: of a search, a confirm or transfer.
+
+    test_accuracy: a fraction in [0, 1], of transfer alone; None elsewhere. epochs: where the spec's number of epochs
+    does not hold; None elsewhere. arm: of transfer. loss: the formula that was minimized. more: what was searched
+    beyond T and alpha.
+    """
+
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    alpha: Fraction
+    more: Mapping[str, int | Annotated[float, Field(allow_inf_nan=False)]] = {}
+    test_accuracy: Fraction | None = None
+    epochs: Count | None = None
+    arm: str = ""
+    loss: str = ""
+
+    @property
+    def point(self) -> Point:
+        """The point that it was trained at."""
+        return Point(self.temperature, self.alpha, tuple(sorted(self.more.items())))
+
+
+class BaselineOutcome(_Trained):
+    """A comparison method's model.
+
+    capped: the time limit ended it. curve: (CPU seconds since it began, best validation accuracy so far) after each
+    trial of a method that has trials.
+    """
+
+    method: str = ""
+    capped: bool = False
+    curve: tuple[tuple[Amount, Fraction], ...] = ()
+
+
+class Measured(BaseModel):
+    """One model as stage measure found it, by the names of `kd.models.measure.Measurement`; None: not known."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str = ""
+    parameters: Count | None = None
+    macs: Count | None = None
+    bytes: Count | None = None
+    latency_ms_p50: Amount
+    latency_ms_p95: Amount | None = None
+    images_per_s: Amount | None = None
+    test_accuracy: Fraction | None = None
+    int8_bytes: Count | None = None
+    int8_test_accuracy: Fraction | None = None
+    int8_test_images: Count | None = None
+    int8_reason: str | None = None
+
+
+class MeasureOutcome(_Stored):
+    """Every kept model measured, by the key of the task that made it."""
+
+    models: Mapping[str, Measured] = {}
+
+
+TrainedOutcome: TypeAlias = TeacherOutcome | StudentOutcome | BaselineOutcome
+StoredOutcome: TypeAlias = TrainedOutcome | MeasureOutcome
+
+TaskT = TypeVar("TaskT", bound=Payload, covariant=True)
+ResultT = TypeVar("ResultT", bound=StoredOutcome, covariant=True)
+
+
+@dataclass(frozen=True)
+class DoneTask(Generic[TaskT, ResultT]):
+    """A finished task. score: what its stage is ranked by: a fraction, or milliseconds in stage measure."""
+
+    record: TaskRecord
+    payload: TaskT
+    outcome: ResultT
+    score: float
+
+
+def done_task(record: TaskRecord, payload: Payload | None = None) -> DoneTask[Payload, StoredOutcome]:
+    """Return a finished task with its result; the record must have its whole outcome.
+
+    Args:
+        payload: of the record, where it was read already.
+
+    Raises:
+        RecordBroken: its payload or its outcome is not what such a task has.
+        ValueError: the task is not done.
+    """
+    if record.state != "done":
+        raise ValueError(f"{record.key} is {record.state}, not done")
+    payload = payload_of(record) if payload is None else payload
+    outcome = read_outcome(payload, record.outcome, key=record.key)
+    return DoneTask(record, payload, outcome, checked_score(payload, record.score, key=record.key))
+
+
+def done_tasks(
+    records: Iterable[TaskRecord], task: type[TaskT], outcome: type[ResultT]
+) -> list[DoneTask[TaskT, ResultT]]:
+    """Return the finished tasks of one kind, in the order of `records`; errors as `done_task`.
+
+    Args:
+        task: the kind of payload, such as TransferTask.
+        outcome: the kind of outcome that such tasks have, such as StudentOutcome.
+    """
+    found: list[DoneTask[TaskT, ResultT]] = []
+    for record in records:
+        if record.state == "done" and isinstance(payload := payload_of(record), task):
+            done = done_task(record, payload)
+            if isinstance(done.outcome, outcome):
+                found.append(DoneTask(record, payload, done.outcome, done.score))
+    return found
+
+
+def read_outcome(payload: Payload, values: Mapping[str, Any] | None, *, key: str = "") -> StoredOutcome:
+    """Return the outcome that is stored as `values` for a task with that payload.
+
+    Raises:
+        RecordBroken: it is not what such a task has.
+    """
+    of = f"outcome of {key or 'a task'}"
+    if values is None:
+        raise edited(of, "it is missing")
+    try:
+        return _kind_of(payload).model_validate(values)
+    except ValidationError as error:
+        raise edited(of, first_problem(error)) from None
+
+
+def checked_score(payload: Payload, score: float | None, *, key: str) -> float:
+    """Return the score of a finished task with that payload.
+
+    Raises:
+        RecordBroken: it is missing, or out of its range.
+    """
+    of, most = f"outcome of {key}", _LONGEST if isinstance(payload, MeasureTask) else 1
+    if score is None:
+        raise edited(of, "its score is missing")
+    if not (isinstance(score, float) and 0 <= score <= most):  # NaN is neither, and SQLite keeps text in any column
+        raise edited(of, f"its score is {score!r} (allowed: 0 to {most:g})")
+    return score
+
+
+def _kind_of(payload: Payload) -> type[StoredOutcome]:
+    if isinstance(payload, TeacherTask):
+        return TeacherOutcome
+    if isinstance(payload, BaselineTask):
+        return BaselineOutcome
+    return MeasureOutcome if isinstance(payload, MeasureTask) else StudentOutcome

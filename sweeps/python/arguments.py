@@ -1,0 +1,268 @@
+"""Check the arguments; a user's functions as names; the environment of workers."""
+
+import contextlib
+import importlib.util
+import operator
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sweeps.errors import SpecError
+
+if TYPE_CHECKING:
+    from storage.records.queries import SweepRecord
+    from sweeps.distill.presets import SpecRequest
+    from sweeps.spec.model import Spec
+
+
+def name_of(function: Callable[..., Any], what: str) -> str:
+    """Return the "package.module:function" by which another process imports a function.
+
+    Args:
+        what: the argument that it was given as, for the message.
+
+    Raises:
+        SpecError: no other process can import it: it is a lambda, is defined inside of another function or a class, or
+            at a prompt, in a notebook or in the script that runs.
+    """
+    name, module = getattr(function, "__qualname__", ""), getattr(function, "__module__", "")
+    if not name or not module:
+        raise SpecError(f"{what}: got {_shown(function)}, which is no function; {_cure(what)}")
+    if module == "__main__":
+        raise SpecError(
+            f"{what}: got {_shown(function)} of a notebook, a prompt or the script that runs, where no worker finds it;"
+            f" {_cure(what)}"
+        )
+    if "<lambda>" in name:
+        raise SpecError(f"{what}: got a lambda, which has no name to import it by; {_cure(what)}")
+    loaded = sys.modules.get(module)
+    if "." in name or getattr(loaded, name, None) is not function or loaded is None or _folder(loaded) is None:
+        raise SpecError(f"{what}: got {_shown(function)}, which cannot be imported as {module}:{name}; {_cure(what)}")
+    return f"{module}:{name}"
+
+
+def _cure(what: str) -> str:
+    named = f'{what}="./my_models.py:build"' if what.isidentifier() else f'"{what}": "./my_loss.py:loss"'
+    return f"put it into a file of its own and give its name, for example {named}"
+
+
+def _shown(function: object) -> str:
+    name = getattr(function, "__qualname__", None)
+    return f"the function {name}" if name else f"a value of type {type(function).__name__}"
+
+
+def _folder(module: ModuleType) -> Path | None:
+    """Return the folder from which a module was imported; None where it was loaded by hand under another name."""
+    origin = getattr(module, "__file__", None)
+    return None if origin is None else root_of(module.__name__, Path(origin))
+
+
+def root_of(module: str, origin: Path) -> Path | None:
+    """Return the folder that holds "package/module.py" or "package/module/__init__.py"; None if `origin` is another."""
+    path = origin.absolute()
+    steps = [*path.parts[:-1], *([] if path.stem == "__init__" else [path.stem])]
+    words = module.split(".")
+    return Path(*steps[: -len(words)]) if steps[-len(words) :] == words else None
+
+
+DatasetName: TypeAlias = str | os.PathLike[str]
+Model: TypeAlias = str | Callable[..., Any]
+
+
+def asked(
+    *,
+    dataset: DatasetName | None,
+    source: DatasetName | None,
+    target: DatasetName | Sequence[DatasetName] | None,
+    preset: str | None,
+    spec: str | os.PathLike[str] | None,
+    changes: Mapping[str, Any] | None,
+    student: Model | None,
+    teacher: Model | None,
+) -> "SpecRequest":
+    """Return what was asked for; arguments as `Sweep.create`.
+
+    Raises:
+        SpecError: an argument has another type than it may have, or two of them exclude each other.
+    """
+    from sweeps.distill.presets import SpecRequest
+    from sweeps.distill.presets import preset as named
+    from sweeps.spec.stored import read
+
+    if preset is not None and spec is not None:
+        raise SpecError(f"got preset={preset!r} and spec={os.fspath(spec)!r}; give one of them")
+    if preset is not None and not isinstance(preset, str):
+        raise SpecError(f"preset: got {preset!r}; allowed: 'tiny', 'quick', 'compare' or 'full'")
+    if not isinstance(changes, Mapping | None):
+        raise SpecError(f'changes: got {changes!r}; write them as {{"search.trials": 20}}')
+    base = None if preset is None else named(preset)
+    several = target if isinstance(target, Sequence) and not isinstance(target, str) else (target,)
+    return SpecRequest(
+        base=base if spec is None else read(Path(_text("spec", spec) or "")),
+        changes={_key(key): _value(key, value) for key, value in (changes or {}).items()},
+        source=_text("source", source),
+        targets=tuple(text for one in several if (text := _text("target", one)) is not None),
+        dataset=_text("dataset", dataset),
+        student=_model("student", student),
+        teacher=_model("teacher", teacher),
+    )
+
+
+def whole(what: str, value: object, *, least: int, most: int, example: int) -> int:
+    """Return a whole number, of NumPy too; raise SpecError if it is none, or out of range."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or not least <= number <= most:
+        raise SpecError(
+            f"{what}: got {value!r}; allowed: a whole number from {least} to {most}, for example {what}={example}"
+        )
+    return number
+
+
+def sweep_name(name: object) -> str:
+    """Return the name of a sweep; raise SpecError if no sweep can have it."""
+    from sweeps.spec.stored import check_name
+
+    if not isinstance(name, str):
+        raise SpecError(f'sweep name: got {name!r}; allowed: text, for example "mnist-kd"')
+    return check_name(name)
+
+
+def storage_text(storage: object) -> str | None:
+    """Return the URL of a storage as it was given; raise SpecError if it is no text."""
+    if storage is None or isinstance(storage, str):
+        return storage
+    raise SpecError(f'storage: got {storage!r}; allowed: a URL, for example storage="sqlite:///kd-sweeps.db"')
+
+
+def folder(what: str, value: object) -> Path | None:
+    """Return the path of a folder; raise SpecError if that is no path."""
+    text = _text(what, value)
+    return None if text is None else Path(text)
+
+
+def _text(what: str, value: object) -> str | None:
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if value is None or (isinstance(value, str) and value.strip()):
+        return value
+    examples = {
+        "spec": "my.toml",
+        "data_dir": "data",
+        "report": "my-report",
+        "student": "mlp-800",
+        "teacher": "cnn-small",
+    }
+    raise SpecError(f'{what}: got {value!r}; allowed: text or a path, for example "{examples.get(what, "digits")}"')
+
+
+def _model(what: str, value: object) -> str | None:
+    return name_of(value, what) if callable(value) else _text(what, value)
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return key
+    raise SpecError(f'changes: got the key {key!r}; keys are text such as "search.trials"')
+
+
+def _value(key: str, value: Any) -> Any:
+    if callable(value):  # a loss or a sampler of the user's own
+        return name_of(value, key)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0 else value  # a number of NumPy
+
+
+@contextlib.contextmanager
+def worker_environment(sweep: "SweepRecord", data_dir: Path | None) -> Iterator[None]:
+    """Let workers that start inside the block import what this process can, and find the data; fetch what is missing.
+
+    By environment, as the command line does it: the workers and their children look in the same folders. A worker does
+    not look into the current folder by itself, nor into those that were put on this process' path alone.
+
+    Raises:
+        kd.errors.DataError: a dataset is not here and cannot be fetched.
+    """
+    from sweeps.spec.stored import stored_spec
+
+    spec = stored_spec(sweep)
+    _fetch(spec, data_dir)
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    known = [one for one in path if one]
+    changed = {"PYTHONPATH": os.pathsep.join([*(one for one in _homes(spec) if one not in known), *known])}
+    if data_dir is not None:
+        changed["KD_SWEEPS_DATA"] = str(data_dir.absolute())
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update({name: value for name, value in changed.items() if value})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _fetch(spec: "Spec", data_dir: Path | None) -> None:
+    """Fetch the datasets that are not here, with a bar: a worker would do it without a word."""
+    from kd.data import sources
+    from sweeps.distill import datasets
+
+    for name in (spec.role(role).dataset for role in spec.roles):
+        found = sources.where(name, data_dir)
+        if not found.available and found.to_fetch:
+            datasets.fetch(name, data_dir=data_dir)
+
+
+def _homes(spec: "Spec") -> list[str]:
+    """Return the folders of the user's modules that a spec names, each once."""
+    from kd.tools.code import file_of
+    from sweeps.spec.stored import named_code
+
+    homes = [_home(name.rpartition(":")[0]) for _, name in named_code(spec) if file_of(name) is None]
+    return list(dict.fromkeys(home for home in homes if home))
+
+
+def _home(module: str) -> str | None:
+    """Return the folder from which a module is imported; None where a worker has it on its path anyway, or lacks it."""
+    if module.endswith(".py"):  # a file, which a worker reads where it lies
+        return None
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # whoever imports it says so
+        return None
+    if found is None or found.origin is None:
+        return None
+    folder = root_of(module, Path(found.origin))
+    return None if folder is None or folder in _installed() else str(folder)
+
+
+def _installed() -> set[Path]:
+    """Return the folders of installed packages and of Python's own modules, which no PYTHONPATH should repeat."""
+    own = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return {Path(one).absolute() for one in [*own, *site.getsitepackages(), site.getusersitepackages()]}
+
+
+@contextlib.contextmanager
+def without_script_folder() -> Iterator[None]:
+    """Let child processes of the block leave the running script alone.
+
+    A spawned child runs the script of its parent once more, to find functions there. Ours need none of it, and a script
+    without `if __name__ == "__main__"` would create its sweep again in there.
+    Source: https://docs.python.org/3/library/multiprocessing.html, "Safe importing of main module".
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -1,1 +1,0 @@
-"""What is said of a sweep with a target, and of one without."""

@@ -1,0 +1,325 @@
+"""The page, tables, CSV and JSON of several sweeps beside each other."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sweeps.findings.compare import Absent, Compared, Cost, Number, Pair, Standing
+from sweeps.findings.findings import Findings
+from sweeps.plan.phases import repeat_of
+from sweeps.query.listing import TrialRow
+from sweeps.report import html_page, markdown
+from sweeps.report.document import Block, Column, Figure, Heading, Paragraph, Table, columns, table
+from sweeps.report.figures import forest
+from sweeps.report.folder import replace_files
+from sweeps.report.words import accuracy, between, display_name, interval, number, points
+from sweeps.spec.model import Spec
+from sweeps.stats.estimates import Estimate
+
+_LONGEST = 60  # characters of a value of a spec
+
+
+def overview(found: Compared) -> Table:
+    """Return what each sweep is and what it cost; those without a result are there, too."""
+    heads = (
+        *columns("sweep", "direction", "best point", "tasks done", "cost", text=3),
+        Column("status"),
+    )
+    known = {one.name: (one, cost) for one, cost in zip(found.sweeps, found.costs, strict=True)}
+    return table(heads, [_overview(name, known.get(name)) for name in found.names])
+
+
+def _overview(name: str, known: tuple[Findings, Cost] | None) -> list[str]:
+    if known is None:
+        return [name, *[Absent.YET.value] * 2, "0", "", "nothing has finished yet"]
+    findings, cost = known
+    chosen = findings.confirmed.get("source")
+    point = Absent.YET.value if chosen is None else chosen.best.point.text()
+    tasks = f"{cost.done:,} of {cost.planned:,}"
+    return [name, direction(findings), point, tasks, work(cost), "done" if findings.finished else "not finished"]
+
+
+def direction(findings: Findings) -> str:
+    """Return where T and alpha come from and go to: "MNIST -> CIFAR-10"; one dataset alone has no arrow."""
+    spec = findings.spec
+    return " -> ".join(display_name(spec.role(role).dataset) for role in spec.roles)
+
+
+def work(cost: Cost) -> str:
+    """Return what a sweep cost so far, with the threads of its workers where those have not one each."""
+    if cost.core_seconds:
+        return f"{cost.work_s:,.0f} core-s"
+    return f"{cost.work_s:,.0f} s of workers with {' or '.join(cost.threads)} threads"
+
+
+def by_dataset(found: Compared) -> list[Block]:
+    """Return a table for each dataset, with a line for each sweep that has it."""
+    blocks: list[Block] = []
+    heads = columns(
+        *("sweep", "role", "best - no teacher", "best - default-keras", "regret: native - best", "test % of best"),
+        "s per training",
+        text=2,
+    )
+    for dataset in found.datasets:
+        rows = [_cells(one) for one in found.standings if one.dataset == dataset]
+        blocks += [Heading(f"On {display_name(dataset)}"), table(heads, rows)]
+    return blocks
+
+
+def _cells(one: Standing) -> list[str]:
+    points = [shown(value) for value in (one.gain, one.tuning, one.regret)]
+    test = one.test.value if isinstance(one.test, Absent) else accuracy(one.test)
+    return [one.sweep, one.role, *points, test, number(one.train_s, ".2f") or Absent.YET.value]
+
+
+def shown(value: Number) -> str:
+    """Return accuracy points with their interval, or why there are none."""
+    return value.value if isinstance(value, Absent) else interval(value)
+
+
+def pairs(found: Compared) -> Table:
+    """Return the differences between the students of two sweeps."""
+    heads = columns("first - second", "dataset", "difference of best, points", "p", "p, Holm", text=2)
+    return table(heads, [_pair(one) for one in found.pairs])
+
+
+def _pair(one: Pair) -> list[str]:
+    said = one.why if one.difference is None else interval(one.difference)
+    return [f"{one.first} - {one.second}", display_name(one.dataset), said, p_value(one.p), p_value(one.p_holm)]
+
+
+def p_value(value: float | None) -> str:
+    """Return a p value with two digits; nothing where there is none."""
+    if value is None:
+        return ""
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def differing(found: Compared) -> Table:
+    """Return the keys in which the specs differ, with a column for each sweep."""
+    heads: Sequence[Column] = [Column(title) for title in ("key", *(one.name for one in found.sweeps))]
+    return table(heads, [(f"`{one.key}`", *map(_value, one.values)) for one in found.differing])
+
+
+def _value(value: Any) -> str:
+    """Return a value of a spec as TOML has it; one that is too long, such as a hash, by its beginning."""
+    if value is None:
+        return "none"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+LEVEL = 0.05  # of the family of all pairs that are shown
+
+
+def text(found: Compared) -> str:
+    """Return the comparison without its figure, as Markdown."""
+    return markdown.text(page(found))
+
+
+def title(found: Compared) -> str:
+    """Return the title of the page."""
+    return f"{', '.join(found.names)} compared"
+
+
+def page(found: Compared, *, figure: Figure | None = None) -> list[Block]:
+    """Return the whole page."""
+    return [
+        Paragraph(f"Sweeps beside each other: {', '.join(found.names)}.", small=True),
+        Heading(headline(found), level=1),
+        overview(found),
+        *([figure] if figure is not None else []),
+        *by_dataset(found),
+        *_pairs(found),
+        *_differing(found),
+        *(Paragraph(one, small=True) for one in remarks(found)),
+    ]
+
+
+def headline(found: Compared) -> str:
+    """Return which students are told apart; or why none can be, or none is."""
+    if not found.pairs:
+        if found.pending:
+            return f"Not yet: nothing of {' and '.join(found.pending)} has finished."
+        return "These sweeps have no dataset in common: nothing can be compared directly."
+    told = [one for one in found.pairs if _is_told_apart(one)]
+    if told:
+        return " ".join(map(_better, told))
+    if any(one.p is not None for one in found.pairs):
+        return "No two of these sweeps are told apart: every difference may be luck of the seeds."
+    return f"Nothing can be compared directly: {_reasons(found.pairs)}."
+
+
+def _is_told_apart(one: Pair) -> bool:
+    return one.p_holm is not None and one.p_holm < LEVEL
+
+
+def _better(one: Pair) -> str:
+    """Return the sentence about two sweeps that are told apart; the better one stands first."""
+    assert one.difference is not None
+    found: Estimate = one.difference
+    better, worse = one.first, one.second
+    if found.mean < 0:
+        found, better, worse = _turned(found), worse, better
+    interval = between(found, "")
+    number = f"{points(found.mean, '')} points better than {worse}{f' ({interval})' if interval else ''}"
+    return f"On {display_name(one.dataset)} {better} is {number}."
+
+
+def _turned(value: Estimate) -> Estimate:
+    """Return the estimate of the negative."""
+    low, high = (None if end is None else -end for end in (value.high, value.low))
+    return Estimate(-value.mean, low, high, value.n)
+
+
+def _reasons(pairs: Sequence[Pair]) -> str:
+    return "; ".join(dict.fromkeys(one.why or _untested(one) for one in pairs))
+
+
+def _untested(one: Pair) -> str:
+    """Return why there is no test of a difference that is shown."""
+    if one.difference is not None and one.difference.is_same_point:
+        return "their students are the same trainings"
+    return "one shared seed is no test"
+
+
+def _pairs(found: Compared) -> list[Block]:
+    if not found.pairs:
+        return []
+    tests = sum(one.p is not None for one in found.pairs)
+    said = (
+        "The student of the first sweep minus that of the second one, paired by the seed that both trained with; the"
+        " 95 % t interval is over these seeds and says nothing of what another search of each would have found."
+        f" Holm adjusts p for {'the one test' if tests == 1 else f'all {tests} tests'} above. These are"
+        " questions that nobody fixed beforehand: no verdict, and each sweep keeps its own."
+    )
+    return [Heading("Sweep against sweep"), pairs(found), *([Paragraph(said, small=True)] if tests else [])]
+
+
+def _differing(found: Compared) -> list[Block]:
+    if len(found.sweeps) < 2:
+        return []
+    heading = Heading("What differs between their specs")
+    if not found.differing:
+        return [heading, Paragraph("Nothing: they are the same experiment.")]
+    return [heading, differing(found)]
+
+
+def remarks(found: Compared) -> Iterable[str]:
+    """Return how the numbers are made, and which of them cannot be set side by side."""
+    yield (
+        "Differences are accuracy points of the test set with their 95 % t interval; none is shown before a look"
+        " of its sweep at that set is complete. Cost: the time that finished tasks ran, summed; of workers with one"
+        " thread each in core-seconds (core-s)."
+    )
+    if len(found.machine_kinds) > 1:
+        kinds = "; ".join(f"{cpu}, {threads} thread(s)" for cpu, threads in found.machine_kinds)
+        yield f"**Seconds are not compared**: the tasks ran on {len(found.machine_kinds)} kinds of machine ({kinds})."
+
+
+_FIRST = ("sweep", "task", "dataset", "role", "stage", "arm", "repeat", "seed", "temperature", "alpha")
+_LAST = ("val_accuracy", "test_accuracy", "train_s", "cpu_s")
+_NOT_TRAINED = "measure"  # the one stage whose tasks train nothing
+
+
+def long_csv(sweeps: Sequence[tuple[str, Spec, Sequence[TrialRow]]]) -> str:
+    """Return one line for each finished training, by sweep and in the order of the plan.
+
+    Accuracies are fractions in [0, 1], times seconds. What is searched beyond T and alpha has a column each, between
+    alpha and val_accuracy. repeat: of confirm and transfer. A cell is empty where there is no such thing, and
+    test_accuracy until the look at that dataset is complete.
+
+    Args:
+        sweeps: name, spec and tasks of each.
+    """
+    rows = [_line(name, spec, row) for name, spec, found in sweeps for row in found if _is_training(row)]
+    more = list(dict.fromkeys(key for row in rows for key in row if key not in (*_FIRST, *_LAST)))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, (*_FIRST, *more, *_LAST), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _is_training(row: TrialRow) -> bool:
+    return row.state == "done" and row.stage != _NOT_TRAINED
+
+
+def _line(name: str, spec: Spec, row: TrialRow) -> Mapping[str, Any]:
+    roles = {spec.role(role).dataset: role for role in spec.roles}
+    return {
+        "sweep": name,
+        "role": roles.get(row.dataset or ""),
+        "repeat": repeat_of(row.task),
+        "val_accuracy": row.score,
+        **{key: getattr(row, key) for key in (*_FIRST, *_LAST) if hasattr(row, key)},
+        **row.more,
+    }
+
+
+PAGE = "compare.html"
+
+
+def write(found: Compared, trainings: str, directory: Path) -> Path:
+    """Write the comparison into a folder; return the path of its compare.html.
+
+    The folder is made if it is missing. Other files in it stay; an earlier comparison is replaced, file by file and
+    only once all of the new one has been written beside it.
+
+    Args:
+        trainings: every training as CSV.
+
+    Raises:
+        SpecError: the folder cannot be written.
+    """
+    replace_files(lambda: files(found, trainings), directory, what="comparison", stale=(f"figures/{forest.NAME}.svg",))
+    return directory / PAGE
+
+
+def files(found: Compared, trainings: str) -> dict[str, str]:
+    """Return every file by its path in the folder, the page last."""
+    drawn = forest.draw(found)
+    figure = None if drawn is None else Figure(forest.NAME, forest.ALT, forest.caption(found))
+    figures = {} if drawn is None else {forest.NAME: drawn}
+    blocks = page(found, figure=figure)
+    return {
+        **{f"figures/{name}.svg": text for name, text in figures.items()},
+        "compare.csv": trainings,
+        "compare.md": f"{markdown.text(blocks)}\n",
+        PAGE: html_page.html(blocks, title=title(found), figures=figures),
+    }
+
+
+def json_data(found: Compared) -> dict[str, Any]:
+    """Return the comparison with the names and the units of `sweeps.findings.compare`.
+
+    A number that is not there is null; `absent` beside the numbers of a standing says why, by name.
+    """
+    return {
+        "sweeps": list(found.names),
+        "pending": list(found.pending),
+        "headline": headline(found),
+        "standings": [
+            {name: getattr(one, name) for name in ("sweep", "role", "dataset", "train_s")}
+            | {"point": None if one.point is None else one.point.as_dict()}
+            | _numbers(gain=one.gain, tuning=one.tuning, regret=one.regret, test=one.test)
+            for one in found.standings
+        ],
+        "costs": [asdict(one) | {"core_seconds": one.core_seconds} for one in found.costs],
+        "pairs": [asdict(one) for one in found.pairs],
+        "differing": {one.key: dict(zip(_names(found), one.values, strict=True)) for one in found.differing},
+        "answer_hashes": {one.name: one.answer_hash for one in found.sweeps},
+    }
+
+
+def _numbers(**numbers: Number) -> dict[str, Any]:
+    known = {name: asdict(value) if isinstance(value, Estimate) else None for name, value in numbers.items()}
+    return known | {"absent": {name: str(value) for name, value in numbers.items() if known[name] is None}}
+
+
+def _names(found: Compared) -> list[str]:
+    return [one.name for one in found.sweeps]

@@ -1,1 +1,0 @@
-"""Several sweeps on one page: the table, the forest plot, and every training as CSV."""

@@ -1,0 +1,119 @@
+"""The forest plot of a comparison of sweeps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+
+from sweeps.findings.compare import Absent, Compared
+from sweeps.report.figures.data import BLACK, VERMILLION
+from sweeps.report.figures.style import SMALL, as_svg, column, name_row, set_rows, style, value_row
+from sweeps.report.words import SAME, between, display_name, is_same_point, points
+from sweeps.stats.estimates import Estimate, limits
+
+NAME = "forest"
+ALT = "What each sweep gains, and how the sweeps differ, with 95 % intervals"
+
+_QUESTIONS = {
+    "gain": "gained over no distillation",
+    "tuning": "gained over Keras' default",
+    "regret": "lost by not tuning there",
+}
+_LONGEST = 24  # characters of a name beside a row
+_MOST_PAIRS = 30  # of a dataset: more of them are in the table alone
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A row: who, what stands below the name, and the difference in accuracy points."""
+
+    label: str
+    detail: str
+    value: Estimate
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Rows that answer one question."""
+
+    title: str
+    marks: tuple[Mark, ...]
+
+
+def panels(found: Compared) -> list[Panel]:
+    """Return the panels that have a row: by dataset, what each sweep gains and loses, then sweep against sweep."""
+    shown = []
+    for dataset in found.datasets:
+        mine = [one for one in found.standings if one.dataset == dataset]
+        for name, title in _QUESTIONS.items():
+            numbers = [(one, getattr(one, name)) for one in mine]
+            marks = [
+                Mark(
+                    _short(one.sweep),
+                    "" if one.point is None else _short_point(one.point.temperature, one.point.alpha),
+                    value,
+                )
+                for one, value in numbers
+                if not isinstance(value, Absent)
+            ]
+            shown.append(Panel(f"points {title} on {display_name(dataset)}", tuple(marks)))
+        marks = [
+            Mark(_short(one.first), f"minus {_short(one.second)}", one.difference)
+            for one in found.pairs
+            if one.dataset == dataset and one.difference is not None
+        ]
+        marks = marks if len(marks) <= _MOST_PAIRS else []
+        shown.append(Panel(f"points of difference on {display_name(dataset)}", tuple(marks)))
+    return [panel for panel in shown if panel.marks]
+
+
+def draw(found: Compared) -> str | None:
+    """Return the figure as SVG; None where no difference is known."""
+    shown = panels(found)
+    if not shown:
+        return None
+    with style():
+        figure, grid = column([len(panel.marks) for panel in shown], below=0.5, above=0.12)
+        for axes, panel in zip(grid, shown, strict=True):
+            _draw(axes, panel)
+        return as_svg(figure)
+
+
+def caption(found: Compared) -> str:
+    """Return what the figure shows."""
+    lines = any(limits(mark.value) for panel in panels(found) for mark in panel.marks)
+    what = (
+        "Dot and line: mean and 95 % interval over training seeds, or searches for a regret over several."
+        if lines
+        else "Dot: mean; fewer than three seeds give no interval."
+    )
+    return f"{what} Vertical line: no difference. Test images that no selection saw."
+
+
+def _draw(axes: Axes, panel: Panel) -> None:
+    axes.set_xlim(*_frame([mark.value for mark in panel.marks]))
+    axes.axvline(0, color=BLACK, lw=1.1, zorder=1)
+    axes.grid(visible=True, axis="x")
+    for row, mark in enumerate(panel.marks):
+        if ends := limits(mark.value):
+            axes.plot(ends, [row, row], color=VERMILLION, lw=2.6, solid_capstyle="butt", zorder=3)
+        axes.plot(mark.value.mean, row, "o", color=VERMILLION, ms=7.5, mec="white", mew=1, zorder=4)
+        name_row(axes, row, mark.label, mark.detail)
+        value_row(axes, row, SAME if is_same_point(mark.value) else points(mark.value.mean), between(mark.value))
+    set_rows(axes, len(panel.marks))
+    axes.set_xlabel(panel.title, fontsize=SMALL)
+
+
+def _frame(values: Sequence[Estimate]) -> tuple[float, float]:
+    """Return a frame that holds 0 and every interval."""
+    ends = [0.0, *(end for value in values for end in (value.mean, *(limits(value) or ())))]
+    room = 0.06 * (max(ends) - min(ends)) or 0.5
+    return min(ends) - room, max(ends) + room
+
+
+def _short_point(temperature: float, alpha: float) -> str:
+    return f"T {temperature:.3g}, α {alpha:.2g}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."

@@ -1,1 +1,0 @@
-"""The parts of a page below its answer: numbers, costs, methods, secondary questions, provenance."""

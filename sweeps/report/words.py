@@ -1,0 +1,356 @@
+"""Numbers with intervals, names, effects, one-line observations."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+
+from sweeps.distill.arms import AUTOKERAS_ARM, DEFAULT_POINTS, SCALED
+from sweeps.distill.space import ends_near
+from sweeps.findings.findings import Findings
+from sweeps.findings.load import Look
+from sweeps.findings.rows import Control
+from sweeps.findings.surfaces import Surface
+from sweeps.report.document import Card, Tone
+from sweeps.spec.model import Spec
+from sweeps.stats.estimates import FEWEST_RUNS, Estimate, Paired, limits, percent
+from sweeps.stats.response import WORDS
+from sweeps.stats.verdict import FEWEST_SEARCHES, RULE
+from sweeps.trainers.protocol import Point
+
+SAME = "the same point"  # what stands for a difference whose two sides are one training
+
+
+def number(value: float | None, form: str, scale: float = 1) -> str:
+    """Return `scale` times the value in that format; nothing where there is no value."""
+    return "" if value is None else f"{scale * value:{form}}"
+
+
+def percentage(fraction: float | None, form: str = ".2f") -> str:
+    """Return a fraction in percent, without the sign; nothing where there is no value."""
+    return "" if fraction is None else f"{percent(fraction):{form}}"
+
+
+def percent_interval(mean: float, low: float, high: float) -> str:
+    """Return a fraction with its interval in whole percent, "80 % [69, 91]"; in finer steps where it is that narrow."""
+    low, high = percent(low), percent(high)
+    digits = next((count for count in range(4) if round(low, count) < round(high, count)), None)
+    if digits is None:
+        return f"{percent(mean):.0f} %"
+    return f"{percent(mean):.{digits}f} % [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def accuracy(value: Estimate | None) -> str:
+    """Return an accuracy, a fraction, in percent with its interval: "97.41 ± 0.12 (n=10)".
+
+    One that would leave 0 to 100 % is written with its limits: "99.50 [98.00, 100.00] (n=3)".
+    """
+    if value is None:
+        return ""
+    mean, shown = percent(value.mean), limits(value)
+    if shown is None:
+        return f"{mean:.2f} (n={value.n})"
+    low, high = shown
+    if low < 0 or high > 1:
+        return f"{mean:.2f} [{percent(max(low, 0.0)):.2f}, {percent(min(high, 1.0)):.2f}] (n={value.n})"
+    return f"{mean:.2f} ± {percent(high - value.mean):.2f} (n={value.n})"
+
+
+def interval(value: Estimate | None) -> str:
+    """Return signed accuracy points with the 95 % t interval: "+0.20 [-0.49, +0.89] (n=10)".
+
+    A difference of trainings with themselves is SAME; one of which some are says how many.
+    """
+    if value is None:
+        return "not yet"
+    if is_same_point(value):
+        return SAME
+    same = f", {value.same} {SAME}" if isinstance(value, Paired) and value.same else ""
+    shown = limits(value)
+    if shown is None:
+        why = "no interval" if value.n < FEWEST_RUNS else "all alike"
+        return f"{value.mean:+.2f} (n={value.n}{same}, {why})"
+    return f"{value.mean:+.2f} [{shown[0]:+.2f}, {shown[1]:+.2f}] (n={value.n}{same})"
+
+
+def is_same_point(value: Estimate) -> bool:
+    """Return whether a difference is of trainings with themselves, which says nothing about what they are worth."""
+    return isinstance(value, Paired) and value.is_same_point
+
+
+def points(value: float, sign: str = "+", digits: int = 1) -> str:
+    """Return accuracy points as a headline has them: "+3.4", "−0.3", and "0.0" without a sign.
+
+    Args:
+        sign: of positive ones; "" where they are a loss.
+    """
+    text = f"{abs(value):.{digits}f}"
+    return f"{'−' if value < 0 else sign}{text}" if float(text) else text
+
+
+def between(value: Estimate, sign: str = "+") -> str:
+    """Return the limits of an interval of accuracy points: "+0.4 to +1.4"; empty where there is none."""
+    shown = limits(value)
+    if shown is None:
+        return ""
+    digits = 1 if round(shown[0], 1) < round(shown[1], 1) else 2
+    return " to ".join(points(end, sign, digits) for end in shown)
+
+
+def mean_points(value: Estimate, sign: str = "+") -> str:
+    """Return the mean of a difference with its unit, "+0.4 points", or SAME."""
+    return SAME if is_same_point(value) else f"{points(value.mean, sign)} points"
+
+
+def difference(value: Estimate) -> str:
+    """Return the same with the limits of its interval, if it has one: "+0.9 points, +0.4 to +1.4"."""
+    return ", ".join(filter(None, (mean_points(value), between(value))))
+
+
+def counted(value: float) -> str:
+    """Return an amount of accuracy points with its unit: "1 point", "0.5 points"."""
+    text = f"{value:.2g}" if value < 10 else f"{value:.3g}"
+    return f"{text} point" if text == "1" else f"{text} points"
+
+
+_DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+
+_ARMS = {
+    "best": "Tuned on {source}",
+    SCALED: "The same, T scaled to the teacher",
+    "native": "Tuned on {dataset} itself",
+    "scratch": "No distillation",
+    "scratch-tuned": "No distillation, trained as best",
+    "default-keras": "Keras default, untuned",
+    "default-paper": "The loss's paper, untuned",
+    "default-keras-io": "keras.io example, untuned",
+    "random": "Random T and α",
+    "class-mean": "Class means of the logits",
+    "shuffled-within-class": "Logits shuffled in a class",
+    "label-smoothing": "Label smoothing, no teacher",
+    "scratch-same-cost": "No teacher, same cost",
+    AUTOKERAS_ARM: "AutoKeras' network",
+}
+
+
+def display_name(dataset: str) -> str:
+    """Return what a dataset is called in a sentence or a title: of a path, the file's name."""
+    name = re.split(r"[/\\]", dataset)[-1]
+    return _DATASETS.get(name, name if len(name) <= 32 else f"{name[:29]}...")
+
+
+def owner(default: str | None) -> str:
+    """Return whose an untuned default is, for a sentence; None: before one was trained."""
+    return "keras.io's" if default == "default-keras-io" else "Keras'"
+
+
+def searched(spec: Spec) -> str:
+    """Return what a search tuned, for a sentence: "T and α", or "T, α and learning_rate"."""
+    names = ["T", "α", *spec.search.space]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def arm(name: str, *, source: str, dataset: str) -> str:
+    """Return what an arm is called on a dataset; source: where best was tuned. Both as the spec names them."""
+    words = _ARMS["native" if name == "best" and source == dataset else name]
+    return words.format(source=display_name(source), dataset=display_name(dataset))
+
+
+def side(found: Estimate | None) -> str:
+    """Return where the interval of a difference lies: "above" 0, "below", "open" (it holds 0) or "unknown"."""
+    if found is None or found.low is None or found.high is None or found.n < FEWEST_RUNS:
+        return "unknown"
+    return "above" if found.low > 0 else "below" if found.high < 0 else "open"
+
+
+def gained(gain: Estimate, dataset: str) -> str:
+    """Return what distilling gains on a dataset, as a sentence."""
+    told = side(gain)
+    if told == "above":
+        return f"Distillation gains {gain.mean:.1f} points on {dataset}."
+    if told == "below":
+        return f"Distillation costs {-gain.mean:.1f} points on {dataset}."
+    return f"Distillation was not shown to help on {dataset} ({difference(gain)})."
+
+
+def card(asked: str, found: Estimate | None, *, nothing: str, negative: str) -> Card:
+    """Return the card of a question that a difference answers.
+
+    Args:
+        nothing: what stands in the place of a number that is not there.
+        negative: the answer where the difference is below 0.
+    """
+    if found is None:
+        return Card(asked, nothing, "", "Open", "open")
+    limits = between(found)
+    interval = f"95 % interval {limits}" if limits else f"n = {found.n}, no interval"
+    if is_same_point(found):
+        return Card(asked, SAME.capitalize(), f"n = {found.n}", "No", "open")
+    words: dict[str, tuple[str, Tone]] = {
+        "above": ("Yes", "good"),
+        "below": (negative, "bad"),
+        "open": ("Not shown", "open"),
+        "unknown": ("Open", "open"),
+    }
+    return Card(asked, mean_points(found), interval, *words[side(found)])
+
+
+def tuning_card(findings: Findings, role: str, *, nothing: str) -> Card:
+    """Return the card of whether tuning beats the better untuned default; nothing: as of `card`."""
+    asked = f"Is tuning better than {owner(findings.better_default(role))} default?"
+    return card(asked, findings.beyond_default(role), nothing=nothing, negative="No, the default is better")
+
+
+def untuned_instead(findings: Findings, role: str, arm: str = "best") -> str:
+    """Return the advice to use the better default: where an arm was not shown to beat it, and a teacher to help."""
+    default, beyond = findings.better_default(role), findings.beyond_default(role, arm)
+    told = side(beyond)
+    if default is None or beyond is None or told == "above" or (told == "unknown" and beyond.mean > 0):
+        return ""
+    if all(not helps(findings, role, one) for one in (arm, default)):
+        return ""
+    why = "the tuned values were not shown to beat it"
+    if told == "below":
+        why = "it is better, the tuned values score less"
+    return f"Use {owner(default)} default, {DEFAULT_POINTS[default].text()}: {why} ({difference(beyond)})."
+
+
+def helps(findings: Findings, role: str, arm: str) -> bool:
+    """Return whether an arm may gain over no distillation: that it does was shown, or cannot be told yet."""
+    return side(findings.between(role, arm, findings.spec.without_teacher(role))) in ("above", "unknown")
+
+
+def as_good(findings: Findings) -> list[str]:
+    """Return where the better untuned default, or no distillation, was not shown to be worse than best; by dataset."""
+    lines = []
+    for role in findings.spec.roles:
+        dataset, default = findings.spec.role(role).dataset, findings.better_default(role)
+        untuned = findings.beyond_default(role)
+        if default is not None and untuned is not None and untuned.low is not None and untuned.low <= 0:
+            told = "is better than best" if side(untuned) == "below" else "was not shown to be worse than best"
+            lines.append(
+                f"{dataset}: {owner(default)} default, {DEFAULT_POINTS[default].text()} without any tuning, {told}"
+                f" ({interval(untuned)})"
+            )
+        gain = findings.gain(role)
+        if role != "source" and gain is not None and gain.low is not None and gain.low <= 0:
+            lines.append(f"{dataset}: best was not shown to beat no distillation ({interval(gain)})")
+    return lines
+
+
+_SHORT = {"temperature": "T"}
+
+EDGE = 0.03  # of a range: as near to its end as that, a point is at the edge
+
+
+def at_edge(point: Point, spec: Spec) -> str:
+    """Return which ends of the searched ranges a point lies at, such as "T = 1"; empty if at none."""
+    return " and ".join(f"{_SHORT.get(name, name)} = {end:g}" for name, end in ends_near(spec, point, EDGE))
+
+
+def identified(surface: Surface, spec: Spec) -> str:
+    """Return whether T and alpha matter on a dataset, and what its search found; one line, empty if that is nothing."""
+    if surface.best is None:
+        return f"{surface.dataset}: not confirmed yet"
+    parts = [said] if (said := matters(surface)) else []
+    if edge := at_edge(surface.best, spec):
+        parts.append(f"best lies at the edge of what was searched ({edge})")
+    if surface.tied:
+        parts.append(f"tied with best: {'; '.join(tied.text() for tied in surface.tied)}")
+    if surface.optimism is not None:
+        side = "lower" if surface.optimism >= 0 else "higher"
+        parts.append(
+            f"retrained on fresh seeds, the best search trial scored {abs(surface.optimism):.2f} points {side}"
+            " (winner's curse and the luck of its seed)"
+        )
+    return f"{surface.dataset}: {'; '.join(parts)}" if parts else ""
+
+
+def in_short(surface: Surface) -> str:
+    """Return whether T and alpha matter, or which parameter matters most, in a few words; empty as `matters`."""
+    if surface.importances:
+        name, share = surface.importances[0]
+        return f"{_SHORT.get(name, name)} mattered most ({percent(share):.0f} % of the variance)"
+    if surface.further:
+        return ""
+    return {
+        WORDS[0]: "T and alpha matter",
+        WORDS[1]: "T and alpha do not matter",
+        WORDS[2]: "whether T and alpha matter cannot be told",
+    }[WORDS[2] if surface.top is None else surface.top.word]
+
+
+def matters(surface: Surface) -> str:
+    """Return whether T and alpha matter, with the share of the box that is as good as its best point.
+
+    Where more is searched: how much each parameter mattered, or nothing while there are too few trials to say so.
+    Of a surface over T and alpha the other parameters would be the noise, so that is not asked then.
+    """
+    top = surface.top
+    if surface.importances:
+        shares = ", ".join(f"{_SHORT.get(name, name)} {percent(share):.0f} %" for name, share in surface.importances)
+        trials = len(surface.trials) + len(surface.others)
+        return f"variance of the validation accuracy explained: {shares} (fANOVA over {trials} search trials)"
+    if surface.further:
+        return ""
+    if top is None:
+        return f"{in_short(surface)} (that takes {FEWEST_SEARCHES} searches)"
+    return (
+        f"{in_short(surface)}: {percent_interval(top.share, top.low, top.high)} of the"
+        f" searched box loses less than {top.tolerance:.2g} points, half the seed sd of a run, against its best point"
+    )
+
+
+def explained(controls: Sequence[Control]) -> list[str]:
+    """Return what explains the gain of best, as far as the controls tell; one line for each dataset that has some."""
+    lines = []
+    for dataset, group in groupby(controls, key=lambda one: one.dataset):
+        ran = list(group)
+        gain, same = ran[0].best, [f"`{one.arm}` ({_MEANING[one.arm]})" for one in ran if one.explains]
+        if gain.low is None or gain.low <= 0:
+            text = (
+                f"best was not shown to beat no distillation ({interval(gain)}): the controls have nothing to explain"
+            )
+        elif same:
+            text = (
+                f"best gains {interval(gain)} over no distillation, but at least half of that is gained by"
+                f" {' and '.join(same)} as well"
+            )
+        else:
+            text = f"best gains {interval(gain)} over no distillation, and no control is shown to gain half of that"
+        lines.append(f"{dataset}: {text}")
+    return lines
+
+
+_MEANING = {
+    "class-mean": "the mean logits of each class: how alike the classes are, nothing about the single image",
+    "shuffled-within-class": "the logits of another image of the same class",
+    "label-smoothing": "smoothed labels without a teacher",
+    "scratch-same-cost": "labels only, trained longer at the same cost",
+}
+
+
+def looked(findings: Findings) -> str:
+    """Return how often the test set was read, by which plan, and when that plan was stored."""
+    taken, transfer = findings.looks, findings.spec.transfer
+    levels = [percent(transfer.level(look)) for look in range(1, transfer.looks + 1)]
+    spent = f"tested one-sided at {', '.join(f'{level:.3g} %' for level in levels)}"
+    spent += f", together {sum(levels):.3g} %" if len(levels) > 1 else ""
+    if not findings.verdicts:  # nothing is decided, so a look costs nothing
+        return "; ".join(map(_look, taken)) or "the test set has not been read"
+    if not taken:
+        return f"the test set has not been read; looks declared: {transfer.looks}, {spent}"
+    rule = "" if transfer.rule == RULE else f". Judged by rule {transfer.rule} of the verdict, as this sweep declared"
+    read = "; ".join(map(_look, taken))
+    return f"looks at the test set: {len(taken)} of {transfer.looks} declared, {spent}. {read}{rule}"
+
+
+def _look(look: Look) -> str:
+    assert look.first_read is not None  # findings have only those that were begun
+    plan = f"spec {look.fingerprint[:12]} stored {_time(look.registered_at)}"
+    searches = f", {look.searches} searches" if look.searches > 1 else ""
+    return f"Look {look.number}: {look.seeds} seeds{searches}, {plan}, test set first read {_time(look.first_read)}"
+
+
+def _time(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

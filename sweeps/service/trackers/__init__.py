@@ -1,1 +1,0 @@
-"""The finished trainings of a sweep as runs of the experiment trackers that people have."""

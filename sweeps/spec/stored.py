@@ -1,0 +1,188 @@
+"""A spec outside Python: as stored, as TOML, its difference to another, the frozen files of own code.
+
+A spec is TOML for people (`spec_toml`), a plain dict in the database, and these frozen models in between.
+It is stored with the sweep, so a worker needs only the storage URL and the sweep's name.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from kd.data.custom import kind_of
+from kd.errors import CodeError, NotHere
+from kd.tools import code
+from storage import json_text
+from storage.records.queries import SweepRecord
+from sweeps.errors import SpecError, SweepError
+from sweeps.hints import local
+from sweeps.spec.model import Name, Spec, fingerprint, parse
+
+
+def stored_spec(sweep: SweepRecord) -> Spec:
+    """Return the spec of a sweep in the database.
+
+    Raises:
+        SweepError: it is not what was stored: somebody edited it.
+    """
+    found = fingerprint(sweep.spec)
+    if found != sweep.fingerprint:
+        raise SweepError(
+            f"the stored spec of {sweep.name} was edited (its hash is {found[:12]}, it was stored with "
+            f"{sweep.fingerprint[:12]}); put it back, or make another sweep: {local().create('NAME', 'my.toml')}"
+        )
+    return as_it_stands(sweep)
+
+
+def as_it_stands(sweep: SweepRecord) -> Spec:
+    """Return the spec of a sweep even if somebody edited it: for those who read and do not work by it."""
+    return parse(sweep.spec, origin=f"sweep {sweep.name}")
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """List the keys in which two specs differ, each as `key: old -> new`."""
+    lines: list[str] = []
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            lines += difference(before, after, f"{prefix}{key}.")
+        elif before != after:
+            lines.append(f"{prefix}{key}: {json.dumps(before)} -> {json.dumps(after)}")
+    return lines
+
+
+def check_name(name: str) -> str:
+    """Return the name; raise SpecError if no sweep can have it."""
+    if not Name.fullmatch(name):
+        shown = name if len(name) <= 40 else f"{name[:37]}... ({len(name)} characters)"
+        raise SpecError(
+            f"sweep name {shown!r}: allowed are 1 to 64 letters, digits, '-' and '_', the first one not '-',"
+            " for example mnist-kd"
+        )
+    return name
+
+
+def named_code(spec: Spec) -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, name) of everything in a spec that is a user's own code, of a module or of a file."""
+    named = [("search.sampler", spec.search.sampler), ("training.distillation", spec.training.distillation)]
+    for role in spec.roles:
+        part = spec.role(role)
+        if kind_of(part.dataset) == "function":
+            named.append((f"{role}.dataset", part.dataset))
+        named += [(f"{role}.teacher", part.teacher), (f"{role}.student", part.student)]
+    yield from ((key, name) for key, name in named if code.is_code(name))
+
+
+def frozen_code(spec: Spec) -> dict[str, Any]:
+    """Return what a spec keeps of the files of its code, as changes of it: absolute paths, and the sha256 of each file.
+
+    Raises:
+        SpecError: a file is missing, or is another one than the spec says already.
+    """
+    changes: dict[str, Any] = {}
+    files: dict[str, str] = {}
+    for key, name in named_code(spec):
+        if code.file_of(name) is None:
+            continue
+        kept = code.frozen(name)
+        changes[key] = kept
+        try:
+            files[_path(kept)] = code.hash_of(name)
+        except CodeError as error:
+            raise SpecError(f"{key}: got {name!r}; {error}") from None
+    for path, wanted in spec.code.items():
+        if (found := files.get(path)) not in (None, wanted):
+            raise SpecError(
+                f"code: {path} here has sha256 {str(found)[:12]}, the spec says {wanted[:12]}; remove the line to take"
+                " this file"
+            )
+    return changes | ({"code": files} if files or spec.code else {})
+
+
+def check_code(spec: Spec) -> None:
+    """Check that this machine has the files that a sweep was created with.
+
+    Raises:
+        kd.errors.NotHere: one is missing here or is another one; one line. No attempt is counted for that.
+    """
+    by_path = {_path(name): name for _, name in named_code(spec) if code.file_of(name) is not None}
+    for path, wanted in spec.code.items():
+        found = code.hash_of(by_path.get(path, f"{path}:file"))
+        if found != wanted:
+            raise NotHere(
+                f"{path} here has sha256 {found[:12]}, the sweep was created with {wanted[:12]}; copy the file it was"
+                f" created with to there, or into a folder and export {code.FOLDER_VARIABLE}=FOLDER"
+            )
+
+
+def missing(name: str) -> str:
+    """Say of a name whose code is not on this machine what is not there, and what may be meant."""
+    if (path := code.file_of(name)) is not None:
+        return f"there is no file {path}"
+    module = name.split(":")[0]
+    beside = f"; a file of this folder is named ./{module}.py:..." if Path(f"{module}.py").is_file() else ""
+    return f"no module {module!r} on this machine's Python path{beside}"
+
+
+def _path(name: str) -> str:
+    return name.rpartition(":")[0]
+
+
+def read(path: Path) -> Spec:
+    """Read the spec in a TOML file."""
+    try:
+        values = values_of(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(
+            f"cannot read the spec {path}: {error.strerror}; make one with: {local().spec(f'quick > {path}')}"
+        ) from None
+    except ValueError as error:
+        raise SpecError(f"{path} is not TOML: {error}; a complete one: {local().spec('quick')}") from None
+    return parse(values, origin=str(path), new=True)
+
+
+def values_of(text: str) -> dict[str, Any]:
+    """Return the values of a TOML text.
+
+    Raises:
+        ValueError: it is none, or is nested too deeply.
+    """
+    try:
+        values = tomllib.loads(text)
+    except RecursionError:
+        raise json_text.too_deep() from None
+    json_text.check_depth(values)
+    return values
+
+
+def to_toml(spec: Spec) -> str:
+    """Return the spec as TOML with a comment on every key that needs one; `read` gives it back unchanged."""
+    top = [_line(spec, key) for key in ("preset", "seed", "note")]
+    blocks = ["\n".join(top)]
+    for name in Spec.model_fields:
+        part = getattr(spec, name)
+        if not isinstance(part, BaseModel):
+            continue
+        why = (type(part).__doc__ or "").strip().partition("\n")[0]
+        blocks.append("\n".join([f"[{name}]  # {why}", *(_line(part, key) for key in type(part).model_fields)]))
+    if spec.code:
+        files = (f"{json.dumps(path, ensure_ascii=False)} = {json.dumps(digest)}" for path, digest in spec.code.items())
+        blocks.append("\n".join([f"[code]  # {Spec.model_fields['code'].description}", *files]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _line(part: BaseModel, key: str) -> str:
+    text = f"{key} = {_value(getattr(part, key))}"
+    why = type(part).model_fields[key].description
+    return f"{text}  # {why}" if why else text
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{name} = {_value(one)}" for name, one in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    # JSON's strings, numbers and lists of them are TOML as well, save its escapes of characters beyond \uffff.
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,147 @@
+"""Logs of workers and tasks."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import sqlalchemy
+
+from storage.records import queries
+from storage.records.queries import AttemptRecord
+from sweeps.errors import NotThere, SweepError
+from sweeps.hints import local
+from sweeps.query.listing import open_sweep
+from sweeps.spec.stored import check_name
+from sweeps.workers.logs import Line, log_folder, read_line
+
+POLL_S = 1.0
+
+
+def latest(name: str, lines: int) -> list[str]:
+    """Return the last lines of each worker's log, the latest worker last; each under the name of its file.
+
+    Raises:
+        SweepError: no worker of that sweep has run here.
+    """
+    found = []
+    for path in _files(name):
+        found += [f"==> {path}", *_last([line.text for line in _read(path)], lines), ""]
+    return found
+
+
+def about_task(
+    url: sqlalchemy.URL, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
+) -> list[str]:
+    """Return what was logged and printed during the attempts of a task, wherever they ran, and why they failed.
+
+    Args:
+        attempt: only this one, from 1.
+        lines: the last ones of each attempt; None: all that are stored.
+
+    Raises:
+        SweepError: the sweep has no such task, no worker has had it yet, or there is no such attempt.
+    """
+    found = _attempts(url, name, key, attempt)
+    return [line for made in found for line in (_head(key, made), *_last(_lines(made), lines), "")]
+
+
+def follow(
+    url: sqlalchemy.URL, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
+) -> Iterator[str]:
+    """Yield the same of one attempt, the latest one if none is named, and what is added until it has ended.
+
+    A worker stores what it logged with each renewal of its lease, so lines come as often as that.
+
+    Raises:
+        SweepError: as about_task.
+    """
+    followed = Followed(url, name, key, attempt=attempt, lines=lines)
+    yield from followed.more()
+    while not followed.ended:
+        time.sleep(POLL_S)
+        yield from followed.more()
+
+
+class Followed:
+    """The log of one attempt as it grows: for those who ask again and again, each in their own way of waiting."""
+
+    def __init__(
+        self, url: sqlalchemy.URL, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
+    ) -> None:
+        """See `follow`; nothing is read yet."""
+        self._place = url, name, key
+        self._number, self._count = attempt, lines
+        self._shown: list[str] | None = None
+        self.ended = False
+
+    def more(self) -> list[str]:
+        """Return what was added since the last time; the first time its head and its last lines.
+
+        Raises:
+            SweepError: as about_task.
+        """
+        made = _attempts(*self._place, self._number)[-1]
+        before, self._shown = self._shown, _lines(made)
+        self._number, self.ended = made.number, made.state != "running"
+        if before is None:
+            return [_head(self._place[2], made), *_last(self._shown, self._count)]
+        return _added(before, self._shown)
+
+
+def _attempts(url: sqlalchemy.URL, name: str, key: str, attempt: int | None) -> list[AttemptRecord]:
+    with open_sweep(url, name) as (engine, sweep):
+        found = queries.attempts_of(engine, sweep.id, key)
+    if found is None:
+        raise NotThere(f"{name} has no task {key!r}; see: {local().line('trials', name)}")
+    if not found:
+        raise SweepError(f"no worker has had {key} yet; see: {local().line('status', name)}")
+    chosen = [one for one in found if attempt in (None, one.number)]
+    if not chosen:
+        raise NotThere(f"--attempt: got {attempt}; {key} has {_numbers(found)}")
+    return chosen
+
+
+def _numbers(made: list[AttemptRecord]) -> str:
+    return "attempt 1 only" if len(made) == 1 else f"attempts 1 to {len(made)}"
+
+
+def _head(key: str, made: AttemptRecord) -> str:
+    how = f"{made.state} ({made.error_class})" if made.error_class else made.state
+    return f"==> {key} attempt {made.number}: {how}, worker {made.worker} on {made.host}"
+
+
+def _lines(made: AttemptRecord) -> list[str]:
+    if made.log is None:
+        lines = ["(no log of it is stored)"]
+    else:
+        lines = [text for line in made.log.splitlines() for text in read_line(line).text.splitlines()]
+    if made.trace and not any(line.startswith("Traceback") for line in lines):
+        lines += made.trace.splitlines()
+    return [*lines, f"reason: {made.reason}"] if made.reason else lines
+
+
+def _last(lines: list[str], count: int | None) -> list[str]:
+    return lines if count is None else lines[len(lines) - min(count, len(lines)) :]
+
+
+def _added(before: list[str], now: list[str]) -> list[str]:
+    """Return what now has after the end of before; its first lines may have been dropped meanwhile."""
+    for start in range(len(before)):
+        if now[: len(before) - start] == before[start:]:
+            return now[len(before) - start :]
+    return now
+
+
+def _files(name: str) -> list[Path]:
+    folder = log_folder(check_name(name))
+    files = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)
+    if not files:
+        raise SweepError(
+            f"no worker of {name} has run on this machine: no log in {folder}. One task's log from any machine:"
+            f" {local().line('logs', name, '--task KEY')}"
+        )
+    return files
+
+
+def _read(path: Path) -> list[Line]:
+    return [read_line(line) for line in path.read_text(errors="replace").splitlines()]

@@ -1,0 +1,121 @@
+"""Train finished jobs again and compare bit by bit."""
+
+import contextlib
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy
+
+from storage.records import queries
+from storage.records.queries import SweepRecord, TaskRecord
+from sweeps.distill.session import Outcome, as_claimed
+from sweeps.errors import SweepError
+from sweeps.hints import local
+from sweeps.plan.jobs import DoneTask, Payload, StoredOutcome, StudentOutcome, TeacherOutcome, done_task
+from sweeps.spec.stored import stored_spec
+from sweeps.trainers.protocol import Steps
+from sweeps.workers.environment import one_thread
+
+if TYPE_CHECKING:
+    from sweeps.workers.runner import TaskRunner
+
+
+TRAINED = ("teachers", "search", "confirm", "native", "transfer")
+"""The stages that are decided by seeds alone. Baselines have a time limit, and measure measures time."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One task trained again. differs: what is not the same, as "name: stored, now"; nothing if it is all the same."""
+
+    key: str
+    score: float
+    differs: tuple[str, ...]
+    numerics: tuple[str, str]  # of who trained it, and of this process
+
+
+def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sample: int) -> list[TaskRecord]:
+    """Return the task of that key, or so many finished ones drawn at random, in plan order.
+
+    Raises:
+        SweepError: no such task, or it is not finished, or nothing is.
+    """
+    tasks = queries.task_records(engine, sweep.id)
+    done = [task for task in tasks if task.state == "done" and task.stage in TRAINED]
+    if key is not None:
+        found = [task for task in tasks if task.key == key]
+        if not found:
+            listed = local().line("trials", sweep.name)
+            raise SweepError(f"--task: got {key!r}; {sweep.name} has no such task; list them: {listed}")
+        if found[0] not in done:
+            why = f"is {found[0].state}" if found[0].state != "done" else f"is of stage {found[0].stage}"
+            raise SweepError(f"--task: {key} {why}; only finished tasks of {', '.join(TRAINED)} can be replayed")
+        return found
+    if not done:
+        raise SweepError(f"no training of {sweep.name} has finished; go on with: {local().launch(sweep.name)}")
+    drawn = random.sample(done, min(sample, len(done)))
+    return [task for task in done if task in drawn]
+
+
+def replay(
+    engine: sqlalchemy.Engine, sweep: SweepRecord, tasks: Sequence[TaskRecord], *, on_step: Callable[[], None]
+) -> Iterator[Replay]:
+    """Train each task again and yield how it compares. Nothing is written.
+
+    Args:
+        tasks: finished ones, of `chosen`.
+        on_step: called between two steps; what it raises stops the replay.
+
+    Raises:
+        SweepError: the data here are others than those of the sweep.
+    """
+    from sweeps.workers.runner import TaskRunner
+
+    one_thread()  # as workers do: the number of threads may decide about the last bits
+    runner = TaskRunner(engine, sweep.id, stored_spec(sweep), read_only=True)
+    runner.check_data()
+    with _without_noise():
+        yield from _replays(runner, sweep, tasks, on_step)
+
+
+@contextlib.contextmanager
+def _without_noise() -> Iterator[None]:
+    """Silence standard error: TensorFlow writes pages to the file descriptor, whatever it is told."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _replays(
+    runner: "TaskRunner", sweep: SweepRecord, tasks: Sequence[TaskRecord], on_step: Callable[[], None]
+) -> Iterator[Replay]:
+    for task in tasks:
+        claim = as_claimed(sweep.id, task)
+        yield _compared(done_task(task), runner(claim, task.params or {}, Steps(on_step)))
+
+
+def _compared(before: DoneTask[Payload, StoredOutcome], now: Outcome) -> Replay:
+    old, new = before.outcome, now.values
+    assert isinstance(old, TeacherOutcome | StudentOutcome)
+    assert isinstance(new, TeacherOutcome | StudentOutcome)
+    pairs: dict[str, tuple[object, object]] = {
+        "score": (before.score, now.score),
+        "epoch_val_accuracy": (old.epoch_val_accuracy, new.epoch_val_accuracy),
+    }
+    if isinstance(old, StudentOutcome) and isinstance(new, StudentOutcome):
+        pairs["test_accuracy"] = old.test_accuracy, new.test_accuracy
+        pairs["epochs"] = old.epochs, new.epochs
+    if isinstance(old, TeacherOutcome):  # a .keras file holds the time of its making; its logits say what it learnt
+        pairs["logits"] = old.blobs.get("logits"), new.blobs.get("logits")
+    differs = tuple(f"{name}: {one}, now {other}" for name, (one, other) in pairs.items() if one != other)
+    return Replay(before.record.key, before.score, differs, (old.numerics, new.numerics))

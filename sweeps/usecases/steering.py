@@ -1,0 +1,196 @@
+"""Pause, resume, cancel, extend, retry, reap, delete."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy
+
+from storage import deletion
+from storage.deletion import Deleted
+from storage.errors import RevisionRefused
+from storage.queue import plans, workers
+from storage.queue.tasks import Reaped, reap
+from storage.records import queries
+from storage.records.queries import SweepRecord
+from storage.studies.reconcile import reconcile
+from storage.tables import LOST
+from sweeps.distill.freeze import has_weights
+from sweeps.errors import SpecError, SweepError
+from sweeps.findings import load
+from sweeps.hints import local
+from sweeps.plan import plan
+from sweeps.plan.phases import UNAVAILABLE, display_state
+from sweeps.plan.plan import measure_task
+from sweeps.query.listing import open_sweep
+from sweeps.query.status import stage_counts
+from sweeps.report.sentences import another_sweep
+from sweeps.spec.model import Spec
+from sweeps.spec.stored import check_name, stored_spec
+from sweeps.stats.estimates import percent
+from sweeps.stats.verdict import FEWEST_SEARCHES
+from sweeps.workers.attempt import cap_of
+
+if TYPE_CHECKING:
+    from storage.studies.studies import Studies
+
+
+def pause(url: sqlalchemy.URL, name: str) -> int:
+    """Stop starting tasks. Returns how many are running; they will be finished."""
+    with open_sweep(url, name, write=True) as (engine, sweep):
+        if sweep.state == "cancelled":
+            raise SweepError(f"{name} is cancelled, so there is nothing to pause")
+        workers.pause(engine, sweep.id)
+        return len(queries.running_tasks(engine, sweep.id))
+
+
+def resume(url: sqlalchemy.URL, name: str) -> int:
+    """Go on after a pause or a cancel. Returns how many tasks are left to do."""
+    with open_sweep(url, name, write=True) as (engine, sweep):
+        workers.resume(engine, sweep.id)
+        return queries.outlook(engine, sweep.id).unended
+
+
+def cancel(url: sqlalchemy.URL, name: str) -> int:
+    """Take back every task that has not ended. Returns how many; workers abort theirs at the next heartbeat."""
+    with open_sweep(url, name, write=True) as (engine, sweep):
+        return workers.cancel(engine, sweep.id)
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What more of a sweep is. tasks: how many that adds. look: which look at the test images it spends, in words."""
+
+    tasks: int
+    look: str
+
+
+def extension(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> Extension:
+    """Return what `extend` would do. Only reads; errors as `extend`, as far as they are known beforehand."""
+    with open_sweep(url, name) as (engine, sweep):
+        spec = stored_spec(sweep)
+        _, added = _more(engine, sweep, spec, trials=trials, seeds=seeds, searches=searches)
+        return Extension(len(added.tasks), _look(engine, sweep, spec) if seeds or searches else "this spends no look")
+
+
+def extend(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> int:
+    """Add trials to every search, seeds to the comparison, or further searches. Returns how many tasks that adds.
+
+    Raises:
+        SpecError: nothing to add.
+        storage.errors.RevisionRefused: a search has closed, or the sweep is cancelled.
+    """
+    with open_sweep(url, name, write=True) as (engine, sweep):
+        spec = stored_spec(sweep)
+        larger, added = _more(engine, sweep, spec, trials=trials, seeds=seeds, searches=searches)
+        plans.extend(
+            engine,
+            sweep.id,
+            revision=sweep.revision,
+            spec=larger.as_dict(),
+            fingerprint=larger.fingerprint,
+            why=f"extended by {trials} trials, {seeds} seeds and {searches} searches",
+            tasks=added.tasks,
+            phases=added.phases,
+            while_open={phase.name for phase in plan.make_plan(spec).phases if plan.is_search(phase.name)},
+        )
+        return len(added.tasks)
+
+
+def _more(
+    engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, *, trials: int, seeds: int, searches: int
+) -> tuple[Spec, plan.Plan]:
+    """Return the larger spec and what it adds, unless that is refused."""
+    if min(trials, seeds, searches) < 0 or max(trials, seeds, searches) < 1:
+        raise SpecError(
+            f"got --trials {trials} --seeds {seeds} --searches {searches};"
+            " give one of them, 1 or more, for example --seeds +10"
+        )
+    if trials and any(".ranks" in selected for selected in queries.selections(engine, sweep.id)):
+        raise RevisionRefused(
+            f"a search of {sweep.name} has closed, and what came out of it is already used; add a search of its own"
+            f" instead: {local().line('extend', sweep.name, '--searches', '+1')}"
+        )
+    if seeds or searches:
+        _refuse_another_look(engine, sweep, spec)
+    return plan.more(spec, trials=trials, seeds=seeds, searches=searches)
+
+
+def _look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> str:
+    """Say which look the verdict is decided at, once more seeds or searches have read the test."""
+    taken, declared = load.taken(engine, sweep.id), spec.transfer.looks
+    which = (
+        f"look {taken + 1} of {declared} at the test images, decided at {percent(spec.transfer.level(taken + 1)):g} %"
+    )
+    if not taken:
+        return f"no look was taken yet: this belongs to {which}"
+    return f"this spends {which}" + ("; no look is left after it" if taken + 1 == declared else "")
+
+
+def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> None:
+    """Raise RevisionRefused, unless the sweep may be read on test images once more: a declared look is left."""
+    taken = load.taken(engine, sweep.id)
+    if taken >= spec.transfer.looks:
+        searches = spec.outer.searches >= FEWEST_SEARCHES  # what the verdict counts
+        larger = {"search": 2 * spec.outer.searches} if searches else {"seed": 2 * spec.transfer.seeds}
+        raise RevisionRefused(
+            f"the test was read at {taken} of {spec.transfer.looks} declared looks;"
+            f" {'searches' if searches else 'seeds'} added after the last one would make the verdict worthless; for"
+            f" more, make another sweep: {another_sweep(sweep.name, spec, **larger)}"
+        )
+
+
+def retry(url: sqlalchemy.URL, name: str) -> list[str]:
+    """Let failed tasks, and those skipped because of them, wait again. Returns their keys.
+
+    If the models were measured already, that is done once more at the end, with those that come now. What is
+    unavailable stays so, unless it is a network whose weights have come: else the same file would be missing again.
+    """
+    with open_sweep(url, name, write=True) as (engine, sweep):
+        measured = stage_counts(engine, sweep.id)["measure"]
+        again = [measure_task(measured.total)] if measured.done == measured.total else []
+        leave = _unavailable(engine, sweep.id)
+        return plans.retry(engine, sweep.id, revision=sweep.revision, then=again, leave=leave)
+
+
+def _unavailable(engine: sqlalchemy.Engine, sweep_id: int) -> set[str]:
+    """Return the keys of the tasks that still cannot run on this machine."""
+    failed = queries.task_records(engine, sweep_id, state="failed", keep=())
+    return {
+        task.key
+        for task in failed
+        if display_state(task.stage, task.state, task.error_class) == UNAVAILABLE
+        and not has_weights(task.payload.get("method", ""))
+    }
+
+
+def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[Reaped], int]:
+    """Free the tasks whose lease has lapsed, and report to Optuna's trials how they ended.
+
+    Workers do the same by themselves. Returns what was freed, and how many trials were completed.
+    """
+    with _open_studies(url, name) as (studies, sweep):
+        spec = stored_spec(sweep)
+        freed = reap(studies.engine, sweep.id, cap=cap_of(LOST, spec), lease_s=spec.lease.seconds)
+        return freed, reconcile(studies, studies.engine, sweep.id)
+
+
+def delete(url: sqlalchemy.URL, name: str) -> Deleted:
+    """Remove a sweep, its studies, and the blobs that no other sweep uses.
+
+    Raises:
+        storage.errors.SweepInUse: a lease on one of its tasks is good.
+    """
+    with _open_studies(url, name) as (studies, sweep):
+        return deletion.delete_sweep(studies, studies.engine, sweep)
+
+
+@contextlib.contextmanager
+def _open_studies(url: sqlalchemy.URL, name: str) -> Iterator[tuple["Studies", SweepRecord]]:
+    """Open the storage with Optuna's studies, on one engine, and find the sweep of that name."""
+    from storage.studies.studies import open_studies  # Optuna takes a second
+
+    check_name(name)
+    with contextlib.closing(open_studies(url)) as studies:
+        yield studies, queries.find_sweep(studies.engine, name)
