@@ -14,18 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from kd.contrib.registries import DEBIAN, PACKAGES, fetch_debian, fetch_package
+from kd.data import cache
 from kd.data.arrays import Arrays
-from kd.data.cache import (
-    cache_dir,
-    cached_path,
-    locked,
-    named_file,
-    named_folder,
-    read_cached,
-    read_named,
-    store,
-    work_folder,
-)
 from kd.data.custom import FORMS, kind_of, place_of, read_own, summary
 from kd.data.downloads import DOWNLOADS, Progress, download_arrays
 from kd.data.known import KNOWN_DATASETS
@@ -106,19 +96,19 @@ def obtain(
         return Found(arrays=own.arrays, origin=f"{own.kind}: {own.path or name}", path=own.path)
     _check_known(name)
     tried = ["--data DIR or KD_SWEEPS_DATA: not given"]
-    if (named := named_folder(data_dir)) is not None:
+    if (named := cache.named_folder(data_dir)) is not None:
         said, folder = named
-        if (path := named_file(name, folder)) is not None:
-            return Found(arrays=read_named(name, path), origin=f"{said}: {path}", path=path)
+        if (path := cache.named_file(name, folder)) is not None:
+            return Found(arrays=cache.read_named(name, path), origin=f"{said}: {path}", path=path)
         tried = [f"{said}: there is no {folder / f'{name}.npz'}"]
     with contextlib.suppress(DataError):  # missing or damaged: both are dealt with under the lock
         return _from_cache(name)
     try:
-        with locked(name):
+        with cache.locked(name):
             return _fetch_into_cache(name, tried, progress)
     except OSError as error:
         raise DataError(
-            f"{name} must be fetched, but the cache folder {cache_dir()} cannot be used: {error}; "
+            f"{name} must be fetched, but the cache folder {cache.cache_dir()} cannot be used: {error}; "
             f"set KD_SWEEPS_CACHE to a folder that you can write to"
         ) from error
 
@@ -156,13 +146,13 @@ def where(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -
         place = file_of(name) if kind == "function" else place_of(name, data_dir)
         return _located(name, kind, place, partial(summary, name, size=size, data_dir=data_dir))
     _check_known(name)
-    if (named := named_folder(data_dir)) is not None:
+    if (named := cache.named_folder(data_dir)) is not None:
         said, folder = named
-        if (file := named_file(name, folder)) is not None:
-            return _located(name, said, file, partial(read_named, name, file))
-    path, problem = cached_path(name), None
+        if (file := cache.named_file(name, folder)) is not None:
+            return _located(name, said, file, partial(cache.read_named, name, file))
+    path, problem = cache.cached_path(name), None
     if path.exists():
-        found = _located(name, "cache", path, partial(read_cached, name))
+        found = _located(name, "cache", path, partial(cache.read_cached, name))
         if found.available:
             return found
         problem = f"the file in the cache is damaged and will be fetched again: {found.problem}"
@@ -209,7 +199,7 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
     try:
         return _from_cache(name)  # another process fetched it while this one waited for the lock
     except DataError as error:
-        path = cached_path(name)
+        path = cache.cached_path(name)
         if path.exists():
             path.unlink()
             log.warning("removed a damaged file from the cache; fetching %s again (%s)", name, error)
@@ -218,7 +208,7 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
             tried.append(f"cache: there is no {path}")
     for way in _ways(name):
         log.info("fetching %s: %s, %d MB", name, way.source, round(way.bytes / 1e6))
-        with work_folder(name) as folder:
+        with cache.work_folder(name) as folder:
             try:
                 arrays = way.get(Path(folder), progress)
             except DataError as error:
@@ -227,7 +217,7 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
             if (difference := KNOWN_DATASETS[name].difference(arrays)) is not None:
                 tried.append(f"{way.source}: not the official {name}: {difference}")
                 continue
-            path = store(name, arrays, Path(folder))
+            path = cache.store(name, arrays, Path(folder))
             return Found(arrays=arrays, origin=f"{way.source}, now in the cache: {path}", path=path)
     reasons = "".join(f"\n  {number}. {reason}" for number, reason in enumerate(tried, start=1))
     raise DataError(
@@ -238,8 +228,8 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
 
 
 def _from_cache(name: str) -> Found:
-    path = cached_path(name)
-    return Found(arrays=read_cached(name), origin=f"cache: {path}", path=path)
+    path = cache.cached_path(name)
+    return Found(arrays=cache.read_cached(name), origin=f"cache: {path}", path=path)
 
 
 def _wanted(name: str) -> str:

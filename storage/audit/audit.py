@@ -11,15 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from storage.audit.checks import (
-    AuditedTasks,
-    Finding,
-    foreign_trials,
-    left_running,
-    uncounted_results,
-    unreadable_results,
-    vanished_trials,
-)
+from storage.audit import checks
 from storage.audit.rows import Rows, SpecRow, Unreadable, named_blobs
 from storage.errors import NextStep
 from storage.studies.space import study_name
@@ -50,9 +42,9 @@ class Audit:
     """What was found. `notes`: what happened and was put right."""
 
     stages: list[StageAudit]
-    violations: list[Finding]
-    warnings: list[Finding]
-    notes: list[Finding]
+    violations: list[checks.Finding]
+    warnings: list[checks.Finding]
+    notes: list[checks.Finding]
 
     @property
     def planned(self) -> int:
@@ -65,14 +57,16 @@ class Audit:
         return sum(stage.accounted for stage in self.stages)
 
 
-def judge(rows: Rows, *, edited: Mapping[str, Finding] | None = None, replanned: Sequence[Finding] = ()) -> Audit:
+def judge(
+    rows: Rows, *, edited: Mapping[str, checks.Finding] | None = None, replanned: Sequence[checks.Finding] = ()
+) -> Audit:
     """Count and compare all rows of a sweep. `sweeps.plan.audit` adds what the plan, made again, says of them.
 
     Args:
         edited: what else is wrong with a task, by its key; several may share it. replanned: what else is wrong with the
             plan. Both are told where nothing is found here: one cause, one line.
     """
-    tasks, edited = AuditedTasks(rows), edited or {}
+    tasks, edited = checks.AuditedTasks(rows), edited or {}
     faults = {
         task.key: fault for task in rows.tasks if (fault := tasks.fault(task) or edited.get(task.key)) is not None
     }
@@ -85,17 +79,17 @@ def judge(rows: Rows, *, edited: Mapping[str, Finding] | None = None, replanned:
             *([*_spec_violations(rows), *_plan_violations(rows)] or replanned),
             *_study_violations(rows),
             *dict.fromkeys(faults.values()),
-            *uncounted_results(tasks, strays),
+            *checks.uncounted_results(tasks, strays),
             *_selection_violations(rows, tasks, faults),
             *_blob_violations(rows),
         ],
         warnings=[
-            *foreign_trials(rows),
-            *vanished_trials(tasks),
-            *left_running(rows, tasks, strays),
+            *checks.foreign_trials(rows),
+            *checks.vanished_trials(tasks),
+            *checks.left_running(rows, tasks, strays),
             *_lease_warnings(rows, tasks, faults),
         ],
-        notes=list(unreadable_results(tasks, strays)),
+        notes=list(checks.unreadable_results(tasks, strays)),
     )
 
 
@@ -121,64 +115,68 @@ def _is_count(planned: Any) -> bool:
     return isinstance(planned, dict) and all(type(count) is int for count in planned.values())
 
 
-def _spec_violations(rows: Rows) -> Iterator[Finding]:
+def _spec_violations(rows: Rows) -> Iterator[checks.Finding]:
     (sweep,) = (row for row in rows.specs if row.number is None)
     latest = [row.fingerprint for row in rows.specs if row.number == rows.revision]
     for row in rows.specs:
         where = "the sweep" if row.number is None else f"revision {row.number}"
         if isinstance(row.spec, Unreadable):
-            yield Finding(f"the spec of {where} is not JSON ({row.spec.why})")
+            yield checks.Finding(f"the spec of {where} is not JSON ({row.spec.why})")
         elif (found := _sha256(row)) != row.fingerprint:
             text = f"the spec of {where} was changed: expected fingerprint {row.fingerprint[:12]}, found {found[:12]}"
-            yield Finding(text)
+            yield checks.Finding(text)
         elif row is sweep and latest not in ([], [row.fingerprint]):
             text = f"the sweep: expected the spec {latest[0][:12]} of its revision {rows.revision}, found {found[:12]}"
-            yield Finding(text)
+            yield checks.Finding(text)
 
 
 def _sha256(row: SpecRow) -> str:
     return hashlib.sha256(json.dumps(row.spec, sort_keys=True).encode()).hexdigest()
 
 
-def _plan_violations(rows: Rows) -> Iterator[Finding]:
+def _plan_violations(rows: Rows) -> Iterator[checks.Finding]:
     revisions = [row for row in rows.specs if row.number is not None]
     expected, numbers = list(range(1, rows.revision + 1)), [row.number for row in revisions]
     unreadable = [row.number for row in revisions if not _is_count(row.planned)]
     if numbers != expected:
-        yield Finding(f"the plan: expected the revisions {expected}, found {numbers}")
+        yield checks.Finding(f"the plan: expected the revisions {expected}, found {numbers}")
     elif unreadable:
         text = f"the plan: expected how many tasks each phase got, found no such counts in the revisions {unreadable}"
-        yield Finding(text)
+        yield checks.Finding(text)
     else:
         planned = _planned(rows)
         found = Counter(str(task.phase) for task in rows.tasks)
         for phase in dict.fromkeys([*rows.stages, *planned, *found]):
             if planned[phase] != found[phase]:
-                yield Finding(f"{phase}: expected {planned[phase]} tasks as planned, found {found[phase]}")
+                yield checks.Finding(f"{phase}: expected {planned[phase]} tasks as planned, found {found[phase]}")
 
 
-def _study_violations(rows: Rows) -> Iterator[Finding]:
+def _study_violations(rows: Rows) -> Iterator[checks.Finding]:
     again = NextStep("to make it again, type", "create", rows.name)
     for stage in dict.fromkeys(rows.stages.values()):
         study = study_name(rows.name, stage)
         if study in rows.trials:
             continue
         if study in rows.replaced:
-            yield Finding(
+            yield checks.Finding(
                 f"study {study} is gone, deleted by another tool, and another program's has its name; the results are"
                 " in our rows",
                 (NextStep("to make it again, delete that one in optuna-dashboard and type", "create", rows.name),),
             )
         elif rows.state == "cancelled":  # a deletion cancels first, and removes the row of the sweep last
-            yield Finding(
+            yield checks.Finding(
                 f"study {study} is gone and the sweep is cancelled: its deletion was interrupted",
                 (NextStep("to finish that, type", "delete", rows.name), again),
             )
         else:
-            yield Finding(f"study {study} is gone, deleted by another tool; the results are in our rows", (again,))
+            yield checks.Finding(
+                f"study {study} is gone, deleted by another tool; the results are in our rows", (again,)
+            )
 
 
-def _selection_violations(rows: Rows, tasks: AuditedTasks, faults: Mapping[str, Finding]) -> Iterator[Finding]:
+def _selection_violations(
+    rows: Rows, tasks: checks.AuditedTasks, faults: Mapping[str, checks.Finding]
+) -> Iterator[checks.Finding]:
     """Find selected points that no task of ours was done with: of another tool's trial, for example."""
     done: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for task in rows.tasks:
@@ -190,7 +188,7 @@ def _selection_violations(rows: Rows, tasks: AuditedTasks, faults: Mapping[str, 
     names = {name for params in everything for name in params}
     for selection, value in rows.selections.items():
         if isinstance(value, Unreadable):
-            yield Finding(f"selection {selection} is not JSON ({value.why})")
+            yield checks.Finding(f"selection {selection} is not JSON ({value.why})")
             continue
         for point in _points(value):
             chosen = {name: point[name] for name in point if name in names}
@@ -199,7 +197,7 @@ def _selection_violations(rows: Rows, tasks: AuditedTasks, faults: Mapping[str, 
                 continue
             if not any(chosen.items() <= params.items() for params in (done.get(of, []) if of else everything)):
                 text = f"expected parameters with which {of or 'a task'} was done, found {chosen}"
-                yield Finding(f"selection {selection}: {text}")
+                yield checks.Finding(f"selection {selection}: {text}")
 
 
 def _points(value: Any) -> Iterator[dict[str, Any]]:
@@ -212,21 +210,23 @@ def _points(value: Any) -> Iterator[dict[str, Any]]:
             yield from _points(inner)
 
 
-def _blob_violations(rows: Rows) -> Iterator[Finding]:
+def _blob_violations(rows: Rows) -> Iterator[checks.Finding]:
     makers = {digest: f"{what} of {task.key}" for task in rows.tasks for what, digest in named_blobs(task)}
     for digest, what in makers.items():
         size, sha256 = rows.blobs.get(digest, (0, None))
         if sha256 != digest:
             found = "none" if sha256 is None else f"{size} bytes of SHA-256 {sha256[:12]}"
             text = f"{what}: expected a blob of SHA-256 {digest[:12]}, found {found}"
-            yield Finding(text, (NextStep("type", "retry", rows.name),))
+            yield checks.Finding(text, (NextStep("type", "retry", rows.name),))
 
 
-def _lease_warnings(rows: Rows, tasks: AuditedTasks, faults: Mapping[str, Finding]) -> Iterator[Finding]:
+def _lease_warnings(
+    rows: Rows, tasks: checks.AuditedTasks, faults: Mapping[str, checks.Finding]
+) -> Iterator[checks.Finding]:
     for task in rows.tasks:
         for attempt in tasks.attempts[task.id]:
             if task.key not in faults and attempt.state == "running" and attempt.lapsed_s > 0:
-                yield Finding(
+                yield checks.Finding(
                     f"{task.key} attempt {attempt.number}: the lease of {attempt.worker} on {attempt.host} lapsed"
                     f" {attempt.lapsed_s:.0f} s ago",
                     (

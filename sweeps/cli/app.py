@@ -11,32 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweeps.cli import machine, models, results, steering
-from sweeps.cli.options import (
-    Changes,
-    Data,
-    Dataset,
-    Detach,
-    DryRun,
-    EngineOptions,
-    Gpus,
-    On,
-    Preset,
-    Seed,
-    ShowScript,
-    Source,
-    Storage,
-    Student,
-    SweepName,
-    Targets,
-    Teacher,
-    Trials,
-    Verbose,
-    Weights,
-    Workers,
-    devices,
-    use_folders,
-)
+from sweeps.cli import machine, models, options, results, steering
 from sweeps.contrib.archive import commands as archive_commands
 from sweeps.contrib.postgres_folder import commands as postgres_commands
 from sweeps.contrib.server import commands as server_commands
@@ -70,23 +45,23 @@ app.add_typer(postgres_commands.app)
 
 @app.command()
 def run(
-    name: SweepName,
-    preset: Preset = None,
+    name: options.SweepName,
+    preset: options.Preset = None,
     spec: Annotated[Path | None, typer.Option(metavar="FILE", help="A spec instead of a preset.")] = None,
-    trials: Trials = None,
-    seed: Seed = None,
-    source: Source = None,
-    target: Targets = None,
-    dataset: Dataset = None,
-    teacher: Teacher = None,
-    student: Student = None,
-    change: Changes = None,
-    dry_run: DryRun = False,
-    verbose: Verbose = False,
-    workers: Workers = None,
-    storage: Storage = None,
-    data: Data = None,
-    weights: Weights = None,
+    trials: options.Trials = None,
+    seed: options.Seed = None,
+    source: options.Source = None,
+    target: options.Targets = None,
+    dataset: options.Dataset = None,
+    teacher: options.Teacher = None,
+    student: options.Student = None,
+    change: options.Changes = None,
+    dry_run: options.DryRun = False,
+    verbose: options.Verbose = False,
+    workers: options.Workers = None,
+    storage: options.Storage = None,
+    data: options.Data = None,
+    weights: options.Weights = None,
 ) -> None:
     """Create a sweep if needed, work on it until it is finished, print its report.
 
@@ -99,7 +74,7 @@ def run(
     from sweeps.usecases.create import requested
     from sweeps.usecases.run import run_sweep
 
-    use_folders(data, weights)
+    options.use_folders(data, weights)
     url = resolve(storage)
     given = SpecRequest(
         _chosen(preset, spec), _changes(change, trials, seed), source, target or (), teacher, student, dataset
@@ -113,21 +88,21 @@ def run(
 
 @app.command()
 def create(
-    name: SweepName,
+    name: options.SweepName,
     spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="A TOML file; else --preset.")] = None,
-    preset: Preset = None,
-    trials: Trials = None,
-    seed: Seed = None,
-    source: Source = None,
-    target: Targets = None,
-    dataset: Dataset = None,
-    teacher: Teacher = None,
-    student: Student = None,
-    change: Changes = None,
-    dry_run: DryRun = False,
-    verbose: Verbose = False,
-    storage: Storage = None,
-    data: Data = None,
+    preset: options.Preset = None,
+    trials: options.Trials = None,
+    seed: options.Seed = None,
+    source: options.Source = None,
+    target: options.Targets = None,
+    dataset: options.Dataset = None,
+    teacher: options.Teacher = None,
+    student: options.Student = None,
+    change: options.Changes = None,
+    dry_run: options.DryRun = False,
+    verbose: options.Verbose = False,
+    storage: options.Storage = None,
+    data: options.Data = None,
 ) -> None:
     """Write a sweep with all its tasks to the storage; doing it again changes nothing.
 
@@ -137,7 +112,7 @@ def create(
     from sweeps.distill.presets import SpecRequest
     from sweeps.usecases.create import needed_elsewhere, requested
 
-    use_folders(data)
+    options.use_folders(data)
     url = resolve(storage)
     given = SpecRequest(
         _chosen(preset, spec), _changes(change, trials, seed), source, target or (), teacher, student, dataset
@@ -187,16 +162,16 @@ def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
 
 @app.command()
 def launch(
-    name: SweepName,
-    more: EngineOptions = None,
-    workers: Workers = None,
-    on: On = "local",
-    gpus: Gpus = None,
-    dry_run: ShowScript = False,
-    detach: Detach = False,
-    storage: Storage = None,
-    data: Data = None,
-    weights: Weights = None,
+    name: options.SweepName,
+    more: options.EngineOptions = None,
+    workers: options.Workers = None,
+    on: options.On = "local",
+    gpus: options.Gpus = None,
+    dry_run: options.ShowScript = False,
+    detach: options.Detach = False,
+    storage: options.Storage = None,
+    data: options.Data = None,
+    weights: options.Weights = None,
 ) -> None:
     """Work on a sweep with workers that are kept alive, on this machine or where --on says.
 
@@ -210,11 +185,11 @@ def launch(
     from sweeps.spec.stored import check_name
     from sweeps.usecases.run import launch as start
 
-    use_folders(data, weights)
+    options.use_folders(data, weights)
     check_name(name)
     url = resolve(storage)
     say(f"storage {masked(url)}")
-    asked = Request(url, name, more or (), devices(gpus))
+    asked = Request(url, name, more or (), options.devices(gpus))
     if dry_run:
         print(launcher.script_of(asked, on, workers=workers), end="")
         return
@@ -229,7 +204,9 @@ def launch(
 
 
 @app.command()
-def worker(name: SweepName, storage: Storage = None, data: Data = None, weights: Weights = None) -> None:
+def worker(
+    name: options.SweepName, storage: options.Storage = None, data: options.Data = None, weights: options.Weights = None
+) -> None:
     """Run one worker in this process, on any machine.
 
     It needs the storage URL and the name of the sweep, and ends when nothing is left to do.
@@ -240,7 +217,7 @@ def worker(name: SweepName, storage: Storage = None, data: Data = None, weights:
     from sweeps.workers.environment import one_thread
     from sweeps.workers.logs import LOG_VARIABLE, log_folder, worker_log
 
-    use_folders(data, weights)
+    options.use_folders(data, weights)
     check_name(name)
     one_thread()
     url = resolve(storage)

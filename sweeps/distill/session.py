@@ -24,16 +24,7 @@ from storage.records.queries import TaskRecord
 from sweeps.distill.arms import AUTOKERAS_ARM, LABELS_ONLY, PLAIN_KD
 from sweeps.distill.spec import DatasetSpec, Training
 from sweeps.errors import SweepError
-from sweeps.plan.jobs import (
-    BaselineTask,
-    DataOrigin,
-    Payload,
-    StoredOutcome,
-    StudentTask,
-    TeacherOutcome,
-    TeacherTask,
-    TrainedOutcome,
-)
+from sweeps.plan import jobs
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import check_code
 from sweeps.spec.tables import TRAINED
@@ -222,7 +213,7 @@ class Outcome:
     """
 
     score: float
-    values: StoredOutcome
+    values: jobs.StoredOutcome
     attrs: dict[str, Any]
     epoch_values: tuple[float | None, ...] = ()
 
@@ -242,24 +233,24 @@ def as_claimed(sweep_id: int, task: TaskRecord) -> Claim:
     )
 
 
-def outcome_of(task: Payload, params: dict[str, Any], values: TrainedOutcome) -> Outcome:
+def outcome_of(task: jobs.Payload, params: dict[str, Any], values: jobs.TrainedOutcome) -> Outcome:
     """Return the outcome of a training, ranked by its validation accuracy."""
     shown = values.model_dump(include=set(_SHOWN) & values.model_fields_set - set(params))
     attrs = {name: shown[name] for name in _SHOWN if name in shown}
-    if isinstance(task, TeacherTask | BaselineTask):
+    if isinstance(task, jobs.TeacherTask | jobs.BaselineTask):
         attrs["detail"] = values.detail
     return Outcome(score=values.val_accuracy, values=values, attrs=attrs, epoch_values=values.epoch_val_accuracy)
 
 
-def builder_of(task: Payload, role: DatasetSpec) -> str:
+def builder_of(task: jobs.Payload, role: DatasetSpec) -> str:
     """Return the user's function that built the model that a task kept; "" if none did.
 
     Args:
         role: what the spec says of the dataset that it was trained on.
     """
-    if isinstance(task, TeacherTask):
+    if isinstance(task, jobs.TeacherTask):
         return parse_teacher(role.teacher).builder
-    return role.student if isinstance(task, StudentTask) and is_code(role.student) else ""
+    return role.student if isinstance(task, jobs.StudentTask) and is_code(role.student) else ""
 
 
 def training_of(result: TrainResult | BaselineResult) -> dict[str, Any]:
@@ -271,7 +262,7 @@ def training_of(result: TrainResult | BaselineResult) -> dict[str, Any]:
 
 def source_of(dataset: Dataset) -> dict[str, Any]:
     """Return the name of a dataset and where it came from."""
-    data = DataOrigin(origin=dataset.origin, content_hash=dataset.content_hash, split_hash=dataset.split_hash)
+    data = jobs.DataOrigin(origin=dataset.origin, content_hash=dataset.content_hash, split_hash=dataset.split_hash)
     return {"dataset": dataset.name, "data": data}
 
 
@@ -282,7 +273,7 @@ def teacher_of(
     *,
     kept: Callable[[bytes], str],
     numerics: str = "",
-) -> TeacherOutcome:
+) -> jobs.TeacherOutcome:
     """Return the outcome of a teacher.
 
     Args:
@@ -300,7 +291,7 @@ def teacher_of(
         )
     if taught.model:
         blobs["model"] = kept(taught.model)
-    return TeacherOutcome(
+    return jobs.TeacherOutcome(
         **training_of(taught.result),
         **source_of(dataset),
         model=role.teacher,

@@ -8,23 +8,10 @@ from pydantic import AfterValidator, Field
 from kd.config import Schedule
 from kd.losses.builtin import LOSSES
 from kd.losses.loss import Loss, is_users
-from sweeps.spec.tables import (
-    MOST_IMAGES,
-    MOST_PARAMETERS,
-    MOST_VIEWS,
-    TRAINED,
-    Count,
-    EachOnce,
-    Method,
-    Seconds,
-    Side,
-    SpecModel,
-    both_sides,
-    free_name,
-)
+from sweeps.spec import tables
 
 
-class DatasetSpec(SpecModel):
+class DatasetSpec(tables.SpecModel):
     """A dataset and what is trained on it."""
 
     dataset: str = Field(
@@ -33,7 +20,7 @@ class DatasetSpec(SpecModel):
     images: int = Field(
         default=0,
         ge=0,
-        le=MOST_IMAGES,
+        le=tables.MOST_IMAGES,
         strict=True,
         description="training images, stratified by class, from the training split; 0 = all, filled in by create",
     )
@@ -41,14 +28,14 @@ class DatasetSpec(SpecModel):
         description="cnn-small, ..., pretrained:NAME, baseline:autokeras, logits:FILE.npz, package.module:build"
         " or ./file.py:build"
     )
-    teacher_epochs: Count
+    teacher_epochs: tables.Count
     student: str = Field(default="keras-student", description="cnn-small, ..., package.module:build or ./file.py:build")
-    epochs: Count = Field(description="epochs of one student, that is of one trial")
+    epochs: tables.Count = Field(description="epochs of one student, that is of one trial")
     augment: Literal["none", "flip-crop"] = "none"
     views: int = Field(
         default=8,
         ge=1,
-        le=MOST_VIEWS,
+        le=tables.MOST_VIEWS,
         strict=True,
         description="with flip-crop: fixed views of each image, each with its own logits",
     )
@@ -56,10 +43,10 @@ class DatasetSpec(SpecModel):
     logits_hash: str = Field(
         default="", description="of the logits of a logits:FILE.npz; filled in and checked likewise"
     )
-    name: Annotated[str, AfterValidator(free_name)] = Field(
+    name: Annotated[str, AfterValidator(tables.free_name)] = Field(
         default="", description="of an own dataset: what it is called instead of its path"
     )
-    size: Annotated[tuple[Side, ...], AfterValidator(both_sides)] = Field(
+    size: Annotated[tuple[tables.Side, ...], AfterValidator(tables.both_sides)] = Field(
         default=(), description="[height, width] that all images of a folder get"
     )
 
@@ -69,24 +56,28 @@ class DatasetSpec(SpecModel):
         return self.name or self.dataset
 
 
-class Baselines(SpecModel):
+class Baselines(tables.SpecModel):
     """Fixed comparison trials."""
 
-    methods: Annotated[tuple[Method, ...], EachOnce] = Field(
+    methods: Annotated[tuple[tables.Method, ...], tables.EachOnce] = Field(
         default=("autokeras", "mobilenet"), description="on the target; NAME or NAME-tuned for a pretrained network"
     )
-    source_methods: Annotated[tuple[Method, ...], EachOnce] = Field(default=(), description="the same on the source")
-    seconds: Seconds = Field(default=900, description="a safety net of one pretrained network, as autokeras_seconds")
-    autokeras_trials: Count = 2
-    autokeras_epochs: Count = 6
-    autokeras_seconds: Seconds = Field(
+    source_methods: Annotated[tuple[tables.Method, ...], tables.EachOnce] = Field(
+        default=(), description="the same on the source"
+    )
+    seconds: tables.Seconds = Field(
+        default=900, description="a safety net of one pretrained network, as autokeras_seconds"
+    )
+    autokeras_trials: tables.Count = 2
+    autokeras_epochs: tables.Count = 6
+    autokeras_seconds: tables.Seconds = Field(
         default=900, description="a safety net: what it cuts short says so, and differs from machine to machine"
     )
-    autokeras_blocks: Annotated[tuple[Literal["vanilla", "xception", "resnet"], ...], EachOnce] = Field(
+    autokeras_blocks: Annotated[tuple[Literal["vanilla", "xception", "resnet"], ...], tables.EachOnce] = Field(
         default=("vanilla",), min_length=1
     )
     autokeras_parameters: int = Field(
-        default=2_000_000, ge=1, le=MOST_PARAMETERS, strict=True, description="a larger model is not trained"
+        default=2_000_000, ge=1, le=tables.MOST_PARAMETERS, strict=True, description="a larger model is not trained"
     )
 
     def on(self, role: str) -> tuple[str, ...]:
@@ -126,7 +117,7 @@ def check_parameters(loss: str, key: str, names: list[str]) -> None:
     for name in names:
         if name not in own:
             has = f"its own are {', '.join(own)}" if own else "it has none of its own"
-            more = f"; allowed beside those: {', '.join(TRAINED)}" if key == "search.space" else ""
+            more = f"; allowed beside those: {', '.join(tables.TRAINED)}" if key == "search.space" else ""
             raise ValueError(f"{key}: got {name!r}, but loss {loss} has no such parameter: {has}{more}")
 
 
@@ -136,16 +127,16 @@ def defaults(loss: str) -> dict[str, float]:
     return {} if found is None else {one.name: one.default for one in found.parameters}
 
 
-class Training(SpecModel):
+class Training(tables.SpecModel):
     """How students and teachers are trained."""
 
-    batch_size: Count = 64
+    batch_size: tables.Count = 64
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="of students: Adam, at the first step")
     schedule: Schedule = Field(
         default="constant",
         description="of students: constant; cosine lowers the rate to 0; average averages the last weights",
     )
-    average_steps: Count = Field(default=50, description="with average: steps that it reaches back over")
+    average_steps: tables.Count = Field(default=50, description="with average: steps that it reaches back over")
     distillation: Annotated[str, AfterValidator(check_loss)] = Field(
         default="kd",
         description="the loss: kd, mse, logit-standardization, dkd, nkd, dist, package.module:loss or ./file.py:loss",

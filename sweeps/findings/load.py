@@ -14,21 +14,7 @@ from storage.records import queries
 from storage.records.queries import RevisionRecord, SweepRecord, TaskRecord
 from storage.tables import TASK_AWAITED
 from sweeps.distill.arms import AUTOKERAS_ARM, CONTROLS
-from sweeps.plan import selection
-from sweeps.plan.jobs import (
-    ConfirmTask,
-    DoneTask,
-    MeasureOutcome,
-    Payload,
-    ResultT,
-    SearchTask,
-    StoredOutcome,
-    StudentOutcome,
-    TaskT,
-    TransferTask,
-    done_task,
-    payload_of,
-)
+from sweeps.plan import jobs, selection
 from sweeps.plan.phases import groups
 from sweeps.plan.selection import Confirmed
 from sweeps.spec.model import Spec, parse
@@ -57,7 +43,7 @@ class Training:
     reason: str | None
     error_class: str | None
     score: float | None
-    outcome: StudentOutcome | None
+    outcome: jobs.StudentOutcome | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +62,7 @@ class Tried:
     seed: int
     state: str
     error_class: str | None
-    outcome: StudentOutcome | None
+    outcome: jobs.StudentOutcome | None
 
 
 def of_arm(trainings: Iterable[Training], role: str, arm: str, group: str = "") -> list[Training]:
@@ -197,15 +183,15 @@ def looks(revisions: Sequence[RevisionRecord], reads: Sequence[Read]) -> list[Lo
 def of_sweep(engine: sqlalchemy.Engine, sweep_id: int) -> list[Look]:
     """Return the looks of a stored sweep."""
     transfers = queries.task_records(engine, sweep_id, stage="transfer", keep=())
-    return looks(queries.revisions(engine, sweep_id), reads([(task, payload_of(task)) for task in transfers]))
+    return looks(queries.revisions(engine, sweep_id), reads([(task, jobs.payload_of(task)) for task in transfers]))
 
 
-def reads(tasks: Iterable[tuple[TaskRecord, Payload]]) -> list[Read]:
+def reads(tasks: Iterable[tuple[TaskRecord, jobs.Payload]]) -> list[Read]:
     """Return each training that reads the test and has begun, of tasks with their payloads."""
     return [
         Read(payload.group, payload.repeat, task.started_at)
         for task, payload in tasks
-        if isinstance(payload, TransferTask) and task.started_at is not None
+        if isinstance(payload, jobs.TransferTask) and task.started_at is not None
     ]
 
 
@@ -214,7 +200,7 @@ def taken(engine: sqlalchemy.Engine, sweep_id: int) -> int:
     return sum(look.first_read is not None for look in of_sweep(engine, sweep_id))
 
 
-Done: TypeAlias = DoneTask[Payload, StoredOutcome]
+Done: TypeAlias = jobs.DoneTask[jobs.Payload, jobs.StoredOutcome]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +215,7 @@ class StoredSweep:
     sweep: SweepRecord
     spec: Spec
     tasks: tuple[TaskRecord, ...]
-    payloads: tuple[Payload, ...]
+    payloads: tuple[jobs.Payload, ...]
     done: tuple[Done, ...]
     trainings: tuple[Training, ...]
     searched: tuple[Tried, ...]
@@ -238,20 +224,20 @@ class StoredSweep:
     closed: frozenset[str]
 
     def finished(
-        self, task: type[TaskT], outcome: type[ResultT], *, phase: str | None = None
-    ) -> list[DoneTask[TaskT, ResultT]]:
+        self, task: type[jobs.TaskT], outcome: type[jobs.ResultT], *, phase: str | None = None
+    ) -> list[jobs.DoneTask[jobs.TaskT, jobs.ResultT]]:
         """Return the finished tasks of one kind, all or those of one phase.
 
         Args:
             task: the kind of payload, such as TransferTask.
             outcome: the kind of outcome that such tasks have, such as StudentOutcome.
         """
-        found: list[DoneTask[TaskT, ResultT]] = []
+        found: list[jobs.DoneTask[jobs.TaskT, jobs.ResultT]] = []
         for done in self.done:
             if phase in (None, done.record.phase):
                 payload, result = done.payload, done.outcome
                 if isinstance(payload, task) and isinstance(result, outcome):
-                    found.append(DoneTask(done.record, payload, result, done.score))
+                    found.append(jobs.DoneTask(done.record, payload, result, done.score))
         return found
 
     def confirmed(self, name: str) -> Confirmed | None:
@@ -264,7 +250,7 @@ class StoredSweep:
             return selection.read_confirmed(name, self.selections[name])
         if selection.phase_of(name) not in self.closed:
             return None
-        return selection.best(selection.confirmed_for(name, self.finished(ConfirmTask, StudentOutcome)))
+        return selection.best(selection.confirmed_for(name, self.finished(jobs.ConfirmTask, jobs.StudentOutcome)))
 
 
 def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
@@ -275,9 +261,9 @@ def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
     """
     spec = stored_spec(sweep).as_called()
     records = queries.task_records(engine, sweep.id)
-    payloads = tuple(map(payload_of, records))
+    payloads = tuple(map(jobs.payload_of, records))
     tasks = list(zip(records, payloads, strict=True))
-    done = {record.id: done_task(record, payload) for record, payload in tasks if record.state == "done"}
+    done = {record.id: jobs.done_task(record, payload) for record, payload in tasks if record.state == "done"}
     begun = looks(queries.revisions(engine, sweep.id), reads(tasks))
     return StoredSweep(
         sweep=sweep,
@@ -288,12 +274,12 @@ def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
         trainings=tuple(
             _training(spec, record, payload, done.get(record.id))
             for record, payload in tasks
-            if isinstance(payload, TransferTask)
+            if isinstance(payload, jobs.TransferTask)
         ),
         searched=tuple(
             _tried(spec, record, payload, done.get(record.id))
             for record, payload in tasks
-            if isinstance(payload, SearchTask | ConfirmTask)
+            if isinstance(payload, jobs.SearchTask | jobs.ConfirmTask)
         ),
         looks=tuple(look for look in begun if look.first_read is not None),
         selections=queries.selections(engine, sweep.id),
@@ -301,7 +287,7 @@ def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
     )
 
 
-def _training(spec: Spec, record: TaskRecord, payload: TransferTask, done: Done | None) -> Training:
+def _training(spec: Spec, record: TaskRecord, payload: jobs.TransferTask, done: Done | None) -> Training:
     outcome = None if done is None else done.outcome
     return Training(
         role=payload.role,
@@ -314,22 +300,22 @@ def _training(spec: Spec, record: TaskRecord, payload: TransferTask, done: Done 
         reason=record.reason,
         error_class=record.error_class,
         score=None if done is None else done.score,
-        outcome=outcome if isinstance(outcome, StudentOutcome) else None,
+        outcome=outcome if isinstance(outcome, jobs.StudentOutcome) else None,
     )
 
 
-def _tried(spec: Spec, record: TaskRecord, payload: SearchTask | ConfirmTask, done: Done | None) -> Tried:
+def _tried(spec: Spec, record: TaskRecord, payload: jobs.SearchTask | jobs.ConfirmTask, done: Done | None) -> Tried:
     outcome = None if done is None else done.outcome
     return Tried(
-        stage="confirm" if isinstance(payload, ConfirmTask) else "search",
+        stage="confirm" if isinstance(payload, jobs.ConfirmTask) else "search",
         role=payload.role,
         dataset=spec.role(payload.role).dataset,
         group=payload.group,
-        repeat=payload.repeat if isinstance(payload, ConfirmTask) else None,
+        repeat=payload.repeat if isinstance(payload, jobs.ConfirmTask) else None,
         seed=payload.seed,
         state=record.state,
         error_class=record.error_class,
-        outcome=outcome if isinstance(outcome, StudentOutcome) else None,
+        outcome=outcome if isinstance(outcome, jobs.StudentOutcome) else None,
     )
 
 
@@ -409,7 +395,7 @@ def provenance(stored: StoredSweep) -> Provenance:
 def _data(stored: StoredSweep) -> tuple[Data, ...]:
     found = []
     for part in map(stored.spec.role, stored.spec.roles):
-        outcomes = (done.outcome for done in stored.done if not isinstance(done.outcome, MeasureOutcome))
+        outcomes = (done.outcome for done in stored.done if not isinstance(done.outcome, jobs.MeasureOutcome))
         data = next((outcome.data for outcome in outcomes if outcome.dataset == part.dataset), None)
         if data is not None:
             hashes = {"content_hash": data.content_hash, "split_hash": data.split_hash}
@@ -421,12 +407,12 @@ def _weights(stored: StoredSweep) -> tuple[Weights, ...]:
     return tuple(Weights(key=done.record.key, files=files) for done in stored.done if (files := _files(done.outcome)))
 
 
-def _numerics(outcome: StoredOutcome) -> str:
-    return "" if isinstance(outcome, MeasureOutcome) else outcome.numerics
+def _numerics(outcome: jobs.StoredOutcome) -> str:
+    return "" if isinstance(outcome, jobs.MeasureOutcome) else outcome.numerics
 
 
-def _files(outcome: StoredOutcome) -> tuple[str, ...]:
-    return () if isinstance(outcome, MeasureOutcome) else tuple(outcome.weights.values())
+def _files(outcome: jobs.StoredOutcome) -> tuple[str, ...]:
+    return () if isinstance(outcome, jobs.MeasureOutcome) else tuple(outcome.weights.values())
 
 
 def _machine(made: Mapping[str, Any]) -> Machine:

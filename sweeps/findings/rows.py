@@ -10,17 +10,7 @@ from storage.records.queries import TaskRecord
 from sweeps.distill.arms import AUTOKERAS_ARM, SCALED, SCRATCH_TUNED, WITH_KD
 from sweeps.distill.space import of_training
 from sweeps.findings.load import StoredSweep, Training, accuracies, awaited, compared, of_arm, on_test
-from sweeps.plan.jobs import (
-    BaselineOutcome,
-    BaselineTask,
-    ConfirmTask,
-    Measured,
-    MeasureOutcome,
-    MeasureTask,
-    StudentOutcome,
-    TeacherOutcome,
-    TeacherTask,
-)
+from sweeps.plan import jobs
 from sweeps.plan.phases import best_of, display_state, kept_student_key, search_phase, teacher_phase
 from sweeps.plan.selection import confirmed_for
 from sweeps.stats.estimates import Estimate, Paired, estimate, paired
@@ -50,7 +40,7 @@ class Row:
     validation: Estimate | None
     test: Estimate | None
     parameters: int | None
-    measured: Measured | None
+    measured: jobs.Measured | None
     train_s: float | None
     train_cpu_s: float | None
     shared_s: float | None
@@ -82,14 +72,14 @@ def rows(stored: StoredSweep) -> tuple[Row, ...]:
     teachers, baselines = [], []
     for task, payload in zip(stored.tasks, stored.payloads, strict=True):
         outcome, found = outcomes.get(task.key), measured.get(task.key)
-        if isinstance(payload, TeacherTask):
+        if isinstance(payload, jobs.TeacherTask):
             part = stored.spec.role(payload.role)
             method = f"teacher {part.teacher}{f' {payload.group}' if payload.group else ''}"
-            result = outcome if isinstance(outcome, TeacherOutcome) else None
+            result = outcome if isinstance(outcome, jobs.TeacherOutcome) else None
             teachers.append(_single(task, "teacher", method, part.dataset, "", result, found))
-        elif isinstance(payload, BaselineTask):
+        elif isinstance(payload, jobs.BaselineTask):
             dataset = stored.spec.role(payload.role).dataset
-            fitted = outcome if isinstance(outcome, BaselineOutcome) else None
+            fitted = outcome if isinstance(outcome, jobs.BaselineOutcome) else None
             detail = "" if fitted is None else fitted.detail + (", capped" if fitted.capped else "")
             baselines.append(_single(task, "baseline", payload.method, dataset, detail, fitted, found))
     arms = [_arm(stored, measured, role, arm) for role in stored.spec.roles for arm in stored.spec.arms(role)]
@@ -123,20 +113,20 @@ def shared_cost(stored: StoredSweep, role: str, arm: str) -> SharedCost | None:
         chosen = best_of(role)
     else:
         chosen = ""
-    spent: list[TeacherOutcome | StudentOutcome] = [
+    spent: list[jobs.TeacherOutcome | jobs.StudentOutcome] = [
         done.outcome
         for done in stored.done
-        if done.record.phase in used and isinstance(done.outcome, TeacherOutcome | StudentOutcome)
+        if done.record.phase in used and isinstance(done.outcome, jobs.TeacherOutcome | jobs.StudentOutcome)
     ]
     if chosen:
-        confirms = confirmed_for(chosen, stored.finished(ConfirmTask, StudentOutcome))
+        confirms = confirmed_for(chosen, stored.finished(jobs.ConfirmTask, jobs.StudentOutcome))
         spent += [done.outcome for done in confirms]
     return SharedCost(math.fsum(one.train_s for one in spent), math.fsum(one.cpu_s for one in spent))
 
 
-def _measured(stored: StoredSweep) -> dict[str, Measured]:
+def _measured(stored: StoredSweep) -> dict[str, jobs.Measured]:
     """Return what was measured, by the key of the model's task; a retry may have measured again: the latest."""
-    done = stored.finished(MeasureTask, MeasureOutcome)
+    done = stored.finished(jobs.MeasureTask, jobs.MeasureOutcome)
     return dict(done[-1].outcome.models) if done else {}
 
 
@@ -145,14 +135,14 @@ def _difference(stored: StoredSweep, name: str, role: str, first: str, second: s
     return Difference(name=name, dataset=stored.spec.role(role).dataset, points=points)
 
 
-def _arm(stored: StoredSweep, measured: dict[str, Measured], role: str, arm: str) -> Row:
+def _arm(stored: StoredSweep, measured: dict[str, jobs.Measured], role: str, arm: str) -> Row:
     trainings = of_arm(stored.trainings, role, arm)
     done = [one.outcome for one in trainings if one.outcome is not None]
     # The arms of one dataset share one network, so the one that was kept and measured speaks for all.
     found = measured.get(_AUTOKERAS_KEY if arm == AUTOKERAS_ARM else kept_student_key(role))
     if found is not None and arm != "best":  # the network is the same, what it learnt is not
         known = found.model_dump(exclude_unset=True)
-        found = Measured(**{name: value for name, value in known.items() if not name.endswith("accuracy")})
+        found = jobs.Measured(**{name: value for name, value in known.items() if not name.endswith("accuracy")})
     part, shared = stored.spec.role(role), shared_cost(stored, role, arm)
     point = _point(arm, done)
     return Row(
@@ -175,14 +165,14 @@ def _arm(stored: StoredSweep, measured: dict[str, Measured], role: str, arm: str
     )
 
 
-def _point(arm: str, done: Sequence[StudentOutcome]) -> Point | None:
+def _point(arm: str, done: Sequence[jobs.StudentOutcome]) -> Point | None:
     if not done or arm in ("scratch", "random", "scratch-same-cost", SCRATCH_TUNED, AUTOKERAS_ARM):
         return None
     point = done[0].point
     return replace(point, more=of_training(point)) if arm in WITH_KD else point  # kd has no parameters of its own
 
 
-def _said(arm: str, point: Point | None, done: Sequence[StudentOutcome]) -> str:
+def _said(arm: str, point: Point | None, done: Sequence[jobs.StudentOutcome]) -> str:
     if arm == "scratch-same-cost" and done:
         return f", {done[0].epochs} epochs"
     return "" if point is None else f", {point.text().replace(' = ', '=')}"
@@ -194,8 +184,8 @@ def _single(
     method: str,
     dataset: str,
     detail: str,
-    outcome: TeacherOutcome | BaselineOutcome | None,
-    measured: Measured | None,
+    outcome: jobs.TeacherOutcome | jobs.BaselineOutcome | None,
+    measured: jobs.Measured | None,
 ) -> Row:
     """Return the row of a model that is trained once."""
     tested = None if measured is None else measured.test_accuracy

@@ -26,16 +26,7 @@ from storage.records.queries import SweepRecord
 from sweeps.distill.arms import AUTOKERAS_ARM
 from sweeps.distill.space import trained_with
 from sweeps.errors import SpecError
-from sweeps.plan.jobs import (
-    PUT_BACK,
-    Payload,
-    StudentOutcome,
-    TrainedOutcome,
-    TransferTask,
-    checked_score,
-    read_outcome,
-    read_payload,
-)
+from sweeps.plan import jobs
 from sweeps.plan.phases import confirm_phase, groups, make_phase, measure_phase, tagged, transfer_phase
 from sweeps.plan.plan import Plan, make_plan, measure_task, more
 from sweeps.plan.points import fixed_params, planned_point
@@ -117,9 +108,11 @@ def judge(rows: Rows) -> Audit:
     try:
         spec, plan = _planned_again(rows)
     except SpecError as error:
-        return of_rows.judge(rows, edited=_edits(rows, None, {}), replanned=[Finding(str(error), (PUT_BACK,))])
+        return of_rows.judge(rows, edited=_edits(rows, None, {}), replanned=[Finding(str(error), (jobs.PUT_BACK,))])
     edited = _edits(rows, spec, {task.key: task for task in plan.tasks})
-    return of_rows.judge(rows, edited=edited, replanned=[Finding(text, (PUT_BACK,)) for text in _of_plan(rows, plan)])
+    return of_rows.judge(
+        rows, edited=edited, replanned=[Finding(text, (jobs.PUT_BACK,)) for text in _of_plan(rows, plan)]
+    )
 
 
 def alike(one: Any, other: Any) -> bool:
@@ -218,19 +211,19 @@ def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mappi
             found[task.key] = Finding(f"{task.key}: expected a payload as planned, found {str(task.payload)[:_SHOWN]}")
             continue
         try:
-            payload = read_payload(task.stage, task.payload, key=task.key)
+            payload = jobs.read_payload(task.stage, task.payload, key=task.key)
             edit = None
             if task.key in plan:
                 expected = {**plan[task.key].payload, "stage": rows.stages.get(plan[task.key].phase)}
                 edit = next(_differing(task.key, expected, {**task.payload, "stage": task.stage}), None)
             if edit is None and task.state == "done" and isinstance(task.outcome, dict):
-                outcome = read_outcome(payload, task.outcome, key=task.key)
-                checked_score(payload, task.score, key=task.key)
+                outcome = jobs.read_outcome(payload, task.outcome, key=task.key)
+                jobs.checked_score(payload, task.score, key=task.key)
                 if spec is not None and task.key in plan:
                     expected, trained = fixed_params(spec, payload), params.get(task.id)
                     values = {name: trained.get(name) for name in expected} if isinstance(trained, dict) else expected
                     edit = next(_differing(f"parameters of {task.key}", expected, values), None)
-                if edit is None and spec is not None and task.key in plan and isinstance(outcome, TrainedOutcome):
+                if edit is None and spec is not None and task.key in plan and isinstance(outcome, jobs.TrainedOutcome):
                     expected, values = _held(spec, task, payload, outcome, params.get(task.id))
                     edit = next(_differing(f"outcome of {task.key}", expected, values), None)
         except RecordBroken as error:
@@ -240,12 +233,12 @@ def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mappi
                 alike_edits[edit[0]].append((task.key, edit[1]))
     for edits in alike_edits.values():
         others = f"; {number_of(len(edits) - 1, 'more task')} likewise" if len(edits) > 1 else ""
-        found |= dict.fromkeys((key for key, _ in edits), Finding(edits[0][1] + others, (PUT_BACK,)))
+        found |= dict.fromkeys((key for key, _ in edits), Finding(edits[0][1] + others, (jobs.PUT_BACK,)))
     return found
 
 
 def _held(
-    spec: Spec, task: TaskRow, payload: Payload, outcome: TrainedOutcome, params: Any
+    spec: Spec, task: TaskRow, payload: jobs.Payload, outcome: jobs.TrainedOutcome, params: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what an outcome has to say by its payload, its score and its parameters, and what it says."""
     expected: dict[str, Any] = {"val_accuracy": task.score}
@@ -259,9 +252,13 @@ def _held(
     told = trial.get("epoch_values") if isinstance(trial, dict) else None
     if told and isinstance(told, list):  # the same curve, as its trial shows it
         expected["accuracies after epochs"], found["accuracies after epochs"] = len(told), len(curve)
-    if isinstance(payload, TransferTask) and isinstance(outcome, StudentOutcome) and outcome.test_accuracy is None:
+    if (
+        isinstance(payload, jobs.TransferTask)
+        and isinstance(outcome, jobs.StudentOutcome)
+        and outcome.test_accuracy is None
+    ):
         expected["test_accuracy"] = "a number"  # which the verdict rests on
-    if isinstance(outcome, StudentOutcome):
+    if isinstance(outcome, jobs.StudentOutcome):
         if isinstance(params, dict):
             expected |= {name: value for name, value in params.items() if name not in ("arm", "dataset")}
         if (point := planned_point(spec, payload)) is not None:
@@ -270,14 +267,14 @@ def _held(
     return expected, found
 
 
-def _epochs(spec: Spec, payload: Payload, outcome: TrainedOutcome) -> Number:
+def _epochs(spec: Spec, payload: jobs.Payload, outcome: jobs.TrainedOutcome) -> Number:
     """Return how many epochs such a task trains."""
     assert payload.role is not None
     part = spec.role(payload.role)
-    if not isinstance(outcome, StudentOutcome):
+    if not isinstance(outcome, jobs.StudentOutcome):
         ready = part.teacher.startswith(("pretrained:", "baseline:", "logits:"))
         return 1 if ready else part.teacher_epochs
-    arm = payload.arm if isinstance(payload, TransferTask) else None
+    arm = payload.arm if isinstance(payload, jobs.TransferTask) else None
     if arm == AUTOKERAS_ARM:
         return spec.baselines.autokeras_epochs
     if arm == "scratch-same-cost" and outcome.epochs is not None:

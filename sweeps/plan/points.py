@@ -22,22 +22,8 @@ from sweeps.distill.arms import (
     SCRATCH_TUNED,
 )
 from sweeps.distill.space import of_paper, of_training, point_at, search_space, transfer_space, untuned
-from sweeps.plan import selection
+from sweeps.plan import jobs, selection
 from sweeps.plan.identity import derive
-from sweeps.plan.jobs import (
-    BaselineTask,
-    ConfirmTask,
-    Payload,
-    SearchTask,
-    StudentTask,
-    TeacherOutcome,
-    TeacherTask,
-    TransferTask,
-    done_tasks,
-    edited,
-    payload_of,
-    read_payload,
-)
 from sweeps.plan.phases import best_of, search_of, teacher_phase
 from sweeps.spec.model import Spec
 from sweeps.trainers.protocol import Point
@@ -66,7 +52,7 @@ def space_of(spec: Spec, stage: str) -> Space:
 
 
 def attributes(
-    spec: Spec, task: Payload, *, key: str, stage: str, attempt: int, worker: str, retry_of: int | None
+    spec: Spec, task: jobs.Payload, *, key: str, stage: str, attempt: int, worker: str, retry_of: int | None
 ) -> dict[str, Any]:
     """Return what a trial has from its first moment on: everything that is known before its task runs.
 
@@ -75,8 +61,8 @@ def attributes(
     """
     attrs: dict[str, Any] = {"task": key, "attempt": attempt, "worker": worker}
     attrs |= {name: value for name, value in task.as_json().items() if name in ("seed", "repeat", "rank")}
-    if isinstance(task, StudentTask):
-        refit = isinstance(task, TransferTask) and task.arm == AUTOKERAS_ARM
+    if isinstance(task, jobs.StudentTask):
+        refit = isinstance(task, jobs.TransferTask) and task.arm == AUTOKERAS_ARM
         attrs["detail"] = FOUND_NETWORK if refit else spec.role(task.role).student
     if search := search_of(task.role, task.group):
         attrs["search"] = search
@@ -85,14 +71,14 @@ def attributes(
     return attrs if retry_of is None else attrs | {"retry_of": retry_of}
 
 
-def fixed_params(spec: Spec, task: Payload) -> dict[str, Any]:
+def fixed_params(spec: Spec, task: jobs.Payload) -> dict[str, Any]:
     """Return the parameters of a task's trial that are names, which its payload decides."""
-    if isinstance(task, TeacherTask):
+    if isinstance(task, jobs.TeacherTask):
         role = spec.role(task.role)
         return {"dataset": role.shown, "model": role.teacher}
-    if isinstance(task, BaselineTask):
+    if isinstance(task, jobs.BaselineTask):
         return {"method": task.method}
-    if isinstance(task, TransferTask):
+    if isinstance(task, jobs.TransferTask):
         return {"arm": task.arm, "dataset": spec.role(task.role).shown}
     return {}
 
@@ -107,22 +93,22 @@ def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[s
     """
     if claim.params is not None:
         return claim.params
-    task = payload_of(claim)
-    if isinstance(task, TransferTask):
+    task = jobs.payload_of(claim)
+    if isinstance(task, jobs.TransferTask):
         point = planned_point(spec, task) or _arm_point(engine, claim.sweep_id, spec, task)
         return point.as_dict() | fixed_params(spec, task)
-    if isinstance(task, ConfirmTask):
+    if isinstance(task, jobs.ConfirmTask):
         return _confirm_point(engine, spec, claim, task).as_dict()
-    if isinstance(task, SearchTask):
+    if isinstance(task, jobs.SearchTask):
         return _proposed(engine, spec, claim) if task.sobol is None else task.sobol.as_dict()
     return fixed_params(spec, task)
 
 
-def planned_point(spec: Spec, task: Payload) -> Point | None:
+def planned_point(spec: Spec, task: jobs.Payload) -> Point | None:
     """Return the point of a task that follows from the spec alone; None: it has none, or follows from results."""
-    if isinstance(task, SearchTask):
+    if isinstance(task, jobs.SearchTask):
         return task.sobol
-    if not isinstance(task, TransferTask):
+    if not isinstance(task, jobs.TransferTask):
         return None
     if task.arm in DEFAULT_POINTS:
         return replace(DEFAULT_POINTS[task.arm], more=untuned(spec, task.role))
@@ -134,17 +120,17 @@ def planned_point(spec: Spec, task: Payload) -> Point | None:
     return None
 
 
-def points_of(spec: Spec, task: ConfirmTask) -> int | None:
+def points_of(spec: Spec, task: jobs.ConfirmTask) -> int | None:
     """Return how many points the round of a confirm trains, as many as its ranks have; None: there is no such round."""
     rounds = spec.of_group(task.group).confirm.rounds
     ends = accumulate(seeds for _, seeds in rounds)
     return next((top for (top, _), end in zip(rounds, ends, strict=True) if task.repeat < end), None)
 
 
-def _confirm_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim, task: ConfirmTask) -> Point:
+def _confirm_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim, task: jobs.ConfirmTask) -> Point:
     top = points_of(spec, task)
     if top is None:
-        raise edited(f"payload of {claim.key}", f"repeat is {task.repeat}; the spec plans fewer")
+        raise jobs.edited(f"payload of {claim.key}", f"repeat is {task.repeat}; the spec plans fewer")
     ranks = selection.resolve_ranks(engine, claim.sweep_id, task.ranks, top=top)
     # Fewer points than planned are left where trainings failed: the last one then stands for those that are missing.
     return ranks[min(task.rank, len(ranks) - 1)].point
@@ -171,8 +157,8 @@ def _proposed(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, 
     for i in range(len(history), number + 1):
         known = history[: max(0, i + 1 - spec.search.lag)]
         if points[i] is None:
-            task = read_payload(claim.stage, records[i].payload or {}, key=records[i].key)
-            assert isinstance(task, SearchTask)
+            task = jobs.read_payload(claim.stage, records[i].payload or {}, key=records[i].key)
+            assert isinstance(task, jobs.SearchTask)
             between = [Past(point or {}, None, running=True) for point in points[len(known) : i]]
             points[i] = (
                 propose(space, [*known, *between], sampler=sampler, seed=task.sampler_seed or 0)
@@ -184,7 +170,7 @@ def _proposed(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, 
     return proposal
 
 
-def _arm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: TransferTask) -> Point:
+def _arm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: jobs.TransferTask) -> Point:
     # The controls that replace the teacher's logits keep the point of best, so that only the logits differ.
     name = best_of(task.role if task.arm == "native" else "source", task.group)
     best = selection.resolve_best(engine, sweep_id, name).best.point
@@ -202,9 +188,9 @@ def _arm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: Trans
 
 
 def _spread(engine: sqlalchemy.Engine, sweep_id: int, phase: str) -> float:
-    (teacher,) = done_tasks(
-        queries.task_records(engine, sweep_id, phase=phase, state="done"), TeacherTask, TeacherOutcome
+    (teacher,) = jobs.done_tasks(
+        queries.task_records(engine, sweep_id, phase=phase, state="done"), jobs.TeacherTask, jobs.TeacherOutcome
     )
     if not teacher.outcome.logit_spread:
-        raise edited(f"outcome of {teacher.record.key}", "logit_spread is missing")
+        raise jobs.edited(f"outcome of {teacher.record.key}", "logit_spread is missing")
     return teacher.outcome.logit_spread

@@ -10,21 +10,7 @@ from html import escape
 from string import Template
 
 from sweeps.plan.phases import UNAVAILABLE
-from sweeps.report.document import (
-    Advice,
-    Badge,
-    Block,
-    Bullets,
-    Card,
-    Cards,
-    Code,
-    Column,
-    Figure,
-    Fold,
-    Heading,
-    Paragraph,
-    Table,
-)
+from sweeps.report import document
 
 COLOURS = """
 :root {
@@ -141,7 +127,7 @@ tr.unavailable { color: var(--soft); }
 _INLINE = re.compile(r"`([^`]+)`|\*\*(.+?)\*\*")
 
 
-def html(blocks: Iterable[Block], *, title: str, figures: Mapping[str, str]) -> str:
+def html(blocks: Iterable[document.Block], *, title: str, figures: Mapping[str, str]) -> str:
     """Return the page.
 
     Args:
@@ -151,34 +137,34 @@ def html(blocks: Iterable[Block], *, title: str, figures: Mapping[str, str]) -> 
     return _PAGE.substitute(title=escape(title), style=_STYLE, body=body + "\n")
 
 
-def _block(block: Block, figures: Mapping[str, str]) -> str:
+def _block(block: document.Block, figures: Mapping[str, str]) -> str:
     match block:
-        case Heading():
+        case document.Heading():
             return f"<h{block.level}>{_inline(block.text)}</h{block.level}>"
-        case Paragraph():
+        case document.Paragraph():
             return f'<p class="small">{_inline(block.text)}</p>' if block.small else f"<p>{_inline(block.text)}</p>"
-        case Badge():
+        case document.Badge():
             return f'<p><span class="badge {block.tone}">{_inline(block.text)}</span></p>'
-        case Cards():
+        case document.Cards():
             return "\n".join(['<div class="cards">', *map(_card, block.cards), "</div>"])
-        case Advice():
-            commands = _code(Code(block.commands)) if block.commands else ""
+        case document.Advice():
+            commands = _code(document.Code(block.commands)) if block.commands else ""
             return f'<div class="advice"><p><strong>What to do.</strong> {_inline(block.text)}</p>{commands}</div>'
-        case Bullets():
+        case document.Bullets():
             return "\n".join(["<ul>", *(f"<li>{_inline(item)}</li>" for item in block.items), "</ul>"])
-        case Table():
+        case document.Table():
             return _table(block)
-        case Figure():
+        case document.Figure():
             caption = f"<figcaption>{_inline(block.caption)}</figcaption>"
             width = "wide" if block.wide else "narrow"
             return f'<figure class="{width}">{_svg(block, figures[block.name])}\n{caption}</figure>'
-        case Code():
+        case document.Code():
             return _code(block)
-        case Fold():
+        case document.Fold():
             return _fold(block, figures)
 
 
-def _fold(block: Fold, figures: Mapping[str, str]) -> str:
+def _fold(block: document.Fold, figures: Mapping[str, str]) -> str:
     state = ' class="printed"' if block.printed else ""
     summary = f"<h2>{_inline(block.title)}</h2>"
     if block.summary:
@@ -187,7 +173,7 @@ def _fold(block: Fold, figures: Mapping[str, str]) -> str:
     return f"<details{state}>\n<summary>{summary}</summary>\n{inside}\n</details>"
 
 
-def _card(card: Card) -> str:
+def _card(card: document.Card) -> str:
     lines = [
         f'<p class="question">{_inline(card.question)}</p>',
         f'<p class="value">{_inline(card.value)}</p>',
@@ -197,7 +183,7 @@ def _card(card: Card) -> str:
     return "\n".join(['<div class="card">', *lines, "</div>"])
 
 
-def _code(block: Code) -> str:
+def _code(block: document.Code) -> str:
     lines = "".join(f"{escape(line)}\n" for line in block.lines)
     return f"<pre><code>{lines}</code></pre>"
 
@@ -214,7 +200,7 @@ def _inline(text: str) -> str:
     return marked(escape(text))
 
 
-def _table(table: Table) -> str:
+def _table(table: document.Table) -> str:
     head = _row("th", [escape(column.title) for column in table.columns], table.columns)
     body = [_row("td", map(_inline, row), table.columns, grey=_is_unavailable(row)) for row in table.rows]
     lines = ["<table>", "<thead>", head, "</thead>", "<tbody>", *body, "</tbody>", "</table>"]
@@ -226,7 +212,7 @@ def _is_unavailable(row: Sequence[str]) -> bool:
     return row[-1].startswith(UNAVAILABLE)
 
 
-def _row(tag: str, cells: Iterable[str], columns: Iterable[Column], *, grey: bool = False) -> str:
+def _row(tag: str, cells: Iterable[str], columns: Iterable[document.Column], *, grey: bool = False) -> str:
     texts = [
         f'<{tag} class="number">{cell}</{tag}>' if column.number else f"<{tag}>{cell}</{tag}>"
         for cell, column in zip(cells, columns, strict=True)
@@ -234,7 +220,7 @@ def _row(tag: str, cells: Iterable[str], columns: Iterable[Column], *, grey: boo
     return "\n".join([f'<tr class="{UNAVAILABLE}">' if grey else "<tr>", *texts, "</tr>"])
 
 
-def _svg(figure: Figure, svg: str) -> str:
+def _svg(figure: document.Figure, svg: str) -> str:
     """Return an SVG to stand in the page."""
     # Two figures of one page may not share an id, and matplotlib numbers those of each from 1.
     prefix = re.sub(r"\W+", "-", figure.name)

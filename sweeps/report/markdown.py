@@ -2,59 +2,46 @@
 
 from collections.abc import Iterable
 
-from sweeps.report.document import (
-    Advice,
-    Badge,
-    Block,
-    Bullets,
-    Card,
-    Cards,
-    Code,
-    Figure,
-    Fold,
-    Heading,
-    Paragraph,
-    Table,
-)
+from sweeps.report import document
 
 
-def text(blocks: Iterable[Block]) -> str:
+def text(blocks: Iterable[document.Block]) -> str:
     """Return the page as Markdown, without a newline at its end."""
     return "\n\n".join(map(_block, blocks))
 
 
-def _block(block: Block) -> str:
+def _block(block: document.Block) -> str:
     match block:
-        case Heading():
+        case document.Heading():
             return f"{'#' * block.level} {block.text}"
-        case Paragraph():
+        case document.Paragraph():
             return block.text
-        case Badge():
+        case document.Badge():
             return f"**{block.text}**"
-        case Cards():
+        case document.Cards():
             return "\n".join(map(_card, block.cards))
-        case Advice():
-            commands = [Code(block.commands)] if block.commands else []
-            return text([Paragraph(f"**What to do.** {block.text}"), *commands])
-        case Bullets():
+        case document.Advice():
+            commands = [document.Code(block.commands)] if block.commands else []
+            return text([document.Paragraph(f"**What to do.** {block.text}"), *commands])
+        case document.Bullets():
             return "\n".join(f"- {item}" for item in block.items)
-        case Table():
+        case document.Table():
             return _table(block)
-        case Figure():
+        case document.Figure():
             return f"![{block.alt}](figures/{block.name}.svg)\n{block.caption}"
-        case Code():
+        case document.Code():
             return "\n".join(["```", *block.lines, "```"])
-        case Fold():
-            summary = [Paragraph(block.summary)] if block.summary else []
-            return text([Heading(block.title), *summary, *block.blocks])
+        case document.Fold():
+            summary = [document.Paragraph(block.summary)] if block.summary else []
+            return text([document.Heading(block.title), *summary, *block.blocks])
 
 
-def _card(card: Card) -> str:
+def _card(card: document.Card) -> str:
     interval = f" ({card.interval})" if card.interval else ""
     return f"- {card.question} **{card.value}**{interval}. {card.word}."
 
 
-def _table(table: Table) -> str:
+def _table(table: document.Table) -> str:
     """Return a table. A bar inside a cell, as the path of a dataset may have, becomes a slash."""
     head = [column.title for column in table.columns]
     rows = [[cell.replace("|", "/") for cell in row] for row in table.rows]

@@ -3,24 +3,14 @@
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import left
 from sweeps.hints import PORTABLE
+from sweeps.report import words
 from sweeps.report.document import Advice, Badge, Card
-from sweeps.report.words import (
-    card,
-    difference,
-    display_name,
-    gained,
-    owner,
-    searched,
-    side,
-    tuning_card,
-    untuned_instead,
-)
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate
 
 
 def question(findings: Findings) -> str:
     """Return what the sweep was made to find out."""
-    return f"Does distilling help on {_name(findings)}, and is it worth tuning {searched(findings.spec)} there?"
+    return f"Does distilling help on {_name(findings)}, and is it worth tuning {words.searched(findings.spec)} there?"
 
 
 def headline(findings: Findings) -> str:
@@ -28,20 +18,20 @@ def headline(findings: Findings) -> str:
     gain, untuned = _gain(findings), _beyond(findings)
     if gain is None:
         return f"Whether distilling helps on {_name(findings)} is not known yet."
-    said = [gained(gain, _name(findings))]
-    if untuned is not None and (side(gain) != "below" or side(untuned) == "below"):
-        number, default = difference(untuned), f"{owner(findings.better_default('source'))} untuned default"
+    said = [words.gained(gain, _name(findings))]
+    if untuned is not None and (words.side(gain) != "below" or words.side(untuned) == "below"):
+        number, default = words.difference(untuned), f"{words.owner(findings.better_default('source'))} untuned default"
         better = {
-            "above": f"Tuning {searched(findings.spec)} is better than {default} ({number}).",
+            "above": f"Tuning {words.searched(findings.spec)} is better than {default} ({number}).",
             "below": f"{default} is better than the tuned values ({number}).",
         }
-        said.append(better.get(side(untuned), f"Tuning was not shown to beat {default} ({number})."))
+        said.append(better.get(words.side(untuned), f"Tuning was not shown to beat {default} ({number})."))
     return " ".join(said)
 
 
 def badge(findings: Findings) -> Badge:
     """Return the answer in a few words."""
-    gain, untuned = side(_gain(findings)), side(_beyond(findings))
+    gain, untuned = words.side(_gain(findings)), words.side(_beyond(findings))
     if gain == "unknown":
         done, planned = _progress(findings)
         if left(findings.trainings, "source"):
@@ -62,8 +52,8 @@ def cards(findings: Findings) -> tuple[Card, ...]:
     """Return the numbers: what distilling gains, what tuning gains, and how far the network is from its teacher."""
     nothing = "not yet" if left(findings.trainings, "source") else "no result"
     return (
-        card("Does distilling help?", _gain(findings), nothing=nothing, negative="No, it harms"),
-        tuning_card(findings, "source", nothing=nothing),
+        words.card("Does distilling help?", _gain(findings), nothing=nothing, negative="No, it harms"),
+        words.tuning_card(findings, "source", nothing=nothing),
     )
 
 
@@ -71,12 +61,12 @@ def advice(findings: Findings) -> Advice:
     """Return what to do, and the commands for it."""
     name, gain = findings.name, _gain(findings)
     tuned = findings.confirmed.get("source")
-    if side(gain) == "unknown":
+    if words.side(gain) == "unknown":
         return _finish(findings)
-    if untuned := untuned_instead(findings, "source"):
+    if untuned := words.untuned_instead(findings, "source"):
         return Advice(untuned)
-    if side(gain) in ("below", "open"):
-        why = "harms it" if side(gain) == "below" else "was not shown to help it"
+    if words.side(gain) in ("below", "open"):
+        why = "harms it" if words.side(gain) == "below" else "was not shown to help it"
         return Advice(f"Train the small network without a teacher: distilling {why}.")
     if tuned is None:
         return Advice("Let the search finish.", (PORTABLE.launch(name),))
@@ -111,4 +101,4 @@ def _beyond(findings: Findings) -> Estimate | None:
 
 
 def _name(findings: Findings) -> str:
-    return display_name(findings.spec.source.dataset)
+    return words.display_name(findings.spec.source.dataset)

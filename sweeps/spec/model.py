@@ -17,18 +17,7 @@ from sweeps.distill.arms import AUTOKERAS_ARM, DEFAULT_PAPER, SCRATCH_TUNED
 from sweeps.distill.spec import Baselines, DatasetSpec, Training, check_parameters, known
 from sweeps.errors import SpecError
 from sweeps.hints import local
-from sweeps.spec.tables import (
-    TRAINED,
-    Confirm,
-    Lease,
-    Limits,
-    Repeats,
-    Retry,
-    Search,
-    SpecModel,
-    Transfer,
-    first_problem,
-)
+from sweeps.spec import tables
 from sweeps.stats.verdict import RULE
 
 Role: TypeAlias = Literal["source", "target", "target2", "target3"]
@@ -43,7 +32,7 @@ _WRITTEN = ("mnist", "digits", "digits-rgb")
 Name = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")  # one that begins with '-' is an option to every command
 
 
-class Spec(SpecModel):
+class Spec(tables.SpecModel):
     """The whole sweep."""
 
     preset: str = Field(default="", description="where this spec started from")
@@ -54,14 +43,14 @@ class Spec(SpecModel):
     target2: DatasetSpec | None = None
     target3: DatasetSpec | None = None
     training: Training = Training()
-    search: Search
-    confirm: Confirm
-    transfer: Transfer
-    outer: Repeats = Repeats()
+    search: tables.Search
+    confirm: tables.Confirm
+    transfer: tables.Transfer
+    outer: tables.Repeats = tables.Repeats()
     baselines: Baselines = Baselines()
-    lease: Lease = Lease()
-    limits: Limits = Limits()
-    retry: Retry = Retry()
+    lease: tables.Lease = tables.Lease()
+    limits: tables.Limits = tables.Limits()
+    retry: tables.Retry = tables.Retry()
     code: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
         default_factory=dict,
         description="sha256 of each file of one's own code; filled in and checked likewise",
@@ -98,7 +87,7 @@ class Spec(SpecModel):
         if self.targets and AUTOKERAS_ARM in self.transfer.target_arms and AUTOKERAS_ARM not in self.baselines.methods:
             raise ValueError(f"transfer.target_arms has {AUTOKERAS_ARM}, so baselines.methods must have it, too")
         loss = self.training.distillation
-        check_parameters(loss, "search.space", [name for name in self.search.space if name not in TRAINED])
+        check_parameters(loss, "search.space", [name for name in self.search.space if name not in tables.TRAINED])
         check_parameters(loss, "training.loss_parameters", list(self.training.loss_parameters))
         if "epochs" in self.search.space and "scratch-same-cost" in {
             arm for one in self.roles for arm in self.arms(one)
@@ -150,7 +139,7 @@ class Spec(SpecModel):
         if group or "best" not in arms:
             return arms
         paper = (DEFAULT_PAPER,) if self.training.distillation != "kd" and known(self.training.distillation) else ()
-        tuned = (SCRATCH_TUNED,) if any(name in TRAINED for name in self.search.space) else ()
+        tuned = (SCRATCH_TUNED,) if any(name in tables.TRAINED for name in self.search.space) else ()
         return (*arms, *paper, *tuned)
 
     def without_teacher(self, role: str) -> str:
@@ -214,7 +203,9 @@ def parse(values: Mapping[str, Any], *, origin: str, new: bool = False) -> Spec:
     try:
         return Spec.model_validate(values)
     except ValidationError as error:
-        raise SpecError(f"{origin}: {first_problem(error, Spec)}; a complete one: {local().spec('quick')}") from None
+        raise SpecError(
+            f"{origin}: {tables.first_problem(error, Spec)}; a complete one: {local().spec('quick')}"
+        ) from None
 
 
 def override(spec: Spec, changes: Mapping[str, Any], *, origin: str = "options") -> Spec:

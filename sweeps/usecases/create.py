@@ -27,17 +27,7 @@ from storage.studies import ownership
 from storage.studies.ownership import IDENTITY_ATTR, Owner, owner_of
 from storage.studies.space import Choice, Range, Whole, study_name
 from storage.url import masked
-from sweeps.distill import presets
-from sweeps.distill.freeze import (
-    check_names,
-    check_users_models,
-    contents,
-    found_lines,
-    frozen_data,
-    frozen_loss,
-    requirements,
-    with_images,
-)
+from sweeps.distill import freeze, presets
 from sweeps.distill.presets import SpecRequest
 from sweeps.distill.space import search_space
 from sweeps.distill.spec import DatasetSpec, formula
@@ -94,10 +84,10 @@ def create_sweep(
         spec = by_its_rule(known, spec)
         refuse_another(name, known, spec)  # and its models are not checked again: only its studies are made anew
     else:
-        check_users_models(spec, data_dir=data_dir)
+        freeze.check_users_models(spec, data_dir=data_dir)
     _check_sampler(spec.search.sampler)
     plan = make_plan(spec)
-    found = tuple(found_lines(spec, data_dir))
+    found = tuple(freeze.found_lines(spec, data_dir))
     return Created(spec, plan, new=not dry_run and _write(url, name, spec, plan), found=found)
 
 
@@ -255,16 +245,16 @@ def resolve(spec: Spec, *, data_dir: Path | None = None) -> Spec:
         SpecError: a dataset is too small or other than the spec says, or a model has no such name.
         kd.errors.DataError: a dataset cannot be read.
     """
-    spec = with_images(spec, data_dir)
+    spec = freeze.with_images(spec, data_dir)
     changes: dict[str, Any] = {}
     for key in spec.roles:
         role = spec.role(key)
-        changes |= frozen_data(key, role, contents(role, data_dir))
+        changes |= freeze.frozen_data(key, role, freeze.contents(role, data_dir))
         changes |= _check_teacher(key, role, data_dir)
         _check_model(f"{key}.student", role.student)
-    changes |= frozen_loss(spec, contents(spec.source, data_dir).classes)
+    changes |= freeze.frozen_loss(spec, freeze.contents(spec.source, data_dir).classes)
     frozen = override(spec, changes | frozen_code(spec))
-    check_names(frozen)
+    freeze.check_names(frozen)
     return frozen
 
 
@@ -369,7 +359,7 @@ def describe_details(spec: Spec, plan: Plan) -> list[str]:
 
 def needed_elsewhere(spec: Spec) -> list[str]:
     """Return one line for each thing that a worker on another machine needs beside the storage."""
-    return [f"a worker elsewhere needs {need.what} {need.how}" for need in requirements(spec)]
+    return [f"a worker elsewhere needs {need.what} {need.how}" for need in freeze.requirements(spec)]
 
 
 def on_two_cores(spec: Spec) -> str:

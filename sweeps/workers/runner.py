@@ -22,42 +22,13 @@ from storage.queue.tasks import Claim
 from storage.records import artifacts, queries
 from storage.records.queries import TaskRecord
 from sweeps.distill import jobs as child_jobs
+from sweeps.distill import session
 from sweeps.distill.arms import AUTOKERAS_ARM, FOUND_NETWORK
 from sweeps.distill.cost import count, equal_cost_epochs
-from sweeps.distill.session import (
-    Outcome,
-    TaskResources,
-    as_claimed,
-    builder_of,
-    outcome_of,
-    settings_of,
-    source_of,
-    taught_by,
-    teacher_of,
-    training_of,
-    views_of,
-)
 from sweeps.distill.spec import DatasetSpec, formula
 from sweeps.errors import SweepError
+from sweeps.plan import jobs
 from sweeps.plan.identity import derive
-from sweeps.plan.jobs import (
-    BaselineOutcome,
-    BaselineTask,
-    DoneTask,
-    MeasureOutcome,
-    MeasureTask,
-    Payload,
-    StoredOutcome,
-    StudentOutcome,
-    StudentTask,
-    TeacherOutcome,
-    TeacherTask,
-    TrainedOutcome,
-    TransferTask,
-    done_task,
-    done_tasks,
-    payload_of,
-)
 from sweeps.plan.phases import kept_student_key, teacher_phase, transfer_key
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import check_code
@@ -85,34 +56,34 @@ class TaskRunner:
 
     def __post_init__(self) -> None:
         """Nothing is loaded before it is needed."""
-        self.resources = TaskResources(self.spec)
+        self.resources = session.TaskResources(self.spec)
 
-    def __call__(self, claim: Claim, params: dict[str, Any], steps: Steps) -> Outcome:
+    def __call__(self, claim: Claim, params: dict[str, Any], steps: Steps) -> session.Outcome:
         """Run one task with its parameters. What `steps` raises at a step stops the task.
 
         Raises:
             storage.errors.RecordBroken: the payload of the task is damaged.
             kd.errors.NotHere: a file of the user's code is missing here, or another one.
         """
-        task = payload_of(claim)
+        task = jobs.payload_of(claim)
         check_code(self.spec)  # a file may have been edited since; what is loaded here already is not read again
-        if isinstance(task, TeacherTask):
-            values: TrainedOutcome = self._teach(task, steps, steps.of_child(logged(claim.key)))
-        elif isinstance(task, BaselineTask):
+        if isinstance(task, jobs.TeacherTask):
+            values: jobs.TrainedOutcome = self._teach(task, steps, steps.of_child(logged(claim.key)))
+        elif isinstance(task, jobs.BaselineTask):
             values = self._fit(task, steps, steps.of_child(logged(claim.key)))
-        elif isinstance(task, MeasureTask):
+        elif isinstance(task, jobs.MeasureTask):
             return self._measure(steps)
         else:
             point = Point.of({name: value for name, value in params.items() if name not in ("arm", "dataset")})
-            refit = isinstance(task, TransferTask) and task.arm == AUTOKERAS_ARM
+            refit = isinstance(task, jobs.TransferTask) and task.arm == AUTOKERAS_ARM
             values = (self._refit if refit else self._distill)(task, point, steps)
-        return outcome_of(task, params, values)
+        return session.outcome_of(task, params, values)
 
     def check_data(self) -> None:
         """Check, before anything is claimed, that data and code are those that the spec froze; `check_here` raises."""
         self.resources.check_here()
 
-    def _teach(self, task: TeacherTask, steps: Steps, on_report: Report) -> TeacherOutcome:
+    def _teach(self, task: jobs.TeacherTask, steps: Steps, on_report: Report) -> jobs.TeacherOutcome:
         role = self.spec.role(task.role)
         training = TrainingConfig(
             epochs=role.teacher_epochs,
@@ -122,7 +93,7 @@ class TaskRunner:
         dataset = self.resources.dataset(task.role)
         if file := parse_teacher(role.teacher).logits:
             from_file = logits_file.teach(Path(file), dataset, self._positions(role))
-            return teacher_of(role, dataset, from_file, kept=self._kept)
+            return session.teacher_of(role, dataset, from_file, kept=self._kept)
         log.info("%s: training the teacher %s", task.role, role.teacher)
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
             taught: TeacherResult
@@ -132,36 +103,40 @@ class TaskRunner:
                 role.teacher,
                 training,
                 task.seed,
-                views_of(role),
+                session.views_of(role),
                 self.spec.baselines.model_dump(),
                 folder,
                 on_step=steps.check,
                 on_report=on_report,
             )
-        return teacher_of(role, dataset, taught, kept=self._kept, numerics=numerics)
+        return session.teacher_of(role, dataset, taught, kept=self._kept, numerics=numerics)
 
     def _positions(self, role: DatasetSpec) -> Positions:
         return positions(role.dataset, train_images=role.images, size=role.size)
 
-    def _distill(self, task: StudentTask, point: Point, steps: Steps) -> StudentOutcome:
-        role, arm = task.role, task.arm if isinstance(task, TransferTask) else None
+    def _distill(self, task: jobs.StudentTask, point: Point, steps: Steps) -> jobs.StudentOutcome:
+        role, arm = task.role, task.arm if isinstance(task, jobs.TransferTask) else None
         dataset, logits = self.resources.dataset(role), self._logits(teacher_phase(role, task.group), role, steps)
-        settings = settings_of(self.spec.training, point, arm)
+        settings = session.settings_of(self.spec.training, point, arm)
         trainer = self.resources.trainer(role, logits, settings)
-        trainer.teach(taught_by(arm, logits, dataset.train.labels, seed=derive(self.spec.seed, "shuffled", role)))
+        trainer.teach(
+            session.taught_by(arm, logits, dataset.train.labels, seed=derive(self.spec.seed, "shuffled", role))
+        )
         epochs = self._same_cost(role, steps) if arm == "scratch-same-cost" else settings.epochs
         rate = settings.learning_rate
         result = trainer.train(settings.distill, seed=task.seed, epochs=epochs, learning_rate=rate, on_step=steps)
         more: dict[str, Any] = {"loss": formula(settings.loss), "blobs": {}, "numerics": self.resources.numerics()}
         if epochs is not None:
             more["epochs"] = epochs
-        if isinstance(task, TransferTask):
+        if isinstance(task, jobs.TransferTask):
             more |= {"arm": task.arm, "test_accuracy": trainer.accuracy(self.resources.test(role))}
             # One finished student per dataset is kept: it is measured at the end, and can be exported.
             if transfer_key(role, task.arm, task.repeat, task.group) == kept_student_key(role):
                 more["blobs"] = {"model": self._kept(trainer.model_bytes())}
         detail = self.spec.role(role).student
-        return StudentOutcome(**training_of(result), **source_of(dataset), **point.as_json(), detail=detail, **more)
+        return jobs.StudentOutcome(
+            **session.training_of(result), **session.source_of(dataset), **point.as_json(), detail=detail, **more
+        )
 
     def _same_cost(self, role: str, steps: Steps) -> int:
         """Return the epochs of scratch-same-cost; stored by the first, since seeds may be added later."""
@@ -170,7 +145,7 @@ class TaskRunner:
         if found is None:
             macs = {}
             for one in dict.fromkeys(("source", role)):
-                (teacher,) = done_tasks(self._done(teacher_phase(one)), TeacherTask, TeacherOutcome)
+                (teacher,) = jobs.done_tasks(self._done(teacher_phase(one)), jobs.TeacherTask, jobs.TeacherOutcome)
                 if "model" not in teacher.outcome.blobs:
                     raise Unavailable(f"scratch-same-cost: what {teacher.outcome.model} cost is not known")
                 part, model = self.spec.role(one), self._blob(teacher, "model", steps)
@@ -180,23 +155,23 @@ class TaskRunner:
             found = value if self.read_only else artifacts.freeze_selection(self.engine, self.sweep_id, name, value)
         return int(found["epochs"])
 
-    def _refit(self, task: StudentTask, point: Point, steps: Steps) -> StudentOutcome:
+    def _refit(self, task: jobs.StudentTask, point: Point, steps: Steps) -> jobs.StudentOutcome:
         """Train the network that AutoKeras found anew with this seed: the found one was the luckiest of its search.
 
         Raises:
             Unavailable: AutoKeras found none.
         """
         role, epochs = task.role, self.spec.baselines.autokeras_epochs
-        baselines = done_tasks(self._done("baselines"), BaselineTask, BaselineOutcome)
+        baselines = jobs.done_tasks(self._done("baselines"), jobs.BaselineTask, jobs.BaselineOutcome)
         made = [one for one in baselines if (one.payload.method, one.payload.role) == (AUTOKERAS_ARM, role)]
         if not made:
             raise Unavailable(f"AutoKeras found no network on {self.spec.role(role).dataset}: there is none to train")
         trainer = self.resources.found(role, lambda: self._blob(made[0], "model", steps), epochs=epochs)
-        distill = settings_of(self.spec.training, point, AUTOKERAS_ARM).distill
+        distill = session.settings_of(self.spec.training, point, AUTOKERAS_ARM).distill
         result = trainer.train(distill, seed=task.seed, on_step=steps)
-        return StudentOutcome(
-            **training_of(result),
-            **source_of(self.resources.dataset(role)),
+        return jobs.StudentOutcome(
+            **session.training_of(result),
+            **session.source_of(self.resources.dataset(role)),
             **point.as_json(),
             arm=AUTOKERAS_ARM,
             detail=FOUND_NETWORK,
@@ -205,7 +180,7 @@ class TaskRunner:
             blobs={},
         )
 
-    def _fit(self, task: BaselineTask, steps: Steps, on_report: Report) -> BaselineOutcome:
+    def _fit(self, task: jobs.BaselineTask, steps: Steps, on_report: Report) -> jobs.BaselineOutcome:
         limits, dataset = self.spec.baselines, self.resources.dataset(task.role)
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
             result: BaselineResult = run_in_subprocess(
@@ -219,9 +194,9 @@ class TaskRunner:
                 on_report=on_report,
                 seconds=_GRACE_S + (limits.autokeras_seconds if task.method == "autokeras" else limits.seconds),
             )
-        return BaselineOutcome(
-            **training_of(result),
-            **source_of(dataset),
+        return jobs.BaselineOutcome(
+            **session.training_of(result),
+            **session.source_of(dataset),
             method=task.method,
             detail=result.detail,
             capped=result.capped,
@@ -230,17 +205,17 @@ class TaskRunner:
             blobs={"model": self._kept(result.model)},
         )
 
-    def _measure(self, steps: Steps) -> Outcome:
+    def _measure(self, steps: Steps) -> session.Outcome:
         models = {
             done.record.key: (role, done)
-            for done in map(done_task, self._done())
+            for done in map(jobs.done_task, self._done())
             if (role := done.payload.role) is not None and "model" in done.outcome.blobs
         }
         if not models:
             raise SweepError("no model was finished, so there is nothing to measure")
         tests = {role: self.resources.test(role) for role in {role for role, _ in models.values()}}
         files = {
-            key: (self._blob(done, "model", steps), role, builder_of(done.payload, self.spec.role(role)))
+            key: (self._blob(done, "model", steps), role, session.builder_of(done.payload, self.spec.role(role)))
             for key, (role, done) in models.items()
         }
         seen = {role: self.resources.dataset(role).validation.images[:CALIBRATION] for role in tests}
@@ -250,9 +225,9 @@ class TaskRunner:
         for one in measured.values():
             if why := one.get("int8_reason"):
                 one["int8_reason"] = redact(why, self.engine.url)  # a user's layer may have said it
-        values = MeasureOutcome(models=measured)
+        values = jobs.MeasureOutcome(models=measured)
         shown = values.models.get(kept_student_key("source")) or next(iter(values.models.values()))
-        return Outcome(score=shown.latency_ms_p50, values=values, attrs={"models": len(values.models)})
+        return session.Outcome(score=shown.latency_ms_p50, values=values, attrs={"models": len(values.models)})
 
     def _kept(self, data: bytes) -> str:
         """Store bytes; return their digest."""
@@ -261,7 +236,7 @@ class TaskRunner:
     def _done(self, phase: str | None = None) -> list[TaskRecord]:
         return queries.task_records(self.engine, self.sweep_id, phase=phase, state="done")
 
-    def _blob(self, done: DoneTask[Payload, StoredOutcome], name: str, steps: Steps) -> bytes:
+    def _blob(self, done: jobs.DoneTask[jobs.Payload, jobs.StoredOutcome], name: str, steps: Steps) -> bytes:
         """Return bytes that a finished task stored. Damaged ones are made again, by the same work with the same seeds.
 
         Raises:
@@ -272,7 +247,7 @@ class TaskRunner:
             return artifacts.get(self.engine, digest)
         except BlobCorrupt as error:
             log.warning("%s of %s: %s; making it again here", name, task.key, error)
-        again = as_claimed(self.sweep_id, task)
+        again = session.as_claimed(self.sweep_id, task)
         self(again, task.params or {}, steps)
         return artifacts.get(self.engine, digest)
 
@@ -280,14 +255,14 @@ class TaskRunner:
         """Return what a teacher says of the training images: float32, (images, classes) or (views, images, classes)."""
         if phase in self._teachers:
             return self._teachers[phase]
-        (teacher,) = done_tasks(self._done(phase), TeacherTask, TeacherOutcome)
+        (teacher,) = jobs.done_tasks(self._done(phase), jobs.TeacherTask, jobs.TeacherOutcome)
         dataset = self.resources.dataset(role)
         if teacher.outcome.data is None or teacher.outcome.data.split_hash != dataset.split_hash:
             raise SweepError(
                 f"the teacher saw other {dataset.name} training images than this worker has; "
                 "its logits would be misaligned"
             )
-        views = views_of(self.spec.role(role))
+        views = session.views_of(self.spec.role(role))
         shape = (len(dataset.train.labels), dataset.classes)
         logits = np.frombuffer(self._blob(teacher, "logits", steps), np.float32)
         self._teachers[phase] = logits.reshape(shape if views == 1 else (views, *shape))

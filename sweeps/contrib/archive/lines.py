@@ -15,26 +15,14 @@ import sqlalchemy
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import URL, Connection, Engine, Select, StaticPool, Table, insert, select
 
+from storage import tables
 from storage.db import transaction
 from storage.db.transaction import database_now, insert_into, read, retrying, write
 from storage.errors import ArchiveBroken, NextStep, RecordBroken, SpecConflict, SweepNotFound
 from storage.failpoints import failpoint
 from storage.queue.phases import Dependency, parse_dependencies, parse_lag
 from storage.records.queries import SweepRecord, find_sweep
-from storage.tables import (
-    ATTEMPT_STATES,
-    PHASE_STATES,
-    SWEEP_STATES,
-    TASK_STATES,
-    attempts,
-    metadata,
-    phases,
-    revisions,
-    selections,
-    sweeps,
-    tasks,
-    workers,
-)
+from storage.tables import attempts, phases, revisions, selections, tasks, workers
 from storage.tables import blobs as blob_table
 from storage.url import masked
 
@@ -77,7 +65,7 @@ class SweepLine(_Line):
     spec: dict[str, Any]
     fingerprint: Sha256
     provenance: dict[str, Any]
-    state: Annotated[str, _one_of(*SWEEP_STATES)]
+    state: Annotated[str, _one_of(*tables.SWEEP_STATES)]
     created_at: Time
 
 
@@ -99,7 +87,7 @@ class PhaseLine(_Line):
     stage: Annotated[Text, Field(max_length=32)]
     needs: list[str]
     minimum: Whole
-    state: Annotated[str, _one_of(*PHASE_STATES)]
+    state: Annotated[str, _one_of(*tables.PHASE_STATES)]
     ordinal: Whole
     closed_at: Time | None
     reason: Text | None
@@ -113,7 +101,7 @@ class TaskLine(_Line):
     stage: Annotated[Text, Field(max_length=32)]
     ordinal: Whole
     payload: dict[str, Any]
-    state: Annotated[str, _one_of(*TASK_STATES)]
+    state: Annotated[str, _one_of(*tables.TASK_STATES)]
     ready: bool
     priority: Whole
     attempt: Whole
@@ -141,7 +129,7 @@ class AttemptLine(_Line):
     worker: Name
     host: Name
     pid: Whole
-    state: Annotated[str, _one_of(*ATTEMPT_STATES)]
+    state: Annotated[str, _one_of(*tables.ATTEMPT_STATES)]
     lease_until: Time
     started_at: Time
     progress_at: Time | None
@@ -311,7 +299,9 @@ def read_lines(engine: Engine, sweep_id: int) -> SweepLines:
     with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
         if engine.dialect.name == "postgresql":  # on SQLite what a transaction reads is of one moment
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        (sweep,) = _read(connection, SweepLine, sweeps, select(sweeps).where(sweeps.c.id == sweep_id)) or [None]
+        (sweep,) = _read(
+            connection, SweepLine, tables.sweeps, select(tables.sweeps).where(tables.sweeps.c.id == sweep_id)
+        ) or [None]
         if sweep is None:
             raise SweepNotFound("the sweep was deleted a moment ago")
 
@@ -388,10 +378,10 @@ def write_lines(
         SpecConflict: the name is taken.
     """
     with write(engine) as connection:
-        if connection.scalar(select(sweeps.c.id).where(sweeps.c.name == name)) is not None:
+        if connection.scalar(select(tables.sweeps.c.id).where(tables.sweeps.c.name == name)) is not None:
             raise taken(engine.url, name)
         values = lines.sweep.model_dump() | {"name": name, "identity": identity}
-        sweep_id = connection.execute(insert(sweeps).values(values).returning(sweeps.c.id)).scalar_one()
+        sweep_id = connection.execute(insert(tables.sweeps).values(values).returning(tables.sweeps.c.id)).scalar_one()
         for table, own in (
             (revisions, lines.revisions),
             (phases, lines.phases),
@@ -446,7 +436,7 @@ def opened(lines: SweepLines) -> Iterator[tuple[Engine, SweepRecord]]:
     # One connection: each further one would have a database of its own.
     engine = sqlalchemy.create_engine("sqlite://", poolclass=StaticPool)
     try:
-        metadata.create_all(engine)
+        tables.metadata.create_all(engine)
         write_lines(engine, lines, name=lines.sweep.name, identity="", blobs={})
         yield engine, find_sweep(engine, lines.sweep.name)
     finally:

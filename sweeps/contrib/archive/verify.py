@@ -29,25 +29,9 @@ from sweeps.distill.cost import Macs, equal_cost_epochs
 from sweeps.errors import SweepError
 from sweeps.findings.load import Done, StoredSweep, read
 from sweeps.findings.verdicts import TargetVerdict, verdicts
-from sweeps.plan import selection
+from sweeps.plan import jobs, selection
 from sweeps.plan.audit import alike, judge
 from sweeps.plan.identity import answer_hash
-from sweeps.plan.jobs import (
-    BaselineOutcome,
-    ConfirmTask,
-    Measured,
-    MeasureOutcome,
-    MeasureTask,
-    Payload,
-    SearchTask,
-    StudentOutcome,
-    StudentTask,
-    TeacherOutcome,
-    TransferTask,
-    edited,
-    payload_of,
-    read_payload,
-)
 from sweeps.plan.phases import best_of, untagged
 from sweeps.plan.plan import STAGES
 from sweeps.plan.points import attributes, points_of
@@ -83,8 +67,8 @@ def read_stored(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
     """
     roles = (None, *stored_spec(sweep).roles)
     for task in queries.task_records(engine, sweep.id, keep=()):
-        if (role := payload_of(task).role) not in roles:
-            raise edited(f"payload of {task.key}", f"role is {role!r}, and the spec has none of that name")
+        if (role := jobs.payload_of(task).role) not in roles:
+            raise jobs.edited(f"payload of {task.key}", f"role is {role!r}, and the spec has none of that name")
     return read(engine, sweep)
 
 
@@ -122,9 +106,9 @@ def _other_networks(stored: StoredSweep) -> Iterator[Check]:
     first: dict[str, tuple[str, int]] = {}
     for done in stored.done:
         payload, outcome = done.payload, done.outcome
-        if not isinstance(payload, StudentTask) or not isinstance(outcome, StudentOutcome):
+        if not isinstance(payload, jobs.StudentTask) or not isinstance(outcome, jobs.StudentOutcome):
             continue
-        if isinstance(payload, TransferTask) and payload.arm == AUTOKERAS_ARM:
+        if isinstance(payload, jobs.TransferTask) and payload.arm == AUTOKERAS_ARM:
             continue  # it is the network that AutoKeras found
         key, expected = first.setdefault(payload.role, (done.record.key, outcome.parameters))
         if outcome.parameters != expected:
@@ -132,14 +116,14 @@ def _other_networks(stored: StoredSweep) -> Iterator[Check]:
             yield Check(f"outcome of {done.record.key}", text)
 
 
-def _latest(stored: StoredSweep) -> list[tuple[Done, Mapping[str, Measured]]]:
+def _latest(stored: StoredSweep) -> list[tuple[Done, Mapping[str, jobs.Measured]]]:
     """Return what was measured last, which is what a report shows: models that were tried again are in it."""
-    done = [one for one in stored.done if isinstance(one.payload, MeasureTask)][-1:]
-    return [(one, one.outcome.models) for one in done if isinstance(one.outcome, MeasureOutcome)]
+    done = [one for one in stored.done if isinstance(one.payload, jobs.MeasureTask)][-1:]
+    return [(one, one.outcome.models) for one in done if isinstance(one.outcome, jobs.MeasureOutcome)]
 
 
 def _measured(
-    stored: StoredSweep, latest: tuple[Done, Mapping[str, Measured]], sizes: Mapping[str, int]
+    stored: StoredSweep, latest: tuple[Done, Mapping[str, jobs.Measured]], sizes: Mapping[str, int]
 ) -> Iterator[Check]:
     task, models = latest
     if models and task.score not in [one.latency_ms_p50 for one in models.values()]:
@@ -147,7 +131,7 @@ def _measured(
     made = {done.record.key: done.outcome for done in stored.done}
     for key, one in models.items():
         what, outcome = f"{task.record.key} of {key}", made.get(key)
-        if not isinstance(outcome, TeacherOutcome | StudentOutcome | BaselineOutcome):
+        if not isinstance(outcome, jobs.TeacherOutcome | jobs.StudentOutcome | jobs.BaselineOutcome):
             yield Check(what, "there is no such training")
             continue
         if "model" not in outcome.blobs:
@@ -157,7 +141,7 @@ def _measured(
             yield Check(what, f"it says {one.bytes} bytes, and the model in the file has {size}")
         if one.parameters not in (None, outcome.parameters):
             yield Check(what, f"it says {one.parameters} parameters, and the training {outcome.parameters}")
-        tested = outcome.test_accuracy if isinstance(outcome, StudentOutcome) else None
+        tested = outcome.test_accuracy if isinstance(outcome, jobs.StudentOutcome) else None
         if one.test_accuracy is None or tested is None:
             continue
         if abs(one.test_accuracy - tested) > _TESTED_ALIKE:
@@ -190,11 +174,11 @@ def _read_by(stored: StoredSweep, lines: SweepLines) -> Mapping[str, str]:
     return found
 
 
-def _needed(payload: Payload) -> str:
+def _needed(payload: jobs.Payload) -> str:
     """Return the selection that a task with that payload reads; "": none."""
-    if isinstance(payload, ConfirmTask):
+    if isinstance(payload, jobs.ConfirmTask):
         return payload.ranks
-    if not isinstance(payload, TransferTask):
+    if not isinstance(payload, jobs.TransferTask):
         return ""
     if payload.arm == _SAME_COST_ARM:
         return f"{_SAME_COST}{payload.role}"
@@ -217,7 +201,7 @@ def _same_cost(stored: StoredSweep, lines: SweepLines, one: SelectionLine) -> Ch
     epochs = one.value.get("epochs")
     if type(epochs) is not int or epochs not in found:
         return Check(what, f"its operations give {found[-1]} epochs, it says {epochs!r}")
-    for done in stored.finished(TransferTask, StudentOutcome):
+    for done in stored.finished(jobs.TransferTask, jobs.StudentOutcome):
         mine = (done.payload.arm, done.payload.role) == (_SAME_COST_ARM, role)
         if mine and done.outcome.epochs != epochs:
             return Check(what, f"{done.record.key} trained {done.outcome.epochs} epochs, it says {epochs}")
@@ -240,12 +224,12 @@ def _selection(stored: StoredSweep, lines: SweepLines, one: SelectionLine) -> Ch
 def _selected(stored: StoredSweep, name: str, there: Container[str]) -> dict[str, Any]:
     """Return the selection of that name as it is made from the scores of the tasks that were `there`, by their keys."""
     phase, base = selection.phase_of(name), untagged(name)[0].partition(":")[0]
-    confirms = [done for done in stored.finished(ConfirmTask, StudentOutcome) if done.record.key in there]
+    confirms = [done for done in stored.finished(jobs.ConfirmTask, jobs.StudentOutcome) if done.record.key in there]
     if base in ("confirm.best", "native.best"):
         return selection.best(selection.confirmed_for(name, confirms)).as_json()
     top = _top(stored, name)
     if base in ("search.ranks", "native.ranks"):
-        searched = stored.finished(SearchTask, StudentOutcome, phase=phase)
+        searched = stored.finished(jobs.SearchTask, jobs.StudentOutcome, phase=phase)
         ranks = selection.rank([done for done in searched if done.record.key in there], top)
     else:
         ranks = selection.survivors(selection.confirmed_for(name, confirms), top)
@@ -265,7 +249,7 @@ def _done_by(lines: SweepLines, moment: float) -> set[str]:
 def _top(stored: StoredSweep, name: str) -> int:
     """Return how many ranks a selection of that name has at most: as many as the trainings that read it need."""
     for payload in stored.payloads:
-        if isinstance(payload, ConfirmTask) and payload.ranks == name:
+        if isinstance(payload, jobs.ConfirmTask) and payload.ranks == name:
             return points_of(stored.spec, payload) or 0
     raise SweepError("no task reads it")
 
@@ -382,7 +366,7 @@ def _asked(spec: Spec, attempt: AttemptLine, task: TaskLine) -> dict[str, Any]:
     """Return what a worker says of a trial when it asks for it."""
     return attributes(
         spec,
-        read_payload(task.stage, task.payload, key=task.key),
+        jobs.read_payload(task.stage, task.payload, key=task.key),
         key=task.key,
         stage=task.stage,
         attempt=attempt.number,

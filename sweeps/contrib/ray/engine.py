@@ -18,19 +18,7 @@ from storage.db.engine import open_engine
 from storage.errors import StorageError
 from storage.records.queries import last_log
 from storage.url import plain
-from sweeps.contrib.ray.driver import (
-    Cluster,
-    Ended,
-    Exit,
-    Ready,
-    Refused,
-    Signal,
-    Started,
-    StartWorker,
-    WorkerStarted,
-    drive,
-    parse,
-)
+from sweeps.contrib.ray import driver
 from sweeps.errors import SweepError
 from sweeps.launch.engine import Request
 from sweeps.launch.local import WORKER_VARIABLE, log_tail
@@ -51,9 +39,9 @@ class RayWorker:
     seat: int
     worker: str
     engine: "RayEngine" = field(repr=False)
-    place: WorkerStarted | None = None  # None while it waits for a node with room
+    place: driver.WorkerStarted | None = None  # None while it waits for a node with room
     began: float = 0.0  # monotonic seconds
-    exit: Exit | None = None
+    exit: driver.Exit | None = None
     why: str = ""
     successor: None = None  # nobody but a launch starts an actor again
 
@@ -78,12 +66,12 @@ class RayWorker:
     def send(self, number: int) -> None:
         """Send it a signal; one that has ended gets none."""
         if self.exit is None:
-            self.engine.tell(Signal(self.worker, number))
+            self.engine.tell(driver.Signal(self.worker, number))
 
     def kill(self) -> None:
         """End it at once, and its actor."""
         self.send(signal.SIGKILL)
-        self.exit = self.exit or Exit(-signal.SIGKILL, None)
+        self.exit = self.exit or driver.Exit(-signal.SIGKILL, None)
 
     def end_children(self) -> None:
         """Do nothing: its actor ends what it left behind, and what has lost its actor ends itself."""
@@ -122,7 +110,7 @@ class RayEngine:
     """Starts actors on a Ray cluster, through a process that talks to it."""
 
     asked: Request
-    cluster: Cluster
+    cluster: driver.Cluster
     stop_s: float = 15.0
     _members: dict[str, RayWorker] = field(default_factory=dict)
     _pipe: Connection | None = None
@@ -138,16 +126,16 @@ class RayEngine:
         os.close(open_log(self._log_file))  # says in one line if it cannot be written
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        process = context.Process(target=drive, args=(theirs, self.cluster, str(self._log_file)), daemon=True)
+        process = context.Process(target=driver.drive, args=(theirs, self.cluster, str(self._log_file)), daemon=True)
         process.start()
         theirs.close()
         try:
             answer = self._pipe.recv() if self._pipe.poll(_CONNECT_S) else None
         except EOFError:  # Ray ended the process
             answer = None
-        if not isinstance(answer, Ready):
+        if not isinstance(answer, driver.Ready):
             self._pipe = None
-            raise SweepError(self._refusal(answer.why if isinstance(answer, Refused) else "it does not answer"))
+            raise SweepError(self._refusal(answer.why if isinstance(answer, driver.Refused) else "it does not answer"))
         for name, size in self.cluster.wanted.items():
             if size > answer.most[name]:
                 say(
@@ -171,11 +159,13 @@ class RayEngine:
             worker = RayWorker(seat, f"{worker_id()}-{first + place}", self)
             own = {"KD_SWEEPS_STORAGE": plain(self.asked.url), WORKER_VARIABLE: worker.worker}
             self._members[worker.worker] = worker
-            self.tell(StartWorker(self.asked.sweep, worker.worker, variables | own, gpu=self.cluster.num_gpus > 0))
+            self.tell(
+                driver.StartWorker(self.asked.sweep, worker.worker, variables | own, gpu=self.cluster.num_gpus > 0)
+            )
             started.append(worker)
         return started
 
-    def tell(self, message: StartWorker | Signal) -> None:
+    def tell(self, message: driver.StartWorker | driver.Signal) -> None:
         """Tell the process that talks to the cluster; one that has gone is noticed when its news are read."""
         if self._pipe is not None:
             with contextlib.suppress(OSError):
@@ -189,20 +179,24 @@ class RayEngine:
         except (EOFError, OSError):
             self._pipe = None
             for worker in list(self._members.values()):
-                self._note(Ended(worker.worker, Exit(-signal.SIGKILL, None), f"its cluster has gone: {self._log_file}"))
+                self._note(
+                    driver.Ended(
+                        worker.worker, driver.Exit(-signal.SIGKILL, None), f"its cluster has gone: {self._log_file}"
+                    )
+                )
 
-    def _note(self, news: Started | Ended) -> None:
+    def _note(self, news: driver.Started | driver.Ended) -> None:
         if (worker := self._members.get(news.worker)) is None:
             return
-        if isinstance(news, Started):
+        if isinstance(news, driver.Started):
             worker.place, worker.began = news.place, time.monotonic()
             return
         del self._members[worker.worker]
         worker.exit, worker.why = worker.exit or news.exit, news.why
         if worker.exit.code == 0:  # nothing is left to do: who still waits for a node would find the same
             for other in [one for one in self._members.values() if one.place is None]:
-                self.tell(Signal(other.worker, signal.SIGKILL))
-                self._note(Ended(other.worker, Exit(0, None)))
+                self.tell(driver.Signal(other.worker, signal.SIGKILL))
+                self._note(driver.Ended(other.worker, driver.Exit(0, None)))
 
     def _refusal(self, why: str) -> str:
         named = {"auto": "", "local": " on this machine"}.get(self.cluster.address, f" at {self.cluster.address}")
@@ -218,7 +212,7 @@ def ray_engine(asked: Request) -> RayEngine:
         SpecError: an option after -- that it does not take.
         SweepError: Ray is not installed, or there is no such cluster.
     """
-    cluster = parse(asked.options)
+    cluster = driver.parse(asked.options)
     if importlib.util.find_spec("ray") is None:
         raise SweepError("--on ray: Ray is not installed here; type: pip install ray")
     engine = RayEngine(asked, cluster)

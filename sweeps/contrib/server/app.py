@@ -25,18 +25,9 @@ from storage.db.engine import create_lock, create_tables, open_engine
 from storage.records import queries
 from storage.studies.studies import Studies, open_studies
 from sweeps.contrib.postgres_folder.folder import ALLOWED, check_host
-from sweeps.contrib.server import auth, pages, routes
+from sweeps.contrib.server import auth, middleware, pages, routes
 from sweeps.contrib.server.auth import VARIABLE, AuthMiddleware, Sessions, Tokens
 from sweeps.contrib.server.metrics import Metrics
-from sweeps.contrib.server.middleware import (
-    HEADERS_BYTES,
-    REQUEST_LIMITS,
-    AccessLogMiddleware,
-    ETagMiddleware,
-    LimitsMiddleware,
-    RequestLimits,
-    is_of_this_machine,
-)
 from sweeps.contrib.server.problems import add_handlers
 from sweeps.contrib.server.state import CachedClient, Served, Views
 from sweeps.errors import SpecError, SweepError
@@ -123,7 +114,7 @@ def make_app(
     *,
     allow_code: bool = False,
     with_dashboard: bool = True,
-    bounds: RequestLimits = REQUEST_LIMITS,
+    bounds: middleware.RequestLimits = middleware.REQUEST_LIMITS,
 ) -> FastAPI:
     """Return the service of a database.
 
@@ -168,10 +159,10 @@ def make_app(
         app.add_route(path, _nothing, methods=_METHODS, include_in_schema=False)
     if studies is not None:
         mount(app, studies)
-    app.add_middleware(ETagMiddleware)
-    app.add_middleware(LimitsMiddleware, bounds=bounds)
+    app.add_middleware(middleware.ETagMiddleware)
+    app.add_middleware(middleware.LimitsMiddleware, bounds=bounds)
     app.add_middleware(AuthMiddleware, tokens=tokens, sessions=app.state.sessions)
-    app.add_middleware(AccessLogMiddleware)  # added last, it stands first
+    app.add_middleware(middleware.AccessLogMiddleware)  # added last, it stands first
     return app
 
 
@@ -237,7 +228,7 @@ def serve(
             access_log=False,
             server_header=False,
             limit_concurrency=_CONNECTIONS,
-            h11_max_incomplete_event_size=HEADERS_BYTES,
+            h11_max_incomplete_event_size=middleware.HEADERS_BYTES,
             timeout_keep_alive=_IDLE_S,
             timeout_graceful_shutdown=_STOP_S,
         )
@@ -247,7 +238,7 @@ def serve(
 def check_address(host: str, tokens: Tokens | None) -> None:
     """Raise SpecError for what is no address, and where others reach a service that asks nobody for a token."""
     check_host(host)
-    if tokens is None and not is_of_this_machine(host.strip("[]")):
+    if tokens is None and not middleware.is_of_this_machine(host.strip("[]")):
         raise SpecError(
             f"--host: got {host}; without tokens only 127.0.0.1, ::1 and localhost are allowed: give --tokens FILE or"
             f" {VARIABLE} first, lines such as: operator TOKEN"

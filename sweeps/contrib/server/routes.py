@@ -16,19 +16,8 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from kd.errors import KdError
 from storage.errors import StorageError
 from storage.records import queries
+from sweeps.contrib.server import models
 from sweeps.contrib.server.metrics import Metrics
-from sweeps.contrib.server.models import (
-    BestShown,
-    CreatedSweep,
-    CreateRequest,
-    ExtendRequest,
-    Health,
-    Limit,
-    Offset,
-    Page,
-    answer,
-    page,
-)
 from sweeps.contrib.server.problems import LOG, RESPONSES, check_allowed, problem
 from sweeps.contrib.server.state import Name, Serving
 from sweeps.distill.presets import SpecRequest, preset
@@ -51,51 +40,53 @@ _FORMS: dict[str, Form] = {"text/html": "html", "text/markdown": "markdown", "ap
 _drawing = threading.Lock()  # a page takes seconds of a core: one at a time
 
 
-@router.get("/sweeps", response_model=Page[SweepRow])
-def list_sweeps(served: Serving, limit: Limit = 100, offset: Offset = 0) -> Response:
+@router.get("/sweeps", response_model=models.Page[SweepRow])
+def list_sweeps(served: Serving, limit: models.Limit = 100, offset: models.Offset = 0) -> Response:
     """List the sweeps, oldest first."""
     rows, total = served.rows(limit=limit, offset=offset)
-    return page(SweepRow, rows, total=total, offset=offset)
+    return models.page(SweepRow, rows, total=total, offset=offset)
 
 
 @router.get("/sweeps/{name}", response_model=Status)
 def status(served: Serving, name: Name) -> Response:
     """Say where a sweep stands: tasks by stage and state, workers, the time left, what failed."""
-    return answer(Status, served.database.status(name))
+    return models.answer(Status, served.database.status(name))
 
 
-@router.get("/sweeps/{name}/best", response_model=BestShown)
+@router.get("/sweeps/{name}/best", response_model=models.BestShown)
 def best(served: Serving, name: Name) -> Response:
     """Return the best temperature and alpha, and how sure they are."""
     found = served.database.best(name)
-    shown = BestShown(best=found.best, said=found.said, confirmed=found.best.confirmed, paste=found.best.paste)
-    return answer(BestShown, shown)
+    shown = models.BestShown(best=found.best, said=found.said, confirmed=found.best.confirmed, paste=found.best.paste)
+    return models.answer(models.BestShown, shown)
 
 
-@router.get("/sweeps/{name}/trials", response_model=Page[TrialRow])
-def trials(served: Serving, name: Name, stage: Stage = None, limit: Limit = 100, offset: Offset = 0) -> Response:
+@router.get("/sweeps/{name}/trials", response_model=models.Page[TrialRow])
+def trials(
+    served: Serving, name: Name, stage: Stage = None, limit: models.Limit = 100, offset: models.Offset = 0
+) -> Response:
     """List the tasks with their trials and results, in the order of the plan."""
     rows = served.database.trials(name, stage)
-    return page(TrialRow, rows[offset : offset + limit], total=len(rows), offset=offset)
+    return models.page(TrialRow, rows[offset : offset + limit], total=len(rows), offset=offset)
 
 
-@router.get("/sweeps/{name}/workers", response_model=Page[WorkerRow])
-def workers(served: Serving, name: Name, limit: Limit = 100, offset: Offset = 0) -> Response:
+@router.get("/sweeps/{name}/workers", response_model=models.Page[WorkerRow])
+def workers(served: Serving, name: Name, limit: models.Limit = 100, offset: models.Offset = 0) -> Response:
     """List every worker that ever worked on a sweep, oldest first."""
     rows = served.database.workers(name)
-    return page(WorkerRow, rows[offset : offset + limit], total=len(rows), offset=offset)
+    return models.page(WorkerRow, rows[offset : offset + limit], total=len(rows), offset=offset)
 
 
 @router.get("/sweeps/{name}/audit", response_model=AuditAnswer)
 def audit(served: Serving, name: Name) -> Response:
     """Compare the plan, the tasks, their attempts and Optuna's trials: nothing lost, nothing counted twice."""
-    return answer(AuditAnswer, served.database.audit(name))
+    return models.answer(AuditAnswer, served.database.audit(name))
 
 
 @router.get("/sweeps/{name}/findings", response_model=Findings)
 def findings(served: Serving, name: Name) -> Response:
     """Return everything that a report is made of, for `kd-sweeps report --url` of the same version."""
-    return answer(Findings, _without_half_looks(served.database.findings(name)))
+    return models.answer(Findings, _without_half_looks(served.database.findings(name)))
 
 
 @router.get(
@@ -120,7 +111,7 @@ def report(
             return Response(_utf8(files(found)[PAGE]), media_type="text/html; charset=utf-8", headers=_LOCKED)
     if wanted == "markdown":
         return Response(_utf8(f"{markdown(found)}\n"), media_type="text/markdown; charset=utf-8")
-    return answer(dict[str, Any], json_data(found))
+    return models.answer(dict[str, Any], json_data(found))
 
 
 _LOCKED = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
@@ -212,11 +203,11 @@ steering_router = APIRouter(prefix="/api/v1", tags=["steering"], responses=RESPO
 
 @steering_router.post(
     "/sweeps",
-    response_model=CreatedSweep,
+    response_model=models.CreatedSweep,
     status_code=201,
-    responses={200: {"model": CreatedSweep, "description": "It was there already, with this spec."}},
+    responses={200: {"model": models.CreatedSweep, "description": "It was there already, with this spec."}},
 )
-def create(served: Serving, asked: CreateRequest) -> Response:
+def create(served: Serving, asked: models.CreateRequest) -> Response:
     """Write a sweep with all its tasks: 201 if it is new, 200 if it is there, 409 if another spec has its name."""
     from sweeps.usecases.create import create_sweep
 
@@ -225,12 +216,12 @@ def create(served: Serving, asked: CreateRequest) -> Response:
     spec = SpecRequest(spec, asked.changes).spec()
     check_allowed(spec, allow_code=served.allow_code)
     made = create_sweep(served.database.url, name, spec)
-    shown = CreatedSweep(name=name, new=made.new, fingerprint=made.spec.fingerprint, tasks=len(made.plan.tasks))
+    shown = models.CreatedSweep(name=name, new=made.new, fingerprint=made.spec.fingerprint, tasks=len(made.plan.tasks))
     headers = {"Location": f"/api/v1/sweeps/{name}"}
-    return answer(CreatedSweep, shown, 201 if made.new else 200, headers)
+    return models.answer(models.CreatedSweep, shown, 201 if made.new else 200, headers)
 
 
-def _base(asked: CreateRequest) -> Spec:
+def _base(asked: models.CreateRequest) -> Spec:
     if (asked.preset is None) == (asked.spec is None):
         raise SpecError('give either a preset, for example {"preset": "tiny"}, or a whole spec')
     return preset(asked.preset or "") if asked.spec is None else parse(asked.spec, origin="spec", new=True)
@@ -239,35 +230,35 @@ def _base(asked: CreateRequest) -> Spec:
 @steering_router.post("/sweeps/{name}/pause", response_model=Counted)
 def pause(served: Serving, name: Name) -> Response:
     """Stop starting tasks; running tasks finish. Says how many are running."""
-    return answer(Counted, Counted(tasks=served.database.pause(name)))
+    return models.answer(Counted, Counted(tasks=served.database.pause(name)))
 
 
 @steering_router.post("/sweeps/{name}/resume", response_model=Counted)
 def resume(served: Serving, name: Name) -> Response:
     """Go on after a pause or a cancel, from the same point. Says how many tasks are left."""
-    return answer(Counted, Counted(tasks=served.database.resume(name)))
+    return models.answer(Counted, Counted(tasks=served.database.resume(name)))
 
 
 @steering_router.post("/sweeps/{name}/cancel", response_model=Counted)
 def cancel(served: Serving, name: Name) -> Response:
     """Stop all workers of a sweep, on every machine. Says how many tasks were taken back."""
-    return answer(Counted, Counted(tasks=served.database.cancel(name)))
+    return models.answer(Counted, Counted(tasks=served.database.cancel(name)))
 
 
 @steering_router.post("/sweeps/{name}/extend", response_model=Extended)
-def extend(served: Serving, name: Name, asked: ExtendRequest) -> Response:
+def extend(served: Serving, name: Name, asked: models.ExtendRequest) -> Response:
     """Add trials, seeds or searches; with dry_run only say what that adds and which look at the test it spends."""
     more = ExtendArgs(trials=asked.trials, seeds=asked.seeds, searches=asked.searches)
     planned = served.database.extension(name, more)
     if not asked.dry_run:
         planned = Extended(tasks=served.database.extend(name, more), look=planned.look)
-    return answer(Extended, planned)
+    return models.answer(Extended, planned)
 
 
 @steering_router.post("/sweeps/{name}/retry", response_model=Retried)
 def retry(served: Serving, name: Name) -> Response:
     """Let failed tasks wait again, and those that were skipped because of them. Says which."""
-    return answer(Retried, Retried(tasks=tuple(served.database.retry(name))))
+    return models.answer(Retried, Retried(tasks=tuple(served.database.retry(name))))
 
 
 probes_router = APIRouter(tags=["probes"], responses=RESPONSES)
@@ -275,18 +266,18 @@ probes_router = APIRouter(tags=["probes"], responses=RESPONSES)
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@probes_router.get("/healthz", response_model=Health)
+@probes_router.get("/healthz", response_model=models.Health)
 async def healthz() -> Response:
     """Say that the process answers; it asks no database."""
-    return answer(Health, Health(status="ok", version=_version()))
+    return models.answer(models.Health, models.Health(status="ok", version=_version()))
 
 
-@probes_router.get("/readyz", response_model=Health)
+@probes_router.get("/readyz", response_model=models.Health)
 def readyz(served: Serving) -> Response:
     """Say whether the database answers, too; 503 if it does not."""
     with served.database.engine() as engine:
         queries.is_sweep(engine, "")
-    return answer(Health, Health(status="ready", version=_version()))
+    return models.answer(models.Health, models.Health(status="ready", version=_version()))
 
 
 @probes_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

@@ -13,41 +13,30 @@ from matplotlib.lines import Line2D
 
 from sweeps.distill.cost import MULTIPLES, BreakEven
 from sweeps.findings.surfaces import Surface
-from sweeps.report.figures.data import (
-    BLACK,
-    BLUE,
-    GREY,
-    PURPLE,
-    VERMILLION,
-    GainMark,
-    MethodMark,
-    Pictures,
-    RegretMark,
-    by_dataset,
-)
+from sweeps.report.figures import data
 from sweeps.report.figures.style import SMALL, column, logarithmic, name_row, panels, set_rows, value_row
 from sweeps.report.words import between, counted, display_name, points
 from sweeps.stats.estimates import limits
 
-_COLOURS = {"best": VERMILLION, "native": BLUE}
+_COLOURS = {"best": data.VERMILLION, "native": data.BLUE}
 _FINE, _TOO_MUCH = "#cfe8df", "#f6d9cc"  # light enough for black and for the vermillion of the regret
 _BESIDE = 0.75  # how far beyond the means and intervals the frame reaches for single seeds, in their span
 _TOO_LONG = 8  # median lengths: a longer interval has a training in it that diverged, and does not set the frame
 
 
-def gains(marks: Sequence[GainMark]) -> Figure:
+def gains(marks: Sequence[data.GainMark]) -> Figure:
     """Draw the gain of each arm over no distillation: mean, interval, and every seed as a dot; a panel by dataset."""
-    datasets = by_dataset(marks)
+    datasets = data.by_dataset(marks)
     figure, grid = column([len(group) for group in datasets.values()], below=0.6, above=0.3)
     for axes, (dataset, group) in zip(grid, datasets.items(), strict=True):
         low, high = _frame(group)
         axes.set_xlim(low, high)
-        axes.axvline(0, color=BLACK, lw=1.1, zorder=1)
+        axes.axvline(0, color=data.BLACK, lw=1.1, zorder=1)
         axes.grid(visible=True, axis="x")
         for row, mark in enumerate(group):
-            colour = _COLOURS.get(mark.arm, GREY)
+            colour = _COLOURS.get(mark.arm, data.GREY)
             inside = [value for value in mark.seeds if low <= value <= high]
-            axes.plot(inside, [row + 0.27] * len(inside), "o", color=GREY, ms=2.6, mew=0, alpha=0.65)
+            axes.plot(inside, [row + 0.27] * len(inside), "o", color=data.GREY, ms=2.6, mew=0, alpha=0.65)
             if ends := limits(mark.mean):
                 shown = [min(max(end, low), high) for end in ends]
                 axes.plot(shown, [row, row], color=colour, lw=2.6, solid_capstyle="butt", zorder=3)
@@ -58,13 +47,13 @@ def gains(marks: Sequence[GainMark]) -> Figure:
             value_row(axes, row, points(mark.mean.mean), between(mark.mean))
         set_rows(axes, len(group))
         axes.set_title(
-            f"no distillation: {group[0].base:.1f} %", fontsize=8, color=GREY, loc="center", fontweight="normal"
+            f"no distillation: {group[0].base:.1f} %", fontsize=8, color=data.GREY, loc="center", fontweight="normal"
         )
         axes.set_xlabel(f"points of test accuracy gained on {display_name(dataset)}", fontsize=SMALL)
     return figure
 
 
-def regret(marks: Sequence[RegretMark]) -> Figure:
+def regret(marks: Sequence[data.RegretMark]) -> Figure:
     """Draw the regret of each target with its interval beside the margin; single searches as dots below."""
     figure, grid = column([1] * len(marks), below=0.5, above=0.25)
     for axes, mark in zip(grid, marks, strict=True):
@@ -74,13 +63,13 @@ def regret(marks: Sequence[RegretMark]) -> Figure:
         high = max(*ends, mark.margin) + 0.5 * mark.margin
         axes.axvspan(low, mark.margin, color=_FINE, lw=0)
         axes.axvspan(mark.margin, high, color=_TOO_MUCH, lw=0)
-        axes.axvline(mark.margin, color=BLACK, lw=1.1)
-        axes.axvline(0, color=GREY, lw=0.8, ls=":")
+        axes.axvline(mark.margin, color=data.BLACK, lw=1.1)
+        axes.axvline(0, color=data.GREY, lw=0.8, ls=":")
         if interval := limits(mark.mean):
-            axes.plot(interval, [0, 0], color=VERMILLION, lw=2.6, solid_capstyle="butt")
-        axes.plot(mark.mean.mean, 0, "o", color=VERMILLION, ms=8, mec="white", mew=1, zorder=4)
+            axes.plot(interval, [0, 0], color=data.VERMILLION, lw=2.6, solid_capstyle="butt")
+        axes.plot(mark.mean.mean, 0, "o", color=data.VERMILLION, ms=8, mec="white", mew=1, zorder=4)
         if len(mark.searches) > 1:
-            axes.plot(mark.searches, [0.32] * len(mark.searches), "o", color=BLACK, ms=3.4, mew=0, alpha=0.65)
+            axes.plot(mark.searches, [0.32] * len(mark.searches), "o", color=data.BLACK, ms=3.4, mew=0, alpha=0.65)
         axes.set_xlim(low, high)
         axes.set_ylim(0.5, -0.5)
         axes.set_yticks([])
@@ -94,9 +83,9 @@ def regret(marks: Sequence[RegretMark]) -> Figure:
     return figure
 
 
-def methods(marks: Sequence[MethodMark]) -> Figure:
+def methods(marks: Sequence[data.MethodMark]) -> Figure:
     """Draw the test accuracy of the student, its teacher and the baselines, with their size and speed beside it."""
-    datasets = by_dataset(marks)
+    datasets = data.by_dataset(marks)
     figure, grid = column([len(group) for group in datasets.values()], below=0.5, above=0.05)
     for axes, (dataset, group) in zip(grid, datasets.items(), strict=True):
         accuracies = [mark.accuracy for mark in group]
@@ -105,7 +94,15 @@ def methods(marks: Sequence[MethodMark]) -> Figure:
         axes.set_xlim(low, max(accuracies) + room)
         for row, mark in enumerate(group):
             axes.plot([low, mark.accuracy], [row, row], color="#dddddd", lw=1, zorder=1)
-            axes.plot(mark.accuracy, row, "o", color=VERMILLION if mark.distilled else GREY, ms=7, mec="white", mew=1)
+            axes.plot(
+                mark.accuracy,
+                row,
+                "o",
+                color=data.VERMILLION if mark.distilled else data.GREY,
+                ms=7,
+                mec="white",
+                mew=1,
+            )
             name_row(axes, row, mark.label, mark.detail)
             value_row(axes, row, f"{mark.accuracy:.1f} %", mark.cost)
         set_rows(axes, len(group))
@@ -113,17 +110,17 @@ def methods(marks: Sequence[MethodMark]) -> Figure:
     return figure
 
 
-def outside(marks: Sequence[GainMark]) -> tuple[int, int]:
+def outside(marks: Sequence[data.GainMark]) -> tuple[int, int]:
     """Return how many single seeds and how many means lie outside the frames of the figure."""
     seeds = means = 0
-    for group in by_dataset(marks).values():
+    for group in data.by_dataset(marks).values():
         low, high = _frame(group)
         seeds += sum(not low <= value <= high for mark in group for value in mark.seeds)
         means += sum(not low <= mark.mean.mean <= high for mark in group)
     return seeds, means
 
 
-def _frame(marks: Sequence[GainMark]) -> tuple[float, float]:
+def _frame(marks: Sequence[data.GainMark]) -> tuple[float, float]:
     """Return a frame that holds the means and intervals, and the single seeds that are not far outside.
 
     One training that diverged, to 0 %, makes the interval of its arm so long that all others would be dots beside it:
@@ -148,11 +145,11 @@ def break_even(evens: Sequence[BreakEven]) -> Figure:
         seconds, accuracies = zip(*one.curve, strict=True)
         marks = [multiple * one.sweep_cpu_s for multiple in MULTIPLES]
         logarithmic(axes, min(seconds[0], *marks) / 1.5, max(seconds[-1], *marks) * 1.5)
-        axes.plot(seconds, accuracies, color=PURPLE, marker="^", mec="white", ms=8, drawstyle="steps-post")
+        axes.plot(seconds, accuracies, color=data.PURPLE, marker="^", mec="white", ms=8, drawstyle="steps-post")
         axes.margins(y=0.2)
-        axes.axhline(one.student, color=BLUE, ls="--", lw=1.2)
+        axes.axhline(one.student, color=data.BLUE, ls="--", lw=1.2)
         for multiple, mark in zip(MULTIPLES, marks, strict=True):
-            axes.axvline(mark, color=GREY, ls=":", lw=1)
+            axes.axvline(mark, color=data.GREY, ls=":", lw=1)
             axes.annotate(
                 f"{multiple:g}x",
                 (mark, 1),
@@ -164,15 +161,15 @@ def break_even(evens: Sequence[BreakEven]) -> Figure:
         axes.set_xlabel("training, CPU s")
         axes.set_ylabel("validation accuracy, %")
     handles = [
-        Line2D([], [], color=PURPLE, marker="^", mec="white", ms=8, label="AutoKeras, best so far"),
-        Line2D([], [], color=BLUE, ls="--", lw=1.2, label="distilled student"),
-        Line2D([], [], color=GREY, ls=":", lw=1, label="multiples of the sweep's cost"),
+        Line2D([], [], color=data.PURPLE, marker="^", mec="white", ms=8, label="AutoKeras, best so far"),
+        Line2D([], [], color=data.BLUE, ls="--", lw=1.2, label="distilled student"),
+        Line2D([], [], color=data.GREY, ls=":", lw=1, label="multiples of the sweep's cost"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
-def captions(shown: Pictures) -> dict[str, str]:
+def captions(shown: data.Pictures) -> dict[str, str]:
     """Return a caption for each figure of `svg.NAMES` whose data is there."""
     said = {}
     if shown.gains:
