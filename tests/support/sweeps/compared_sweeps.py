@@ -1,11 +1,12 @@
 """Sweeps in one storage whose students differ by points that were planted. Imports no pytest."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sweeps.findings.findings import Findings
-from sweeps.spec.model import override
+from sweeps.spec.model import Spec, override
+from tests.support.sweeps import builders
 from tests.support.sweeps.planted_sweeps import NATIVE, SPREAD, Points, analysed, planted, worked
 from tests.support.sweeps.small_sweeps import SMALL
 
@@ -36,8 +37,16 @@ def arms(best: Points) -> dict[str, Points]:
 
 def add(url: str, name: str, best: Points = BASE, *, stop_at: str = "", **changes: Any) -> None:
     """Add a sweep to the storage, and work on it until nothing is left or the first task whose key begins so."""
-    spec = override(COMPARED, {key.replace("__", "."): value for key, value in changes.items()})
-    worked(url, spec, planted(arms(best)), name=name, stop_at=stop_at)
+    worked(url, _spec(changes), planted(arms(best)), name=name, stop_at=stop_at)
+
+
+def _spec(changes: Mapping[str, Any]) -> Spec:
+    return override(COMPARED, {key.replace("__", "."): value for key, value in changes.items()})
+
+
+def told(name: str, best: Points = BASE, *, until: str = "", **changes: Any) -> Findings:
+    """What one of them says, without a storage."""
+    return builders.found(_spec(changes), arms(best), until=until, name=name)
 
 
 def found(url: str, names: Sequence[str]) -> list[Findings]:
@@ -47,12 +56,14 @@ def found(url: str, names: Sequence[str]) -> list[Findings]:
     return [analysed(resolve(url), name) for name in names]
 
 
-def family(folder: Path) -> str:
-    """A storage with "base", "same" (0 points), "worse" (1), "better" (-2) and "other" (-2, other seeds)."""
-    url = f"sqlite:///{folder}/family.db"
-    add(url, "base")
-    add(url, "same", lower(0.0))
-    add(url, "worse", lower(1.0))
-    add(url, "better", lower(-2.0))
-    add(url, "other", lower(-2.0), seed=1, training__learning_rate=0.002)
-    return url
+@cache
+def family() -> dict[str, Findings]:
+    """Findings of "base", "same" (0 points), "worse" (1), "better" (-2) and "other" (-2, other seeds)."""
+    members = [
+        told("base"),
+        told("same", lower(0.0)),
+        told("worse", lower(1.0)),
+        told("better", lower(-2.0)),
+        told("other", lower(-2.0), seed=1, training__learning_rate=0.002),
+    ]
+    return {findings.name: findings for findings in members}

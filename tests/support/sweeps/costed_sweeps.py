@@ -2,18 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from storage.queue.tasks import Claim
-from storage.url import resolve
 from sweeps.distill.session import Outcome
-from sweeps.findings.load import StoredSweep, read
 from sweeps.plan.jobs import Measured, MeasureOutcome
-from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
-from sweeps.usecases.create import create_sweep
-from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL
 
@@ -42,20 +36,3 @@ def planted(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -
     if claim.payload.get("method") == "autokeras":
         values |= {"curve": CURVE, "cpu_s": 70.0, "val_accuracy": 0.75, "detail": "vanilla blocks"}
     return replace(changed(found, **values), score=values.get("val_accuracy", found.score), attrs={})
-
-
-def until_measure(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-    """The same, but no model can be measured."""
-    if claim.stage == "measure":
-        raise RuntimeError("no room")
-    return planted(claim, params, on_step)
-
-
-def worked(folder: Path, run: Callable[..., Outcome] = planted) -> StoredSweep:
-    """What is stored of such a sweep, all of it worked on."""
-    url = resolve(f"sqlite:///{folder}/a.db")
-    create_sweep(url, "s", SPEC)
-    with Worker(url, "s", run=run) as worker:
-        worker.work()
-    with open_sweep(url, "s") as (engine, sweep):
-        return read(engine, sweep)

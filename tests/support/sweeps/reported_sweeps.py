@@ -19,6 +19,7 @@ from sweeps.workers.worker import Worker
 from tests.support.sweeps.trials_in_memory import made_once
 
 CHANGES = {"transfer.seeds": 3, "transfer.target_arms": ["best", "scratch", "native", "random", "class-mean"]}
+REPORTED = override(preset("tiny"), CHANGES)
 _LATENCY_MS = {"teachers": 0.27, "baselines": 0.75, "transfer": 0.18}
 
 
@@ -52,7 +53,7 @@ def worked(folder: Path, *, stop_at: str = "", **changes: Any) -> str:
 
 def worked_at(url: str, *, stop_at: str = "", **changes: Any) -> str:
     """The same in an empty storage of either kind."""
-    create_sweep(resolve(url), "s", override(preset("tiny"), CHANGES | changes))
+    create_sweep(resolve(url), "s", override(REPORTED, changes))
 
     def until(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if stop_at and claim.key.startswith(stop_at):

@@ -1,13 +1,15 @@
-"""These tests read our own tables alone."""
+"""These tests read our own tables alone, and a surface is fitted once to the same runs."""
 
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 
+from tests.support.sweeps.builders import top_once
 from tests.support.sweeps.trials_in_memory import trials_in_memory
 
 
 @pytest.fixture(scope="package", autouse=True)
 def _trials_in_memory() -> Iterator[None]:
-    with trials_in_memory():
+    with trials_in_memory(), mock.patch("sweeps.findings.surfaces.top", top_once):
         yield

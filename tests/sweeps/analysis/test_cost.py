@@ -1,19 +1,19 @@
 """What accuracy costs: AutoKeras' curve against the sweep's own cost."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from sweeps.distill.cost import break_evens, reached
 from sweeps.findings.load import StoredSweep, provenance
 from sweeps.findings.rows import rows
-from tests.support.sweeps.costed_sweeps import CURVE, SPEC, SWEEP_CPU_S, worked
+from tests.support.sweeps import builders
+from tests.support.sweeps.costed_sweeps import CURVE, SPEC, SWEEP_CPU_S, planted
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> StoredSweep:
-    return worked(tmp_path_factory.mktemp("cost"))
+def stored() -> StoredSweep:
+    return builders.stored(SPEC, planted)
 
 
 def on_two_machines(stored: StoredSweep) -> StoredSweep:
@@ -59,6 +59,6 @@ def test_what_a_measured_student_learnt_is_not_told_of_the_others(stored: Stored
     assert "int8_test_accuracy" not in native.model_fields_set
 
 
-def test_without_autokeras_there_is_no_break_even(stored: StoredSweep, tmp_path: Path) -> None:
+def test_without_autokeras_there_is_no_break_even(stored: StoredSweep) -> None:
     without = replace(stored, done=tuple(done for done in stored.done if done.record.key != "baselines#autokeras"))
     assert break_evens(without, provenance(without)) == ()

@@ -1,7 +1,6 @@
 """What a sweep says, against what was planted in it: verdicts, surfaces, controls, several targets, the outer level."""
 
 import contextlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 
 import optuna
 import pytest
-import sqlalchemy
 from scipy import stats
 
 from storage.queue.tasks import Claim
@@ -18,14 +16,15 @@ from storage.studies.studies import open_studies
 from sweeps.distill.presets import on
 from sweeps.distill.session import Outcome
 from sweeps.distill.space import search_space
-from sweeps.findings.findings import Findings
+from sweeps.findings.findings import Findings, findings
+from sweeps.findings.load import StoredSweep
 from sweeps.plan.phases import tagged
-from sweeps.report.folder import json_data
 from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.verdict import decide
 from sweeps.trainers.protocol import Point
-from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, analysed, arms, below, done_of, planted, worked
+from tests.support.sweeps import builders
+from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, arms, below, done_of, planted, worked
 
 FEW = override(PLANTED, {"search.trials": 4})
 
@@ -34,9 +33,9 @@ def by_repeat(points: Mapping[str, Any]) -> dict[str, dict[int, float]]:
     return {arm: dict(enumerate(values)) for arm, values in points.items()}
 
 
-def test_a_verdict_is_what_decide_says_of_the_arms_on_the_target_alone(tmp_path: Path) -> None:
+def test_a_verdict_is_what_decide_says_of_the_arms_on_the_target_alone() -> None:
     tests = arms(3.5) | {"transfer#source.best": below(50.0), "transfer#source.scratch": below(0.0)}
-    found = analysed(worked(f"sqlite:///{tmp_path}/s.db", FEW, planted(tests)))
+    found = builders.found(FEW, tests)
     (one,) = found.verdicts
     expected = decide([by_repeat(arms(3.5))], margin=2.0, level=0.05)
     assert one.verdict is not None
@@ -46,12 +45,12 @@ def test_a_verdict_is_what_decide_says_of_the_arms_on_the_target_alone(tmp_path:
     assert (one.done, one.left, one.planned, len(one.looks)) == (16, 0, 16, 1)
 
 
-def test_a_control_explains_a_gain_that_it_has_as_well(tmp_path: Path) -> None:
+def test_a_control_explains_a_gain_that_it_has_as_well() -> None:
     spec = override(
         FEW, {"transfer.source_arms": ["best", "scratch"], "transfer.target_arms": ["best", "scratch", "class-mean"]}
     )
     tests = {"best": NATIVE, "scratch": below(5.0), "class-mean": below(0.5)}
-    found = analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(tests)))
+    found = builders.found(spec, tests)
     (control,) = found.controls
     assert (control.arm, control.role, control.dataset, control.explains) == (
         "class-mean",
@@ -75,16 +74,10 @@ def test_a_control_explains_a_gain_that_it_has_as_well(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def several(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+def several() -> Findings:
     """Two targets: one transfers, one fails."""
-    spec = on(FEW, targets=["digits-rgb", "mine.npz"])
-    folder = tmp_path_factory.mktemp("several")
-    from tests.support.sweeps.typed_commands import write_npz
-
-    path = write_npz(folder / "mine.npz")
-    spec = override(spec, {"target2.dataset": str(path), "target2.images": 180})
-    tests = {f"transfer#target2.{arm}": points for arm, points in arms(3.5).items()} | arms(0.5)
-    return analysed(worked(f"sqlite:///{folder}/s.db", spec, planted(tests)))
+    spec = override(on(FEW, targets=["digits-rgb", "mine.npz"]), {"target2.images": 180})
+    return builders.found(spec, {f"transfer#target2.{arm}": points for arm, points in arms(3.5).items()} | arms(0.5))
 
 
 def test_every_target_has_a_verdict_a_surface_and_rows_of_its_own(several: Findings) -> None:
@@ -112,7 +105,7 @@ REGRETS = {"": 0.5, "t0s1": 1.5, "t1s0": 3.0, "t1s1": 5.0}
 
 
 @pytest.fixture(scope="module")
-def outer_url(tmp_path_factory: pytest.TempPathFactory) -> sqlalchemy.URL:
+def stored() -> StoredSweep:
     """Two teachers with two searches each, whose regrets are REGRETS."""
     spec = override(FEW, {"outer.teachers": 2, "outer.searches": 2})
     runs = {group: planted(arms(regret)) for group, regret in REGRETS.items()}
@@ -120,17 +113,16 @@ def outer_url(tmp_path_factory: pytest.TempPathFactory) -> sqlalchemy.URL:
     def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         return runs.get(claim.payload.get("group", ""), runs[""])(claim, params, on_step)
 
-    folder = tmp_path_factory.mktemp("outer")
-    return worked(f"sqlite:///{folder}/s.db", spec, run)
+    return builders.stored(spec, run)
 
 
 @pytest.fixture(scope="module")
-def outer(outer_url: sqlalchemy.URL) -> Findings:
-    return analysed(outer_url)
+def outer(stored: StoredSweep) -> Findings:
+    return findings(stored)
 
 
 def test_every_teacher_and_search_has_its_regret_and_the_verdict_is_of_the_first(
-    outer: Findings, outer_url: sqlalchemy.URL
+    outer: Findings, stored: StoredSweep
 ) -> None:
     (target,) = outer.outer
     found = target.groups
@@ -145,7 +137,7 @@ def test_every_teacher_and_search_has_its_regret_and_the_verdict_is_of_the_first
     assert [one.regret.n for one in found] == [4] * 4
     for arm in ("best", "native"):
         assert [getattr(one, arm) for one in found] == [
-            _point_of(outer_url, arm, one.group.replace("t0s0", "")) for one in found
+            _point_of(stored, arm, one.group.replace("t0s0", "")) for one in found
         ], "each search has its own points"
         assert len({getattr(one, arm) for one in found}) == 4
     (first,) = outer.verdicts
@@ -153,9 +145,10 @@ def test_every_teacher_and_search_has_its_regret_and_the_verdict_is_of_the_first
     assert (first.unit, first.by_search) == ("seed", pytest.approx((0.5, 1.5))), "two searches are too few to count"
 
 
-def _point_of(url: sqlalchemy.URL, arm: str, group: str) -> Point:
+def _point_of(stored: StoredSweep, arm: str, group: str) -> Point:
     """What the students of that arm and search were trained with."""
-    tasks = [task for task in done_of(url, tagged("transfer:target", group)) if task.payload["arm"] == arm]
+    phase = tagged("transfer:target", group)
+    tasks = [task for task in stored.tasks if (task.phase, task.payload.get("arm")) == (phase, arm)]
     (point,) = {Point(task.params["temperature"], task.params["alpha"]) for task in tasks if task.params}
     return point
 
@@ -166,29 +159,18 @@ def test_the_interval_over_teachers_averages_their_searches(outer: Findings) -> 
     assert found == Estimate(pytest.approx(2.5), pytest.approx(expected.low), pytest.approx(expected.high), 2)
 
 
-def test_the_answer_is_there_as_json(outer_url: sqlalchemy.URL) -> None:
-    found = json.loads(json.dumps(json_data(analysed(outer_url)), allow_nan=False))
-    (verdict,) = found["verdicts"]
-    assert verdict["verdict"]["word"] == "TRANSFERS"
-    assert (verdict["regret"]["estimate"]["mean"], verdict["regret"]["searches"]) == (pytest.approx(0.5), 1)
-    assert verdict["by_search"] == pytest.approx([0.5, 1.5])
-    assert [one["regret"]["mean"] for one in found["outer"]["target"]] == pytest.approx(list(REGRETS.values()))
-    assert [(one["role"], one["top"]) for one in found["surfaces"]] == [("source", None), ("target", None)]
-    assert found["controls"] == []
-
-
-@pytest.mark.parametrize(("phase", "study"), [("search", "s"), ("native:search", "s.native")])
-def test_a_search_learns_from_its_own_trials_and_from_no_others(
-    outer: Findings, outer_url: sqlalchemy.URL, phase: str, study: str
-) -> None:
-    with contextlib.closing(open_studies(outer_url)) as studies:
-        trials = optuna.load_study(study_name=study, storage=studies.storage).trials
-    space = search_space(outer.spec)
-    for group in REGRETS:
-        tasks = done_of(outer_url, tagged(phase, group))
-        assert ["temperature" in task.payload for task in tasks] == [True, True, False, False]
-        own = [next(trial for trial in trials if trial.user_attrs["task"] == task.key) for task in tasks]
-        for number in (2, 3):
-            seed = tasks[number].payload["sampler_seed"]
-            between = [Past(trial.params, None, running=True) for trial in own[:number]]  # fewer than search.lag
-            assert own[number].params == propose(space, between, sampler="tpe", seed=seed), group
+def test_a_search_learns_from_its_own_trials_and_from_no_others(tmp_path: Path) -> None:
+    spec = override(FEW, {"outer.searches": 2, "confirm.top": 1, "confirm.seeds": 1})
+    url = worked(f"sqlite:///{tmp_path}/s.db", spec, planted({}), stop_at="transfer")
+    space = search_space(spec)
+    for phase, study in (("search", "s"), ("native:search", "s.native")):
+        with contextlib.closing(open_studies(url)) as studies:
+            trials = optuna.load_study(study_name=study, storage=studies.storage).trials
+        for group in ("", "t0s1"):
+            tasks = done_of(url, tagged(phase, group))
+            assert ["temperature" in task.payload for task in tasks] == [True, True, False, False]
+            own = [next(trial for trial in trials if trial.user_attrs["task"] == task.key) for task in tasks]
+            for number in (2, 3):
+                seed = tasks[number].payload["sampler_seed"]
+                between = [Past(trial.params, None, running=True) for trial in own[:number]]  # fewer than search.lag
+                assert own[number].params == propose(space, between, sampler="tpe", seed=seed), group

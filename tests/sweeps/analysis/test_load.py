@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
@@ -15,64 +16,68 @@ from storage.url import resolve
 from sweeps.errors import NoResultsYet
 from sweeps.findings.findings import Findings, load
 from sweeps.query.listing import open_sweep
-from sweeps.report import folder
-from sweeps.report.folder import json_data
 from sweeps.report.page import report
 from tests.support.paths import REPOSITORY
-from tests.support.sweeps.reported_sweeps import analysed, worked
+from tests.support.sweeps.builders import found
+from tests.support.sweeps.reported_sweeps import run, worked
 
 STATEMENTS = 4  # tasks, revisions, selections, phases: the same for every sweep
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return worked(tmp_path_factory.mktemp("loaded"))
-
-
 def counted(engine: sqlalchemy.Engine) -> list[str]:
     """The SELECT statements from now on."""
-    found: list[str] = []
+    statements: list[str] = []
 
     @sqlalchemy.event.listens_for(engine, "before_cursor_execute")
     def count(connection: object, cursor: object, statement: str, *rest: object) -> None:
         if statement.lstrip().startswith("SELECT"):
-            found.append(statement)
+            statements.append(statement)
 
-    return found
+    return statements
 
 
-@pytest.mark.parametrize("stop_at", ["", "transfer#source.best.1", "confirm"])
-def test_the_findings_take_four_statements_and_no_page_takes_any(stop_at: str, tmp_path: Path) -> None:
-    storage = worked(tmp_path, stop_at=stop_at)
-    with open_sweep(storage, "s") as (engine, sweep):
+@pytest.mark.parametrize("until", ["", "transfer#target.best.1"])
+def test_findings_take_four_statements_and_those_of_rows_in_memory_are_the_same(until: str, tmp_path: Path) -> None:
+    """Of points that no sampler proposes: what nearly every other test of findings and pages relies on."""
+    changes = {"search.sampler": "qmc", "search.trials": 4, "confirm.rounds": [[3, 1], [2, 1]], "outer.searches": 2}
+    changes |= {"transfer.seeds": 2, "transfer.target_arms": ["best", "scratch", "native", "class-mean"]}
+    with open_sweep(worked(tmp_path, stop_at=until, **changes), "s") as (engine, sweep):
         statements = counted(engine)
-        findings = load(engine, sweep)
+        stored = load(engine, sweep)
         assert len(statements) == STATEMENTS
-        report(findings)
-        json_data(findings)
-        folder.write(findings, tmp_path / "report")
-        assert len(statements) == STATEMENTS
-
-
-def test_every_page_can_be_written_after_the_storage_is_gone(tmp_path: Path) -> None:
-    findings = analysed(worked(tmp_path))
-    (tmp_path / "s.db").unlink()
-    assert folder.write(findings, tmp_path / "r").is_file()
-    assert findings.fingerprint[:12] in report(findings)
-    assert json_data(findings)["sweep"] == "s"
-
-
-def test_the_same_sweep_has_equal_findings_that_cannot_be_changed(url: str) -> None:
-    first, second = analysed(url), analysed(url)
-    assert isinstance(first, Findings)
-    assert first == second
+        assert stored == load(engine, sweep)
     with pytest.raises(FrozenInstanceError):
-        first.name = "other"  # type: ignore[misc]
+        stored.name = "other"  # type: ignore[misc]
+    memory = found(stored.spec, run, until=until)
+    assert (memory.answer_hash, memory.fingerprint) == (stored.answer_hash, stored.fingerprint)
+    assert memory.finished == stored.finished == (not until)
+    assert [known(memory, name) for name in SAME] == [known(stored, name) for name in SAME]
+    assert report(placed(memory)) == report(placed(stored))
 
 
-def test_finished_is_when_every_row_is_done(url: str, tmp_path: Path) -> None:
-    assert analysed(url).finished
-    assert not analysed(worked(tmp_path, stop_at="transfer#source.best.1")).finished
+SAME = ("surfaces", "confirmed", "rows", "differences", "controls", "outer", "trainings", "searched")
+
+
+def known(findings: Findings, name: str) -> Any:
+    """A part of the findings, but for what says when and where a training ran, or that it runs."""
+    part = getattr(findings, name)
+    if name not in ("trainings", "searched"):
+        return part
+    return [
+        replace(
+            training,
+            state=training.state.replace("running", "waiting"),
+            outcome=training.outcome
+            and training.outcome.model_copy(update={"wall_s": 0, "worker": "", "provenance": {}}),
+        )
+        for training in part
+    ]
+
+
+def placed(findings: Findings) -> Findings:
+    """The findings at one time and in one place."""
+    looks = tuple(replace(look, registered_at=0, first_read=0) for look in findings.looks)
+    return replace(findings, looks=looks, provenance=replace(findings.provenance, machines=(), wall_s=0, work_s=0))
 
 
 def test_nothing_done_is_no_findings_but_what_to_type(tmp_path: Path) -> None:

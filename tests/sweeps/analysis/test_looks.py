@@ -6,16 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import sqlalchemy
 
-from storage.db.engine import open_engine
 from storage.errors import RevisionRefused
 from storage.records import queries
 from storage.records.queries import RevisionRecord
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import Look, Read, looks, of_sweep, taken
+from sweeps.findings.load import Look, Read, looks
+from sweeps.query.listing import open_sweep
 from sweeps.report.sentences import sentence
-from sweeps.spec.model import Spec, override
+from sweeps.spec.model import override
 from sweeps.spec.stored import stored_spec
 from sweeps.usecases import steering
 from tests.support.sweeps.planted_sweeps import PLANTED, analysed, arms, planted, work
@@ -23,7 +22,19 @@ from tests.support.sweeps.small_sweeps import created
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 
-SPEC = override(PLANTED, {"search.trials": 2, "transfer.looks": 2, "retry.error": 1})
+SPEC = override(
+    PLANTED,
+    {
+        "search.trials": 2,
+        "confirm.top": 1,
+        "confirm.seeds": 1,
+        "baselines.methods": [],
+        "transfer.looks": 2,
+        "transfer.source_arms": ["best"],
+        "transfer.target_arms": ["best", "scratch", "native"],
+        "retry.error": 1,
+    },
+)
 
 
 def plan(
@@ -95,52 +106,19 @@ def test_more_trials_before_the_first_look_are_its_plan() -> None:
     assert (found.fingerprint, found.registered_at, found.first_read) == ("more trials", 10, 20.0)
 
 
-def _taken(url: sqlalchemy.URL) -> int:
-    engine = open_engine(url, read_only=True)
-    number = taken(engine, queries.find_sweep(engine, "s").id)
-    engine.dispose()
-    return number
-
-
-def test_seeds_are_added_as_long_as_declared_looks_are_left(storage_url: str) -> None:
-    url = created(storage_url, SPEC)
-    steering.extend(url, "s", trials=0, seeds=1)
-    work(url, planted(arms(0.5)))
-    assert _taken(url) == 1, "what was added before is the first look"
-    for _ in range(2):
-        steering.extend(url, "s", trials=0, seeds=1)
-    assert _taken(url) == 1, "planned, not taken"
-    work(url, planted(arms(0.5)))
-    engine = open_engine(url, read_only=True)
-    sweep = queries.find_sweep(engine, "s")
-    first, second = of_sweep(engine, sweep.id)
-    fingerprints = [revision.fingerprint for revision in queries.revisions(engine, sweep.id)]
-    engine.dispose()
-    assert (first.seeds, second.seeds) == (5, 7)
-    assert [first.fingerprint, second.fingerprint] == [fingerprints[1], fingerprints[3]]
-    assert first.first_read is not None
-    assert second.first_read is not None
-    assert first.registered_at < first.first_read < second.registered_at < second.first_read
-    before = analysed(url).provenance.planned
-    with pytest.raises(RevisionRefused, match="read at 2 of 2 declared looks") as refused:
-        steering.extend(url, "s", trials=0, seeds=1)
-    assert "\n" not in str(refused.value)
-    assert analysed(url).provenance.planned == before, "nothing was planned"
-
-
 def test_a_retry_is_no_look(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", SPEC)
     whole = arms(-5.0)
-    work(url, planted({name: points for name, points in whole.items() if name != "random"}))
-    assert _taken(url) == 1
-    assert len(steering.retry(url, "s")) == 4, "random has no accuracy there"
+    work(url, planted({name: points for name, points in whole.items() if name != "scratch"}))
+    assert len(analysed(url).looks) == 1
+    assert len(steering.retry(url, "s")) == 4, "scratch has no accuracy there"
     work(url, planted(whole))
-    assert _taken(url) == 1
+    assert len(analysed(url).looks) == 1
     assert _word(analysed(url)) == "TRANSFERS"
 
 
-def test_further_searches_are_added_as_long_as_declared_looks_are_left(storage_url: str) -> None:
-    url = created(storage_url, SPEC)
+def test_further_searches_are_added_as_long_as_declared_looks_are_left(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db", SPEC)
     work(url, planted(arms(1.0)))
     assert (_word(analysed(url)), analysed(url).verdicts[0].unit) == ("UNDECIDED", "seed")
     steering.extend(url, "s", searches=2)
@@ -149,6 +127,10 @@ def test_further_searches_are_added_as_long_as_declared_looks_are_left(storage_u
     work(url, planted(arms(1.0)))
     found = analysed(url)
     first, second = found.looks
+    with open_sweep(url, "s") as (engine, sweep):
+        assert [first.fingerprint, second.fingerprint] == [
+            one.fingerprint for one in queries.revisions(engine, sweep.id)
+        ]
     assert [(one.seeds, one.searches) for one in (first, second)] == [(4, 1), (4, 3)]
     assert first.first_read is not None
     assert second.first_read is not None
@@ -164,14 +146,6 @@ def test_further_searches_are_added_as_long_as_declared_looks_are_left(storage_u
         assert str(refused.value).endswith("--set outer.searches=6"), "twice as many of what is counted"
         assert "\n" not in str(refused.value)
     assert analysed(url).provenance.planned == found.provenance.planned, "nothing was planned"
-
-
-def test_further_searches_before_the_test_was_read_are_no_look_of_their_own(tmp_path: Path) -> None:
-    url = created(f"sqlite:///{tmp_path}/s.db", SPEC)
-    steering.extend(url, "s", searches=2)
-    work(url, planted(arms(0.5)))
-    (look,) = analysed(url).looks
-    assert (look.number, look.seeds, look.searches) == (1, 4, 3)
 
 
 def _word(found: Findings) -> str:
@@ -197,7 +171,8 @@ def test_the_commands_that_the_answer_names_lead_to_a_decision(kd_sweeps: KdSwee
     assert _typed(kd_sweeps, re.findall(r"kd-sweeps ((?:report|create) .+?)(?:,|$)", err.strip())) == 0
     with pytest.raises(RevisionRefused):
         steering.extend(url, "s", trials=0, seeds=1)
-    old, new = found.spec, _spec(url, "s-2")
+    with open_sweep(url, "s-2") as (_, sweep):
+        old, new = found.spec, stored_spec(sweep)
     assert new.transfer == old.transfer.model_copy(update={"seeds": 2 * old.transfer.seeds})
     assert new.seed == old.seed + 1
     assert (new.source, new.target, new.search) == (old.source, old.target, old.search)
@@ -207,10 +182,3 @@ def _typed(kd_sweeps: KdSweeps, commands: list[str]) -> int:
     """Type what was printed; gives the worst exit code, and fails where nothing was printed."""
     assert commands
     return max(kd_sweeps(*shlex.split(command))[0] for command in commands)
-
-
-def _spec(url: sqlalchemy.URL, name: str) -> Spec:
-    engine = open_engine(url, read_only=True)
-    spec = stored_spec(queries.find_sweep(engine, name))
-    engine.dispose()
-    return spec

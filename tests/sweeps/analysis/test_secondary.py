@@ -3,12 +3,10 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -22,8 +20,9 @@ from sweeps.report.page import answer_text
 from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.resampling import bca_interval
+from tests.support.sweeps import builders
 from tests.support.sweeps.planted_sweeps import NATIVE as NATIVE_TESTS
-from tests.support.sweeps.planted_sweeps import PLANTED, analysed, arms, planted, worked
+from tests.support.sweeps.planted_sweeps import PLANTED, arms, planted
 
 SEEDS = 20
 DRAWN = np.random.default_rng(3)
@@ -33,7 +32,7 @@ BEST, NATIVE, SCRATCH = (np.array(TESTS[arm]) for arm in ("best", "native", "scr
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> sqlalchemy.URL:
+def found() -> Findings:
     """Twenty seeds of every arm. By validation default-keras is the better default, by test it is not."""
     run = planted(TESTS, luck=0.3)
 
@@ -50,15 +49,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> sqlalchemy.URL:
             "transfer.target_arms": TARGET_ARMS,
         },
     )
-    return worked(f"sqlite:///{tmp_path_factory.mktemp('secondary')}/s.db", spec, scored)
+    return builders.found(spec, scored)
 
 
 @pytest.fixture(scope="module")
-def found(url: sqlalchemy.URL) -> Findings:
-    return analysed(url)
-
-
-@pytest.fixture
 def asked(found: Findings) -> dict[str, Question]:
     """The questions by the first word of their names; the gain on the source and on the target apart."""
     return {one.name.split(":")[0].split(" share")[0]: one for one in questions(found)}
@@ -104,10 +98,10 @@ def test_holm_is_over_all_questions_of_the_sweep(asked: dict[str, Question]) -> 
         assert one.p_holm == pytest.approx(floor)
 
 
-def test_trainings_at_the_same_point_are_not_compared_with_themselves(tmp_path: Path) -> None:
+def test_trainings_at_the_same_point_are_not_compared_with_themselves() -> None:
     """A search of Sobol points finds the same on both datasets, so best is native, and keeps all of its gain."""
     spec = override(PLANTED, {"search.trials": 2, "search.sampler": "qmc", "transfer.source_arms": ["best", "scratch"]})
-    asked = questions(analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms(0.0) | {"best": NATIVE_TESTS}))))
+    asked = questions(builders.found(spec, arms(0.0) | {"best": NATIVE_TESTS}))
     retained = asked[-1]
     assert retained.name.startswith("retained share")
     assert (answer_text(retained.answer), retained.p, retained.p_holm, retained.sign_flip) == (
@@ -123,22 +117,19 @@ def test_trainings_at_the_same_point_are_not_compared_with_themselves(tmp_path: 
     )
 
 
-def test_few_seeds_have_neither_bootstrap_nor_sign_flips_and_missing_arms_no_question(tmp_path: Path) -> None:
+def test_few_seeds_have_neither_bootstrap_nor_sign_flips_and_missing_arms_no_question() -> None:
     spec = override(PLANTED, {"search.trials": 2, "transfer.source_arms": SOURCE_ARMS[:1]})
-    url = worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms(12.0)))
-    asked = {one.name.split(":")[0]: one for one in questions(analysed(url))}
+    asked = {one.name.split(":")[0]: one for one in questions(builders.found(spec, arms(12.0)))}
     assert list(asked) == ["gain on the target", "retained share of native's gain; p"], "no defaults"
     assert {(one.bca, one.sign_flip) for one in asked.values()} == {(None, None)}
     worse = arms(0.5, scratch=-9.0)  # native is found to be below scratch
-    worked(str(url), spec, planted(worse), name="worse")
-    retained = questions(analysed(url, "worse"))[1]
+    retained = questions(builders.found(spec, worse))[1]
     assert answer_text(retained.answer) == "no share: native was not found to gain"
 
 
-def test_one_seed_asks_nothing(tmp_path: Path) -> None:
+def test_one_seed_asks_nothing() -> None:
     spec = override(PLANTED, {"search.trials": 2, "transfer.seeds": 1})
-    found = analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms(0.5))))
-    assert questions(found) == ()
+    assert questions(builders.found(spec, arms(0.5))) == ()
 
 
 def inverted(numerators: np.ndarray, denominators: np.ndarray, share: float) -> float:
@@ -146,7 +137,7 @@ def inverted(numerators: np.ndarray, denominators: np.ndarray, share: float) -> 
     return float(stats.ttest_1samp(numerators - share * denominators, 0).pvalue)
 
 
-@settings(deadline=None)  # the first one imports
+@settings(max_examples=40, deadline=None)  # the first one imports
 @given(st.integers(0, 10_000), st.integers(3, 25), st.floats(-2, 2), st.floats(0.05, 1.5))
 def test_the_interval_of_a_ratio_holds_what_a_test_does_not_reject(
     seed: int, n: int, numerator: float, spread: float

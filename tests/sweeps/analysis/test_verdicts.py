@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from sweeps.findings.load import StoredSweep, Training, read
+from sweeps.findings.load import StoredSweep, Training
 from sweeps.findings.verdicts import TargetVerdict, verdicts
-from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.stats.verdict import RULE, decide
-from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, SPREAD, arms, planted, worked
+from tests.support.sweeps import builders
+from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, SPREAD, arms
 
 SEARCHES = ("", "t0s1", "t0s2", "t0s3")
 REGRETS = {"": 0.4, "t0s1": 0.9, "t0s2": 0.6, "t0s3": 0.2}
@@ -21,11 +21,9 @@ SPEC = override(PLANTED, {"search.trials": 2, "outer.searches": 4, "transfer.oth
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> StoredSweep:
+def stored() -> StoredSweep:
     """Four searches with the same accuracies; of scratch and random the first search has three seeds of four."""
-    url = worked(f"sqlite:///{tmp_path_factory.mktemp('verdicts')}/s.db", SPEC, planted(arms(0.0)))
-    with open_sweep(url, "s") as (engine, sweep):
-        return read(engine, sweep)
+    return builders.stored(SPEC, arms(0.0))
 
 
 def changed(stored: StoredSweep, change: Callable[[Training], Training]) -> StoredSweep:

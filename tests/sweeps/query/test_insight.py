@@ -2,22 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy
 
 from storage.queue.tasks import Claim
-from storage.records import queries
 from sweeps.distill.presets import preset
 from sweeps.distill.session import Outcome
 from sweeps.query.best import WIDTH, insight
-from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
-from sweeps.spec.stored import stored_spec
-from tests.support.sweeps.planted_sweeps import worked
+from tests.support.sweeps.builders import stored
 from tests.support.sweeps.quadratic_worker import changed, quadratic
+
+TINY = preset("tiny")
 
 
 def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
@@ -27,11 +24,6 @@ def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Ou
         return found
     score = 0.842 if claim.payload["arm"] == "scratch" else 0.882
     return replace(changed(found, test_accuracy=0.77, val_accuracy=score), score=score)
-
-
-def _told(url: sqlalchemy.URL) -> str:
-    with open_sweep(url, "s") as (engine, sweep):
-        return insight(stored_spec(sweep), queries.task_records(engine, sweep.id, keep=()))
 
 
 @pytest.mark.parametrize(
@@ -49,17 +41,15 @@ def _told(url: sqlalchemy.URL) -> str:
         ("", "digits-rgb: best 88.2 %, no distillation 84.2 % (provisional, validation)"),
     ],
 )
-def test_the_line_says_the_most_that_is_known(tmp_path: Path, until: str, line: str) -> None:
-    told = _told(worked(f"sqlite:///{tmp_path}/a.db", preset("tiny"), run, stop_at=until))
+def test_the_line_says_the_most_that_is_known(until: str, line: str) -> None:
+    told = insight(TINY, stored(TINY, run, until=until).tasks)
     assert told == line
     assert len(told) <= WIDTH
 
 
-def test_a_long_name_is_cut_and_the_numbers_are_not(tmp_path: Path) -> None:
-    url = worked(f"sqlite:///{tmp_path}/a.db", preset("tiny"), run, stop_at="search#2")
-    with open_sweep(url, "s") as (engine, sweep):
-        spec = override(stored_spec(sweep), {"source.dataset": f"/srv/data/{'a-long-name' * 9}.npz"})
-        told = insight(spec, queries.task_records(engine, sweep.id, keep=()))
+def test_a_long_name_is_cut_and_the_numbers_are_not() -> None:
+    spec = override(TINY, {"source.dataset": f"/srv/data/{'a-long-name' * 9}.npz"})
+    told = insight(spec, stored(TINY, run, until="search#2").tasks)
     assert len(told) == WIDTH
     assert told.startswith("a-long")
     assert told.endswith(": teacher 50.0 %, best 82.2 % (T 4.1, α 0.02; provisional, validation)")

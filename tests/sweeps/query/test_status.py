@@ -10,7 +10,7 @@ import pytest
 from kd.errors import Unavailable
 from storage.queue.tasks import Claim
 from sweeps.cli.text import describe_status
-from sweeps.distill.presets import preset
+from sweeps.distill.presets import on, preset
 from sweeps.distill.session import Outcome
 from sweeps.errors import SweepError
 from sweeps.plan.plan import STAGES
@@ -60,6 +60,16 @@ def test_status_shows_the_running_worker_and_guesses_the_time_left(tmp_path: Pat
         "numerics",
     ]
     assert found.as_json()["stages"]["search"]["done"] == found.stages["search"].done == 8
+
+
+def test_a_sweep_of_one_dataset_compares_arms_and_transfers_nothing(tmp_path: Path) -> None:
+    spec = on(SMALL, source="digits", alone=True)
+    with open_sweep(worked(f"sqlite:///{tmp_path}/a.db", spec, quadratic, stop_at="search#1"), "s") as (engine, sweep):
+        stages = status(engine, sweep).shown_stages
+        (row,) = sweep_rows(engine)
+    assert "compare" in stages
+    assert not {"transfer", "native"} & set(stages)
+    assert (row.source, row.target) == ("digits", None)
 
 
 @pytest.mark.parametrize(

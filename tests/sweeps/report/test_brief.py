@@ -4,7 +4,6 @@ import re
 import shlex
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,47 +11,23 @@ from sweeps.findings.findings import Findings
 from sweeps.report import answer
 from sweeps.report.brief import brief
 from sweeps.spec.model import override
-from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies, found
+from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
+from tests.support.sweeps.builders import found
 
 
 @pytest.fixture(scope="module")
-def undecided(tmp_path_factory: pytest.TempPathFactory) -> Findings:
-    return found(tmp_path_factory.mktemp("undecided"), accuracies(1.0))
+def undecided() -> Findings:
+    return found(OVER_SEEDS, accuracies(1.0))
 
 
 @pytest.fixture(scope="module")
-def last_look(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+def last_look() -> Findings:
     spec = override(OVER_SEEDS, {"transfer.looks": 1})
-    return found(tmp_path_factory.mktemp("last"), accuracies(1.0, untuned=0.5, source=0.5), spec)
+    return found(spec, accuracies(1.0, untuned=0.5, source=0.5))
 
 
 def squeezed(text: str) -> str:
     return " ".join(text.split())
-
-
-def test_it_goes_from_the_question_to_the_headline(tmp_path: Path) -> None:
-    findings = found(tmp_path, accuracies((0.2, 0.5, 0.8)), OVER_SEARCHES)
-    best = findings.confirmed["source"].best.point
-    assert brief(findings, columns=100, page="s-report/report.html").splitlines() == [
-        "Do the distillation settings T and α that were tuned on digits still work on digits-rgb?",
-        "",
-        "Does distilling help? Yes. +5.0 points, 95 % interval +3.4 to +6.6",
-        "Is tuning better than Keras' default? Yes. +4.0 points, 95 % interval +2.4 to +5.6",
-        "What is lost by not tuning on digits-rgb? Little: the limit is 2 points. 0.5 points, 95 % interval",
-        "  −0.2 to 1.2, 1 of 3 searches chose the same candidate on both datasets",
-        "",
-        f"What to do: Use T = {best.temperature:.3g}, alpha = {best.alpha:.3g}, tuned on digits.",
-        "  kd-sweeps best s --paste",
-        "",
-        "digits: T and alpha matter",
-        "digits-rgb: whether T and alpha matter cannot be told",
-        "The page: s-report/report.html",
-        f"answer hash {findings.answer_hash}",
-        "",
-        "TRANSFERS: less than 2 points lost. Distillation gains 5.0 points on digits-rgb. T and α tuned on",
-        "  digits carry over: they lose 0.5 points [−0.2, 1.2] against tuning there, the same point in 1 of",
-        "  3 searches.",
-    ]
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])

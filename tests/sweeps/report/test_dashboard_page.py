@@ -1,22 +1,22 @@
 """The dashboard's page of a sweep, as text: the answer, the numbers, links to the studies that are there."""
 
-from pathlib import Path
-
 import pytest
 
 from sweeps.findings.findings import Findings
 from sweeps.report import answer, markdown
 from sweeps.report.page import accuracies
 from sweeps.report.sentences import regret
+from sweeps.spec.model import override
 from sweeps.usecases.run import plots, study_note
-from tests.support.sweeps.reported_sweeps import analysed, worked
+from tests.support.sweeps import builders
+from tests.support.sweeps.reported_sweeps import REPORTED, run
 
 IDS = {"s": 3, "s.native": 4, "s.transfer": 5, "other": 6}
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
-    return analysed(worked(tmp_path_factory.mktemp("dashboard"), note="only\ntwo lines"))
+def found() -> Findings:
+    return builders.found(override(REPORTED, {"note": "only\ntwo lines"}), run)
 
 
 def test_the_note_is_the_answer_with_the_numbers_and_links(found: Findings) -> None:
@@ -44,8 +44,8 @@ def test_the_same_findings_give_the_same_page(found: Findings) -> None:
     assert set(plots(found)) == {"answer-0"}
 
 
-def test_an_unfinished_sweep_has_a_note_that_says_so_and_no_figure(tmp_path: Path) -> None:
-    unfinished = analysed(worked(tmp_path, stop_at="transfer"))
+def test_an_unfinished_sweep_has_a_note_that_says_so_and_no_figure() -> None:
+    unfinished = builders.found(REPORTED, run, until="transfer")
     text = study_note(unfinished, IDS)
     assert "**NOT YET: 0 of 15 transfer trainings are done**" in text
     assert "\n\n\n" not in text, "a part that is not there leaves no gap"

@@ -12,39 +12,34 @@ from PIL import Image
 
 from kd.errors import Unavailable
 from storage.queue.tasks import Claim
-from storage.url import resolve
 from sweeps.distill.presets import on
 from sweeps.distill.session import Outcome
 from sweeps.errors import SpecError
+from sweeps.findings.findings import Findings
 from sweeps.report import folder as pages
 from sweeps.report.answer import headline
 from sweeps.report.figures.data import BLUE, VERMILLION
 from sweeps.report.figures.svg import NAMES
-from sweeps.report.page import title
 from sweeps.spec.model import override
 from sweeps.spec.stored import read
-from sweeps.usecases.create import create_sweep
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
-from tests.support.sweeps.pictured_sweeps import texts
-from tests.support.sweeps.planted_sweeps import analysed as planted_findings
-from tests.support.sweeps.planted_sweeps import planted, work
-from tests.support.sweeps.reported_sweeps import analysed, worked
-from tests.support.sweeps.typed_commands import write_npz
+from tests.support.sweeps.builders import found
+from tests.support.sweeps.planted_sweeps import planted
+from tests.support.sweeps.reported_sweeps import REPORTED, run
 from tests.support.web.browser import Browser
 
 HOSTILE = "<script>alert(1)</script> ![x](http://x.test/x.png) <img src=http://x.test/y.png onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return worked(tmp_path_factory.mktemp("finished"), note=HOSTILE)
+def finished() -> Findings:
+    return found(override(REPORTED, {"note": HOSTILE}), run)
 
 
 @pytest.fixture(scope="module")
-def folder(url: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(finished: Findings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page") / "report"
-    found = analysed(url)
-    assert pages.write(found, folder) == folder / "report.html"
+    assert pages.write(finished, folder) == folder / "report.html"
     return folder
 
 
@@ -53,7 +48,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 class Loaded(HTMLParser):
-    """Every tag of a page, every value that makes a browser fetch or run something, ids, names of figures, cells."""
+    """Every tag of a page, every value that makes a browser fetch or run something, ids."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -61,10 +56,6 @@ class Loaded(HTMLParser):
         self.fetched: list[str] = []
         self.ids: list[str] = []
         self.used: set[str] = set()
-        self.figures: list[str] = []
-        self.folds: list[dict[str, str | None]] = []
-        self.rows: list[list[str]] = []
-        self._cell = False
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -75,67 +66,12 @@ class Loaded(HTMLParser):
             if name == "id":
                 self.ids.append(value or "")
             self.used |= set(re.findall(r"url\(#([^)]*)\)", value or ""))
-        if tag == "svg":
-            self.figures.append(dict(attrs).get("aria-label") or "")
-        if tag == "details":
-            self.folds.append(dict(attrs))
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("th", "td"):
-            self.rows[-1].append("")
-            self._cell = True
-
-    def handle_endtag(self, tag: str) -> None:
-        self._cell = self._cell and tag not in ("th", "td")
-
-    def handle_data(self, data: str) -> None:
-        if self._cell:
-            self.rows[-1][-1] += data
 
 
-def test_a_report_is_the_page_its_markdown_figures_numbers_and_spec(folder: Path, url: str) -> None:
+def test_a_report_is_the_page_its_markdown_figures_numbers_and_spec(folder: Path, finished: Findings) -> None:
     figures = {f"figures/{name}.svg" for name in NAMES[:-1]}  # AutoKeras did not run
     assert set(content(folder)) == figures | {"report.html", "report.md", "results.csv", "table.tex", "spec.toml"}
-    found = analysed(url)
-    assert read(folder / "spec.toml") == found.spec
-
-
-def test_the_page_goes_from_the_answer_to_where_it_comes_from(folder: Path, url: str) -> None:
-    page = (folder / "report.html").read_text()
-    found = analysed(url)
-    parts = [
-        f"<h1>{html.escape(headline(found))}</h1>",
-        '<span class="badge ',
-        '<div class="cards">',
-        '<div class="advice">',
-        "<svg",
-        "<details",
-        "<table>",
-        ">Secondary questions<",
-        ">Methods<",
-        ">Provenance<",
-        f"<p>answer hash {found.answer_hash}</p>",
-    ]
-    places = [page.index(part, page.index("<main>")) for part in parts]
-    assert places == sorted(places)
-    assert f"<title>{html.escape(title(found))}</title>" in page
-    assert headline(found) in (folder / "report.md").read_text()
-
-
-def test_every_figure_is_in_the_page_with_its_caption_and_what_it_is_for_who_cannot_see_it(folder: Path) -> None:
-    page = (folder / "report.html").read_text()
-    assert Loaded(page).figures == [
-        "Gain of each arm over no distillation",
-        "The regret beside its margin",
-        "Test accuracy of the student and of other methods",
-        "Where the searches looked",
-    ]
-    assert page.count("<figcaption>") == 4
-    for name in NAMES[:-1]:
-        assert f"](figures/{name}.svg)" in (folder / "report.md").read_text()
-        written = texts((folder / "figures" / f"{name}.svg").read_text())
-        assert len(written) > 3
-        assert all(html.escape(text, quote=False) in page for text in written)
+    assert read(folder / "spec.toml") == finished.spec
 
 
 def test_the_page_loads_and_runs_nothing_whatever_its_note_says(folder: Path) -> None:
@@ -157,42 +93,20 @@ def test_no_two_things_on_the_page_share_an_id_and_each_that_is_used_is_there(fo
     assert {value.removeprefix("#") for value in loaded.fetched} | loaded.used <= set(loaded.ids)
 
 
-def test_folds_are_closed_and_all_but_the_methods_are_printed(folder: Path) -> None:
-    folds = Loaded((folder / "report.html").read_text()).folds
-    printed = {"class": "printed"}
-    assert folds == [printed, printed, printed, {}, printed]
-
-
-def test_no_cell_of_a_table_is_lost(folder: Path) -> None:
-    page = Loaded((folder / "report.html").read_text())
-    lines = [line for line in (folder / "report.md").read_text().splitlines() if line.startswith("| ")]
-    cells = [line.removeprefix("| ").removesuffix(" |").split(" | ") for line in lines if "---" not in line]
-    plain = [[cell.replace("`", "").replace("**", "").strip() for cell in row] for row in cells]
-    assert len(plain) > 25
-    assert [[cell.strip() for cell in row] for row in page.rows] == plain
-
-
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of which the path of a dataset, the note and the reason of a failure are markup."""
-    folder = tmp_path_factory.mktemp("hostile")
-    inside = folder / "<script>alert(2)<"
-    inside.mkdir()
-    path = write_npz(inside / "<img src=x onerror=alert(3)>|`b`.npz")
+    path = "<script>alert(2)</<img src=x onerror=alert(3)>|`b`.npz"
     spec = override(
-        on(OVER_SEEDS, targets=[str(path)]), {"target.images": 180, "note": HOSTILE, "target.dataset": str(path)}
+        on(OVER_SEEDS, targets=["mine.npz"]), {"target.images": 180, "note": HOSTILE, "target.dataset": path}
     )
-    url = resolve(f"sqlite:///{folder}/s.db")
-    create_sweep(url, "s", spec)
-    run = planted(accuracies(0.5))
 
     def failing(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.stage == "baselines":
             raise Unavailable("no weights <script>alert(4)</script> & <b>more</b>")
-        return run(claim, params, on_step)
+        return planted(accuracies(0.5))(claim, params, on_step)
 
-    work(url, failing)
-    return pages.write(planted_findings(url), folder / "report")
+    return pages.write(found(spec, failing), tmp_path_factory.mktemp("hostile") / "report")
 
 
 def test_paths_and_reasons_of_users_are_text(hostile: Path) -> None:
@@ -215,38 +129,31 @@ def test_a_browser_runs_nothing_of_what_users_wrote(hostile: Path, browser: Brow
     assert "&lt;img src=x onerror=alert(3)&gt;" in dom
 
 
-def test_the_same_sweep_gives_the_same_bytes(folder: Path, url: str, tmp_path: Path) -> None:
-    found = analysed(url)
-    pages.write(found, tmp_path)
-    assert content(tmp_path) == content(folder)
-
-
 def test_an_unfinished_sweep_has_a_page_that_says_so(tmp_path: Path) -> None:
     figures = tmp_path / "report" / "figures"
     figures.mkdir(parents=True)
     (figures / "gains.svg").write_text("of an earlier sweep")
     (figures / "mine.svg").write_text("of the user")
-    found = analysed(worked(tmp_path, stop_at="native.search#2"))
-    page = pages.write(found, tmp_path / "report").read_text()
+    page = pages.write(found(REPORTED, run, until="native.search#2"), tmp_path / "report").read_text()
     assert "NOT YET: 0 of 15 transfer trainings are done" in page
     assert {path.name for path in figures.iterdir()} == {"surface.svg", "mine.svg"}
 
 
-def test_what_cannot_be_written_leaves_the_folder_as_it_was(url: str, tmp_path: Path) -> None:
+def test_what_cannot_be_written_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "figures").write_text("a file where the folder of the figures should be")
     (tmp_path / "report.html").write_text("an earlier page")
     before = content(tmp_path)
-    found = analysed(url)
     with pytest.raises(SpecError, match=r"cannot write a report into .*; give a folder"):
-        pages.write(found, tmp_path)
+        pages.write(found(REPORTED, run, until="search#1"), tmp_path)
     assert content(tmp_path) == before
 
 
-def test_a_browser_shows_the_answer_and_the_figures(folder: Path, url: str, tmp_path: Path, browser: Browser) -> None:
+def test_a_browser_shows_the_answer_and_the_figures(
+    folder: Path, finished: Findings, tmp_path: Path, browser: Browser
+) -> None:
     page = f"file://{folder}/report.html"
     dom = browser.dom(page)
-    found = analysed(url)
-    assert html.escape(headline(found), quote=False) in " ".join(dom.split())
+    assert html.escape(headline(finished), quote=False) in " ".join(dom.split())
     assert "Search on digits-rgb" in dom
     browser.screenshot(page, tmp_path / "page.png")
     with Image.open(tmp_path / "page.png") as image:

@@ -48,15 +48,6 @@ def rule(name: str) -> str:
     return inside[: next(place for place, depth in enumerate(depths) if depth < 0)]
 
 
-def test_a_figure_is_its_svg_with_its_caption() -> None:
-    page = rendered(Figure("one", "alt & more", "**Figure 1.** said"), one=SVG)
-    assert '<svg role="img" aria-label="alt &amp; more" xmlns=' in page
-    assert "<figcaption><strong>Figure 1.</strong> said</figcaption></figure>" in page
-    assert "<?xml" not in page
-    assert '<figure class="narrow">' in page
-    assert '<figure class="wide">' in rendered(Figure("one", "a", "", wide=True), one=SVG)
-
-
 def test_a_figure_that_was_not_drawn_is_an_error() -> None:
     with pytest.raises(KeyError):
         rendered(Figure("one", "a", ""), two=SVG)
@@ -105,15 +96,6 @@ def test_code_and_bold_are_the_only_marks() -> None:
     assert "<p><strong>all <code>a*b</code> of it</strong> _is_ *plain* <code>**code**</code> but ** this</p>" in page
 
 
-def test_columns_of_numbers_are_aligned_with_their_heads() -> None:
-    rows = [("x1", "+1.2 [0, 2]", "< 0.001"), ("2y", "", "0.5"), ("z", "not yet", "1 of 2")]
-    page = rendered(table(columns("a", "b", "c", text=1), rows))
-    assert page.count("<th>") == 1
-    assert page.count('<th class="number">') == 2
-    assert page.count('<td class="number">') == 6
-    assert '<td class="number">&lt; 0.001</td>' in page
-
-
 class Cells(HTMLParser):
     """The text of every cell of the tables of a page, row by row."""
 
@@ -155,27 +137,6 @@ def test_no_cell_of_a_table_is_lost() -> None:
         rendered(table(columns("1", "2", text=1), [["too", "many", "cells"]]))
 
 
-def test_the_answer_its_badge_numbers_and_advice_stand_out() -> None:
-    cards = Cards((Card("a?", "+1", "0 to 2", "Yes", "good"), Card("b?", "−1", "-2 to 0", "No", "bad")))
-    page = rendered(Heading("so", level=1), Badge("FLAT", "open"), cards, Advice("Do it:", ("kd-sweeps a < b",)))
-    assert "<h1>so</h1>" in page
-    assert '<span class="badge open">FLAT</span>' in page
-    assert re.findall(r'<p class="(\w+ ?\w*)">([^<]*)</p>', page) == [
-        *(("question", "a?"), ("value", "+1"), ("interval", "0 to 2"), ("word good", "Yes")),
-        *(("question", "b?"), ("value", "−1"), ("interval", "-2 to 0"), ("word bad", "No")),
-    ]
-    advice = "<p><strong>What to do.</strong> Do it:</p><pre><code>kd-sweeps a &lt; b\n</code></pre></div>"
-    assert f'<div class="advice">{advice}' in page
-    assert "<pre>" not in rendered(Advice("Wait."))
-
-
-def test_a_fold_is_closed_and_says_what_is_in_it() -> None:
-    page = rendered(Fold("Title", "in short", (Paragraph("inside"),)), Fold("Evidence", "", (), printed=True))
-    assert "<details>\n<summary><h2>Title</h2> <span>· in short</span></summary>\n<p>inside</p>\n</details>" in page
-    assert '<details class="printed">\n<summary><h2>Evidence</h2></summary>' in page
-    assert " open" not in page
-
-
 def test_what_is_evidence_is_open_on_paper_and_the_rest_is_not_there() -> None:
     paper = rule("@media print")
     opened = re.search(r"details\.printed::details-content \{([^}]*)\}", paper)
@@ -204,9 +165,3 @@ def test_a_phone_has_one_card_below_the_other_and_tables_that_scroll() -> None:
     assert ".cards { grid-template-columns: 1fr; }" in rule("@media (max-width: 40rem)")
     assert '<div class="scroll" tabindex="0">\n<table>' in rendered(table(columns("a", text=1), [["x"]]))
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in html([], title="t", figures={})
-
-
-def test_lines_to_type_stay_lines() -> None:
-    assert "<pre><code>kd-sweeps a\nkd-sweeps b &lt; c\n</code></pre>" in rendered(
-        Code(("kd-sweeps a", "kd-sweeps b < c"))
-    )

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +14,8 @@ from sweeps.stats.estimates import Estimate
 from sweeps.stats.response import Top
 from sweeps.stats.verdict import RULE
 from sweeps.trainers.protocol import Point
-from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies, answered, begun, found
-from tests.support.sweeps.planted_sweeps import analysed
+from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
+from tests.support.sweeps.builders import found
 
 SPEC = preset("tiny")  # T in [1, 20], alpha in [0, 1]
 
@@ -67,12 +66,6 @@ def test_whether_t_and_alpha_matter_is_not_asked_where_more_is_searched() -> Non
     assert "variance of the validation accuracy explained: epochs 75 %, T 25 %" in identified(shares, SPEC)
 
 
-def test_what_is_said_is_what_the_fit_to_all_searches_found(tmp_path: Path) -> None:
-    for surface in found(tmp_path, accuracies((0.2, 0.5, 0.8)), OVER_SEARCHES).surfaces:
-        assert surface.top is not None
-        assert f": {100 * surface.top.share:.0f} % [{100 * surface.top.low:.0f}, " in matters(surface)
-
-
 def test_a_search_says_its_edge_its_ties_and_its_luck() -> None:
     said = replace(SURFACE, best=Point(20.0, 0.5), tied=(Point(2.0, 0.1), Point(3.0, 0.25)), optimism=0.734)
     assert identified(said, SPEC) == (
@@ -105,21 +98,19 @@ def test_a_range_without_width_has_no_edge() -> None:
     assert at_edge(Point(4.0, 1.0), override(SPEC, {"search.temperature": [4, 4]})) == "alpha = 1"
 
 
-def test_a_default_and_no_distillation_are_said_where_they_were_not_shown_to_be_worse(tmp_path: Path) -> None:
+def test_a_default_and_no_distillation_are_said_where_they_were_not_shown_to_be_worse() -> None:
     default = "Keras' default, T = 3, alpha = 0.5 without any tuning, was not shown to be worse than best"
-    findings = found(tmp_path, accuracies(0.5, gain=0.5, untuned=-4.0))
+    findings = found(OVER_SEEDS, accuracies(0.5, gain=0.5, untuned=-4.0))
     assert as_good(findings) == [
         f"digits-rgb: {default.replace('was not shown to be worse', 'is better')} (-4.00 [-5.59, -2.41] (n=4))",
         "digits-rgb: best was not shown to beat no distillation (+0.50 [-1.09, +2.09] (n=4))",
     ]
-    source = tmp_path / "source"
-    source.mkdir()
-    findings = found(source, accuracies(0.5, source=0.5))  # scratch and the default are the same there
+    findings = found(OVER_SEEDS, accuracies(0.5, source=0.5))  # scratch and the default are the same there
     assert as_good(findings) == [f"digits: {default} (+0.50 [-1.09, +2.09] (n=4))"]
 
 
-def test_nothing_is_as_good_where_best_beats_both(tmp_path: Path) -> None:
-    assert as_good(found(tmp_path, accuracies(0.5))) == []
+def test_nothing_is_as_good_where_best_beats_both() -> None:
+    assert as_good(found(OVER_SEEDS, accuracies(0.5))) == []
 
 
 BEST = Estimate(8.5, 7.0, 10.0, 4)
@@ -152,11 +143,11 @@ def test_controls_have_nothing_to_explain_where_best_gains_nothing() -> None:
     assert explained([]) == []
 
 
-def test_looks_are_told_with_the_plan_and_when_it_was_stored(tmp_path: Path) -> None:
+def test_looks_are_told_with_the_plan_and_when_it_was_stored() -> None:
     level = "tested one-sided at 3 %, 1 %, 1 %, together 5 %"
-    before = analysed(begun(tmp_path))
+    before = found(OVER_SEEDS, {}, until="transfer")
     assert looked(before) == f"the test set has not been read; looks declared: 3, {level}"
-    after = analysed(answered(tmp_path, accuracies(0.5)))
+    after = found(OVER_SEEDS, accuracies(0.5))
     first, second, third = looked(after).split(". ")
     assert third == "Judged by rule 1 of the verdict, as this sweep declared"
     assert first == f"looks at the test set: 1 of 3 declared, {level}"
@@ -164,14 +155,13 @@ def test_looks_are_told_with_the_plan_and_when_it_was_stored(tmp_path: Path) -> 
     times = re.fullmatch(rf"{plan} stored (.{{19}}) UTC, test set first read (.{{19}}) UTC", second)
     assert times is not None, second
     assert times[1] <= times[2]
+    again = replace(after, looks=(*after.looks, replace(after.looks[0], number=2, seeds=5)))
+    assert looked(again).startswith(f"looks at the test set: 2 of 3 declared, {level}. Look 1: 4 seeds, ")
+    assert "Look 2: 5 seeds, spec " in looked(again)
 
 
-def test_a_look_over_searches_says_how_many_and_one_look_has_no_sum(tmp_path: Path) -> None:
-    said = looked(found(tmp_path, accuracies((0.2, 0.5, 0.8)), OVER_SEARCHES))
-    assert ". Look 1: 4 seeds, 3 searches, spec " in said
-    (tmp_path / "newest").mkdir()
-    newest = analysed(begun(tmp_path / "newest", override(OVER_SEEDS, {"transfer.rule": RULE})))
+def test_one_look_has_no_sum_and_the_newest_rule_is_not_named() -> None:
+    newest = found(override(OVER_SEEDS, {"transfer.rule": RULE}), {}, until="transfer")
     assert looked(newest).endswith("declared: 3, tested one-sided at 1 %, 1 %, 1 %, together 3 %")
-    (tmp_path / "once").mkdir()
-    once = looked(found(tmp_path / "once", accuracies(0.5), override(OVER_SEEDS, {"transfer.looks": 1})))
+    once = looked(found(override(OVER_SEEDS, {"transfer.looks": 1}), accuracies(0.5)))
     assert once.startswith("looks at the test set: 1 of 1 declared, tested one-sided at 5 %. Look 1: ")

@@ -3,45 +3,29 @@
 import csv
 import io
 import math
-from pathlib import Path
 
 import pytest
 
-from sweeps.findings.load import accuracies
-from sweeps.report.folder import COLUMNS, latex, results_csv, table_tex
+from sweeps.report.folder import latex, results_csv
 from sweeps.spec.model import override
 from sweeps.stats.resampling import optimism, tied
 from sweeps.stats.response import Run, top
 from sweeps.trainers.protocol import Point
-from tests.support.sweeps import planted_sweeps
+from tests.support.sweeps.builders import found
 from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.reported_sweeps import analysed, worked
+from tests.support.sweeps.reported_sweeps import REPORTED, run
 from tests.support.sweeps.small_sweeps import SMALL
 
 
-def test_there_is_a_line_for_each_training_with_its_seed_and_accuracies(tmp_path: Path) -> None:
-    found = analysed(worked(tmp_path, **{"outer.searches": 2}))
-    lines = list(csv.DictReader(io.StringIO(results_csv(found))))
-    tests = accuracies(found.trainings, "target", "native", "t0s1")
-    assert tuple(lines[0]) == COLUMNS
-    # 3 seeds: four arms on the source, five on the target, and best and native again for the second search.
-    assert len([line for line in lines if line["stage"] == "transfer"]) == 3 * (4 + 1 + 5 + 2)
-    assert {line["state"] for line in lines} == {"done"}
-    chosen = [line for line in lines if (line["role"], line["arm"], line["group"]) == ("target", "native", "t0s1")]
-    assert {line["dataset"] for line in chosen} == {"digits-rgb"}
-    assert {int(line["repeat"]): 100 * float(line["test_accuracy"]) for line in chosen} == pytest.approx(tests)
-    assert len({line["seed"] for line in chosen}) == 3
-
-
 @pytest.mark.parametrize("role", ["source", "target"])
-def test_what_the_page_says_of_the_searches_follows_from_the_csv_and_the_spec(tmp_path: Path, role: str) -> None:
+def test_what_the_page_says_of_the_searches_follows_from_the_csv_and_the_spec(role: str) -> None:
     """The share of the box that is as good, what is tied with best, the winner's curse: from what is published."""
-    found = analysed(worked(tmp_path, **{"outer.searches": 3, "search.trials": 6}))
-    (surface,) = [one for one in found.surfaces if one.role == role]
-    lines = [line for line in csv.DictReader(io.StringIO(results_csv(found))) if line["role"] == role]
+    findings = found(override(REPORTED, {"outer.searches": 3, "search.trials": 6}), run)
+    (surface,) = [one for one in findings.surfaces if one.role == role]
+    lines = [line for line in csv.DictReader(io.StringIO(results_csv(findings))) if line["role"] == role]
     tried = [line for line in lines if line["stage"] != "transfer"]
     assert {(line["arm"], line["state"]) for line in tried} == {("", "done")}
-    (t_low, t_high), (a_low, a_high) = found.spec.search.temperature, found.spec.search.alpha
+    (t_low, t_high), (a_low, a_high) = findings.spec.search.temperature, findings.spec.search.alpha
 
     def place(value: float, low: float, high: float) -> float:
         return (value - low) / (high - low)
@@ -73,9 +57,7 @@ def test_what_the_page_says_of_the_searches_follows_from_the_csv_and_the_spec(tm
     assert surface.optimism == pytest.approx(optimism(100 * float(luckiest["val_accuracy"]), list(again.values())))
 
 
-def test_what_is_searched_beside_t_and_alpha_has_a_column_each_and_is_empty_where_an_arm_is_trained_without(
-    tmp_path: Path,
-) -> None:
+def test_what_is_searched_beside_t_and_alpha_has_a_column_each_and_is_empty_where_an_arm_is_trained_without() -> None:
     spec = override(
         SMALL,
         {
@@ -84,9 +66,8 @@ def test_what_is_searched_beside_t_and_alpha_has_a_column_each_and_is_empty_wher
             "transfer.source_arms": ["best", "default-keras"],
         },
     )
-    url = planted_sweeps.worked(f"sqlite:///{tmp_path}/a.db", spec, quadratic, stop_at="transfer#target")
-    found = planted_sweeps.analysed(url)
-    text = results_csv(found)
+    findings = found(spec, quadratic, until="transfer#target")
+    text = results_csv(findings)
     assert text.splitlines()[0] == (
         "dataset,role,arm,group,repeat,seed,state,temperature,alpha,learning_rate,nontarget_weight,"
         "val_accuracy,test_accuracy,train_s,cpu_s,stage"
@@ -95,34 +76,10 @@ def test_what_is_searched_beside_t_and_alpha_has_a_column_each_and_is_empty_wher
     best, default, waiting = (
         lines[key] for key in (("source", "best"), ("source", "default-keras"), ("target", "best"))
     )
-    chosen = dict(found.confirmed["source"].best.point.more)
+    chosen = dict(findings.confirmed["source"].best.point.more)
     assert {name: float(best[name]) for name in chosen} == pytest.approx(chosen)
     assert (float(default["learning_rate"]), default["nontarget_weight"]) == (spec.training.learning_rate, "")
     assert (waiting["learning_rate"], waiting["nontarget_weight"]) == ("", "")
-
-
-def test_what_has_not_run_is_a_line_without_numbers(tmp_path: Path) -> None:
-    found = analysed(worked(tmp_path, stop_at="transfer#source.scratch.1"))
-    lines = list(csv.DictReader(io.StringIO(results_csv(found))))
-    table = table_tex(found)
-    assert len([line for line in lines if line["stage"] == "transfer"]) == 3 * (4 + 5)
-    unfinished = [line for line in lines if line["state"] != "done"]
-    assert unfinished
-    assert not any(line["test_accuracy"] or line["train_s"] for line in unfinished)
-    assert "& status \\\\" in table
-    assert "& 1 of 3 done \\\\" in table
-
-
-def test_the_table_has_as_many_cells_in_each_row_as_columns(tmp_path: Path) -> None:
-    found = analysed(worked(tmp_path))
-    lines = table_tex(found).splitlines()
-    rows = found.rows
-    (begin,) = [line for line in lines if line.startswith("\\begin{tabular}")]
-    assert begin == "\\begin{tabular}{llrrrrrrr}"  # all are done: no column says so
-    body = [line for line in lines if line.endswith(" \\\\")]
-    assert len(body) == 1 + len(rows)
-    assert {line.count(" & ") for line in body} == {8}
-    assert any("$\\pm$" in line for line in body)
 
 
 def test_every_sign_that_means_something_to_latex_is_escaped() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps.stats.estimates import one_sided_bounds, seeds_needed
-from sweeps.stats.verdict import WORDS, Verdict, decide
+from sweeps.stats.verdict import RULE, WORDS, Verdict, decide
 
 # Differences whose mean is 0 and whose standard deviation is 1: with t[0.95, 3] = 2.3534 the one-sided bounds are
 # mean -+ 2.3534 / sqrt(4) = 1.1767 at a level of 5 %; half of the level gives 3.1824 / 2 = 1.5912.
@@ -21,12 +21,17 @@ def below(points: float, *, spread: float = 1.0) -> dict[int, float]:
     return {repeat: NATIVE[repeat] - points - spread * SPREAD[repeat] for repeat in NATIVE}
 
 
+def verdict(searches: list[dict[str, dict[int, float]]], *, margin: float, level: float, rule: int = RULE) -> Verdict:
+    """What is decided, which has to be something."""
+    found = decide(searches, margin=margin, level=level, rule=rule)
+    assert found is not None
+    return found
+
+
 def decided(regret: float, *, spread: float = 1.0, scratch: float = 9.0, random: float = 9.0) -> Verdict:
     """With a margin of 2 points at a level of 5 %."""
     arms = {"native": NATIVE, "best": below(regret, spread=spread), "scratch": below(scratch), "random": below(random)}
-    found = decide([arms], margin=2.0, level=0.05)
-    assert found is not None
-    return found
+    return verdict([arms], margin=2.0, level=0.05)
 
 
 def test_the_verdict_carries_the_bounds_that_it_rests_on() -> None:
@@ -64,15 +69,12 @@ def test_a_point_that_loses_much_fails_whatever_native_gains(gain: float) -> Non
 def test_half_of_a_proven_gain_is_the_margin_where_it_is_less() -> None:
     # native gains 3 over scratch without any spread in the contrast but that of best: half of it is 1.5 < 2
     arms = {"native": NATIVE, "best": below(0.2), "scratch": below(3.0, spread=0.0), "random": below(9.0)}
-    found = decide([arms], margin=2.0, level=0.05)
-    assert found is not None
+    found = verdict([arms], margin=2.0, level=0.05)
     assert (found.word, found.halved, found.margin, found.declared) == ("TRANSFERS", True, 1.5, 2.0)
     for regret, word in ((1.5 - HALF - 0.001, "TRANSFERS"), (1.5 - HALF + 0.001, "UNDECIDED")):
-        found = decide([arms | {"best": below(regret)}], margin=2.0, level=0.05)
-        assert found is not None
+        found = verdict([arms | {"best": below(regret)}], margin=2.0, level=0.05)
         assert found.word == word
-    found = decide([arms | {"best": below(1.5 + HALF + 0.001)}], margin=2.0, level=0.05)
-    assert found is not None
+    found = verdict([arms | {"best": below(1.5 + HALF + 0.001)}], margin=2.0, level=0.05)
     assert found.word == "FAILS"
 
 
@@ -84,8 +86,7 @@ def test_no_distillation_at_all_never_transfers_where_native_gains() -> None:
     ):  # proven: above 1.59; of the declared margin, 2, a loss of 1.6 with little spread is inside
         scratch = below(gain, spread=0.1)
         arms = {"native": NATIVE, "best": scratch, "scratch": scratch, "random": below(9.0)}
-        found = decide([arms], margin=5.0, level=0.05)
-        assert found is not None
+        found = verdict([arms], margin=5.0, level=0.05)
         assert (found.word, found.halved) == ("FAILS", True)
 
 
@@ -93,8 +94,7 @@ def test_half_of_the_gain_is_tested_with_the_noise_of_the_gain() -> None:
     # A contrast (native + scratch) / 2 - best whose spread is twice that of the regret decides nothing any more.
     noisy = {repeat: NATIVE[repeat] - 3.0 - 3.0 * SPREAD[repeat] for repeat in NATIVE}
     arms = {"native": NATIVE, "best": below(0.2), "scratch": noisy}
-    found = decide([arms], margin=1.6, level=0.25)
-    assert found is not None
+    found = verdict([arms], margin=1.6, level=0.25)
     assert found.halved
     contrast = [0.2 + SPREAD[repeat] - 0.5 * (3.0 + 3.0 * SPREAD[repeat]) for repeat in NATIVE]
     bounds = one_sided_bounds(contrast, 0.25)
@@ -124,14 +124,12 @@ SMALL_GAIN = over_searches([0.40, 0.55, 0.20, 0.70, 0.55], [0.00, 0.05, 0.25, -0
 
 
 def test_flat_is_not_said_beside_a_proven_gain_however_small() -> None:
-    found = decide(SMALL_GAIN, margin=1.0, level=0.01)
-    assert found is not None
+    found = verdict(SMALL_GAIN, margin=1.0, level=0.01)
     assert found.beats["scratch"] > 0
     assert (found.word, found.halved, found.margin) == ("UNDECIDED", True, pytest.approx(0.24))
     assert found.seeds is not None
     assert found.seeds > found.n
-    old = decide(SMALL_GAIN, margin=1.0, level=0.01, rule=1)
-    assert old is not None
+    old = verdict(SMALL_GAIN, margin=1.0, level=0.01, rule=1)
     assert old.word == "FLAT", "as a sweep was told that declared the first rule"
     assert (old.low, old.high, old.margin) == (found.low, found.high, found.margin)
 
@@ -139,8 +137,7 @@ def test_flat_is_not_said_beside_a_proven_gain_however_small() -> None:
 def test_flat_is_not_said_beside_an_interval_of_the_gain_that_lies_above_nothing() -> None:
     # at 1 % the gain is not proven, but the 95 % interval that is shown is above 0
     searches = over_searches([0.1, 0.5, 0.3, 0.5, 0.2], [0.0, 0.1, 0.0, 0.1, -0.1])
-    found = decide(searches, margin=1.0, level=0.001)
-    assert found is not None
+    found = verdict(searches, margin=1.0, level=0.001)
     assert found.gain is not None
     assert found.gain.low is not None
     assert found.beats["scratch"] < 0 < found.gain.low
@@ -152,8 +149,7 @@ def test_flat_is_not_said_beside_an_interval_of_the_gain_that_lies_above_nothing
 @pytest.mark.parametrize(("rule", "word", "sd"), [(1, "TRANSFERS", 0.0), (2, "UNDECIDED", 3.0)])
 def test_searches_that_agree_by_luck_are_as_uncertain_as_their_seeds(rule: int, word: str, sd: float) -> None:
     arms = {"native": NATIVE, "best": below(0.0, spread=6.0), "scratch": below(9.0)}
-    found = decide([arms, arms, arms, arms], margin=1.0, level=0.05, rule=rule)
-    assert found is not None
+    found = verdict([arms, arms, arms, arms], margin=1.0, level=0.05, rule=rule)
     # four seeds with a standard deviation of 6 give the mean of a search 3, and that of four searches 1.5
     assert (found.word, found.sd, found.n) == (word, pytest.approx(sd), 4)
     assert found.regret.high == pytest.approx(sd * HALF_SHARED, abs=1e-4)
@@ -162,14 +158,11 @@ def test_searches_that_agree_by_luck_are_as_uncertain_as_their_seeds(rule: int, 
 
 def test_an_only_rival_is_beaten_at_the_whole_level_and_without_any_nothing_is_flat() -> None:
     arms = {"native": NATIVE, "best": below(0.0), "random": below(HALF + 0.001), "scratch": {0: 60.0, 7: 60.0}}
-    found = decide([arms], margin=2.0, level=0.05)
-    assert found is not None
+    found = verdict([arms], margin=2.0, level=0.05)
     assert (found.word, found.beats) == ("TRANSFERS", {"random": pytest.approx(0.001, abs=1e-4)})
-    found = decide([arms | {"random": below(HALF - 0.001)}], margin=2.0, level=0.05)
-    assert found is not None
+    found = verdict([arms | {"random": below(HALF - 0.001)}], margin=2.0, level=0.05)
     assert found.word == "UNDECIDED"
-    found = decide([{"native": NATIVE, "best": below(0.0)}], margin=2.0, level=0.05)
-    assert found is not None
+    found = verdict([{"native": NATIVE, "best": below(0.0)}], margin=2.0, level=0.05)
     assert (found.word, found.beats) == ("TRANSFERS", {})
 
 
@@ -203,8 +196,7 @@ def test_without_spread_the_bounds_are_the_mean() -> None:
     for regret, word in ((1.0, "TRANSFERS"), (2.0, "UNDECIDED"), (3.0, "FAILS")):
         found = decided(regret, spread=0.0)
         assert (found.word, found.low, found.high, found.sd, found.seeds) == (word, regret, regret, 0.0, None)
-    same = decide([{"native": NATIVE, "best": NATIVE, "scratch": NATIVE, "random": NATIVE}], margin=2.0, level=0.05)
-    assert same is not None
+    same = verdict([{"native": NATIVE, "best": NATIVE, "scratch": NATIVE, "random": NATIVE}], margin=2.0, level=0.05)
     assert (same.word, same.beats) == ("FLAT", {"scratch": 0.0, "random": 0.0})
 
 

@@ -1,7 +1,6 @@
 """Sweep against sweep: planted differences of 0, 1 and -2 points come back, where the seeds are the same."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from scipy.stats import ttest_1samp
@@ -9,21 +8,16 @@ from scipy.stats import ttest_1samp
 from sweeps.findings.compare import Compared, Pair, compare, pairs
 from sweeps.findings.findings import Findings
 from sweeps.report.compare import headline
-from tests.support.sweeps import compared_sweeps
-from tests.support.sweeps.compared_sweeps import HALF
+from sweeps.spec.model import override
+from tests.support.sweeps.compared_sweeps import HALF, family
 from tests.support.sweeps.planted_sweeps import SPREAD
-from tests.support.sweeps.trials_in_memory import trials_in_memory
 
 SHARED = ("base", "same", "worse", "better")
 
 
 @pytest.fixture(scope="module")
-def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Findings]:
-    folder: Path = tmp_path_factory.mktemp("pairs")
-    with trials_in_memory():
-        url = compared_sweeps.family(folder)
-    names = (*SHARED, "other")
-    return dict(zip(names, compared_sweeps.found(url, names), strict=True))
+def findings() -> dict[str, Findings]:
+    return family()
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +112,13 @@ def test_before_a_look_is_complete_nothing_is_told(findings: dict[str, Findings]
 
 
 def test_the_same_name_with_other_images_is_not_compared(findings: dict[str, Findings]) -> None:
-    base, worse = findings["base"], findings["worse"]
-    source = worse.spec.source.model_copy(update={"content_hash": "f" * 64})
-    other = replace(worse, spec=worse.spec.model_copy(update={"source": source}))
-    (one, _) = pairs([base, other])
-    assert (one.dataset, one.why) == ("digits", "not compared: other images under the same name")
+    def with_images(name: str, digest: str) -> Findings:
+        return replace(findings[name], spec=override(findings[name].spec, {"source.content_hash": digest * 64}))
+
+    (pair, _) = pairs([with_images("base", "e"), with_images("worse", "f")])
+    assert (pair.dataset, pair.why) == ("digits", "not compared: other images under the same name")
+    (pair, _) = pairs([with_images("base", "e"), with_images("worse", "e")])
+    assert pair.why == ""
 
 
 def test_a_dataset_without_best_is_not_compared(findings: dict[str, Findings]) -> None:

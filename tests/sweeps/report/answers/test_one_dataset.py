@@ -1,7 +1,6 @@
 """One dataset: the page says whether distilling helps and tuning pays, and never speaks of transfer."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -9,14 +8,13 @@ from sweeps.distill.presets import on
 from sweeps.errors import SpecError
 from sweeps.findings.compare import standings
 from sweeps.findings.secondary import questions
-from sweeps.query.listing import open_sweep, sweep_rows
-from sweeps.query.status import status
 from sweeps.report import answer, folder
 from sweeps.report.brief import brief
 from sweeps.report.page import report, title
 from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate
-from tests.support.sweeps.planted_sweeps import PLANTED, SPREAD, analysed, planted, worked
+from tests.support.sweeps.builders import found
+from tests.support.sweeps.planted_sweeps import PLANTED, SPREAD
 
 ALONE = override(
     on(PLANTED, source="digits", alone=True),
@@ -40,38 +38,34 @@ def below(points: float) -> list[float]:
         (-3.0, 0.0, "HARMS", "Distillation costs 3.0 points on digits.", "without a teacher"),
     ],
 )
-def test_the_answer_is_what_was_planted(
-    storage_url: str, scratch: float, default: float, word: str, said: str, todo: str
-) -> None:
+def test_the_answer_is_what_was_planted(scratch: float, default: float, word: str, said: str, todo: str) -> None:
     arms = {"best": BEST, "scratch": below(scratch), "default-keras": below(default)}
-    findings = analysed(worked(storage_url, ALONE, planted(arms)))
+    findings = found(ALONE, arms)
     assert answer.badge(findings).text.startswith(f"{word}:")
     assert said in answer.headline(findings)
     assert todo in answer.advice(findings).text
     assert answer.question(findings) == "Does distilling help on digits, and is it worth tuning T and α there?"
 
 
-def test_a_default_that_is_better_is_said_to_be_whichever_it_is_and_whatever_the_tuned_values_gain(
-    tmp_path: Path,
-) -> None:
+def test_a_default_that_is_better_is_said_to_be_whichever_it_is_and_whatever_the_tuned_values_gain() -> None:
     arms = {"best": BEST, "scratch": below(5.0), "default-keras": below(2.0), "default-keras-io": below(-2.0)}
     spec = override(ALONE, {"transfer.source_arms": list(arms)})
-    findings = analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms)))
+    findings = found(spec, arms)
     assert answer.badge(findings).text == "HELPS: distilling gains; the untuned default is better than the tuned values"
     assert "keras.io's untuned default is better than the tuned values (−2.0 points, " in answer.headline(findings)
     assert answer.cards(findings)[1].question == "Is tuning better than keras.io's default?"
     use = "Use keras.io's default, T = 10, alpha = 0.1: it is better, the tuned values score less (−2.0 points, "
     assert answer.advice(findings).text.startswith(use)
     arms["scratch"] = below(-0.5)  # the tuned values are worse than no teacher, and the default better than both
-    harmed = analysed(worked(f"sqlite:///{tmp_path}/t.db", spec, planted(arms)))
+    harmed = found(spec, arms)
     assert answer.advice(harmed).text.startswith(use)
     assert "keras.io's untuned default is better" in answer.headline(harmed)
 
 
-def test_where_the_learning_rate_was_searched_the_teacher_gets_no_credit_for_it(tmp_path: Path) -> None:
+def test_where_the_learning_rate_was_searched_the_teacher_gets_no_credit_for_it() -> None:
     spec = override(ALONE, {"search.space": {"learning_rate": [0.001, 0.01]}})
     arms = {"best": BEST, "scratch": below(11), "scratch-tuned": below(0), "default-keras": below(12)}
-    findings = analysed(worked(f"sqlite:///{tmp_path}/s.db", spec, planted(arms)))
+    findings = found(spec, arms)
     assert answer.badge(findings).text.startswith("NOT SHOWN TO HELP")
     assert answer.headline(findings).startswith("Distillation was not shown to help on digits (0.0 points")
     assert answer.cards(findings)[0].value == "0.0 points"
@@ -82,30 +76,21 @@ def test_where_the_learning_rate_was_searched_the_teacher_gets_no_credit_for_it(
     assert isinstance(standing.gain, Estimate)
     assert standing.gain.mean == pytest.approx(0, abs=1e-9)
     arms["scratch-tuned"], arms["default-keras"] = below(5), below(2)
-    paid = analysed(worked(f"sqlite:///{tmp_path}/t.db", spec, planted(arms)))
+    paid = found(spec, arms)
     assert "Tuning T, α and learning_rate is better than Keras' untuned default" in answer.headline(paid)
 
 
-def test_nothing_speaks_of_transfer(storage_url: str, tmp_path: Path) -> None:
-    arms = {"best": BEST, "scratch": below(5), "default-keras": below(2)}
-    url = worked(storage_url, ALONE, planted(arms))
-    findings = analysed(url)
-    with open_sweep(url, "s") as (engine, sweep):
-        stages = status(engine, sweep).shown_stages
-        (row,) = sweep_rows(engine)
-    assert "compare" in stages
-    assert not {"transfer", "native"} & set(stages)
-    assert (row.source, row.target) == ("digits", None)
-    folder.write(findings, tmp_path / "page")
-    written = [file.read_text() for file in (tmp_path / "page").rglob("*") if file.suffix in (".html", ".md", ".svg")]
+def test_nothing_speaks_of_transfer() -> None:
+    findings = found(ALONE, {"best": BEST, "scratch": below(5), "default-keras": below(2)})
+    written = [text for name, text in folder.files(findings).items() if name.endswith((".html", ".md", ".svg"))]
     texts = [*written, report(findings), brief(findings, columns=80)]
-    assert not [found for text in texts for found in re.findall(r".{0,30}[Tt]ransfer.{0,30}", text)]
+    assert not [match for text in texts for match in re.findall(r".{0,30}[Tt]ransfer.{0,30}", text)]
     assert title(findings) == "s: digits"
 
 
-def test_before_it_is_decided_the_page_says_how_far_it_is(storage_url: str) -> None:
+def test_before_it_is_decided_the_page_says_how_far_it_is() -> None:
     arms = {"best": BEST, "scratch": below(5), "default-keras": below(2)}
-    findings = analysed(worked(storage_url, ALONE, planted(arms), stop_at="transfer#source.scratch.2"))
+    findings = found(ALONE, arms, until="transfer#source.scratch.2")
     assert answer.badge(findings).text.startswith("NOT YET: ")
     assert "of 12 trainings on fresh seeds are done" in answer.badge(findings).text
     assert answer.headline(findings) == "Whether distilling helps on digits is not known yet."

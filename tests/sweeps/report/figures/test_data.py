@@ -1,28 +1,26 @@
 """What the figures show, from the findings of a sweep that looks like a real one, or whose numbers were planted."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import accuracies as accuracies_of
 from sweeps.report.figures.data import by_dataset, pictures, title
-from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, accuracies, begun
-from tests.support.sweeps.answered_sweeps import found as planted_findings
+from tests.support.sweeps import builders
+from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies
 from tests.support.sweeps.pictured_sweeps import EVEN
-from tests.support.sweeps.planted_sweeps import analysed as analysed_url
-from tests.support.sweeps.reported_sweeps import analysed, worked
+from tests.support.sweeps.reported_sweeps import REPORTED, run
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
-    return analysed(worked(tmp_path_factory.mktemp("data")))
+def found() -> Findings:
+    return builders.found(REPORTED, run)
 
 
 @pytest.fixture(scope="module")
-def over_searches(tmp_path_factory: pytest.TempPathFactory) -> Findings:
-    return planted_findings(tmp_path_factory.mktemp("searches"), accuracies((1.3, 1.6, 1.9)), OVER_SEARCHES)
+def over_searches() -> Findings:
+    return builders.found(OVER_SEARCHES, accuracies((1.3, 1.6, 1.9)))
 
 
 def test_a_gain_is_that_of_every_seed_over_no_distillation_with_the_same_seed(found: Findings) -> None:
@@ -85,8 +83,8 @@ def test_large_files_are_in_megabytes(found: Findings) -> None:
     assert {mark.cost.split(",")[0] for mark in pictures(replace(found, rows=tuple(rows))).methods} == {"12.3 MB"}
 
 
-def test_before_the_test_was_read_there_are_searches_alone(tmp_path: Path) -> None:
-    shown = pictures(analysed_url(begun(tmp_path)))
+def test_before_the_test_was_read_there_are_searches_alone() -> None:
+    shown = pictures(builders.found(OVER_SEEDS, {}, until="transfer"))
     assert [surface.dataset for surface in shown.surfaces] == ["digits", "digits-rgb"]
     assert (shown.gains, shown.regrets, shown.methods, shown.break_even) == ((), (), (), ())
     assert (shown.temperature, shown.alpha) == ((1, 20), (0, 1))

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -10,24 +11,36 @@ from sweeps.findings.surfaces import SearchTrial
 from sweeps.report.document import Figure
 from sweeps.report.figures.data import Pictures, pictures
 from sweeps.report.figures.gains import captions
+from sweeps.report.figures.style import as_svg, style
 from sweeps.report.figures.svg import NAMES, draw, surface
 from sweeps.report.html_page import html
 from sweeps.trainers.protocol import Point
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, accuracies
-from tests.support.sweeps.answered_sweeps import found as planted_findings
+from tests.support.sweeps.builders import found
 from tests.support.sweeps.pictured_sweeps import EVEN, FITTED, FOUR, NOTHING, SEARCH, gain, method, regret, texts
-from tests.support.sweeps.reported_sweeps import analysed, worked
+from tests.support.sweeps.reported_sweeps import REPORTED, run
 
 ALONE = replace(NOTHING, surfaces=(SEARCH,))
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Pictures:
-    return replace(pictures(analysed(worked(tmp_path_factory.mktemp("finished")))), break_even=(EVEN,))
+def shown() -> Pictures:
+    return replace(pictures(found(REPORTED, run)), break_even=(EVEN,))
 
 
-def test_every_figure_whose_data_is_there_is_drawn_in_the_order_of_the_page(shown: Pictures) -> None:
-    drawn = draw(shown)
+@pytest.fixture(scope="module")
+def drawn(shown: Pictures) -> dict[str, str]:
+    return draw(shown)
+
+
+def drawn_texts(figure: Any) -> list[str]:
+    with style():
+        return texts(as_svg(figure))
+
+
+def test_every_figure_whose_data_is_there_is_drawn_in_the_order_of_the_page(
+    shown: Pictures, drawn: dict[str, str]
+) -> None:
     assert tuple(drawn) == tuple(captions(shown)) == NAMES == ("gains", "regret", "methods", "surface", "break-even")
     for svg in drawn.values():
         assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
@@ -49,25 +62,24 @@ def test_what_has_no_data_yet_is_left_out(part: dict[str, object], name: str) ->
     assert draw(NOTHING) == {}
 
 
-def test_the_same_sweep_gives_the_same_bytes(shown: Pictures) -> None:
-    assert draw(shown) == draw(shown)
-    for svg in draw(shown).values():
+def test_no_figure_says_when_it_was_drawn(drawn: dict[str, str]) -> None:
+    for svg in drawn.values():
         assert "<dc:date>" not in svg
         assert not re.search(r"20\d\d-\d\d-\d\d", svg)
 
 
-def test_names_are_words_and_every_dataset_has_a_panel(shown: Pictures) -> None:
-    drawn = {name: set(texts(svg)) for name, svg in draw(shown).items()}
-    assert {"Tuned on digits", "Tuned on digits-rgb itself", "Random T and α", "Class means of the logits"} <= drawn[
+def test_names_are_words_and_every_dataset_has_a_panel(drawn: dict[str, str]) -> None:
+    words = {name: set(texts(svg)) for name, svg in drawn.items()}
+    assert {"Tuned on digits", "Tuned on digits-rgb itself", "Random T and α", "Class means of the logits"} <= words[
         "gains"
     ]
-    assert {"Tuned on digits itself", "Keras default, untuned", "keras.io example, untuned"} <= drawn["gains"]
+    assert {"Tuned on digits itself", "Keras default, untuned", "keras.io example, untuned"} <= words["gains"]
     for dataset in ("digits", "digits-rgb"):
-        assert f"points of test accuracy gained on {dataset}" in drawn["gains"]
-        assert f"Search on {dataset}" in drawn["surface"]
-    assert "points lost on digits-rgb by not tuning there" in drawn["regret"]
+        assert f"points of test accuracy gained on {dataset}" in words["gains"]
+        assert f"Search on {dataset}" in words["surface"]
+    assert "points lost on digits-rgb by not tuning there" in words["regret"]
     methods = {"Student, distilled", "Student, labels only", "Its teacher", "cnn-small-narrow", "mobilenet"}
-    assert methods <= drawn["methods"]
+    assert methods <= words["methods"]
     legend = {
         "trial, Sobol",
         "trial, proposed",
@@ -76,17 +88,17 @@ def test_names_are_words_and_every_dataset_has_a_panel(shown: Pictures) -> None:
         "keras.io example",
         "Keras default",
     }
-    assert legend <= drawn["surface"]
+    assert legend <= words["surface"]
     keys = {"best", "native", "scratch", "default-keras", "default-keras-io", "class-mean", "random"}
-    assert not keys & set.union(*drawn.values())
+    assert not keys & set.union(*words.values())
 
 
-def test_text_stays_text_and_a_file_has_one_white_background_that_a_dark_page_leaves_out(shown: Pictures) -> None:
-    for svg in draw(shown).values():
+def test_text_stays_text_and_a_file_has_one_white_background_that_a_dark_page_leaves_out(drawn: dict[str, str]) -> None:
+    for svg in drawn.values():
         assert len(texts(svg)) > 3
         white = re.findall(r'<g id="(\w+)">\s*<path[^>]*style="fill: #ffffff', svg)
         assert white == ["patch_1"]
-    page = html([Figure("gains", "alt", "caption")], title="t", figures={"gains": draw(shown)["gains"]})
+    page = html([Figure("gains", "alt", "caption")], title="t", figures={"gains": drawn["gains"]})
     assert 'id="gains-patch_1"' in page
     assert 'figure svg g[id$="-patch_1"] > path { fill: none !important; }' in page
 
@@ -112,12 +124,11 @@ def test_the_fitted_surface_is_the_right_way_round() -> None:
     assert top[:, 1].mean() == pytest.approx(4.5 / 16, abs=0.05)
 
 
-def test_trials_of_other_searches_are_drawn_of_a_sweep_that_has_some(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("searches")
-    found = pictures(planted_findings(folder, accuracies((0.2, 0.5, 0.8)), OVER_SEARCHES))
-    written = texts(draw(found)["surface"])
+def test_trials_of_other_searches_are_drawn_of_a_sweep_that_has_some() -> None:
+    shown = pictures(found(OVER_SEARCHES, accuracies((0.2, 0.5, 0.8))))
+    figure = surface(shown)
+    written = drawn_texts(figure)
     assert {"trial of another search", "Searches on digits", "Searches on digits-rgb"} <= set(written)
-    figure = surface(found)
     others = [line for line in figure.axes[0].lines if line.get_label() == "trial of another search"]
     assert [len(line.get_xdata()) for line in others] == [4]
 
@@ -132,9 +143,10 @@ def test_the_name_of_a_dataset_is_not_read_as_mathematics_or_markup() -> None:
     evil = replace(
         ALONE, surfaces=(replace(SEARCH, dataset="<script>&x.npz"),), gains=(gain("best", 1.0, dataset="<b>"),)
     )
-    assert "Search on <script>&x.npz" in texts(draw(evil)["surface"])
-    assert "<script>" not in draw(evil)["surface"]
-    assert "<b>" not in draw(evil)["gains"]
+    made = draw(evil)
+    assert "Search on <script>&x.npz" in texts(made["surface"])
+    assert "<script>" not in made["surface"]
+    assert "<b>" not in made["gains"]
 
 
 @pytest.mark.parametrize(
@@ -150,9 +162,11 @@ def test_the_name_of_a_dataset_is_not_read_as_mathematics_or_markup() -> None:
 )
 def test_trials_without_a_surface_between_them_are_still_drawn(trials: list[SearchTrial]) -> None:
     search = replace(SEARCH, trials=tuple(trials), best=None, tied=())
-    found = replace(ALONE, surfaces=(search,), temperature=(4, 4))
-    assert "temperature T" in texts(draw(found)["surface"])
-    (axes,) = surface(found).axes
+    narrow = replace(ALONE, surfaces=(search,), temperature=(4, 4))
+    figure = surface(narrow)
+    written = drawn_texts(figure)
+    assert "temperature T" in written
+    (axes,) = figure.axes
     drawn = [line for line in axes.lines if str(line.get_label()).startswith("trial")]
     assert sum(len(line.get_xdata()) for line in drawn) == len(trials)
-    assert "tied with best" not in texts(draw(found)["surface"])
+    assert "tied with best" not in written

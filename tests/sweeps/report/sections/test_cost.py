@@ -1,21 +1,21 @@
 """The cost table and the advice, written from planted numbers."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from sweeps.distill.cost import BreakEven
 from sweeps.distill.report import break_even_sentence, section
-from sweeps.findings.findings import Findings, findings
+from sweeps.findings.findings import Findings
 from sweeps.report import markdown
 from sweeps.report.document import Figure, Fold, Heading, Table
-from tests.support.sweeps.costed_sweeps import until_measure, worked
+from tests.support.sweeps import builders
+from tests.support.sweeps.costed_sweeps import SPEC, planted
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
-    return findings(worked(tmp_path_factory.mktemp("cost")))
+def found() -> Findings:
+    return builders.found(SPEC, planted)
 
 
 def text(found: Findings) -> str:
@@ -86,5 +86,5 @@ def test_the_figure_stands_below_the_numbers(found: Findings) -> None:
     assert fold.blocks[-1] == figure
 
 
-def test_nothing_measured_is_nothing_said(tmp_path: Path) -> None:
-    assert section(findings(worked(tmp_path, until_measure)), [Figure("break-even", "", "")]) == []
+def test_nothing_measured_is_nothing_said() -> None:
+    assert section(builders.found(SPEC, planted, broken="measure"), [Figure("break-even", "", "")]) == []

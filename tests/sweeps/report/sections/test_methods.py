@@ -1,47 +1,28 @@
-"""The Methods say what the spec says, and its commands make the same sweep again."""
+"""The Methods say what the spec says, where no golden page shows it."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sweeps.python.sweep import create_sweep
-from sweeps.query.listing import open_sweep
 from sweeps.report import markdown
+from sweeps.report.document import Fold
 from sweeps.report.methods import section
-from sweeps.spec import stored
-from tests.support.sweeps.reported_sweeps import analysed, worked
+from sweeps.spec.model import override
+from tests.support.sweeps.builders import found
+from tests.support.sweeps.reported_sweeps import REPORTED, run
 
 
-def test_methods_are_written_from_the_spec(tmp_path: Path) -> None:
-    changes = {"search.temperature": [2.0, 9.0], "transfer.margin": 0.4, "transfer.looks": 2, "training.batch_size": 48}
-    found = analysed(worked(tmp_path, stop_at="search#1", **changes))
-    text = markdown.text([section(found)])
-    for said in (
-        "Source digits, 1,078 training images; target digits-rgb, 1,078 training images.",
-        "digits: cnn-small-narrow, 6 epochs; digits-rgb: cnn-small-narrow, 10 epochs",
-        "Batches of 48.",
-        "T in [2, 9] (log-uniform) and alpha in [0, 1] (uniform), 8 trials on digits: 4 scrambled Sobol points",
-        "then 4 points proposed by multivariate TPE",
-        "The 2 best points are retrained on 2 fresh seeds each",
-        "the same 3 seeds, which no selection saw: `best`, T and alpha tuned on digits;",
-        "`default-keras-io`, T = 10, alpha = 0.1;",
-        "Baselines, trained once on digits-rgb: mobilenet.",
-        "The margin is 0.4 points or, where native measurably gains over scratch and half of that gain is less,",
-        "FLAT when native is shown to lie less than 0.4 points above best, scratch and random alike, and not shown to",
-        "at most 2 times, at 1 %, 1 % in turn",
-    ):
-        assert said in text
-    assert "teachers are trained" not in text
-    assert "crops" not in text
+def methods(changes: dict[str, Any]) -> Fold:
+    """The section of a sweep that has just begun."""
+    return section(found(override(REPORTED, changes), run, until="search#1"))
 
 
 OVER_SEARCHES = "The regret is the mean over searches; its interval is Student's t over searches"
 
 
-def test_further_searches_and_teachers_are_said_with_what_the_interval_then_covers(tmp_path: Path) -> None:
+def test_further_searches_and_teachers_are_said_with_what_the_interval_then_covers() -> None:
     changes = {"outer.teachers": 3, "outer.searches": 4, "outer.trials": 3, "outer.rounds": [[2, 1]], "outer.seeds": 2}
-    text = markdown.text([section(analysed(worked(tmp_path, stop_at="search#1", **changes)))])
+    text = markdown.text([methods(changes)])
     assert "On each dataset 3 teachers are trained." in text
     assert (
         "The search is repeated from other starting points and with seeds of its own, 4 in all per teacher; each"
@@ -53,8 +34,8 @@ def test_further_searches_and_teachers_are_said_with_what_the_interval_then_cove
 
 
 @pytest.mark.parametrize("searches", [1, 2])
-def test_with_too_few_searches_the_interval_covers_seeds_alone(tmp_path: Path, searches: int) -> None:
-    text = markdown.text([section(analysed(worked(tmp_path, stop_at="search#1", **{"outer.searches": searches})))])
+def test_with_too_few_searches_the_interval_covers_seeds_alone(searches: int) -> None:
+    text = markdown.text([methods({"outer.searches": searches})])
     assert "Its interval covers the training seeds of one search and one teacher." in text
     assert OVER_SEARCHES not in text
     assert ("The search is repeated" in text) == (searches == 2)
@@ -77,6 +58,9 @@ def test_with_too_few_searches_the_interval_covers_seeds_alone(tmp_path: Path, s
             "the exponential moving average of its weights over about 40 steps (Polyak & Juditsky 1992)",
         ),
         ({"transfer.looks": 1, "transfer.margin": 1.0}, "The margin is 1 point or, where native measurably gains"),
+        ({"search.temperature": [2.0, 9.0]}, "T in [2, 9] (log-uniform)"),
+        ({"training.batch_size": 48}, "Batches of 48."),
+        ({"transfer.looks": 2}, "at most 2 times, at 1 %, 1 % in turn"),
         ({"transfer.looks": 1}, "The test set may be read once; the spec and its time"),
         (
             {"target.augment": "none", "baselines.methods": ["autokeras"], "baselines.autokeras_trials": 7},
@@ -84,20 +68,7 @@ def test_with_too_few_searches_the_interval_covers_seeds_alone(tmp_path: Path, s
         ),
     ],
 )
-def test_what_the_spec_changes_is_said(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    (fold,) = [section(analysed(worked(tmp_path, stop_at="search#1", **changes)))]
+def test_what_the_spec_changes_is_said(changes: dict[str, Any], said: str) -> None:
+    fold = methods(changes)
     assert said in markdown.text([fold])
     assert not fold.printed, "it is no evidence: a printed page has no room for it"
-
-
-def test_the_command_to_run_it_again_makes_the_same_sweep(tmp_path: Path) -> None:
-    found = analysed(worked(tmp_path, stop_at="search#1"))
-    lines = markdown.text([section(found)]).splitlines()
-    (tmp_path / "spec.toml").write_text(stored.to_toml(found.spec))
-    fingerprint = found.fingerprint
-    assert "kd-sweeps create s spec.toml" in lines
-    assert "kd-sweeps launch s" in lines
-    again = f"sqlite:///{tmp_path}/again.db"
-    create_sweep("s", spec=tmp_path / "spec.toml", storage=again)
-    with open_sweep(again, "s") as (_, sweep):
-        assert sweep.fingerprint == fingerprint

@@ -8,12 +8,13 @@ from sweeps.findings.findings import Findings
 from sweeps.findings.load import Data, Weights
 from sweeps.report.document import Bullets
 from sweeps.report.page import provenance
-from tests.support.sweeps.reported_sweeps import analysed, worked
+from tests.support.sweeps import builders
+from tests.support.sweeps.reported_sweeps import REPORTED, run
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
-    return analysed(worked(tmp_path_factory.mktemp("provenance")))
+def found() -> Findings:
+    return builders.found(REPORTED, run)
 
 
 def lines(findings: Findings) -> tuple[str, ...]:
@@ -23,15 +24,6 @@ def lines(findings: Findings) -> tuple[str, ...]:
     (block,) = fold.blocks
     assert isinstance(block, Bullets)
     return block.items
-
-
-def test_it_begins_with_the_spec_and_ends_with_the_work(found: Findings) -> None:
-    first, machine, *_, last = lines(found)
-    assert first == f"spec {found.fingerprint[:12]}, seed 0, revision 1"
-    one = found.provenance.machines[0]
-    assert machine.startswith(f"{one.cpu}, {one.cores} cores, {one.threads} thread(s) per worker; python ")
-    planned = len(found.trainings) + 2 + 8 + 4 + 8 + 4 + 1 + 1  # teachers, searches with confirms, baseline, measure
-    assert last.startswith(f"{planned} of {planned} tasks done; ")
 
 
 def test_machines_that_are_alike_are_one_line(found: Findings) -> None:

@@ -1,0 +1,190 @@
+"""What a sweep says whose every number is planted, from rows in memory: no database, no worker, no sampler.
+
+The tasks are those of the plan, in the order in which they are claimed, and their rows are read as `load` reads them.
+`tests/sweeps/analysis/test_load.py` holds the two against each other. Imports no pytest.
+"""
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, TypeAlias, cast
+from unittest import mock
+
+import sqlalchemy
+
+from storage.records.queries import RevisionRecord, SweepRecord, TaskRecord
+from sweeps.distill.arms import LABELS_ONLY, SCRATCH_TUNED
+from sweeps.distill.session import as_claimed
+from sweeps.distill.space import of_training, point_at, search_space, untuned
+from sweeps.findings.findings import Findings, findings
+from sweeps.findings.load import StoredSweep, read
+from sweeps.findings.secondary import questions
+from sweeps.plan import selection
+from sweeps.plan.jobs import (
+    ConfirmTask,
+    DoneTask,
+    Payload,
+    SearchTask,
+    StudentOutcome,
+    TransferTask,
+    done_tasks,
+    payload_of,
+)
+from sweeps.plan.phases import best_of
+from sweeps.plan.plan import make_plan
+from sweeps.plan.points import fixed_params, planned_point, points_of
+from sweeps.report import markdown, methods
+from sweeps.report.brief import brief
+from sweeps.report.folder import json_data, results_csv, table_tex
+from sweeps.report.html_page import html
+from sweeps.report.page import page, report, secondary_blocks
+from sweeps.spec.model import Spec
+from sweeps.stats.response import Run, Top, top
+from sweeps.trainers.protocol import Point
+from sweeps.usecases.run import study_note
+from sweeps.workers.attempt import class_of
+from tests.support.sweeps.planted_sweeps import Points, Runner, planted
+from tests.support.sweeps.task_records import task_record
+
+Planted: TypeAlias = Runner | Mapping[str, Points]
+
+MADE = {"cpu": "a processor", "cores": 2, "threads": 1, "versions": {"python": "3"}, "git_commit": "c" * 40}
+_CREATED = 1_750_000_000.0
+_fitted = cache(top)  # the searches are the same, whatever is planted on the arms
+
+
+def top_once(runs: Sequence[Run]) -> Top:
+    """The surface fitted to these runs, which takes a tenth of a second, once in a process."""
+    return _fitted(tuple(runs))
+
+
+def found(spec: Spec, run: Planted, **how: str) -> Findings:
+    """What such a sweep says; arguments as of `stored`."""
+    with mock.patch("sweeps.findings.surfaces.top", top_once):
+        return findings(stored(spec, run, **how))
+
+
+def stored(
+    spec: Spec, run: Planted, *, until: str = "", left: str = "waiting", broken: str = "", name: str = "s"
+) -> StoredSweep:
+    """What is stored of a sweep that was worked on, before anything is computed of it.
+
+    Args:
+        run: what a task gives, or the accuracies that `planted` takes. An exception is a failure, not tried again.
+        until: the beginning of the key of the first task that is not done; it and all later ones are in state `left`.
+        broken: the beginning of the keys of tasks that fail.
+    """
+    worked = _Worked(spec, run if callable(run) else planted(run), until, left, broken)
+    values, fingerprint = spec.as_dict(), spec.fingerprint
+    rows = SimpleNamespace(
+        task_records=lambda *_: list(worked.records.values()),
+        revisions=lambda *_: [RevisionRecord(1, _CREATED, fingerprint, values, planned={}, why="")],
+        selections=lambda *_: {},  # what is not stored yet follows from the closed phases
+        phase_records=lambda *_: [SimpleNamespace(name=phase, state="closed") for phase in worked.closed],
+    )
+    sweep = SweepRecord(1, name, 1, values, fingerprint, {}, "active", _CREATED, None, "identity")
+    with mock.patch("sweeps.findings.load.queries", rows):
+        return read(cast(sqlalchemy.Engine, None), sweep)
+
+
+def told(findings: Findings) -> dict[str, str]:
+    """Everything that is read of a sweep, by where, but for its figures."""
+    blocks = page(findings, secondary=secondary_blocks(questions(findings)), methods=[methods.section(findings)])
+    return {
+        "html": re.sub("<style>.*?</style>", "", html(blocks, title="s", figures={}), flags=re.DOTALL),
+        "markdown": markdown.text(blocks),
+        "csv": results_csv(findings),
+        "tex": table_tex(findings),
+        "json": json.dumps(json_data(findings)),
+        "page": report(findings),
+        "terminal": brief(findings, columns=80),
+        "note": study_note(findings, {"s": 1}),
+    }
+
+
+class _Worked:
+    """The tasks of a sweep, by key, and the phases of which all have ended."""
+
+    def __init__(self, spec: Spec, run: Runner, until: str, left: str, broken: str) -> None:
+        plan = make_plan(spec)
+        phases = {phase.name: phase for phase in plan.phases}
+        self.records: dict[str, TaskRecord] = {}
+        self.closed: set[str] = set()
+        self._spec, self._run, self._broken = spec, run, broken
+        self._confirms: list[DoneTask[ConfirmTask, StudentOutcome]] = []
+        self._bests: dict[str, Point] = {}
+        for number, task in enumerate(plan.tasks, start=1):
+            stage = phases[task.phase].stage
+            self.records[task.key] = replace(
+                task_record(task.key, number, stage=stage, phase=task.phase, state=left, payload=dict(task.payload)),
+                started_at=None,
+                finished_at=None,
+            )
+        open_tasks = Counter(task.phase for task in plan.tasks)
+        waiting = [task.key for task in sorted(plan.tasks, key=lambda task: -task.priority)]
+        self.closed |= phases.keys() - open_tasks.keys()
+        for clock in range(len(waiting)):
+            ready = {name for name, phase in phases.items() if all(need.phase in self.closed for need in phase.needs)}
+            key = next((key for key in waiting if self.records[key].phase in ready), None)
+            if key is None or (until and key.startswith(until)):
+                break
+            waiting.remove(key)
+            record = self.records[key] = self._ended(self.records[key], _CREATED + 2 * clock + 1)
+            open_tasks[record.phase] -= 1
+            if not open_tasks[record.phase] and self._succeeded(record.phase, phases[record.phase].minimum):
+                self.closed.add(record.phase)
+
+    def _succeeded(self, phase: str, minimum: int) -> bool:
+        return sum(task.state == "done" for task in self.records.values() if task.phase == phase) >= minimum
+
+    def _ended(self, record: TaskRecord, at: float) -> TaskRecord:
+        payload, record = payload_of(record), replace(record, started_at=at, finished_at=at + 1)
+        params = self._params(payload, record.phase)
+        try:
+            if self._broken and record.key.startswith(self._broken):
+                raise KeyError("a mistake")
+            outcome = self._run(as_claimed(1, record), params, lambda: None)
+        except Exception as error:
+            kind = class_of(error, payload)
+            reason = f"{type(error).__name__}: {error}" if kind == "error" else str(error)
+            return replace(record, state="failed", reason=reason, error_class=kind)
+        values = {**outcome.values.as_json(), "seed": record.payload.get("seed"), "wall_s": 1.0, "provenance": MADE}
+        record = replace(record, state="done", score=outcome.score, outcome=values, params=params)
+        self._confirms += done_tasks([record], ConfirmTask, StudentOutcome)
+        return record
+
+    def _params(self, payload: Payload, phase: str) -> dict[str, Any]:
+        spec = self._spec
+        if isinstance(payload, TransferTask):
+            return self._arm(payload).as_dict() | fixed_params(spec, payload)
+        if isinstance(payload, ConfirmTask):
+            return self._candidate(payload).as_dict()
+        if not isinstance(payload, SearchTask):
+            return fixed_params(spec, payload)
+        space, draw = search_space(spec), random.Random(payload.sampler_seed)
+        return (payload.sobol or point_at(space, [draw.random() for _ in space])).as_dict()
+
+    def _candidate(self, payload: ConfirmTask) -> Point:
+        top, searched = points_of(self._spec, payload) or 0, selection.phase_of(payload.ranks)
+        mine = (task for task in self.records.values() if task.phase == searched)
+        ranks = selection.rank(done_tasks(mine, SearchTask, StudentOutcome), top) or selection.survivors(
+            selection.confirmed_for(payload.ranks, self._confirms), top
+        )
+        return ranks[min(payload.rank, len(ranks) - 1)].point
+
+    def _arm(self, payload: TransferTask) -> Point:
+        if point := planned_point(self._spec, payload):
+            return point
+        name = best_of(payload.role if payload.arm == "native" else "source", payload.group)
+        if name not in self._bests:
+            self._bests[name] = selection.best(selection.confirmed_for(name, self._confirms)).best.point
+        point = self._bests[name]
+        if payload.arm == SCRATCH_TUNED:
+            tuned = dict(untuned(self._spec, payload.role)) | dict(of_training(point))
+            return replace(LABELS_ONLY, more=tuple(sorted(tuned.items())))
+        return point
