@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.paths import REPOSITORY
+from tests.support.paths import MADE, REPOSITORY
 from tests.support.postgres_server import PostgresServer, running_server
 from tests.support.web.browser import Browser
 
@@ -36,6 +36,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick", action="store_true", help="leave out what trains or needs processes, a server or a browser"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the processes of this session one folder for the sweeps that several tests begin with."""
+    if MADE not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="kd-sweeps-made-")
+        config.add_cleanup(folder.cleanup)
+        config.add_cleanup(lambda: os.environ.pop(MADE))
+        os.environ[MADE] = folder.name
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -165,6 +174,15 @@ def kd_sweeps(
         return code, out.out, out.err
 
     return run
+
+
+@pytest.fixture
+def in_memory() -> Iterator[None]:
+    """Optuna's trials are in memory, for tests of what our own tables say: writing one costs most of a task."""
+    from tests.support.sweeps.trials_in_memory import trials_in_memory
+
+    with trials_in_memory():
+        yield
 
 
 @pytest.fixture

@@ -14,11 +14,13 @@ from storage.db.transaction import write
 from storage.queue.workers import sign_in, sign_out
 from storage.records import artifacts, queries
 from storage.tables import attempts, tasks
+from storage.url import resolve
 from sweeps.distill.session import Outcome
 from sweeps.spec.model import Spec
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.trials_in_memory import made_once
 
 
 def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "", name: str = "s") -> sqlalchemy.URL:
@@ -27,8 +29,16 @@ def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "", name: str = "s") -
     Args:
         stop_at: the worker stops at the first task whose key begins so, in the middle of it; "": never.
     """
-    found = created(url, spec, name=name)
+    at = resolve(url)
+    if at.get_backend_name() == "sqlite":
+        key = "lived", spec.model_dump_json(), stop_at, name
+        made_once(key, Path(str(at.database)), lambda path: _live(f"sqlite:///{path}", spec, stop_at, name))
+    else:
+        _live(url, spec, stop_at, name)
+    return at
 
+
+def _live(url: str, spec: Spec, stop_at: str, name: str) -> None:
     class Killed(BaseException):
         """Ends the worker as kill -9 does: nothing is written any more."""
 
@@ -42,7 +52,7 @@ def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "", name: str = "s") -
             return changed(outcome, blobs={"logits": artifacts.put(worker.engine, claim.key.encode() * 50)})
         return outcome
 
-    with Worker(found, name, run=run, worker="host-1-abcd") as worker:
+    with Worker(created(url, spec, name=name), name, run=run, worker="host-1-abcd") as worker:
         sign_in(worker.engine, worker.sweep.id, "host-1-abcd", host="host", pid=1, provenance={"cpu": "any"})
         try:
             assert worker.work() == 0
@@ -54,7 +64,6 @@ def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "", name: str = "s") -
             first = sqlalchemy.select(tasks.c.id).where(tasks.c.key == "search#1").scalar_subquery()
             told = sqlalchemy.update(attempts).where(attempts.c.task_id == first, attempts.c.number == 1)
             connection.execute(told.values(log="Epoch 1\nloss: nan é ✓", trace="Traceback (most recent call last):\n"))
-    return found
 
 
 def records(url: sqlalchemy.URL, name: str = "s") -> dict[str, queries.TaskRecord]:

@@ -19,6 +19,7 @@ from sweeps.usecases.steering import extend
 from sweeps.workers.worker import Worker, run_worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created
+from tests.support.sweeps.trials_in_memory import made_once
 
 OnStep = Callable[[], None]
 
@@ -27,7 +28,15 @@ AUDITED = override(SMALL, {"transfer.source_arms": SOURCE_ARMS, "transfer.target
 
 def finish_sweep(url: str) -> None:
     """Make the sweep "s" and do all of it: with a retry (search#1), with blobs, extended after it was over."""
-    resolved = created(url, AUDITED)
+    at = resolve(url)
+    if at.get_backend_name() == "sqlite":
+        made_once("audited", Path(str(at.database)), lambda path: _finish(resolve(f"sqlite:///{path}")))
+    else:
+        _finish(at)
+
+
+def _finish(url: sqlalchemy.URL) -> None:
+    resolved = created(url.render_as_string(hide_password=False), AUDITED)
 
     def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if (claim.key, claim.attempt) == ("search#1", 1):

@@ -4,21 +4,26 @@ import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 
+from storage.audit.rows import read_rows
 from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.records.queries import TaskRecord
+from storage.url import resolve
 from sweeps.distill.session import Outcome
 from sweeps.findings.findings import Findings, load
+from sweeps.plan.audit import audit, judge
 from sweeps.plan.identity import derive
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, override
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.trials_in_memory import made_once
 
 Runner = Callable[[Claim, dict[str, Any], Callable[[], None]], Outcome]
 Points = Sequence[float]
@@ -85,12 +90,31 @@ def up_to(key: str, run: Runner) -> Runner:
     return until
 
 
-def worked(url: str, spec: Spec, run: Runner, *, name: str = "s", stop_at: str = "") -> sqlalchemy.URL:
-    """Create a sweep, and work on it until nothing is left, or up to the first task whose key begins with stop_at."""
-    found = created(url, spec, name=name)
-    with contextlib.suppress(SystemExit):
-        work(found, up_to(stop_at, run) if stop_at else run, name=name)
-    return found
+def worked(
+    url: str, spec: Spec = SMALL, run: Runner | Mapping[str, Points] = quadratic, *, name: str = "s", stop_at: str = ""
+) -> sqlalchemy.URL:
+    """Create a sweep, and work on it until nothing is left, or up to the first task whose key begins with stop_at.
+
+    A new SQLite file is a copy of the one that the first call of the session made, but for a runner within a function.
+
+    Args:
+        run: the runner, or the test accuracies of `planted`.
+    """
+    runner, at = planted(run) if isinstance(run, Mapping) else run, resolve(url)
+
+    def make(to: sqlalchemy.URL) -> None:
+        created(to.render_as_string(hide_password=False), spec, name=name)
+        with contextlib.suppress(SystemExit):
+            work(to, up_to(stop_at, runner) if stop_at else runner, name=name)
+
+    path = Path(at.database or "")
+    known = repr(run) if isinstance(run, Mapping) else f"{run.__module__}.{getattr(run, '__qualname__', '<locals>')}"
+    if at.get_backend_name() != "sqlite" or path.exists() or "<locals>" in known:
+        make(at)
+    else:
+        key = "worked", name, spec.model_dump_json(), known, stop_at
+        made_once(key, path, lambda to: make(resolve(f"sqlite:///{to}")))
+    return at
 
 
 def work(url: sqlalchemy.URL, run: Runner, *, name: str = "s") -> None:
@@ -109,3 +133,11 @@ def done_of(url: sqlalchemy.URL, phase: str, name: str = "s") -> list[TaskRecord
     """The finished tasks of a phase, as stored."""
     with open_sweep(url, name) as (engine, sweep):
         return queries.task_records(engine, sweep.id, phase=phase, state="done")
+
+
+def violations(url: sqlalchemy.URL, name: str = "s") -> list[str]:
+    """What the audit finds wrong with a sweep; where its trials are in memory, with everything else."""
+    with open_sweep(url, name) as (engine, sweep):
+        kept = sqlalchemy.inspect(engine).has_table("trials")
+        found = audit(engine, sweep) if kept else judge(read_rows(engine, sweep.id, with_trials=False))
+        return [finding.text for finding in found.violations]

@@ -1,18 +1,23 @@
 """Optuna's trials in memory, for tests of what our own tables say: writing a trial costs most of a task."""
 
 import copy
+import hashlib
+import os
+import pickle
 import shutil
 import tempfile
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+from filelock import FileLock
 from optuna.storages import InMemoryStorage
 from sqlalchemy import URL, Engine
 
 from storage.db.engine import open_engine
 from storage.url import resolve
+from tests.support.paths import MADE
 
 
 class _Trials(InMemoryStorage):
@@ -20,7 +25,7 @@ class _Trials(InMemoryStorage):
         """Nothing is open."""
 
 
-_kept: dict[str, _Trials] = {}  # by the URL of their storage
+_kept: dict[Path, _Trials] = {}  # by the file of their storage
 _active: list[bool] = []
 
 
@@ -32,7 +37,7 @@ def trials_in_memory() -> Iterator[None]:
     """
 
     def connect(url: URL, *, create: bool = False) -> tuple[InMemoryStorage, Engine]:
-        return _kept.setdefault(str(url), _Trials()), open_engine(url, must_exist=not create)
+        return _kept.setdefault(Path(str(url.database)).absolute(), _Trials()), open_engine(url, must_exist=not create)
 
     with mock.patch("storage.studies.studies.connect", connect):
         _active.append(True)
@@ -42,24 +47,31 @@ def trials_in_memory() -> Iterator[None]:
             _active.pop()
 
 
+_folder = tempfile.TemporaryDirectory(prefix="kd-sweeps-made-")  # of a process without one
+
+
 def copied(file: Path, to: Path) -> URL:
     """Copy a SQLite file, and the trials in memory that go with it."""
-    old, new = (resolve(f"sqlite:///{path}") for path in (file, to))
     shutil.copy(file, to)
-    if str(old) in _kept:
-        _kept[str(new)] = copy.deepcopy(_kept[str(old)])
-    return new
+    if file.absolute() in _kept:
+        _kept[to.absolute()] = copy.deepcopy(_kept[file.absolute()])
+    return resolve(f"sqlite:///{to}")
 
 
-_folder = tempfile.TemporaryDirectory(prefix="kd-sweeps-made-")
-_made: dict[tuple[Hashable, bool], Path] = {}
+def made_once(key: object, to: Path, make: Callable[[Path], object]) -> None:
+    """Make a SQLite file, or copy the one that the first call with this key in this session made.
 
-
-def made_once(key: Hashable, to: Path, make: Callable[[Path], object]) -> None:
-    """Make a SQLite file, or copy the one that the first call with this key in this process made."""
-    whole = key, bool(_active)
-    if whole not in _made:
-        path = Path(_folder.name) / f"{len(_made)}.db"
-        make(path)
-        _made[whole] = path
-    copied(_made[whole], to)
+    Args:
+        key: its text says everything that the content depends on.
+    """
+    name = hashlib.sha256(repr((key, bool(_active))).encode()).hexdigest()[:24]
+    path = Path(os.environ.get(MADE, _folder.name)) / f"{name}.db"
+    trials = path.with_suffix(".trials")
+    with FileLock(path.with_suffix(".lock")):
+        if not trials.exists():
+            path.unlink(missing_ok=True)  # of one that failed midway
+            make(path)
+            trials.write_bytes(pickle.dumps(_kept.get(path)))
+    if path not in _kept and (kept := pickle.loads(trials.read_bytes())) is not None:
+        _kept[path] = kept
+    copied(path, to)

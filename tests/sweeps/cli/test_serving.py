@@ -9,6 +9,8 @@ import pytest
 from tests.support.sweeps.small_sweeps import created
 from tests.support.web.services import TOKENS
 
+pytestmark = pytest.mark.usefixtures("in_memory")
+
 Run = Callable[..., tuple[int, str, str]]
 
 

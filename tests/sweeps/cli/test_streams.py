@@ -37,8 +37,14 @@ def shell(folder: Path, line: str, **environment: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-@pytest.mark.parametrize("command", ["status s", "trials s", "report --help"])
-@pytest.mark.parametrize(("closed", "why"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")])
+@pytest.mark.parametrize(
+    ("command", "closed", "why"),
+    [
+        ("status s", ">&-", "Bad file descriptor"),
+        ("trials s", ">/dev/full", "No space left on device"),
+        ("report --help", ">/dev/full", "No space left on device"),
+    ],
+)
 def test_a_result_that_cannot_be_written_is_one_line(folder: Path, command: str, closed: str, why: str) -> None:
     code, _, err = shell(folder, f"$KD {command} {closed}")
     lines = [line for line in err.splitlines() if not line.startswith("storage ")]
@@ -111,13 +117,20 @@ def test_ctrl_c_while_the_command_line_is_imported_ends_with_130_and_no_tracebac
 
 
 EVIL = "w\x1b]0;title\x07\x9b2J\x7f"
+_SEVERAL = """
+import sys
+from sweeps.cli import streams
+from sweeps.cli.streams import exit_code_of
+from sweeps.cli.app import app
+
+streams.prepare()
+for command in sys.argv[1:]:
+    sys.argv = ["kd-sweeps", *command.split()]
+    print("exit code", exit_code_of(app), flush=True)
+"""
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["workers s", "workers s -f csv", "workers s -f json", "status s", "trials s", "logs s --task teachers#source"],
-)
-def test_what_stands_in_somebody_elses_sweep_steers_no_terminal(tmp_path: Path, command: str) -> None:
+def test_what_stands_in_somebody_elses_sweep_steers_no_terminal(tmp_path: Path) -> None:
     create_sweep("s", preset="tiny", storage=f"sqlite:///{tmp_path}/kd-sweeps.db")
     engine = open_engine(resolve(f"sqlite:///{tmp_path}/kd-sweeps.db"))
     sweep = queries.find_sweep(engine, "s").id
@@ -127,10 +140,13 @@ def test_what_stands_in_somebody_elses_sweep_steers_no_terminal(tmp_path: Path, 
     tasks.fail(engine, claim, error_class="error", reason=EVIL, cap=1, trace=EVIL, log=f"{EVIL}\nline")
     workers.sign_out(engine, sweep, EVIL, reason=EVIL)
     engine.dispose()
-    code, out, err = shell(tmp_path, f"$KD {command}")
-    assert code == 0, err
-    assert all(one.isprintable() or one in "\n\t" for one in out + err)
-    if "status" not in command or "\\u001b" in out:
-        assert "\\u001b]0;title\\u0007\\u009b2J\\u007f" in out
-    if command.endswith("json"):
-        assert json.loads(out)[0]["worker"] == EVIL
+    (tmp_path / "several.py").write_text(_SEVERAL)
+    printing = ("workers s", "workers s -f csv", "trials s", "logs s --task teachers#source", "workers s -f json")
+    commands = " ".join(f"'{command}'" for command in (*printing, "status s"))
+    _, out, err = shell(tmp_path, f"{sys.executable} several.py {commands}")
+    assert all(character.isprintable() or character in "\n\t" for character in out + err)
+    *answers, rest = out.split("exit code 0\n")
+    assert (len(answers), rest) == (6, ""), err
+    for answer in answers[:-1]:
+        assert "\\u001b]0;title\\u0007\\u009b2J\\u007f" in answer
+    assert json.loads(answers[4])[0]["worker"] == EVIL

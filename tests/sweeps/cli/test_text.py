@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,11 +26,8 @@ from sweeps.usecases.create import create_sweep
 from sweeps.usecases.steering import reap_now
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.audited_sweeps import (
-    copied,
-    drop_database,
     execute,
     finish_sweep,
-    new_database,
     start_unlucky_worker,
 )
 from tests.support.sweeps.small_sweeps import SMALL, created, start_worker, wait_until
@@ -53,31 +50,16 @@ audit: 34 planned, 34 accounted for, 0 violations, 0 warnings
 """
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def server(request: pytest.FixtureRequest) -> str | None:
-    """The Postgres server, or None for SQLite."""
-    return request.getfixturevalue("postgres_server") if request.param == "postgres" else None
-
-
-@pytest.fixture(scope="module")
-def template(server: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of the finished sweep; nobody touches it."""
-    url = new_database(server) if server else f"sqlite:///{tmp_path_factory.mktemp('template')}/kd-sweeps.db"
-    finish_sweep(url)
-    yield url
-    if server:
-        drop_database(server, url)
-
-
 @pytest.fixture
-def url(template: str, tmp_path: Path, server: str | None) -> Iterator[str]:
-    """URL of a copy of the finished sweep."""
-    with copied(template, tmp_path, server) as copy:
-        yield copy
+def url(tmp_path: Path) -> str:
+    """URL of the finished sweep."""
+    url = f"sqlite:///{tmp_path}/kd-sweeps.db"
+    finish_sweep(url)
+    return url
 
 
-def test_a_clean_audit_is_a_table_and_its_sum_and_exits_0(kd_sweeps: KdSweeps, template: str) -> None:
-    code, out, err = kd_sweeps("status", "s", "--audit", "--storage", template)
+def test_a_clean_audit_is_a_table_and_its_sum_and_exits_0(kd_sweeps: KdSweeps, url: str) -> None:
+    code, out, err = kd_sweeps("status", "s", "--audit", "--storage", url)
     *table, last = out.splitlines(keepends=True)
     assert (code, "".join(table)) == (0, CLEAN)
     assert re.fullmatch(r"answer hash [0-9a-f]{12}\n", last)
@@ -161,15 +143,11 @@ def test_what_cannot_be_audited_is_one_line(kd_sweeps: KdSweeps, url: str, damag
     assert len([line for line in err.splitlines() if not line.startswith("storage ")]) == 1
 
 
-@pytest.mark.parametrize("server", ["postgres"], indirect=True)
-def test_a_role_that_may_only_select_can_use_every_reading_command(kd_sweeps: KdSweeps, template: str) -> None:
+def test_a_role_that_may_only_select_can_use_every_reading_command(kd_sweeps: KdSweeps, postgres_url: str) -> None:
+    finish_sweep(postgres_url)
     role = f"auditor_{uuid.uuid4().hex[:8]}"
-    execute(
-        template,
-        f"CREATE ROLE {role} LOGIN",
-        f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
-    )
-    viewed = resolve(template).set(username=role).render_as_string(hide_password=False)
+    execute(postgres_url, f"CREATE ROLE {role} LOGIN", f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    viewed = resolve(postgres_url).set(username=role).render_as_string(hide_password=False)
     try:
         for command in (["status", "s", "--audit"], ["status", "s"], ["best", "s"], ["report", "s"], ["trials", "s"]):
             code, out, _ = kd_sweeps(*command, "--storage", viewed)
@@ -180,7 +158,7 @@ def test_a_role_that_may_only_select_can_use_every_reading_command(kd_sweeps: Kd
         assert code == 1, "the role may not write"
         assert "permission denied" in err.splitlines()[-1]
     finally:
-        execute(template, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+        execute(postgres_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
 _PROGRAM = """
@@ -194,7 +172,7 @@ print(json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})
 """
 
 
-@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+@pytest.mark.processes
 def test_an_audit_loads_nothing_heavy_and_leaves_an_sqlite_file_as_it_was(url: str, tmp_path: Path) -> None:
     def content() -> dict[str, str]:
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()}
@@ -223,8 +201,8 @@ def _audit_once(url: str) -> Audit:
 
 
 @pytest.mark.processes
-@pytest.mark.slow_on("sqlite")
-def test_beside_two_workers_at_work_an_audit_is_never_red(storage_url: str) -> None:
+def test_beside_two_workers_at_work_an_audit_is_never_red(postgres_url: str) -> None:
+    storage_url = postgres_url  # readers and writers at one moment: SQLite has one writer alone
     created(storage_url)
     workers = [start_worker(storage_url, seconds=0.1) for _ in range(2)]
     seen: set[tuple[int, int]] = set()
@@ -245,7 +223,8 @@ def test_beside_two_workers_at_work_an_audit_is_never_red(storage_url: str) -> N
 
 
 @pytest.mark.processes
-def test_workers_that_fail_and_one_that_is_killed_leave_warnings_at_most(storage_url: str) -> None:
+def test_workers_that_fail_and_one_that_is_killed_leave_warnings_at_most(tmp_path: Path) -> None:
+    storage_url = f"sqlite:///{tmp_path}/s.db"
     spec = override(SMALL, {"retry.error": 0, "retry.lost_worker": 0})
     assert create_sweep(resolve(storage_url), "s", spec).new
     workers = [start_unlucky_worker(storage_url) for _ in range(2)]

@@ -15,10 +15,9 @@ from storage.records import queries
 from sweeps.distill.presets import on
 from sweeps.launch.progress import shown
 from sweeps.spec.model import override
-from sweeps.workers.worker import Worker
+from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
-from tests.support.sweeps.trials_in_memory import trials_in_memory
 
 
 @pytest.fixture
@@ -45,19 +44,15 @@ def displayed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]
 
 
 def test_a_notebook_gets_bars_that_replace_each_other(
-    tmp_path: Path, displayed: list[tuple[str, dict[str, str]]]
+    tmp_path: Path, in_memory: None, displayed: list[tuple[str, dict[str, str]]]
 ) -> None:
-    with trials_in_memory():
-        url = created(f"sqlite:///{tmp_path}/a.db")
-        engine = open_engine(url)
-        sweep = queries.find_sweep(engine, "s")
-        lines = io.StringIO()
-        with (
-            shown(engine, sweep, Console(file=lines, force_jupyter=True), lambda: 1),
-            Worker(url, "s", run=quadratic) as worker,
-        ):
-            worker.work()
-        engine.dispose()
+    url = created(f"sqlite:///{tmp_path}/a.db")
+    engine = open_engine(url)
+    sweep = queries.find_sweep(engine, "s")
+    lines = io.StringIO()
+    with shown(engine, sweep, Console(file=lines, force_jupyter=True), lambda: 1):
+        work(url, quadratic)
+    engine.dispose()
     assert [kind for kind, _ in displayed] == ["display", "update"]
     first, last = (bundle for _, bundle in displayed)
     assert "0 %" in first["text/plain"]
@@ -69,18 +64,14 @@ def test_a_notebook_gets_bars_that_replace_each_other(
     assert lines.getvalue() == "", "no lines beside the bars"
 
 
-def test_on_one_dataset_no_line_speaks_of_transfer(tmp_path: Path) -> None:
+def test_on_one_dataset_no_line_speaks_of_transfer(tmp_path: Path, in_memory: None) -> None:
     alone = override(on(SMALL, source="digits", alone=True), {"baselines.methods": []})
-    with trials_in_memory():
-        url = created(f"sqlite:///{tmp_path}/a.db", alone)
-        engine = open_engine(url)
-        lines = io.StringIO()
-        with (
-            shown(engine, queries.find_sweep(engine, "s"), Console(file=lines, width=200), lambda: 1) as refresh,
-            Worker(url, "s", run=quadratic) as worker,
-        ):
-            worker.work()
-            refresh(last=True)
-        engine.dispose()
+    url = created(f"sqlite:///{tmp_path}/a.db", alone)
+    engine = open_engine(url)
+    lines = io.StringIO()
+    with shown(engine, queries.find_sweep(engine, "s"), Console(file=lines, width=200), lambda: 1) as refresh:
+        work(url, quadratic)
+        refresh(last=True)
+    engine.dispose()
     assert "compare 2/2" in lines.getvalue()
     assert not re.search("transfer|native", lines.getvalue())

@@ -72,7 +72,7 @@ class Stage:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sqlalchemy.Engine]:
+def engine(tmp_path: Path, in_memory: None) -> Iterator[sqlalchemy.Engine]:
     # It looks at its workers with every tick.
     url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"lease.interval_s": 0.1}))
     opened = open_engine(url)

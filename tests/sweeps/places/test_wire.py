@@ -64,7 +64,7 @@ def test_what_is_no_such_value_is_one_line(text: bytes) -> None:
 
 
 @pytest.mark.parametrize("stop_at", ["", "transfer#target", "confirm"])
-def test_findings_come_back_as_they_were_at_every_stage(tmp_path: Path, stop_at: str) -> None:
+def test_findings_come_back_as_they_were_at_every_stage(tmp_path: Path, in_memory: None, stop_at: str) -> None:
     found = reported_sweeps.analysed(reported_sweeps.worked(tmp_path, stop_at=stop_at))
     back = decode(Findings, encode(Findings, found))
     assert back == found

@@ -19,7 +19,6 @@ from storage import tables
 from storage.db.engine import open_engine
 from storage.db.transaction import write
 from storage.errors import StorageError
-from storage.records import queries
 from storage.url import resolve
 from sweeps.contrib.archive.transfer import archive_sweep, import_sweep
 from sweeps.contrib.archive.verify import verify
@@ -27,14 +26,14 @@ from sweeps.distill.arms import CONTROLS, SCALED, SOURCE_ARMS, TARGET_ARMS
 from sweeps.distill.presets import on
 from sweeps.distill.session import Outcome
 from sweeps.errors import SweepError
-from sweeps.plan.audit import audit
 from sweeps.spec.model import Spec, fingerprint, override
 from sweeps.usecases.steering import extend, retry
 from tests.support.old_storages import COMMITS, unpack
 from tests.support.sweeps.archived_sweeps import edited
-from tests.support.sweeps.planted_sweeps import work
+from tests.support.sweeps.planted_sweeps import violations, work
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.trials_in_memory import copied, trials_in_memory
 
 Row = dict[str, Any]
 Edit = tuple[str, Callable[[list[Row]], Any]]  # a table, and what is changed in its rows
@@ -61,28 +60,24 @@ def finished(url: str, spec: Spec = SMALL) -> sqlalchemy.URL:
     return found
 
 
-def violations(url: sqlalchemy.URL, name: str = "s") -> list[str]:
-    """What the audit finds wrong with a sweep."""
-    engine = open_engine(url, read_only=True)
-    try:
-        return [finding.text for finding in audit(engine, queries.find_sweep(engine, name)).violations]
-    finally:
-        engine.dispose()
-
-
 @pytest.fixture(scope="module")
 def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("planned")
-    archive_sweep(finished(f"sqlite:///{folder}/x.db"), "s", folder / "s.kdsweep")
+    with trials_in_memory():
+        archive_sweep(finished(f"sqlite:///{folder}/x.db"), "s", folder / "s.kdsweep")
     return folder
 
 
 @pytest.fixture
-def url(_made: Path, tmp_path: Path) -> sqlalchemy.URL:
+def url(_made: Path, tmp_path: Path, in_memory: None) -> sqlalchemy.URL:
     """A finished sweep in a storage of its own; its archive lies beside it."""
-    for name in ("x.db", "s.kdsweep"):
-        shutil.copy(_made / name, tmp_path / name)
-    return resolve(f"sqlite:///{tmp_path}/x.db")
+    shutil.copy(_made / "s.kdsweep", tmp_path)
+    return copied(_made / "x.db", tmp_path / "x.db")
+
+
+def differing(path: Path) -> list[str]:
+    """What an archive holds that is not as it claims."""
+    return [f"{check.what}: {check.differs}" for check in verify(path) if check.differs]
 
 
 def edit(url: sqlalchemy.URL, table: str, change: Callable[[list[Row]], Any]) -> None:
@@ -175,10 +170,6 @@ EDITS: dict[str, tuple[list[Edit], str]] = {
         [outcome("transfer#target.native.0", test_accuracy=1.7)],
         r"the stored outcome of transfer#target\.native\.0 was edited: test_accuracy is 1\.7 \(.* equal to 1\)",
     ),
-    "a test accuracy below 0": (
-        [outcome("transfer#target.best.0", test_accuracy=-0.5)],
-        r"the stored outcome of transfer#target\.best\.0 was edited: test_accuracy is -0\.5 \(.* equal to 0\)",
-    ),
     "a test accuracy that is no number": (
         [outcome("transfer#target.best.0", test_accuracy=float("nan"))],
         r"the stored outcome of transfer#target\.best\.0 was edited: test_accuracy is nan \(.*\)",
@@ -186,10 +177,6 @@ EDITS: dict[str, tuple[list[Edit], str]] = {
     "no test accuracy": (
         [outcome("transfer#target.native.0", test_accuracy=None)],
         r"outcome of transfer#target\.native\.0: expected test_accuracy a number as planned, found None",
-    ),
-    "a test accuracy that is text": (
-        [outcome("transfer#target.native.0", test_accuracy="0.5")],
-        r"the stored outcome of transfer#target\.native\.0 was edited: test_accuracy is '0\.5' \(.*\)",
     ),
     "a payload that is none": (
         [("tasks", lambda rows: _of(rows, "search#0").update(payload=[]))],
@@ -218,14 +205,6 @@ EDITS: dict[str, tuple[list[Edit], str]] = {
     "the validation accuracy beside a score": (
         [outcome("confirm#0.0", val_accuracy=0.5, epoch_val_accuracy=[None, None, None, 0.5])],
         r"outcome of confirm#0\.0: expected val_accuracy 0\.8\d+ as planned, found 0\.5",
-    ),
-    "seconds below 0": (
-        [outcome("search#1", train_s=-1.0)],
-        r"the stored outcome of search#1 was edited: train_s is -1\.0 \(.*\)",
-    ),
-    "endless seconds": (
-        [outcome("search#1", cpu_s=float("inf"))],
-        r"the stored outcome of search#1 was edited: cpu_s is inf \(.*\)",
     ),
     "a negative count": (
         [outcome("native.search#0", parameters=-3)],
@@ -290,12 +269,9 @@ def test_each_edit_is_one_line(url: sqlalchemy.URL, name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "another temperature in a payload",
         "all seeds of transfer",
         "another seed in the spec",
-        "more epochs in the spec",
         "a test accuracy above 1",
-        "a test accuracy below 0",
         "a circle in the needs",
     ],
 )
@@ -305,7 +281,7 @@ def test_verify_names_what_the_audit_names_and_import_refuses_it(url: sqlalchemy
     file = folder / "s.kdsweep"
     for table, change in edits:
         file = edited(file, "sweep.jsonl" if table == "sweeps" else f"{table}.jsonl", change)
-    found = [f"{check.what}: {check.differs}" for check in verify(file) if check.differs]
+    found = differing(file)
     assert [text for text in found if re.fullmatch(f"audit: {line}", text)], found
     with pytest.raises((StorageError, SweepError)) as refused:
         import_sweep(resolve(f"sqlite:///{folder}/there.db"), file)
@@ -321,11 +297,12 @@ def test_verify_and_import_agree_on_the_number_of_a_trial(url: sqlalchemy.URL, n
 
     folder = Path(str(url.database)).parent
     file, there = edited(folder / "s.kdsweep", "attempts.jsonl", change), resolve(f"sqlite:///{folder}/there.db")
-    found = [f"{check.what}: {check.differs}" for check in verify(file) if check.differs]
+    found = differing(file)
     if not refused:
         assert found == []
-        import_sweep(there, file)
-        assert violations(there) == []
+        with trials_in_memory():
+            import_sweep(there, file)
+            assert violations(there) == []
         return
     (line,) = found
     assert f"4 attempts name trials of study s, with numbers up to {number:,}; allowed: numbers up to 107" in line
@@ -367,18 +344,18 @@ SPECS = {
 
 @pytest.mark.parametrize("name", SPECS)
 def test_whatever_a_sweep_is_made_of_it_is_as_planned(tmp_path: Path, name: str) -> None:
-    url = created(f"sqlite:///{tmp_path}/x.db", SPECS[name])
-    for more in ({"trials": 2, "seeds": 1}, {"searches": 1}, {"seeds": 2}):
+    with trials_in_memory():
+        url = created(f"sqlite:///{tmp_path}/x.db", SPECS[name])
         assert violations(url) == []
-        assert extend(url, "s", **more) > 0
-    assert violations(url) == []
+        for more in ({"trials": 2, "seeds": 1}, {"searches": 1}, {"seeds": 2}):
+            assert extend(url, "s", **more) > 0
+        assert violations(url) == []
 
 
 @pytest.mark.parametrize("name", ["every arm", "searches and rounds", "further parameters"])
 def test_what_became_of_it_is_as_planned(tmp_path: Path, name: str) -> None:
     """With a task that failed, was tried again after everything was measured, and with seeds that came later."""
     spec = SPECS[name]
-    url = created(f"sqlite:///{tmp_path}/x.db", spec)
 
     def run(claim: Any, params: Row, on_step: Callable[[], None]) -> Outcome:
         if claim.key == "transfer#source.best.0" and claim.attempt <= 2:
@@ -386,26 +363,32 @@ def test_what_became_of_it_is_as_planned(tmp_path: Path, name: str) -> None:
         outcome = with_curves(spec, claim, params, on_step)
         return changed(outcome, logit_spread=2.0) if claim.stage == "teachers" else outcome
 
-    work(url, run)
-    assert retry(url, "s") == ["transfer#source.best.0"]
-    assert extend(url, "s", seeds=1) > 0
-    work(url, run)
-    assert violations(url) == []
+    with trials_in_memory():
+        url = created(f"sqlite:///{tmp_path}/x.db", spec)
+        work(url, run)
+        assert retry(url, "s") == ["transfer#source.best.0"]
+        assert extend(url, "s", seeds=1) > 0
+        work(url, run)
+        assert violations(url) == []
     archive_sweep(url, "s", tmp_path / "s.kdsweep")
-    assert [check for check in verify(tmp_path / "s.kdsweep") if check.differs] == []
+    assert differing(tmp_path / "s.kdsweep") == []
 
 
 @pytest.mark.parametrize("version", COMMITS)
-def test_what_older_versions_planned_is_as_planned(tmp_path: Path, version: int, kd_sweeps: Kd) -> None:
-    url = unpack(version, tmp_path / "old.db")
-    assert kd_sweeps("storage", "upgrade", "--storage", str(url))[0] == 0
+def test_what_older_versions_planned_and_found_is_as_planned_and_what_the_scores_give(
+    tmp_path: Path, version: int, kd_sweeps: Kd
+) -> None:
+    url = unpack(version, tmp_path / "kd-sweeps.db")
+    assert kd_sweeps("storage", "upgrade")[0] == 0
     assert violations(url, "old") == []
+    archive_sweep(url, "old", tmp_path / "old.kdsweep")
+    assert differing(tmp_path / "old.kdsweep") == []
     if version == 1:  # the others declared one look at the test, and took it
         assert extend(url, "old", seeds=1, searches=2) > 0
         assert violations(url, "old") == []
 
 
-def test_a_task_that_waits_is_of_the_stage_of_its_phase(tmp_path: Path) -> None:
+def test_a_task_that_waits_is_of_the_stage_of_its_phase(tmp_path: Path, in_memory: None) -> None:
     url = created(f"sqlite:///{tmp_path}/x.db")
     edit(url, "tasks", lambda rows: _of(rows, "search#0").update(stage="native"))
     assert violations(url) == ["search#0: expected stage search as planned, found native"]

@@ -1,9 +1,27 @@
-"""The phases of a plan: what each one waits for, and what it needs of that."""
+"""The phases of a plan, the order of their tasks and their number; the plans of older versions."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from storage.queue.phases import StartLag
-from sweeps.distill.presets import on, preset
-from sweeps.plan.plan import make_plan
-from sweeps.spec.model import Spec, override
+from sweeps.distill.presets import PRESETS, on, preset
+from sweeps.errors import SpecError
+from sweeps.plan import plan
+from sweeps.plan.audit import as_then
+from sweeps.plan.plan import MOST_TASKS, Plan, make_plan, more, tasks_of
+from sweeps.query.listing import open_sweep
+from sweeps.query.status import fingerprints
+from sweeps.spec.model import Spec, override, parse
+from sweeps.spec.tables import MOST
+from tests.support.old_storages import DATA
+from tests.support.sweeps.planted_sweeps import worked
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.trials_in_memory import trials_in_memory
 
 ONE = override(preset("quick"), {"search.trials": 20, "search.sampler": "tpe", "confirm.rounds": [[3, 3]], "outer": {}})
 SEVERAL = override(ONE, {"outer.teachers": 2, "outer.searches": 2})
@@ -75,3 +93,156 @@ def test_the_network_of_autokeras_is_waited_for_where_it_is_an_arm() -> None:
     spec = override(SEVERAL, {"transfer.target_arms": ["best", "native", "autokeras"]})
     waiting = {name for name, needs in needs_of(spec).items() if "baselines?" in needs}
     assert waiting == {"transfer:target", "measure"}, "no further group trains it"
+
+
+ORDERED = override(preset("tiny"), {"search.trials": 5, "transfer.seeds": 3})
+
+
+def _order(tmp_path: Path, name: str = "s") -> tuple[list[str], str | None]:
+    """The keys of the sweep as one worker came to them, and the answer hash at the end."""
+    keys: list[str] = []
+
+    def noting(claim: Any, params: Any, on_step: Any) -> Any:
+        keys.append(claim.key)
+        return quadratic(claim, params, on_step)
+
+    with trials_in_memory():
+        url = worked(f"sqlite:///{tmp_path}/{name}.db", ORDERED, noting, name=name)
+        with open_sweep(url, name) as (engine, sweep):
+            return keys, fingerprints(engine, sweep).answer_hash
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], str | None]:
+    return _order(tmp_path_factory.mktemp("order"))
+
+
+def test_a_few_trials_run_before_the_baselines_and_the_arms_of_the_question_before_the_others(
+    planned: tuple[list[str], str | None],
+) -> None:
+    keys, _ = planned
+    assert keys[:7] == [
+        *("teachers#source", "teachers#target"),
+        *(f"search#{number}" for number in range(4)),
+        "baselines#mobilenet",
+    ]
+    for role, arms in (("source", plan._FIRST_ARMS[:3]), ("target", plan._FIRST_ARMS)):
+        transfer = [key for key in keys if key.startswith(f"transfer#{role}")]
+        first = {f"transfer#{role}.{arm}.{repeat}" for arm in arms for repeat in range(3)}
+        assert set(transfer[: len(first)]) == first
+        assert len(transfer) > len(first)
+
+
+def test_no_test_image_is_read_before_every_selection_is_frozen(planned: tuple[list[str], str | None]) -> None:
+    keys, _ = planned
+    selecting = max(number for number, key in enumerate(keys) if key.startswith(("search", "confirm", "native")))
+    assert min(number for number, key in enumerate(keys) if key.startswith("transfer")) > selecting
+
+
+def test_the_order_changes_no_task_and_no_bit_of_the_answer(
+    planned: tuple[list[str], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, answer = planned
+    after = plan.make_plan(ORDERED)
+    monkeypatch.setattr(plan, "_SEEN_FIRST", 0)
+    before = plan.make_plan(ORDERED)
+
+    def plain(plan: plan.Plan) -> list[tuple[object, ...]]:
+        return [(task.key, task.phase, task.payload) for task in plan.tasks]
+
+    assert plain(after) == plain(before)
+    assert [task.priority for task in after.tasks] != [task.priority for task in before.tasks]
+    others, same = _order(tmp_path, "unordered")
+    assert sorted(others) == sorted(keys)
+    assert others != keys
+    assert same == answer is not None
+
+
+TINY = preset("tiny")
+THIRD = override(TINY, {"target2": preset("quick").source.model_dump(), "outer.teachers": 3, "outer.searches": 2})
+FEW_ARMS = override(preset("quick"), {"transfer.target_arms": ["native", "random"], "transfer.other_seeds": 2})
+
+
+@pytest.mark.parametrize("spec", [*map(preset, PRESETS), THIRD, FEW_ARMS], ids=[*PRESETS, "third", "few arms"])
+def test_the_counted_size_is_that_of_the_plan(spec: Spec) -> None:
+    assert tasks_of(spec) == len(make_plan(spec).tasks) <= MOST_TASKS
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"search.trials": MOST},
+        {"outer.teachers": MOST, "outer.searches": MOST},
+        {"transfer.seeds": MOST},
+        {"confirm.rounds": [[8, MOST]]},
+    ],
+)
+def test_a_plan_that_is_too_large_is_refused_at_once_and_says_what_multiplies(changes: dict[str, Any]) -> None:
+    spec = override(TINY, changes)
+    began = time.monotonic()
+    with pytest.raises(SpecError, match=r"the plan has [\d,]+ tasks; allowed: 100,000.*outer.teachers.*transfer.seeds"):
+        make_plan(spec)
+    assert time.monotonic() - began < 0.1
+
+
+@pytest.mark.parametrize("more_of", ["trials", "seeds", "searches"])
+def test_a_plan_cannot_grow_too_large_later(more_of: str) -> None:
+    with pytest.raises(SpecError, match=r"the plan has [\d,]+ tasks; allowed: 100,000"):
+        more(TINY, **{more_of: MOST - 100})
+    with pytest.raises(SpecError, match=r"got \d+; allowed: less than or equal to 100000"):
+        more(TINY, **{more_of: MOST})
+
+
+PLANS = json.loads((DATA / "plans.json").read_text())
+OF_PRESETS = {made["spec"]["preset"]: made for made in PLANS if "ordered" in made}
+
+
+@pytest.mark.parametrize("number", range(len(PLANS)))
+def test_a_stored_spec_gives_the_plan_of_the_version_that_stored_it(number: int) -> None:
+    """Whatever changes a plan from here on has to be a key of the spec, which these do not have."""
+    made = PLANS[number]
+    spec = parse(made["spec"], origin=made["commit"])
+    plan = as_then(make_plan(spec), spec, made["spec"])
+    assert len(plan.tasks) == made["tasks"]
+    assert digest(plan) == made["plan"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_the_spec_that_it_was_and_is_worked_through_in_the_same_order(name: str) -> None:
+    made, spec = OF_PRESETS[name], preset(name)
+    assert spec.as_dict() == made["spec"]
+    assert spec.fingerprint == made["fingerprint"]
+    assert ordered(make_plan(spec)) == made["ordered"]
+
+
+def ordered(plan: Plan) -> str:
+    """The hash of everything in a plan, in its order, as `tests/data/README.md` says."""
+    phases = [
+        [
+            phase.name,
+            phase.stage,
+            [need.stored() for need in phase.needs],
+            phase.minimum,
+            phase.lag and phase.lag.stored(),
+        ]
+        for phase in plan.phases
+    ]
+    tasks = [[task.key, task.phase, task.priority, _rounded(dict(task.payload))] for task in plan.tasks]
+    return hashlib.sha256(json.dumps([phases, tasks], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def digest(plan: Plan) -> str:
+    """The hash of a plan but for its priorities, as `tests/data/README.md` says."""
+    phases, tasks = [], {}
+    for phase in plan.phases:
+        needs = [need.stored() for need in phase.needs] + ([phase.lag.stored()] if phase.lag else [])
+        phases.append([phase.name, phase.stage, needs, phase.minimum])
+    for task in plan.tasks:
+        tasks.setdefault(task.phase, []).append([task.key, _rounded(dict(task.payload))])
+    return hashlib.sha256(json.dumps([phases, tasks], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    return f"{value:.12g}" if isinstance(value, float) else value

@@ -27,10 +27,19 @@ from tests.support.sweeps.typed_commands import files, write_npz
 KdSweeps = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def finished(tmp_path: Path) -> Sweep:
+pytestmark = pytest.mark.usefixtures("in_memory")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A storage with the finished sweep "s"."""
     with trials_in_memory():
-        return Sweep.open("s", storage=str(answered(tmp_path, accuracies())))
+        return str(answered(tmp_path_factory.mktemp("finished"), accuracies()))
+
+
+@pytest.fixture
+def finished(url: str) -> Sweep:
+    return Sweep.open("s", storage=url)
 
 
 def test_to_import_it_is_fast() -> None:
@@ -87,8 +96,7 @@ def test_source_targets_and_paths_are_taken_as_they_come(tmp_path: Path) -> None
     assert sweep.name == "two"
 
 
-def test_it_answers_what_the_command_line_prints(finished: Sweep, kd_sweeps: KdSweeps, tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/s.db"
+def test_it_answers_what_the_command_line_prints(finished: Sweep, url: str, kd_sweeps: KdSweeps) -> None:
     _, out, _ = kd_sweeps("best", "s", "-f", "json", "--storage", url)
     printed = json.loads(out)
     best = finished.best
@@ -113,22 +121,19 @@ def test_without_pandas_results_are_dictionaries(finished: Sweep, monkeypatch: p
     assert [list(row) for row in rows] == [list(with_pandas.columns)] * len(with_pandas)
 
 
-def test_its_figures_are_svg_that_a_notebook_draws(finished: Sweep) -> None:
+def test_its_figures_are_svg_that_a_notebook_draws_and_its_report_a_folder_of_them(
+    finished: Sweep, tmp_path: Path
+) -> None:
     figures = finished.figures
     assert {"gains", "regret"} <= set(figures)
     for figure in figures.values():
         assert "<svg" in figure
         assert figure._repr_svg_() == str(figure)
         assert len(repr(figure)) < 30, "a dictionary of them is no wall of text"
-
-
-def test_its_report_is_the_folder_that_the_command_line_writes(
-    finished: Sweep, tmp_path: Path, kd_sweeps: KdSweeps
-) -> None:
-    page = finished.report(tmp_path / "by-python")
-    assert page == tmp_path / "by-python" / "report.html"
-    kd_sweeps("report", "s", "-o", str(tmp_path / "typed"), "--storage", f"sqlite:///{tmp_path}/s.db")
-    assert files(tmp_path / "by-python") == files(tmp_path / "typed")
+    assert finished.report(tmp_path / "written") == tmp_path / "written" / "report.html"
+    assert {"report.html", "report.md", "results.csv", *(f"figures/{name}.svg" for name in figures)} <= files(
+        tmp_path / "written"
+    )
     (tmp_path / "file").write_text("")
     with pytest.raises(SpecError, match="cannot write a report into"):
         finished.report(tmp_path / "file")

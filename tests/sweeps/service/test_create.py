@@ -15,13 +15,14 @@ from storage.records import queries
 from storage.studies.space import study_name
 from storage.studies.studies import open_studies
 from storage.url import resolve
+from sweeps.distill.presets import SpecRequest
 from sweeps.errors import AnotherSpec
 from sweeps.plan.audit import audit
 from sweeps.plan.plan import STAGES, make_plan
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.stats.verdict import RULE
-from sweeps.usecases.create import create_sweep
+from sweeps.usecases.create import create_sweep, requested
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created
 
 NEW, THERE_ALREADY, KILLED = 10, 11, -9
@@ -57,7 +58,7 @@ def outcome_is_readable(url: str) -> None:
         (sweep,) = queries.list_sweeps(studies.engine)
         assert sweep.name == "s"
         planned = [study_name("s", stage) for stage in STAGES]
-        assert studies.names() == planned
+        assert sorted(studies.names()) == sorted(planned)
         for stage in STAGES:
             study = optuna.load_study(study_name=study_name("s", stage), storage=studies.storage)
             assert study.metric_names == ["latency_ms_p50" if stage == "measure" else "val_accuracy"]
@@ -87,19 +88,27 @@ def test_ten_creators_at_once_on_an_empty_database_make_one_sweep(storage_url: s
     outcome_is_readable(storage_url)
 
 
-def test_a_sweep_that_was_made_since_we_looked_keeps_its_studies(
-    storage_url: str, monkeypatch: pytest.MonkeyPatch
+def test_a_sweep_that_was_made_since_we_looked_keeps_its_studies_and_deleted_ones_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    created(storage_url)
-    monkeypatch.setattr("sweeps.usecases.create.find", lambda *_: [])
-    with pytest.raises(AnotherSpec, match="sweep s exists with another spec"):
-        create_sweep(resolve(storage_url), "s", override(SMALL, {"search.trials": 7}))
-    outcome_is_readable(storage_url)
+    url = f"sqlite:///{tmp_path}/kd-sweeps.db"
+    created(url)
+    with monkeypatch.context() as unseen:
+        unseen.setattr("sweeps.usecases.create.find", lambda *_: [])
+        with pytest.raises(AnotherSpec, match="sweep s exists with another spec"):
+            create_sweep(resolve(url), "s", override(SMALL, {"search.trials": 7}))
+    outcome_is_readable(url)
+    optuna.delete_study(study_name="s", storage=url)
+    assert not create_sweep(resolve(url), "s", requested(resolve(url), "s", SpecRequest())).new, (
+        "its name alone is enough"
+    )
+    outcome_is_readable(url)
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("point", [point + ":3" * point.startswith("study-") for point in POINTS["create"]])
-def test_a_create_killed_at_any_point_is_completed_by_the_next(storage_url: str, point: str) -> None:
+def test_a_create_killed_at_any_point_is_completed_by_the_next(tmp_path: Path, point: str) -> None:
+    storage_url = f"sqlite:///{tmp_path}/kd-sweeps.db"
     assert exit_code(start(storage_url, crash_at=point)) == KILLED
     is_no_sweep(storage_url)
     assert create_sweep(resolve(storage_url), "s", SMALL).new
@@ -135,7 +144,7 @@ def exit_code_after(process: BaseProcess, *, seconds: float) -> int | None:
     return exit_code(process)
 
 
-def test_a_sweep_made_before_keeps_the_rule_that_it_declared(tmp_path: Path) -> None:
+def test_a_sweep_made_before_keeps_the_rule_that_it_declared(tmp_path: Path, in_memory: None) -> None:
     url = resolve(f"sqlite:///{tmp_path}/s.db")
     old = create_sweep(url, "s", override(SMALL, {"transfer.rule": 1})).spec
     again = create_sweep(url, "s", SMALL)

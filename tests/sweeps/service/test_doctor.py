@@ -1,12 +1,19 @@
-"""What the doctor says of GPUs and of Slurm."""
+"""What is here and what a worker needs elsewhere: the doctor, and the needs of a spec."""
 
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from kd import devices
 from storage.url import resolve
+from sweeps.distill.freeze import requirements
+from sweeps.distill.presets import preset
+from sweeps.spec.model import Spec, override
 from sweeps.usecases.doctor import Check, examine
+from sweeps.usecases.steering import cancel
+from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.typed_commands import write_npz
 
 
 def said(name: str, tmp_path: Path) -> Check:
@@ -16,12 +23,13 @@ def said(name: str, tmp_path: Path) -> Check:
 
 
 @pytest.fixture(autouse=True)
-def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path))
     for name in ("TF_NUM_INTRAOP_THREADS", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.parametrize(("threads", "text"), [(None, "1 thread"), ("1", "1 thread"), ("4", "4 threads")])
+@pytest.mark.parametrize(("threads", "text"), [(None, "1 thread"), ("4", "4 threads")])
 def test_without_a_gpu_it_says_how_many_threads_a_worker_has_and_asks_nobody(
     threads: str | None, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,3 +95,69 @@ def test_it_says_whether_slurm_is_here(
     monkeypatch.setenv("PATH", str(tmp_path))
     found = said("slurm", tmp_path)
     assert (found.level, text in found.text) == (level, True), found
+
+
+ALONE = override(preset("tiny"), {"baselines.methods": []})
+
+
+def _found(spec: Spec) -> list[tuple[str, bool]]:
+    return [(need.what, need.here) for need in requirements(spec)]
+
+
+def test_datasets_by_name_and_own_networks_need_nothing() -> None:
+    assert _found(ALONE) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what", "here"),
+    [
+        ("source.student", "my_models:build", "module my_models", False),
+        ("source.teacher", "collections.abc:build", "module collections.abc", True),
+        ("search.sampler", "no.such.module:make", "module no.such.module", False),
+        ("target.dataset", "/no/such/mine.npz", "/no/such/mine.npz", False),
+        ("target.teacher", "logits:/no/such/logits.npz", "/no/such/logits.npz", False),
+    ],
+)
+def test_what_is_the_users_own_is_named_and_looked_for(key: str, value: str, what: str, here: bool) -> None:
+    assert _found(override(ALONE, {key: value})) == [(what, here)]
+
+
+def test_a_module_of_several_roles_is_named_once_and_a_file_that_is_here_is_found(tmp_path: Path) -> None:
+    path = write_npz(tmp_path / "mine.npz")
+    spec = override(
+        ALONE,
+        {"source.dataset": str(path), "source.student": "mine:build", "target.student": "mine:other"},
+    )
+    assert _found(spec) == [("module mine", False), (str(path), True)]
+
+
+def test_pretrained_networks_of_methods_and_teachers_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("KERAS_HOME", "KD_SWEEPS_WEIGHTS", "HOME"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    spec = override(
+        ALONE,
+        {"baselines.methods": ["autokeras", "mobilenet-tuned"], "source.teacher": "pretrained:MobileNetV2"},
+    )
+    assert _found(spec) == [("ImageNet weights of mobilenet, mobilenetv2", False)]
+
+
+def test_doctor_says_what_the_unfinished_sweeps_of_the_storage_need_here(
+    tmp_path: Path, in_memory: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"sqlite:///{tmp_path}/a.db"
+    (tmp_path / "my_model.py").touch()
+    monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path))
+    monkeypatch.setattr("sweeps.usecases.create.check_users_models", lambda *_, **__: None)  # nothing is built here
+    with monkeypatch.context() as elsewhere:
+        elsewhere.syspath_prepend(str(tmp_path))
+        for name, student in (("plain", "cnn-small"), ("own", "my_model:build"), ("ended", "my_model:build")):
+            url = created(text, override(SMALL, {"baselines.methods": [], "source.student": student}), name=name)
+        cancel(url, "ended")
+        assert _said(url) == [("own", "ok", "needs module my_model: here")]
+    assert _said(url) == [("own", "warn", "needs module my_model on its PYTHONPATH: not here")]
+
+
+def _said(url: sqlalchemy.URL) -> list[tuple[str, str, str]]:
+    return [(one.name, one.level, one.text) for one in examine(url, None) if one.name in ("plain", "own", "ended")]

@@ -1,6 +1,5 @@
 """Logs: the ends of the files that workers left here, and what was stored of a task's attempts, from any machine."""
 
-import contextlib
 import json
 import threading
 import time
@@ -19,9 +18,11 @@ from sweeps.trainers.protocol import Steps
 from sweeps.usecases.logs import follow
 from sweeps.workers.logs import log_folder
 from sweeps.workers.worker import Worker
-from tests.support.sweeps.planted_sweeps import up_to, work
+from tests.support.sweeps.planted_sweeps import worked
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created
+
+pytestmark = pytest.mark.usefixtures("in_memory")
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 
@@ -128,10 +129,7 @@ def test_a_running_attempt_is_followed_to_its_end(tmp_path: Path) -> None:
 def test_a_question_that_has_no_answer_is_one_line(
     kd_sweeps: KdSweeps, tmp_path: Path, words: list[str], said: str
 ) -> None:
-    url = created(f"sqlite:///{tmp_path}/kd-sweeps.db")
-
-    with contextlib.suppress(SystemExit):
-        work(url, up_to("search#2", quadratic))
+    worked(f"sqlite:///{tmp_path}/kd-sweeps.db", stop_at="search#2")
     code, out, err = kd_sweeps("logs", "s", *words)
     assert (code in (1, 2), out, len(err.splitlines())) == (True, "", 1)
     assert said in err

@@ -24,23 +24,29 @@ from sweeps.distill.session import Outcome
 from sweeps.report.answer import headline
 from sweeps.usecases.run import publish
 from sweeps.workers.worker import Worker
-from tests.support.sweeps.reported_sweeps import analysed, worked, worked_at
+from tests.support.sweeps.audited_sweeps import finish_sweep
+from tests.support.sweeps.planted_sweeps import analysed
 from tests.support.sweeps.small_sweeps import FORK, created
 from tests.support.web.browser import Browser
+
+
+def finished(folder: Path) -> str:
+    finish_sweep(f"sqlite:///{folder}/s.db")
+    return f"sqlite:///{folder}/s.db"
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A storage with a finished sweep "s" whose answer is published."""
-    found = worked(tmp_path_factory.mktemp("published"))
-    publish(resolve(found), "s")
-    return found
+    url = finished(tmp_path_factory.mktemp("published"))
+    publish(resolve(url), "s")
+    return url
 
 
 def test_the_note_begins_with_the_verdict_and_links_to_the_siblings(url: str) -> None:
     study = optuna.load_study(study_name="s", storage=url)
     note = optuna_dashboard.get_note(study)
-    found = analysed(url)
+    found = analysed(resolve(url))
     assert headline(found) in note
     ids = _ids(url)
     assert f"[native](/dashboard/studies/{ids['s.native']})" in note
@@ -56,7 +62,7 @@ def test_every_figure_is_a_plot_that_plotly_can_read(url: str) -> None:
 
 
 def test_where_everything_has_failed_nothing_is_published_and_nothing_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, in_memory: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: object) -> Outcome:
         raise RuntimeError("no teacher")
@@ -73,7 +79,7 @@ def _owner(opened: Studies) -> Owner:
 
 
 def test_publishing_again_replaces_and_leaves_nothing_of_a_longer_text(tmp_path: Path) -> None:
-    url = worked(tmp_path)
+    url = finished(tmp_path)
     opened = open_studies(resolve(url))
     owner = _owner(opened)
     opened.publish("s", owner=owner, note="x" * 5000, plots={"surface": "y" * 9000})
@@ -85,7 +91,7 @@ def test_publishing_again_replaces_and_leaves_nothing_of_a_longer_text(tmp_path:
 
 
 def test_a_study_that_was_deleted_is_one_line_and_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    url = worked(tmp_path)
+    url = finished(tmp_path)
     optuna.delete_study(study_name="s", storage=url)
     publish(resolve(url), "s")
     line = capsys.readouterr().err.splitlines()[-1]
@@ -109,7 +115,7 @@ def _ids(url: str) -> dict[str, int]:
 @pytest.mark.slow_on("sqlite")
 def test_two_that_finish_together_publish_once(storage_url: str) -> None:
     url = str(resolve(storage_url).render_as_string(hide_password=False))
-    worked_at(url)
+    finish_sweep(url)
     before = _published(url)
     both = [FORK.Process(target=publish, args=(resolve(url), "s")) for _ in range(2)]
     for process in both:
@@ -119,7 +125,7 @@ def test_two_that_finish_together_publish_once(storage_url: str) -> None:
     assert [process.exitcode for process in both] == [0, 0]
     after = _published(url)
     assert after["dashboard:note_ver"] == int(str(before["dashboard:note_ver"])) + 1, "the second one wrote nothing"
-    assert headline(analysed(url)) in "".join(str(after[key]) for key in sorted(after) if "note_str" in key)
+    assert headline(analysed(resolve(url))) in "".join(str(after[key]) for key in sorted(after) if "note_str" in key)
 
 
 def test_publishing_the_same_again_writes_nothing(
@@ -140,7 +146,7 @@ def test_publishing_the_same_again_writes_nothing(
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("writes", [0, 1, 2, 4])
+@pytest.mark.parametrize("writes", [0, 2])
 def test_who_publishes_after_one_that_was_killed_midway_leaves_the_whole_answer(
     url: str, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
@@ -199,7 +205,7 @@ def dashboard(url: str, tmp_path: Path) -> Iterator[str]:
 def test_who_watches_the_dashboard_sees_the_verdict_and_the_figures(url: str, dashboard: str, tmp_path: Path) -> None:
     browser = Browser(tmp_path / "profile")
     number = _ids(url)["s"]
-    found = analysed(url)
+    found = analysed(resolve(url))
     verdict = headline(found).replace(">", "&gt;")
     assert verdict in browser.dom(f"{dashboard}/studies/{number}/note")
     assert "What T and α gain and lose on digits-rgb" in browser.dom(f"{dashboard}/studies/{number}")

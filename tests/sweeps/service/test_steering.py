@@ -1,10 +1,10 @@
-"""Steering a sweep from outside, with real workers at it: pause, resume, cancel, extend, retry, reap, delete."""
+"""Steering a sweep from outside: pause, resume, cancel, extend, retry, reap, delete."""
 
 import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +18,45 @@ from storage.db.engine import open_engine
 from storage.errors import RevisionRefused, SweepInUse
 from storage.queue.tasks import Claim
 from storage.records import queries
+from storage.url import plain
 from sweeps.distill.freeze import has_weights
 from sweeps.distill.session import Outcome
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import explain
-from sweeps.plan.audit import audit
 from sweeps.plan.plan import make_plan, more
 from sweeps.spec.model import override
 from sweeps.spec.stored import stored_spec
 from sweeps.usecases import steering
 from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import Worker
+from tests.support.sweeps.archived_sweeps import lived, records
+from tests.support.sweeps.planted_sweeps import violations
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, start_worker, tasks_of, wait_until
-from tests.support.sweeps.trials_in_memory import trials_in_memory
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 OnStep = Callable[[], None]
 
+# Whose lease does not lapse while a test looks.
+CALM = override(SMALL, {"lease.grace_s": 30})
 ARMS = len(SMALL.transfer.source_arms) + len(SMALL.transfer.target_arms)
 
 
 @pytest.fixture
-def url(storage_url: str) -> sqlalchemy.URL:
-    return created(storage_url)
+def url(tmp_path: Path, in_memory: None) -> sqlalchemy.URL:
+    return created(f"sqlite:///{tmp_path}/kd-sweeps.db")
 
 
 @pytest.fixture
-def engine(url: sqlalchemy.URL) -> Any:
-    made = open_engine(url)
+def shared(tmp_path: Path) -> sqlalchemy.URL:
+    """One that other processes can work on."""
+    return created(f"sqlite:///{tmp_path}/kd-sweeps.db", CALM)
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> Iterator[sqlalchemy.Engine]:
+    name = "shared" if "shared" in request.fixturenames else "url"
+    made = open_engine(request.getfixturevalue(name))
     yield made
     made.dispose()
 
@@ -60,24 +70,19 @@ def _counts(engine: sqlalchemy.Engine) -> Counter[str]:
     return Counter(task.state for task in tasks_of(engine))
 
 
-def _clean(engine: sqlalchemy.Engine) -> None:
-    found = audit(engine, queries.find_sweep(engine, "s"))
-    assert (found.violations, found.warnings) == ([], [])
-
-
 @pytest.mark.processes
 def test_while_a_sweep_is_paused_nothing_is_claimed_and_resume_goes_on(
-    url: sqlalchemy.URL, engine: sqlalchemy.Engine, storage_url: str
+    shared: sqlalchemy.URL, engine: sqlalchemy.Engine
 ) -> None:
-    worker = start_worker(storage_url, seconds=0.1)
+    worker = start_worker(str(shared), seconds=0.1)
     wait_until(lambda: _counts(engine)["done"] >= 3, "it does not work")
-    steering.pause(url, "s")
+    steering.pause(shared, "s")
     wait_until(lambda: not _counts(engine)["running"], "what is at work is finished")
     done = _counts(engine)["done"]
     time.sleep(0.5)
     assert _counts(engine)["done"] == done
     assert worker.is_alive(), "it waits"
-    steering.resume(url, "s")
+    steering.resume(shared, "s")
     worker.join(60)
     assert worker.exitcode == 0
     assert set(_counts(engine)) == {"done"}
@@ -85,26 +90,34 @@ def test_while_a_sweep_is_paused_nothing_is_claimed_and_resume_goes_on(
 
 @pytest.mark.processes
 def test_cancel_stops_every_worker_within_a_lease_interval_and_resume_goes_on_where_it_was(
-    url: sqlalchemy.URL, engine: sqlalchemy.Engine, storage_url: str
+    shared: sqlalchemy.URL, engine: sqlalchemy.Engine
 ) -> None:
-    workers = [start_worker(storage_url, seconds=20) for _ in range(2)]
+    workers = [start_worker(str(shared), seconds=20) for _ in range(2)]
     wait_until(lambda: _counts(engine)["running"] == 2, "both are at work")
-    taken = steering.cancel(url, "s")
+    with pytest.raises(SweepInUse, match=r"teachers#source") as caught:
+        steering.delete(shared, "s")
+    assert explain(caught.value).endswith("first type: kd-sweeps cancel s")
+    assert _counts(engine)["running"] == 2, "nothing was changed"
+    taken = steering.cancel(shared, "s")
     started = time.monotonic()
     for worker in workers:
         worker.join(30)
         assert worker.exitcode == 0
-    assert time.monotonic() - started < SMALL.lease.interval_s + 3, "twenty seconds of work were left"
+    assert time.monotonic() - started < CALM.lease.interval_s + 3, "twenty seconds of work were left"
     assert _counts(engine) == {"cancelled": taken}
-    _clean(engine)
+    assert violations(shared) == []
     with pytest.raises(SweepError, match=r"cancelled; .* kd-sweeps resume s"):
-        _work(url)
+        _work(shared)
     with pytest.raises(SweepError, match="nothing to pause"):
-        steering.pause(url, "s")
-    assert steering.resume(url, "s") == taken
-    _work(url)
+        steering.pause(shared, "s")
+    assert steering.resume(shared, "s") == taken
+    _work(shared)
     assert set(_counts(engine)) == {"done"}
-    _clean(engine)
+    assert violations(shared) == []
+    gone = steering.delete(shared, "s")
+    assert (gone.tasks, gone.studies) == (len(make_plan(CALM).tasks), 7)
+    assert queries.list_sweeps(engine) == []
+    assert create_sweep(shared, "s", CALM).new, "the name is free again"
 
 
 def test_more_trials_are_done_by_both_searches_before_anything_is_selected(
@@ -119,7 +132,7 @@ def test_more_trials_are_done_by_both_searches_before_anything_is_selected(
     assert [task.key for task in tasks if task.phase == "search"] == [f"search#{n}" for n in range(7)]
     assert queries.find_sweep(engine, "s").spec["search"]["trials"] == 7
     assert [one.number for one in queries.revisions(engine, 1)] == [1, 2]
-    _clean(engine)
+    assert violations(url) == []
 
 
 def test_after_the_search_more_trials_are_refused_and_more_seeds_are_not(
@@ -137,7 +150,7 @@ def test_after_the_search_more_trials_are_refused_and_more_seeds_are_not(
     assert {key: score for key, score in before.items() if key.startswith("search")} == {
         task.key: task.score for task in tasks if task.stage == "search"
     }
-    _clean(engine)
+    assert violations(url) == []
 
 
 def test_further_searches_of_a_finished_sweep_are_done_like_those_that_were_planned(
@@ -159,7 +172,7 @@ def test_further_searches_of_a_finished_sweep_are_done_like_those_that_were_plan
     assert {task.key: task.score for task in before} == {task.key: tasks[task.key].score for task in before}
     assert queries.find_sweep(engine, "s").spec == larger.as_dict()
     assert not create_sweep(url, "s", larger).new, "the same experiment"
-    _clean(engine)
+    assert violations(url) == []
     assert steering.retry(url, "s") == []
 
 
@@ -174,7 +187,7 @@ def test_further_searches_can_be_added_while_the_sweep_is_worked_on(
     searches = Counter(task.phase for task in tasks if task.stage == "search")
     assert searches == {"search": 5, "search@t0s1": 5, "search@t0s2": 5}
     assert {task.key for task in tasks} == {task.key for task in make_plan(more(SMALL, trials=1, searches=2)[0]).tasks}
-    _clean(engine)
+    assert violations(url) == []
 
 
 @pytest.mark.parametrize(
@@ -225,7 +238,7 @@ def test_retry_does_what_failed_and_was_skipped_and_measures_once_more(
     assert tasks["teachers#target"].attempt == SMALL.retry.error + 1
     assert "measure#all.1" in tasks
     assert len(tasks) == len(make_plan(SMALL).tasks) + 1
-    _clean(engine)
+    assert violations(url) == []
     assert steering.retry(url, "s") == []
 
 
@@ -235,7 +248,6 @@ def test_retry_of_what_is_unavailable_changes_nothing_until_its_weights_are_here
     kd_sweeps: KdSweeps,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    storage_url: str,
 ) -> None:
     def no_weights(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if claim.stage == "baselines":
@@ -248,7 +260,7 @@ def test_retry_of_what_is_unavailable_changes_nothing_until_its_weights_are_here
         pytest.skip("the weights are in /tmp/.keras, where Keras looks, too")
     _work(url, no_weights)
     before = tasks_of(engine)
-    code, out, err = kd_sweeps("retry", "s", "--storage", storage_url)
+    code, out, err = kd_sweeps("retry", "s")
     assert (code, out) == (0, "")
     assert err == (
         "nothing has failed; baselines#mobilenet is unavailable: no weights; type: export KD_SWEEPS_WEIGHTS=DIR\n"
@@ -260,45 +272,18 @@ def test_retry_of_what_is_unavailable_changes_nothing_until_its_weights_are_here
     assert "measure#all.1" in {task.key for task in tasks_of(engine)}
 
 
-@pytest.mark.processes
-def test_reap_frees_the_task_of_a_dead_worker_and_completes_its_trial(
-    url: sqlalchemy.URL, engine: sqlalchemy.Engine, storage_url: str
-) -> None:
-    worker = start_worker(storage_url, seconds=60)
-    wait_until(lambda: _counts(engine)["running"] == 1, "it is at work")
-    worker.kill()
-    worker.join()
+def test_reap_frees_the_task_of_a_dead_worker_and_completes_its_trial(tmp_path: Path) -> None:
+    url = lived(f"sqlite:///{tmp_path}/s.db", stop_at="search#2")
     lapsed: list[Any] = []
     wait_until(lambda: bool(lapsed.extend(steering.reap_now(url, "s")[0]) or lapsed), "the lease lapses")
-    assert [(key, attempt) for key, attempt, _ in lapsed] == [("teachers#source", 1)]
-    assert set(_counts(engine)) == {"waiting"}
-    _clean(engine)
+    assert [(key, attempt) for key, attempt, _ in lapsed] == [("search#2", 1)]
+    assert {task.state for task in records(url).values()} == {"done", "waiting"}
+    assert violations(url) == []
+    study = optuna.load_study(study_name="s", storage=plain(url))
+    assert study.get_trials(states=[optuna.trial.TrialState.RUNNING]) == []
 
 
-@pytest.mark.processes
-def test_delete_is_refused_while_a_worker_lives_and_then_leaves_nothing(
-    url: sqlalchemy.URL, engine: sqlalchemy.Engine, storage_url: str
-) -> None:
-    created(storage_url, name="other")
-    worker = start_worker(storage_url, seconds=60)
-    wait_until(lambda: _counts(engine)["running"] == 1, "it is at work")
-    with pytest.raises(SweepInUse, match=r"teachers#source") as caught:
-        steering.delete(url, "s")
-    assert explain(caught.value).endswith("first type: kd-sweeps cancel s")
-    assert _counts(engine)["running"] == 1, "nothing was changed"
-    steering.cancel(url, "s")
-    worker.join(30)
-    gone = steering.delete(url, "s")
-    assert (gone.tasks, gone.studies) == (len(make_plan(SMALL).tasks), 7)
-    assert [sweep.name for sweep in queries.list_sweeps(engine)] == ["other"]
-    with Worker(url, "other", run=quadratic) as left:
-        assert {name.split(".")[0] for name in optuna.get_all_study_names(left.studies.storage)} == {"other"}
-        assert left.work() == 0
-    assert create_sweep(url, "s", SMALL).new, "the name is free again"
-
-
-def test_the_commands_say_what_happened_and_what_to_type_next(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
-    url = created(f"sqlite:///{tmp_path}/kd-sweeps.db")
+def test_the_commands_say_what_happened_and_what_to_type_next(kd_sweeps: KdSweeps, url: sqlalchemy.URL) -> None:
     for arguments, words in (
         (["pause", "s"], "resume s"),
         (["resume", "s"], "launch s"),
@@ -323,38 +308,37 @@ def test_the_commands_say_what_happened_and_what_to_type_next(kd_sweeps: KdSweep
     assert not queries.list_sweeps(open_engine(url, read_only=True))
 
 
-def test_an_extension_says_which_look_it_spends_before_it_does_so(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
-    with trials_in_memory():
-        url = created(f"sqlite:///{tmp_path}/kd-sweeps.db")
+def test_an_extension_says_which_look_it_spends_before_it_does_so(kd_sweeps: KdSweeps, url: sqlalchemy.URL) -> None:
 
-        def said(*arguments: str) -> list[str]:
-            code, out, err = kd_sweeps("extend", "s", *arguments)
-            assert (code, out) == (0, ""), err
-            return err.splitlines()
+    def said(*arguments: str) -> list[str]:
+        code, out, err = kd_sweeps("extend", "s", *arguments)
+        assert (code, out) == (0, ""), err
+        return err.splitlines()
 
-        look = "look {} of 3 at the test images, decided at {} %"
-        dry = "dry run: nothing was written; it would add {} tasks"
-        first = f"no look was taken yet: this belongs to {look.format(1, 1)}"
-        assert said("--seeds", "+1", "--dry-run") == [first, dry.format(ARMS)]
-        assert said("--trials", "+1", "--dry-run") == ["this spends no look", dry.format(2)]
-        assert queries.find_sweep(open_engine(url, read_only=True), "s").revision == 1
-        _work(url)
-        second = f"this spends {look.format(2, 1)}"
-        assert said("--seeds", "+1", "--dry-run") == [second, dry.format(ARMS)]
-        assert said("--seeds", "+1") == [second, f"{ARMS} tasks added. Next: kd-sweeps launch s"]
-        assert said("--seeds", "+1", "--dry-run")[0] == second, "nothing of the second look was read"
-        _work(url)
-        assert said("--searches", "+1") == [
-            f"this spends {look.format(3, 1)}; no look is left after it",
-            "14 tasks added. Next: kd-sweeps launch s",
-        ]
-        _work(url)
-        code, _, err = kd_sweeps("extend", "s", "--seeds", "+1", "--dry-run")
-        assert (code, "3 of 3 declared looks" in err) == (1, True), err
+    look = "look {} of 3 at the test images, decided at {} %"
+    dry = "dry run: nothing was written; it would add {} tasks"
+    first = f"no look was taken yet: this belongs to {look.format(1, 1)}"
+    assert said("--seeds", "+1", "--dry-run") == [first, dry.format(ARMS)]
+    assert said("--trials", "+1", "--dry-run") == ["this spends no look", dry.format(2)]
+    assert queries.find_sweep(open_engine(url, read_only=True), "s").revision == 1
+    _work(url)
+    second = f"this spends {look.format(2, 1)}"
+    assert said("--seeds", "+1", "--dry-run") == [second, dry.format(ARMS)]
+    assert said("--seeds", "+1") == [second, f"{ARMS} tasks added. Next: kd-sweeps launch s"]
+    assert said("--seeds", "+1", "--dry-run")[0] == second, "nothing of the second look was read"
+    _work(url)
+    assert said("--searches", "+1") == [
+        f"this spends {look.format(3, 1)}; no look is left after it",
+        "14 tasks added. Next: kd-sweeps launch s",
+    ]
+    _work(url)
+    code, _, err = kd_sweeps("extend", "s", "--seeds", "+1", "--dry-run")
+    assert (code, "3 of 3 declared looks" in err) == (1, True), err
 
 
-def test_on_a_terminal_delete_asks_first(kd_sweeps: KdSweeps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = created(f"sqlite:///{tmp_path}/kd-sweeps.db")
+def test_on_a_terminal_delete_asks_first(
+    kd_sweeps: KdSweeps, url: sqlalchemy.URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
 
     def answer(text: str, *, yes: bool) -> bool:
@@ -384,22 +368,14 @@ def test_on_a_terminal_delete_asks_first(kd_sweeps: KdSweeps, tmp_path: Path, mo
         (["extend", "s", "--searches", "x"], 2, ["--searches", "'x'", "whole number"]),
         (["logs", "s", "--task", "search#99"], 1, ["search#99", "kd-sweeps trials s"]),
         (["logs", "s", "-n", "few"], 2, ["few", "whole number"]),
-        *(
-            [[verb, "none"], 1, ["no sweep 'none'", "there: s"]]
-            for verb in ("pause", "resume", "cancel", "retry", "reap")
-        ),
-        (["delete", "none", "--yes"], 1, ["no sweep 'none'"]),
-        (["delete", "none"], 1, ["no sweep 'none'"]),
         (["delete", "s"], 2, ["every result of s", "kd-sweeps delete s --yes"]),
-        (["extend", "none", "--seeds", "1"], 1, ["no sweep 'none'"]),
         (["extend", "s", "--dry-run"], 2, ["--trials 0 --seeds 0", "--seeds +10"]),
         (["pause", "a/b"], 2, ["'a/b'"]),
     ],
 )
 def test_bad_input_is_one_line(
-    kd_sweeps: KdSweeps, tmp_path: Path, arguments: list[str], code: int, words: list[str]
+    kd_sweeps: KdSweeps, url: sqlalchemy.URL, arguments: list[str], code: int, words: list[str]
 ) -> None:
-    created(f"sqlite:///{tmp_path}/kd-sweeps.db")
     found, out, err = kd_sweeps(*arguments)
     assert found == code
     assert out == ""

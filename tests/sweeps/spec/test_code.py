@@ -16,10 +16,8 @@ from sweeps.spec.model import Spec, override
 from sweeps.spec.stored import check_code, frozen_code, named_code, stored_spec
 from sweeps.usecases.create import create_sweep
 from sweeps.workers.attempt import MACHINE, class_of
-from tests.support.sweeps.planted_sweeps import work
-from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import SMALL, created
-from tests.support.sweeps.trials_in_memory import trials_in_memory
+from tests.support.sweeps.planted_sweeps import worked
+from tests.support.sweeps.small_sweeps import SMALL
 
 MAKE = """
 import optuna
@@ -105,15 +103,13 @@ def test_a_hash_has_64_digits(digest: str) -> None:
         override(preset("tiny"), {"code": {"/a/b.py": digest}})
 
 
-def test_a_sampler_of_a_file_proposes_the_points_of_a_search(file: Path, tmp_path: Path) -> None:
+def test_a_sampler_of_a_file_proposes_the_points_of_a_search(file: Path, tmp_path: Path, in_memory: None) -> None:
     spec = override(SMALL, {"search.sampler": "./mine.py:make", "baselines.methods": []})
-    with trials_in_memory():
-        url = created(f"sqlite:///{tmp_path}/a.db", spec, name="s")
-        work(url, quadratic, name="s")
+    url = worked(f"sqlite:///{tmp_path}/a.db", spec, stop_at="confirm")
     with open_sweep(url.render_as_string(), "s") as (engine, sweep):
         assert stored_spec(sweep).search.sampler == f"{file}:make"
         done = [task for task in queries.task_records(engine, sweep.id, phase="search") if task.state == "done"]
         assert len({task.params["temperature"] for task in done if task.params}) == spec.search.trials
     file.write_text("def make(seed):\n    return 3\n")
-    with trials_in_memory(), pytest.raises(SpecError, match=r"it returned 3, not an optuna\.samplers\.BaseSampler"):
+    with pytest.raises(SpecError, match=r"it returned 3, not an optuna\.samplers\.BaseSampler"):
         create_sweep(resolve(f"sqlite:///{tmp_path}/b.db"), "s", spec)

@@ -1,10 +1,12 @@
-"""The presets, and a spec on other datasets: those that a preset knows bring their settings along."""
+"""The presets, other datasets, and what a user asks for: it becomes one spec."""
 
 import pytest
 
-from sweeps.distill.presets import PRESETS, on, preset
+from sweeps.distill.arms import DEFAULT_POINTS
+from sweeps.distill.presets import PRESETS, SpecRequest, on, preset
 from sweeps.errors import SpecError
 from sweeps.spec.model import override
+from sweeps.trainers.protocol import Point
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -49,3 +51,54 @@ def test_a_dataset_twice_or_too_many_are_one_line() -> None:
         on(preset("quick"), source="cifar10")
     with pytest.raises(SpecError, match=r"--target: got 4 of them; allowed: at most 3"):
         on(preset("quick"), targets=["digits", "digits-rgb", "cifar10", "mine.npz"])
+
+
+def test_nothing_is_asked_for_until_something_is() -> None:
+    assert SpecRequest().is_nothing
+    assert SpecRequest().spec() == preset("quick")
+    assert not any(
+        one.is_nothing
+        for one in (SpecRequest(preset("quick")), SpecRequest(targets=["digits"]), SpecRequest(student="mlp"))
+    )
+
+
+def test_models_are_those_of_every_dataset_and_a_key_says_more() -> None:
+    asked = SpecRequest(preset("tiny"), {"target.teacher": "mlp-800"}, "digits-rgb", ["digits"], "cnn-small", "mlp-800")
+    made = asked.spec()
+    placed = on(preset("tiny"), source="digits-rgb", targets=["digits"])
+    assert [made.role(role).dataset for role in made.roles] == [placed.role(role).dataset for role in placed.roles]
+    assert (made.source.teacher, made.target.teacher) == ("cnn-small", "mlp-800")
+    assert {made.role(role).student for role in made.roles} == {"mlp-800"}
+
+
+def test_a_dataset_that_is_named_twice_is_refused() -> None:
+    for asked in (
+        SpecRequest(None, {"source.dataset": "mnist"}, dataset="digits"),
+        SpecRequest(None, {"source.dataset": "mnist"}, "digits"),
+    ):
+        with pytest.raises(SpecError, match=r"source.dataset: got 'digits' and, by --set, 'mnist'; give one of them"):
+            asked.spec()
+    with pytest.raises(SpecError, match=r"target2.dataset: got 'cifar10'"):
+        SpecRequest(None, {"target2.dataset": "mnist"}, targets=["digits", "cifar10"]).spec()
+    assert SpecRequest(None, {"source.dataset": "digits"}, "digits").spec().source.dataset == "digits"
+
+
+def test_a_point_is_stored_by_the_names_of_its_parameters() -> None:
+    assert list(Point(4.0, 0.25).as_dict().items()) == [("temperature", 4.0), ("alpha", 0.25)]
+
+
+def test_what_else_is_searched_stands_apart_and_in_one_order() -> None:
+    point = Point.of({"learning_rate": 0.004, "temperature": 4.0, "epochs": 12, "alpha": 0.25})
+    assert point == Point.of({"alpha": 0.25, "epochs": 12, "temperature": 4.0, "learning_rate": 0.004})
+    assert point.as_json() == {"temperature": 4.0, "alpha": 0.25, "more": {"epochs": 12, "learning_rate": 0.004}}
+    assert Point.read(point.as_json() | {"rank": 1}) == point
+    assert point.text() == "T = 4, alpha = 0.25, epochs = 12, learning_rate = 0.004"
+    assert Point(6.795, 0.72387).text() == "T = 6.79, alpha = 0.724"
+
+
+def test_equal_points_are_the_same_point() -> None:
+    assert len({Point(4.0, 0.25), Point(4.0, 0.25), Point(4.0, 0.5)}) == 2
+
+
+def test_the_arms_without_a_teacher_train_on_the_labels_alone() -> None:
+    assert DEFAULT_POINTS["scratch"] == DEFAULT_POINTS["scratch-same-cost"] == Point(1.0, 1.0)

@@ -1,21 +1,28 @@
-"""A heartbeat ends the process of a task that shall end and does not, and of no other."""
+"""What ends a worker: a step that never ends, a signal, a holder that is gone. Real processes."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
+from storage.db.engine import open_engine
 from storage.queue import tasks, workers
+from storage.records import queries
+from storage.records.queries import attempts_of
 from storage.url import resolve
 from sweeps.query.listing import open_sweep
+from sweeps.spec.model import override
 from sweeps.trainers.protocol import Steps
-from sweeps.workers.heartbeat import _REACT_S, STUCK, Heartbeat
-from tests.support.paths import REPOSITORY
-from tests.support.sweeps.small_sweeps import created
+from sweeps.workers.heartbeat import _REACT_S, PARENT_PIPE_VARIABLE, STUCK, Heartbeat
+from sweeps.workers.worker import run_worker
+from tests.support.launches import environment
+from tests.support.sweeps.small_sweeps import FORK, SMALL, created, start_worker, tasks_of, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -31,7 +38,7 @@ def attempt(url: str, how: str) -> None:
         with Heartbeat(engine, claim, steps, interval_s=0.2, lease_s=60, deadline_s=600) as heart:
             workers.cancel(engine, sweep.id)
             assert heart.lost.wait(20)
-            print("lost", flush=True)
+            Path(f"{resolve(url).database}.lost").touch()
             if how == "waits":
                 time.sleep(LONGER_S)
             else:
@@ -45,37 +52,146 @@ def url(tmp_path: Path) -> str:
     return str(created(f"sqlite:///{tmp_path}/s.db"))
 
 
-def _started(url: str, how: str) -> "subprocess.Popen[str]":
-    process = subprocess.Popen(
-        [sys.executable, "-m", __name__, url, how], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "lost\n"
+def _started(url: str, how: str) -> BaseProcess:
+    process = FORK.Process(target=attempt, args=(url, how), daemon=True)
+    process.start()
+    wait_until(Path(f"{resolve(url).database}.lost").exists, "its lease is not lost")
     return process
 
 
-def _code(process: "subprocess.Popen[str]") -> int:
-    with process:
-        return process.wait(LONGER_S + 30)
+def _code(process: BaseProcess, seconds: float = 20) -> int | None:
+    process.join(seconds)
+    return process.exitcode
 
 
 def test_a_step_that_never_ends_takes_its_process_with_it(url: str) -> None:
-    assert _code(_started(url, "never")) == STUCK
+    assert _code(_started(url, "never"), LONGER_S + 30) == STUCK
 
 
 @pytest.mark.slow
 def test_what_waits_for_something_else_is_left_to_end_by_itself(url: str) -> None:
-    assert _code(_started(url, "waits")) == 0
+    assert _code(_started(url, "waits"), LONGER_S + 30) == 0
 
 
 @pytest.mark.slow
 def test_who_was_frozen_meanwhile_still_has_its_time(url: str) -> None:
     process = _started(url, "ends")
-    process.send_signal(signal.SIGSTOP)
+    assert process.pid
+    os.kill(process.pid, signal.SIGSTOP)
     time.sleep(LONGER_S)
-    process.send_signal(signal.SIGCONT)
-    assert _code(process) == 0
+    os.kill(process.pid, signal.SIGCONT)
+    assert _code(process, LONGER_S + 30) == 0
 
 
-if __name__ == "__main__":
-    attempt(*sys.argv[1:])
+def _work_in_one_long_step(url: str) -> None:
+    """A step that reads no flag, as one call into a compiled model of a minute would."""
+    raise SystemExit(run_worker(resolve(url), "s", run=lambda *_: time.sleep(60)))
+
+
+def _at_work(engine: sqlalchemy.Engine, *, long_step: bool) -> BaseProcess:
+    """A worker with a task."""
+    url = engine.url.render_as_string(hide_password=False)
+    if long_step:
+        process: BaseProcess = FORK.Process(target=_work_in_one_long_step, args=(url,), daemon=True)
+        process.start()
+    else:
+        process = start_worker(url, seconds=60)
+    wait_until(lambda: any(t.state == "running" for t in tasks_of(engine)), f"no task: {process.exitcode}")
+    return process
+
+
+def _send(process: BaseProcess, number: int) -> None:
+    assert process.pid
+    os.kill(process.pid, number)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> sqlalchemy.Engine:
+    # A lease that does not lapse meanwhile: what is free again was given back.
+    url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"lease.interval_s": 10, "lease.grace_s": 50}))
+    return open_engine(url)
+
+
+@pytest.mark.parametrize("long_step", [False, True])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_between_steps_or_in_a_long_one_gives_the_task_back_within_5_seconds(
+    engine: sqlalchemy.Engine, sent: int, code: int, long_step: bool
+) -> None:
+    process = _at_work(engine, long_step=long_step)
+    started = time.monotonic()
+    _send(process, sent)
+    assert _code(process) == code
+    assert time.monotonic() - started < 5
+    _nothing_counted(engine)
+
+
+def test_a_second_ctrl_c_leaves_at_once(engine: sqlalchemy.Engine) -> None:
+    process = _at_work(engine, long_step=True)
+    _send(process, signal.SIGINT)
+    time.sleep(0.5)
+    assert process.is_alive(), "the first one waits for the step"
+    started = time.monotonic()
+    _send(process, signal.SIGINT)
+    assert _code(process) == 130
+    assert time.monotonic() - started < 1
+    assert {task.state for task in tasks_of(engine)} == {"waiting", "running"}, "its lease has to lapse"
+
+
+def test_a_second_sigterm_is_the_first_one_once_more(engine: sqlalchemy.Engine) -> None:
+    """Slurm signals the shell of a job, which passes it on, and every process of the job as well."""
+    process = _at_work(engine, long_step=True)
+    for _ in range(5):
+        _send(process, signal.SIGTERM)
+    assert _code(process) == 143
+    _nothing_counted(engine)
+
+
+def test_a_signal_while_the_database_is_locked_still_ends_the_worker_within_5_seconds(
+    engine: sqlalchemy.Engine,
+) -> None:
+    process = _at_work(engine, long_step=False)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # nobody can write: the task cannot be given back
+        started = time.monotonic()
+        _send(process, signal.SIGTERM)
+        assert _code(process) == 143
+        assert time.monotonic() - started < 6
+
+
+def _nothing_counted(engine: sqlalchemy.Engine) -> None:
+    assert {task.state for task in tasks_of(engine)} == {"waiting"}
+    assert queries.running_tasks(engine, queries.find_sweep(engine, "s").id) == []
+    engine.dispose()
+
+
+BUSY = "while True:\n    steps()\n    time.sleep(0.01)"
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_only_a_worker_that_is_held_ends_with_its_standard_input(held: bool, tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
+    env = environment(tmp_path / "home", url, BUSY) | ({PARENT_PIPE_VARIABLE: "stdin"} if held else {})
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "sweeps.cli", "worker", "s"], env=env, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    engine = open_engine(url)
+    try:
+        sweep = queries.find_sweep(engine, "s").id
+        wait_until(lambda: bool(queries.running_tasks(engine, sweep)), "it took no task")
+        (task,) = queries.running_tasks(engine, sweep)
+        assert worker.stdin
+        worker.stdin.close()
+        if held:
+            assert worker.wait(30) == 143
+            attempts = attempts_of(engine, sweep, task.key)
+            assert attempts is not None
+            assert [one.error_class for one in attempts] == [None], "it counts as a failure"
+            assert not queries.running_tasks(engine, sweep)
+        else:
+            with pytest.raises(subprocess.TimeoutExpired):
+                worker.wait(1)
+            assert queries.running_tasks(engine, sweep)
+    finally:
+        worker.kill()
+        worker.wait()
+        engine.dispose()

@@ -1,28 +1,36 @@
-"""Why an attempt failed decides how often it is tried again; a machine that keeps failing stops its worker."""
+"""An attempt: what it stores, why it fails, how often it is tried again, and the steps in which it is watched."""
 
 import dataclasses
 import errno
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kd.config import BaselineResult, TrainResult
 from kd.errors import Diverged, ModuleNotHere, SubprocessKilled, Unavailable, WeightsNotHere
 from storage.errors import StorageFull, Unreachable
 from storage.queue import workers
 from storage.queue.tasks import Claim
 from storage.records import queries
-from sweeps.distill.session import Outcome
-from sweeps.errors import StepTimeout, SweepError
-from sweeps.plan.jobs import BaselineTask, TeacherTask
+from sweeps.distill.session import Outcome, outcome_of, training_of
+from sweeps.errors import Interrupted, StepTimeout, SweepError
+from sweeps.plan.jobs import BaselineOutcome, BaselineTask, ConfirmTask, StudentOutcome, TeacherTask, TransferTask
 from sweeps.spec.model import Spec, override
+from sweeps.trainers.protocol import Steps
 from sweeps.workers.attempt import cap_of, class_of
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
 
 OnStep = Callable[[], None]
+
+
+@pytest.fixture
+def url(tmp_path: Path, in_memory: None) -> str:
+    return f"sqlite:///{tmp_path}/s.db"
 
 
 def _spec(**caps: int) -> Spec:
@@ -64,7 +72,7 @@ def test_each_class_has_its_cap_and_0_is_no_limit() -> None:
     assert caps == {"lost worker": 7, "memory": 6, "database": 5, "nan": 4, "error": None, "unavailable": 1}
 
 
-def test_a_task_fails_when_one_class_has_used_up_its_cap_and_not_before(storage_url: str) -> None:
+def test_a_task_fails_when_one_class_has_used_up_its_cap_and_not_before(url: str) -> None:
     raised: list[str] = []
     errors = [KeyError("1"), Diverged("2"), KeyError("3"), Diverged("4"), KeyError("5")]
 
@@ -74,34 +82,34 @@ def test_a_task_fails_when_one_class_has_used_up_its_cap_and_not_before(storage_
         raised.append(str(errors[len(raised)]))
         raise errors[len(raised) - 1]
 
-    with Worker(created(storage_url, _spec(error=3, nan=4)), "s", run=run) as worker:
+    with Worker(created(url, _spec(error=3, nan=4)), "s", run=run) as worker:
         assert worker.work() == 0
         (task,) = [task for task in tasks_of(worker.engine) if task.key == "baselines#mobilenet"]
     assert len(raised) == 5, "three of one class, and two of the other that its own cap allows"
     assert (task.state, task.error_class, task.reason) == ("failed", "error", "KeyError: '5'")
 
 
-def test_three_faults_of_the_database_in_a_row_stop_the_worker_and_the_task_waits_for_another(tmp_path: Path) -> None:
+def test_three_faults_of_the_database_in_a_row_stop_the_worker_and_the_task_waits_for_another(url: str) -> None:
     def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         raise Unreachable("it went away")
 
-    url = created(f"sqlite:///{tmp_path}/s.db", _spec(database=0))
-    with Worker(url, "s", run=run) as worker:
+    at = created(url, _spec(database=0))
+    with Worker(at, "s", run=run) as worker:
         with pytest.raises(SweepError, match=r"3 attempts in a row .* it went away; nothing is lost") as stopped:
             worker.work()
         assert "kd-sweeps launch s" in str(stopped.value)
         assert {task.state for task in tasks_of(worker.engine)} == {"waiting"}
-    with Worker(url, "s", run=quadratic) as worker:
+    with Worker(at, "s", run=quadratic) as worker:
         assert worker.work() == 0
 
 
-def test_faults_of_the_database_with_a_success_in_between_do_not_stop_the_worker(tmp_path: Path) -> None:
+def test_faults_of_the_database_with_a_success_in_between_do_not_stop_the_worker(url: str) -> None:
     def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if claim.attempt == 1:
             raise Unreachable("it went away")
         return quadratic(claim, params, on_step)
 
-    with Worker(created(f"sqlite:///{tmp_path}/s.db", _spec(database=0)), "s", run=run) as worker:
+    with Worker(created(url, _spec(database=0)), "s", run=run) as worker:
         assert worker.work() == 0
         assert {(task.state, task.attempt) for task in tasks_of(worker.engine)} == {("done", 2)}
 
@@ -115,15 +123,14 @@ def test_faults_of_the_database_with_a_success_in_between_do_not_stop_the_worker
         (MemoryError("17 GB wanted"), ("waiting", "memory", 1)),
     ],
 )
-@pytest.mark.slow_on("postgres")
 def test_what_the_machine_lacks_stops_its_worker_and_no_task_fails(
-    storage_url: str, error: Exception, left: tuple[str, str, int]
+    url: str, error: Exception, left: tuple[str, str, int]
 ) -> None:
     def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         raise error
 
-    url = created(storage_url)
-    with Worker(url, "s", run=run, worker="poor") as worker:
+    at = created(url)
+    with Worker(at, "s", run=run, worker="poor") as worker:
         with pytest.raises(SweepError, match=r"this worker stops: .*; nothing is lost"):
             worker.work()
         task = tasks_of(worker.engine)[0]
@@ -134,31 +141,117 @@ def test_what_the_machine_lacks_stops_its_worker_and_no_task_fails(
         (record,) = workers.records(worker.engine, worker.sweep.id)
         assert (record.name, record.task) == ("poor", None)
         assert "this worker stops" in (record.reason or "")
-    with Worker(url, "s", run=quadratic) as worker:
+    with Worker(at, "s", run=quadratic) as worker:
         assert worker.work() == 0
         assert {task.state for task in tasks_of(worker.engine)} == {"done"}
 
 
-def test_a_memory_fault_on_two_workers_fails_the_task(tmp_path: Path) -> None:
+def test_a_memory_fault_on_two_workers_fails_the_task(url: str) -> None:
     def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         raise MemoryError
 
-    url = created(f"sqlite:///{tmp_path}/s.db", _spec(memory=2))
+    at = created(url, _spec(memory=2))
     for _ in range(2):
-        with Worker(url, "s", run=run) as worker, pytest.raises(SweepError):
+        with Worker(at, "s", run=run) as worker, pytest.raises(SweepError):
             worker.work()
-    with Worker(url, "s", run=quadratic) as worker:
+    with Worker(at, "s", run=quadratic) as worker:
         task = tasks_of(worker.engine)[0]
     assert (task.state, task.error_class) == ("failed", "memory")
 
 
-@pytest.mark.slow_on("postgres")
-def test_a_score_that_is_not_finite_fails_its_task_and_never_reaches_optuna(storage_url: str) -> None:
+def test_a_score_that_is_not_finite_fails_its_task_and_never_reaches_optuna(url: str) -> None:
     def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
         outcome = quadratic(claim, params, on_step)
         return dataclasses.replace(outcome, score=float("nan")) if claim.key == "search#1" else outcome
 
-    with Worker(created(storage_url), "s", run=run) as worker:
+    with Worker(created(url), "s", run=run) as worker:
         assert worker.work() == 0
         (task,) = [task for task in tasks_of(worker.engine) if task.key == "search#1"]
     assert (task.state, task.error_class, task.reason) == ("failed", "nan", "the score of search#1 is nan")
+
+
+RESULT = TrainResult(
+    val_accuracy=0.9, epoch_val_accuracy=(0.7, 0.9), parameters=10, train_images=64, train_s=2.0, cpu_s=1.5, seed=3
+)
+FITTED = BaselineResult(
+    val_accuracy=0.8,
+    parameters=20,
+    train_images=64,
+    train_s=4.0,
+    cpu_s=3.0,
+    seed=5,
+    model=b"",
+    detail="frozen features",
+    capped=False,
+)
+
+
+def test_only_what_was_measured_is_a_column_that_comes_with_the_result() -> None:
+    task = TransferTask(role="source", seed=3, arm="best", repeat=2)
+    values = StudentOutcome(
+        **training_of(RESULT), temperature=4.0, alpha=0.5, dataset="digits", test_accuracy=0.85, detail="keras-student"
+    )
+    params = {"temperature": 4.0, "alpha": 0.5, "arm": "best", "dataset": "digits"}
+    outcome = outcome_of(task, params, values)
+    assert outcome.attrs == {
+        "test_accuracy": 0.85,
+        "parameters": 10,
+        "train_s": 2.0,
+    }
+    assert (outcome.score, outcome.epoch_values) == (0.9, (0.7, 0.9))
+
+
+def test_what_was_not_given_is_neither_shown_nor_stored() -> None:
+    task = ConfirmTask(role="source", seed=3, ranks="search.ranks", rank=1, repeat=0)
+    outcome = outcome_of(task, {}, StudentOutcome(**training_of(RESULT), temperature=4.0, alpha=0.5))
+    assert outcome.attrs == {"parameters": 10, "train_s": 2.0}
+    stored = outcome.values.as_json()
+    assert "test_accuracy" not in stored
+    assert stored["epoch_val_accuracy"] == [0.7, 0.9]
+
+
+def test_a_baseline_has_no_epochs() -> None:
+    task = BaselineTask(role="target", seed=5, method="mobilenet")
+    outcome = outcome_of(task, {"method": "mobilenet"}, BaselineOutcome(**training_of(FITTED), detail=FITTED.detail))
+    assert outcome.epoch_values == ()
+    assert "epoch_val_accuracy" not in outcome.values.as_json()
+    assert outcome.attrs["detail"] == "frozen features"
+
+
+def test_only_what_is_watched_is_idle() -> None:
+    steps = Steps()
+    time.sleep(0.02)
+    assert steps.idle_s == 0
+    with steps.watched():
+        time.sleep(0.05)
+        assert steps.idle_s >= 0.05
+        steps()
+        assert steps.idle_s < 0.05
+    time.sleep(0.02)
+    assert steps.idle_s == 0, "a result that waits for its database does not hang"
+    steps()
+    assert steps.idle_s == 0
+
+
+def test_a_step_and_a_report_of_a_child_end_what_shall_end() -> None:
+    told: list[tuple[object, ...]] = []
+
+    def check() -> None:
+        raise Interrupted("asked to stop")
+
+    steps = Steps(check)
+    with pytest.raises(Interrupted):
+        steps()
+    with pytest.raises(Interrupted):
+        steps.of_child(lambda *values: told.append(values))(0.5, "epoch 3")
+    assert told == []
+
+
+def test_a_report_is_a_step_and_goes_on() -> None:
+    told: list[tuple[object, ...]] = []
+    steps = Steps()
+    with steps.watched():
+        time.sleep(0.03)
+        steps.of_child(lambda *values: told.append(values))(0.5, "epoch 3")
+        assert steps.idle_s < 0.03
+    assert told == [(0.5, "epoch 3")]
