@@ -15,10 +15,10 @@ run: $(STAMP) ## set up, run the sweep "quick" on MNIST and CIFAR-10, print the 
 	@$(BIN)/kd-sweeps run quick --preset quick
 
 check: lint ## before each commit: lint, and the tests that need no training, other process, server or browser (a minute)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --quick
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --quick --durations 10
 
 test: $(STAMP) test-programs ## the tests that take seconds each
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 10
 
 test-slow: $(STAMP) test-programs ## the tests that take minutes each
 	@$(BIN)/python -m pytest -m "slow and not containers"

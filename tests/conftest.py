@@ -1,12 +1,14 @@
 """Fixtures that every test file may use: real data, and real databases of both kinds."""
 
 import gc
+import itertools
 import os
 import signal
 import sys
 import tempfile
 import uuid
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,16 @@ from tests.support.web.browser import Browser
 # What a test needs beside Python, by the fixtures that bring it. What trains or starts processes is marked so.
 SERVERS = {"postgres_url", "postgres_server", "server", "browser"}
 TRAINING = "pytestmark = pytest.mark.training"
+LONGEST = {"test_end_to_end.py", "test_hangs.py", "test_trainer.py"}  # none of them may be the last to begin
 
 
 # Commits are handed to the system, which writes them when it pleases: a test kills processes, never the power.
 WITHOUT_SYNC = ("fsync", "full_page_writes")
 
+
+# Hundreds of processes import our code, and each pytest process rewrites the same asserts: one compiles for all.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # A shell ignores Ctrl-C in what it starts in the background, and every process that a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -61,7 +68,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         half = item.get_closest_marker("slow_on")
         if half is not None and half.args[0] in _databases(item):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: (item.path.name != "test_end_to_end.py", zlib.crc32(item.path.name.encode())))
+    items.sort(key=lambda item: (item.path.name not in LONGEST, zlib.crc32(item.path.name.encode())))
     if not config.getoption("--quick"):
         return
     left_out = [
@@ -77,6 +84,19 @@ def pytest_collection_finish() -> None:
     """Let the garbage collector pass over what was imported, and come less often: it took a fifth of the time."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the seconds of each folder below the slowest tests, where those are asked for."""
+    if terminalreporter.config.getoption("durations") is None:
+        return
+    seconds: Counter[str] = Counter()
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            seconds[str(Path(report.location[0]).parent)] += report.duration
+    terminalreporter.section("seconds by folder")
+    for folder, total in seconds.most_common():
+        terminalreporter.write_line(f"{total:7.1f} {folder}")
 
 
 def _needs_a_server(item: pytest.Item) -> bool:

@@ -4,23 +4,18 @@ command line run here, with only its storage URL changed, against a real Postgre
 
 import re
 import shutil
-import signal
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.url import resolve
-from sweeps.distill.presets import preset
-from sweeps.usecases.create import create_sweep
-from tests.support.containers.asking import ask, ask_json
-from tests.support.containers.commands import Commands, wait
+from tests.project.test_compose import SETTINGS, services
+from tests.support.containers.commands import Commands
 from tests.support.containers.manifests import Manifest, command_line, containers, environment, one_of, pods, render
 from tests.support.paths import REPOSITORY
 
@@ -87,13 +82,12 @@ def test_the_overlay_to_try_it_adds_a_postgres_the_secret_and_the_cache(manifest
     assert one_of(manifests, "ConfigMap", "kd-sweeps")["data"] == {"SWEEP": "demo", "PRESET": "tiny"}
 
 
-@pytest.mark.parametrize("version", [OLDEST, kubernetes_validate.latest_version()])
-def test_every_manifest_is_valid_strictly_and_offline(manifests: list[Manifest], version: str) -> None:
-    for manifest in manifests:
-        kubernetes_validate.validate(manifest, version, strict=True)
+def test_every_manifest_is_valid_strictly_and_offline(manifests: list[Manifest]) -> None:
+    import kubernetes_validate
 
-
-def test_the_validation_is_strict(manifests: list[Manifest]) -> None:
+    for version in (OLDEST, kubernetes_validate.latest_version()):
+        for manifest in manifests:
+            kubernetes_validate.validate(manifest, version, strict=True)
     one_of(manifests, "Job", "kd-sweeps-workers")["spec"]["backoffLimitPerIndices"] = 3
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(one_of(manifests, "Job", "kd-sweeps-workers"), OLDEST, strict=True)
@@ -250,21 +244,6 @@ def test_workers_wait_until_the_job_has_made_the_sweep(cluster: Cluster, postgre
     assert (sweep.name, sweep.spec["preset"]) == ("demo", "tiny")
 
 
-def test_a_worker_that_is_told_to_stop_ends_with_the_code_that_the_job_ignores(
-    cluster: Cluster, postgres_url: str
-) -> None:
-    assert create_sweep(resolve(postgres_url), "demo", preset("tiny")).new
-    engine = open_engine(resolve(postgres_url), read_only=True)
-    sweep = queries.find_sweep(engine, "demo")
-    with cluster.commands.start(*cluster.words("Job/kd-sweeps-workers/worker")) as worker:
-        wait(worker, lambda: bool(queries.running_tasks(engine, sweep.id)))
-        worker.send_signal(signal.SIGTERM)  # what a drained node sends
-        output, _ = worker.communicate(timeout=30)
-    assert worker.returncode == 143, output
-    assert not queries.running_tasks(engine, sweep.id)
-    engine.dispose()
-
-
 def test_a_url_that_cannot_work_ends_with_the_code_that_fails_the_job(
     manifests: list[Manifest], tmp_path: Path
 ) -> None:
@@ -274,19 +253,13 @@ def test_a_url_that_cannot_work_ends_with_the_code_that_fails_the_job(
         assert code == 2, output
 
 
-def test_the_service_answers_the_probes_without_a_token_and_all_else_with_one(
-    cluster: Cluster, manifests: list[Manifest]
-) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
+def test_the_containers_run_what_the_services_of_compose_run(manifests: list[Manifest], tmp_path: Path) -> None:
+    """What those do when they are stopped or asked is in test_compose.py."""
+    cluster = Cluster(manifests, tmp_path, "sqlite:///none.db")
+    compose = services(**SETTINGS)
+    containers = {"init": "Job/kd-sweeps-init/init", "worker": "Job/kd-sweeps-workers/worker"}
+    for service, name in (containers | {"service": "Deployment/kd-sweeps/service"}).items():
+        assert cluster.words(name)[0] == ["kd-sweeps", *compose[service]["command"]]
     (container,) = one_of(manifests, "Deployment", "kd-sweeps")["spec"]["template"]["spec"]["containers"]
-    words, variables = cluster.words("Deployment/kd-sweeps/service")
-    with cluster.commands.start([*words, "--port", str(port)], variables) as service:
-        wait(service, lambda: ask(f"{url}{container['readinessProbe']['httpGet']['path']}")[0] == 200)
-        assert ask(f"{url}{container['livenessProbe']['httpGet']['path']}")[0] == 200
-        assert ask(f"{url}/api/v1/sweeps")[0] == 401
-        assert ask_json(f"{url}/api/v1/sweeps", OPERATOR)
-        service.send_signal(signal.SIGTERM)
-        service.communicate(timeout=30)
+    probes = {kind: container[kind]["httpGet"]["path"] for kind in ("livenessProbe", "readinessProbe", "startupProbe")}
+    assert probes == {"livenessProbe": "/healthz", "readinessProbe": "/readyz", "startupProbe": "/healthz"}

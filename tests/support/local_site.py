@@ -33,6 +33,9 @@ class _Page(BaseHTTPRequestHandler):
         if content is None:
             self.send_error(404)
             return
+        if self.path.startswith("/silent"):
+            self.server.closing.wait()
+            return
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

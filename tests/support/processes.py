@@ -34,3 +34,11 @@ def _state_and_parent(pid: int) -> tuple[str, int]:
         return "", 0
     state, parent = text.rpartition(") ")[2].split()[:2]  # the name before may hold anything
     return state, int(parent)
+
+
+def command_of(pid: int) -> bytes:
+    """Its command line; nothing, where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""

@@ -229,22 +229,3 @@ def test_an_outcome_broken_before_others_need_it_fails_those_and_one_retry_heals
     work(url)
     assert json.loads(said.kd_sweeps("status", "s", "-f", "json", "--storage", url)[1])["problems"] == []
     assert said.code("audit") == 0
-
-
-def test_the_same_on_postgres(kd_sweeps: KdSweeps, postgres_url: str) -> None:
-    created(postgres_url)
-    work(postgres_url)
-    said = Said(kd_sweeps, postgres_url)
-    damage(postgres_url, "UPDATE tasks SET outcome = '{' WHERE key = 'search#1'")
-    assert "the stored outcome of search#1 is not JSON any more" in said.line("best")
-    assert said.run("retry")[:2] == (0, "search#1\n")
-    work(postgres_url)
-    assert said.code("audit") == 0
-    damage(postgres_url, "DROP TABLE trial_params")
-    assert "trial_params" in said.line("audit")
-    damage(postgres_url, "DROP TABLE selections")
-    assert "lacks a table of kd-sweeps or Optuna" in said.line("report")
-    damage(postgres_url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
-    assert "has Optuna tables of version v99.0.0" in said.line("reap")
-    damage(postgres_url, f"UPDATE kd_sweeps_schema SET version = {SCHEMA_VERSION + 1}")
-    assert "was made by a newer kd-sweeps" in said.line("status")

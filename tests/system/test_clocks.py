@@ -36,6 +36,7 @@ def test_a_clock_that_jumps_by_up_to_an_hour_again_and_again_loses_nothing(stora
     assert found.clean, (found, (tmp_path / "log").read_text())
 
 
+@pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)  # on either: storage/queue/test_clocks.py
 def test_a_worker_that_looks_right_after_a_jump_leaves_its_neighbour_the_time_to_renew(storage_url: str) -> None:
     url = created(storage_url)
     neighbours: list[Claim] = []
@@ -60,6 +61,7 @@ def test_a_worker_that_looks_right_after_a_jump_leaves_its_neighbour_the_time_to
     assert kept == [True]
 
 
+@pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
 def test_the_task_of_a_dead_worker_is_not_kept_until_a_clock_that_was_set_back_is_where_it_was(
     storage_url: str,
 ) -> None:

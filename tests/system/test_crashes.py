@@ -2,16 +2,12 @@
 
 from collections import Counter
 
-import optuna
 import pytest
 
 from storage.db.engine import open_engine
 from storage.failpoints import POINTS
 from storage.records import queries
-from storage.studies.space import study_name
 from sweeps.plan.audit import audit
-from sweeps.plan.plan import STAGES
-from sweeps.workers.worker import Worker
 from tests.support.sweeps.small_sweeps import created, start_worker, tasks_of
 
 pytestmark = pytest.mark.processes
@@ -39,20 +35,3 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_doubles_nothing(storage_
     found = audit(engine, queries.find_sweep(engine, "s"))
     assert (found.violations, found.warnings) == ([], [])
     engine.dispose()
-
-
-@pytest.mark.slow_on("postgres")
-def test_a_worker_killed_while_it_tells_leaves_no_trial_running_once_another_has_worked(storage_url: str) -> None:
-    url = created(storage_url)
-    for point in ("reported:2", "asked:2", "finished:2", "attributes:2"):
-        start_worker(storage_url, crash_at=point).join(60)
-    with Worker(url, "s", run=lambda *_: pytest.fail("nothing runs here")) as watcher:
-        running = sum(len(watcher.studies.running(study_name("s", stage))) for stage in STAGES)
-        assert running > 0, "the crashes left nothing half reported: nothing is tested"
-    last = start_worker(storage_url)
-    last.join(60)
-    assert last.exitcode == 0
-    with Worker(url, "s", run=lambda *_: pytest.fail("everything is done")) as watcher:
-        for stage in STAGES:
-            study = optuna.load_study(study_name=study_name("s", stage), storage=watcher.studies.storage)
-            assert "RUNNING" not in {trial.state.name for trial in study.trials}

@@ -1,15 +1,17 @@
 """What neither dies nor ends: a sweep with it in ends by itself, loses nothing, and says what happened."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from storage.db.engine import open_engine
 from storage.failpoints import POINTS
 from storage.queue import workers
 from storage.records import queries
-from storage.records.queries import AttemptRecord
 from sweeps.plan.audit import audit
 from sweeps.spec.model import override
 from sweeps.usecases.steering import cancel
@@ -22,46 +24,51 @@ pytestmark = pytest.mark.processes
 IMPATIENT = override(SMALL, {"limits.search": 1.0, "limits.teachers": 1.0})
 
 
-def history(url: str, key: str) -> list[AttemptRecord]:
-    """The attempts of a task, after checking that the sweep ended well and the books agree."""
-    from storage.url import resolve
-
-    engine = open_engine(resolve(url))
+@contextmanager
+def ended_well(url: sqlalchemy.URL) -> Iterator[tuple[sqlalchemy.Engine, int]]:
+    """The storage and the sweep, after checking that it ended well and the books agree."""
+    engine = open_engine(url)
     try:
         sweep = queries.find_sweep(engine, "s")
         assert {task.state for task in tasks_of(engine)} == {"done"}
-        found = audit(engine, sweep)
-        assert (found.violations, found.warnings) == ([], [])
-        return queries.attempts_of(engine, sweep.id, key) or []
+        books = audit(engine, sweep)
+        assert (books.violations, books.warnings) == ([], [])
+        yield engine, sweep.id
     finally:
         engine.dispose()
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        pytest.param("while True: time.sleep(60)", id="a step that never ends"),
-        pytest.param("while True: steps.check(), time.sleep(0.05)", id="a child that says nothing"),
-    ],
-)
-@pytest.mark.slow_on("postgres")
-def test_a_task_that_makes_no_step_is_ended_tried_again_and_its_worker_replaced(
-    storage_url: str, tmp_path: Path, how: str
+MISBEHAVE = """
+if claim.key == "search#1" and once("hung"):
+    print("about to hang", flush=True)
+    while True: time.sleep(60)
+if claim.key == "search#2" and once("quiet"):
+    while True: steps.check(), time.sleep(0.05)
+if claim.key == "search#3" and once("frozen"):
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_step_that_never_ends_a_child_that_says_nothing_and_a_frozen_worker_are_ended_and_replaced(
+    tmp_path: Path,
 ) -> None:
-    url = created(storage_url, IMPATIENT)
-    misbehave = f'if claim.key == "search#1" and once("hung"):\n    print("about to hang", flush=True)\n    {how}'
+    url = created(f"sqlite:///{tmp_path}/s.db", IMPATIENT)
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    code, out = launched(environment(tmp_path / "home", url, misbehave) | {"TMPDIR": str(temporary)})
+    code, out = launched(environment(tmp_path / "home", url, MISBEHAVE) | {"TMPDIR": str(temporary)})
     assert code == 0, out
     assert list(temporary.iterdir()) == [], "of a worker that died, neither"
-    first, second = history(storage_url, "search#1")
-    assert (first.state, first.error_class, second.state) == ("failed", "timeout", "done")
-    assert first.reason == "no step for 1 s (limits.search)"
-    assert "about to hang" in (first.log or "")
-    assert "StepTimeout" in (first.trace or "")
-    if "check" not in how:
-        assert "ended itself, because its task did not end; its task is free again, another takes its place" in out
+    with ended_well(url) as (engine, sweep):
+        tries = {n: queries.attempts_of(engine, sweep, f"search#{n}") or [] for n in (1, 2, 3)}
+    for number, ending in ((1, ("failed", "timeout")), (2, ("failed", "timeout")), (3, ("lost", "lost worker"))):
+        first, second = tries[number]
+        assert ((first.state, first.error_class), second.state) == (ending, "done")
+    for number in (1, 2):
+        assert tries[number][0].reason == "no step for 1 s (limits.search)"
+        assert "StepTimeout" in (tries[number][0].trace or "")
+    assert "about to hang" in (tries[1][0].log or "")
+    assert "ended itself, because its task did not end; its task is free again, another takes its place" in out
+    assert "does not move any more: it is ended" in out
 
 
 @pytest.mark.slow
@@ -78,16 +85,6 @@ def test_a_task_that_hangs_each_time_fails_at_its_cap_and_the_sweep_goes_on(tmp_
     assert states == {"done", "failed"}
     assert code == 0, out  # one lost point of a search is no failure of the sweep
     assert out.count("ended itself, because its task did not end") == 3, "which are no quick deaths of a worker"
-
-
-def test_a_frozen_worker_is_ended_and_replaced(tmp_path: Path) -> None:
-    url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"lease.interval_s": 0.2, "lease.grace_s": 0.8}))
-    freeze = 'if claim.key == "search#1" and once("frozen"):\n    os.kill(os.getpid(), signal.SIGSTOP)'
-    code, out = launched(environment(tmp_path / "home", url, freeze), workers=1)
-    assert code == 0, out
-    first, second = history(f"sqlite:///{tmp_path}/s.db", "search#1")
-    assert (first.state, first.error_class, second.state) == ("lost", "lost worker", "done")
-    assert "does not move any more: it is ended" in out
 
 
 FREEZE_AT = """
@@ -108,7 +105,8 @@ def test_a_worker_frozen_past_its_lease_at_any_step_loses_nothing(storage_url: s
     """One after the other, each worker at another step; whoever is frozen between two transactions holds no lock."""
     points = POINTS["worker"]
     spec = override(SMALL, {"lease.interval_s": 0.2, "lease.grace_s": 0.8, "retry.lost_worker": 0})
-    env = environment(tmp_path / "home", created(storage_url, spec))
+    url = created(storage_url, spec)
+    env = environment(tmp_path / "home", url)
     custom = tmp_path / "home" / "sitecustomize.py"
     custom.write_text(custom.read_text() + FREEZE_AT.format(points=points))
     code, out = 1, ""
@@ -118,27 +116,35 @@ def test_a_worker_frozen_past_its_lease_at_any_step_loses_nothing(storage_url: s
             out += said
     assert code == 0, out
     assert out.count("does not move any more: it is ended") == len(points), out
-    history(storage_url, "search#1")
+    with ended_well(url):
+        pass
 
 
-def test_one_launch_survives_the_death_of_each_of_its_workers(tmp_path: Path) -> None:
+def test_one_launch_survives_the_death_of_each_of_its_workers_and_leaves_nothing_of_theirs(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
-    kill = """
-    for key in ("search#1", "native.search#2", "transfer#target.best.0"):
-        if claim.key == key and once(key):
-            os.kill(os.getpid(), signal.SIGKILL)
+    die = """
+    import subprocess
+    if claim.key in ("search#1", "transfer#target.best.0") and once(claim.key):
+        (HOME / "child").write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+        os.kill(os.getpid(), signal.SIGKILL)
+    if claim.key == "native.search#2" and once("left"):
+        print("noise of a library", flush=True)
+        os._exit(7)
     """
-    code, out = launched(environment(tmp_path / "home", url, kill))
+    code, out = launched(environment(tmp_path / "home", url, die))
     assert code == 0, out
-    for key in ("search#1", "native.search#2", "transfer#target.best.0"):
-        assert [one.state for one in history(f"sqlite:///{tmp_path}/s.db", key)] == ["lost", "done"]
-    assert out.count("was killed by signal 9; its task is free again, another takes its place") == 3
-    engine = open_engine(url)
-    records = workers.records(engine, queries.find_sweep(engine, "s").id)
-    engine.dispose()
-    reasons = [one.reason for one in records if one.reason]
-    assert reasons == ["was killed by signal 9"] * 3
+    with ended_well(url) as (engine, sweep):
+        for key in ("search#1", "native.search#2", "transfer#target.best.0"):
+            assert [each.state for each in queries.attempts_of(engine, sweep, key) or []] == ["lost", "done"]
+        records = workers.records(engine, sweep)
+    assert out.count("was killed by signal 9; its task is free again, another takes its place") == 2
+    assert "ended with exit code 7; its task is free again, another takes its place" in out
+    assert "noise of a library" not in out
+    assert "native.search#2 attempt 1\n" in out, "its own last line"
+    reasons = sorted(record.reason for record in records if record.reason)
+    assert reasons == ["ended with exit code 7", *["was killed by signal 9"] * 2]
     assert len(records) in (4, 5), "the last one has no successor where the other worker does the rest"
+    assert not is_alive(int((tmp_path / "home" / "child").read_text()))
 
 
 @pytest.mark.slow
@@ -153,33 +159,6 @@ def test_three_quick_deaths_in_a_row_end_the_launch_with_the_last_words(tmp_path
     engine = open_engine(url)
     assert {task.state for task in tasks_of(engine)} == {"waiting"}
     engine.dispose()
-
-
-def test_of_a_worker_that_left_without_a_word_its_own_last_line_is_shown(tmp_path: Path) -> None:
-    url = created(f"sqlite:///{tmp_path}/s.db")
-    leave = """
-    if claim.key == "search#1" and once("left"):
-        print("noise of a library", flush=True)
-        os._exit(7)
-    """
-    code, out = launched(environment(tmp_path / "home", url, leave), workers=1)
-    assert code == 0, out
-    assert "ended with exit code 7; its task is free again, another takes its place" in out
-    assert "noise of a library" not in out
-    assert "search#1 attempt 1\n" in out
-
-
-def test_what_a_dead_worker_left_behind_is_ended_with_it(tmp_path: Path) -> None:
-    url = created(f"sqlite:///{tmp_path}/s.db")
-    die = """
-    import subprocess
-    if claim.key == "search#1" and once("died"):
-        (HOME / "child").write_text(str(subprocess.Popen(["sleep", "600"]).pid))
-        os.kill(os.getpid(), signal.SIGKILL)
-    """
-    code, out = launched(environment(tmp_path / "home", url, die), workers=1)
-    assert code == 0, out
-    assert not is_alive(int((tmp_path / "home" / "child").read_text()))
 
 
 @pytest.mark.parametrize(

@@ -42,24 +42,16 @@ READING = {
 }
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """What one command did in a process of its own."""
-
-    code: int
-    stdout: str
-    modules: frozenset[str]
-
-
 _PROGRAM = """
 import json, sys
-from sweeps.cli.app import main
-try:
-    main()
-except SystemExit as end:
-    code = end.code or 0
-roots = sorted({name.partition(".")[0] for name in sys.modules})
-print(json.dumps([code, roots]), file=sys.stderr)
+from sweeps.cli.streams import exit_code_of
+from sweeps.cli.app import app
+
+answers = []
+for sys.argv in json.loads(sys.argv[1]):
+    print("----", flush=True)
+    answers.append([exit_code_of(app), sorted({name.partition(".")[0] for name in sys.modules})])
+print(json.dumps(answers), file=sys.stderr)
 """
 
 
@@ -69,19 +61,21 @@ class _Home:
 
     folder: Path
 
-    def run(self, arguments: list[str]) -> _Answer:
+    def run(self, *commands: list[str]) -> list[tuple[int, str, frozenset[str]]]:
+        """Run commands one after the other in one process: exit code, what each printed, modules so far."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA"))}
         environment |= {"PYTHONPATH": str(REPOSITORY), "HOME": str(self.folder)}
         done = subprocess.run(
-            [sys.executable, "-c", _PROGRAM, *arguments],
+            [sys.executable, "-c", _PROGRAM, json.dumps([["kd-sweeps", *command] for command in commands])],
             cwd=self.folder,
             env=environment,
             capture_output=True,
             text=True,
             check=True,
         )
-        code, modules = json.loads(done.stderr.splitlines()[-1])
-        return _Answer(code, done.stdout, frozenset(modules))
+        texts = done.stdout.split("----\n")[1:]
+        answers = json.loads(done.stderr.splitlines()[-1])
+        return [(code, text, frozenset(names)) for (code, names), text in zip(answers, texts, strict=True)]
 
     def content(self) -> dict[str, str]:
         """Every path in the folder, with the hash of what is in it."""
@@ -109,40 +103,32 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> _Home:
     return _Home(folder)
 
 
-@pytest.mark.parametrize("command", READING)
-def test_a_reading_command_loads_nothing_heavy_and_writes_nothing(home: _Home, command: str) -> None:
+def test_no_reading_command_loads_anything_heavy_or_writes_anything(home: _Home) -> None:
     before = home.content()
-    answer = home.run(READING[command])
+    answers = home.run(*READING.values())
     assert home.content() == before
-    assert answer.code == 0
-    assert answer.stdout.strip()
-    assert not answer.modules & HEAVY
+    for command, (code, text, modules) in zip(READING, answers, strict=True):
+        assert code == 0, command
+        assert text.strip(), command
+        assert not modules & HEAVY, command
 
 
-def test_export_loads_nothing_heavy_and_writes_its_file_alone(home: _Home, tmp_path: Path) -> None:
-    before = home.content()
-    answer = home.run(["export", "s", "-o", str(tmp_path / "student.keras")])
-    assert answer.code == 0
-    assert home.content() == before
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [
-        ("student.keras", b"the bytes of a model")
-    ]
-    assert not answer.modules & HEAVY
-
-
-def test_archive_and_verify_load_nothing_heavy_and_write_their_file_alone(home: _Home, tmp_path: Path) -> None:
+def test_export_archive_and_verify_load_nothing_heavy_and_write_their_file_alone(home: _Home, tmp_path: Path) -> None:
     """`verify` makes the plan again, and its Sobol points are SciPy's."""
-    before, file = home.content(), str(tmp_path / "s.kdsweep")
-    for command, may in ((["archive", "s", "-o", file], set()), (["verify", file], {"scipy"})):
-        answer = home.run(command)
-        assert answer.code == 0
-        assert not answer.modules & HEAVY - may
+    before, student, archive = home.content(), tmp_path / "student.keras", tmp_path / "s.kdsweep"
+    answers = home.run(
+        ["export", "s", "-o", str(student)], ["archive", "s", "-o", str(archive)], ["verify", str(archive)]
+    )
+    assert [code for code, _, _ in answers] == [0, 0, 0]
     assert home.content() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["s.kdsweep"]
+    assert sorted(tmp_path.iterdir()) == [archive, student]
+    assert student.read_bytes() == b"the bytes of a model"
+    assert [modules & HEAVY - {"scipy"} for _, _, modules in answers] == [set()] * 3
+    assert not answers[1][2] & HEAVY
 
 
 def test_a_reading_command_that_finds_nothing_leaves_nothing(tmp_path: Path) -> None:
     home = _Home(tmp_path)
-    for command in ("best", "list"):  # one that opens a sweep, and the one that opens none
-        assert home.run(READING[command]).code == 1
+    answers = home.run(READING["best"], READING["list"])  # one that opens a sweep, and the one that opens none
+    assert [code for code, _, _ in answers] == [1, 1]
     assert not home.content()

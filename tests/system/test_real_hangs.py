@@ -19,7 +19,7 @@ from sweeps.plan.audit import audit
 from sweeps.spec.model import override
 from tests.support.launches import start_launch
 from tests.support.paths import REPOSITORY
-from tests.support.processes import descendants, is_alive
+from tests.support.processes import command_of, descendants, is_alive
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.training, pytest.mark.processes]
@@ -219,7 +219,7 @@ def test_a_frozen_child_is_ended_though_its_worker_dies_and_a_frozen_autokeras_f
 
     def freeze() -> None:
         for one in home.at_work():
-            children = [pid for pid in descendants(one.pid) if b"multiprocessing-fork" in _command(pid)]
+            children = [pid for pid in descendants(one.pid) if b"multiprocessing-fork" in command_of(pid)]
             due = one.stage == "baselines" or (one.stage == "teachers" and one.key not in seen)
             if not children or not due:
                 continue
@@ -249,10 +249,3 @@ def test_a_builder_that_forks_prints_lacks_memory_or_is_killed_is_named_and_the_
     assert "ModelError: model 'own_hangs:greedy' does not work with images of (28, 28, 1): MemoryError" in home.reasons
     killed = out.partition("was killed by signal 9; its task is free again, another takes its place")[2]
     assert "source: training the student own_hangs:greedy" in killed.splitlines()[1]
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
-        return b""

@@ -209,7 +209,7 @@ def test_a_worker_frozen_past_its_lease_with_nobody_there_keeps_its_result(
     assert found.clean, found
 
 
-@pytest.mark.slow_on("sqlite")
+@pytest.mark.slow_on("postgres")
 def test_when_the_last_worker_dies_status_says_whose_lease_lapsed_and_what_to_type_and_a_new_one_finishes(
     storage_url: str, watched: Engine, start: Start
 ) -> None:

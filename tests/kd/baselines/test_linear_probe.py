@@ -25,16 +25,6 @@ def test_clusters_apart_from_each_other_are_told_apart(classes: int) -> None:
         assert probe.accuracy == 1
 
 
-def test_the_standardisation_is_inside_the_kernel_and_the_bias() -> None:
-    features, labels = clusters(3)
-    scale, shift = np.array([1, 100, 0.01], np.float32), np.array([0, -7, 5], np.float32)
-    kernel, bias = fit_linear(features, labels, 3, 0.1)
-    other, other_bias = fit_linear(features * scale + shift, labels, 3, 0.1)
-    np.testing.assert_allclose(
-        features @ kernel + bias, (features * scale + shift) @ other + other_bias, rtol=1e-2, atol=1e-2
-    )
-
-
 def test_without_information_the_probabilities_are_the_frequencies_of_the_classes() -> None:
     labels = np.repeat(np.arange(3), [60, 30, 10])
     features = np.ones((100, 5), np.float32)  # constant: nothing to learn but the bias, which is not regularised

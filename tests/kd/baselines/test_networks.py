@@ -4,12 +4,15 @@ import dataclasses
 from pathlib import Path
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 
 from kd.baselines.applications import APPLICATIONS
+from kd.baselines.autokeras import BLOCK_TYPE, Blocks, first_trial
 from kd.baselines.pretrained import around, build_network, cut
-from kd.errors import Unavailable
+from kd.errors import ModelError, Unavailable
+from kd.models.files import export, load
 
 pytestmark = pytest.mark.training
 
@@ -46,3 +49,59 @@ def test_a_file_that_does_not_fit_is_named_with_what_to_type(error: Exception) -
     with pytest.raises(Unavailable, match=r"^some\.h5 is not a whole .* of Small .*KD_SWEEPS_WEIGHTS") as caught:
         build_network(dataclasses.replace(SMALL, network=fail), Path("some.h5"))
     assert "\n" not in str(caught.value)
+
+
+def built(kind: str) -> tuple[keras.Model, keras_tuner.HyperParameters]:
+    """The first trial's network of a kind on images (16, 16, 3)."""
+    hp = keras_tuner.HyperParameters()
+    hp.values.update(first_trial(kind, blocks="blocks", head="head"))
+    images = keras.Input((16, 16, 3))
+    return keras.Model(images, Blocks((kind,), name="blocks").build(hp, images)), hp
+
+
+@pytest.mark.parametrize(("kind", "width"), [("resnet", 16), ("xception", 32)])
+def test_each_stage_but_the_first_halves_the_images_and_doubles_the_width(kind: str, width: int) -> None:
+    network, _ = built(kind)
+    assert network.output.shape == (None, 4, 4, 4 * width)
+
+
+def test_the_residual_network_has_the_weights_that_its_paper_says() -> None:
+    network, _ = built("resnet")
+    kernels = 3 * 9 * 16 + 2 * 16 * 9 * 16  # the stem and the first stage, without biases
+    kernels += 16 * 9 * 32 + 32 * 9 * 32 + 16 * 32  # the second, with its projection
+    kernels += 32 * 9 * 64 + 64 * 9 * 64 + 32 * 64
+    norms = 4 * (3 * 16 + 3 * 32 + 3 * 64)  # scale, shift, mean, variance
+    normalization = 3 + 3 + 1  # mean and variance of each channel, and a count
+    assert network.count_params() == kernels + norms + normalization
+
+
+@pytest.mark.parametrize("kind", ["vanilla", "xception", "resnet"])
+def test_the_first_trial_gives_names_that_the_search_asks_for(kind: str) -> None:
+    _, hp = built(kind)
+    asked = {param.name for param in hp.space}
+    given = {name for name in first_trial(kind, blocks="blocks", head="head") if name.startswith("blocks/")}
+    assert f"blocks/{BLOCK_TYPE}" in given
+    assert given <= asked
+
+
+PROBE = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
+
+
+def model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)], name="small")
+
+
+def test_the_bytes_predict_what_the_model_did_and_nothing_else_is_left(tmp_path: Path) -> None:
+    network = model()
+    expected = network.predict_on_batch(PROBE)
+    data = export(network, probe=PROBE, expected=expected, work_dir=tmp_path)
+    np.testing.assert_allclose(load(data).predict_on_batch(PROBE), expected, rtol=1e-5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_predicts_otherwise_is_refused(tmp_path: Path) -> None:
+    network = model()
+    with pytest.raises(ModelError, match=r"the saved small predicts otherwise .* differ by 5 on 5 images"):
+        export(network, probe=PROBE, expected=network.predict_on_batch(PROBE) + 5, work_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,8 +1,7 @@
 import dataclasses
 import hashlib
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +40,16 @@ def on_digits(keras_home: Path, digits: Dataset, tmp_path_factory: pytest.TempPa
         return fit("mobilenet", digits, budget=BUDGET, seed=5, work_dir=tmp_path_factory.mktemp("work"))
 
 
+@pytest.fixture(scope="module")
+def saved(on_digits: BaselineResult, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The model in its file."""
+    import keras
+
+    path = tmp_path_factory.mktemp("saved") / "model.keras"
+    path.write_bytes(on_digits.model)
+    return keras.models.load_model(path)
+
+
 def test_frozen_features_of_upscaled_gray_digits_are_read_by_a_linear_classifier(
     on_digits: BaselineResult, digits: Dataset
 ) -> None:
@@ -52,29 +61,22 @@ def test_frozen_features_of_upscaled_gray_digits_are_read_by_a_linear_classifier
 
 
 def test_the_saved_file_takes_uint8_and_float_and_scores_what_was_reported(
-    on_digits: BaselineResult, digits: Dataset, tmp_path: Path
+    saved: Any, on_digits: BaselineResult, digits: Dataset
 ) -> None:
-    import keras
-
-    path = tmp_path / "model.keras"
-    path.write_bytes(on_digits.model)
-    model = keras.models.load_model(path)
     images = digits.validation.images
-    logits = model.predict(images, verbose=0)
+    logits = saved.predict(images, verbose=0)
     assert logits.shape == (len(images), 10)
     assert logits.min() < 0  # logits, not probabilities
-    np.testing.assert_array_equal(logits, model.predict(images.astype(np.float32), verbose=0))
+    np.testing.assert_array_equal(logits[:32], saved.predict(images[:32].astype(np.float32), verbose=0))
     assert np.mean(logits.argmax(axis=-1) == digits.validation.labels) == on_digits.val_accuracy
 
 
 def test_the_network_in_the_saved_file_still_has_its_imagenet_weights_and_statistics(
-    on_digits: BaselineResult, keras_home: Path, tmp_path: Path
+    saved: Any, keras_home: Path
 ) -> None:
     import keras
 
-    path = tmp_path / "model.keras"
-    path.write_bytes(on_digits.model)
-    kept = keras.models.load_model(path).get_layer("mobilenet_0.25_96").get_weights()
+    kept = saved.get_layer("mobilenet_0.25_96").get_weights()
     file = keras_home / "models" / APPLICATIONS["mobilenet"].weights_file
     original = keras.applications.MobileNet(
         alpha=0.25, include_top=False, input_shape=(96, 96, 3), weights=str(file)
@@ -121,15 +123,6 @@ def test_1500_cifar10_images_give_the_accuracy_of_a_linear_probe_at_96_px(
     dataset = cifar(shared_data, train=1_500, validation=500)
     # At 32 px, without ImageNet weights or with another scale of the pixels it stays below 0.35.
     assert fit("mobilenet", dataset, budget=BUDGET, seed=0, work_dir=tmp_path).val_accuracy > 0.62
-
-
-@pytest.mark.slow
-def test_10000_cifar10_images_give_more_than_72_percent(
-    shared_data: Path, keras_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KERAS_HOME", str(keras_home))
-    dataset = cifar(shared_data, train=10_000, validation=2_000)
-    assert fit("mobilenet", dataset, budget=BUDGET, seed=0, work_dir=tmp_path).val_accuracy > 0.72
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -207,9 +200,3 @@ def test_another_network_is_one_more_row_of_the_table_and_two_methods() -> None:
 def test_a_budget_refuses_what_cannot_be_spent(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"^{field} must be .*got {value}$"):
         dataclasses.replace(BUDGET, **{field: value})
-
-
-def test_naming_the_methods_imports_neither_keras_nor_numpy() -> None:
-    code = "import sys, kd.baselines; print(sorted({'keras', 'tensorflow', 'autokeras', 'numpy'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

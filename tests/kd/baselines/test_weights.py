@@ -1,10 +1,8 @@
 """Weights from folders, from an installed package, and from a server on this machine that answers as a test says."""
 
 import dataclasses
-import http.server
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from kd.baselines.methods import Budget, fit
 from kd.data import downloads
 from kd.data.datasets import load
 from kd.errors import Unavailable
+from tests.support.local_site import Site, serving
 
 pytestmark = pytest.mark.training
 
@@ -88,41 +87,11 @@ def test_without_the_package_it_says_what_to_install(
         obtain_weights(LITE0, seconds=1)
 
 
-Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
-
-
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Answer], str]]:
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    servers: list[http.server.ThreadingHTTPServer] = []
-
-    def start(answer: Answer) -> str:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                answer(self)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        return f"http://127.0.0.1:{server.server_address[1]}/weights.h5"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def answer_with(body: bytes, *, length: int | None = None, status: int = 200) -> Answer:
-    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        handler.send_header("Content-Length", str(len(body) if length is None else length))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return answer
+    with serving() as site:
+        yield site
 
 
 def files_below(folder: Path) -> list[str]:
@@ -130,11 +99,11 @@ def files_below(folder: Path) -> list[str]:
 
 
 def test_weights_are_downloaded_whole_into_the_keras_cache_and_then_found_there(
-    serve: Callable[[Answer], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    url = serve(answer_with(WHOLE_FILE))
-    path = obtain_weights(some(url), seconds=60)
+    site.files["/weights.h5"] = WHOLE_FILE
+    path = obtain_weights(some(f"{site.url}/weights.h5"), seconds=60)
     assert path == tmp_path / "models" / "some.h5"
     assert path.read_bytes() == WHOLE_FILE
     assert obtain_weights(some("http://127.0.0.1:9/not-asked"), seconds=60) == path
@@ -142,45 +111,26 @@ def test_weights_are_downloaded_whole_into_the_keras_cache_and_then_found_there(
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("path", "content", "reason"),
     [
-        (answer_with(WHOLE_FILE, length=2 * len(WHOLE_FILE)), "broke after 200008 of 400016 bytes"),
-        (answer_with(b"<html>please log in</html>"), "not a weights file"),
-        (answer_with(b"", status=404), "404"),
+        ("/half/weights.h5", WHOLE_FILE, "broke after 100004 of 200008 bytes.*type: export KD_SWEEPS_WEIGHTS=DIR"),
+        ("/weights.h5", b"<html>please log in</html>", "not a weights file.*type: export KD_SWEEPS_WEIGHTS=DIR"),
+        ("/weights.h5", None, "404.*type: export KD_SWEEPS_WEIGHTS=DIR"),
+        ("/silent/weights.h5", WHOLE_FILE, "no answer within"),
     ],
-    ids=["broken off", "login page", "not found"],
+    ids=["broken off", "login page", "not found", "silent"],
 )
 def test_a_download_that_fails_leaves_no_file_and_says_what_to_type(
-    serve: Callable[[Answer], str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    answer: Answer,
-    reason: str,
+    path: str, content: bytes | None, reason: str, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    with pytest.raises(Unavailable, match=rf"{reason}.*type: export KD_SWEEPS_WEIGHTS=DIR") as caught:
-        obtain_weights(some(serve(answer)), seconds=60)
+    if path.startswith("/silent"):
+        monkeypatch.setattr(downloads, "CONNECT_S", 0.2)
+    if content is not None:
+        site.files[path] = content
+    with pytest.raises(Unavailable, match=reason) as caught:
+        obtain_weights(some(site.url + path), seconds=60)
     assert "\n" not in str(caught.value)
-    assert files_below(tmp_path) == []
-
-
-def test_a_server_that_never_answers_is_given_up(
-    serve: Callable[[Answer], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(downloads, "CONNECT_S", 0.2)
-    released = threading.Event()
-
-    def stay_silent(handler: http.server.BaseHTTPRequestHandler) -> None:
-        released.wait()
-        handler.close_connection = True
-
-    url = serve(stay_silent)
-    try:
-        with pytest.raises(Unavailable, match="no answer within"):
-            obtain_weights(some(url), seconds=60)
-    finally:
-        released.set()
     assert files_below(tmp_path) == []
 
 

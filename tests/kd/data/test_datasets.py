@@ -3,8 +3,6 @@
 import ast
 import contextlib
 import hashlib
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,17 +116,6 @@ def test_a_file_gives_a_tenth_to_validation_and_adds_the_channel(write: Callable
     assert dataset.classes == 3
 
 
-def test_content_hash_depends_on_the_content_only(write: Callable[..., str]) -> None:
-    arrays = made_up()
-    same = {key: value.astype(np.int16)[:, None] if key[0] == "y" else value for key, value in arrays.items()}
-    other = {**arrays, "x_test": arrays["x_test"] ^ 1}
-    wider = {key: value.reshape(-1, 9, 8) if key[0] == "x" else value for key, value in arrays.items()}
-    first = content_hash(write(arrays))
-    assert content_hash(write(same, "same.npz")) == first
-    assert content_hash(write(other, "other.npz")) != first
-    assert content_hash(write(wider, "wider.npz")) != first
-
-
 def test_the_same_file_in_another_folder_is_the_same_split(write: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     here, there = load(write(made_up())), load(write(made_up(), "elsewhere/own.npz"))
@@ -222,17 +209,6 @@ def test_a_bad_file_is_refused_in_one_line(write: Callable[..., str], arrays: Ra
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_a_folder_and_a_non_archive_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.npz does not exist; give the path"):
-        load(str(tmp_path / "none.npz"))
-    (tmp_path / "folder.npz").mkdir()
-    with pytest.raises(DataError, match="is a folder, not a file"):
-        load(str(tmp_path / "folder.npz"))
-    (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(DataError, match=r"is not an \.npz file, or is cut short"):
-        load(str(tmp_path / "text.npz"))
-
-
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_a_damaged_or_shortened_file_is_refused_in_one_line(tmp_path: Path, save: Callable[..., None]) -> None:
     path = tmp_path / "own.npz"
@@ -260,14 +236,6 @@ def test_a_name_like_no_other_gets_no_guess() -> None:
 
 
 # --- the package -----------------------------------------------------------------------------------------
-
-
-def test_importing_kd_and_its_data_modules_is_light() -> None:
-    program = (
-        "import sys, kd, kd.data.datasets, kd.errors; kd.load, kd.fetch, kd.DataError; "
-        "assert not {'keras', 'tensorflow', 'sklearn', 'PIL', 'optuna'} & set(sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-W", "error", "-c", program], check=False).returncode == 0
 
 
 def test_every_public_name_has_a_home_and_an_unknown_one_has_none() -> None:

@@ -1,11 +1,16 @@
 """Known datasets: what counts as one, and how the difference is described."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from kd.data import cache
 from kd.data.arrays import Arrays
+from kd.data.cache import cache_dir, cached_path, locked, read_cached, store, work_folder
 from kd.data.known import KNOWN_DATASETS, KnownDataset
+from kd.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
 ARRAYS = Arrays(
@@ -57,3 +62,37 @@ def test_arrays_without_a_known_hash_are_told_by_their_classes_and_statistics() 
         known.difference(dataclasses.replace(other, x_train=images))
         == "x_train has a mean of 0.3750 by channel, not 0.5"
     )
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("KD_SWEEPS_DATA", raising=False)
+    monkeypatch.setattr(cache, "KNOWN_DATASETS", {"small": KNOWN})
+    return cache_dir()
+
+
+def store() -> Path:
+    with locked("small"), work_folder("small") as folder:
+        return store("small", ARRAYS, Path(folder))
+
+
+def test_what_is_stored_is_read_back_bit_for_bit(cache: Path) -> None:
+    assert store() == cached_path("small") == cache / "small.npz"
+    assert read_cached("small").content_hash == ARRAYS.content_hash
+    assert sorted(path.name for path in cache.iterdir()) == ["small.lock", "small.npz"]  # no work folder is left
+
+
+def test_a_damaged_file_in_the_cache_is_not_used() -> None:
+    path = store()
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match=r"small\.npz"):
+        read_cached("small")
+
+
+def test_the_lock_removes_what_killed_writers_left_behind(cache: Path) -> None:
+    (cache / ".small-left").mkdir(parents=True)
+    (cache / ".other-left").mkdir()
+    with locked("small"):
+        assert not (cache / ".small-left").exists()
+        assert (cache / ".other-left").exists()

@@ -136,23 +136,6 @@ def test_a_model_that_takes_float_images_is_fed_the_same_uint8(tmp_path):
     assert measured.test_accuracy == pytest.approx((scores.argmax(axis=-1) == TEST.labels).mean())
 
 
-def test_the_int8_form_is_scored_on_all_images_of_a_small_model_and_a_failure_is_a_reason(tmp_path):
-    model = build("keras-student", (8, 8, 1), 3, seed=1)
-    data, test = saved(model, tmp_path), Split(TEST.images, model.predict_on_batch(TEST.images).argmax(axis=-1))
-    wrong = np.zeros((10, 8, 8, 3), np.uint8)  # three channels instead of one
-    files = {
-        "good": ModelFile(model=data, test=test, calibration=TEST.images[:100]),
-        "wrong": ModelFile(model=data, test=test, calibration=wrong),
-    }
-    found = measure(files, rounds=1)
-    good = found["good"]
-    assert (good.test_accuracy, good.int8_test_images, good.int8_reason) == (1.0, 300, "")
-    assert good.int8_test_accuracy > 0.95
-    assert good.int8_bytes < good.bytes / 2
-    assert (found["wrong"].test_accuracy, found["wrong"].int8_bytes, found["wrong"].int8_test_images) == (1.0, None, 0)
-    assert found["wrong"].int8_reason
-
-
 OWN = """
 import keras
 
@@ -167,13 +150,26 @@ def build(shape, classes):
 """
 
 
-def test_a_layer_of_the_users_own_is_found_by_whoever_measures_and_by_its_child(tmp_path, monkeypatch):
+def test_a_model_is_scored_in_int8_by_a_child_that_finds_the_users_layer_and_a_failure_is_a_reason(
+    tmp_path, monkeypatch
+):
     (tmp_path / "own_doubling.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
-    data = saved(build("own_doubling:build", (8, 8, 1), 3, seed=1), tmp_path)
-    file = ModelFile(model=data, test=TEST, calibration=TEST.images[:50], builder="own_doubling:build")
-    measured = measure({"own": file}, rounds=1)["own"]
-    assert (measured.parameters, measured.macs, measured.int8_reason) == (195, 192, "")
+    model = build("own_doubling:build", (8, 8, 1), 3, seed=1)
+    data, test = saved(model, tmp_path), Split(TEST.images, model.predict_on_batch(TEST.images).argmax(axis=-1))
+    wrong = np.zeros((10, 8, 8, 3), np.uint8)  # three channels instead of one
+    of_own = {"model": data, "test": test, "builder": "own_doubling:build"}
+    files = {
+        name: ModelFile(**of_own, calibration=images) for name, images in (("own", TEST.images[:100]), ("wrong", wrong))
+    }
+    measured = measure(files, rounds=1)
+    own, wrong = measured["own"], measured["wrong"]
+    assert (own.parameters, own.macs, own.int8_reason) == (195, 192, "")
+    assert (own.test_accuracy, own.int8_test_images) == (1.0, 300)
+    assert own.int8_test_accuracy > 0.95
+    assert own.int8_bytes < own.bytes
+    assert (wrong.test_accuracy, wrong.int8_bytes, wrong.int8_test_images) == (1.0, None, 0)
+    assert wrong.int8_reason
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,7 +16,7 @@ from kd.data.datasets import Split
 from kd.models.named import build
 from kd.models.quantize import Int8Job, measure_int8, quantize, score
 from kd.tools.processes import run_in_subprocess
-from tests.support.processes import descendants, is_alive
+from tests.support.processes import command_of, descendants, is_alive
 
 pytestmark = pytest.mark.training
 
@@ -124,7 +123,9 @@ def test_a_child_that_takes_too_long_is_ended(tmp_path, monkeypatch):
     job = Int8Job(model=saved(model, tmp_path), calibration=IMAGES[:50], test=said(model))
     found = measure_int8({"first": job, "second": job})
     assert [int8.reason for int8 in found.values()] == ["not quantized within 0.1 s"] * 2
-    assert not [pid for pid in descendants(os.getpid()) if is_alive(pid) and b"multiprocessing.spawn" in _command(pid)]
+    assert not [
+        pid for pid in descendants(os.getpid()) if is_alive(pid) and b"multiprocessing.spawn" in command_of(pid)
+    ]
 
 
 @pytest.mark.slow
@@ -137,7 +138,9 @@ images = np.zeros((1, 8, 8, 1), np.uint8)
 measure_int8({"a": Int8Job(model=b"", calibration=images, test=Split(images, np.zeros(1, int)))})
 """
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
-        children = _until(lambda: [pid for pid in descendants(parent.pid) if b"multiprocessing.spawn" in _command(pid)])
+        children = _until(
+            lambda: [pid for pid in descendants(parent.pid) if b"multiprocessing.spawn" in command_of(pid)]
+        )
         parent.kill()
     assert _until(lambda: not any(is_alive(pid) for pid in children))
 
@@ -148,13 +151,6 @@ def _until(condition):
         time.sleep(0.02)
     assert found
     return found
-
-
-def _command(pid):
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
 
 
 def test_no_models_need_no_process():

@@ -10,6 +10,7 @@ import pytest
 
 from kd.errors import ModelError, NotHere
 from kd.models.custom import build_users, check_users, load_users
+from kd.models.named import build
 
 pytestmark = pytest.mark.training
 
@@ -155,6 +156,18 @@ def subclassed(input_shape, classes):
 def exits(input_shape, classes):
     sys.exit(3)
 
+def too_wide(input_shape, classes):
+    return build(input_shape, classes + 1)
+
+def other_images(input_shape, classes):
+    return build((5, 5, 1), classes)
+
+def breaks(input_shape, classes):
+    raise KeyError("depth")
+
+def no_model(input_shape, classes):
+    return "a model"
+
 def of_the_second(input_shape, classes):
     keras.utils.set_random_seed(int(time.time()))
     return build(input_shape, classes)
@@ -223,6 +236,10 @@ BUILT = [
     ("softmax", "must output logits, got probabilities"),
     ("softmax_layer", "must output logits, got probabilities"),
     ("sigmoid", "must output logits, got probabilities"),
+    ("too_wide", r"must output logits of shape \(None, 3\), got \(None, 4\)"),
+    ("other_images", r"does not work with images of \(8, 8, 1\)"),
+    ("breaks", ".*KeyError: 'depth'"),
+    ("no_model", "must return a keras.Model, got str"),
     ("exits", r"calls sys.exit\(3\); let it return a keras.Model"),
     ("other", r"is called as build\(input_shape, classes\), but takes \(shape, \*, classes\)"),
     ("answer", r"must be a function build\(input_shape, classes\), got int"),
@@ -333,8 +350,15 @@ def test_a_function_that_takes_other_arguments_is_never_called(name: str) -> Non
         build_users(name, (8, 8, 1), 3)
 
 
-def test_a_module_that_fails_while_it_is_imported_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "wont_start.py").write_text("raise SystemExit('no licence')")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModelError, match=r"cannot import model 'wont_start:build': SystemExit: no licence\. Write"):
-        build_users("wont_start:build", (8, 8, 1), 3)
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no_such_module_here:build", "No module named.*PYTHONPATH"),
+        ("what_a_user_wrote:nothing", "has no attribute 'nothing'"),
+        (":build", ""),
+    ],
+)
+def test_what_cannot_be_imported_is_one_line(own: str, name: str, message: str) -> None:
+    with pytest.raises(ModelError, match=f"cannot import.*{message}") as caught:
+        build(name, (8, 8, 1), 3, seed=0)
+    assert "\n" not in str(caught.value)

@@ -1,8 +1,5 @@
 """kd.teachers.names: every form a teacher may be written in, and what a wrong one is answered."""
 
-import subprocess
-import sys
-
 import pytest
 
 from kd.baselines.methods import METHODS
@@ -54,14 +51,3 @@ def test_a_wrong_one_gets_one_line_with_what_is_allowed(name, line):
 def test_a_wrong_network_gets_the_near_one_and_all_names():
     with pytest.raises(ModelError, match=r"^no pretrained network 'mobilenetv4'; did you mean 'mobilenetv2'\? .*vgg16"):
         parse_teacher("pretrained:MobileNetV4")
-
-
-def test_reading_a_name_imports_nothing_heavy():
-    program = """
-import sys
-from kd.teachers.names import parse_teacher
-parse_teacher("pretrained:MobileNetV2")
-print(sorted({"keras", "tensorflow", "autokeras", "numpy", "sklearn"} & set(sys.modules)))
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -75,10 +75,10 @@ def test_its_result_reads_as_that_of_a_trained_one(
 def test_the_logits_are_those_of_its_file(
     taught: tuple[TeacherResult, list[tuple[float, str]]], digits: Dataset
 ) -> None:
-    images = digits.train.images
-    np.testing.assert_allclose(teacher_logits(taught[0].model, images), taught[0].logits[0], rtol=1e-4, atol=1e-4)
-    second = teacher_logits(taught[0].model, view(images, 1))
-    np.testing.assert_allclose(second, taught[0].logits[1], rtol=1e-4, atol=1e-4)
+    few = digits.train.images[:40]  # which have the views of the whole
+    for number, logits in enumerate(taught[0].logits):
+        again = teacher_logits(taught[0].model, view(few, number))
+        np.testing.assert_allclose(again, logits[:40], rtol=1e-4, atol=1e-4)
 
 
 def test_progress_runs_from_0_to_1_without_turning_back(

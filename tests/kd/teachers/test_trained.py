@@ -70,14 +70,12 @@ def test_the_model_is_saved_as_it_scored_and_without_optimizer(taught, loaded):
     assert not loaded.compiled
 
 
-def test_the_same_seed_trains_the_same_teacher(taught):
-    again = train_teacher(DATASET, model="cnn-small-narrow", training=TRAINING, seed=3)
-    np.testing.assert_array_equal(again.logits, taught.logits)
+THREE_EPOCHS = TrainingConfig(epochs=3, batch_size=64)
 
 
 @pytest.fixture(scope="module")
 def of_views():
-    return train_teacher(DATASET, model="cnn-small-narrow", training=TRAINING, seed=3, views=4)
+    return train_teacher(DATASET, model="keras-student", training=THREE_EPOCHS, seed=3, views=4)
 
 
 def test_a_teacher_of_views_says_what_its_model_says_of_each(of_views, tmp_path):
@@ -91,19 +89,13 @@ def test_a_teacher_of_views_says_what_its_model_says_of_each(of_views, tmp_path)
         np.testing.assert_allclose(logits, live, atol=1e-4)
 
 
-def test_a_teacher_trains_on_a_fresh_view_an_epoch_however_many_its_students_see():
-    three_epochs = TrainingConfig(epochs=3, batch_size=64)
-    one, two, four = (
-        train_teacher(DATASET, model="keras-student", training=three_epochs, seed=3, views=views).logits
-        for views in (1, 2, 4)
+def test_a_teacher_trains_on_a_fresh_view_an_epoch_however_many_its_students_see(of_views):
+    one, two = (
+        train_teacher(DATASET, model="keras-student", training=THREE_EPOCHS, seed=3, views=views).logits
+        for views in (1, 2)
     )
-    np.testing.assert_array_equal(two, four[:2])
+    np.testing.assert_array_equal(two, of_views.logits[:2])
     assert np.abs(one - two[0]).max() > 0.1
-
-
-def test_views_that_cannot_be_are_refused_before_anything_is_trained():
-    with pytest.raises(ValueError, match=r"views must be a whole number >= 1 .* got 0"):
-        train_teacher(DATASET, model="cnn-small-narrow", training=TRAINING, seed=3, views=0)
 
 
 def test_an_unknown_teacher_is_refused():

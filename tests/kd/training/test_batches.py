@@ -53,9 +53,11 @@ def test_the_epochs_take_turns_with_the_views_and_their_logits() -> None:
     batches = Batches(DATASET, np.stack([LOGITS, LOGITS + 1000]), BATCH, views=2)
     for epoch in range(4):
         images, _, logits = epoch_of(batches, 0, epoch)
-        shown = epoch % 2
-        rows = ((logits[:, 0] - 1000 * shown) / CLASSES).astype(int)
-        np.testing.assert_array_equal(images, view(SPLIT.images, shown)[rows])
+        number = epoch % 2
+        rows = ((logits[:, 0] - 1000 * number) / CLASSES).astype(int)
+        np.testing.assert_array_equal(images, view(SPLIT.images, number)[rows])
+    batches.teach(np.stack([LOGITS, LOGITS + 2000]))
+    assert (epoch_of(batches, 0, 3)[2] >= 2000).all(), "other logits are in force at once in whatever view there is"
 
 
 def test_other_logits_take_the_place_of_the_first_and_wrong_ones_do_not() -> None:
@@ -64,10 +66,22 @@ def test_other_logits_take_the_place_of_the_first_and_wrong_ones_do_not() -> Non
     assert not epoch_of(batches, 0, 0)[2].any()
     batches.teach(LOGITS)
     assert batches.has_teacher
-    for wrong in (LOGITS[:5], np.full_like(LOGITS, np.nan), np.stack([LOGITS, LOGITS])):
+    for wrong in (LOGITS[:5], LOGITS[:, :2], np.full_like(LOGITS, np.nan), np.stack([LOGITS, LOGITS])):
         with pytest.raises(DataError, match=r"teacher logits must be finite and of shape \(20, 3\) for made up"):
             batches.teach(wrong)
     assert epoch_of(batches, 0, 0)[2].any()
+
+
+@pytest.mark.parametrize("logits", [LOGITS, np.stack([LOGITS] * 2), np.stack([LOGITS] * 3, axis=1)])
+def test_logits_of_other_views_are_refused_in_one_line_that_names_the_views(logits: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"^teacher .* of shape \(3, 20, 3\) for made up, got \(.*\): .* with views=3$"):
+        Batches(DATASET, logits, BATCH, views=3)
+    with pytest.raises(
+        DataError, match=r"of shape \(20, 3\) for made up, got \(3, 20, 3\): train the teacher on the same"
+    ):
+        Batches(DATASET, np.stack([LOGITS] * 3), BATCH)
+    with pytest.raises(ValueError, match="views must be a whole number >= 1"):
+        Batches(DATASET, LOGITS, BATCH, views=0)
 
 
 def test_fewer_images_than_a_batch_are_refused() -> None:

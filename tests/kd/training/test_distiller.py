@@ -51,8 +51,7 @@ def same(first, second):
     return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-@pytest.mark.parametrize("temperature", [1.0, 7.0])
-@pytest.mark.parametrize("regularizer", [None, "l2"])
+@pytest.mark.parametrize(("temperature", "regularizer"), [(1.0, None), (7.0, "l2")])
 def test_alpha_one_is_plain_training_to_the_last_bit(temperature, regularizer):
     plain = dense(regularizer=regularizer)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -71,18 +70,13 @@ def test_alpha_zero_ignores_the_labels():
     assert same(weights_of(students[0]), weights_of(students[1]))
 
 
-def test_the_teacher_is_the_same_bytes_after_fit():
-    teacher = teacher_with_batchnorm()
+def test_only_the_student_is_trained():
+    student, teacher = dense(), teacher_with_batchnorm()
     before = [ops.convert_to_numpy(variable).tobytes() for variable in teacher.variables]
-    fit(Distiller(student=dense(), teacher=teacher, temperature=3.0, alpha=0.3))
-    assert [ops.convert_to_numpy(variable).tobytes() for variable in teacher.variables] == before
-
-
-def test_only_the_student_is_trainable():
-    student = dense()
-    distiller = Distiller(student=student, teacher=teacher_with_batchnorm(), temperature=3.0, alpha=0.3)
-    distiller.build((None, 6))
+    distiller = Distiller(student=student, teacher=teacher, temperature=3.0, alpha=0.3)
+    fit(distiller)
     assert [v.path for v in distiller.trainable_variables] == [v.path for v in student.trainable_variables]
+    assert [ops.convert_to_numpy(variable).tobytes() for variable in teacher.variables] == before
 
 
 def test_cached_logits_train_the_same_student_as_the_live_teacher():
@@ -95,22 +89,15 @@ def test_cached_logits_train_the_same_student_as_the_live_teacher():
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_history_and_evaluate_show_loss_and_metrics():
-    distiller = Distiller(student=dense(), teacher=teacher_with_batchnorm(), temperature=3.0, alpha=0.3)
-    history = fit(distiller, validation_data=(IMAGES, LABELS)).history
+@pytest.mark.parametrize("y", [LABELS, (LABELS, np.zeros((32, 3), "float32"))], ids=["live", "cached logits"])
+def test_history_and_evaluate_show_loss_and_metrics(y):
+    teacher = teacher_with_batchnorm() if y is LABELS else None
+    distiller = Distiller(student=dense(), teacher=teacher, temperature=3.0, alpha=0.3)
+    history = fit(distiller, y, validation_data=(IMAGES, y)).history
     assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
-    scores = distiller.evaluate(IMAGES, LABELS, verbose=0, return_dict=True)
+    scores = distiller.evaluate(IMAGES, y, verbose=0, return_dict=True)
     right = distiller.student.predict_on_batch(IMAGES).argmax(axis=-1) == LABELS
     assert scores["accuracy"] == pytest.approx(right.mean())
-
-
-def test_metrics_work_with_cached_logits_too():
-    student = dense()
-    distiller = Distiller(student=student, temperature=3.0, alpha=0.3)
-    y = (LABELS, np.zeros((32, 3), "float32"))
-    assert set(fit(distiller, y).history) == {"loss", "accuracy"}
-    scores = distiller.evaluate(IMAGES, y, verbose=0, return_dict=True)
-    assert scores["accuracy"] == pytest.approx((student.predict_on_batch(IMAGES).argmax(axis=-1) == LABELS).mean())
 
 
 def test_set_point_changes_the_loss_of_a_compiled_step_without_tracing_it_again(traces):
@@ -156,3 +143,21 @@ def test_a_loss_of_ones_own_is_refused():
 def test_models_are_given_by_keyword_only():
     with pytest.raises(TypeError):
         Distiller(dense(), dense(), temperature=1.0, alpha=0.5)
+
+
+@pytest.mark.slow
+def test_a_distiller_fits_with_another_loss_and_says_which():
+    student = keras.Sequential([keras.layers.Dense(3)])
+    logits = IMAGES @ np.random.default_rng(1).normal(size=(6, 3)).astype("float32")  # a student can reach them
+    distiller = Distiller(student=student, temperature=2.0, alpha=0.0, loss="dist", own=(("intra_weight", 3.0),))
+    distiller.compile(optimizer=keras.optimizers.Adam(0.05), metrics=["accuracy"])
+    history = distiller.fit(IMAGES, (LABELS, logits), epochs=100, verbose=0).history["loss"]
+    assert history[-1] < history[0] / 10
+    with pytest.raises(
+        ValueError, match=r"brings its own loss, alpha\*CE\(labels\) \+ .*inter_weight.*; got loss='mse'"
+    ):
+        distiller.compile(optimizer="adam", loss="mse")
+    with pytest.raises(
+        ValueError, match=r"loss 'dist' has no parameter 'gamma'; its own are inter_weight, intra_weight"
+    ):
+        Distiller(student=student, temperature=2.0, alpha=0.0, loss="dist", own=(("gamma", 3.0),))

@@ -38,13 +38,9 @@ def computed(name, teacher=TEACHER, student=STUDENT, *, labels=LABELS, temperatu
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_gradient_is_that_of_central_differences(name):
     gradient = computed(name)[1]
-    step = 1e-5
-    for place in np.ndindex(STUDENT.shape):
-        ahead, behind = STUDENT.copy(), STUDENT.copy()
-        ahead[place] += step
-        behind[place] -= step
-        rise = computed(name, student=ahead)[0] - computed(name, student=behind)[0]
-        assert gradient[place] == pytest.approx(rise / (2 * step), rel=1e-5, abs=1e-8)
+    for direction in DRAW.normal(size=(4, *STUDENT.shape)):
+        ahead, behind = (computed(name, student=STUDENT + step * direction)[0] for step in (1e-5, -1e-5))
+        assert (gradient * direction).sum() == pytest.approx((ahead - behind) / 2e-5, rel=1e-5, abs=1e-8)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 5.0])
@@ -53,7 +49,7 @@ def test_a_student_that_equals_its_teacher_is_at_the_minimum_which_is_0(name, te
     least, gradient = computed(name, student=TEACHER, temperature=temperature)
     assert least == pytest.approx(0, abs=1e-9 * temperature**2)
     np.testing.assert_allclose(gradient, 0, atol=1e-8 * temperature**2)
-    for _ in range(50):
+    for _ in range(10):
         assert computed(name, student=TEACHER + DRAW.normal(size=TEACHER.shape), temperature=temperature)[0] > least
 
 
@@ -159,18 +155,16 @@ def test_dist_sees_a_class_that_float32_rounds_to_0():
 EXTREME = np.array([[100.0, -100.0, 0.0], [-100.0, 100.0, 100.0], [-100.0, -100.0, -100.0], [0.0, 0.0, 0.0]])
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 20.0])
+@pytest.mark.parametrize("temperature", [0.5, 20.0])
 @pytest.mark.parametrize("name", LOSSES)
 def test_terms_and_gradients_are_finite_in_float32_whatever_the_logits(name, temperature):
-    for teacher in (EXTREME, -EXTREME, np.roll(EXTREME, 1, axis=0), np.zeros((4, 3)), EXTREME / 1e6):
-        for student in (EXTREME, -EXTREME, np.zeros((4, 3)), EXTREME / 1e6):
-            for rows in (slice(None), slice(0, 1)):
-                value, gradient = computed(
-                    name, teacher[rows], student[rows], labels=LABELS[:4][rows] % 3, temperature=temperature,
-                    dtype=tf.float32,
-                )  # fmt: skip
-                assert np.isfinite(value), (teacher, student)
-                assert np.isfinite(gradient).all(), (teacher, student)
+    flat, small = np.zeros((4, 3)), EXTREME / 1e6
+    pairs = [(t, s) for t in (EXTREME, np.roll(EXTREME, 1, axis=0), flat, small) for s in (EXTREME, -EXTREME, flat)]
+    for teacher, student in [*pairs, (-EXTREME, small), (EXTREME[:1], EXTREME[:1]), (flat[:1], EXTREME[:1])]:
+        labels = LABELS[: len(teacher)] % 3
+        value, gradient = computed(name, teacher, student, labels=labels, temperature=temperature, dtype=tf.float32)
+        assert np.isfinite(value), (teacher, student)
+        assert np.isfinite(gradient).all(), (teacher, student)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -179,11 +173,6 @@ def test_two_classes_are_enough(name):
     assert value > 0
     # of two standardized logits only their order is left
     assert (np.abs(gradient).max() > 1e-3) == (name != "logit-standardization")
-
-
-def test_of_two_classes_logit_standardization_keeps_only_their_order():
-    first, second = np.array([[3.0, 1.0]]), np.array([[0.2, 0.1]])
-    assert computed("logit-standardization", first, second, labels=LABELS[:1])[0] == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -253,13 +253,6 @@ def test_a_function_that_takes_other_arguments_is_never_called(name: str) -> Non
         check_users_loss(name, 3)
 
 
-def test_a_module_that_fails_while_it_is_imported_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "wont_start.py").write_text("raise SystemExit('no licence')")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelError, match=r"cannot import loss './wont_start.py:loss': SystemExit: no licence\. Write"):
-        loss_named("./wont_start.py:loss")
-
-
 def test_the_ten_lines_of_the_docs_are_a_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.support.pages import DOCS
 

@@ -1,23 +1,32 @@
-"""storage.audit.audit: a finished sweep is clean; a damaged spec, plan, selection or blob is found, by name."""
+"""storage.audit: a finished sweep is clean; each way of damaging what is stored is found, by name."""
 
 import contextlib
 import re
 
+import optuna
 import pytest
 
+from storage.queue.tasks import save_trial
 from storage.records import queries
+from storage.studies.ownership import owner_of
 from storage.studies.studies import open_studies
 from storage.url import resolve
 from sweeps.plan.audit import audit
-from sweeps.usecases.steering import retry
+from sweeps.usecases.create import create_sweep
+from sweeps.usecases.steering import reap_now, retry
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.audit_checks import (
+    OF_TRIALS,
     Damages,
     as_lines,
+    attempt_where,
     audited,
     check_damage,
+    set_outcome,
+    study_of,
+    trial_where,
 )
-from tests.support.sweeps.audited_sweeps import execute
+from tests.support.sweeps.audited_sweeps import AUDITED, execute
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created
 from tests.support.sweeps.storage_sweeps import claimed
@@ -94,11 +103,6 @@ DAMAGES: Damages = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_each_damage_is_one_line_that_says_what_was_expected_and_what_was_found(url: str, damage: str) -> None:
-    check_damage(url, *DAMAGES[damage])
-
-
 def test_a_finished_sweep_is_clean_and_every_task_is_counted(template: str) -> None:
     found = audited(template)
     assert (found.violations, found.warnings, found.notes) == ([], [], [])
@@ -143,3 +147,313 @@ def test_a_lapsed_lease_says_whose_it_was_and_what_to_type(storage_url: str) -> 
     stages = {stage.stage: (stage.planned, stage.waiting, stage.running) for stage in found.stages}
     assert stages["teachers"] == (2, 0, 2)
     assert stages["search"] == (4, 4, 0)
+
+
+OF_TASKS: Damages = {
+    "an attempt points into another study": (
+        [f"UPDATE attempts SET study = 's.confirm' WHERE {attempt_where('search#0')}"],
+        "search#0 attempt 1: expected a trial of study s, found one of s.confirm",
+    ),
+    "a score is edited": (
+        ["UPDATE tasks SET score = 0.999 WHERE key = 'search#2'"],
+        r"search#2: expected one value, found score 0\.999, outcome 0\.\d+, trial 3 of study s 0\.\d+",
+    ),
+    "an attempt's parameters are edited": (
+        ["UPDATE attempts SET params = '{\"alpha\": 2}' WHERE " + attempt_where("transfer#source.scratch.0")],
+        r"trial \d of study s.transfer: expected the parameters \{'alpha': 2\} of transfer#source.scratch.0 attempt 1,"
+        r" found \{.*\}",
+    ),
+    "an attempt's parameters are no JSON": (
+        ["UPDATE attempts SET params = '{' WHERE " + attempt_where("transfer#source.scratch.0")],
+        r"transfer#source.scratch.0 attempt 1: its parameters are not JSON \(.*\)",
+    ),
+    "the only attempt is dropped": (
+        [f"DELETE FROM attempts WHERE {attempt_where('search#2')}"],
+        "search#2: expected attempt 1, found no attempt",
+    ),
+    "the first of two attempts is dropped": (
+        [f"DELETE FROM attempts WHERE {attempt_where('search#1')}"],
+        "search#1: expected attempts 1, 2, found attempt 2",
+    ),
+    "an attempt too many": (
+        [
+            "INSERT INTO attempts (task_id, number, worker, host, pid, state, lease_until, started_at, told)"
+            f" SELECT task_id, 2, worker, host, pid, 'running', lease_until, started_at, told FROM attempts"
+            f" WHERE {attempt_where('search#2')}"
+        ],
+        "search#2: expected attempt 1, found attempts 1, 2",
+    ),
+    "a second attempt is done": (
+        [f"UPDATE attempts SET state = 'done' WHERE {attempt_where('search#1')}"],
+        "search#1 is done: expected attempt 2 done, found attempts 1, 2",
+    ),
+    "an attempt of a done task is running": (
+        [f"UPDATE attempts SET state = 'running' WHERE {attempt_where('search#1')}"],
+        "search#1 is done: expected no attempt running, found attempt 1",
+    ),
+    "an attempt's state is a word we do not know": (
+        [f"UPDATE attempts SET state = 'ended' WHERE {attempt_where('search#1')}"],
+        "search#1 attempt 1 is 'ended'; one of running, done, failed, lost, released",
+    ),
+    "a done task waits again": (
+        ["UPDATE tasks SET state = 'waiting' WHERE key = 'search#2'"],
+        "search#2 is waiting, but its phase search is closed",
+    ),
+    "a done task of an open phase waits again": (
+        [
+            "UPDATE tasks SET state = 'waiting' WHERE key = 'search#2'",
+            "UPDATE phases SET state = 'open' WHERE name = 'search'",
+        ],
+        "search#2 is waiting: expected no attempt done, found attempt 1",
+    ),
+    "a done task runs": (
+        [
+            "UPDATE tasks SET state = 'running' WHERE key = 'search#2'",
+            "UPDATE phases SET state = 'open' WHERE name = 'search'",
+        ],
+        "search#2 is running: expected attempt 1 running, found no attempt",
+    ),
+    "a task's state is a word we do not know": (
+        ["UPDATE tasks SET state = 'lost' WHERE key = 'search#2'"],
+        "search#2 is 'lost'; a task is one of waiting, running, done, failed, cancelled, skipped",
+    ),
+    "a task too many": (
+        [
+            "INSERT INTO tasks (id, sweep_id, phase_id, stage, key, ordinal, payload, state, ready, priority, attempt,"
+            " forgiven, revision) SELECT 999, sweep_id, phase_id, stage, 'search#9', 999, payload, 'cancelled', ready,"
+            " priority, 0, 0, 1 FROM tasks WHERE key = 'search#2'"
+        ],
+        "search: expected 4 tasks as planned, found 5",
+    ),
+    "a retry names another predecessor": (
+        [f"UPDATE attempts SET retry_of = 0 WHERE {attempt_where('search#1', 2)}"],
+        "search#1 attempt 2: expected retry_of 1, found 0",
+    ),
+    "a retry names none": (
+        [f"UPDATE attempts SET retry_of = NULL WHERE {attempt_where('search#1', 2)}"],
+        "search#1 attempt 2: expected retry_of 1, found None",
+    ),
+    "a retry had other parameters": (
+        [f"UPDATE attempts SET params = '{{\"alpha\": 2}}' WHERE {attempt_where('search#1', 2)}"],
+        r"search#1 attempt 2: expected the parameters \{.*\}, found \{'alpha': 2\}",
+    ),
+    "an outcome is no JSON": (
+        [set_outcome('{"trial": ')],
+        r"search#2: its outcome is not JSON \(.*\); type: kd-sweeps retry s",
+    ),
+    "an outcome is nested without end": (
+        [set_outcome("[" * 5_000 + "]" * 5_000)],
+        r"search#2: its outcome is not JSON \(it is nested more than 100 levels deep\); type: kd-sweeps retry s",
+    ),
+    "an outcome without a result": (
+        [set_outcome("{}")],
+        r"search#2 is done: expected an outcome with a result, found \{\}",
+    ),
+    "an outcome is gone": (
+        ["UPDATE tasks SET outcome = NULL WHERE key = 'search#2'"],
+        "search#2 is done: expected an outcome with a result, found None; type: kd-sweeps retry s",
+    ),
+    "a payload is no JSON": (
+        ["UPDATE tasks SET payload = '{' WHERE key = 'search#2'"],
+        r"search#2: its payload is not JSON \(.*\)",
+    ),
+}
+
+
+def test_a_task_that_is_gone_is_missed_in_the_plan_and_by_its_trial(url: str) -> None:
+    execute(url, f"DELETE FROM attempts WHERE {attempt_where('search#2')}", "DELETE FROM tasks WHERE key = 'search#2'")
+    found = audited(url)
+    assert found.violations == [
+        "search: expected 4 tasks as planned, found 3",
+        "trial 3 of study s is COMPLETE: expected it to be of search#2 attempt 1, found no such attempt",
+    ]
+    assert (found.planned, found.accounted) == (34, 33)
+
+
+def test_a_result_that_was_destroyed_and_made_again_is_a_note(url: str) -> None:
+    execute(url, set_outcome('{"trial": '))
+    retry(resolve(url), "s")
+    waiting = audited(url)
+    assert (waiting.violations, waiting.warnings) == ([], [])
+    with Worker(resolve(url), "s", run=quadratic) as worker:
+        assert worker.work() == 0
+    found = audited(url)
+    assert (found.violations, found.warnings) == ([], [])
+    assert found.notes == [
+        "trial 3 of study s is COMPLETE: the outcome of search#2 attempt 1 was destroyed later, and the task was"
+        " tried again"
+    ]
+
+
+OF_THE_TRIALS: Damages = {
+    "a trial is deleted": (
+        [f"DELETE FROM trial_{part} WHERE {trial_where('search#2')}" for part in OF_TRIALS]
+        + [f"DELETE FROM trials WHERE {trial_where('search#2')}"],
+        "search#2 attempt 1 is done: expected trial 3 of study s, found none",
+    ),
+    "the last trial of a study is deleted": (
+        [f"DELETE FROM trial_{part} WHERE {trial_where('search#3')}" for part in OF_TRIALS]
+        + [f"DELETE FROM trials WHERE {trial_where('search#3')}"],
+        "search#3 attempt 1 is done: expected trial 4 of study s, found none",
+    ),
+    "the trial of a failed attempt is made COMPLETE": (
+        [f"UPDATE trials SET state = 'COMPLETE' WHERE {trial_where('search#1')}"],
+        "search#1 attempt 1 is failed: expected trial 1 of study s to be FAIL, found COMPLETE",
+    ),
+    "the trial of a result is made FAIL": (
+        [f"UPDATE trials SET state = 'FAIL' WHERE {trial_where('search#2')}"],
+        "search#2 attempt 1 is done: expected trial 3 of study s to be COMPLETE, found FAIL",
+    ),
+    "the trial of a result is made PRUNED": (
+        [f"UPDATE trials SET state = 'PRUNED' WHERE {trial_where('search#2')}"],
+        "search#2 attempt 1 is done: expected trial 3 of study s to be COMPLETE, found PRUNED",
+    ),
+    "a trial whose end was reported runs again": (
+        [f"UPDATE trials SET state = 'RUNNING' WHERE {trial_where('search#2')}"],
+        "search#2 attempt 1 is done: expected trial 3 of study s to be COMPLETE, found RUNNING",
+    ),
+    "a trial says that it is of another task": (
+        [
+            "UPDATE trial_user_attributes SET value_json = '\"search#3\"'"
+            f" WHERE key = 'task' AND {trial_where('search#2')}"
+        ],
+        "search#2 attempt 1 is done: expected trial 3 of study s, found one of search#3 attempt 1",
+    ),
+    "an attempt points at the trial of another task": (
+        [f"UPDATE attempts SET trial_number = 4 WHERE {attempt_where('search#2')}"],
+        "search#2 attempt 1 is done: expected trial 4 of study s, found one of search#3 attempt 1",
+    ),
+    "an attempt forgets its trial": (
+        [f"UPDATE attempts SET trial_number = NULL WHERE {attempt_where('search#2')}"],
+        "search#2 attempt 1 is done, but has no trial",
+    ),
+    "a trial's value is edited": (
+        [f"UPDATE trial_values SET value = 0.999 WHERE {trial_where('search#2')}"],
+        r"search#2: expected one value, found score 0\.\d+, outcome 0\.\d+, trial 3 of study s 0\.999",
+    ),
+    "a trial's parameter is edited": (
+        [f"UPDATE trial_params SET param_value = 7 WHERE param_name = 'temperature' AND {trial_where('search#2')}"],
+        r"trial 3 of study s: expected the parameters \{.*\} of search#2 attempt 1, found \{.*'temperature': 7\.0.*\}",
+    ),
+    "a retry's trial names another predecessor": (
+        [f"UPDATE trial_user_attributes SET value_json = '0' WHERE key = 'retry_of' AND {trial_where('search#1', 2)}"],
+        "trial 2 of study s: expected retry_of 1 as search#1 attempt 2, found 0",
+    ),
+}
+
+
+def test_a_second_result_for_a_task_is_found(url: str) -> None:
+    with study_of(url) as study:
+        ours = {"asked_by": "kd-sweeps", "task": "search#2", "attempt": 1}
+        study.add_trial(optuna.trial.create_trial(value=0.5, user_attrs=ours))
+    found = audited(url)
+    assert found.violations == [
+        "trial 5 of study s is COMPLETE: expected it to be of search#2 attempt 1, found that has trial 3 of study s"
+    ]
+
+
+def test_a_pruned_trial_is_a_result_if_the_outcome_says_so(url: str) -> None:
+    execute(url, f"UPDATE trials SET state = 'PRUNED' WHERE {trial_where('search#2')}")
+    execute(url, f"UPDATE trial_values SET value = 0.125 WHERE {trial_where('search#2')}")  # Optuna's: the last epoch's
+    execute(url, """UPDATE tasks SET outcome = REPLACE(outcome, '"trial": {', '"trial": {"state": "PRUNED", ')""")
+    found = audited(url)
+    assert not [line for line in found.violations if line.startswith("search#2")]
+    assert found.violations[0].startswith("teachers#source attempt 1 is done: expected trial 0 of study s.teachers")
+    assert found.violations[0].endswith("to be PRUNED, found COMPLETE")
+
+
+def test_trials_of_other_tools_are_a_warning_and_selecting_one_would_be_a_violation(url: str) -> None:
+    with study_of(url) as study:
+        study.add_trial(optuna.trial.create_trial(value=1.0))
+        study.ask()
+        study.enqueue_trial({"temperature": 1.5})
+    found = audited(url)
+    assert found.violations == []
+    assert found.warnings == ["study s: trials 5, 6, 7 made by another tool, in no task's count, never selected"]
+    foreign = '{"temperature": 1.5, "alpha": 0.25, "mean": 1.0}'
+    execute(url, f"UPDATE selections SET value = '{foreign}' WHERE name = 'confirm.best'")
+    assert audited(url).violations == [
+        "selection confirm.best: expected parameters with which a task was done,"
+        " found {'temperature': 1.5, 'alpha': 0.25}"
+    ]
+
+
+def test_our_mark_removed_from_a_trial_makes_it_another_tools(url: str) -> None:
+    execute(url, f"DELETE FROM trial_user_attributes WHERE key = 'asked_by' AND {trial_where('search#2')}")
+    found = audited(url)
+    assert found.violations == ["search#2 attempt 1 is done: expected trial 3 of study s, found one of another tool"]
+    assert len(found.warnings) == 1
+
+
+def test_trials_that_nobody_told_and_orphans_are_warnings_until_they_are_reaped(url: str) -> None:
+    execute(
+        url,
+        f"UPDATE attempts SET told = {'0' if 'sqlite' in url else 'FALSE'} WHERE {attempt_where('search#2')}",
+        f"UPDATE trials SET state = 'RUNNING' WHERE {trial_where('search#2')}",
+        f"DELETE FROM trial_values WHERE {trial_where('search#2')}",
+    )
+    with study_of(url) as study:
+        for _ in range(2):  # of a worker that died before it saved the number
+            trial = study.ask()
+            for key, value in {"asked_by": "kd-sweeps", "task": "search#3", "attempt": 1}.items():
+                trial.set_user_attr(key, value)
+    found = audited(url)
+    assert found.violations == []
+    assert found.warnings == [
+        "study s: the end of trial 3 is not reported yet; type: kd-sweeps reap s",
+        "study s: no attempt has the RUNNING trials 5, 6; type: kd-sweeps reap s",
+    ]
+    reap_now(resolve(url), "s")
+    found = audited(url)
+    assert (found.violations, found.warnings) == ([], [])
+
+
+def test_a_deleted_study_says_what_to_type_and_then_one_warning_says_what_is_gone(url: str) -> None:
+    with contextlib.closing(open_studies(resolve(url))) as opened:
+        optuna.delete_study(study_name="s", storage=opened.storage)
+    gone = audited(url)
+    assert gone.violations == [
+        "study s is gone, deleted by another tool; the results are in our rows; to make it again, type:"
+        " kd-sweeps create s"
+    ]
+    assert not create_sweep(resolve(url), "s", AUDITED).new
+    vanished = (
+        "study s: 5 trials deleted with it by another tool, before it was made again; the results are in our rows"
+    )
+    found = audited(url)
+    assert (found.violations, found.warnings) == ([], [vanished])
+    # The new study counts from 0, so its trials have numbers that our attempts had in the old one.
+    execute(url, set_outcome("broken"))
+    retry(resolve(url), "s")
+    with Worker(resolve(url), "s", run=quadratic) as worker:
+        assert worker.work() == 0
+    found = audited(url)
+    assert (found.violations, found.warnings) == ([], [vanished])
+    execute(url, f"UPDATE trials SET number = 1 WHERE {trial_where('search#2', 2)}")
+    assert len(audited(url).violations) == 4, "its numbers do not run from 0, so each task misses its trial"
+
+
+def test_a_trial_whose_worker_is_about_to_save_its_number_is_no_orphan_before_it_has_another(storage_url: str) -> None:
+    url = created(storage_url)
+    with contextlib.closing(open_studies(url)) as opened:
+        sweep = queries.find_sweep(opened.engine, "s")
+        claim = claimed(opened.engine, sweep.id)
+        attrs, owner = {"task": claim.key, "attempt": 1}, owner_of(opened.engine, sweep.id)
+        lost, saved = (
+            opened.ask("s.teachers", {}, owner=owner, params={}, attrs=attrs).number for _ in range(2)
+        )  # the connection was cut, so that it asked twice
+        assert audit(opened.engine, sweep).warnings == []
+        assert save_trial(opened.engine, claim, study="s.teachers", number=saved, params={})
+        opened.ask("s.teachers", {}, owner=owner, params={}, attrs=attrs | {"attempt": 7})  # no such attempt
+        found = as_lines(audit(opened.engine, sweep))
+    assert found.violations == []
+    assert found.warnings == [f"study s.teachers: no attempt has the RUNNING trials {lost}, 2; type: kd-sweeps reap s"]
+
+
+EVERY = DAMAGES | OF_TASKS | OF_THE_TRIALS
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)  # what is damaged is read alike from either
+@pytest.mark.parametrize("damage", EVERY)
+def test_each_damage_is_one_line_that_says_what_was_expected_and_what_was_found(url: str, damage: str) -> None:
+    check_damage(url, *EVERY[damage])

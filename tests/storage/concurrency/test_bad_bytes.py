@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,12 +19,6 @@ from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, 
 
 PLAN = {"teachers": ((), 1, 1), "search": (("teachers",), 1, 2)}
 LOGITS, MODEL = bytes(range(256)) * 40, b"a model" * 100
-
-
-@pytest.fixture
-def engine(storage_url: str) -> Iterator[Engine]:
-    with new_storage(storage_url) as engine:
-        yield engine
 
 
 def taught(engine: Engine, sweep: int) -> dict[str, str]:
@@ -115,21 +109,6 @@ def test_an_outcome_that_is_not_json_names_its_task_and_what_to_type(engine: Eng
         assert explain(caught.value) == expected
     assert queries.phase_records(engine, sweep)[0].counts == {"done": 3}, "what needs no outcome can still be read"
     assert queries.task_records(engine, sweep, state="waiting") == []
-
-
-def test_exactly_the_task_whose_outcome_is_broken_runs_again(engine: Engine) -> None:
-    sweep = new_sweep(engine, {"search": ((), 2, 3), "confirm": (("search",), 1, 1)})
-    for _ in range(4):
-        assert finished(engine, claimed(engine, sweep))
-    before = {task.key: task for task in queries.task_records(engine, sweep)}
-    with write(engine) as connection:
-        connection.exec_driver_sql("UPDATE tasks SET outcome = '{' WHERE key = 'search#1'")
-    assert plans.retry(engine, sweep, revision=1) == ["search#1"]
-    assert finished(engine, claimed(engine, sweep), score=0.75)
-    after = {task.key: task for task in queries.task_records(engine, sweep)}
-    assert (after["search#1"].score, after["search#1"].attempt) == (0.75, 2)
-    assert {key for key in after if after[key] != before[key]} == {"search#1"}
-    assert set(states(engine, sweep).values()) == {"closed"}
 
 
 @pytest.mark.parametrize("value", ["CAST(X'7bff00' AS TEXT)", "X'7bff00'"])

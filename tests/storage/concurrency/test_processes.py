@@ -1,6 +1,5 @@
 """The task table under real processes at once: no task twice, no ending missed, no dead worker's task lost."""
 
-import multiprocessing
 import random
 import time
 from collections import Counter
@@ -13,13 +12,12 @@ from sqlalchemy import Engine, func, select
 
 from storage.db.transaction import read
 from storage.errors import RevisionRefused
-from storage.queue import plans, tasks, workers
-from storage.queue.tasks import reap, reap_worker
+from storage.queue import plans, workers
 from storage.records import artifacts, queries
 from storage.tables import attempts
+from tests.support.sweeps.small_sweeps import FORK
 from tests.support.sweeps.storage_sweeps import (
     Needs,
-    claim_and_be_killed,
     claim_and_finish_all,
     claimed,
     create_first,
@@ -27,7 +25,6 @@ from tests.support.sweeps.storage_sweeps import (
     extend_at,
     finish_at,
     finished,
-    new_storage,
     new_sweep,
     put_blob,
     states,
@@ -36,18 +33,10 @@ from tests.support.sweeps.storage_sweeps import (
 
 pytestmark = pytest.mark.processes
 
-SPAWN = multiprocessing.get_context("spawn")
-
-
-@pytest.fixture
-def engine(storage_url: str) -> Iterator[Engine]:
-    with new_storage(storage_url) as engine:
-        yield engine
-
 
 @pytest.fixture(scope="module")
 def eight() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(8, mp_context=SPAWN) as pool:
+    with ProcessPoolExecutor(8, mp_context=FORK) as pool:
         yield pool
 
 
@@ -82,23 +71,6 @@ def test_two_tasks_that_finish_last_at_one_moment_end_their_phase_once(
         assert all(job.result() for job in jobs)
         assert states(engine, sweep) == {"a": "closed", "b": "closed", "c": "open", "d": "blocked"}
         assert claimed(engine, sweep).key == "c#0"
-
-
-def test_the_task_of_a_process_killed_with_9_is_taken_back_and_done(engine: Engine, storage_url: str) -> None:
-    sweep = new_sweep(engine, number=1)
-    killed = SPAWN.Process(target=claim_and_be_killed, args=(storage_url, sweep, "doomed"))
-    killed.start()
-    killed.join()
-    assert killed.exitcode == -9
-    (left,) = queries.running_tasks(engine, sweep)
-    assert (left.worker, left.pid) == ("doomed", killed.pid)
-    assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None, "its lease is still good"
-    assert reap(engine, sweep, cap=2) == []
-    assert reap_worker(engine, "doomed", cap=2) == [("search#0", 1, "doomed")]
-    again = claimed(engine, sweep)
-    assert again.attempt == 2
-    assert finished(engine, again)
-    assert states(engine, sweep) == {"search": "closed"}
 
 
 def test_eight_workers_lose_nothing_while_their_sweep_is_steered(

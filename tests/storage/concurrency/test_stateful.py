@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,7 +24,7 @@ from storage.tables import attempts as attempts_table
 from storage.tables import phases as phases_table
 from storage.tables import tasks as tasks_table
 from tests.support.faults.task_model import Model, ModelPhase, ModelTask
-from tests.support.sweeps.storage_sweeps import lapse, new_storage
+from tests.support.sweeps.storage_sweeps import lapse
 
 WORKERS = ("w0", "w1", "w2")
 CAPS = {"error": 2, "nan": 1, "memory": 3, "database": None}
@@ -276,12 +276,6 @@ class TaskTable(RuleBasedStateMachine):
         )
         with read(self.engine) as connection:
             return list(connection.execute(query))
-
-
-@pytest.fixture
-def engine(storage_url: str) -> Iterator[Engine]:
-    with new_storage(storage_url) as engine:
-        yield engine
 
 
 def compare(engine: Engine, *, examples: int, steps: int, **more: Any) -> None:

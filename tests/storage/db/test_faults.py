@@ -165,6 +165,7 @@ def test_a_bound_can_be_shortened_for_a_whole_process(server: PostgresServer, en
     [
         ({"password": "wrong"}, "password authentication failed .* check the user and the password"),
         ({"database": "nowhere"}, '"nowhere" does not exist; make it with: createdb nowhere'),
+        ({"username": "nobody"}, 'password authentication failed for user "nobody"'),
         ({"host": "no.such.host.invalid"}, "failed to resolve host .* check that it is up"),
         ({"query": {"bogus": "1"}}, 'invalid connection option "bogus"; take it out of the URL'),
         ({"query": {"sslmode": "require"}}, "does not support SSL"),

@@ -1,8 +1,5 @@
 """A clock that jumps: the database's, by which leases are counted; what it does to those who work and who are dead."""
 
-from collections.abc import Iterator
-
-import pytest
 from sqlalchemy import Engine, update
 
 from storage.db.transaction import write
@@ -10,16 +7,10 @@ from storage.queue import tasks, workers
 from storage.queue.tasks import Claim, reap
 from storage.records import queries
 from storage.tables import attempts, sweeps
-from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep
+from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep
 
 HOUR = 3600.0
 LEASE_S = 60.0
-
-
-@pytest.fixture
-def engine(storage_url: str) -> Iterator[Engine]:
-    with new_storage(storage_url) as engine:
-        yield engine
 
 
 def jump(engine: Engine, seconds: float) -> None:

@@ -1,7 +1,7 @@
 """storage.queue.workers: pause, resume and cancel, on whatever is at work."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -18,17 +18,10 @@ from tests.support.sweeps.storage_sweeps import (
     extend,
     finished,
     lapse,
-    new_storage,
     new_sweep,
     overlap,
     states,
 )
-
-
-@pytest.fixture
-def engine(storage_url: str) -> Iterator[Engine]:
-    with new_storage(storage_url) as engine:
-        yield engine
 
 
 def idle(engine: Engine, sweep: int) -> bool:

@@ -1,22 +1,14 @@
 """storage.queue: a sweep appears whole; phases open, close, fail and skip by themselves."""
 
-from collections.abc import Iterator
-
 import pytest
 from sqlalchemy import Engine
 
 from storage.errors import SpecConflict, SweepNotFound
 from storage.queue import tasks
-from storage.queue.phases import Dependency, root_reason
+from storage.queue.phases import Dependency, StartLag, parse_dependencies, parse_lag, root_reason
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
 from storage.records import queries
-from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
-
-
-@pytest.fixture
-def engine(storage_url: str) -> Iterator[Engine]:
-    with new_storage(storage_url) as engine:
-        yield engine
+from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep, states
 
 
 def failed(engine: Engine, sweep_id: int) -> None:
@@ -206,3 +198,21 @@ def test_the_first_tasks_of_a_lag_wait_for_nothing(engine: Engine) -> None:
     first = [claimed(engine, sweep).key for _ in range(4)]
     assert first == [f"search#{n}" for n in range(4)]
     assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None
+
+
+@pytest.mark.parametrize(
+    ("need", "text"),
+    [(Dependency("search@t1s0"), "search@t1s0"), (Dependency("baselines", after_any_end=True), "baselines?")],
+)
+def test_a_need_is_stored_as_text_and_read_back(need: Dependency, text: str) -> None:
+    assert need.stored() == text
+    assert parse_dependencies([text]) == [need]
+    assert parse_lag([text]) is None
+
+
+def test_a_lag_stands_among_the_needs_and_is_none_of_them() -> None:
+    lag = StartLag(8, first=10)
+    stored = [Dependency("teachers:source").stored(), lag.stored()]
+    assert stored == ["teachers:source", "lag:8:10"]
+    assert parse_dependencies(stored) == [Dependency("teachers:source")]
+    assert parse_lag(stored) == lag

@@ -19,13 +19,7 @@ from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
 from storage.records import queries
 from storage.tables import attempts
 from sweeps.hints import explain
-from tests.support.sweeps.storage_sweeps import Needs, claimed, finished, new_storage, new_sweep, overlap, states
-
-
-@pytest.fixture
-def engine(storage_url: str) -> Iterator[Engine]:
-    with new_storage(storage_url) as engine:
-        yield engine
+from tests.support.sweeps.storage_sweeps import Needs, claimed, finished, new_sweep, overlap, states
 
 
 def extend(

@@ -23,12 +23,6 @@ from tests.support.sweeps.storage_sweeps import claimed, finished, lapse, new_st
 PARAMS = {"temperature": 4.0, "alpha": 0.5}
 
 
-@pytest.fixture
-def engine(storage_url: str) -> Iterator[Engine]:
-    with new_storage(storage_url) as engine:
-        yield engine
-
-
 def attempt_states(engine: Engine, claim: Claim) -> list[str]:
     with read(engine) as connection:
         query = select(attempts.c.state).where(attempts.c.task_id == claim.task_id).order_by(attempts.c.number)

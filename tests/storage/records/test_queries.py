@@ -1,28 +1,23 @@
 """storage.records.queries and storage.db.transaction: what is read back, and which faults pass by themselves."""
 
-from collections.abc import Iterator
+import hashlib
 from pathlib import Path
 
 import pytest
 import sqlalchemy
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 
 from storage.db.engine import open_engine
 from storage.db.transaction import is_transient, read, retrying, write
-from storage.errors import SweepNotFound, Unreachable
+from storage.errors import RecordBroken, SweepNotFound, Unreachable
 from storage.queue import tasks
-from storage.records import queries
+from storage.records import artifacts, queries
 from storage.records.artifacts import freeze_selection
+from storage.tables import blobs as table
 from storage.tables import sweeps
 from storage.url import resolve
 from sweeps.hints import explain
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep
-
-
-@pytest.fixture
-def engine(storage_url: str) -> Iterator[Engine]:
-    with new_storage(storage_url) as engine:
-        yield engine
 
 
 def test_an_unknown_sweep_is_answered_with_those_that_exist_and_what_to_type(engine: Engine) -> None:
@@ -129,11 +124,7 @@ def test_a_locked_sqlite_file_is_a_transient_fault(tmp_path: Path, monkeypatch: 
         impatient.dispose()
 
 
-def test_wrong_names_and_mistakes_of_ours_are_not_tried_again(postgres_url: str) -> None:
-    for wrong in (resolve(postgres_url).set(database="nowhere"), resolve(postgres_url).set(username="nobody")):
-        with pytest.raises(Unreachable) as caught:
-            open_engine(wrong)
-        assert not is_transient(caught.value)
+def test_mistakes_of_ours_are_not_tried_again(postgres_url: str) -> None:
     with new_storage(postgres_url) as engine:
         with read(engine) as connection, pytest.raises(sqlalchemy.exc.ProgrammingError) as mistake:
             connection.exec_driver_sql("SELEKT 1")
@@ -154,3 +145,38 @@ def test_a_read_only_role_can_read_everything_and_claim_nothing(postgres_url: st
         with write(owner) as connection:
             connection.exec_driver_sql("DROP OWNED BY viewer")
             connection.exec_driver_sql("DROP ROLE viewer")
+
+
+DATA = bytes(range(256)) * 10
+
+
+def test_bytes_come_back_under_the_name_of_their_hash(engine: Engine) -> None:
+    for data in (DATA, b"", b"\0"):
+        digest = artifacts.put(engine, data)
+        assert digest == hashlib.sha256(data).hexdigest()
+        assert artifacts.get(engine, digest) == data
+
+
+def test_the_same_bytes_twice_are_one_row(engine: Engine) -> None:
+    assert artifacts.put(engine, DATA) == artifacts.put(engine, DATA)
+    with read(engine) as connection:
+        assert connection.scalar(select(func.count()).select_from(table)) == 1
+
+
+def test_the_first_selection_stays(engine: Engine) -> None:
+    sweep, other = new_sweep(engine, name="one"), new_sweep(engine, name="other")
+    assert artifacts.get_selection(engine, sweep, "confirm") is None
+    assert artifacts.freeze_selection(engine, sweep, "confirm", {"best": 1}) == {"best": 1}
+    assert artifacts.freeze_selection(engine, sweep, "confirm", {"best": 2}) == {"best": 1}
+    assert artifacts.get_selection(engine, sweep, "confirm") == {"best": 1}
+    assert queries.selections(engine, sweep) == {"confirm": {"best": 1}}
+    assert queries.selections(engine, other) == {}
+
+
+def test_a_stored_value_that_is_no_json_is_one_clear_line(engine: Engine) -> None:
+    sweep = new_sweep(engine)
+    artifacts.freeze_selection(engine, sweep, "confirm", {"best": 1})
+    with write(engine) as connection:
+        connection.exec_driver_sql("UPDATE selections SET value = '{best: 1}'")
+    with pytest.raises(RecordBroken, match="is not JSON"):
+        artifacts.get_selection(engine, sweep, "confirm")

@@ -1,7 +1,6 @@
 """Duels: two processes call into the same database at the same instant, round after round. Imports no pytest."""
 
 import math
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +12,7 @@ from sqlalchemy import Engine
 
 from storage.db.engine import open_engine
 from storage.url import resolve
+from tests.support.sweeps.small_sweeps import FORK
 
 Move = Callable[[Engine], Any]
 
@@ -23,8 +23,7 @@ _barrier: Barrier
 @contextmanager
 def opponents() -> Iterator[ProcessPoolExecutor]:
     """Two processes that know of each other, for `duel`."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=spawn, initializer=_meet, initargs=(spawn.Barrier(2),)) as pool:
+    with ProcessPoolExecutor(2, mp_context=FORK, initializer=_meet, initargs=(FORK.Barrier(2),)) as pool:
         yield pool
 
 

@@ -2,8 +2,6 @@
 
 import json
 
-from storage.url import resolve
-from sweeps.contrib.server.app import make_app
 from tests.support.paths import REPOSITORY
 
 FILE = REPOSITORY / "docs" / "reference" / "openapi.json"
@@ -11,6 +9,9 @@ FILE = REPOSITORY / "docs" / "reference" / "openapi.json"
 
 def current() -> str:
     """What the service says of itself now."""
+    from storage.url import resolve
+    from sweeps.contrib.server.app import make_app
+
     app = make_app(resolve("sqlite:///none.db"), with_dashboard=False)
     return json.dumps(app.openapi(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 

@@ -1,18 +1,20 @@
-"""A real `kd-sweeps serve` in a process of its own, and requests to it with nothing between. Imports no pytest."""
+"""The service of kd-sweeps, in a thread or as a real program, and requests to it over HTTP. Imports no pytest."""
 
 import contextlib
 import http.client
 import json
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.small_sweeps import wait_until
@@ -42,18 +44,14 @@ class Reply:
 
 
 class Service:
-    """A service at work."""
+    """A service at work: at `port`, with what it has logged. `process` is None where it runs in a thread of ours."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        """Wait until it listens."""
-        self.process = process
-        self._lines: list[str] = []
-        self._listening = threading.Event()
-        self.port = 0
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        assert self._listening.wait(60), self.log
-        assert self.port, self.log
+    def __init__(
+        self, port: int, lines: list[str], stop: Callable[[], None], process: "subprocess.Popen[str] | None" = None
+    ) -> None:
+        """stop: ends it, and may be called twice."""
+        self.port, self.stop, self.process = port, stop, process
+        self._lines = lines
 
     @property
     def url(self) -> str:
@@ -67,23 +65,8 @@ class Service:
 
     def logged(self, text: str) -> str:
         """The first line of its log that holds a text, once it is there."""
-        found = list[str]()
-
-        def is_there() -> bool:
-            found[:] = [line for line in self.log.splitlines() if text in line]
-            return bool(found)
-
-        wait_until(is_there, f"no {text!r} in the log", 30)
-        return found[0]
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self._lines.append(line)
-            if found := re.search(r"serving at http://\S+?:(\d+)/", line):
-                self.port = int(found[1])
-                self._listening.set()
-        self._listening.set()
+        wait_until(lambda: text in self.log, f"no {text!r} in the log", 30)
+        return next(line for line in self.log.splitlines() if text in line)
 
     def ask(
         self,
@@ -110,45 +93,112 @@ class Service:
         finally:
             connection.close()
 
-    def stop(self) -> None:
-        """End it as an administrator does."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
-        self._reader.join(10)
-        if self.process.stderr is not None:
-            self.process.stderr.close()
+
+def _port_in(lines: list[str], alive: Callable[[], bool]) -> int:
+    """The port that it says it listens on, once it does."""
+
+    def told() -> list[str]:
+        return re.findall(r"serving at http://\S+?:(\d+)/", "".join(lines))
+
+    wait_until(lambda: bool(told()) or not alive(), "".join(lines))
+    assert told(), "".join(lines)
+    return int(told()[0])
+
+
+def _file_of(tokens: str, folder: Path) -> Path | None:
+    if not tokens:
+        return None
+    file = folder / "tokens.txt"
+    file.touch(mode=0o600)
+    file.write_text(tokens)
+    return file
 
 
 @contextlib.contextmanager
-def serving(
+def serving(url: str, *names: str, folder: Path, tokens: str = "") -> Iterator[Service]:
+    """A service in a thread of this process, which takes no time to start; names: of sweeps, or all of them."""
+    import uvicorn
+
+    from storage.url import resolve
+    from sweeps.contrib.server import app
+    from sweeps.contrib.server.auth import read_tokens
+
+    lines: list[str] = []
+    servers: list[uvicorn.Server] = []
+
+    class Kept(uvicorn.Server):
+        def __init__(self, config: uvicorn.Config) -> None:
+            super().__init__(config)
+            servers.append(self)
+
+    class Log(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(f"{self.format(record)}\n")
+
+    def log() -> None:
+        for name, level in (("kd-sweeps", logging.INFO), ("uvicorn.error", logging.WARNING)):
+            logger = logging.getLogger(name)
+            logger.handlers, logger.propagate = [Log()], False
+            logger.setLevel(level)
+
+    def run() -> None:
+        app.serve(
+            resolve(url),
+            names or None,
+            host="127.0.0.1",
+            port=0,
+            tokens=read_tokens(_file_of(tokens, folder), {}),
+            listening=lambda text: lines.append(f"{text}\n"),
+        )
+
+    def stop() -> None:
+        for one in servers:
+            one.should_exit = True
+        thread.join(30)
+
+    thread = threading.Thread(target=run, daemon=True)
+    with mock.patch.object(app.uvicorn, "Server", Kept), mock.patch.object(app, "_log_to_stderr", log):
+        thread.start()
+        port = _port_in(lines, thread.is_alive)
+        wait_until(lambda: bool(servers), "it did not start")
+    try:
+        yield Service(port, lines, stop)
+    finally:
+        stop()
+
+
+@contextlib.contextmanager
+def serving_program(
     url: str, *arguments: str, folder: Path, tokens: str = "", environment: Mapping[str, str] | None = None
 ) -> Iterator[Service]:
-    """A service on a free port; arguments: the names of sweeps, or --all if there are none, and options."""
+    """A real `kd-sweeps serve`; arguments: the names of sweeps, or --all if there are none, and options."""
     named = any(not one.startswith("-") for one in arguments)
     words = [*(() if named else ("--all",)), *arguments, "--port", "0"]
-    if tokens:
-        file = folder / "tokens.txt"
-        file.touch(mode=0o600)
-        file.write_text(tokens)
+    if file := _file_of(tokens, folder):
         words += ["--tokens", str(file)]
     own = {name: value for name, value in os.environ.items() if not name.startswith(("KD_SWEEPS", "OPTUNA"))}
     own |= {"KD_SWEEPS_STORAGE": url, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", **(environment or {})}
-    process = subprocess.Popen(
+    lines: list[str] = []
+    with subprocess.Popen(
         [sys.executable, "-m", "sweeps.cli", "serve", *words],
         cwd=folder,
         env=own,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        service = Service(process)
+    ) as process:
+        assert process.stderr is not None
+        reader = threading.Thread(target=lines.extend, args=(process.stderr,), daemon=True)
+        reader.start()
+
+        def stop() -> None:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait(30)
+            reader.join(10)
+
         try:
-            yield service
+            yield Service(_port_in(lines, lambda: process.poll() is None), lines, stop, process)
+            stop()
         finally:
-            service.stop()
-    finally:
-        if process.poll() is None:
             process.kill()
-        process.wait(10)

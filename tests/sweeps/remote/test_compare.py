@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.sweeps.compared_sweeps import add, lower
-from tests.support.web.services import OPERATOR, TOKENS, serving
+from tests.support.web.services import OPERATOR, TOKENS, serving_program
 
 pytestmark = pytest.mark.processes
 
@@ -23,7 +23,7 @@ def test_a_comparison_is_the_same_from_a_service(
     add(storage_url, "half", lower(-2.0), stop_at="transfer#target.best.2", **few)
     names = ("base", "worse", "half")
     monkeypatch.setenv("KD_SWEEPS_TOKEN", OPERATOR)
-    with serving(storage_url, folder=tmp_path, tokens=TOKENS) as service:
+    with serving_program(storage_url, folder=tmp_path, tokens=TOKENS) as service:
         for words in ((), ("-f", "brief"), ("-f", "json"), ("-f", "csv")):
             code, out, err = kd_sweeps("compare", *names, *words, "--storage", storage_url)
             assert code == 0, err

@@ -48,13 +48,13 @@ def checked(make: Any) -> None:
         assert bad not in " ".join(named)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=3))
 def test_whatever_changes_are_sent_make_a_spec_of_known_names_or_one_line(changes: dict[str, Any]) -> None:
     checked(lambda: SpecRequest(TINY, changes).spec())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.one_of(st.sampled_from(list(Spec.model_fields)), st.text(max_size=5)), VALUES, max_size=4))
 def test_whatever_spec_is_sent_is_a_spec_or_one_line(values: dict[str, Any]) -> None:
     checked(lambda: parse(values, origin="spec"))
@@ -78,22 +78,33 @@ def test_code_is_a_matter_of_permission_and_a_file_is_not() -> None:
         check_allowed(override(TINY, {"source.teacher": "pretrained:../x"}), allow_code=True)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("source.dataset", "./x.py:load"),
-        ("source.dataset", "os:listdir"),
-        ("source.dataset", "/etc"),
-        ("source.teacher", "./x.py:build"),
-        ("target.student", "/a/x.py:build"),
-        ("target.student", "~/x.py:build"),
-        ("search.sampler", "./x.py:make"),
-        ("code", {"/etc/passwd": "0" * 64}),
-    ],
-)
-def test_a_file_of_code_a_folder_and_a_function_of_data_are_refused_even_where_code_is_allowed(
-    key: str, value: Any
-) -> None:
-    with pytest.raises(NotAllowed) as error:
+FILES = [
+    *(("source.dataset", name) for name in ("./x.py:load", "os:listdir", "/etc", "/etc/passwd", "../../data.npz")),
+    *(("target.dataset", name) for name in ("data.npz", "~root/data.npz", "file:///etc/passwd")),
+    ("target2", {"dataset": "x.npz", "images": 100, "teacher": "cnn-small", "teacher_epochs": 1, "epochs": 1}),
+    *(("source.teacher", name) for name in ("./x.py:build", "logits:/etc/passwd", "logits:x.npz")),
+    *(("target.student", name) for name in ("/a/x.py:build", "~/x.py:build", "logits:x.npz", "../student")),
+    ("search.sampler", "./x.py:make"),
+    ("code", {"/etc/passwd": "0" * 64}),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), FILES)
+def test_a_file_a_folder_and_a_function_of_data_are_refused_even_where_code_is_allowed(key: str, value: Any) -> None:
+    with pytest.raises((NotAllowed, SpecError)) as error:
         check_allowed(override(TINY, {key: value}), allow_code=True)
     assert "\n" not in str(error.value)
+
+
+CODE = [
+    ("source.teacher", "os:system"),
+    ("target.student", "json.tool:main"),
+    ("search.sampler", "os:abort"),
+    ("source.student", "pretrained.evil:run"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), CODE)
+def test_code_is_refused_unless_the_operator_of_the_service_allows_it(key: str, value: str) -> None:
+    with pytest.raises(NotAllowed, match="Python code"):
+        check_allowed(override(TINY, {key: value}), allow_code=False)

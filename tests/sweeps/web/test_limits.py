@@ -6,14 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
 from storage.url import resolve
-from sweeps.contrib.server.app import make_app
-from sweeps.contrib.server.middleware import RequestLimits
 from tests.support.sweeps.small_sweeps import wait_until
 from tests.support.web.services import OPERATOR, VIEWER, Service
 
@@ -83,8 +80,10 @@ def test_a_strange_request_is_no_fault_of_the_service(finished: Service, request
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[int]:
+def running(app: Any) -> Iterator[int]:
     """The port of an app that is served by a thread of this process."""
+    import uvicorn
+
     with socket.create_server(("127.0.0.1", 0)) as opened:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, http="h11", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
@@ -98,20 +97,23 @@ def running(app: FastAPI) -> Iterator[int]:
 
 
 @pytest.fixture
-def hasty(tmp_path: Path) -> FastAPI:
+def hasty(tmp_path: Path) -> Any:
     """A service without tokens that waits a tenth of a second for a body, and half a second for an answer."""
+    from sweeps.contrib.server.app import make_app
+    from sweeps.contrib.server.middleware import RequestLimits
+
     bounds = RequestLimits(body_s=0.1, answer_s=0.5)
     return make_app(resolve(f"sqlite:///{tmp_path}/none.db"), with_dashboard=False, bounds=bounds)
 
 
-def test_a_slow_body_is_waited_for_no_longer_than_that(hasty: FastAPI) -> None:
+def test_a_slow_body_is_waited_for_no_longer_than_that(hasty: Any) -> None:
     with running(hasty) as port:
         started = time.monotonic()
         assert raw(port, post(100), b"{").startswith(b"HTTP/1.1 408")
         assert time.monotonic() - started < 10
 
 
-def test_an_answer_that_takes_too_long_is_given_up_and_the_next_one_is_not_hurt(hasty: FastAPI) -> None:
+def test_an_answer_that_takes_too_long_is_given_up_and_the_next_one_is_not_hurt(hasty: Any) -> None:
     stop = threading.Event()
 
     def slowly() -> str:

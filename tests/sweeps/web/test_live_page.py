@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from sqlalchemy import select, update
 
+from storage.db.engine import open_engine
+from storage.db.transaction import write
+from storage.tables import sweeps
 from sweeps.contrib.server.client import Event, events
 from sweeps.usecases import steering
 from sweeps.workers.worker import Worker
-from tests.support.sweeps.small_sweeps import created, start_worker, wait_until
+from tests.support.sweeps.small_sweeps import created, start_worker
+from tests.support.web.browser import Browser
 from tests.support.web.driven_browser import driven_browser
 from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
 
@@ -98,17 +103,8 @@ def test_an_empty_storage_says_what_to_type(tmp_path: Path) -> None:
         assert not _unclosed(page)
 
 
-def test_only_the_sweeps_that_are_served_are_shown(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/two.db"
-    created(url)
-    created(url, name="secret")
-    with serving(url, "s", folder=tmp_path) as service:
-        assert "secret" not in service.ask("/").text
-        assert service.ask("/sweeps/secret").status == 404
-
-
-@pytest.mark.slow_on("postgres")
-def test_the_page_follows_a_sweep_through_its_states(storage_url: str, tmp_path: Path) -> None:
+def test_the_page_follows_a_sweep_through_its_states(tmp_path: Path) -> None:
+    storage_url = f"sqlite:///{tmp_path}/s.db"
     url = created(storage_url)
     with (
         serving(storage_url, folder=tmp_path, tokens=TOKENS) as service,
@@ -174,8 +170,8 @@ def test_a_reason_is_never_read_as_markup(tmp_path: Path) -> None:
         assert "<img" not in page
 
 
-@pytest.mark.slow_on("sqlite")
-def test_in_a_browser_the_page_changes_without_being_loaded_again(storage_url: str, tmp_path: Path) -> None:
+def test_in_a_browser_the_page_changes_without_being_loaded_again(tmp_path: Path) -> None:
+    storage_url = f"sqlite:///{tmp_path}/s.db"
     created(storage_url)
     with (
         serving(storage_url, folder=tmp_path, tokens=TOKENS) as service,
@@ -198,4 +194,30 @@ def test_in_a_browser_the_page_changes_without_being_loaded_again(storage_url: s
         assert browser.run("return document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than a phone"
         service.stop()
         browser.wait_for("does not answer")
-    wait_until(lambda: service.process.poll() is not None, "the service did not end")
+
+
+def test_the_first_page_lists_the_sweeps_and_text_stays_text(tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db")
+    engine = open_engine(url)
+    with write(engine) as connection:
+        spec = connection.scalar(select(sweeps.c.spec))
+        spec["target"]["dataset"] = '<script>alert(1)</script>" onload="x.npz'
+        connection.execute(update(sweeps).values(spec=spec))
+    engine.dispose()
+    with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path) as service:
+        page = service.ask("/")
+    assert page.status == 200
+    assert "<script>alert" not in page.text
+    assert "script&gt;&quot; onload=&quot;x.npz" in page.text, "of a path the last part is shown"
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    assert page.headers["x-frame-options"] == "DENY"
+    assert '<a href="/dashboard/">' in page.text
+    assert '<a href="/sweeps/s">' in page.text
+
+
+def test_optuna_dashboard_works_behind_the_service(browser: Browser, tmp_path: Path) -> None:
+    created(f"sqlite:///{tmp_path}/s.db")
+    with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path) as service:
+        shown = browser.dom(f"{service.url}/dashboard/")
+    assert "s.teachers" in shown
+    assert "s.transfer" in shown

@@ -9,8 +9,6 @@ from storage.db.engine import open_engine
 from storage.queue import tasks
 from storage.queue.tasks import reap
 from storage.url import resolve
-from sweeps.contrib.server.metrics import Metrics
-from sweeps.contrib.server.state import CachedClient, Served
 from sweeps.operations.operation import LocalClient
 from tests.support.sweeps import reported_sweeps
 from tests.support.sweeps.small_sweeps import created
@@ -19,6 +17,9 @@ from tests.support.sweeps.storage_sweeps import lapse
 
 def read(url: str, *names: str) -> dict[tuple[str, ...], float]:
     """Every sample: (name, value of each label) -> value."""
+    from sweeps.contrib.server.metrics import Metrics
+    from sweeps.contrib.server.state import CachedClient, Served
+
     database = CachedClient(resolve(url))
     text = Metrics(Served(database, frozenset(names) or None, False)).text().decode()
     database.close()
@@ -29,9 +30,8 @@ def read(url: str, *names: str) -> dict[tuple[str, ...], float]:
     }
 
 
-@pytest.mark.slow_on("sqlite")
-def test_a_finished_sweep_is_counted(storage_url: str) -> None:
-    reported_sweeps.worked_at(storage_url)
+def test_a_finished_sweep_is_counted(tmp_path: Path) -> None:
+    storage_url = reported_sweeps.worked(tmp_path)
     found, database = read(storage_url), LocalClient(resolve(storage_url))
     for stage, count in database.status("s").stages.items():
         for state in ("done", "waiting", "running", "failed", "cancelled", "skipped", "unavailable"):
@@ -74,12 +74,13 @@ def test_what_was_lost_and_tried_again_is_counted_and_a_diverged_score_is_not_th
 def test_many_scrapers_cost_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from storage.records import tallies
     from sweeps.contrib.server import metrics
+    from sweeps.contrib.server.state import CachedClient, Served
 
     asked = []
     tallies = tallies.tallies
     monkeypatch.setattr(metrics, "tallies", lambda *given: asked.append(1) or tallies(*given))
     url = created(f"sqlite:///{tmp_path}/s.db")
-    one = Metrics(Served(CachedClient(url), None, False))
+    one = metrics.Metrics(Served(CachedClient(url), None, False))
     for _ in range(20):
         one.text()
     assert len(asked) == 1

@@ -1,33 +1,25 @@
 """The interface as it is described: kept in the repository, and held by requests that schemathesis makes up."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-    unsupported_method,
-)
 
 from storage.url import resolve
-from sweeps.contrib.server.app import make_app
 from sweeps.operations.operation import LocalClient
 from tests.support.sweeps import reported_sweeps
 from tests.support.web.openapi_document import FILE, current
 from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
 
-EXAMPLES = 15
-FEW = settings(
-    max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+DOCUMENT = json.loads(FILE.read_text(encoding="utf-8"))
+every_operation = pytest.mark.parametrize(
+    "label", [f"{method.upper()} {path}" for path, methods in DOCUMENT["paths"].items() for method in methods]
 )
+few_and_many = pytest.mark.parametrize("examples", [5, pytest.param(15, marks=pytest.mark.slow)])
+
+Send = Callable[..., None]
 
 
 def test_the_document_in_the_repository_is_that_of_the_service() -> None:
@@ -49,11 +41,13 @@ def service(place: Path) -> Iterator[Service]:
         yield service
 
 
-API = schemathesis.openapi.from_dict(
-    make_app(resolve("sqlite:///none.db"), with_dashboard=False).openapi(),
-)
-OPERATIONS = [found.ok() for found in API.get_all_operations()]
-every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
+@pytest.fixture(scope="module")
+def operations() -> dict[str, Any]:
+    """The operations of the document, as schemathesis has them."""
+    import schemathesis
+
+    every = [result.ok() for result in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations()]
+    return {operation.label: operation for operation in every}
 
 
 def state(place: Path) -> str:
@@ -62,56 +56,74 @@ def state(place: Path) -> str:
 
 
 @pytest.mark.processes
+@few_and_many
 @every_operation
-def test_whatever_an_operator_sends_is_answered_as_described(operation: Any, service: Service) -> None:
-    @FEW
-    @given(requests(operation))
-    def send(case: schemathesis.Case) -> None:
-        _named(case)
-        headers = {"Authorization": f"Bearer {OPERATOR}"}
-        case.call_and_validate(base_url=service.url, headers=headers, checks=CHECKS, timeout=120)
+def test_whatever_an_operator_sends_is_answered_as_described(
+    operations: dict[str, Any], label: str, examples: int, service: Service
+) -> None:
+    from schemathesis import checks
+    from schemathesis.specs.openapi import checks as described
 
-    send()
+    # That every order needs its role is told in test_roles.py; what is well formed may be refused: no such sweep.
+    checked = [
+        checks.not_a_server_error,
+        described.status_code_conformance,
+        described.content_type_conformance,
+        described.response_headers_conformance,
+        described.response_schema_conformance,
+        described.unsupported_method,
+    ]
+
+    def send(case: Any) -> None:
+        headers = {"Authorization": f"Bearer {OPERATOR}"}
+        case.call_and_validate(base_url=service.url, headers=headers, checks=checked, timeout=120)
+
+    sent(operations[label], examples, send)
 
 
 @pytest.mark.processes
+@few_and_many
 @every_operation
-def test_whatever_a_viewer_sends_changes_nothing(operation: Any, service: Service, place: Path) -> None:
+def test_whatever_a_viewer_sends_changes_nothing(
+    operations: dict[str, Any], label: str, examples: int, service: Service, place: Path
+) -> None:
+    from hypothesis import strategies as st
+
     before = state(place)
 
-    @FEW
-    @given(requests(operation), st.sampled_from([(VIEWER, 403), ("", 401), ("operator", 401)]))
-    def send(case: schemathesis.Case, who: tuple[str, int]) -> None:
+    def send(case: Any, who: tuple[str, int]) -> None:
         token, refused = who
-        _named(case)
         answer = case.call(base_url=service.url, headers={"Authorization": f"Bearer {token}"}, timeout=120)
         assert answer.status_code < 500
         if case.method not in ("GET", "HEAD"):
             assert answer.status_code in (refused, 401), answer.text  # one of its mutations is to send no token
 
-    send()
+    sent(operations[label], examples, send, st.sampled_from([(VIEWER, 403), ("", 401), ("operator", 401)]))
     assert state(place) == before
 
 
-def requests(operation: Any) -> Any:
-    """What fits the description, and what does not."""
-    kinds = schemathesis.GenerationMode
-    return st.one_of(*(operation.as_strategy(generation_mode=kind) for kind in (kinds.POSITIVE, kinds.NEGATIVE)))
+def sent(operation: Any, examples: int, send: Send, *more: Any) -> None:
+    """Send so many requests that fit the description, or do not; two of three about the sweep that is there."""
+    from hypothesis import HealthCheck, given, settings
+    from hypothesis import strategies as st
+    from schemathesis import GenerationMode
 
+    kinds = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+    requests = st.one_of(*(operation.as_strategy(generation_mode=kind) for kind in kinds))
 
-# That every order needs its role is told in test_roles.py; and what is well formed may still be refused: no such sweep.
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
-    unsupported_method,
-]
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    @given(st.tuples(requests, *more))
+    def send_one(drawn: tuple[Any, ...]) -> None:
+        case, *rest = drawn
+        name = (case.path_parameters or {}).get("name")
+        if name is not None and len(str(name)) % 3:  # names that are made up are mostly of none
+            case.path_parameters = {**case.path_parameters, "name": "s"}
+        send(case, *rest)
 
-
-def _named(case: schemathesis.Case) -> None:
-    """Let two requests of three be about the sweep that is there: names that are made up are mostly of none."""
-    name = (case.path_parameters or {}).get("name")
-    if name is not None and len(str(name)) % 3:
-        case.path_parameters = {**case.path_parameters, "name": "s"}
+    send_one()

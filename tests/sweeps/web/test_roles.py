@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from storage.url import resolve
-from sweeps.contrib.server.app import make_app
 from sweeps.operations.operation import LocalClient
 from tests.support.sweeps.small_sweeps import created
-from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
+from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving, serving_program
 
 pytestmark = pytest.mark.processes
 
@@ -51,7 +50,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("roles")
     url = f"sqlite:///{folder}/s.db"
     created(url)
-    with serving(url, folder=folder, tokens=TOKENS) as service:
+    with serving_program(url, folder=folder, tokens=TOKENS) as service:
         service.folder = folder  # type: ignore[attr-defined]
         yield service
 
@@ -63,6 +62,8 @@ def state(service: Service) -> str:
 
 
 def test_the_list_of_questions_and_orders_is_complete(tmp_path: Path) -> None:
+    from sweeps.contrib.server.app import make_app
+
     app = make_app(resolve(f"sqlite:///{tmp_path}/none.db"), with_dashboard=False)
     asked, ordered = set(), set()
     for path, methods in app.openapi()["paths"].items():
@@ -206,6 +207,7 @@ def test_no_token_and_no_cookie_is_ever_written_down(service: Service) -> None:
     assert service.logged("GET /api/v1/last 404")
     for secret in (VIEWER, OPERATOR, browser.cookie.partition("=")[2]):
         assert secret not in service.log
+    assert service.process is not None
     arguments = Path(f"/proc/{service.process.pid}/cmdline")
     if arguments.exists():
         assert VIEWER.encode() not in arguments.read_bytes()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 from tests.support.postgres_server import PASSWORD, PostgresServer
-from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
+from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving_program
 from tests.system.test_end_to_end import MICRO
 
 pytestmark = [pytest.mark.training, pytest.mark.slow]
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.training, pytest.mark.slow]
 def service(server: PostgresServer, tmp_path: Path) -> Iterator[tuple[Service, str]]:
     """A service before an empty database of a real Postgres server, and the URL of that database."""
     url = server.new_database()
-    with serving(url, folder=tmp_path, tokens=TOKENS) as service:
+    with serving_program(url, folder=tmp_path, tokens=TOKENS) as service:
         yield service, url
 
 

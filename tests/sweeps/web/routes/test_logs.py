@@ -14,9 +14,14 @@ from sweeps.contrib.server.client import events
 from sweeps.errors import SweepError
 from sweeps.operations.operation import LocalClient
 from tests.support.sweeps.small_sweeps import created, start_worker, wait_until
-from tests.support.web.services import TOKENS, VIEWER, Service, serving
+from tests.support.web.services import TOKENS, VIEWER, Service, serving, serving_program
 
 pytestmark = pytest.mark.processes
+
+
+@pytest.fixture
+def storage_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/s.db"
 
 
 @pytest.fixture
@@ -32,7 +37,6 @@ def service(storage_url: str, tmp_path: Path) -> Iterator[Service]:
             worker.join(10)
 
 
-@pytest.mark.slow_on("sqlite")
 def test_a_log_that_is_followed_ends_with_its_attempt(service: Service, storage_url: str) -> None:
     database = LocalClient(resolve(storage_url))
     wait_until(lambda: bool(database.status("s").workers), "no worker came")
@@ -44,7 +48,6 @@ def test_a_log_that_is_followed_ends_with_its_attempt(service: Service, storage_
     assert Client(service.url, VIEWER).log("s", key)[0].startswith(f"==> {key} attempt 1: done")
 
 
-@pytest.mark.slow_on("sqlite")
 def test_a_stream_has_its_own_kind_and_tells_problems_before_it_begins(service: Service, storage_url: str) -> None:
     wait_until(lambda: bool(LocalClient(resolve(storage_url)).status("s").workers), "no worker came")
     key = LocalClient(resolve(storage_url)).status("s").workers[0].task.replace("#", "%23")
@@ -64,16 +67,16 @@ def test_a_stream_has_its_own_kind_and_tells_problems_before_it_begins(service: 
     assert service.ask("/api/v1/sweeps/s/tasks/nothing/log?follow=true").status == 401
 
 
-@pytest.mark.slow_on("sqlite")
 def test_a_service_that_is_stopped_ends_what_is_followed_and_itself(storage_url: str, tmp_path: Path) -> None:
     created(storage_url)
-    with serving(storage_url, folder=tmp_path) as service:
+    with serving_program(storage_url, folder=tmp_path) as service:
         worker = start_worker(storage_url, seconds=60.0)
         try:
             database = LocalClient(resolve(storage_url))
             wait_until(lambda: bool(database.status("s").workers), "no worker came")
             lines = Client(service.url).follow("s", database.status("s").workers[0].task)
             assert "running" in next(lines)
+            assert service.process is not None
             service.process.send_signal(signal.SIGINT)
             with pytest.raises(SweepError, match=r"before the attempt has ended|cannot use the service"):
                 list(lines)

@@ -1,24 +1,20 @@
 """The answers of the service: pages, tags, forms, and errors that a program can read."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.postgres_server import PostgresServer
-from tests.support.sweeps import reported_sweeps
 from tests.support.sweeps.small_sweeps import created
 from tests.support.web.services import TOKENS, VIEWER, Service, serving
 
 pytestmark = pytest.mark.processes
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service on a finished sweep "s"."""
-    folder: Path = tmp_path_factory.mktemp("reading")
-    with serving(reported_sweeps.worked(folder), folder=folder, tokens=TOKENS) as service:
-        yield service
+@pytest.fixture
+def service(finished: Service) -> Service:
+    """On a finished sweep "s"."""
+    return finished
 
 
 def test_pages_follow_each_other_without_gap(service: Service) -> None:
