@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd.data import cache
+from kd.data import cache as cache_module
 from kd.data.arrays import Arrays
-from kd.data.cache import cache_dir, cached_path, locked, read_cached, store, work_folder
+from kd.data.cache import cache_dir, cached_path, locked, read_cached, work_folder
 from kd.data.known import KNOWN_DATASETS, KnownDataset
 from kd.errors import DataError
 
@@ -68,13 +68,13 @@ def test_arrays_without_a_known_hash_are_told_by_their_classes_and_statistics() 
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("KD_SWEEPS_DATA", raising=False)
-    monkeypatch.setattr(cache, "KNOWN_DATASETS", {"small": KNOWN})
+    monkeypatch.setattr(cache_module, "KNOWN_DATASETS", {"small": KNOWN})
     return cache_dir()
 
 
 def store() -> Path:
     with locked("small"), work_folder("small") as folder:
-        return store("small", ARRAYS, Path(folder))
+        return cache_module.store("small", ARRAYS, Path(folder))
 
 
 def test_what_is_stored_is_read_back_bit_for_bit(cache: Path) -> None:
