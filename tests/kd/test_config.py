@@ -74,7 +74,7 @@ def test_a_config_cannot_be_changed():
 LIGHT = """
 import sys
 import kd.config, kd.errors
-from kd.baselines.methods.methods import METHODS
+from kd.baselines.methods import METHODS
 from kd.teachers.names import parse_teacher
 from kd.losses import loss_named
 

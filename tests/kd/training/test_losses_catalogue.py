@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from kd import losses
 from kd.config import LOSS_FORMULA
 from kd.errors import ModelError
 from kd.losses import loss_named
@@ -53,8 +52,3 @@ def test_own_parameters_are_the_given_ones_or_their_defaults():
         loss_named("kd").values({"beta": 2.0})
     with pytest.raises(ValueError, match=r"^target_weight must be finite, got nan$"):
         dkd.values({"target_weight": math.nan})
-
-
-def test_what_the_package_does_not_have_is_an_attribute_error():
-    with pytest.raises(AttributeError, match=r"module 'kd\.training\.losses' has no attribute 'hinge'"):
-        losses.hinge  # noqa: B018

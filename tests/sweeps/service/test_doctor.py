@@ -149,7 +149,7 @@ def test_doctor_says_what_the_unfinished_sweeps_of_the_storage_need_here(
     text = f"sqlite:///{tmp_path}/a.db"
     (tmp_path / "my_model.py").touch()
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path))
-    monkeypatch.setattr("sweeps.usecases.create.check_users_models", lambda *_, **__: None)  # nothing is built here
+    monkeypatch.setattr("sweeps.distill.freeze.check_users_models", lambda *_, **__: None)  # nothing is built here
     with monkeypatch.context() as elsewhere:
         elsewhere.syspath_prepend(str(tmp_path))
         for name, student in (("plain", "cnn-small"), ("own", "my_model:build"), ("ended", "my_model:build")):

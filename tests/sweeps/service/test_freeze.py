@@ -473,7 +473,7 @@ def test_a_sweep_that_is_there_is_not_checked_again(
     url = resolve(f"sqlite:///{tmp_path}/kd-sweeps.db")
     spec = override(preset("tiny"), {"target.student": "own_models:frozen"})
     with monkeypatch.context() as earlier:  # as an earlier version did, which took such a model
-        earlier.setattr("sweeps.usecases.create.check_users_models", lambda *_, **__: None)
+        earlier.setattr("sweeps.distill.freeze.check_users_models", lambda *_, **__: None)
         assert create_sweep(url, "s", spec).new
     monkeypatch.setattr("sweeps.distill.freeze.run_in_subprocess", None)  # calling it would fail
     assert not create_sweep(url, "s", spec).new
