@@ -36,7 +36,14 @@ def _buildings() -> list[list[Building]]:
     layers = [[tuple(floor.split(" | ")) for floor in one["layers"]] for one in contracts if one["type"] == "layers"]
     (whole,) = [one for one in layers if "." not in one[0][0]]
     inside = {one[0][0].split(".")[0]: tuple(one) for one in layers if one is not whole}
-    return [[Building(name, inside[name]) for name in storey] for storey in whole]
+    return [[Building(name, (*_outside(name, inside[name]), *inside[name])) for name in storey] for storey in whole]
+
+
+def _outside(package: str, floors: tuple[tuple[str, ...], ...]) -> list[tuple[str, ...]]:
+    """Return the rooms that no contract gives a floor, as a row of their own above all floors."""
+    rooms = {f"{package}.{path.parent.name}" for path in (ROOT / package).glob("*/__init__.py")}
+    rest = tuple(sorted(rooms - {room for floor in floors for room in floor}))
+    return [rest] if rest else []
 
 
 def picture() -> str:

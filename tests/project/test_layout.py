@@ -33,7 +33,7 @@ def test_a_file_is_one_concept() -> None:
 
 # The public names of a package are imported when they are first used (kd and its losses), or import nothing heavy
 # (sweeps); the comparison methods are one small file.
-WITH_CODE = {"kd", "kd/baselines", "kd/training/losses", "sweeps"}
+WITH_CODE = {"kd", "kd/losses", "sweeps"}
 
 
 def test_a_room_says_what_it_is_for_and_imports_nothing() -> None:
