@@ -161,7 +161,7 @@ class Sweeps:
         self.target = target
         spec = override(preset("quick"), {"outer.searches": searches_each})
         self._searches = [
-            Search(spec.of_group(group), _places(spec, group, sweeps), (seed, number))
+            Search(spec.for_group(group), _places(spec, group, sweeps), (seed, number))
             for number, group in enumerate(searches(spec))
         ]
         self.native = [search.chosen(target, 0) for search in self._searches]
@@ -219,7 +219,7 @@ def _mixed(source: World, other: Array, share: float) -> World:
 
 
 def _places(spec: Spec, group: str, sweeps: int) -> Array:
-    count = spec.of_group(group).search.planned
+    count = spec.for_group(group).search.planned
     points = [sobol_points(spec.model_copy(update={"seed": number}), count, group) for number in range(sweeps)]
     places = np.array([[(np.log(point.temperature), point.alpha) for point in row] for row in points])
     return np.concatenate([places, np.broadcast_to((0.0, 1.0), (sweeps, 1, 2))], axis=1)

@@ -135,7 +135,7 @@ def _plan(
 
     created = create_sweep(url, name, asked, data_dir=data, dry_run=dry_run)
     details = describe_details(created.spec, created.plan) if verbose else []
-    print(wrap("\n".join([*describe_plan(created.spec, created.plan, url, created.found), *details]), columns()))
+    print(wrap("\n".join([*describe_plan(created.spec, created.plan, url, created.data_lines), *details]), columns()))
     if dry_run:
         say("dry run: nothing was written; to go on, type the same without --dry-run")
     return created

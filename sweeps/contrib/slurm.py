@@ -114,9 +114,9 @@ def _ours(word: str) -> str:
 
 
 def script(
-    name: str, seats: Sequence[int], options: Sequence[str], *, logs: Path, token: str, detached: bool = False
+    name: str, slots: Sequence[int], options: Sequence[str], *, logs: Path, token: str, detached: bool = False
 ) -> str:
-    """Return the script of an array job with a worker for each seat.
+    """Return the script of an array job with a worker for each slot.
 
     Args:
         name: of the sweep.
@@ -129,7 +129,7 @@ def script(
         f"--job-name=kd-sweeps-{name}",
         "--cpus-per-task=1",
         *_lines(options),
-        f"--array={ranges(seats)}",
+        f"--array={ranges(slots)}",
         "--export=ALL",
         "--requeue",
         "--open-mode=append",
@@ -224,11 +224,11 @@ class SlurmQueue:
     _looked_at: float = float("-inf")
     _to_cancel: set[Member] = field(default_factory=set)
 
-    def submit(self, script: str, seats: Sequence[int], options: Sequence[str], variables: Mapping[str, str]) -> int:
+    def submit(self, script: str, slots: Sequence[int], options: Sequence[str], variables: Mapping[str, str]) -> int:
         """Submit an array and return its number.
 
         Args:
-            seats: its indices, as they stand in the script.
+            slots: its indices, as they stand in the script.
             options: of sbatch; typed, they count more than what the environment says.
             variables: for the environment of the jobs.
 
@@ -244,7 +244,7 @@ class SlurmQueue:
         array = int(found[1])
         self._arrays.append(array)
         # Until Slurm answers: a controller that is away just now has forgotten nobody.
-        self._jobs |= {(array, seat): Job("PENDING") for seat in seats}
+        self._jobs |= {(array, slot): Job("PENDING") for slot in slots}
         self._looked_at = float("-inf")
         return array
 
@@ -284,10 +284,10 @@ class SlurmQueue:
         if not self._to_cancel:
             return
         wanted, self._to_cancel = self._to_cancel, set()  # a signal may ask for more at any moment
-        seats: dict[int, list[int]] = defaultdict(list)
-        for array, seat in wanted:
-            seats[array].append(seat)
-        _scancel(*(f"{array}_[{ranges(found)}]" for array, found in seats.items()))
+        slots: dict[int, list[int]] = defaultdict(list)
+        for array, slot in wanted:
+            slots[array].append(slot)
+        _scancel(*(f"{array}_[{ranges(found)}]" for array, found in slots.items()))
         self._looked_at = float("-inf")
 
 
@@ -300,14 +300,14 @@ def check_programs() -> None:
 
 
 def _read(line: str) -> tuple[Member, Job] | None:
-    array, seat, state, restarts, code, reason = line.split("|")[: len(_COLUMNS)]
-    if not seat.isdecimal():
+    array, slot, state, restarts, code, reason = line.split("|")[: len(_COLUMNS)]
+    if not slot.isdecimal():
         return None
     left, _, number = code.partition(":")
     ended = -int(number or 0) or int(left or 0)
     if state in _ENDED and state != "COMPLETED" and not ended:
         ended = -15 if state == "CANCELLED" else 1
-    return (int(array), int(seat)), Job(state, int(restarts or 0), ended, reason)
+    return (int(array), int(slot)), Job(state, int(restarts or 0), ended, reason)
 
 
 def _scancel(*arguments: str) -> None:
@@ -352,17 +352,17 @@ _REQUEUED = 128 + signal.SIGTERM  # what a member that makes room for its own re
 class SlurmMember:
     """One life of one member: a member that was requeued is another worker.
 
-    seat: which of the workers that are kept alive it is, and its index in the array. restarts: how often it was
+    slot: which of the workers that are kept alive it is, and its index in the array. restarts: how often it was
     requeued before.
     """
 
-    seat: int
+    slot: int
     array: int
     restarts: int
     token: str
     logs: Path
     queue: SlurmQueue
-    successor: "SlurmMember | None" = None
+    replacement: "SlurmMember | None" = None
     _code: int | None = None
     _started: float | None = None  # monotonic seconds
     _word: str = ""  # of Slurm, about its end
@@ -371,7 +371,7 @@ class SlurmMember:
     @property
     def worker(self) -> str:
         """Its name, as the script makes it up."""
-        return f"slurm-{self.array}_{self.seat}.{self.restarts}-{self.token}"
+        return f"slurm-{self.array}_{self.slot}.{self.restarts}-{self.token}"
 
     @property
     def log_place(self) -> str:
@@ -380,13 +380,13 @@ class SlurmMember:
 
     @property
     def _log_file(self) -> Path:
-        return self.logs / f"slurm-{self.array}_{self.seat}.log"
+        return self.logs / f"slurm-{self.array}_{self.slot}.log"
 
     @property
     def code(self) -> int | None:
         """Its exit code, negative for a signal; None while it lives or waits for its machine."""
         if self._code is None:
-            self._see(self.queue.look((self.array, self.seat)))
+            self._see(self.queue.look((self.array, self.slot)))
         return self._code
 
     @property
@@ -397,7 +397,7 @@ class SlurmMember:
     def _see(self, job: Job | None) -> None:
         if job is not None and job.restarts > self.restarts:
             self._code, self._word = _REQUEUED, "requeued"
-            self.successor = SlurmMember(self.seat, self.array, job.restarts, self.token, self.logs, self.queue)
+            self.replacement = SlurmMember(self.slot, self.array, job.restarts, self.token, self.logs, self.queue)
         elif job is None or job.ended:
             # One that was called off ends well, even if its machine came at that very moment.
             self._code = 0 if self._unwanted else -int(signal.SIGTERM) if job is None else job.code
@@ -408,11 +408,11 @@ class SlurmMember:
     def send(self, number: int) -> None:
         """Have it cancelled: whatever the signal, it gets SIGTERM, gives its task back and does not come again."""
         self._unwanted = True
-        self.queue.cancel((self.array, self.seat))
+        self.queue.cancel((self.array, self.slot))
 
     def kill(self) -> None:
         """End it at once; its lease lapses, or its parent gives its task back."""
-        self.queue.kill((self.array, self.seat))
+        self.queue.kill((self.array, self.slot))
 
     def end_children(self) -> None:
         """Do nothing: Slurm ends what a member started."""
@@ -444,31 +444,31 @@ class SlurmEngine:
     def __post_init__(self) -> None:
         check_options(self.asked.options)
 
-    def start(self, seats: Sequence[int], first: int) -> list[SlurmMember]:
-        """Submit one array with a member for each seat.
+    def start(self, slots: Sequence[int], first: int) -> list[SlurmMember]:
+        """Submit one array with a member for each slot.
 
         Raises:
             SweepError: there is no Slurm here, it refuses, or the folder of the logs cannot be made.
         """
-        array = self._submit(seats, detached=False)
-        say(f"submitted as Slurm job {array}: {number_of(len(seats), 'worker')}")
-        return [SlurmMember(seat, array, 0, self._token, self._logs, self._queue) for seat in seats]
+        array = self._submit(slots, detached=False)
+        say(f"submitted as Slurm job {array}: {number_of(len(slots), 'worker')}")
+        return [SlurmMember(slot, array, 0, self._token, self._logs, self._queue) for slot in slots]
 
-    def detach(self, seats: Sequence[int]) -> int:
+    def detach(self, slots: Sequence[int]) -> int:
         """Submit an array that nobody watches; return its number. Raises as `start`."""
-        return self._submit(seats, detached=True)
+        return self._submit(slots, detached=True)
 
-    def script(self, seats: Sequence[int], *, detached: bool) -> str:
+    def script(self, slots: Sequence[int], *, detached: bool) -> str:
         """Return the script that would be submitted."""
         return script(
-            self.asked.sweep, seats, self.asked.options, logs=self._logs, token=self._token, detached=detached
+            self.asked.sweep, slots, self.asked.options, logs=self._logs, token=self._token, detached=detached
         )
 
     @property
     def _logs(self) -> Path:
         return log_folder(self.asked.sweep)
 
-    def _submit(self, seats: Sequence[int], *, detached: bool) -> int:
+    def _submit(self, slots: Sequence[int], *, detached: bool) -> int:
         try:
             self._logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -477,4 +477,4 @@ class SlurmEngine:
                 " export XDG_STATE_HOME=DIR"
             ) from None
         variables = {"KD_SWEEPS_STORAGE": plain(self.asked.url)}
-        return self._queue.submit(self.script(seats, detached=detached), seats, self.asked.options, variables)
+        return self._queue.submit(self.script(slots, detached=detached), slots, self.asked.options, variables)

@@ -40,10 +40,10 @@ def equal_cost_epochs(spec: Spec, macs: Mapping[str, Macs], role: str) -> int:
     part, source = spec.role(role), spec.source
     trainings = spec.search.trials + spec.confirm.trainings
     shared: float = trainings * macs["source"].student * source.images * source.epochs
-    for one in dict.fromkeys(("source", role)):
-        taught = spec.role(one)
+    for key in dict.fromkeys(("source", role)):
+        taught = spec.role(key)
         passes = taught.teacher_epochs if parse_teacher(taught.teacher).is_trained else 1 / 3
-        shared += macs[one].teacher * taught.images * passes
+        shared += macs[key].teacher * taught.images * passes
     return part.epochs + round(shared / spec.transfer.seeds / (macs[role].student * part.images))
 
 
@@ -62,11 +62,11 @@ def count(student: str, teacher: str, dataset: Dataset, *, model: bytes) -> Macs
     from kd.models.named import build
 
     pupil = build(student, dataset.input_shape, dataset.classes, seed=0)
-    found = (count_macs(pupil), count_macs(load_users(model, parse_teacher(teacher).builder)))
-    for network, macs in zip((student, teacher), found, strict=True):
+    counts = (count_macs(pupil), count_macs(load_users(model, parse_teacher(teacher).builder)))
+    for network, macs in zip((student, teacher), counts, strict=True):
         if macs is None:
             raise Unavailable(f"scratch-same-cost: the operations of {network} cannot be counted")
-    return Macs(student=found[0] or 0, teacher=found[1] or 0)
+    return Macs(student=counts[0] or 0, teacher=counts[1] or 0)
 
 
 MULTIPLES = (0.25, 1.0, 4.0, 16.0)  # of the sweep's own cost
@@ -99,11 +99,11 @@ def break_evens(stored: StoredSweep, provenance: Provenance) -> tuple[BreakEven,
 
 def _break_even(stored: StoredSweep, role: str) -> BreakEven | None:
     baselines = stored.finished(BaselineTask, BaselineOutcome)
-    found = [one.outcome.curve for one in baselines if one.payload.role == role and one.outcome.curve]
+    curves = [task.outcome.curve for task in baselines if task.payload.role == role and task.outcome.curve]
     students = validations(stored.trainings, role, "best")
-    if not found or not students:
+    if not curves or not students:
         return None
-    curve = tuple((seconds, percent(accuracy)) for seconds, accuracy in found[0])
+    curve = tuple((seconds, percent(accuracy)) for seconds, accuracy in curves[0])
     student, shared = fmean(students), shared_cost(stored, role, "best")
     cost = 0.0 if shared is None else shared.cpu_s
     return BreakEven(

@@ -15,19 +15,19 @@ def locations(data_dir: Path | None) -> list[dict[str, Any]]:
     return [{"dataset": name} | _row(sources.where(name, data_dir)) for name in datasets.NAMES]
 
 
-def _row(found: sources.Location) -> dict[str, Any]:
-    return {"available": "yes" if found.available else "no", "where": describe(found)}
+def _row(location: sources.Location) -> dict[str, Any]:
+    return {"available": "yes" if location.available else "no", "where": describe(location)}
 
 
-def describe(found: sources.Location) -> str:
+def describe(location: sources.Location) -> str:
     """Return where a dataset is, or where it would come from and how large that is."""
-    if found.available:
-        if found.path is None:
-            return f"made from {found.source}'s samples, no download"
-        return f"{found.source}: {found.path} ({found.bytes / 1e6:.0f} MB)"
-    ways = " or ".join(f"{way.source} ({way.bytes / 1e6:.0f} MB)" for way in found.to_fetch)
-    text = f"not here; {local().line('data fetch', found.name)} takes it from {ways}"
-    return f"{found.problem}; {text}" if found.problem else text
+    if location.available:
+        if location.path is None:
+            return f"made from {location.source}'s samples, no download"
+        return f"{location.source}: {location.path} ({location.bytes / 1e6:.0f} MB)"
+    ways = " or ".join(f"{way.source} ({way.bytes / 1e6:.0f} MB)" for way in location.to_fetch)
+    text = f"not here; {local().line('data fetch', location.name)} takes it from {ways}"
+    return f"{location.problem}; {text}" if location.problem else text
 
 
 def fetch(name: str, *, data_dir: Path | None) -> Path:

@@ -60,8 +60,8 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
     role = _role(spec, dataset)
     dataset = spec.role(role).shown
     key = kept_student_key(role)
-    found = queries.task_records(engine, sweep.id, phase=transfer_phase(role))
-    task = next((record for record in found if record.key == key), None)
+    records = queries.task_records(engine, sweep.id, phase=transfer_phase(role))
+    task = next((record for record in records if record.key == key), None)
     again = f"type: {local().retry_and_launch(sweep.name)}"
     if task is None:
         raise SweepError(f"{sweep.name} trains no best student on {dataset}: arm best is not among its transfer arms")
@@ -170,10 +170,10 @@ def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> Tea
     if not done:
         raise NoResultsYet(f"the teacher of {role} is not trained yet; go on with: {local().launch(sweep.name)}")
     (teacher,) = done_tasks(done, TeacherTask, TeacherOutcome)
-    found = content_hash(part.dataset, size=part.size)
-    if found != part.content_hash:
+    content = content_hash(part.dataset, size=part.size)
+    if content != part.content_hash:
         raise SweepError(
-            f"{part.dataset} here has content {found[:12]}, the sweep was created with {part.content_hash[:12]}:"
+            f"{part.dataset} here has content {content[:12]}, the sweep was created with {part.content_hash[:12]}:"
             " the order of its images is not known"
         )
     sha256 = teacher.outcome.blobs.get("logits")
@@ -192,7 +192,7 @@ def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> Tea
     )
 
 
-def write_logits(found: TeacherLogits, path: Path) -> None:
+def write_logits(teacher: TeacherLogits, path: Path) -> None:
     """Write the file.
 
     Raises:
@@ -201,11 +201,11 @@ def write_logits(found: TeacherLogits, path: Path) -> None:
     try:
         logits_file.write(
             path,
-            found.logits,
-            found.places.train,
-            dataset=found.dataset,
-            provenance=found.provenance,
-            val_accuracy=found.val_accuracy,
+            teacher.logits,
+            teacher.places.train,
+            dataset=teacher.dataset,
+            provenance=teacher.provenance,
+            val_accuracy=teacher.val_accuracy,
         )
     except OSError as error:
         raise SweepError(f"cannot write {path}: {error.strerror}") from error

@@ -22,7 +22,7 @@ from sweeps.errors import SpecError
 from sweeps.hints import local
 from sweeps.spec.model import Spec, override
 from sweeps.spec.stored import missing, named_code
-from sweeps.spec.tables import RECORDED, TRAINED, Search
+from sweeps.spec.tables import RESERVED_NEW, TRAINING_PARAMS, Search
 
 FUNCTION_S = 3600.0  # of a function that returns a dataset, which may have to make it
 MOST_NAMES = 8  # of classes that are shown
@@ -49,7 +49,7 @@ def contents(part: DatasetSpec, data_dir: Path | None) -> Contents:
 
 def _returned(part: DatasetSpec) -> Contents:
     try:
-        found: Contents = run_in_subprocess(
+        data: Contents = run_in_subprocess(
             child_jobs.read_users_data, part.dataset, part.size, on_step=lambda: None, seconds=FUNCTION_S
         )
     except SubprocessFailed as error:
@@ -59,7 +59,7 @@ def _returned(part: DatasetSpec) -> Contents:
             f"dataset {part.dataset!r} needs more memory than this machine has ({said_bytes(memory_bytes())}); give"
             " fewer or smaller images"
         ) from None
-    return found
+    return data
 
 
 def with_images(spec: Spec, data_dir: Path | None) -> Spec:
@@ -168,11 +168,11 @@ def frozen_loss(spec: Spec, classes: int) -> dict[str, Any]:
             is asked for that the loss does not use; one line.
     """
     name = spec.training.distillation
-    for one in spec.search.space:
-        if one in RECORDED and is_users(name):
+    for parameter in spec.search.space:
+        if parameter in RESERVED_NEW and is_users(name):
             raise SpecError(
-                f"search.space: got {one!r}, which the records of a sweep have as a column; call this parameter"
-                f" of {name} otherwise, such as {one}_weight"
+                f"search.space: got {parameter!r}, which the records of a sweep have as a column; call this parameter"
+                f" of {name} otherwise, such as {parameter}_weight"
             )
     loss = known(name) or _tried(name, classes)
     if loss.name == "kd":
@@ -185,16 +185,16 @@ def frozen_loss(spec: Spec, classes: int) -> dict[str, Any]:
     changes: dict[str, Any] = {} if loss.uses_temperature else {"search.temperature": _FIXED}
     if not is_users(name):
         return changes
-    own = {one.name: one.default for one in loss.parameters}
-    asked: dict[str, Iterable[str]] = {
+    own = {parameter.name: parameter.default for parameter in loss.parameters}
+    named: dict[str, Iterable[str]] = {
         "search.space": spec.search.space,
         "training.loss_parameters": spec.training.loss_parameters,
     }
-    for key, names in asked.items():
-        for one in names:
-            if one not in own and one not in TRAINED:
+    for key, names in named.items():
+        for parameter in names:
+            if parameter not in own and parameter not in TRAINING_PARAMS:
                 has = f"its parameters are {', '.join(own)}" if own else "it has no parameters with a default"
-                raise SpecError(f"{key}: got {one!r}, which loss {name} does not take; {has}")
+                raise SpecError(f"{key}: got {parameter!r}, which loss {name} does not take; {has}")
     return changes | {"training.loss_parameters": own | spec.training.loss_parameters}
 
 
@@ -278,15 +278,15 @@ class Requirement:
 def requirements(spec: Spec) -> list[Requirement]:
     """Return what workers of a sweep need beside the storage; nothing for most sweeps on the datasets by name."""
     parts = [spec.role(role) for role in spec.roles]
-    found = list(dict.fromkeys(_code(name) for _, name in named_code(spec)))
+    needed = list(dict.fromkeys(_code(name) for _, name in named_code(spec)))
     files = [part.dataset for part in parts if is_own(part.dataset) and kind_of(part.dataset) != "function"]
     files += [file for part in parts if (file := part.teacher.removeprefix("logits:")) != part.teacher]
-    found += [Requirement(name, "at the same path", Path(name).exists()) for name in dict.fromkeys(files)]
+    needed += [Requirement(name, "at the same path", Path(name).exists()) for name in dict.fromkeys(files)]
     if networks := _networks(spec):
         missing = [name for name in networks if not has_weights(name)]
         what = f"ImageNet weights of {', '.join(networks)}"
-        found.append(Requirement(what, "(--weights DIR, or a download)", not missing))
-    return found
+        needed.append(Requirement(what, "(--weights DIR, or a download)", not missing))
+    return needed
 
 
 def _code(name: str) -> Requirement:
@@ -309,5 +309,5 @@ def _networks(spec: Spec) -> list[str]:
 
 def has_weights(method: str) -> bool:
     """Return whether a comparison method is a pretrained network whose weights are on this machine."""
-    one = APPLICATIONS.get(method.removesuffix(TUNED))
-    return one is not None and find_weights(one.weights_file, one.weights_package) is not None
+    network = APPLICATIONS.get(method.removesuffix(TUNED))
+    return network is not None and find_weights(network.weights_file, network.weights_package) is not None

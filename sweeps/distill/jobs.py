@@ -145,4 +145,4 @@ def measure_models(
         key: ModelFile(model=data, test=tests[role], calibration=calibrations[role], builder=builder)
         for key, (data, role, builder) in files.items()
     }
-    return {key: asdict(found) for key, found in measure(models, on_step=report).items()}
+    return {key: asdict(measurement) for key, measurement in measure(models, on_step=report).items()}

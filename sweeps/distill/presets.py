@@ -134,7 +134,9 @@ def on(spec: Spec, *, source: str | None = None, targets: Sequence[str] = (), al
     """
     from kd.data.datasets import is_own  # here: NumPy takes a while to import, and most commands need none
 
-    known = {part.dataset: part for one in (*reversed(PRESETS.values()), spec) for part in map(one.role, one.roles)}
+    known = {
+        part.dataset: part for other in (*reversed(PRESETS.values()), spec) for part in map(other.role, other.roles)
+    }
     wanted = {"source": source or spec.source.dataset}
     if not alone:
         wanted |= zip(ROLES[1:], targets or [spec.role(role).dataset for role in spec.targets], strict=False)
@@ -169,7 +171,7 @@ class SpecRequest:
     dataset: str | None = None
 
     @property
-    def is_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether nothing but the name of a sweep was given."""
         return not (
             self.base or self.changes or self.source or self.targets or self.dataset or self.teacher or self.student

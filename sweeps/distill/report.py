@@ -37,14 +37,14 @@ def section(findings: Findings, figures: Iterable[Block]) -> list[Block]:
     evens = {even.dataset: even for even in findings.break_evens}
     for role in findings.shown_roles:
         dataset = findings.spec.role(role).dataset
-        rows = [_cells(row, found) for row, found in measured if row.dataset == dataset and _speaks(row)]
+        rows = [_cells(row, model) for row, model in measured if row.dataset == dataset and _speaks(row)]
         if rows:
             blocks += [Heading(f"On {display_name(dataset)}", level=3), table(_COLUMNS, rows)]
         choices = _choices(findings.rows, dataset)
         if choices:
             advice = _advice(choices, same_machine=len(kinds) == 1)
             blocks.append(Bullets((*advice, *_break_even(evens.get(dataset)))))
-    reasons = "".join(f" int8 of {row.method}: {found.int8_reason}." for row, found in measured if found.int8_reason)
+    reasons = "".join(f" int8 of {row.method}: {model.int8_reason}." for row, model in measured if model.int8_reason)
     blocks.append(
         Paragraph(
             "MACs and latency are those of one image on one thread, from the stored image to the logits, resizing"
@@ -120,7 +120,7 @@ class _Choice:
 
 def _choices(rows: Sequence[Row], dataset: str) -> list[_Choice]:
     """Return those of a dataset that were tested and measured, without the arms that explain the others."""
-    found = []
+    choices = []
     for row in rows:
         measured = row.measured
         if row.dataset != dataset or row.test is None or measured is None:
@@ -128,7 +128,7 @@ def _choices(rows: Sequence[Row], dataset: str) -> list[_Choice]:
         if row.kind == "arm" and row.method not in ("best", "scratch", AUTOKERAS_ARM):
             continue  # the other arms are the same network, and only say why
         if measured.bytes is not None and measured.latency_ms_p50 is not None and row.train_cpu_s is not None:
-            found.append(
+            choices.append(
                 _Choice(
                     row=row,
                     accuracy=row.test.mean,
@@ -138,41 +138,41 @@ def _choices(rows: Sequence[Row], dataset: str) -> list[_Choice]:
                     cpu_s=row.train_cpu_s + (row.shared_cpu_s or 0.0),
                 )
             )
-    return found
+    return choices
 
 
 def _advice(choices: Sequence[_Choice], *, same_machine: bool) -> list[str]:
-    smallest = min(choices, key=lambda one: one.kilobytes)
-    fastest = min(choices, key=lambda one: one.latency)
+    smallest = min(choices, key=lambda choice: choice.kilobytes)
+    fastest = min(choices, key=lambda choice: choice.latency)
     advice = [
-        f"most accurate: {max(choices, key=lambda one: one.accuracy)}",
+        f"most accurate: {max(choices, key=lambda choice: choice.accuracy)}",
         f"smallest file: {smallest}, {smallest.kilobytes:,.0f} KB",
         f"fastest: {fastest}, {fastest.latency:.2f} ms",
-        f"Pareto front of latency and accuracy: {_front(choices, [one.latency for one in choices])}",
+        f"Pareto front of latency and accuracy: {_front(choices, [choice.latency for choice in choices])}",
     ]
     if same_machine:
-        cheapest = min(choices, key=lambda one: one.cpu_s)
+        cheapest = min(choices, key=lambda choice: choice.cpu_s)
         advice += [
             f"cheapest to train: {cheapest}, {cheapest.cpu_s:.0f} CPU s",
-            f"Pareto front of training cost and accuracy: {_front(choices, [one.cpu_s for one in choices])}",
+            f"Pareto front of training cost and accuracy: {_front(choices, [choice.cpu_s for choice in choices])}",
         ]
     return advice
 
 
 def _front(choices: Sequence[_Choice], costs: Sequence[float]) -> str:
-    front = pareto_front([(cost, one.accuracy) for cost, one in zip(costs, choices, strict=True)])
+    front = pareto_front([(cost, choice.accuracy) for cost, choice in zip(costs, choices, strict=True)])
     return ", ".join(f"{_name(choices[index].row)} ({percentage(choices[index].accuracy, '.1f')} %)" for index in front)
 
 
-def _cells(row: Row, found: Measured) -> list[str]:
+def _cells(row: Row, model: Measured) -> list[str]:
     return [
         "student" if row.method == "best" else _name(row),
-        number(found.macs, ",.2f", 1e-6),
-        number(found.bytes, ",.0f", 1e-3),
-        number(found.int8_bytes, ",.0f", 1e-3),
-        percentage(found.int8_test_accuracy),
-        f"{number(found.latency_ms_p50, '.2f')} / {number(found.latency_ms_p95, '.2f')}",
-        number(found.images_per_s, ",.0f"),
+        number(model.macs, ",.2f", 1e-6),
+        number(model.bytes, ",.0f", 1e-3),
+        number(model.int8_bytes, ",.0f", 1e-3),
+        percentage(model.int8_test_accuracy),
+        f"{number(model.latency_ms_p50, '.2f')} / {number(model.latency_ms_p95, '.2f')}",
+        number(model.images_per_s, ",.0f"),
         number(row.train_cpu_s, ".1f"),
         number(row.shared_cpu_s, ".0f"),
     ]

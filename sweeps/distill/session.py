@@ -27,7 +27,7 @@ from sweeps.errors import SweepError
 from sweeps.plan import jobs
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import check_code
-from sweeps.spec.tables import TRAINED
+from sweeps.spec.tables import TRAINING_PARAMS
 from sweeps.trainers.protocol import Point
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ class TaskResources:
         check_code(self.spec)  # first: a dataset may be made by it
         for role in self.spec.roles:
             part = self.spec.role(role)
-            wanted, found = part.content_hash, self.dataset(role).content_hash
-            if wanted and wanted != found:
+            wanted, actual = part.content_hash, self.dataset(role).content_hash
+            if wanted and wanted != actual:
                 raise SweepError(
-                    f"{part.dataset} here has content {found[:12]}, the sweep was created with "
+                    f"{part.dataset} here has content {actual[:12]}, the sweep was created with "
                     f"{wanted[:12]}; {_CURES.get(kind_of(part.dataset) or '', _COPY)}"
                 )
 
@@ -93,7 +93,7 @@ class TaskResources:
             self._trainers[name] = self._compiled(role, part.student, logits, part.epochs, settings)
         return self._trainers[name]
 
-    def found(self, role: str, model: Callable[[], bytes], *, epochs: int) -> "StudentTrainer":
+    def found_network(self, role: str, model: Callable[[], bytes], *, epochs: int) -> "StudentTrainer":
         """Return students with the architecture of a .keras file, trained on the labels alone; also compiled once.
 
         Args:
@@ -166,7 +166,7 @@ def settings_of(training: Training, point: Point, arm: str | None) -> StudentSet
     """
     more = dict(point.more)
     plain = arm in PLAIN_KD
-    own = {} if plain else training.loss_parameters | {name: more[name] for name in more if name not in TRAINED}
+    own = {} if plain else training.loss_parameters | {name: more[name] for name in more if name not in TRAINING_PARAMS}
     return StudentSettings(
         loss="kd" if plain else training.distillation,
         distill=DistillConfig(temperature=point.temperature, alpha=point.alpha, own=tuple(own.items())),
@@ -235,8 +235,8 @@ def as_claimed(sweep_id: int, task: TaskRecord) -> Claim:
 
 def outcome_of(task: jobs.Payload, params: dict[str, Any], values: jobs.TrainedOutcome) -> Outcome:
     """Return the outcome of a training, ranked by its validation accuracy."""
-    shown = values.model_dump(include=set(_SHOWN) & values.model_fields_set - set(params))
-    attrs = {name: shown[name] for name in _SHOWN if name in shown}
+    dumped = values.model_dump(include=set(_SHOWN) & values.model_fields_set - set(params))
+    attrs = {name: dumped[name] for name in _SHOWN if name in dumped}
     if isinstance(task, jobs.TeacherTask | jobs.BaselineTask):
         attrs["detail"] = values.detail
     return Outcome(score=values.val_accuracy, values=values, attrs=attrs, epoch_values=values.epoch_val_accuracy)

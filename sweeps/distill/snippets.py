@@ -13,7 +13,7 @@ https://github.com/haitongli/knowledge-distillation-pytorch, model/net.py, `loss
 
 from collections.abc import Mapping
 
-from sweeps.spec.tables import TRAINED
+from sweeps.spec.tables import TRAINING_PARAMS
 from sweeps.trainers.protocol import Number, Point
 
 _KD = """\
@@ -66,10 +66,10 @@ def snippets(point: Point, *, loss: str, own: Mapping[str, float]) -> dict[str, 
         loss: its name in the spec.
         own: the loss's own parameters that are fixed.
     """
-    searched = {name: value for name, value in point.more if name not in TRAINED}
+    searched = {name: value for name, value in point.more if name not in TRAINING_PARAMS}
     values = tuple(sorted({**own, **searched}.items()))
     named = "" if loss == "kd" else f", loss={loss!r}, own={values!r}"
-    tuned = {name: value for name, value in point.more if name in TRAINED}
+    tuned = {name: value for name, value in point.more if name in TRAINING_PARAMS}
     filled = {"temperature": point.temperature, "alpha": point.alpha, "teacher_weight": 1 - point.alpha, "loss": named}
     texts = {"kd": _KD} if loss != "kd" else {"kd": _KD, "keras": _KERAS, "pytorch": _PYTORCH}
     above = f"# tuned with {_arguments(tuned)}\n" if tuned else ""

@@ -7,7 +7,7 @@ from storage.studies.space import Choice, Range, Space, Whole
 from sweeps.distill.arms import AUTOKERAS_ARM, DEFAULT_PAPER, DEFAULT_POINTS, PLAIN_KD, SCALED
 from sweeps.distill.spec import defaults, known
 from sweeps.spec.model import Spec
-from sweeps.spec.tables import TRAINED
+from sweeps.spec.tables import TRAINING_PARAMS
 from sweeps.trainers.protocol import Number, Point
 
 
@@ -49,7 +49,7 @@ def of_paper(spec: Spec, role: str) -> Point:
 
 def of_training(point: Point) -> tuple[tuple[str, Number], ...]:
     """Return those further parameters of a point that are settings of the training, not of the loss."""
-    return tuple((name, value) for name, value in point.more if name in TRAINED)
+    return tuple((name, value) for name, value in point.more if name in TRAINING_PARAMS)
 
 
 def trained_with(more: Mapping[str, Number], arm: str | None) -> dict[str, Number]:
@@ -65,19 +65,19 @@ def trained_with(more: Mapping[str, Number], arm: str | None) -> dict[str, Numbe
     return {
         name: value
         for name, value in more.items()
-        if name in TRAINED and not (name == "epochs" and arm == AUTOKERAS_ARM)
+        if name in TRAINING_PARAMS and not (name == "epochs" and arm == AUTOKERAS_ARM)
     }
 
 
 def ends_near(spec: Spec, point: Point, part: float) -> list[tuple[str, float]]:
     """Return the ends of the searched ranges that a point lies at, within that part of a range, by parameter."""
-    found = []
+    ends = []
     for name, bounds in search_space(spec).items():
         if isinstance(bounds, Range) and bounds.high > bounds.low:
             place = bounds.fraction(point.as_dict()[name])
             if min(place, 1 - place) <= part:
-                found.append((name, bounds.low if place <= part else bounds.high))
-    return found
+                ends.append((name, bounds.low if place <= part else bounds.high))
+    return ends
 
 
 def transfer_space(spec: Spec) -> Space:

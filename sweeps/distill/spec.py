@@ -92,8 +92,8 @@ def known(name: str) -> Loss | None:
 
 def formula(name: str) -> str:
     """Return the formula of a loss; of a user's own, with its name in the place of its term."""
-    found = known(name)
-    return found.formula if found else f"alpha*CE(labels) + (1-alpha)*term, term: {name}"
+    loss = known(name)
+    return loss.formula if loss else f"alpha*CE(labels) + (1-alpha)*term, term: {name}"
 
 
 def check_loss(name: str) -> str:
@@ -110,21 +110,21 @@ def check_parameters(loss: str, key: str, names: list[str]) -> None:
     Raises:
         ValueError: it has not.
     """
-    found = known(loss)
-    if found is None:
+    description = known(loss)
+    if description is None:
         return
-    own = [parameter.name for parameter in found.parameters]
+    own = [parameter.name for parameter in description.parameters]
     for name in names:
         if name not in own:
             has = f"its own are {', '.join(own)}" if own else "it has none of its own"
-            more = f"; allowed beside those: {', '.join(tables.TRAINED)}" if key == "search.space" else ""
+            more = f"; allowed beside those: {', '.join(tables.TRAINING_PARAMS)}" if key == "search.space" else ""
             raise ValueError(f"{key}: got {name!r}, but loss {loss} has no such parameter: {has}{more}")
 
 
 def defaults(loss: str) -> dict[str, float]:
     """Return the default of each own parameter of a loss of this package; empty for a user's own."""
-    found = known(loss)
-    return {} if found is None else {one.name: one.default for one in found.parameters}
+    description = known(loss)
+    return {} if description is None else {parameter.name: parameter.default for parameter in description.parameters}
 
 
 class Training(tables.SpecModel):

@@ -253,7 +253,7 @@ def costs(sweeps: Sequence[Findings]) -> tuple[Cost, ...]:
 
 def _standing(found: Findings, role: str) -> Standing:
     part, chosen = found.spec.role(role), found.confirmed.get("source")
-    plain = found.spec.without_teacher(role)
+    plain = found.spec.untreated_arm(role)
     rows = [row for row in found.rows if row.dataset == part.dataset and row.kind == "arm"]
     best = next((row for row in rows if row.method == "best"), None)
     return Standing(

@@ -94,7 +94,7 @@ class Findings:
 
     def gain(self, role: str) -> Paired | None:
         """Return what the teacher gains on the dataset of a role: best less the arm without a teacher; or None."""
-        return self.difference(f"best - {self.spec.without_teacher(role)}", self.spec.role(role).dataset)
+        return self.difference(f"best - {self.spec.untreated_arm(role)}", self.spec.role(role).dataset)
 
     def difference(self, name: str, dataset: str) -> Paired | None:
         """Return one paired comparison, such as "best - scratch"; None where the sweep has none, or not yet."""

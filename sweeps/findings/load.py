@@ -171,7 +171,7 @@ def looks(revisions: Sequence[RevisionRecord], reads: Sequence[Read]) -> list[Lo
                 found.pop()  # nothing was seen of that plan's look: this one replaces it
                 seen.pop()
         spec = parse(revision.spec, origin="a stored revision")
-        planned = {(group, repeat) for group in groups(spec) for repeat in range(spec.of_group(group).transfer.seeds)}
+        planned = {(group, repeat) for group in groups(spec) for repeat in range(spec.for_group(group).transfer.seeds)}
         new = planned - seen[-1] if seen else planned
         first = min((one.at for one in reads if (one.group, one.repeat) in new), default=None)
         made = revision.fingerprint, revision.created_at, spec.transfer.seeds, spec.outer.searches

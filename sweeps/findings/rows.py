@@ -227,7 +227,7 @@ class Control:
     """One control on one dataset, test accuracy points.
 
     gain: control - no teacher. beyond: best - control. best: best - no teacher, which is to be explained. No teacher is
-    `Spec.without_teacher`: scratch, or scratch-tuned.
+    `Spec.untreated_arm`: scratch, or scratch-tuned.
     """
 
     arm: str
@@ -254,7 +254,7 @@ def controls(stored: StoredSweep) -> tuple[Control, ...]:
     for role in stored.spec.roles:
         if awaited(stored.trainings, role):
             continue
-        arms = "best", stored.spec.without_teacher(role)
+        arms = "best", stored.spec.untreated_arm(role)
         best, scratch = (accuracies(stored.trainings, role, arm) for arm in arms)
         for arm in stored.spec.transfer.controls(role):
             ran = accuracies(stored.trainings, role, arm)

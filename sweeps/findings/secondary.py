@@ -82,7 +82,7 @@ class _Asked:
 
 
 def _gain(findings: Findings, role: str) -> _Asked | None:
-    plain = findings.spec.without_teacher(role)
+    plain = findings.spec.untreated_arm(role)
     return _mean(findings, role, f"gain on the {'source' if role == 'source' else 'target'}: best - {plain}", plain)
 
 

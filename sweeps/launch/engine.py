@@ -11,7 +11,7 @@ class WorkerHandle(Protocol):
     """One worker that an engine has started."""
 
     @property
-    def seat(self) -> int:
+    def slot(self) -> int:
         """Which of the workers that are kept alive it is, from 0."""
 
     @property
@@ -31,7 +31,7 @@ class WorkerHandle(Protocol):
         """Seconds since it began to run; 0 while it waits for its machine."""
 
     @property
-    def successor(self) -> "WorkerHandle | None":
+    def replacement(self) -> "WorkerHandle | None":
         """Once it has ended: the worker that its engine starts in its place by itself; None: nobody."""
 
     def send(self, number: int) -> None:
@@ -57,11 +57,11 @@ class Engine(Protocol):
     def stop_s(self) -> float:
         """Seconds that a stopped worker is waited for before it is killed."""
 
-    def start(self, seats: Sequence[int], first: int) -> Sequence[WorkerHandle]:
-        """Start a worker for each seat.
+    def start(self, slots: Sequence[int], first: int) -> Sequence[WorkerHandle]:
+        """Start a worker for each slot.
 
         Args:
-            seats: which of the workers that are kept alive they are.
+            slots: which of the workers that are kept alive they are.
             first: number of the first; numbers make their names differ from those of the workers before them.
 
         Raises:

@@ -32,7 +32,7 @@ from sweeps.workers.worker import refuse_cancelled
 ENGINES = ("local", "slurm", "ray")
 
 
-def refuse(name: str, asked: Request) -> None:
+def refuse(name: str, request: Request) -> None:
     """Say what is wrong with what was asked of an engine, before anything is started or reached.
 
     Raises:
@@ -42,38 +42,38 @@ def refuse(name: str, asked: Request) -> None:
     if name not in ENGINES:
         raise SpecError(f"--on: got {name!r}; allowed: {', '.join(ENGINES)}")
     if name == "local":
-        if asked.options:
+        if request.options:
             raise SpecError(
-                f"got {' '.join(asked.options)!r} after --; workers on this machine take no options of an engine"
+                f"got {' '.join(request.options)!r} after --; workers on this machine take no options of an engine"
             )
         return
-    if asked.gpus:
+    if request.gpus:
         raise SpecError(f"--gpus goes with --on local; {name} gives its workers their devices by its own options")
-    if asked.url.get_backend_name() == "sqlite":
+    if request.url.get_backend_name() == "sqlite":
         raise SweepError(
-            f"--on {name}: workers on other machines cannot use {masked(asked.url)}, which is a file of this one;"
-            f" take a Postgres: {local().line('launch', asked.sweep, f'--on {name}', '--storage postgresql://USER@HOST/DB')}"
+            f"--on {name}: workers on other machines cannot use {masked(request.url)}, which is a file of this one;"
+            f" take a Postgres: {local().line('launch', request.sweep, f'--on {name}', '--storage postgresql://USER@HOST/DB')}"
         )
 
 
-def engine_of(name: str, asked: Request) -> Engine:
+def engine_of(name: str, request: Request) -> Engine:
     """Return the engine of that name; the one of Ray is connected to its cluster, which takes seconds.
 
     Raises:
         SpecError: as `refuse`.
         SweepError: as `refuse`, or the engine cannot be used here.
     """
-    refuse(name, asked)
+    refuse(name, request)
     if name == "local":
-        return LocalEngine(asked)
+        return LocalEngine(request)
     if name == "slurm":
-        return SlurmEngine(asked)
+        return SlurmEngine(request)
     from sweeps.contrib.ray.engine import ray_engine
 
-    return ray_engine(asked)
+    return ray_engine(request)
 
 
-def default_workers(name: str, asked: Request) -> int:
+def default_workers(name: str, request: Request) -> int:
     """Return how many workers are started if nobody says: one for each device, else one for each core.
 
     Raises:
@@ -81,8 +81,8 @@ def default_workers(name: str, asked: Request) -> int:
     """
     if name != "local":
         raise SpecError(f"--on {name}: say how many workers the cluster is to run, for example --workers 8")
-    if asked.gpus:
-        return len(asked.gpus)
+    if request.gpus:
+        return len(request.gpus)
     if hasattr(os, "sched_getaffinity"):  # not on macOS; a container or taskset may allow fewer than there are
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -107,7 +107,7 @@ class Launched:
 
 
 def launch(
-    asked: Request, on: str, *, workers: int | None = None, console: Console | None = None, stays: bool = False
+    request: Request, on: str, *, workers: int | None = None, console: Console | None = None, stays: bool = False
 ) -> Launched:
     """Work on a sweep with the workers of an engine until it is finished, showing progress on stderr.
 
@@ -124,37 +124,37 @@ def launch(
         SweepError: workers died one after the other, or the sweep is cancelled.
         storage.errors.StorageError: the database needs a person.
     """
-    refuse(on, asked)
-    count = number_of_workers(on, asked, workers)
-    chosen = engine_of(on, asked)
-    again = same_launch(on, asked, workers, count)
+    refuse(on, request)
+    count = number_of_workers(on, request, workers)
+    chosen = engine_of(on, request)
+    command = relaunch_command(on, request, workers, count)
     console = console or Console(stderr=True)
-    engine = open_engine(asked.url)
+    engine = open_engine(request.url)
     try:
-        sweep = queries.find_sweep(engine, asked.sweep)
-        return _launch(engine, asked.url, sweep, chosen, count, again, console, stays=stays)
+        sweep = queries.find_sweep(engine, request.sweep)
+        return _launch(engine, request.url, sweep, chosen, count, command, console, stays=stays)
     finally:
         engine.dispose()
 
 
-def same_launch(on: str, asked: Request, workers: int | None, count: int) -> str:
+def relaunch_command(on: str, request: Request, workers: int | None, count: int) -> str:
     """Return what to type to go on with the same workers: on a cluster or on devices others may find no room."""
     words = [] if on == "local" else [f"--on {on}"]
-    if asked.gpus:
-        words.append(f"--gpus {','.join(asked.gpus)}")
+    if request.gpus:
+        words.append(f"--gpus {','.join(request.gpus)}")
     if words and (workers is not None or on != "local"):
         words.append(f"--workers {count}")
-    line = local().line("launch", asked.sweep, *words)
-    return f"{line} -- {shlex.join(asked.options)}" if asked.options else line
+    line = local().line("launch", request.sweep, *words)
+    return f"{line} -- {shlex.join(request.options)}" if request.options else line
 
 
-def number_of_workers(on: str, asked: Request, workers: int | None) -> int:
+def number_of_workers(on: str, request: Request, workers: int | None) -> int:
     """Return how many workers are started.
 
     Raises:
         SweepError: no launch starts so many, or nobody said how many.
     """
-    count = default_workers(on, asked) if workers is None else workers
+    count = default_workers(on, request) if workers is None else workers
     if not 1 <= count <= MOST_WORKERS:
         raise SweepError(f"--workers: got {count}; allowed: 1 to {MOST_WORKERS}")
     return count
@@ -166,7 +166,7 @@ def _launch(
     sweep: SweepRecord,
     on: Engine,
     count: int,
-    again: str,
+    command: str,
     console: Console,
     *,
     stays: bool,
@@ -181,16 +181,18 @@ def _launch(
 
     if sweep.state == "paused":
         say(f"{name} is paused: workers wait. To go on: {local().resume(name)}")
-    crew = Supervisor(engine, sweep, stored_spec(sweep), on=on, say=say, again=again)
-    received = _supervised(crew, count if queries.outlook(engine, sweep.id).unended else 0, console, stays=stays)
+    supervisor = Supervisor(engine, sweep, stored_spec(sweep), on=on, say=say, relaunch_command=command)
+    received = _supervised(supervisor, count if queries.outlook(engine, sweep.id).unended else 0, console, stays=stays)
     if received:
-        say(f"stopped; nothing is lost. Go on with: {again}")
+        say(f"stopped; nothing is lost. Go on with: {command}")
         return Launched(128 + received, finished=False)
     _complete_trials(engine, url, sweep.id)
     left = queries.outlook(engine, sweep.id)
     if left.unended:
-        why = f"{MOST_QUICK} workers in a row died soon after their start" if crew.gave_up else "every worker ended"
-        raise SweepError(f"{why}, and {name} is not finished; nothing is lost. {crew.help()}")
+        why = (
+            f"{MOST_QUICK} workers in a row died soon after their start" if supervisor.gave_up else "every worker ended"
+        )
+        raise SweepError(f"{why}, and {name} is not finished; nothing is lost. {supervisor.help()}")
     refuse_cancelled(name, left.state)
     problems = failures(engine, sweep.id)
     for line in problems:
@@ -200,23 +202,26 @@ def _launch(
     return Launched(1 if problems else 0, finished=True)
 
 
-def _supervised(crew: Supervisor, count: int, console: Console, *, stays: bool) -> int:
+def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: bool) -> int:
     """Look after workers until none is left; return the signal that ended it, or 0."""
 
     def at_work() -> int:
-        return sum(worker.lived_s > 0 for worker in crew.alive)
+        return sum(worker.lived_s > 0 for worker in supervisor.alive)
 
-    with _signals(crew, stays=stays) as stop, shown(crew.engine, crew.sweep, console, at_work) as refresh:
+    with (
+        _signals(supervisor, stays=stays) as stop,
+        shown(supervisor.engine, supervisor.sweep, console, at_work) as refresh,
+    ):
         try:
-            crew.begin(count)
-            while crew.working and not stop.number:
+            supervisor.begin(count)
+            while supervisor.working and not stop.number:
                 time.sleep(_POLL_S)
                 refresh()
-                crew.tick()
+                supervisor.tick()
         finally:  # whatever happens here: no worker is left behind
-            if crew.alive:
-                crew.dismiss()
-                _end(crew, told=stop.told)
+            if supervisor.alive:
+                supervisor.stop_replacing()
+                _end(supervisor, told=stop.told)
     return stop.number
 
 
@@ -239,13 +244,13 @@ class _Stop:
 
 
 @contextlib.contextmanager
-def _signals(crew: Supervisor, *, stays: bool) -> Iterator[_Stop]:
+def _signals(supervisor: Supervisor, *, stays: bool) -> Iterator[_Stop]:
     """Pass SIGTERM and Ctrl-C on to the workers at once, whatever we wait for."""
     stop = _Stop()
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         stop.number = stop.number or number
-        for worker in crew.alive:
+        for worker in supervisor.alive:
             stop.told.append(worker)
             worker.send(number)
         if not stays:
@@ -259,17 +264,17 @@ def _signals(crew: Supervisor, *, stays: bool) -> Iterator[_Stop]:
             signal.signal(number, handler)
 
 
-def _end(crew: Supervisor, *, told: Sequence[WorkerHandle]) -> None:
+def _end(supervisor: Supervisor, *, told: Sequence[WorkerHandle]) -> None:
     """Ask every worker to give its task back, and end those that do not.
 
     Args:
         told: those that a signal went to already; a second one would end them at once.
     """
-    for worker in crew.alive:
-        if worker.code is None and not any(worker is one for one in told):
+    for worker in supervisor.alive:
+        if worker.code is None and not any(worker is other for other in told):
             worker.send(signal.SIGTERM)
-    deadline = time.monotonic() + crew.on.stop_s
-    for worker in crew.alive:
+    deadline = time.monotonic() + supervisor.on.stop_s
+    for worker in supervisor.alive:
         while worker.code is None and time.monotonic() < deadline:
             time.sleep(0.05)
         if worker.code is None:
@@ -277,27 +282,27 @@ def _end(crew: Supervisor, *, told: Sequence[WorkerHandle]) -> None:
         worker.end_children()
 
 
-def script_of(asked: Request, on: str, *, workers: int | None) -> str:
+def script_of(request: Request, on: str, *, workers: int | None) -> str:
     """Return the script that a launch would submit; nothing is submitted.
 
     Raises:
         SpecError: the engine submits no script, or does not take what was asked.
         SweepError: as `launcher.launch`.
     """
-    chosen = _submitting("--dry-run", asked, on)
-    return chosen.script(range(number_of_workers(on, asked, workers)), detached=True)
+    chosen = _submitting("--dry-run", request, on)
+    return chosen.script(range(number_of_workers(on, request, workers)), detached=True)
 
 
-def submit(asked: Request, on: str, *, workers: int | None) -> list[str]:
+def submit(request: Request, on: str, *, workers: int | None) -> list[str]:
     """Submit workers and leave them alone; return what to tell.
 
     Raises:
         SpecError, SweepError, storage.errors.StorageError: as `launcher.launch`.
     """
-    chosen = _submitting("--detach", asked, on)
-    count = number_of_workers(on, asked, workers)
-    name = asked.sweep
-    engine = open_engine(asked.url)
+    chosen = _submitting("--detach", request, on)
+    count = number_of_workers(on, request, workers)
+    name = request.sweep
+    engine = open_engine(request.url)
     try:
         sweep = queries.find_sweep(engine, name)
         refuse_cancelled(name, sweep.state)
@@ -314,9 +319,9 @@ def submit(asked: Request, on: str, *, workers: int | None) -> list[str]:
     ]
 
 
-def _submitting(option: str, asked: Request, on: str) -> SlurmEngine:
-    refuse(on, asked)
-    chosen = engine_of(on, asked) if on == "slurm" else None  # that of Ray would look for its cluster
+def _submitting(option: str, request: Request, on: str) -> SlurmEngine:
+    refuse(on, request)
+    chosen = engine_of(on, request) if on == "slurm" else None  # that of Ray would look for its cluster
     if not isinstance(chosen, SlurmEngine):
         raise SpecError(f"{option} goes with --on slurm; the workers of --on {on} are nothing that is submitted")
     return chosen

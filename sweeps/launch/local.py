@@ -37,14 +37,14 @@ WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker:
 
 @dataclass
 class LocalWorker:
-    """One worker process. seat: which of the workers that are kept alive it is. started: monotonic seconds."""
+    """One worker process. slot: which of the workers that are kept alive it is. started: monotonic seconds."""
 
-    seat: int
+    slot: int
     worker: str
     process: subprocess.Popen[bytes]
     log_file: Path
     started: float = field(default_factory=time.monotonic)
-    successor: None = None  # nobody but a launch starts a process again
+    replacement: None = None  # nobody but a launch starts a process again
 
     @property
     def log_place(self) -> str:
@@ -89,32 +89,32 @@ class LocalWorker:
 class LocalEngine:
     """Starts processes of this machine; each one leads a session of its own."""
 
-    asked: Request
+    request: Request
     stop_s: float = 10.0
 
-    def start(self, seats: Sequence[int], first: int) -> list[LocalWorker]:
-        """Start a worker for each seat.
+    def start(self, slots: Sequence[int], first: int) -> list[LocalWorker]:
+        """Start a worker for each slot.
 
         Raises:
             SweepError: the folder of its log cannot be written.
         """
-        return [self._start(seat, first + place) for place, seat in enumerate(seats)]
+        return [self._start(slot, first + place) for place, slot in enumerate(slots)]
 
-    def _start(self, seat: int, number: int) -> LocalWorker:
+    def _start(self, slot: int, number: int) -> LocalWorker:
         worker = f"{worker_id()}-{number}"
-        path = log_folder(self.asked.sweep) / f"{worker}.log"
+        path = log_folder(self.request.sweep) / f"{worker}.log"
         # The URL may hold a password: it goes by environment, never by argv, which `ps` shows to everyone.
         variables = {
-            "KD_SWEEPS_STORAGE": plain(absolute(self.asked.url)),
+            "KD_SWEEPS_STORAGE": plain(absolute(self.request.url)),
             WORKER_VARIABLE: worker,
             LOG_VARIABLE: str(path),
-            **self._device(seat),
+            **self._device(slot),
         }
         out = open_log(path)
         try:
             process = subprocess.Popen(
                 # -P: what lies in the current folder is not imported, such as somebody's random.py
-                [sys.executable, "-P", "-m", "sweeps.cli", "worker", self.asked.sweep],
+                [sys.executable, "-P", "-m", "sweeps.cli", "worker", self.request.sweep],
                 env=os.environ | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -123,11 +123,11 @@ class LocalEngine:
             )
         finally:
             os.close(out)
-        return LocalWorker(seat, worker, process, path)
+        return LocalWorker(slot, worker, process, path)
 
-    def _device(self, seat: int) -> dict[str, str]:
+    def _device(self, slot: int) -> dict[str, str]:
         """Return the variables that give a worker its one device, in the order in which nvidia-smi counts them."""
-        if not self.asked.gpus:
+        if not self.request.gpus:
             return {}
-        device = self.asked.gpus[seat % len(self.asked.gpus)]
+        device = self.request.gpus[slot % len(self.request.gpus)]
         return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": device, GPU_VARIABLE: device}

@@ -67,11 +67,11 @@ class _Cell:
         console.print(bars)
         style = "margin:0;line-height:1.35"
         drawn = console.export_html(inline_styles=True, clear=False, code_format=f'<pre style="{style}">{{code}}</pre>')
-        shown = {"text/html": drawn, "text/plain": console.export_text()}
+        formats = {"text/html": drawn, "text/plain": console.export_text()}
         if self._handle is None:
-            self._handle = display(shown, raw=True, display_id=True)
+            self._handle = display(formats, raw=True, display_id=True)
         else:
-            self._handle.update(shown, raw=True)
+            self._handle.update(formats, raw=True)
 
 
 class Refresh:
@@ -95,8 +95,8 @@ class Refresh:
         there = [stage for stage in STAGES if stage != "native" or self._spec.targets]
         self._stages = {stage: display_stage(stage, there) for stage in there}
         self._bars: dict[str, TaskID] = {
-            name: self._progress.add_task(shown, total=1.0, count="", note="", start=name == _ALL)
-            for name, shown in ({_ALL: _ALL} | self._stages).items()
+            name: self._progress.add_task(label, total=1.0, count="", note="", start=name == _ALL)
+            for name, label in ({_ALL: _ALL} | self._stages).items()
         }
         self._expected, self._insight, self._looked_at = Eta(0.0, None, {}), "", float("-inf")
         self._line, self._line_at = "", float("-inf")
@@ -133,7 +133,7 @@ class Refresh:
         if not self._bars_seen and (last or time.monotonic() - self._line_at >= _LINE_EVERY_S):
             self._line_at = time.monotonic()
             stages = "  ".join(
-                f"{shown} {counts[stage].ended}/{counts[stage].total}" for stage, shown in self._stages.items()
+                f"{label} {counts[stage].ended}/{counts[stage].total}" for stage, label in self._stages.items()
             )
             self._say("  ".join(filter(None, [f"{100 * self._expected.fraction:.0f} %", stages, self._left()])))
 
@@ -141,10 +141,10 @@ class Refresh:
         self._looked_at = time.monotonic()
         tasks = queries.task_records(self._engine, self._sweep.id, keep=())
         self._expected = eta(self._spec, tasks, self._workers())
-        found = escape_control_chars(insight(self._spec, tasks))
-        if found != self._insight and not self._bars_seen:
-            self._console.print(found, highlight=False, soft_wrap=True, markup=False)
-        self._insight = found
+        text = escape_control_chars(insight(self._spec, tasks))
+        if text != self._insight and not self._bars_seen:
+            self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+        self._insight = text
 
     def _left(self) -> str:
         seconds = self._expected.seconds_left

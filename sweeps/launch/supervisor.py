@@ -22,7 +22,7 @@ from sweeps.launch.engine import Engine, WorkerHandle
 from sweeps.spec.model import Spec
 from sweeps.terminal import number_of
 from sweeps.workers.attempt import cap_of
-from sweeps.workers.heartbeat import STUCK
+from sweeps.workers.heartbeat import HUNG
 from sweeps.workers.logs import redact_tail
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Supervisor:
     Args:
         on: the engine that starts them.
         say: shows a line to whoever watches.
-        again: what to type to go on with the same workers.
+        relaunch_command: what to type to go on with the same workers.
     """
 
     engine: sqlalchemy.Engine
@@ -51,11 +51,11 @@ class Supervisor:
     spec: Spec
     on: Engine
     say: Say
-    again: str
+    relaunch_command: str
     alive: list[WorkerHandle] = field(default_factory=list)
     _started: int = 0
-    _quick_deaths: Counter[int] = field(default_factory=Counter)  # in a row, by seat
-    _due: list[tuple[float, int]] = field(default_factory=list)  # replacements: monotonic seconds, seat
+    _quick_deaths: Counter[int] = field(default_factory=Counter)  # in a row, by slot
+    _due: list[tuple[float, int]] = field(default_factory=list)  # replacements: monotonic seconds, slot
     _unreaped: list[WorkerHandle] = field(default_factory=list)
     _seen: dict[str, tuple[float, float]] = field(default_factory=dict)  # by worker: seen_at, and since when we know it
     _look_at: float = 0.0
@@ -73,29 +73,29 @@ class Supervisor:
 
     @property
     def gave_up(self) -> bool:
-        """Whether a seat stays empty, because workers died there one after the other."""
+        """Whether a slot stays empty, because workers died there one after the other."""
         return any(deaths >= MOST_QUICK for deaths in self._quick_deaths.values())
 
     def tick(self) -> None:
         """Look after the workers; call it a few times per second."""
-        for worker in [one for one in self.alive if one.code is not None]:
+        for worker in [worker for worker in self.alive if worker.code is not None]:
             self.alive.remove(worker)
             worker.end_children()
             if worker.code:
                 self._died(worker)
-        self._unreaped = [one for one in self._unreaped if not self._reaped(one)]
+        self._unreaped = [worker for worker in self._unreaped if not self._reaped(worker)]
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + self.spec.lease.interval_s
             self._end_frozen()
             self._look_after_waiting()
         now = time.monotonic()
-        seats = [seat for due, seat in self._due if due <= now]
-        if seats and self._over():
+        slots = [slot for due, slot in self._due if due <= now]
+        if slots and self._over():
             self._due.clear()
             return
-        self._due = [(due, seat) for due, seat in self._due if due > now]
-        for seat in seats:
-            self._replace(seat)
+        self._due = [(due, slot) for due, slot in self._due if due > now]
+        for slot in slots:
+            self._replace(slot)
 
     def _over(self) -> str:
         """Return why a new worker would find nothing to do; "" where it would, or the database is gone for now."""
@@ -107,51 +107,55 @@ class Supervisor:
             return "the sweep is cancelled"
         return "" if left.unended else "nothing is left to do"
 
-    def dismiss(self) -> None:
+    def stop_replacing(self) -> None:
         """Replace nobody any more."""
         self._due.clear()
 
-    def _start(self, seats: Sequence[int]) -> None:
-        self.alive += self.on.start(seats, self._started)
-        self._started += len(seats)
+    def _start(self, slots: Sequence[int]) -> None:
+        self.alive += self.on.start(slots, self._started)
+        self._started += len(slots)
 
-    def _replace(self, seat: int) -> None:
+    def _replace(self, slot: int) -> None:
         try:
-            self._start([seat])
+            self._start([slot])
         except SweepError as error:  # an engine that is away for a moment is no reason to end the others
             if not self.alive:
                 raise
             self.say(f"{error}; it is tried again")
-            self._due.append((time.monotonic() + _BACKOFF_S[-1], seat))
+            self._due.append((time.monotonic() + _BACKOFF_S[-1], slot))
 
     def _look_after_waiting(self) -> None:
         """Say how many workers wait for a machine; once nothing is left to do, let them go."""
-        waiting = [one for one in self.alive if one.code is None and not one.lived_s]
+        waiting = [worker for worker in self.alive if worker.code is None and not worker.lived_s]
         if waiting and self._over():
-            for one in waiting:
-                one.send(signal.SIGTERM)
-        before, said = self._waiting
-        if before == len(waiting) != said:  # for a whole interval: those that have just been submitted are no news
-            said = before
-            self.say(f"{said} of {number_of(len(self.alive), 'worker')} wait for a machine" if said else "all at work")
-        self._waiting = len(waiting), said
+            for worker in waiting:
+                worker.send(signal.SIGTERM)
+        before, announced = self._waiting
+        if before == len(waiting) != announced:  # for a whole interval: those that have just been submitted are no news
+            announced = before
+            self.say(
+                f"{announced} of {number_of(len(self.alive), 'worker')} wait for a machine"
+                if announced
+                else "all at work"
+            )
+        self._waiting = len(waiting), announced
 
     def _died(self, worker: WorkerHandle) -> None:
         self._unreaped.append(worker)
         processes.remove_left_over()
-        deaths = self._quick_deaths[worker.seat] + 1 if self._was_quick(worker) else 0
-        self._quick_deaths[worker.seat] = deaths
+        deaths = self._quick_deaths[worker.slot] + 1 if self._was_quick(worker) else 0
+        self._quick_deaths[worker.slot] = deaths
         last_one, over = deaths >= MOST_QUICK, self._over()
         then = "another takes its place"
         if last_one or over:
             then = f"no other takes its place, after {deaths} that died so soon"
-            if worker.successor is not None:
-                worker.successor.kill()
-        elif worker.successor is not None:
+            if worker.replacement is not None:
+                worker.replacement.kill()
+        elif worker.replacement is not None:
             then = "it comes again by itself"
-            self.alive.append(worker.successor)
+            self.alive.append(worker.replacement)
         else:
-            self._due.append((time.monotonic() + _BACKOFF_S[deaths], worker.seat))
+            self._due.append((time.monotonic() + _BACKOFF_S[deaths], worker.slot))
             self._due.sort()
         then = over or f"its task is free again, {then}"
         lines = [f"worker {worker.worker} {_how(worker.code or 0)}; {then}"]
@@ -163,7 +167,7 @@ class Supervisor:
         return redact_tail("\n".join(worker.last_lines(count)), self.engine.url).splitlines()
 
     def _was_quick(self, worker: WorkerHandle) -> bool:
-        if worker.lived_s >= QUICK_S or worker.code == STUCK:  # that one has counted against its task
+        if worker.lived_s >= QUICK_S or worker.code == HUNG:  # that one has counted against its task
             return False
         try:
             return not workers.has_finished(self.engine, worker.worker)
@@ -230,10 +234,10 @@ class Supervisor:
 
     def help(self) -> str:
         """Return what to type when no worker is left."""
-        return f"Their logs: {local().line('logs', self.sweep.name)}; to go on: {self.again}"
+        return f"Their logs: {local().line('logs', self.sweep.name)}; to go on: {self.relaunch_command}"
 
 
 def _how(code: int) -> str:
-    if code == STUCK:
+    if code == HUNG:
         return "ended itself, because its task did not end"
     return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -63,7 +63,8 @@ def _phases_of_groups(plan: Plan, spec: Spec) -> tuple[PhasePlan, ...]:
     for group in groups(spec):
         for role in spec.roles:
             needs = [
-                Dependency(confirm_phase(one, group), after_any_end=one not in ("source", role)) for one in spec.roles
+                Dependency(confirm_phase(other, group), after_any_end=other not in ("source", role))
+                for other in spec.roles
             ]
             if not group and AUTOKERAS_ARM in spec.arms(role):
                 needs.append(Dependency("baselines", after_any_end=True))
@@ -115,18 +116,18 @@ def judge(rows: Rows) -> Audit:
     )
 
 
-def alike(one: Any, other: Any) -> bool:
+def alike(left: Any, right: Any) -> bool:
     """Return whether two plain values are the same, but for the last digits of a number."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(alike, one, other))
-    if float in (kinds := {type(one), type(other)}) and kinds <= {int, float}:
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(alike(left[key], right[key]) for key in left)
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(alike, left, right))
+    if float in (kinds := {type(left), type(right)}) and kinds <= {int, float}:
         try:
-            return math.isclose(one, other, rel_tol=_CLOSE, abs_tol=_CLOSE)
+            return math.isclose(left, right, rel_tol=_CLOSE, abs_tol=_CLOSE)
         except OverflowError:  # a whole number beyond every float
             return False
-    return type(one) is type(other) and bool(one == other)
+    return type(left) is type(right) and bool(left == right)
 
 
 def _planned_again(rows: Rows) -> tuple[Spec, Plan]:
@@ -169,14 +170,14 @@ def _of_plan(rows: Rows, plan: Plan) -> Iterator[str]:
     """Find phases that differ from the plan, or have other tasks than it."""
     yield from _first_other("the plan", "phase", [phase.name for phase in plan.phases], list(rows.stages))
     there = {phase.name: phase for phase in rows.phases}
-    planned, found = _by_phase(plan.tasks), _by_phase(rows.tasks)
+    planned, stored = _by_phase(plan.tasks), _by_phase(rows.tasks)
     for phase in plan.phases:
         if phase.name in there:
             needs = [need.stored() for need in phase.needs] + ([phase.lag.stored()] if phase.lag else [])
             expected = {"stage": phase.stage, "needs": needs, "minimum": phase.minimum}
             values = {name: getattr(there[phase.name], name) for name in expected}
             yield from (text for _, text in _differing(phase.name, expected, values))
-            yield from _first_other(phase.name, "task", planned[phase.name], found[phase.name])
+            yield from _first_other(phase.name, "task", planned[phase.name], stored[phase.name])
 
 
 def _by_phase(tasks: Iterable[TaskPlan | TaskRow]) -> Mapping[str | None, list[str]]:
@@ -186,29 +187,31 @@ def _by_phase(tasks: Iterable[TaskPlan | TaskRow]) -> Mapping[str | None, list[s
     return keys
 
 
-def _first_other(of: str, what: str, expected: Sequence[str], found: Sequence[str]) -> Iterator[str]:
-    pairs = zip_longest(expected, found, fillvalue="none")
+def _first_other(of: str, what: str, expected: Sequence[str], stored: Sequence[str]) -> Iterator[str]:
+    pairs = zip_longest(expected, stored, fillvalue="none")
     if pair := next((pair for pair in pairs if pair[0] != pair[1]), None):
         yield f"{of}: expected {what} {pair[0]} as planned, found {pair[1]}"
 
 
-def _differing(of: str, expected: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _differing(of: str, expected: Mapping[str, Any], stored: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the name of each value that differs, and a line about it."""
-    for name in dict.fromkeys([*expected, *found]):
-        if not alike(expected.get(name), found.get(name)):
-            yield name, f"{of}: expected {name} {expected.get(name)} as planned, found {str(found.get(name))[:_SHOWN]}"
+    for name in dict.fromkeys([*expected, *stored]):
+        if not alike(expected.get(name), stored.get(name)):
+            yield name, f"{of}: expected {name} {expected.get(name)} as planned, found {str(stored.get(name))[:_SHOWN]}"
 
 
 def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mapping[str, Finding]:
     """Find the first thing that differs in each task, by its key; what differs alike in many is one finding."""
     alike_edits: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    found: dict[str, Finding] = {}
+    findings: dict[str, Finding] = {}
     params = {attempt.task_id: attempt.params for attempt in rows.attempts if attempt.state == "done"}
     for task in rows.tasks:
         if isinstance(task.payload, Unreadable):
             continue  # which the audit of the rows says
         if not isinstance(task.payload, dict):
-            found[task.key] = Finding(f"{task.key}: expected a payload as planned, found {str(task.payload)[:_SHOWN]}")
+            findings[task.key] = Finding(
+                f"{task.key}: expected a payload as planned, found {str(task.payload)[:_SHOWN]}"
+            )
             continue
         try:
             payload = jobs.read_payload(task.stage, task.payload, key=task.key)
@@ -227,14 +230,14 @@ def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mappi
                     expected, values = _held(spec, task, payload, outcome, params.get(task.id))
                     edit = next(_differing(f"outcome of {task.key}", expected, values), None)
         except RecordBroken as error:
-            found[task.key] = Finding(str(error), error.next_steps)
+            findings[task.key] = Finding(str(error), error.next_steps)
         else:
             if edit is not None:
                 alike_edits[edit[0]].append((task.key, edit[1]))
     for edits in alike_edits.values():
         others = f"; {number_of(len(edits) - 1, 'more task')} likewise" if len(edits) > 1 else ""
-        found |= dict.fromkeys((key for key, _ in edits), Finding(edits[0][1] + others, (jobs.PUT_BACK,)))
-    return found
+        findings |= dict.fromkeys((key for key, _ in edits), Finding(edits[0][1] + others, (jobs.PUT_BACK,)))
+    return findings
 
 
 def _held(
@@ -242,16 +245,16 @@ def _held(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what an outcome has to say by its payload, its score and its parameters, and what it says."""
     expected: dict[str, Any] = {"val_accuracy": task.score}
-    found: dict[str, Any] = {"val_accuracy": outcome.val_accuracy}
+    stored: dict[str, Any] = {"val_accuracy": outcome.val_accuracy}
     if outcome.seed is not None:
-        expected["seed"], found["seed"] = payload.seed, outcome.seed
+        expected["seed"], stored["seed"] = payload.seed, outcome.seed
     if curve := outcome.epoch_val_accuracy:
         expected |= {"last accuracy": outcome.val_accuracy, "number of epochs": _epochs(spec, payload, outcome)}
-        found |= {"last accuracy": curve[-1], "number of epochs": len(curve)}
+        stored |= {"last accuracy": curve[-1], "number of epochs": len(curve)}
     trial = task.outcome.get("trial")
     told = trial.get("epoch_values") if isinstance(trial, dict) else None
     if told and isinstance(told, list):  # the same curve, as its trial shows it
-        expected["accuracies after epochs"], found["accuracies after epochs"] = len(told), len(curve)
+        expected["accuracies after epochs"], stored["accuracies after epochs"] = len(told), len(curve)
     if (
         isinstance(payload, jobs.TransferTask)
         and isinstance(outcome, jobs.StudentOutcome)
@@ -263,8 +266,8 @@ def _held(
             expected |= {name: value for name, value in params.items() if name not in ("arm", "dataset")}
         if (point := planned_point(spec, payload)) is not None:
             expected |= point.as_dict()
-        found |= outcome.point.as_dict()
-    return expected, found
+        stored |= outcome.point.as_dict()
+    return expected, stored
 
 
 def _epochs(spec: Spec, payload: jobs.Payload, outcome: jobs.TrainedOutcome) -> Number:

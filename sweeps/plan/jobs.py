@@ -341,13 +341,13 @@ def done_tasks(
         task: the kind of payload, such as TransferTask.
         outcome: the kind of outcome that such tasks have, such as StudentOutcome.
     """
-    found: list[DoneTask[TaskT, ResultT]] = []
+    tasks: list[DoneTask[TaskT, ResultT]] = []
     for record in records:
         if record.state == "done" and isinstance(payload := payload_of(record), task):
             done = done_task(record, payload)
             if isinstance(done.outcome, outcome):
-                found.append(DoneTask(record, payload, done.outcome, done.score))
-    return found
+                tasks.append(DoneTask(record, payload, done.outcome, done.score))
+    return tasks
 
 
 def read_outcome(payload: Payload, values: Mapping[str, Any] | None, *, key: str = "") -> StoredOutcome:

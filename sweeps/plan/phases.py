@@ -118,7 +118,7 @@ def teacher_phases(spec: Spec) -> list[PhasePlan]:
 
 def group_phases(spec: Spec, group: str) -> list[PhasePlan]:
     """Return the phases of a group that select: its searches and their confirms, on each dataset."""
-    search, rounds = spec.of_group(group).search, spec.of_group(group).confirm.rounds
+    search, rounds = spec.for_group(group).search, spec.for_group(group).confirm.rounds
     phases = []
     for role in spec.roles:
         name = search_phase(role, group)
@@ -143,7 +143,7 @@ def transfer_phases(spec: Spec, group: str, known: Collection[str]) -> list[Phas
         if not spec.arms(role, group):
             continue
         own = {confirm_phase("source", group), confirm_phase(role, group)}
-        selections = [confirm_phase(one, other) for other in known for one in spec.roles]
+        selections = [confirm_phase(searched, other) for other in known for searched in spec.roles]
         needs = [Dependency(name, after_any_end=name not in own) for name in selections]
         if AUTOKERAS_ARM in spec.arms(role, group):
             needs.append(Dependency("baselines", after_any_end=True))

@@ -70,9 +70,9 @@ def _task(key: str, phase: str, payload: Payload, *, seen_first: bool = False) -
     return TaskPlan(key=key, phase=phase, payload=payload.as_json(), priority=priority + _SEEN_FIRST * seen_first)
 
 
-def _plain(found: re.Match[str]) -> str:
+def _plain(match: re.Match[str]) -> str:
     """Replace the number of a target, or of a round of confirm."""
-    return "target" if found[0].startswith("target") else ""
+    return "target" if match[0].startswith("target") else ""
 
 
 def teacher_tasks(spec: Spec) -> list[TaskPlan]:
@@ -117,7 +117,7 @@ def sobol_points(spec: Spec, count: int, group: str = "") -> list[Point]:
     sampler = qmc.Sobol(d=len(space), scramble=True, rng=derive(spec.seed, "sobol", *_path(group)))
     # Drawn as the next power of two: the sequence is balanced there, and scipy warns elsewhere.
     unit = sampler.random_base2(math.ceil(math.log2(count)))[:count] if count else []
-    return [point_at(space, [float(part) for part in one]) for one in unit]
+    return [point_at(space, [float(part) for part in row]) for row in unit]
 
 
 def search_tasks(spec: Spec, role: Role, group: str, numbers: range, *, first: int) -> list[TaskPlan]:
@@ -174,8 +174,8 @@ def _confirm(spec: Spec, role: Role, group: str) -> list[TaskPlan]:
 def transfer_tasks(spec: Spec, role: Role, group: str, *, before: Spec | None = None) -> list[TaskPlan]:
     """Return the trainings of the arms; of a larger spec those that the spec before it does not have."""
 
-    def planned(one: Spec | None, arm: str, repeat: int) -> bool:
-        return one is not None and repeat < one.seeds_of(role, arm)
+    def planned(version: Spec | None, arm: str, repeat: int) -> bool:
+        return version is not None and repeat < version.seeds_of(role, arm)
 
     # Repeats outside, arms inside: an interrupted comparison is still a paired one. Every group has seeds of its own:
     # an interval over groups then covers the seeds as well.
@@ -222,7 +222,7 @@ def tasks_of(spec: Spec) -> int:
     baselines = sum(len(spec.baselines_on(role)) for role in spec.roles)
     measure = 1
     return (
-        teachers + baselines + _group(spec, "") + (groups - 1) * _group(spec.of_group("further"), "further") + measure
+        teachers + baselines + _group(spec, "") + (groups - 1) * _group(spec.for_group("further"), "further") + measure
     )
 
 
@@ -280,7 +280,7 @@ def make_plan(spec: Spec) -> Plan:
     tasks += baseline_tasks(spec)
     for group in groups(spec):
         phases += [*group_phases(spec, group), *transfer_phases(spec, group, list(groups(spec)))]
-        tasks += group_tasks(spec.of_group(group), group)
+        tasks += group_tasks(spec.for_group(group), group)
     phases.sort(key=lambda phase: STAGES.index(phase.stage))  # as people see them in status and audit
     order = {phase.name: number for number, phase in enumerate(phases)}
     tasks.sort(key=lambda task: order[task.phase])
@@ -318,7 +318,7 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> t
     phases: list[PhasePlan] = []
     tasks: list[TaskPlan] = []
     for group in groups(larger):
-        before, after = spec.of_group(group), larger.of_group(group)
+        before, after = spec.for_group(group), larger.for_group(group)
         if group not in known:
             phases += [*group_phases(larger, group), *transfer_phases(larger, group, [group])]
             tasks += group_tasks(after, group)
@@ -368,9 +368,9 @@ def _whole(spec: Spec) -> float:
         whole += spec.outer.teachers * _work(spec, "teachers", role)
         whole += len(spec.baselines_on(role)) * _work(spec, "baselines", role)
         for group in groups(spec):
-            one = spec.of_group(group)
-            compared = sum(one.seeds_of(role, arm) for arm in one.arms(role, group))
-            whole += (one.search.trials + one.confirm.trainings + compared) * _work(spec, "search", role)
+            own = spec.for_group(group)
+            compared = sum(own.seeds_of(role, arm) for arm in own.arms(role, group))
+            whole += (own.search.trials + own.confirm.trainings + compared) * _work(spec, "search", role)
     return whole
 
 

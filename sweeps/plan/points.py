@@ -122,7 +122,7 @@ def planned_point(spec: Spec, task: jobs.Payload) -> Point | None:
 
 def points_of(spec: Spec, task: jobs.ConfirmTask) -> int | None:
     """Return how many points the round of a confirm trains, as many as its ranks have; None: there is no such round."""
-    rounds = spec.of_group(task.group).confirm.rounds
+    rounds = spec.for_group(task.group).confirm.rounds
     ends = accumulate(seeds for _, seeds in rounds)
     return next((top for (top, _), end in zip(rounds, ends, strict=True) if task.repeat < end), None)
 

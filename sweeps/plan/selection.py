@@ -86,14 +86,14 @@ def confirmed_for(name: str, done: Iterable[Confirm]) -> list[Confirm]:
     """Return those finished confirm trainings that a selection is made from: of its search, up to its round."""
     base, tag = untagged(name)
     number = base.partition(":")[2]
-    found = []
+    tasks = []
     for task in done:
         payload, phase = task.payload, untagged(task.record.phase)[0]
         mine = (payload.role == "source") != base.startswith("native") and search_of(payload.role, payload.group) == tag
         round_ = re.search(r":(\d+)$", phase)  # the last round has no number
         if mine and (not number or (round_ is not None and int(round_[1]) <= int(number))):
-            found.append(task)
-    return found
+            tasks.append(task)
+    return tasks
 
 
 def resolve_ranks(engine: sqlalchemy.Engine, sweep_id: int, name: str, *, top: int) -> tuple[Ranked, ...]:
@@ -170,9 +170,9 @@ def survivors(done: Sequence[Confirm], top: int) -> list[Ranked]:
     search. Source: Karnin, Koren & Somekh 2013, "Almost optimal exploration in multi-armed bandits" (sequential
     halving).
     """
-    found = sorted(_full(_candidates(done)), key=lambda one: (-one.accuracy.mean, one.rank))
+    order = sorted(_full(_candidates(done)), key=lambda candidate: (-candidate.accuracy.mean, candidate.rank))
     keys = {task.outcome.point: task.record.key for task in reversed(done)}
-    return [Ranked(one.point, one.accuracy.mean, keys[one.point]) for one in found[:top]]
+    return [Ranked(candidate.point, candidate.accuracy.mean, keys[candidate.point]) for candidate in order[:top]]
 
 
 def best(done: Sequence[Confirm]) -> Confirmed:
@@ -196,20 +196,20 @@ def by_point(done: Sequence[Confirm]) -> dict[Point, list[Confirm]]:
 
     A later round has ranks of its own, so the point itself says which candidate a training is of.
     """
-    found: dict[Point, list[Confirm]] = defaultdict(list)
+    points: dict[Point, list[Confirm]] = defaultdict(list)
     for task in sorted(done, key=lambda task: (task.payload.repeat, task.payload.rank)):
-        if all(task.payload.repeat != other.payload.repeat for other in found[task.outcome.point]):
-            found[task.outcome.point].append(task)
-    return dict(sorted(found.items(), key=lambda item: item[1][0].payload.rank))  # whose first one is of round 1
+        if all(task.payload.repeat != other.payload.repeat for other in points[task.outcome.point]):
+            points[task.outcome.point].append(task)
+    return dict(sorted(points.items(), key=lambda item: item[1][0].payload.rank))  # whose first one is of round 1
 
 
 def _candidates(done: Sequence[Confirm]) -> list[Candidate]:
-    found = []
+    candidates = []
     for point, tasks in by_point(done).items():
         accuracy = estimate([task.score for task in tasks])
         assert accuracy is not None
-        found.append(Candidate(point, tasks[0].payload.rank, accuracy))
-    return found
+        candidates.append(Candidate(point, tasks[0].payload.rank, accuracy))
+    return candidates
 
 
 def _full(candidates: Sequence[Candidate]) -> list[Candidate]:

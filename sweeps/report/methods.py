@@ -139,7 +139,7 @@ def _further(spec: Spec) -> str:
     """Return how the search is repeated."""
     if spec.outer.searches == 1:
         return ""
-    cheap = spec.of_group("further")
+    cheap = spec.for_group("further")
     return (
         f" The search is repeated from other starting points and with seeds of its own, {spec.outer.searches} in all"
         f" per teacher; each further one has {cheap.search.trials} trials. {_confirm(cheap.confirm.rounds)}."

@@ -217,7 +217,7 @@ def untuned_instead(findings: Findings, role: str, arm: str = "best") -> str:
 
 def helps(findings: Findings, role: str, arm: str) -> bool:
     """Return whether an arm may gain over no distillation: that it does was shown, or cannot be told yet."""
-    return side(findings.between(role, arm, findings.spec.without_teacher(role))) in ("above", "unknown")
+    return side(findings.between(role, arm, findings.spec.untreated_arm(role))) in ("above", "unknown")
 
 
 def as_good(findings: Findings) -> list[str]:

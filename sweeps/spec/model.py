@@ -77,20 +77,22 @@ class Spec(tables.SpecModel):
                 " best and scratch, so it must have both"
             )
         for group in ("", "further"):
-            one = self.of_group(group)
-            if one.confirm.top > one.search.trials:
+            own = self.for_group(group)
+            if own.confirm.top > own.search.trials:
                 rounds = "outer.rounds" if group and self.outer.rounds else "confirm.rounds"
                 trials = "outer.trials" if group and self.outer.trials else "search.trials"
                 raise ValueError(
-                    f"{rounds} begins with {one.confirm.top} points, more than {trials} ({one.search.trials})"
+                    f"{rounds} begins with {own.confirm.top} points, more than {trials} ({own.search.trials})"
                 )
         if self.targets and AUTOKERAS_ARM in self.transfer.target_arms and AUTOKERAS_ARM not in self.baselines.methods:
             raise ValueError(f"transfer.target_arms has {AUTOKERAS_ARM}, so baselines.methods must have it, too")
         loss = self.training.distillation
-        check_parameters(loss, "search.space", [name for name in self.search.space if name not in tables.TRAINED])
+        check_parameters(
+            loss, "search.space", [name for name in self.search.space if name not in tables.TRAINING_PARAMS]
+        )
         check_parameters(loss, "training.loss_parameters", list(self.training.loss_parameters))
         if "epochs" in self.search.space and "scratch-same-cost" in {
-            arm for one in self.roles for arm in self.arms(one)
+            arm for role in self.roles for arm in self.arms(role)
         }:
             raise ValueError(
                 "search.space has epochs, so the arms cannot have scratch-same-cost: what a search costs varies"
@@ -101,7 +103,7 @@ class Spec(tables.SpecModel):
                 raise ValueError(f"{part.dataset}: images ({part.images}) is less than one batch ({largest})")
         return self
 
-    def of_group(self, group: str) -> "Spec":
+    def for_group(self, group: str) -> "Spec":
         """Return the spec by which a group is searched and compared: a further one may have cheaper searches."""
         if not group:
             return self
@@ -139,10 +141,10 @@ class Spec(tables.SpecModel):
         if group or "best" not in arms:
             return arms
         paper = (DEFAULT_PAPER,) if self.training.distillation != "kd" and known(self.training.distillation) else ()
-        tuned = (SCRATCH_TUNED,) if any(name in tables.TRAINED for name in self.search.space) else ()
+        tuned = (SCRATCH_TUNED,) if any(name in tables.TRAINING_PARAMS for name in self.search.space) else ()
         return (*arms, *paper, *tuned)
 
-    def without_teacher(self, role: str) -> str:
+    def untreated_arm(self, role: str) -> str:
         """Return the arm that tells what the teacher gains: labels only, trained as best where that was searched."""
         return SCRATCH_TUNED if SCRATCH_TUNED in self.arms(role) else "scratch"
 
@@ -173,10 +175,10 @@ class Spec(tables.SpecModel):
         named = [role for role in self.roles if self.role(role).name]
         if not named:
             return self
-        shown: dict[str, Any] = {
+        changes: dict[str, Any] = {
             role: self.role(role).model_copy(update={"dataset": self.role(role).name}) for role in named
         }
-        called = self.model_copy(update=shown)
+        called = self.model_copy(update=changes)
         called._stored = self.as_dict()
         return called
 

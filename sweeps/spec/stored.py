@@ -28,10 +28,10 @@ def stored_spec(sweep: SweepRecord) -> Spec:
     Raises:
         SweepError: it is not what was stored: somebody edited it.
     """
-    found = fingerprint(sweep.spec)
-    if found != sweep.fingerprint:
+    digest = fingerprint(sweep.spec)
+    if digest != sweep.fingerprint:
         raise SweepError(
-            f"the stored spec of {sweep.name} was edited (its hash is {found[:12]}, it was stored with "
+            f"the stored spec of {sweep.name} was edited (its hash is {digest[:12]}, it was stored with "
             f"{sweep.fingerprint[:12]}); put it back, or make another sweep: {local().create('NAME', 'my.toml')}"
         )
     return as_it_stands(sweep)
@@ -57,9 +57,9 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "")
 def check_name(name: str) -> str:
     """Return the name; raise SpecError if no sweep can have it."""
     if not Name.fullmatch(name):
-        shown = name if len(name) <= 40 else f"{name[:37]}... ({len(name)} characters)"
+        text = name if len(name) <= 40 else f"{name[:37]}... ({len(name)} characters)"
         raise SpecError(
-            f"sweep name {shown!r}: allowed are 1 to 64 letters, digits, '-' and '_', the first one not '-',"
+            f"sweep name {text!r}: allowed are 1 to 64 letters, digits, '-' and '_', the first one not '-',"
             " for example mnist-kd"
         )
     return name
@@ -94,9 +94,9 @@ def frozen_code(spec: Spec) -> dict[str, Any]:
         except CodeError as error:
             raise SpecError(f"{key}: got {name!r}; {error}") from None
     for path, wanted in spec.code.items():
-        if (found := files.get(path)) not in (None, wanted):
+        if (digest := files.get(path)) not in (None, wanted):
             raise SpecError(
-                f"code: {path} here has sha256 {str(found)[:12]}, the spec says {wanted[:12]}; remove the line to take"
+                f"code: {path} here has sha256 {str(digest)[:12]}, the spec says {wanted[:12]}; remove the line to take"
                 " this file"
             )
     return changes | ({"code": files} if files or spec.code else {})
@@ -110,10 +110,10 @@ def check_code(spec: Spec) -> None:
     """
     by_path = {_path(name): name for _, name in named_code(spec) if code.file_of(name) is not None}
     for path, wanted in spec.code.items():
-        found = code.hash_of(by_path.get(path, f"{path}:file"))
-        if found != wanted:
+        digest = code.hash_of(by_path.get(path, f"{path}:file"))
+        if digest != wanted:
             raise NotHere(
-                f"{path} here has sha256 {found[:12]}, the sweep was created with {wanted[:12]}; copy the file it was"
+                f"{path} here has sha256 {digest[:12]}, the sweep was created with {wanted[:12]}; copy the file it was"
                 f" created with to there, or into a folder and export {code.FOLDER_VARIABLE}=FOLDER"
             )
 
@@ -182,7 +182,7 @@ def _line(part: BaseModel, key: str) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{name} = {_value(one)}" for name, one in value.items())
+        inside = ", ".join(f"{name} = {_value(item)}" for name, item in value.items())
         return f"{{ {inside} }}" if inside else "{}"
     # JSON's strings, numbers and lists of them are TOML as well, save its escapes of characters beyond \uffff.
     return json.dumps(value, ensure_ascii=False)

@@ -136,7 +136,7 @@ def _allowed(location: Sequence[str | int], model: type[BaseModel]) -> str:
     for name in place:
         (table,) = _tables(table.model_fields[name].annotation)
     prefix = "".join(f"{name}." for name in place)
-    near = [f"{prefix}{one}" for one in get_close_matches(last, table.model_fields, n=1)]
+    near = [f"{prefix}{match}" for match in get_close_matches(last, table.model_fields, n=1)]
     meant = near or [key for key in _keys(model) if key.rpartition(".")[2] == last]
     hint = f"did you mean {' or '.join(meant[:2])}? " if meant else ""
     return f"{hint}allowed beside it: {', '.join(table.model_fields)}"
@@ -151,7 +151,9 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 def _tables(annotation: Any) -> list[type[BaseModel]]:
     """Return the table that a key with this annotation holds: none for a plain value."""
-    return [one for one in (annotation, *get_args(annotation)) if isinstance(one, type) and issubclass(one, BaseModel)]
+    return [
+        kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, BaseModel)
+    ]
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ class Bounds:
         return f"two {kind} [low, high] with {self.low:g} < low <= high <= {self.high:g}"
 
 
-TRAINED = {
+TRAINING_PARAMS = {
     "learning_rate": Bounds(0, 1),
     "epochs": Bounds(0, MOST, whole=True),
     "batch_size": Bounds(0, MOST, whole=True),
@@ -177,10 +179,24 @@ TRAINED = {
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 # What else stands beside the parameters of a trial, refused wherever a spec is read. It is never added to: a sweep that
-# was created before must stay readable. New ones belong into RECORDED, which only a new sweep is checked against.
-_TAKEN = ("arm", "dataset", "model", "method", "role", "seed", "group", "rank", "ranks", "repeat", "score", "more", "n")
+# was created before must stay readable. New ones belong into RESERVED_NEW, which only a new sweep is checked against.
+RESERVED = (
+    "arm",
+    "dataset",
+    "model",
+    "method",
+    "role",
+    "seed",
+    "group",
+    "rank",
+    "ranks",
+    "repeat",
+    "score",
+    "more",
+    "n",
+)
 
-_RECORDS = (
+_COLUMNS = (
     # tables of tasks and trainings
     "task stage state attempt trial dataset arm more score test_accuracy seed train_s cpu_s worker reason sweep role",
     "repeat val_accuracy",
@@ -193,7 +209,7 @@ _RECORDS = (
     "model method group parameters train_images detail data weights numerics wall_s provenance blobs search",
     "epoch_val_accuracy latency latency_ms_p50 retry_of",
 )
-RECORDED = frozenset(name for names in _RECORDS for name in names.split())
+RESERVED_NEW = frozenset(name for names in _COLUMNS for name in names.split())
 """What stands beside a searched parameter in records, tables or JSON: as the name of one it would be taken for that."""
 
 
@@ -203,11 +219,11 @@ def _checked(space: Any) -> dict[str, tuple[Number, Number]]:
     for name, ends in space.items():
         if name in ("temperature", "alpha"):
             raise ValueError(f"further parameters; {name} has a key of its own: search.{name}")
-        if not _NAME.fullmatch(name) or name in _TAKEN:
+        if not _NAME.fullmatch(name) or name in RESERVED:
             raise ValueError(
-                f"{', '.join(TRAINED)}, or a parameter of the loss, such as beta; {name!r} is no name for one"
+                f"{', '.join(TRAINING_PARAMS)}, or a parameter of the loss, such as beta; {name!r} is no name for one"
             )
-        bounds = TRAINED.get(name)
+        bounds = TRAINING_PARAMS.get(name)
         if not _is_range(ends, bounds):
             raise ValueError(f"{name}: {bounds or 'two numbers [low, high] with low <= high'}; got {ends!r}")
     return {name: (low, high) for name, (low, high) in space.items()}
@@ -222,7 +238,7 @@ def _is_range(ends: Any, bounds: Bounds | None) -> bool:
     return ends[0] <= ends[1] and (bounds is None or (bounds.low < ends[0] and ends[1] <= bounds.high))
 
 
-Further = Annotated[dict[str, tuple[int | float, int | float]], BeforeValidator(_checked)]
+ExtraSpace = Annotated[dict[str, tuple[int | float, int | float]], BeforeValidator(_checked)]
 """A table of ranges [low, high] by name."""
 
 
@@ -292,7 +308,7 @@ class Search(SpecModel):
     alpha: Annotated[tuple[float, float], _range(0, 1, above=False)] = Field(
         default=(0.0, 1.0), description="uniform; weight of the labels"
     )
-    space: Further = Field(
+    space: ExtraSpace = Field(
         default={},
         description="more to search, as [low, high]: learning_rate (log), epochs, batch_size (powers of two times low),"
         " and the loss's own parameters",

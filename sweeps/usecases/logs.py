@@ -23,10 +23,10 @@ def latest(name: str, lines: int) -> list[str]:
     Raises:
         SweepError: no worker of that sweep has run here.
     """
-    found = []
+    output = []
     for path in _files(name):
-        found += [f"==> {path}", *_last([line.text for line in _read(path)], lines), ""]
-    return found
+        output += [f"==> {path}", *_last([line.text for line in _read(path)], lines), ""]
+    return output
 
 
 def about_task(
@@ -41,8 +41,8 @@ def about_task(
     Raises:
         SweepError: the sweep has no such task, no worker has had it yet, or there is no such attempt.
     """
-    found = _attempts(url, name, key, attempt)
-    return [line for made in found for line in (_head(key, made), *_last(_lines(made), lines), "")]
+    attempts = _attempts(url, name, key, attempt)
+    return [line for made in attempts for line in (_head(key, made), *_last(_lines(made), lines), "")]
 
 
 def follow(
@@ -90,14 +90,14 @@ class Followed:
 
 def _attempts(url: sqlalchemy.URL, name: str, key: str, attempt: int | None) -> list[AttemptRecord]:
     with open_sweep(url, name) as (engine, sweep):
-        found = queries.attempts_of(engine, sweep.id, key)
-    if found is None:
+        attempts = queries.attempts_of(engine, sweep.id, key)
+    if attempts is None:
         raise NotThere(f"{name} has no task {key!r}; see: {local().line('trials', name)}")
-    if not found:
+    if not attempts:
         raise SweepError(f"no worker has had {key} yet; see: {local().line('status', name)}")
-    chosen = [one for one in found if attempt in (None, one.number)]
+    chosen = [made for made in attempts if attempt in (None, made.number)]
     if not chosen:
-        raise NotThere(f"--attempt: got {attempt}; {key} has {_numbers(found)}")
+        raise NotThere(f"--attempt: got {attempt}; {key} has {_numbers(attempts)}")
     return chosen
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sweeps.workers.runner import TaskRunner
 
 
-TRAINED = ("teachers", "search", "confirm", "native", "transfer")
+REPLAYABLE_STAGES = ("teachers", "search", "confirm", "native", "transfer")
 """The stages that are decided by seeds alone. Baselines have a time limit, and measure measures time."""
 
 
@@ -45,16 +45,18 @@ def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sa
         SweepError: no such task, or it is not finished, or nothing is.
     """
     tasks = queries.task_records(engine, sweep.id)
-    done = [task for task in tasks if task.state == "done" and task.stage in TRAINED]
+    done = [task for task in tasks if task.state == "done" and task.stage in REPLAYABLE_STAGES]
     if key is not None:
-        found = [task for task in tasks if task.key == key]
-        if not found:
+        named = [task for task in tasks if task.key == key]
+        if not named:
             listed = local().line("trials", sweep.name)
             raise SweepError(f"--task: got {key!r}; {sweep.name} has no such task; list them: {listed}")
-        if found[0] not in done:
-            why = f"is {found[0].state}" if found[0].state != "done" else f"is of stage {found[0].stage}"
-            raise SweepError(f"--task: {key} {why}; only finished tasks of {', '.join(TRAINED)} can be replayed")
-        return found
+        if named[0] not in done:
+            why = f"is {named[0].state}" if named[0].state != "done" else f"is of stage {named[0].stage}"
+            raise SweepError(
+                f"--task: {key} {why}; only finished tasks of {', '.join(REPLAYABLE_STAGES)} can be replayed"
+            )
+        return named
     if not done:
         raise SweepError(f"no training of {sweep.name} has finished; go on with: {local().launch(sweep.name)}")
     drawn = random.sample(done, min(sample, len(done)))
@@ -117,5 +119,7 @@ def _compared(before: DoneTask[Payload, StoredOutcome], now: Outcome) -> Replay:
         pairs["epochs"] = old.epochs, new.epochs
     if isinstance(old, TeacherOutcome):  # a .keras file holds the time of its making; its logits say what it learnt
         pairs["logits"] = old.blobs.get("logits"), new.blobs.get("logits")
-    differs = tuple(f"{name}: {one}, now {other}" for name, (one, other) in pairs.items() if one != other)
+    differs = tuple(
+        f"{name}: {stored}, now {current}" for name, (stored, current) in pairs.items() if stored != current
+    )
     return Replay(before.record.key, before.score, differs, (old.numerics, new.numerics))

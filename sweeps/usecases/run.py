@@ -110,7 +110,7 @@ def run_sweep(
     if not known:
         created = create.create_sweep(url, name, with_data(spec, data_dir), data_dir=data_dir)
         details = describe_details(created.spec, created.plan) if verbose else []
-        say("\n".join([*describe_plan(created.spec, created.plan, url, created.found), *details]))
+        say("\n".join([*describe_plan(created.spec, created.plan, url, created.data_lines), *details]))
     else:
         first, spec = known[0].spec, create.by_its_rule(known, spec)
         if spec.fingerprint not in {revision.fingerprint for revision in known}:
@@ -136,13 +136,13 @@ def with_data(spec: Spec, data_dir: Path | None) -> Spec:
     """Fetch the data of a spec. Returns the spec, or the same on digits -> digits-rgb where the data is unavailable."""
     names = [spec.role(role).dataset for role in spec.roles]
     public = [name for name in names if not is_own(name)]
-    missing = [found for name in public if not (found := sources.where(name, data_dir)).available]
+    missing = [location for name in public if not (location := sources.where(name, data_dir)).available]
     try:
         if not missing:
             spec = with_images(spec, data_dir)
         say(f"{_first_line(missing)}; {_expected(spec)}")
-        for found in missing:
-            datasets.fetch(found.name, data_dir=data_dir)
+        for location in missing:
+            datasets.fetch(location.name, data_dir=data_dir)
     except DataError as error:
         if spec.preset != "quick" or names != ["mnist", "cifar10"]:
             raise
@@ -161,9 +161,9 @@ def _first_line(missing: list[sources.Location]) -> str:
     if not missing:
         return "nothing to download"
     parts = [
-        f"{found.name} ({max(way.bytes for way in found.to_fetch) / 1e6:.0f} MB at most)"
-        for found in missing
-        if found.to_fetch
+        f"{location.name} ({max(way.bytes for way in location.to_fetch) / 1e6:.0f} MB at most)"
+        for location in missing
+        if location.to_fetch
     ]
     return f"downloading {', '.join(parts)} into the cache" if parts else "nothing to download"
 
@@ -211,7 +211,7 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
         *note(findings),
         *answer.blocks(findings),
         *further(findings),
-        *(Paragraph(lost) for one in findings.verdicts[:1] if (lost := regret(one))),
+        *(Paragraph(lost) for verdict in findings.verdicts[:1] if (lost := regret(verdict))),
         *(block for role in findings.shown_roles for block in accuracies(findings, role)),
         Paragraph(
             "The key figure is on the first page of this study. The best trial shown there is the highest of many"

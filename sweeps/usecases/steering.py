@@ -119,23 +119,23 @@ def _more(
 
 def _look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> str:
     """Say which look the verdict is decided at, once more seeds or searches have read the test."""
-    taken, declared = load.taken(engine, sweep.id), spec.transfer.looks
+    looks, declared = load.taken(engine, sweep.id), spec.transfer.looks
     which = (
-        f"look {taken + 1} of {declared} at the test images, decided at {percent(spec.transfer.level(taken + 1)):g} %"
+        f"look {looks + 1} of {declared} at the test images, decided at {percent(spec.transfer.level(looks + 1)):g} %"
     )
-    if not taken:
+    if not looks:
         return f"no look was taken yet: this belongs to {which}"
-    return f"this spends {which}" + ("; no look is left after it" if taken + 1 == declared else "")
+    return f"this spends {which}" + ("; no look is left after it" if looks + 1 == declared else "")
 
 
 def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> None:
     """Raise RevisionRefused, unless the sweep may be read on test images once more: a declared look is left."""
-    taken = load.taken(engine, sweep.id)
-    if taken >= spec.transfer.looks:
+    looks = load.taken(engine, sweep.id)
+    if looks >= spec.transfer.looks:
         searches = spec.outer.searches >= FEWEST_SEARCHES  # what the verdict counts
         larger = {"search": 2 * spec.outer.searches} if searches else {"seed": 2 * spec.transfer.seeds}
         raise RevisionRefused(
-            f"the test was read at {taken} of {spec.transfer.looks} declared looks;"
+            f"the test was read at {looks} of {spec.transfer.looks} declared looks;"
             f" {'searches' if searches else 'seeds'} added after the last one would make the verdict worthless; for"
             f" more, make another sweep: {another_sweep(sweep.name, spec, **larger)}"
         )

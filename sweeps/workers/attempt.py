@@ -200,13 +200,13 @@ class Attempts:
         )
         params = resolve_point(self._engine, self._spec, claim)
         space = space_of(self._spec, claim.stage)
-        asked = self._studies.ask(study, space, owner=self._owner, params=params, attrs=attrs)
+        trial = self._studies.ask(study, space, owner=self._owner, params=params, attrs=attrs)
         failpoint("asked")
-        if not tasks.save_trial(self._engine, claim, study=study, number=asked.number, params=asked.params):
+        if not tasks.save_trial(self._engine, claim, study=study, number=trial.number, params=trial.params):
             raise _taken(claim)
         failpoint("saved")
         with steps.watched():
-            outcome = self._run(claim, asked.params, steps)
+            outcome = self._run(claim, trial.params, steps)
         failpoint("ran")
         if not math.isfinite(outcome.score):
             raise Diverged(f"the score of {claim.key} is {outcome.score}")
@@ -216,7 +216,7 @@ class Attempts:
         failpoint("finished")
         self.finished += 1
         log.info("%s done: %.4f in %.1f s", claim.key, outcome.score, stored["wall_s"])
-        self._studies.tell(study, asked.number, state="COMPLETE", **stored["trial"], asked=attrs)
+        self._studies.tell(study, trial.number, state="COMPLETE", **stored["trial"], asked=attrs)
         failpoint("reported")
         mark_reported(self._engine, claim.task_id, claim.attempt)
         failpoint("marked")

@@ -22,13 +22,13 @@ from sweeps.trainers.protocol import Steps
 
 log = logging.getLogger(__name__)
 
-STUCK = 86
+HUNG = 86
 """Exit code of a worker whose task could not be ended in any other way."""
 
-_AGAIN_S = 1.0  # after a database error
-_LEAVE_S = 1.0
-_REACT_S = 5.0  # for a task to end by itself once it shall: a step of a small student takes a tenth of a second
-_LOOK_S = 0.5  # between two looks whether it has; more of them in one were passed asleep or frozen, the task as well
+RETRY_S = 1.0  # after a database error
+JOIN_TIMEOUT_S = 1.0
+GRACE_S = 5.0  # for a task to end by itself once it shall: a step of a small student takes a tenth of a second
+POLL_S = 0.5  # between two looks whether it has; more of them in one were passed asleep or frozen, the task as well
 
 
 class Heartbeat:
@@ -76,10 +76,10 @@ class Heartbeat:
     def __exit__(self, *error: object) -> None:
         self._done.set()
         # Not for longer: a renewal that hangs on a dead database is harmless, as it names the attempt.
-        self._thread.join(_LEAVE_S)
+        self._thread.join(JOIN_TIMEOUT_S)
 
     def _beat(self) -> None:
-        renewal_s, left_s, looked_at = self._interval_s, _REACT_S, time.monotonic()
+        renewal_s, left_s, looked_at = self._interval_s, GRACE_S, time.monotonic()
         while not self._done.wait(self._pause(renewal_s)):
             if self._steps.idle_s > self._deadline_s:
                 self.overdue.set()
@@ -87,8 +87,8 @@ class Heartbeat:
                 renewal_s = self._renew()  # an overdue task stays ours until its end is recorded
             passed_s, looked_at = time.monotonic() - looked_at, time.monotonic()
             if not self._shall_end or not self._steps.idle_s:
-                left_s = _REACT_S  # nothing is trained: what waits for the database ends by itself
-            elif (left_s := left_s - min(passed_s, _LOOK_S)) <= 0:
+                left_s = GRACE_S  # nothing is trained: what waits for the database ends by itself
+            elif (left_s := left_s - min(passed_s, POLL_S)) <= 0:
                 self._end_process()
 
     @property
@@ -98,7 +98,7 @@ class Heartbeat:
     def _pause(self, renewal_s: float) -> float:
         """Return the seconds until there is something to do: renew, see that the task is overdue, or end."""
         if self._shall_end:
-            return _LOOK_S
+            return POLL_S
         return max(min(renewal_s, self._deadline_s - self._steps.idle_s), 0.05)
 
     def _renew(self) -> float:
@@ -115,19 +115,19 @@ class Heartbeat:
             self._failed += 1
             if not self._failed & (self._failed - 1):  # the 1st, 2nd, 4th, 8th ...: an hour of it is a dozen lines
                 log.warning("could not renew the lease of %s, trying again: %s", self._claim.key, error)
-            return min(self._interval_s, _AGAIN_S)
+            return min(self._interval_s, RETRY_S)
         return self._interval_s
 
     def _end_process(self) -> None:
         if self.overdue.is_set() and not self.lost.is_set():
             self._on_stuck()
         log.error("%s does not end by itself: this worker ends", self._claim.key)
-        os._exit(STUCK)
+        os._exit(HUNG)
 
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_PATIENCE_S = 3.0  # for the step at work to end; with the next one a task is given back within 5 s
-_LAST_WORDS_S = 1.5
+STOP_GRACE_S = 3.0  # for the step at work to end; with the next one a task is given back within 5 s
+GIVE_BACK_S = 1.5
 
 
 class StopSignals:
@@ -177,7 +177,7 @@ class StopSignals:
             return
         self._number = received[0]
         self.requested.set()
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + STOP_GRACE_S
         try:
             while True:
                 self._reading.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -189,7 +189,7 @@ class StopSignals:
         except TimeoutError:
             words = threading.Thread(target=self.on_overdue, daemon=True)
             words.start()
-            words.join(_LAST_WORDS_S)
+            words.join(GIVE_BACK_S)
         os._exit(self.exit_code)
 
 

@@ -53,8 +53,8 @@ def redact(text: str, url: URL | None) -> str:
     Args:
         url: as for `fit`.
     """
-    shown = escape_control_chars(_storable(without_passwords(text, url, first=4 * MOST_REASON)))
-    return shown if len(shown) <= MOST_REASON else f"{shown[: MOST_REASON - 3]}..."
+    clean = escape_control_chars(_storable(without_passwords(text, url, first=4 * MOST_REASON)))
+    return clean if len(clean) <= MOST_REASON else f"{clean[: MOST_REASON - 3]}..."
 
 
 def traceback_text(error: BaseException, url: URL | None) -> str:
@@ -71,7 +71,7 @@ def error_text(error: BaseException) -> str:
 
 
 def _storable(text: str) -> str:
-    return _UNSTORABLE.sub(lambda found: f"\\u{ord(found[0]):04x}" if found[0] != "\x00" else "\\0", text)
+    return _UNSTORABLE.sub(lambda match: f"\\u{ord(match[0]):04x}" if match[0] != "\x00" else "\\0", text)
 
 
 log = logging.getLogger(__name__)

@@ -141,19 +141,19 @@ class TaskRunner:
     def _same_cost(self, role: str, steps: Steps) -> int:
         """Return the epochs of scratch-same-cost; stored by the first, since seeds may be added later."""
         name = f"same-cost.{role}"
-        found = artifacts.get_selection(self.engine, self.sweep_id, name)
-        if found is None:
+        frozen = artifacts.get_selection(self.engine, self.sweep_id, name)
+        if frozen is None:
             macs = {}
-            for one in dict.fromkeys(("source", role)):
-                (teacher,) = jobs.done_tasks(self._done(teacher_phase(one)), jobs.TeacherTask, jobs.TeacherOutcome)
+            for key in dict.fromkeys(("source", role)):
+                (teacher,) = jobs.done_tasks(self._done(teacher_phase(key)), jobs.TeacherTask, jobs.TeacherOutcome)
                 if "model" not in teacher.outcome.blobs:
                     raise Unavailable(f"scratch-same-cost: what {teacher.outcome.model} cost is not known")
-                part, model = self.spec.role(one), self._blob(teacher, "model", steps)
-                macs[one] = count(part.student, part.teacher, self.resources.dataset(one), model=model)
+                part, model = self.spec.role(key), self._blob(teacher, "model", steps)
+                macs[key] = count(part.student, part.teacher, self.resources.dataset(key), model=model)
             value: dict[str, Any] = {"epochs": equal_cost_epochs(self.spec, macs, role)}
-            value |= {one: asdict(counted) for one, counted in macs.items()}
-            found = value if self.read_only else artifacts.freeze_selection(self.engine, self.sweep_id, name, value)
-        return int(found["epochs"])
+            value |= {key: asdict(counted) for key, counted in macs.items()}
+            frozen = value if self.read_only else artifacts.freeze_selection(self.engine, self.sweep_id, name, value)
+        return int(frozen["epochs"])
 
     def _refit(self, task: jobs.StudentTask, point: Point, steps: Steps) -> jobs.StudentOutcome:
         """Train the network that AutoKeras found anew with this seed: the found one was the luckiest of its search.
@@ -163,10 +163,10 @@ class TaskRunner:
         """
         role, epochs = task.role, self.spec.baselines.autokeras_epochs
         baselines = jobs.done_tasks(self._done("baselines"), jobs.BaselineTask, jobs.BaselineOutcome)
-        made = [one for one in baselines if (one.payload.method, one.payload.role) == (AUTOKERAS_ARM, role)]
+        made = [done for done in baselines if (done.payload.method, done.payload.role) == (AUTOKERAS_ARM, role)]
         if not made:
             raise Unavailable(f"AutoKeras found no network on {self.spec.role(role).dataset}: there is none to train")
-        trainer = self.resources.found(role, lambda: self._blob(made[0], "model", steps), epochs=epochs)
+        trainer = self.resources.found_network(role, lambda: self._blob(made[0], "model", steps), epochs=epochs)
         distill = session.settings_of(self.spec.training, point, AUTOKERAS_ARM).distill
         result = trainer.train(distill, seed=task.seed, on_step=steps)
         return jobs.StudentOutcome(
@@ -222,12 +222,12 @@ class TaskRunner:
         measured = run_in_subprocess(
             child_jobs.measure_models, files, tests, seen, on_step=steps.check, on_report=steps.of_child()
         )
-        for one in measured.values():
-            if why := one.get("int8_reason"):
-                one["int8_reason"] = redact(why, self.engine.url)  # a user's layer may have said it
+        for model in measured.values():
+            if why := model.get("int8_reason"):
+                model["int8_reason"] = redact(why, self.engine.url)  # a user's layer may have said it
         values = jobs.MeasureOutcome(models=measured)
-        shown = values.models.get(kept_student_key("source")) or next(iter(values.models.values()))
-        return session.Outcome(score=shown.latency_ms_p50, values=values, attrs={"models": len(values.models)})
+        kept = values.models.get(kept_student_key("source")) or next(iter(values.models.values()))
+        return session.Outcome(score=kept.latency_ms_p50, values=values, attrs={"models": len(values.models)})
 
     def _kept(self, data: bytes) -> str:
         """Store bytes; return their digest."""

@@ -211,8 +211,8 @@ def run_worker(
     """Run one worker in this process until SIGTERM or Ctrl-C stops it between two steps. Returns its exit code."""
     with (
         StopSignals() as stop,
-        Worker(url, name, run=run, worker=worker, log_file=log_file, stop=stop.requested) as one,
+        Worker(url, name, run=run, worker=worker, log_file=log_file, stop=stop.requested) as instance,
     ):
-        stop.on_overdue = one.give_back
-        code = one.work()
+        stop.on_overdue = instance.give_back
+        code = instance.work()
     return stop.exit_code if code == STOPPED else code

@@ -34,16 +34,16 @@ _NOT_PASSED = (WORKER_VARIABLE, LOG_VARIABLE, GPU_VARIABLE)  # they are about th
 
 @dataclass
 class RayWorker:
-    """One worker of the cluster. seat: which of the workers that are kept alive it is."""
+    """One worker of the cluster. slot: which of the workers that are kept alive it is."""
 
-    seat: int
+    slot: int
     worker: str
     engine: "RayEngine" = field(repr=False)
     place: driver.WorkerStarted | None = None  # None while it waits for a node with room
     began: float = 0.0  # monotonic seconds
     exit: driver.Exit | None = None
     why: str = ""
-    successor: None = None  # nobody but a launch starts an actor again
+    replacement: None = None  # nobody but a launch starts an actor again
 
     @property
     def log_place(self) -> str:
@@ -143,8 +143,8 @@ class RayEngine:
                     " the workers wait until one has"
                 )
 
-    def start(self, seats: Sequence[int], first: int) -> list[RayWorker]:
-        """Ask for a worker for each seat; Ray starts it as soon as a node has room.
+    def start(self, slots: Sequence[int], first: int) -> list[RayWorker]:
+        """Ask for a worker for each slot; Ray starts it as soon as a node has room.
 
         Raises:
             SweepError: the cluster has gone.
@@ -155,8 +155,8 @@ class RayEngine:
         for name in _NOT_PASSED:
             variables.pop(name, None)
         started = []
-        for place, seat in enumerate(seats):
-            worker = RayWorker(seat, f"{worker_id()}-{first + place}", self)
+        for place, slot in enumerate(slots):
+            worker = RayWorker(slot, f"{worker_id()}-{first + place}", self)
             own = {"KD_SWEEPS_STORAGE": plain(self.asked.url), WORKER_VARIABLE: worker.worker}
             self._members[worker.worker] = worker
             self.tell(

@@ -9,7 +9,7 @@ from storage.url import resolve
 from sweeps.cli.options import devices
 from sweeps.errors import SpecError
 from sweeps.launch.engine import Request
-from sweeps.launch.launcher import default_workers, engine_of, same_launch, script_of
+from sweeps.launch.launcher import default_workers, engine_of, relaunch_command, script_of
 from sweeps.workers.environment import GPU_VARIABLE, one_thread
 from tests.support.launches import KEEP_ENVIRONMENT, THREADS, environment, kept_environments, launched
 from tests.support.sweeps.small_sweeps import SMALL, created
@@ -94,7 +94,7 @@ def test_a_launch_that_is_stopped_goes_on_as_it_was_typed(
     on: str, gpus: tuple[str, ...], options: tuple[str, ...], workers: int | None, typed: str
 ) -> None:
     asked = Request(resolve("postgresql://u@h/db"), "s", options, gpus)
-    assert same_launch(on, asked, workers, workers or len(gpus)) == typed
+    assert relaunch_command(on, asked, workers, workers or len(gpus)) == typed
 
 
 def test_what_ray_does_not_submit_is_refused_before_its_cluster_is_looked_for() -> None:

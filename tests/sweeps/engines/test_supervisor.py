@@ -25,11 +25,11 @@ from tests.support.sweeps.small_sweeps import SMALL, created
 class Puppet:
     """A member of an engine that does as the test says."""
 
-    seat: int
+    slot: int
     worker: str
     code: int | None = None
     lived_s: float = 1.0
-    successor: "Puppet | None" = None
+    replacement: "Puppet | None" = None
     got: list[int | str] = field(default_factory=list)
 
     log_place = "nowhere"
@@ -62,11 +62,11 @@ class Stage:
     refuses: bool = False
     stop_s: float = 0.0
 
-    def start(self, seats: Sequence[int], first: int) -> list[Puppet]:
-        """Start a puppet for each seat."""
+    def start(self, slots: Sequence[int], first: int) -> list[Puppet]:
+        """Start a puppet for each slot."""
         if self.refuses:
             raise SweepError("the controller is away")
-        new = [Puppet(seat, f"puppet-{first + place}") for place, seat in enumerate(seats)]
+        new = [Puppet(slot, f"puppet-{first + place}") for place, slot in enumerate(slots)]
         self.puppets += new
         return new
 
@@ -89,7 +89,7 @@ def said() -> list[str]:
 def crew(engine: sqlalchemy.Engine, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     monkeypatch.setattr(supervisor, "_BACKOFF_S", (0.0, 0.0, 0.0))
     sweep = queries.find_sweep(engine, "s")
-    return Supervisor(engine, sweep, stored_spec(sweep), on=Stage(), say=said.append, again="again")
+    return Supervisor(engine, sweep, stored_spec(sweep), on=Stage(), say=said.append, relaunch_command="again")
 
 
 def stage(crew: Supervisor) -> Stage:
@@ -101,9 +101,9 @@ def stage(crew: Supervisor) -> Stage:
 def test_a_worker_that_its_engine_starts_again_is_not_replaced(crew: Supervisor, said: list[str]) -> None:
     crew.begin(2)
     first, other = stage(crew).puppets
-    first.code, first.successor = 143, Puppet(0, "again")
+    first.code, first.replacement = 143, Puppet(0, "again")
     crew.tick()
-    assert crew.alive == [other, first.successor]
+    assert crew.alive == [other, first.replacement]
     assert len(stage(crew).puppets) == 2
     assert "its task is free again, it comes again by itself" in said[0]
 
@@ -112,8 +112,8 @@ def test_one_that_comes_again_and_dies_quickly_each_time_is_ended(crew: Supervis
     crew.begin(1)
     lives = [stage(crew).puppets[0]]
     for life in range(MOST_QUICK):
-        lives[-1].code, lives[-1].successor = 143, Puppet(0, f"life-{life}")
-        lives.append(lives[-1].successor)  # type: ignore[arg-type]
+        lives[-1].code, lives[-1].replacement = 143, Puppet(0, f"life-{life}")
+        lives.append(lives[-1].replacement)  # type: ignore[arg-type]
         crew.tick()
     assert lives[-1].got == ["kill"]
     assert crew.gave_up
@@ -131,7 +131,7 @@ def test_a_replacement_that_is_refused_is_tried_again_while_others_work(crew: Su
     assert crew.alive == [other]
     stage(crew).refuses = False
     crew.tick()
-    assert [one.seat for one in crew.alive] == [1, 0]
+    assert [one.slot for one in crew.alive] == [1, 0]
 
 
 def test_with_nobody_left_a_refusal_is_the_end(crew: Supervisor) -> None:

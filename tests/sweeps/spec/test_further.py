@@ -18,7 +18,7 @@ from sweeps.query.listing import TrialRow
 from sweeps.report.compare import long_csv
 from sweeps.spec.model import ROLES, Spec, override
 from sweeps.spec.stored import read, to_toml
-from sweeps.spec.tables import RECORDED, TRAINED
+from sweeps.spec.tables import RESERVED_NEW, TRAINING_PARAMS
 from sweeps.stats.estimates import Estimate
 from sweeps.trainers.protocol import Point
 
@@ -74,12 +74,12 @@ def test_a_spec_without_them_is_stored_as_before_they_were_there(spec: Spec) -> 
 
 def test_where_the_training_is_searched_an_arm_shows_what_that_alone_gains() -> None:
     assert "scratch-tuned" in WIDE.arms("source")
-    assert WIDE.without_teacher("source") == "scratch-tuned"
+    assert WIDE.untreated_arm("source") == "scratch-tuned"
     assert "scratch-tuned" in WIDE.arms("target")
     assert "scratch-tuned" not in WIDE.arms("target", "t0s1")
     own = override(preset("tiny"), {"training.distillation": "nkd", "search.space": {"gamma": [1, 2]}})
     assert "scratch-tuned" not in own.arms("target")
-    assert own.without_teacher("target") == "scratch"
+    assert own.untreated_arm("target") == "scratch"
 
 
 def test_one_dataset_has_no_target_and_every_arm_all_seeds() -> None:
@@ -128,10 +128,10 @@ def _recorded() -> set[str]:
 
 
 def test_every_name_that_stands_beside_a_searched_parameter_is_taken() -> None:
-    own_keys = {"temperature", "alpha", *TRAINED}
-    assert _recorded() - own_keys - RECORDED == set()
-    assert not RECORDED & own_keys
-    assert not RECORDED & {one.name for loss in LOSSES.values() for one in loss.parameters}
+    own_keys = {"temperature", "alpha", *TRAINING_PARAMS}
+    assert _recorded() - own_keys - RESERVED_NEW == set()
+    assert not RESERVED_NEW & own_keys
+    assert not RESERVED_NEW & {one.name for loss in LOSSES.values() for one in loss.parameters}
 
 
 def test_a_spec_with_such_a_name_stays_readable() -> None:

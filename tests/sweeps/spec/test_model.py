@@ -210,15 +210,15 @@ def test_further_groups_repeat_only_the_arms_that_their_regret_is_made_of() -> N
 
 def test_a_further_search_is_as_large_as_the_first_one_where_nothing_else_is_said() -> None:
     spec = override(preset("quick"), {"outer.trials": 0, "outer.rounds": [], "outer.seeds": 0})
-    further = spec.of_group("t0s1")
+    further = spec.for_group("t0s1")
     assert (further.search, further.confirm) == (spec.search, spec.confirm)
     assert further.transfer == spec.transfer.model_copy(update={"other_seeds": 0}), "scratch has as many seeds as best"
-    assert spec.of_group("") == spec
+    assert spec.for_group("") == spec
 
 
 def test_a_further_search_may_be_cheaper_in_each_part_and_differs_in_nothing_else() -> None:
     spec = preset("quick")
-    further = spec.of_group("t0s4")
+    further = spec.for_group("t0s4")
     assert (further.search.trials, further.confirm.rounds, further.transfer.seeds) == (8, ((3, 1),), 4)
     assert further.transfer.seeds_of("target", "scratch") == 4
     same = {"search.trials": 10, "confirm.rounds": [[4, 1], [2, 2]], "transfer.seeds": 8, "transfer.other_seeds": 6}
