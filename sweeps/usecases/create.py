@@ -278,13 +278,13 @@ def _frozen_logits(key: str, role: DatasetSpec, path: Path, data_dir: Path | Non
         )
     dataset = datasets.load(role.dataset, train_images=role.images, data_dir=data_dir, size=role.size)
     places = datasets.positions(role.dataset, train_images=role.images, data_dir=data_dir, size=role.size)
-    logits_hash = digest(aligned(read(path), dataset, places))
-    if role.logits_hash and role.logits_hash != logits_hash:
+    actual = digest(aligned(read(path), dataset, places))
+    if role.logits_hash and role.logits_hash != actual:
         raise SpecError(
-            f"{key}.logits_hash: got {role.logits_hash[:12]}, but {path} has logits {logits_hash[:12]} for these images;"
+            f"{key}.logits_hash: got {role.logits_hash[:12]}, but {path} has logits {actual[:12]} for these images;"
             " remove the line to take them"
         )
-    return {f"{key}.teacher": f"{PREFIX}{path}", f"{key}.logits_hash": logits_hash}
+    return {f"{key}.teacher": f"{PREFIX}{path}", f"{key}.logits_hash": actual}
 
 
 def _check_model(key: str, name: str) -> None:
