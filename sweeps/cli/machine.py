@@ -42,7 +42,7 @@ def doctor(storage: Storage = None, data: Data = None) -> None:
 @data_app.command("list")
 def data_list(form: Form = Format.table, data: Data = None) -> None:
     """List the datasets: which are here, and where the others would come from."""
-    from sweeps.distill.datasets import locations
+    from sweeps.distill.freeze import locations
 
     text = render(locations(data), form)
     print(wrap(text, columns()) if form is Format.table else text)
@@ -54,7 +54,7 @@ def data_fetch(
     data: Data = None,
 ) -> None:
     """Download datasets into the cache of this machine."""
-    from sweeps.distill.datasets import fetch
+    from sweeps.distill.freeze import fetch
 
     for name in names:
         print(fetch(name, data_dir=data))

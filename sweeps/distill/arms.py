@@ -1,4 +1,4 @@
-"""ARMS: each arm with label, point rule, control, meaning, cost, order."""
+"""The arms: their names and fixed points. Small: the tables of a spec check them, and so they know no spec."""
 
 from sweeps.trainers.protocol import Point
 
@@ -9,9 +9,8 @@ CONTROLS = ("class-mean", "shuffled-within-class", "label-smoothing", "scratch-s
 UNTUNED = ("default-keras-io", "default-keras")  # instead of tuning: the better one of them, by validation
 SCALED = "best-scaled"  # on a target: T of best times the ratio of the teachers' logit spreads, alpha of best
 AUTOKERAS_ARM = "autokeras"  # the network that AutoKeras found, trained anew with every seed, on the labels alone
-FOUND_NETWORK = (
-    "the network that AutoKeras found"  # the student of that arm; every other one has the student of the spec
-)
+# The student of that arm; every other one has the student of the spec.
+FOUND_NETWORK = "the network that AutoKeras found"
 OUTER_ARMS = ("best", "scratch", "native")  # what is repeated for further teachers and searches, on the targets
 
 SCRATCH_TUNED = "scratch-tuned"  # labels only, trained as best is: where a search varies the training, too

@@ -1,12 +1,15 @@
-"""What `create` checks and freezes: data, models, losses, teachers; what a worker elsewhere needs."""
+"""What a spec needs of a machine: datasets, models, losses and weights, as they are checked, frozen and fetched."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
 from kd.baselines.applications import APPLICATIONS, TUNED, find_weights
-from kd.data import datasets
+from kd.data import datasets, sources
 from kd.data.arrays import memory_bytes, said_bytes
 from kd.data.custom import frozen_name, kind_of
 from kd.data.datasets import Contents, is_own
@@ -127,18 +130,18 @@ def check_names(spec: Spec) -> None:
                 )
 
 
-def found_lines(spec: Spec, data_dir: Path | None) -> list[str]:
+def data_lines(spec: Spec, data_dir: Path | None) -> list[str]:
     """Return what was found in each own dataset of a spec: images, shape and classes, and what was changed."""
     lines = []
     for role in spec.roles:
         part = spec.role(role)
         if datasets.is_own(part.dataset):
             data = contents(part, data_dir)
-            lines += [f"{role:<8} {text}" for text in (_found(part, data), *data.notes)]
+            lines += [f"{role:<8} {text}" for text in (_held(part, data), *data.notes)]
     return lines
 
 
-def _found(part: DatasetSpec, data: Contents) -> str:
+def _held(part: DatasetSpec, data: Contents) -> str:
     names = ", ".join(" ".join(name.split()) for name in data.class_names[:MOST_NAMES])  # a folder's may have a newline
     names += ", ..." if len(data.class_names) > MOST_NAMES else ""
     shape = " x ".join(map(str, data.input_shape))
@@ -311,3 +314,36 @@ def has_weights(method: str) -> bool:
     """Return whether a comparison method is a pretrained network whose weights are on this machine."""
     network = APPLICATIONS.get(method.removesuffix(TUNED))
     return network is not None and find_weights(network.weights_file, network.weights_package) is not None
+
+
+def locations(data_dir: Path | None) -> list[dict[str, Any]]:
+    """Return one row per dataset that has a name."""
+    here = {name: sources.where(name, data_dir) for name in datasets.NAMES}
+    return [
+        {"dataset": name, "available": "yes" if location.available else "no", "where": describe(location)}
+        for name, location in here.items()
+    ]
+
+
+def describe(location: sources.Location) -> str:
+    """Return where a dataset is, or where it would come from and how large that is."""
+    if location.available:
+        if location.path is None:
+            return f"made from {location.source}'s samples, no download"
+        return f"{location.source}: {location.path} ({location.bytes / 1e6:.0f} MB)"
+    ways = " or ".join(f"{way.source} ({way.bytes / 1e6:.0f} MB)" for way in location.to_fetch)
+    text = f"not here; {local().line('data fetch', location.name)} takes it from {ways}"
+    return f"{location.problem}; {text}" if location.problem else text
+
+
+def fetch(name: str, *, data_dir: Path | None) -> Path:
+    """Fetch a dataset if it is not on this machine, with a bar on stderr. Returns its file."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(name, total=None)
+        return sources.fetch(
+            name,
+            data_dir=data_dir,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )

@@ -18,7 +18,7 @@ from kd.tools.processes import Report
 
 
 def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, int, int], int]]) -> None:
-    """Check models as `kd.models.custom.check_users` does, without a word: whoever types `create` sees one line.
+    """Check models as `kd.models.custom.check_users` does, without a word: the user who types `create` sees one line.
 
     Reports the place of each model before it is built.
 
@@ -42,9 +42,7 @@ def read_users_data(report: Report, name: str, size: tuple[int, ...]) -> Content
     Raises:
         DataError: see `kd.data.custom`.
     """
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for output in (1, 2):
-        os.dup2(nothing, output)
+    _silence()
     return contents(name, size=size)
 
 

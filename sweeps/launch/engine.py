@@ -1,4 +1,4 @@
-"""`Engine`, `WorkerHandle`, `Request`."""
+"""What the launcher asks of an engine. Small: engines implement it, and the launcher imports them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class WorkerHandle(Protocol):
 
     @property
     def replacement(self) -> "WorkerHandle | None":
-        """Once it has ended: the worker that its engine starts in its place by itself; None: nobody."""
+        """Once it has ended: the worker that its engine starts in its place by itself; None: there is none."""
 
     def send(self, number: int) -> None:
         """Send it a signal; one that has ended gets none."""

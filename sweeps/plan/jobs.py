@@ -1,10 +1,8 @@
-"""`Job`: a task row with its work and outcome, parsed once; the kinds of work; `Outcome`.
+"""What a task is to do, its payload, and what came of it, its outcome.
 
-The database holds a payload as flat JSON without a tag. The stage of the task tells which kind it is; the stage
-"native" has searches and confirms, and only a confirm names its ranks.
-
-The same models are written by workers and read by everybody else. The database holds an outcome as flat JSON without a
-tag: the payload of its task tells which kind it is. A worker adds who made it (`sweeps.workers.attempt.as_stored`).
+The database holds both as flat JSON without a tag. The stage of a task tells the kind of its payload; the stage
+"native" has searches and confirms, and only a confirm names its ranks. The payload tells the kind of the outcome.
+A worker adds who made it (`sweeps.workers.attempt.as_stored`).
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,8 +1,4 @@
-"""The plan of a sweep: its tasks by stage, how many there are, and how long they take.
-
-Its phases, and what each of them needs, are in `sweeps.plan.phases`, the tasks of each stage in
-`sweeps.plan.plan`.
-"""
+"""The plan of a sweep: its tasks by stage, how many there are, and how long they take."""
 
 import math
 import re
@@ -13,25 +9,9 @@ from storage.queue.plans import PhasePlan, TaskPlan
 from sweeps.distill.presets import MINUTES, PRESETS
 from sweeps.distill.space import point_at, search_space
 from sweeps.errors import SpecError
+from sweeps.plan import phases
 from sweeps.plan.identity import derive
 from sweeps.plan.jobs import BaselineTask, ConfirmTask, MeasureTask, Payload, SearchTask, TeacherTask, TransferTask
-from sweeps.plan.phases import (
-    confirm_phase,
-    group_phases,
-    groups,
-    make_phase,
-    measure_phase,
-    ranks_of,
-    search_phase,
-    tagged,
-    teacher_of,
-    teacher_phase,
-    teacher_phases,
-    transfer_key,
-    transfer_phase,
-    transfer_phases,
-    untagged,
-)
 from sweeps.spec.model import Role, Spec, override
 from sweeps.trainers.protocol import Point
 
@@ -66,7 +46,7 @@ def measure_task(number: int) -> TaskPlan:
 def _task(key: str, phase: str, payload: Payload, *, seen_first: bool = False) -> TaskPlan:
     # Of an outer level the first group comes first: its verdict is the primary answer.
     later = 100 if payload.group else 0
-    priority = _PRIORITY[re.sub(r"target\d|:\d+$", _plain, untagged(phase)[0])] - later
+    priority = _PRIORITY[re.sub(r"target\d|:\d+$", _plain, phases.untagged(phase)[0])] - later
     return TaskPlan(key=key, phase=phase, payload=payload.as_json(), priority=priority + _SEEN_FIRST * seen_first)
 
 
@@ -77,11 +57,11 @@ def _plain(match: re.Match[str]) -> str:
 
 def teacher_tasks(spec: Spec) -> list[TaskPlan]:
     """Return the teachers of every dataset, one for each group that has its own."""
-    tags = dict.fromkeys(map(teacher_of, groups(spec)))
+    tags = dict.fromkeys(map(phases.teacher_of, phases.groups(spec)))
     return [
         _task(
-            tagged(f"teachers#{role}", tag),
-            teacher_phase(role, tag),
+            phases.tagged(f"teachers#{role}", tag),
+            phases.teacher_phase(role, tag),
             TeacherTask(role=role, seed=derive(spec.seed, "teacher", role, *_path(tag)), group=tag),
         )
         for tag in tags
@@ -122,43 +102,35 @@ def sobol_points(spec: Spec, count: int, group: str = "") -> list[Point]:
 
 def search_tasks(spec: Spec, role: Role, group: str, numbers: range, *, first: int) -> list[TaskPlan]:
     """Return the trials of those numbers: the `first` ones of a search are Sobol points, the others are proposed."""
-    phase, prefix = _search_names(role, group)
-    seed, points = _search_seed(spec, group), sobol_points(spec, first, group)
+    phase, prefix = phases.search_phase(role, group), "search" if role == "source" else "native.search"
+    prefix = phases.tagged(prefix, group, role)
+    # One shared student seed for a whole search: differences between trials are (T, alpha), not luck.
+    seed, points = derive(spec.seed, "student", "search", *_path(group)), sobol_points(spec, first, group)
     tasks = []
     for i in numbers:
-        payload = SearchTask(role=role, seed=seed, sobol=points[i], group=group) if i < first else None
-        if payload is None:
-            payload = SearchTask(
-                role=role, seed=seed, sampler_seed=derive(spec.seed, "sampler", prefix, i), group=group
-            )
+        if i < first:
+            payload = SearchTask(role=role, seed=seed, sobol=points[i], group=group)
+        else:
+            sampler_seed = derive(spec.seed, "sampler", prefix, i)
+            payload = SearchTask(role=role, seed=seed, sampler_seed=sampler_seed, group=group)
         # Not on a target: two searches at once would keep the baselines waiting.
         tasks.append(_task(f"{prefix}#{i}", phase, payload, seen_first=role == "source" and i < _FIRST_TRIALS))
     return tasks
 
 
-def _search_seed(spec: Spec, group: str) -> int:
-    # One shared student seed for a whole search: differences between trials are (T, alpha), not luck.
-    return derive(spec.seed, "student", "search", *_path(group))
-
-
-def _search_names(role: str, group: str) -> tuple[str, str]:
-    """Return the phase of the search on a dataset, and what the keys of its tasks begin with."""
-    return search_phase(role, group), tagged("search" if role == "source" else "native.search", group, role)
-
-
 def _confirm(spec: Spec, role: Role, group: str) -> list[TaskPlan]:
-    prefix = tagged("confirm" if role == "source" else "native.confirm", group, role)
+    prefix = phases.tagged("confirm" if role == "source" else "native.confirm", group, role)
     tasks, repeats = [], 0
     for number, (points, seeds) in enumerate(spec.confirm.rounds, start=1):
         last = number == len(spec.confirm.rounds)
         tasks += [
             _task(
                 f"{prefix}#{rank}.{repeat}",
-                confirm_phase(role, group, earlier=0 if last else number),
+                phases.confirm_phase(role, group, earlier=0 if last else number),
                 ConfirmTask(
                     role=role,
                     seed=derive(spec.seed, "student", "confirm", *_path(group), repeat),
-                    ranks=ranks_of(role, group, after=number - 1),
+                    ranks=phases.ranks_of(role, group, after=number - 1),
                     rank=rank,
                     repeat=repeat,
                     group=group,
@@ -181,8 +153,8 @@ def transfer_tasks(spec: Spec, role: Role, group: str, *, before: Spec | None = 
     # an interval over groups then covers the seeds as well.
     return [
         _task(
-            transfer_key(role, arm, repeat, group),
-            transfer_phase(role, group),
+            phases.transfer_key(role, arm, repeat, group),
+            phases.transfer_phase(role, group),
             TransferTask(
                 role=role,
                 seed=derive(spec.seed, "student", "transfer", *_path(group), repeat),
@@ -216,14 +188,13 @@ MOST_TASKS = 100_000
 
 
 def tasks_of(spec: Spec) -> int:
-    """Return how many tasks `sweeps.plan.plan.make_plan` gives this spec, without making one."""
-    groups = spec.outer.teachers * spec.outer.searches
-    teachers = len(spec.roles) * spec.outer.teachers
-    baselines = sum(len(spec.baselines_on(role)) for role in spec.roles)
-    measure = 1
-    return (
-        teachers + baselines + _group(spec, "") + (groups - 1) * _group(spec.for_group("further"), "further") + measure
-    )
+    """Return how many tasks `make_plan` gives this spec, without making one."""
+    further = spec.outer.teachers * spec.outer.searches - 1
+    count = len(spec.roles) * spec.outer.teachers + 1  # measure
+    for role in spec.roles:
+        count += len(spec.baselines_on(role)) + _students(spec, role, "")
+        count += further * _students(spec.for_group("further"), role, "further")
+    return count
 
 
 def refuse_too_many(spec: Spec) -> None:
@@ -242,9 +213,10 @@ def refuse_too_many(spec: Spec) -> None:
         )
 
 
-def _group(spec: Spec, group: str) -> int:
-    compared = sum(spec.seeds_of(role, arm) for role in spec.roles for arm in spec.arms(role, group))
-    return len(spec.roles) * (spec.search.trials + spec.confirm.trainings) + compared
+def _students(spec: Spec, role: str, group: str) -> int:
+    """Return how many students a group trains on the dataset of a role; `spec`: of that group."""
+    compared = sum(spec.seeds_of(role, arm) for arm in spec.arms(role, group))
+    return spec.search.trials + spec.confirm.trainings + compared
 
 
 STAGES = ("teachers", "search", "baselines", "confirm", "native", "transfer", "measure")
@@ -275,22 +247,22 @@ def make_plan(spec: Spec) -> Plan:
         SpecError: more tasks than one sweep may have.
     """
     refuse_too_many(spec)
-    phases, tasks = teacher_phases(spec), teacher_tasks(spec)
-    phases.append(make_phase("baselines"))
+    ordered, tasks = phases.teacher_phases(spec), teacher_tasks(spec)
+    ordered.append(phases.make_phase("baselines"))
     tasks += baseline_tasks(spec)
-    for group in groups(spec):
-        phases += [*group_phases(spec, group), *transfer_phases(spec, group, list(groups(spec)))]
+    for group in phases.groups(spec):
+        ordered += [*phases.group_phases(spec, group), *phases.transfer_phases(spec, group, list(phases.groups(spec)))]
         tasks += group_tasks(spec.for_group(group), group)
-    phases.sort(key=lambda phase: STAGES.index(phase.stage))  # as people see them in status and audit
-    order = {phase.name: number for number, phase in enumerate(phases)}
+    ordered.sort(key=lambda phase: STAGES.index(phase.stage))  # as people see them in status and audit
+    order = {phase.name: number for number, phase in enumerate(ordered)}
     tasks.sort(key=lambda task: order[task.phase])
-    phases.append(measure_phase(phases))
-    return Plan(tuple(phases), (*tasks, measure_task(0)))
+    ordered.append(phases.measure_phase(ordered))
+    return Plan(tuple(ordered), (*tasks, measure_task(0)))
 
 
 def is_search(phase: str) -> bool:
     """Return whether a phase takes more trials; it does so only while it is open."""
-    return untagged(phase)[0] in ("search", "native:search")
+    return phases.untagged(phase)[0] in ("search", "native:search")
 
 
 def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> tuple[Spec, Plan]:
@@ -314,13 +286,13 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> t
     }
     larger = override(spec, changes)
     refuse_too_many(larger)
-    known = set(groups(spec))
-    phases: list[PhasePlan] = []
+    known = set(phases.groups(spec))
+    added: list[PhasePlan] = []
     tasks: list[TaskPlan] = []
-    for group in groups(larger):
+    for group in phases.groups(larger):
         before, after = spec.for_group(group), larger.for_group(group)
         if group not in known:
-            phases += [*group_phases(larger, group), *transfer_phases(larger, group, [group])]
+            added += [*phases.group_phases(larger, group), *phases.transfer_phases(larger, group, [group])]
             tasks += group_tasks(after, group)
             continue
         first = after.search.planned if spec.search.sampler == "qmc" else 0
@@ -329,7 +301,7 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> t
             tasks += search_tasks(after, role, group, numbers, first=first)
         for role in spec.roles:
             tasks += transfer_tasks(after, role, group, before=before)
-    return larger, Plan(tuple(phases), tuple(tasks))
+    return larger, Plan(tuple(added), tuple(tasks))
 
 
 # As measured in presets tiny and quick: a teacher's network is larger than a student's, and a comparison method is
@@ -345,12 +317,12 @@ def expected_seconds(spec: Spec, stage: str, role: str | None) -> float:
     Args:
         role: None for the stage measure, which takes about as long as a comparison method.
     """
-    return _work(spec, stage, role) * _seconds_of_work(spec.preset if spec.preset in MINUTES else "quick")
+    return _work(spec, stage, role) * _seconds_of_work(spec.preset)
 
 
 def expected_core_seconds(spec: Spec) -> float:
     """Return the same for all tasks of a sweep together."""
-    return _whole(spec) * _seconds_of_work(spec.preset if spec.preset in MINUTES else "quick")
+    return _whole(spec) * _seconds_of_work(spec.preset)
 
 
 def _work(spec: Spec, stage: str, role: str | None) -> float:
@@ -367,13 +339,12 @@ def _whole(spec: Spec) -> float:
     for role in spec.roles:
         whole += spec.outer.teachers * _work(spec, "teachers", role)
         whole += len(spec.baselines_on(role)) * _work(spec, "baselines", role)
-        for group in groups(spec):
-            own = spec.for_group(group)
-            compared = sum(own.seeds_of(role, arm) for arm in own.arms(role, group))
-            whole += (own.search.trials + own.confirm.trainings + compared) * _work(spec, "search", role)
+        for group in phases.groups(spec):
+            whole += _students(spec.for_group(group), role, group) * _work(spec, "search", role)
     return whole
 
 
 @cache
 def _seconds_of_work(preset: str) -> float:
-    return MINUTES[preset] * 60 * _CORES / _whole(PRESETS[preset])
+    measured = preset if preset in MINUTES else "quick"
+    return MINUTES[measured] * 60 * _CORES / _whole(PRESETS[measured])

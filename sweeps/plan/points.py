@@ -12,15 +12,7 @@ from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.records.queries import points_until
 from storage.studies.space import Choice, Range, Space
-from sweeps.distill.arms import (
-    AUTOKERAS_ARM,
-    DEFAULT_PAPER,
-    DEFAULT_POINTS,
-    FOUND_NETWORK,
-    LABELS_ONLY,
-    SCALED,
-    SCRATCH_TUNED,
-)
+from sweeps.distill import arms
 from sweeps.distill.space import of_paper, of_training, point_at, search_space, transfer_space, untuned
 from sweeps.plan import jobs, selection
 from sweeps.plan.identity import derive
@@ -38,8 +30,8 @@ def space_of(spec: Spec, stage: str) -> Space:
     if stage in ("search", "confirm", "native"):
         return search_space(spec)
     if stage == "transfer":
-        arms = tuple(dict.fromkeys(arm for role in spec.roles for arm in spec.arms(role)))
-        return transfer_space(spec) | {"arm": Choice(arms), "dataset": Choice(_datasets(spec))}
+        names = tuple(dict.fromkeys(arm for role in spec.roles for arm in spec.arms(role)))
+        return transfer_space(spec) | {"arm": Choice(names), "dataset": Choice(_datasets(spec))}
     if stage == "teachers":
         return {
             "dataset": Choice(_datasets(spec)),
@@ -62,8 +54,8 @@ def attributes(
     attrs: dict[str, Any] = {"task": key, "attempt": attempt, "worker": worker}
     attrs |= {name: value for name, value in task.as_json().items() if name in ("seed", "repeat", "rank")}
     if isinstance(task, jobs.StudentTask):
-        refit = isinstance(task, jobs.TransferTask) and task.arm == AUTOKERAS_ARM
-        attrs["detail"] = FOUND_NETWORK if refit else spec.role(task.role).student
+        refit = isinstance(task, jobs.TransferTask) and task.arm == arms.AUTOKERAS_ARM
+        attrs["detail"] = arms.FOUND_NETWORK if refit else spec.role(task.role).student
     if search := search_of(task.role, task.group):
         attrs["search"] = search
     if task.role and "dataset" not in space_of(spec, stage):
@@ -110,9 +102,9 @@ def planned_point(spec: Spec, task: jobs.Payload) -> Point | None:
         return task.sobol
     if not isinstance(task, jobs.TransferTask):
         return None
-    if task.arm in DEFAULT_POINTS:
-        return replace(DEFAULT_POINTS[task.arm], more=untuned(spec, task.role))
-    if task.arm == DEFAULT_PAPER:
+    if task.arm in arms.DEFAULT_POINTS:
+        return replace(arms.DEFAULT_POINTS[task.arm], more=untuned(spec, task.role))
+    if task.arm == arms.DEFAULT_PAPER:
         return of_paper(spec, task.role)
     if task.arm == "random":
         space, draw = search_space(spec), random.Random(derive(spec.seed, "random", task.repeat))
@@ -174,15 +166,15 @@ def _arm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: jobs.
     # The controls that replace the teacher's logits keep the point of best, so that only the logits differ.
     name = best_of(task.role if task.arm == "native" else "source", task.group)
     best = selection.resolve_best(engine, sweep_id, name).best.point
-    if task.arm == SCALED:
+    if task.arm == arms.SCALED:
         spreads = [_spread(engine, sweep_id, teacher_phase(role, task.group)) for role in ("source", task.role)]
         bounds = transfer_space(spec)["temperature"]
         assert isinstance(bounds, Range)
         temperature = best.temperature * spreads[1] / spreads[0]
         return replace(best, temperature=min(max(temperature, bounds.low), bounds.high))
-    if task.arm == SCRATCH_TUNED:
+    if task.arm == arms.SCRATCH_TUNED:
         return replace(
-            LABELS_ONLY, more=tuple(sorted((dict(untuned(spec, task.role)) | dict(of_training(best))).items()))
+            arms.LABELS_ONLY, more=tuple(sorted((dict(untuned(spec, task.role)) | dict(of_training(best))).items()))
         )
     return best
 

@@ -215,12 +215,12 @@ def worker_environment(sweep: "SweepRecord", data_dir: Path | None) -> Iterator[
 def _fetch(spec: "Spec", data_dir: Path | None) -> None:
     """Fetch the datasets that are not here, with a bar: a worker would do it without a word."""
     from kd.data import sources
-    from sweeps.distill import datasets
+    from sweeps.distill import freeze
 
     for name in (spec.role(role).dataset for role in spec.roles):
         found = sources.where(name, data_dir)
         if not found.available and found.to_fetch:
-            datasets.fetch(name, data_dir=data_dir)
+            freeze.fetch(name, data_dir=data_dir)
 
 
 def _homes(spec: "Spec") -> list[str]:

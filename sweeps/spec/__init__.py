@@ -1,1 +1,1 @@
-"""What a sweep is: the model of a spec, its presets, and its form as TOML."""
+"""What a sweep is: the model of a spec, and its form as TOML."""

@@ -1,6 +1,6 @@
-"""`Spec`: the engine's part; parse (chooses the trainer's class), override, roles, groups.
+"""`Spec`, the whole of a sweep: its tables, its roles and arms; parse and override.
 
-A spec is TOML for people (`spec_toml`), a plain dict in the database, and these frozen models in between.
+A spec is TOML for people (`sweeps.spec.stored`), a plain dict in the database, and these frozen models in between.
 It is stored with the sweep, so a worker needs only the storage URL and the sweep's name.
 """
 

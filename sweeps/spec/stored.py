@@ -1,8 +1,4 @@
-"""A spec outside Python: as stored, as TOML, its difference to another, the frozen files of own code.
-
-A spec is TOML for people (`spec_toml`), a plain dict in the database, and these frozen models in between.
-It is stored with the sweep, so a worker needs only the storage URL and the sweep's name.
-"""
+"""A spec outside Python: as stored, as TOML, its difference to another, the frozen files of own code."""
 
 import json
 import tomllib

@@ -1,4 +1,4 @@
-"""Tables search, confirm, compare, repeats, lease, limits, retry; bounds; a validation error as one line."""
+"""Tables search, confirm, transfer, outer, lease, limits, retry; bounds; a validation error as one line."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""`Trainer`, `TrainerKind`, `Run`, `Trained`, `Progress`, `Point`, `Features`."""
+"""What the engine and a training tell each other: the point that is trained at, and the steps of the work."""
 
 import math
 import time

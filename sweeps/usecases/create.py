@@ -87,7 +87,7 @@ def create_sweep(
         freeze.check_users_models(spec, data_dir=data_dir)
     _check_sampler(spec.search.sampler)
     plan = make_plan(spec)
-    lines = tuple(freeze.found_lines(spec, data_dir))
+    lines = tuple(freeze.data_lines(spec, data_dir))
     return Created(spec, plan, new=not dry_run and _write(url, name, spec, plan), data_lines=lines)
 
 

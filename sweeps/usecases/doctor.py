@@ -1,4 +1,4 @@
-"""What is here and what to install; each trainer adds its checks."""
+"""What is here and what to install."""
 
 import importlib.util
 import os
@@ -18,8 +18,7 @@ from storage.records import queries
 from storage.records.queries import SweepRecord
 from storage.url import masked, sqlite_path
 from sweeps.contrib.slurm import PROGRAMS
-from sweeps.distill.datasets import describe
-from sweeps.distill.freeze import requirements
+from sweeps.distill.freeze import describe, requirements
 from sweeps.errors import SpecError
 from sweeps.hints import explain, local
 from sweeps.spec.stored import as_it_stands
@@ -141,11 +140,8 @@ def _connection_limit(engine: sqlalchemy.Engine) -> str:
 
 
 def _data(data_dir: Path | None) -> list[Check]:
-    checks = []
-    for name in datasets.NAMES:
-        location = sources.where(name, data_dir)
-        checks.append(Check(name, "ok" if location.available else "warn", describe(location)))
-    return checks
+    here = {name: sources.where(name, data_dir) for name in datasets.NAMES}
+    return [Check(name, "ok" if at.available else "warn", describe(at)) for name, at in here.items()]
 
 
 def _weights() -> Check:

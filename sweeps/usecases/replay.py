@@ -6,7 +6,6 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import sqlalchemy
 
@@ -19,10 +18,6 @@ from sweeps.plan.jobs import DoneTask, Payload, StoredOutcome, StudentOutcome, T
 from sweeps.spec.stored import stored_spec
 from sweeps.trainers.protocol import Steps
 from sweeps.workers.environment import one_thread
-
-if TYPE_CHECKING:
-    from sweeps.workers.runner import TaskRunner
-
 
 REPLAYABLE_STAGES = ("teachers", "search", "confirm", "native", "transfer")
 """The stages that are decided by seeds alone. Baselines have a time limit, and measure measures time."""
@@ -81,7 +76,9 @@ def replay(
     runner = TaskRunner(engine, sweep.id, stored_spec(sweep), read_only=True)
     runner.check_data()
     with _without_noise():
-        yield from _replays(runner, sweep, tasks, on_step)
+        for task in tasks:
+            claim = as_claimed(sweep.id, task)
+            yield _compared(done_task(task), runner(claim, task.params or {}, Steps(on_step)))
 
 
 @contextlib.contextmanager
@@ -96,14 +93,6 @@ def _without_noise() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def _replays(
-    runner: "TaskRunner", sweep: SweepRecord, tasks: Sequence[TaskRecord], on_step: Callable[[], None]
-) -> Iterator[Replay]:
-    for task in tasks:
-        claim = as_claimed(sweep.id, task)
-        yield _compared(done_task(task), runner(claim, task.params or {}, Steps(on_step)))
 
 
 def _compared(before: DoneTask[Payload, StoredOutcome], now: Outcome) -> Replay:

@@ -20,8 +20,7 @@ from storage.studies.space import study_name
 from storage.studies.studies import open_studies
 from storage.url import masked
 from sweeps.contrib.slurm import DETACHED_VARIABLE
-from sweeps.distill import datasets
-from sweeps.distill.freeze import with_images
+from sweeps.distill import freeze
 from sweeps.distill.presets import WITHOUT_DOWNLOAD
 from sweeps.distill.spec import formula
 from sweeps.errors import NoResultsYet
@@ -33,7 +32,6 @@ from sweeps.launch.local import WORKER_VARIABLE
 from sweeps.plan.plan import STAGES
 from sweeps.query.listing import open_sweep
 from sweeps.report import answer, markdown
-from sweeps.report.answer import headline
 from sweeps.report.brief import brief
 from sweeps.report.document import Paragraph
 from sweeps.report.figures.data import pictures
@@ -44,7 +42,6 @@ from sweeps.spec.model import ROLES, Spec
 from sweeps.spec.stored import check_name
 from sweeps.terminal import columns, say
 from sweeps.usecases import create
-from sweeps.usecases.create import describe_details, describe_plan, on_two_cores
 
 
 def launch(
@@ -65,8 +62,8 @@ def launch(
         stays: see `launcher.launch`.
     """
     launched = launcher.launch(Request(url, name, options, gpus), on, workers=workers, console=console, stays=stays)
-    if launched.finished:  # by whom does not matter: who finished it may have been killed before he published
-        _publish(url, name)
+    if launched.finished:  # by whom does not matter: who finished it may have been killed before it published
+        publish(url, name)
     return launched.code
 
 
@@ -86,13 +83,8 @@ def work(url: sqlalchemy.URL, name: str, *, log_file: Path | None = None) -> int
     alone = launched_as is None or DETACHED_VARIABLE in os.environ
     code = run_worker(url, name, worker=launched_as, log_file=log_file)
     if code == 0 and (alone or os.getppid() != parent):
-        _publish(url, name)
+        publish(url, name)
     return code
-
-
-def _publish(url: sqlalchemy.URL, name: str) -> None:
-
-    publish(url, name)
 
 
 def run_sweep(
@@ -109,8 +101,8 @@ def run_sweep(
     known = create.find(url, name)
     if not known:
         created = create.create_sweep(url, name, with_data(spec, data_dir), data_dir=data_dir)
-        details = describe_details(created.spec, created.plan) if verbose else []
-        say("\n".join([*describe_plan(created.spec, created.plan, url, created.data_lines), *details]))
+        details = create.describe_details(created.spec, created.plan) if verbose else []
+        say("\n".join([*create.describe_plan(created.spec, created.plan, url, created.data_lines), *details]))
     else:
         first, spec = known[0].spec, create.by_its_rule(known, spec)
         if spec.fingerprint not in {revision.fingerprint for revision in known}:
@@ -139,10 +131,10 @@ def with_data(spec: Spec, data_dir: Path | None) -> Spec:
     missing = [location for name in public if not (location := sources.where(name, data_dir)).available]
     try:
         if not missing:
-            spec = with_images(spec, data_dir)
+            spec = freeze.with_images(spec, data_dir)
         say(f"{_first_line(missing)}; {_expected(spec)}")
         for location in missing:
-            datasets.fetch(location.name, data_dir=data_dir)
+            freeze.fetch(location.name, data_dir=data_dir)
     except DataError as error:
         if spec.preset != "quick" or names != ["mnist", "cifar10"]:
             raise
@@ -154,7 +146,11 @@ def with_data(spec: Spec, data_dir: Path | None) -> Spec:
 
 def _expected(spec: Spec) -> str:
     known = all(spec.role(role).images for role in spec.roles)
-    return f"about {on_two_cores(spec)} on 2 cores" if known else "how long it takes is known when the data are here"
+    return (
+        f"about {create.on_two_cores(spec)} on 2 cores"
+        if known
+        else "how long it takes is known when the data are here"
+    )
 
 
 def _first_line(missing: list[sources.Location]) -> str:
@@ -194,7 +190,7 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     if wide is not None:
         print(f"\n{brief(findings, columns=wide, page=str(page))}")
     else:
-        say(f"\n{headline(findings)}\n\nThe whole page, with figures: {page}")
+        say(f"\n{answer.headline(findings)}\n\nThe whole page, with figures: {page}")
 
 
 def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
@@ -247,6 +243,6 @@ def publish(url: sqlalchemy.URL, name: str) -> None:
             text = study_note(findings, opened.ids())
             opened.publish(study_name(name, "search"), owner=owner, note=text, plots=plots(findings))
     except NoResultsYet:
-        pass  # everything has ended, most of it by failing, as whoever calls says: there is no answer to publish
+        pass  # everything has ended, most of it by failing, as the caller says: there is no answer to publish
     except StorageError as error:
         say(f"the answer could not be published to the dashboard: {explain(error)}")

@@ -1,4 +1,4 @@
-"""Threads, versions, commit, machine."""
+"""Threads, versions, commit, machine. Small: create, doctor and engines read it where no worker runs."""
 
 import functools
 import os

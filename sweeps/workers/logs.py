@@ -51,7 +51,7 @@ def redact(text: str, url: URL | None) -> str:
     """Return a text as it may be stored, printed and logged as a reason: at most 2,000 characters, none that steers.
 
     Args:
-        url: as for `fit`.
+        url: as for `redact_tail`.
     """
     clean = escape_control_chars(_storable(without_passwords(text, url, first=4 * MOST_REASON)))
     return clean if len(clean) <= MOST_REASON else f"{clean[: MOST_REASON - 3]}..."
@@ -232,7 +232,7 @@ class LogTail:
 
     def begin(self) -> None:
         """Begin an attempt: what stands in the file by now is not of it."""
-        self._from = self._size()
+        self._from = _size(self._path)
 
     def read(self) -> str | None:
         """Return at most the last 200 lines and 64 KiB since the attempt began; None without a file."""
@@ -240,9 +240,6 @@ class LogTail:
             return None
         text = end_of(self._path, start=self._from)
         return None if text is None else redact_tail(text, self._url)
-
-    def _size(self) -> int:
-        return _size(self._path) if self._path else 0
 
 
 def end_of(path: Path, *, start: int = 0) -> str | None:
@@ -255,9 +252,9 @@ def end_of(path: Path, *, start: int = 0) -> str | None:
         return None
 
 
-def _size(path: Path) -> int:
+def _size(path: Path | None) -> int:
     try:
-        return path.stat().st_size
+        return path.stat().st_size if path else 0
     except OSError:
         return 0
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import sqlalchemy
 
 from kd.config import CALIBRATION, BaselineResult, TeacherResult, TrainingConfig
-from kd.data.datasets import Positions, positions
+from kd.data.datasets import positions
 from kd.errors import Unavailable
 from kd.teachers import logits_file
 from kd.teachers.names import parse_teacher
@@ -25,7 +25,7 @@ from sweeps.distill import jobs as child_jobs
 from sweeps.distill import session
 from sweeps.distill.arms import AUTOKERAS_ARM, FOUND_NETWORK
 from sweeps.distill.cost import count, equal_cost_epochs
-from sweeps.distill.spec import DatasetSpec, formula
+from sweeps.distill.spec import formula
 from sweeps.errors import SweepError
 from sweeps.plan import jobs
 from sweeps.plan.identity import derive
@@ -92,7 +92,8 @@ class TaskRunner:
         )
         dataset = self.resources.dataset(task.role)
         if file := parse_teacher(role.teacher).logits:
-            from_file = logits_file.teach(Path(file), dataset, self._positions(role))
+            places = positions(role.dataset, train_images=role.images, size=role.size)
+            from_file = logits_file.teach(Path(file), dataset, places)
             return session.teacher_of(role, dataset, from_file, kept=self._kept)
         log.info("%s: training the teacher %s", task.role, role.teacher)
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
@@ -110,9 +111,6 @@ class TaskRunner:
                 on_report=on_report,
             )
         return session.teacher_of(role, dataset, taught, kept=self._kept, numerics=numerics)
-
-    def _positions(self, role: DatasetSpec) -> Positions:
-        return positions(role.dataset, train_images=role.images, size=role.size)
 
     def _distill(self, task: jobs.StudentTask, point: Point, steps: Steps) -> jobs.StudentOutcome:
         role, arm = task.role, task.arm if isinstance(task, jobs.TransferTask) else None
