@@ -12,12 +12,10 @@ from kd.baselines.applications import APPLICATIONS, TUNED, find_weights
 from kd.data import datasets, sources
 from kd.data.arrays import memory_bytes, said_bytes
 from kd.data.custom import frozen_name, kind_of
-from kd.data.datasets import Contents, is_own
 from kd.errors import CodeError, DataError, ModelError, NotHere, SubprocessFailed
 from kd.losses.loss import Loss, is_users
 from kd.teachers.names import parse_teacher
 from kd.tools import code
-from kd.tools.code import is_there
 from kd.tools.processes import run_in_subprocess
 from sweeps.distill import jobs as child_jobs
 from sweeps.distill.spec import DatasetSpec, known
@@ -30,10 +28,10 @@ from sweeps.spec.tables import RESERVED_NEW, TRAINING_PARAMS, Search
 FUNCTION_S = 3600.0  # of a function that returns a dataset, which may have to make it
 MOST_NAMES = 8  # of classes that are shown
 
-_RETURNED: dict[tuple[str, str], Contents] = {}
+_RETURNED: dict[tuple[str, str], datasets.Contents] = {}
 
 
-def contents(part: DatasetSpec, data_dir: Path | None) -> Contents:
+def contents(part: DatasetSpec, data_dir: Path | None) -> datasets.Contents:
     """Return what is in a dataset; a user's function is called once, in a child process: it may do anything.
 
     Raises:
@@ -50,9 +48,9 @@ def contents(part: DatasetSpec, data_dir: Path | None) -> Contents:
     return _RETURNED[key]
 
 
-def _returned(part: DatasetSpec) -> Contents:
+def _returned(part: DatasetSpec) -> datasets.Contents:
     try:
-        data: Contents = run_in_subprocess(
+        data: datasets.Contents = run_in_subprocess(
             child_jobs.read_users_data, part.dataset, part.size, on_step=lambda: None, seconds=FUNCTION_S
         )
     except SubprocessFailed as error:
@@ -76,7 +74,7 @@ def with_images(spec: Spec, data_dir: Path | None) -> Spec:
     return override(spec, {f"{role}.images": contents(spec.role(role), data_dir).training_images for role in left_out})
 
 
-def frozen_data(role: str, part: DatasetSpec, data: Contents) -> dict[str, Any]:
+def frozen_data(role: str, part: DatasetSpec, data: datasets.Contents) -> dict[str, Any]:
     """Return what a spec keeps of a dataset, as changes of it.
 
     Raises:
@@ -141,7 +139,7 @@ def data_lines(spec: Spec, data_dir: Path | None) -> list[str]:
     return lines
 
 
-def _held(part: DatasetSpec, data: Contents) -> str:
+def _held(part: DatasetSpec, data: datasets.Contents) -> str:
     names = ", ".join(" ".join(name.split()) for name in data.class_names[:MOST_NAMES])  # a folder's may have a newline
     names += ", ..." if len(data.class_names) > MOST_NAMES else ""
     shape = " x ".join(map(str, data.input_shape))
@@ -202,7 +200,7 @@ def frozen_loss(spec: Spec, classes: int) -> dict[str, Any]:
 
 
 def _tried(name: str, classes: int) -> Loss:
-    if not is_there(name):
+    if not code.is_there(name):
         raise SpecError(f"{_KEY}: got {name!r}; {missing(name)}")
     try:
         tried: Loss = run_in_subprocess(
@@ -282,7 +280,7 @@ def requirements(spec: Spec) -> list[Requirement]:
     """Return what workers of a sweep need beside the storage; nothing for most sweeps on the datasets by name."""
     parts = [spec.role(role) for role in spec.roles]
     needed = list(dict.fromkeys(_code(name) for _, name in named_code(spec)))
-    files = [part.dataset for part in parts if is_own(part.dataset) and kind_of(part.dataset) != "function"]
+    files = [part.dataset for part in parts if datasets.is_own(part.dataset) and kind_of(part.dataset) != "function"]
     files += [file for part in parts if (file := part.teacher.removeprefix("logits:")) != part.teacher]
     needed += [Requirement(name, "at the same path", Path(name).exists()) for name in dict.fromkeys(files)]
     if networks := _networks(spec):
@@ -306,7 +304,7 @@ def _networks(spec: Spec) -> list[str]:
         try:
             methods.append(parse_teacher(spec.role(role).teacher).method or "")
         except ModelError:
-            continue  # of another version: whoever trains it says so
+            continue  # of another version: its training says so
     return list(dict.fromkeys(name for method in methods if (name := method.removesuffix(TUNED)) in APPLICATIONS))
 
 

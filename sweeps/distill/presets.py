@@ -149,7 +149,7 @@ def on(spec: Spec, *, source: str | None = None, targets: Sequence[str] = (), al
         if dataset != part.dataset:
             roles[role] |= {"content_hash": "", "name": "", "size": ()}
             if is_own(dataset):
-                roles[role]["images"] = 0  # all of them, unless somebody says less
+                roles[role]["images"] = 0  # all of them, unless the request says less
     return override(spec, roles)
 
 
@@ -173,9 +173,7 @@ class SpecRequest:
     @property
     def is_empty(self) -> bool:
         """Whether nothing but the name of a sweep was given."""
-        return not (
-            self.base or self.changes or self.source or self.targets or self.dataset or self.teacher or self.student
-        )
+        return not any(vars(self).values())
 
     def spec(self) -> Spec:
         """Return the spec that all this makes.

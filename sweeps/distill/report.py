@@ -43,7 +43,8 @@ def section(findings: Findings, figures: Iterable[Block]) -> list[Block]:
         choices = _choices(findings.rows, dataset)
         if choices:
             advice = _advice(choices, same_machine=len(kinds) == 1)
-            blocks.append(Bullets((*advice, *_break_even(evens.get(dataset)))))
+            advice += [break_even_sentence(evens[dataset])] if dataset in evens else []
+            blocks.append(Bullets(tuple(advice)))
     reasons = "".join(f" int8 of {row.method}: {model.int8_reason}." for row, model in measured if model.int8_reason)
     blocks.append(
         Paragraph(
@@ -89,10 +90,6 @@ def break_even_sentence(even: BreakEven) -> str:
         f" {even.sweep_cpu_s:.0f} CPU s of teachers, search and confirm; {reached}. AutoKeras at multiples of the cost"
         f" of the sweep: {', '.join(parts)}"
     )
-
-
-def _break_even(even: BreakEven | None) -> list[str]:
-    return [] if even is None else [break_even_sentence(even)]
 
 
 def _multiple(value: float) -> str:

@@ -16,7 +16,6 @@ from kd.config import BaselineResult, DistillConfig, TeacherResult, TrainingConf
 from kd.data.custom import kind_of
 from kd.data.datasets import Dataset, Split, load, load_test
 from kd.teachers import logits_file
-from kd.teachers.logits_file import logit_spread
 from kd.teachers.names import parse_teacher
 from kd.tools.code import is_code
 from storage.queue.tasks import Claim
@@ -108,12 +107,6 @@ class TaskResources:
             settings = settings_of(self.spec.training, LABELS_ONLY, AUTOKERAS_ARM)
             self._trainers[name] = self._compiled(role, str(path), None, epochs, settings)
         return self._trainers[name]
-
-    def numerics(self) -> str:
-        """Return the numerics fingerprint of this process."""
-        from kd.training.numerics import fingerprint
-
-        return fingerprint()
 
     def _compiled(
         self,
@@ -295,7 +288,7 @@ def teacher_of(
         **training_of(taught.result),
         **source_of(dataset),
         model=role.teacher,
-        logit_spread=logit_spread(taught.logits),
+        logit_spread=logits_file.logit_spread(taught.logits),
         detail=role.teacher,
         weights=dict(taught.provenance),
         numerics=numerics,

@@ -1,6 +1,5 @@
 """Tables of datasets, training, baselines; losses as a spec names them."""
 
-from difflib import get_close_matches
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -99,7 +98,7 @@ def formula(name: str) -> str:
 def check_loss(name: str) -> str:
     """Return the name of a loss; raise ValueError if there is none of that name."""
     if not is_users(name) and name not in LOSSES:
-        hint = f"did you mean {near[0]}? " if (near := get_close_matches(name, LOSSES, n=1)) else ""
+        hint = tables.meant(name, LOSSES)
         raise ValueError(f"{hint}{', '.join(LOSSES)}, or your own as package.module:function or ./file.py:function")
     return name
 

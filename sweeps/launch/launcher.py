@@ -14,7 +14,6 @@ from rich.console import Console
 
 from storage.db.engine import open_engine
 from storage.records import queries
-from storage.records.queries import SweepRecord
 from storage.studies import reconcile
 from storage.url import masked
 from sweeps.contrib.slurm import SlurmEngine
@@ -30,6 +29,11 @@ from sweeps.terminal import escape_control_chars, number_of, wrap
 from sweeps.workers.worker import refuse_cancelled
 
 ENGINES = ("local", "slurm", "ray")
+
+MOST_WORKERS = 1_000
+"""Of one launch: a number beyond it is a slip of the keyboard, and the machine would not survive it."""
+
+_POLL_S = 0.5
 
 
 def refuse(name: str, request: Request) -> None:
@@ -74,7 +78,7 @@ def engine_of(name: str, request: Request) -> Engine:
 
 
 def default_workers(name: str, request: Request) -> int:
-    """Return how many workers are started if nobody says: one for each device, else one for each core.
+    """Return how many workers are started by default: one for each device, else one for each core.
 
     Raises:
         SpecError: the cores of this machine say nothing about those of the engine.
@@ -86,12 +90,6 @@ def default_workers(name: str, request: Request) -> int:
     if hasattr(os, "sched_getaffinity"):  # not on macOS; a container or taskset may allow fewer than there are
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-MOST_WORKERS = 1_000
-"""Of one launch: a number beyond it is a slip of the keyboard, and the machine would not survive it."""
-
-_POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -129,12 +127,43 @@ def launch(
     chosen = engine_of(on, request)
     command = relaunch_command(on, request, workers, count)
     console = console or Console(stderr=True)
+
+    def say(text: str) -> None:
+        # No markup: a reason or a name may hold brackets.
+        wide = console.width if console.is_terminal else None
+        console.print(wrap(escape_control_chars(text), wide), highlight=False, soft_wrap=True, markup=False)
+
     engine = open_engine(request.url)
     try:
         sweep = queries.find_sweep(engine, request.sweep)
-        return _launch(engine, request.url, sweep, chosen, count, command, console, stays=stays)
+        refuse_cancelled(sweep.name, sweep.state)
+        if sweep.state == "paused":
+            say(f"{sweep.name} is paused: workers wait. To go on: {local().resume(sweep.name)}")
+        supervisor = Supervisor(engine, sweep, stored_spec(sweep), on=chosen, say=say, relaunch_command=command)
+        started = count if queries.outlook(engine, sweep.id).unended else 0
+        received = _supervised(supervisor, started, console, stays=stays)
+        if received:
+            say(f"stopped; nothing is lost. Go on with: {command}")
+            return Launched(128 + received, finished=False)
+        _complete_trials(engine, request.url, sweep.id)
+        _check_ended(supervisor)
+        problems = failures(engine, sweep.id)
     finally:
         engine.dispose()
+    for line in problems:
+        say(line)
+    if problems:
+        say(f"to try that again: {local().retry_and_launch(sweep.name)}")
+    return Launched(1 if problems else 0, finished=True)
+
+
+def _check_ended(supervisor: Supervisor) -> None:
+    left = queries.outlook(supervisor.engine, supervisor.sweep.id)
+    if left.unended:
+        quick = f"{MOST_QUICK} workers in a row died soon after their start"
+        why = quick if supervisor.gave_up else "every worker ended"
+        raise SweepError(f"{why}, and {supervisor.sweep.name} is not finished; nothing is lost. {supervisor.help()}")
+    refuse_cancelled(supervisor.sweep.name, left.state)
 
 
 def relaunch_command(on: str, request: Request, workers: int | None, count: int) -> str:
@@ -152,54 +181,12 @@ def number_of_workers(on: str, request: Request, workers: int | None) -> int:
     """Return how many workers are started.
 
     Raises:
-        SweepError: no launch starts so many, or nobody said how many.
+        SweepError: no launch starts so many, or the engine has no default.
     """
     count = default_workers(on, request) if workers is None else workers
     if not 1 <= count <= MOST_WORKERS:
         raise SweepError(f"--workers: got {count}; allowed: 1 to {MOST_WORKERS}")
     return count
-
-
-def _launch(
-    engine: sqlalchemy.Engine,
-    url: sqlalchemy.URL,
-    sweep: SweepRecord,
-    on: Engine,
-    count: int,
-    command: str,
-    console: Console,
-    *,
-    stays: bool,
-) -> Launched:
-    name = sweep.name
-    refuse_cancelled(name, sweep.state)
-
-    def say(text: str) -> None:
-        # No markup: a reason or a name may hold brackets.
-        wide = console.width if console.is_terminal else None
-        console.print(wrap(escape_control_chars(text), wide), highlight=False, soft_wrap=True, markup=False)
-
-    if sweep.state == "paused":
-        say(f"{name} is paused: workers wait. To go on: {local().resume(name)}")
-    supervisor = Supervisor(engine, sweep, stored_spec(sweep), on=on, say=say, relaunch_command=command)
-    received = _supervised(supervisor, count if queries.outlook(engine, sweep.id).unended else 0, console, stays=stays)
-    if received:
-        say(f"stopped; nothing is lost. Go on with: {command}")
-        return Launched(128 + received, finished=False)
-    _complete_trials(engine, url, sweep.id)
-    left = queries.outlook(engine, sweep.id)
-    if left.unended:
-        why = (
-            f"{MOST_QUICK} workers in a row died soon after their start" if supervisor.gave_up else "every worker ended"
-        )
-        raise SweepError(f"{why}, and {name} is not finished; nothing is lost. {supervisor.help()}")
-    refuse_cancelled(name, left.state)
-    problems = failures(engine, sweep.id)
-    for line in problems:
-        say(line)
-    if problems:
-        say(f"to try that again: {local().retry_and_launch(name)}")
-    return Launched(1 if problems else 0, finished=True)
 
 
 def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: bool) -> int:

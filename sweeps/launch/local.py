@@ -44,7 +44,7 @@ class LocalWorker:
     process: subprocess.Popen[bytes]
     log_file: Path
     started: float = field(default_factory=time.monotonic)
-    replacement: None = None  # nobody but a launch starts a process again
+    replacement: None = None  # a launch alone starts a process again
 
     @property
     def log_place(self) -> str:
@@ -113,7 +113,7 @@ class LocalEngine:
         out = open_log(path)
         try:
             process = subprocess.Popen(
-                # -P: what lies in the current folder is not imported, such as somebody's random.py
+                # -P: what lies in the current folder is not imported, such as a random.py of the user's
                 [sys.executable, "-P", "-m", "sweeps.cli", "worker", self.request.sweep],
                 env=os.environ | variables,
                 stdin=subprocess.DEVNULL,

@@ -14,7 +14,6 @@ from storage.errors import StorageError, StorageFull
 from storage.queue import workers
 from storage.queue.tasks import reap_worker
 from storage.records import queries
-from storage.records.queries import SweepRecord
 from storage.tables import LOST
 from sweeps.errors import SweepError
 from sweeps.hints import explain, local
@@ -33,8 +32,6 @@ _BACKOFF_S = (1.0, 4.0, 15.0)  # before the replacement, by quick deaths in a ro
 _SHOWN_LINES = 5
 _EXIT_S = 60.0  # a worker that has signed out may take so long until its process has ended
 
-Say = Callable[[str], None]
-
 
 @dataclass
 class Supervisor:
@@ -42,15 +39,15 @@ class Supervisor:
 
     Args:
         on: the engine that starts them.
-        say: shows a line to whoever watches.
+        say: shows a line to the user.
         relaunch_command: what to type to go on with the same workers.
     """
 
     engine: sqlalchemy.Engine
-    sweep: SweepRecord
+    sweep: queries.SweepRecord
     spec: Spec
     on: Engine
-    say: Say
+    say: Callable[[str], None]
     relaunch_command: str
     alive: list[WorkerHandle] = field(default_factory=list)
     _started: int = 0
@@ -108,7 +105,7 @@ class Supervisor:
         return "" if left.unended else "nothing is left to do"
 
     def stop_replacing(self) -> None:
-        """Replace nobody any more."""
+        """Start no further worker."""
         self._due.clear()
 
     def _start(self, slots: Sequence[int]) -> None:
@@ -195,8 +192,8 @@ class Supervisor:
     def _end_frozen(self) -> None:
         """End workers that live and were not seen for longer than a lease: nothing in them runs any more.
 
-        Counted is our own time, while the database can be written: a laptop that slept has frozen nobody, nor has a
-        full disk, on which nobody can say that he lives.
+        Counted is our own time, while the database can be written: a laptop that slept has frozen no worker, nor has a
+        full disk, on which none can say that it lives.
         """
         try:
             seen = workers.seen(self.engine, self.sweep.id)

@@ -16,7 +16,6 @@ from typing import Any
 import sqlalchemy
 
 from storage.audit import audit as of_rows
-from storage.audit.audit import Audit
 from storage.audit.checks import Finding
 from storage.audit.rows import Rows, TaskRow, Unreadable, read_rows
 from storage.errors import RecordBroken
@@ -94,7 +93,7 @@ _CLOSE = 1e-12  # another machine may round the last digits otherwise
 _SHOWN = 80  # characters of a value in a line
 
 
-def audit(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Audit:
+def audit(engine: sqlalchemy.Engine, sweep: SweepRecord) -> of_rows.Audit:
     """Count and compare everything that is stored of the sweep. Workers may be at it meanwhile.
 
     Raises:
@@ -104,7 +103,7 @@ def audit(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Audit:
     return judge(read_rows(engine, sweep.id))
 
 
-def judge(rows: Rows) -> Audit:
+def judge(rows: Rows) -> of_rows.Audit:
     """Do the same on rows that were read before, of a storage or of an archive."""
     try:
         spec, plan = _planned_again(rows)

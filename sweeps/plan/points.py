@@ -10,7 +10,6 @@ import sqlalchemy
 from kd.tools.code import importable
 from storage.queue.tasks import Claim
 from storage.records import queries
-from storage.records.queries import points_until
 from storage.studies.space import Choice, Range, Space
 from sweeps.distill import arms
 from sweeps.distill.space import of_paper, of_training, point_at, search_space, transfer_space, untuned
@@ -137,7 +136,7 @@ def _proposed(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, 
     from storage.studies.sampler import Past, propose  # here: Optuna takes a second to import
 
     sampler = importable(spec.search.sampler)
-    records = points_until(engine, claim.sweep_id, phase=claim.phase, task_id=claim.task_id)
+    records = queries.points_until(engine, claim.sweep_id, phase=claim.phase, task_id=claim.task_id)
     number = len(records) - 1
     ended = records[: max(0, number + 1 - spec.search.lag)]
     history = [

@@ -22,7 +22,7 @@ def stored_spec(sweep: SweepRecord) -> Spec:
     """Return the spec of a sweep in the database.
 
     Raises:
-        SweepError: it is not what was stored: somebody edited it.
+        SweepError: it was edited since it was stored.
     """
     digest = fingerprint(sweep.spec)
     if digest != sweep.fingerprint:

@@ -4,7 +4,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from statistics import median
@@ -261,10 +261,15 @@ def _range(low: float, high: float, above: bool) -> AfterValidator:
     return AfterValidator(check)
 
 
+def meant(name: str, allowed: Iterable[str]) -> str:
+    """Return "did you mean NAME? " of the allowed name that is near; "" if none is."""
+    near = get_close_matches(name, list(allowed), n=1)
+    return f"did you mean {near[0]}? " if near else ""
+
+
 def _known_method(name: str) -> str:
     if name not in METHODS:
-        near = get_close_matches(name, METHODS, n=1)
-        raise ValueError((f"did you mean {near[0]}? " if near else "") + ", ".join(METHODS))
+        raise ValueError(meant(name, METHODS) + ", ".join(METHODS))
     return name
 
 
@@ -284,9 +289,7 @@ def both_sides(size: tuple[int, ...]) -> tuple[int, ...]:
 
 def _known_sampler(name: str) -> str:
     if name not in SAMPLERS and not USERS_OWN.fullmatch(name):
-        near = get_close_matches(name, SAMPLERS, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(hint + ", ".join(SAMPLERS) + " or package.module:make, or ./file.py:make")
+        raise ValueError(meant(name, SAMPLERS) + ", ".join(SAMPLERS) + " or package.module:make, or ./file.py:make")
     return name
 
 

@@ -22,9 +22,7 @@ from storage.errors import NotAStorage, SamplerUnusable, SpecConflict, SweepNotF
 from storage.failpoints import failpoint
 from storage.queue import plans
 from storage.records import queries
-from storage.records.queries import RevisionRecord
 from storage.studies import ownership
-from storage.studies.ownership import IDENTITY_ATTR, Owner, owner_of
 from storage.studies.space import Choice, Range, Whole, study_name
 from storage.url import masked
 from sweeps.distill import freeze, presets
@@ -77,7 +75,7 @@ def create_sweep(
     check_name(name)
     spec = resolve(spec, data_dir=data_dir)
     _check_text(spec)
-    known: list[RevisionRecord] = []
+    known: list[queries.RevisionRecord] = []
     with contextlib.suppress(Unreachable) if dry_run else contextlib.nullcontext():  # a plan needs no database
         known = find(url, name)
     if known:
@@ -123,7 +121,7 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
             sweep = queries.find_sweep(studies.engine, name)
             # Perhaps made since we looked: its studies are not completed by our spec then.
             refuse_another(name, queries.revisions(studies.engine, sweep.id), spec)
-            owner = owner_of(studies.engine, sweep.id)
+            owner = ownership.owner_of(studies.engine, sweep.id)
         make_studies(studies, owner, spec, plan.stages)
         if not there:
             plans.insert_sweep(
@@ -140,20 +138,20 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
         return not there
 
 
-def prepare_tables(studies: "Studies", name: str, stages: Sequence[str]) -> Owner:
+def prepare_tables(studies: "Studies", name: str, stages: Sequence[str]) -> ownership.Owner:
     """Make our tables, and return the identity of a new sweep. Run it inside `create_lock`.
 
     Raises:
         SpecConflict: a database without our tables has a study of such a name; nothing was made in it.
     """
-    new = Owner(name, uuid4().hex)
+    new = ownership.Owner(name, uuid4().hex)
     if not exist(studies.engine):
         ownership.refuse_foreign(studies, new, [study_name(name, stage) for stage in stages], new=True)
     create_tables(studies.engine)
     return new
 
 
-def make_studies(studies: "Studies", owner: Owner, spec: Spec, stages: Sequence[str]) -> None:
+def make_studies(studies: "Studies", owner: ownership.Owner, spec: Spec, stages: Sequence[str]) -> None:
     """Make the studies of a sweep, or complete what an interrupted creation left. Run it inside `create_lock`.
 
     Raises:
@@ -173,14 +171,16 @@ def make_studies(studies: "Studies", owner: Owner, spec: Spec, stages: Sequence[
     failpoint("studies-made")
 
 
-def _make_study(studies: "Studies", name: str, stage: str, owner: Owner, spec: Spec, *, complete: bool) -> None:
+def _make_study(
+    studies: "Studies", name: str, stage: str, owner: ownership.Owner, spec: Spec, *, complete: bool
+) -> None:
     measure = stage == "measure"
     studies.create(
         name,
         direction="minimize" if measure else "maximize",
         metric="latency_ms_p50" if measure else "val_accuracy",
         attrs={
-            IDENTITY_ATTR: owner.identity,  # first: a study without it may be anybody's
+            ownership.IDENTITY_ATTR: owner.identity,  # first: a study without it may be anybody's
             "sweep": owner.sweep,
             "stage": stage,
             "loss": formula(spec.training.distillation),
@@ -203,7 +203,7 @@ def requested(url: sqlalchemy.URL, name: str, request: SpecRequest) -> Spec:
     return parse(known[-1].spec, origin=f"sweep {name}") if known else request.spec()
 
 
-def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
+def find(url: sqlalchemy.URL, name: str) -> list[queries.RevisionRecord]:
     """Return the plans of a sweep, the first one first; none where there is no such sweep, or no storage."""
     try:
         engine = open_engine(url, read_only=True)
@@ -217,13 +217,13 @@ def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
         engine.dispose()
 
 
-def by_its_rule(known: list[RevisionRecord], spec: Spec) -> Spec:
+def by_its_rule(known: list[queries.RevisionRecord], spec: Spec) -> Spec:
     """Return the spec with the rule of the verdict that the sweep declared when it was made: it keeps that one."""
     rule = known[0].spec["transfer"].get("rule", 1)
     return spec if spec.transfer.rule == rule else override(spec, {"transfer.rule": rule})
 
 
-def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
+def refuse_another(name: str, known: list[queries.RevisionRecord], spec: Spec) -> None:
     """Raise AnotherSpec with the difference, unless the sweep that is there has this spec or began with it."""
     # An older version left out what a spec has by default today: the same values under another fingerprint.
     same = (parse(revision.spec, origin=f"sweep {name}").fingerprint for revision in known)
@@ -329,13 +329,16 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, data_lines: Seque
     trials = f"{spec.search.trials} trials" + (f", {searches} searches" if searches > 1 else "")
     trainings = sum(plan.count(stage) for stage in STAGES if stage != "measure")
     minutes = number_of(_rounded(expected_core_seconds(spec) / 60), "core-minute")
+    seeds = number_of(spec.transfer.seeds, "fresh seed")
     return [
         f"search   {_space(spec)}: {trials}{' on each dataset' if spec.targets else ''}",
         f"data     {' -> '.join(_images(spec.role(role)) for role in spec.roles)}",
         *data_lines,
         f"models   {_models(spec)}",
         f"work     {trainings:,} trainings, about {minutes}",
-        f"verdict  {_resolution(spec)}" if spec.targets else f"answer   {_one_dataset(spec)}",
+        f"verdict  {_resolution(spec)}"
+        if spec.targets
+        else f"answer   best against no distillation and the untuned defaults, on {seeds}",
         f"storage  {masked(url)}",
     ]
 
@@ -389,20 +392,11 @@ def _tried(bounds: Range | Whole | Choice | None, low: float, high: float) -> st
 
 def _ranges(spec: Spec) -> str:
     """Say the same with how each range is drawn from."""
-    names = {"temperature": "T"}
-    return ", ".join(
-        f"{names.get(name, name)} {bounds if isinstance(bounds, Choice) else f'{_scale(bounds)} {bounds}'}"
-        for name, bounds in search_space(spec).items()
-    )
-
-
-def _scale(bounds: Range | Whole) -> str:
-    return "uniform" if isinstance(bounds, Range) and not bounds.log else "log-uniform"
-
-
-def _one_dataset(spec: Spec) -> str:
-    """Say what is compared where there is no target."""
-    return f"best against no distillation and the untuned defaults, on {number_of(spec.transfer.seeds, 'fresh seed')}"
+    parts = []
+    for name, bounds in search_space(spec).items():
+        scale = "uniform " if isinstance(bounds, Range) and not bounds.log else "log-uniform "
+        parts.append(f"{'T' if name == 'temperature' else name} {'' if isinstance(bounds, Choice) else scale}{bounds}")
+    return ", ".join(parts)
 
 
 def _images(role: DatasetSpec) -> str:

@@ -15,7 +15,6 @@ from kd.data import datasets, sources
 from storage.db.engine import open_engine
 from storage.errors import StorageError
 from storage.records import queries
-from storage.records.queries import SweepRecord
 from storage.url import masked, sqlite_path
 from sweeps.contrib.slurm import PROGRAMS
 from sweeps.distill.freeze import describe, requirements
@@ -87,12 +86,12 @@ def _slurm() -> Check:
 
 
 def _packages() -> list[Check]:
-    checks = []
     versions = provenance()["versions"]
     assert isinstance(versions, dict)
-    for package in PACKAGES[1:]:
-        version = versions[package]
-        checks.append(Check(package, "ok" if version else "fail", version or f"missing; type: pip install {package}"))
+    checks = [
+        Check(name, "ok" if versions[name] else "fail", versions[name] or f"missing; type: pip install {name}")
+        for name in PACKAGES[1:]
+    ]
     # keras-tuner imports it and TensorFlow no longer brings it; without it every AutoKeras trial fails inside.
     there = importlib.util.find_spec("tensorboard") is not None
     checks.append(
@@ -117,7 +116,7 @@ def _storage(url: sqlalchemy.URL) -> list[Check]:
     return [storage, *(check for sweep in open_ones for check in _needed(sweep))]
 
 
-def _needed(sweep: SweepRecord) -> list[Check]:
+def _needed(sweep: queries.SweepRecord) -> list[Check]:
     """Say what a worker on this machine needs for a sweep, and whether it is here."""
     try:
         spec = as_it_stands(sweep)

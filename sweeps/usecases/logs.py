@@ -7,12 +7,11 @@ from pathlib import Path
 import sqlalchemy
 
 from storage.records import queries
-from storage.records.queries import AttemptRecord
 from sweeps.errors import NotThere, SweepError
 from sweeps.hints import local
 from sweeps.query.listing import open_sweep
 from sweeps.spec.stored import check_name
-from sweeps.workers.logs import Line, log_folder, read_line
+from sweeps.workers.logs import log_folder, read_line
 
 POLL_S = 1.0
 
@@ -25,7 +24,8 @@ def latest(name: str, lines: int) -> list[str]:
     """
     output = []
     for path in _files(name):
-        output += [f"==> {path}", *_last([line.text for line in _read(path)], lines), ""]
+        texts = [read_line(line).text for line in path.read_text(errors="replace").splitlines()]
+        output += [f"==> {path}", *_last(texts, lines), ""]
     return output
 
 
@@ -88,7 +88,7 @@ class Followed:
         return _added(before, self._shown)
 
 
-def _attempts(url: sqlalchemy.URL, name: str, key: str, attempt: int | None) -> list[AttemptRecord]:
+def _attempts(url: sqlalchemy.URL, name: str, key: str, attempt: int | None) -> list[queries.AttemptRecord]:
     with open_sweep(url, name) as (engine, sweep):
         attempts = queries.attempts_of(engine, sweep.id, key)
     if attempts is None:
@@ -97,20 +97,17 @@ def _attempts(url: sqlalchemy.URL, name: str, key: str, attempt: int | None) -> 
         raise SweepError(f"no worker has had {key} yet; see: {local().line('status', name)}")
     chosen = [made for made in attempts if attempt in (None, made.number)]
     if not chosen:
-        raise NotThere(f"--attempt: got {attempt}; {key} has {_numbers(attempts)}")
+        numbers = "attempt 1 only" if len(attempts) == 1 else f"attempts 1 to {len(attempts)}"
+        raise NotThere(f"--attempt: got {attempt}; {key} has {numbers}")
     return chosen
 
 
-def _numbers(made: list[AttemptRecord]) -> str:
-    return "attempt 1 only" if len(made) == 1 else f"attempts 1 to {len(made)}"
-
-
-def _head(key: str, made: AttemptRecord) -> str:
+def _head(key: str, made: queries.AttemptRecord) -> str:
     how = f"{made.state} ({made.error_class})" if made.error_class else made.state
     return f"==> {key} attempt {made.number}: {how}, worker {made.worker} on {made.host}"
 
 
-def _lines(made: AttemptRecord) -> list[str]:
+def _lines(made: queries.AttemptRecord) -> list[str]:
     if made.log is None:
         lines = ["(no log of it is stored)"]
     else:
@@ -141,7 +138,3 @@ def _files(name: str) -> list[Path]:
             f" {local().line('logs', name, '--task KEY')}"
         )
     return files
-
-
-def _read(path: Path) -> list[Line]:
-    return [read_line(line) for line in path.read_text(errors="replace").splitlines()]

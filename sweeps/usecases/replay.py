@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import sqlalchemy
 
 from storage.records import queries
-from storage.records.queries import SweepRecord, TaskRecord
 from sweeps.distill.session import Outcome, as_claimed
 from sweeps.errors import SweepError
 from sweeps.hints import local
@@ -33,7 +32,9 @@ class Replay:
     numerics: tuple[str, str]  # of who trained it, and of this process
 
 
-def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sample: int) -> list[TaskRecord]:
+def chosen(
+    engine: sqlalchemy.Engine, sweep: queries.SweepRecord, *, key: str | None, sample: int
+) -> list[queries.TaskRecord]:
     """Return the task of that key, or so many finished ones drawn at random, in plan order.
 
     Raises:
@@ -59,7 +60,11 @@ def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sa
 
 
 def replay(
-    engine: sqlalchemy.Engine, sweep: SweepRecord, tasks: Sequence[TaskRecord], *, on_step: Callable[[], None]
+    engine: sqlalchemy.Engine,
+    sweep: queries.SweepRecord,
+    tasks: Sequence[queries.TaskRecord],
+    *,
+    on_step: Callable[[], None],
 ) -> Iterator[Replay]:
     """Train each task again and yield how it compares. Nothing is written.
 

@@ -62,7 +62,7 @@ def launch(
         stays: see `launcher.launch`.
     """
     launched = launcher.launch(Request(url, name, options, gpus), on, workers=workers, console=console, stays=stays)
-    if launched.finished:  # by whom does not matter: who finished it may have been killed before it published
+    if launched.finished:  # by any launch: the one that finished it may have been killed before it published
         publish(url, name)
     return launched.code
 
@@ -154,8 +154,6 @@ def _expected(spec: Spec) -> str:
 
 
 def _first_line(missing: list[sources.Location]) -> str:
-    if not missing:
-        return "nothing to download"
     parts = [
         f"{location.name} ({max(way.bytes for way in location.to_fetch) / 1e6:.0f} MB at most)"
         for location in missing

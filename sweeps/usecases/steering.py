@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import sqlalchemy
 
 from storage import deletion
-from storage.deletion import Deleted
 from storage.errors import RevisionRefused
 from storage.queue import plans, workers
 from storage.queue.tasks import Reaped, reap
 from storage.records import queries
-from storage.records.queries import SweepRecord
 from storage.studies.reconcile import reconcile
 from storage.tables import LOST
 from sweeps.distill.freeze import has_weights
@@ -22,7 +20,6 @@ from sweeps.findings import load
 from sweeps.hints import local
 from sweeps.plan import plan
 from sweeps.plan.phases import UNAVAILABLE, display_state
-from sweeps.plan.plan import measure_task
 from sweeps.query.listing import open_sweep
 from sweeps.query.status import stage_counts
 from sweeps.report.sentences import another_sweep
@@ -99,7 +96,7 @@ def extend(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, s
 
 
 def _more(
-    engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, *, trials: int, seeds: int, searches: int
+    engine: sqlalchemy.Engine, sweep: queries.SweepRecord, spec: Spec, *, trials: int, seeds: int, searches: int
 ) -> tuple[Spec, plan.Plan]:
     """Return the larger spec and what it adds, unless that is refused."""
     if min(trials, seeds, searches) < 0 or max(trials, seeds, searches) < 1:
@@ -117,7 +114,7 @@ def _more(
     return plan.more(spec, trials=trials, seeds=seeds, searches=searches)
 
 
-def _look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> str:
+def _look(engine: sqlalchemy.Engine, sweep: queries.SweepRecord, spec: Spec) -> str:
     """Say which look the verdict is decided at, once more seeds or searches have read the test."""
     looks, declared = load.taken(engine, sweep.id), spec.transfer.looks
     which = (
@@ -128,7 +125,7 @@ def _look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> str:
     return f"this spends {which}" + ("; no look is left after it" if looks + 1 == declared else "")
 
 
-def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> None:
+def _refuse_another_look(engine: sqlalchemy.Engine, sweep: queries.SweepRecord, spec: Spec) -> None:
     """Raise RevisionRefused, unless the sweep may be read on test images once more: a declared look is left."""
     looks = load.taken(engine, sweep.id)
     if looks >= spec.transfer.looks:
@@ -149,7 +146,7 @@ def retry(url: sqlalchemy.URL, name: str) -> list[str]:
     """
     with open_sweep(url, name, write=True) as (engine, sweep):
         measured = stage_counts(engine, sweep.id)["measure"]
-        again = [measure_task(measured.total)] if measured.done == measured.total else []
+        again = [plan.measure_task(measured.total)] if measured.done == measured.total else []
         leave = _unavailable(engine, sweep.id)
         return plans.retry(engine, sweep.id, revision=sweep.revision, then=again, leave=leave)
 
@@ -176,7 +173,7 @@ def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[Reaped], int]:
         return freed, reconcile(studies, studies.engine, sweep.id)
 
 
-def delete(url: sqlalchemy.URL, name: str) -> Deleted:
+def delete(url: sqlalchemy.URL, name: str) -> deletion.Deleted:
     """Remove a sweep, its studies, and the blobs that no other sweep uses.
 
     Raises:
@@ -187,7 +184,7 @@ def delete(url: sqlalchemy.URL, name: str) -> Deleted:
 
 
 @contextlib.contextmanager
-def _open_studies(url: sqlalchemy.URL, name: str) -> Iterator[tuple["Studies", SweepRecord]]:
+def _open_studies(url: sqlalchemy.URL, name: str) -> Iterator[tuple["Studies", queries.SweepRecord]]:
     """Open the storage with Optuna's studies, on one engine, and find the sweep of that name."""
     from storage.studies.studies import open_studies  # Optuna takes a second
 

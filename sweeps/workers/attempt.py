@@ -20,7 +20,6 @@ from storage.failpoints import failpoint
 from storage.queue import tasks
 from storage.queue.tasks import Claim
 from storage.records import queries
-from storage.records.queries import SweepRecord
 from storage.studies.ownership import owner_of
 from storage.studies.reconcile import mark_reported
 from storage.studies.space import study_name
@@ -38,6 +37,10 @@ from sweeps.workers.environment import provenance
 from sweeps.workers.heartbeat import Heartbeat
 from sweeps.workers.logs import LogTail, error_text, redact, traceback_text
 
+log = logging.getLogger(__name__)
+
+Runner = Callable[[Claim, dict[str, Any], Steps], Outcome]
+
 MACHINE = "machine"
 """What this machine lacks: the attempt counts nowhere, and its worker stops, since every task would end so."""
 
@@ -46,6 +49,8 @@ STOPPING = (MACHINE, "memory")
 
 INFRASTRUCTURE = ("database",)
 """Classes that say more about the machine than about the task; several in a row stop a worker."""
+
+_MOST_IN_A_ROW = 3  # infrastructure failures, after which the next one is likely
 
 _NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -95,13 +100,6 @@ def cap_of(kind: str, spec: Spec) -> int | None:
     return cap or None
 
 
-log = logging.getLogger(__name__)
-
-Runner = Callable[[Claim, dict[str, Any], Steps], Outcome]
-
-_MOST_IN_A_ROW = 3  # infrastructure failures, after which the next one is likely
-
-
 class Attempts:
     """Makes the attempts of one worker.
 
@@ -114,7 +112,7 @@ class Attempts:
     def __init__(
         self,
         studies: Studies,
-        sweep: SweepRecord,
+        sweep: queries.SweepRecord,
         spec: Spec,
         worker: str,
         *,
@@ -157,7 +155,7 @@ class Attempts:
             if lease.overdue.is_set():
                 raise overdue
 
-        def on_stuck() -> None:
+        def on_hung() -> None:
             self._record(claim, overdue)
 
         steps = Steps(check)
@@ -169,7 +167,7 @@ class Attempts:
             lease_s=self._spec.lease.seconds,
             deadline_s=deadline_s,
             read_log=self._log.read,
-            on_stuck=on_stuck,
+            on_hung=on_hung,
         )
         try:
             with lease:
@@ -246,7 +244,7 @@ class Attempts:
         reason = redact(text, self._engine.url)  # from here it goes into tables, logs, archives and terminals
         trace = error if kind == "error" else None  # of the other classes everything worth knowing is the reason
         log.error("%s attempt %d failed (%s): %s", claim.key, claim.attempt, kind, reason, exc_info=trace)
-        told: dict[str, Any] = {
+        details: dict[str, Any] = {
             "reason": reason,
             "error_class": kind,
             "trace": traceback_text(error, self._engine.url),
@@ -254,9 +252,9 @@ class Attempts:
         }
         try:
             if kind == MACHINE:
-                tasks.release(self._engine, claim, **told)
+                tasks.release(self._engine, claim, **details)
             else:
-                tasks.fail(self._engine, claim, cap=cap_of(kind, self._spec), **told)
+                tasks.fail(self._engine, claim, cap=cap_of(kind, self._spec), **details)
         except Unreachable as lost:
             log.warning("%s: could not record the failure either (%s); its lease will lapse", claim.key, lost)
         return kind

@@ -1,7 +1,7 @@
 """Renew the lease, end what hangs, stop on a signal or when the parent dies.
 
-Whoever starts it holds the other end of its standard input and never writes there: the end of that input is the end
-of its holder, also after a kill -9, on every system.
+A parent holds the other end of the worker's standard input and never writes there: the end of that input is the end
+of the parent, also after a kill -9, on every system.
 """
 
 import logging
@@ -17,7 +17,6 @@ import sqlalchemy
 
 from storage.errors import NotAStorage, StorageError
 from storage.queue import tasks
-from storage.queue.tasks import Claim
 from sweeps.trainers.protocol import Steps
 
 log = logging.getLogger(__name__)
@@ -34,37 +33,36 @@ POLL_S = 0.5  # between two looks whether it has; more of them in one were passe
 class Heartbeat:
     """Renew one claim's lease every interval_s while the with-block runs.
 
-    `lost` is set once somebody took the task, `overdue` once it has made no step for deadline_s. A task checks both at
-    its steps. One that does not get there, because its step never ends, takes its process with it: nothing else ends a
-    compiled step.
+    `lost` is set once another worker took the task, `overdue` once it has made no step for deadline_s. A task checks
+    both at its steps. A task whose step never ends takes its process with it: nothing else ends a compiled step.
 
-    A database error does not end it: the lease may lapse in the meantime, but as long as nobody took the
+    A database error does not end it: the lease may lapse in the meantime, but as long as no other worker took the
     task it is still ours, and the next renewal says so. A database that is gone does: `gone` is then the error.
 
     Args:
         steps: of the task.
         deadline_s: seconds without a step after which the task is overdue.
         read_log: the end of what was logged so far.
-        on_stuck: called before the process is ended because a task is overdue.
+        on_hung: called before the process is ended because a task is overdue.
     """
 
     def __init__(
         self,
         engine: sqlalchemy.Engine,
-        claim: Claim,
+        claim: tasks.Claim,
         steps: Steps,
         *,
         interval_s: float,
         lease_s: float,
         deadline_s: float,
         read_log: Callable[[], str | None] = lambda: None,
-        on_stuck: Callable[[], None] = lambda: None,
+        on_hung: Callable[[], None] = lambda: None,
     ) -> None:
         self.lost, self.overdue = threading.Event(), threading.Event()
         self.gone: NotAStorage | None = None
         self._engine, self._claim, self._steps = engine, claim, steps
         self._interval_s, self._lease_s, self._deadline_s = interval_s, lease_s, deadline_s
-        self._read_log, self._on_stuck, self._logged = read_log, on_stuck, ""
+        self._read_log, self._on_hung, self._logged = read_log, on_hung, ""
         self._failed = 0  # renewals in a row
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"lease {claim.key}", daemon=True)
@@ -120,7 +118,7 @@ class Heartbeat:
 
     def _end_process(self) -> None:
         if self.overdue.is_set() and not self.lost.is_set():
-            self._on_stuck()
+            self._on_hung()
         log.error("%s does not end by itself: this worker ends", self._claim.key)
         os._exit(HUNG)
 
@@ -133,8 +131,8 @@ GIVE_BACK_S = 1.5
 class StopSignals:
     """Within the block the first signal sets `requested`; a second Ctrl-C ends the process at once.
 
-    A second SIGTERM is the first one once more: who signals a whole job, as Slurm does, reaches the shell that passes
-    it on, and us.
+    A second SIGTERM is the first one once more: a signal to a whole job, as Slurm sends it, reaches the shell that
+    passes it on, and us.
 
     If the block does not end in time after the first - a long step, a database that does not answer - then
     `on_overdue` runs and the process exits. A thread sees to that, woken by the operating system itself:
@@ -199,13 +197,13 @@ PARENT_PIPE_VARIABLE = "KD_SWEEPS_LEASH"  # in the environment of a worker whose
 def exit_with_parent() -> None:
     """Stop this process, as SIGTERM does, as soon as its standard input ends; only where the variable says so.
 
-    The variable is taken out: the input of processes that this one starts is nobody's leash.
+    The variable is taken out: the input of processes that this one starts is not held.
     """
     if os.environ.pop(PARENT_PIPE_VARIABLE, None):
-        threading.Thread(target=_stop_with_holder, name="leash", daemon=True).start()
+        threading.Thread(target=_stop_with_parent, name="parent", daemon=True).start()
 
 
-def _stop_with_holder() -> None:
+def _stop_with_parent() -> None:
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

@@ -27,6 +27,12 @@ from storage.url import without_passwords
 from sweeps.errors import SweepError
 from sweeps.terminal import escape_control_chars
 
+log = logging.getLogger(__name__)
+
+LOG_EVERY_S = 10.0
+LOG_VARIABLE = "KD_SWEEPS_LOG"  # in the environment of a launched worker: the file that its output goes to
+_OURS = ("sweeps", "storage", "kd")
+
 KEPT_LINES, KEPT_BYTES = 200, 64 * 1024
 """Of a log or a traceback: its end."""
 
@@ -72,13 +78,6 @@ def error_text(error: BaseException) -> str:
 
 def _storable(text: str) -> str:
     return _UNSTORABLE.sub(lambda match: f"\\u{ord(match[0]):04x}" if match[0] != "\x00" else "\\0", text)
-
-
-log = logging.getLogger(__name__)
-
-LOG_EVERY_S = 10.0
-LOG_VARIABLE = "KD_SWEEPS_LOG"  # in the environment of a launched worker: the file that its output goes to
-_OURS = ("sweeps", "storage", "kd")
 
 
 @dataclass(frozen=True)
@@ -180,42 +179,37 @@ def worker_log(path: Path | None, url: URL | None = None) -> Iterator[None]:
     Args:
         url: of the storage, whose password is left out of messages.
     """
-    with processes.forgiving(), _logged_to(path, url):  # a full disk below the log ends no task
-        yield
-
-
-@contextmanager
-def _logged_to(path: Path | None, url: URL | None) -> Iterator[None]:
-    out = -1 if path is None else open_log(path)
-    terminal = None if path is None else processes.unfailing(os.dup(2), close=True)
-    # sys.stderr writes to descriptor 2: into the file, once that is redirected.
-    handlers = [_handler(logging.StreamHandler(sys.stderr), JsonLines(url))]
-    if terminal is not None:
-        text = TextLines(url, "%(asctime)s %(levelname).1s %(message)s")
-        handlers.append(_handler(logging.StreamHandler(terminal), text))
     loggers = [logging.getLogger(name) for name in _OURS]
-    for logger in loggers:
-        logger.setLevel(logging.INFO)
-        for handler in handlers:
-            logger.addHandler(handler)
-    kept = (os.dup(1), os.dup(2))
-    if path is not None:
-        for number in (1, 2):
-            os.dup2(out, number)
-        os.close(out)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, copy in zip((1, 2), kept, strict=True):
-            os.dup2(copy, number)
-            os.close(copy)
-        for logger in loggers:
-            for handler in handlers:
-                logger.removeHandler(handler)
+    with processes.forgiving():  # a full disk below the log ends no task
+        out = -1 if path is None else open_log(path)
+        terminal = None if path is None else processes.unfailing(os.dup(2), close=True)
+        # sys.stderr writes to descriptor 2: into the file, once that is redirected.
+        handlers = [_handler(logging.StreamHandler(sys.stderr), JsonLines(url))]
         if terminal is not None:
-            terminal.close()
+            text = TextLines(url, "%(asctime)s %(levelname).1s %(message)s")
+            handlers.append(_handler(logging.StreamHandler(terminal), text))
+        for logger in loggers:
+            logger.setLevel(logging.INFO)
+            for handler in handlers:
+                logger.addHandler(handler)
+        kept = (os.dup(1), os.dup(2))
+        if path is not None:
+            for number in (1, 2):
+                os.dup2(out, number)
+            os.close(out)
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for number, copy in zip((1, 2), kept, strict=True):
+                os.dup2(copy, number)
+                os.close(copy)
+            for logger in loggers:
+                for handler in handlers:
+                    logger.removeHandler(handler)
+            if terminal is not None:
+                terminal.close()
 
 
 class LogTail:

@@ -20,7 +20,6 @@ from kd.tools.processes import Report, run_in_subprocess
 from storage.errors import BlobCorrupt
 from storage.queue.tasks import Claim
 from storage.records import artifacts, queries
-from storage.records.queries import TaskRecord
 from sweeps.distill import jobs as child_jobs
 from sweeps.distill import session
 from sweeps.distill.arms import AUTOKERAS_ARM, FOUND_NETWORK
@@ -113,6 +112,8 @@ class TaskRunner:
         return session.teacher_of(role, dataset, taught, kept=self._kept, numerics=numerics)
 
     def _distill(self, task: jobs.StudentTask, point: Point, steps: Steps) -> jobs.StudentOutcome:
+        from kd.training.numerics import fingerprint  # as TensorFlow: not before a student is trained
+
         role, arm = task.role, task.arm if isinstance(task, jobs.TransferTask) else None
         dataset, logits = self.resources.dataset(role), self._logits(teacher_phase(role, task.group), role, steps)
         settings = session.settings_of(self.spec.training, point, arm)
@@ -123,7 +124,7 @@ class TaskRunner:
         epochs = self._same_cost(role, steps) if arm == "scratch-same-cost" else settings.epochs
         rate = settings.learning_rate
         result = trainer.train(settings.distill, seed=task.seed, epochs=epochs, learning_rate=rate, on_step=steps)
-        more: dict[str, Any] = {"loss": formula(settings.loss), "blobs": {}, "numerics": self.resources.numerics()}
+        more: dict[str, Any] = {"loss": formula(settings.loss), "blobs": {}, "numerics": fingerprint()}
         if epochs is not None:
             more["epochs"] = epochs
         if isinstance(task, jobs.TransferTask):
@@ -231,7 +232,7 @@ class TaskRunner:
         """Store bytes; return their digest."""
         return hashlib.sha256(data).hexdigest() if self.read_only else artifacts.put(self.engine, data)
 
-    def _done(self, phase: str | None = None) -> list[TaskRecord]:
+    def _done(self, phase: str | None = None) -> list[queries.TaskRecord]:
         return queries.task_records(self.engine, self.sweep_id, phase=phase, state="done")
 
     def _blob(self, done: jobs.DoneTask[jobs.Payload, jobs.StoredOutcome], name: str, steps: Steps) -> bytes:

@@ -18,7 +18,6 @@ from storage.errors import StorageError, SweepNotFound
 from storage.failpoints import failpoint
 from storage.queue import tasks, workers
 from storage.queue.notify import listen
-from storage.queue.tasks import Claim, reap
 from storage.records import queries
 from storage.studies.reconcile import reconcile, report_ended
 from storage.studies.studies import open_studies
@@ -51,7 +50,7 @@ class Worker:
         run: what runs a task; None is the real thing (`sweeps.workers.runner.TaskRunner`).
         worker: its name in the tables of workers and attempts.
         log_file: that this process logs to; its end is stored with each attempt. None: there is none.
-        stop: set by somebody else when it shall stop at its next step.
+        stop: set from outside when it shall stop at its next step.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class Worker:
         except BaseException:
             self.studies.close()
             raise
-        self._claim: Claim | None = None
+        self._claim: tasks.Claim | None = None
         self._repair_at = -float("inf")
 
     def _task_runner(self) -> Runner:
@@ -175,8 +174,8 @@ class Worker:
         """Free the tasks of dead workers and report what they left unreported.
 
         Once per lease interval, by one of all workers of the sweep. One that has just started takes every lapsed lease;
-        later a worker takes what had lapsed when somebody looked before. Else whoever comes first after a time in which
-        nobody could renew (the disk was full, the laptop slept, the clock was set) would take the tasks of the others.
+        later a worker takes what had lapsed at the look before. Else the first one after a time in which none could
+        renew (the disk was full, the laptop slept, the clock was set) would take the tasks of the others.
         """
         if time.monotonic() < self._repair_at:
             return
@@ -187,7 +186,7 @@ class Worker:
         if before is None:
             return
         lapsed_before, cap = None if first else before, cap_of(LOST, self.spec)
-        for key, attempt, worker in reap(
+        for key, attempt, worker in tasks.reap(
             self.engine, self.sweep.id, cap=cap, lease_s=lease_s, lapsed_before=lapsed_before
         ):
             log.warning("%s attempt %d: worker %s was lost; the task is free again", key, attempt, worker)
