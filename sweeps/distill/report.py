@@ -37,7 +37,11 @@ def section(findings: Findings, figures: Iterable[Block]) -> list[Block]:
     evens = {even.dataset: even for even in findings.break_evens}
     for role in findings.shown_roles:
         dataset = findings.spec.role(role).dataset
-        rows = [_cells(row, model) for row, model in measured if row.dataset == dataset and _speaks(row)]
+        rows = [
+            _cells(row, model)
+            for row, model in measured  # of the students, which are one network, the one that was measured
+            if row.dataset == dataset and (row.kind != "arm" or row.method in ("best", AUTOKERAS_ARM))
+        ]
         if rows:
             blocks += [Heading(f"On {display_name(dataset)}", level=3), table(_COLUMNS, rows)]
         choices = _choices(findings.rows, dataset)
@@ -63,11 +67,6 @@ def section(findings: Findings, figures: Iterable[Block]) -> list[Block]:
             )
         )
     return [Fold("Cost, and when to use what", "size, speed, seconds of training", (*blocks, *figures), printed=True)]
-
-
-def _speaks(row: Row) -> bool:
-    """Return whether a row is shown: of the students, which are one network, the one that was measured."""
-    return row.kind != "arm" or row.method in ("best", AUTOKERAS_ARM)
 
 
 def break_even_sentence(even: BreakEven) -> str:

@@ -62,11 +62,8 @@ def trained_with(more: Mapping[str, Number], arm: str | None) -> dict[str, Numbe
     """
     if arm not in PLAIN_KD:
         return dict(more)
-    return {
-        name: value
-        for name, value in more.items()
-        if name in TRAINING_PARAMS and not (name == "epochs" and arm == AUTOKERAS_ARM)
-    }
+    left_out = ("epochs",) if arm == AUTOKERAS_ARM else ()
+    return {name: value for name, value in more.items() if name in TRAINING_PARAMS and name not in left_out}
 
 
 def ends_near(spec: Spec, point: Point, part: float) -> list[tuple[str, float]]:
@@ -82,7 +79,8 @@ def ends_near(spec: Spec, point: Point, part: float) -> list[tuple[str, float]]:
 
 def transfer_space(spec: Spec) -> Space:
     """Return a space that holds every arm: a default such as T=10 may lie outside the range that was searched."""
-    papers = _of_papers(spec)
+    named = any(DEFAULT_PAPER in spec.arms(role) for role in spec.roles)
+    papers = [of_paper(spec, role) for role in spec.roles] if named else []
     fixed_points = [*DEFAULT_POINTS.values(), *papers]
     (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
     temperatures = [t_low, t_high, *(point.temperature for point in fixed_points)]
@@ -97,16 +95,10 @@ def transfer_space(spec: Spec) -> Space:
         fixed = [dict(untuned(spec, role))[name] for role in spec.roles]
         fixed += [dict(point.more)[name] for point in papers]
         if name == "batch_size":
-            options = _powers(int(low), int(high))
-            space[name] = Choice(tuple(sorted({*options, *fixed})))
+            space[name] = Choice(tuple(sorted({*_powers(int(low), int(high)), *fixed})))
         else:
             space[name] = _range(name, min(low, *fixed), max(high, *fixed))
     return space
-
-
-def _of_papers(spec: Spec) -> list[Point]:
-    named = any(DEFAULT_PAPER in spec.arms(role) for role in spec.roles)
-    return [of_paper(spec, role) for role in spec.roles] if named else []
 
 
 def _range(name: str, low: Number, high: Number) -> Range | Whole | Choice:

@@ -156,12 +156,9 @@ class Supervisor:
             self._due.sort()
         then = over or f"its task is free again, {then}"
         lines = [f"worker {worker.worker} {_how(worker.code or 0)}; {then}"]
-        last = self._last_lines(worker, _SHOWN_LINES if last_one else 1)
-        self.say("\n".join([*lines, *(f"  {line}" for line in last), f"  log: {worker.log_place}"]))
-
-    def _last_lines(self, worker: WorkerHandle, count: int) -> list[str]:
-        """Return what it said last; a user's program may have printed the URL of the storage there."""
-        return redact_tail("\n".join(worker.last_lines(count)), self.engine.url).splitlines()
+        last = "\n".join(worker.last_lines(_SHOWN_LINES if last_one else 1))
+        last = redact_tail(last, self.engine.url)  # a user's program may have printed the URL of the storage there
+        self.say("\n".join([*lines, *(f"  {line}" for line in last.splitlines()), f"  log: {worker.log_place}"]))
 
     def _was_quick(self, worker: WorkerHandle) -> bool:
         if worker.lived_s >= QUICK_S or worker.code == HUNG:  # that one has counted against its task

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -23,6 +23,7 @@ from storage.failpoints import failpoint
 from storage.queue import plans
 from storage.records import queries
 from storage.studies import ownership
+from storage.studies.ownership import IDENTITY_ATTR, Owner, owner_of
 from storage.studies.space import Choice, Range, Whole, study_name
 from storage.url import masked
 from sweeps.distill import freeze, presets
@@ -121,7 +122,7 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
             sweep = queries.find_sweep(studies.engine, name)
             # Perhaps made since we looked: its studies are not completed by our spec then.
             refuse_another(name, queries.revisions(studies.engine, sweep.id), spec)
-            owner = ownership.owner_of(studies.engine, sweep.id)
+            owner = owner_of(studies.engine, sweep.id)
         make_studies(studies, owner, spec, plan.stages)
         if not there:
             plans.insert_sweep(
@@ -138,20 +139,20 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
         return not there
 
 
-def prepare_tables(studies: "Studies", name: str, stages: Sequence[str]) -> ownership.Owner:
+def prepare_tables(studies: "Studies", name: str, stages: Sequence[str]) -> Owner:
     """Make our tables, and return the identity of a new sweep. Run it inside `create_lock`.
 
     Raises:
         SpecConflict: a database without our tables has a study of such a name; nothing was made in it.
     """
-    new = ownership.Owner(name, uuid4().hex)
+    new = Owner(name, uuid4().hex)
     if not exist(studies.engine):
         ownership.refuse_foreign(studies, new, [study_name(name, stage) for stage in stages], new=True)
     create_tables(studies.engine)
     return new
 
 
-def make_studies(studies: "Studies", owner: ownership.Owner, spec: Spec, stages: Sequence[str]) -> None:
+def make_studies(studies: "Studies", owner: Owner, spec: Spec, stages: Sequence[str]) -> None:
     """Make the studies of a sweep, or complete what an interrupted creation left. Run it inside `create_lock`.
 
     Raises:
@@ -171,16 +172,14 @@ def make_studies(studies: "Studies", owner: ownership.Owner, spec: Spec, stages:
     failpoint("studies-made")
 
 
-def _make_study(
-    studies: "Studies", name: str, stage: str, owner: ownership.Owner, spec: Spec, *, complete: bool
-) -> None:
+def _make_study(studies: "Studies", name: str, stage: str, owner: Owner, spec: Spec, *, complete: bool) -> None:
     measure = stage == "measure"
     studies.create(
         name,
         direction="minimize" if measure else "maximize",
         metric="latency_ms_p50" if measure else "val_accuracy",
         attrs={
-            ownership.IDENTITY_ATTR: owner.identity,  # first: a study without it may be anybody's
+            IDENTITY_ATTR: owner.identity,  # first: a study without it may be anybody's
             "sweep": owner.sweep,
             "stage": stage,
             "loss": formula(spec.training.distillation),
@@ -304,19 +303,17 @@ def _note(name: str, stage: str, spec: Spec) -> str:
     def line(role: DatasetSpec) -> str:
         return f"{role.shown} ({role.images} images, teacher {role.teacher}, student {role.student})"
 
+    placed = f"Dataset: {line(spec.source)}"
+    if spec.targets:
+        targets = "; ".join(line(spec.role(role)) for role in spec.targets)
+        placed = f"Source: {line(spec.source)}. Target: {targets}"
     text = (
         f"# {name}: stage {stage}\n\n"
         f"Loss: `{formula(spec.training.distillation)}`; alpha weighs the labels.\n\n"
-        f"{_placed(spec, line)}.\n\n"
+        f"{placed}.\n\n"
         f"`{PORTABLE.best(name)}` gives the confirmed best; the best trial here is the luckiest single run.\n"
     )
     return f"**{spec.note}**\n\n{text}" if spec.note else text
-
-
-def _placed(spec: Spec, line: Callable[[DatasetSpec], str]) -> str:
-    if not spec.targets:
-        return f"Dataset: {line(spec.source)}"
-    return f"Source: {line(spec.source)}. Target: {'; '.join(line(spec.role(role)) for role in spec.targets)}"
 
 
 def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, data_lines: Sequence[str] = ()) -> list[str]:

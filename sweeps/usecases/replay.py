@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import sqlalchemy
 
-from storage.records import queries
+from storage.records.queries import SweepRecord, TaskRecord, task_records
 from sweeps.distill.session import Outcome, as_claimed
 from sweeps.errors import SweepError
 from sweeps.hints import local
@@ -32,15 +32,13 @@ class Replay:
     numerics: tuple[str, str]  # of who trained it, and of this process
 
 
-def chosen(
-    engine: sqlalchemy.Engine, sweep: queries.SweepRecord, *, key: str | None, sample: int
-) -> list[queries.TaskRecord]:
+def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sample: int) -> list[TaskRecord]:
     """Return the task of that key, or so many finished ones drawn at random, in plan order.
 
     Raises:
         SweepError: no such task, or it is not finished, or nothing is.
     """
-    tasks = queries.task_records(engine, sweep.id)
+    tasks = task_records(engine, sweep.id)
     done = [task for task in tasks if task.state == "done" and task.stage in REPLAYABLE_STAGES]
     if key is not None:
         named = [task for task in tasks if task.key == key]
@@ -60,11 +58,7 @@ def chosen(
 
 
 def replay(
-    engine: sqlalchemy.Engine,
-    sweep: queries.SweepRecord,
-    tasks: Sequence[queries.TaskRecord],
-    *,
-    on_step: Callable[[], None],
+    engine: sqlalchemy.Engine, sweep: SweepRecord, tasks: Sequence[TaskRecord], *, on_step: Callable[[], None]
 ) -> Iterator[Replay]:
     """Train each task again and yield how it compares. Nothing is written.
 

@@ -4,7 +4,6 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy
 from rich.console import Console
@@ -106,22 +105,15 @@ def run_sweep(
     else:
         first, spec = known[0].spec, create.by_its_rule(known, spec)
         if spec.fingerprint not in {revision.fingerprint for revision in known}:
-            create.refuse_another(name, known, create.resolve(_with_note(first, spec), data_dir=data_dir))
+            stored = [first[role]["dataset"] for role in ROLES if first.get(role)]
+            if first["note"] and [spec.role(role).dataset for role in spec.roles] != stored:
+                spec = _without_download(spec, first["note"])  # its datasets could not be had when it was created
+            create.refuse_another(name, known, create.resolve(spec, data_dir=data_dir))
         say(f"{name} exists in {masked(url)}: {first['note'] or 'going on with it'}")
     code = launch(url, name, workers=workers)
     if code in (0, 1):
         _print_report(url, name)
     return code
-
-
-def _with_note(stored: dict[str, Any], spec: Spec) -> Spec:
-    """Return the spec, or the one that a sweep was created with when its datasets could not be had."""
-    fell_back = stored["note"] and [spec.role(role).dataset for role in spec.roles] != _datasets(stored)
-    return _without_download(spec, stored["note"]) if fell_back else spec
-
-
-def _datasets(stored: dict[str, Any]) -> list[str]:
-    return [stored[role]["dataset"] for role in ROLES if stored.get(role)]
 
 
 def with_data(spec: Spec, data_dir: Path | None) -> Spec:
