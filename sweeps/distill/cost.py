@@ -16,6 +16,8 @@ from sweeps.plan.jobs import BaselineOutcome, BaselineTask
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import percent
 
+MULTIPLES = (0.25, 1.0, 4.0, 16.0)  # of the sweep's own cost
+
 
 @dataclass(frozen=True)
 class Macs:
@@ -67,9 +69,6 @@ def count(student: str, teacher: str, dataset: Dataset, *, model: bytes) -> Macs
         if macs is None:
             raise Unavailable(f"scratch-same-cost: the operations of {network} cannot be counted")
     return Macs(student=counts[0] or 0, teacher=counts[1] or 0)
-
-
-MULTIPLES = (0.25, 1.0, 4.0, 16.0)  # of the sweep's own cost
 
 
 @dataclass(frozen=True, kw_only=True)

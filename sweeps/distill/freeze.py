@@ -26,8 +26,13 @@ from sweeps.spec.stored import missing, named_code
 from sweeps.spec.tables import RESERVED_NEW, TRAINING_PARAMS, Search
 
 FUNCTION_S = 3600.0  # of a function that returns a dataset, which may have to make it
+START_S = 60.0  # of TensorFlow, which takes 5 on an idle core
+BUILD_S = 60.0  # of one model
+LOSS_S = 120.0  # of TensorFlow's start and of one loss
 MOST_NAMES = 8  # of classes that are shown
-
+_LOSS_KEY = "training.distillation"
+_NO_T = (1.0, 1.0)
+_DEFAULT_T = (_NO_T, Search.model_fields["temperature"].default)  # every preset has the default
 _RETURNED: dict[tuple[str, str], datasets.Contents] = {}
 
 
@@ -135,11 +140,11 @@ def data_lines(spec: Spec, data_dir: Path | None) -> list[str]:
         part = spec.role(role)
         if datasets.is_own(part.dataset):
             data = contents(part, data_dir)
-            lines += [f"{role:<8} {text}" for text in (_held(part, data), *data.notes)]
+            lines += [f"{role:<8} {text}" for text in (_summary(part, data), *data.notes)]
     return lines
 
 
-def _held(part: DatasetSpec, data: datasets.Contents) -> str:
+def _summary(part: DatasetSpec, data: datasets.Contents) -> str:
     names = ", ".join(" ".join(name.split()) for name in data.class_names[:MOST_NAMES])  # a folder's may have a newline
     names += ", ..." if len(data.class_names) > MOST_NAMES else ""
     shape = " x ".join(map(str, data.input_shape))
@@ -148,12 +153,6 @@ def _held(part: DatasetSpec, data: datasets.Contents) -> str:
         f" validation, {data.test_images:,} test images of {shape}, {data.classes} classes"
         + (f": {names}" if names else "")
     )
-
-
-_KEY = "training.distillation"
-_FIXED = (1.0, 1.0)
-_UNASKED = (_FIXED, Search.model_fields["temperature"].default)  # every preset has the default
-_SECONDS = 120.0  # of TensorFlow's start and of one loss
 
 
 def frozen_loss(spec: Spec, classes: int) -> dict[str, Any]:
@@ -178,12 +177,12 @@ def frozen_loss(spec: Spec, classes: int) -> dict[str, Any]:
     loss = known(name) or _tried(name, classes)
     if loss.name == "kd":
         return {}
-    if not loss.uses_temperature and spec.search.temperature not in _UNASKED:
+    if not loss.uses_temperature and spec.search.temperature not in _DEFAULT_T:
         raise SpecError(
             f"search.temperature: got {list(spec.search.temperature)}, but loss {name} does not use T; remove the"
             " setting, or choose another loss"
         )
-    changes: dict[str, Any] = {} if loss.uses_temperature else {"search.temperature": _FIXED}
+    changes: dict[str, Any] = {} if loss.uses_temperature else {"search.temperature": _NO_T}
     if not is_users(name):
         return changes
     own = {parameter.name: parameter.default for parameter in loss.parameters}
@@ -201,20 +200,16 @@ def frozen_loss(spec: Spec, classes: int) -> dict[str, Any]:
 
 def _tried(name: str, classes: int) -> Loss:
     if not code.is_there(name):
-        raise SpecError(f"{_KEY}: got {name!r}; {missing(name)}")
+        raise SpecError(f"{_LOSS_KEY}: got {name!r}; {missing(name)}")
     try:
         tried: Loss = run_in_subprocess(
-            child_jobs.check_users_loss, name, classes, on_step=lambda: None, seconds=_SECONDS
+            child_jobs.check_users_loss, name, classes, on_step=lambda: None, seconds=LOSS_S
         )
         return tried
     except (ModelError, NotHere) as error:
-        raise SpecError(f"{_KEY}: {error}") from None
+        raise SpecError(f"{_LOSS_KEY}: {error}") from None
     except SubprocessFailed as error:
-        raise SpecError(f"{_KEY}: loss {name!r} cannot be tried: {error}") from None
-
-
-START_S = 60.0  # of TensorFlow, which takes 5 on an idle core
-BUILD_S = 60.0  # of one model
+        raise SpecError(f"{_LOSS_KEY}: loss {name!r} cannot be tried: {error}") from None
 
 
 def check_users_models(spec: Spec, *, data_dir: Path | None = None) -> None:

@@ -32,9 +32,10 @@ from sweeps.trainers.protocol import Point
 if TYPE_CHECKING:
     from kd.training.student import StudentTrainer
 
-
 log = logging.getLogger(__name__)
 
+Logits = npt.NDArray[np.float32]
+_SHOWN = ("test_accuracy", "parameters", "train_s")  # columns of the dashboard; what was known before are others
 _COPY = "copy the file it was created from and pass --data DIR"
 _CURES = {
     "folder": "copy the folder it was created from and pass the folder that holds it as --data DIR",
@@ -174,9 +175,6 @@ def views_of(role: DatasetSpec) -> int:
     return role.views if role.augment == "flip-crop" else 1
 
 
-Logits = npt.NDArray[np.float32]
-
-
 def taught_by(arm: str | None, logits: Logits, labels: npt.NDArray[np.int64], *, seed: int) -> Logits:
     """Return the logits that an arm learns from: the teacher's, or what a control puts in their place.
 
@@ -191,9 +189,6 @@ def taught_by(arm: str | None, logits: Logits, labels: npt.NDArray[np.int64], *,
     if arm == "shuffled-within-class":
         return logits_file.shuffled_within_class(logits, labels, seed)
     return logits_file.uniform(logits) if arm == "label-smoothing" else logits
-
-
-_SHOWN = ("test_accuracy", "parameters", "train_s")  # columns of the dashboard; what was known before are others
 
 
 @dataclass(frozen=True, kw_only=True)

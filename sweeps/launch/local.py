@@ -18,7 +18,8 @@ from sweeps.workers.environment import GPU_VARIABLE
 from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder, open_log, read_line
 from sweeps.workers.worker import worker_id
 
-_SAID_WHY = (0, 1, 2, 3)  # exit codes of a worker whose last line says how it ended
+WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
+_EXPLAINED = (0, 1, 2, 3)  # exit codes of a worker whose last line says how it ended
 
 
 def log_tail(log: str | None, code: int | None, count: int) -> list[str]:
@@ -28,11 +29,8 @@ def log_tail(log: str | None, code: int | None, count: int) -> list[str]:
     whatever libraries printed is left out: it had no time for a last word of its own.
     """
     lines = [read_line(line) for line in (log or "").splitlines() if line.strip()]
-    ours = [line for line in lines if line.ours] if (code or 0) not in _SAID_WHY else []
+    ours = [line for line in lines if line.ours] if (code or 0) not in _EXPLAINED else []
     return [text for line in ours or lines for text in line.text.splitlines()][-count:]
-
-
-WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
 
 
 @dataclass

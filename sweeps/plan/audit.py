@@ -34,6 +34,10 @@ from sweeps.spec.stored import difference
 from sweeps.terminal import number_of
 from sweeps.trainers.protocol import Number
 
+_CLOSE = 1e-12  # another machine may round the last digits otherwise
+
+_SHOWN = 80  # characters of a value in a line
+
 
 def as_then(plan: Plan, spec: Spec, stored: Mapping[str, Any]) -> Plan:
     """Return a plan of today as the version made it that stored its spec.
@@ -86,11 +90,6 @@ def _on_shared_seeds(plan: Plan, spec: Spec) -> tuple[TaskPlan, ...]:
         if task.payload["arm"] in ("best", "native")
     ]
     return (*(task for task in plan.tasks if not task.key.startswith("transfer@")), *further)
-
-
-_CLOSE = 1e-12  # another machine may round the last digits otherwise
-
-_SHOWN = 80  # characters of a value in a line
 
 
 def audit(engine: sqlalchemy.Engine, sweep: SweepRecord) -> of_rows.Audit:

@@ -15,6 +15,10 @@ from sweeps.plan.jobs import BaselineTask, ConfirmTask, MeasureTask, Payload, Se
 from sweeps.spec.model import Role, Spec, override
 from sweeps.trainers.protocol import Point
 
+STAGES = ("teachers", "search", "baselines", "confirm", "native", "transfer", "measure")
+MOST_TASKS = 100_000
+"""Of one sweep. Preset full has about 3,000; a plan of 100,000 is made in seconds."""
+
 # Claim order: whatever unblocks most first, then the longest. Baselines come before the searches because the
 # longest single task of a sweep (AutoKeras) would otherwise run alone at the end.
 _PRIORITY = {
@@ -30,7 +34,7 @@ _PRIORITY = {
     "measure": 0,
 }
 
-# Who watches sees what is asked first: a few trials before the long baselines, then the arms of the question on few
+# The user sees the primary question first: a few trials before the long baselines, then the arms of the question on few
 # seeds before the rest. Only the order changes: nothing that a task computes depends on when it runs.
 _SEEN_FIRST = 6
 _FIRST_TRIALS = 4
@@ -183,10 +187,6 @@ def baseline_tasks(spec: Spec) -> list[TaskPlan]:
     ]
 
 
-MOST_TASKS = 100_000
-"""Of one sweep. Preset full has about 3,000; a plan of 100,000 is made in seconds."""
-
-
 def tasks_of(spec: Spec) -> int:
     """Return how many tasks `make_plan` gives this spec, without making one."""
     further = spec.outer.teachers * spec.outer.searches - 1
@@ -217,9 +217,6 @@ def _students(spec: Spec, role: str, group: str) -> int:
     """Return how many students a group trains on the dataset of a role; `spec`: of that group."""
     compared = sum(spec.seeds_of(role, arm) for arm in spec.arms(role, group))
     return spec.search.trials + spec.confirm.trainings + compared
-
-
-STAGES = ("teachers", "search", "baselines", "confirm", "native", "transfer", "measure")
 
 
 @dataclass(frozen=True)

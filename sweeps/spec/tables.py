@@ -17,7 +17,7 @@ from sweeps.distill.arms import AUTOKERAS_ARM, CONTROLS, OUTER_ARMS, SCALED, SOU
 from sweeps.stats.verdict import LEVELS, RULE
 from sweeps.trainers.protocol import Number
 
-# Generous bounds: far beyond what anybody can wait for, and small enough that a slip of the finger is answered at once.
+# Generous bounds: far beyond any sweep that ends, and small enough that a slip of the finger is answered at once.
 MOST = 100_000
 MOST_IMAGES = 100_000_000
 LEAST_PIXELS, MOST_PIXELS = 8, 4_096  # of a side; no smaller image is trained on
@@ -25,10 +25,15 @@ MOST_VIEWS = 1_000  # each of them is stored for every image, with its own logit
 MOST_PARAMETERS = 10_000_000_000
 MOST_SECONDS = 10_000_000  # four months
 MOST_LEASE_S = 86_400
+_LEAST_S, _MEDIANS = 600.0, 20.0  # of a limit that is not given
+SAMPLERS = ("qmc", "tpe", "gp", "random")
+USERS_OWN = re.compile(r"(?:[A-Za-z_][\w.]*|.*/[^/]*\.py):[A-Za-z_]\w*")
 
 Count = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Cap = Annotated[int, Field(ge=0, le=MOST, strict=True)]
 Seconds = Annotated[int, Field(ge=1, le=MOST_SECONDS, strict=True)]
+Silence = Annotated[float, Field(ge=0, le=MOST_SECONDS, strict=True)]
+Side = Annotated[int, Field(ge=LEAST_PIXELS, le=MOST_PIXELS, strict=True)]
 
 
 def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -45,11 +50,6 @@ class SpecModel(BaseModel):
     """What all tables share: unknown keys are refused, and nothing changes once it is made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-_LEAST_S, _MEDIANS = 600.0, 20.0  # of a limit that is not given
-
-Silence = Annotated[float, Field(ge=0, le=MOST_SECONDS, strict=True)]
 
 
 class Lease(SpecModel):
@@ -241,13 +241,7 @@ def _is_range(ends: Any, bounds: Bounds | None) -> bool:
 ExtraSpace = Annotated[dict[str, tuple[int | float, int | float]], BeforeValidator(_checked)]
 """A table of ranges [low, high] by name."""
 
-
-SAMPLERS = ("qmc", "tpe", "gp", "random")
-USERS_OWN = re.compile(r"(?:[A-Za-z_][\w.]*|.*/[^/]*\.py):[A-Za-z_]\w*")
-
 _A_NAME = re.compile(r"[^\W_][\w ()+.-]{0,63}")
-
-Side = Annotated[int, Field(ge=LEAST_PIXELS, le=MOST_PIXELS, strict=True)]
 
 
 def _range(low: float, high: float, above: bool) -> AfterValidator:

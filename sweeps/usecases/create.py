@@ -27,7 +27,6 @@ from storage.studies.ownership import IDENTITY_ATTR, Owner, owner_of
 from storage.studies.space import Choice, Range, Whole, study_name
 from storage.url import masked
 from sweeps.distill import freeze, presets
-from sweeps.distill.presets import SpecRequest
 from sweeps.distill.space import search_space
 from sweeps.distill.spec import DatasetSpec, formula
 from sweeps.errors import AnotherSpec, SpecError
@@ -190,7 +189,7 @@ def _make_study(studies: "Studies", name: str, stage: str, owner: Owner, spec: S
     )
 
 
-def requested(url: sqlalchemy.URL, name: str, request: SpecRequest) -> Spec:
+def requested(url: sqlalchemy.URL, name: str, request: presets.SpecRequest) -> Spec:
     """Return the spec that the user asks for.
 
     Where nothing but the name of a sweep is given, that is the sweep itself: its studies may have to be made again.

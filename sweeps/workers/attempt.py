@@ -18,7 +18,6 @@ from kd.errors import Diverged, NotHere, SubprocessKilled, Unavailable, lacks_ro
 from storage.errors import NotAStorage, StorageFull, StudyMissing, StudyMixed, Unreachable
 from storage.failpoints import failpoint
 from storage.queue import tasks
-from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.studies.ownership import owner_of
 from storage.studies.reconcile import mark_reported
@@ -39,7 +38,7 @@ from sweeps.workers.logs import LogTail, error_text, redact, traceback_text
 
 log = logging.getLogger(__name__)
 
-Runner = Callable[[Claim, dict[str, Any], Steps], Outcome]
+Runner = Callable[[tasks.Claim, dict[str, Any], Steps], Outcome]
 
 MACHINE = "machine"
 """What this machine lacks: the attempt counts nowhere, and its worker stops, since every task would end so."""
@@ -128,12 +127,12 @@ class Attempts:
         self._log = LogTail(log_file, self._engine.url)
         self._failures_in_a_row = 0
 
-    def give_back(self, claim: Claim) -> None:
+    def give_back(self, claim: tasks.Claim) -> None:
         """Release a task in the middle of a step, from another thread."""
         if tasks.release(self._engine, claim, log=self._log.read()):
             log.info("%s given back in the middle of a step", claim.key)
 
-    def make(self, claim: Claim) -> None:
+    def make(self, claim: tasks.Claim) -> None:
         """Run one task to its end, whatever that is.
 
         Raises:
@@ -184,7 +183,7 @@ class Attempts:
         except Exception as error:
             self._fail(claim, error)
 
-    def _ask_run_finish(self, claim: Claim, steps: Steps) -> None:
+    def _ask_run_finish(self, claim: tasks.Claim, steps: Steps) -> None:
         started = time.perf_counter()
         study = study_name(self._sweep.name, claim.stage)
         attrs = attributes(
@@ -219,7 +218,7 @@ class Attempts:
         mark_reported(self._engine, claim.task_id, claim.attempt)
         failpoint("marked")
 
-    def _fail(self, claim: Claim, error: Exception) -> None:
+    def _fail(self, claim: tasks.Claim, error: Exception) -> None:
         kind = self._record(claim, error)
         if isinstance(error, StorageFull):
             raise error  # it says itself what to do
@@ -237,7 +236,7 @@ class Attempts:
                 f" {last}; nothing is lost. Fix the cause, then type: {local().launch(self._sweep.name)}"
             )
 
-    def _record(self, claim: Claim, error: Exception) -> str:
+    def _record(self, claim: tasks.Claim, error: Exception) -> str:
         """Store how an attempt failed; return the class of the failure."""
         kind = class_of(error, payload_of(claim))
         text = f"{type(error).__name__}: {error_text(error)}" if kind == "error" else error_text(error)
@@ -260,7 +259,7 @@ class Attempts:
         return kind
 
 
-def as_stored(claim: Claim, outcome: Outcome, *, wall_s: float, worker: str) -> dict[str, Any]:
+def as_stored(claim: tasks.Claim, outcome: Outcome, *, wall_s: float, worker: str) -> dict[str, Any]:
     """Return what is stored of a finished task: its values, what its trial is told, and where they come from."""
     return outcome.values.as_json() | {
         "trial": {
@@ -275,5 +274,5 @@ def as_stored(claim: Claim, outcome: Outcome, *, wall_s: float, worker: str) -> 
     }
 
 
-def _taken(claim: Claim) -> LeaseLost:
+def _taken(claim: tasks.Claim) -> LeaseLost:
     return LeaseLost(f"{claim.key} attempt {claim.attempt} was taken by another worker, or cancelled")

@@ -28,6 +28,10 @@ RETRY_S = 1.0  # after a database error
 JOIN_TIMEOUT_S = 1.0
 GRACE_S = 5.0  # for a task to end by itself once it shall: a step of a small student takes a tenth of a second
 POLL_S = 0.5  # between two looks whether it has; more of them in one were passed asleep or frozen, the task as well
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_GRACE_S = 3.0  # for the step at work to end; with the next one a task is given back within 5 s
+GIVE_BACK_S = 1.5
+PARENT_PIPE_VARIABLE = "KD_SWEEPS_LEASH"  # in the environment of a worker whose standard input is held
 
 
 class Heartbeat:
@@ -123,11 +127,6 @@ class Heartbeat:
         os._exit(HUNG)
 
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-STOP_GRACE_S = 3.0  # for the step at work to end; with the next one a task is given back within 5 s
-GIVE_BACK_S = 1.5
-
-
 class StopSignals:
     """Within the block the first signal sets `requested`; a second Ctrl-C ends the process at once.
 
@@ -189,9 +188,6 @@ class StopSignals:
             words.start()
             words.join(GIVE_BACK_S)
         os._exit(self.exit_code)
-
-
-PARENT_PIPE_VARIABLE = "KD_SWEEPS_LEASH"  # in the environment of a worker whose standard input is held
 
 
 def exit_with_parent() -> None:
