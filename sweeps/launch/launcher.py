@@ -208,7 +208,7 @@ def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: 
         finally:  # whatever happens here: no worker is left behind
             if supervisor.alive:
                 supervisor.stop_replacing()
-                _end(supervisor, told=stop.told)
+                _end(supervisor, signalled=stop.signalled)
     return stop.number
 
 
@@ -227,7 +227,7 @@ class _Stop:
     """The signal that a launch has got, 0 if none, and the workers it was passed on to."""
 
     number: int = 0
-    told: list[WorkerHandle] = field(default_factory=list)
+    signalled: list[WorkerHandle] = field(default_factory=list)
 
 
 @contextlib.contextmanager
@@ -238,7 +238,7 @@ def _signals(supervisor: Supervisor, *, stays: bool) -> Iterator[_Stop]:
     def pass_on(number: int, frame: FrameType | None) -> None:
         stop.number = stop.number or number
         for worker in supervisor.alive:
-            stop.told.append(worker)
+            stop.signalled.append(worker)
             worker.send(number)
         if not stays:
             signal.signal(number, signal.SIG_DFL)  # a second Ctrl-C leaves at once
@@ -251,14 +251,14 @@ def _signals(supervisor: Supervisor, *, stays: bool) -> Iterator[_Stop]:
             signal.signal(number, handler)
 
 
-def _end(supervisor: Supervisor, *, told: Sequence[WorkerHandle]) -> None:
+def _end(supervisor: Supervisor, *, signalled: Sequence[WorkerHandle]) -> None:
     """Ask every worker to give its task back, and end those that do not.
 
     Args:
-        told: those that a signal went to already; a second one would end them at once.
+        signalled: those that a signal went to already; a second one would end them at once.
     """
     for worker in supervisor.alive:
-        if worker.code is None and not any(worker is other for other in told):
+        if worker.code is None and not any(worker is other for other in signalled):
             worker.send(signal.SIGTERM)
     deadline = time.monotonic() + supervisor.on.stop_s
     for worker in supervisor.alive:

@@ -250,9 +250,9 @@ def _held(
         expected |= {"last accuracy": outcome.val_accuracy, "number of epochs": _epochs(spec, payload, outcome)}
         stored |= {"last accuracy": curve[-1], "number of epochs": len(curve)}
     trial = task.outcome.get("trial")
-    told = trial.get("epoch_values") if isinstance(trial, dict) else None
-    if told and isinstance(told, list):  # the same curve, as its trial shows it
-        expected["accuracies after epochs"], stored["accuracies after epochs"] = len(told), len(curve)
+    curve_of_trial = trial.get("epoch_values") if isinstance(trial, dict) else None
+    if curve_of_trial and isinstance(curve_of_trial, list):  # the same curve, as its trial shows it
+        expected["accuracies after epochs"], stored["accuracies after epochs"] = len(curve_of_trial), len(curve)
     if (
         isinstance(payload, jobs.TransferTask)
         and isinstance(outcome, jobs.StudentOutcome)

@@ -42,7 +42,7 @@ def about_task(
         SweepError: the sweep has no such task, no worker has had it yet, or there is no such attempt.
     """
     attempts = _attempts(url, name, key, attempt)
-    return [line for made in attempts for line in (_head(key, made), *_last(_lines(made), lines), "")]
+    return [line for record in attempts for line in (_head(key, record), *_last(_lines(record), lines), "")]
 
 
 def follow(
@@ -80,11 +80,11 @@ class Followed:
         Raises:
             SweepError: as about_task.
         """
-        made = _attempts(*self._place, self._number)[-1]
-        before, self._shown = self._shown, _lines(made)
-        self._number, self.ended = made.number, made.state != "running"
+        record = _attempts(*self._place, self._number)[-1]
+        before, self._shown = self._shown, _lines(record)
+        self._number, self.ended = record.number, record.state != "running"
         if before is None:
-            return [_head(self._place[2], made), *_last(self._shown, self._count)]
+            return [_head(self._place[2], record), *_last(self._shown, self._count)]
         return _added(before, self._shown)
 
 
@@ -95,26 +95,26 @@ def _attempts(url: sqlalchemy.URL, name: str, key: str, attempt: int | None) -> 
         raise NotThere(f"{name} has no task {key!r}; see: {local().line('trials', name)}")
     if not attempts:
         raise SweepError(f"no worker has had {key} yet; see: {local().line('status', name)}")
-    chosen = [made for made in attempts if attempt in (None, made.number)]
+    chosen = [record for record in attempts if attempt in (None, record.number)]
     if not chosen:
         numbers = "attempt 1 only" if len(attempts) == 1 else f"attempts 1 to {len(attempts)}"
         raise NotThere(f"--attempt: got {attempt}; {key} has {numbers}")
     return chosen
 
 
-def _head(key: str, made: queries.AttemptRecord) -> str:
-    how = f"{made.state} ({made.error_class})" if made.error_class else made.state
-    return f"==> {key} attempt {made.number}: {how}, worker {made.worker} on {made.host}"
+def _head(key: str, record: queries.AttemptRecord) -> str:
+    how = f"{record.state} ({record.error_class})" if record.error_class else record.state
+    return f"==> {key} attempt {record.number}: {how}, worker {record.worker} on {record.host}"
 
 
-def _lines(made: queries.AttemptRecord) -> list[str]:
-    if made.log is None:
+def _lines(record: queries.AttemptRecord) -> list[str]:
+    if record.log is None:
         lines = ["(no log of it is stored)"]
     else:
-        lines = [text for line in made.log.splitlines() for text in read_line(line).text.splitlines()]
-    if made.trace and not any(line.startswith("Traceback") for line in lines):
-        lines += made.trace.splitlines()
-    return [*lines, f"reason: {made.reason}"] if made.reason else lines
+        lines = [text for line in record.log.splitlines() for text in read_line(line).text.splitlines()]
+    if record.trace and not any(line.startswith("Traceback") for line in lines):
+        lines += record.trace.splitlines()
+    return [*lines, f"reason: {record.reason}"] if record.reason else lines
 
 
 def _last(lines: list[str], count: int | None) -> list[str]:

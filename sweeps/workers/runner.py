@@ -162,10 +162,10 @@ class TaskRunner:
         """
         role, epochs = task.role, self.spec.baselines.autokeras_epochs
         baselines = jobs.done_tasks(self._done("baselines"), jobs.BaselineTask, jobs.BaselineOutcome)
-        made = [done for done in baselines if (done.payload.method, done.payload.role) == (AUTOKERAS_ARM, role)]
-        if not made:
+        fits = [done for done in baselines if (done.payload.method, done.payload.role) == (AUTOKERAS_ARM, role)]
+        if not fits:
             raise Unavailable(f"AutoKeras found no network on {self.spec.role(role).dataset}: there is none to train")
-        trainer = self.resources.found_network(role, lambda: self._blob(made[0], "model", steps), epochs=epochs)
+        trainer = self.resources.found_network(role, lambda: self._blob(fits[0], "model", steps), epochs=epochs)
         distill = session.settings_of(self.spec.training, point, AUTOKERAS_ARM).distill
         result = trainer.train(distill, seed=task.seed, on_step=steps)
         return jobs.StudentOutcome(
