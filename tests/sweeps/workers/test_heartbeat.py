@@ -19,14 +19,14 @@ from storage.url import resolve
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.trainers.protocol import Steps
-from sweeps.workers.heartbeat import _REACT_S, PARENT_PIPE_VARIABLE, STUCK, Heartbeat
+from sweeps.workers.heartbeat import GRACE_S, HUNG, PARENT_PIPE_VARIABLE, Heartbeat
 from sweeps.workers.worker import run_worker
 from tests.support.launches import environment
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created, start_worker, tasks_of, wait_until
 
 pytestmark = pytest.mark.processes
 
-LONGER_S = _REACT_S + 3
+LONGER_S = GRACE_S + 3
 
 
 def attempt(url: str, how: str) -> None:
@@ -65,7 +65,7 @@ def _code(process: BaseProcess, seconds: float = 20) -> int | None:
 
 
 def test_a_step_that_never_ends_takes_its_process_with_it(url: str) -> None:
-    assert _code(_started(url, "never"), LONGER_S + 30) == STUCK
+    assert _code(_started(url, "never"), LONGER_S + 30) == HUNG
 
 
 @pytest.mark.slow
