@@ -54,10 +54,10 @@ def test_a_dataset_twice_or_too_many_are_one_line() -> None:
 
 
 def test_nothing_is_asked_for_until_something_is() -> None:
-    assert SpecRequest().is_nothing
+    assert SpecRequest().is_empty
     assert SpecRequest().spec() == preset("quick")
     assert not any(
-        one.is_nothing
+        one.is_empty
         for one in (SpecRequest(preset("quick")), SpecRequest(targets=["digits"]), SpecRequest(student="mlp"))
     )
 
