@@ -221,7 +221,7 @@ def _evidence(best: Best, wide: int) -> list[str]:
 
 def describe_status(status: Status) -> str:
     """Return a table of the stages, the workers, what failed, and what to type next."""
-    stages = status.shown_stages
+    stages = status.display_stages
     names = ["total", "waiting", "running", "done", "failed", "skipped"]
     names += [name for name in ("cancelled", UNAVAILABLE) if any(getattr(c, name) for c in stages.values())]
     counts = [[stage, *(str(getattr(count, name)) for name in names)] for stage, count in stages.items()]

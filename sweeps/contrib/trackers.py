@@ -19,7 +19,7 @@ import sqlalchemy
 
 from storage.records.queries import SweepRecord
 from sweeps.errors import NoResultsYet, SpecError, SweepError
-from sweeps.findings.load import Done, StoredSweep, awaited, read
+from sweeps.findings.load import Done, StoredSweep, is_incomplete, read
 from sweeps.hints import local
 from sweeps.plan.identity import answer_hash
 from sweeps.plan.jobs import BaselineOutcome, MeasureOutcome, StudentOutcome, TeacherOutcome
@@ -71,7 +71,7 @@ def runs(stored: StoredSweep) -> tuple[Run, ...]:
     Raises:
         NoResultsYet: none has finished.
     """
-    hidden: set[str] = {role for role in stored.spec.roles if awaited(stored.trainings, role)}
+    hidden: set[str] = {role for role in stored.spec.roles if is_incomplete(stored.trainings, role)}
     # Of the whole sweep: None before every task has ended.
     shared = {"sweep": stored.sweep.name, "fingerprint": stored.sweep.fingerprint}
     shared |= {"answer_hash": found} if (found := answer_hash(stored.tasks)) else {}

@@ -35,7 +35,7 @@ def section(findings: Findings, figures: Iterable[Block]) -> list[Block]:
     blocks: list[Block] = []
     kinds = findings.provenance.machine_kinds
     evens = {even.dataset: even for even in findings.break_evens}
-    for role in findings.shown_roles:
+    for role in findings.report_roles:
         dataset = findings.spec.role(role).dataset
         rows = [
             _cells(row, model)

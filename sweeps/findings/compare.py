@@ -1,13 +1,13 @@
 """Several sweeps beside each other."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import combinations
 from typing import Any, TypeAlias
 
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import accuracies, awaited, identity, of_arm
+from sweeps.findings.load import accuracies, identity, is_incomplete, of_arm
 from sweeps.spec.stored import difference
 from sweeps.stats.estimates import Estimate, Paired, differences, estimate, holm, t_p_value
 from sweeps.trainers.protocol import Point
@@ -31,52 +31,20 @@ class Pair:
     why: str
 
 
-@dataclass(frozen=True)
-class _Found:
-    first: str
-    second: str
-    dataset: str
-    values: tuple[float, ...]
-    same: int
-    why: str
-
-    @property
-    def difference(self) -> Paired | None:
-        mean = estimate(self.values)
-        return None if mean is None else Paired.of(mean, self.same)
-
-    @property
-    def p(self) -> float | None:
-        """The p value; None where both sweeps have the same trainings, which is no test."""
-        return None if self.same == len(self.values) else t_p_value(self.values)
-
-
 def pairs(sweeps: Sequence[Findings]) -> tuple[Pair, ...]:
     """Return every pair of sweeps on every dataset that both have, by dataset.
 
     Every pair is one more chance to find something by luck, so their p values are Holm's, over all of them.
     """
-    order = list(dict.fromkeys(one.spec.role(role).dataset for one in sweeps for role in one.spec.roles))
-    found = [pair for first, second in combinations(sweeps, 2) for pair in _of_two(first, second)]
-    found.sort(key=lambda one: order.index(one.dataset))
-    tested = {str(number): p for number, one in enumerate(found) if (p := one.p) is not None}
-    adjusted = holm(tested)
-    return tuple(
-        Pair(
-            first=one.first,
-            second=one.second,
-            dataset=one.dataset,
-            difference=one.difference,
-            p=tested.get(str(number)),
-            p_holm=adjusted.get(str(number)),
-            why=one.why,
-        )
-        for number, one in enumerate(found)
-    )
+    order = list(dict.fromkeys(findings.spec.role(role).dataset for findings in sweeps for role in findings.spec.roles))
+    unadjusted = [pair for first, second in combinations(sweeps, 2) for pair in _of_two(first, second)]
+    unadjusted.sort(key=lambda pair: order.index(pair.dataset))
+    adjusted = holm({str(number): pair.p for number, pair in enumerate(unadjusted) if pair.p is not None})
+    return tuple(replace(pair, p_holm=adjusted.get(str(number))) for number, pair in enumerate(unadjusted))
 
 
-def _of_two(first: Findings, second: Findings) -> list[_Found]:
-    """Return the differences of two sweeps; a dataset may be the source of one and a target of the other."""
+def _of_two(first: Findings, second: Findings) -> list[Pair]:
+    """Return the pairs of two sweeps; a dataset may be the source of one and a target of the other."""
     both = [(role, other) for role in first.spec.roles for other in second.spec.roles]
     return [_difference(first, role, second, other) for role, other in both if _same(first, role, second, other)]
 
@@ -87,7 +55,7 @@ def _same(first: Findings, role: str, second: Findings, other: str) -> bool:
     return mine.dataset == theirs.dataset or bool(mine.content_hash and mine.content_hash == theirs.content_hash)
 
 
-def _difference(first: Findings, role: str, second: Findings, other: str) -> _Found:
+def _difference(first: Findings, role: str, second: Findings, other: str) -> Pair:
     values, same = list[float](), 0
     why = _obstacle(first, role, second, other)
     if not why:
@@ -95,7 +63,16 @@ def _difference(first: Findings, role: str, second: Findings, other: str) -> _Fo
         values = differences(mine, theirs)
         same = len(_results(first, role) & _results(second, other))
         why = "" if values else "not paired: other seeds" if mine and theirs else "no result"
-    return _Found(first.name, second.name, first.spec.role(role).dataset, tuple(values), same, why)
+    mean = estimate(values)
+    return Pair(
+        first=first.name,
+        second=second.name,
+        dataset=first.spec.role(role).dataset,
+        difference=None if mean is None else Paired.of(mean, same),
+        p=None if same == len(values) else t_p_value(values),
+        p_holm=None,
+        why=why,
+    )
 
 
 def _obstacle(first: Findings, role: str, second: Findings, other: str) -> str:
@@ -103,32 +80,32 @@ def _obstacle(first: Findings, role: str, second: Findings, other: str) -> str:
     mine, theirs = first.spec.role(role), second.spec.role(other)
     if mine.content_hash and theirs.content_hash and mine.content_hash != theirs.content_hash:
         return "not compared: other images under the same name"
-    for found, part in ((first, role), (second, other)):
-        if "best" not in found.spec.arms(part):
-            return f"not compared: {found.name} trains no best there"
-    if awaited(first.trainings, role) or awaited(second.trainings, other):
+    for findings, its_role in ((first, role), (second, other)):
+        if "best" not in findings.spec.arms(its_role):
+            return f"not compared: {findings.name} trains no best there"
+    if is_incomplete(first.trainings, role) or is_incomplete(second.trainings, other):
         return "not yet"
     return ""
 
 
-def _by_seed(found: Findings, role: str) -> dict[int, float]:
+def _by_seed(findings: Findings, role: str) -> dict[int, float]:
     """Return the test accuracy in percent of best by the stored seed of its training: what the two have in common.
 
     The number of a repeat says nothing: in another sweep it has another seed.
     """
-    seeds = {one.repeat: one.seed for one in of_arm(found.trainings, role, "best")}
-    return {seeds[repeat]: value for repeat, value in accuracies(found.trainings, role, "best").items()}
+    seeds = {training.repeat: training.seed for training in of_arm(findings.trainings, role, "best")}
+    return {seeds[repeat]: value for repeat, value in accuracies(findings.trainings, role, "best").items()}
 
 
-def _results(found: Findings, role: str) -> set[Hashable]:
+def _results(findings: Findings, role: str) -> set[Hashable]:
     """Return what each training of best is and gave: another sweep that has all of it has trained the same student.
 
     The specs may differ in what is no part of the point, so the results have to be the same as well.
     """
-    done = [(one, one.outcome) for one in of_arm(found.trainings, role, "best") if one.outcome is not None]
     return {
-        (identity(one), made.val_accuracy, made.test_accuracy, made.epoch_val_accuracy, made.parameters)
-        for one, made in done
+        (identity(training), made.val_accuracy, made.test_accuracy, made.epoch_val_accuracy, made.parameters)
+        for training in of_arm(findings.trainings, role, "best")
+        if (made := training.outcome) is not None
     }
 
 
@@ -148,13 +125,13 @@ def differing(sweeps: Sequence[Findings]) -> tuple[Differing, ...]:
 
     A table that one of them lacks, such as a target, is one key: all sweeps then show its dataset.
     """
-    specs = [one.spec.model_dump(mode="json") for one in sweeps]
-    found = {line.partition(": ")[0] for other in specs[1:] for line in difference(specs[0], other)}
+    specs = [findings.spec.model_dump(mode="json") for findings in sweeps]
+    differing_keys = {line.partition(": ")[0] for other in specs[1:] for line in difference(specs[0], other)}
     ordered = dict.fromkeys(key for spec in specs for key in _in_order(spec))
-    keys = [key for key in ordered if key in found and key not in _NO_MATTER]
+    keys = [key for key in ordered if key in differing_keys and key not in _NO_MATTER]
     whole = tuple(f"{key}." for key in keys)
-    shown = [key for key in keys if not key.startswith(whole) and not _follows(key, found)]
-    return tuple(Differing(key, tuple(_value(spec, key) for spec in specs)) for key in shown)
+    separate = [key for key in keys if not key.startswith(whole) and not _follows(key, differing_keys)]
+    return tuple(Differing(key, tuple(_value(spec, key) for spec in specs)) for key in separate)
 
 
 def _in_order(values: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -166,10 +143,10 @@ def _in_order(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     return keys
 
 
-def _follows(key: str, found: set[str]) -> bool:
+def _follows(key: str, differing_keys: set[str]) -> bool:
     """Return whether a key differs because the dataset does: its hash."""
     table, _, last = key.rpartition(".")
-    return last == "content_hash" and f"{table}.dataset" in found
+    return last == "content_hash" and f"{table}.dataset" in differing_keys
 
 
 def _value(spec: Mapping[str, Any], dotted: str) -> Any:
@@ -234,50 +211,50 @@ class Cost:
 
 def standings(sweeps: Sequence[Findings]) -> tuple[Standing, ...]:
     """Return one for each sweep and dataset, by sweep in the order given, then by role."""
-    return tuple(_standing(one, role) for one in sweeps for role in one.spec.roles)
+    return tuple(_standing(findings, role) for findings in sweeps for role in findings.spec.roles)
 
 
 def costs(sweeps: Sequence[Findings]) -> tuple[Cost, ...]:
     """Return what each sweep cost."""
     return tuple(
         Cost(
-            sweep=one.name,
-            work_s=one.provenance.work_s,
-            threads=tuple(sorted({machine.threads for machine in one.provenance.machines})),
-            done=one.provenance.done,
-            planned=one.provenance.planned,
+            sweep=findings.name,
+            work_s=findings.provenance.work_s,
+            threads=tuple(sorted({machine.threads for machine in findings.provenance.machines})),
+            done=findings.provenance.done,
+            planned=findings.provenance.planned,
         )
-        for one in sweeps
+        for findings in sweeps
     )
 
 
-def _standing(found: Findings, role: str) -> Standing:
-    part, chosen = found.spec.role(role), found.confirmed.get("source")
-    plain = found.spec.untreated_arm(role)
-    rows = [row for row in found.rows if row.dataset == part.dataset and row.kind == "arm"]
-    best = next((row for row in rows if row.method == "best"), None)
+def _standing(findings: Findings, role: str) -> Standing:
+    dataset, chosen = findings.spec.role(role).dataset, findings.confirmed.get("source")
+    plain = findings.spec.untreated_arm(role)
+    tuning = findings.difference("best - default-keras", dataset)
+    best = next((row for row in findings.rows if (row.kind, row.method, row.dataset) == ("arm", "best", dataset)), None)
     return Standing(
-        sweep=found.name,
+        sweep=findings.name,
         role=role,
-        dataset=part.dataset,
+        dataset=dataset,
         point=None if chosen is None else chosen.best.point,
-        gain=_number(found, role, ("best", plain), found.gain(role)),
-        tuning=_number(found, role, ("best", "default-keras"), found.difference("best - default-keras", part.dataset)),
-        regret=_regret(found, role),
-        test=_number(found, role, ("best",), None if best is None else best.test),
+        gain=_number(findings, role, ("best", plain), findings.gain(role)),
+        tuning=_number(findings, role, ("best", "default-keras"), tuning),
+        regret=_regret(findings, role),
+        test=_number(findings, role, ("best",), None if best is None else best.test),
         train_s=None if best is None else best.train_s,
     )
 
 
-def _regret(found: Findings, role: str) -> Number:
-    verdict = next((one for one in found.verdicts if one.role == role), None)
-    return Absent.PLANNED if verdict is None else _number(found, role, ("best", "native"), verdict.lost)
+def _regret(findings: Findings, role: str) -> Number:
+    verdict = next((verdict for verdict in findings.verdicts if verdict.role == role), None)
+    return Absent.PLANNED if verdict is None else _number(findings, role, ("best", "native"), verdict.lost)
 
 
-def _number(found: Findings, role: str, arms: Sequence[str], value: Estimate | None) -> Number:
-    if not set(arms) <= set(found.spec.arms(role)):
+def _number(findings: Findings, role: str, arms: Sequence[str], value: Estimate | None) -> Number:
+    if not set(arms) <= set(findings.spec.arms(role)):
         return Absent.PLANNED
-    if awaited(found.trainings, role):
+    if is_incomplete(findings.trainings, role):
         return Absent.YET
     return Absent.RESULT if value is None else value
 
@@ -302,7 +279,7 @@ class Compared:
     @property
     def datasets(self) -> tuple[str, ...]:
         """The datasets of all of them, those of the first sweep first."""
-        return tuple(dict.fromkeys(one.dataset for one in self.standings))
+        return tuple(dict.fromkeys(standing.dataset for standing in self.standings))
 
 
 def compare(names: Sequence[str], sweeps: Sequence[Findings]) -> Compared:
@@ -312,8 +289,8 @@ def compare(names: Sequence[str], sweeps: Sequence[Findings]) -> Compared:
         names: all that were asked for.
         sweeps: the findings of those that have some, in the order of `names`.
     """
-    kinds = {kind for one in sweeps for kind in one.provenance.machine_kinds}
-    known = {one.name for one in sweeps}
+    kinds = {kind for findings in sweeps for kind in findings.provenance.machine_kinds}
+    known = {findings.name for findings in sweeps}
     return Compared(
         names=tuple(names),
         sweeps=tuple(sweeps),

@@ -1,4 +1,4 @@
-"""`Findings`, and `load`.
+"""What a sweep says, as one frozen value: `Findings`, and `load`.
 
 Pure Python: `report` prints it in a fraction of a second. The secondary questions need scipy and are asked of this
 value by `secondary`.
@@ -21,8 +21,8 @@ from sweeps.findings.load import (
     StoredSweep,
     Training,
     Tried,
-    awaited,
     compared,
+    is_incomplete,
     provenance,
     read,
     validations,
@@ -71,7 +71,7 @@ class Findings:
         return all(row.status == "done" for row in self.rows)
 
     @property
-    def shown_roles(self) -> tuple[str, ...]:
+    def report_roles(self) -> tuple[str, ...]:
         """The roles in the order of a report: the targets, which the question is about, then the source."""
         return (*self.spec.targets, "source")
 
@@ -90,7 +90,7 @@ class Findings:
 
     def between(self, role: str, first: str, second: str) -> Paired | None:
         """Return first - second of any two arms on a dataset; None where one is missing, or not yet."""
-        return None if awaited(self.trainings, role) else compared(self.trainings, role, first, second)
+        return None if is_incomplete(self.trainings, role) else compared(self.trainings, role, first, second)
 
     def gain(self, role: str) -> Paired | None:
         """Return what the teacher gains on the dataset of a role: best less the arm without a teacher; or None."""
@@ -98,7 +98,7 @@ class Findings:
 
     def difference(self, name: str, dataset: str) -> Paired | None:
         """Return one paired comparison, such as "best - scratch"; None where the sweep has none, or not yet."""
-        return next((one.points for one in self.differences if (one.name, one.dataset) == (name, dataset)), None)
+        return next((item.points for item in self.differences if (item.name, item.dataset) == (name, dataset)), None)
 
 
 def findings(stored: StoredSweep) -> Findings:

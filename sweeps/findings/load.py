@@ -67,63 +67,59 @@ class Tried:
 
 def of_arm(trainings: Iterable[Training], role: str, arm: str, group: str = "") -> list[Training]:
     """Return the trainings of an arm on the dataset of a role, by repeat."""
-    return [one for one in trainings if (one.role, one.arm, one.group) == (role, arm, group)]
+    return [training for training in trainings if (training.role, training.arm, training.group) == (role, arm, group)]
 
 
-def on_test(trainings: Iterable[Training], role: str, arm: str, group: str = "") -> dict[int, float]:
+def scores_on_test(trainings: Iterable[Training], role: str, arm: str, group: str = "") -> dict[int, float]:
     """Return the test accuracy of an arm, a fraction, by repeat.
 
     A training that diverged counts as 0: it gave no model. Left out, it would make its arm look better than it is.
     """
-    found = {}
-    for one in of_arm(trainings, role, arm, group):
-        if one.state == "failed" and one.error_class == DIVERGED:
-            found[one.repeat] = 0.0
-        elif one.outcome is not None and one.outcome.test_accuracy is not None:
-            found[one.repeat] = one.outcome.test_accuracy
-    return found
+    scores = {}
+    for training in of_arm(trainings, role, arm, group):
+        if training.state == "failed" and training.error_class == DIVERGED:
+            scores[training.repeat] = 0.0
+        elif training.outcome is not None and training.outcome.test_accuracy is not None:
+            scores[training.repeat] = training.outcome.test_accuracy
+    return scores
 
 
 def accuracies(trainings: Iterable[Training], role: str, arm: str, group: str = "") -> dict[int, float]:
     """Return the same in percent: what the paired differences are made of."""
-    return {repeat: percent(value) for repeat, value in on_test(trainings, role, arm, group).items()}
+    return {repeat: percent(value) for repeat, value in scores_on_test(trainings, role, arm, group).items()}
 
 
 def compared(trainings: Iterable[Training], role: str, first: str, second: str, group: str = "") -> Paired | None:
     """Return first - second in points, paired by repeat; None without a repeat that both have."""
-    mine = [one for one in trainings if (one.role, one.group) == (role, group)]
-    found = paired(accuracies(mine, role, first, group), accuracies(mine, role, second, group))
+    mine = [training for training in trainings if (training.role, training.group) == (role, group)]
+    difference = paired(accuracies(mine, role, first, group), accuracies(mine, role, second, group))
     identities = [set(filter(None, map(identity, of_arm(mine, role, arm, group)))) for arm in (first, second)]
-    return None if found is None else Paired.of(found, len(set.intersection(*identities)))
+    return None if difference is None else Paired.of(difference, len(set.intersection(*identities)))
 
 
-def identity(one: Training) -> tuple[Hashable, ...] | None:
+def identity(training: Training) -> tuple[Hashable, ...] | None:
     """Return what two arms have in common if they share a training: seed, point and loss; None where nothing is known.
 
     The result of such a training is the same to the last bit, on one kind of processor.
     """
-    if one.outcome is None or one.arm in (*CONTROLS, AUTOKERAS_ARM):  # these teach otherwise, or another network
+    teaches_otherwise = training.arm in (*CONTROLS, AUTOKERAS_ARM)  # or trains another network
+    if training.outcome is None or teaches_otherwise:
         return None
-    return one.seed, one.outcome.point, one.outcome.loss
+    return training.seed, training.outcome.point, training.outcome.loss
 
 
-def awaited(trainings: Iterable[Training], role: str) -> bool:
+def is_incomplete(trainings: Iterable[Training], role: str) -> bool:
     """Return whether a look at the test of a role has begun or is to come, and is not complete.
 
-    Until then nothing that the test says is shown: who sees half of a look may stop where he likes it. A cancelled
-    training may still come.
+    Until then nothing that the test says is shown: a user who sees half of a look may stop where it looks good. A
+    cancelled training may still come.
     """
-    return any(one.state in TASK_AWAITED for one in trainings if one.role == role)
-
-
-def left(trainings: Iterable[Training], role: str) -> int:
-    """Return how many trainings of a role may still come: those that wait, run, or were cancelled."""
-    return sum(one.state in TASK_AWAITED for one in trainings if one.role == role)
+    return any(training.state in TASK_AWAITED for training in trainings if training.role == role)
 
 
 def validations(trainings: Iterable[Training], role: str, arm: str) -> list[float]:
     """Return the validation accuracy in percent of the finished trainings of an arm, by repeat."""
-    return [percent(one.score) for one in of_arm(trainings, role, arm) if one.score is not None]
+    return [percent(training.score) for training in of_arm(trainings, role, arm) if training.score is not None]
 
 
 @dataclass(frozen=True)
@@ -160,30 +156,30 @@ def looks(revisions: Sequence[RevisionRecord], reads: Sequence[Read]) -> list[Lo
     Args:
         reads: every training that reads the test, as far as it began.
     """
-    found: list[Look] = []
+    numbered: list[Look] = []
     seen: list[set[tuple[str, int]]] = []  # groups and repeats of each look and of those before it
     for revision in revisions:
-        if found:
-            latest = found[-1]
+        if numbered:
+            latest = numbered[-1]
             if revision.fingerprint == latest.fingerprint:
                 continue  # something was tried again: the same look, by the plan that it was begun with
             if latest.first_read is None or latest.first_read > revision.created_at:
-                found.pop()  # nothing was seen of that plan's look: this one replaces it
+                numbered.pop()  # nothing was seen of that plan's look: this one replaces it
                 seen.pop()
         spec = parse(revision.spec, origin="a stored revision")
         planned = {(group, repeat) for group in groups(spec) for repeat in range(spec.for_group(group).transfer.seeds)}
         new = planned - seen[-1] if seen else planned
-        first = min((one.at for one in reads if (one.group, one.repeat) in new), default=None)
+        first = min((read.at for read in reads if (read.group, read.repeat) in new), default=None)
         made = revision.fingerprint, revision.created_at, spec.transfer.seeds, spec.outer.searches
-        found.append(Look(len(found) + 1, *made, first))
+        numbered.append(Look(len(numbered) + 1, *made, first))
         seen.append(planned)
-    return found
+    return numbered
 
 
 def of_sweep(engine: sqlalchemy.Engine, sweep_id: int) -> list[Look]:
-    """Return the looks of a stored sweep."""
+    """Return the looks of a stored sweep, planned ones included."""
     transfers = queries.task_records(engine, sweep_id, stage="transfer", keep=())
-    return looks(queries.revisions(engine, sweep_id), reads([(task, jobs.payload_of(task)) for task in transfers]))
+    return looks(queries.revisions(engine, sweep_id), reads((task, jobs.payload_of(task)) for task in transfers))
 
 
 def reads(tasks: Iterable[tuple[TaskRecord, jobs.Payload]]) -> list[Read]:
@@ -195,7 +191,7 @@ def reads(tasks: Iterable[tuple[TaskRecord, jobs.Payload]]) -> list[Read]:
     ]
 
 
-def taken(engine: sqlalchemy.Engine, sweep_id: int) -> int:
+def begun_looks(engine: sqlalchemy.Engine, sweep_id: int) -> int:
     """Return how many looks have begun: the test was read at least once for each of them."""
     return sum(look.first_read is not None for look in of_sweep(engine, sweep_id))
 
@@ -232,13 +228,13 @@ class StoredSweep:
             task: the kind of payload, such as TransferTask.
             outcome: the kind of outcome that such tasks have, such as StudentOutcome.
         """
-        found: list[jobs.DoneTask[jobs.TaskT, jobs.ResultT]] = []
+        tasks: list[jobs.DoneTask[jobs.TaskT, jobs.ResultT]] = []
         for done in self.done:
             if phase in (None, done.record.phase):
                 payload, result = done.payload, done.outcome
                 if isinstance(payload, task) and isinstance(result, outcome):
-                    found.append(jobs.DoneTask(done.record, payload, result, done.score))
-        return found
+                    tasks.append(jobs.DoneTask(done.record, payload, result, done.score))
+        return tasks
 
     def confirmed(self, name: str) -> Confirmed | None:
         """Return a selection such as "confirm.best": as stored, or what it will be where its phase is closed.
@@ -388,19 +384,19 @@ def provenance(stored: StoredSweep) -> Provenance:
         planned=len(stored.tasks),
         wall_s=max(t.finished_at or 0 for t in records) - min(t.started_at or 0 for t in records),
         work_s=sum((t.finished_at or 0) - (t.started_at or 0) for t in records),
-        numerics=tuple(sorted({found for done in stored.done if (found := _numerics(done.outcome))})),
+        numerics=tuple(sorted({numerics for done in stored.done if (numerics := _numerics(done.outcome))})),
     )
 
 
 def _data(stored: StoredSweep) -> tuple[Data, ...]:
-    found = []
+    datasets = []
     for part in map(stored.spec.role, stored.spec.roles):
         outcomes = (done.outcome for done in stored.done if not isinstance(done.outcome, jobs.MeasureOutcome))
         data = next((outcome.data for outcome in outcomes if outcome.dataset == part.dataset), None)
         if data is not None:
             hashes = {"content_hash": data.content_hash, "split_hash": data.split_hash}
-            found.append(Data(dataset=part.dataset, images=part.images, origin=data.origin, **hashes))
-    return tuple(found)
+            datasets.append(Data(dataset=part.dataset, images=part.images, origin=data.origin, **hashes))
+    return tuple(datasets)
 
 
 def _weights(stored: StoredSweep) -> tuple[Weights, ...]:

@@ -9,7 +9,7 @@ from storage.queue.phases import root_reason
 from storage.records.queries import TaskRecord
 from sweeps.distill.arms import AUTOKERAS_ARM, SCALED, SCRATCH_TUNED, WITH_KD
 from sweeps.distill.space import of_training
-from sweeps.findings.load import StoredSweep, Training, accuracies, awaited, compared, of_arm, on_test
+from sweeps.findings.load import StoredSweep, Training, accuracies, compared, is_incomplete, of_arm, scores_on_test
 from sweeps.plan import jobs
 from sweeps.plan.phases import best_of, display_state, kept_student_key, search_phase, teacher_phase
 from sweeps.plan.selection import confirmed_for
@@ -71,33 +71,33 @@ def rows(stored: StoredSweep) -> tuple[Row, ...]:
     outcomes = {done.record.key: done.outcome for done in stored.done}
     teachers, baselines = [], []
     for task, payload in zip(stored.tasks, stored.payloads, strict=True):
-        outcome, found = outcomes.get(task.key), measured.get(task.key)
+        outcome, sizes = outcomes.get(task.key), measured.get(task.key)
         if isinstance(payload, jobs.TeacherTask):
             part = stored.spec.role(payload.role)
             method = f"teacher {part.teacher}{f' {payload.group}' if payload.group else ''}"
             result = outcome if isinstance(outcome, jobs.TeacherOutcome) else None
-            teachers.append(_single(task, "teacher", method, part.dataset, "", result, found))
+            teachers.append(_single(task, "teacher", method, part.dataset, "", result, sizes))
         elif isinstance(payload, jobs.BaselineTask):
             dataset = stored.spec.role(payload.role).dataset
             fitted = outcome if isinstance(outcome, jobs.BaselineOutcome) else None
             detail = "" if fitted is None else fitted.detail + (", capped" if fitted.capped else "")
-            baselines.append(_single(task, "baseline", payload.method, dataset, detail, fitted, found))
+            baselines.append(_single(task, "baseline", payload.method, dataset, detail, fitted, sizes))
     arms = [_arm(stored, measured, role, arm) for role in stored.spec.roles for arm in stored.spec.arms(role)]
     return (*teachers, *arms, *baselines)
 
 
 def differences(stored: StoredSweep) -> tuple[Difference, ...]:
     """Return best minus scratch, each default and each control; on the targets also regret = native minus best."""
-    spec, found = stored.spec, []
+    spec, contrasts = stored.spec, []
     for role in spec.roles:
         arms = spec.arms(role)
         for arm in arms:
             if "best" in arms and arm not in ("best", "native", "random"):
-                found.append(_difference(stored, f"best - {arm}", role, "best", arm))
+                contrasts.append(_difference(stored, f"best - {arm}", role, "best", arm))
     for role in spec.targets:
         if {"native", "best"} <= set(spec.transfer.target_arms):
-            found.append(_difference(stored, "regret = native - best", role, "native", "best"))
-    return tuple(found)
+            contrasts.append(_difference(stored, "regret = native - best", role, "native", "best"))
+    return tuple(contrasts)
 
 
 def shared_cost(stored: StoredSweep, role: str, arm: str) -> SharedCost | None:
@@ -121,7 +121,7 @@ def shared_cost(stored: StoredSweep, role: str, arm: str) -> SharedCost | None:
     if chosen:
         confirms = confirmed_for(chosen, stored.finished(jobs.ConfirmTask, jobs.StudentOutcome))
         spent += [done.outcome for done in confirms]
-    return SharedCost(math.fsum(one.train_s for one in spent), math.fsum(one.cpu_s for one in spent))
+    return SharedCost(math.fsum(outcome.train_s for outcome in spent), math.fsum(outcome.cpu_s for outcome in spent))
 
 
 def _measured(stored: StoredSweep) -> dict[str, jobs.Measured]:
@@ -131,19 +131,20 @@ def _measured(stored: StoredSweep) -> dict[str, jobs.Measured]:
 
 
 def _difference(stored: StoredSweep, name: str, role: str, first: str, second: str) -> Difference:
-    points = None if awaited(stored.trainings, role) else compared(stored.trainings, role, first, second)
+    points = None if is_incomplete(stored.trainings, role) else compared(stored.trainings, role, first, second)
     return Difference(name=name, dataset=stored.spec.role(role).dataset, points=points)
 
 
 def _arm(stored: StoredSweep, measured: dict[str, jobs.Measured], role: str, arm: str) -> Row:
     trainings = of_arm(stored.trainings, role, arm)
-    done = [one.outcome for one in trainings if one.outcome is not None]
+    done = [training.outcome for training in trainings if training.outcome is not None]
     # The arms of one dataset share one network, so the one that was kept and measured speaks for all.
-    found = measured.get(_AUTOKERAS_KEY if arm == AUTOKERAS_ARM else kept_student_key(role))
-    if found is not None and arm != "best":  # the network is the same, what it learnt is not
-        known = found.model_dump(exclude_unset=True)
-        found = jobs.Measured(**{name: value for name, value in known.items() if not name.endswith("accuracy")})
+    sizes = measured.get(_AUTOKERAS_KEY if arm == AUTOKERAS_ARM else kept_student_key(role))
+    if sizes is not None and arm != "best":  # the network is the same, what it learnt is not
+        known = sizes.model_dump(exclude_unset=True)
+        sizes = jobs.Measured(**{name: value for name, value in known.items() if not name.endswith("accuracy")})
     part, shared = stored.spec.role(role), shared_cost(stored, role, arm)
+    tested = scores_on_test(stored.trainings, role, arm)
     point = _point(arm, done)
     return Row(
         kind="arm",
@@ -154,11 +155,11 @@ def _arm(stored: StoredSweep, measured: dict[str, jobs.Measured], role: str, arm
         else f"{part.student}{_said(arm, point, done)}",
         point=point,
         validation=estimate([outcome.val_accuracy for outcome in done]),
-        test=None if awaited(stored.trainings, role) else estimate([*on_test(stored.trainings, role, arm).values()]),
+        test=None if is_incomplete(stored.trainings, role) else estimate([*tested.values()]),
         parameters=done[0].parameters if done else None,
-        measured=found,
-        train_s=fmean(one.train_s for one in done) if done else None,
-        train_cpu_s=fmean(one.cpu_s for one in done) if done else None,
+        measured=sizes,
+        train_s=fmean(outcome.train_s for outcome in done) if done else None,
+        train_cpu_s=fmean(outcome.cpu_s for outcome in done) if done else None,
         shared_s=None if shared is None else shared.train_s,
         shared_cpu_s=None if shared is None else shared.cpu_s,
         status=_status(trainings),
@@ -250,9 +251,9 @@ class Control:
 
 def controls(stored: StoredSweep) -> tuple[Control, ...]:
     """Return the controls that ran, on every dataset; nothing where no teacher or best is missing."""
-    found = []
+    controlled = []
     for role in stored.spec.roles:
-        if awaited(stored.trainings, role):
+        if is_incomplete(stored.trainings, role):
             continue
         arms = "best", stored.spec.untreated_arm(role)
         best, scratch = (accuracies(stored.trainings, role, arm) for arm in arms)
@@ -261,8 +262,8 @@ def controls(stored: StoredSweep) -> tuple[Control, ...]:
             gain, beyond, whole = paired(ran, scratch), paired(best, ran), paired(best, scratch)
             if gain is not None and beyond is not None and whole is not None:
                 dataset = stored.spec.role(role).dataset
-                found.append(Control(arm=arm, role=role, dataset=dataset, gain=gain, beyond=beyond, best=whole))
-    return tuple(found)
+                controlled.append(Control(arm=arm, role=role, dataset=dataset, gain=gain, beyond=beyond, best=whole))
+    return tuple(controlled)
 
 
 def _above_zero(value: Estimate) -> bool:

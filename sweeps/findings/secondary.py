@@ -6,12 +6,12 @@ Each one is one more chance to find something by luck, so their p values are Hol
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TypeAlias
 
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import accuracies, awaited, compared
+from sweeps.findings.load import accuracies, compared, is_incomplete
 from sweeps.stats.estimates import Estimate, differences, holm, percent, t_p_value, t_quantile
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p
 from sweeps.stats.verdict import KEPT
@@ -49,66 +49,56 @@ class Question:
 
 def questions(findings: Findings) -> tuple[Question, ...]:
     """Return those that the runs so far can answer; none of a dataset whose look at the test is not complete."""
-    asked: list[_Asked | None] = []
+    possible: list[Question | None] = []
     for role in findings.spec.roles:
-        if awaited(findings.trainings, role):
+        if is_incomplete(findings.trainings, role):
             continue
-        asked.append(_gain(findings, role))
+        possible.append(_gain(findings, role))
         if role != "source":
-            asked += [_use(findings, role), _retained(findings, role)]
-    answered = [one for one in asked if one is not None]
-    adjusted = holm({f"{one.name} {one.dataset}": one.p for one in answered if one.p is not None})
-    return tuple(
-        Question(
-            name=one.name,
-            dataset=one.dataset,
-            answer=one.answer,
-            p=one.p,
-            p_holm=adjusted.get(f"{one.name} {one.dataset}"),
-            bca=bca_interval(one.values) if len(one.values) >= BCA_FROM else None,
-            sign_flip=sign_flip_p(one.values) if len(one.values) >= SIGN_FLIP_FROM else None,
-        )
-        for one in answered
+            possible += [_use(findings, role), _retained(findings, role)]
+    answered = [question for question in possible if question is not None]
+    keys = [f"{question.name} {question.dataset}" for question in answered]
+    adjusted = holm({key: question.p for key, question in zip(keys, answered, strict=True) if question.p is not None})
+    return tuple(replace(question, p_holm=adjusted.get(key)) for key, question in zip(keys, answered, strict=True))
+
+
+def _question(name: str, dataset: str, answer: Answer, values: Sequence[float]) -> Question:
+    """Return a question before Holm; values: what its p values are of, none where both sides are one training."""
+    return Question(
+        name=name,
+        dataset=dataset,
+        answer=answer,
+        p=t_p_value(values),
+        p_holm=None,
+        bca=bca_interval(values) if len(values) >= BCA_FROM else None,
+        sign_flip=sign_flip_p(values) if len(values) >= SIGN_FLIP_FROM else None,
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
-    name: str
-    dataset: str
-    answer: Answer
-    p: float | None
-    values: tuple[float, ...] = ()  # what p is of, where that is a mean over seeds
-
-
-def _gain(findings: Findings, role: str) -> _Asked | None:
+def _gain(findings: Findings, role: str) -> Question | None:
     plain = findings.spec.untreated_arm(role)
     return _mean(findings, role, f"gain on the {'source' if role == 'source' else 'target'}: best - {plain}", plain)
 
 
-def _use(findings: Findings, role: str) -> _Asked | None:
+def _use(findings: Findings, role: str) -> Question | None:
     better = findings.better_default(role)
     return None if better is None else _mean(findings, role, f"use: best - {better} (the better default)", better)
 
 
-def _retained(findings: Findings, role: str) -> _Asked | None:
+def _retained(findings: Findings, role: str) -> Question | None:
     best, native = (_gains_by_seed(findings, role, arm) for arm in ("best", "native"))
     shared = sorted(best.keys() & native.keys())
     share = ratio([best[seed] for seed in shared], [native[seed] for seed in shared])
     beyond = [best[seed] - RETAINED * native[seed] for seed in shared]
-    p = t_p_value(beyond)
-    if share is None or p is None:
+    if share is None:
         return None
     gained = share.low is not None and share.high is not None and sum(native[seed] for seed in shared) > 0
+    name = f"retained share of native's gain; p: against {percent(RETAINED):.0f} %"
+    dataset = findings.spec.role(role).dataset
     regret = compared(findings.trainings, role, "native", "best")
-    same = regret if regret is not None and regret.is_same_point else None
-    return _Asked(
-        name=f"retained share of native's gain; p: against {percent(RETAINED):.0f} %",
-        dataset=findings.spec.role(role).dataset,
-        answer=same or Share(share if gained else None),
-        p=None if same else p,
-        values=() if same else tuple(beyond),
-    )
+    if regret is not None and regret.is_same_point:
+        return _question(name, dataset, regret, ())
+    return _question(name, dataset, Share(share if gained else None), beyond)
 
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimate | None:
@@ -133,15 +123,13 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimat
     return Estimate(top / bottom, (middle - root) / leading, (middle + root) / leading, n)
 
 
-def _mean(findings: Findings, role: str, name: str, other: str) -> _Asked | None:
+def _mean(findings: Findings, role: str, name: str, other: str) -> Question | None:
     """Ask for best less another arm."""
     mean = compared(findings.trainings, role, "best", other)
-    values = differences(*(accuracies(findings.trainings, role, arm) for arm in ("best", other)))
-    p = t_p_value(values)
-    if p is None or mean is None:
+    if mean is None or mean.n < 2:
         return None
-    dataset, same = findings.spec.role(role).dataset, mean.is_same_point
-    return _Asked(name=name, dataset=dataset, answer=mean, p=None if same else p, values=() if same else tuple(values))
+    values = differences(*(accuracies(findings.trainings, role, arm) for arm in ("best", other)))
+    return _question(name, findings.spec.role(role).dataset, mean, () if mean.is_same_point else values)
 
 
 def _gains_by_seed(findings: Findings, role: str, arm: str) -> dict[int, float]:

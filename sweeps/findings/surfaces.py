@@ -18,7 +18,7 @@ from sweeps.stats.verdict import FEWEST_SEARCHES
 from sweeps.trainers.protocol import Point
 
 FEWEST_TRIALS = 10
-"""Trials of a search from which on the importance of its parameters is said."""
+"""With fewer trials of a search, its parameters have no importances."""
 
 Confirm: TypeAlias = DoneTask[ConfirmTask, StudentOutcome]
 Search: TypeAlias = DoneTask[SearchTask, StudentOutcome]
@@ -65,14 +65,14 @@ def surfaces(stored: StoredSweep, confirmed: Mapping[str, Confirmed]) -> tuple[S
 
 def confirmed_points(stored: StoredSweep) -> dict[str, Confirmed]:
     """Return what was confirmed for the first teacher and search, by role; roles without it are left out."""
-    found = {role: stored.confirmed(best_of(role)) for role in stored.spec.roles}
-    return {role: confirmed for role, confirmed in found.items() if confirmed is not None}
+    by_role = {role: stored.confirmed(best_of(role)) for role in stored.spec.roles}
+    return {role: confirmed for role, confirmed in by_role.items() if confirmed is not None}
 
 
 def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Surface:
     search = _trials(stored, role, "")
     confirm = _by_rank(selection.confirmed_for(best_of(role), stored.finished(ConfirmTask, StudentOutcome)))
-    accuracies = {rank: {one.payload.repeat: percent(one.score) for one in tasks} for rank, tasks in confirm.items()}
+    accuracies = {rank: {task.payload.repeat: percent(task.score) for task in tasks} for rank, tasks in confirm.items()}
     tied: list[str] = []
     if confirmed is not None and confirmed.best.rank in accuracies:
         best = confirmed.best.rank
@@ -80,7 +80,7 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
         tied = resampling.tied(accuracies[best], others)
     optimism = None
     if search and accuracies.get(0):
-        incumbent = max(search, key=lambda one: (one.score, -one.record.id))
+        incumbent = max(search, key=lambda task: (task.score, -task.record.id))
         optimism = resampling.optimism(percent(incumbent.score), list(accuracies[0].values()))
     return Surface(
         role=role,
@@ -99,15 +99,12 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
 def _importances(stored: StoredSweep, role: str) -> tuple[tuple[str, float], ...]:
     if not stored.spec.search.space:
         return ()
-    trials = [one for group in searches(stored.spec) for one in _trials(stored, role, group)]
+    trials = [task for group in searches(stored.spec) for task in _trials(stored, role, group)]
     if len(trials) < FEWEST_TRIALS:
         return ()
-    from storage.studies.sampler import (
-        Past,
-        importances,  # here: Optuna and its forest take seconds
-    )
+    from storage.studies.sampler import Past, importances  # here: Optuna and its forest take seconds
 
-    history = [Past(one.outcome.point.as_dict(), one.score) for one in trials]
+    history = [Past(task.outcome.point.as_dict(), task.score) for task in trials]
     return tuple(importances(search_space(stored.spec), history).items())
 
 
@@ -117,8 +114,8 @@ def _trials(stored: StoredSweep, role: str, group: str) -> list[Search]:
 
 def _shown(search: Sequence[Search]) -> tuple[SearchTrial, ...]:
     return tuple(
-        SearchTrial(one.outcome.point, percent(one.score), number, one.payload.sobol is not None)
-        for number, one in enumerate(search)
+        SearchTrial(task.outcome.point, percent(task.score), number, task.payload.sobol is not None)
+        for number, task in enumerate(search)
     )
 
 
@@ -136,12 +133,12 @@ def _top(stored: StoredSweep, role: str) -> Top | None:
     return top(
         [
             Run(
-                x=_place(math.log(one.outcome.point.temperature), math.log(t_low), math.log(t_high)),
-                y=_place(one.outcome.point.alpha, a_low, a_high),
-                score=percent(one.score),
-                seed=one.payload.seed,
+                x=_place(math.log(task.outcome.point.temperature), math.log(t_low), math.log(t_high)),
+                y=_place(task.outcome.point.alpha, a_low, a_high),
+                score=percent(task.score),
+                seed=task.payload.seed,
             )
-            for one in runs
+            for task in runs
         ]
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from storage.tables import TASK_AWAITED
-from sweeps.findings.load import Look, StoredSweep, accuracies, awaited, compared
+from sweeps.findings.load import Look, StoredSweep, accuracies, compared, is_incomplete
 from sweeps.plan.phases import best_of, groups, searches, teacher_of
 from sweeps.stats.estimates import Estimate, Paired, differences, estimate
 from sweeps.stats.verdict import Nested, Verdict, decide, nested
@@ -58,16 +58,16 @@ def verdicts(stored: StoredSweep) -> tuple[TargetVerdict, ...]:
 def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
     transfer = stored.spec.transfer
     mine = searches(stored.spec)
-    states = [one.state for one in stored.trainings if one.role == role and one.group in mine]
+    states = [training.state for training in stored.trainings if training.role == role and training.group in mine]
     left = sum(state in TASK_AWAITED for state in states)
     decided, regret, same = None, None, 0
     by_search: tuple[float, ...] = ()
     if not left:  # a verdict before the last seed is in would be one more look
         arms = [_arms(stored, role, group) for group in mine]
-        regrets = [differences(one.get("native", {}), one.get("best", {})) for one in arms]
+        regrets = [differences(arm_scores.get("native", {}), arm_scores.get("best", {})) for arm_scores in arms]
         regret, by_search = nested(regrets, clipped=transfer.rule == 1), tuple(map(fmean, filter(None, regrets)))
         pairs = [compared(stored.trainings, role, "native", "best", group) for group in mine]
-        alike = [one.same for one in pairs if one is not None]
+        alike = [pair.same for pair in pairs if pair is not None]
         if regret is not None:
             same = sum(map(bool, alike)) if regret.searches > 1 else regret.estimate.n if alike[0] else 0
         level = transfer.level(max(len(stored.looks), 1))
@@ -125,25 +125,25 @@ def outer(stored: StoredSweep) -> tuple[RepeatRegrets, ...]:
 
 
 def _outer(stored: StoredSweep, role: str) -> RepeatRegrets:
-    found = [] if awaited(stored.trainings, role) else _groups(stored, role)
+    regrets_by_group = [] if is_incomplete(stored.trainings, role) else _groups(stored, role)
     regrets: dict[str, list[float]] = defaultdict(list)
-    for one in found:
-        regrets[one.teacher].append(one.regret.mean)
+    for group in regrets_by_group:
+        regrets[group.teacher].append(group.regret.mean)
     return RepeatRegrets(
         role=role,
         dataset=stored.spec.role(role).dataset,
-        groups=tuple(found),
+        groups=tuple(regrets_by_group),
         over_teachers=estimate([fmean(values) for values in regrets.values()]),
     )
 
 
 def _groups(stored: StoredSweep, role: str) -> list[GroupRegret]:
-    found = []
+    regrets = []
     for group in groups(stored.spec):
         regret = compared(stored.trainings, role, "native", "best", group)
-        source, target = (stored.confirmed(best_of(one, group)) for one in ("source", role))
+        source, target = (stored.confirmed(best_of(part, group)) for part in ("source", role))
         if regret is not None and source is not None and target is not None:
-            found.append(
+            regrets.append(
                 GroupRegret(
                     group=group or "t0s0",
                     teacher=teacher_of(group) or "t0",
@@ -152,4 +152,4 @@ def _groups(stored: StoredSweep, role: str) -> list[GroupRegret]:
                     regret=regret,
                 )
             )
-    return found
+    return regrets

@@ -226,11 +226,11 @@ def _said(engine: sqlalchemy.Engine, sweep: SweepRecord) -> tuple[str, ...]:
     """Return the verdict of a finished sweep, and where an untuned point was as good."""
     from sweeps.findings.findings import load
     from sweeps.report.answer import badge, headline
-    from sweeps.report.words import display_name, matters
+    from sweeps.report.words import display_name, parameter_effect
 
     findings = load(engine, sweep)
     source, answer = findings.surfaces[0], f"{badge(findings).text}. {headline(findings)}"
-    return (answer, f"On {display_name(source.dataset)} {said}.") if (said := matters(source)) else (answer,)
+    return (answer, f"On {display_name(source.dataset)} {said}.") if (said := parameter_effect(source)) else (answer,)
 
 
 def encode(kind: Any, value: Any) -> bytes:

@@ -20,7 +20,7 @@ from sweeps.plan.selection import Candidate
 from sweeps.query.status import fingerprints, stage_counts
 from sweeps.spec.model import Role, Spec
 from sweeps.spec.stored import as_it_stands
-from sweeps.stats.estimates import Estimate, shown_fraction
+from sweeps.stats.estimates import Estimate, display_fraction
 from sweeps.terminal import number_of
 from sweeps.trainers.protocol import Point
 
@@ -75,21 +75,15 @@ class Best:
         chosen = self.point.as_dict() | {"confirmed": self.confirmed} | asdict(self.accuracy)
         if self.candidates is not None:
             chosen["candidates"] = [candidate.as_json() for candidate in self.candidates]
-        first = {"sweep": self.sweep, "loss": self.loss}
-        return (
-            first
-            | chosen
-            | {
-                "search_best": self.incumbent.as_json(),
-                "answer_hash": self.answer_hash,
-                "recipe": self.recipe,
-                "paste": self.paste,
-            }
-        )
-
-
-def _shown(candidate: Candidate) -> Candidate:
-    return replace(candidate, accuracy=shown_fraction(candidate.accuracy))
+        return {
+            "sweep": self.sweep,
+            "loss": self.loss,
+            **chosen,
+            "search_best": self.incumbent.as_json(),
+            "answer_hash": self.answer_hash,
+            "recipe": self.recipe,
+            "paste": self.paste,
+        }
 
 
 def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
@@ -111,16 +105,23 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
     (first,) = selection.rank(done, 1)
     number = next(task.record.trial_number for task in done if task.record.key == first.task)
     incumbent = Incumbent(point=first.point, score=first.score, task=first.task, trial_number=number)
-    found = selection.preview(engine, sweep.id, "confirm.best")
-    point = first.point if found is None else found.best.point
+    confirmed = selection.preview(engine, sweep.id, "confirm.best")
+    point, accuracy, candidates = first.point, Estimate(first.score, None, None, 1), None
+    if confirmed is not None:
+        point, accuracy = confirmed.best.point, display_fraction(confirmed.best.accuracy)
+        candidates = tuple(
+            replace(candidate, accuracy=display_fraction(candidate.accuracy)) for candidate in confirmed.candidates
+        )
+    training = sweep.spec["training"]
+    distillation = training.get("distillation", "kd")
     return Best(
         sweep=sweep.name,
-        loss=formula(sweep.spec["training"].get("distillation", "kd")),
-        distillation=sweep.spec["training"].get("distillation", "kd"),
-        loss_parameters=sweep.spec["training"].get("loss_parameters", {}),
+        loss=formula(distillation),
+        distillation=distillation,
+        loss_parameters=training.get("loss_parameters", {}),
         point=point,
-        accuracy=Estimate(first.score, None, None, 1) if found is None else shown_fraction(found.best.accuracy),
-        candidates=None if found is None else tuple(map(_shown, found.candidates)),
+        accuracy=accuracy,
+        candidates=candidates,
         incumbent=incumbent,
         answer_hash=fingerprints(engine, sweep).answer_hash,
         recipe=_recipe(as_it_stands(sweep), point),

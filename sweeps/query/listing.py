@@ -77,11 +77,12 @@ def sweep_rows(engine: sqlalchemy.Engine) -> list[SweepRow]:
 def sweep_row(engine: sqlalchemy.Engine, sweep: SweepRecord) -> SweepRow:
     """Return the row of one sweep."""
     counts = stage_counts(engine, sweep.id).values()
+    is_finished = sweep.state == "active" and all(count.ended == count.total for count in counts)
     return SweepRow(
         name=sweep.name,
         source=_called(sweep, "source"),
         target=_called(sweep, "target") if sweep.spec["target"] else None,
-        state="finished" if sweep.state == "active" and all(one.ended == one.total for one in counts) else sweep.state,
+        state="finished" if is_finished else sweep.state,
         done=sum(count.done for count in counts),
         tasks=sum(count.total - count.unavailable for count in counts),
     )

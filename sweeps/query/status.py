@@ -163,8 +163,8 @@ class Fingerprints:
 
     def lines(self) -> list[str]:
         """Return what people are told: the hash, and a warning where numerics differ."""
-        found = [f"answer hash {self.answer_hash}"] if self.answer_hash else []
-        return found + ([identity.differing(self.numerics)] if len(self.numerics) > 1 else [])
+        lines = [f"answer hash {self.answer_hash}"] if self.answer_hash else []
+        return lines + ([identity.differing(self.numerics)] if len(self.numerics) > 1 else [])
 
 
 def fingerprints(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Fingerprints:
@@ -175,8 +175,8 @@ def fingerprints(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Fingerprints:
 def fingerprints_of(tasks: Iterable[TaskRecord]) -> Fingerprints:
     """Return the bits of these tasks, whose outcomes hold KEEP at least."""
     tasks = list(tasks)
-    found = {str(one) for task in tasks if (one := (task.outcome or {}).get("numerics"))}
-    return Fingerprints(identity.answer_hash(tasks), tuple(sorted(found)))
+    numerics = {str(fingerprint) for task in tasks if (fingerprint := (task.outcome or {}).get("numerics"))}
+    return Fingerprints(identity.answer_hash(tasks), tuple(sorted(numerics)))
 
 
 _KEEP_MODELS = ("teachers", "baselines", "transfer")
@@ -226,7 +226,9 @@ def failures(engine: sqlalchemy.Engine, sweep_id: int) -> list[str]:
     for phase in phases.values():
         if phase.state in ("failed", "skipped"):
             skipped[_root(phase, phases).name] += phase.counts.get("skipped", 0)
-    if len(skipped) > 1 and not any(one.counts.get("done") for one in phases.values() if one.stage in _KEEP_MODELS):
+    if len(skipped) > 1 and not any(
+        phase.counts.get("done") for phase in phases.values() if phase.stage in _KEEP_MODELS
+    ):
         skipped.pop("measure", None)  # nothing was made that could be measured: that follows from the other failure
     return [_failure(engine, sweep_id, phases[name], number) for name, number in skipped.items()]
 
@@ -289,7 +291,7 @@ class Status:
     bits: Fingerprints
 
     @property
-    def shown_stages(self) -> dict[str, StageCount]:
+    def display_stages(self) -> dict[str, StageCount]:
         """The stages as people see them: on one dataset nothing is searched natively, and nothing is transferred."""
         there = [stage for stage, count in self.stages.items() if count.total]
         return {
@@ -302,8 +304,8 @@ class Status:
         """Return plain values, as `status -f json` prints them."""
         values = {name: value for name, value in asdict(self).items() if name != "bits"}
         lists = {
-            "workers": [asdict(one) for one in self.workers],
-            "others": [asdict(one) for one in self.others],
+            "workers": [asdict(row) for row in self.workers],
+            "others": [asdict(row) for row in self.others],
             "problems": list(self.problems),
         }
         return values | lists | {"answer_hash": self.bits.answer_hash, "numerics": list(self.bits.numerics)}
@@ -319,16 +321,16 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
     tasks = queries.task_records(engine, sweep.id, keep=KEEP)  # read all the same: a damaged one has to be told
     spec = as_it_stands(sweep)
     at_work = queries.running_tasks(engine, sweep.id)
-    stages = {one.stage for one in at_work}
+    stages = {attempt.stage for attempt in at_work}
     limits = {stage: spec.limits.of(stage, queries.durations(engine, sweep.id, stage)) for stage in stages}
-    workers = tuple(_working(one, limits[one.stage]) for one in at_work)
-    time = eta(spec, tasks, len({one.worker for one in workers if one.alive}))
+    workers = tuple(_working(attempt, limits[attempt.stage]) for attempt in at_work)
+    time = eta(spec, tasks, len({attempt.worker for attempt in workers if attempt.alive}))
     return Status(
         sweep=sweep.name,
         state=sweep.state,
         stages=stage_counts(engine, sweep.id),
         workers=workers,
-        others=tuple(one for one in worker_rows(engine, sweep, spec, tasks) if _is_other(one)),
+        others=tuple(row for row in worker_rows(engine, sweep, spec, tasks) if _is_other(row)),
         fraction=time.fraction,
         shares={stage: time.shares.get(stage, 0.0) for stage in STAGES},
         seconds_left=time.seconds_left,
@@ -337,14 +339,14 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
     )
 
 
-def _working(one: RunningRecord, limit_s: float) -> Working:
+def _working(record: RunningRecord, limit_s: float) -> Working:
     return Working(
-        worker=one.worker,
-        host=one.host,
-        task=one.key,
-        attempt=one.attempt,
-        lease_left_s=one.lease_left_s,
-        idle_s=one.idle_s,
+        worker=record.worker,
+        host=record.host,
+        task=record.key,
+        attempt=record.attempt,
+        lease_left_s=record.lease_left_s,
+        idle_s=record.idle_s,
         limit_s=limit_s,
     )
 

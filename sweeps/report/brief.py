@@ -7,8 +7,8 @@ from sweeps.findings.compare import Absent, Compared, Pair, Standing
 from sweeps.findings.findings import Findings
 from sweeps.hints import PORTABLE, local
 from sweeps.report import answer, compare
-from sweeps.report.compare import shown
-from sweeps.report.words import accuracy, display_name, in_short, interval
+from sweeps.report.compare import points_text
+from sweeps.report.words import accuracy, display_name, interval, parameter_effect_brief
 from sweeps.terminal import wrapped
 
 WIDTH = 100  # columns at most
@@ -34,9 +34,9 @@ def brief(findings: Findings, *, columns: int, page: str = "") -> str:
     for command in advice.commands:
         lines += _command(_typed_here(command), width)
     lines.append("")
-    for one in findings.surfaces:
-        if said := in_short(one):
-            lines += _wrapped(f"{display_name(one.dataset)}: {said}", width)
+    for surface in findings.surfaces:
+        if effect := parameter_effect_brief(surface):
+            lines += _wrapped(f"{display_name(surface.dataset)}: {effect}", width)
     lines += _beside("The page:", [f"  {page}"], width) if page else _as_a_page(findings.name, width)
     lines += [f"answer hash {findings.answer_hash}"] if findings.answer_hash else []
     return "\n".join([*lines, "", *_wrapped(f"{answer.badge(findings).text}. {answer.headline(findings)}", width)])
@@ -48,8 +48,8 @@ def _as_a_page(name: str, width: int) -> list[str]:
 
 def _beside(label: str, lines: list[str], width: int) -> list[str]:
     """Return a label and what it names on one line if that fits, else below each other."""
-    one = f"{label} {lines[0].strip()}"
-    return [one] if len(lines) == 1 and len(one) <= width else [label, *lines]
+    line = f"{label} {lines[0].strip()}"
+    return [line] if len(lines) == 1 and len(line) <= width else [label, *lines]
 
 
 def _typed_here(text: str) -> str:
@@ -74,46 +74,47 @@ def _wrapped(text: str, width: int) -> list[str]:
     return wrapped(text, width, then="  ")
 
 
-def compared_brief(found: Compared, *, columns: int) -> str:
+def compared_brief(comparison: Compared, *, columns: int) -> str:
     """Return the lines; none is longer than the terminal or than WIDTH, but for a name that cannot break.
 
     Args:
         columns: of the terminal.
     """
     width = max(_NARROWEST, min(columns, WIDTH))
-    texts = [*_sweeps(found), ""]
-    for dataset in found.datasets:
+    texts = [*_sweeps(comparison), ""]
+    for dataset in comparison.datasets:
         texts.append(f"On {display_name(dataset)}:")
-        texts += [f"  {_standing(one)}" for one in found.standings if one.dataset == dataset]
-        texts += [f"  {_pair(one)}" for one in found.pairs if one.dataset == dataset]
+        texts += [f"  {_standing(standing)}" for standing in comparison.standings if standing.dataset == dataset]
+        texts += [f"  {_pair(pair)}" for pair in comparison.pairs if pair.dataset == dataset]
         texts.append("")
-    if found.differing:
-        texts += ["Their specs differ in:", *map(_differing, compare.differing(found).rows), ""]
-    names = " ".join(found.names)
-    texts += [f"As a page: {local().line('compare', names, '-o', 'comparison')}", "", compare.headline(found)]
+    if comparison.differing:
+        texts += ["Their specs differ in:", *map(_differing, compare.differing(comparison).rows), ""]
+    names = " ".join(comparison.names)
+    texts += [f"As a page: {local().line('compare', names, '-o', 'comparison')}", "", compare.headline(comparison)]
     return "\n".join(line for text in texts for line in (_wrapped_below(text, width) if text else [""]))
 
 
-def _sweeps(found: Compared) -> list[str]:
+def _sweeps(comparison: Compared) -> list[str]:
     lines = []
-    for name, direction, point, tasks, cost, status in compare.overview(found).rows:
+    for name, direction, point, tasks, cost, status in compare.overview(comparison).rows:
         known = f"{direction}; best point {point}; {tasks} tasks, {cost}; {status}"
-        lines.append(f"{name}: {status if name in found.pending else known}")
+        lines.append(f"{name}: {status if name in comparison.pending else known}")
     return lines
 
 
-def _standing(one: Standing) -> str:
-    test = one.test.value if isinstance(one.test, Absent) else accuracy(one.test)
-    parts = [f"test % {test}", f"over no distillation {shown(one.gain)}", f"over Keras' default {shown(one.tuning)}"]
-    parts += [f"regret {shown(one.regret)}"] if one.regret is not Absent.PLANNED else []
-    return f"{one.sweep} ({one.role}): {'; '.join(parts)}"
+def _standing(standing: Standing) -> str:
+    test = standing.test.value if isinstance(standing.test, Absent) else accuracy(standing.test)
+    gain, tuning = points_text(standing.gain), points_text(standing.tuning)
+    parts = [f"test % {test}", f"over no distillation {gain}", f"over Keras' default {tuning}"]
+    parts += [f"regret {points_text(standing.regret)}"] if standing.regret is not Absent.PLANNED else []
+    return f"{standing.sweep} ({standing.role}): {'; '.join(parts)}"
 
 
-def _pair(one: Pair) -> str:
-    if one.difference is None:
-        return f"{one.first} - {one.second}: {one.why}"
-    tested = "" if one.p_holm is None else f", p = {compare.p_value(one.p_holm)} (Holm)".replace("= <", "<")
-    return f"{one.first} - {one.second}: {interval(one.difference)}{tested}"
+def _pair(pair: Pair) -> str:
+    if pair.difference is None:
+        return f"{pair.first} - {pair.second}: {pair.why}"
+    tested = "" if pair.p_holm is None else f", p = {compare.p_value(pair.p_holm)} (Holm)".replace("= <", "<")
+    return f"{pair.first} - {pair.second}: {interval(pair.difference)}{tested}"
 
 
 def _differing(row: tuple[str, ...]) -> str:

@@ -20,17 +20,43 @@ from sweeps.report.words import accuracy, between, display_name, interval, numbe
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate
 
+PAGE = "compare.html"
+LEVEL = 0.05  # of the family of all pairs that are shown
 _LONGEST = 60  # characters of a value of a spec
+_FIRST = ("sweep", "task", "dataset", "role", "stage", "arm", "repeat", "seed", "temperature", "alpha")
+_LAST = ("val_accuracy", "test_accuracy", "train_s", "cpu_s")
+_NOT_TRAINED = "measure"  # the one stage whose tasks train nothing
 
 
-def overview(found: Compared) -> Table:
+def text(comparison: Compared) -> str:
+    """Return the comparison without its figure, as Markdown."""
+    return markdown.text(page(comparison))
+
+
+def title(comparison: Compared) -> str:
+    """Return the title of the page."""
+    return f"{', '.join(comparison.names)} compared"
+
+
+def page(comparison: Compared, *, figure: Figure | None = None) -> list[Block]:
+    """Return the whole page."""
+    return [
+        Paragraph(f"Sweeps beside each other: {', '.join(comparison.names)}.", small=True),
+        Heading(headline(comparison), level=1),
+        overview(comparison),
+        *([figure] if figure is not None else []),
+        *by_dataset(comparison),
+        *_pairs(comparison),
+        *_differing(comparison),
+        *(Paragraph(remark, small=True) for remark in remarks(comparison)),
+    ]
+
+
+def overview(comparison: Compared) -> Table:
     """Return what each sweep is and what it cost; those without a result are there, too."""
-    heads = (
-        *columns("sweep", "direction", "best point", "tasks done", "cost", text=3),
-        Column("status"),
-    )
-    known = {one.name: (one, cost) for one, cost in zip(found.sweeps, found.costs, strict=True)}
-    return table(heads, [_overview(name, known.get(name)) for name in found.names])
+    heads = (*columns("sweep", "direction", "best point", "tasks done", "cost", text=3), Column("status"))
+    known = {cost.sweep: (findings, cost) for findings, cost in zip(comparison.sweeps, comparison.costs, strict=True)}
+    return table(heads, [_overview(name, known.get(name)) for name in comparison.names])
 
 
 def _overview(name: str, known: tuple[Findings, Cost] | None) -> list[str]:
@@ -56,7 +82,7 @@ def work(cost: Cost) -> str:
     return f"{cost.work_s:,.0f} s of workers with {' or '.join(cost.threads)} threads"
 
 
-def by_dataset(found: Compared) -> list[Block]:
+def by_dataset(comparison: Compared) -> list[Block]:
     """Return a table for each dataset, with a line for each sweep that has it."""
     blocks: list[Block] = []
     heads = columns(
@@ -64,32 +90,26 @@ def by_dataset(found: Compared) -> list[Block]:
         "s per training",
         text=2,
     )
-    for dataset in found.datasets:
-        rows = [_cells(one) for one in found.standings if one.dataset == dataset]
+    for dataset in comparison.datasets:
+        rows = [_cells(standing) for standing in comparison.standings if standing.dataset == dataset]
         blocks += [Heading(f"On {display_name(dataset)}"), table(heads, rows)]
     return blocks
 
 
-def _cells(one: Standing) -> list[str]:
-    points = [shown(value) for value in (one.gain, one.tuning, one.regret)]
-    test = one.test.value if isinstance(one.test, Absent) else accuracy(one.test)
-    return [one.sweep, one.role, *points, test, number(one.train_s, ".2f") or Absent.YET.value]
+def _cells(standing: Standing) -> list[str]:
+    points = [points_text(value) for value in (standing.gain, standing.tuning, standing.regret)]
+    test = standing.test.value if isinstance(standing.test, Absent) else accuracy(standing.test)
+    return [standing.sweep, standing.role, *points, test, number(standing.train_s, ".2f") or Absent.YET.value]
 
 
-def shown(value: Number) -> str:
+def points_text(value: Number) -> str:
     """Return accuracy points with their interval, or why there are none."""
     return value.value if isinstance(value, Absent) else interval(value)
 
 
-def pairs(found: Compared) -> Table:
-    """Return the differences between the students of two sweeps."""
-    heads = columns("first - second", "dataset", "difference of best, points", "p", "p, Holm", text=2)
-    return table(heads, [_pair(one) for one in found.pairs])
-
-
-def _pair(one: Pair) -> list[str]:
-    said = one.why if one.difference is None else interval(one.difference)
-    return [f"{one.first} - {one.second}", display_name(one.dataset), said, p_value(one.p), p_value(one.p_holm)]
+def _pair(pair: Pair) -> list[str]:
+    text = pair.why if pair.difference is None else interval(pair.difference)
+    return [f"{pair.first} - {pair.second}", display_name(pair.dataset), text, p_value(pair.p), p_value(pair.p_holm)]
 
 
 def p_value(value: float | None) -> str:
@@ -99,10 +119,10 @@ def p_value(value: float | None) -> str:
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
-def differing(found: Compared) -> Table:
+def differing(comparison: Compared) -> Table:
     """Return the keys in which the specs differ, with a column for each sweep."""
-    heads: Sequence[Column] = [Column(title) for title in ("key", *(one.name for one in found.sweeps))]
-    return table(heads, [(f"`{one.key}`", *map(_value, one.values)) for one in found.differing])
+    heads: Sequence[Column] = [Column(title) for title in ("key", *(findings.name for findings in comparison.sweeps))]
+    return table(heads, [(f"`{item.key}`", *map(_value, item.values)) for item in comparison.differing])
 
 
 def _value(value: Any) -> str:
@@ -113,117 +133,78 @@ def _value(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
-LEVEL = 0.05  # of the family of all pairs that are shown
-
-
-def text(found: Compared) -> str:
-    """Return the comparison without its figure, as Markdown."""
-    return markdown.text(page(found))
-
-
-def title(found: Compared) -> str:
-    """Return the title of the page."""
-    return f"{', '.join(found.names)} compared"
-
-
-def page(found: Compared, *, figure: Figure | None = None) -> list[Block]:
-    """Return the whole page."""
-    return [
-        Paragraph(f"Sweeps beside each other: {', '.join(found.names)}.", small=True),
-        Heading(headline(found), level=1),
-        overview(found),
-        *([figure] if figure is not None else []),
-        *by_dataset(found),
-        *_pairs(found),
-        *_differing(found),
-        *(Paragraph(one, small=True) for one in remarks(found)),
-    ]
-
-
-def headline(found: Compared) -> str:
+def headline(comparison: Compared) -> str:
     """Return which students are told apart; or why none can be, or none is."""
-    if not found.pairs:
-        if found.pending:
-            return f"Not yet: nothing of {' and '.join(found.pending)} has finished."
+    if not comparison.pairs:
+        if comparison.pending:
+            return f"Not yet: nothing of {' and '.join(comparison.pending)} has finished."
         return "These sweeps have no dataset in common: nothing can be compared directly."
-    told = [one for one in found.pairs if _is_told_apart(one)]
-    if told:
-        return " ".join(map(_better, told))
-    if any(one.p is not None for one in found.pairs):
+    apart = [pair for pair in comparison.pairs if pair.p_holm is not None and pair.p_holm < LEVEL]
+    if apart:
+        return " ".join(map(_better, apart))
+    if any(pair.p is not None for pair in comparison.pairs):
         return "No two of these sweeps are told apart: every difference may be luck of the seeds."
-    return f"Nothing can be compared directly: {_reasons(found.pairs)}."
+    return f"Nothing can be compared directly: {_reasons(comparison.pairs)}."
 
 
-def _is_told_apart(one: Pair) -> bool:
-    return one.p_holm is not None and one.p_holm < LEVEL
-
-
-def _better(one: Pair) -> str:
+def _better(pair: Pair) -> str:
     """Return the sentence about two sweeps that are told apart; the better one stands first."""
-    assert one.difference is not None
-    found: Estimate = one.difference
-    better, worse = one.first, one.second
-    if found.mean < 0:
-        found, better, worse = _turned(found), worse, better
-    interval = between(found, "")
-    number = f"{points(found.mean, '')} points better than {worse}{f' ({interval})' if interval else ''}"
-    return f"On {display_name(one.dataset)} {better} is {number}."
-
-
-def _turned(value: Estimate) -> Estimate:
-    """Return the estimate of the negative."""
-    low, high = (None if end is None else -end for end in (value.high, value.low))
-    return Estimate(-value.mean, low, high, value.n)
+    assert pair.difference is not None
+    difference: Estimate = pair.difference
+    better, worse = pair.first, pair.second
+    if difference.mean < 0:
+        low, high = (None if end is None else -end for end in (difference.high, difference.low))
+        difference, better, worse = Estimate(-difference.mean, low, high, difference.n), worse, better
+    interval = between(difference, "")
+    number = f"{points(difference.mean, '')} points better than {worse}{f' ({interval})' if interval else ''}"
+    return f"On {display_name(pair.dataset)} {better} is {number}."
 
 
 def _reasons(pairs: Sequence[Pair]) -> str:
-    return "; ".join(dict.fromkeys(one.why or _untested(one) for one in pairs))
+    return "; ".join(dict.fromkeys(pair.why or _untested(pair) for pair in pairs))
 
 
-def _untested(one: Pair) -> str:
+def _untested(pair: Pair) -> str:
     """Return why there is no test of a difference that is shown."""
-    if one.difference is not None and one.difference.is_same_point:
+    if pair.difference is not None and pair.difference.is_same_point:
         return "their students are the same trainings"
     return "one shared seed is no test"
 
 
-def _pairs(found: Compared) -> list[Block]:
-    if not found.pairs:
+def _pairs(comparison: Compared) -> list[Block]:
+    if not comparison.pairs:
         return []
-    tests = sum(one.p is not None for one in found.pairs)
-    said = (
+    tests = sum(pair.p is not None for pair in comparison.pairs)
+    note = (
         "The student of the first sweep minus that of the second one, paired by the seed that both trained with; the"
         " 95 % t interval is over these seeds and says nothing of what another search of each would have found."
         f" Holm adjusts p for {'the one test' if tests == 1 else f'all {tests} tests'} above. These are"
         " questions that nobody fixed beforehand: no verdict, and each sweep keeps its own."
     )
-    return [Heading("Sweep against sweep"), pairs(found), *([Paragraph(said, small=True)] if tests else [])]
+    heads = columns("first - second", "dataset", "difference of best, points", "p", "p, Holm", text=2)
+    blocks: list[Block] = [Heading("Sweep against sweep"), table(heads, map(_pair, comparison.pairs))]
+    return [*blocks, Paragraph(note, small=True)] if tests else blocks
 
 
-def _differing(found: Compared) -> list[Block]:
-    if len(found.sweeps) < 2:
+def _differing(comparison: Compared) -> list[Block]:
+    if len(comparison.sweeps) < 2:
         return []
     heading = Heading("What differs between their specs")
-    if not found.differing:
+    if not comparison.differing:
         return [heading, Paragraph("Nothing: they are the same experiment.")]
-    return [heading, differing(found)]
+    return [heading, differing(comparison)]
 
 
-def remarks(found: Compared) -> Iterable[str]:
+def remarks(comparison: Compared) -> Iterable[str]:
     """Return how the numbers are made, and which of them cannot be set side by side."""
     yield (
         "Differences are accuracy points of the test set with their 95 % t interval; none is shown before a look"
         " of its sweep at that set is complete. Cost: the time that finished tasks ran, summed; of workers with one"
         " thread each in core-seconds (core-s)."
     )
-    if len(found.machine_kinds) > 1:
-        kinds = "; ".join(f"{cpu}, {threads} thread(s)" for cpu, threads in found.machine_kinds)
-        yield f"**Seconds are not compared**: the tasks ran on {len(found.machine_kinds)} kinds of machine ({kinds})."
-
-
-_FIRST = ("sweep", "task", "dataset", "role", "stage", "arm", "repeat", "seed", "temperature", "alpha")
-_LAST = ("val_accuracy", "test_accuracy", "train_s", "cpu_s")
-_NOT_TRAINED = "measure"  # the one stage whose tasks train nothing
+    if len(kinds := comparison.machine_kinds) > 1:
+        names = "; ".join(f"{cpu}, {threads} thread(s)" for cpu, threads in kinds)
+        yield f"**Seconds are not compared**: the tasks ran on {len(kinds)} kinds of machine ({names})."
 
 
 def long_csv(sweeps: Sequence[tuple[str, Spec, Sequence[TrialRow]]]) -> str:
@@ -236,7 +217,7 @@ def long_csv(sweeps: Sequence[tuple[str, Spec, Sequence[TrialRow]]]) -> str:
     Args:
         sweeps: name, spec and tasks of each.
     """
-    rows = [_line(name, spec, row) for name, spec, found in sweeps for row in found if _is_training(row)]
+    rows = [_line(name, spec, row) for name, spec, its_rows in sweeps for row in its_rows if _is_training(row)]
     more = list(dict.fromkeys(key for row in rows for key in row if key not in (*_FIRST, *_LAST)))
     out = io.StringIO()
     writer = csv.DictWriter(out, (*_FIRST, *more, *_LAST), restval="", lineterminator="\n")
@@ -261,10 +242,7 @@ def _line(name: str, spec: Spec, row: TrialRow) -> Mapping[str, Any]:
     }
 
 
-PAGE = "compare.html"
-
-
-def write(found: Compared, trainings: str, directory: Path) -> Path:
+def write(comparison: Compared, trainings: str, directory: Path) -> Path:
     """Write the comparison into a folder; return the path of its compare.html.
 
     The folder is made if it is missing. Other files in it stay; an earlier comparison is replaced, file by file and
@@ -276,50 +254,48 @@ def write(found: Compared, trainings: str, directory: Path) -> Path:
     Raises:
         SpecError: the folder cannot be written.
     """
-    replace_files(lambda: files(found, trainings), directory, what="comparison", stale=(f"figures/{forest.NAME}.svg",))
+    figures = (f"figures/{forest.NAME}.svg",)
+    replace_files(lambda: files(comparison, trainings), directory, what="comparison", stale=figures)
     return directory / PAGE
 
 
-def files(found: Compared, trainings: str) -> dict[str, str]:
+def files(comparison: Compared, trainings: str) -> dict[str, str]:
     """Return every file by its path in the folder, the page last."""
-    drawn = forest.draw(found)
-    figure = None if drawn is None else Figure(forest.NAME, forest.ALT, forest.caption(found))
+    drawn = forest.draw(comparison)
+    figure = None if drawn is None else Figure(forest.NAME, forest.ALT, forest.caption(comparison))
     figures = {} if drawn is None else {forest.NAME: drawn}
-    blocks = page(found, figure=figure)
+    blocks = page(comparison, figure=figure)
     return {
         **{f"figures/{name}.svg": text for name, text in figures.items()},
         "compare.csv": trainings,
         "compare.md": f"{markdown.text(blocks)}\n",
-        PAGE: html_page.html(blocks, title=title(found), figures=figures),
+        PAGE: html_page.html(blocks, title=title(comparison), figures=figures),
     }
 
 
-def json_data(found: Compared) -> dict[str, Any]:
+def json_data(comparison: Compared) -> dict[str, Any]:
     """Return the comparison with the names and the units of `sweeps.findings.compare`.
 
     A number that is not there is null; `absent` beside the numbers of a standing says why, by name.
     """
+    names = [findings.name for findings in comparison.sweeps]
     return {
-        "sweeps": list(found.names),
-        "pending": list(found.pending),
-        "headline": headline(found),
+        "sweeps": list(comparison.names),
+        "pending": list(comparison.pending),
+        "headline": headline(comparison),
         "standings": [
-            {name: getattr(one, name) for name in ("sweep", "role", "dataset", "train_s")}
-            | {"point": None if one.point is None else one.point.as_dict()}
-            | _numbers(gain=one.gain, tuning=one.tuning, regret=one.regret, test=one.test)
-            for one in found.standings
+            {name: getattr(standing, name) for name in ("sweep", "role", "dataset", "train_s")}
+            | {"point": None if standing.point is None else standing.point.as_dict()}
+            | _numbers(gain=standing.gain, tuning=standing.tuning, regret=standing.regret, test=standing.test)
+            for standing in comparison.standings
         ],
-        "costs": [asdict(one) | {"core_seconds": one.core_seconds} for one in found.costs],
-        "pairs": [asdict(one) for one in found.pairs],
-        "differing": {one.key: dict(zip(_names(found), one.values, strict=True)) for one in found.differing},
-        "answer_hashes": {one.name: one.answer_hash for one in found.sweeps},
+        "costs": [asdict(cost) | {"core_seconds": cost.core_seconds} for cost in comparison.costs],
+        "pairs": [asdict(pair) for pair in comparison.pairs],
+        "differing": {item.key: dict(zip(names, item.values, strict=True)) for item in comparison.differing},
+        "answer_hashes": {findings.name: findings.answer_hash for findings in comparison.sweeps},
     }
 
 
 def _numbers(**numbers: Number) -> dict[str, Any]:
     known = {name: asdict(value) if isinstance(value, Estimate) else None for name, value in numbers.items()}
     return known | {"absent": {name: str(value) for name, value in numbers.items() if known[name] is None}}
-
-
-def _names(found: Compared) -> list[str]:
-    return [one.name for one in found.sweeps]

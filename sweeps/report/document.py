@@ -1,4 +1,4 @@
-"""Parts of a page as typed values; the slots that a trainer fills.
+"""Parts of a page as typed values.
 
 Text may hold `code` between backticks and **bold** between pairs of stars; everything else in it is plain text.
 """

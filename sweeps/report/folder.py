@@ -4,7 +4,6 @@ import csv
 import io
 import os
 import tempfile
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from sweeps.distill.space import trained_with
 from sweeps.errors import SpecError
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import Training, Tried, awaited
+from sweeps.findings.load import Training, Tried, is_incomplete
 from sweeps.findings.rows import Row
 from sweeps.findings.secondary import questions
 from sweeps.findings.surfaces import Surface
@@ -26,12 +25,10 @@ from sweeps.report.figures import svg
 from sweeps.report.figures.data import pictures
 from sweeps.report.figures.gains import captions
 from sweeps.report.page import page, secondary_blocks, title
-from sweeps.report.words import accuracy, number
+from sweeps.report.words import accuracy, number, shortened
 from sweeps.spec import stored
 from sweeps.stats.response import Top
 from sweeps.trainers.protocol import Point
-
-_REASON = 110  # characters of a reason that a table shows
 
 COMPARISON = (
     *columns(
@@ -85,7 +82,7 @@ def cells(row: Row) -> list[str]:
         number(None if measured is None else measured.latency_ms_p50, ".2f"),
         number(row.train_s, ".1f"),
         number(row.shared_s, ".0f"),
-        textwrap.shorten(row.status, _REASON, placeholder=" ..."),  # `trials` has all of it
+        shortened(row.status),
     ]
 
 
@@ -103,9 +100,9 @@ def results_csv(findings: Findings) -> str:
     writer = csv.DictWriter(out, (*COLUMNS[:place], *more, *COLUMNS[place:]), lineterminator="\n")
     writer.writeheader()
     for role in findings.spec.roles:
-        hidden = {"test_accuracy": None} if awaited(findings.trainings, role) else {}
+        hidden = {"test_accuracy": None} if is_incomplete(findings.trainings, role) else {}
         runs: list[Training | Tried] = [*findings.searched, *findings.trainings]
-        writer.writerows(_line(one, more) | hidden for one in runs if one.role == role)
+        writer.writerows(_line(run, more) | hidden for run in runs if run.role == role)
     return out.getvalue()
 
 
@@ -198,10 +195,9 @@ def replace_files(
 
 def files(findings: Findings) -> dict[str, str]:
     """Return every file by its path in the folder, the page last: once it is there, so is what it speaks of."""
-    shown = pictures(findings)
-    drawn = svg.draw(shown)
-    said = captions(shown)
-    figures = {name: Figure(name, _ALT[name], said[name], wide=name in ("surface", "break-even")) for name in drawn}
+    plotted = pictures(findings)
+    drawn, texts = svg.draw(plotted), captions(plotted)
+    figures = {name: Figure(name, _ALT[name], texts[name], wide=name in ("surface", "break-even")) for name in drawn}
     blocks = page(
         findings,
         figures=figures,

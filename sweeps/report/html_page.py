@@ -1,4 +1,4 @@
-"""The colours of every page, by what they are for, so that dark mode changes them in one place.
+"""Write the parts of a page as one HTML file that needs no other.
 
 Notes, paths and reasons come from users. They cannot become markup: all text is escaped, and the page forbids itself
 to load or run anything, should that ever fail.
@@ -12,6 +12,7 @@ from string import Template
 from sweeps.plan.phases import UNAVAILABLE
 from sweeps.report import document
 
+# The colours of every page, by what they are for, so that dark mode changes them in one place.
 COLOURS = """
 :root {
   --text: #1a1a1a; --soft: #5a5a5a; --page: #fff; --panel: #f5f6f8; --line: #d9dce1; --mark: #0072b2;
@@ -169,7 +170,7 @@ def _fold(block: document.Fold, figures: Mapping[str, str]) -> str:
     summary = f"<h2>{_inline(block.title)}</h2>"
     if block.summary:
         summary += f" <span>· {_inline(block.summary)}</span>"
-    inside = "\n".join(_block(one, figures) for one in block.blocks)
+    inside = "\n".join(_block(inner, figures) for inner in block.blocks)
     return f"<details{state}>\n<summary>{summary}</summary>\n{inside}\n</details>"
 
 
@@ -194,8 +195,8 @@ def _inline(text: str) -> str:
     def marked(escaped: str) -> str:
         return _INLINE.sub(element, escaped)
 
-    def element(found: re.Match[str]) -> str:
-        return f"<code>{found[1]}</code>" if found[1] else f"<strong>{marked(found[2])}</strong>"
+    def element(match: re.Match[str]) -> str:
+        return f"<code>{match[1]}</code>" if match[1] else f"<strong>{marked(match[2])}</strong>"
 
     return marked(escape(text))
 
@@ -224,5 +225,5 @@ def _svg(figure: document.Figure, svg: str) -> str:
     """Return an SVG to stand in the page."""
     # Two figures of one page may not share an id, and matplotlib numbers those of each from 1.
     prefix = re.sub(r"\W+", "-", figure.name)
-    svg = re.sub(r'\bid="|href="#|url\(#', lambda found: f"{found[0]}{prefix}-", svg[svg.index("<svg") :])
+    svg = re.sub(r'\bid="|href="#|url\(#', lambda match: f"{match[0]}{prefix}-", svg[svg.index("<svg") :])
     return svg.replace("<svg", f'<svg role="img" aria-label="{escape(figure.alt)}"', 1)

@@ -1,4 +1,4 @@
-"""Write the parts of a page as Markdown."""
+"""Write the parts of a page as Markdown. Small, as Markdown is; `html_page` writes the same parts for browsers."""
 
 from collections.abc import Iterable
 

@@ -87,8 +87,8 @@ def _training(spec: Spec) -> str:
 
 
 def _source(loss: str) -> str:
-    found = known(loss)
-    return f" ({found.source.partition(',')[0]})" if found else ""
+    builtin = known(loss)
+    return f" ({builtin.source.partition(',')[0]})" if builtin else ""
 
 
 def _rate(training: Training) -> str:
@@ -129,10 +129,10 @@ def _more(spec: Spec) -> str:
 
 def _confirm(rounds: Sequence[tuple[int, int]]) -> str:
     (top, seeds), *later = rounds
-    said = f"The {top} best points are retrained on {seeds} fresh seeds each"
+    text = f"The {top} best points are retrained on {seeds} fresh seeds each"
     for points_left, more in later:
-        said += f"; the {points_left} best of these on {more} more"
-    return said
+        text += f"; the {points_left} best of these on {more} more"
+    return text
 
 
 def _further(spec: Spec) -> str:

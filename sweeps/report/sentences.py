@@ -22,25 +22,25 @@ def sentence(findings: Findings, target: TargetVerdict) -> str:
     if target.done < target.planned:
         scope += f"; {target.planned - target.done} of {target.planned} trainings failed"
     more = f" {undecided(findings, target)}" if verdict.word == "UNDECIDED" else ""
-    said = f"{regret(target)} {verdict.word}: {_said(findings, verdict, target)}. {scope}.{more}"
-    return said.strip()
+    text = f"{regret(target)} {verdict.word}: {_said(findings, verdict, target)}. {scope}.{more}"
+    return text.strip()
 
 
 def regret(target: TargetVerdict) -> str:
     """Return the regret with its interval and what the interval covers, a sentence; empty where there is none."""
-    found, lost = target.regret, target.lost
-    if found is None or lost is None:
+    nested, lost = target.regret, target.lost
+    if nested is None or lost is None:
         return ""
     begins = f"Regret on {target.dataset}, native - best: "
     if is_same_point(lost):
-        more = "; other searches may find other points" if found.searches == 1 else ""
+        more = "; other searches may find other points" if nested.searches == 1 else ""
         return f"{begins}{interval(lost)}, for one teacher: {chosen_alike(target)}{more}."
     kind = "95 %" if limits(lost) else "no interval"
     value = f"{begins}{interval(lost).rpartition(' (n=')[0]} points ({kind})"
-    if found.searches == 1:
+    if nested.searches == 1:
         return f"{value}, over seeds alone: one search and one teacher, other searches may find other points."
     alike = f" {chosen_alike(target)}." if target.same else ""
-    return f"{value}, over {found.searches} searches and their seeds{_parts(found)}, for one teacher.{alike}"
+    return f"{value}, over {nested.searches} searches and their seeds{_parts(nested)}, for one teacher.{alike}"
 
 
 def chosen_alike(target: TargetVerdict) -> str:
@@ -50,11 +50,11 @@ def chosen_alike(target: TargetVerdict) -> str:
     return f"{who} chose the same candidate on both datasets"
 
 
-def _parts(found: Nested) -> str:
+def _parts(nested: Nested) -> str:
     """Return what seeds and searches add to the interval; a part that was cut to 0 is not told from the other."""
-    if found.by_seeds is None or found.by_search is None:
+    if nested.by_seeds is None or nested.by_search is None:
         return ""
-    seeds, search = f"±{found.by_seeds:.2f} by seeds", f"±{found.by_search:.2f} by search"
+    seeds, search = f"±{nested.by_seeds:.2f} by seeds", f"±{nested.by_search:.2f} by search"
     if search.startswith("±0.00"):
         search = "the searches differ no more than their seeds make them"
     return f" ({search})" if seeds.startswith("±0.00") else f" ({seeds}, {search})"

@@ -1,6 +1,7 @@
 """Numbers with intervals, names, effects, one-line observations."""
 
 import re
+import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby
@@ -18,12 +19,46 @@ from sweeps.stats.response import WORDS
 from sweeps.stats.verdict import FEWEST_SEARCHES, RULE
 from sweeps.trainers.protocol import Point
 
+_LONGEST_STATUS = 110  # characters of a status with its reason
+EDGE = 0.03  # of a range: as near to its end as that, a point is at the edge
+_SHORT = {"temperature": "T"}
 SAME = "the same point"  # what stands for a difference whose two sides are one training
+
+_DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+
+_ARMS = {
+    "best": "Tuned on {source}",
+    SCALED: "The same, T scaled to the teacher",
+    "native": "Tuned on {dataset} itself",
+    "scratch": "No distillation",
+    "scratch-tuned": "No distillation, trained as best",
+    "default-keras": "Keras default, untuned",
+    "default-paper": "The loss's paper, untuned",
+    "default-keras-io": "keras.io example, untuned",
+    "random": "Random T and α",
+    "class-mean": "Class means of the logits",
+    "shuffled-within-class": "Logits shuffled in a class",
+    "label-smoothing": "Label smoothing, no teacher",
+    "scratch-same-cost": "No teacher, same cost",
+    AUTOKERAS_ARM: "AutoKeras' network",
+}
+
+_MEANING = {
+    "class-mean": "the mean logits of each class: how alike the classes are, nothing about the single image",
+    "shuffled-within-class": "the logits of another image of the same class",
+    "label-smoothing": "smoothed labels without a teacher",
+    "scratch-same-cost": "labels only, trained longer at the same cost",
+}
 
 
 def number(value: float | None, form: str, scale: float = 1) -> str:
     """Return `scale` times the value in that format; nothing where there is no value."""
     return "" if value is None else f"{scale * value:{form}}"
+
+
+def shortened(status: str) -> str:
+    """Return the status of a row as a table shows it; `trials` has all of it."""
+    return textwrap.shorten(status, _LONGEST_STATUS, placeholder=" ...")
 
 
 def percentage(fraction: float | None, form: str = ".2f") -> str:
@@ -47,10 +82,10 @@ def accuracy(value: Estimate | None) -> str:
     """
     if value is None:
         return ""
-    mean, shown = percent(value.mean), limits(value)
-    if shown is None:
+    mean, ends = percent(value.mean), limits(value)
+    if ends is None:
         return f"{mean:.2f} (n={value.n})"
-    low, high = shown
+    low, high = ends
     if low < 0 or high > 1:
         return f"{mean:.2f} [{percent(max(low, 0.0)):.2f}, {percent(min(high, 1.0)):.2f}] (n={value.n})"
     return f"{mean:.2f} ± {percent(high - value.mean):.2f} (n={value.n})"
@@ -66,11 +101,11 @@ def interval(value: Estimate | None) -> str:
     if is_same_point(value):
         return SAME
     same = f", {value.same} {SAME}" if isinstance(value, Paired) and value.same else ""
-    shown = limits(value)
-    if shown is None:
+    ends = limits(value)
+    if ends is None:
         why = "no interval" if value.n < FEWEST_RUNS else "all alike"
         return f"{value.mean:+.2f} (n={value.n}{same}, {why})"
-    return f"{value.mean:+.2f} [{shown[0]:+.2f}, {shown[1]:+.2f}] (n={value.n}{same})"
+    return f"{value.mean:+.2f} [{ends[0]:+.2f}, {ends[1]:+.2f}] (n={value.n}{same})"
 
 
 def is_same_point(value: Estimate) -> bool:
@@ -90,11 +125,11 @@ def points(value: float, sign: str = "+", digits: int = 1) -> str:
 
 def between(value: Estimate, sign: str = "+") -> str:
     """Return the limits of an interval of accuracy points: "+0.4 to +1.4"; empty where there is none."""
-    shown = limits(value)
-    if shown is None:
+    ends = limits(value)
+    if ends is None:
         return ""
-    digits = 1 if round(shown[0], 1) < round(shown[1], 1) else 2
-    return " to ".join(points(end, sign, digits) for end in shown)
+    digits = 1 if round(ends[0], 1) < round(ends[1], 1) else 2
+    return " to ".join(points(end, sign, digits) for end in ends)
 
 
 def mean_points(value: Estimate, sign: str = "+") -> str:
@@ -111,26 +146,6 @@ def counted(value: float) -> str:
     """Return an amount of accuracy points with its unit: "1 point", "0.5 points"."""
     text = f"{value:.2g}" if value < 10 else f"{value:.3g}"
     return f"{text} point" if text == "1" else f"{text} points"
-
-
-_DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-
-_ARMS = {
-    "best": "Tuned on {source}",
-    SCALED: "The same, T scaled to the teacher",
-    "native": "Tuned on {dataset} itself",
-    "scratch": "No distillation",
-    "scratch-tuned": "No distillation, trained as best",
-    "default-keras": "Keras default, untuned",
-    "default-paper": "The loss's paper, untuned",
-    "default-keras-io": "keras.io example, untuned",
-    "random": "Random T and α",
-    "class-mean": "Class means of the logits",
-    "shuffled-within-class": "Logits shuffled in a class",
-    "label-smoothing": "Label smoothing, no teacher",
-    "scratch-same-cost": "No teacher, same cost",
-    AUTOKERAS_ARM: "AutoKeras' network",
-}
 
 
 def display_name(dataset: str) -> str:
@@ -156,68 +171,68 @@ def arm(name: str, *, source: str, dataset: str) -> str:
     return words.format(source=display_name(source), dataset=display_name(dataset))
 
 
-def side(found: Estimate | None) -> str:
+def effect_direction(difference: Estimate | None) -> str:
     """Return where the interval of a difference lies: "above" 0, "below", "open" (it holds 0) or "unknown"."""
-    if found is None or found.low is None or found.high is None or found.n < FEWEST_RUNS:
+    if difference is None or difference.low is None or difference.high is None or difference.n < FEWEST_RUNS:
         return "unknown"
-    return "above" if found.low > 0 else "below" if found.high < 0 else "open"
+    return "above" if difference.low > 0 else "below" if difference.high < 0 else "open"
 
 
 def gained(gain: Estimate, dataset: str) -> str:
     """Return what distilling gains on a dataset, as a sentence."""
-    told = side(gain)
-    if told == "above":
+    direction = effect_direction(gain)
+    if direction == "above":
         return f"Distillation gains {gain.mean:.1f} points on {dataset}."
-    if told == "below":
+    if direction == "below":
         return f"Distillation costs {-gain.mean:.1f} points on {dataset}."
     return f"Distillation was not shown to help on {dataset} ({difference(gain)})."
 
 
-def card(asked: str, found: Estimate | None, *, nothing: str, negative: str) -> Card:
+def card(question: str, difference: Estimate | None, *, nothing: str, negative: str) -> Card:
     """Return the card of a question that a difference answers.
 
     Args:
         nothing: what stands in the place of a number that is not there.
         negative: the answer where the difference is below 0.
     """
-    if found is None:
-        return Card(asked, nothing, "", "Open", "open")
-    limits = between(found)
-    interval = f"95 % interval {limits}" if limits else f"n = {found.n}, no interval"
-    if is_same_point(found):
-        return Card(asked, SAME.capitalize(), f"n = {found.n}", "No", "open")
+    if difference is None:
+        return Card(question, nothing, "", "Open", "open")
+    limits = between(difference)
+    interval = f"95 % interval {limits}" if limits else f"n = {difference.n}, no interval"
+    if is_same_point(difference):
+        return Card(question, SAME.capitalize(), f"n = {difference.n}", "No", "open")
     words: dict[str, tuple[str, Tone]] = {
         "above": ("Yes", "good"),
         "below": (negative, "bad"),
         "open": ("Not shown", "open"),
         "unknown": ("Open", "open"),
     }
-    return Card(asked, mean_points(found), interval, *words[side(found)])
+    return Card(question, mean_points(difference), interval, *words[effect_direction(difference)])
 
 
 def tuning_card(findings: Findings, role: str, *, nothing: str) -> Card:
     """Return the card of whether tuning beats the better untuned default; nothing: as of `card`."""
-    asked = f"Is tuning better than {owner(findings.better_default(role))} default?"
-    return card(asked, findings.beyond_default(role), nothing=nothing, negative="No, the default is better")
+    question = f"Is tuning better than {owner(findings.better_default(role))} default?"
+    return card(question, findings.beyond_default(role), nothing=nothing, negative="No, the default is better")
 
 
 def untuned_instead(findings: Findings, role: str, arm: str = "best") -> str:
     """Return the advice to use the better default: where an arm was not shown to beat it, and a teacher to help."""
     default, beyond = findings.better_default(role), findings.beyond_default(role, arm)
-    told = side(beyond)
-    if default is None or beyond is None or told == "above" or (told == "unknown" and beyond.mean > 0):
+    direction = effect_direction(beyond)
+    if default is None or beyond is None or direction == "above" or (direction == "unknown" and beyond.mean > 0):
         return ""
-    if all(not helps(findings, role, one) for one in (arm, default)):
+    if all(not helps(findings, role, name) for name in (arm, default)):
         return ""
     why = "the tuned values were not shown to beat it"
-    if told == "below":
+    if direction == "below":
         why = "it is better, the tuned values score less"
     return f"Use {owner(default)} default, {DEFAULT_POINTS[default].text()}: {why} ({difference(beyond)})."
 
 
 def helps(findings: Findings, role: str, arm: str) -> bool:
     """Return whether an arm may gain over no distillation: that it does was shown, or cannot be told yet."""
-    return side(findings.between(role, arm, findings.spec.untreated_arm(role))) in ("above", "unknown")
+    return effect_direction(findings.between(role, arm, findings.spec.untreated_arm(role))) in ("above", "unknown")
 
 
 def as_good(findings: Findings) -> list[str]:
@@ -227,20 +242,16 @@ def as_good(findings: Findings) -> list[str]:
         dataset, default = findings.spec.role(role).dataset, findings.better_default(role)
         untuned = findings.beyond_default(role)
         if default is not None and untuned is not None and untuned.low is not None and untuned.low <= 0:
-            told = "is better than best" if side(untuned) == "below" else "was not shown to be worse than best"
+            is_better = effect_direction(untuned) == "below"
+            text = "is better than best" if is_better else "was not shown to be worse than best"
             lines.append(
-                f"{dataset}: {owner(default)} default, {DEFAULT_POINTS[default].text()} without any tuning, {told}"
+                f"{dataset}: {owner(default)} default, {DEFAULT_POINTS[default].text()} without any tuning, {text}"
                 f" ({interval(untuned)})"
             )
         gain = findings.gain(role)
         if role != "source" and gain is not None and gain.low is not None and gain.low <= 0:
             lines.append(f"{dataset}: best was not shown to beat no distillation ({interval(gain)})")
     return lines
-
-
-_SHORT = {"temperature": "T"}
-
-EDGE = 0.03  # of a range: as near to its end as that, a point is at the edge
 
 
 def at_edge(point: Point, spec: Spec) -> str:
@@ -252,7 +263,7 @@ def identified(surface: Surface, spec: Spec) -> str:
     """Return whether T and alpha matter on a dataset, and what its search found; one line, empty if that is nothing."""
     if surface.best is None:
         return f"{surface.dataset}: not confirmed yet"
-    parts = [said] if (said := matters(surface)) else []
+    parts = [effect] if (effect := parameter_effect(surface)) else []
     if edge := at_edge(surface.best, spec):
         parts.append(f"best lies at the edge of what was searched ({edge})")
     if surface.tied:
@@ -266,8 +277,8 @@ def identified(surface: Surface, spec: Spec) -> str:
     return f"{surface.dataset}: {'; '.join(parts)}" if parts else ""
 
 
-def in_short(surface: Surface) -> str:
-    """Return whether T and alpha matter, or which parameter matters most, in a few words; empty as `matters`."""
+def parameter_effect_brief(surface: Surface) -> str:
+    """Return `parameter_effect` in a few words: whether T and alpha matter, or which parameter matters most."""
     if surface.importances:
         name, share = surface.importances[0]
         return f"{_SHORT.get(name, name)} mattered most ({percent(share):.0f} % of the variance)"
@@ -280,7 +291,7 @@ def in_short(surface: Surface) -> str:
     }[WORDS[2] if surface.top is None else surface.top.word]
 
 
-def matters(surface: Surface) -> str:
+def parameter_effect(surface: Surface) -> str:
     """Return whether T and alpha matter, with the share of the box that is as good as its best point.
 
     Where more is searched: how much each parameter mattered, or nothing while there are too few trials to say so.
@@ -294,9 +305,9 @@ def matters(surface: Surface) -> str:
     if surface.further:
         return ""
     if top is None:
-        return f"{in_short(surface)} (that takes {FEWEST_SEARCHES} searches)"
+        return f"{parameter_effect_brief(surface)} (that takes {FEWEST_SEARCHES} searches)"
     return (
-        f"{in_short(surface)}: {percent_interval(top.share, top.low, top.high)} of the"
+        f"{parameter_effect_brief(surface)}: {percent_interval(top.share, top.low, top.high)} of the"
         f" searched box loses less than {top.tolerance:.2g} points, half the seed sd of a run, against its best point"
     )
 
@@ -304,9 +315,9 @@ def matters(surface: Surface) -> str:
 def explained(controls: Sequence[Control]) -> list[str]:
     """Return what explains the gain of best, as far as the controls tell; one line for each dataset that has some."""
     lines = []
-    for dataset, group in groupby(controls, key=lambda one: one.dataset):
+    for dataset, group in groupby(controls, key=lambda control: control.dataset):
         ran = list(group)
-        gain, same = ran[0].best, [f"`{one.arm}` ({_MEANING[one.arm]})" for one in ran if one.explains]
+        gain, same = ran[0].best, [f"`{control.arm}` ({_MEANING[control.arm]})" for control in ran if control.explains]
         if gain.low is None or gain.low <= 0:
             text = (
                 f"best was not shown to beat no distillation ({interval(gain)}): the controls have nothing to explain"
@@ -322,27 +333,19 @@ def explained(controls: Sequence[Control]) -> list[str]:
     return lines
 
 
-_MEANING = {
-    "class-mean": "the mean logits of each class: how alike the classes are, nothing about the single image",
-    "shuffled-within-class": "the logits of another image of the same class",
-    "label-smoothing": "smoothed labels without a teacher",
-    "scratch-same-cost": "labels only, trained longer at the same cost",
-}
-
-
 def looked(findings: Findings) -> str:
     """Return how often the test set was read, by which plan, and when that plan was stored."""
-    taken, transfer = findings.looks, findings.spec.transfer
+    looks, transfer = findings.looks, findings.spec.transfer
     levels = [percent(transfer.level(look)) for look in range(1, transfer.looks + 1)]
     spent = f"tested one-sided at {', '.join(f'{level:.3g} %' for level in levels)}"
     spent += f", together {sum(levels):.3g} %" if len(levels) > 1 else ""
     if not findings.verdicts:  # nothing is decided, so a look costs nothing
-        return "; ".join(map(_look, taken)) or "the test set has not been read"
-    if not taken:
+        return "; ".join(map(_look, looks)) or "the test set has not been read"
+    if not looks:
         return f"the test set has not been read; looks declared: {transfer.looks}, {spent}"
     rule = "" if transfer.rule == RULE else f". Judged by rule {transfer.rule} of the verdict, as this sweep declared"
-    read = "; ".join(map(_look, taken))
-    return f"looks at the test set: {len(taken)} of {transfer.looks} declared, {spent}. {read}{rule}"
+    read = "; ".join(map(_look, looks))
+    return f"looks at the test set: {len(looks)} of {transfer.looks} declared, {spent}. {read}{rule}"
 
 
 def _look(look: Look) -> str:

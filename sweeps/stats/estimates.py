@@ -56,12 +56,12 @@ def limits(value: Estimate) -> tuple[float, float] | None:
     return None if math.isclose(value.low, value.high, abs_tol=1e-9) else (value.low, value.high)
 
 
-def shown_fraction(value: Estimate) -> Estimate:
+def display_fraction(value: Estimate) -> Estimate:
     """Return the estimate of a fraction as it is shown: its limits, if any are, within [0, 1]."""
-    shown = limits(value)
-    if shown is None:
+    ends = limits(value)
+    if ends is None:
         return Estimate(value.mean, None, None, value.n)
-    return Estimate(value.mean, max(shown[0], 0.0), min(shown[1], 1.0), value.n)
+    return Estimate(value.mean, max(ends[0], 0.0), min(ends[1], 1.0), value.n)
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:

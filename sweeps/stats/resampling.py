@@ -36,8 +36,8 @@ def bca_interval(values: Sequence[float]) -> tuple[float, float]:
     mean, spread = float(np.mean(values)), float(np.ptp(values))
     if spread <= 1e-12 * max(abs(mean), 1e-300):  # rounding alone: BCa would divide 0 by 0
         return mean, mean
-    found = stats.bootstrap((values,), np.mean, n_resamples=_RESAMPLES, method="BCa", rng=np.random.default_rng(_SEED))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    result = stats.bootstrap((values,), np.mean, n_resamples=_RESAMPLES, method="BCa", rng=np.random.default_rng(_SEED))
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 def sign_flip_p(values: Sequence[float]) -> float:
@@ -52,14 +52,14 @@ def sign_flip_p(values: Sequence[float]) -> float:
     """
     if len(values) < 2:
         raise ValueError(f"a sign-flip test needs 2 values or more, got {len(values)}")
-    found = stats.permutation_test(
+    result = stats.permutation_test(
         (values,),
         lambda flipped, axis: np.mean(flipped, axis=axis),
         permutation_type="samples",
         n_resamples=_SIGN_FLIPS,
         rng=np.random.default_rng(_SEED),
     )
-    return float(found.pvalue)
+    return float(result.pvalue)
 
 
 def optimism(search_score: float, confirm_scores: Sequence[float]) -> float:
@@ -89,7 +89,12 @@ def tied(best: Mapping[int, float], others: Mapping[str, Mapping[int, float]]) -
     """
     names = []
     for name, scores in others.items():
-        found = paired(best, scores)
-        if found is None or found.low is None or found.high is None or found.low <= 0 <= found.high:
+        difference = paired(best, scores)
+        if (
+            difference is None
+            or difference.low is None
+            or difference.high is None
+            or difference.low <= 0 <= difference.high
+        ):
             names.append(name)
     return names

@@ -85,7 +85,9 @@ def _top(data: "_Data") -> Top:
     weights = np.exp([fit.likelihood - fits[0].likelihood for fit in kept])
     weights /= weights.sum()
     posteriors = [_posterior(data, fit) for fit in kept]
-    mean: Array = sum((weight * one for weight, (one, _) in zip(weights, posteriors, strict=True)), np.zeros(SIDE**2))
+    mean: Array = sum(
+        (weight * surface for weight, (surface, _) in zip(weights, posteriors, strict=True)), np.zeros(SIDE**2)
+    )
     tolerance = TOLERANCE * float(weights @ [fit.run_sd for fit in kept])
     draws = _draws(posteriors, weights)
     losses = draws[:, [int(mean.argmax())]] - draws
@@ -126,14 +128,14 @@ class _Fit:
 
 def _fits(data: _Data, lengths: tuple[float, ...]) -> list[_Fit]:
     """Fit the noise for given lengths and each of the other hyperparameters; its likelihood is maximal there."""
-    kernel, n, found = _kernel(data.among, lengths), len(data.scores), []
+    kernel, n, fits = _kernel(data.among, lengths), len(data.scores), []
     for surface, seed in product(_SURFACE, _SEED):
         factor = np.linalg.cholesky(_covariance(data, kernel, surface, seed))
         white = np.linalg.solve(factor, data.scores)
         noise = max(float(white @ white) / n, 1e-12)  # all scores alike: no noise at all
         likelihood = -0.5 * n * np.log(noise) - np.log(np.diag(factor)).sum()
-        found.append(_Fit(lengths, surface, seed, noise, float(likelihood)))
-    return found
+        fits.append(_Fit(lengths, surface, seed, noise, float(likelihood)))
+    return fits
 
 
 def _posterior(data: _Data, fit: _Fit) -> tuple[Array, Array]:
@@ -147,28 +149,28 @@ def _posterior(data: _Data, fit: _Fit) -> tuple[Array, Array]:
 
 def _covariance(data: _Data, kernel: Array, surface: float, seed: float) -> Array:
     """Return the covariance of the scores, in variances of the noise; kernel: of the runs among each other."""
-    found: Array = surface * kernel + (seed * kernel + _OFFSET) * data.same_seed + np.eye(len(kernel))
-    return found
+    covariance: Array = surface * kernel + (seed * kernel + _OFFSET) * data.same_seed + np.eye(len(kernel))
+    return covariance
 
 
 def _draws(posteriors: Sequence[tuple[Array, Array]], weights: Array) -> Array:
     """Return surfaces drawn from the posteriors, each as often as it weighs."""
     rng = np.random.default_rng(_RANDOM_SEED)
-    found = []
+    draws = []
     for (mean, covariance), count in zip(posteriors, rng.multinomial(_DRAWS, weights), strict=True):
         if count:
             values, vectors = np.linalg.eigh(covariance)
             normal = rng.standard_normal((count, len(mean)))
-            found.append(mean + (normal * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
-    return np.concatenate(found)
+            draws.append(mean + (normal * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)
+    return np.concatenate(draws)
 
 
 def _squares(first: Array, second: Array) -> Array:
     """Return squared distances by coordinate, shape (first, second, 2), in a box whose sides are 2 long."""
-    found: Array = (2 * (first[:, None] - second[None])) ** 2
-    return found
+    squares: Array = (2 * (first[:, None] - second[None])) ** 2
+    return squares
 
 
 def _kernel(squares: Array, lengths: tuple[float, ...]) -> Array:
-    found: Array = np.exp(-0.5 * (squares / np.square(lengths)).sum(axis=-1))
-    return found
+    kernel: Array = np.exp(-0.5 * (squares / np.square(lengths)).sum(axis=-1))
+    return kernel

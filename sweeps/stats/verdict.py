@@ -47,19 +47,19 @@ def nested(searches: Sequence[Sequence[float]], *, clipped: bool = False) -> Nes
     """
     known = [list(values) for values in searches if len(values)]
     if len(known) < FEWEST_SEARCHES:
-        found = estimate(searches[0]) if searches else None
-        if found is None:
+        mean_of_all = estimate(searches[0]) if searches else None
+        if mean_of_all is None:
             return None
-        half = None if found.low is None else found.mean - found.low
-        return Nested(found, 1, half, None)
+        half = None if mean_of_all.low is None else mean_of_all.mean - mean_of_all.low
+        return Nested(mean_of_all, 1, half, None)
     means = [fmean(values) for values in known]
-    found = interval(fmean(means), stdev(means) if clipped else spread(means, known), len(means))
+    mean_of_all = interval(fmean(means), stdev(means) if clipped else spread(means, known), len(means))
     seeds = seeds_variance(known)
     if seeds is None:
-        return Nested(found, len(known), None, None)
+        return Nested(mean_of_all, len(known), None, None)
     quantile, whole = t_quantile(0.975, len(known) - 1), variance(means) / len(known)
     alone = min(seeds, whole) if clipped else seeds
-    return Nested(found, len(known), quantile * math.sqrt(alone), quantile * math.sqrt(max(0.0, whole - seeds)))
+    return Nested(mean_of_all, len(known), quantile * math.sqrt(alone), quantile * math.sqrt(max(0.0, whole - seeds)))
 
 
 def spread(means: Sequence[float], searches: Sequence[Sequence[float]]) -> float:
@@ -245,15 +245,15 @@ def _means(searches: Sequence[Arms]) -> Arms:
     below native by their mean difference, over the seeds that those two have, which may be fewer. The arm random is
     left out: it belongs to no search.
     """
-    found: dict[str, dict[int, float]] = {"native": {}, "best": {}, "scratch": {}}
+    means: dict[str, dict[int, float]] = {"native": {}, "best": {}, "scratch": {}}
     for number, arms in enumerate(searches):
         native, best = (arms.get(arm, {}) for arm in ("native", "best"))
         if shared := native.keys() & best.keys():
             for arm, values in (("native", native), ("best", best)):
-                found[arm][number] = fmean(values[repeat] for repeat in sorted(shared))
+                means[arm][number] = fmean(values[repeat] for repeat in sorted(shared))
             if gains := _RIVALS["scratch"](arms):
-                found["scratch"][number] = found["native"][number] - fmean(gains)
-    return found
+                means["scratch"][number] = means["native"][number] - fmean(gains)
+    return means
 
 
 def _regrets(arms: Arms) -> list[float]:
@@ -271,7 +271,7 @@ def _beyond_half(arms: Arms) -> list[float]:
     """Return regret - KEPT * gain for each unit that has native, best and scratch."""
     native, best, scratch = (arms.get(name, {}) for name in ("native", "best", "scratch"))
     shared = sorted(native.keys() & best.keys() & scratch.keys())
-    return [native[one] - best[one] - KEPT * (native[one] - scratch[one]) for one in shared]
+    return [native[repeat] - best[repeat] - KEPT * (native[repeat] - scratch[repeat]) for repeat in shared]
 
 
 def _needed(

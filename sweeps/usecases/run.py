@@ -198,7 +198,7 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
         *answer.blocks(findings),
         *further(findings),
         *(Paragraph(lost) for verdict in findings.verdicts[:1] if (lost := regret(verdict))),
-        *(block for role in findings.shown_roles for block in accuracies(findings, role)),
+        *(block for role in findings.report_roles for block in accuracies(findings, role)),
         Paragraph(
             "The key figure is on the first page of this study. The best trial shown there is the highest of many"
             f" single runs, which is partly luck: `{PORTABLE.best(name)}` gives the confirmed best. Loss:"

@@ -116,7 +116,7 @@ def _more(
 
 def _look(engine: sqlalchemy.Engine, sweep: queries.SweepRecord, spec: Spec) -> str:
     """Say which look the verdict is decided at, once more seeds or searches have read the test."""
-    looks, declared = load.taken(engine, sweep.id), spec.transfer.looks
+    looks, declared = load.begun_looks(engine, sweep.id), spec.transfer.looks
     which = (
         f"look {looks + 1} of {declared} at the test images, decided at {percent(spec.transfer.level(looks + 1)):g} %"
     )
@@ -127,7 +127,7 @@ def _look(engine: sqlalchemy.Engine, sweep: queries.SweepRecord, spec: Spec) -> 
 
 def _refuse_another_look(engine: sqlalchemy.Engine, sweep: queries.SweepRecord, spec: Spec) -> None:
     """Raise RevisionRefused, unless the sweep may be read on test images once more: a declared look is left."""
-    looks = load.taken(engine, sweep.id)
+    looks = load.begun_looks(engine, sweep.id)
     if looks >= spec.transfer.looks:
         searches = spec.outer.searches >= FEWEST_SEARCHES  # what the verdict counts
         larger = {"search": 2 * spec.outer.searches} if searches else {"seed": 2 * spec.transfer.seeds}

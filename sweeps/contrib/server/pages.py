@@ -103,7 +103,7 @@ def _counted(count: StageCount) -> str:
 
 def _stages(now: Status) -> str:
     rows = []
-    for stage, count in now.shown_stages.items():
+    for stage, count in now.display_stages.items():
         if not count.total:
             continue
         notes = {"running": count.running, "failed": count.failed, "skipped": count.skipped}

@@ -23,7 +23,7 @@ from sweeps.contrib.server.state import Name, Serving
 from sweeps.distill.presets import SpecRequest, preset
 from sweeps.errors import SpecError, SweepError
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import awaited
+from sweeps.findings.load import is_incomplete
 from sweeps.operations.answers import AuditAnswer, Counted, ExtendArgs, Extended, Retried
 from sweeps.query.listing import SweepRow, TrialRow
 from sweeps.query.status import Status, WorkerRow
@@ -128,7 +128,7 @@ def _utf8(text: str) -> bytes:
 
 def _without_half_looks(found: Findings) -> Findings:
     """Leave out what the test says of a dataset whose look is not complete, as every page does."""
-    hidden = {role for role in found.spec.roles if awaited(found.trainings, role)}
+    hidden = {role for role in found.spec.roles if is_incomplete(found.trainings, role)}
     trainings = tuple(
         replace(one, outcome=one.outcome.model_copy(update={"test_accuracy": None}))
         if one.role in hidden and one.outcome is not None

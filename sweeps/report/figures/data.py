@@ -11,7 +11,7 @@ from typing import TypeVar
 from sweeps.distill.arms import AUTOKERAS_ARM, CONTROLS, DEFAULT_POINTS, SCALED, UNTUNED
 from sweeps.distill.cost import BreakEven
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import accuracies, awaited
+from sweeps.findings.load import accuracies, is_incomplete
 from sweeps.findings.rows import Row
 from sweeps.findings.surfaces import Surface
 from sweeps.report.words import arm as arm_name
@@ -114,16 +114,16 @@ def pictures(findings: Findings) -> Pictures:
         regrets=tuple(_regrets(findings)),
         methods=tuple(_methods(findings)),
         surfaces=tuple(surface for surface in findings.surfaces if surface.trials),
-        break_even=tuple(one for one in findings.break_evens if len(one.curve) > 1),
+        break_even=tuple(even for even in findings.break_evens if len(even.curve) > 1),
     )
 
 
 def by_dataset(marks: Sequence[Mark]) -> dict[str, list[Mark]]:
     """Return the marks by their dataset, in their order."""
-    found: dict[str, list[Mark]] = {}
+    groups: dict[str, list[Mark]] = {}
     for mark in marks:
-        found.setdefault(mark.dataset, []).append(mark)
-    return found
+        groups.setdefault(mark.dataset, []).append(mark)
+    return groups
 
 
 def title(search: Surface) -> str:
@@ -134,9 +134,9 @@ def title(search: Surface) -> str:
 def _gains(findings: Findings) -> list[GainMark]:
     spec, marks = findings.spec, []
     details = {(row.dataset, row.method): row.point for row in findings.rows}
-    for role in findings.shown_roles:
+    for role in findings.report_roles:
         dataset = spec.role(role).dataset
-        if awaited(findings.trainings, role):
+        if is_incomplete(findings.trainings, role):
             continue
         scratch = accuracies(findings.trainings, role, "scratch")
         for arm in _ORDER:
@@ -157,9 +157,9 @@ def _point(point: Point) -> str:
 
 def _regrets(findings: Findings) -> list[RegretMark]:
     return [
-        RegretMark(one.dataset, one.regret.estimate, one.verdict.margin, one.by_search)
-        for one in findings.verdicts
-        if one.regret is not None and one.verdict is not None
+        RegretMark(target.dataset, target.regret.estimate, target.verdict.margin, target.by_search)
+        for target in findings.verdicts
+        if target.regret is not None and target.verdict is not None
     ]
 
 
@@ -171,8 +171,8 @@ def _methods(findings: Findings) -> list[MethodMark]:
     marks = []
     for role in findings.spec.targets or findings.spec.roles:
         dataset = findings.spec.role(role).dataset
-        found = [mark for row in findings.rows if row.dataset == dataset and (mark := _method(findings, row))]
-        marks += sorted(found, key=lambda mark: mark.accuracy)
+        of_dataset = [mark for row in findings.rows if row.dataset == dataset and (mark := _method(findings, row))]
+        marks += sorted(of_dataset, key=lambda mark: mark.accuracy)
     return marks
 
 
@@ -187,8 +187,8 @@ def _method(findings: Findings, row: Row) -> MethodMark | None:
 
 
 def _cost(row: Row) -> str:
-    found = row.measured
-    size = None if found is None else found.bytes
-    latency = None if found is None else found.latency_ms_p50
+    measured = row.measured
+    size = None if measured is None else measured.bytes
+    latency = None if measured is None else measured.latency_ms_p50
     parts = [] if size is None else [f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} KB"]
     return ", ".join(parts if latency is None else [*parts, f"{latency:.2g} ms"])

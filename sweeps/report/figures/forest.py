@@ -10,6 +10,7 @@ from sweeps.report.figures.data import BLACK, VERMILLION
 from sweeps.report.figures.style import SMALL, as_svg, column, name_row, set_rows, style, value_row
 from sweeps.report.words import SAME, between, display_name, is_same_point, points
 from sweeps.stats.estimates import Estimate, limits
+from sweeps.trainers.protocol import Point
 
 NAME = "forest"
 ALT = "What each sweep gains, and how the sweeps differ, with 95 % intervals"
@@ -25,7 +26,7 @@ _MOST_PAIRS = 30  # of a dataset: more of them are in the table alone
 
 @dataclass(frozen=True)
 class Mark:
-    """A row: who, what stands below the name, and the difference in accuracy points."""
+    """A row: its name, what stands below the name, and the difference in accuracy points."""
 
     label: str
     detail: str
@@ -40,48 +41,42 @@ class Panel:
     marks: tuple[Mark, ...]
 
 
-def panels(found: Compared) -> list[Panel]:
+def panels(comparison: Compared) -> list[Panel]:
     """Return the panels that have a row: by dataset, what each sweep gains and loses, then sweep against sweep."""
-    shown = []
-    for dataset in found.datasets:
-        mine = [one for one in found.standings if one.dataset == dataset]
+    candidates = []
+    for dataset in comparison.datasets:
         for name, title in _QUESTIONS.items():
-            numbers = [(one, getattr(one, name)) for one in mine]
             marks = [
-                Mark(
-                    _short(one.sweep),
-                    "" if one.point is None else _short_point(one.point.temperature, one.point.alpha),
-                    value,
-                )
-                for one, value in numbers
-                if not isinstance(value, Absent)
+                Mark(_short(standing.sweep), "" if standing.point is None else _short_point(standing.point), value)
+                for standing in comparison.standings
+                if standing.dataset == dataset and not isinstance(value := getattr(standing, name), Absent)
             ]
-            shown.append(Panel(f"points {title} on {display_name(dataset)}", tuple(marks)))
+            candidates.append(Panel(f"points {title} on {display_name(dataset)}", tuple(marks)))
         marks = [
-            Mark(_short(one.first), f"minus {_short(one.second)}", one.difference)
-            for one in found.pairs
-            if one.dataset == dataset and one.difference is not None
+            Mark(_short(pair.first), f"minus {_short(pair.second)}", pair.difference)
+            for pair in comparison.pairs
+            if pair.dataset == dataset and pair.difference is not None
         ]
         marks = marks if len(marks) <= _MOST_PAIRS else []
-        shown.append(Panel(f"points of difference on {display_name(dataset)}", tuple(marks)))
-    return [panel for panel in shown if panel.marks]
+        candidates.append(Panel(f"points of difference on {display_name(dataset)}", tuple(marks)))
+    return [panel for panel in candidates if panel.marks]
 
 
-def draw(found: Compared) -> str | None:
+def draw(comparison: Compared) -> str | None:
     """Return the figure as SVG; None where no difference is known."""
-    shown = panels(found)
-    if not shown:
+    drawn = panels(comparison)
+    if not drawn:
         return None
     with style():
-        figure, grid = column([len(panel.marks) for panel in shown], below=0.5, above=0.12)
-        for axes, panel in zip(grid, shown, strict=True):
+        figure, grid = column([len(panel.marks) for panel in drawn], below=0.5, above=0.12)
+        for axes, panel in zip(grid, drawn, strict=True):
             _draw(axes, panel)
         return as_svg(figure)
 
 
-def caption(found: Compared) -> str:
+def caption(comparison: Compared) -> str:
     """Return what the figure shows."""
-    lines = any(limits(mark.value) for panel in panels(found) for mark in panel.marks)
+    lines = any(limits(mark.value) for panel in panels(comparison) for mark in panel.marks)
     what = (
         "Dot and line: mean and 95 % interval over training seeds, or searches for a regret over several."
         if lines
@@ -111,8 +106,8 @@ def _frame(values: Sequence[Estimate]) -> tuple[float, float]:
     return min(ends) - room, max(ends) + room
 
 
-def _short_point(temperature: float, alpha: float) -> str:
-    return f"T {temperature:.3g}, α {alpha:.2g}"
+def _short_point(point: Point) -> str:
+    return f"T {point.temperature:.3g}, α {point.alpha:.2g}"
 
 
 def _short(name: str) -> str:

@@ -38,8 +38,8 @@ def gains(marks: Sequence[data.GainMark]) -> Figure:
             inside = [value for value in mark.seeds if low <= value <= high]
             axes.plot(inside, [row + 0.27] * len(inside), "o", color=data.GREY, ms=2.6, mew=0, alpha=0.65)
             if ends := limits(mark.mean):
-                shown = [min(max(end, low), high) for end in ends]
-                axes.plot(shown, [row, row], color=colour, lw=2.6, solid_capstyle="butt", zorder=3)
+                cut = [min(max(end, low), high) for end in ends]
+                axes.plot(cut, [row, row], color=colour, lw=2.6, solid_capstyle="butt", zorder=3)
             mean = min(max(mark.mean.mean, low), high)
             marker = "o" if mean == mark.mean.mean else "<" if mean == low else ">"
             axes.plot(mean, row, marker, color=colour, ms=7.5, mec="white", mew=1, zorder=4, clip_on=marker == "o")
@@ -140,14 +140,14 @@ def _frame(marks: Sequence[data.GainMark]) -> tuple[float, float]:
 
 def break_even(evens: Sequence[BreakEven]) -> Figure:
     """Draw AutoKeras' best accuracy so far against CPU seconds, beside the student and what its sweep cost."""
-    figure, grid = panels([display_name(one.dataset) for one in evens], height=3.8)
-    for axes, one in zip(grid, evens, strict=True):
-        seconds, accuracies = zip(*one.curve, strict=True)
-        marks = [multiple * one.sweep_cpu_s for multiple in MULTIPLES]
+    figure, grid = panels([display_name(even.dataset) for even in evens], height=3.8)
+    for axes, even in zip(grid, evens, strict=True):
+        seconds, accuracies = zip(*even.curve, strict=True)
+        marks = [multiple * even.sweep_cpu_s for multiple in MULTIPLES]
         logarithmic(axes, min(seconds[0], *marks) / 1.5, max(seconds[-1], *marks) * 1.5)
         axes.plot(seconds, accuracies, color=data.PURPLE, marker="^", mec="white", ms=8, drawstyle="steps-post")
         axes.margins(y=0.2)
-        axes.axhline(one.student, color=data.BLUE, ls="--", lw=1.2)
+        axes.axhline(even.student, color=data.BLUE, ls="--", lw=1.2)
         for multiple, mark in zip(MULTIPLES, marks, strict=True):
             axes.axvline(mark, color=data.GREY, ls=":", lw=1)
             axes.annotate(
@@ -169,48 +169,49 @@ def break_even(evens: Sequence[BreakEven]) -> Figure:
     return figure
 
 
-def captions(shown: data.Pictures) -> dict[str, str]:
+def captions(pictures: data.Pictures) -> dict[str, str]:
     """Return a caption for each figure of `svg.NAMES` whose data is there."""
-    said = {}
-    if shown.gains:
-        counts = sorted({mark.mean.n for mark in shown.gains})
+    texts = {}
+    if pictures.gains:
+        counts = sorted({mark.mean.n for mark in pictures.gains})
         seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        left_out, beyond = outside(shown.gains)
-        lines = any(limits(mark.mean) for mark in shown.gains)
+        left_out, beyond = outside(pictures.gains)
+        lines = any(limits(mark.mean) for mark in pictures.gains)
         what = "Line: mean and 95 % interval over" if lines else "Large dot: mean of"
-        said["gains"] = (
+        texts["gains"] = (
             f"{what} {seeds} training seeds, each compared with the undistilled network of"
             f" the same seed. Small dots: single seeds{f' (outside the frame: {left_out})' if left_out else ''}."
             f"{' Arrow: the mean lies outside the frame.' if beyond else ''} Test images that no selection saw."
         )
-    if shown.regrets:
-        several = len(shown.regrets[0].searches) > 1
+    if pictures.regrets:
+        several = len(pictures.regrets[0].searches) > 1
         over = "searches and their seeds" if several else "training seeds"
         dots = " Small dots: one search on each dataset." if several else ""
-        what = "Line: mean and 95 % interval" if any(limits(mark.mean) for mark in shown.regrets) else "Large dot: mean"
-        said["regret"] = f"{what} over {over}.{dots} The line may not cross the margin."
-    if shown.methods:
-        said["methods"] = "The students are means over seeds, every other model is one run. Size: of its file."
-    if shown.surfaces:
-        fitted = any(one.top is not None for one in shown.surfaces)
+        lines = any(limits(mark.mean) for mark in pictures.regrets)
+        what = "Line: mean and 95 % interval" if lines else "Large dot: mean"
+        texts["regret"] = f"{what} over {over}.{dots} The line may not cross the margin."
+    if pictures.methods:
+        texts["methods"] = "The students are means over seeds, every other model is one run. Size: of its file."
+    if pictures.surfaces:
+        fitted = any(surface.top is not None for surface in pictures.surfaces)
         how = (
             "Shading: the surface fitted to all runs of all searches."
             if fitted
             else "Every trial is a single run; too few searches for a fitted surface."
         )
-        said["surface"] = f"{how} {'; '.join(map(_highest, shown.surfaces))}."
-    if shown.break_even:
-        said["break-even"] = (
+        texts["surface"] = f"{how} {'; '.join(map(_highest, pictures.surfaces))}."
+    if pictures.break_even:
+        texts["break-even"] = (
             "Best validation accuracy of AutoKeras after each of its trials, against the CPU seconds used so far. The"
             " dashed line is the distilled student. Dotted lines are multiples of the CPU seconds of the sweep: its"
             " teachers, search and confirm."
         )
-    return said
+    return texts
 
 
-def _highest(one: Surface) -> str:
-    top = max(one.trials, key=lambda trial: trial.accuracy)
+def _highest(surface: Surface) -> str:
+    top = max(surface.trials, key=lambda trial: trial.accuracy)
     return (
-        f"Highest single run of the first search on {display_name(one.dataset)}: {top.accuracy:.2f} % at"
+        f"Highest single run of the first search on {display_name(surface.dataset)}: {top.accuracy:.2f} % at"
         f" {top.point.text()}, partly luck"
     )

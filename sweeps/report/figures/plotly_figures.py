@@ -1,6 +1,7 @@
 """The key figure of a report for optuna-dashboard, which shows plotly's: to hover over and to zoom into.
 
-One for each target and no more: the dashboard shows the figures of a study in no order, and draws searches itself.
+Apart from `gains`, so that a report is written without plotly. One for each target and no more: the dashboard shows
+the figures of a study in no order, and draws searches itself.
 """
 
 from collections.abc import Sequence
@@ -18,11 +19,11 @@ _COLOURS = {"best": VERMILLION, "native": BLUE}
 _HEIGHT = 450  # pixels: what the dashboard's cards show of a figure
 
 
-def figures(shown: Pictures) -> dict[str, go.Figure]:
+def figures(pictures: Pictures) -> dict[str, go.Figure]:
     """Return a figure for each target whose arms are trained, by name: "answer-0" is of the first target."""
-    marks = by_dataset(shown.gains)
-    found = [(one, marks[one.dataset]) for one in shown.regrets if one.dataset in marks]
-    return {f"answer-{number}": _answer(regret, gains) for number, (regret, gains) in enumerate(found)}
+    marks = by_dataset(pictures.gains)
+    panels = [(regret, marks[regret.dataset]) for regret in pictures.regrets if regret.dataset in marks]
+    return {f"answer-{number}": _answer(regret, gains) for number, (regret, gains) in enumerate(panels)}
 
 
 def _answer(regret: RegretMark, gains: Sequence[GainMark]) -> go.Figure:
@@ -55,19 +56,19 @@ def _gains(marks: Sequence[GainMark]) -> list[go.Scatter]:
     return traces
 
 
-def _regret(one: RegretMark) -> list[go.Scatter]:
-    half = _half(one.mean)
-    mean = _dots([(one.mean.mean, "regret")], "mean, 95 % interval", {"size": 11, "color": VERMILLION})
+def _regret(mark: RegretMark) -> list[go.Scatter]:
+    half = _half(mark.mean)
+    mean = _dots([(mark.mean.mean, "regret")], "mean, 95 % interval", {"size": 11, "color": VERMILLION})
     mean.update(error_x={"array": [half], "color": VERMILLION})
-    if len(one.searches) < 2:
+    if len(mark.searches) < 2:
         return [mean]
-    return [_dots([(value, "searches") for value in one.searches], "one search", {"size": 7, "color": GREY}), mean]
+    return [_dots([(value, "searches") for value in mark.searches], "one search", {"size": 7, "color": GREY}), mean]
 
 
 def _half(value: Estimate) -> float:
     """Return half of the interval; 0 where none is shown."""
-    shown = limits(value)
-    return shown[1] - value.mean if shown else 0.0
+    ends = limits(value)
+    return ends[1] - value.mean if ends else 0.0
 
 
 def _dots(places: Sequence[tuple[Any, Any]], name: str, marker: Any) -> go.Scatter:

@@ -41,70 +41,70 @@ _DEFAULTS = {
 }
 
 
-def draw(shown: Pictures) -> dict[str, str]:
+def draw(pictures: Pictures) -> dict[str, str]:
     """Return every figure whose data is there, as SVG by its name, in the order of NAMES."""
     drawn = {}
     with style():
-        if shown.gains:
-            drawn["gains"] = as_svg(gains.gains(shown.gains))
-        if shown.regrets:
-            drawn["regret"] = as_svg(gains.regret(shown.regrets))
-        if shown.methods:
-            drawn["methods"] = as_svg(gains.methods(shown.methods))
-        if shown.surfaces:
-            drawn["surface"] = as_svg(surface(shown))
-        if shown.break_even:
-            drawn["break-even"] = as_svg(break_even(shown.break_even))
+        if pictures.gains:
+            drawn["gains"] = as_svg(gains.gains(pictures.gains))
+        if pictures.regrets:
+            drawn["regret"] = as_svg(gains.regret(pictures.regrets))
+        if pictures.methods:
+            drawn["methods"] = as_svg(gains.methods(pictures.methods))
+        if pictures.surfaces:
+            drawn["surface"] = as_svg(surface(pictures))
+        if pictures.break_even:
+            drawn["break-even"] = as_svg(break_even(pictures.break_even))
     return drawn
 
 
-def surface(shown: Pictures) -> Figure:
+def surface(pictures: Pictures) -> Figure:
     """Draw where the searches looked, and the surface that was fitted to all of them; a panel for each dataset.
 
     Without enough searches for a fit there are points alone: contours through single runs would show their luck.
     """
-    figure, grid = panels([title(one) for one in shown.surfaces], height=4.6)
-    temperatures = [*shown.temperature, *(point.temperature for point in DEFAULTS.values())]
-    alphas = [*shown.alpha, *(point.alpha for point in DEFAULTS.values())]
+    figure, grid = panels([title(search) for search in pictures.surfaces], height=4.6)
+    temperatures = [*pictures.temperature, *(point.temperature for point in DEFAULTS.values())]
+    alphas = [*pictures.alpha, *(point.alpha for point in DEFAULTS.values())]
     kinds: list[_Look] = []
-    for axes, one in zip(grid, shown.surfaces, strict=True):
+    for axes, search in zip(grid, pictures.surfaces, strict=True):
         logarithmic(axes, min(temperatures) / 1.12, max(temperatures) * 1.12)
         axes.set_ylim(min(alphas) - 0.04, max(alphas) + 0.04)
-        if one.top is not None:
+        if search.top is not None:
             label = "points above the mean of all runs"
-            figure.colorbar(_contours(axes, one, shown), ax=axes, label=label, format="%.2g")
-        kinds += _trials(axes, one)
+            figure.colorbar(_contours(axes, search, pictures), ax=axes, label=label, format="%.2g")
+        kinds += _trials(axes, search)
         for arm, default in DEFAULTS.items():
             axes.plot(default.temperature, default.alpha, **_DEFAULTS[arm], zorder=5)
-        for tied in one.tied:
+        for tied in search.tied:
             axes.plot(tied.temperature, tied.alpha, **_TIED, zorder=6)
-        if one.best is not None:
-            axes.plot(one.best.temperature, one.best.alpha, **_BEST, zorder=7)
+        if search.best is not None:
+            axes.plot(search.best.temperature, search.best.alpha, **_BEST, zorder=7)
         axes.set_xlabel("temperature T")
         axes.set_ylabel("alpha, weight of the labels")
-    tied_kind = [_TIED] if any(one.tied for one in shown.surfaces) else []
+    tied_kind = [_TIED] if any(search.tied for search in pictures.surfaces) else []
     unique = {kind["label"]: kind for kind in [*kinds, _BEST, *tied_kind, *_DEFAULTS.values()]}
     handles = [Line2D([], [], **kind) for kind in unique.values()]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
     return figure
 
 
-def _contours(axes: Axes, one: Surface, shown: Pictures) -> Any:
-    assert one.top is not None
+def _contours(axes: Axes, search: Surface, pictures: Pictures) -> Any:
+    assert search.top is not None
     place = (np.arange(SIDE) + 0.5) / SIDE
-    (t_low, t_high), (a_low, a_high) = shown.temperature, shown.alpha
+    (t_low, t_high), (a_low, a_high) = pictures.temperature, pictures.alpha
     temperatures = t_low * (t_high / t_low) ** place
     alphas = a_low + (a_high - a_low) * place
-    return axes.contourf(temperatures, alphas, np.array(one.top.mean).T, levels=10, cmap=_MAP)
+    return axes.contourf(temperatures, alphas, np.array(search.top.mean).T, levels=10, cmap=_MAP)
 
 
-def _trials(axes: Axes, one: Surface) -> list[_Look]:
+def _trials(axes: Axes, search: Surface) -> list[_Look]:
     """Draw the trials of a dataset; return the kinds that there were."""
     kinds = []
     for look, chosen in (
-        (_OTHER, list(one.others)),
-        (_SOBOL, [trial for trial in one.trials if trial.shared]),
-        (_PROPOSED, [trial for trial in one.trials if not trial.shared]),
+        (_OTHER, list(search.others)),
+        (_SOBOL, [trial for trial in search.trials if trial.shared]),
+        (_PROPOSED, [trial for trial in search.trials if not trial.shared]),
     ):
         if chosen:
             places = [(trial.point.temperature, trial.point.alpha) for trial in chosen]

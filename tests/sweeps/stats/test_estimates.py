@@ -16,7 +16,7 @@ from sweeps.stats.estimates import (
     paired,
     resolvable,
     seeds_needed,
-    shown_fraction,
+    display_fraction,
     t_p_value,
     t_quantile,
 )
@@ -193,4 +193,4 @@ def test_holm_lies_between_each_p_and_bonferroni_and_keeps_their_order(p_values:
 def test_a_fraction_is_shown_without_an_interval_of_two_runs_and_never_outside_0_to_1(
     value: Estimate, shown: Estimate
 ) -> None:
-    assert shown_fraction(value) == shown
+    assert display_fraction(value) == shown
