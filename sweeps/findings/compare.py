@@ -109,7 +109,7 @@ def _results(findings: Findings, role: str) -> set[Hashable]:
     }
 
 
-_NO_MATTER = ("preset", "note")  # where a spec came from, and what people wrote to it, trains nothing
+_NO_MATTER = ("preset", "note")  # where a spec came from, and its note, train nothing
 
 
 @dataclass(frozen=True)

@@ -170,8 +170,8 @@ def looks(revisions: Sequence[RevisionRecord], reads: Sequence[Read]) -> list[Lo
         planned = {(group, repeat) for group in groups(spec) for repeat in range(spec.for_group(group).transfer.seeds)}
         new = planned - seen[-1] if seen else planned
         first = min((read.at for read in reads if (read.group, read.repeat) in new), default=None)
-        made = revision.fingerprint, revision.created_at, spec.transfer.seeds, spec.outer.searches
-        numbered.append(Look(len(numbered) + 1, *made, first))
+        plan = revision.fingerprint, revision.created_at, spec.transfer.seeds, spec.outer.searches
+        numbered.append(Look(len(numbered) + 1, *plan, first))
         seen.append(planned)
     return numbered
 
@@ -411,11 +411,11 @@ def _files(outcome: jobs.StoredOutcome) -> tuple[str, ...]:
     return () if isinstance(outcome, jobs.MeasureOutcome) else tuple(outcome.weights.values())
 
 
-def _machine(made: Mapping[str, Any]) -> Machine:
+def _machine(recorded: Mapping[str, Any]) -> Machine:
     return Machine(
-        cpu=str(made.get("cpu")),
-        cores=str(made.get("cores")),
-        threads=str(made.get("threads")),
-        versions=tuple((name, version) for name, version in made.get("versions", {}).items() if version),
-        commit=made.get("git_commit"),
+        cpu=str(recorded.get("cpu")),
+        cores=str(recorded.get("cores")),
+        threads=str(recorded.get("threads")),
+        versions=tuple((name, version) for name, version in recorded.get("versions", {}).items() if version),
+        commit=recorded.get("git_commit"),
     )

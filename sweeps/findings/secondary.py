@@ -1,6 +1,6 @@
 """The secondary questions, corrected together.
 
-The verdict answers one question, fixed before anything ran. These are the others that people ask of the same runs.
+The verdict answers one question, fixed before anything ran. These are others about the same runs.
 Each one is one more chance to find something by luck, so their p values are Holm's, over all of them and all targets.
 """
 

@@ -24,6 +24,9 @@ from sweeps.stats.estimates import Estimate, display_fraction
 from sweeps.terminal import number_of
 from sweeps.trainers.protocol import Point
 
+WIDTH = 78  # of the line for watchers
+_MARK = "provisional, validation"  # the test decides, and half of it is not shown
+
 
 @dataclass(frozen=True, kw_only=True)
 class Incumbent:
@@ -135,10 +138,6 @@ def _recipe(spec: Spec, point: Point) -> str:
     )
     epochs = number_of(int(tuned.get("epochs", spec.source.epochs)), "epoch")
     return f"Adam, {training.rate()}, batches of {training.batch_size}, {epochs}"
-
-
-WIDTH = 78
-_MARK = "provisional, validation"  # the test decides, and nobody may see half of it
 
 
 def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:

@@ -18,7 +18,9 @@ from sweeps.plan.plan import STAGES, expected_seconds
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import as_it_stands
 
-STATES = ("working", "idle", "vanished", "stopped", "ended")
+STATES = ("working", "idle", "vanished", "stopped", "ended")  # of workers
+KEEP = (*identity.KEEP, "numerics")  # what is read of an outcome
+_KEEP_MODELS = ("teachers", "baselines", "transfer")  # stages whose tasks keep a model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,13 @@ def _row(record: WorkerRecord, lease_s: float, numerics: str | None) -> WorkerRo
         worker=record.name,
         host=record.host,
         pid=record.pid,
-        state=_state(record, lease_s),
+        state=worker_state(
+            ended=record.ended_at is not None,
+            has_reason=bool(record.reason),
+            seen_s=record.seen_s,
+            busy=bool(record.task),
+            lease_s=lease_s,
+        ),
         task=record.task,
         attempt=record.attempt,
         done=record.done,
@@ -80,16 +88,6 @@ def _row(record: WorkerRecord, lease_s: float, numerics: str | None) -> WorkerRo
         tensorflow=versions.get("tensorflow"),
         kd_sweeps=versions.get("kd-sweeps"),
         numerics=numerics,
-    )
-
-
-def _state(record: WorkerRecord, lease_s: float) -> str:
-    return worker_state(
-        ended=record.ended_at is not None,
-        has_reason=bool(record.reason),
-        seen_s=record.seen_s,
-        busy=bool(record.task),
-        lease_s=lease_s,
     )
 
 
@@ -150,10 +148,6 @@ def _kind(task: TaskRecord) -> str:
     return {"teachers": "teacher", "baselines": "method", "measure": "method"}.get(task.stage, "student")
 
 
-KEEP = (*identity.KEEP, "numerics")
-"""What is read of an outcome."""
-
-
 @dataclass(frozen=True)
 class Fingerprints:
     """answer_hash: None until every task has ended. numerics: the fingerprints of those who trained, sorted."""
@@ -162,24 +156,21 @@ class Fingerprints:
     numerics: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """Return what people are told: the hash, and a warning where numerics differ."""
+        """Return what the user reads: the hash, and a warning where numerics differ."""
         lines = [f"answer hash {self.answer_hash}"] if self.answer_hash else []
         return lines + ([identity.differing(self.numerics)] if len(self.numerics) > 1 else [])
 
 
 def fingerprints(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Fingerprints:
-    """Return the bits of a sweep. Only reads."""
+    """Return the fingerprints of a sweep. Only reads."""
     return fingerprints_of(queries.task_records(engine, sweep.id, keep=KEEP))
 
 
 def fingerprints_of(tasks: Iterable[TaskRecord]) -> Fingerprints:
-    """Return the bits of these tasks, whose outcomes hold KEEP at least."""
+    """Return the fingerprints of these tasks, whose outcomes hold KEEP at least."""
     tasks = list(tasks)
     numerics = {str(fingerprint) for task in tasks if (fingerprint := (task.outcome or {}).get("numerics"))}
     return Fingerprints(identity.answer_hash(tasks), tuple(sorted(numerics)))
-
-
-_KEEP_MODELS = ("teachers", "baselines", "transfer")
 
 
 @dataclass(frozen=True)
@@ -292,7 +283,7 @@ class Status:
 
     @property
     def display_stages(self) -> dict[str, StageCount]:
-        """The stages as people see them: on one dataset nothing is searched natively, and nothing is transferred."""
+        """The stages by display name: on one dataset nothing is searched natively, and nothing is transferred."""
         there = [stage for stage, count in self.stages.items() if count.total]
         return {
             display_stage(stage, there): count

@@ -30,6 +30,15 @@ from sweeps.spec import stored
 from sweeps.stats.response import Top
 from sweeps.trainers.protocol import Point
 
+PAGE = "report.html"
+_ALT = {
+    "gains": "Gain of each arm over no distillation",
+    "regret": "The regret beside its margin",
+    "methods": "Test accuracy of the student and of other methods",
+    "surface": "Where the searches looked",
+    "break-even": "AutoKeras against the sweep",
+}
+
 COMPARISON = (
     *columns(
         "method",
@@ -138,16 +147,6 @@ def table_tex(findings: Findings) -> str:
 def latex(text: str) -> str:
     """Return text as LaTeX shows it, whatever signs are in it."""
     return text.translate(_LATEX)
-
-
-PAGE = "report.html"
-_ALT = {
-    "gains": "Gain of each arm over no distillation",
-    "regret": "The regret beside its margin",
-    "methods": "Test accuracy of the student and of other methods",
-    "surface": "Where the searches looked",
-    "break-even": "AutoKeras against the sweep",
-}
 
 
 def write(findings: Findings, directory: Path) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sweeps.distill import report as cost
 from sweeps.distill.spec import formula
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import Machine, Provenance
+from sweeps.findings.load import Machine
 from sweeps.findings.rows import Row
 from sweeps.findings.secondary import RETAINED, Answer, Question, Share
 from sweeps.plan.identity import differing
@@ -207,38 +207,29 @@ def _controls(findings: Findings) -> list[Block]:
 
 def provenance(findings: Findings) -> Fold:
     """Return the section."""
-    made = findings.provenance
-    spec = f"spec {findings.fingerprint[:12]}, seed {findings.spec.seed}, revision {findings.revision}"
-    code = [f"code {path}, SHA-256 {digest[:12]}" for path, digest in findings.spec.code.items()]
-    items = (spec, *code, *_origins(made), *dict.fromkeys(map(_machine, made.machines)), *_numerics(made), _work(made))
+    origin = findings.provenance
+    numerics = [f"numerics fingerprint {fingerprint}" for fingerprint in origin.numerics]
+    items = (
+        f"spec {findings.fingerprint[:12]}, seed {findings.spec.seed}, revision {findings.revision}",
+        *(f"code {path}, SHA-256 {digest[:12]}" for path, digest in findings.spec.code.items()),
+        *(
+            f"{data.dataset}: {data.images} training images; from {data.origin}; content {data.content_hash[:12]},"
+            f" split {data.split_hash[:12]}"
+            for data in origin.data
+        ),
+        *(f"weights of {weights.key}: {', '.join(weights.files)}" for weights in origin.weights),
+        *dict.fromkeys(map(_machine, origin.machines)),
+        *([f"**{differing(origin.numerics)}**"] if len(numerics) > 1 else numerics),
+        f"{origin.done} of {origin.planned} tasks done; {origin.wall_s:.0f} s from first to last,"
+        f" {origin.work_s:.0f} s of work",
+    )
     return Fold("Provenance", "spec, data, machines", (Bullets(items),), printed=True)
-
-
-def _origins(made: Provenance) -> list[str]:
-    datasets = [
-        f"{data.dataset}: {data.images} training images; from {data.origin}; content {data.content_hash[:12]},"
-        f" split {data.split_hash[:12]}"
-        for data in made.data
-    ]
-    return [*datasets, *(f"weights of {weights.key}: {', '.join(weights.files)}" for weights in made.weights)]
 
 
 def _machine(machine: Machine) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions)
     cores = f"{machine.cores} cores, {machine.threads} thread(s) per worker"
     return f"{machine.cpu}, {cores}; {versions}; commit {machine.commit or 'not from a checkout'}"
-
-
-def _numerics(made: Provenance) -> list[str]:
-    if len(made.numerics) > 1:
-        return [f"**{differing(made.numerics)}**"]
-    return [f"numerics fingerprint {fingerprint}" for fingerprint in made.numerics]
-
-
-def _work(made: Provenance) -> str:
-    return (
-        f"{made.done} of {made.planned} tasks done; {made.wall_s:.0f} s from first to last, {made.work_s:.0f} s of work"
-    )
 
 
 def secondary_blocks(questions: Sequence[Question]) -> list[Block]:

@@ -192,7 +192,7 @@ def card(question: str, difference: Estimate | None, *, nothing: str, negative: 
     """Return the card of a question that a difference answers.
 
     Args:
-        nothing: what stands in the place of a number that is not there.
+        nothing: what the card says where there is no number.
         negative: the answer where the difference is below 0.
     """
     if difference is None:

@@ -89,12 +89,7 @@ def tied(best: Mapping[int, float], others: Mapping[str, Mapping[int, float]]) -
     """
     names = []
     for name, scores in others.items():
-        difference = paired(best, scores)
-        if (
-            difference is None
-            or difference.low is None
-            or difference.high is None
-            or difference.low <= 0 <= difference.high
-        ):
+        lead = paired(best, scores)
+        if lead is None or lead.low is None or lead.high is None or lead.low <= 0 <= lead.high:
             names.append(name)
     return names

@@ -85,9 +85,8 @@ def _top(data: "_Data") -> Top:
     weights = np.exp([fit.likelihood - fits[0].likelihood for fit in kept])
     weights /= weights.sum()
     posteriors = [_posterior(data, fit) for fit in kept]
-    mean: Array = sum(
-        (weight * surface for weight, (surface, _) in zip(weights, posteriors, strict=True)), np.zeros(SIDE**2)
-    )
+    surfaces = [weight * surface for weight, (surface, _) in zip(weights, posteriors, strict=True)]
+    mean: Array = sum(surfaces, np.zeros(SIDE**2))
     tolerance = TOLERANCE * float(weights @ [fit.run_sd for fit in kept])
     draws = _draws(posteriors, weights)
     losses = draws[:, [int(mean.argmax())]] - draws

@@ -47,19 +47,19 @@ def nested(searches: Sequence[Sequence[float]], *, clipped: bool = False) -> Nes
     """
     known = [list(values) for values in searches if len(values)]
     if len(known) < FEWEST_SEARCHES:
-        mean_of_all = estimate(searches[0]) if searches else None
-        if mean_of_all is None:
+        first = estimate(searches[0]) if searches else None
+        if first is None:
             return None
-        half = None if mean_of_all.low is None else mean_of_all.mean - mean_of_all.low
-        return Nested(mean_of_all, 1, half, None)
+        half = None if first.low is None else first.mean - first.low
+        return Nested(first, 1, half, None)
     means = [fmean(values) for values in known]
-    mean_of_all = interval(fmean(means), stdev(means) if clipped else spread(means, known), len(means))
+    mean = interval(fmean(means), stdev(means) if clipped else spread(means, known), len(means))
     seeds = seeds_variance(known)
     if seeds is None:
-        return Nested(mean_of_all, len(known), None, None)
+        return Nested(mean, len(known), None, None)
     quantile, whole = t_quantile(0.975, len(known) - 1), variance(means) / len(known)
     alone = min(seeds, whole) if clipped else seeds
-    return Nested(mean_of_all, len(known), quantile * math.sqrt(alone), quantile * math.sqrt(max(0.0, whole - seeds)))
+    return Nested(mean, len(known), quantile * math.sqrt(alone), quantile * math.sqrt(max(0.0, whole - seeds)))
 
 
 def spread(means: Sequence[float], searches: Sequence[Sequence[float]]) -> float:
