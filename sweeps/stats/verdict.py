@@ -12,7 +12,27 @@ from typing import TypeAlias
 
 from sweeps.stats.estimates import Estimate, differences, estimate, interval, seeds_needed, t_quantile
 
+WORDS = ("TRANSFERS", "FAILS", "FLAT", "UNDECIDED")
 FEWEST_SEARCHES = 3  # searches: with two, t = 12.7 and the interval says nothing
+
+# The version of the rule that new sweeps declare. The first one, of sweeps made before there was another, said FLAT
+# beside a proven gain as well, took the variance of a few searches as it came out, and spent 5 % by normal theory.
+RULE = 2
+
+# By rule and number of declared looks: the level of each one-sided test at the first, second and third look. Those of
+# all looks may add up to 5 % (Bonferroni). The second rule spends less: the regret of a search is skewed, so that a
+# test at 1 % errs in up to 5 % of sweeps (bench/null.py).
+LEVELS = {
+    1: {1: (0.05,), 2: (0.04, 0.01), 3: (0.03, 0.01, 0.01)},
+    2: {1: (0.01,), 2: (0.01, 0.01), 3: (0.01, 0.01, 0.01)},
+}
+
+# The part of native's gain over scratch that a transferred point has to keep where that gain is proven. At least half
+# is the convention for non-inferiority margins: FDA 2016, "Non-Inferiority Clinical Trials", section IV.
+KEPT = 0.5
+
+Arms: TypeAlias = Mapping[str, Mapping[int, float]]
+"""Test accuracy in points, by arm ("native", "best", "scratch", "random") and repeat."""
 
 
 @dataclass(frozen=True)
@@ -73,28 +93,6 @@ def seeds_variance(searches: Sequence[Sequence[float]]) -> float | None:
     if any(len(values) < 2 for values in searches):
         return None
     return math.fsum(variance(values) / len(values) for values in searches) / len(searches) ** 2
-
-
-WORDS = ("TRANSFERS", "FAILS", "FLAT", "UNDECIDED")
-
-# The version of the rule that new sweeps declare. The first one, of sweeps made before there was another, said FLAT
-# beside a proven gain as well, took the variance of a few searches as it came out, and spent 5 % by normal theory.
-RULE = 2
-
-# By rule and number of declared looks: the level of each one-sided test at the first, second and third look. Those of
-# all looks may add up to 5 % (Bonferroni). The second rule spends less: the regret of a search is skewed, so that a
-# test at 1 % errs in up to 5 % of sweeps (bench/null.py).
-LEVELS = {
-    1: {1: (0.05,), 2: (0.04, 0.01), 3: (0.03, 0.01, 0.01)},
-    2: {1: (0.01,), 2: (0.01, 0.01), 3: (0.01, 0.01, 0.01)},
-}
-
-# The part of native's gain over scratch that a transferred point has to keep where that gain is proven. At least half
-# is the convention for non-inferiority margins: FDA 2016, "Non-Inferiority Clinical Trials", section IV.
-KEPT = 0.5
-
-Arms: TypeAlias = Mapping[str, Mapping[int, float]]
-"""Test accuracy in points, by arm ("native", "best", "scratch", "random") and repeat."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from sweeps.findings.surfaces import Surface
 from sweeps.report.figures import gains
 from sweeps.report.figures.data import BLACK, DEFAULTS, GREY, ORANGE, SCALE, SKY, VERMILLION, Pictures, title
-from sweeps.report.figures.gains import break_even
 from sweeps.report.figures.style import as_svg, logarithmic, panels, style
 from sweeps.stats.response import SIDE
 
@@ -31,13 +30,8 @@ _OTHER = _dot("trial of another search", ".", 6, GREY, GREY)
 _BEST = _dot("confirmed best", "*", 17, VERMILLION, "white")
 _TIED = _dot("tied with best", "*", 13, "white", VERMILLION, 1.4)
 _DEFAULTS = {
-    arm: _dot(label, marker, 9, colour, BLACK)
-    for (arm, label), marker, colour in zip(
-        {"default-keras-io": "keras.io example", "default-keras": "Keras default"}.items(),
-        ("s", "D"),
-        (ORANGE, SKY),
-        strict=True,
-    )
+    "default-keras-io": _dot("keras.io example", "s", 9, ORANGE, BLACK),
+    "default-keras": _dot("Keras default", "D", 9, SKY, BLACK),
 }
 
 
@@ -54,7 +48,7 @@ def draw(pictures: Pictures) -> dict[str, str]:
         if pictures.surfaces:
             drawn["surface"] = as_svg(surface(pictures))
         if pictures.break_even:
-            drawn["break-even"] = as_svg(break_even(pictures.break_even))
+            drawn["break-even"] = as_svg(gains.break_even(pictures.break_even))
     return drawn
 
 
