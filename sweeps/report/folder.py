@@ -31,7 +31,7 @@ from sweeps.stats.response import Top
 from sweeps.trainers.protocol import Point
 
 PAGE = "report.html"
-_ALT = {
+_ALT = {  # what a figure is, for a reader who cannot see it
     "gains": "Gain of each arm over no distillation",
     "regret": "The regret beside its margin",
     "methods": "Test accuracy of the student and of other methods",
@@ -55,8 +55,8 @@ COMPARISON = (
     Column("status"),
 )
 
-_MADE = ("temperature", "alpha", "val_accuracy", "test_accuracy", "train_s", "cpu_s")
-COLUMNS = ("dataset", "role", "arm", "group", "repeat", "seed", "state", *_MADE, "stage")
+_OF_OUTCOME = ("temperature", "alpha", "val_accuracy", "test_accuracy", "train_s", "cpu_s")
+COLUMNS = ("dataset", "role", "arm", "group", "repeat", "seed", "state", *_OF_OUTCOME, "stage")
 
 _LATEX = str.maketrans(
     {
@@ -118,9 +118,13 @@ def results_csv(findings: Findings) -> str:
 def _line(training: Training | Tried, more: Sequence[str]) -> dict[str, Any]:
     planned = {"stage": "transfer"} | {name: value for name, value in vars(training).items() if name in COLUMNS}
     planned["state"] = display_state(planned["stage"], training.state, training.error_class)
-    made = training.outcome
-    searched = {} if made is None else trained_with(made.more, planned.get("arm"))
-    return planned | {name: getattr(made, name, None) for name in _MADE} | {name: searched.get(name) for name in more}
+    outcome = training.outcome
+    searched = {} if outcome is None else trained_with(outcome.more, planned.get("arm"))
+    return (
+        planned
+        | {name: getattr(outcome, name, None) for name in _OF_OUTCOME}
+        | {name: searched.get(name) for name in more}
+    )
 
 
 def table_tex(findings: Findings) -> str:

@@ -171,11 +171,11 @@ def arm(name: str, *, source: str, dataset: str) -> str:
     return words.format(source=display_name(source), dataset=display_name(dataset))
 
 
-def effect_direction(difference: Estimate | None) -> str:
+def effect_direction(value: Estimate | None) -> str:
     """Return where the interval of a difference lies: "above" 0, "below", "open" (it holds 0) or "unknown"."""
-    if difference is None or difference.low is None or difference.high is None or difference.n < FEWEST_RUNS:
+    if value is None or value.low is None or value.high is None or value.n < FEWEST_RUNS:
         return "unknown"
-    return "above" if difference.low > 0 else "below" if difference.high < 0 else "open"
+    return "above" if value.low > 0 else "below" if value.high < 0 else "open"
 
 
 def gained(gain: Estimate, dataset: str) -> str:
@@ -188,26 +188,26 @@ def gained(gain: Estimate, dataset: str) -> str:
     return f"Distillation was not shown to help on {dataset} ({difference(gain)})."
 
 
-def card(question: str, difference: Estimate | None, *, nothing: str, negative: str) -> Card:
+def card(question: str, value: Estimate | None, *, nothing: str, negative: str) -> Card:
     """Return the card of a question that a difference answers.
 
     Args:
         nothing: what the card says where there is no number.
         negative: the answer where the difference is below 0.
     """
-    if difference is None:
+    if value is None:
         return Card(question, nothing, "", "Open", "open")
-    limits = between(difference)
-    interval = f"95 % interval {limits}" if limits else f"n = {difference.n}, no interval"
-    if is_same_point(difference):
-        return Card(question, SAME.capitalize(), f"n = {difference.n}", "No", "open")
-    words: dict[str, tuple[str, Tone]] = {
+    limits = between(value)
+    interval = f"95 % interval {limits}" if limits else f"n = {value.n}, no interval"
+    if is_same_point(value):
+        return Card(question, SAME.capitalize(), f"n = {value.n}", "No", "open")
+    answers: dict[str, tuple[str, Tone]] = {
         "above": ("Yes", "good"),
         "below": (negative, "bad"),
         "open": ("Not shown", "open"),
         "unknown": ("Open", "open"),
     }
-    return Card(question, mean_points(difference), interval, *words[effect_direction(difference)])
+    return Card(question, mean_points(value), interval, *answers[effect_direction(value)])
 
 
 def tuning_card(findings: Findings, role: str, *, nothing: str) -> Card:
