@@ -22,8 +22,8 @@ def gpus_seen() -> list[str]:
     Raises:
         Exception: what TensorFlow raised.
     """
-    found: list[str] = run_in_subprocess(_list_gpus, on_step=lambda: None, seconds=_SECONDS)
-    return found
+    names: list[str] = run_in_subprocess(_list_gpus, on_step=lambda: None, seconds=_SECONDS)
+    return names
 
 
 def _list_gpus(report: Report) -> list[str]:
@@ -35,4 +35,6 @@ def _list_gpus(report: Report) -> list[str]:
     import tensorflow as tf
 
     devices = tf.config.list_physical_devices("GPU")
-    return [str(tf.config.experimental.get_device_details(one).get("device_name", one.name)) for one in devices]
+    return [
+        str(tf.config.experimental.get_device_details(device).get("device_name", device.name)) for device in devices
+    ]

@@ -31,8 +31,8 @@ def check_depth(value: Any) -> None:
     """
     level = [value]
     for _ in range(MOST_LEVELS):
-        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]
-        level = [one for values in inner for one in values]
+        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list))]
+        level = [item for items in inner for item in items]
     if level:
         raise too_deep()
 

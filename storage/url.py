@@ -47,8 +47,8 @@ def resolve(flag: str | None = None, environ: Mapping[str, str] = os.environ) ->
 def masked(url: URL) -> str:
     """Return the URL as it may be printed: a password reads ***."""
     hidden = {name: "***" for name in _SECRETS if name in url.query}
-    shown = url.update_query_dict(hidden).render_as_string(hide_password=True)
-    return shown.replace("%2A%2A%2A", "***")
+    masked_url = url.update_query_dict(hidden).render_as_string(hide_password=True)
+    return masked_url.replace("%2A%2A%2A", "***")
 
 
 def has_password(url: URL) -> bool:

@@ -213,8 +213,8 @@ def obtain_weights(application: Application, *, seconds: float) -> Path:
     Raises:
         Unavailable: it is not here and cannot be downloaded, and what to type; no partial file is left.
     """
-    if (found := find_weights(application.weights_file, application.weights_package)) is not None:
-        return found
+    if (path := find_weights(application.weights_file, application.weights_package)) is not None:
+        return path
     missing = f"ImageNet weights {application.weights_file} are not in {_folders()[0]}"
     if not application.weights_url:
         package = application.weights_package
@@ -237,8 +237,8 @@ def find_weights(file_name: str, package: str = "") -> Path | None:
         file_name: as Keras or the package calls it, e.g. "mobilenet_2_5_224_tf_no_top.h5".
         package: a distribution that may hold it, if any does.
     """
-    found = next((path for folder in _folders() if (path := folder / file_name).is_file()), None)
-    return found or (_in_package(package, file_name) if package else None)
+    path = next((path for folder in _folders() if (path := folder / file_name).is_file()), None)
+    return path or (_in_package(package, file_name) if package else None)
 
 
 def _folders() -> list[Path]:

@@ -171,12 +171,12 @@ def fit(
     try:
         search = _search(dataset, budget=budget, seed=seed, project=project)
         _run(search, dataset, budget=budget, watch=watch)
-        found, score, what = _best_model(search.tuner, budget=budget)
-        model = _plain_keras(found, dataset.input_shape)
+        searched, score, what = _best_model(search.tuner, budget=budget)
+        model = _plain_keras(searched, dataset.input_shape)
         probe = dataset.validation.images[:PROBE]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its model has a list of one input, of which Keras warns
-            expected = found.predict(probe, verbose=0)
+            expected = searched.predict(probe, verbose=0)
         predicted = model.predict(dataset.validation.images, batch_size=256, verbose=0).argmax(axis=-1)
         accuracy = float(np.mean(predicted == dataset.validation.labels))
         if score is not None and abs(accuracy - score) > 0.01:
@@ -349,8 +349,8 @@ def _best_model(tuner: Any, *, budget: Budget) -> tuple[keras.Model, float | Non
         return tuner.load_model(best), score, f"{block} blocks{others}, {words}"
 
 
-def _plain_keras(found: keras.Model, input_shape: tuple[int, int, int]) -> keras.Model:
+def _plain_keras(searched: keras.Model, input_shape: tuple[int, int, int]) -> keras.Model:
     """Return the same layers without AutoKeras' casting layer, so that its file loads without AutoKeras."""
-    cast = next(layer for layer in found.layers if isinstance(layer, PreprocessingLayer))
+    cast = next(layer for layer in searched.layers if isinstance(layer, PreprocessingLayer))
     images = keras.Input(input_shape, name="images")
-    return keras.Model(images, keras.Model(cast.output, found.outputs[0])(images), name="autokeras")
+    return keras.Model(images, keras.Model(cast.output, searched.outputs[0])(images), name="autokeras")

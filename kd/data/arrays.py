@@ -62,12 +62,12 @@ def check_size(path: Path, keys: Container[str] | None = None) -> None:
             name, array = os.path.splitext(member.filename)
             if array != ".npy" or (keys is not None and name not in keys):
                 continue
-            found = _bytes_of(file, member)
-            if found > member.file_size:
+            size = _bytes_of(file, member)
+            if size > member.file_size:
                 raise DataError(
-                    f"{path}: {member.filename} says {said_bytes(found)}, but holds {said_bytes(member.file_size)}"
+                    f"{path}: {member.filename} says {said_bytes(size)}, but holds {said_bytes(member.file_size)}"
                 )
-            total += found
+            total += size
     packed = path.stat().st_size
     if total > max(HARMLESS_BYTES, MOST_TIMES * packed):
         raise DataError(

@@ -122,16 +122,16 @@ def named_folder(data_dir: Path | None) -> tuple[str, Path] | None:
         DataError: what was named is not a folder.
     """
     if data_dir is not None:
-        said, folder = "--data", Path(data_dir)
+        origin, folder = "--data", Path(data_dir)
     elif value := os.environ.get("KD_SWEEPS_DATA"):
-        said, folder = "KD_SWEEPS_DATA", Path(value)
+        origin, folder = "KD_SWEEPS_DATA", Path(value)
     else:
         return None
     folder = folder.expanduser()
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        raise DataError(f"{said}: {folder} {what}; give a folder that holds mnist.npz or cifar10.npz")
-    return said, folder
+        raise DataError(f"{origin}: {folder} {what}; give a folder that holds mnist.npz or cifar10.npz")
+    return origin, folder
 
 
 def named_file(name: str, folder: Path) -> Path | None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from kd.data.arrays import KEYS, Arrays, check_memory, raw_npz
 from kd.data.cache import named_folder
-from kd.data.images import NEEDED, folder_key, read_folder, taken
+from kd.data.images import NEEDED, folder_key, normalize, read_folder
 from kd.errors import CodeError, CodeNotHere, DataError, DataNotHere, told
 from kd.tools import code
 
@@ -200,11 +200,11 @@ def read_own(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None = N
     path = place_of(name, data_dir)
     if kind == "folder":
         arrays, notes = read_folder(path, (size[0], size[1]) if size else None)
-        found = Own(arrays=arrays, notes=notes, kind="folder", path=path)
+        own = Own(arrays=arrays, notes=notes, kind="folder", path=path)
     else:
-        arrays, notes = taken(raw_npz(path, NEEDED), str(path))
-        found = Own(arrays=arrays, notes=notes, kind="file", path=path)
-    return found
+        arrays, notes = normalize(raw_npz(path, NEEDED), str(path))
+        own = Own(arrays=arrays, notes=notes, kind="file", path=path)
+    return own
 
 
 def summary(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None = None) -> Summary:
@@ -214,10 +214,10 @@ def summary(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None = No
     """
     key = _signature(name, size, data_dir)
     if key is None or key not in _MEMORY.seen:
-        found = read_own(name, size=size, data_dir=data_dir).summary
+        summary = read_own(name, size=size, data_dir=data_dir).summary
         if key is None:
-            return found
-        _MEMORY.seen[key] = found
+            return summary
+        _MEMORY.seen[key] = summary
     return _MEMORY.seen[key]
 
 
@@ -228,7 +228,7 @@ def _made(name: str) -> Own:
     except CodeError:
         digest = ""  # said below
     if (name, digest) not in _MEMORY.made:
-        arrays, notes = taken(arrays_of(name), f"dataset {name!r}")
+        arrays, notes = normalize(arrays_of(name), f"dataset {name!r}")
         _MEMORY.made[name, digest] = Own(arrays=arrays, notes=notes, kind="function", path=code.file_of(name))
     return _MEMORY.made[name, digest]
 

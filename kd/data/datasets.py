@@ -86,8 +86,8 @@ def load(
     Raises:
         DataError: unknown name, no source has it, an invalid file, or train_images out of range.
     """
-    found = sources.obtain(name, data_dir=data_dir, size=size)
-    arrays = found.arrays
+    source = sources.obtain(name, data_dir=data_dir, size=size)
+    arrays = source.arrays
     total = len(arrays.y_train)
     available = _available(name, total)
     if available < arrays.classes:
@@ -110,7 +110,7 @@ def load(
         content_hash=arrays.content_hash,
         # The file's name without its folder: the same file elsewhere is the same data.
         split_hash=split_hash(Path(name).name, arrays.content_hash, train, validation),
-        origin=found.origin,
+        origin=source.origin,
     )
 
 
@@ -193,8 +193,8 @@ def contents(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()
         return _contents(name, train, test, known.content_hash, known.image_shape, known.classes)
     if is_own(name):
         own = summary(name, size=size, data_dir=data_dir)
-        found = _contents(name, own.train, own.test, own.content_hash, own.input_shape, own.classes)
-        return replace(found, class_names=own.class_names, notes=own.notes)
+        plain = _contents(name, own.train, own.test, own.content_hash, own.input_shape, own.classes)
+        return replace(plain, class_names=own.class_names, notes=own.notes)
     arrays = sources.obtain(name, data_dir=data_dir).arrays
     _, height, width, channels = arrays.x_train.shape
     shape = (height, width, channels)

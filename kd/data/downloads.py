@@ -67,8 +67,8 @@ def download_arrays(what: Download, folder: Path, progress: Progress | None = No
     for number, part in enumerate(what.parts):
         target = folder / f"download-{number}"
         url = what.url + part
-        shown = None if progress is None else _from(before, what, progress)
-        received = download(url, target, most_bytes=2 * what.size, progress=shown)
+        on_progress = None if progress is None else _from(before, what, progress)
+        received = download(url, target, most_bytes=2 * what.size, progress=on_progress)
         if what.sha256 and received != what.sha256:
             raise DataError(
                 f"{url}: got another file than the public one (sha256 {received[:12]}..., not {what.sha256[:12]}...)"
@@ -86,12 +86,12 @@ def read_archive(what: Download, path: Path) -> Arrays:
     """
     try:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    if found != what.sha256:
+    if digest != what.sha256:
         raise DataError(
-            f"{path} is not the file of {what.url} (sha256 {found[:12]}..., not {what.sha256[:12]}...); download it"
+            f"{path} is not the file of {what.url} (sha256 {digest[:12]}..., not {what.sha256[:12]}...); download it"
             " again"
         )
     return what.read([path])

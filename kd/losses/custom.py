@@ -16,7 +16,7 @@ CALLED = "loss(labels, teacher_logits, student_logits, *, temperature, <own para
 _GIVEN = ("labels", "teacher_logits", "student_logits")
 _TEMPERATURE = "temperature"
 # They are searched beside a loss's own: what is tried goes to the training, and the loss would keep its default.
-_TAKEN = ("alpha", "learning_rate", "epochs", "batch_size")
+_RESERVED = ("alpha", "learning_rate", "epochs", "batch_size")
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -99,19 +99,20 @@ def _own(name: str, function: Callable[..., Any]) -> tuple[Parameter, ...]:
     takes = f"loss {name!r} is called as {CALLED}, but takes {signature}"
     parameters = list(signature.parameters.values())
     first, rest = parameters[:3], parameters[3:]
-    if [one.name for one in first] != list(_GIVEN) or any(one.kind is not _NAMED[0] for one in first):
+    names, kinds = [parameter.name for parameter in first], {parameter.kind for parameter in first}
+    if names != list(_GIVEN) or kinds != {_NAMED[0]}:
         raise ModelError(takes)
     own = []
-    for one in rest:
-        if one.kind not in _NAMED:
-            raise ModelError(f"{takes}: name each parameter, without {str(one).partition(':')[0]}")
-        if one.name == _TEMPERATURE:
+    for parameter in rest:
+        if parameter.kind not in _NAMED:
+            raise ModelError(f"{takes}: name each parameter, without {str(parameter).partition(':')[0]}")
+        if parameter.name == _TEMPERATURE:
             continue
-        if one.name in _TAKEN:
-            raise ModelError(f"{takes}: {one.name} is not the loss's own; call this parameter otherwise")
-        if one.default is inspect.Parameter.empty:
-            raise ModelError(f"{takes}: give {one.name} a default, such as {one.name}=1.0")
-        own.append(_parameter(name, one.name, one.default))
+        if parameter.name in _RESERVED:
+            raise ModelError(f"{takes}: {parameter.name} is not the loss's own; call this parameter otherwise")
+        if parameter.default is inspect.Parameter.empty:
+            raise ModelError(f"{takes}: give {parameter.name} a default, such as {parameter.name}=1.0")
+        own.append(_parameter(name, parameter.name, parameter.default))
     return tuple(own)
 
 

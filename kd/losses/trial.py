@@ -97,10 +97,10 @@ def _computed(name: str, compiled: Any, labels: Any, teacher: Floats, student: F
     except SystemExit as error:
         raise ModelError(f"loss {name!r} calls sys.exit({error.code!r}); let it return a tensor") from error
     except Exception as error:  # the user's code may raise anything; the cause stays chained
-        for one in _chain(error):
-            if isinstance(one, Exception) and (no_room := without_room(f"loss {name!r}", one)) is not None:
+        for cause in _chain(error):
+            if isinstance(cause, Exception) and (no_room := without_room(f"loss {name!r}", cause)) is not None:
                 raise no_room from error
-        raise ModelError(f"loss {name!r} does not work in a compiled training step: {_told(error)}") from error
+        raise ModelError(f"loss {name!r} does not work in a compiled training step: {_reason(error)}") from error
     finally:
         if os.getpid() != process:  # the user's code forked: what it forked must not go on as a second worker
             os._exit(0)
@@ -121,13 +121,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """Return what an error says, in one line; of one in compiled code what follows its traceback."""
     _, compiled, rest = str(error).rpartition("in user code:")
-    _, *said = re.split(r"\n\s*\n", rest.strip(), maxsplit=1)
-    if not (compiled and said):
+    _, *paragraphs = re.split(r"\n\s*\n", rest.strip(), maxsplit=1)
+    if not (compiled and paragraphs):
         return told(error)
-    line = " ".join(said[0].split())
+    line = " ".join(paragraphs[0].split())
     return line if len(line) <= 300 else f"{line[:297]}..."
 
 

@@ -89,7 +89,7 @@ def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> N
             known.clear()
             known.update(by_import)
             again = load(path.read_bytes())
-            before, same, after = (_said(one, images) for one in (model, model, again))
+            before, same, after = (_predictions(each, images) for each in (model, model, again))
         except Exception as error:  # of many kinds
             if (no_room := without_room(f"model {name!r}", error)) is not None:
                 raise no_room from error
@@ -146,23 +146,23 @@ def _images(shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (4, *shape)).astype(np.uint8)
 
 
-def _said(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    said: npt.NDArray[np.float32] = keras.ops.convert_to_numpy(model(images, training=False))
-    return said
+def _predictions(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    output: npt.NDArray[np.float32] = keras.ops.convert_to_numpy(model(images, training=False))
+    return output
 
 
 def _draws(name: str, model: keras.Model, images: npt.NDArray[np.uint8]) -> bool:
     """Return whether something beside its variables, all that a training starts from, decides what a model says."""
     kept = [keras.ops.convert_to_numpy(variable) for variable in model.variables]
-    said = []
+    outputs = []
     for _ in range(2):
         try:
-            said.append(keras.ops.convert_to_numpy(model(images, training=True)))
+            outputs.append(keras.ops.convert_to_numpy(model(images, training=True)))
         except Exception as error:  # of many kinds
             raise ModelError(f"model {name!r} does not work in training: {told(error)}") from error
         for variable, value in zip(model.variables, kept, strict=True):
             variable.assign(value)
-    return not np.allclose(said[0], said[1], rtol=1e-3, atol=1e-3, equal_nan=True)
+    return not np.allclose(outputs[0], outputs[1], rtol=1e-3, atol=1e-3, equal_nan=True)
 
 
 def _bits(model: keras.Model) -> list[bytes]:
@@ -237,9 +237,9 @@ def _check_output(name: str, model: keras.Model, output: Any, shape: tuple[int, 
     dtype = keras.backend.standardize_dtype(output.dtype)
     if dtype != "float32":
         raise ModelError(f"model {name!r} must output float32, got {dtype}: give its last layer dtype='float32'")
-    said = keras.ops.convert_to_numpy(output)
+    values = keras.ops.convert_to_numpy(output)
     # Trained all the same, a softmax would enter the loss a second time: another loss than the one that is printed.
-    sums_to_1 = said.min() >= 0 and np.allclose(said.sum(axis=-1), 1, atol=1e-3)
+    sums_to_1 = values.min() >= 0 and np.allclose(values.sum(axis=-1), 1, atol=1e-3)
     last = model.layers[-1] if model.layers else model
     if sums_to_1 or getattr(last, "activation", None) in _ENDS:
         raise ModelError(

@@ -67,9 +67,9 @@ def with_logits(model: bytes) -> keras.Model:
     Raises:
         ModelError: see `load`.
     """
-    found = load(model)
-    fresh = _remade(found)
-    fresh.set_weights(found.get_weights())
+    loaded = load(model)
+    fresh = _remade(loaded)
+    fresh.set_weights(loaded.get_weights())
     return fresh
 
 
@@ -86,9 +86,9 @@ def rebuilt(model: bytes, seed: int) -> keras.Model:
     Raises:
         ModelError: see `load`.
     """
-    found = load(model)
+    loaded = load(model)
     keras.utils.set_random_seed(seed)
-    return _remade(found, seed=None, trainable=True)
+    return _remade(loaded, seed=None, trainable=True)
 
 
 def build_from_file(path: Path, input_shape: tuple[int, int, int], classes: int, seed: int) -> keras.Model:
@@ -196,9 +196,9 @@ def export(
     try:
         model.save(path)
         reloaded = keras.models.load_model(path, compile=False)
-        found = reloaded.predict(probe, verbose=0)
-        if not np.allclose(found, expected, rtol=1e-3, atol=1e-3, equal_nan=True):
-            gap = float(np.abs(found - expected).max())
+        actual = reloaded.predict(probe, verbose=0)
+        if not np.allclose(actual, expected, rtol=1e-3, atol=1e-3, equal_nan=True):
+            gap = float(np.abs(actual - expected).max())
             raise ModelError(
                 f"the saved {model.name} predicts otherwise than the trained one: outputs differ by {gap:.3g}"
                 f" on {len(probe)} images, so its score would be of another model"

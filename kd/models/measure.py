@@ -105,8 +105,8 @@ def measure(
     with ThreadPoolExecutor(max_workers=1) as beside:
         int8 = beside.submit(measure_int8, jobs, on_model=on_step)
         accuracies = {name: model.accuracy(on_step) for name, model in loaded.items()}
-        found = int8.result()
-    return {name: model.measurement(name, accuracies[name], found.get(name)) for name, model in loaded.items()}
+        results = int8.result()
+    return {name: model.measurement(name, accuracies[name], results.get(name)) for name, model in loaded.items()}
 
 
 def count_macs(model: keras.Model) -> int | None:

@@ -69,14 +69,14 @@ def measure_int8(jobs: Mapping[str, Int8Job], *, on_model: Callable[[], None] = 
     One child converts model after model, because TensorFlow takes seconds to start. A model that kills the child, or
     takes longer than LIMIT_S, gets that as its reason, and another child goes on with the next model.
     """
-    found: list[Int8] = []
+    results: list[Int8] = []
     with tempfile.TemporaryDirectory(prefix="kd-int8-") as folder:
         paths = [Path(folder) / str(number) for number in range(len(jobs))]
         for path, job in zip(paths, jobs.values(), strict=True):
             path.write_bytes(pickle.dumps(job))  # not sent: the child would hold all models in memory at once
-        while len(found) < len(paths):
-            found += _from_one_child(paths[len(found) :], on_model)
-    return dict(zip(jobs, found, strict=True))
+        while len(results) < len(paths):
+            results += _from_one_child(paths[len(results) :], on_model)
+    return dict(zip(jobs, results, strict=True))
 
 
 def quantize(model: bytes, calibration: Images, *, builder: str = "") -> bytes:
@@ -123,12 +123,12 @@ def score(litert: bytes, test: Split) -> float:
 
 def _from_one_child(paths: list[Path], on_model: Callable[[], None]) -> list[Int8]:
     """Return the results of the job files, in order, up to the model that ended the child."""
-    found: list[Int8] = []
+    results: list[Int8] = []
     since = time.monotonic()
 
     def add(result: Int8) -> None:
         nonlocal since
-        found.append(result)
+        results.append(result)
         since = time.monotonic()
         on_model()
 
@@ -139,8 +139,8 @@ def _from_one_child(paths: list[Path], on_model: Callable[[], None]) -> list[Int
     try:
         run_in_subprocess(_measure_files, paths, on_step=check, on_report=add)
     except SubprocessFailed as error:
-        found.append(Int8(reason=str(error)))
-    return found
+        results.append(Int8(reason=str(error)))
+    return results
 
 
 def _measure_files(report: Report, paths: list[Path]) -> None:

@@ -65,8 +65,8 @@ def read(path: Path) -> LogitsFile:
     try:
         if zipfile.is_zipfile(path):
             check_size(path)
-        with np.load(path, allow_pickle=False) as found:
-            arrays = {name: found[name] for name in found.files}
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
     except OSError as error:
         raise DataError(f"cannot read the logits {path}: {error.strerror or error}") from None
     except UNREADABLE as error:

@@ -74,8 +74,8 @@ def train_teacher(
     labels_only = DistillConfig(temperature=1.0, alpha=1.0)
     result = trainer.train(labels_only, seed=seed, on_epoch=heard, on_step=on_step)
     train = dataset.train
-    said = [trainer.logits(Split(view(train.images, number), train.labels)) for number in range(views)]
-    logits = said[0] if views == 1 else np.stack(said)
+    logits_of_views = [trainer.logits(Split(view(train.images, number), train.labels)) for number in range(views)]
+    logits = logits_of_views[0] if views == 1 else np.stack(logits_of_views)
     return TeacherResult(result=result, logits=logits, model=trainer.model_bytes())
 
 
@@ -111,7 +111,7 @@ def teach_with(
     """
     on_progress = on_progress or (lambda fraction, text: None)
     share = 1 / (1 + checked_views(views))  # of the time: all images go through the model once more for each view
-    found = methods.fit(
+    fitted = methods.fit(
         method,
         dataset,
         budget=budget,
@@ -121,21 +121,21 @@ def teach_with(
     )
     wall, cpu = time.perf_counter(), time.process_time()
     logits = teacher_logits(
-        found.model,
+        fitted.model,
         dataset.train.images,
         views=views,
         on_progress=lambda fraction, text: on_progress(share + (1 - share) * fraction, text),
     )
     result = TrainResult(
-        val_accuracy=found.val_accuracy,
-        epoch_val_accuracy=(found.val_accuracy,),
-        parameters=found.parameters,
-        train_images=found.train_images,
-        train_s=found.train_s + time.perf_counter() - wall,
-        cpu_s=found.cpu_s + time.process_time() - cpu,
+        val_accuracy=fitted.val_accuracy,
+        epoch_val_accuracy=(fitted.val_accuracy,),
+        parameters=fitted.parameters,
+        train_images=fitted.train_images,
+        train_s=fitted.train_s + time.perf_counter() - wall,
+        cpu_s=fitted.cpu_s + time.process_time() - cpu,
         seed=seed,
     )
-    return TeacherResult(result=result, logits=logits, model=found.model, provenance=found.provenance)
+    return TeacherResult(result=result, logits=logits, model=fitted.model, provenance=fitted.provenance)
 
 
 def teacher_logits(
@@ -158,7 +158,7 @@ def teacher_logits(
     """
     network = with_logits(model)
     firsts = range(0, len(images), BATCH)
-    said = []
+    logits_of_views = []
     for number in range(checked_views(views)):
         seen = view(images, number)
         parts = []
@@ -167,5 +167,5 @@ def teacher_logits(
             if on_progress is not None:
                 fraction = (number + (first + len(parts[-1])) / len(images)) / views
                 on_progress(fraction, f"logits of view {number + 1} of {views}")
-        said.append(np.concatenate(parts))
-    return said[0] if views == 1 else np.stack(said)
+        logits_of_views.append(np.concatenate(parts))
+    return logits_of_views[0] if views == 1 else np.stack(logits_of_views)

@@ -138,8 +138,8 @@ def without_current_folder() -> None:
     Workers and the installed command never have it. PYTHONPATH=. still asks for it.
     """
     here, first = os.getcwd(), sys.path[0] if sys.path else None
-    asked = [os.path.abspath(one) for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one]
-    if sys.flags.safe_path or first not in ("", here) or here in asked:
+    named = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if sys.flags.safe_path or first not in ("", here) or here in named:
         return
     if Path(here).resolve() != Path(__file__).resolve().parents[1]:  # else this package itself is only found there
         del sys.path[0]

@@ -97,10 +97,10 @@ def _stages(rows: Rows) -> Iterator[StageAudit]:
     planned: Counter[str] = Counter()
     for phase, count in _planned(rows).items():
         planned[rows.stages.get(phase, phase)] += count
-    found = Counter((task.stage, task.state) for task in rows.tasks)
-    for stage in dict.fromkeys([*rows.stages.values(), *planned, *(stage for stage, _ in found)]):
+    counts = Counter((task.stage, task.state) for task in rows.tasks)
+    for stage in dict.fromkeys([*rows.stages.values(), *planned, *(stage for stage, _ in counts)]):
         states = ("done", "failed", "cancelled", "skipped", "waiting", "running")
-        yield StageAudit(stage, planned[stage], *(found[stage, state] for state in states))
+        yield StageAudit(stage, planned[stage], *(counts[stage, state] for state in states))
 
 
 def _planned(rows: Rows) -> Counter[str]:
@@ -122,11 +122,11 @@ def _spec_violations(rows: Rows) -> Iterator[checks.Finding]:
         where = "the sweep" if row.number is None else f"revision {row.number}"
         if isinstance(row.spec, Unreadable):
             yield checks.Finding(f"the spec of {where} is not JSON ({row.spec.why})")
-        elif (found := _sha256(row)) != row.fingerprint:
-            text = f"the spec of {where} was changed: expected fingerprint {row.fingerprint[:12]}, found {found[:12]}"
+        elif (sha256 := _sha256(row)) != row.fingerprint:
+            text = f"the spec of {where} was changed: expected fingerprint {row.fingerprint[:12]}, found {sha256[:12]}"
             yield checks.Finding(text)
         elif row is sweep and latest not in ([], [row.fingerprint]):
-            text = f"the sweep: expected the spec {latest[0][:12]} of its revision {rows.revision}, found {found[:12]}"
+            text = f"the sweep: expected the spec {latest[0][:12]} of its revision {rows.revision}, found {sha256[:12]}"
             yield checks.Finding(text)
 
 
@@ -145,10 +145,10 @@ def _plan_violations(rows: Rows) -> Iterator[checks.Finding]:
         yield checks.Finding(text)
     else:
         planned = _planned(rows)
-        found = Counter(str(task.phase) for task in rows.tasks)
-        for phase in dict.fromkeys([*rows.stages, *planned, *found]):
-            if planned[phase] != found[phase]:
-                yield checks.Finding(f"{phase}: expected {planned[phase]} tasks as planned, found {found[phase]}")
+        counts = Counter(str(task.phase) for task in rows.tasks)
+        for phase in dict.fromkeys([*rows.stages, *planned, *counts]):
+            if planned[phase] != counts[phase]:
+                yield checks.Finding(f"{phase}: expected {planned[phase]} tasks as planned, found {counts[phase]}")
 
 
 def _study_violations(rows: Rows) -> Iterator[checks.Finding]:
@@ -184,7 +184,7 @@ def _selection_violations(
             counted = attempt.state == "done" or attempt.error_class == UNREADABLE
             if counted and isinstance(attempt.params, dict):
                 done[task.key].append(attempt.params)
-    everything = [params for found in done.values() for params in found]
+    everything = [params for points in done.values() for params in points]
     names = {name for params in everything for name in params}
     for selection, value in rows.selections.items():
         if isinstance(value, Unreadable):
@@ -215,8 +215,8 @@ def _blob_violations(rows: Rows) -> Iterator[checks.Finding]:
     for digest, what in makers.items():
         size, sha256 = rows.blobs.get(digest, (0, None))
         if sha256 != digest:
-            found = "none" if sha256 is None else f"{size} bytes of SHA-256 {sha256[:12]}"
-            text = f"{what}: expected a blob of SHA-256 {digest[:12]}, found {found}"
+            there = "none" if sha256 is None else f"{size} bytes of SHA-256 {sha256[:12]}"
+            text = f"{what}: expected a blob of SHA-256 {digest[:12]}, found {there}"
             yield checks.Finding(text, (NextStep("type", "retry", rows.name),))
 
 

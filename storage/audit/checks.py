@@ -94,13 +94,13 @@ class AuditedTasks:
                     missing[study].append(attempt)
                 elif attempt.finished_at is not None:
                     ended[study] = min(ended.get(study, math.inf), attempt.finished_at)
-        found = {}
+        vanished = {}
         for study, attempts in missing.items():
             numbers = [trial.number for trial in self._rows.trials[study]]
             if numbers == list(range(len(numbers))):
                 first_end = ended.get(study, math.inf)
-                found[study] = {(a.task_id, a.number) for a in attempts if a.started_at <= first_end}
-        return {study: attempts for study, attempts in found.items() if attempts}
+                vanished[study] = {(a.task_id, a.number) for a in attempts if a.started_at <= first_end}
+        return {study: attempts for study, attempts in vanished.items() if attempts}
 
     def _state_fault(self, task: TaskRow) -> str | None:
         if task.state not in TASK_STATES:
@@ -157,11 +157,11 @@ class AuditedTasks:
             return f"{_of(task, attempt)}: expected a trial of study {study}, found one of {attempt.study}"
         if study not in self._rows.trials or (task.id, attempt.number) in self.vanished.get(study, ()):
             return None
-        found = self.trials(task, attempt)
-        if len(found) != 1:
+        trials = self.trials(task, attempt)
+        if len(trials) != 1:
             what = f"expected trial {attempt.trial_number} of study {study}"
             return f"{_of(task, attempt)} is {attempt.state}: {what}, found {self._there(attempt)}"
-        trial = found[0]
+        trial = trials[0]
         if not (is_unreported(attempt, trial) or trial.state in (expected := self._expected_states(task, attempt))):
             what = f"expected {trial} to be {' or '.join(expected)}"
             return f"{_of(task, attempt)} is {attempt.state}: {what}, found {trial.state}"
@@ -228,11 +228,11 @@ def uncounted_results(tasks: AuditedTasks, strays: Sequence[TrialRow]) -> Iterat
         if not trial.finished or tasks.belongs(trial):
             continue
         attempt = tasks.asked_by(trial)
-        found = "no such attempt"
+        there = "no such attempt"
         if attempt is not None:
             has = attempt.trial_number
-            found = "that has no trial" if has is None else f"that has trial {has} of study {attempt.study}"
-        text = f"{trial} is {trial.state}: expected it to be of {trial.task} attempt {trial.attempt}, found {found}"
+            there = "that has no trial" if has is None else f"that has trial {has} of study {attempt.study}"
+        text = f"{trial} is {trial.state}: expected it to be of {trial.task} attempt {trial.attempt}, found {there}"
         yield Finding(text)
 
 

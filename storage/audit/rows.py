@@ -142,31 +142,31 @@ def read_trials(
     for attr in connection.execute(select(_attrs).where(marks, _attrs.c.trial_id.in_(of_these))):
         attrs[attr.trial_id][attr.key] = _decoded(attr.value_json)
 
-    found: dict[str, list[TrialRow]] = {name: [] for name in sorted(names.values())}
+    by_study: dict[str, list[TrialRow]] = {name: [] for name in sorted(names.values())}
     trials = select(_trials).where(_trials.c.study_id.in_(names)).order_by(_trials.c.number, _trials.c.trial_id)
     for trial in connection.execute(trials):
-        said = attrs.get(trial.trial_id, {})
-        found[names[trial.study_id]].append(
+        marked = attrs.get(trial.trial_id, {})
+        by_study[names[trial.study_id]].append(
             TrialRow(
                 study=names[trial.study_id],
                 number=trial.number,
                 state=trial.state,
                 value=values.get(trial.trial_id),
                 params=params.get(trial.trial_id, {}),
-                ours=said.get(OWNER_ATTR) == OWNER,
-                task=str(said.get("task")),
-                attempt=said.get("attempt"),
-                retry_of=said.get("retry_of"),
+                ours=marked.get(OWNER_ATTR) == OWNER,
+                task=str(marked.get("task")),
+                attempt=marked.get("attempt"),
+                retry_of=marked.get("retry_of"),
             )
         )
-    return found, [row.study_name for row in known if row.study_id not in names]
+    return by_study, [row.study_name for row in known if row.study_id not in names]
 
 
 def _check_version(connection: Connection) -> None:
-    found = connection.scalar(select(_alembic_version.c.version_num))
-    if found != TESTED_VERSION:
+    version = connection.scalar(select(_alembic_version.c.version_num))
+    if version != TESTED_VERSION:
         raise NotAStorage(
-            f"{masked(connection.engine.url)} has Optuna tables of version {found}, but the audit was tested with"
+            f"{masked(connection.engine.url)} has Optuna tables of version {version}, but the audit was tested with"
             f" {TESTED_VERSION} only: install the kd-sweeps that belongs to this Optuna"
         )
 
@@ -309,7 +309,7 @@ def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Row
         if sweep is None:
             raise SweepNotFound("the sweep was deleted a moment ago")
         planned = _phases(connection, sweep_id)
-        found = _tasks(connection, sweep_id)
+        task_rows = _tasks(connection, sweep_id)
         specs = [SpecRow(None, _parsed(sweep.spec), sweep.fingerprint, None), *_revisions(connection, sweep_id)]
         studies = {study_name(sweep.name, phase.stage) for phase in planned}
         owner = Owner(sweep.name, sweep.identity, frozenset(spec.fingerprint for spec in specs))
@@ -323,12 +323,12 @@ def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Row
             revision=sweep.revision,
             specs=specs,
             phases=planned,
-            tasks=found,
+            tasks=task_rows,
             attempts=_attempts(connection, sweep_id),
             selections=_selections(connection, sweep_id),
             trials=trials,
             replaced=replaced,
-            blobs=_blobs(connection, sorted({digest for task in found for _, digest in named_blobs(task)})),
+            blobs=_blobs(connection, sorted({digest for task in task_rows for _, digest in named_blobs(task)})),
         )
 
 
@@ -415,13 +415,13 @@ def _selections(connection: Connection, sweep_id: int) -> dict[str, Any]:
 
 
 def _blobs(connection: Connection, digests: list[str]) -> dict[str, tuple[int, str]]:
-    found = {}
+    stored = {}
     for start in range(0, len(digests), _BLOBS_AT_ONCE):
         query = select(blobs.c.digest, blobs.c.bytes).where(blobs.c.digest.in_(digests[start : start + _BLOBS_AT_ONCE]))
         # One by one: all of them at once may not fit into memory.
         for row in connection.execute(query, execution_options={"yield_per": 1}):
-            found[row.digest] = (len(row.bytes), hashlib.sha256(row.bytes).hexdigest())
-    return found
+            stored[row.digest] = (len(row.bytes), hashlib.sha256(row.bytes).hexdigest())
+    return stored
 
 
 def _json(column: Column[Any]) -> Any:

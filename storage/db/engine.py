@@ -72,17 +72,17 @@ def stored_version(connection: Connection) -> int:
     Raises:
         NotAStorage: there are none, or they are newer.
     """
-    found = sqlalchemy.inspect(connection).has_table(version_table.name)
-    version = connection.scalar(sqlalchemy.select(version_table.c.version)) if found else None
-    shown = masked(connection.engine.url)
+    has_tables = sqlalchemy.inspect(connection).has_table(version_table.name)
+    version = connection.scalar(sqlalchemy.select(version_table.c.version)) if has_tables else None
+    where = masked(connection.engine.url)
     if version is None:
         raise NotAStorage(
-            f"{shown} holds no kd-sweeps tables (--storage URL names another storage)",
+            f"{where} holds no kd-sweeps tables (--storage URL names another storage)",
             NextStep("make a sweep there with", "create"),
         )
     if version > SCHEMA_VERSION:
         raise NotAStorage(
-            f"{shown} was made by a newer kd-sweeps (schema {version}; this one knows {SCHEMA_VERSION}):"
+            f"{where} was made by a newer kd-sweeps (schema {version}; this one knows {SCHEMA_VERSION}):"
             " upgrade kd-sweeps"
         )
     return int(version)

@@ -99,11 +99,11 @@ def is_transient(error: BaseException) -> bool:
 
     Follows `__cause__`, because Optuna and `translate` wrap the driver's error.
     """
-    for one in _causes(error):
-        if isinstance(one, (sqlalchemy.exc.TimeoutError, sqlalchemy.exc.PendingRollbackError)):
+    for cause in _causes(error):
+        if isinstance(cause, (sqlalchemy.exc.TimeoutError, sqlalchemy.exc.PendingRollbackError)):
             return True  # the pool's connections are all in use; ours was lost, and Optuna asked it once more
-        if isinstance(one, sqlalchemy.exc.DBAPIError):
-            return _is_transient(one)
+        if isinstance(cause, sqlalchemy.exc.DBAPIError):
+            return _is_transient(cause)
     return False
 
 
@@ -130,7 +130,7 @@ def _is_transient(error: sqlalchemy.exc.DBAPIError) -> bool:
 
 def is_full(error: BaseException) -> bool:
     """Return whether the disk below the database is full: somebody may free space, and then all goes on."""
-    return any(isinstance(one, StorageFull) for one in _causes(error))
+    return any(isinstance(cause, StorageFull) for cause in _causes(error))
 
 
 def _is_full(error: sqlalchemy.exc.DBAPIError) -> bool:
@@ -141,42 +141,42 @@ def _is_full(error: sqlalchemy.exc.DBAPIError) -> bool:
 
 def is_refused_for_now(error: BaseException) -> bool:
     """Return whether a server is there and can take us later. A closed port may as well be a wrong URL."""
-    for one in _causes(error):
-        if isinstance(one, sqlalchemy.exc.OperationalError):
-            by_state = getattr(one.orig, "sqlstate", None) in _NOT_NOW_SQLSTATES
-            text = str(one.orig).lower()
-            return one.connection_invalidated or by_state or any(word in text for word in _NOT_NOW_TEXTS)
+    for cause in _causes(error):
+        if isinstance(cause, sqlalchemy.exc.OperationalError):
+            by_state = getattr(cause.orig, "sqlstate", None) in _NOT_NOW_SQLSTATES
+            text = str(cause.orig).lower()
+            return cause.connection_invalidated or by_state or any(word in text for word in _NOT_NOW_TEXTS)
     return False
 
 
 def translate(error: sqlalchemy.exc.SQLAlchemyError, url: URL) -> Exception:
     """Return the same fault as one line for a user; what can only be a mistake of ours stays as it is."""
-    shown = masked(url)
+    where = masked(url)
     if isinstance(error, sqlalchemy.exc.TimeoutError):
-        return Unreachable(f"cannot use {shown}: every connection of this process is waiting for it; {_cure('', url)}")
+        return Unreachable(f"cannot use {where}: every connection of this process is waiting for it; {_cure('', url)}")
     if isinstance(error, sqlalchemy.exc.PendingRollbackError):
-        return Unreachable(f"cannot use {shown}: the connection was lost; {_cure('', url)}")
+        return Unreachable(f"cannot use {where}: the connection was lost; {_cure('', url)}")
     if not isinstance(error, sqlalchemy.exc.DBAPIError):
         return error
     reason = first_line(error)
     lowered = reason.lower()
     sqlstate = getattr(error.orig, "sqlstate", None)
     if "file is not a database" in lowered or "malformed" in lowered:
-        return NotAStorage(f"{shown} is not a readable SQLite database: {reason}")
+        return NotAStorage(f"{where} is not a readable SQLite database: {reason}")
     if "no such table" in lowered or sqlstate == "42P01":
-        return NotAStorage(f"{shown} lacks a table of kd-sweeps or Optuna: {reason}")
+        return NotAStorage(f"{where} lacks a table of kd-sweeps or Optuna: {reason}")
     if sqlstate in ("42501", "25006") or "readonly database" in lowered:
         return StorageError(
-            f"{shown} does not allow this: {reason}; let this user write there, and type the command again, {_ANOTHER}"
+            f"{where} does not allow this: {reason}; let this user write there, and type the command again, {_ANOTHER}"
         )
     if isinstance(error, sqlalchemy.exc.DataError) and "too big" in lowered:
-        return StorageError(f"{shown} cannot hold this: {reason}; one row of SQLite takes 1,000,000,000 bytes")
+        return StorageError(f"{where} cannot hold this: {reason}; one row of SQLite takes 1,000,000,000 bytes")
     if _is_full(error):
-        said = "" if "full" in lowered or "space" in lowered else "the disk is full: "
-        return StorageFull(f"cannot use {shown}: {said}{reason}; free space there")
+        full = "" if "full" in lowered or "space" in lowered else "the disk is full: "
+        return StorageFull(f"cannot use {where}: {full}{reason}; free space there")
     operational = isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
     if operational or error.connection_invalidated or "invalid connection option" in lowered:
-        return Unreachable(f"cannot use {shown}: {reason}; {_cure(lowered, url)}")
+        return Unreachable(f"cannot use {where}: {reason}; {_cure(lowered, url)}")
     return error
 
 
@@ -265,8 +265,8 @@ def outcome_is_readable(connection: Connection, outcome: str | None) -> bool:
     """Return whether the outcome of a done task can be read, and every blob that it names under "blobs"."""
     if outcome is None or not _is_json(outcome):
         return False
-    found = json.loads(outcome)
-    named = found.get("blobs", {}) if isinstance(found, dict) else None
+    value = json.loads(outcome)
+    named = value.get("blobs", {}) if isinstance(value, dict) else None
     return isinstance(named, dict) and all(_is_stored(connection, str(digest)) for digest in named.values())
 
 

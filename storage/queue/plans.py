@@ -145,8 +145,8 @@ def add_revision(
     Raises:
         ValueError: a task is planned twice, or in a phase that does not exist.
     """
-    found = connection.execute(select(phase_table).where(phase_table.c.sweep_id == sweep_id)).all()
-    phases = {phase.name: phase for phase in found}
+    rows = connection.execute(select(phase_table).where(phase_table.c.sweep_id == sweep_id)).all()
+    phases = {phase.name: phase for phase in rows}
     _check_tasks(tasks, phases)
     last = connection.scalar(select(func.max(task_table.c.ordinal)).where(task_table.c.sweep_id == sweep_id))
     if tasks:
@@ -274,10 +274,10 @@ def retry(
     with write(engine) as connection:
         # The phases first: none can fail from here on, and skip tasks that would not be among those found.
         locked = _locked_phases(connection, sweep_id)
-        found = [task for task in _to_try_again(connection, sweep_id) if task.key not in leave]
-        if not found:
+        failed = [task for task in _to_try_again(connection, sweep_id) if task.key not in leave]
+        if not failed:
             return []
-        again = {task.phase_id for task in found}
+        again = {task.phase_id for task in failed}
         more = {task.phase for task in then}
         # Blocked, not open: what a phase needs may be tried again as well.
         for phase in locked:
@@ -285,7 +285,7 @@ def retry(
                 _reopen(connection, phase.id, "blocked")
                 connection.execute(update(tasks).where(tasks.c.phase_id == phase.id).values(ready=False))
         sweep = _lock_sweep(connection, sweep_id, revision)
-        for task in found:
+        for task in failed:
             _reset(connection, task)
         if then:
             add_revision(
@@ -294,13 +294,13 @@ def retry(
                 number=revision + 1,
                 spec=sweep.spec,
                 fingerprint=sweep.fingerprint,
-                why=f"{len(found)} tasks tried again",
+                why=f"{len(failed)} tasks tried again",
                 tasks=then,
             )
             connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(revision=revision + 1))
         open_what_can_start(connection, sweep_id)
         notify(connection, sweep_id)
-        return [task.key for task in found]
+        return [task.key for task in failed]
 
 
 def _take_more(connection: Connection, phase: Row[Any], sweep: str, while_open: Collection[str]) -> None:
@@ -333,8 +333,8 @@ def _to_try_again(connection: Connection, sweep_id: int) -> list[Row[Any]]:
         .order_by(tasks.c.id)
         .with_for_update(key_share=True)
     )
-    found = connection.execute(query).all()
-    return [task for task in found if task.state != "done" or not outcome_is_readable(connection, task.outcome)]
+    rows = connection.execute(query).all()
+    return [task for task in rows if task.state != "done" or not outcome_is_readable(connection, task.outcome)]
 
 
 def _reset(connection: Connection, task: Row[Any]) -> None:

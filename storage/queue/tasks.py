@@ -168,9 +168,9 @@ def _take_back(
     log: str | None = None,
 ) -> list[Reaped]:
     with read(engine) as connection:
-        found = connection.execute(rows).all()
-    taken = []
-    for task_id, number, key, worker in found:
+        running = connection.execute(rows).all()
+    reaped = []
+    for task_id, number, key, worker in running:
         # One transaction each: locks on tasks of several phases at once could deadlock with a finish.
         with write(engine) as connection:
             if end_attempt(
@@ -184,8 +184,8 @@ def _take_back(
                 only_if_lapsed=only_if_lapsed,
                 log=log,
             ):
-                taken.append((key, number, worker))
-    return taken
+                reaped.append((key, number, worker))
+    return reaped
 
 
 @dataclass(frozen=True)

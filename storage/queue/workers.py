@@ -113,8 +113,8 @@ def take_repair(engine: Engine, sweep_id: int, worker: str, *, every_s: float) -
     with write(engine) as connection:
         note_seen(connection, sweep_id, worker)
         before = connection.scalar(select(func.coalesce(sweeps.c.repaired_at, now)).where(sweeps.c.id == sweep_id))
-        taken = connection.execute(update(sweeps).where(sweeps.c.id == sweep_id, due).values(repaired_at=now))
-        return before if taken.rowcount == 1 else None
+        changed = connection.execute(update(sweeps).where(sweeps.c.id == sweep_id, due).values(repaired_at=now))
+        return before if changed.rowcount == 1 else None
 
 
 def note_seen(connection: Connection, sweep_id: int, worker: str | ScalarSelect[str]) -> None:
@@ -193,10 +193,10 @@ def cancel(engine: Engine, sweep_id: int) -> int:
     Phases stay as they are, so that `resume` can go on exactly from here.
     """
     with write(engine) as connection:
-        taken = _take_back(connection, sweep_id)
+        number = _take_back(connection, sweep_id)
         _set_state(connection, sweep_id, "cancelled")
         # Once more: what an extend, retry or resume committed meanwhile. From here on they wait for the sweep.
-        return taken + _take_back(connection, sweep_id)
+        return number + _take_back(connection, sweep_id)
 
 
 def _take_back(connection: Connection, sweep_id: int) -> int:
@@ -213,12 +213,12 @@ def _take_back(connection: Connection, sweep_id: int) -> int:
         .where(attempts.c.state == "running", attempts.c.task_id == tasks.c.id, tasks.c.sweep_id == sweep_id)
         .values(state="released", reason=reason, finished_at=database_now())
     )
-    taken = connection.execute(
+    cancelled = connection.execute(
         update(tasks)
         .where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("waiting", "running")))
         .values(state="cancelled", reason=reason, finished_at=database_now())
     )
-    return taken.rowcount
+    return cancelled.rowcount
 
 
 def _set_state(connection: Connection, sweep_id: int, state: str) -> None:

@@ -47,10 +47,10 @@ def get(engine: Engine, digest: str) -> bytes:
     if data is None:
         raise BlobCorrupt(f"blob {digest[:12]} is missing; the task that makes it has to run again")
     data = bytes(data)
-    found = hashlib.sha256(data).hexdigest()
-    if found != digest:
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != digest:
         raise BlobCorrupt(
-            f"blob {digest[:12]} is damaged: its {len(data)} bytes hash to {found[:12]}; the task that makes"
+            f"blob {digest[:12]} is damaged: its {len(data)} bytes hash to {actual[:12]}; the task that makes"
             " it has to run again"
         )
     return data

@@ -130,7 +130,7 @@ def reconcile(studies: "Studies", engine: Engine, sweep_id: int) -> int:
 
 
 def _report(studies: "Studies", attempt: Unreported, study: str, number: int) -> None:
-    asked = {"task": attempt.key, "attempt": attempt.number}
+    required = {"task": attempt.key, "attempt": attempt.number}
     if attempt.state == "done":
         result = (attempt.outcome or {}).get("trial", {})
         studies.tell(
@@ -140,11 +140,11 @@ def _report(studies: "Studies", attempt: Unreported, study: str, number: int) ->
             value=result.get("value"),
             attrs=result.get("attrs", {}),
             epoch_values=result.get("epoch_values", ()),
-            asked=asked,
+            required=required,
         )
         return
     attrs = {"reason": attempt.reason or attempt.state, "error_class": attempt.error_class or attempt.state}
-    studies.tell(study, number, state="FAIL", value=None, attrs=attrs, asked=asked)
+    studies.tell(study, number, state="FAIL", value=None, attrs=attrs, required=required)
 
 
 def _fail_orphans(studies: "Studies", engine: Engine, sweep_id: int, listed: dict[str, dict[int, RunningTrial]]) -> int:

@@ -50,7 +50,7 @@ def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int, m
     try:
         made = maker(seed)
         study = optuna.create_study(
-            storage=_History([_frozen(one, wanted, number) for number, one in enumerate(history)]),
+            storage=_History([_frozen(point, wanted, number) for number, point in enumerate(history)]),
             sampler=made,
             directions=[StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE],
         )
@@ -95,10 +95,10 @@ def _maker(name: str) -> Callable[[int], BaseSampler]:
         ) from error
 
     def made(seed: int) -> BaseSampler:
-        found = make(seed)
-        if not isinstance(found, BaseSampler):
-            raise SamplerUnusable(f"sampler {name}: it returned {found!r}, not an optuna.samplers.BaseSampler")
-        return found
+        sampler = make(seed)
+        if not isinstance(sampler, BaseSampler):
+            raise SamplerUnusable(f"sampler {name}: it returned {sampler!r}, not an optuna.samplers.BaseSampler")
+        return sampler
 
     return made
 
@@ -173,11 +173,11 @@ def importances(space: Space, history: Sequence[Past], *, seed: int = 0) -> dict
     distributions = distributions_of(space)
     study.add_trials(
         [
-            create_trial(params=dict(one.params), distributions=distributions, value=one.value)
-            for one in history
-            if one.value is not None
+            create_trial(params=dict(point.params), distributions=distributions, value=point.value)
+            for point in history
+            if point.value is not None
         ]
     )
     free = [name for name, bounds in distributions.items() if not bounds.single()]
-    found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed), params=free)
-    return dict(found)
+    importance = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed), params=free)
+    return dict(importance)

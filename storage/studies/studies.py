@@ -82,12 +82,12 @@ def connect(url: URL, *, create: bool = False) -> tuple[RDBStorage, Engine]:
 
 
 def _check_version(rdb: RDBStorage, url: URL) -> None:
-    found, needed = rdb.get_current_version(), _head_version(rdb)
-    if found == needed:
+    version, needed = rdb.get_current_version(), _head_version(rdb)
+    if version == needed:
         return
-    known = found in rdb.get_all_versions()
+    known = version in rdb.get_all_versions()
     cure = f"type: optuna storage upgrade --storage {masked(url)}" if known else "upgrade Optuna here"
-    raise NotAStorage(f"{masked(url)} has Optuna tables of version {found}, but {needed} is needed; {cure}")
+    raise NotAStorage(f"{masked(url)} has Optuna tables of version {version}, but {needed} is needed; {cure}")
 
 
 _head: list[str] = []  # filled by the first that asks: Optuna reads 15 migration scripts to tell it
@@ -202,11 +202,11 @@ class Studies:
     @retrying
     def ids(self) -> dict[str, int]:
         """Return the numbers of all studies by name, as the dashboard's pages have them; also those of other tools."""
-        found = {}
+        known = {}
         for name in self.names():
             with contextlib.suppress(KeyError), self._faults(""):  # deleted since it was listed
-                found[name] = self._rdb.get_study_id_from_name(name)
-        return found
+                known[name] = self._rdb.get_study_id_from_name(name)
+        return known
 
     @retrying
     def names(self) -> list[str]:
@@ -265,7 +265,7 @@ class Studies:
         value: float | None,
         attrs: Mapping[str, Any],
         epoch_values: Sequence[float | None] = (),
-        asked: Mapping[str, Any] | None = None,
+        required: Mapping[str, Any] | None = None,
     ) -> None:
         """Write the trial's attributes and its value per epoch, then finish it. Nothing if it is finished.
 
@@ -275,7 +275,7 @@ class Studies:
         Args:
             state: "COMPLETE" (with a value), "PRUNED" or "FAIL" (without).
             epoch_values: from epoch 0; None: nothing is written for that epoch.
-            asked: attributes that the trial was asked with. With others it is another one of that number, in a
+            required: attributes that the trial was asked with. With others it is another one of that number, in a
                 study that was deleted and made again: it is left alone.
 
         Raises:
@@ -292,7 +292,7 @@ class Studies:
                 values=values,
                 attrs=attrs,
                 epoch_values=epoch_values,
-                asked=asked or {},
+                required=required or {},
             )
 
     def add(self, study: str, space: Space, trials: Sequence[EndedTrial]) -> None:
@@ -306,10 +306,10 @@ class Studies:
             study_id = self._rdb.get_study_id_from_name(study)
             for number, trial in enumerate(trials):
                 try:
-                    found = add_trial(self._rdb, study_id, space, trial, likely_number=number)
+                    added = add_trial(self._rdb, study_id, space, trial, likely_number=number)
                 except ValueError as error:
                     raise ParametersRefused(f"trial {number} of study {study}: {error}") from error
-                if found != number:
+                if added != number:
                     raise StudyMixed(f"study {study!r}: another tool adds trials to it at this moment; type it again")
 
     @retrying

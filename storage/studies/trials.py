@@ -103,7 +103,7 @@ def report_trial(
     values: Sequence[float] | None,
     attrs: Mapping[str, Any],
     epoch_values: Sequence[float | None],
-    asked: Mapping[str, Any],
+    required: Mapping[str, Any],
 ) -> None:
     """Write what the trial lacks of these attributes and epoch values, then end it.
 
@@ -113,7 +113,7 @@ def report_trial(
     Args:
         attrs: JSON values by name.
         epoch_values: from epoch 0; None: nothing is written for that epoch.
-        asked: attributes that the trial has to have: a number alone does not name it, since a study that was
+        required: attributes that the trial has to have: a number alone does not name it, since a study that was
             deleted and made again counts from 0 again.
 
     Raises:
@@ -121,7 +121,7 @@ def report_trial(
         optuna.exceptions.UpdateFinishedTrialError: it has ended; nothing more was written.
     """
     present = storage.get_trial_user_attrs(trial_id)
-    if any(name not in present or present[name] != value for name, value in asked.items()):
+    if any(name not in present or present[name] != value for name, value in required.items()):
         return
     for name, value in attrs.items():
         if name not in present or present[name] != value:
@@ -189,11 +189,11 @@ def save_plots(storage: StudyAttrs, study_id: int, plots: Mapping[str, str]) -> 
 
 def _save_text(storage: StudyAttrs, study_id: int, prefix: str, text: str) -> bool:
     """Write the parts of a text that are not there already; return whether there were any."""
-    changed, found = False, storage.get_study_system_attrs(study_id)
+    changed, present = False, storage.get_study_system_attrs(study_id)
     parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
-    before = sum(key.startswith(prefix) for key in found)
+    before = sum(key.startswith(prefix) for key in present)
     for number, part in enumerate([*parts, *[""] * (before - len(parts))]):  # parts of a longer text that was there
-        if found.get(f"{prefix}{number}") != part:
+        if present.get(f"{prefix}{number}") != part:
             storage.set_study_system_attr(study_id, f"{prefix}{number}", part)
             changed = True
     return changed

@@ -213,7 +213,7 @@ class Attempts:
         failpoint("finished")
         self.finished += 1
         log.info("%s done: %.4f in %.1f s", claim.key, outcome.score, stored["wall_s"])
-        self._studies.tell(study, trial.number, state="COMPLETE", **stored["trial"], asked=attrs)
+        self._studies.tell(study, trial.number, state="COMPLETE", **stored["trial"], required=attrs)
         failpoint("reported")
         mark_reported(self._engine, claim.task_id, claim.attempt)
         failpoint("marked")

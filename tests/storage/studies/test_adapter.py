@@ -512,7 +512,7 @@ def test_a_trial_that_only_shares_its_number_with_a_deleted_one_is_not_told(stud
     living = claimed(engine, sweep)
     number = asked(studies, living)
     assert reconcile(studies, engine, sweep) == 0
-    studies.tell("s", number, state="COMPLETE", value=0.9, attrs={}, asked={"task": old.key, "attempt": old.attempt})
+    studies.tell("s", number, state="COMPLETE", value=0.9, attrs={}, required={"task": old.key, "attempt": old.attempt})
     assert trial_states(studies) == ["RUNNING"], "nor does its worker tell another task's trial"
     mark_reported(engine, living.task_id, living.attempt)
 
@@ -534,7 +534,7 @@ def test_a_value_of_optunas_that_is_no_json_any_more_is_one_clear_line_and_no_ot
         connection.execute(text("UPDATE trial_user_attributes SET value_json = substr(value_json, 1, 4)"))
     for attempt in (
         lambda: studies.running("s"),
-        lambda: studies.tell("s", number, state="COMPLETE", value=0.5, attrs={}, asked={"task": "search#0"}),
+        lambda: studies.tell("s", number, state="COMPLETE", value=0.5, attrs={}, required={"task": "search#0"}),
     ):
         with pytest.raises(NotAStorage, match=r"a value of study 's' in .* is not JSON any more") as caught:
             attempt()

@@ -9,7 +9,7 @@ import pytest
 
 from kd.data import custom
 from kd.data.datasets import contents, load, load_test
-from kd.data.images import taken
+from kd.data.images import normalize
 from kd.errors import DataError, NotHere
 from kd.tools import code
 
@@ -96,9 +96,9 @@ def test_without_a_test_part_a_sixth_becomes_it_whatever_the_order(tmp_path: Pat
 )
 def test_a_class_that_would_lose_its_only_image_to_the_test_part_is_named(names: tuple[str, ...], said: str) -> None:
     with pytest.raises(DataError, match=rf"^mine: {said}"):
-        taken({"x_train": np.zeros((3, 8, 8), np.uint8), "y_train": np.arange(3)}, "mine", names)
+        normalize({"x_train": np.zeros((3, 8, 8), np.uint8), "y_train": np.arange(3)}, "mine", names)
     two_each = {"x_train": np.zeros((6, 8, 8), np.uint8), "y_train": np.arange(6) % 3}
-    assert taken(two_each, "mine", names)[0].classes == 3
+    assert normalize(two_each, "mine", names)[0].classes == 3
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_class_that_would_lose_its_only_image_to_the_test_part_is_named(names:
 def test_without_a_test_part_what_is_wrong_is_told_of_the_arrays_as_given(changes: Raw, said: str) -> None:
     arrays = {key: array for key, array in made_up().items() if key.endswith("train")}
     with pytest.raises(DataError, match=rf"^mine: {said}"):
-        taken(arrays | changes, "mine")
+        normalize(arrays | changes, "mine")
 
 
 def test_a_file_is_read_once_until_it_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
