@@ -31,7 +31,7 @@ from sqlalchemy import Engine
 
 from storage.db.engine import open_engine
 from storage.records import queries
-from storage.records.queries import TaskRecord
+from storage.tables import TaskRecord
 from storage.url import resolve
 from support.page import Origin, table, write_section
 from sweeps.distill.presets import preset

@@ -14,9 +14,8 @@ from storage.db.transaction import database_now, read, retrying, write
 from storage.errors import NextStep, SweepInUse
 from storage.failpoints import failpoint
 from storage.queue.workers import cancel
-from storage.records.queries import SweepRecord
 from storage.studies.ownership import owned, owner_of
-from storage.tables import attempts, blobs, reserved_studies, sweeps, tasks
+from storage.tables import SweepRecord, attempts, blobs, reserved_studies, sweeps, tasks
 
 if TYPE_CHECKING:  # storage.studies.studies imports Optuna, which costs a second
     from storage.studies.studies import Studies

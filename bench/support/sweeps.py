@@ -26,8 +26,8 @@ from storage.db.transaction import write
 from storage.queue.phases import close_if_over
 from storage.queue.tasks import Claim
 from storage.records import queries
-from storage.records.queries import TaskRecord
 from storage.studies.space import study_name
+from storage.tables import TaskRecord
 from sweeps.distill.presets import preset
 from sweeps.distill.session import Outcome, outcome_of, source_of
 from sweeps.plan.jobs import payload_of, read_outcome

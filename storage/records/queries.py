@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import Engine, Select, Text, and_, case, func, select, type_coerce
@@ -11,82 +11,18 @@ from storage import json_text, tables
 from storage.db import transaction
 from storage.db.transaction import database_now, read, retrying
 from storage.errors import NextStep, RecordBroken, SweepNotFound
-from storage.tables import attempts, phases, sweeps, tasks
+from storage.tables import (
+    AttemptRecord,
+    PhaseRecord,
+    RevisionRecord,
+    SweepRecord,
+    TaskRecord,
+    attempts,
+    phases,
+    sweeps,
+    tasks,
+)
 from storage.url import masked
-
-
-@dataclass(frozen=True)
-class SweepRecord:
-    """A sweep. `created_at`: seconds since 1970, as all times here. `identity`: what its studies carry."""
-
-    id: int
-    name: str
-    revision: int
-    spec: dict[str, Any]
-    fingerprint: str
-    provenance: dict[str, Any]
-    state: str
-    created_at: float
-    repaired_at: float | None
-    identity: str
-
-
-@dataclass(frozen=True)
-class RevisionRecord:
-    """One plan of a sweep. `planned`: how many tasks it added, by phase."""
-
-    number: int
-    created_at: float
-    fingerprint: str
-    spec: dict[str, Any]
-    planned: dict[str, int]
-    why: str
-
-
-@dataclass(frozen=True)
-class PhaseRecord:
-    """A phase, and how many of its tasks are in each state (states without any are left out)."""
-
-    name: str
-    stage: str
-    state: str
-    needs: tuple[str, ...]
-    minimum: int
-    reason: str | None
-    closed_at: float | None
-    counts: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def total(self) -> int:
-        """Return how many tasks the phase has."""
-        return sum(self.counts.values())
-
-
-@dataclass(frozen=True)
-class TaskRecord:
-    """A task with its latest attempt's trial, parameters and worker.
-
-    `reason` and `error_class` say why a task failed or was skipped; of a task that waits for its next
-    attempt, why the latest one ended.
-    """
-
-    id: int
-    key: str
-    stage: str
-    phase: str
-    payload: dict[str, Any]
-    state: str
-    attempt: int
-    score: float | None
-    outcome: dict[str, Any] | None
-    reason: str | None
-    error_class: str | None
-    started_at: float | None
-    finished_at: float | None
-    params: dict[str, Any] | None
-    trial_number: int | None
-    study: str | None
-    worker: str | None
 
 
 @dataclass(frozen=True)
@@ -258,27 +194,6 @@ def _tasks_with_latest_attempt() -> Select[Any]:
         .join(phases, phases.c.id == tasks.c.phase_id)
         .join(attempts, latest, isouter=True)
     )
-
-
-@dataclass(frozen=True)
-class AttemptRecord:
-    """An attempt. Times are seconds since 1970.
-
-    error_class, reason, trace: why it failed, and the traceback. log: the end of what its worker logged and printed;
-    while it runs, as of the latest renewal of its lease. None where there is none.
-    """
-
-    number: int
-    worker: str
-    host: str
-    pid: int
-    state: str
-    started_at: float
-    finished_at: float | None
-    error_class: str | None
-    reason: str | None
-    trace: str | None
-    log: str | None
 
 
 @retrying

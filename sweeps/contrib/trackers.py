@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy
 
-from storage.records.queries import SweepRecord
+from storage.tables import SweepRecord
 from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.findings.load import Done, StoredSweep, is_incomplete, read
 from sweeps.hints import local

@@ -17,6 +17,7 @@ from kd.data.datasets import Positions, content_hash, positions
 from kd.teachers import logits_file
 from storage.errors import BlobCorrupt
 from storage.records import artifacts, queries
+from storage.tables import SweepRecord
 from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.hints import local
 from sweeps.plan.jobs import StudentOutcome, TeacherOutcome, TeacherTask, TransferTask, done_tasks
@@ -45,7 +46,7 @@ class Student:
     model: bytes
 
 
-def find_student(engine: sqlalchemy.Engine, sweep: queries.SweepRecord, dataset: str | None = None) -> Student:
+def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | None = None) -> Student:
     """Return the student that was trained at the best (T, alpha) on a dataset of the sweep; None: the source.
 
     Raises:
@@ -147,7 +148,7 @@ class TeacherLogits:
     provenance: str
 
 
-def find_logits(engine: sqlalchemy.Engine, sweep: queries.SweepRecord, role: str) -> TeacherLogits:
+def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> TeacherLogits:
     """Return the logits of the teacher of a role.
 
     Args:

@@ -19,7 +19,7 @@ from kd.teachers import logits_file
 from kd.teachers.names import parse_teacher
 from kd.tools.code import is_code
 from storage.queue.tasks import Claim
-from storage.records.queries import TaskRecord
+from storage.tables import TaskRecord
 from sweeps.distill.arms import AUTOKERAS_ARM, LABELS_ONLY, PLAIN_KD
 from sweeps.distill.spec import DatasetSpec, Training
 from sweeps.errors import SweepError

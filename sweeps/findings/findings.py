@@ -11,7 +11,7 @@ from statistics import fmean
 import sqlalchemy
 
 from storage.records import queries
-from storage.records.queries import SweepRecord
+from storage.tables import SweepRecord
 from sweeps.distill.arms import UNTUNED
 from sweeps.distill.cost import BreakEven, break_evens
 from sweeps.errors import NoResultsYet

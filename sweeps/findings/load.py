@@ -11,8 +11,7 @@ from typing import Any, TypeAlias
 import sqlalchemy
 
 from storage.records import queries
-from storage.records.queries import RevisionRecord, SweepRecord, TaskRecord
-from storage.tables import TASK_AWAITED
+from storage.tables import TASK_AWAITED, RevisionRecord, SweepRecord, TaskRecord
 from sweeps.distill.arms import AUTOKERAS_ARM, CONTROLS
 from sweeps.plan import jobs, selection
 from sweeps.plan.phases import groups

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from storage.queue.phases import root_reason
-from storage.records.queries import TaskRecord
+from storage.tables import TaskRecord
 from sweeps.distill.arms import AUTOKERAS_ARM, SCALED, SCRATCH_TUNED, WITH_KD
 from sweeps.distill.space import of_training
 from sweeps.findings.load import StoredSweep, Training, accuracies, compared, is_incomplete, of_arm, scores_on_test

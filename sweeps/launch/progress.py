@@ -14,6 +14,7 @@ from rich.text import Text
 
 from storage.errors import NotAStorage, StorageError
 from storage.records import queries
+from storage.tables import SweepRecord
 from sweeps.hints import explain
 from sweeps.plan.phases import display_stage
 from sweeps.plan.plan import STAGES
@@ -30,7 +31,7 @@ _CELL_WIDTH = 100  # characters of a line in a notebook
 
 @contextlib.contextmanager
 def shown(
-    engine: sqlalchemy.Engine, sweep: queries.SweepRecord, console: Console, workers: Callable[[], int]
+    engine: sqlalchemy.Engine, sweep: SweepRecord, console: Console, workers: Callable[[], int]
 ) -> Iterator["Refresh"]:
     """Show the stages while the block runs; a call of what it gives brings them up to date.
 
@@ -77,7 +78,7 @@ class Refresh:
     """Draw the whole and its stages: bars on a terminal and in a notebook, else a line from time to time."""
 
     def __init__(
-        self, engine: sqlalchemy.Engine, sweep: queries.SweepRecord, console: Console, workers: Callable[[], int]
+        self, engine: sqlalchemy.Engine, sweep: SweepRecord, console: Console, workers: Callable[[], int]
     ) -> None:
         self._engine, self._sweep, self._console, self._workers = engine, sweep, console, workers
         self._spec = stored_spec(sweep)

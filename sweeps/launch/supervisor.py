@@ -14,7 +14,7 @@ from storage.errors import StorageError, StorageFull
 from storage.queue import workers
 from storage.queue.tasks import reap_worker
 from storage.records import queries
-from storage.tables import LOST
+from storage.tables import LOST, SweepRecord
 from sweeps.errors import SweepError
 from sweeps.hints import explain, local
 from sweeps.launch.engine import Engine, WorkerHandle
@@ -44,7 +44,7 @@ class Supervisor:
     """
 
     engine: sqlalchemy.Engine
-    sweep: queries.SweepRecord
+    sweep: SweepRecord
     spec: Spec
     on: Engine
     say: Callable[[str], None]

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from storage import json_text
 from storage.db.engine import open_engine
 from storage.records import queries
-from storage.records.queries import SweepRecord
+from storage.tables import SweepRecord
 from storage.url import masked
 from sweeps.errors import SweepError
 from sweeps.operations.answers import AuditAnswer, BestAnswer, ExtendArgs, Extended

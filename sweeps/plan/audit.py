@@ -21,7 +21,7 @@ from storage.audit.rows import Rows, TaskRow, Unreadable, read_rows
 from storage.errors import RecordBroken
 from storage.queue.phases import Dependency
 from storage.queue.plans import PhasePlan, TaskPlan
-from storage.records.queries import SweepRecord
+from storage.tables import SweepRecord
 from sweeps.distill.arms import AUTOKERAS_ARM
 from sweeps.distill.space import trained_with
 from sweeps.errors import SpecError

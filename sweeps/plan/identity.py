@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-from storage.records.queries import TaskRecord
+from storage.tables import TaskRecord
 
 
 def derive(seed: int, *path: str | int) -> int:

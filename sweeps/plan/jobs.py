@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from storage.errors import NextStep, RecordBroken
 from storage.queue.tasks import Claim
-from storage.records.queries import TaskRecord
+from storage.tables import TaskRecord
 from sweeps.spec.model import Role
 from sweeps.trainers.protocol import Point
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sweeps.errors import SpecError
 
 if TYPE_CHECKING:
-    from storage.records.queries import SweepRecord
+    from storage.tables import SweepRecord
     from sweeps.distill.presets import SpecRequest
     from sweeps.spec.model import Spec
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps.python import arguments
 
 if TYPE_CHECKING:
-    from storage.records.queries import SweepRecord
+    from storage.tables import SweepRecord
     from sweeps.operations.answers import BestPoint, Svg, Verdict
     from sweeps.operations.operation import LocalClient
     from sweeps.query.status import Status

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy
 
 from storage.records import queries
-from storage.records.queries import SweepRecord, TaskRecord
+from storage.tables import SweepRecord, TaskRecord
 from sweeps.distill.snippets import snippets
 from sweeps.distill.spec import formula
 from sweeps.errors import NoResultsYet

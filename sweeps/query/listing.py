@@ -10,8 +10,7 @@ import sqlalchemy
 from storage.db.engine import open_engine
 from storage.queue.phases import root_reason
 from storage.records import queries
-from storage.records.queries import SweepRecord, TaskRecord
-from storage.tables import TASK_AWAITED
+from storage.tables import TASK_AWAITED, SweepRecord, TaskRecord
 from storage.url import resolve
 from sweeps.distill.space import trained_with
 from sweeps.errors import SpecError

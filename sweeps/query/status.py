@@ -11,7 +11,8 @@ from storage.queue import workers
 from storage.queue.phases import parse_dependencies
 from storage.queue.workers import WorkerRecord
 from storage.records import queries
-from storage.records.queries import PhaseRecord, RunningRecord, SweepRecord, TaskRecord
+from storage.records.queries import RunningRecord
+from storage.tables import PhaseRecord, SweepRecord, TaskRecord
 from sweeps.plan import identity
 from sweeps.plan.phases import UNAVAILABLE, display_stage, display_state
 from sweeps.plan.plan import STAGES, expected_seconds

@@ -12,7 +12,7 @@ from kd.data.custom import kind_of
 from kd.errors import CodeError, NotHere
 from kd.tools import code
 from storage import json_text
-from storage.records.queries import SweepRecord
+from storage.tables import SweepRecord
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import local
 from sweeps.spec.model import Name, Spec, fingerprint, parse

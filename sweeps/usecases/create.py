@@ -25,6 +25,7 @@ from storage.records import queries
 from storage.studies import ownership
 from storage.studies.ownership import IDENTITY_ATTR, Owner, owner_of
 from storage.studies.space import Choice, Range, Whole, study_name
+from storage.tables import RevisionRecord
 from storage.url import masked
 from sweeps.distill import freeze, presets
 from sweeps.distill.space import search_space
@@ -75,7 +76,7 @@ def create_sweep(
     check_name(name)
     spec = resolve(spec, data_dir=data_dir)
     _check_text(spec)
-    known: list[queries.RevisionRecord] = []
+    known: list[RevisionRecord] = []
     with contextlib.suppress(Unreachable) if dry_run else contextlib.nullcontext():  # a plan needs no database
         known = find(url, name)
     if known:
@@ -201,7 +202,7 @@ def requested(url: sqlalchemy.URL, name: str, request: presets.SpecRequest) -> S
     return parse(known[-1].spec, origin=f"sweep {name}") if known else request.spec()
 
 
-def find(url: sqlalchemy.URL, name: str) -> list[queries.RevisionRecord]:
+def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
     """Return the plans of a sweep, the first one first; none where there is no such sweep, or no storage."""
     try:
         engine = open_engine(url, read_only=True)
@@ -215,13 +216,13 @@ def find(url: sqlalchemy.URL, name: str) -> list[queries.RevisionRecord]:
         engine.dispose()
 
 
-def by_its_rule(known: list[queries.RevisionRecord], spec: Spec) -> Spec:
+def by_its_rule(known: list[RevisionRecord], spec: Spec) -> Spec:
     """Return the spec with the rule of the verdict that the sweep declared when it was made: it keeps that one."""
     rule = known[0].spec["transfer"].get("rule", 1)
     return spec if spec.transfer.rule == rule else override(spec, {"transfer.rule": rule})
 
 
-def refuse_another(name: str, known: list[queries.RevisionRecord], spec: Spec) -> None:
+def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
     """Raise AnotherSpec with the difference, unless the sweep that is there has this spec or began with it."""
     # An older version left out what a spec has by default today: the same values under another fingerprint.
     same = (parse(revision.spec, origin=f"sweep {name}").fingerprint for revision in known)

@@ -15,6 +15,7 @@ from kd.data import datasets, sources
 from storage.db.engine import open_engine
 from storage.errors import StorageError
 from storage.records import queries
+from storage.tables import SweepRecord
 from storage.url import masked, sqlite_path
 from sweeps.contrib.slurm import PROGRAMS
 from sweeps.distill.freeze import describe, requirements
@@ -116,7 +117,7 @@ def _storage(url: sqlalchemy.URL) -> list[Check]:
     return [storage, *(check for sweep in open_ones for check in _needed(sweep))]
 
 
-def _needed(sweep: queries.SweepRecord) -> list[Check]:
+def _needed(sweep: SweepRecord) -> list[Check]:
     """Say what a worker on this machine needs for a sweep, and whether it is here."""
     try:
         spec = as_it_stands(sweep)

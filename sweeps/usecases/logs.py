@@ -7,6 +7,7 @@ from pathlib import Path
 import sqlalchemy
 
 from storage.records import queries
+from storage.tables import AttemptRecord
 from sweeps.errors import NotThere, SweepError
 from sweeps.hints import local
 from sweeps.query.listing import open_sweep
@@ -88,7 +89,7 @@ class Followed:
         return _added(before, self._shown)
 
 
-def _attempts(url: sqlalchemy.URL, name: str, key: str, attempt: int | None) -> list[queries.AttemptRecord]:
+def _attempts(url: sqlalchemy.URL, name: str, key: str, attempt: int | None) -> list[AttemptRecord]:
     with open_sweep(url, name) as (engine, sweep):
         attempts = queries.attempts_of(engine, sweep.id, key)
     if attempts is None:
@@ -102,12 +103,12 @@ def _attempts(url: sqlalchemy.URL, name: str, key: str, attempt: int | None) -> 
     return chosen
 
 
-def _head(key: str, record: queries.AttemptRecord) -> str:
+def _head(key: str, record: AttemptRecord) -> str:
     how = f"{record.state} ({record.error_class})" if record.error_class else record.state
     return f"==> {key} attempt {record.number}: {how}, worker {record.worker} on {record.host}"
 
 
-def _lines(record: queries.AttemptRecord) -> list[str]:
+def _lines(record: AttemptRecord) -> list[str]:
     if record.log is None:
         lines = ["(no log of it is stored)"]
     else:

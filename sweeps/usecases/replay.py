@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import sqlalchemy
 
-from storage.records.queries import SweepRecord, TaskRecord, task_records
+from storage.records.queries import task_records
+from storage.tables import SweepRecord, TaskRecord
 from sweeps.distill.session import Outcome, as_claimed
 from sweeps.errors import SweepError
 from sweeps.hints import local

@@ -13,7 +13,7 @@ from storage.queue import plans, workers
 from storage.queue.tasks import Reaped, reap
 from storage.records import queries
 from storage.studies.reconcile import reconcile
-from storage.tables import LOST
+from storage.tables import LOST, SweepRecord
 from sweeps.distill.freeze import has_weights
 from sweeps.errors import SpecError, SweepError
 from sweeps.findings import load
@@ -96,7 +96,7 @@ def extend(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, s
 
 
 def _more(
-    engine: sqlalchemy.Engine, sweep: queries.SweepRecord, spec: Spec, *, trials: int, seeds: int, searches: int
+    engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, *, trials: int, seeds: int, searches: int
 ) -> tuple[Spec, plan.Plan]:
     """Return the larger spec and what it adds, unless that is refused."""
     if min(trials, seeds, searches) < 0 or max(trials, seeds, searches) < 1:
@@ -114,7 +114,7 @@ def _more(
     return plan.more(spec, trials=trials, seeds=seeds, searches=searches)
 
 
-def _look(engine: sqlalchemy.Engine, sweep: queries.SweepRecord, spec: Spec) -> str:
+def _look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> str:
     """Say which look the verdict is decided at, once more seeds or searches have read the test."""
     looks, declared = load.begun_looks(engine, sweep.id), spec.transfer.looks
     which = (
@@ -125,7 +125,7 @@ def _look(engine: sqlalchemy.Engine, sweep: queries.SweepRecord, spec: Spec) -> 
     return f"this spends {which}" + ("; no look is left after it" if looks + 1 == declared else "")
 
 
-def _refuse_another_look(engine: sqlalchemy.Engine, sweep: queries.SweepRecord, spec: Spec) -> None:
+def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> None:
     """Raise RevisionRefused, unless the sweep may be read on test images once more: a declared look is left."""
     looks = load.begun_looks(engine, sweep.id)
     if looks >= spec.transfer.looks:
@@ -184,7 +184,7 @@ def delete(url: sqlalchemy.URL, name: str) -> deletion.Deleted:
 
 
 @contextlib.contextmanager
-def _open_studies(url: sqlalchemy.URL, name: str) -> Iterator[tuple["Studies", queries.SweepRecord]]:
+def _open_studies(url: sqlalchemy.URL, name: str) -> Iterator[tuple["Studies", SweepRecord]]:
     """Open the storage with Optuna's studies, on one engine, and find the sweep of that name."""
     from storage.studies.studies import open_studies  # Optuna takes a second
 

@@ -23,7 +23,7 @@ from storage.studies.ownership import owner_of
 from storage.studies.reconcile import mark_reported
 from storage.studies.space import study_name
 from storage.studies.studies import Studies
-from storage.tables import LOST
+from storage.tables import LOST, SweepRecord
 from sweeps.distill.session import Outcome
 from sweeps.errors import Interrupted, LeaseLost, StepTimeout, SweepError
 from sweeps.hints import local
@@ -111,7 +111,7 @@ class Attempts:
     def __init__(
         self,
         studies: Studies,
-        sweep: queries.SweepRecord,
+        sweep: SweepRecord,
         spec: Spec,
         worker: str,
         *,

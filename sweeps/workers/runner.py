@@ -20,6 +20,7 @@ from kd.tools.processes import Report, run_in_subprocess
 from storage.errors import BlobCorrupt
 from storage.queue.tasks import Claim
 from storage.records import artifacts, queries
+from storage.tables import TaskRecord
 from sweeps.distill import jobs as child_jobs
 from sweeps.distill import session
 from sweeps.distill.arms import AUTOKERAS_ARM, FOUND_NETWORK
@@ -232,7 +233,7 @@ class TaskRunner:
         """Store bytes; return their digest."""
         return hashlib.sha256(data).hexdigest() if self.read_only else artifacts.put(self.engine, data)
 
-    def _done(self, phase: str | None = None) -> list[queries.TaskRecord]:
+    def _done(self, phase: str | None = None) -> list[TaskRecord]:
         return queries.task_records(self.engine, self.sweep_id, phase=phase, state="done")
 
     def _blob(self, done: jobs.DoneTask[jobs.Payload, jobs.StoredOutcome], name: str, steps: Steps) -> bytes:

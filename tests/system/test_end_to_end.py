@@ -19,6 +19,7 @@ from storage.db.engine import open_engine
 from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.studies.space import study_name
+from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps import best, create_sweep, report
 from sweeps.plan.plan import STAGES
@@ -101,7 +102,7 @@ def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
     admin.dispose()
 
 
-def _tasks(url: str) -> list[queries.TaskRecord]:
+def _tasks(url: str) -> list[TaskRecord]:
     engine = open_engine(resolve(url), read_only=True)
     try:
         return queries.task_records(engine, queries.find_sweep(engine, "micro").id)

@@ -12,7 +12,7 @@ from kd.errors import Unavailable
 from storage.db.engine import open_engine
 from storage.queue.tasks import Claim
 from storage.records import artifacts, queries
-from storage.records.queries import TaskRecord
+from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps import report
 from sweeps.distill.session import Outcome

@@ -13,7 +13,8 @@ from sqlalchemy import Engine
 
 from storage.db.engine import open_engine
 from storage.records import queries
-from storage.records.queries import RunningRecord, TaskRecord
+from storage.records.queries import RunningRecord
+from storage.tables import TaskRecord
 from storage.url import resolve
 from tests.support.faults.crews import NAME, Crew, Nursery, Programs, program
 from tests.support.faults.kills import Kills

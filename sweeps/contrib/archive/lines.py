@@ -21,8 +21,8 @@ from storage.db.transaction import database_now, insert_into, read, retrying, wr
 from storage.errors import ArchiveBroken, NextStep, RecordBroken, SpecConflict, SweepNotFound
 from storage.failpoints import failpoint
 from storage.queue.phases import Dependency, parse_dependencies, parse_lag
-from storage.records.queries import SweepRecord, find_sweep
-from storage.tables import attempts, phases, revisions, selections, tasks, workers
+from storage.records.queries import find_sweep
+from storage.tables import SweepRecord, attempts, phases, revisions, selections, tasks, workers
 from storage.tables import blobs as blob_table
 from storage.url import masked
 

@@ -19,9 +19,8 @@ from storage.audit.checks import Finding
 from storage.audit.rows import read_rows
 from storage.errors import ArchiveBroken, RecordBroken, StorageError
 from storage.records import queries
-from storage.records.queries import SweepRecord
 from storage.studies.space import EndedTrial, study_name
-from storage.tables import UNREADABLE
+from storage.tables import UNREADABLE, SweepRecord
 from sweeps.contrib.archive.file import Archive, open_archive
 from sweeps.contrib.archive.lines import AttemptLine, SelectionLine, SweepLines, TaskLine, VerdictClaim, opened
 from sweeps.distill.arms import AUTOKERAS_ARM, DEFAULT_POINTS

@@ -12,8 +12,8 @@ from fastapi import Depends, Path, Request
 
 from storage.db.engine import open_engine
 from storage.records import queries
-from storage.records.queries import SweepRecord
 from storage.studies.space import study_name
+from storage.tables import SweepRecord
 from sweeps.errors import NoResultsYet, NotThere
 from sweeps.findings.findings import load
 from sweeps.hints import local

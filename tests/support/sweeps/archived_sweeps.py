@@ -13,7 +13,7 @@ from storage.db.engine import open_engine
 from storage.db.transaction import write
 from storage.queue.workers import sign_in, sign_out
 from storage.records import artifacts, queries
-from storage.tables import attempts, tasks
+from storage.tables import TaskRecord, attempts, tasks
 from storage.url import resolve
 from sweeps.distill.session import Outcome
 from sweeps.spec.model import Spec
@@ -66,7 +66,7 @@ def _live(url: str, spec: Spec, stop_at: str, name: str) -> None:
             connection.execute(told.values(log="Epoch 1\nloss: nan é ✓", trace="Traceback (most recent call last):\n"))
 
 
-def records(url: sqlalchemy.URL, name: str = "s") -> dict[str, queries.TaskRecord]:
+def records(url: sqlalchemy.URL, name: str = "s") -> dict[str, TaskRecord]:
     """The tasks of a sweep, by key."""
     engine = open_engine(url, read_only=True)
     try:

@@ -10,8 +10,8 @@ import optuna
 from storage.audit.audit import Audit, StageAudit
 from storage.db.engine import open_engine
 from storage.records import queries
-from storage.records.queries import SweepRecord
 from storage.studies.studies import open_studies
+from storage.tables import SweepRecord
 from storage.url import resolve
 from sweeps.cli.text import values
 from sweeps.plan.audit import audit

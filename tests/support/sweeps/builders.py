@@ -17,7 +17,7 @@ from unittest import mock
 
 import sqlalchemy
 
-from storage.records.queries import RevisionRecord, SweepRecord, TaskRecord
+from storage.tables import RevisionRecord, SweepRecord, TaskRecord
 from sweeps.distill.arms import LABELS_ONLY, SCRATCH_TUNED
 from sweeps.distill.session import as_claimed
 from sweeps.distill.space import of_training, point_at, search_space, untuned

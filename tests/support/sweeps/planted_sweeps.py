@@ -12,7 +12,7 @@ import sqlalchemy
 from storage.audit.rows import read_rows
 from storage.queue.tasks import Claim
 from storage.records import queries
-from storage.records.queries import TaskRecord
+from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.session import Outcome
 from sweeps.findings.findings import Findings, load

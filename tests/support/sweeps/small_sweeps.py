@@ -12,7 +12,7 @@ import sqlalchemy
 
 from storage.failpoints import VARIABLE
 from storage.records import queries
-from storage.records.queries import TaskRecord
+from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.presets import preset
 from sweeps.spec.model import Spec, override

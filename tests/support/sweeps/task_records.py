@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from storage.records.queries import TaskRecord
+from storage.tables import TaskRecord
 
 
 def task_record(

@@ -9,7 +9,7 @@ import pytest
 
 from storage.errors import RevisionRefused
 from storage.records import queries
-from storage.records.queries import RevisionRecord
+from storage.tables import RevisionRecord
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import Look, Read, looks
 from sweeps.query.listing import open_sweep

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 from scipy import stats
 
-from storage.records.queries import TaskRecord
+from storage.tables import TaskRecord
 from sweeps.findings.load import StoredSweep
 from sweeps.findings.surfaces import Surface, confirmed_points, surfaces
 from sweeps.spec.model import override

@@ -14,9 +14,9 @@ from storage.errors import RecordBroken
 from storage.queue import tasks
 from storage.queue.tasks import Claim
 from storage.records import queries
-from storage.records.queries import TaskRecord
 from storage.studies.sampler import Past, importances, propose
 from storage.studies.space import Choice, Range, Whole, check_params
+from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.arms import DEFAULT_POINTS
 from sweeps.distill.presets import preset

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from storage.records.queries import TaskRecord
+from storage.tables import TaskRecord
 from sweeps.distill.presets import MINUTES, PRESETS, preset
 from sweeps.plan.plan import expected_core_seconds, expected_seconds, make_plan
 from sweeps.query.status import eta
