@@ -88,7 +88,7 @@ class Load:
 
 KILLS = Load("killed at random and replaced", "kill -9")
 # One of the first attempts in ten; each leaves a file, by which it is counted.
-_SOMETIMES = "if claim.attempt == 1 and claim.task_id % 10 == 0 and once(f'fault-{claim.task_id}'): "
+_SOMETIMES = "if claim.attempt == 1 and claim.id % 10 == 0 and once(f'fault-{claim.id}'): "
 LAUNCHES = (
     Load("of one launch, whose tasks hang", "hangs", workers=4, misbehave="time.sleep(3600)"),
     Load("of one launch, killed inside their tasks", "kill -9", workers=4, misbehave="os.kill(os.getpid(), 9)"),

@@ -266,29 +266,34 @@ class PhaseRecord:
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """A task with its latest attempt's trial, parameters and worker.
+    """A task with its phase, and its latest attempt's trial, parameters and worker; a claim is one, too.
 
-    `reason` and `error_class` say why a task failed or was skipped; of a task that waits for its next
-    attempt, why the latest one ended.
+    Attributes:
+        attempt: number of the latest attempt, from 1; 0: none. With `id` it fences every step after a claim.
+        reason, error_class: why it failed or was skipped; while it waits for its next attempt, why the latest ended.
+        params: of a claim those that an earlier attempt saved, since a retry keeps them.
+        retry_of: of a claim the trial number of the attempt before, if that had a trial.
     """
 
     id: int
+    sweep_id: int
     key: str
     stage: str
     phase: str
     payload: dict[str, Any]
     state: str
     attempt: int
-    score: float | None
-    outcome: dict[str, Any] | None
-    reason: str | None
-    error_class: str | None
-    started_at: float | None
-    finished_at: float | None
-    params: dict[str, Any] | None
-    trial_number: int | None
-    study: str | None
-    worker: str | None
+    score: float | None = None
+    outcome: dict[str, Any] | None = None
+    reason: str | None = None
+    error_class: str | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    params: dict[str, Any] | None = None
+    trial_number: int | None = None
+    study: str | None = None
+    worker: str | None = None
+    retry_of: int | None = None
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from typing import Any
 
 from sqlalchemy import event
 
-from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.studies.sampler import Past, propose
 from storage.studies.space import Space
+from storage.tables import TaskRecord
 from storage.url import resolve
 from support.sweeps import InstantRunner, accuracy
 from sweeps.distill.session import Outcome
@@ -72,7 +72,7 @@ def work(url: str, name: str, tasks: int, with_sampler: bool) -> Timings:
     timings, stop, done = Timings(), threading.Event(), 0
     memory: SamplerInMemory | None = None
 
-    def run(claim: Claim, params: dict[str, Any], steps: Steps) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], steps: Steps) -> Outcome:
         nonlocal done, memory
         if done == 0:
             memory = SamplerInMemory(worker) if with_sampler else None
@@ -154,5 +154,5 @@ def idle_statements(url: str, name: str, *, seconds: float) -> float:
     return counted * 60 / seconds
 
 
-def _nothing(claim: Claim, params: dict[str, Any], steps: Steps) -> Outcome:
+def _nothing(claim: TaskRecord, params: dict[str, Any], steps: Steps) -> Outcome:
     raise AssertionError("there is nothing to claim")

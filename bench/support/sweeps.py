@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +24,6 @@ from storage import tables
 from storage.db.engine import open_engine
 from storage.db.transaction import write
 from storage.queue.phases import close_if_over
-from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.studies.space import study_name
 from storage.tables import TaskRecord
@@ -113,7 +112,7 @@ def opened(kind: str) -> Iterator[Database]:
 class InstantRunner(TaskRunner):
     """Takes no time where training takes seconds; what is stored of a trial is the same, to the last key."""
 
-    def __call__(self, claim: Claim, params: dict[str, Any], steps: Steps) -> Outcome:
+    def __call__(self, claim: TaskRecord, params: dict[str, Any], steps: Steps) -> Outcome:
         """The outcome of a student at that point, its test accuracy included, as transfer stores it."""
         task = payload_of(claim)
         result = student(params, task.seed or 0)
@@ -179,7 +178,7 @@ class _Writer:
     """Finishes tasks as a worker would have, a phase in one transaction."""
 
     def __init__(self, engine: Engine, sweep_id: int, name: str, spec: Spec) -> None:
-        self._engine, self._sweep_id, self._name, self._spec = engine, sweep_id, name, spec
+        self._engine, self._name, self._spec = engine, name, spec
         self._run = InstantRunner(engine, sweep_id, spec)
         self._random = random.Random(0)
         self._numbers: dict[str, count[int]] = {}  # of the trials, by study
@@ -203,17 +202,7 @@ class _Writer:
 
     def _row(self, task: TaskRecord) -> dict[str, Any]:
         """The columns of a task and of its attempt."""
-        claim = Claim(
-            sweep_id=self._sweep_id,
-            task_id=task.id,
-            key=task.key,
-            stage=task.stage,
-            phase=task.phase,
-            payload=task.payload,
-            attempt=1,
-            params=None,
-            retry_of=None,
-        )
+        claim = replace(task, attempt=1)
         given = resolve_point(self._engine, self._spec, claim)
         params = self._proposed() if given is None else given
         outcome = self._run(claim, params, Steps())

@@ -10,7 +10,6 @@ attempt has begun: the caller has lost its lease, drops its result and goes on. 
 never tested: a lapsed lease that nobody took (a laptop that slept) is still good.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, exists, func, insert, select, update
@@ -20,7 +19,7 @@ from storage.db.transaction import RESULT_RETRY_FOR_S, database_now, enduring, e
 from storage.queue.notify import notify
 from storage.queue.phases import close_if_over
 from storage.queue.workers import note_seen
-from storage.tables import LOST, attempts, phases, sweeps, tasks
+from storage.tables import LOST, TaskRecord, attempts, phases, sweeps, tasks
 
 
 def end_attempt(
@@ -188,29 +187,8 @@ def _take_back(
     return reaped
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A task that is ours until its lease is taken.
-
-    Attributes:
-        attempt: number of this attempt, from 1; with `task_id` it fences every later step.
-        params: parameters that an earlier attempt saved: a retry keeps them. None at first.
-        retry_of: trial number of the attempt before, if that had a trial.
-    """
-
-    sweep_id: int
-    task_id: int
-    key: str
-    stage: str
-    phase: str
-    payload: dict[str, Any]
-    attempt: int
-    params: dict[str, Any] | None
-    retry_of: int | None
-
-
 @enduring
-def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, lease_s: float) -> Claim | None:
+def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, lease_s: float) -> TaskRecord | None:
     """Claim the best ready task for `lease_s` seconds; None when nothing can start now.
 
     If the connection is lost after the commit, the claim is lost with it: its lease lapses and it is reaped.
@@ -258,21 +236,23 @@ def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, le
                 reported=False,
             )
         )
-    return Claim(
+    return TaskRecord(
+        id=row.id,
         sweep_id=sweep_id,
-        task_id=row.id,
         key=row.key,
         stage=row.stage,
         phase=phase or "",
         payload=row.payload,
+        state="running",
         attempt=row.attempt,
         params=earlier.params if earlier else None,
+        worker=worker,
         retry_of=retry_of,
     )
 
 
 @enduring
-def save_trial(engine: Engine, claim: Claim, *, study: str, number: int, params: dict[str, Any]) -> bool:
+def save_trial(engine: Engine, claim: TaskRecord, *, study: str, number: int, params: dict[str, Any]) -> bool:
     """Note which trial records this attempt, and with which parameters. False: the lease was lost."""
     with write(engine) as connection:
         changed = connection.execute(
@@ -281,7 +261,7 @@ def save_trial(engine: Engine, claim: Claim, *, study: str, number: int, params:
         return changed.rowcount == 1
 
 
-def renew(engine: Engine, claim: Claim, lease_s: float, *, idle_s: float = 0.0, log: str | None = None) -> bool:
+def renew(engine: Engine, claim: TaskRecord, lease_s: float, *, idle_s: float = 0.0, log: str | None = None) -> bool:
     """Keep the task for `lease_s` seconds from now. False: somebody took it.
 
     Tried once only: who renews does so again and again anyway.
@@ -294,14 +274,14 @@ def renew(engine: Engine, claim: Claim, lease_s: float, *, idle_s: float = 0.0, 
     with write(engine) as connection:
         ours = update(attempts).where(*_ours(claim))
         changed = connection.execute(ours.values(values | ({} if log is None else {"log": log})))
-        mine = select(attempts.c.worker).where(attempts.c.task_id == claim.task_id, attempts.c.number == claim.attempt)
+        mine = select(attempts.c.worker).where(attempts.c.task_id == claim.id, attempts.c.number == claim.attempt)
         note_seen(connection, claim.sweep_id, mine.scalar_subquery())
         return changed.rowcount == 1
 
 
 @enduring_for(RESULT_RETRY_FOR_S)
 def finish(
-    engine: Engine, claim: Claim, *, outcome: dict[str, Any], score: float | None, log: str | None = None
+    engine: Engine, claim: TaskRecord, *, outcome: dict[str, Any], score: float | None, log: str | None = None
 ) -> bool:
     """Store the whole outcome, and close the phase if this was its last task.
 
@@ -315,7 +295,7 @@ def finish(
     with write(engine) as connection:
         row = connection.execute(
             update(tasks)
-            .where(tasks.c.id == claim.task_id, tasks.c.attempt == claim.attempt, tasks.c.state == "running")
+            .where(tasks.c.id == claim.id, tasks.c.attempt == claim.attempt, tasks.c.state == "running")
             .values(state="done", outcome=outcome, score=score, finished_at=database_now())
             .returning(tasks.c.phase_id)
         ).one_or_none()
@@ -330,7 +310,7 @@ def finish(
 @enduring
 def fail(
     engine: Engine,
-    claim: Claim,
+    claim: TaskRecord,
     *,
     error_class: str,
     reason: str,
@@ -349,7 +329,7 @@ def fail(
     with write(engine) as connection:
         return end_attempt(
             connection,
-            claim.task_id,
+            claim.id,
             claim.attempt,
             state="failed",
             error_class=error_class,
@@ -363,7 +343,7 @@ def fail(
 @enduring
 def release(
     engine: Engine,
-    claim: Claim,
+    claim: TaskRecord,
     *,
     reason: str = "its worker was asked to stop",
     error_class: str | None = None,
@@ -378,7 +358,7 @@ def release(
     with write(engine) as connection:
         return end_attempt(
             connection,
-            claim.task_id,
+            claim.id,
             claim.attempt,
             state="released",
             error_class=error_class,
@@ -389,15 +369,15 @@ def release(
         )
 
 
-def _is_done(connection: Connection, claim: Claim) -> bool:
+def _is_done(connection: Connection, claim: TaskRecord) -> bool:
     """Return whether this attempt was finished: the connection was cut after the commit, and it is tried again."""
-    this = select(attempts.c.state).where(attempts.c.task_id == claim.task_id, attempts.c.number == claim.attempt)
+    this = select(attempts.c.state).where(attempts.c.task_id == claim.id, attempts.c.number == claim.attempt)
     return connection.scalar(this) == "done"
 
 
-def _ours(claim: Claim) -> tuple[Any, ...]:
+def _ours(claim: TaskRecord) -> tuple[Any, ...]:
     return (
-        attempts.c.task_id == claim.task_id,
+        attempts.c.task_id == claim.id,
         attempts.c.number == claim.attempt,
         attempts.c.state == "running",
     )

@@ -173,6 +173,7 @@ def _tasks_with_latest_attempt() -> Select[Any]:
     return (
         select(
             tasks.c.id,
+            tasks.c.sweep_id,
             tasks.c.key,
             tasks.c.stage,
             phases.c.name.label("phase"),

@@ -18,8 +18,6 @@ from kd.data.datasets import Dataset, Split, load, load_test
 from kd.teachers import logits_file
 from kd.teachers.names import parse_teacher
 from kd.tools.code import is_code
-from storage.queue.tasks import Claim
-from storage.tables import TaskRecord
 from sweeps.distill.arms import AUTOKERAS_ARM, LABELS_ONLY, PLAIN_KD
 from sweeps.distill.spec import DatasetSpec, Training
 from sweeps.errors import SweepError
@@ -204,21 +202,6 @@ class Outcome:
     values: jobs.StoredOutcome
     attrs: dict[str, Any]
     epoch_values: tuple[float | None, ...] = ()
-
-
-def as_claimed(sweep_id: int, task: TaskRecord) -> Claim:
-    """Return the claim of a finished task's last attempt, to do the same work once more."""
-    return Claim(
-        sweep_id=sweep_id,
-        task_id=task.id,
-        key=task.key,
-        stage=task.stage,
-        phase=task.phase,
-        payload=task.payload,
-        attempt=task.attempt,
-        params=task.params,
-        retry_of=None,
-    )
 
 
 def outcome_of(task: jobs.Payload, params: dict[str, Any], values: jobs.TrainedOutcome) -> Outcome:

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from storage.errors import NextStep, RecordBroken
-from storage.queue.tasks import Claim
 from storage.tables import TaskRecord
 from sweeps.spec.model import Role
 from sweeps.trainers.protocol import Point
@@ -148,7 +147,7 @@ def read_payload(stage: str, values: Mapping[str, Any], *, key: str = "") -> Pay
         raise edited(f"payload of {of}", first_problem(error)) from None
 
 
-def payload_of(task: TaskRecord | Claim) -> Payload:
+def payload_of(task: TaskRecord) -> Payload:
     """Return the payload of a stored or claimed task; errors as `read_payload`."""
     return read_payload(task.stage, task.payload, key=task.key)
 

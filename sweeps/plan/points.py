@@ -8,9 +8,9 @@ from typing import Any
 import sqlalchemy
 
 from kd.tools.code import importable
-from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.studies.space import Choice, Range, Space
+from storage.tables import TaskRecord
 from sweeps.distill import arms
 from sweeps.distill.space import of_paper, of_training, point_at, search_space, transfer_space, untuned
 from sweeps.plan import jobs, selection
@@ -74,7 +74,7 @@ def fixed_params(spec: Spec, task: jobs.Payload) -> dict[str, Any]:
     return {}
 
 
-def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, Any]:
+def resolve_point(engine: sqlalchemy.Engine, spec: Spec, claim: TaskRecord) -> dict[str, Any]:
     """Return the parameters of a task. They follow from the spec and from what is stored, not from who asks or when.
 
     A retry keeps the parameters of its predecessor. The first task that needs a selection stores it.
@@ -118,7 +118,7 @@ def points_of(spec: Spec, task: jobs.ConfirmTask) -> int | None:
     return next((top for (top, _), end in zip(rounds, ends, strict=True) if task.repeat < end), None)
 
 
-def _confirm_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim, task: jobs.ConfirmTask) -> Point:
+def _confirm_point(engine: sqlalchemy.Engine, spec: Spec, claim: TaskRecord, task: jobs.ConfirmTask) -> Point:
     top = points_of(spec, task)
     if top is None:
         raise jobs.edited(f"payload of {claim.key}", f"repeat is {task.repeat}; the spec plans fewer")
@@ -127,7 +127,7 @@ def _confirm_point(engine: sqlalchemy.Engine, spec: Spec, claim: Claim, task: jo
     return ranks[min(task.rank, len(ranks) - 1)].point
 
 
-def _proposed(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, Any]:
+def _proposed(engine: sqlalchemy.Engine, spec: Spec, claim: TaskRecord) -> dict[str, Any]:
     """Return the point that the sampler proposes for a trial i, from the outcomes of trials 0 to i - lag alone.
 
     Those have ended, whatever else has. The trials in between count as running. Where one of them has not been asked
@@ -136,7 +136,7 @@ def _proposed(engine: sqlalchemy.Engine, spec: Spec, claim: Claim) -> dict[str, 
     from storage.studies.sampler import Past, propose  # here: Optuna takes a second to import
 
     sampler = importable(spec.search.sampler)
-    records = queries.points_until(engine, claim.sweep_id, phase=claim.phase, task_id=claim.task_id)
+    records = queries.points_until(engine, claim.sweep_id, phase=claim.phase, task_id=claim.id)
     number = len(records) - 1
     ended = records[: max(0, number + 1 - spec.search.lag)]
     history = [

@@ -11,7 +11,7 @@ import sqlalchemy
 
 from storage.records.queries import task_records
 from storage.tables import SweepRecord, TaskRecord
-from sweeps.distill.session import Outcome, as_claimed
+from sweeps.distill.session import Outcome
 from sweeps.errors import SweepError
 from sweeps.hints import local
 from sweeps.plan.jobs import DoneTask, Payload, StoredOutcome, StudentOutcome, TeacherOutcome, done_task
@@ -77,8 +77,7 @@ def replay(
     runner.check_data()
     with _without_noise():
         for task in tasks:
-            claim = as_claimed(sweep.id, task)
-            yield _compared(done_task(task), runner(claim, task.params or {}, Steps(on_step)))
+            yield _compared(done_task(task), runner(task, task.params or {}, Steps(on_step)))
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from storage.studies.ownership import owner_of
 from storage.studies.reconcile import mark_reported
 from storage.studies.space import study_name
 from storage.studies.studies import Studies
-from storage.tables import LOST, SweepRecord
+from storage.tables import LOST, SweepRecord, TaskRecord
 from sweeps.distill.session import Outcome
 from sweeps.errors import Interrupted, LeaseLost, StepTimeout, SweepError
 from sweeps.hints import local
@@ -38,7 +38,7 @@ from sweeps.workers.logs import LogTail, error_text, redact, traceback_text
 
 log = logging.getLogger(__name__)
 
-Runner = Callable[[tasks.Claim, dict[str, Any], Steps], Outcome]
+Runner = Callable[[TaskRecord, dict[str, Any], Steps], Outcome]
 
 MACHINE = "machine"
 """What this machine lacks: the attempt counts nowhere, and its worker stops, since every task would end so."""
@@ -127,12 +127,12 @@ class Attempts:
         self._log = LogTail(log_file, self._engine.url)
         self._failures_in_a_row = 0
 
-    def give_back(self, claim: tasks.Claim) -> None:
+    def give_back(self, claim: TaskRecord) -> None:
         """Release a task in the middle of a step, from another thread."""
         if tasks.release(self._engine, claim, log=self._log.read()):
             log.info("%s given back in the middle of a step", claim.key)
 
-    def make(self, claim: tasks.Claim) -> None:
+    def make(self, claim: TaskRecord) -> None:
         """Run one task to its end, whatever that is.
 
         Raises:
@@ -183,7 +183,7 @@ class Attempts:
         except Exception as error:
             self._fail(claim, error)
 
-    def _ask_run_finish(self, claim: tasks.Claim, steps: Steps) -> None:
+    def _ask_run_finish(self, claim: TaskRecord, steps: Steps) -> None:
         started = time.perf_counter()
         study = study_name(self._sweep.name, claim.stage)
         attrs = attributes(
@@ -215,10 +215,10 @@ class Attempts:
         log.info("%s done: %.4f in %.1f s", claim.key, outcome.score, stored["wall_s"])
         self._studies.tell(study, trial.number, state="COMPLETE", **stored["trial"], required=attrs)
         failpoint("reported")
-        mark_reported(self._engine, claim.task_id, claim.attempt)
+        mark_reported(self._engine, claim.id, claim.attempt)
         failpoint("marked")
 
-    def _fail(self, claim: tasks.Claim, error: Exception) -> None:
+    def _fail(self, claim: TaskRecord, error: Exception) -> None:
         kind = self._record(claim, error)
         if isinstance(error, StorageFull):
             raise error  # it says itself what to do
@@ -236,7 +236,7 @@ class Attempts:
                 f" {last}; nothing is lost. Fix the cause, then type: {local().launch(self._sweep.name)}"
             )
 
-    def _record(self, claim: tasks.Claim, error: Exception) -> str:
+    def _record(self, claim: TaskRecord, error: Exception) -> str:
         """Store how an attempt failed; return the class of the failure."""
         kind = class_of(error, payload_of(claim))
         text = f"{type(error).__name__}: {error_text(error)}" if kind == "error" else error_text(error)
@@ -259,7 +259,7 @@ class Attempts:
         return kind
 
 
-def as_stored(claim: tasks.Claim, outcome: Outcome, *, wall_s: float, worker: str) -> dict[str, Any]:
+def as_stored(claim: TaskRecord, outcome: Outcome, *, wall_s: float, worker: str) -> dict[str, Any]:
     """Return what is stored of a finished task: its values, what its trial is told, and where they come from."""
     return outcome.values.as_json() | {
         "trial": {
@@ -274,5 +274,5 @@ def as_stored(claim: tasks.Claim, outcome: Outcome, *, wall_s: float, worker: st
     }
 
 
-def _taken(claim: tasks.Claim) -> LeaseLost:
+def _taken(claim: TaskRecord) -> LeaseLost:
     return LeaseLost(f"{claim.key} attempt {claim.attempt} was taken by another worker, or cancelled")

@@ -17,6 +17,7 @@ import sqlalchemy
 
 from storage.errors import NotAStorage, StorageError
 from storage.queue import tasks
+from storage.tables import TaskRecord
 from sweeps.trainers.protocol import Steps
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Heartbeat:
     def __init__(
         self,
         engine: sqlalchemy.Engine,
-        claim: tasks.Claim,
+        claim: TaskRecord,
         steps: Steps,
         *,
         interval_s: float,

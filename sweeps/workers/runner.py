@@ -18,7 +18,6 @@ from kd.teachers import logits_file
 from kd.teachers.names import parse_teacher
 from kd.tools.processes import Report, run_in_subprocess
 from storage.errors import BlobCorrupt
-from storage.queue.tasks import Claim
 from storage.records import artifacts, queries
 from storage.tables import TaskRecord
 from sweeps.distill import jobs as child_jobs
@@ -58,7 +57,7 @@ class TaskRunner:
         """Nothing is loaded before it is needed."""
         self.resources = session.TaskResources(self.spec)
 
-    def __call__(self, claim: Claim, params: dict[str, Any], steps: Steps) -> session.Outcome:
+    def __call__(self, claim: TaskRecord, params: dict[str, Any], steps: Steps) -> session.Outcome:
         """Run one task with its parameters. What `steps` raises at a step stops the task.
 
         Raises:
@@ -247,8 +246,7 @@ class TaskRunner:
             return artifacts.get(self.engine, digest)
         except BlobCorrupt as error:
             log.warning("%s of %s: %s; making it again here", name, task.key, error)
-        again = session.as_claimed(self.sweep_id, task)
-        self(again, task.params or {}, steps)
+        self(task, task.params or {}, steps)
         return artifacts.get(self.engine, digest)
 
     def _logits(self, phase: str, role: str, steps: Steps) -> npt.NDArray[np.float32]:

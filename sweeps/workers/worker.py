@@ -21,7 +21,7 @@ from storage.queue.notify import listen
 from storage.records import queries
 from storage.studies.reconcile import reconcile, report_ended
 from storage.studies.studies import open_studies
-from storage.tables import LOST
+from storage.tables import LOST, TaskRecord
 from sweeps.errors import SweepError
 from sweeps.hints import local
 from sweeps.spec.model import Spec
@@ -82,7 +82,7 @@ class Worker:
         except BaseException:
             self.studies.close()
             raise
-        self._claim: tasks.Claim | None = None
+        self._claim: TaskRecord | None = None
         self._repair_at = -float("inf")
 
     def _task_runner(self) -> Runner:

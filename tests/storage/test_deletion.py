@@ -18,9 +18,9 @@ from storage.deletion import Deleted, delete_sweep
 from storage.errors import SweepInUse, SweepNotFound
 from storage.failpoints import POINTS, VARIABLE
 from storage.queue import tasks, workers
-from storage.queue.tasks import Claim
 from storage.records import artifacts, queries
 from storage.studies.studies import Studies, open_studies
+from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.hints import local
 from sweeps.plan.audit import audit
@@ -70,7 +70,7 @@ def a_sweep(studies: Studies, name: str) -> int:
     return new_sweep(studies.engine, name=name)
 
 
-def done_with(engine: Engine, claim: Claim, data: bytes) -> str:
+def done_with(engine: Engine, claim: TaskRecord, data: bytes) -> str:
     """Store bytes, then the outcome that names them; their name."""
     digest = artifacts.put(engine, data)
     assert tasks.finish(engine, claim, outcome={"blobs": {"model": digest}}, score=0.5)

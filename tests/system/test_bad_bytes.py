@@ -13,8 +13,7 @@ from sqlalchemy import text
 
 from storage.db.engine import open_engine
 from storage.db.transaction import write
-from storage.queue.tasks import Claim
-from storage.tables import SCHEMA_VERSION
+from storage.tables import SCHEMA_VERSION, TaskRecord
 from storage.url import resolve
 from sweeps.distill.session import Outcome
 from sweeps.workers.worker import Worker
@@ -213,7 +212,7 @@ def test_an_outcome_that_is_not_json_is_one_line_and_a_retry_makes_exactly_that_
 def test_an_outcome_broken_before_others_need_it_fails_those_and_one_retry_heals_all(said: Said, url: str) -> None:
     stop, searched = threading.Event(), Counter[str]()
 
-    def run(claim: Claim, *rest: Any) -> Outcome:
+    def run(claim: TaskRecord, *rest: Any) -> Outcome:
         searched[claim.stage] += 1
         if searched["search"] == SMALL.search.trials:
             stop.set()

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy
 
 from storage.queue import tasks
-from storage.queue.tasks import Claim
 from storage.records import queries
+from storage.tables import TaskRecord
 from sweeps.distill.session import Outcome
 from sweeps.trainers.protocol import Steps
 from sweeps.workers.worker import Worker
@@ -39,10 +39,10 @@ def test_a_clock_that_jumps_by_up_to_an_hour_again_and_again_loses_nothing(stora
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)  # on either: storage/queue/test_clocks.py
 def test_a_worker_that_looks_right_after_a_jump_leaves_its_neighbour_the_time_to_renew(storage_url: str) -> None:
     url = created(storage_url)
-    neighbours: list[Claim] = []
+    neighbours: list[TaskRecord] = []
     kept: list[bool] = []
 
-    def run(claim: Claim, params: dict[str, Any], steps: Steps) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], steps: Steps) -> Outcome:
         if not neighbours:
             mine = tasks.claim(worker.engine, claim.sweep_id, worker="neighbour", host="h", pid=1, lease_s=60)
             assert mine is not None

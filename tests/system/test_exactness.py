@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import Engine
 
 from storage.queue import tasks
-from storage.queue.tasks import Claim, reap
+from storage.queue.tasks import reap
 from storage.records import queries
+from storage.tables import TaskRecord
 from tests.support.faults.crews import Crew, Nursery, Programs, program
 from tests.support.faults.duels import duel, opponents
 from tests.support.faults.storms import count, new_storm, storm_spec, work_through
@@ -71,7 +72,7 @@ def two() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-def finish_and_look(engine: Engine, *, claim: Claim, score: float) -> float | None:
+def finish_and_look(engine: Engine, *, claim: TaskRecord, score: float) -> float | None:
     """The score that is stored, right after this process stored its own or found another's."""
     assert tasks.finish(engine, claim, outcome={"score": score}, score=score), "the attempt is done, whoever did it"
     (task,) = queries.task_records(engine, claim.sweep_id)

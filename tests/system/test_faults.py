@@ -11,7 +11,7 @@ from typing import IO, Any
 import pytest
 
 from storage.errors import NotAStorage
-from storage.queue.tasks import Claim
+from storage.tables import TaskRecord
 from sweeps.distill.session import Outcome
 from sweeps.spec.model import Spec, override
 from sweeps.trainers.protocol import Steps
@@ -168,7 +168,7 @@ def test_a_launch_whose_file_is_gone_ends_with_one_line_and_says_nothing_of_fini
 def test_a_worker_whose_file_is_gone_ends_in_the_middle_of_its_task(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
 
-    def run(claim: Claim, params: dict[str, Any], on_step: Steps) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], on_step: Steps) -> Outcome:
         (tmp_path / "s.db").rename(tmp_path / "kept.db")
         return quadratic(claim, params, on_step, seconds=30)
 

@@ -10,7 +10,6 @@ import pytest
 from kd.baselines.applications import APPLICATIONS, find_weights
 from kd.errors import Unavailable
 from storage.db.engine import open_engine
-from storage.queue.tasks import Claim
 from storage.records import artifacts, queries
 from storage.tables import TaskRecord
 from storage.url import resolve
@@ -36,13 +35,13 @@ MICRO = override(
 REFIT = override(MICRO, {"baselines.methods": ["autokeras"], "transfer.target_arms": ["best", "native", "autokeras"]})
 
 
-def worked(url: str, spec: Spec, *, trained: Callable[[Claim], bool]) -> dict[str, TaskRecord]:
+def worked(url: str, spec: Spec, *, trained: Callable[[TaskRecord], bool]) -> dict[str, TaskRecord]:
     """The sweep "s": real work where `trained` says so, a planted score elsewhere; its tasks by key."""
     storage = created(url, spec)
     engine = open_engine(storage)
     real = TaskRunner(engine, queries.find_sweep(engine, "s").id, spec)
 
-    def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         return (real if trained(claim) else quadratic)(claim, params, on_step)
 
     with Worker(storage, "s", run=run) as worker:
@@ -52,7 +51,7 @@ def worked(url: str, spec: Spec, *, trained: Callable[[Claim], bool]) -> dict[st
     return tasks
 
 
-def is_of_autokeras(claim: Claim) -> bool:
+def is_of_autokeras(claim: TaskRecord) -> bool:
     return "autokeras" in claim.key
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from storage.queue.tasks import Claim
 from storage.records import artifacts
+from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.presets import preset
 from sweeps.distill.session import Outcome
@@ -91,7 +91,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> _Home:
     url = resolve(f"sqlite:///{folder}/kd-sweeps.db")
     assert create_sweep(url, "s", override(preset("tiny"), {"transfer.seeds": 2})).new
 
-    def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         outcome = quadratic(claim, params, on_step)
         if claim.key == "transfer#source.best.0":
             return changed(outcome, blobs={"model": artifacts.put(worker.engine, b"the bytes of a model")})

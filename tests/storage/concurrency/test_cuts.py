@@ -13,11 +13,12 @@ from sqlalchemy import Engine, event
 
 from storage.db.engine import open_engine
 from storage.queue import tasks
-from storage.queue.tasks import Claim, reap
+from storage.queue.tasks import reap
 from storage.records import queries
 from storage.studies.ownership import Owner
 from storage.studies.space import Range, Space
 from storage.studies.studies import open_studies
+from storage.tables import TaskRecord
 from tests.support.faults.fault_tools import CutBefore, backend, errors_of
 from tests.support.faults.lossy_proxy import LossyProxy
 from tests.support.postgres_server import PostgresServer
@@ -25,7 +26,7 @@ from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, 
 
 pytestmark = pytest.mark.processes
 
-Step = Callable[[Engine, Claim], Any]
+Step = Callable[[Engine, TaskRecord], Any]
 
 STEPS: dict[str, Step] = {
     "save_trial": lambda engine, claim: tasks.save_trial(engine, claim, study="s", number=1, params={}),

@@ -17,9 +17,9 @@ from storage.errors import RevisionRefused
 from storage.queue import plans, tasks, workers
 from storage.queue.phases import Dependency
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
-from storage.queue.tasks import Claim, reap, reap_worker
+from storage.queue.tasks import reap, reap_worker
 from storage.records import queries
-from storage.tables import LOST
+from storage.tables import LOST, TaskRecord
 from storage.tables import attempts as attempts_table
 from storage.tables import phases as phases_table
 from storage.tables import tasks as tasks_table
@@ -95,8 +95,8 @@ class TaskTable(RuleBasedStateMachine):
         return multiple() if claim is None else claim
 
     @rule(claim=claims, what=st.sampled_from(("renew", "save", "lapse", "lapse")), number=st.integers(0, 9))
-    def hold(self, claim: Claim, what: str, number: int) -> None:
-        at, params = (claim.task_id, claim.attempt), {"alpha": number / 10}
+    def hold(self, claim: TaskRecord, what: str, number: int) -> None:
+        at, params = (claim.id, claim.attempt), {"alpha": number / 10}
         if what == "renew":
             assert tasks.renew(self.engine, claim, LEASE_S) == self.model.renew(*at)
         elif what == "save":
@@ -107,8 +107,8 @@ class TaskTable(RuleBasedStateMachine):
             self.model.attempt(*at).lapsed = True
 
     @rule(claim=claims, ending=st.sampled_from(ENDINGS))
-    def end(self, claim: Claim, ending: str) -> None:
-        at = (claim.task_id, claim.attempt)
+    def end(self, claim: TaskRecord, ending: str) -> None:
+        at = (claim.id, claim.attempt)
         if ending == "done":
             outcome = {"attempt": claim.attempt}
             assert tasks.finish(self.engine, claim, outcome=outcome, score=0.5) == self.model.finish(*at)
@@ -125,7 +125,7 @@ class TaskTable(RuleBasedStateMachine):
         found = []
         for ending in endings:
             claim = self.claim(worker)
-            if not isinstance(claim, Claim):
+            if not isinstance(claim, TaskRecord):
                 break
             self.end(claim, ending)
             found.append(claim)
@@ -135,12 +135,12 @@ class TaskTable(RuleBasedStateMachine):
     def take_over(self, worker: str, endings: list[str]) -> Any:
         """Claim, lose it, claim once more; then try to end the old attempt beside the one that counts now."""
         old = self.claim(worker)
-        if not isinstance(old, Claim):
+        if not isinstance(old, TaskRecord):
             return multiple()
         self.hold(old, "lapse", 0)
         self.reap(None, None)
         new = self.claim(worker)
-        assert isinstance(new, Claim)
+        assert isinstance(new, TaskRecord)
         for ending in endings:
             self.end(old, ending)
         return multiple(old, new)

@@ -17,13 +17,13 @@ from storage.db.engine import create_lock, create_tables, open_engine
 from storage.db.transaction import read, write
 from storage.errors import NotAStorage, ParametersRefused, StudyMissing, StudyMixed, Unreachable
 from storage.queue import plans, tasks, workers
-from storage.queue.tasks import Claim, reap_worker
+from storage.queue.tasks import reap_worker
 from storage.records import queries
 from storage.studies.ownership import Owner
 from storage.studies.reconcile import mark_reported, reconcile, unreported
 from storage.studies.space import Choice, Range, Space
 from storage.studies.studies import Studies, open_studies
-from storage.tables import attempts
+from storage.tables import TaskRecord, attempts
 from storage.url import plain, resolve
 from tests.support.sweeps.storage_sweeps import claimed, new_sweep
 
@@ -76,7 +76,7 @@ def stock(studies: Studies, name: str = "s") -> optuna.Study:
     return optuna.load_study(study_name=name, storage=studies.storage)
 
 
-def asked(studies: Studies, claim: Claim, *, study: str = "s", saved: bool = True) -> int:
+def asked(studies: Studies, claim: TaskRecord, *, study: str = "s", saved: bool = True) -> int:
     """A trial asked for and saved, as a worker does."""
     attrs = {"task": claim.key, "attempt": claim.attempt}
     trial = studies.ask(study, SPACE, owner=OWNER, params=PARAMS, attrs=attrs)
@@ -514,7 +514,7 @@ def test_a_trial_that_only_shares_its_number_with_a_deleted_one_is_not_told(stud
     assert reconcile(studies, engine, sweep) == 0
     studies.tell("s", number, state="COMPLETE", value=0.9, attrs={}, required={"task": old.key, "attempt": old.attempt})
     assert trial_states(studies) == ["RUNNING"], "nor does its worker tell another task's trial"
-    mark_reported(engine, living.task_id, living.attempt)
+    mark_reported(engine, living.id, living.attempt)
 
 
 def test_a_study_with_parameters_of_another_kind_is_one_clear_line_and_no_trial_is_made(studies: Studies) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy
 
-from storage.queue.tasks import Claim
+from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.session import Outcome
 from sweeps.findings.findings import Findings
@@ -101,7 +101,7 @@ def work_until(url: sqlalchemy.URL, run: Runner | None = None, *, key: str = "tr
     """Work on the sweep "s" up to the first task whose key begins so, which is given back."""
     stop, runner = threading.Event(), run or planted({})
 
-    def until(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def until(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key.startswith(key):
             stop.set()
             on_step()

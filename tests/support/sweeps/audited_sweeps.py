@@ -9,8 +9,8 @@ from typing import Any
 
 import sqlalchemy
 
-from storage.queue.tasks import Claim
 from storage.records import artifacts
+from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.arms import SOURCE_ARMS, TARGET_ARMS
 from sweeps.distill.session import Outcome
@@ -38,7 +38,7 @@ def finish_sweep(url: str) -> None:
 def _finish(url: sqlalchemy.URL) -> None:
     resolved = created(url.render_as_string(hide_password=False), AUDITED)
 
-    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if (claim.key, claim.attempt) == ("search#1", 1):
             raise RuntimeError("out of luck")
         outcome = quadratic(claim, params, on_step)
@@ -95,8 +95,8 @@ def start_unlucky_worker(url: str) -> Any:
 
 
 def _work_unluckily(url: str) -> None:
-    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        if hash((claim.task_id, claim.attempt)) % 3 == 0:
+    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        if hash((claim.id, claim.attempt)) % 3 == 0:
             raise RuntimeError("out of luck")
         return quadratic(claim, params, on_step, seconds=0.01)
 

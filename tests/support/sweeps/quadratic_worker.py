@@ -19,7 +19,7 @@ from typing import Any
 
 import optuna
 
-from storage.queue.tasks import Claim
+from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.session import Outcome
 from sweeps.plan.jobs import payload_of, read_outcome
@@ -36,7 +36,9 @@ LATE_IMPORTS = (  # what a worker imports only once it needs it
 )
 
 
-def quadratic(claim: Claim, params: dict[str, Any], on_step: Callable[[], None], *, seconds: float = 0.0) -> Outcome:
+def quadratic(
+    claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None], *, seconds: float = 0.0
+) -> Outcome:
     """A smooth score with its best at T=4, alpha=0.3, 0 far away from it; the stages without a point score 0.5."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from storage.queue.tasks import Claim
+from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.presets import preset
 from sweeps.distill.session import Outcome
@@ -27,7 +27,7 @@ class StoppedHere(BaseException):
     """What ends a worker at the task where its sweep is to stay unfinished."""
 
 
-def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
     """Scores that depend on (T, alpha), on the seed and a little on chance; the same for the same task."""
     temperature, alpha = params.get("temperature", 4.0), params.get("alpha", 0.3)
     level = {"teachers": 0.99, "baselines": 0.95}.get(claim.stage, 0.9)
@@ -55,7 +55,7 @@ def worked_at(url: str, *, stop_at: str = "", **changes: Any) -> str:
     """The same in an empty storage of either kind."""
     create_sweep(resolve(url), "s", override(REPORTED, changes))
 
-    def until(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def until(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if stop_at and claim.key.startswith(stop_at):
             raise StoppedHere
         return run(claim, params, on_step)

@@ -19,8 +19,8 @@ from storage.errors import RevisionRefused
 from storage.queue import plans, tasks
 from storage.queue.phases import parse_dependencies, parse_lag
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
-from storage.queue.tasks import Claim
 from storage.records import artifacts, queries
+from storage.tables import TaskRecord
 from storage.url import resolve
 
 Needs = dict[str, tuple[tuple[str, ...], int, int]]  # phase -> needs, minimum, number of tasks
@@ -66,14 +66,14 @@ def new_sweep(engine: Engine, phases: Needs | None = None, *, name: str = "s", n
     return queries.find_sweep(engine, name).id
 
 
-def claimed(engine: Engine, sweep_id: int, *, worker: str = "w", lease_s: float = 60.0) -> Claim:
+def claimed(engine: Engine, sweep_id: int, *, worker: str = "w", lease_s: float = 60.0) -> TaskRecord:
     """The next claim, which has to be there."""
     claim = tasks.claim(engine, sweep_id, worker=worker, host="h", pid=os.getpid(), lease_s=lease_s)
     assert claim is not None
     return claim
 
 
-def finished(engine: Engine, claim: Claim, *, score: float | None = 0.5) -> bool:
+def finished(engine: Engine, claim: TaskRecord, *, score: float | None = 0.5) -> bool:
     """Whether the claim's result was stored."""
     return tasks.finish(engine, claim, outcome={"score": score}, score=score)
 
@@ -94,13 +94,13 @@ def extend(
     )
 
 
-def lapse(engine: Engine, claim: Claim) -> None:
+def lapse(engine: Engine, claim: TaskRecord) -> None:
     """Let the claim's lease end a second ago."""
     attempts = tables.attempts
     with write(engine) as connection:
         connection.execute(
             update(attempts)
-            .where(attempts.c.task_id == claim.task_id, attempts.c.number == claim.attempt)
+            .where(attempts.c.task_id == claim.id, attempts.c.number == claim.attempt)
             .values(lease_until=database_now() - 1)
         )
 
@@ -159,7 +159,7 @@ def claim_and_finish_all(url: str, sweep_id: int, worker: str) -> list[str]:
     return keys
 
 
-def finish_at(url: str, claim: Claim, at: float) -> bool:
+def finish_at(url: str, claim: TaskRecord, at: float) -> bool:
     """Finish a task when the wall clock reads `at`, so that several processes do it at one moment."""
     engine = open_engine(resolve(url))
     time.sleep(max(0.0, at - time.time()))

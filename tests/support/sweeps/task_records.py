@@ -19,6 +19,7 @@ def task_record(
     """Return a task with that id and trial number."""
     return TaskRecord(
         id=number,
+        sweep_id=1,
         key=key,
         stage=stage,
         phase=phase or stage,
@@ -27,11 +28,8 @@ def task_record(
         attempt=1,
         score=score,
         outcome=outcome,
-        reason=None,
-        error_class=None,
         started_at=0.0,
         finished_at=1.0,
-        params=None,
         trial_number=number,
         study="s",
         worker="w",

@@ -10,9 +10,9 @@ import optuna
 import pytest
 from scipy import stats
 
-from storage.queue.tasks import Claim
 from storage.studies.sampler import Past, propose
 from storage.studies.studies import open_studies
+from storage.tables import TaskRecord
 from sweeps.distill.presets import on
 from sweeps.distill.session import Outcome
 from sweeps.distill.space import search_space
@@ -110,7 +110,7 @@ def stored() -> StoredSweep:
     spec = override(FEW, {"outer.teachers": 2, "outer.searches": 2})
     runs = {group: planted(arms(regret)) for group, regret in REGRETS.items()}
 
-    def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         return runs.get(claim.payload.get("group", ""), runs[""])(claim, params, on_step)
 
     return builders.stored(spec, run)

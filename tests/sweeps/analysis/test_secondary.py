@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from storage.queue.tasks import Claim
+from storage.tables import TaskRecord
 from sweeps.distill.arms import SOURCE_ARMS, TARGET_ARMS
 from sweeps.distill.session import Outcome
 from sweeps.findings.findings import Findings
@@ -36,7 +36,7 @@ def found() -> Findings:
     """Twenty seeds of every arm. By validation default-keras is the better default, by test it is not."""
     run = planted(TESTS, luck=0.3)
 
-    def scored(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def scored(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         outcome = run(claim, params, on_step)
         return replace(outcome, score=0.99) if claim.payload.get("arm") == "default-keras" else outcome
 

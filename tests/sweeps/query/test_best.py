@@ -10,7 +10,7 @@ import sqlalchemy
 
 import sweeps
 from storage.errors import RecordBroken
-from storage.queue.tasks import Claim
+from storage.tables import TaskRecord
 from sweeps.cli.text import describe_best
 from sweeps.distill.presets import preset
 from sweeps.distill.session import Outcome
@@ -79,7 +79,7 @@ def test_the_recipe_of_a_tuned_training_is_the_tuned_one(tmp_path: Path) -> None
 def test_the_incumbent_is_the_best_trial_of_all_searches_as_the_dashboard_shows_it(tmp_path: Path) -> None:
     spec = override(OVER_SEARCHES, {"outer.trials": 3})
 
-    def lucky(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def lucky(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         found = quadratic(claim, params, on_step)
         return replace(changed(found, val_accuracy=0.99), score=0.99) if claim.key == "search@t0s2#1" else found
 

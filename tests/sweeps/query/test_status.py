@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kd.errors import Unavailable
-from storage.queue.tasks import Claim
+from storage.tables import TaskRecord
 from sweeps.cli.text import describe_status
 from sweeps.distill.presets import on, preset
 from sweeps.distill.session import Outcome
@@ -100,7 +100,7 @@ def test_a_problem_is_shown_with_what_to_type() -> None:
 def _told(tmp_path: Path, spec: Spec, fail: Mapping[str, Exception]) -> tuple[Status, list[TrialRow]]:
     """A sweep in which the tasks whose keys begin so have failed: its status, and its tasks."""
 
-    def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         for key, error in fail.items():
             if claim.key.startswith(key):
                 raise error

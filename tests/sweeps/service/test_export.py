@@ -15,8 +15,8 @@ from kd import load_test
 from storage import tables
 from storage.db.engine import open_engine
 from storage.db.transaction import write
-from storage.queue.tasks import Claim
 from storage.records import queries
+from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.session import Outcome
 from sweeps.spec.model import override
@@ -45,7 +45,7 @@ def work(url: sqlalchemy.URL) -> None:
     engine = open_engine(url)
     real = TaskRunner(engine, queries.find_sweep(engine, "s").id, REAL)
 
-    def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         return (quadratic if claim.stage == "measure" else real)(claim, params, on_step)
 
     with jobs_in_process(), Worker(url, "s", run=run) as worker:

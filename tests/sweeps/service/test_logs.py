@@ -11,8 +11,8 @@ import pytest
 
 from storage.db.engine import open_engine
 from storage.queue import tasks
-from storage.queue.tasks import Claim
 from storage.records import queries
+from storage.tables import TaskRecord
 from sweeps.distill.session import Outcome
 from sweeps.trainers.protocol import Steps
 from sweeps.usecases.logs import follow
@@ -57,7 +57,7 @@ def test_what_was_logged_of_a_task_is_read_from_the_storage_attempt_by_attempt(
 ) -> None:
     url, log_file = created(f"sqlite:///{tmp_path}/kd-sweeps.db"), tmp_path / "worker.log"
 
-    def run(claim: Claim, params: dict[str, Any], steps: Steps) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], steps: Steps) -> Outcome:
         with log_file.open("a") as file:
             print(logged(claim.key, f"{claim.key} attempt {claim.attempt}"), file=file)
             print(f"noise in {claim.key}", file=file)

@@ -19,8 +19,8 @@ from storage.db.engine import open_engine
 from storage.db.transaction import write
 from storage.errors import BlobCorrupt
 from storage.queue import tasks
-from storage.queue.tasks import Claim
 from storage.records import artifacts, queries
+from storage.tables import TaskRecord
 from sweeps.distill.arms import CONTROLS
 from sweeps.distill.session import Outcome
 from sweeps.plan.points import resolve_point
@@ -50,7 +50,7 @@ def in_process() -> Iterator[None]:
 def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> Outcome:
     """Claim tasks until the one named; run and finish that one, and give the others back."""
     sweep = queries.find_sweep(engine, "s").id
-    others: list[Claim] = []
+    others: list[TaskRecord] = []
     while True:
         claim = tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=600)
         assert claim is not None
@@ -84,19 +84,8 @@ def test_teacher_logits_that_are_damaged_are_computed_again(tmp_path: Path, in_p
 def _again(engine: sqlalchemy.Engine, key: str, runner: TaskRunner) -> Outcome:
     """Run a finished task once more, at its point."""
     task = _task(engine, key)
-    claim = Claim(
-        sweep_id=queries.find_sweep(engine, "s").id,
-        task_id=task.id,
-        key=key,
-        stage=task.stage,
-        phase=task.phase,
-        payload=task.payload,
-        attempt=1,
-        params=task.params,
-        retry_of=None,
-    )
     point = {name: task.outcome[name] for name in ("temperature", "alpha")}
-    return runner(claim, point, Steps())
+    return runner(task, point, Steps())
 
 
 def _task(engine: sqlalchemy.Engine, key: str) -> Any:
