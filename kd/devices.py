@@ -1,4 +1,4 @@
-"""Find the GPUs of this machine, and say which of them TensorFlow sees."""
+"""Find the GPUs of this machine; apart, since nothing else of kd is imported to ask for them."""
 
 import os
 from pathlib import Path

@@ -162,7 +162,7 @@ def where(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -
 
 @dataclass(frozen=True, kw_only=True)
 class _Fetch:
-    """A way to fetch a dataset. source: in messages. shown: where it comes from. get: does it, into a folder."""
+    """A way to fetch a dataset. source: in messages. label: where it comes from. get: does it, into a folder."""
 
     source: str
     label: str

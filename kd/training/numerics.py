@@ -1,4 +1,4 @@
-"""Compute a numerics fingerprint: the same on machines whose trainings give the same bits."""
+"""Fingerprint the numerics of a machine by a tiny training; apart, since `kd.devices` comes without Keras."""
 
 from __future__ import annotations
 

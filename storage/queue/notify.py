@@ -1,6 +1,6 @@
 """Wake waiting workers: NOTIFY on Postgres, polling with back-off on SQLite.
 
-Source: https://www.postgresql.org/docs/current/sql-notify.html. A missed bell costs a pause and nothing else, since a
+Source: https://www.postgresql.org/docs/current/sql-notify.html. A missed notification costs a pause and nothing else, since a
 waiting worker looks now and then by itself.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CHANNEL = "kd_sweeps"
-_FIRST_S, _MOST_S = 0.5, 5.0  # between two looks, without a bell
+_FIRST_S, _MOST_S = 0.5, 5.0  # between two looks, without a notification
 _SLICE_S = 0.5  # so soon a waiting worker hears that it shall stop
 
 
@@ -36,21 +36,21 @@ def notify(connection: Connection, sweep_id: int) -> None:
 
 
 class Listener:
-    """Waits without one: looks often at first, then less and less."""
+    """Waits without notifications: looks often at first, then less and less."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
         self._pause = _FIRST_S
 
     def clear(self) -> None:
-        """Forget what has rung so far."""
+        """Forget what has come so far."""
 
-    def quicken(self) -> None:
+    def reset_backoff(self) -> None:
         """Look often again: there was work."""
         self._pause = _FIRST_S
 
     def wait(self, *, most_s: float) -> None:
-        """Return after a pause, at a ring, or when asked to stop; after most_s seconds at the latest."""
+        """Return after a pause, at a notification, or when asked to stop; after most_s seconds at the latest."""
         # Not all workers at the same instant: each look is a write transaction on SQLite.
         self._stop.wait(min(self._pause, most_s) * random.uniform(0.8, 1.2))
         self._pause = min(2 * self._pause, _MOST_S)
@@ -64,32 +64,32 @@ class _PostgresListener(Listener):
         self._driver: psycopg.Connection[tuple[object, ...]] | None = connection.connection.driver_connection
 
     def clear(self) -> None:
-        self._rung(0.0)
+        self._notified(0.0)
 
     def wait(self, *, most_s: float) -> None:
         until = time.monotonic() + most_s * random.uniform(0.8, 1.2)
         while self._driver is not None and not self._stop.is_set():
-            if self._rung(min(_SLICE_S, max(until - time.monotonic(), 0.0))) or time.monotonic() >= until:
+            if self._notified(min(_SLICE_S, max(until - time.monotonic(), 0.0))) or time.monotonic() >= until:
                 return
         if self._driver is None:
             super().wait(most_s=most_s)
 
-    def _rung(self, seconds: float) -> bool:
-        """Wait so long for a ring; a connection that is gone leaves the looking."""
+    def _notified(self, seconds: float) -> bool:
+        """Wait so long for a notification; without a connection return at once."""
         if self._driver is None:
             return False
         try:
-            heard = [notify.payload for notify in self._driver.notifies(timeout=seconds, stop_after=1)]
+            sweeps = [notification.payload for notification in self._driver.notifies(timeout=seconds, stop_after=1)]
         except self._error as error:
             log.warning("no bell from the database any more (%s): this worker looks by itself", error)
             self._driver = None
             return False
-        return self._sweep in heard
+        return self._sweep in sweeps
 
 
 @contextmanager
 def listen(engine: Engine, sweep_id: int, *, stop: threading.Event) -> Iterator[Listener]:
-    """Give a bell that hears the changes of one sweep.
+    """Give what hears the changes of one sweep.
 
     On Postgres it holds a connection of its own. Where none can be had, the worker looks by itself.
 
@@ -97,12 +97,12 @@ def listen(engine: Engine, sweep_id: int, *, stop: threading.Event) -> Iterator[
         stop: ends every wait.
     """
     with ExitStack() as stack:
-        bell = Listener(stop)
+        listener = Listener(stop)
         if engine.dialect.name == "postgresql":
             try:
                 connection = stack.enter_context(lone_connection(engine.url))
                 connection.exec_driver_sql(f"LISTEN {_CHANNEL}")
-                bell = _PostgresListener(stop, connection, sweep_id)
+                listener = _PostgresListener(stop, connection, sweep_id)
             except (StorageError, sqlalchemy.exc.DBAPIError) as error:
                 log.warning("no bell from the database (%s): this worker looks by itself", error)
-        yield bell
+        yield listener

@@ -131,10 +131,10 @@ class Worker:
         return code
 
     def _work(self) -> int:
-        with listen(self.engine, self.sweep.id, stop=self._stop) as bell:
+        with listen(self.engine, self.sweep.id, stop=self._stop) as listener:
             while not self._stop.is_set():
                 self._repair()
-                bell.clear()  # before the look: what comes after it rings again
+                listener.clear()  # before the look: what comes after it is heard again
                 self._claim = tasks.claim(
                     self.engine,
                     self.sweep.id,
@@ -145,14 +145,14 @@ class Worker:
                 )
                 if self._claim is not None:
                     failpoint("claimed")
-                    bell.quicken()
+                    listener.reset_backoff()
                     with about(self._claim.key, self._claim.attempt):
                         self._attempts.make(self._claim)
                     self._claim = None
                 elif self._nothing_left():
                     return 0
                 else:
-                    bell.wait(most_s=self.spec.lease.interval_s)
+                    listener.wait(most_s=self.spec.lease.interval_s)
         return STOPPED
 
     def give_back(self) -> None:
