@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, Text, delete, func, select, type_coerce
 
-from storage.db.transaction import database_now, read, retrying, write
+from storage.db.transaction import database_now, read, retry_transient, write
 from storage.errors import NextStep, SweepInUse
 from storage.failpoints import failpoint
 from storage.queue.workers import cancel
@@ -51,7 +51,7 @@ def delete_sweep(studies: "Studies", engine: Engine, sweep: SweepRecord) -> Dele
     return _delete_rows(engine, sweep, len(names))
 
 
-@retrying
+@retry_transient()
 def refuse_if_in_use(engine: Engine, sweep: SweepRecord) -> None:
     """Check that no lease on a task of the sweep is good.
 
@@ -73,7 +73,7 @@ def refuse_if_in_use(engine: Engine, sweep: SweepRecord) -> None:
         )
 
 
-@retrying
+@retry_transient()
 def _delete_rows(engine: Engine, sweep: SweepRecord, studies: int) -> Deleted:
     with write(engine) as connection:
         counted = select(func.count()).select_from(tasks).where(tasks.c.sweep_id == sweep.id)

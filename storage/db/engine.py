@@ -17,7 +17,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 
 from storage.db import sqlite_file
-from storage.db.transaction import RETRY_FOR_S, first_line, is_refused_for_now, read, retrying_for, translate, write
+from storage.db.transaction import first_line, is_refused_for_now, read, retry_transient, translate, write
 from storage.errors import NextStep, NotAStorage, StorageError
 from storage.tables import SCHEMA_VERSION, metadata, version_table
 from storage.url import masked
@@ -101,7 +101,7 @@ _POSTGRES_SETTINGS = {
 logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
-@retrying_for(RETRY_FOR_S, when=is_refused_for_now)
+@retry_transient(when=is_refused_for_now)
 def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -> Engine:
     """Connect to the storage once, check that it is ours, and return its engine.
 
@@ -158,7 +158,7 @@ def _ping_idle_connections(engine: Engine) -> None:
     """Test a connection before it is used, if it was idle for a while; a dead one is replaced.
 
     `pool_pre_ping` tests before each transaction, of which a trial has twenty within milliseconds; what dies between
-    two of them is a fault that `storage.db.transaction.retrying` handles.
+    two of them is a fault that `storage.db.transaction.retry_transient` handles.
     """
 
     @event.listens_for(engine, "checkin")

@@ -53,7 +53,7 @@ _log = logging.getLogger(__name__)
 RETRY_FOR_S = 60.0
 RESULT_RETRY_FOR_S = 600.0  # for storing what took long to make: a training is worth more than a poll
 
-_patience = ContextVar("_patience", default=math.inf)
+_deadline = ContextVar("_deadline", default=math.inf)
 
 _PASSING_SQLITE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}  # the last: a race for the WAL
 # What psycopg calls operational and no waiting cures: who we are, what we asked for, a full disk.
@@ -133,6 +133,11 @@ def is_full(error: BaseException) -> bool:
     return any(isinstance(cause, StorageFull) for cause in _causes(error))
 
 
+def is_transient_or_full(error: BaseException) -> bool:
+    """Return whether waiting may help: as `is_transient` says, or once there is room on the disk."""
+    return is_transient(error) or is_full(error)
+
+
 def _is_full(error: sqlalchemy.exc.DBAPIError) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         return getattr(error.orig, "sqlite_errorcode", 0) in _FULL_SQLITE
@@ -199,18 +204,24 @@ def first_line(error: sqlalchemy.exc.DBAPIError) -> str:
     return reason.rstrip(".")
 
 
-def retrying_for(
-    seconds: float, *, when: Callable[[BaseException], bool] = is_transient
+def retry_transient(
+    deadline_s: float | None = None, *, when: Callable[[BaseException], bool] = is_transient
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that runs again, with backoff and jitter, while the fault is transient, for `seconds`.
+    """Return a decorator that runs again, with backoff and jitter, while the fault is transient.
 
-    After that the last fault comes through, or sooner for the `impatient`. It never interrupts a try: one that hangs
-    may add its own time.
+    After the deadline the last fault comes through, or sooner inside `retry_deadline`. It never interrupts a try: one
+    that hangs may add its own time.
+
+    Args:
+        deadline_s: RETRY_FOR_S where it is None.
+        when: which faults; `is_transient_or_full` for what is done with a task at work. A user who types a command is
+            told of a full disk at once; a worker at night is not, and what it holds is worth a while.
     """
     backoff = tenacity.wait_random_exponential(multiplier=0.05, max=5)  # jitter: many workers meet one fault at once
+    seconds = RETRY_FOR_S if deadline_s is None else deadline_s
 
     def left(state: tenacity.RetryCallState) -> float:
-        return min(seconds, _patience.get()) - (state.seconds_since_start or 0.0)
+        return min(seconds, _deadline.get()) - (state.seconds_since_start or 0.0)
 
     return tenacity.retry(
         retry=tenacity.retry_if_exception(when),
@@ -222,31 +233,13 @@ def retrying_for(
 
 
 @contextmanager
-def impatient(seconds: float) -> Iterator[None]:
-    """Let nothing inside the block be tried again for longer than that: somebody waits for an answer."""
-    before = _patience.set(seconds)
+def retry_deadline(seconds: float) -> Iterator[None]:
+    """Let nothing inside the block be tried again for longer than that: a user waits for the answer."""
+    before = _deadline.set(seconds)
     try:
         yield
     finally:
-        _patience.reset(before)
-
-
-def enduring_for(seconds: float) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorate as `retrying_for` does what is done with a task at work: it waits for room on a full disk, too.
-
-    Somebody who types a command is told at once; a worker at night is not, and what it holds is worth a while.
-    """
-    return retrying_for(seconds, when=lambda error: is_transient(error) or is_full(error))
-
-
-def enduring(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate as `enduring_for` does, with the usual time RETRY_FOR_S."""
-    return enduring_for(RETRY_FOR_S)(function)
-
-
-def retrying(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate as `retrying_for` does, with the usual time RETRY_FOR_S."""
-    return retrying_for(RETRY_FOR_S)(function)
+        _deadline.reset(before)
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:

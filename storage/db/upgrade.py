@@ -18,7 +18,7 @@ from sqlalchemy import URL, Connection, Engine, column, select, table, text
 
 from storage.db import sqlite_file
 from storage.db.engine import check, create_lock, open_engine, stored_version
-from storage.db.transaction import database_now, retrying, write
+from storage.db.transaction import database_now, retry_transient, write
 from storage.errors import StorageError, SweepInUse
 from storage.failpoints import failpoint
 from storage.tables import SCHEMA_VERSION
@@ -58,7 +58,7 @@ def upgrade(url: URL) -> Upgraded:
     return done
 
 
-@retrying
+@retry_transient()
 def _upgrade(engine: Engine) -> Upgraded:
     with write(engine) as connection:
         version = stored_version(connection)

@@ -1,7 +1,7 @@
 """Wake waiting workers: NOTIFY on Postgres, polling with back-off on SQLite.
 
-Source: https://www.postgresql.org/docs/current/sql-notify.html. A missed notification costs a pause and nothing else, since a
-waiting worker looks now and then by itself.
+Source: https://www.postgresql.org/docs/current/sql-notify.html. A missed notification costs a pause and nothing else,
+since a waiting worker looks now and then by itself.
 """
 
 import logging

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Text, func, insert, select, type_coerce, update
 
-from storage.db.transaction import database_now, outcome_is_readable, retrying, write
+from storage.db.transaction import database_now, outcome_is_readable, retry_transient, write
 from storage.errors import NextStep, RevisionRefused, SpecConflict
 from storage.queue.notify import notify
 from storage.queue.phases import Dependency, StartLag, make_ready, open_what_can_start, root_reason
@@ -50,7 +50,7 @@ class TaskPlan:
     priority: int = 0
 
 
-@retrying
+@retry_transient()
 def insert_sweep(
     engine: Engine,
     *,
@@ -230,7 +230,7 @@ def extend(
     """
     number, touched, tries = revision + 1, {task.phase for task in tasks}, 0
 
-    @retrying
+    @retry_transient()
     def change() -> None:
         nonlocal tries
         tries += 1
@@ -253,7 +253,7 @@ def extend(
     change()
 
 
-@retrying
+@retry_transient()
 def retry(
     engine: Engine, sweep_id: int, *, revision: int, then: Sequence[TaskPlan] = (), leave: Collection[str] = ()
 ) -> list[str]:

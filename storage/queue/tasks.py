@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, exists, func, insert, select, update
 
 from storage.db import transaction
-from storage.db.transaction import RESULT_RETRY_FOR_S, database_now, enduring, enduring_for, read, retrying, write
+from storage.db.transaction import RESULT_RETRY_FOR_S, database_now, is_transient_or_full, read, retry_transient, write
 from storage.queue.notify import notify
 from storage.queue.phases import close_if_over
 from storage.queue.workers import note_seen
@@ -97,7 +97,7 @@ def _ended_so(connection: Connection, task_id: int, error_class: str | None) -> 
 Reaped = tuple[str, int, str]  # task key, attempt number, worker
 
 
-@enduring
+@retry_transient(when=is_transient_or_full)
 def reap(
     engine: Engine,
     sweep_id: int,
@@ -137,7 +137,7 @@ def _shorten(engine: Engine, sweep_id: int, lease_s: float) -> None:
         connection.execute(update(attempts).where(*too_long).values(lease_until=latest))
 
 
-@retrying
+@retry_transient()
 def reap_worker(engine: Engine, worker: str, *, cap: int | None, log: str | None = None) -> list[Reaped]:
     """End the attempts of one worker at once, which is known to be dead: its parent saw it die.
 
@@ -187,7 +187,7 @@ def _take_back(
     return reaped
 
 
-@enduring
+@retry_transient(when=is_transient_or_full)
 def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, lease_s: float) -> TaskRecord | None:
     """Claim the best ready task for `lease_s` seconds; None when nothing can start now.
 
@@ -251,7 +251,7 @@ def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, le
     )
 
 
-@enduring
+@retry_transient(when=is_transient_or_full)
 def save_trial(engine: Engine, claim: TaskRecord, *, study: str, number: int, params: dict[str, Any]) -> bool:
     """Note which trial records this attempt, and with which parameters. False: the lease was lost."""
     with write(engine) as connection:
@@ -279,7 +279,7 @@ def renew(engine: Engine, claim: TaskRecord, lease_s: float, *, idle_s: float = 
         return changed.rowcount == 1
 
 
-@enduring_for(RESULT_RETRY_FOR_S)
+@retry_transient(RESULT_RETRY_FOR_S, when=is_transient_or_full)
 def finish(
     engine: Engine, claim: TaskRecord, *, outcome: dict[str, Any], score: float | None, log: str | None = None
 ) -> bool:
@@ -307,7 +307,7 @@ def finish(
         return True
 
 
-@enduring
+@retry_transient(when=is_transient_or_full)
 def fail(
     engine: Engine,
     claim: TaskRecord,
@@ -340,7 +340,7 @@ def fail(
         )
 
 
-@enduring
+@retry_transient(when=is_transient_or_full)
 def release(
     engine: Engine,
     claim: TaskRecord,

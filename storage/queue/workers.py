@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, ScalarSelect, case, func, select, update
 
 from storage.db import transaction
-from storage.db.transaction import database_now, enduring, insert_into, read, retrying, write
+from storage.db.transaction import database_now, insert_into, is_transient_or_full, read, retry_transient, write
 from storage.queue.notify import notify
 from storage.tables import attempts, sweeps, tasks, workers
 
@@ -34,7 +34,7 @@ class WorkerRecord:
     failed: int
 
 
-@enduring
+@retry_transient(when=is_transient_or_full)
 def sign_in(engine: Engine, sweep_id: int, worker: str, *, host: str, pid: int, provenance: Mapping[str, Any]) -> None:
     """Note that a worker begins."""
     now = {"started_at": database_now(), "seen_at": database_now(), "ended_at": None, "reason": None}
@@ -44,7 +44,7 @@ def sign_in(engine: Engine, sweep_id: int, worker: str, *, host: str, pid: int, 
         connection.execute(row.on_conflict_do_update(index_elements=["sweep_id", "name"], set_=values))
 
 
-@retrying
+@retry_transient()
 def sign_out(engine: Engine, sweep_id: int, worker: str, *, reason: str | None, unless_ended: bool = False) -> None:
     """Note that a worker has ended; reason: what was wrong, None if nothing.
 
@@ -65,7 +65,7 @@ class Seen:
     signed_out: bool
 
 
-@retrying
+@retry_transient()
 def seen(engine: Engine, sweep_id: int) -> dict[str, Seen]:
     """Return when each worker was last seen, by name."""
     query = select(workers.c.name, workers.c.seen_at, workers.c.ended_at).where(workers.c.sweep_id == sweep_id)
@@ -89,7 +89,7 @@ def check_room(engine: Engine, sweep_id: int, worker: str) -> None:
         connection.execute(update(workers).where(*_is(sweep_id, worker)).values(seen_at=workers.c.seen_at))
 
 
-@retrying
+@retry_transient()
 def has_finished(engine: Engine, worker: str) -> bool:
     """Return whether a worker has finished any task."""
     query = select(attempts.c.task_id).where(attempts.c.worker == worker, attempts.c.state == "done").limit(1)
@@ -97,7 +97,7 @@ def has_finished(engine: Engine, worker: str) -> bool:
         return connection.execute(query).first() is not None
 
 
-@enduring
+@retry_transient(when=is_transient_or_full)
 def take_repair(engine: Engine, sweep_id: int, worker: str, *, every_s: float) -> float | None:
     """Note that a worker lives; return whether it is the one that repairs the sweep now.
 
@@ -122,7 +122,7 @@ def note_seen(connection: Connection, sweep_id: int, worker: str | ScalarSelect[
     connection.execute(update(workers).where(*_is(sweep_id, worker)).values(seen_at=database_now()))
 
 
-@retrying
+@retry_transient()
 def records(engine: Engine, sweep_id: int) -> list[WorkerRecord]:
     """Return every worker of the sweep, oldest first."""
     mine = select(
@@ -162,7 +162,7 @@ def _is(sweep_id: int, worker: str | ScalarSelect[str]) -> tuple[Any, ...]:
     return workers.c.sweep_id == sweep_id, workers.c.name == worker
 
 
-@retrying
+@retry_transient()
 def pause(engine: Engine, sweep_id: int) -> None:
     """Stop starting tasks; running tasks finish. A cancelled sweep stays cancelled."""
     with write(engine) as connection:
@@ -171,7 +171,7 @@ def pause(engine: Engine, sweep_id: int) -> None:
         )
 
 
-@retrying
+@retry_transient()
 def resume(engine: Engine, sweep_id: int) -> int:
     """Go on after a pause or a cancel. Returns how many cancelled tasks wait again."""
     with write(engine) as connection:
@@ -185,7 +185,7 @@ def resume(engine: Engine, sweep_id: int) -> int:
         return again.rowcount
 
 
-@retrying
+@retry_transient()
 def cancel(engine: Engine, sweep_id: int) -> int:
     """Take back every task that is not ended. Returns how many.
 

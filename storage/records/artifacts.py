@@ -8,12 +8,20 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from storage.db.transaction import RESULT_RETRY_FOR_S, database_now, enduring_for, insert_into, read, retrying, write
+from storage.db.transaction import (
+    RESULT_RETRY_FOR_S,
+    database_now,
+    insert_into,
+    is_transient_or_full,
+    read,
+    retry_transient,
+    write,
+)
 from storage.errors import BlobCorrupt
 from storage.tables import blobs, selections
 
 
-@enduring_for(RESULT_RETRY_FOR_S)
+@retry_transient(RESULT_RETRY_FOR_S, when=is_transient_or_full)
 def put(engine: Engine, data: bytes) -> str:
     """Store the bytes; the same bytes twice, or by two processes at once, are stored once.
 
@@ -35,7 +43,7 @@ def put(engine: Engine, data: bytes) -> str:
     return digest
 
 
-@retrying
+@retry_transient()
 def get(engine: Engine, digest: str) -> bytes:
     """Return the bytes of that name.
 
@@ -56,7 +64,7 @@ def get(engine: Engine, digest: str) -> bytes:
     return data
 
 
-@retrying
+@retry_transient()
 def get_selection(engine: Engine, sweep_id: int, name: str) -> dict[str, Any] | None:
     """Return the selection, or None while nobody has made it."""
     with read(engine) as connection:
@@ -66,7 +74,7 @@ def get_selection(engine: Engine, sweep_id: int, name: str) -> dict[str, Any] | 
     return value
 
 
-@retrying
+@retry_transient()
 def freeze_selection(engine: Engine, sweep_id: int, name: str, value: dict[str, Any]) -> dict[str, Any]:
     """Return the selection that is stored: `value` if it was the first, else the one that was there."""
     with write(engine) as connection:

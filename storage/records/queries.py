@@ -9,7 +9,7 @@ from sqlalchemy import Engine, Select, Text, and_, case, func, select, type_coer
 
 from storage import json_text, tables
 from storage.db import transaction
-from storage.db.transaction import database_now, read, retrying
+from storage.db.transaction import database_now, read, retry_transient
 from storage.errors import NextStep, RecordBroken, SweepNotFound
 from storage.tables import (
     AttemptRecord,
@@ -33,7 +33,7 @@ class Outlook:
     unended: int
 
 
-@retrying
+@retry_transient()
 def find_sweep(engine: Engine, name: str) -> SweepRecord:
     """Return the sweep of that name.
 
@@ -51,21 +51,21 @@ def find_sweep(engine: Engine, name: str) -> SweepRecord:
     )
 
 
-@retrying
+@retry_transient()
 def is_sweep(engine: Engine, name: str) -> bool:
     """Return whether there is a sweep of that name."""
     with read(engine) as connection:
         return connection.scalar(select(sweeps.c.id).where(sweeps.c.name == name)) is not None
 
 
-@retrying
+@retry_transient()
 def list_sweeps(engine: Engine) -> list[SweepRecord]:
     """Return all sweeps, oldest first."""
     with read(engine) as connection, transaction.explain_corruption(connection):
         return [SweepRecord(**row._asdict()) for row in connection.execute(select(sweeps).order_by(sweeps.c.id))]
 
 
-@retrying
+@retry_transient()
 def revisions(engine: Engine, sweep_id: int) -> list[RevisionRecord]:
     """Return every plan of the sweep, from the first on."""
     table = tables.revisions
@@ -75,7 +75,7 @@ def revisions(engine: Engine, sweep_id: int) -> list[RevisionRecord]:
         return [RevisionRecord(**row._asdict()) for row in connection.execute(query)]
 
 
-@retrying
+@retry_transient()
 def outlook(engine: Engine, sweep_id: int) -> Outlook:
     """Return what is left of the sweep, in one small query: for loops that wait."""
     open_tasks = select(func.count()).where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("waiting", "running")))
@@ -85,7 +85,7 @@ def outlook(engine: Engine, sweep_id: int) -> Outlook:
     return Outlook(state="deleted", unended=0) if row is None else Outlook(**row._asdict())
 
 
-@retrying
+@retry_transient()
 def phase_records(engine: Engine, sweep_id: int) -> list[PhaseRecord]:
     """Return the phases in plan order."""
     query = (
@@ -115,7 +115,7 @@ def phase_records(engine: Engine, sweep_id: int) -> list[PhaseRecord]:
     return list(by_name.values())
 
 
-@retrying
+@retry_transient()
 def task_records(
     engine: Engine,
     sweep_id: int,
@@ -148,7 +148,7 @@ def task_records(
         ]
 
 
-@retrying
+@retry_transient()
 def selections(engine: Engine, sweep_id: int) -> dict[str, Any]:
     """Return every selection made so far, by name."""
     query = select(tables.selections.c.name, tables.selections.c.value).where(tables.selections.c.sweep_id == sweep_id)
@@ -197,7 +197,7 @@ def _tasks_with_latest_attempt() -> Select[Any]:
     )
 
 
-@retrying
+@retry_transient()
 def attempts_of(engine: Engine, sweep_id: int, key: str) -> list[AttemptRecord] | None:
     """Return the attempts of a task, the first one first; None if the sweep has no such task."""
     columns = [attempts.c[field.name] for field in fields(AttemptRecord)]
@@ -209,7 +209,7 @@ def attempts_of(engine: Engine, sweep_id: int, key: str) -> list[AttemptRecord] 
         return [AttemptRecord(**row._asdict()) for row in rows]
 
 
-@retrying
+@retry_transient()
 def last_log(engine: Engine, worker: str) -> str | None:
     """Return the end of what a worker logged and printed during its latest attempt, as far as it is stored."""
     latest = select(attempts.c.log).where(attempts.c.worker == worker).order_by(attempts.c.started_at.desc()).limit(1)
@@ -233,7 +233,7 @@ class TaskPoint:
     payload: dict[str, Any] | None
 
 
-@retrying
+@retry_transient()
 def points_until(engine: Engine, sweep_id: int, *, phase: str, task_id: int) -> list[TaskPoint]:
     """Return the tasks of the phase in plan order, up to and with this one."""
     latest = and_(attempts.c.task_id == tasks.c.id, attempts.c.number == tasks.c.attempt)
@@ -288,7 +288,7 @@ class RunningRecord:
     lease_left_s: float
 
 
-@retrying
+@retry_transient()
 def running_tasks(engine: Engine, sweep_id: int) -> list[RunningRecord]:
     """Return the running attempts, longest first."""
     now = database_now()
@@ -316,7 +316,7 @@ def running_tasks(engine: Engine, sweep_id: int) -> list[RunningRecord]:
         return [RunningRecord(**row._asdict()) for row in connection.execute(query)]
 
 
-@retrying
+@retry_transient()
 def durations(engine: Engine, sweep_id: int, stage: str) -> list[float]:
     """Return how many seconds each of the latest 101 done tasks of a stage took."""
     done = (tasks.c.sweep_id == sweep_id, tasks.c.stage == stage, tasks.c.state == "done")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, case, exists, func, select
 
 from storage.db import transaction
-from storage.db.transaction import database_now, read, retrying
+from storage.db.transaction import database_now, read, retry_transient
 from storage.tables import attempts, sweeps, tasks, workers
 
 
@@ -66,7 +66,7 @@ class Tallies:
     workers: tuple[WorkerTally, ...]
 
 
-@retrying
+@retry_transient()
 def tallies(engine: Engine, bounds: Sequence[float]) -> Tallies:
     """Return what all sweeps of a storage have and did.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, delete, select
 
-from storage.db.transaction import read, retrying, write
+from storage.db.transaction import read, retry_transient, write
 from storage.errors import SpecConflict
 from storage.studies.space import study_name
 from storage.tables import reserved_studies, revisions, sweeps
@@ -46,7 +46,7 @@ class Owner:
         return bool(identity == self.identity) and study == study_name(self.sweep, str(stage))
 
 
-@retrying
+@retry_transient()
 def owner_of(engine: Engine, sweep_id: int) -> Owner:
     """Return a stored sweep as the owner of its studies; one that owns nothing where the sweep was deleted."""
     own = select(sweeps.c.name, sweeps.c.identity).where(sweeps.c.id == sweep_id)
@@ -116,7 +116,7 @@ def foreign(engine: Engine, study: str) -> SpecConflict:
     )
 
 
-@retrying
+@retry_transient()
 def reserved(engine: Engine, identity: str | None = None) -> dict[str, str]:
     """Return the identity for which each name is reserved, of all or of one; empty but during and after a creation."""
     query = select(reserved_studies.c.study, reserved_studies.c.identity)
@@ -125,14 +125,14 @@ def reserved(engine: Engine, identity: str | None = None) -> dict[str, str]:
         return {row.study: row.identity for row in rows}
 
 
-@retrying
+@retry_transient()
 def free(engine: Engine, identity: str) -> None:
     """End the reservations of a sweep: all its studies say whose they are."""
     with write(engine) as connection:
         connection.execute(delete(reserved_studies).where(reserved_studies.c.identity == identity))
 
 
-@retrying
+@retry_transient()
 def _store(engine: Engine, identity: str, names: Sequence[str], earlier: Sequence[str]) -> None:
     with write(engine) as connection:
         connection.execute(delete(reserved_studies).where(reserved_studies.c.study.in_(earlier)))

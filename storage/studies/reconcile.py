@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine, select, update
 
 from storage.db import transaction
-from storage.db.transaction import enduring, read, retrying, write
+from storage.db.transaction import is_transient_or_full, read, retry_transient, write
 from storage.errors import StudyMissing
 from storage.studies.ownership import owned, owner_of
 from storage.studies.space import RunningTrial
@@ -40,7 +40,7 @@ class Unreported:
     reason: str | None
 
 
-@retrying
+@retry_transient()
 def unreported(engine: Engine, sweep_id: int) -> list[Unreported]:
     """Return the ended attempts whose end is not reported to their trial yet, oldest task first."""
     query = (
@@ -68,7 +68,7 @@ def unreported(engine: Engine, sweep_id: int) -> list[Unreported]:
         return [Unreported(**row._asdict()) for row in connection.execute(query)]
 
 
-@enduring
+@retry_transient(when=is_transient_or_full)
 def mark_reported(engine: Engine, task_id: int, number: int) -> None:
     """Note that the end of attempt `number` is reported to its trial."""
     with write(engine) as connection:
@@ -85,7 +85,7 @@ def report_ended(studies: "Studies", engine: Engine, sweep_id: int) -> int:
     return reconcile(studies, engine, sweep_id) if _any_unreported(engine, sweep_id) else 0
 
 
-@retrying
+@retry_transient()
 def _any_unreported(engine: Engine, sweep_id: int) -> bool:
     query = (
         select(attempts.c.task_id)
@@ -162,7 +162,7 @@ def _fail_orphans(studies: "Studies", engine: Engine, sweep_id: int, listed: dic
     return ended_here
 
 
-@retrying
+@retry_transient()
 def _attempts(engine: Engine, sweep_id: int) -> dict[tuple[str | None, int | None], tuple[str, tuple[str, int] | None]]:
     """Return by task key and attempt number: its state, and the study and number of the trial that it saved."""
     query = (

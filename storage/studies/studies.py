@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from sqlalchemy import URL, Engine
 
 from storage.db.engine import open_engine
-from storage.db.transaction import RETRY_FOR_S, enduring, is_refused_for_now, retrying, retrying_for, translate
+from storage.db.transaction import is_refused_for_now, is_transient_or_full, retry_transient, translate
 from storage.errors import NotAStorage, ParametersRefused, StudyMissing, StudyMixed
 from storage.failpoints import failpoint
 from storage.studies.ownership import Owner, foreign
@@ -41,7 +41,7 @@ from storage.studies.trials import (
 from storage.url import masked, plain
 
 
-@retrying_for(RETRY_FOR_S, when=is_refused_for_now)
+@retry_transient(when=is_refused_for_now)
 def connect(url: URL, *, create: bool = False) -> tuple[RDBStorage, Engine]:
     """Open the storage for our queries and for Optuna, with one pool of connections for both.
 
@@ -183,7 +183,7 @@ class Studies:
             if note and not has_note(self._rdb, study_id):
                 save_note(self._rdb, study_id, note)
 
-    @retrying
+    @retry_transient()
     def publish(self, name: str, *, owner: Owner, note: str, plots: Mapping[str, str]) -> None:
         """Put a note and plots on a study's page of the dashboard, in place of those that we put there before.
 
@@ -199,7 +199,7 @@ class Studies:
             save_note(self._rdb, study_id, note)
             save_plots(self._rdb, study_id, plots)
 
-    @retrying
+    @retry_transient()
     def ids(self) -> dict[str, int]:
         """Return the numbers of all studies by name, as the dashboard's pages have them; also those of other tools."""
         known = {}
@@ -208,19 +208,19 @@ class Studies:
                 known[name] = self._rdb.get_study_id_from_name(name)
         return known
 
-    @retrying
+    @retry_transient()
     def names(self) -> list[str]:
         """List all studies of the database, also those of other tools, in the order of their making."""
         with self._faults(""):
             return [study.study_name for study in self._rdb.get_all_studies()]
 
-    @retrying
+    @retry_transient()
     def delete(self, name: str) -> None:
         """Remove a study with its trials; nothing if it is gone already."""
         with self._faults(name), contextlib.suppress(KeyError):
             optuna.delete_study(study_name=name, storage=self._rdb)
 
-    @enduring
+    @retry_transient(when=is_transient_or_full)
     def ask(
         self,
         study: str,
@@ -255,7 +255,7 @@ class Studies:
             self._latest = study, number, trial_id
             return Asked(number, dict(params))
 
-    @enduring
+    @retry_transient(when=is_transient_or_full)
     def tell(
         self,
         study: str,
@@ -312,7 +312,7 @@ class Studies:
                 if added != number:
                     raise StudyMixed(f"study {study!r}: another tool adds trials to it at this moment; type it again")
 
-    @retrying
+    @retry_transient()
     def user_attrs(self, sweep: str) -> dict[str, dict[str, Any]]:
         """Return the attributes of each study that is called as one of this sweep would be, whosever it is."""
         known = {}
@@ -321,14 +321,14 @@ class Studies:
                 known[name] = self._rdb.get_study_user_attrs(self._rdb.get_study_id_from_name(name))
         return known
 
-    @retrying
+    @retry_transient()
     def count_trials(self, study: str) -> int:
         """Return how many trials the study has, those of other tools included; 0 if it was deleted."""
         with contextlib.suppress(StudyMissing), self._faults(study):
             return self._rdb.get_n_trials(self._rdb.get_study_id_from_name(study))
         return 0
 
-    @retrying
+    @retry_transient()
     def is_untouched(self, study: str) -> bool:
         """Return whether a study is as Optuna makes it: no trial, no note, no name of its value."""
         with contextlib.suppress(StudyMissing), self._faults(study):
@@ -336,7 +336,7 @@ class Studies:
             return not (self._rdb.get_n_trials(study_id) or self._rdb.get_study_system_attrs(study_id))
         return False
 
-    @retrying
+    @retry_transient()
     def running(self, study: str) -> list[RunningTrial]:
         """Return the RUNNING trials of the study.
 

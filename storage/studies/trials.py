@@ -203,7 +203,7 @@ def _save_text(storage: StudyAttrs, study_id: int, prefix: str, text: str) -> bo
 def explain_faults(
     url: URL, names: Callable[[], Collection[str]], study: str, *, trial: int | None = None
 ) -> Iterator[None]:
-    """Translate what Optuna raises inside the block; what may pass by itself keeps its cause for `retrying`.
+    """Translate what Optuna raises inside the block; what may pass by itself keeps its cause for `retry_transient`.
 
     Args:
         names: lists the studies that are there now; asked only when a study may be missing.

@@ -17,7 +17,7 @@ from sqlalchemy import URL, Connection, Engine, Select, StaticPool, Table, inser
 
 from storage import tables
 from storage.db import transaction
-from storage.db.transaction import database_now, insert_into, read, retrying, write
+from storage.db.transaction import database_now, insert_into, read, retry_transient, write
 from storage.errors import ArchiveBroken, NextStep, RecordBroken, SpecConflict, SweepNotFound
 from storage.failpoints import failpoint
 from storage.queue.phases import Dependency, parse_dependencies, parse_lag
@@ -288,7 +288,7 @@ def _released(attempt: AttemptLine) -> AttemptLine:
     )
 
 
-@retrying
+@retry_transient()
 def read_lines(engine: Engine, sweep_id: int) -> SweepLines:
     """Return everything of a sweep but its blobs, of one moment. Workers may be at it meanwhile.
 
@@ -363,7 +363,7 @@ def taken(url: URL, name: str) -> SpecConflict:
     )
 
 
-@retrying
+@retry_transient()
 def write_lines(
     engine: Engine, lines: SweepLines, *, name: str, identity: str, blobs: Mapping[str, Callable[[], bytes]]
 ) -> int:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from storage.db.transaction import impatient
+from storage.db.transaction import retry_deadline
 from sweeps.contrib.server.problems import LOG, problem
 from sweeps.hints import Commands, for_client
 from sweeps.terminal import escape_control_chars
@@ -107,7 +107,7 @@ class AccessLogMiddleware:
             if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_BYTES:
                 await problem(431, f"headers of more than {HEADERS_BYTES:,} bytes are not read")(scope, receive, sent)
                 return
-            with impatient(PATIENCE_S), for_client(_reader(scope)):
+            with retry_deadline(PATIENCE_S), for_client(_reader(scope)):
                 await self._app(scope, receive, sent)
         except Exception:
             status = 500  # what stands around all of this answers so, and logs the traceback

@@ -14,7 +14,7 @@ import sqlalchemy
 from sqlalchemy import Engine, event, update
 
 from storage import tables
-from storage.db.transaction import is_transient, read, retrying, write
+from storage.db.transaction import is_transient, read, retry_transient, write
 from storage.errors import StorageFull
 from storage.queue import tasks
 from tests.support.faults.fault_tools import errors_of, running, set_on_connect
@@ -54,7 +54,7 @@ def test_two_transactions_that_wait_for_each_other_are_both_done(engine: Engine)
     def swap(first: int, second: int) -> None:
         meet = [True]
 
-        @retrying
+        @retry_transient()
         def in_this_order() -> None:
             with write(engine) as connection:
                 for key in (first, second):

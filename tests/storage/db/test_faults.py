@@ -13,7 +13,7 @@ import sqlalchemy
 from sqlalchemy import Engine
 
 from storage.db.engine import engine_kwargs, open_engine
-from storage.db.transaction import impatient, is_refused_for_now, is_transient, read, retrying_for
+from storage.db.transaction import is_refused_for_now, is_transient, read, retry_deadline, retry_transient
 from storage.errors import StorageError, Unreachable
 from storage.queue import tasks
 from storage.records import artifacts
@@ -122,7 +122,7 @@ def test_a_fault_that_stays_is_one_line_after_the_bound_and_says_what_to_type(
     server.stop("immediate")
     started = time.monotonic()
     with pytest.raises(Unreachable, match=r"refused; check that it is up, and type the command again") as caught:
-        retrying_for(1.0)(tasks.renew)(engine, claim, 60.0)
+        retry_transient(1.0)(tasks.renew)(engine, claim, 60.0)
     assert 1.0 < time.monotonic() - started < 8
     told = [str(caught.value), *(record.getMessage() for record in caplog.records)]
     assert not any("\n" in line or PASSWORD in line for line in told)
@@ -244,13 +244,13 @@ def test_who_waits_for_an_answer_is_told_sooner_than_who_works_at_night(monkeypa
     locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
     tries = []
 
-    @retrying_for(60)
+    @retry_transient(60)
     def read() -> None:
         tries.append(1)
         raise sqlalchemy.exc.OperationalError("SELECT 1", {}, locked)
 
     started = time.monotonic()
-    with impatient(0.3), pytest.raises(sqlalchemy.exc.OperationalError):
+    with retry_deadline(0.3), pytest.raises(sqlalchemy.exc.OperationalError):
         read()
     assert len(tries) > 1
     assert time.monotonic() - started < 3
