@@ -5,7 +5,8 @@ clock (`storage.db.transaction`). The tasks are the budget, and the only arbiter
 """
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    Label,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
@@ -215,6 +217,12 @@ blobs = Table(
     Column("size", Integer, nullable=False),
     Column("stored_at", Double, nullable=False),  # by the last who stored it: a deletion spares what is in use
 )
+
+
+def columns_of(kind: type[Any], table: Table, *, but: Collection[str] = ()) -> list[Label[Any]]:
+    """Return the columns of a table that a class of rows has fields for, but those of these names."""
+    names = [field.name for field in fields(kind) if field.name in table.c and field.name not in but]
+    return [table.c[name].label(name) for name in names]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from storage.db.transaction import database_now, read
 from storage.errors import NotAStorage, SweepNotFound
 from storage.studies.ownership import Owner
 from storage.studies.space import OWNER, OWNER_ATTR, study_name
-from storage.tables import attempts, blobs, phases, revisions, selections, sweeps, tasks
+from storage.tables import attempts, blobs, columns_of, phases, revisions, selections, sweeps, tasks
 from storage.url import masked
 
 TESTED_VERSION = "v3.2.0.a"  # of Optuna 5.0, as its table alembic_version has it
@@ -364,14 +364,9 @@ def _revisions(connection: Connection, sweep_id: int) -> list[SpecRow]:
 def _tasks(connection: Connection, sweep_id: int) -> list[TaskRow]:
     query = (
         select(
-            tasks.c.id,
-            tasks.c.key,
-            tasks.c.stage,
+            *columns_of(TaskRow, tasks, but=("payload", "outcome")),
             phases.c.name.label("phase"),
             phases.c.state.label("phase_state"),
-            tasks.c.state,
-            tasks.c.attempt,
-            tasks.c.score,
             _json(tasks.c.payload),
             _json(tasks.c.outcome),
         )
@@ -386,20 +381,9 @@ def _tasks(connection: Connection, sweep_id: int) -> list[TaskRow]:
 def _attempts(connection: Connection, sweep_id: int) -> list[AttemptRow]:
     query = (
         select(
-            attempts.c.task_id,
-            attempts.c.number,
-            attempts.c.state,
-            attempts.c.worker,
-            attempts.c.host,
+            *columns_of(AttemptRow, attempts, but=("params",)),
             (database_now() - attempts.c.lease_until).label("lapsed_s"),
-            attempts.c.started_at,
-            attempts.c.finished_at,
-            attempts.c.study,
-            attempts.c.trial_number,
             _json(attempts.c.params),
-            attempts.c.retry_of,
-            attempts.c.reported.label("reported"),
-            attempts.c.error_class,
         )
         .join(tasks, tasks.c.id == attempts.c.task_id)
         .where(tasks.c.sweep_id == sweep_id)

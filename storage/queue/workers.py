@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, ScalarSelect, case, func, select, upd
 from storage.db import transaction
 from storage.db.transaction import database_now, insert_into, is_transient_or_full, read, retry_transient, write
 from storage.queue.notify import notify
-from storage.tables import attempts, sweeps, tasks, workers
+from storage.tables import attempts, columns_of, sweeps, tasks, workers
 
 
 @dataclass(frozen=True)
@@ -135,14 +135,8 @@ def records(engine: Engine, sweep_id: int) -> list[WorkerRecord]:
     counted = of_sweep.group_by(attempts.c.worker).subquery()
     query = (
         select(
-            workers.c.name,
-            workers.c.host,
-            workers.c.pid,
-            workers.c.provenance,
-            workers.c.started_at,
+            *columns_of(WorkerRecord, workers),
             (database_now() - workers.c.seen_at).label("seen_s"),
-            workers.c.ended_at,
-            workers.c.reason,
             tasks.c.key.label("task"),
             tasks.c.attempt,
             func.coalesce(counted.c.done, 0).label("done"),

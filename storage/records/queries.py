@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, Select, Text, and_, case, func, select, type_coerce
@@ -69,10 +69,9 @@ def list_sweeps(engine: Engine) -> list[SweepRecord]:
 def revisions(engine: Engine, sweep_id: int) -> list[RevisionRecord]:
     """Return every plan of the sweep, from the first on."""
     table = tables.revisions
-    names = [column.name for column in fields(RevisionRecord)]
-    query = select(*(table.c[name] for name in names)).where(table.c.sweep_id == sweep_id).order_by(table.c.number)
+    query = select(*tables.columns_of(RevisionRecord, table)).where(table.c.sweep_id == sweep_id)
     with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
-        return [RevisionRecord(**row._asdict()) for row in connection.execute(query)]
+        return [RevisionRecord(**row._asdict()) for row in connection.execute(query.order_by(table.c.number))]
 
 
 @retry_transient()
@@ -172,20 +171,10 @@ def _tasks_with_latest_attempt() -> Select[Any]:
     latest = and_(attempts.c.task_id == tasks.c.id, attempts.c.number == tasks.c.attempt)
     return (
         select(
-            tasks.c.id,
-            tasks.c.sweep_id,
-            tasks.c.key,
-            tasks.c.stage,
+            *tables.columns_of(TaskRecord, tasks, but=("reason", "error_class")),
             phases.c.name.label("phase"),
-            tasks.c.payload,
-            tasks.c.state,
-            tasks.c.attempt,
-            tasks.c.score,
-            tasks.c.outcome,
             func.coalesce(tasks.c.reason, attempts.c.reason).label("reason"),
             func.coalesce(tasks.c.error_class, attempts.c.error_class).label("error_class"),
-            tasks.c.started_at,
-            tasks.c.finished_at,
             attempts.c.params,
             attempts.c.trial_number,
             attempts.c.study,
@@ -200,13 +189,12 @@ def _tasks_with_latest_attempt() -> Select[Any]:
 @retry_transient()
 def attempts_of(engine: Engine, sweep_id: int, key: str) -> list[AttemptRecord] | None:
     """Return the attempts of a task, the first one first; None if the sweep has no such task."""
-    columns = [attempts.c[field.name] for field in fields(AttemptRecord)]
     with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
         task = connection.scalar(select(tasks.c.id).where(tasks.c.sweep_id == sweep_id, tasks.c.key == key))
         if task is None:
             return None
-        rows = connection.execute(select(*columns).where(attempts.c.task_id == task).order_by(attempts.c.number))
-        return [AttemptRecord(**row._asdict()) for row in rows]
+        query = select(*tables.columns_of(AttemptRecord, attempts)).where(attempts.c.task_id == task)
+        return [AttemptRecord(**row._asdict()) for row in connection.execute(query.order_by(attempts.c.number))]
 
 
 @retry_transient()
@@ -299,10 +287,7 @@ def running_tasks(engine: Engine, sweep_id: int) -> list[RunningRecord]:
             tasks.c.stage,
             phases.c.name.label("phase"),
             attempts.c.number.label("attempt"),
-            attempts.c.worker,
-            attempts.c.host,
-            attempts.c.pid,
-            attempts.c.started_at,
+            *tables.columns_of(RunningRecord, attempts, but=("task_id",)),
             (now - attempts.c.started_at).label("running_s"),
             (now - func.coalesce(attempts.c.progress_at, attempts.c.started_at)).label("idle_s"),
             (attempts.c.lease_until - now).label("lease_left_s"),

@@ -15,7 +15,7 @@ from storage.db.transaction import is_transient_or_full, read, retry_transient, 
 from storage.errors import StudyMissing
 from storage.studies.ownership import owned, owner_of
 from storage.studies.space import RunningTrial
-from storage.tables import attempts, tasks
+from storage.tables import attempts, columns_of, tasks
 
 if TYPE_CHECKING:  # storage.studies.studies imports Optuna, which costs a second
     from storage.studies.studies import Studies
@@ -44,18 +44,7 @@ class Unreported:
 def unreported(engine: Engine, sweep_id: int) -> list[Unreported]:
     """Return the ended attempts whose end is not reported to their trial yet, oldest task first."""
     query = (
-        select(
-            attempts.c.task_id,
-            tasks.c.key,
-            attempts.c.number,
-            attempts.c.state,
-            attempts.c.study,
-            attempts.c.trial_number,
-            attempts.c.params,
-            tasks.c.outcome,
-            attempts.c.error_class,
-            attempts.c.reason,
-        )
+        select(tasks.c.key, tasks.c.outcome, *columns_of(Unreported, attempts))
         .join(tasks, tasks.c.id == attempts.c.task_id)
         .where(
             tasks.c.sweep_id == sweep_id,
