@@ -117,7 +117,7 @@ def without_room(what: str, error: Exception) -> KdError | None:
 
 
 def told(error: BaseException) -> str:
-    """Return what somebody else's error says, in one line of at most 300 characters: its class and first paragraph."""
+    """Return what an error of other code says, in one line of at most 300 characters: its class and first paragraph."""
     paragraph = " ".join(str(error).strip().partition("\n\n")[0].split())
     text = f"{type(error).__name__}: {paragraph}" if paragraph else type(error).__name__
     return text if len(text) <= 300 else f"{text[:297]}..."

@@ -1,6 +1,6 @@
 """Delete a sweep: its studies, its rows, and the blobs that nothing else needs.
 
-The order makes a deletion that was killed harmless: cancelled first, so that nobody claims meanwhile; the
+The order makes a deletion that was killed harmless: cancelled first, so that nothing is claimed meanwhile; the
 row that names the sweep last, so that deleting it again completes it.
 """
 

@@ -1,4 +1,4 @@
-"""Parse JSON that somebody may have edited; apart, since specs and clients read JSON without a database."""
+"""Parse JSON that may have been edited; apart, since specs and clients read JSON without a database."""
 
 import json
 from typing import Any

@@ -38,6 +38,7 @@ SWEEP_STATES = ("active", "paused", "cancelled")
 PHASE_STATES = ("blocked", "open", "closed", "failed", "skipped")
 PHASE_ENDED = ("closed", "failed", "skipped")
 TASK_STATES = ("waiting", "running", "done", "failed", "cancelled", "skipped")
+TASK_UNENDED = ("waiting", "running")
 TASK_AWAITED = ("waiting", "running", "cancelled")  # may still be done: `resume` takes a cancelled one up again
 ATTEMPT_STATES = ("running", "done", "failed", "lost", "released")
 

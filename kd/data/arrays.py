@@ -33,7 +33,7 @@ HARMLESS_BYTES = 256 * 1024**2  # so much is unpacked from any file
 def not_a_file(path: Path) -> str | None:
     """Return what a path is if it is no plain file, to be said after its name; None if it is one.
 
-    Asked before it is opened: opening a FIFO waits for somebody who writes into it.
+    Asked before it is opened: opening a FIFO waits for a process that writes into it.
     """
     try:
         mode = path.stat().st_mode
@@ -91,7 +91,7 @@ def check_memory(what: str, total: int) -> None:
 
 
 def _bytes_of(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
-    """Return how much memory an array takes, by its header; 0 for one of objects, which nobody here reads."""
+    """Return how much memory an array takes, by its header; 0 for one of objects, which is not read here."""
     with file.open(member) as stream:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from kd.data.arrays import KEYS, Arrays, check_memory, raw_npz
 from kd.data.cache import named_folder
 from kd.data.images import NEEDED, folder_key, normalize, read_folder
-from kd.errors import CodeError, CodeNotHere, DataError, DataNotHere, told
+from kd.errors import CodeError, DataError, DataNotHere, told
 from kd.tools import code
 
 RETURNS = "return ((x_train, y_train), (x_test, y_test)), or these four in a dict"
@@ -29,12 +29,7 @@ def arrays_of(name: str) -> dict[str, npt.NDArray[Any]]:
         DataError: it cannot be loaded or called so, it raises, or it returns something else, or more than this
             machine's memory; one line.
     """
-    try:
-        function = code.load(name)
-    except CodeNotHere as error:
-        raise DataNotHere(f"cannot import dataset {name!r} here: {error}") from error
-    except CodeError as error:
-        raise DataError(f"cannot import dataset {name!r}: {error}") from error
+    function = code.load_as("dataset", name, broken=DataError, missing=DataNotHere)
     if not callable(function):
         raise DataError(f"dataset {name!r} must be a function without arguments, got {type(function).__name__}")
     _check_signature(name, function)

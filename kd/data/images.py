@@ -242,7 +242,7 @@ def normalize(raw: Raw, what: str, class_names: tuple[str, ...] = ()) -> tuple[A
             floats that are all in [0, 1] or all whole and in 0..255. y_train and perhaps y_test: (n,) or (n, 1) of
             whole numbers, or one-hot (n, classes). Without a test part, a sixth of the images becomes it.
         what: name of the dataset in messages.
-        class_names: of class 0, 1, ...; empty where nobody named them.
+        class_names: of class 0, 1, ...; empty where they have no names.
 
     Raises:
         DataError: one line with the array, what it is, and what is allowed.

@@ -132,7 +132,7 @@ KNOWN_DATASETS: Mapping[str, KnownDataset] = {
             "y_test": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
         },
     ),
-    # No hash of its arrays is known: nobody has read them here yet. The archive is known, by the sha256 that Keras has
+    # No hash of its arrays is known: they were never read here. The archive is known, by the sha256 that Keras has
     # of it. The statistics are those that most programs normalise CIFAR-100 by.
     "cifar100": KnownDataset(
         name="cifar100",

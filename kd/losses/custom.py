@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from kd.errors import CodeError, CodeNotHere, ModelError, ModuleNotHere
+from kd.errors import ModelError, ModuleNotHere
 from kd.losses.loss import Loss, Parameter, Tensor, Term
-from kd.tools.code import load
+from kd.tools.code import load_as
 
 CALLED = "loss(labels, teacher_logits, student_logits, *, temperature, <own parameters with a default>)"
 
@@ -79,12 +79,7 @@ def users_function(name: str) -> Callable[..., Tensor]:
 
 
 def _function(name: str) -> Callable[..., Any]:
-    try:
-        function = load(name)
-    except CodeNotHere as error:
-        raise ModuleNotHere(f"cannot import loss {name!r} here: {error}") from error
-    except CodeError as error:
-        raise ModelError(f"cannot import loss {name!r}: {error}") from error
+    function = load_as("loss", name, broken=ModelError, missing=ModuleNotHere)
     if not inspect.isroutine(function):
         raise ModelError(f"loss {name!r} must be a function {CALLED}, got {type(function).__name__}")
     return function

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kd.errors import CodeError, CodeNotHere, ModelError, ModuleNotHere, told, without_room
+from kd.errors import ModelError, ModuleNotHere, told, without_room
 from kd.models.files import load, own_classes
 from kd.tools import code
 
@@ -206,13 +206,8 @@ def _foreign(model: keras.Model, registered: dict[str, Any]) -> str:
 
 
 def _imported(name: str) -> Callable[..., Any]:
-    try:
-        with _same_limit(name):
-            function = code.load(name)
-    except CodeNotHere as error:
-        raise ModuleNotHere(f"cannot import model {name!r} here: {error}") from error
-    except CodeError as error:
-        raise ModelError(f"cannot import model {name!r}: {error}") from error
+    with _same_limit(name):
+        function = code.load_as("model", name, broken=ModelError, missing=ModuleNotHere)
     if not callable(function):
         raise ModelError(
             f"model {name!r} must be a function build(input_shape, classes), got {type(function).__name__}"

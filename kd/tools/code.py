@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kd.errors import CodeError, CodeNotHere, told
+from kd.errors import CodeError, CodeNotHere, KdError, told
 
 FOLDER_VARIABLE = "KD_SWEEPS_CODE"
 """A folder in which a file is looked for by its name, where it is not at its path."""
@@ -106,6 +106,16 @@ def load(name: str) -> Any:
     except (Exception, SystemExit) as error:  # a module runs when it is imported, and may raise anything
         plain = isinstance(error, (AttributeError, ValueError))
         raise CodeError(f"{error if plain else told(error)}. {_cure(where)}") from error
+
+
+def load_as(what: str, name: str, *, broken: type[KdError], missing: type[KdError]) -> Any:
+    """Load a name as `load` does; an error of the class `missing` or `broken` says what it was to be, as "loss"."""
+    try:
+        return load(name)
+    except CodeNotHere as error:
+        raise missing(f"cannot import {what} {name!r} here: {error}") from error
+    except CodeError as error:
+        raise broken(f"cannot import {what} {name!r}: {error}") from error
 
 
 def importable(name: str) -> str:

@@ -108,13 +108,13 @@ def used(folder: Path) -> Iterator[None]:
 
 
 def remove_left_over() -> None:
-    """Remove the folders below the present one whose process is gone: nobody holds their locks."""
+    """Remove the folders below the present one whose process is gone: their locks are free."""
     try:
         base = Path(tempfile.gettempdir())
     except OSError:  # all of them are full: who needs one says so
         return
     for folder in (*base.glob(f"{PREFIX}*"), *base.glob(f"{NEW_PREFIX}*")):
-        with contextlib.suppress(OSError):  # another user's; or somebody else removes it at this moment
+        with contextlib.suppress(OSError):  # another user's; or another process removes it at this moment
             if folder.name.startswith(NEW_PREFIX) and time.time() - folder.stat().st_mtime < YOUNG_S:
                 continue
             lock = os.open(folder, os.O_RDONLY)
@@ -219,7 +219,7 @@ def _death(code: int | None) -> SubprocessFailed:
 
 
 def _hand_over(pipe: Connection, job: bytes) -> None:
-    with pipe, contextlib.suppress(OSError):  # the child died, of which whoever waits for it is told
+    with pipe, contextlib.suppress(OSError):  # the child died, of which its parent is told
         pipe.send_bytes(job)
 
 

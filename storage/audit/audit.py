@@ -177,7 +177,7 @@ def _study_violations(rows: Rows) -> Iterator[checks.Finding]:
 def _selection_violations(
     rows: Rows, tasks: checks.AuditedTasks, faults: Mapping[str, checks.Finding]
 ) -> Iterator[checks.Finding]:
-    """Find selected points that no task of ours was done with: of another tool's trial, for example."""
+    """Find selected points that no task was done with: of another tool's trial, for example."""
     done: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for task in rows.tasks:
         for attempt in tasks.attempts[task.id]:

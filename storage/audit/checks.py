@@ -21,7 +21,7 @@ from typing import Any
 from storage.audit.rows import FINISHED, AttemptRow, Rows, TaskRow, TrialRow, Unreadable
 from storage.errors import NextStep
 from storage.studies.space import study_name
-from storage.tables import ATTEMPT_STATES, PHASE_ENDED, TASK_STATES, UNREADABLE
+from storage.tables import ATTEMPT_STATES, PHASE_ENDED, TASK_STATES, TASK_UNENDED, UNREADABLE
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class AuditedTasks:
             return f"{task.key} is {task.state!r}; a task is one of {', '.join(TASK_STATES)}"
         if isinstance(task.payload, Unreadable):
             return f"{task.key}: its payload is not JSON ({task.payload.why})"
-        if task.state in ("waiting", "running") and (task.phase is None or task.phase_state in PHASE_ENDED):
+        if task.state in TASK_UNENDED and (task.phase is None or task.phase_state in PHASE_ENDED):
             return f"{task.key} is {task.state}, but its phase {task.phase} is {task.phase_state or 'not there'}"
         return None
 

@@ -1,7 +1,7 @@
 """Read that snapshot, Optuna's tables included.
 
-Only the audit reads these tables, nobody writes them. The columns are those of `optuna/storages/_rdb/models.py` in the
-schema version below; tables of any other version are refused.
+Only the audit reads these tables; nothing here writes them. The columns are those of
+`optuna/storages/_rdb/models.py` in the schema version below; tables of any other version are refused.
 
 JSON is read as text and parsed here, so that one value that is none stands for itself in the audit.
 """
@@ -80,7 +80,7 @@ class TrialRow:
 
     Attributes:
         ours: this package asked for it, not another tool.
-        task, attempt, retry_of: what ours say of themselves: the attempt that asked for them.
+        task, attempt, retry_of: of such a trial the attempt that asked for it.
     """
 
     study: str
@@ -293,7 +293,7 @@ def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Row
 
     Raises:
         SweepNotFound: it was deleted meanwhile.
-        NotAStorage: a table of ours or of Optuna is missing.
+        NotAStorage: a table of kd-sweeps or of Optuna is missing.
     """
     with _snapshot(engine) as connection:
         sweep = connection.execute(

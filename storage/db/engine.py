@@ -197,7 +197,7 @@ def create_lock(url: URL) -> Iterator[None]:
     Five first starts at once, without it, all make the same tables: IntegrityError on both databases.
 
     Raises:
-        StorageError: somebody else held it for CREATE_LOCK_TIMEOUT_S seconds.
+        StorageError: another process held it for CREATE_LOCK_TIMEOUT_S seconds.
         Unreachable: no server, or no permission to write.
     """
     if url.get_backend_name() == "sqlite":

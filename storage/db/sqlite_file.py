@@ -212,8 +212,8 @@ def _reading_mode(path: Path) -> str:
     cannot remove them again (seen with SQLite 3.46). An ordinary one removes them when it closes, and
     writes nothing as `query_only` is on and there is nothing to check-point.
     """
-    if Path(f"{path}-wal").exists():  # somebody is writing, or was killed: the files stay as they are
+    if Path(f"{path}-wal").exists():  # a process is writing, or was killed: the files stay as they are
         return "mode=ro"
     if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
         return "mode=rw"
-    return "mode=ro&immutable=1"  # nobody can be writing what cannot be written
+    return "mode=ro&immutable=1"  # what cannot be written is not being written

@@ -129,7 +129,7 @@ def _is_transient(error: sqlalchemy.exc.DBAPIError) -> bool:
 
 
 def is_full(error: BaseException) -> bool:
-    """Return whether the disk below the database is full: somebody may free space, and then all goes on."""
+    """Return whether the disk below the database is full: once there is space again, all goes on."""
     return any(isinstance(cause, StorageFull) for cause in _causes(error))
 
 
@@ -155,7 +155,7 @@ def is_refused_for_now(error: BaseException) -> bool:
 
 
 def translate(error: sqlalchemy.exc.SQLAlchemyError, url: URL) -> Exception:
-    """Return the same fault as one line for a user; what can only be a mistake of ours stays as it is."""
+    """Return the same fault as one line for a user; what can only be a bug of kd-sweeps stays as it is."""
     where = masked(url)
     if isinstance(error, sqlalchemy.exc.TimeoutError):
         return Unreachable(f"cannot use {where}: every connection of this process is waiting for it; {_cure('', url)}")
@@ -376,7 +376,7 @@ def _on_postgres(element: database_now, compiler: SQLCompiler, **kw: Any) -> str
 
 def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
     """Return an insert into `table` that has `on_conflict_do_nothing` and `on_conflict_do_update`."""
-    # Postgres' dialect takes 40 ms to import, a twentieth of `best`; on SQLite nobody needs it.
+    # Postgres' dialect takes 40 ms to import, a twentieth of `best`; on SQLite it is not needed.
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects import sqlite
 

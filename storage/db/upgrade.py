@@ -129,7 +129,7 @@ def _copy(path: Path, copy: Path) -> None:
     try:
         part.unlink(missing_ok=True)
         # SQLite's own copy takes along what still stands in the -wal file. It reads what was committed last, and
-        # nobody commits meanwhile: our transaction has begun, and has changed nothing yet.
+        # no process commits meanwhile: our transaction has begun, and has changed nothing yet.
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(part)) as target:
             source.backup(target)
         failpoint("upgrade-copying")

@@ -4,7 +4,7 @@ blocked --all needs met--> open --last task ended--> closed (enough were done) |
     blocked --a need failed or was skipped--> skipped, and its tasks with it
 
 Everything here runs inside the transaction that ended the last task, so that no moment exists at which
-a phase is over and nobody is going to notice. Locks are taken in the order task, phase, sweep.
+a phase is over and no process is going to notice. Locks are taken in the order task, phase, sweep.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from storage.db.transaction import database_now
 from storage.queue.notify import notify
-from storage.tables import PHASE_ENDED, TASK_STATES, phases, sweeps, tasks
+from storage.tables import PHASE_ENDED, TASK_STATES, TASK_UNENDED, phases, sweeps, tasks
 
 _MARK = "?"  # after the name, as the database stores it
 _LAG = "lag:"  # no phase: begins what the database stores of a lag
@@ -58,7 +58,7 @@ class StartLag:
 
 
 def parse_dependencies(texts: Iterable[str]) -> list[Dependency]:
-    """Return the needs that `Need.stored` wrote; a lag is none."""
+    """Return the needs that `Dependency.stored` wrote; a lag is none."""
     return [
         Dependency(text.removesuffix(_MARK), after_any_end=text.endswith(_MARK))
         for text in texts
@@ -67,15 +67,12 @@ def parse_dependencies(texts: Iterable[str]) -> list[Dependency]:
 
 
 def parse_lag(texts: Iterable[str]) -> StartLag | None:
-    """Return the lag that `Lag.stored` wrote; None if there is none."""
+    """Return the lag that `StartLag.stored` wrote; None if there is none."""
     for text in texts:
         if text.startswith(_LAG):
             lag, first = text.removeprefix(_LAG).split(":")
             return StartLag(int(lag), int(first))
     return None
-
-
-_UNFINISHED = ("waiting", "running")
 
 
 def close_if_over(connection: Connection, phase_id: int) -> bool:
@@ -135,7 +132,7 @@ def make_ready(connection: Connection, phase: Row[Any]) -> int:
     if lag is None:
         return connection.execute(change).rowcount
     # By id, which rises in plan order, as ordinal does: SQLite then reads the index alone, none of the large rows.
-    first_open = select(func.min(tasks.c.id)).where(mine, tasks.c.state.in_(_UNFINISHED)).scalar_subquery()
+    first_open = select(func.min(tasks.c.id)).where(mine, tasks.c.state.in_(TASK_UNENDED)).scalar_subquery()
     ended: int = connection.scalar(select(func.count()).where(mine, tasks.c.id < first_open)) or 0
     number = max(lag.first, ended + lag.lag)
     forbidden = connection.scalar(select(tasks.c.id).where(mine).order_by(tasks.c.id).offset(number).limit(1))
@@ -190,7 +187,7 @@ def _skip(connection: Connection, phase: Row[Any], reason: str) -> None:
 
 def _has_unfinished(connection: Connection, phase_id: int) -> bool:
     row = connection.execute(
-        select(tasks.c.id).where(tasks.c.phase_id == phase_id, tasks.c.state.in_(_UNFINISHED)).limit(1)
+        select(tasks.c.id).where(tasks.c.phase_id == phase_id, tasks.c.state.in_(TASK_UNENDED)).limit(1)
     ).first()
     return row is not None
 

@@ -1,7 +1,7 @@
 """Store a plan, add to it, retry: one transaction each.
 
 Locks are taken in the order phase, sweep, as everywhere: an extension either comes before the last task of a
-phase has ended, and keeps it open, or finds it closed. (The tasks locked here have ended; nobody holds one of
+phase has ended, and keeps it open, or finds it closed. (The tasks locked here have ended; no process holds one of
 those and waits for its phase.)
 """
 

@@ -3,11 +3,11 @@
 waiting --claim--> running --finish--> done
                           |----fail-----> waiting, or failed when its attempts are used up
                           |----release--> waiting, and the attempt does not count
-                          '----(reap)---> as fail, when the lease lapsed and somebody noticed
+                          '----(reap)---> as fail, when the lease lapsed and a process noticed
 
 The attempt number is the fencing token. Every step after the claim names it, and changes nothing when another
 attempt has begun: the caller has lost its lease, drops its result and goes on. The deadline itself is
-never tested: a lapsed lease that nobody took (a laptop that slept) is still good.
+never tested: a lapsed lease that was not taken (a laptop that slept) is still good.
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ def end_attempt(
 ) -> bool:
     """End a running attempt; its task waits again, or has failed when `cap` attempts ended like this one.
 
-    The task row is locked first, as `finish` does: whoever comes second finds nothing left to change.
+    The task row is locked first, as `finish` does: the second process finds nothing left to change.
 
     Args:
         error_class: what ended it; each class is counted for itself. None = nothing went wrong.
@@ -262,7 +262,7 @@ def save_trial(engine: Engine, claim: TaskRecord, *, study: str, number: int, pa
 
 
 def renew(engine: Engine, claim: TaskRecord, lease_s: float, *, idle_s: float = 0.0, log: str | None = None) -> bool:
-    """Keep the task for `lease_s` seconds from now. False: somebody took it.
+    """Keep the task for `lease_s` seconds from now. False: it was taken.
 
     Tried once only: who renews does so again and again anyway.
 

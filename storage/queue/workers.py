@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, ScalarSelect, case, func, select, upd
 from storage.db import transaction
 from storage.db.transaction import database_now, insert_into, is_transient_or_full, read, retry_transient, write
 from storage.queue.notify import notify
-from storage.tables import attempts, columns_of, sweeps, tasks, workers
+from storage.tables import TASK_UNENDED, attempts, columns_of, sweeps, tasks, workers
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def take_repair(engine: Engine, sweep_id: int, worker: str, *, every_s: float) -
     together would otherwise read the same rows.
 
     Returns:
-        When somebody did so before, in seconds since 1970 by the database's clock, or now, if nobody did; None: it is
+        When it was repaired before, in seconds since 1970 by the database's clock, or now, if never; None: it is
         not the one.
     """
     now = database_now()
@@ -198,7 +198,7 @@ def _take_back(connection: Connection, sweep_id: int) -> int:
     # In the order of their ids, as finish and what it opens: the other way round would often deadlock.
     connection.execute(
         select(tasks.c.id)
-        .where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("waiting", "running")))
+        .where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(TASK_UNENDED))
         .order_by(tasks.c.id)
         .with_for_update(key_share=True)
     ).all()
@@ -209,7 +209,7 @@ def _take_back(connection: Connection, sweep_id: int) -> int:
     )
     cancelled = connection.execute(
         update(tasks)
-        .where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("waiting", "running")))
+        .where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(TASK_UNENDED))
         .values(state="cancelled", reason=reason, finished_at=database_now())
     )
     return cancelled.rowcount

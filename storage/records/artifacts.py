@@ -66,7 +66,7 @@ def get(engine: Engine, digest: str) -> bytes:
 
 @retry_transient()
 def get_selection(engine: Engine, sweep_id: int, name: str) -> dict[str, Any] | None:
-    """Return the selection, or None while nobody has made it."""
+    """Return the selection, or None before it is made."""
     with read(engine) as connection:
         value: dict[str, Any] | None = connection.scalar(
             select(selections.c.value).where(selections.c.sweep_id == sweep_id, selections.c.name == name)

@@ -12,6 +12,7 @@ from storage.db import transaction
 from storage.db.transaction import database_now, read, retry_transient
 from storage.errors import NextStep, RecordBroken, SweepNotFound
 from storage.tables import (
+    TASK_UNENDED,
     AttemptRecord,
     PhaseRecord,
     RevisionRecord,
@@ -77,7 +78,7 @@ def revisions(engine: Engine, sweep_id: int) -> list[RevisionRecord]:
 @retry_transient()
 def outlook(engine: Engine, sweep_id: int) -> Outlook:
     """Return what is left of the sweep, in one small query: for loops that wait."""
-    open_tasks = select(func.count()).where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("waiting", "running")))
+    open_tasks = select(func.count()).where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(TASK_UNENDED))
     query = select(sweeps.c.state, open_tasks.scalar_subquery().label("unended")).where(sweeps.c.id == sweep_id)
     with read(engine) as connection:
         row = connection.execute(query).one_or_none()
@@ -211,7 +212,7 @@ class TaskPoint:
 
     Attributes:
         params: None: it has not been asked for.
-        payload: what was planned of it; None where `params` are known, since nobody needs it then.
+        payload: what was planned of it; None where `params` are known and it is not needed.
     """
 
     key: str
@@ -260,7 +261,7 @@ def _decoded(texts: list[str | None]) -> list[dict[str, Any] | None]:
 
 @dataclass(frozen=True)
 class RunningRecord:
-    """An attempt at work. `idle_s`: since its latest step. `lease_left_s` < 0: lapsed, and nobody has the task yet."""
+    """An attempt at work. `idle_s`: since its latest step. `lease_left_s` < 0: lapsed, not reaped."""
 
     task_id: int
     key: str

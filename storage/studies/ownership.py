@@ -2,7 +2,7 @@
 
 A study of ours carries the identity of its sweep, which no other sweep has, in this storage or any other. It gets it
 just after it was made: Optuna has no way to make a study with attributes in one transaction. So its name is reserved in
-a table of ours before. That tells what a killed creation left from a study that somebody else made.
+a table of ours before. That tells what a killed creation left from another program's study.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class Owner:
     def owns(self, study: str, attrs: Mapping[str, Any]) -> bool:
         """Return whether a study of that name with these attributes is one of this sweep's.
 
-        The name counts as well: whoever copies a study under another name copies its attributes.
+        The name counts as well: a copy of a study under another name has its attributes.
         """
         stage, identity = attrs.get("stage"), attrs.get(IDENTITY_ATTR)
         if identity is None:
@@ -85,7 +85,7 @@ def refuse_foreign(studies: "Studies", owner: Owner, names: Sequence[str], *, ne
     """Check that no study of another program has one of these names.
 
     Args:
-        new: the storage has no tables of ours yet, so that nothing of ours can have been left.
+        new: the storage has no tables of kd-sweeps yet, so that nothing of it can have been left.
 
     Raises:
         SpecConflict: there is one.
@@ -145,6 +145,6 @@ def _is_left(studies: "Studies", study: str, attrs: Mapping[str, Any], reservati
         return study in reservations and studies.is_untouched(study)
     if IDENTITY_ATTR in attrs:
         return bool(attrs[IDENTITY_ATTR] == reservations.get(study))
-    # Of a version that reserved nothing. Only an import made trials, and those may as well be somebody's copy.
+    # Of a version that reserved nothing. Only an import made trials, and those may as well be a copy.
     named = {"sweep", "stage", "loss", "fingerprint"} == attrs.keys()
     return named and study == study_name(attrs["sweep"], attrs["stage"]) and not studies.count_trials(study)

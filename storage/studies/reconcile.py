@@ -67,7 +67,7 @@ def mark_reported(engine: Engine, task_id: int, number: int) -> None:
 
 
 def report_ended(studies: "Studies", engine: Engine, sweep_id: int) -> int:
-    """Do what `reconcile` does, if any attempt has ended unreported; a sweep where nobody died costs one query.
+    """Do what `reconcile` does, if any attempt has ended unreported; a sweep where no worker died costs one query.
 
     A trial that was asked for twice by an attempt that lives on is left for the end of the sweep.
     """

@@ -155,7 +155,7 @@ class _History(InMemoryStorage):
         return [trial for trial in self._seen if states is None or trial.state in states]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Write nothing: samplers store their proposals for others to see; here nobody else looks."""
+        """Write nothing: samplers store their proposals for others to see; here no other process looks."""
 
 
 def importances(space: Space, history: Sequence[Past], *, seed: int = 0) -> dict[str, float]:

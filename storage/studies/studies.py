@@ -102,7 +102,7 @@ def _head_version(rdb: RDBStorage) -> str:
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Silence Optuna's warning that metric names are experimental: a user of ours cannot act on it."""
+    """Silence Optuna's warning that metric names are experimental: a user cannot act on it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
@@ -232,7 +232,7 @@ class Studies:
     ) -> Asked:
         """Make a RUNNING trial with the given parameters. It appears complete.
 
-        Never takes a trial that somebody enqueued: on SQLite two workers can take the same one.
+        Never takes a trial that was enqueued: on SQLite two workers can take the same one.
 
         Args:
             params: a whole point of the space.
@@ -283,7 +283,7 @@ class Studies:
         """
         ended = TrialState[state]
         values = values_of(ended, value, epoch_values)
-        # Ended by somebody else meanwhile: it stays as they ended it.
+        # Ended by another process meanwhile: it stays as that one ended it.
         with self._faults(study, trial=number), contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
             report_trial(
                 self._rdb,

@@ -108,7 +108,7 @@ def report_trial(
     """Write what the trial lacks of these attributes and epoch values, then end it.
 
     Each write is a transaction, since Optuna has no public way to write several at once. So ending the trial comes
-    last, and whoever finds a half-written one RUNNING writes the same once more.
+    last, and a process that finds a half-written one RUNNING writes the same once more.
 
     Args:
         attrs: JSON values by name.
