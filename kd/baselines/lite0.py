@@ -10,8 +10,6 @@ only ones that a package registry offers in a few megabytes.
 Source: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import pickle

@@ -4,8 +4,6 @@ Every loss is alpha*CE(labels) + (1-alpha)*term. `builtin` holds the built-in on
 `trial` tries it.
 """
 
-from __future__ import annotations
-
 import difflib
 
 from kd.errors import ModelError

@@ -7,8 +7,6 @@ with alpha = a/(a+b), a+b times as large. Adam divides by the size of the gradie
 steps only through its epsilon, 1e-7.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 

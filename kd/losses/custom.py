@@ -1,7 +1,5 @@
 """Read a loss of your own from its function: its formula, its parameters, and how it is called."""
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable

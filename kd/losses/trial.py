@@ -1,7 +1,5 @@
 """Try a loss of a user's own as a training would use it, and say in one line what is wrong with it."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 The function is named as in `kd.tools.code`: "package.module:build" or "./file.py:build".
 """
 
-from __future__ import annotations
-
 import inspect
 import resource
 import tempfile

@@ -4,8 +4,6 @@ Both are made from the description of the layers that the file holds: the activa
 seeds are removed, and Keras builds a model from the changed description.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import tempfile

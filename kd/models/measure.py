@@ -1,7 +1,5 @@
 """Size, arithmetic, latency, throughput and test accuracy of a model."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping

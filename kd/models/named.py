@@ -4,8 +4,6 @@ Every model takes images with pixel values 0..255 (uint8 or float), scales them 
 student therefore takes images as they come from a camera, and its .keras file loads without this package.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable
 from pathlib import Path

@@ -6,8 +6,6 @@ converter is C++ that may abort or hang, so `measure_int8` runs it in a child pr
 Source: https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/post_training_integer_quant
 """
 
-from __future__ import annotations
-
 import os
 import pickle
 import tempfile

@@ -19,8 +19,6 @@ teacher's logits were computed for several augmented versions of each image.
 Source: Yuan et al. 2020, arXiv:1909.11723 (label smoothing), and Tang et al. 2020, arXiv:2002.03532 (class relations).
 """
 
-from __future__ import annotations
-
 import hashlib
 import tempfile
 import zipfile

@@ -1,7 +1,5 @@
 """Parse the names of teachers, without importing Keras or TensorFlow."""
 
-from __future__ import annotations
-
 import difflib
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Train a teacher, or make one of a comparison method or a saved model; its logits."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import replace

@@ -10,8 +10,6 @@ that a module there is not found by chance on one machine and missing on the nex
 It imports `kd.errors` only; every room of `kd` may import it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import os

@@ -7,8 +7,6 @@ versions, called views: the teacher's logits of all views are computed once, and
 Source of the augmentation (pad, crop, flip): He et al. 2015, arXiv:1512.03385, section 4.2.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

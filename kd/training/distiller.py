@@ -7,8 +7,6 @@ distiller = Distiller(student=student, teacher=teacher, temperature=4.0, alpha=0
 Only the loss differs from a plain `keras.Model`, so `fit`, `evaluate` and callbacks stay Keras' own.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -1,7 +1,5 @@
 """Fingerprint the numerics of a machine by a tiny training; apart, since `kd.devices` comes without Keras."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 

@@ -1,7 +1,5 @@
 """`StudentTrainer`: one compiled step for every point and seed."""
 
-from __future__ import annotations
-
 import math
 import tempfile
 import time
