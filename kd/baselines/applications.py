@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kd.data.downloads import download
 from kd.errors import DataError, WeightsNotHere
 
 if TYPE_CHECKING:
@@ -277,6 +276,8 @@ def _first_writable(folders: list[Path]) -> Path:
 
 
 def _download(url: str, target: Path, *, seconds: float) -> Path:
+    from kd.data.downloads import download  # here: it imports NumPy, and a name is parsed without
+
     """Write to a temporary neighbour, then rename: neither a kill nor a second process leaves half a file."""
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as folder:
         partial = Path(folder) / target.name
