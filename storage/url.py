@@ -4,6 +4,7 @@ SQLite for one machine, Postgres for several. Passwords are shown only by `plain
 URL to a child process through its environment.
 """
 
+import ipaddress
 import json
 import os
 import re
@@ -100,6 +101,14 @@ def sqlite_path(url: URL) -> Path:
     if not url.database:
         raise UrlError(f"{masked(url)} names no file; {ALLOWED}")
     return Path(url.database)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only programs on this machine reach a host; any other name may lead anywhere."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _checked(text: str, origin: str) -> URL:

@@ -36,7 +36,7 @@ def escape_control_chars(text: str) -> str:
 
     Names, reasons and logs may come from somebody else's archive, and could move the cursor, or type.
     """
-    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def duration(seconds: float) -> str:
@@ -81,8 +81,8 @@ def wrapped(text: str, width: int, *, first: str = "", then: str = "") -> list[s
         first, then: what the first line and the others begin with.
     """
 
-    def held(found: re.Match[str]) -> str:
-        return found[0].replace(" ", _HELD) if len(then) + len(found[0]) <= width else found[0]
+    def held(match: re.Match[str]) -> str:
+        return match[0].replace(" ", _HELD) if len(then) + len(match[0]) <= width else match[0]
 
     lines = textwrap.wrap(
         _TOGETHER.sub(held, text),

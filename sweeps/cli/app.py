@@ -1,4 +1,4 @@
-"""run, create, launch, worker, spec, doctor; commands of extensions.
+"""The command line: run, create, launch, worker, spec, doctor, data; the commands of the other files.
 
 Exit codes: 0 done; 1 expected failure, one line; 2 usage; 3 nothing completed yet; 130 and 143 interrupted.
 Imports stand inside the commands: `--help` and the reading commands start in a fraction of a second.
@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweeps.cli import machine, models, options, results, steering
+from sweeps.cli import models, options, results, steering, streams
+from sweeps.cli.options import note_storage, storage_url
+from sweeps.cli.text import Format, render
 from sweeps.contrib.archive import commands as archive_commands
 from sweeps.contrib.postgres_folder import commands as postgres_commands
 from sweeps.contrib.server import commands as server_commands
+from sweeps.errors import SpecError
 from sweeps.hints import local
-from sweeps.terminal import say
+from sweeps.terminal import columns, say, wrap
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -37,7 +40,10 @@ app = typer.Typer(
 app.add_typer(results.app)
 app.add_typer(models.app)
 app.add_typer(steering.app)
-app.add_typer(machine.app)
+machine = typer.Typer()
+app.add_typer(machine)
+data_app = typer.Typer(help="The datasets on this machine.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 app.add_typer(server_commands.app)
 app.add_typer(archive_commands.app)
 app.add_typer(postgres_commands.app)
@@ -69,21 +75,20 @@ def run(
 
     Example: kd-sweeps run tiny --preset tiny
     """
-    from storage.url import resolve
     from sweeps.distill.presets import SpecRequest
     from sweeps.usecases.create import requested
     from sweeps.usecases.run import run_sweep
 
     options.use_folders(data, weights)
-    url = resolve(storage)
+    url = storage_url(storage)
     given = SpecRequest(
         _chosen(preset, spec), _changes(change, trials, seed), source, target or (), teacher, student, dataset
     )
-    asked = requested(url, name, given)
+    request = requested(url, name, given)
     if dry_run:
-        _plan(url, name, asked, data=data, dry_run=True, verbose=verbose)
+        _plan(url, name, request, data=data, dry_run=True, verbose=verbose)
         return
-    raise typer.Exit(run_sweep(url, name, asked, workers=workers, data_dir=data, verbose=verbose))
+    raise typer.Exit(run_sweep(url, name, request, workers=workers, data_dir=data, verbose=verbose))
 
 
 @app.command()
@@ -108,17 +113,16 @@ def create(
 
     Example: kd-sweeps create mnist-kd --preset full --trials 100
     """
-    from storage.url import resolve
     from sweeps.distill.presets import SpecRequest
     from sweeps.usecases.create import needed_elsewhere, requested
 
     options.use_folders(data)
-    url = resolve(storage)
+    url = storage_url(storage)
     given = SpecRequest(
         _chosen(preset, spec), _changes(change, trials, seed), source, target or (), teacher, student, dataset
     )
-    asked = requested(url, name, given)
-    created = _plan(url, name, asked, data=data, dry_run=dry_run, verbose=verbose)
+    request = requested(url, name, given)
+    created = _plan(url, name, request, data=data, dry_run=dry_run, verbose=verbose)
     if dry_run:
         return
     say(f"{'created' if created.new else 'already there, unchanged'}: {name}. Next:")
@@ -127,13 +131,12 @@ def create(
 
 
 def _plan(
-    url: "sqlalchemy.URL", name: str, asked: "Spec", *, data: Path | None, dry_run: bool, verbose: bool
+    url: "sqlalchemy.URL", name: str, request: "Spec", *, data: Path | None, dry_run: bool, verbose: bool
 ) -> "Created":
     """Create a sweep, or say only what it would be; print its plan."""
-    from sweeps.terminal import columns, wrap
     from sweeps.usecases.create import create_sweep, describe_details, describe_plan
 
-    created = create_sweep(url, name, asked, data_dir=data, dry_run=dry_run)
+    created = create_sweep(url, name, request, data_dir=data, dry_run=dry_run)
     details = describe_details(created.spec, created.plan) if verbose else []
     print(wrap("\n".join([*describe_plan(created.spec, created.plan, url, created.data_lines), *details]), columns()))
     if dry_run:
@@ -179,7 +182,6 @@ def launch(
 
     Example: kd-sweeps launch mnist-kd --on slurm --workers 16 -- --partition=main --time=4:00:00
     """
-    from storage.url import masked, resolve
     from sweeps.launch import launcher
     from sweeps.launch.engine import Request
     from sweeps.spec.stored import check_name
@@ -187,17 +189,17 @@ def launch(
 
     options.use_folders(data, weights)
     check_name(name)
-    url = resolve(storage)
-    say(f"storage {masked(url)}")
-    asked = Request(url, name, more or (), options.devices(gpus))
+    url = storage_url(storage)
+    note_storage(url)
+    request = Request(url, name, more or (), options.devices(gpus))
     if dry_run:
-        print(launcher.script_of(asked, on, workers=workers), end="")
+        print(launcher.script_of(request, on, workers=workers), end="")
         return
     if detach:
-        for line in launcher.submit(asked, on, workers=workers):
+        for line in launcher.submit(request, on, workers=workers):
             say(line)
         return
-    code = start(url, name, workers=workers, on=on, options=asked.options, gpus=asked.gpus)
+    code = start(url, name, workers=workers, on=on, options=request.options, gpus=request.gpus)
     if code == 0:
         say(f"finished. Next: {local().best(name)}; {local().report(name)}")
     raise typer.Exit(code)
@@ -212,7 +214,7 @@ def worker(
     It needs the storage URL and the name of the sweep, and ends when nothing is left to do.
     """
     from kd.tools import processes
-    from storage.url import masked, resolve
+    from storage.url import masked
     from sweeps.spec.stored import check_name
     from sweeps.workers.environment import one_thread
     from sweeps.workers.logs import LOG_VARIABLE, log_folder, worker_log
@@ -220,7 +222,7 @@ def worker(
     options.use_folders(data, weights)
     check_name(name)
     one_thread()
-    url = resolve(storage)
+    url = storage_url(storage)
     launched = os.environ.get(LOG_VARIABLE)  # its output goes to a file already
     path = None if launched else log_folder(name) / f"worker-{os.getpid()}.log"
     say(f"storage {masked(url)}" + (f"; libraries log to {path}" if path else ""))
@@ -231,9 +233,57 @@ def worker(
     raise typer.Exit(code)
 
 
+@machine.command()
+def spec(
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="tiny, quick, compare or full.")] = "quick",
+) -> None:
+    """Print a preset as TOML, to edit.
+
+    Example: kd-sweeps spec full > my.toml; kd-sweeps create mnist-kd my.toml
+    """
+    from sweeps.distill.presets import preset as named
+    from sweeps.spec.stored import to_toml
+
+    print(to_toml(named(preset)), end="")
+
+
+@machine.command()
+def doctor(storage: options.Storage = None, data: options.Data = None) -> None:
+    """Check that everything a sweep needs is here."""
+    from sweeps.usecases.doctor import examine
+
+    checks = examine(options.storage_url(storage), data)
+    # Two spaces at least, so that what does not fit goes on below the text; the name of a sweep may be long.
+    print(wrap("\n".join(f"{check.level:<4}  {check.name:<15}  {check.text}" for check in checks), columns()))
+    raise typer.Exit(1 if any(check.level == "fail" for check in checks) else 0)
+
+
+machine.command()(server_commands.dashboard)  # --help names it with them, before data and serve
+
+
+@data_app.command("list")
+def data_list(form: options.Form = Format.table, data: options.Data = None) -> None:
+    """List the datasets: which are here, and where the others would come from."""
+    from sweeps.distill.datasets import locations
+
+    text = render(locations(data), form)
+    print(wrap(text, columns()) if form is Format.table else text)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    names: Annotated[list[str], typer.Argument(metavar="DATASET", help="mnist, fashion_mnist, cifar10, cifar100")],
+    data: options.Data = None,
+) -> None:
+    """Download datasets into the cache of this machine."""
+    from sweeps.distill.datasets import fetch
+
+    for name in names:
+        print(fetch(name, data_dir=data))
+
+
 def _chosen(preset: str | None, spec: Path | None) -> "Spec | None":
     from sweeps.distill.presets import preset as named
-    from sweeps.errors import SpecError
     from sweeps.spec.stored import read
 
     if preset is not None and spec is not None:
@@ -244,7 +294,6 @@ def _chosen(preset: str | None, spec: Path | None) -> "Spec | None":
 
 
 def _changes(items: list[str] | None, trials: str | None, seed: str | None) -> dict[str, Any]:
-    from sweeps.errors import SpecError
     from sweeps.spec.stored import values_of
 
     shorthands = {"search.trials": trials, "seed": seed}
@@ -264,8 +313,5 @@ def _changes(items: list[str] | None, trials: str | None, seed: str | None) -> d
 
 def main() -> None:
     """Run the command line; expected errors become one line and an exit code."""
-    from sweeps.cli import streams
-    from sweeps.cli.streams import run_and_exit
-
     streams.prepare()
-    run_and_exit(app)
+    streams.run_and_exit(app)

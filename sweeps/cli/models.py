@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sweeps.cli.options import Data, Storage, SweepName, use_folders, whole_number
-from sweeps.cli.results import note_storage
+from sweeps.cli.options import Data, Storage, SweepName, note_storage, use_folders, whole_number
+from sweeps.errors import SpecError
 from sweeps.stats.estimates import percent
 from sweeps.terminal import number_of, say
 
@@ -40,7 +40,6 @@ def export(
     Examples: kd-sweeps export mnist-kd -o student.keras; kd-sweeps export mnist-kd --logits source -o logits.npz;
     kd-sweeps export mnist-kd --to mlflow -o runs
     """
-    from storage.url import masked
     from sweeps.distill.export import check_target, find_student, write_student
     from sweeps.query.listing import open_sweep
 
@@ -55,7 +54,7 @@ def export(
     check_target(output, force=force)
     with open_sweep(storage, name) as (engine, sweep):
         student = find_student(engine, sweep, dataset)
-        say(f"storage {masked(engine.url)}")
+        note_storage(engine.url)
     write_student(student, output)
     point = student.point
     say(f"wrote {output}: student of {student.dataset}, {point.text(4)}")
@@ -69,19 +68,18 @@ def _export_logits(name: str, output: Path, role: str, *, force: bool, storage: 
 
     check_target(output, force=force, suffix=".npz")
     with open_sweep(storage, name) as (engine, sweep):
-        found = find_logits(engine, sweep, role)
-        note_storage(engine)
-    write_logits(found, output)
-    images, classes = found.logits.shape
-    say(f"wrote {output}: logits of {images:,} training images of {found.dataset}, {classes} classes")
-    say(f"{found.provenance}; validation accuracy {percent(found.val_accuracy):.2f} %")
-    say(f"sha256 of the logits {found.sha256}")
+        teacher = find_logits(engine, sweep, role)
+        note_storage(engine.url)
+    write_logits(teacher, output)
+    images, classes = teacher.logits.shape
+    say(f"wrote {output}: logits of {images:,} training images of {teacher.dataset}, {classes} classes")
+    say(f"{teacher.provenance}; validation accuracy {percent(teacher.val_accuracy):.2f} %")
+    say(f"sha256 of the logits {teacher.sha256}")
     say(f"as a teacher: --teacher logits:{output}")
 
 
 def _export_runs(name: str, folder: Path, tracker: str, *, storage: str | None, others: dict[str, Any]) -> None:
     from sweeps.contrib.trackers import check_tracker, export_runs
-    from sweeps.errors import SpecError
     from sweeps.query.listing import open_sweep
 
     check_tracker(tracker)
@@ -89,10 +87,10 @@ def _export_runs(name: str, folder: Path, tracker: str, *, storage: str | None, 
     if typed is not None:
         raise SpecError(f"--to {tracker} writes every training, and replaces none; leave out {typed}")
     with open_sweep(storage, name) as (engine, sweep):
-        note_storage(engine)
-        found = export_runs(engine, sweep, tracker, folder)
-    print(f"{number_of(found.written, 'run')} written into {folder}, {found.there} already there")
-    say(f"to see them: {found.see}")
+        note_storage(engine.url)
+        exported = export_runs(engine, sweep, tracker, folder)
+    print(f"{number_of(exported.written, 'run')} written into {folder}, {exported.there} already there")
+    say(f"to see them: {exported.see}")
 
 
 @app.command()
@@ -115,14 +113,14 @@ def replay(
     use_folders(data, None)
     count = whole_number("--sample", sample, least=1, most=100_000, example="5")
     with open_sweep(storage, name) as (engine, sweep):
-        note_storage(engine)
+        note_storage(engine.url)
         tasks = again.chosen(engine, sweep, key=task, sample=count)
         different = 0
-        for one in again.replay(engine, sweep, tasks, on_step=lambda: None):
-            different += bool(one.differs)
-            said = "; ".join(one.differs) or "the same bits"
-            before, now = one.numerics
-            kind = f" (trained with numerics {before}, here {now})" if one.differs and before != now else ""
-            print(f"{one.key:<28} {percent(one.score):6.2f} %  {said}{kind}", flush=True)
+        for result in again.replay(engine, sweep, tasks, on_step=lambda: None):
+            different += bool(result.differs)
+            difference = "; ".join(result.differs) or "the same bits"
+            before, now = result.numerics
+            kind = f" (trained with numerics {before}, here {now})" if result.differs and before != now else ""
+            print(f"{result.key:<28} {percent(result.score):6.2f} %  {difference}{kind}", flush=True)
     print(f"{len(tasks)} trained again, {different} differ")
     raise typer.Exit(1 if different else 0)

@@ -1,6 +1,7 @@
-"""Options that several commands share; where a command asks."""
+"""Options that several commands share: their checks, and the storage or the service that a command asks."""
 
 import contextlib
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -8,33 +9,42 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from storage.errors import UrlError
 from sweeps.cli.text import Format
+from sweeps.errors import SpecError
+from sweeps.hints import use_service, use_storage
+from sweeps.terminal import say
 
 if TYPE_CHECKING:
+    import sqlalchemy
+
     from sweeps.operations.operation import Client
+
+HOSTS = (
+    "allowed: 127.0.0.1 for this machine alone, 0.0.0.0 for everybody, or one that `ip address` lists; the port has an"
+    " option of its own, --port"
+)
+_LONGEST_NAME = 253
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_-]{1,63})*")
+_DEVICE = re.compile(r"0|[1-9][0-9]{0,3}|(GPU|MIG)-[0-9A-Za-z/-]+")
 
 
 def _remember(context: typer.Context, typed: str | None) -> str | None:
     """Let the commands that are printed name the storage that was typed."""
-    from sweeps.hints import use_storage
-
-    shown = ""
+    known = ""
     if typed:
-        from storage.errors import UrlError
-        from storage.url import masked, resolve
+        from storage.url import masked
 
         with contextlib.suppress(UrlError):  # the command says so itself
-            shown = masked(resolve(typed))
-    use_storage(shown)
-    if not typed and not any(one.name == "url" for one in context.command.params):
+            known = masked(storage_url(typed))
+    use_storage(known)
+    if not typed and not any(option.name == "url" for option in context.command.params):
         _refuse_service_alone(str(context.info_name))
     return typed
 
 
 def _refuse_service_alone(command: str) -> None:
     """Refuse a command on a database where the environment names a service only: it would take another storage."""
-    from sweeps.errors import SpecError
-
     service = os.environ.get("KD_SWEEPS_URL")
     if service and not os.environ.get("KD_SWEEPS_STORAGE") and not os.environ.get("OPTUNA_STORAGE"):
         raise SpecError(
@@ -45,8 +55,6 @@ def _refuse_service_alone(command: str) -> None:
 
 def _remember_service(typed: str | None) -> str | None:
     """Let the commands that are printed name the service that was typed."""
-    from sweeps.hints import use_service
-
     use_service(typed or "")
     return typed
 
@@ -132,19 +140,14 @@ def whole_number(option: str, text: str, *, least: int, most: int, example: str)
     Raises:
         SpecError: no whole number in [least, most].
     """
-    from sweeps.errors import SpecError
-
     digits = text.removeprefix("+")
     # Its length first: Python reads no number of 5,000 digits.
     if not digits.isdecimal() or len(digits) > len(str(most)) or not least <= int(digits) <= most:
-        shown = text if len(text) <= 40 else f"{text[:37]}..."
+        quoted = text if len(text) <= 40 else f"{text[:37]}..."
         raise SpecError(
-            f"{option}: got {shown!r}; allowed: a whole number from {least} to {most}, for example {option} {example}"
+            f"{option}: got {quoted!r}; allowed: a whole number from {least} to {most}, for example {option} {example}"
         )
     return int(digits)
-
-
-_DEVICE = re.compile(r"0|[1-9][0-9]{0,3}|(GPU|MIG)-[0-9A-Za-z/-]+")
 
 
 def devices(text: str | None) -> tuple[str, ...]:
@@ -153,23 +156,28 @@ def devices(text: str | None) -> tuple[str, ...]:
     Raises:
         SpecError: the list is empty, names a device twice, or holds what is no number and no UUID.
     """
-    from sweeps.errors import SpecError
-
     if text is None:
         return ()
-    found = tuple(one.strip() for one in text.split(","))
-    if len(set(found)) < len(found) or not all(_DEVICE.fullmatch(one) for one in found):
+    names = tuple(name.strip() for name in text.split(","))
+    if len(set(names)) < len(names) or not all(_DEVICE.fullmatch(name) for name in names):
         raise SpecError(
             f"--gpus: got {text!r}; allowed: different devices, by number or UUID as nvidia-smi -L prints them, with"
             " commas between them, for example --gpus 0,1"
         )
-    return found
+    return names
+
+
+def check_host(host: str) -> None:
+    """Raise SpecError for what is neither an address nor a name, such as a list of them or one with a port."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        if len(host) > _LONGEST_NAME or not _NAME.fullmatch(host):
+            raise SpecError(f"--host: got {host[:80]!r}; {HOSTS}") from None
 
 
 def use_folders(data: Path | None, weights: Path | None = None) -> None:
     """Let this process and its children look for data and weights in these folders; None leaves what is set."""
-    from sweeps.errors import SpecError
-
     if weights is not None and not weights.is_dir():
         raise SpecError(f"--weights: got {weights}; give a folder that holds the weights files, or has them in models/")
     # By environment, so that launched workers and their children look in the same folders.
@@ -178,25 +186,36 @@ def use_folders(data: Path | None, weights: Path | None = None) -> None:
             os.environ[variable] = str(folder.absolute())
 
 
-def asked(storage: str | None, service: str | None) -> "Client":
-    """Return the place that was typed, else what the environment names: a service before a database.
+def storage_url(storage: str | None) -> "sqlalchemy.URL":
+    """Return the storage that was typed, else the one that the environment names; see `storage.url.resolve`."""
+    from storage.url import resolve
+
+    return resolve(storage)
+
+
+def note_storage(url: "sqlalchemy.URL") -> None:
+    """Say which storage is used, beside the result."""
+    from storage.url import masked
+
+    say(f"storage {masked(url)}")
+
+
+def client_of(storage: str | None, service: str | None) -> "Client":
+    """Return the storage or the service that was typed, else what the environment names: a service before a database.
 
     Raises:
         SpecError: both were typed, or the URL of the service is none.
         storage.errors.UrlError: the URL of the storage is none.
     """
     if service is not None and storage is not None:
-        from sweeps.errors import SpecError
-
         raise SpecError("got --url and --storage; give one of them: a service reads its own database")
     named = service if storage is None else None
     if named is None and storage is None:
         named = os.environ.get("KD_SWEEPS_URL") or None
     if named is None:
-        from storage.url import resolve
         from sweeps.operations.operation import LocalClient
 
-        return LocalClient(resolve(storage))
+        return LocalClient(storage_url(storage))
     from sweeps.contrib.server.client import HttpClient
 
     return HttpClient(named, os.environ.get("KD_SWEEPS_TOKEN", "").strip())

@@ -5,23 +5,26 @@ They write nothing to the storage and start fast: a test holds that none of them
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.options import Field, Form, Service, Storage, SweepName, asked
+from sweeps.cli import text
+from sweeps.cli.options import Field, Form, Service, Storage, SweepName, client_of
 from sweeps.cli.text import Format, render
-from sweeps.terminal import columns, number_of, say, wrap
+from sweeps.errors import NoResultsYet, SpecError
+from sweeps.hints import local
+from sweeps.terminal import columns, duration, number_of, say, wrap
 
 if TYPE_CHECKING:
-    import sqlalchemy
-
     from sweeps.findings.findings import Findings
     from sweeps.operations.operation import Client
 
-
+app = typer.Typer()
 compare_app = typer.Typer()
+app.add_typer(compare_app)  # so it stands in --help behind the commands of `app`
 
 MOST = 20  # sweeps: 190 pairs on each dataset
 _FORMS = ("brief", "markdown", "json", "csv")
@@ -47,41 +50,34 @@ def compare(
     Example: kd-sweeps compare plain wide -o comparison
     """
     _check(names, form, output)
-    place = asked(storage, url)
-    findings = _findings(place, names)
-    say(place.label)
+    client = client_of(storage, url)
+    findings = _findings(client, names)
+    say(client.label)
     if form == "csv":
-        print(_trainings(place, findings), end="")
+        print(_trainings(client, findings), end="")
         return
     from sweeps.findings.compare import compare as compared
     from sweeps.report import compare
 
-    found = compared(names, findings)
+    comparison = compared(names, findings)
     if output is not None:
-        from sweeps.report import compare
-
-        written = compare.write(found, _trainings(place, findings), Path(output))
-        print(wrap(compare.headline(found), columns()))
+        written = compare.write(comparison, _trainings(client, findings), Path(output))
+        print(wrap(compare.headline(comparison), columns()))
         say(f"comparison {written}")
         return
     wide = columns()
     form = form or ("markdown" if wide is None else "brief")
     if form == "json":
-        from sweeps.cli.text import Format, render
-        from sweeps.report.compare import json_data
-
-        print(render(json_data(found), Format.json))
+        print(render(compare.json_data(comparison), Format.json))
     elif form == "markdown":
-        print(compare.text(found))
+        print(compare.text(comparison))
     else:
         from sweeps.report.brief import WIDTH, compared_brief
 
-        print(compared_brief(found, columns=wide or WIDTH))
+        print(compared_brief(comparison, columns=wide or WIDTH))
 
 
 def _check(names: Sequence[str], form: str, output: str | None) -> None:
-    from sweeps.errors import SpecError
-    from sweeps.hints import local
     from sweeps.spec.stored import check_name
 
     for name in names:
@@ -100,29 +96,23 @@ def _check(names: Sequence[str], form: str, output: str | None) -> None:
         raise SpecError(f"--output writes the page, its Markdown and the CSV; leave out --format {form}")
 
 
-def _findings(place: "Client", names: Sequence[str]) -> "list[Findings]":
+def _findings(client: "Client", names: Sequence[str]) -> "list[Findings]":
     """Return the findings of the sweeps that have some; raise the NoResultsYet of the first where none has."""
-    from sweeps.errors import NoResultsYet
-
-    found, nothing = [], []
+    loaded, nothing = [], []
     for name in names:
         try:
-            found.append(place.findings(name))
+            loaded.append(client.findings(name))
         except NoResultsYet as error:
             nothing.append(error)
-    if not found:
+    if not loaded:
         raise nothing[0]
-    return found
+    return loaded
 
 
-def _trainings(place: "Client", findings: "Sequence[Findings]") -> str:
+def _trainings(client: "Client", findings: "Sequence[Findings]") -> str:
     from sweeps.report.compare import long_csv
 
-    return long_csv([(one.name, one.spec, place.trials(one.name)) for one in findings])
-
-
-app = typer.Typer()
-app.add_typer(compare_app)
+    return long_csv([(sweep.name, sweep.spec, client.trials(sweep.name)) for sweep in findings])
 
 
 _WORKER_SHOWN = ("worker", "state", "task", "done", "failed", "reason")
@@ -141,31 +131,27 @@ def status(
 
     With --audit: compares the plan, the tasks, their attempts and Optuna's trials, and exits 1 if anything disagrees.
     """
-    place = asked(storage, url)
+    client = client_of(storage, url)
     if audit:
-        _audit(place, name, form, field)
+        _audit(client, name, form, field)
         return
-    from sweeps.cli.text import describe_status
-
-    found = place.status(name)
-    say(place.label)
+    answer = client.status(name)
+    say(client.label)
     if form is Format.table and field is None:
-        print(wrap(describe_status(found), columns()))
+        print(wrap(text.describe_status(answer), columns()))
     else:
-        print(render(found.as_json(), form, field))
+        print(render(answer.as_json(), form, field))
 
 
-def _audit(place: "Client", name: str, form: Format, field: str | None) -> None:
-    from sweeps.cli.text import describe, values
-
-    answer = place.audit(name)
-    say(place.label)
-    found, missing = answer.audit, answer.unavailable
+def _audit(client: "Client", name: str, form: Format, field: str | None) -> None:
+    answer = client.audit(name)
+    say(client.label)
+    audit, unavailable = answer.audit, answer.unavailable
     if form is Format.table and field is None:
-        print(wrap("\n".join([describe(found, missing), *answer.notes]), columns()))
+        print(wrap("\n".join([text.describe(audit, unavailable), *answer.notes]), columns()))
     else:
-        print(render(values(name, found, missing) | {"answer_hash": answer.answer_hash}, form, field))
-    raise typer.Exit(1 if found.violations else 0)
+        print(render(text.values(name, audit, unavailable) | {"answer_hash": answer.answer_hash}, form, field))
+    raise typer.Exit(1 if audit.violations else 0)
 
 
 @app.command()
@@ -173,13 +159,9 @@ def workers(
     name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None, url: Service = None
 ) -> None:
     """List every worker of a sweep, on every machine: at work, idle, vanished, stopped or ended."""
-    from dataclasses import asdict
-
-    from sweeps.terminal import duration
-
-    place = asked(storage, url)
-    rows = [asdict(row) for row in place.workers(name)]
-    say(place.label)
+    client = client_of(storage, url)
+    rows = [asdict(row) for row in client.workers(name)]
+    say(client.label)
     if form is Format.table and field is None:
         rows = [{key: row[key] for key in _WORKER_SHOWN} | {"seen": f"{duration(row['seen_s'])} ago"} for row in rows]
     print(render(rows, form, field) if rows else "no worker has worked on it yet")
@@ -201,29 +183,25 @@ def best(
 
     Examples: kd-sweeps best mnist-kd --paste; kd-sweeps best mnist-kd -f value
     """
-    from sweeps.cli.text import describe_best
-    from sweeps.errors import SpecError
-    from sweeps.hints import local
-
     if paste and (form is not Format.table or field is not None):
         raise SpecError(
             "--paste prints code alone; leave out --format and --field, or print the code in a format:"
             f" {local().line('best', name, '-f json --field paste')}"
         )
-    place = asked(storage, url)
-    answer = place.best(name)
-    found = answer.best
-    say(place.label)
+    client = client_of(storage, url)
+    answer = client.best(name)
+    point = answer.best
+    say(client.label)
     if paste:
-        above = f"# student and teacher: Keras models that give logits\n# the sweep's students: {found.recipe}"
-        print("\n\n".join([above, *found.paste.values()]))
+        above = f"# student and teacher: Keras models that give logits\n# the sweep's students: {point.recipe}"
+        print("\n\n".join([above, *point.paste.values()]))
         return
     if form is Format.table and field is None:
-        print(wrap(describe_best(found, answer.said), columns()))
+        print(wrap(text.describe_best(point, answer.said), columns()))
     elif form is Format.value and field is None:
-        print(render(found.point.as_dict(), form))  # what a script wants; everything else has a name
+        print(render(point.point.as_dict(), form))  # what a script wants; everything else has a name
     else:
-        print(render(found.as_json(), form, field))
+        print(render(point.as_json(), form, field))
 
 
 @app.command()
@@ -236,13 +214,12 @@ def trials(
     url: Service = None,
 ) -> None:
     """List every task with its trial and result."""
-    from sweeps.cli.text import describe_trials
     from sweeps.query.listing import as_columns
 
-    place = asked(storage, url)
-    rows = as_columns(place.trials(name, stage))
-    say(place.label)
-    print(describe_trials(rows) if form is Format.table and field is None else render(rows, form, field))
+    client = client_of(storage, url)
+    rows = as_columns(client.trials(name, stage))
+    say(client.label)
+    print(text.describe_trials(rows) if form is Format.table and field is None else render(rows, form, field))
 
 
 @app.command()
@@ -262,11 +239,10 @@ def report(
     With -o: report.html with figures, tests and methods, its Markdown, the figures as SVG, every result as CSV, the
     table as LaTeX and the spec.
     """
-    place = asked(storage, url)
+    client = client_of(storage, url)
     if output is not None:
-        _write_report(place, name, form, output)
+        _write_report(client, name, form, output)
         return
-    from sweeps.errors import SpecError
     from sweeps.report.brief import WIDTH, brief
     from sweeps.report.folder import json_data
     from sweeps.report.page import report
@@ -275,16 +251,15 @@ def report(
     form = form or ("markdown" if wide is None else "brief")
     if form not in ("brief", "markdown", "json"):
         raise SpecError(f"--format: got {form!r}; allowed: brief, markdown, json")
-    findings = place.findings(name)
-    say(place.label)
+    findings = client.findings(name)
+    say(client.label)
     if form == "json":
         print(render(json_data(findings), Format.json))
     else:
         print(report(findings) if form == "markdown" else brief(findings, columns=wide or WIDTH))
 
 
-def _write_report(place: "Client", name: str, form: str, output: str) -> None:
-    from sweeps.errors import SpecError
+def _write_report(client: "Client", name: str, form: str, output: str) -> None:
     from sweeps.report import folder
     from sweeps.report.answer import headline
 
@@ -292,8 +267,8 @@ def _write_report(place: "Client", name: str, form: str, output: str) -> None:
         raise SpecError(f"--output: got {output!r}; give a folder, for example: -o {name}-report")
     if form not in ("", "markdown"):
         raise SpecError(f"--output writes every format; leave out --format {form}")
-    findings = place.findings(name)
-    say(place.label)
+    findings = client.findings(name)
+    say(client.label)
     page = folder.write(findings, Path(output))
     print(wrap(headline(findings), columns()))
     say(f"report   {page}")
@@ -302,14 +277,7 @@ def _write_report(place: "Client", name: str, form: str, output: str) -> None:
 @app.command("list")
 def list_sweeps(form: Form = Format.table, field: Field = None, storage: Storage = None, url: Service = None) -> None:
     """List the sweeps in the storage."""
-    place = asked(storage, url)
-    rows = [vars(row) for row in place.sweeps()]
-    say(place.label)
+    client = client_of(storage, url)
+    rows = [vars(row) for row in client.sweeps()]
+    say(client.label)
     print(render(rows, form, field))
-
-
-def note_storage(engine: "sqlalchemy.Engine") -> None:
-    """Say which storage was read, beside the result."""
-    from storage.url import masked
-
-    say(f"storage {masked(engine.url)}")

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.options import Service, Storage, SweepName, asked, whole_number
+from sweeps.cli.options import Service, Storage, SweepName, client_of, storage_url, whole_number
+from sweeps.errors import SpecError
 from sweeps.hints import local
 from sweeps.terminal import number_of, say
 
@@ -15,14 +16,14 @@ app = typer.Typer()
 @app.command()
 def pause(name: SweepName, storage: Storage = None, url: Service = None) -> None:
     """Stop starting tasks; running tasks finish."""
-    running = asked(storage, url).pause(name)
+    running = client_of(storage, url).pause(name)
     say(f"paused; {number_of(running, 'running task')} will end first. To go on: {local().resume(name)}")
 
 
 @app.command()
 def resume(name: SweepName, storage: Storage = None, url: Service = None) -> None:
     """Go on after a pause or a cancel, from the same point."""
-    left = asked(storage, url).resume(name)
+    left = client_of(storage, url).resume(name)
     say(f"active; {number_of(left, 'task')} left. If no worker is waiting: {local().launch(name)}")
 
 
@@ -32,9 +33,9 @@ def cancel(name: SweepName, storage: Storage = None, url: Service = None) -> Non
 
     Finished tasks stay finished. Workers abort their current task within one lease interval (10 s by default).
     """
-    taken = asked(storage, url).cancel(name)
+    cancelled = number_of(client_of(storage, url).cancel(name), "task")
     undo, remove = local().resume(name), local().line("delete", name)
-    say(f"cancelled: {number_of(taken, 'task')}. To go on from the same point: {undo}; to remove the sweep: {remove}")
+    say(f"cancelled: {cancelled}. To go on from the same point: {undo}; to remove the sweep: {remove}")
 
 
 @app.command()
@@ -55,15 +56,15 @@ def extend(
     """
     from sweeps.operations.answers import ExtendArgs
 
-    place = asked(storage, url)
+    client = client_of(storage, url)
     counts = {"trials": _number("--trials", trials), "seeds": _number("--seeds", seeds)}
     more = ExtendArgs(**counts, searches=_number("--searches", searches))
-    planned = place.extension(name, more)
+    planned = client.extension(name, more)
     say(planned.look)
     if dry_run:
         say(f"dry run: nothing was written; it would add {number_of(planned.tasks, 'task')}")
         return
-    say(f"{number_of(place.extend(name, more), 'task')} added. Next: {local().launch(name)}")
+    say(f"{number_of(client.extend(name, more), 'task')} added. Next: {local().launch(name)}")
 
 
 @app.command()
@@ -74,14 +75,14 @@ def retry(name: SweepName, storage: Storage = None, url: Service = None) -> None
     """
     from sweeps.plan.phases import UNAVAILABLE
 
-    place = asked(storage, url)
-    again = place.retry(name)
+    client = client_of(storage, url)
+    again = client.retry(name)
     for key in again:
         print(key)
     if again:
         say(f"{number_of(len(again), 'task')} will run again. Next: {local().launch(name)}")
         return
-    lacking = [f"; {row.task} is unavailable: {row.reason}" for row in place.trials(name) if row.state == UNAVAILABLE]
+    lacking = [f"; {row.task} is unavailable: {row.reason}" for row in client.trials(name) if row.state == UNAVAILABLE]
     say(" ".join("".join(["nothing has failed", *lacking]).split()))
 
 
@@ -91,10 +92,9 @@ def reap(name: SweepName, storage: Storage = None) -> None:
 
     Workers do this by themselves; use it when no worker is left.
     """
-    from storage.url import resolve
     from sweeps.usecases.steering import reap_now
 
-    freed, completed = reap_now(resolve(storage), name)
+    freed, completed = reap_now(storage_url(storage), name)
     for key, attempt, worker in freed:
         print(f"{key} attempt {attempt} of {worker}")
     say(f"{number_of(len(freed), 'task')} freed, {number_of(completed, 'trial')} completed")
@@ -107,12 +107,11 @@ def delete(
     storage: Storage = None,
 ) -> None:
     """Remove a sweep with its studies and results. Refused while workers are running its tasks."""
-    from storage.url import masked, resolve
-    from sweeps.errors import SpecError
+    from storage.url import masked
     from sweeps.query.listing import open_sweep
     from sweeps.usecases.steering import delete
 
-    url = resolve(storage)
+    url = storage_url(storage)
     with open_sweep(url, name):
         pass  # nobody is asked about a sweep that is not there
     if not yes:
@@ -147,7 +146,6 @@ def logs(
 
     Examples: kd-sweeps logs mnist-kd; kd-sweeps logs mnist-kd --task search#3 --follow
     """
-    from sweeps.errors import SpecError
     from sweeps.spec.tables import MOST
     from sweeps.usecases import logs
 
@@ -159,10 +157,10 @@ def logs(
             raise SpecError(f"--attempt and --follow go with --task; for example: {line}")
         print("\n".join(logs.latest(name, 20 if count is None else count)))
     elif follow:
-        for text in asked(storage, url).follow(name, task, attempt=number, lines=count):
+        for text in client_of(storage, url).follow(name, task, attempt=number, lines=count):
             print(text, flush=True)
     else:
-        print("\n".join(asked(storage, url).log(name, task, attempt=number, lines=count)))
+        print("\n".join(client_of(storage, url).log(name, task, attempt=number, lines=count)))
 
 
 def _number(option: str, text: str) -> int:

@@ -13,6 +13,10 @@ from typing import NoReturn, TextIO
 
 import typer
 
+from kd.errors import KdError
+from storage.errors import StorageError, UrlError
+from sweeps.errors import NoResultsYet, SpecError, SweepError
+from sweeps.hints import explain
 from sweeps.terminal import escape_control_chars, say
 
 # What reports are written with, for terminals that know ASCII only.
@@ -36,7 +40,7 @@ _PLAIN = {
 
 
 class ReaderGone(Exception):
-    """Whoever read stdout (head, less) has what it wanted and closed it."""
+    """The reader of stdout (head, less) has what it wanted and closed it."""
 
 
 class Unprintable(Exception):
@@ -105,7 +109,7 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(one) or json.dumps(one)[1:-1] for one in text), error.end
+    return "".join(_PLAIN.get(letter) or json.dumps(letter)[1:-1] for letter in text), error.end
 
 
 _END_S = 5.0  # for what a command has left running to end by itself
@@ -130,11 +134,6 @@ def _end(code: int) -> None:
 
 def exit_code_of(app: typer.Typer) -> int:
     """Run the command line in sys.argv."""
-    from kd.errors import KdError
-    from storage.errors import StorageError, UrlError
-    from sweeps.errors import NoResultsYet, SpecError, SweepError
-    from sweeps.hints import explain
-
     try:
         code = app(prog_name="kd-sweeps", standalone_mode=False)
         sys.stdout.flush()

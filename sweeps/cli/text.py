@@ -1,21 +1,25 @@
-"""Answers as text and tables (rich), csv, json."""
+"""Answers as text, as tables, and as the formats that programs read.
+
+Every command imports this for its options, `--help` too, so it imports no spec and no database.
+"""
 
 import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from storage.audit.audit import Audit, StageAudit
-from storage.audit.checks import Finding
 from sweeps.errors import SpecError
 from sweeps.hints import PORTABLE, Commands, local
-from sweeps.plan.phases import UNAVAILABLE, display_stage
-from sweeps.query.best import Best
-from sweeps.query.status import Status
 from sweeps.stats.estimates import limits, percent
 from sweeps.terminal import columns, duration, grey, number_of, wrap, wrapped
+
+if TYPE_CHECKING:
+    from storage.audit.audit import Audit, StageAudit
+    from storage.audit.checks import Finding
+    from sweeps.query.best import Best
+    from sweeps.query.status import Status
 
 
 class Format(StrEnum):
@@ -107,10 +111,10 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else _cell(value)
 
 
-_STATES = ("planned", "done", "failed", UNAVAILABLE, "cancelled", "skipped", "waiting", "running")
+_STATES = ("planned", "done", "failed", "unavailable", "cancelled", "skipped", "waiting", "running")
 
 
-def values(name: str, audit: Audit, unavailable: Mapping[str, int]) -> dict[str, Any]:
+def values(name: str, audit: "Audit", unavailable: Mapping[str, int]) -> dict[str, Any]:
     """Return everything of an audit as plain values, for the formats that programs read.
 
     Args:
@@ -127,20 +131,22 @@ def values(name: str, audit: Audit, unavailable: Mapping[str, int]) -> dict[str,
     }
 
 
-def _counts(stage: StageAudit, unavailable: Mapping[str, int]) -> dict[str, int]:
+def _counts(stage: "StageAudit", unavailable: Mapping[str, int]) -> dict[str, int]:
     missing = unavailable.get(stage.stage, 0)
-    counts = {state: missing if state == UNAVAILABLE else getattr(stage, state) for state in _STATES}
+    counts = {state: missing if state == "unavailable" else getattr(stage, state) for state in _STATES}
     return counts | {"failed": stage.failed - missing}
 
 
-def describe(audit: Audit, unavailable: Mapping[str, int]) -> str:
+def describe(audit: "Audit", unavailable: Mapping[str, int]) -> str:
     """Return a table of the tasks per stage, a line for each thing that was found, and the sum of it."""
-    shown = [state for state in _STATES if state != UNAVAILABLE or any(unavailable.values())]
-    rows = [("stage", *shown)]
+    from sweeps.plan.phases import display_stage
+
+    states = [state for state in _STATES if state != "unavailable" or any(unavailable.values())]
+    rows = [("stage", *states)]
     there = [stage.stage for stage in audit.stages]
     for stage in audit.stages:
         counts = _counts(stage, unavailable)
-        rows.append((display_stage(stage.stage, there), *(str(counts[state]) for state in shown)))
+        rows.append((display_stage(stage.stage, there), *(str(counts[state]) for state in states)))
     lines = table(rows)
     lines.append("")
     for kind, findings in (("violation", audit.violations), ("warning", audit.warnings), ("note", audit.notes)):
@@ -159,7 +165,7 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     return [gap.join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _finding_lines(findings: Sequence[Finding], commands: Commands) -> list[str]:
+def _finding_lines(findings: "Sequence[Finding]", commands: Commands) -> list[str]:
     return [commands.after(finding.text, finding.next_steps) for finding in findings]
 
 
@@ -169,11 +175,11 @@ _LABEL = 12  # characters of the column of labels at least; a searched parameter
 _SILENT_S = 30.0  # without a step: worth a word
 
 
-def describe_best(best: Best, said: Sequence[str] = ()) -> str:
+def describe_best(best: "Best", notes: Sequence[str] = ()) -> str:
     """Return the point, how sure it is, and what the finished sweep says of it.
 
     Args:
-        said: lines of any length; they are wrapped.
+        notes: lines of any length; they are wrapped.
     """
     point = best.point.as_dict()
     wide = max(_LABEL, *map(len, point)) + 1
@@ -181,7 +187,7 @@ def describe_best(best: Best, said: Sequence[str] = ()) -> str:
         *(f"{name:<{wide}}{value:.4g}" for name, value in point.items()),
         *_wrapped("loss", f"{best.loss}  (alpha weighs the labels)", wide),
         *_evidence(best, wide),
-        *_wrapped("answer", " ".join(said), wide),
+        *_wrapped("answer", " ".join(notes), wide),
         *([f"{'answer hash':<{wide}}{best.answer_hash}"] if best.answer_hash else []),
         f"{'as code':<{wide}}{local().line('best', best.sweep, '--paste')}",
     ]
@@ -192,7 +198,7 @@ def _wrapped(label: str, text: str, wide: int) -> list[str]:
     return wrapped(text, min(columns() or _WIDTH, _WIDTH), first=f"{label:<{wide}}", then=" " * wide)
 
 
-def _evidence(best: Best, wide: int) -> list[str]:
+def _evidence(best: "Best", wide: int) -> list[str]:
     """Return its interval, and the incumbent beside it with the reason why they may differ."""
     single, accuracy = best.incumbent, best.accuracy
     trial = f"search trial {single.trial_number}: {single.point.text(4)}, "
@@ -202,11 +208,11 @@ def _evidence(best: Best, wide: int) -> list[str]:
             *_wrapped("validation", f"{percent(accuracy.mean):.2f} %, n=1: UNCONFIRMED, the best single {trial}", wide),
             *_wrapped("", "a lucky seed can win a search; confirm repeats the best trials on fresh seeds", wide),
         ]
-    shown = limits(accuracy)
-    if shown is None:
+    bounds = limits(accuracy)
+    if bounds is None:
         interval = f", n={accuracy.n}, no interval"
     else:
-        low, high = percent(max(shown[0], 0.0)), percent(min(shown[1], 1.0))
+        low, high = percent(max(bounds[0], 0.0)), percent(min(bounds[1], 1.0))
         interval = f" [{low:.2f}, {high:.2f}] 95 % t interval, n={accuracy.n} fresh seeds"
     lines = [f"{'validation':<{wide}}{percent(accuracy.mean):.2f} %{interval}", f"{'incumbent':<{wide}}{trial}"]
     if single.point == best.point:
@@ -219,36 +225,36 @@ def _evidence(best: Best, wide: int) -> list[str]:
     return [*lines, *_wrapped("", why, wide)]
 
 
-def describe_status(status: Status) -> str:
+def describe_status(status: "Status") -> str:
     """Return a table of the stages, the workers, what failed, and what to type next."""
     stages = status.display_stages
     names = ["total", "waiting", "running", "done", "failed", "skipped"]
-    names += [name for name in ("cancelled", UNAVAILABLE) if any(getattr(c, name) for c in stages.values())]
+    names += [name for name in ("cancelled", "unavailable") if any(getattr(c, name) for c in stages.values())]
     counts = [[stage, *(str(getattr(count, name)) for name in names)] for stage, count in stages.items()]
     head, *rows = table([["stage", *names], *counts])
     lines = [head]
     lines += [grey(row) if count.unavailable else row for row, count in zip(rows, stages.values(), strict=True)]
     lines.append("")
-    for one in status.workers:
-        left = one.lease_left_s
-        lease = f"lease {left:.0f} s" if one.alive else f"lease lapsed {-left:.0f} s ago: its worker is probably dead"
-        silent = one.idle_s > max(_SILENT_S, one.limit_s / 10)
-        ends = f"; no step for {duration(one.idle_s)}, ends in {duration(max(one.limit_s - one.idle_s, 0))}"
-        lines.append(f"worker {one.worker}: {one.task} attempt {one.attempt}, {lease}{ends if silent else ''}")
-    lines += [f"worker {one.worker}: {one.state}, last seen {duration(one.seen_s)} ago" for one in status.others]
+    for row in status.workers:
+        left = row.lease_left_s
+        lease = f"lease {left:.0f} s" if row.alive else f"lease lapsed {-left:.0f} s ago: its worker is probably dead"
+        silent = row.idle_s > max(_SILENT_S, row.limit_s / 10)
+        ends = f"; no step for {duration(row.idle_s)}, ends in {duration(max(row.limit_s - row.idle_s, 0))}"
+        lines.append(f"worker {row.worker}: {row.task} attempt {row.attempt}, {lease}{ends if silent else ''}")
+    lines += [f"worker {row.worker}: {row.state}, last seen {duration(row.seen_s)} ago" for row in status.others]
     lines += status.problems
     if status.problems:
         lines.append(f"to try that again: {local().retry_and_launch(status.sweep)}")
     return "\n".join([*lines, *status.bits.lines(), _next_step(status)])
 
 
-def _next_step(status: Status) -> str:
+def _next_step(status: "Status") -> str:
     name, seconds = status.sweep, status.seconds_left
     if status.state != "active":
         return f"the sweep is {status.state}; to go on: {local().resume(name)}, then {local().launch(name)}"
     if seconds == 0:
         return f"finished; next: {local().report(name)}"
-    if not any(one.alive for one in status.workers):
+    if not any(row.alive for row in status.workers):
         frees = " (it takes over what is left)" if status.workers else ""
         return f"no worker is running; next: {local().launch(name)}{frees}"
     left = "unknown yet" if seconds is None else f"about {max(1, round(seconds / 60))} min"
@@ -288,15 +294,15 @@ def describe_trials(rows: Sequence[Mapping[str, Any]]) -> str:
     for name in ("", *_LEFT_OUT):
         if max(map(len, lines)) <= wide:
             break
-        names = [one for one in names if one != name]
+        names = [column for column in names if column != name]
         lines = _lines(rows, names, _SHORT)
-    shown = [lines[0]]
+    printed = [lines[0]]
     for line, row in zip(lines[1:], rows, strict=True):
         # Of a row that was skipped the state says enough: dozens of them have the same reason.
         reason = "" if row["state"] == "skipped" else " ".join((row["reason"] or "").split())
         below = wrap(f"  {reason}", wide).split("\n") if reason else []
-        shown += [grey(text) if row["state"] == UNAVAILABLE else text for text in (line, *below)]
-    return "\n".join(shown)
+        printed += [grey(text) if row["state"] == "unavailable" else text for text in (line, *below)]
+    return "\n".join(printed)
 
 
 def _lines(rows: Sequence[Mapping[str, Any]], names: Sequence[str], short: Mapping[str, str]) -> list[str]:

@@ -110,7 +110,7 @@ def _ours(word: str) -> str:
     if not word.startswith("--"):
         return _SHORT.get(word[1:2], "")
     typed = word[2:].partition("=")[0]
-    return typed if typed in _OURS else next((one for one in _OURS if typed and one.startswith(typed)), "")
+    return typed if typed in _OURS else next((option for option in _OURS if typed and option.startswith(typed)), "")
 
 
 def script(
@@ -125,7 +125,7 @@ def script(
         token: tells its workers from those of another cluster that works on the same storage.
         detached: no launch waits for them.
     """
-    given = [
+    directives = [
         f"--job-name=kd-sweeps-{name}",
         "--cpus-per-task=1",
         *_lines(options),
@@ -139,7 +139,7 @@ def script(
     # -P: what lies in the current folder is not imported, such as somebody's random.py
     command = shlex.join([sys.executable, "-P", "-m", "sweeps.cli", "worker", name])
     return _TEMPLATE.format(
-        directives="\n".join(f"#SBATCH {one}" for one in given),
+        directives="\n".join(f"#SBATCH {directive}" for directive in directives),
         worker_variable=WORKER_VARIABLE,
         log_variable=LOG_VARIABLE,
         gpu_variable=GPU_VARIABLE,
@@ -238,10 +238,10 @@ class SlurmQueue:
         check_programs()
         environment = {name: value for name, value in os.environ.items() if name not in FOREIGN} | dict(variables)
         done = _run(["sbatch", "--parsable", *options], script, environment)
-        found = re.match(r"(\d+)(;|$)", done.stdout.strip())
-        if done.returncode or not found:
-            raise SweepError(f"sbatch refused the workers: {_said(done.stderr or done.stdout)}")
-        array = int(found[1])
+        match = re.match(r"(\d+)(;|$)", done.stdout.strip())
+        if done.returncode or not match:
+            raise SweepError(f"sbatch refused the workers: {_one_line(done.stderr or done.stdout)}")
+        array = int(match[1])
         self._arrays.append(array)
         # Until Slurm answers: a controller that is away just now has forgotten nobody.
         self._jobs |= {(array, slot): Job("PENDING") for slot in slots}
@@ -272,13 +272,12 @@ class SlurmQueue:
         done = _run(["squeue", *arguments, f"--Format={','.join(f'{name}:|' for name in _COLUMNS)}"])
         forgotten = "Invalid job id" in done.stderr
         if done.returncode and not forgotten:  # its controller is away: what it said last holds until it is back
-            log.warning("squeue: %s", _said(done.stderr))
+            log.warning("squeue: %s", _one_line(done.stderr))
             return
         self._jobs = {} if forgotten else dict(filter(None, map(_read, done.stdout.splitlines())))
         # Of an array that is forgotten nothing is asked again.
-        self._arrays = [one for one in self._arrays if any(array == one for array, _ in self._jobs)] or self._arrays[
-            -1:
-        ]
+        known = {array for array, _ in self._jobs}
+        self._arrays = [array for array in self._arrays if array in known] or self._arrays[-1:]
 
     def _cancel(self) -> None:
         if not self._to_cancel:
@@ -287,7 +286,7 @@ class SlurmQueue:
         slots: dict[int, list[int]] = defaultdict(list)
         for array, slot in wanted:
             slots[array].append(slot)
-        _scancel(*(f"{array}_[{ranges(found)}]" for array, found in slots.items()))
+        _scancel(*(f"{array}_[{ranges(indices)}]" for array, indices in slots.items()))
         self._looked_at = float("-inf")
 
 
@@ -314,7 +313,7 @@ def _scancel(*arguments: str) -> None:
     done = _run(["scancel", "--quiet", *arguments])
     # Of members that have ended it complains, too; that is no news.
     if done.returncode and ("contact" in done.stderr or _NO_ANSWER in done.stderr):
-        say(f"Slurm cancelled nothing: {_said(done.stderr)}; once it answers, type: scancel {' '.join(arguments)}")
+        say(f"Slurm cancelled nothing: {_one_line(done.stderr)}; once it answers, type: scancel {' '.join(arguments)}")
 
 
 def _run(
@@ -339,7 +338,7 @@ def _run(
         return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
-def _said(text: str) -> str:
+def _one_line(text: str) -> str:
     """Return what one of Slurm's programs printed, in one line."""
     lines = [re.sub(r"^\w+: (error: )?", "", line.strip()) for line in text.splitlines()]
     return "; ".join(line for line in lines if line) or "it said nothing"
@@ -419,9 +418,9 @@ class SlurmMember:
 
     def last_lines(self, count: int) -> list[str]:
         """Return the last lines that it logged or printed, then Slurm's own word if its end is of Slurm's making."""
-        said = log_tail(end_of(self._log_file), self._code, count)
+        lines = log_tail(end_of(self._log_file), self._code, count)
         own = [f"Slurm says: {self._word}"] if self._word not in ("", "COMPLETED", "FAILED") else []
-        return [*said, *own][-count:]
+        return [*lines, *own][-count:]
 
     def stored_log(self, url: sqlalchemy.URL) -> str | None:
         """Return the end of its log as it is stored with an attempt."""
@@ -436,13 +435,13 @@ class SlurmEngine:
         SpecError: an option is none that can be passed on.
     """
 
-    asked: Request
+    request: Request
     stop_s: float = 30.0  # as long as Slurm waits by default before it kills
     _queue: SlurmQueue = field(default_factory=SlurmQueue)
     _token: str = field(default_factory=lambda: secrets.token_hex(2))
 
     def __post_init__(self) -> None:
-        check_options(self.asked.options)
+        check_options(self.request.options)
 
     def start(self, slots: Sequence[int], first: int) -> list[SlurmMember]:
         """Submit one array with a member for each slot.
@@ -461,12 +460,12 @@ class SlurmEngine:
     def script(self, slots: Sequence[int], *, detached: bool) -> str:
         """Return the script that would be submitted."""
         return script(
-            self.asked.sweep, slots, self.asked.options, logs=self._logs, token=self._token, detached=detached
+            self.request.sweep, slots, self.request.options, logs=self._logs, token=self._token, detached=detached
         )
 
     @property
     def _logs(self) -> Path:
-        return log_folder(self.asked.sweep)
+        return log_folder(self.request.sweep)
 
     def _submit(self, slots: Sequence[int], *, detached: bool) -> int:
         try:
@@ -476,5 +475,5 @@ class SlurmEngine:
                 f"cannot write logs into {self._logs}: {error.strerror}; name another folder that every node sees:"
                 " export XDG_STATE_HOME=DIR"
             ) from None
-        variables = {"KD_SWEEPS_STORAGE": plain(self.asked.url)}
-        return self._queue.submit(self.script(slots, detached=detached), slots, self.asked.options, variables)
+        variables = {"KD_SWEEPS_STORAGE": plain(self.request.url)}
+        return self._queue.submit(self.script(slots, detached=detached), slots, self.request.options, variables)

@@ -74,12 +74,12 @@ def runs(stored: StoredSweep) -> tuple[Run, ...]:
     hidden: set[str] = {role for role in stored.spec.roles if is_incomplete(stored.trainings, role)}
     # Of the whole sweep: None before every task has ended.
     shared = {"sweep": stored.sweep.name, "fingerprint": stored.sweep.fingerprint}
-    shared |= {"answer_hash": found} if (found := answer_hash(stored.tasks)) else {}
-    found_runs = tuple(run for done in stored.done if (run := _run(done, shared, hidden)) is not None)
-    if not found_runs:
+    shared |= {"answer_hash": answer} if (answer := answer_hash(stored.tasks)) else {}
+    finished = tuple(run for done in stored.done if (run := _run(done, shared, hidden)) is not None)
+    if not finished:
         name = stored.sweep.name
         raise NoResultsYet(f"no training of {name} has finished yet; go on with: {local().launch(name)}")
-    return found_runs
+    return finished
 
 
 def _run(done: Done, shared: Mapping[str, str], hidden: set[str]) -> Run | None:
@@ -171,31 +171,31 @@ def write_mlflow(mlflow: Any, name: str, fingerprint: str, runs: Sequence[Run], 
 
 def _experiment(client: Any, name: str, fingerprint: str, folder: Path) -> str:
     """Return the id of the experiment, which is made if it is missing."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         place = (folder.absolute() / "artifacts" / name).as_uri()  # else under the folder where this was typed
         made = client.create_experiment(name, artifact_location=place, tags={"fingerprint": fingerprint})
         return str(made)
-    if found.tags.get("fingerprint") != fingerprint:
+    if experiment.tags.get("fingerprint") != fingerprint:
         raise SweepError(
             f"--to mlflow: {folder / FILE} has an experiment {name} that is not of this spec ({fingerprint[:12]});"
             " give another folder"
         )
-    if found.lifecycle_stage != "active":
+    if experiment.lifecycle_stage != "active":
         raise SweepError(f"--to mlflow: the experiment {name} in {folder / FILE} was deleted; give another folder")
-    return str(found.experiment_id)
+    return str(experiment.experiment_id)
 
 
 def _there(client: Any, experiment: str) -> Mapping[str, Any]:
     """Return the runs of an experiment by the task that they are of."""
-    found: dict[str, Any] = {}
+    by_task: dict[str, Any] = {}
     token = None
     while True:
         page = client.search_runs([experiment], max_results=_AT_ONCE, page_token=token)
-        found |= {run.data.tags.get("task", ""): run for run in page}
+        by_task |= {run.data.tags.get("task", ""): run for run in page}
         token = page.token
         if not token:
-            return found
+            return by_task
 
 
 def _write_mlflow_run(client: Any, experiment: str, run: Run, old: Any) -> bool:
@@ -328,7 +328,7 @@ def export_runs(engine: sqlalchemy.Engine, sweep: SweepRecord, tracker: str, fol
         storage.errors.RecordBroken: what is stored is damaged.
     """
     check_tracker(tracker)
-    found = runs(read(engine, sweep))
+    finished = runs(read(engine, sweep))
     library = load_mlflow() if tracker == "mlflow" else load_wandb()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -338,7 +338,7 @@ def export_runs(engine: sqlalchemy.Engine, sweep: SweepRecord, tracker: str, fol
         ) from None
     try:
         if tracker == "mlflow":
-            return write_mlflow(library, sweep.name, sweep.fingerprint, found, folder)
-        return write_wandb(library, sweep.name, found, folder)
+            return write_mlflow(library, sweep.name, sweep.fingerprint, finished, folder)
+        return write_wandb(library, sweep.name, finished, folder)
     except OSError as error:
         raise SweepError(f"--to {tracker}: cannot write into {folder}: {error.strerror}") from error

@@ -98,23 +98,23 @@ class BestPoint:
         """Return it in words: "T = 6.8, alpha = 0.724: validation 97.41 %, n=3"."""
         values = {"T": self.temperature, "alpha": self.alpha, **self.more}
         point = ", ".join(f"{name} = {value:.4g}" for name, value in values.items())
-        said = f"{point}: validation {100 * self.accuracy.mean:.2f} %, n={self.accuracy.n}"
-        return said if self.confirmed else f"{said}, unconfirmed"
+        text = f"{point}: validation {100 * self.accuracy.mean:.2f} %, n={self.accuracy.n}"
+        return text if self.confirmed else f"{text}, unconfirmed"
 
     def _repr_pretty_(self, printer: object, cycle: bool) -> None:
         printer.text(str(self))  # type: ignore[attr-defined]  # IPython's; the code alone would fill a page
 
 
-def best_point(found: "Best") -> BestPoint:
+def best_point(best: "Best") -> BestPoint:
     """Return the answer of `sweeps.query.best` as a user of Python reads it."""
     return BestPoint(
-        temperature=found.point.temperature,
-        alpha=found.point.alpha,
-        more=dict(found.point.more),
-        accuracy=found.accuracy,
-        confirmed=found.confirmed,
-        loss=found.loss,
-        code=found.paste,
+        temperature=best.point.temperature,
+        alpha=best.point.alpha,
+        more=dict(best.point.more),
+        accuracy=best.accuracy,
+        confirmed=best.confirmed,
+        loss=best.loss,
+        code=best.paste,
     )
 
 

@@ -20,7 +20,9 @@ from storage.tables import SweepRecord
 from storage.url import masked
 from sweeps.errors import SweepError
 from sweeps.operations.answers import AuditAnswer, BestAnswer, ExtendArgs, Extended
-from sweeps.query.listing import SweepRow, TrialRow, open_sweep
+from sweeps.query import best as query_best
+from sweeps.query import status as query_status
+from sweeps.query.listing import SweepRow, TrialRow, open_sweep, sweep_rows, trial_rows
 from sweeps.query.status import Status, WorkerRow
 from sweeps.spec.stored import as_it_stands
 
@@ -29,10 +31,10 @@ if TYPE_CHECKING:  # takes a tenth of a second, and most questions are not for f
 
 
 class Client(Protocol):
-    """Where sweeps are.
+    """What answers questions about sweeps, and steers them: a storage, or a service.
 
     Every method that takes a name raises SpecError where no sweep can have it, and what `storage.errors` and
-    `sweeps.errors` have for a place that cannot answer. No question changes anything.
+    `sweeps.errors` have for one that cannot answer. No question changes anything.
     """
 
     @property
@@ -85,11 +87,11 @@ class Client(Protocol):
         """Let failed tasks wait again; return their keys."""
 
 
-# Imports stand inside the methods: a command answers one question, and pays for the modules of that one only.
-
-
 class LocalClient:
-    """A `Place` that is a storage. Each question opens it anew and closes it again."""
+    """A `Client` of a storage. Each question opens it anew and closes it again.
+
+    Slow modules are imported inside the methods: a command answers one question, and pays for that one only.
+    """
 
     def __init__(self, url: sqlalchemy.URL) -> None:
         """Take a URL from `storage.url.resolve`; nothing is opened yet."""
@@ -115,53 +117,42 @@ class LocalClient:
 
     def sweeps(self) -> list[SweepRow]:
         """Return one row per sweep."""
-        from sweeps.query.listing import sweep_rows
-
         with self.engine() as engine:
             return sweep_rows(engine)
 
     def status(self, name: str) -> Status:
         """Return where a sweep stands."""
-        from sweeps.query.status import status
-
         with self.open(name) as (engine, sweep):
-            return status(engine, sweep)
+            return query_status.status(engine, sweep)
 
     def audit(self, name: str) -> AuditAnswer:
         """Compare the plan, the tasks, their attempts and Optuna's trials."""
         from sweeps.plan.audit import audit
-        from sweeps.query.status import fingerprints, stage_counts
 
         with self.open(name) as (engine, sweep):
-            found = audit(engine, sweep)
-            if found.violations:  # what is damaged cannot be read
-                return AuditAnswer(audit=found, unavailable={}, answer_hash=None, notes=())
-            answer = fingerprints(engine, sweep)
-            missing = {stage: count.unavailable for stage, count in stage_counts(engine, sweep.id).items()}
-        return AuditAnswer(
-            audit=found, unavailable=missing, answer_hash=answer.answer_hash, notes=tuple(answer.lines())
-        )
+            result = audit(engine, sweep)
+            if result.violations:  # what is damaged cannot be read
+                return AuditAnswer(audit=result, unavailable={}, answer_hash=None, notes=())
+            hashes = query_status.fingerprints(engine, sweep)
+            counts = query_status.stage_counts(engine, sweep.id)
+        missing = {stage: count.unavailable for stage, count in counts.items()}
+        notes = tuple(hashes.lines())
+        return AuditAnswer(audit=result, unavailable=missing, answer_hash=hashes.answer_hash, notes=notes)
 
     def workers(self, name: str) -> list[WorkerRow]:
         """Return every worker that ever worked on a sweep."""
-        from sweeps.query.status import KEEP, worker_rows
-
         with self.open(name) as (engine, sweep):
-            done = queries.task_records(engine, sweep.id, state="done", keep=KEEP)
-            return worker_rows(engine, sweep, as_it_stands(sweep), done)
+            done = queries.task_records(engine, sweep.id, state="done", keep=query_status.KEEP)
+            return query_status.worker_rows(engine, sweep, as_it_stands(sweep), done)
 
     def best(self, name: str) -> BestAnswer:
         """Return the best point, and what a finished sweep says of it."""
-        from sweeps.query.best import best
-
         with self.open(name) as (engine, sweep):
-            found = best(engine, sweep)
-            return BestAnswer(best=found, said=_said(engine, sweep) if found.answer_hash else ())
+            point = query_best.best(engine, sweep)
+            return BestAnswer(best=point, said=_notes(engine, sweep) if point.answer_hash else ())
 
     def trials(self, name: str, stage: str | None = None) -> list[TrialRow]:
         """Return one row per task."""
-        from sweeps.query.listing import trial_rows
-
         with self.open(name) as (engine, sweep):
             return trial_rows(engine, sweep, stage)
 
@@ -222,7 +213,7 @@ class LocalClient:
         return steering.retry(self.url, name)
 
 
-def _said(engine: sqlalchemy.Engine, sweep: SweepRecord) -> tuple[str, ...]:
+def _notes(engine: sqlalchemy.Engine, sweep: SweepRecord) -> tuple[str, ...]:
     """Return the verdict of a finished sweep, and where an untuned point was as good."""
     from sweeps.findings.findings import load
     from sweeps.report.answer import badge, headline
@@ -230,7 +221,8 @@ def _said(engine: sqlalchemy.Engine, sweep: SweepRecord) -> tuple[str, ...]:
 
     findings = load(engine, sweep)
     source, answer = findings.surfaces[0], f"{badge(findings).text}. {headline(findings)}"
-    return (answer, f"On {display_name(source.dataset)} {said}.") if (said := parameter_effect(source)) else (answer,)
+    effect = parameter_effect(source)
+    return (answer, f"On {display_name(source.dataset)} {effect}.") if effect else (answer,)
 
 
 def encode(kind: Any, value: Any) -> bytes:

@@ -32,17 +32,16 @@ def name_of(function: Callable[..., Any], what: str) -> str:
     """
     name, module = getattr(function, "__qualname__", ""), getattr(function, "__module__", "")
     if not name or not module:
-        raise SpecError(f"{what}: got {_shown(function)}, which is no function; {_cure(what)}")
+        raise SpecError(f"{what}: got {_described(function)}, which is no function; {_cure(what)}")
     if module == "__main__":
-        raise SpecError(
-            f"{what}: got {_shown(function)} of a notebook, a prompt or the script that runs, where no worker finds it;"
-            f" {_cure(what)}"
-        )
+        where = "of a notebook, a prompt or the script that runs, where no worker finds it"
+        raise SpecError(f"{what}: got {_described(function)} {where}; {_cure(what)}")
     if "<lambda>" in name:
         raise SpecError(f"{what}: got a lambda, which has no name to import it by; {_cure(what)}")
     loaded = sys.modules.get(module)
     if "." in name or getattr(loaded, name, None) is not function or loaded is None or _folder(loaded) is None:
-        raise SpecError(f"{what}: got {_shown(function)}, which cannot be imported as {module}:{name}; {_cure(what)}")
+        unknown = f"{_described(function)}, which cannot be imported as {module}:{name}"
+        raise SpecError(f"{what}: got {unknown}; {_cure(what)}")
     return f"{module}:{name}"
 
 
@@ -51,7 +50,7 @@ def _cure(what: str) -> str:
     return f"put it into a file of its own and give its name, for example {named}"
 
 
-def _shown(function: object) -> str:
+def _described(function: object) -> str:
     name = getattr(function, "__qualname__", None)
     return f"the function {name}" if name else f"a value of type {type(function).__name__}"
 
@@ -74,7 +73,7 @@ DatasetName: TypeAlias = str | os.PathLike[str]
 Model: TypeAlias = str | Callable[..., Any]
 
 
-def asked(
+def spec_request(
     *,
     dataset: DatasetName | None,
     source: DatasetName | None,
@@ -106,7 +105,7 @@ def asked(
         base=base if spec is None else read(Path(_text("spec", spec) or "")),
         changes={_key(key): _value(key, value) for key, value in (changes or {}).items()},
         source=_text("source", source),
-        targets=tuple(text for one in several if (text := _text("target", one)) is not None),
+        targets=tuple(text for name in several if (text := _text("target", name)) is not None),
         dataset=_text("dataset", dataset),
         student=_model("student", student),
         teacher=_model("teacher", teacher),
@@ -196,8 +195,8 @@ def worker_environment(sweep: "SweepRecord", data_dir: Path | None) -> Iterator[
     spec = stored_spec(sweep)
     _fetch(spec, data_dir)
     path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    known = [one for one in path if one]
-    changed = {"PYTHONPATH": os.pathsep.join([*(one for one in _homes(spec) if one not in known), *known])}
+    known = [folder for folder in path if folder]
+    changed = {"PYTHONPATH": os.pathsep.join([*(folder for folder in _homes(spec) if folder not in known), *known])}
     if data_dir is not None:
         changed["KD_SWEEPS_DATA"] = str(data_dir.absolute())
     before = {name: os.environ.get(name) for name in changed}
@@ -218,8 +217,8 @@ def _fetch(spec: "Spec", data_dir: Path | None) -> None:
     from sweeps.distill import freeze
 
     for name in (spec.role(role).dataset for role in spec.roles):
-        found = sources.where(name, data_dir)
-        if not found.available and found.to_fetch:
+        source = sources.where(name, data_dir)
+        if not source.available and source.to_fetch:
             freeze.fetch(name, data_dir=data_dir)
 
 
@@ -237,19 +236,19 @@ def _home(module: str) -> str | None:
     if module.endswith(".py"):  # a file, which a worker reads where it lies
         return None
     try:
-        found = importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):  # whoever imports it says so
         return None
-    if found is None or found.origin is None:
+    if spec is None or spec.origin is None:
         return None
-    folder = root_of(module, Path(found.origin))
+    folder = root_of(module, Path(spec.origin))
     return None if folder is None or folder in _installed() else str(folder)
 
 
 def _installed() -> set[Path]:
     """Return the folders of installed packages and of Python's own modules, which no PYTHONPATH should repeat."""
     own = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return {Path(one).absolute() for one in [*own, *site.getsitepackages(), site.getusersitepackages()]}
+    return {Path(path).absolute() for path in [*own, *site.getsitepackages(), site.getusersitepackages()]}
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""`Sweep` and the plain functions."""
+"""`Sweep` and the plain functions.
+
+`import sweeps` imports this, and every command does: what takes longer is imported where it is used.
+"""
 
 import contextlib
 import os
@@ -10,7 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kd.errors import KdError
+from storage.errors import StorageError
+from sweeps.errors import NoResultsYet, SweepError
+from sweeps.hints import Commands, explain, for_client, local
 from sweeps.python import arguments
+from sweeps.terminal import program
 
 if TYPE_CHECKING:
     from storage.tables import SweepRecord
@@ -27,12 +35,6 @@ def translate_errors(storage: str) -> Iterator[None]:
     Args:
         storage: URL without a password that these commands name; "": the one that the environment names.
     """
-    from kd.errors import KdError
-    from storage.errors import StorageError
-    from sweeps.errors import SweepError
-    from sweeps.hints import Commands, explain, for_client
-    from sweeps.terminal import program
-
     with for_client(Commands(program(), storage)), warnings.catch_warnings():
         # Optuna imports tqdm, which asks for widgets in every notebook that has none; we show no bars of theirs.
         warnings.filterwarnings("ignore", message="IProgress not found")
@@ -101,10 +103,9 @@ class Sweep:
         """
         sweep = cls(name, storage=storage, data_dir=data_dir)
         with sweep._told():
-            from sweeps.python.arguments import without_script_folder
             from sweeps.usecases.create import create_sweep, requested
 
-            wanted = arguments.asked(
+            wanted = arguments.spec_request(
                 dataset=dataset,
                 source=source,
                 target=target,
@@ -114,7 +115,7 @@ class Sweep:
                 student=student,
                 teacher=teacher,
             )
-            with without_script_folder():
+            with arguments.without_script_folder():
                 create_sweep(
                     sweep._url, sweep._name, requested(sweep._url, sweep._name, wanted), data_dir=sweep._data_dir
                 )
@@ -128,7 +129,7 @@ class Sweep:
             storage.errors.SweepNotFound: there is none; storage.errors.NotAStorage: nor a storage.
         """
         sweep = cls(name, storage=storage, data_dir=data_dir)
-        with sweep._told(), sweep._place.open(sweep._name):
+        with sweep._told(), sweep._client.open(sweep._name):
             return sweep
 
     @property
@@ -151,8 +152,6 @@ class Sweep:
             kd.errors.DataError: a dataset is not here and cannot be fetched.
         """
         with self._told(), self._working():
-            from sweeps.errors import SweepError
-            from sweeps.hints import local
             from sweeps.usecases.run import launch
 
             if workers is not None:
@@ -164,10 +163,10 @@ class Sweep:
                 )
             code = launch(self._url, self._name, workers=workers, stays=True)
             if code == 1:
-                why = "; ".join(self._place.status(self._name).problems)
+                why = "; ".join(self._client.status(self._name).problems)
                 raise SweepError(f"{why}; what is done stays. To try that again: sweep.retry(), then sweep.run()")
         if code == 128 + signal.SIGTERM:
-            signal.raise_signal(signal.SIGTERM)  # for whoever had it before us
+            signal.raise_signal(signal.SIGTERM)  # for the handler that the launch replaced
         if code:
             raise KeyboardInterrupt(f"{self._name} was stopped; nothing is lost, and run() goes on")
         return self
@@ -176,7 +175,7 @@ class Sweep:
     def status(self) -> "Status":
         """Where it stands: `state`, `stages` with counts by state, `workers`, `fraction` done, `seconds_left`."""
         with self._told():
-            return self._place.status(self._name)
+            return self._client.status(self._name)
 
     @property
     def best(self) -> "BestPoint":
@@ -184,7 +183,7 @@ class Sweep:
         with self._told():
             from sweeps.operations.answers import best_point
 
-            return best_point(self._place.best(self._name).best)
+            return best_point(self._client.best(self._name).best)
 
     @property
     def verdict(self) -> "Verdict":
@@ -193,7 +192,7 @@ class Sweep:
             from sweeps.operations.answers import verdict
             from sweeps.report.answer import badge
 
-            return verdict(badge(self._place.findings(self._name)))
+            return verdict(badge(self._client.findings(self._name)))
 
     @property
     def headline(self) -> str:
@@ -201,7 +200,7 @@ class Sweep:
         with self._told():
             from sweeps.report.answer import headline
 
-            return headline(self._place.findings(self._name))
+            return headline(self._client.findings(self._name))
 
     @property
     def results(self) -> Any:
@@ -212,7 +211,7 @@ class Sweep:
         with self._told():
             from sweeps.query.listing import as_columns
 
-            rows = as_columns(self._place.trials(self._name))
+            rows = as_columns(self._client.trials(self._name))
         try:
             import pandas
         except ImportError:
@@ -230,7 +229,7 @@ class Sweep:
             from sweeps.report.figures import svg
             from sweeps.report.figures.data import pictures
 
-            return {name: Svg(text) for name, text in svg.draw(pictures(self._place.findings(self._name))).items()}
+            return {name: Svg(text) for name, text in svg.draw(pictures(self._client.findings(self._name))).items()}
 
     def report(self, folder: str | os.PathLike[str] | None = None) -> Path:
         """Write the whole report into a folder, NAME-report if none is given; return the path of its report.html.
@@ -243,22 +242,22 @@ class Sweep:
             from sweeps.report.folder import write
 
             where = arguments.folder("report", folder) or Path(f"{self._name}-report")
-            return write(self._place.findings(self._name), where)
+            return write(self._client.findings(self._name), where)
 
     def pause(self) -> int:
         """Stop starting tasks; return how many are running. They will be finished."""
         with self._told():
-            return self._place.pause(self._name)
+            return self._client.pause(self._name)
 
     def resume(self) -> int:
         """Go on after `pause` or `cancel`; return how many tasks are left. `run` works on them."""
         with self._told():
-            return self._place.resume(self._name)
+            return self._client.resume(self._name)
 
     def cancel(self) -> int:
         """Take back every task that has not ended, on every machine; return how many. What is done stays."""
         with self._told():
-            return self._place.cancel(self._name)
+            return self._client.cancel(self._name)
 
     def extend(self, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> int:
         """Add trials to every search, seeds to every arm, or searches; return how many tasks that adds.
@@ -273,29 +272,28 @@ class Sweep:
             from sweeps.operations.answers import ExtendArgs
             from sweeps.spec.tables import MOST
 
-            asked = {"trials": trials, "seeds": seeds, "searches": searches}
-            counts = {key: arguments.whole(key, value, least=0, most=MOST, example=5) for key, value in asked.items()}
-            return self._place.extend(self._name, ExtendArgs(**counts))
+            typed = {"trials": trials, "seeds": seeds, "searches": searches}
+            counts = {key: arguments.whole(key, value, least=0, most=MOST, example=5) for key, value in typed.items()}
+            return self._client.extend(self._name, ExtendArgs(**counts))
 
     def retry(self) -> list[str]:
         """Let failed tasks, and those skipped because of them, wait again; return their keys. `run` works on them."""
         with self._told():
-            return self._place.retry(self._name)
+            return self._client.retry(self._name)
 
     def __repr__(self) -> str:
         """Return how it is opened; a password reads ***."""
         return f"Sweep.open({self._name!r}{f', storage={self._typed!r}' if self._typed else ''})"
 
     def _repr_html_(self) -> str:
-
         with self._told():
-            return page_of(self._place, self._name)
+            return page_of(self._client, self._name)
 
     def _told(self) -> contextlib.AbstractContextManager[None]:
         return translate_errors(self._typed)
 
     @property
-    def _place(self) -> "LocalClient":
+    def _client(self) -> "LocalClient":
         from sweeps.operations.operation import LocalClient
 
         return LocalClient(self._url)
@@ -303,37 +301,31 @@ class Sweep:
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:
         """Let workers find the data and the user's modules where this process does."""
-        from sweeps.python.arguments import worker_environment
-
-        with self._place.open(self._name) as (_, sweep):
+        with self._client.open(self._name) as (_, sweep):
             pass  # a connection that waits while workers write would only be in their way
-        with worker_environment(sweep, self._data_dir):
+        with arguments.worker_environment(sweep, self._data_dir):
             yield
 
 
-_WITH_RESULTS, _WITHOUT = 640, 330  # px; whoever reads may draw the lower corner
+_WITH_RESULTS, _WITHOUT = 640, 330  # px; the user may drag the lower corner
 
 
-def page_of(place: "LocalClient", name: str) -> str:
+def page_of(client: "LocalClient", name: str) -> str:
     """Return the page as an HTML element. Before the first result, and where none can be had, it says what to do."""
-    from kd.errors import KdError
-    from storage.errors import StorageError
-    from sweeps.errors import NoResultsYet, SweepError
-    from sweeps.hints import explain
     from sweeps.report import folder
     from sweeps.report.document import Code, Heading, Paragraph
     from sweeps.report.html_page import html
 
     try:
         try:
-            return framed(folder.files(place.findings(name))[folder.PAGE], height=_WITH_RESULTS)
+            return framed(folder.files(client.findings(name))[folder.PAGE], height=_WITH_RESULTS)
         except NoResultsYet:
-            status = place.status(name)
-            with place.open(name) as (_, sweep):
-                planned = _planned(place, sweep)
-        going = any(one.alive for one in status.workers)
-        said = "Workers are at it; show this cell again later." if going else "Nothing has run yet. To begin:"
-        todo: list[Block] = [Paragraph(said), *([] if going else [Code(("sweep.run()",))])]
+            status = client.status(name)
+            with client.open(name) as (_, sweep):
+                planned = _planned(client, sweep)
+        going = any(worker.alive for worker in status.workers)
+        text = "Workers are at it; show this cell again later." if going else "Nothing has run yet. To begin:"
+        todo: list[Block] = [Paragraph(text), *([] if going else [Code(("sweep.run()",))])]
         if status.state != "active":
             todo = [Paragraph(f"It is {status.state}. To go on:"), Code(("sweep.resume()", "sweep.run()"))]
         blocks = [Heading(name, level=1), *todo, planned]
@@ -342,14 +334,14 @@ def page_of(place: "LocalClient", name: str) -> str:
     return framed(html(blocks, title=name, figures={}), height=_WITHOUT)
 
 
-def _planned(place: "LocalClient", sweep: "SweepRecord") -> "Code":
+def _planned(client: "LocalClient", sweep: "SweepRecord") -> "Code":
     from sweeps.plan.plan import make_plan
     from sweeps.report.document import Code
     from sweeps.spec.stored import as_it_stands
     from sweeps.usecases.create import describe_plan
 
     spec = as_it_stands(sweep)
-    return Code(tuple(describe_plan(spec, make_plan(spec), place.url)))
+    return Code(tuple(describe_plan(spec, make_plan(spec), client.url)))
 
 
 def framed(page: str, *, height: int) -> str:
@@ -393,8 +385,8 @@ def create_sweep(
     from sweeps.spec.stored import read
     from sweeps.usecases import create
 
-    asked = override(presets.preset(preset) if spec is None else read(spec), changes or {})
-    return create.create_sweep(resolve(storage), name, asked, data_dir=data_dir).new
+    wanted = override(presets.preset(preset) if spec is None else read(spec), changes or {})
+    return create.create_sweep(resolve(storage), name, wanted, data_dir=data_dir).new
 
 
 def launch(name: str, *, workers: int | None = None, storage: str | None = None) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.options import Storage, SweepName
+from sweeps.cli.options import Storage, SweepName, note_storage, storage_url
 from sweeps.hints import local
 from sweeps.terminal import say
 
@@ -24,10 +24,9 @@ def storage_upgrade(storage: Storage = None) -> None:
     Of an SQLite file a copy is kept beside it. Refused while workers are running.
     """
     from storage.db.upgrade import upgrade
-    from storage.url import masked, resolve
 
-    url = resolve(storage)
-    say(f"storage {masked(url)}")
+    url = storage_url(storage)
+    note_storage(url)
     done = upgrade(url)
     if done.before == done.after:
         say(f"schema {done.after} already; nothing to do")
@@ -47,12 +46,11 @@ def archive(
 
     Example: kd-sweeps archive mnist-kd -o mnist-kd.kdsweep
     """
-    from storage.url import masked, resolve
     from sweeps.contrib.archive.transfer import archive_sweep
 
-    url = resolve(storage)
+    url = storage_url(storage)
     done = archive_sweep(url, name, output, force=force)
-    say(f"storage {masked(url)}")
+    note_storage(url)
     say(f"wrote {output}: {', '.join(done.counts)}; {done.size / 1e6:.1f} MB")
     say(f"answer hash {done.answer_hash}" if done.answer_hash else f"{name} has not ended: no answer hash yet")
     into_another = replace(local(), storage="URL").line("import", str(output))
@@ -71,11 +69,10 @@ def import_archive(
 
     Example: kd-sweeps import mnist-kd.kdsweep --as theirs
     """
-    from storage.url import masked, resolve
     from sweeps.contrib.archive.transfer import import_sweep
 
-    url = resolve(storage)
-    say(f"storage {masked(url)}")
+    url = storage_url(storage)
+    note_storage(url)
     done = import_sweep(url, file, name=name)
     say(f"imported {done.sweep}: {', '.join(done.counts)}")
     if done.answer_hash:

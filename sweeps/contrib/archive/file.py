@@ -99,10 +99,10 @@ class Archive:
         self._path = path
         self.manifest = _manifest(self._read(_MANIFEST))
         self._texts = {name: self._read(name) for name in _FILES.values()}
-        found: dict[str, Any] = {kind: _lines(name, self._texts[name], LINES[kind]) for kind, name in _FILES.items()}
-        if len(found["sweep"]) != 1:
-            raise ArchiveBroken(f"sweep.jsonl holds {len(found['sweep'])} lines; there has to be one")
-        self.lines = SweepLines(**found | {"sweep": found["sweep"][0]})
+        lines: dict[str, Any] = {kind: _lines(name, self._texts[name], LINES[kind]) for kind, name in _FILES.items()}
+        if len(lines["sweep"]) != 1:
+            raise ArchiveBroken(f"sweep.jsonl holds {len(lines['sweep'])} lines; there has to be one")
+        self.lines = SweepLines(**lines | {"sweep": lines["sweep"][0]})
         self.lines.check()
         if self.manifest.sweep != self.lines.sweep.name:
             raise ArchiveBroken(f"{_MANIFEST} is of sweep {self.manifest.sweep!r}, sweep.jsonl of another one")
@@ -184,19 +184,19 @@ def _check_members(file: zipfile.ZipFile, size: int) -> None:
     known = {_MANIFEST, *_FILES.values()}
     seen, total = set(), 0
     for member in file.infolist():
-        name, shown = member.filename, repr(member.filename[:_TOO_LONG])
+        name, quoted = member.filename, repr(member.filename[:_TOO_LONG])
         if name not in known and not re.fullmatch(_BLOBS + SHA256, name):
-            raise ArchiveBroken(f"it holds {shown}, which no archive of a sweep does")
+            raise ArchiveBroken(f"it holds {quoted}, which no archive of a sweep does")
         if name in seen:
-            raise ArchiveBroken(f"it holds {shown} twice")
+            raise ArchiveBroken(f"it holds {quoted} twice")
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
             raise ArchiveBroken(
-                f"{shown} is compressed; an archive holds everything as it is, so it was made otherwise"
+                f"{quoted} is compressed; an archive holds everything as it is, so it was made otherwise"
             )
         if member.flag_bits & 1:
-            raise ArchiveBroken(f"{shown} is encrypted; an archive never is")
+            raise ArchiveBroken(f"{quoted} is encrypted; an archive never is")
         if member.file_size > MOST_BYTES:
-            raise ArchiveBroken(_too_large(shown, member.file_size))
+            raise ArchiveBroken(_too_large(quoted, member.file_size))
         seen.add(name)
         total += member.file_size
     if total > size:

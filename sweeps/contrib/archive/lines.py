@@ -216,8 +216,8 @@ class SweepLines:
 
     def of(self, kind: str) -> Sequence[_Line]:
         """Return the lines of one kind of LINES."""
-        found: Any = getattr(self, kind)
-        return [found] if kind == "sweep" else found
+        lines: Any = getattr(self, kind)
+        return [lines] if kind == "sweep" else lines
 
     @property
     def digests(self) -> Mapping[str, str]:
@@ -355,7 +355,7 @@ def _clean(value: Any) -> Any:
     return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
-def taken(url: URL, name: str) -> SpecConflict:
+def name_conflict(url: URL, name: str) -> SpecConflict:
     """Return the error that a sweep of that name is there."""
     return SpecConflict(
         f"a sweep {name!r} exists in {masked(url)}; import it under another name: add --as NAME",
@@ -379,7 +379,7 @@ def write_lines(
     """
     with write(engine) as connection:
         if connection.scalar(select(tables.sweeps.c.id).where(tables.sweeps.c.name == name)) is not None:
-            raise taken(engine.url, name)
+            raise name_conflict(engine.url, name)
         values = lines.sweep.model_dump() | {"name": name, "identity": identity}
         sweep_id = connection.execute(insert(tables.sweeps).values(values).returning(tables.sweeps.c.id)).scalar_one()
         for table, own in (

@@ -16,8 +16,8 @@ from storage.records import artifacts, queries
 from storage.studies import ownership
 from storage.studies.space import EndedTrial, study_name
 from sweeps.contrib.archive.file import Archive, open_archive, write
-from sweeps.contrib.archive.lines import AttemptLine, SweepLines, read_lines, taken, write_lines
-from sweeps.contrib.archive.verify import answers, checks, trials
+from sweeps.contrib.archive.lines import AttemptLine, SweepLines, name_conflict, read_lines, write_lines
+from sweeps.contrib.archive.verify import answers, consistency_checks, trials
 from sweeps.distill.export import check_target
 from sweeps.errors import SweepError
 from sweeps.hints import local
@@ -54,12 +54,12 @@ def archive_sweep(url: sqlalchemy.URL, name: str, path: Path, *, force: bool = F
     check_target(path, force=force, suffix=".kdsweep")
     with open_sweep(url, name) as (engine, sweep):
         lines = read_lines(engine, sweep.id)
-        found, claims = answers(lines)
+        answer_hash, claims = answers(lines)
         try:
-            write(path, lines, partial(artifacts.get, engine), answer_hash=found, verdicts=claims)
+            write(path, lines, partial(artifacts.get, engine), answer_hash=answer_hash, verdicts=claims)
         except OSError as error:
             raise SweepError(f"cannot write {path}: {error.strerror or error}") from error
-    return Archived(name, _counts(lines), path.stat().st_size, found)
+    return Archived(name, _counts(lines), path.stat().st_size, answer_hash)
 
 
 def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) -> Archived:
@@ -108,7 +108,7 @@ def _write(
         stages = make_plan(spec).stages
         owner = prepare_tables(studies, name, stages)
         if queries.is_sweep(studies.engine, name):
-            raise taken(url, name)
+            raise name_conflict(url, name)
         make_studies(studies, owner, spec, stages)
         for stage in stages:
             if trials[stage]:
@@ -133,7 +133,7 @@ def refuse_changed(archive: Archive, path: Path) -> None:
 
 def _refuse_differing(archive: Archive, path: Path) -> None:
     """Check everything that `verify` checks: what it finds would be found later, by whoever reads the sweep."""
-    wrong = next((check for check in checks(archive) if check.differs), None)
+    wrong = next((check for check in consistency_checks(archive) if check.differs), None)
     if wrong is not None:
         raise ArchiveBroken(_refusal(path, f"{wrong.what}: {wrong.differs}"))
 
@@ -155,9 +155,9 @@ def _changed(archive: Archive) -> Iterator[str]:
             yield f"blob {digest[:12]} of {key} was changed: its bytes hash to something else"
     if fingerprint(lines.sweep.spec) != lines.sweep.fingerprint:
         yield "its spec was changed: it has another fingerprint"
-    found, _ = answers(lines)
-    if found != manifest.answer_hash:
-        yield f"its tasks give the answer hash {found or 'none'}, and it claims {manifest.answer_hash or 'none'}"
+    answer_hash, _ = answers(lines)
+    if answer_hash != manifest.answer_hash:
+        yield f"its tasks give the answer hash {answer_hash or 'none'}, and it claims {manifest.answer_hash or 'none'}"
 
 
 def _renamed(lines: SweepLines, name: str) -> SweepLines:

@@ -71,12 +71,12 @@ def read_stored(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
     return read(engine, sweep)
 
 
-def _claim(one: TargetVerdict) -> VerdictClaim:
-    if one.verdict is None:
-        return VerdictClaim(dataset=one.dataset, word=None, regret=None, low=None, high=None)
-    regret = one.verdict.regret
+def _claim(target: TargetVerdict) -> VerdictClaim:
+    if target.verdict is None:
+        return VerdictClaim(dataset=target.dataset, word=None, regret=None, low=None, high=None)
+    regret = target.verdict.regret
     return VerdictClaim(
-        dataset=one.dataset, word=one.verdict.word, regret=regret.mean, low=regret.low, high=regret.high
+        dataset=target.dataset, word=target.verdict.word, regret=regret.mean, low=regret.low, high=regret.high
     )
 
 
@@ -117,34 +117,34 @@ def _other_networks(stored: StoredSweep) -> Iterator[Check]:
 
 def _latest(stored: StoredSweep) -> list[tuple[Done, Mapping[str, jobs.Measured]]]:
     """Return what was measured last, which is what a report shows: models that were tried again are in it."""
-    done = [one for one in stored.done if isinstance(one.payload, jobs.MeasureTask)][-1:]
-    return [(one, one.outcome.models) for one in done if isinstance(one.outcome, jobs.MeasureOutcome)]
+    done = [entry for entry in stored.done if isinstance(entry.payload, jobs.MeasureTask)][-1:]
+    return [(entry, entry.outcome.models) for entry in done if isinstance(entry.outcome, jobs.MeasureOutcome)]
 
 
 def _measured(
     stored: StoredSweep, latest: tuple[Done, Mapping[str, jobs.Measured]], sizes: Mapping[str, int]
 ) -> Iterator[Check]:
     task, models = latest
-    if models and task.score not in [one.latency_ms_p50 for one in models.values()]:
+    if models and task.score not in [model.latency_ms_p50 for model in models.values()]:
         yield Check(f"outcome of {task.record.key}", f"its score is {task.score}, and no latency is")
-    made = {done.record.key: done.outcome for done in stored.done}
-    for key, one in models.items():
-        what, outcome = f"{task.record.key} of {key}", made.get(key)
+    trainings = {done.record.key: done.outcome for done in stored.done}
+    for key, model in models.items():
+        what, outcome = f"{task.record.key} of {key}", trainings.get(key)
         if not isinstance(outcome, jobs.TeacherOutcome | jobs.StudentOutcome | jobs.BaselineOutcome):
             yield Check(what, "there is no such training")
             continue
         if "model" not in outcome.blobs:
             yield Check(what, "that training kept no model")
         size = sizes.get(outcome.blobs.get("model", ""))
-        if None not in (one.bytes, size) and one.bytes != size:
-            yield Check(what, f"it says {one.bytes} bytes, and the model in the file has {size}")
-        if one.parameters not in (None, outcome.parameters):
-            yield Check(what, f"it says {one.parameters} parameters, and the training {outcome.parameters}")
+        if None not in (model.bytes, size) and model.bytes != size:
+            yield Check(what, f"it says {model.bytes} bytes, and the model in the file has {size}")
+        if model.parameters not in (None, outcome.parameters):
+            yield Check(what, f"it says {model.parameters} parameters, and the training {outcome.parameters}")
         tested = outcome.test_accuracy if isinstance(outcome, jobs.StudentOutcome) else None
-        if one.test_accuracy is None or tested is None:
+        if model.test_accuracy is None or tested is None:
             continue
-        if abs(one.test_accuracy - tested) > _TESTED_ALIKE:
-            yield Check(what, f"it says test accuracy {one.test_accuracy:.4f}, and the training {tested:.4f}")
+        if abs(model.test_accuracy - tested) > _TESTED_ALIKE:
+            yield Check(what, f"it says test accuracy {model.test_accuracy:.4f}, and the training {tested:.4f}")
 
 
 _SAME_COST = "same-cost."  # with the role of its dataset
@@ -153,9 +153,9 @@ _SAME_COST_ARM = "scratch-same-cost"
 
 def selection_checks(stored: StoredSweep, lines: SweepLines) -> Iterator[Check]:
     """Yield a check of each selection that is there, and one of each that a task read and that is not there."""
-    for one in lines.selections:
-        yield _same_cost(stored, lines, one) if one.name.startswith(_SAME_COST) else _selection(stored, lines, one)
-    there = {one.name for one in lines.selections}
+    for line in lines.selections:
+        yield _same_cost(stored, lines, line) if line.name.startswith(_SAME_COST) else _selection(stored, lines, line)
+    there = {line.name for line in lines.selections}
     for name, key in _read_by(stored, lines).items():
         if name not in there:
             yield Check(f"selection {name}", f"it is missing, and {key} was trained with it")
@@ -164,13 +164,13 @@ def selection_checks(stored: StoredSweep, lines: SweepLines) -> Iterator[Check]:
 def _read_by(stored: StoredSweep, lines: SweepLines) -> Mapping[str, str]:
     """Return what tasks have read, by its name, each with the key of the first such task."""
     begun = {attempt.task for attempt in lines.attempts if attempt.params is not None}
-    found: dict[str, str] = {}
+    readers: dict[str, str] = {}
     for task, payload in zip(stored.tasks, stored.payloads, strict=True):
         name = _needed(payload)
-        asked = task.key in begun and not name.startswith(_SAME_COST)  # that one is made after the point
-        if name and (asked or task.state == "done"):
-            found.setdefault(name, task.key)
-    return found
+        reads_early = task.key in begun and not name.startswith(_SAME_COST)  # that one is made after the point
+        if name and (reads_early or task.state == "done"):
+            readers.setdefault(name, task.key)
+    return readers
 
 
 def _needed(payload: jobs.Payload) -> str:
@@ -186,20 +186,23 @@ def _needed(payload: jobs.Payload) -> str:
     return best_of(payload.role if payload.arm == "native" else "source", payload.group)
 
 
-def _same_cost(stored: StoredSweep, lines: SweepLines, one: SelectionLine) -> Check:
+def _same_cost(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> Check:
     """Check the epochs of scratch-same-cost: they follow from the operations that stand beside them."""
-    what, role = f"selection {one.name}", one.name.removeprefix(_SAME_COST)
-    told = {name: value for name, value in one.value.items() if name != "epochs"}
+    what, role = f"selection {line.name}", line.name.removeprefix(_SAME_COST)
     try:
-        macs = {name: Macs(**{part: int(of[part]) for part in ("student", "teacher")}) for name, of in told.items()}
+        macs = {
+            name: Macs(student=int(counts["student"]), teacher=int(counts["teacher"]))
+            for name, counts in line.value.items()
+            if name != "epochs"
+        }
         # It was frozen with the seeds that were planned then.
         specs = [parse(revision.spec, origin=what) for revision in lines.revisions]
-        found = [equal_cost_epochs(spec, macs, role) for spec in (*specs, stored.spec)]
+        expected = [equal_cost_epochs(spec, macs, role) for spec in (*specs, stored.spec)]
     except (ArithmeticError, KeyError, TypeError, ValueError, SweepError, StorageError) as error:
         return Check(what, f"it cannot be made from its operations: {error}")
-    epochs = one.value.get("epochs")
-    if type(epochs) is not int or epochs not in found:
-        return Check(what, f"its operations give {found[-1]} epochs, it says {epochs!r}")
+    epochs = line.value.get("epochs")
+    if type(epochs) is not int or epochs not in expected:
+        return Check(what, f"its operations give {expected[-1]} epochs, it says {epochs!r}")
     for done in stored.finished(jobs.TransferTask, jobs.StudentOutcome):
         mine = (done.payload.arm, done.payload.role) == (_SAME_COST_ARM, role)
         if mine and done.outcome.epochs != epochs:
@@ -207,17 +210,17 @@ def _same_cost(stored: StoredSweep, lines: SweepLines, one: SelectionLine) -> Ch
     return Check(what)
 
 
-def _selection(stored: StoredSweep, lines: SweepLines, one: SelectionLine) -> Check:
-    what = f"selection {one.name}"
+def _selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> Check:
+    what = f"selection {line.name}"
     # A retry may have brought further results since it was frozen; and a clock may have been put back.
-    for there in (_done_by(lines, one.created_at), _done_by(lines, math.inf)):
+    for there in (_done_by(lines, line.created_at), _done_by(lines, math.inf)):
         try:
-            found = _selected(stored, one.name, there)
+            expected = _selected(stored, line.name, there)
         except (KeyError, ValueError, SweepError, StorageError) as error:
             return Check(what, f"it cannot be made from the scores: {error}")
-        if alike(found, one.value):
+        if alike(expected, line.value):
             return Check(what)
-    return Check(what, f"the scores give {_short(found)}, it says {_short(one.value)}")
+    return Check(what, f"the scores give {_short(expected)}, it says {_short(line.value)}")
 
 
 def _selected(stored: StoredSweep, name: str, there: Container[str]) -> dict[str, Any]:
@@ -281,7 +284,7 @@ class _Result(BaseModel):
 
 
 def trials_of(
-    lines: SweepLines, study: str, asked: Callable[[AttemptLine, TaskLine], Mapping[str, Any]]
+    lines: SweepLines, study: str, attrs_of: Callable[[AttemptLine, TaskLine], Mapping[str, Any]]
 ) -> list[EndedTrial]:
     """Return the trials of a study, in the order of their numbers, which stay what they were.
 
@@ -290,7 +293,7 @@ def trials_of(
 
     Args:
         lines: without a running attempt.
-        asked: the attributes with which an attempt asked for its trial.
+        attrs_of: the attributes with which an attempt asked for its trial.
 
     Raises:
         ArchiveBroken: the numbers are not those of a study.
@@ -298,7 +301,7 @@ def trials_of(
     """
     tasks = {task.key: task for task in lines.tasks}
     numbered: dict[int, AttemptLine] = {}
-    for attempt in sorted(lines.attempts, key=lambda one: one.started_at):
+    for attempt in sorted(lines.attempts, key=lambda line: line.started_at):
         if attempt.trial_number is not None and attempt.study == study:
             numbered[attempt.trial_number] = attempt
     count = max(numbered, default=-1) + 1
@@ -312,7 +315,7 @@ def trials_of(
         if number in numbered:
             attempt = numbered[number]
             task = tasks[attempt.task]
-            trials.append(_trial(attempt, task, asked(attempt, task)))
+            trials.append(_trial(attempt, task, attrs_of(attempt, task)))
         else:
             trials.append(_placeholder(lines.sweep.created_at))
     return trials
@@ -323,7 +326,7 @@ def _placeholder(at: float) -> EndedTrial:
     return EndedTrial(state="FAIL", params={}, value=None, attrs=attrs, epoch_values=(), started_at=at, ended_at=at)
 
 
-def _trial(attempt: AttemptLine, task: TaskLine, asked: Mapping[str, Any]) -> EndedTrial:
+def _trial(attempt: AttemptLine, task: TaskLine, attrs: Mapping[str, Any]) -> EndedTrial:
     """Return the trial of an ended attempt, as `storage.studies.reconcile` ends it."""
     why = {"reason": attempt.reason or attempt.state, "error_class": attempt.error_class or attempt.state}
     result = _result(task) if attempt.state == "done" else _Result(state="FAIL", attrs=why)
@@ -331,7 +334,7 @@ def _trial(attempt: AttemptLine, task: TaskLine, asked: Mapping[str, Any]) -> En
         state=result.state,
         params=attempt.params or {},
         value=result.value,
-        attrs={**asked, **result.attrs},
+        attrs={**attrs, **result.attrs},
         epoch_values=result.epoch_values,
         started_at=attempt.started_at,
         ended_at=attempt.finished_at or attempt.started_at,
@@ -357,11 +360,11 @@ def trials(lines: SweepLines, spec: Spec) -> dict[str, list[EndedTrial]]:
         storage.errors.ArchiveBroken: their numbers are not those of a study.
         storage.errors.RecordBroken: an outcome does not say how its trial ended.
     """
-    asked = partial(_asked, spec)
-    return {stage: trials_of(lines, study_name(lines.sweep.name, stage), asked) for stage in STAGES}
+    attrs_of = partial(_attributes, spec)
+    return {stage: trials_of(lines, study_name(lines.sweep.name, stage), attrs_of) for stage in STAGES}
 
 
-def _asked(spec: Spec, attempt: AttemptLine, task: TaskLine) -> dict[str, Any]:
+def _attributes(spec: Spec, attempt: AttemptLine, task: TaskLine) -> dict[str, Any]:
     """Return what a worker says of a trial when it asks for it."""
     return attributes(
         spec,
@@ -381,14 +384,15 @@ def verify(path: Path) -> list[Check]:
         storage.errors.ArchiveBroken: the file cannot be read, or is none.
     """
     with open_archive(path) as archive:
-        return list(checks(archive))
+        return list(consistency_checks(archive))
 
 
-def checks(archive: Archive) -> Iterator[Check]:
+def consistency_checks(archive: Archive) -> Iterator[Check]:
     """Yield the same of an open archive, one by one."""
     for name, sha256 in archive.manifest.files.items():
-        found = archive.sha256(name)
-        yield Check(f"{name} {sha256[:12]}", "" if found == sha256 else f"it was changed: its SHA-256 is {found[:12]}")
+        actual = archive.sha256(name)
+        differs = "" if actual == sha256 else f"it was changed: its SHA-256 is {actual[:12]}"
+        yield Check(f"{name} {sha256[:12]}", differs)
     hashes = {digest: _hash(archive, digest) for digest in archive.digests}
     yield from _blobs(archive.lines, hashes)
     there = {digest: (0, digest) for digest in archive.lines.digests}  # they have lines of their own
@@ -438,28 +442,29 @@ def _blobs(lines: SweepLines, hashes: dict[str, tuple[int, str]]) -> Iterator[Ch
 def _answers(archive: Archive) -> Iterator[Check]:
     claimed = archive.manifest
     try:
-        found, verdicts = answers(archive.lines)
+        actual_hash, verdicts = answers(archive.lines)
     except (StorageError, SweepError) as error:  # such as a selection that is none any more
         yield Check("verdicts and answer hash can be computed", str(error))
         return
-    by_dataset = {one.dataset: one for one in verdicts}
+    by_dataset = {actual.dataset: actual for actual in verdicts}
     for claim in claimed.verdicts:
-        one = by_dataset.pop(claim.dataset, None)
-        differs = "" if one is not None and _same(claim, one) else f"the scores give {_said(one)}"
-        yield Check(f"verdict on {claim.dataset}: {_said(claim)}", differs)
-    for one in by_dataset.values():
-        yield Check(f"verdict on {one.dataset}", f"the file claims none, the scores give {_said(one)}")
-    differs = "" if found == claimed.answer_hash else f"the tasks give {found or 'none, since they have not ended'}"
+        actual = by_dataset.pop(claim.dataset, None)
+        differs = "" if actual is not None and _same(claim, actual) else f"the scores give {_worded(actual)}"
+        yield Check(f"verdict on {claim.dataset}: {_worded(claim)}", differs)
+    for actual in by_dataset.values():
+        yield Check(f"verdict on {actual.dataset}", f"the file claims none, the scores give {_worded(actual)}")
+    computed = actual_hash or "none, since they have not ended"
+    differs = "" if actual_hash == claimed.answer_hash else f"the tasks give {computed}"
     yield Check(f"answer hash {claimed.answer_hash or 'none: not ended yet'}", differs)
 
 
-def _same(claim: VerdictClaim, found: VerdictClaim) -> bool:
-    pairs = ((claim.regret, found.regret), (claim.low, found.low), (claim.high, found.high))
-    return claim.word == found.word and all(alike(one, other) for one, other in pairs)
+def _same(claim: VerdictClaim, actual: VerdictClaim) -> bool:
+    pairs = ((claim.regret, actual.regret), (claim.low, actual.low), (claim.high, actual.high))
+    return claim.word == actual.word and all(alike(claimed, computed) for claimed, computed in pairs)
 
 
-def _said(one: VerdictClaim | None) -> str:
-    if one is None or one.word is None or one.regret is None:
+def _worded(claim: VerdictClaim | None) -> str:
+    if claim is None or claim.word is None or claim.regret is None:
         return "none yet"
-    interval = "" if one.low is None or one.high is None else f" [{one.low:+.2f}, {one.high:+.2f}]"
-    return f"{one.word}, regret {one.regret:+.2f}{interval} points"
+    interval = "" if claim.low is None or claim.high is None else f" [{claim.low:+.2f}, {claim.high:+.2f}]"
+    return f"{claim.word}, regret {claim.regret:+.2f}{interval} points"

@@ -41,14 +41,14 @@ def database_start(
     from sweeps.contrib.postgres_folder import folder as databases
 
     number = None if port is None else whole_number("--port", port, least=1, most=65_535, example="5432")
-    found = databases.start(folder, host=host, port=number)
-    _describe(found, "started" if found.started else "runs already")
-    if found.open_to_others:
+    database = databases.start(folder, host=host, port=number)
+    _describe(database, "started" if database.started else "runs already")
+    if database.open_to_others:
         say(
             "warning: every machine that reaches this address may try passwords, and what is sent is not encrypted;"
             " for programs on this machine alone: --host 127.0.0.1"
         )
-    print(found.export)
+    print(database.export)
 
 
 @database_app.command("stop")
@@ -66,18 +66,18 @@ def database_status(folder: Folder) -> None:
     """Say where a database runs; exits 1 if it does not."""
     from sweeps.contrib.postgres_folder import folder as databases
 
-    found = databases.status(folder)
-    if not found.running:
-        say(f"the database in {found.folder} does not run. To start it: {_start(folder)}")
+    database = databases.status(folder)
+    if not database.running:
+        say(f"the database in {database.folder} does not run. To start it: {_start(folder)}")
         raise typer.Exit(1)
-    _describe(found, "runs")
-    print(found.export)
+    _describe(database, "runs")
+    print(database.export)
 
 
-def _describe(found: "Database", how: str) -> None:
+def _describe(database: "Database", how: str) -> None:
     from storage.url import masked
 
-    say(f"database {masked(found.url)} {how}; its log: {found.folder / 'server.log'}")
+    say(f"database {masked(database.url)} {how}; its log: {database.folder / 'server.log'}")
 
 
 def _start(folder: Path) -> str:

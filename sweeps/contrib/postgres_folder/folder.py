@@ -9,7 +9,6 @@ import errno
 import ipaddress
 import os
 import platform
-import re
 import secrets
 import shlex
 import socket
@@ -23,38 +22,22 @@ import psycopg
 import pydantic
 import sqlalchemy
 
-from storage.url import masked, plain
+from storage.url import is_loopback, masked, plain
+from sweeps.cli.options import HOSTS, check_host
 from sweeps.contrib.postgres_folder.programs import Programs, account_of
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import local
 
 _FIRST_PORT = 5432  # Postgres' own
 _PORTS = 100
-_LONGEST_NAME = 253
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_-]{1,63})*")
-
-ALLOWED = (
-    "allowed: 127.0.0.1 for this machine alone, 0.0.0.0 for everybody, or one that `ip address` lists; the port has an"
-    " option of its own, --port"
-)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only programs on this machine reach an address."""
-    address = _address(host)
-    return host == "localhost" if address is None else address.is_loopback
 
 
 def is_wildcard(host: str) -> bool:
     """Return whether it stands for every address of this machine."""
-    address = _address(host)
-    return address is not None and address.is_unspecified
-
-
-def check_host(host: str) -> None:
-    """Raise SpecError for what is neither an address nor a name, such as a list of them or one with a port."""
-    if _address(host) is None and (len(host) > _LONGEST_NAME or not _NAME.fullmatch(host)):
-        raise SpecError(f"--host: got {host[:80]!r}; {ALLOWED}")
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_unspecified
+    except ValueError:  # a name
+        return False
 
 
 def check_free(host: str, port: int) -> None:
@@ -73,7 +56,7 @@ def check_free(host: str, port: int) -> None:
             raise SweepError(f"port {port} of {host} is taken; name another one: --port {port % 65_535 + 1}") from None
         if error.errno == errno.EACCES:
             raise SweepError(f"port {port} is for root only; name one from 1024 on: --port {_FIRST_PORT}") from None
-        raise SpecError(f"--host: got {host!r}, which is no address of this machine; {ALLOWED}") from None
+        raise SpecError(f"--host: got {host!r}, which is no address of this machine; {HOSTS}") from None
 
 
 def first_free(host: str) -> int:
@@ -94,18 +77,11 @@ def first_free(host: str) -> int:
 
 
 def _try(host: str, port: int) -> None:
-    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    for family, kind, protocol, _, address in found:
+    candidates = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, address in candidates:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Postgres does: not who has just left
             probe.bind(address)
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host.strip("[]"))
-    except ValueError:  # a name
-        return None
 
 
 NAME = "kd"
@@ -218,21 +194,21 @@ def _refuse_others(folder: Path) -> None:
     if not str(folder).isprintable():  # a line break would end a line of Postgres' own files
         raise SpecError(f"got {str(folder)!r}; a folder with a line break or the like in its name is no good here")
     try:
-        found = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+        names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     except OSError as error:
         raise SpecError(f"got {folder}: {error.strerror}; name a folder that is empty or not there") from None
-    if found and not {"database.json", ".lock"} & set(found):
+    if names and not {"database.json", ".lock"} & set(names):
         raise SpecError(
-            f"got {folder}, which holds other things ({found[0]}); name a folder that is empty or not there"
+            f"got {folder}, which holds other things ({names[0]}); name a folder that is empty or not there"
         )
 
 
 def _required(folder: Path) -> _Stored:
-    if (found := _stored(folder)) is None:
+    if (stored := _stored(folder)) is None:
         raise SpecError(
             f"no database is in {folder}; to make one: {local().line('database', f'start {shlex.quote(str(folder))}')}"
         )
-    return found
+    return stored
 
 
 @contextlib.contextmanager

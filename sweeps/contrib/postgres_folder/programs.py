@@ -34,13 +34,13 @@ def account_of(folder: Path) -> Account | None:
     """
     if os.geteuid() != 0:
         return None
-    found = folder.stat() if folder.is_dir() else None
-    if found is None or found.st_uid == 0:
+    info = folder.stat() if folder.is_dir() else None
+    if info is None or info.st_uid == 0:
         raise SpecError(
             f"Postgres does not run as root; type this as another user, or give the folder to the one who shall run it:"
             f" install -d -o USER {folder}"
         )
-    return Account(found.st_uid, found.st_gid)
+    return Account(info.st_uid, info.st_gid)
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ class Programs:
                 raise
             with log.open(errors="replace") as file:
                 file.seek(begin)
-                said = file.read()
-            raise SweepError(f"Postgres does not come up: {_last_line(said)}; see {log}") from None
+                text = file.read()
+            raise SweepError(f"Postgres does not come up: {_last_line(text)}; see {log}") from None
 
     def stop(self) -> None:
         """Go down at once and in order: those who are connected are told.
@@ -158,12 +158,12 @@ class Programs:
     def _processes(self) -> set[int]:
         """Return the processes of Postgres that live in the data."""
         psutil: Any = importlib.import_module("psutil")  # the wheel needs it, too
-        found = set()
+        pids = set()
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):  # it ended meanwhile, or is somebody else's
                 if process.name() == "postgres" and os.path.realpath(process.cwd()) == os.path.realpath(self.data):
-                    found.add(process.pid)
-        return found
+                    pids.add(process.pid)
+        return pids
 
     def _run(self, program: str, *arguments: str, text: str = "") -> str:
         """Return what a program printed. It runs in the folder around the data, and is told paths from there only.
@@ -211,5 +211,5 @@ def _environment() -> dict[str, str]:
 def _last_line(text: str) -> str:
     """Return the last line of a log that says what was wrong."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = [line for line in lines if any(word in line for word in ("FATAL:", "PANIC:", "ERROR:", "error:"))]
-    return (told or lines or ["it printed nothing"])[-1].rpartition("FATAL:")[2].strip()[:300]
+    errors = [line for line in lines if any(word in line for word in ("FATAL:", "PANIC:", "ERROR:", "error:"))]
+    return (errors or lines or ["it printed nothing"])[-1].rpartition("FATAL:")[2].strip()[:300]

@@ -197,8 +197,8 @@ def _amount(option: str, text: str) -> float:
 
 def _resources(text: str) -> dict[str, float]:
     try:
-        found = json.loads(text)
-        sizes = {str(name): float(size) for name, size in found.items()}
+        values = json.loads(text)
+        sizes = {str(name): float(size) for name, size in values.items()}
     except (ValueError, TypeError, AttributeError):
         sizes = {"": math.nan}
     if not all(name and name not in ("CPU", "GPU") and 0 < size < math.inf for name, size in sizes.items()):
@@ -339,8 +339,8 @@ class _Driver:
         while True:
             if self._pipe.poll(_POLL_S):
                 self._serve(self._pipe.recv())
-            for told in self._news():
-                self._pipe.send(told)
+            for news in self._news():
+                self._pipe.send(news)
 
     def dismiss(self) -> None:
         """Let the workers give their tasks back: the launch has gone, and Ray ends what is left when we go."""
@@ -372,14 +372,14 @@ class _Driver:
         self._ray.kill(kept.actor)
 
     def _news(self) -> Iterator[Started | Ended]:
-        asked = {kept.answer: kept for kept in self._kept.values()}
-        if not asked:
+        by_answer = {kept.answer: kept for kept in self._kept.values()}
+        if not by_answer:
             return
-        answered, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=0)
-        for one in answered:
-            kept = asked[one]
+        ready, _ = self._ray.wait(list(by_answer), num_returns=len(by_answer), timeout=0)
+        for answer in ready:
+            kept = by_answer[answer]
             try:
-                value = self._ray.get(one)
+                value = self._ray.get(answer)
             except self._ray.exceptions.RayError as error:
                 if self._may_come_back(kept, error):
                     kept.answer = kept.actor.wait.remote(_WAIT_S)

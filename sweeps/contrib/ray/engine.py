@@ -97,7 +97,7 @@ class RayWorker:
 
     def _log_in_storage(self) -> str | None:
         with contextlib.suppress(StorageError):
-            engine = open_engine(self.engine.asked.url, read_only=True)
+            engine = open_engine(self.engine.request.url, read_only=True)
             try:
                 return last_log(engine, self.worker)
             finally:
@@ -109,7 +109,7 @@ class RayWorker:
 class RayEngine:
     """Starts actors on a Ray cluster, through a process that talks to it."""
 
-    asked: Request
+    request: Request
     cluster: driver.Cluster
     stop_s: float = 15.0
     _members: dict[str, RayWorker] = field(default_factory=dict)
@@ -122,7 +122,7 @@ class RayEngine:
         Raises:
             SweepError: there is none, or it takes no work of ours.
         """
-        self._log_file = log_folder(self.asked.sweep) / f"ray-{worker_id()}.txt"
+        self._log_file = log_folder(self.request.sweep) / f"ray-{worker_id()}.txt"
         os.close(open_log(self._log_file))  # says in one line if it cannot be written
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -157,10 +157,10 @@ class RayEngine:
         started = []
         for place, slot in enumerate(slots):
             worker = RayWorker(slot, f"{worker_id()}-{first + place}", self)
-            own = {"KD_SWEEPS_STORAGE": plain(self.asked.url), WORKER_VARIABLE: worker.worker}
+            own = {"KD_SWEEPS_STORAGE": plain(self.request.url), WORKER_VARIABLE: worker.worker}
             self._members[worker.worker] = worker
             self.tell(
-                driver.StartWorker(self.asked.sweep, worker.worker, variables | own, gpu=self.cluster.num_gpus > 0)
+                driver.StartWorker(self.request.sweep, worker.worker, variables | own, gpu=self.cluster.num_gpus > 0)
             )
             started.append(worker)
         return started
@@ -194,27 +194,27 @@ class RayEngine:
         del self._members[worker.worker]
         worker.exit, worker.why = worker.exit or news.exit, news.why
         if worker.exit.code == 0:  # nothing is left to do: who still waits for a node would find the same
-            for other in [one for one in self._members.values() if one.place is None]:
+            for other in [waiting for waiting in self._members.values() if waiting.place is None]:
                 self.tell(driver.Signal(other.worker, signal.SIGKILL))
                 self._note(driver.Ended(other.worker, driver.Exit(0, None)))
 
     def _refusal(self, why: str) -> str:
         named = {"auto": "", "local": " on this machine"}.get(self.cluster.address, f" at {self.cluster.address}")
         help_ = "start one: ray start --head; or name it: -- --address=HOST:6379"
-        said = why[:300].rstrip(". ")
-        return f"--on ray: no Ray cluster{named} can be used: {said}; {help_}; what Ray printed: {self._log_file}"
+        reason = why[:300].rstrip(". ")
+        return f"--on ray: no Ray cluster{named} can be used: {reason}; {help_}; what Ray printed: {self._log_file}"
 
 
-def ray_engine(asked: Request) -> RayEngine:
+def ray_engine(request: Request) -> RayEngine:
     """Return the engine, connected to its cluster.
 
     Raises:
         SpecError: an option after -- that it does not take.
         SweepError: Ray is not installed, or there is no such cluster.
     """
-    cluster = driver.parse(asked.options)
+    cluster = driver.parse(request.options)
     if importlib.util.find_spec("ray") is None:
         raise SweepError("--on ray: Ray is not installed here; type: pip install ray")
-    engine = RayEngine(asked, cluster)
+    engine = RayEngine(request, cluster)
     engine.connect()
     return engine

@@ -24,7 +24,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from storage.db.engine import create_lock, create_tables, open_engine
 from storage.records import queries
 from storage.studies.studies import Studies, open_studies
-from sweeps.contrib.postgres_folder.folder import ALLOWED, check_host
+from storage.url import is_loopback
+from sweeps.cli.options import HOSTS, check_host
 from sweeps.contrib.server import auth, middleware, pages, routes
 from sweeps.contrib.server.auth import VARIABLE, AuthMiddleware, Sessions, Tokens
 from sweeps.contrib.server.metrics import Metrics
@@ -83,18 +84,18 @@ _OPEN = ("/healthz", "/readyz")
 
 def describe(app: FastAPI) -> None:
     """Let the document of an app say that it takes a bearer token, by which role."""
-    made = app.openapi
+    openapi = app.openapi
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            found = made()
-            found["components"]["securitySchemes"] = {
+            schema = openapi()
+            schema["components"]["securitySchemes"] = {
                 "token": {"type": "http", "scheme": "bearer", "description": "viewer: GET alone; operator: everything"}
             }
-            found["security"] = [{"token": []}]
+            schema["security"] = [{"token": []}]
             for path in _OPEN:
-                found["paths"][path]["get"]["security"] = []
-            app.openapi_schema = found
+                schema["paths"][path]["get"]["security"] = []
+            app.openapi_schema = schema
         return app.openapi_schema or {}
 
     app.openapi = document  # type: ignore[method-assign]
@@ -174,8 +175,8 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 async def _nothing(request: Request) -> Response:
     """Keep what is not there from optuna-dashboard, which would answer with a page."""
     ours = [route for router in _ROUTERS for route in router.routes if isinstance(route, Route)]
-    allowed = [sorted(one.methods or ()) for one in ours if one.matches(request.scope)[0] is Match.PARTIAL]
-    headers = {"Allow": ", ".join(dict.fromkeys(one for methods in allowed for one in methods))}
+    allowed = [sorted(route.methods or ()) for route in ours if route.matches(request.scope)[0] is Match.PARTIAL]
+    headers = {"Allow": ", ".join(dict.fromkeys(method for methods in allowed for method in methods))}
     raise HTTPException(405, headers=headers) if allowed else HTTPException(404)
 
 
@@ -215,8 +216,8 @@ def serve(
     _log_to_stderr()
     with _listen(host, port) as opened:
         bound = opened.getsockname()[1]
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-        listening(f"serving at http://{f'[{shown}]' if ':' in shown else shown}:{bound}/{path}; stop with Ctrl-C")
+        address = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+        listening(f"serving at http://{f'[{address}]' if ':' in address else address}:{bound}/{path}; stop with Ctrl-C")
         if tokens is None:
             listening("no tokens: every program on this machine may do everything; see: kd-sweeps serve --help")
         config = uvicorn.Config(
@@ -238,7 +239,7 @@ def serve(
 def check_address(host: str, tokens: Tokens | None) -> None:
     """Raise SpecError for what is no address, and where others reach a service that asks nobody for a token."""
     check_host(host)
-    if tokens is None and not middleware.is_of_this_machine(host.strip("[]")):
+    if tokens is None and not is_loopback(host):
         raise SpecError(
             f"--host: got {host}; without tokens only 127.0.0.1, ::1 and localhost are allowed: give --tokens FILE or"
             f" {VARIABLE} first, lines such as: operator TOKEN"
@@ -274,10 +275,10 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((str(address[0]), port), family=family, backlog=_CONNECTIONS)
     except OSError as error:  # Python adds the address to what the system says
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-            raise SpecError(f"--host: got {host!r}, which is no address of this machine; {ALLOWED}") from None
-        said = os.strerror(error.errno) if error.errno else str(error)
+            raise SpecError(f"--host: got {host!r}, which is no address of this machine; {HOSTS}") from None
+        reason = os.strerror(error.errno) if error.errno else str(error)
     another = f"; choose another: --port {port + 1}" if 0 < port < 65_535 else ""
-    raise SweepError(f"cannot listen on {host}:{port}: {said}{another}")
+    raise SweepError(f"cannot listen on {host}:{port}: {reason}{another}")
 
 
 def _log_to_stderr() -> None:

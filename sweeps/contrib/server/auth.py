@@ -39,11 +39,11 @@ class Tokens:
 
     def role(self, token: str) -> Role | None:
         """Return the role that a token gives, None if it is none. Takes as long for every token."""
-        given, found = _hashed(token), None
+        given, granted = _hashed(token), None
         for known, role in self.roles.items():
             if hmac.compare_digest(known, given):
-                found = role
-        return found
+                granted = role
+        return granted
 
 
 def read_tokens(path: Path | None, environ: Mapping[str, str]) -> Tokens | None:
@@ -74,7 +74,7 @@ def _parsed(text: str, origin: str) -> Tokens:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        role = next((one for one in ROLES if one == words[0]), None)
+        role = next((known for known in ROLES if known == words[0]), None)
         if role is None or len(words) != 2 or not _TOKEN.fullmatch(words[1]):
             raise SpecError(f"{origin}, line {number}: allowed: {' or '.join(ROLES)}, a space, a token; {_EXAMPLE}")
         if len(words[1]) < SHORTEST:
@@ -117,7 +117,7 @@ class Sessions:
         if not hmac.compare_digest(self._signature(text).encode(), signature.encode("utf-8", "surrogateescape")):
             return None
         role, until, _ = text.split(".", 2)
-        return next((one for one in ROLES if one == role), None) if int(until) > time.time() else None
+        return next((known for known in ROLES if known == role), None) if int(until) > time.time() else None
 
     def _signature(self, text: str) -> str:
         made = hmac.new(self._key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()
@@ -176,7 +176,7 @@ class AuthMiddleware:
         else:
             role = self._sessions.role(cookie(scope, COOKIE))
             if role is None:
-                return _asked_to_log_in(scope)
+                return _login_needed(scope)
             if not is_safe(scope) and not is_of_this_page(scope, must_say=True):
                 return _from_elsewhere()
         _note(scope, role)
@@ -193,7 +193,7 @@ def _from_elsewhere() -> Response:
     return problem(403, "that request came from a page of another site; only pages of this service change anything")
 
 
-def _asked_to_log_in(scope: Scope) -> Response:
+def _login_needed(scope: Scope) -> Response:
     if is_safe(scope) and "text/html" in header(scope, b"accept"):
         query = scope["query_string"].decode("latin-1")
         wanted = quote(scope["path"]) + (f"?{query}" if query else "")
@@ -226,7 +226,7 @@ input, button { margin-top: .5rem; padding: .5rem; }
 </head>
 <body>
 <h1>kd-sweeps</h1>
-<p role="alert">$said</p>
+<p role="alert">$message</p>
 <form method="post" action="/login">
 <label for="token">Token</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
@@ -278,8 +278,8 @@ async def logout() -> Response:
     return response
 
 
-def _form(said: str, wanted: str, status: int) -> Response:
-    return HTMLResponse(_PAGE.substitute(said=escape(said), next=escape(_within(wanted))), status, POLICY)
+def _form(message: str, wanted: str, status: int) -> Response:
+    return HTMLResponse(_PAGE.substitute(message=escape(message), next=escape(_within(wanted))), status, POLICY)
 
 
 def _within(wanted: str) -> str:

@@ -1,7 +1,6 @@
 """`HttpClient`: the same operations over HTTP."""
 
 import http.client
-import ipaddress
 import json
 import re
 import socket
@@ -9,9 +8,10 @@ import ssl
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
+from storage.url import is_loopback
 from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.hints import local
 from sweeps.operations.answers import AuditAnswer, BestAnswer, Counted, ExtendArgs, Extended, Retried
@@ -23,7 +23,7 @@ from sweeps.spec.stored import check_name
 if TYPE_CHECKING:
     from sweeps.findings.findings import Findings
 
-
+T = TypeVar("T")
 ALLOWED = "allowed: http://HOST:PORT and https://HOST[:PORT][/PATH]"
 _LONGEST = 500
 
@@ -44,23 +44,14 @@ def checked(text: str) -> str:
             raise SpecError(f"--url: got {text[:80]!r}; {ALLOWED}") from None
     if "@" in parts.netloc:
         raise SpecError("--url: got an address with a user or a password in it; put a token into KD_SWEEPS_TOKEN")
-    shown = repr(text if len(text) <= 80 else f"{text[:77]}...")
+    quoted = repr(text if len(text) <= 80 else f"{text[:77]}...")
     if "://" in text and parts.scheme not in ("http", "https"):
-        raise SpecError(f"--url: got {shown.partition('://')[0]}://...', which is no service; {ALLOWED}")
+        raise SpecError(f"--url: got {quoted.partition('://')[0]}://...', which is no service; {ALLOWED}")
     if not parts.hostname or port == 0 or parts.query or parts.fragment or len(text) > _LONGEST:
-        raise SpecError(f"--url: got {shown}; {ALLOWED}")
+        raise SpecError(f"--url: got {quoted}; {ALLOWED}")
     if not re.fullmatch(r"[\x21-\x7e]+", text):  # a line break in it would end a header
-        raise SpecError(f"--url: got {shown}; {ALLOWED}")
+        raise SpecError(f"--url: got {quoted}; {ALLOWED}")
     return text.rstrip("/")
-
-
-def is_loopback(address: str) -> bool:
-    """Return whether an address is of this machine: no proxy stands between."""
-    host = urlsplit(address).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 TIMEOUT_S = 90.0  # the service itself gives up after 60
@@ -92,7 +83,7 @@ class Connection:
                 raise SpecError("KD_SWEEPS_TOKEN holds what no token has: a line break or a character beyond ASCII")
             self._headers["Authorization"] = f"Bearer {token}"
         handlers: list[Any] = [_Stays()]
-        if is_loopback(self.address):
+        if is_loopback(urlsplit(self.address).hostname or ""):  # no proxy stands between
             handlers.append(urllib.request.ProxyHandler({}))
         self._opener = urllib.request.build_opener(*handlers)
 
@@ -167,16 +158,16 @@ def _refused(address: str, error: urllib.error.HTTPError) -> SweepError:
 def _unreachable(address: str, error: Exception) -> SweepError:
     reason = getattr(error, "reason", None) or error
     if isinstance(reason, (TimeoutError, socket.timeout)):
-        said = f"no answer within {TIMEOUT_S:.0f} s"
+        text = f"no answer within {TIMEOUT_S:.0f} s"
     elif isinstance(reason, ssl.SSLError) and reason.reason == "WRONG_VERSION_NUMBER":
-        said = "it speaks no TLS there, so the address may begin with http://"
+        text = "it speaks no TLS there, so the address may begin with http://"
     elif isinstance(reason, UnicodeError):
-        said = "no host can have this name"
+        text = "no host can have this name"
     elif isinstance(reason, OSError) and reason.strerror:
-        said = reason.strerror
+        text = reason.strerror
     else:
-        said = " ".join(str(reason).split()) or type(reason).__name__
-    return SweepError(f"cannot use the service {address}: {said}; --url names another one")
+        text = " ".join(str(reason).split()) or type(reason).__name__
+    return SweepError(f"cannot use the service {address}: {text}; --url names another one")
 
 
 @dataclass(frozen=True)
@@ -208,7 +199,7 @@ _PAGE = 10_000  # rows at once, the most that the service gives
 
 
 class HttpClient:
-    """A `Place` behind HTTP.
+    """A `Client` of a service, over HTTP.
 
     Args:
         address: as typed; SpecError if it is none. token: "" sends none.
@@ -229,13 +220,11 @@ class HttpClient:
 
     def status(self, name: str) -> Status:
         """Return where a sweep stands."""
-        found: Status = self._value(Status, "sweeps", check_name(name))
-        return found
+        return self._value(Status, "sweeps", check_name(name))
 
     def audit(self, name: str) -> AuditAnswer:
         """Compare the plan, the tasks, their attempts and Optuna's trials."""
-        found: AuditAnswer = self._value(AuditAnswer, "sweeps", check_name(name), "audit")
-        return found
+        return self._value(AuditAnswer, "sweeps", check_name(name), "audit")
 
     def workers(self, name: str) -> list[WorkerRow]:
         """Return every worker that ever worked on a sweep."""
@@ -243,8 +232,7 @@ class HttpClient:
 
     def best(self, name: str) -> BestAnswer:
         """Return the best point, and what a finished sweep says of it."""
-        found: BestAnswer = self._value(BestAnswer, "sweeps", check_name(name), "best")
-        return found
+        return self._value(BestAnswer, "sweeps", check_name(name), "best")
 
     def trials(self, name: str, stage: str | None = None) -> list[TrialRow]:
         """Return one row per task."""
@@ -254,8 +242,7 @@ class HttpClient:
         """Return what a report is made of."""
         from sweeps.findings.findings import Findings
 
-        found: Findings = self._value(Findings, "sweeps", check_name(name), "findings")
-        return found
+        return self._value(Findings, "sweeps", check_name(name), "findings")
 
     def log(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> list[str]:
         """Return what was logged of a task."""
@@ -278,49 +265,42 @@ class HttpClient:
 
     def pause(self, name: str) -> int:
         """Stop starting tasks; return how many are running."""
-        return self._counted(name, "pause")
+        return self._posted(Counted, name, "pause").tasks
 
     def resume(self, name: str) -> int:
         """Go on; return how many tasks are left."""
-        return self._counted(name, "resume")
+        return self._posted(Counted, name, "resume").tasks
 
     def cancel(self, name: str) -> int:
         """Take back every task that has not ended; return how many."""
-        return self._counted(name, "cancel")
+        return self._posted(Counted, name, "cancel").tasks
 
     def extension(self, name: str, more: ExtendArgs) -> Extended:
         """Return what `extend` would do."""
-        found: Extended = self._posted(Extended, name, "extend", more.as_keywords() | {"dry_run": True})
-        return found
+        return self._posted(Extended, name, "extend", more.as_keywords() | {"dry_run": True})
 
     def extend(self, name: str, more: ExtendArgs) -> int:
         """Add to a sweep; return how many tasks that adds."""
-        found: Extended = self._posted(Extended, name, "extend", more.as_keywords())
-        return found.tasks
+        return self._posted(Extended, name, "extend", more.as_keywords()).tasks
 
     def retry(self, name: str) -> list[str]:
         """Let failed tasks wait again; return their keys."""
-        found: Retried = self._posted(Retried, name, "retry")
-        return list(found.tasks)
+        return list(self._posted(Retried, name, "retry").tasks)
 
-    def _counted(self, name: str, order: str) -> int:
-        found: Counted = self._posted(Counted, name, order)
-        return found.tasks
-
-    def _posted(self, kind: Any, name: str, order: str, body: dict[str, Any] | None = None) -> Any:
+    def _posted(self, kind: type[T], name: str, order: str, body: dict[str, Any] | None = None) -> T:
         return self._decoded(kind, self._connection.post("sweeps", check_name(name), order, body=body))
 
-    def _value(self, kind: Any, *path: str) -> Any:
+    def _value(self, kind: type[T], *path: str) -> T:
         return self._decoded(kind, self._connection.get(*path))
 
     def _rows(self, kind: Any, *path: str, **query: Any) -> list[Any]:
         """Return the rows of every page."""
         rows: list[Any] = []
         while True:
-            page = self._connection.get(*path, limit=_PAGE, offset=len(rows) or None, **query)
+            body = self._connection.get(*path, limit=_PAGE, offset=len(rows) or None, **query)
             try:
-                found = json.loads(page)
-                text, more = json.dumps(found["items"]).encode(), found["next_offset"] is not None
+                page = json.loads(body)
+                text, more = json.dumps(page["items"]).encode(), page["next_offset"] is not None
             except (ValueError, KeyError, TypeError, RecursionError):
                 raise self._another_version("no page of rows") from None
             new = self._decoded(list[kind], text)
@@ -328,11 +308,12 @@ class HttpClient:
             if not more or not new:
                 return rows
 
-    def _decoded(self, kind: Any, text: bytes) -> Any:
+    def _decoded(self, kind: type[T], text: bytes) -> T:
         try:
-            return decode(kind, text)
+            value: T = decode(kind, text)
         except SweepError as error:
             raise self._another_version(str(error)) from None
+        return value
 
     def _another_version(self, why: str) -> SweepError:
         return SweepError(

@@ -1,4 +1,4 @@
-"""The command serve."""
+"""The commands serve and dashboard."""
 
 import os
 from pathlib import Path
@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.options import Storage, whole_number
-from sweeps.terminal import say
+from sweeps.cli.options import Storage, SweepName, note_storage, storage_url, whole_number
+from sweeps.errors import SpecError
 
 app = typer.Typer()
+
+Port = Annotated[str, typer.Option(metavar="N", help="Port to listen on; 0 takes a free one.")]
 
 
 @app.command()
@@ -17,7 +19,7 @@ def serve(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Sweeps to serve.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Serve every sweep, and those that come.")] = False,
     host: Annotated[str, typer.Option(help="Address to listen on; another one needs tokens.")] = "127.0.0.1",
-    port: Annotated[str, typer.Option(metavar="N", help="Port to listen on; 0 takes a free one.")] = "8080",
+    port: Port = "8080",
     tokens: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Lines 'viewer TOKEN', 'operator TOKEN'; else KD_SWEEPS_TOKENS.")
     ] = None,
@@ -32,17 +34,38 @@ def serve(
 
     Example: kd-sweeps serve --all --tokens tokens.txt --host 0.0.0.0
     """
-    from storage.url import masked, resolve
-    from sweeps.contrib.server import app
+    from sweeps.contrib.server import app as server
     from sweeps.contrib.server.auth import VARIABLE, read_tokens
-    from sweeps.errors import SpecError
 
     if bool(names) == every:
         raise SpecError("give the sweeps to serve, or --all; for example: kd-sweeps serve --all")
-    number = whole_number("--port", port, least=0, most=65_535, example="8080")
-    url = resolve(storage)
-    found = read_tokens(tokens, os.environ)
+    number = _port(port)
+    url = storage_url(storage)
+    known = read_tokens(tokens, os.environ)
     os.environ.pop(VARIABLE, None)  # no child of this process needs them
-    app.check_address(host, found)
-    say(f"storage {masked(url)}")
-    app.serve(url, None if every else names, host=host, port=number, tokens=found, allow_code=allow_code)
+    server.check_address(host, known)
+    note_storage(url)
+    server.serve(url, None if every else names, host=host, port=number, tokens=known, allow_code=allow_code)
+
+
+def dashboard(
+    name: SweepName,
+    port: Port = "8080",
+    storage: Storage = None,
+) -> None:
+    """Show a sweep while it runs, in a browser on this machine, until Ctrl-C. For a team: kd-sweeps serve.
+
+    optuna-dashboard on the same storage is a click away.
+    """
+    from sweeps.contrib.server import app as server
+    from sweeps.spec.stored import check_name
+
+    check_name(name)
+    url = storage_url(storage)
+    number = _port(port)
+    note_storage(url)
+    server.serve(url, [name], host="127.0.0.1", port=number, tokens=None, path=f"sweeps/{name}")
+
+
+def _port(text: str) -> int:
+    return whole_number("--port", text, least=0, most=65_535, example="8080")

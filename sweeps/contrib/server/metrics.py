@@ -19,7 +19,7 @@ from sweeps.query.status import STATES, worker_state
 from sweeps.spec.stored import as_it_stands
 
 BOUNDS_S = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
-KEPT_S = 3.0
+CACHE_TTL_S = 3.0
 
 
 class Metrics:
@@ -36,36 +36,36 @@ class Metrics:
         with self._asking:
             if time.monotonic() >= self._until:
                 self._text = self._read()
-                self._until = time.monotonic() + KEPT_S
+                self._until = time.monotonic() + CACHE_TTL_S
             return self._text
 
     def _read(self) -> bytes:
         with self._served.database.engine() as engine:
-            found = tallies(engine, BOUNDS_S)
-            leases = {one.name: as_it_stands(one).lease.seconds for one in queries.list_sweeps(engine)}
-        shown = filter(self._served.shows, leases)
+            totals = tallies(engine, BOUNDS_S)
+            leases = {sweep.name: as_it_stands(sweep).lease.seconds for sweep in queries.list_sweeps(engine)}
+        names = filter(self._served.shows, leases)
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collected(families(found, {name: leases[name] for name in shown})))
+        registry.register(_Collected(families(totals, {name: leases[name] for name in names})))
         return generate_latest(registry)
 
 
 class _Collected(Collector):
-    def __init__(self, found: Iterable[Metric]) -> None:
-        self._found = list(found)
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = list(metrics)
 
     def collect(self) -> Iterable[Metric]:
-        return self._found
+        return self._metrics
 
 
-def families(found: Tallies, leases: dict[str, float]) -> Iterator[Metric]:
+def families(totals: Tallies, leases: dict[str, float]) -> Iterator[Metric]:
     """Yield the metrics of some sweeps.
 
     Args:
-        found: of all sweeps. leases: seconds after which a worker of a sweep has vanished, by the sweeps to show.
+        totals: of all sweeps. leases: seconds after which a worker of a sweep has vanished, by the sweeps to show.
     """
-    yield from _tasks(found, leases)
-    yield _workers(found, leases)
-    yield _seconds([one for one in found.seconds if one.sweep in leases])
+    yield from _tasks(totals, leases)
+    yield _workers(totals, leases)
+    yield _seconds([tally for tally in totals.seconds if tally.sweep in leases])
     retries = CounterMetricFamily("kd_sweeps_retries", "Attempts at tasks beyond the first.", labels=["sweep"])
     lost = CounterMetricFamily(
         "kd_sweeps_lost_leases", "Attempts whose worker was not seen any more.", labels=["sweep"]
@@ -73,20 +73,20 @@ def families(found: Tallies, leases: dict[str, float]) -> Iterator[Metric]:
     best = GaugeMetricFamily(
         "kd_sweeps_best_score", "Highest validation accuracy of a search trial, a fraction.", labels=["sweep"]
     )
-    for one in found.attempts:
-        if one.sweep in leases:
-            retries.add_metric([one.sweep], one.retries)
-            lost.add_metric([one.sweep], one.lost)
-            if one.best is not None:
-                best.add_metric([one.sweep], one.best)
+    for tally in totals.attempts:
+        if tally.sweep in leases:
+            retries.add_metric([tally.sweep], tally.retries)
+            lost.add_metric([tally.sweep], tally.lost)
+            if tally.best is not None:
+                best.add_metric([tally.sweep], tally.best)
     yield from (retries, lost, best)
 
 
-def _tasks(found: Tallies, leases: dict[str, float]) -> Iterator[Metric]:
+def _tasks(totals: Tallies, leases: dict[str, float]) -> Iterator[Metric]:
     family = GaugeMetricFamily("kd_sweeps_tasks", "Tasks by stage and state.", labels=["sweep", "stage", "state"])
     counts = Counter[tuple[str, str, str]]()
-    for one in found.tasks:
-        counts[one.sweep, one.stage, display_state(one.stage, one.state, one.error_class)] += one.count
+    for tally in totals.tasks:
+        counts[tally.sweep, tally.stage, display_state(tally.stage, tally.state, tally.error_class)] += tally.count
     for sweep in leases:
         for stage in STAGES:
             for state in (*TASK_STATES, UNAVAILABLE):
@@ -94,30 +94,31 @@ def _tasks(found: Tallies, leases: dict[str, float]) -> Iterator[Metric]:
     yield family
 
 
-def _workers(found: Tallies, leases: dict[str, float]) -> Metric:
+def _workers(totals: Tallies, leases: dict[str, float]) -> Metric:
     family = GaugeMetricFamily("kd_sweeps_workers", "Workers by state.", labels=["sweep", "state"])
     counts = Counter[tuple[str, str]]()
-    for one in found.workers:
-        if one.sweep in leases:
+    for tally in totals.workers:
+        if tally.sweep in leases:
             state = worker_state(
-                ended=one.ended,
-                has_reason=one.has_reason,
-                seen_s=one.seen_s,
-                busy=one.busy,
-                lease_s=leases[one.sweep],
+                ended=tally.ended,
+                has_reason=tally.has_reason,
+                seen_s=tally.seen_s,
+                busy=tally.busy,
+                lease_s=leases[tally.sweep],
             )
-            counts[one.sweep, state] += 1
+            counts[tally.sweep, state] += 1
     for sweep in leases:
         for state in STATES:
             family.add_metric([sweep, state], counts[sweep, state])
     return family
 
 
-def _seconds(found: list[SecondsTally]) -> Metric:
+def _seconds(tallied: list[SecondsTally]) -> Metric:
     family = HistogramMetricFamily(
         "kd_sweeps_task_seconds", "Seconds of a task that is done; stage search: of a trial.", labels=["sweep", "stage"]
     )
-    for one in found:
+    for tally in tallied:
         bounds = [*(f"{bound:g}" for bound in BOUNDS_S), "+Inf"]
-        family.add_metric([one.sweep, one.stage], list(zip(bounds, (*one.up_to, one.count), strict=True)), one.seconds)
+        counts = list(zip(bounds, (*tally.up_to, tally.count), strict=True))
+        family.add_metric([tally.sweep, tally.stage], counts, tally.seconds)
     return family

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import ipaddress
 import re
 import time
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.db.transaction import retry_deadline
+from storage.url import is_loopback
 from sweeps.contrib.server.problems import LOG, problem
 from sweeps.hints import Commands, for_client
 from sweeps.terminal import escape_control_chars
@@ -31,10 +31,10 @@ def header(scope: Scope, name: bytes) -> str:
 def cookie(scope: Scope, name: str) -> str:
     """Return a cookie; "" if there is none."""
     try:
-        found = SimpleCookie(header(scope, b"cookie")).get(name)
+        morsel = SimpleCookie(header(scope, b"cookie")).get(name)
     except CookieError:
         return ""
-    return found.value if found is not None else ""
+    return morsel.value if morsel is not None else ""
 
 
 def is_safe(scope: Scope) -> bool:
@@ -59,15 +59,7 @@ def is_of_this_page(scope: Scope, *, must_say: bool) -> bool:
 
 def is_local_name(scope: Scope) -> bool:
     """Return whether the service was called by a name of this machine. A page's own name may lead here, too."""
-    return is_of_this_machine(urlsplit(f"//{header(scope, b'host')}").hostname or "")
-
-
-def is_of_this_machine(host: str) -> bool:
-    """Return whether only programs on this machine reach an address, without brackets; a name may stand for any."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return is_loopback(urlsplit(f"//{header(scope, b'host')}").hostname or "")
 
 
 HEADERS_BYTES = 32_768
@@ -155,19 +147,19 @@ class LimitsMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        found = await self._body(scope, receive)
-        if found is None:
+        body = await self._body(scope, receive)
+        if body is None:
             return  # whoever asked has gone
-        if isinstance(found, Response):
-            await found(scope, receive, send)
+        if isinstance(body, Response):
+            await body(scope, receive, send)
             return
-        await self._answer(scope, _again(found, receive), send)
+        await self._answer(scope, _again(body, receive), send)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | Response | None:
         declared = header(scope, b"content-length")
         most = self._bounds.body_bytes
-        said = f"a body of more than {most:,} bytes is not read here"
-        too_large = problem(413, said, headers={"Connection": "close"})
+        text = f"a body of more than {most:,} bytes is not read here"
+        too_large = problem(413, text, headers={"Connection": "close"})
         if declared.isdecimal() and (len(declared) > 15 or int(declared) > most):
             return too_large
         parts, size = list[bytes](), 0
@@ -184,8 +176,8 @@ class LimitsMiddleware:
                     if not message.get("more_body", False):
                         return b"".join(parts)
         except TimeoutError:
-            said = f"the body did not come within {self._bounds.body_s:g} s"
-            return problem(408, said, headers={"Connection": "close"})
+            text = f"the body did not come within {self._bounds.body_s:g} s"
+            return problem(408, text, headers={"Connection": "close"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun, over, streams = False, False, False
@@ -206,8 +198,8 @@ class LimitsMiddleware:
                 return
             over = True
             if not begun:
-                said = f"no answer within {self._bounds.answer_s:g} s; try again"
-                await problem(503, said, headers={"Retry-After": "10"})(scope, receive, send)
+                text = f"no answer within {self._bounds.answer_s:g} s; try again"
+                await problem(503, text, headers={"Retry-After": "10"})(scope, receive, send)
         finally:
             task.cancel()
 
@@ -275,7 +267,7 @@ def _is_head_body(scope: Scope, message: Message) -> bool:
 async def _answer(scope: Scope, start: Message, body: bytes, send: Send) -> None:
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = [*start["headers"], (b"etag", tag.encode()), (b"cache-control", b"private, no-cache")]
-    known = [one.strip().removeprefix("W/") for one in header(scope, b"if-none-match").split(",")]
+    known = [value.strip().removeprefix("W/") for value in header(scope, b"if-none-match").split(",")]
     if tag in known or "*" in known:
         kept = [pair for pair in headers if pair[0] not in (b"content-length", b"content-type")]
         await send({"type": "http.response.start", "status": 304, "headers": kept})

@@ -91,5 +91,5 @@ def answer(kind: Any, value: Any, status: int = 200, headers: dict[str, str] | N
 def page(kind: Any, rows: list[Any], *, total: int, offset: int) -> Response:
     """Return one page of rows."""
     after = offset + len(rows)
-    found = Page[kind](items=rows, total=total, next_offset=after if rows and after < total else None)
-    return answer(Page[kind], found)
+    body = Page[kind](items=rows, total=total, next_offset=after if rows and after < total else None)
+    return answer(Page[kind], body)

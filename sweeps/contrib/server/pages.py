@@ -16,7 +16,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from kd.errors import KdError
 from storage.errors import StorageError
 from sweeps.contrib.server.problems import LOG, problem
-from sweeps.contrib.server.state import FRESH_S, Name, View, Views
+from sweeps.contrib.server.state import CACHE_TTL_S, Name, View, Views
 from sweeps.errors import SweepError
 from sweeps.hints import explain, local
 from sweeps.query.best import Best
@@ -30,21 +30,21 @@ _MOST_WORKERS = 16
 _MOST_PROBLEMS = 8
 
 
-def listed(views: Sequence[View], total: int) -> str:
+def index_page(views: Sequence[View], total: int) -> str:
     """Return many sweeps, each with what is most worth knowing."""
     if not views:
         return (
             "<section><h1>No sweep yet</h1>"
             f"<p>Make one: <code>{escape(local().create('NAME', '--preset quick'))}</code></p></section>\n"
         )
-    shown = "".join(
+    sections = "".join(
         f"<section>\n{_head(view, linked=True)}{_progress(view)}{_best(view)}</section>\n" for view in views
     )
     more = f"<p class='soft'>The {len(views)} latest of {total} sweeps.</p>\n" if total > len(views) else ""
-    return f"{shown}{more}"
+    return f"{sections}{more}"
 
 
-def alone(view: View) -> str:
+def sweep_page(view: View) -> str:
     """Return one sweep with everything that is known of it."""
     parts = [_head(view, linked=False), _progress(view), _stages(view.status), _best(view), _problems(view)]
     return "".join(["<section>\n", *parts, _workers(view.status), _links(view), "</section>\n"])
@@ -87,10 +87,10 @@ def _progress(view: View) -> str:
         if now.seconds_left:
             words.append(f"about {duration(max(round(now.seconds_left), 1))} left")
     roles = f'role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{percent}" aria-label="work done"'
-    said = f'<div class="bar" {roles}>{bar}</div>\n<p class="soft">{" · ".join(words)}</p>\n'
+    summary = f'<div class="bar" {roles}>{bar}</div>\n<p class="soft">{" · ".join(words)}</p>\n'
     if view.finished or view.at_work or now.state != "active":
-        return said
-    return f"{said}<p>To start workers: <code>{escape(local().launch(view.name))}</code></p>\n"
+        return summary
+    return f"{summary}<p>To start workers: <code>{escape(local().launch(view.name))}</code></p>\n"
 
 
 def _done(count: StageCount) -> float:
@@ -107,53 +107,53 @@ def _stages(now: Status) -> str:
         if not count.total:
             continue
         notes = {"running": count.running, "failed": count.failed, "skipped": count.skipped}
-        said = "".join(f", {number} {name}" for name, number in notes.items() if number)
-        rows.append(f"<li>{stage} <b>{count.ended}/{count.total}</b><span class='soft'>{said}</span></li>")
+        remarks = "".join(f", {number} {name}" for name, number in notes.items() if number)
+        rows.append(f"<li>{stage} <b>{count.ended}/{count.total}</b><span class='soft'>{remarks}</span></li>")
     return f'<ul class="stages">{"".join(rows)}</ul>\n'
 
 
 def _best(view: View) -> str:
     lines = ""
     if view.best is not None:
-        found = f'<span class="point">{escape(view.best.point.text())}</span><br>{_sure(view.best)}'
-        lines = f"<h3>{'Best' if view.finished else 'Best so far'}</h3>\n<p>{found}</p>\n"
+        point = f'<span class="point">{escape(view.best.point.text())}</span><br>{_sure(view.best)}'
+        lines = f"<h3>{'Best' if view.finished else 'Best so far'}</h3>\n<p>{point}</p>\n"
     if view.insight and view.answer is None:
         lines += f'<p class="soft">{escape(view.insight)}</p>\n'
     return lines
 
 
 def _sure(best: Best) -> str:
-    found = f"{percentage(best.accuracy.mean)} % on validation images"
+    mean = f"{percentage(best.accuracy.mean)} % on validation images"
     if not best.confirmed:
-        return f'{found}, one training <span class="soft">(not confirmed: the luckiest of many)</span>'
-    shown = limits(best.accuracy)
-    if shown is None:
-        return f"{found}, mean of {best.accuracy.n} fresh seeds, no interval"
-    low, high = max(shown[0], 0.0), min(shown[1], 1.0)
-    return f"{found}, 95 % interval {percentage(low)} to {percentage(high)}, {best.accuracy.n} fresh seeds"
+        return f'{mean}, one training <span class="soft">(not confirmed: the luckiest of many)</span>'
+    interval = limits(best.accuracy)
+    if interval is None:
+        return f"{mean}, mean of {best.accuracy.n} fresh seeds, no interval"
+    low, high = max(interval[0], 0.0), min(interval[1], 1.0)
+    return f"{mean}, 95 % interval {percentage(low)} to {percentage(high)}, {best.accuracy.n} fresh seeds"
 
 
 def _problems(view: View) -> str:
     problems = view.status.problems
     if not problems:
         return ""
-    lines = "".join(f'<p class="bad-text">{escape(one)}</p>\n' for one in problems[:_MOST_PROBLEMS])
+    lines = "".join(f'<p class="bad-text">{escape(text)}</p>\n' for text in problems[:_MOST_PROBLEMS])
     again = f"<p>To try that again: <code>{escape(local().retry_and_launch(view.name))}</code></p>\n"
     return f"<h3>What failed</h3>\n{lines}{again}"
 
 
 def _workers(now: Status) -> str:
     rows = [
-        (one.worker, one.task, f"last step {duration(round(one.idle_s))} ago" if one.alive else "its lease has lapsed")
-        for one in now.workers
+        (row.worker, row.task, f"last step {duration(round(row.idle_s))} ago" if row.alive else "its lease has lapsed")
+        for row in now.workers
     ]
-    rows += [(one.worker, one.state, f"seen {duration(round(one.seen_s))} ago") for one in now.others]
+    rows += [(row.worker, row.state, f"seen {duration(round(row.seen_s))} ago") for row in now.others]
     if not rows:
         return ""
-    shown = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows[:_MOST_WORKERS])
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows[:_MOST_WORKERS])
     more = f"<p class='soft'>and {len(rows) - _MOST_WORKERS} more</p>\n" if len(rows) > _MOST_WORKERS else ""
     head = "<tr><th>worker</th><th>at work on</th><th></th></tr>\n"
-    return f'<h3>Workers</h3>\n<div class="scroll" tabindex="0"><table>\n{head}{shown}</table></div>\n{more}'
+    return f'<h3>Workers</h3>\n<div class="scroll" tabindex="0"><table>\n{head}{body}</table></div>\n{more}'
 
 
 def _links(view: View) -> str:
@@ -162,10 +162,10 @@ def _links(view: View) -> str:
     if view.study is not None:
         links.append((f"/dashboard/studies/{view.study}", "Search in optuna-dashboard"))
     links += [(f"/api/v1/sweeps/{name}/trials", "Trials (JSON)"), (f"/api/v1/sweeps/{name}", "Status (JSON)")]
-    shown = "".join(f'<a href="{path}">{text}</a> ' for path, text in links)
+    anchors = "".join(f'<a href="{path}">{text}</a> ' for path, text in links)
     answer = view.status.bits.answer_hash
-    said = f'<span class="soft">answer hash <code>{answer}</code></span>' if answer else ""
-    return f'<div class="links">{shown}{said}</div>\n'
+    hash_note = f'<span class="soft">answer hash <code>{answer}</code></span>' if answer else ""
+    return f'<div class="links">{anchors}{hash_note}</div>\n'
 
 
 def _path(view: View) -> str:
@@ -266,7 +266,7 @@ $body</div>
 """)
 
 LEAVE = ' <form method="post" action="/logout"><button>Log out</button></form>'
-"""For who came in with a token."""
+"""For a user who logged in with a token."""
 
 POLICY = {
     "Content-Security-Policy": (
@@ -292,9 +292,9 @@ def index(request: Request) -> Response:
 
 
 @router.get("/sweeps/{name}")
-def one(request: Request, name: Name) -> Response:
+def sweep(request: Request, name: Name) -> Response:
     """Show one sweep."""
-    return _page(request, f"{name} – kd-sweeps", alone(request.app.state.views.of(name)))
+    return _page(request, f"{name} – kd-sweeps", sweep_page(request.app.state.views.of(name)))
 
 
 @router.get("/events")
@@ -304,9 +304,9 @@ async def index_events(request: Request) -> Response:
 
 
 @router.get("/events/sweeps/{name}")
-async def one_events(request: Request, name: Name) -> Response:
+async def sweep_events(request: Request, name: Name) -> Response:
     """Send the page of one sweep again whenever it changes."""
-    return await _events(request, lambda: alone(request.app.state.views.of(name)))
+    return await _events(request, lambda: sweep_page(request.app.state.views.of(name)))
 
 
 @router.get("/live.js")
@@ -323,13 +323,13 @@ def style() -> Response:
 
 def _list(views: Views) -> str:
     names, total = views.newest(_MOST_LISTED)
-    found = []
+    latest = []
     for name in names:
         try:
-            found.append(views.of(name))
+            latest.append(views.of(name))
         except (SweepError, StorageError, KdError) as error:  # deleted just now, or damaged: the others are shown
             LOG.warning("%s is not shown: %s", name, explain(error))
-    return listed(found, total)
+    return index_page(latest, total)
 
 
 def _page(request: Request, title: str, body: str) -> Response:
@@ -354,7 +354,7 @@ async def _changes(state: Any, render: Callable[[], str], now: str) -> AsyncIter
             if now != sent:
                 sent = now
                 yield _event("page", now)
-            await asyncio.sleep(FRESH_S)
+            await asyncio.sleep(CACHE_TTL_S)
             try:
                 now = await run_in_threadpool(render)
             except (SweepError, KdError, StorageError) as error:

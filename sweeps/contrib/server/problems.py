@@ -61,10 +61,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 def problem(status: int, detail: str, *, exit_code: int = 1, headers: dict[str, str] | None = None) -> Response:
     """Return a problem document as a response."""
-    shown = escape_control_chars(" ".join(detail.split()))
-    found = Problem(title=HTTPStatus(status).phrase, status=status, detail=shown, exit_code=exit_code)
+    text = escape_control_chars(" ".join(detail.split()))
+    document = Problem(title=HTTPStatus(status).phrase, status=status, detail=text, exit_code=exit_code)
     # What half a character became cannot be encoded: JSON has an escape for it.
-    body = json.dumps(found.model_dump()).encode()
+    body = json.dumps(document.model_dump()).encode()
     return Response(body, status, {"Cache-Control": "no-store", **(headers or {})}, MEDIA_TYPE)
 
 
@@ -104,15 +104,15 @@ def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        said = f"the body is no JSON: {first['ctx']['error']} at character {first['loc'][-1]}"
-        return problem(422, said, exit_code=2)
+        text = f"the body is no JSON: {first['ctx']['error']} at character {first['loc'][-1]}"
+        return problem(422, text, exit_code=2)
     if isinstance(first.get("input"), bytes):
         return problem(422, "a body is read with the header Content-Type: application/json only", exit_code=2)
     where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
     got = json.dumps(first.get("input"), default=str)
-    shown = got if len(got) <= 80 else f"{got[:77]}..."
-    said = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return problem(422, f"{where}: got {shown}; allowed: {said}", exit_code=2)
+    quoted = got if len(got) <= 80 else f"{got[:77]}..."
+    text = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return problem(422, f"{where}: got {quoted}; allowed: {text}", exit_code=2)
 
 
 def _bug(request: Request, error: Exception) -> Response:
@@ -150,8 +150,8 @@ def check_allowed(spec: Spec, *, allow_code: bool) -> None:
 
 
 def _refused(key: str, value: str, why: str) -> NotAllowed:
-    shown = value if len(value) <= 80 else f"{value[:77]}..."
-    return NotAllowed(f"{key}: got {shown!r}; {why} is used where the database of the service is: {_create()}")
+    quoted = value if len(value) <= 80 else f"{value[:77]}..."
+    return NotAllowed(f"{key}: got {quoted!r}; {why} is used where the database of the service is: {_create()}")
 
 
 def _create() -> str:

@@ -56,9 +56,10 @@ def status(served: Serving, name: Name) -> Response:
 @router.get("/sweeps/{name}/best", response_model=models.BestShown)
 def best(served: Serving, name: Name) -> Response:
     """Return the best temperature and alpha, and how sure they are."""
-    found = served.database.best(name)
-    shown = models.BestShown(best=found.best, said=found.said, confirmed=found.best.confirmed, paste=found.best.paste)
-    return models.answer(models.BestShown, shown)
+    answer = served.database.best(name)
+    point = answer.best
+    body = models.BestShown(best=point, said=answer.said, confirmed=point.confirmed, paste=point.paste)
+    return models.answer(models.BestShown, body)
 
 
 @router.get("/sweeps/{name}/trials", response_model=models.Page[TrialRow])
@@ -104,21 +105,21 @@ def report(
     from sweeps.report.folder import PAGE, files, json_data
     from sweeps.report.page import report as markdown
 
-    found = served.database.findings(name)
+    results = served.database.findings(name)
     wanted = form or _accepted(request.headers.get("accept", ""))
     if wanted == "html":
         with _drawing:
-            return Response(_utf8(files(found)[PAGE]), media_type="text/html; charset=utf-8", headers=_LOCKED)
+            return Response(_utf8(files(results)[PAGE]), media_type="text/html; charset=utf-8", headers=_LOCKED)
     if wanted == "markdown":
-        return Response(_utf8(f"{markdown(found)}\n"), media_type="text/markdown; charset=utf-8")
-    return models.answer(dict[str, Any], json_data(found))
+        return Response(_utf8(f"{markdown(results)}\n"), media_type="text/markdown; charset=utf-8")
+    return models.answer(dict[str, Any], json_data(results))
 
 
 _LOCKED = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
 
 
 def _accepted(accept: str) -> Form:
-    kinds = [one.partition(";")[0].strip().lower() for one in accept.split(",")]
+    kinds = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
     return next((_FORMS[kind] for kind in kinds if kind in _FORMS), "json")
 
 
@@ -126,16 +127,16 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")  # as a report is written into a file
 
 
-def _without_half_looks(found: Findings) -> Findings:
+def _without_half_looks(findings: Findings) -> Findings:
     """Leave out what the test says of a dataset whose look is not complete, as every page does."""
-    hidden = {role for role in found.spec.roles if is_incomplete(found.trainings, role)}
+    hidden = {role for role in findings.spec.roles if is_incomplete(findings.trainings, role)}
     trainings = tuple(
-        replace(one, outcome=one.outcome.model_copy(update={"test_accuracy": None}))
-        if one.role in hidden and one.outcome is not None
-        else one
-        for one in found.trainings
+        replace(training, outcome=training.outcome.model_copy(update={"test_accuracy": None}))
+        if training.role in hidden and training.outcome is not None
+        else training
+        for training in findings.trainings
     )
-    return replace(found, trainings=trainings)
+    return replace(findings, trainings=trainings)
 
 
 PING_S = 15
@@ -161,8 +162,8 @@ async def log(
     """Return what was logged and printed while a task ran, on whatever machine, and why it failed."""
     database = served.database
     if not follow:
-        found = await run_in_threadpool(database.log, name, key, attempt=attempt, lines=lines)
-        return Response("\n".join(found).encode("utf-8", "backslashreplace"), media_type="text/plain; charset=utf-8")
+        logged = await run_in_threadpool(database.log, name, key, attempt=attempt, lines=lines)
+        return Response("\n".join(logged).encode("utf-8", "backslashreplace"), media_type="text/plain; charset=utf-8")
     state = request.app.state
     if state.followers >= _MOST_FOLLOWERS:
         return problem(503, f"{_MOST_FOLLOWERS} logs are followed already; try again later")
@@ -207,24 +208,25 @@ steering_router = APIRouter(prefix="/api/v1", tags=["steering"], responses=RESPO
     status_code=201,
     responses={200: {"model": models.CreatedSweep, "description": "It was there already, with this spec."}},
 )
-def create(served: Serving, asked: models.CreateRequest) -> Response:
+def create(served: Serving, body: models.CreateRequest) -> Response:
     """Write a sweep with all its tasks: 201 if it is new, 200 if it is there, 409 if another spec has its name."""
     from sweeps.usecases.create import create_sweep
 
-    name = served.check(check_name(asked.name))
-    spec = _base(asked)
-    spec = SpecRequest(spec, asked.changes).spec()
+    name = served.check(check_name(body.name))
+    spec = _base(body)
+    spec = SpecRequest(spec, body.changes).spec()
     check_allowed(spec, allow_code=served.allow_code)
     made = create_sweep(served.database.url, name, spec)
-    shown = models.CreatedSweep(name=name, new=made.new, fingerprint=made.spec.fingerprint, tasks=len(made.plan.tasks))
+    fingerprint, tasks = made.spec.fingerprint, len(made.plan.tasks)
+    created = models.CreatedSweep(name=name, new=made.new, fingerprint=fingerprint, tasks=tasks)
     headers = {"Location": f"/api/v1/sweeps/{name}"}
-    return models.answer(models.CreatedSweep, shown, 201 if made.new else 200, headers)
+    return models.answer(models.CreatedSweep, created, 201 if made.new else 200, headers)
 
 
-def _base(asked: models.CreateRequest) -> Spec:
-    if (asked.preset is None) == (asked.spec is None):
+def _base(body: models.CreateRequest) -> Spec:
+    if (body.preset is None) == (body.spec is None):
         raise SpecError('give either a preset, for example {"preset": "tiny"}, or a whole spec')
-    return preset(asked.preset or "") if asked.spec is None else parse(asked.spec, origin="spec", new=True)
+    return preset(body.preset or "") if body.spec is None else parse(body.spec, origin="spec", new=True)
 
 
 @steering_router.post("/sweeps/{name}/pause", response_model=Counted)
@@ -246,11 +248,11 @@ def cancel(served: Serving, name: Name) -> Response:
 
 
 @steering_router.post("/sweeps/{name}/extend", response_model=Extended)
-def extend(served: Serving, name: Name, asked: models.ExtendRequest) -> Response:
+def extend(served: Serving, name: Name, body: models.ExtendRequest) -> Response:
     """Add trials, seeds or searches; with dry_run only say what that adds and which look at the test it spends."""
-    more = ExtendArgs(trials=asked.trials, seeds=asked.seeds, searches=asked.searches)
+    more = ExtendArgs(trials=body.trials, seeds=body.seeds, searches=body.searches)
     planned = served.database.extension(name, more)
-    if not asked.dry_run:
+    if not body.dry_run:
         planned = Extended(tasks=served.database.extend(name, more), look=planned.look)
     return models.answer(Extended, planned)
 
@@ -283,8 +285,8 @@ def readyz(served: Serving) -> Response:
 @probes_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 def metrics(request: Request) -> Response:
     """Return tasks, workers, seconds, retries, lost leases and best scores, for Prometheus."""
-    found: Metrics = request.app.state.metrics
-    return Response(found.text(), media_type=_TEXT)
+    counters: Metrics = request.app.state.metrics
+    return Response(counters.text(), media_type=_TEXT)
 
 
 @cache

@@ -80,8 +80,8 @@ class Served:
     def rows(self, *, limit: int, offset: int) -> tuple[list[SweepRow], int]:
         """Return a page of the sweeps, oldest first, and how many there are."""
         with self.database.engine() as engine:
-            found = [one for one in queries.list_sweeps(engine) if self.shows(one.name)]
-            return [sweep_row(engine, one) for one in found[offset : offset + limit]], len(found)
+            served = [sweep for sweep in queries.list_sweeps(engine) if self.shows(sweep.name)]
+            return [sweep_row(engine, sweep) for sweep in served[offset : offset + limit]], len(served)
 
 
 def _served(request: Request) -> Served:
@@ -104,7 +104,7 @@ def _named(served: Serving, name: _Typed) -> str:
 Name = Annotated[str, Depends(_named)]
 
 
-FRESH_S = 2.0
+CACHE_TTL_S = 2.0
 """So long everybody sees what one look at the database found."""
 
 
@@ -146,7 +146,7 @@ class View:
     @property
     def at_work(self) -> int:
         """How many workers have a task and a good lease."""
-        return len({one.worker for one in self.status.workers if one.alive})
+        return len({worker.worker for worker in self.status.workers if worker.alive})
 
 
 @dataclass
@@ -173,7 +173,7 @@ class Views:
         """
         with self._looking:
             kept = self._kept.get(name)
-            if kept is None or time.monotonic() - kept[0] > FRESH_S:
+            if kept is None or time.monotonic() - kept[0] > CACHE_TTL_S:
                 with self.served.database.open(self.served.check(name)) as (engine, sweep):
                     kept = time.monotonic(), self._look(engine, sweep)
                 self._kept[name] = kept
@@ -182,7 +182,7 @@ class Views:
     def newest(self, most: int) -> tuple[list[str], int]:
         """Return the names of the sweeps that were made last, the latest first, and how many there are."""
         with self.served.database.engine() as engine:
-            names = [one.name for one in queries.list_sweeps(engine)]
+            names = [sweep.name for sweep in queries.list_sweeps(engine)]
         served = [name for name in reversed(names) if self.served.shows(name)]
         return served[:most], len(served)
 

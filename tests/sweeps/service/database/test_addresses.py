@@ -4,7 +4,9 @@ import socket
 
 import pytest
 
-from sweeps.contrib.postgres_folder.folder import check_free, check_host, first_free, is_loopback, is_wildcard
+from storage.url import is_loopback
+from sweeps.cli.options import check_host
+from sweeps.contrib.postgres_folder.folder import check_free, first_free, is_wildcard
 from sweeps.errors import SpecError, SweepError
 
 
