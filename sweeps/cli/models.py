@@ -7,7 +7,6 @@ import typer
 
 from sweeps.cli.options import Data, Storage, SweepName, note_storage, use_folders, whole_number
 from sweeps.errors import SpecError
-from sweeps.stats.estimates import percent
 from sweeps.terminal import number_of, say
 
 app = typer.Typer()
@@ -42,6 +41,7 @@ def export(
     """
     from sweeps.distill.export import check_target, find_student, write_student
     from sweeps.query.listing import open_sweep
+    from sweeps.stats.estimates import percent
 
     if to is not None:
         _export_runs(
@@ -65,6 +65,7 @@ def export(
 def _export_logits(name: str, output: Path, role: str, *, force: bool, storage: str | None) -> None:
     from sweeps.distill.export import check_target, find_logits, write_logits
     from sweeps.query.listing import open_sweep
+    from sweeps.stats.estimates import percent
 
     check_target(output, force=force, suffix=".npz")
     with open_sweep(storage, name) as (engine, sweep):
@@ -108,6 +109,7 @@ def replay(
     Example: kd-sweeps replay mnist-kd --task search#3
     """
     from sweeps.query.listing import open_sweep
+    from sweeps.stats.estimates import percent
     from sweeps.usecases import replay as again
 
     use_folders(data, None)

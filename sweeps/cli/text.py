@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps.errors import SpecError
 from sweeps.hints import PORTABLE, Commands, local
-from sweeps.stats.estimates import limits, percent
 from sweeps.terminal import columns, duration, grey, number_of, wrap, wrapped
 
 if TYPE_CHECKING:
@@ -200,6 +199,8 @@ def _wrapped(label: str, text: str, wide: int) -> list[str]:
 
 def _evidence(best: "Best", wide: int) -> list[str]:
     """Return its interval, and the incumbent beside it with the reason why they may differ."""
+    from sweeps.stats.estimates import limits, percent
+
     single, accuracy = best.incumbent, best.accuracy
     trial = f"search trial {single.trial_number}: {single.point.text(4)}, "
     trial += f"{percent(single.score):.2f} % (n=1)"

@@ -8,7 +8,6 @@ from typing import Any
 
 from kd.baselines.applications import APPLICATIONS, TUNED
 from kd.errors import DataError
-from kd.teachers.logits_file import PREFIX, read
 from sweeps.distill.arms import AUTOKERAS_ARM, CONTROLS, SOURCE_ARMS, TARGET_ARMS
 from sweeps.distill.spec import Baselines, DatasetSpec, Training
 from sweeps.errors import SpecError
@@ -200,6 +199,8 @@ class SpecRequest:
 
 def _taught_by(spec: Spec, teacher: str) -> Sequence[str]:
     """Return the roles that a teacher is meant for: all of them, or the one whose dataset its file names."""
+    from kd.teachers.logits_file import PREFIX, read  # here: NumPy takes a while to import, and most commands need none
+
     if not teacher.startswith(PREFIX):
         return spec.roles
     try:

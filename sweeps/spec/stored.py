@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from kd.data.custom import kind_of
 from kd.errors import CodeError, NotHere
 from kd.tools import code
 from storage import json_text
@@ -63,6 +62,8 @@ def check_name(name: str) -> str:
 
 def named_code(spec: Spec) -> Iterator[tuple[str, str]]:
     """Yield (dotted key, name) of everything in a spec that is a user's own code, of a module or of a file."""
+    from kd.data.custom import kind_of  # here: NumPy takes a while to import, and most commands need none
+
     named = [("search.sampler", spec.search.sampler), ("training.distillation", spec.training.distillation)]
     for role in spec.roles:
         part = spec.role(role)
