@@ -1,10 +1,10 @@
-"""The expected errors of a sweep.
+"""The expected errors of a sweep. Apart from all else: every room raises them.
 
 SweepError            one clear line; the command exits 1
 ├── SpecError         the spec is not one we can run: usage, exit 2
 │   └── AnotherSpec   a sweep of that name has another one
 ├── NotThere          the sweep has no such task
-├── NotAllowed        whoever asks may not do that
+├── NotAllowed        this client may not do that
 ├── NoResultsYet      a question came before its answer: exit 3
 ├── Interrupted       a stop was asked for; the task goes back, its attempt does not count
 ├── StepTimeout       a task made no step for its deadline: its attempt has failed
@@ -29,7 +29,7 @@ class NotThere(SweepError):
 
 
 class NotAllowed(SweepError):
-    """A service does not let this reader do that, or nobody."""
+    """A service does not let this client do that."""
 
 
 class NoResultsYet(SweepError):
@@ -45,4 +45,4 @@ class StepTimeout(SweepError):
 
 
 class LeaseLost(SweepError):
-    """The attempt is no longer ours: its lease lapsed and another worker took the task."""
+    """The lease of the attempt lapsed, and another worker took the task."""

@@ -1,8 +1,7 @@
-"""The commands that messages tell the reader to type next. They stand here and nowhere else.
+"""The commands that messages tell the reader to type next. They are worded here alone.
 
 A command names the storage, or the service, where the reader has typed one: without it, it would mean another sweep of
-that name. What a service says is read at another terminal, so `worded_for` sets how commands are typed there.
-It imports `sweeps.terminal` and `storage.errors` only; every room of `sweeps` may import it.
+that name. What a service says is read at another terminal, so `for_client` sets how commands are typed there.
 """
 
 import shlex
@@ -86,7 +85,7 @@ class Commands:
             return f"--storage {shlex.quote(self.storage)}"
         if not self.service:
             return ""
-        # Nobody at a service's other end knows where its database is: who starts workers does.
+        # A client of a service does not know its database: a user who starts workers does.
         return f"--url {shlex.quote(self.service)}" if command in THROUGH_A_SERVICE else "--storage URL"
 
 

@@ -7,7 +7,7 @@ import shutil
 import sys
 import textwrap
 
-# What steers a terminal: C0 but newline and tab, DEL, C1. The two codes of `grey` are ours.
+# What steers a terminal: C0 but newline and tab, DEL, C1. The two codes of `grey` pass.
 _STEERING = re.compile(r"\x1b(?!\[(?:0|90)m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
 _HELD = "\0"  # a space at which no line breaks
 _TOGETHER = re.compile(
@@ -27,14 +27,14 @@ def say(text: str) -> None:
     """Print to stderr, beside the result; on a terminal no line breaks inside a word."""
     wide = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
     sys.stdout.flush()  # where both go into one pipe or file, they stay in order
-    with contextlib.suppress(OSError):  # where stderr takes nothing, there is nobody to tell
+    with contextlib.suppress(OSError):  # stderr takes nothing
         print(wrap(escape_control_chars(text), wide), file=sys.stderr, flush=True)
 
 
 def escape_control_chars(text: str) -> str:
     """Return a text in which every character that would steer a terminal is spelt out, as JSON does: \\u001b.
 
-    Names, reasons and logs may come from somebody else's archive, and could move the cursor, or type.
+    Names, reasons and logs may come from another user's archive, and could move the cursor, or type.
     """
     return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 

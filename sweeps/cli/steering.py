@@ -57,8 +57,9 @@ def extend(
     from sweeps.operations.answers import ExtendArgs
 
     client = client_of(storage, url)
-    counts = {"trials": _number("--trials", trials), "seeds": _number("--seeds", seeds)}
-    more = ExtendArgs(**counts, searches=_number("--searches", searches))
+    more = ExtendArgs(
+        trials=_number("--trials", trials), seeds=_number("--seeds", seeds), searches=_number("--searches", searches)
+    )
     planned = client.extension(name, more)
     say(planned.look)
     if dry_run:
@@ -113,7 +114,7 @@ def delete(
 
     url = storage_url(storage)
     with open_sweep(url, name):
-        pass  # nobody is asked about a sweep that is not there
+        pass  # no question about a sweep that is not there
     if not yes:
         if not sys.stdin.isatty():
             raise SpecError(

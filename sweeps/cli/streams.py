@@ -69,7 +69,7 @@ def prepare() -> None:
 class _Output(io.TextIOWrapper):
     """Stdout whose failures are told apart from those of every other file, and which steers no terminal.
 
-    Here and not where each text is made: names, reasons and logs of somebody else's archive stand in all of them. What
+    Here and not where each text is made: names, reasons and logs of another user's archive stand in all of them. What
     is JSON stays it, since characters are spelt out as JSON does.
     """
 

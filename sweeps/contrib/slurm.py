@@ -136,7 +136,7 @@ def script(
         f"--signal=B:USR1@{WARNED_S}",
         f"--output={_quoted(str(logs).replace('%', '%%') + '/slurm-%A_%a.log')}",
     ]
-    # -P: what lies in the current folder is not imported, such as somebody's random.py
+    # -P: what lies in the current folder is not imported, such as a file random.py of the user's
     command = shlex.join([sys.executable, "-P", "-m", "sweeps.cli", "worker", name])
     return _TEMPLATE.format(
         directives="\n".join(f"#SBATCH {directive}" for directive in directives),
@@ -243,7 +243,7 @@ class SlurmQueue:
             raise SweepError(f"sbatch refused the workers: {_one_line(done.stderr or done.stdout)}")
         array = int(match[1])
         self._arrays.append(array)
-        # Until Slurm answers: a controller that is away just now has forgotten nobody.
+        # Until Slurm answers: a controller that does not answer has forgotten no member.
         self._jobs |= {(array, slot): Job("PENDING") for slot in slots}
         self._looked_at = float("-inf")
         return array
@@ -330,7 +330,7 @@ def _run(
             timeout=_PATIENCE_S,
             check=False,
             start_new_session=True,  # Ctrl-C is for the launch, which cancels the members then
-            umask=0o077,  # of the jobs, too: nobody else reads their logs
+            umask=0o077,  # of the jobs, too: no other user reads their logs
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, "", f"{_NO_ANSWER} within {_PATIENCE_S:.0f} s")
@@ -454,7 +454,7 @@ class SlurmEngine:
         return [SlurmMember(slot, array, 0, self._token, self._logs, self._queue) for slot in slots]
 
     def detach(self, slots: Sequence[int]) -> int:
-        """Submit an array that nobody watches; return its number. Raises as `start`."""
+        """Submit an array that no launch watches; return its number. Raises as `start`."""
         return self._submit(slots, detached=True)
 
     def script(self, slots: Sequence[int], *, detached: bool) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass as checked
@@ -44,10 +44,6 @@ class ExtendArgs:
     trials: int = Field(default=0, ge=0, le=MOST)
     seeds: int = Field(default=0, ge=0, le=MOST)
     searches: int = Field(default=0, ge=0, le=MOST)
-
-    def as_keywords(self) -> dict[str, Any]:
-        """Return the keyword arguments of `sweeps.usecases.steering.extend`."""
-        return {"trials": self.trials, "seeds": self.seeds, "searches": self.searches}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -88,7 +89,7 @@ class Client(Protocol):
 
 
 class LocalClient:
-    """A `Client` of a storage. Each question opens it anew and closes it again.
+    """A `Client` of a storage. Each question opens it and closes it again.
 
     Slow modules are imported inside the methods: a command answers one question, and pays for that one only.
     """
@@ -197,14 +198,14 @@ class LocalClient:
         """Return what `extend` would do."""
         from sweeps.usecases import steering
 
-        planned = steering.extension(self.url, name, **more.as_keywords())
+        planned = steering.extension(self.url, name, **asdict(more))
         return Extended(tasks=planned.tasks, look=planned.look)
 
     def extend(self, name: str, more: ExtendArgs) -> int:
         """Add to a sweep; return how many tasks that adds."""
         from sweeps.usecases import steering
 
-        return steering.extend(self.url, name, **more.as_keywords())
+        return steering.extend(self.url, name, **asdict(more))
 
     def retry(self, name: str) -> list[str]:
         """Let failed tasks wait again; return their keys."""

@@ -1,4 +1,4 @@
-"""Check the arguments; a user's functions as names; the environment of workers."""
+"""Arguments of `Sweep`: their checks, a user's functions as names, and the environment that workers get."""
 
 import contextlib
 import importlib.util
@@ -237,7 +237,7 @@ def _home(module: str) -> str | None:
         return None
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):  # whoever imports it says so
+    except (ImportError, ValueError):  # its import says so
         return None
     if spec is None or spec.origin is None:
         return None
@@ -255,7 +255,7 @@ def _installed() -> set[Path]:
 def without_script_folder() -> Iterator[None]:
     """Let child processes of the block leave the running script alone.
 
-    A spawned child runs the script of its parent once more, to find functions there. Ours need none of it, and a script
+    A spawned child runs the script of its parent once more, to find functions there. Workers need none, and a script
     without `if __name__ == "__main__"` would create its sweep again in there.
     Source: https://docs.python.org/3/library/multiprocessing.html, "Safe importing of main module".
     """

@@ -3,13 +3,12 @@
 `import sweeps` imports this, and every command does: what takes longer is imported where it is used.
 """
 
-import contextlib
 import os
 import signal
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +101,7 @@ class Sweep:
             storage.errors.StorageError: the storage cannot be written.
         """
         sweep = cls(name, storage=storage, data_dir=data_dir)
-        with sweep._told():
+        with sweep._translated():
             from sweeps.usecases.create import create_sweep, requested
 
             wanted = arguments.spec_request(
@@ -129,7 +128,7 @@ class Sweep:
             storage.errors.SweepNotFound: there is none; storage.errors.NotAStorage: nor a storage.
         """
         sweep = cls(name, storage=storage, data_dir=data_dir)
-        with sweep._told(), sweep._client.open(sweep._name):
+        with sweep._translated(), sweep._client.open(sweep._name):
             return sweep
 
     @property
@@ -151,7 +150,7 @@ class Sweep:
                 this is not the main thread, where alone Ctrl-C comes.
             kd.errors.DataError: a dataset is not here and cannot be fetched.
         """
-        with self._told(), self._working():
+        with self._translated(), self._working():
             from sweeps.usecases.run import launch
 
             if workers is not None:
@@ -174,13 +173,13 @@ class Sweep:
     @property
     def status(self) -> "Status":
         """Where it stands: `state`, `stages` with counts by state, `workers`, `fraction` done, `seconds_left`."""
-        with self._told():
+        with self._translated():
             return self._client.status(self._name)
 
     @property
     def best(self) -> "BestPoint":
         """The best point: `temperature`, `alpha`, `more`. Raises `sweeps.errors.NoResultsYet` before any trial."""
-        with self._told():
+        with self._translated():
             from sweeps.operations.answers import best_point
 
             return best_point(self._client.best(self._name).best)
@@ -188,7 +187,7 @@ class Sweep:
     @property
     def verdict(self) -> "Verdict":
         """The verdict: `word` and `text`. Raises `sweeps.errors.NoResultsYet` before the first result."""
-        with self._told():
+        with self._translated():
             from sweeps.operations.answers import verdict
             from sweeps.report.answer import badge
 
@@ -197,7 +196,7 @@ class Sweep:
     @property
     def headline(self) -> str:
         """The answer with its numbers in two to four sentences. Raises as `verdict`."""
-        with self._told():
+        with self._translated():
             from sweeps.report.answer import headline
 
             return headline(self._client.findings(self._name))
@@ -208,7 +207,7 @@ class Sweep:
 
         A pandas.DataFrame where pandas is installed, else a list of dictionaries.
         """
-        with self._told():
+        with self._translated():
             from sweeps.query.listing import as_columns
 
             rows = as_columns(self._client.trials(self._name))
@@ -224,7 +223,7 @@ class Sweep:
 
         What has no data yet has no figure. Names: "gains", "regret", "methods", "surface", "break-even".
         """
-        with self._told():
+        with self._translated():
             from sweeps.operations.answers import Svg
             from sweeps.report.figures import svg
             from sweeps.report.figures.data import pictures
@@ -238,7 +237,7 @@ class Sweep:
             sweeps.errors.NoResultsYet: before the first result.
             sweeps.errors.SpecError: the folder cannot be written.
         """
-        with self._told():
+        with self._translated():
             from sweeps.report.folder import write
 
             where = arguments.folder("report", folder) or Path(f"{self._name}-report")
@@ -246,17 +245,17 @@ class Sweep:
 
     def pause(self) -> int:
         """Stop starting tasks; return how many are running. They will be finished."""
-        with self._told():
+        with self._translated():
             return self._client.pause(self._name)
 
     def resume(self) -> int:
         """Go on after `pause` or `cancel`; return how many tasks are left. `run` works on them."""
-        with self._told():
+        with self._translated():
             return self._client.resume(self._name)
 
     def cancel(self) -> int:
         """Take back every task that has not ended, on every machine; return how many. What is done stays."""
-        with self._told():
+        with self._translated():
             return self._client.cancel(self._name)
 
     def extend(self, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> int:
@@ -268,7 +267,7 @@ class Sweep:
             sweeps.errors.SpecError: nothing to add.
             storage.errors.RevisionRefused: a search has closed, no look is left, or the sweep is cancelled.
         """
-        with self._told():
+        with self._translated():
             from sweeps.operations.answers import ExtendArgs
             from sweeps.spec.tables import MOST
 
@@ -278,7 +277,7 @@ class Sweep:
 
     def retry(self) -> list[str]:
         """Let failed tasks, and those skipped because of them, wait again; return their keys. `run` works on them."""
-        with self._told():
+        with self._translated():
             return self._client.retry(self._name)
 
     def __repr__(self) -> str:
@@ -286,10 +285,10 @@ class Sweep:
         return f"Sweep.open({self._name!r}{f', storage={self._typed!r}' if self._typed else ''})"
 
     def _repr_html_(self) -> str:
-        with self._told():
+        with self._translated():
             return page_of(self._client, self._name)
 
-    def _told(self) -> contextlib.AbstractContextManager[None]:
+    def _translated(self) -> AbstractContextManager[None]:
         return translate_errors(self._typed)
 
     @property
@@ -298,7 +297,7 @@ class Sweep:
 
         return LocalClient(self._url)
 
-    @contextlib.contextmanager
+    @contextmanager
     def _working(self) -> Iterator[None]:
         """Let workers find the data and the user's modules where this process does."""
         with self._client.open(self._name) as (_, sweep):

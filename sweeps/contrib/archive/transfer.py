@@ -63,7 +63,7 @@ def archive_sweep(url: sqlalchemy.URL, name: str, path: Path, *, force: bool = F
 
 
 def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) -> Archived:
-    """Put an archived sweep into a storage, under its own name or another one. Its studies are made anew.
+    """Put an archived sweep into a storage, under its own name or another one. Its studies are made again.
 
     Its row is the commit point, as of `create`: an import that is killed before leaves nothing that counts, and the
     next one replaces the studies that it left. What was running waits.
@@ -132,7 +132,7 @@ def refuse_changed(archive: Archive, path: Path) -> None:
 
 
 def _refuse_differing(archive: Archive, path: Path) -> None:
-    """Check everything that `verify` checks: what it finds would be found later, by whoever reads the sweep."""
+    """Check everything that `verify` checks: else it would come up later, when the sweep is read."""
     wrong = next((check for check in consistency_checks(archive) if check.differs), None)
     if wrong is not None:
         raise ArchiveBroken(_refusal(path, f"{wrong.what}: {wrong.differs}"))

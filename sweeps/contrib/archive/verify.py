@@ -1,14 +1,13 @@
 """Check what a file claims: its results, selections, verdicts and trials.
 
-It shows that a file agrees with itself: whoever edits a score has to edit everything that follows from it, too. That
-the scores are those of these trainings shows `replay` alone.
+It shows that a file agrees with itself: an edited score needs edits in everything that follows from it. That the scores
+are those of these trainings, only `replay` shows.
 """
 
 import hashlib
 import math
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -269,7 +268,7 @@ def _short(value: dict[str, Any]) -> str:
 
 _MOST_MISSING = 100
 """Trials of a study that no attempt has, beyond one for each that one has: of other tools, and of workers that died.
-Each is made anew, one by one: an edited number would hold the storage for minutes."""
+Each is made one by one: an edited number would hold the storage for minutes."""
 
 
 class _Result(BaseModel):
@@ -283,21 +282,13 @@ class _Result(BaseModel):
     epoch_values: list[float | None] = []
 
 
-def trials_of(
-    lines: SweepLines, study: str, attrs_of: Callable[[AttemptLine, TaskLine], Mapping[str, Any]]
-) -> list[EndedTrial]:
+def _trials_of(lines: SweepLines, study: str, spec: Spec) -> list[EndedTrial]:
     """Return the trials of a study, in the order of their numbers, which stay what they were.
 
     A number that no attempt has was a trial of another tool, or of a worker that died before it saved the number: a
     failed one stands in its place. Of two attempts with one number the later began in a study that was made again.
 
-    Args:
-        lines: without a running attempt.
-        attrs_of: the attributes with which an attempt asked for its trial.
-
-    Raises:
-        ArchiveBroken: the numbers are not those of a study.
-        RecordBroken: an outcome does not say how its trial ended.
+    Arguments and errors as `trials`.
     """
     tasks = {task.key: task for task in lines.tasks}
     numbered: dict[int, AttemptLine] = {}
@@ -313,9 +304,7 @@ def trials_of(
     trials = []
     for number in range(count):
         if number in numbered:
-            attempt = numbered[number]
-            task = tasks[attempt.task]
-            trials.append(_trial(attempt, task, attrs_of(attempt, task)))
+            trials.append(_trial(spec, numbered[number], tasks[numbered[number].task]))
         else:
             trials.append(_placeholder(lines.sweep.created_at))
     return trials
@@ -326,9 +315,18 @@ def _placeholder(at: float) -> EndedTrial:
     return EndedTrial(state="FAIL", params={}, value=None, attrs=attrs, epoch_values=(), started_at=at, ended_at=at)
 
 
-def _trial(attempt: AttemptLine, task: TaskLine, attrs: Mapping[str, Any]) -> EndedTrial:
+def _trial(spec: Spec, attempt: AttemptLine, task: TaskLine) -> EndedTrial:
     """Return the trial of an ended attempt, as `storage.studies.reconcile` ends it."""
     why = {"reason": attempt.reason or attempt.state, "error_class": attempt.error_class or attempt.state}
+    attrs = attributes(
+        spec,
+        jobs.read_payload(task.stage, task.payload, key=task.key),
+        key=task.key,
+        stage=task.stage,
+        attempt=attempt.number,
+        worker=attempt.worker,
+        retry_of=attempt.retry_of,
+    )
     result = _result(task) if attempt.state == "done" else _Result(state="FAIL", attrs=why)
     return EndedTrial(
         state=result.state,
@@ -360,21 +358,7 @@ def trials(lines: SweepLines, spec: Spec) -> dict[str, list[EndedTrial]]:
         storage.errors.ArchiveBroken: their numbers are not those of a study.
         storage.errors.RecordBroken: an outcome does not say how its trial ended.
     """
-    attrs_of = partial(_attributes, spec)
-    return {stage: trials_of(lines, study_name(lines.sweep.name, stage), attrs_of) for stage in STAGES}
-
-
-def _attributes(spec: Spec, attempt: AttemptLine, task: TaskLine) -> dict[str, Any]:
-    """Return what a worker says of a trial when it asks for it."""
-    return attributes(
-        spec,
-        jobs.read_payload(task.stage, task.payload, key=task.key),
-        key=task.key,
-        stage=task.stage,
-        attempt=attempt.number,
-        worker=attempt.worker,
-        retry_of=attempt.retry_of,
-    )
+    return {stage: _trials_of(lines, study_name(lines.sweep.name, stage), spec) for stage in STAGES}
 
 
 def verify(path: Path) -> list[Check]:
@@ -403,7 +387,7 @@ def consistency_checks(archive: Archive) -> Iterator[Check]:
             violations = judge(replace(rows, blobs=there)).violations
             yield from (Check("audit", finding.text) for finding in violations)
             stored = read_stored(engine, sweep)
-    except (StorageError, SweepError) as error:  # somebody edited what everything else is computed from
+    except (StorageError, SweepError) as error:  # edited: everything else is computed from it
         if not violations:
             yield Check("the lines can be read", str(error))
         return

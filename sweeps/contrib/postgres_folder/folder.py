@@ -15,7 +15,6 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import filelock
 import psycopg
@@ -45,7 +44,7 @@ def check_free(host: str, port: int) -> None:
 
     Raises:
         SpecError: it is no address of this machine.
-        SweepError: somebody has the port, or only root may have it.
+        SweepError: the port is taken, or only root may have it.
     """
     try:
         _try(host, port)
@@ -88,7 +87,7 @@ NAME = "kd"
 """Of the role, and of its database."""
 
 MOST_CONNECTIONS = 400
-"""Each worker takes up to four: a hundred workers. The memory for those that nobody uses is a few megabytes."""
+"""Each worker takes up to four: a hundred workers. Unused ones cost a few megabytes together."""
 
 _OURS = "kd-sweeps.conf"
 _CONNECT_S = 10
@@ -148,7 +147,7 @@ def start(folder: Path, *, host: str | None = None, port: int | None = None) -> 
         check_free(host, port)
         _write_stored(folder, now := _Stored(host=host, port=port, machine=platform.node()))
         try:
-            password = _make(folder, programs) if not (folder / "url").exists() else _password(folder)
+            password = _make(folder, programs) if not (folder / "url").exists() else str(_url(folder).password)
             _write_url(folder, now, password)
             _configure(folder, now)
             programs.start(folder / "server.log")
@@ -190,7 +189,7 @@ def status(folder: Path) -> Database:
 
 
 def _refuse_others(folder: Path) -> None:
-    """Raise SpecError unless the folder is ours, empty or not there."""
+    """Raise SpecError unless `start` made the folder, or it is empty or not there."""
     if not str(folder).isprintable():  # a line break would end a line of Postgres' own files
         raise SpecError(f"got {str(folder)!r}; a folder with a line break or the like in its name is no good here")
     try:
@@ -260,12 +259,12 @@ def _make(folder: Path, programs: Programs) -> str:
     password = secrets.token_urlsafe(24)  # letters, digits, - and _: as it is in a URL
     alter = f"ALTER ROLE {NAME} PASSWORD '{password}'"
     programs.make([f"CREATE ROLE {NAME} LOGIN", alter, f"CREATE DATABASE {NAME} OWNER {NAME}"])
-    settings, ours = (
+    settings, line = (
         folder / "data" / "postgresql.conf",
         f"include_if_exists '{_OURS}'  # by kd-sweeps database start\n",
     )
-    if ours not in (before := settings.read_text()):
-        _write(settings, before + ours)
+    if line not in (before := settings.read_text()):
+        _write(settings, before + line)
     return password
 
 
@@ -299,10 +298,6 @@ def _url(folder: Path) -> sqlalchemy.URL:
         ) from None
 
 
-def _password(folder: Path) -> str:
-    return str(_url(folder).password)
-
-
 def _stored(folder: Path) -> _Stored | None:
     path = folder / "database.json"
     try:
@@ -310,11 +305,8 @@ def _stored(folder: Path) -> _Stored | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError):
-        _damaged(path)
-
-
-def _damaged(path: Path) -> NoReturn:
-    raise SweepError(f'cannot read {path}; it holds, for example, {{"host": "127.0.0.1", "port": 5432}}')
+        example = '{"host": "127.0.0.1", "port": 5432}'
+        raise SweepError(f"cannot read {path}; it holds, for example, {example}") from None
 
 
 def _write_stored(folder: Path, stored: _Stored) -> None:
@@ -325,7 +317,7 @@ def _write(path: Path, text: str) -> None:
     """Write a file for its owner only, who is that of its folder; whole or not at all."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
-    # A file of our own making: where root writes into the folder of somebody else, no link leads it elsewhere.
+    # Made anew, never opened: where root writes into another user's folder, no link leads it elsewhere.
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         _give(file.fileno(), path.parent)
         file.write(text)

@@ -74,7 +74,7 @@ class Programs:
         return cls(data, versions[version], account)
 
     def make(self, statements: Sequence[str]) -> None:
-        """Make the files of a new server, which nobody can log in to, and run statements in it, one line each.
+        """Make the files of a new server, to which no one can log in, and run statements in it, one line each.
 
         What a statement makes may be there already.
 
@@ -134,8 +134,8 @@ class Programs:
     def _forget_dead_server(self) -> None:
         """Remove the note of a server that was killed.
 
-        Postgres does so itself, but not where the number stands for another process by now, or for a dead one that
-        nobody has taken note of, as in containers.
+        Postgres does so itself, but not where the number stands for another process by now, or for a dead one
+        that its parent has not waited for, as in containers.
         """
         if self._pid() is None:
             return
@@ -160,7 +160,7 @@ class Programs:
         psutil: Any = importlib.import_module("psutil")  # the wheel needs it, too
         pids = set()
         for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):  # it ended meanwhile, or is somebody else's
+            with contextlib.suppress(psutil.Error):  # it ended meanwhile, or is another user's
                 if process.name() == "postgres" and os.path.realpath(process.cwd()) == os.path.realpath(self.data):
                     pids.add(process.pid)
         return pids
@@ -203,7 +203,7 @@ def _binaries() -> tuple[int, Mapping[int, Path]]:
 
 
 def _environment() -> dict[str, str]:
-    """Return ours without what steers Postgres' programs, and with messages in English."""
+    """Return this process' own without what steers Postgres' programs, and with messages in English."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return {**kept, "LC_ALL": "C"}
 

@@ -1,9 +1,7 @@
-"""The process that talks to the cluster, its options, its actor.
+"""The process that talks to the cluster, its options, its actor. Nothing of Ray is imported before it runs.
 
-It imports nothing of Ray: `sweeps.contrib.ray.driver` makes an actor of `Keeper`.
-
-Apart, because Ray takes its driver over: it prints into the terminal, sets handlers of its own for signals, and ends
-the process when its cluster goes. Here that goes into a file, and the launch lives on.
+It is a process of its own, because Ray takes its driver over: it prints into the terminal, sets handlers for signals,
+and ends the process when its cluster goes. Here the output goes into a file, and the launch lives on.
 """
 
 import contextlib
@@ -110,7 +108,7 @@ class WorkerActor:
         self._clear()
 
     def _clear(self) -> None:
-        """Let the leash go, and end what the worker left behind: a child that is frozen does not see it gone."""
+        """Close the pipe that tells children to exit, and kill those left: a frozen one does not see it close."""
         assert self._process.stdin
         self._process.stdin.close()
         with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left; macOS: none but dead ones
@@ -228,7 +226,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Refused:
-    """There is no such cluster, or it takes no work of ours."""
+    """There is no such cluster, or it takes no work from us."""
 
     why: str
 
@@ -260,7 +258,7 @@ class Ended:
 
 @dataclass
 class _Kept:
-    """A worker of ours. answer: what its actor was asked last; silent_s: since when it cannot be reached, monotonic."""
+    """A worker. answer: of its actor, still awaited; silent_s: since when it cannot be reached, monotonic."""
 
     worker: str
     actor: Any
@@ -270,10 +268,10 @@ class _Kept:
 
 
 def drive(pipe: Connection, cluster: Cluster, log_file: str) -> None:
-    """Connect to a cluster, and do there what comes through the pipe, until whoever holds its other end has gone.
+    """Connect to a cluster, and do there what comes through the pipe, until its other end has gone.
 
     Args:
-        pipe: takes an Order or a Signal, gives Ready or Refused, then Started and Ended.
+        pipe: takes a StartWorker or a Signal, gives Ready or Refused, then Started and Ended.
         log_file: for what Ray prints.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the launch, which passes it on
@@ -296,7 +294,7 @@ def drive(pipe: Connection, cluster: Cluster, log_file: str) -> None:
             driver.dismiss()
     if cluster.address == "local":  # one of our own has to be taken down in order
         _ray().shutdown()
-    os._exit(0)  # nobody is left; Ray would take ten seconds to say goodbye to others, for which the launch would wait
+    os._exit(0)  # Ray would take ten seconds to say goodbye to nodes that are gone, and the launch would wait
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -309,7 +307,7 @@ def _ray() -> Any:
 
 
 def _connect(cluster: Cluster) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that we start, nobody is told
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that we start reports nothing
     ray = _ray()
     more: dict[str, Any] = {"include_dashboard": False} if cluster.address == "local" else {}
     if cluster.address not in ("auto", "local"):  # Ray itself would try for minutes, and then end this process

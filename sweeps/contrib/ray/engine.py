@@ -43,7 +43,7 @@ class RayWorker:
     began: float = 0.0  # monotonic seconds
     exit: driver.Exit | None = None
     why: str = ""
-    replacement: None = None  # nobody but a launch starts an actor again
+    replacement: None = None  # only a launch starts an actor again
 
     @property
     def log_place(self) -> str:
@@ -120,7 +120,7 @@ class RayEngine:
         """Reach the cluster.
 
         Raises:
-            SweepError: there is none, or it takes no work of ours.
+            SweepError: there is none, or it takes no work from us.
         """
         self._log_file = log_folder(self.request.sweep) / f"ray-{worker_id()}.txt"
         os.close(open_log(self._log_file))  # says in one line if it cannot be written

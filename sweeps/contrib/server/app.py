@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import anyio.to_thread
@@ -37,23 +38,21 @@ from sweeps.terminal import say
 
 
 def mount(app: FastAPI, studies: Studies) -> None:
-    """Mount it at "/", after every other route: its pages ask for /static and /api/studies."""
+    """Mount optuna-dashboard at "/", after every other route: its pages ask for /static and /api/studies."""
     from optuna_dashboard import wsgi
 
     dashboard: Any = wsgi(studies.storage)
     dashboard.catchall = False  # what it raises is answered as what we raise
-    app.mount("/", _Answering(_bounded(dashboard), studies.engine))
+    bounded: Any = WSGIMiddleware(dashboard, workers=4)
+    app.mount("/", _Answering(bounded, studies.engine))
 
 
-def _bounded(app: Any) -> Any:
-    return WSGIMiddleware(app, workers=4)
-
-
+@dataclass(frozen=True)
 class _Answering:
-    """Tells whoever asks of a database that is away, as every other route does, where optuna-dashboard answers 500."""
+    """Answers as every other route does where the database is away: optuna-dashboard says 500."""
 
-    def __init__(self, app: ASGIApp, engine: sqlalchemy.Engine) -> None:
-        self._app, self._engine = app, engine
+    app: ASGIApp
+    engine: sqlalchemy.Engine
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         held: list[Message] = []
@@ -65,7 +64,7 @@ class _Answering:
                 await send(message)
 
         try:
-            await self._app(scope, receive, sent)
+            await self.app(scope, receive, sent)
         except Exception:
             await run_in_threadpool(self._check)
             raise
@@ -76,7 +75,7 @@ class _Answering:
 
     def _check(self) -> None:
         """Raise StorageError where the database cannot be read, or is another one than was opened."""
-        queries.is_sweep(self._engine, "")
+        queries.is_sweep(self.engine, "")
 
 
 _OPEN = ("/healthz", "/readyz")
@@ -202,7 +201,7 @@ def serve(
         names: None: all of them; a storage without tables, or an SQLite file that is missing, is then made.
         port: 0 takes any that is free.
         tokens: None: only for an address of this machine.
-        path: of the page that is named to whoever started it.
+        path: of the page that the first message names.
         listening: is told where, once it does.
 
     Raises:
@@ -237,7 +236,7 @@ def serve(
 
 
 def check_address(host: str, tokens: Tokens | None) -> None:
-    """Raise SpecError for what is no address, and where others reach a service that asks nobody for a token."""
+    """Raise SpecError for what is no address, and for one that others reach without a token."""
     check_host(host)
     if tokens is None and not is_loopback(host):
         raise SpecError(

@@ -112,7 +112,7 @@ class Sessions:
         return f"{text}.{self._signature(text)}"
 
     def role(self, cookie: str) -> Role | None:
-        """Return the role that a cookie gives; None if it is not ours, or its time is over."""
+        """Return the role that a cookie gives; None if this process did not issue it, or it has expired."""
         text, _, signature = cookie.rpartition(".")
         if not hmac.compare_digest(self._signature(text).encode(), signature.encode("utf-8", "surrogateescape")):
             return None
@@ -130,28 +130,29 @@ OPEN = frozenset({"/healthz", "/readyz", "/login", "/logout"})
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="kd-sweeps"'}
 
 
+@dataclass(frozen=True)
 class AuthMiddleware:
     """Stands before every route, optuna-dashboard's as well: the rule is by method, so no route can be forgotten.
 
     Args:
-        tokens: None: nobody is asked, and only programs on this machine are answered.
+        tokens: None: no token is needed, and only programs on this machine are answered.
     """
 
-    def __init__(self, app: ASGIApp, tokens: Tokens | None, sessions: Sessions) -> None:
-        """See the class."""
-        self._app, self._tokens, self._sessions = app, tokens, sessions
+    app: ASGIApp
+    tokens: Tokens | None
+    sessions: Sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or hand it on with the role of whoever asks in its state."""
+        """Answer a request, or hand it on with the role of its sender in its state."""
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         if scope["type"] != "http":  # no websocket is served
             await send({"type": "websocket.close", "code": 1008})
             return
-        refused = self._without_tokens(scope) if self._tokens is None else self._with_tokens(scope, self._tokens)
+        refused = self._without_tokens(scope) if self.tokens is None else self._with_tokens(scope, self.tokens)
         if refused is None:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
         else:
             await refused(scope, receive, send)
 
@@ -174,7 +175,7 @@ class AuthMiddleware:
             if role is None:
                 return problem(401, "that token opens nothing here; ask who started the service", headers=_CHALLENGE)
         else:
-            role = self._sessions.role(cookie(scope, COOKIE))
+            role = self.sessions.role(cookie(scope, COOKIE))
             if role is None:
                 return _login_needed(scope)
             if not is_safe(scope) and not is_of_this_page(scope, must_say=True):

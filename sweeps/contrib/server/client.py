@@ -7,7 +7,7 @@ import socket
 import ssl
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -59,7 +59,7 @@ _ERRORS = {2: SpecError, 3: NoResultsYet}  # by the exit code that a command wou
 
 
 class _Stays(urllib.request.HTTPRedirectHandler):
-    """Follow nobody elsewhere: the token is for this address only."""
+    """Follow no redirection: the token is for this address only."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
@@ -277,11 +277,11 @@ class HttpClient:
 
     def extension(self, name: str, more: ExtendArgs) -> Extended:
         """Return what `extend` would do."""
-        return self._posted(Extended, name, "extend", more.as_keywords() | {"dry_run": True})
+        return self._posted(Extended, name, "extend", asdict(more) | {"dry_run": True})
 
     def extend(self, name: str, more: ExtendArgs) -> int:
         """Add to a sweep; return how many tasks that adds."""
-        return self._posted(Extended, name, "extend", more.as_keywords()).tasks
+        return self._posted(Extended, name, "extend", asdict(more)).tasks
 
     def retry(self, name: str) -> list[str]:
         """Let failed tasks wait again; return their keys."""

@@ -1,4 +1,4 @@
-"""The commands serve and dashboard."""
+"""The commands serve and dashboard: apart from the app, so that `--help` imports no web framework."""
 
 import os
 from pathlib import Path

@@ -74,17 +74,16 @@ _HEADERS = [
 ]
 
 
+@dataclass(frozen=True)
 class AccessLogMiddleware:
-    """Stands before all else. A line holds no query and no header: somebody may have put a token there."""
+    """Stands before all else. A line holds no query and no header: a token may stand there."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        """See the module."""
-        self._app = app
+    app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         began, status = time.monotonic(), 0
 
@@ -100,7 +99,7 @@ class AccessLogMiddleware:
                 await problem(431, f"headers of more than {HEADERS_BYTES:,} bytes are not read")(scope, receive, sent)
                 return
             with retry_deadline(PATIENCE_S), for_client(_reader(scope)):
-                await self._app(scope, receive, sent)
+                await self.app(scope, receive, sent)
         except Exception:
             status = 500  # what stands around all of this answers so, and logs the traceback
             raise
@@ -111,7 +110,7 @@ class AccessLogMiddleware:
 
 
 def _reader(scope: Scope) -> Commands:
-    """Return the commands as whoever asks can type them: our own client says how it was called, and with which URL."""
+    """Return the commands as the sender can type them: `HttpClient` says how it was called, and with which URL."""
     program, url = header(scope, b"kd-sweeps-program"), header(scope, b"kd-sweeps-url")
     called = program if _PROGRAM.fullmatch(program) else "kd-sweeps"
     if url == "-":  # its environment names the service
@@ -132,24 +131,24 @@ class RequestLimits:
 REQUEST_LIMITS = RequestLimits()
 
 
+@dataclass(frozen=True)
 class LimitsMiddleware:
     """Read the body before a route sees it, and answer for a route that takes too long.
 
     A route that answers by events has all the time it wants once it has begun.
     """
 
-    def __init__(self, app: ASGIApp, *, bounds: RequestLimits) -> None:
-        """See the module."""
-        self._app, self._bounds = app, bounds
+    app: ASGIApp
+    bounds: RequestLimits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         body = await self._body(scope, receive)
         if body is None:
-            return  # whoever asked has gone
+            return  # the sender has gone
         if isinstance(body, Response):
             await body(scope, receive, send)
             return
@@ -157,14 +156,14 @@ class LimitsMiddleware:
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | Response | None:
         declared = header(scope, b"content-length")
-        most = self._bounds.body_bytes
+        most = self.bounds.body_bytes
         text = f"a body of more than {most:,} bytes is not read here"
         too_large = problem(413, text, headers={"Connection": "close"})
         if declared.isdecimal() and (len(declared) > 15 or int(declared) > most):
             return too_large
         parts, size = list[bytes](), 0
         try:
-            async with asyncio.timeout(self._bounds.body_s):
+            async with asyncio.timeout(self.bounds.body_s):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
@@ -176,7 +175,7 @@ class LimitsMiddleware:
                     if not message.get("more_body", False):
                         return b"".join(parts)
         except TimeoutError:
-            text = f"the body did not come within {self._bounds.body_s:g} s"
+            text = f"the body did not come within {self.bounds.body_s:g} s"
             return problem(408, text, headers={"Connection": "close"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -190,15 +189,15 @@ class LimitsMiddleware:
                 begun, streams = True, _is_stream(message)
             await send(message)
 
-        task = asyncio.ensure_future(self._app(scope, receive, sent))
+        task = asyncio.ensure_future(self.app(scope, receive, sent))
         try:
-            await asyncio.wait({task}, timeout=self._bounds.answer_s)
+            await asyncio.wait({task}, timeout=self.bounds.answer_s)
             if task.done() or streams:
                 await task
                 return
             over = True
             if not begun:
-                text = f"no answer within {self._bounds.answer_s:g} s; try again"
+                text = f"no answer within {self.bounds.answer_s:g} s; try again"
                 await problem(503, text, headers={"Retry-After": "10"})(scope, receive, send)
         finally:
             task.cancel()
@@ -226,18 +225,16 @@ def _again(body: bytes, receive: Receive) -> Receive:
 PREFIX = "/api/v1/"
 
 
+@dataclass(frozen=True)
 class ETagMiddleware:
     """Stands before the API. What is sent by events passes through."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        """See the module."""
-        self._app = app
+    app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-        if not reads or not scope["path"].startswith(PREFIX):
-            await self._app(scope, receive, send)
+        if scope["type"] != "http" or not is_safe(scope) or not scope["path"].startswith(PREFIX):
+            await self.app(scope, receive, send)
             return
         held, parts = list[Message](), list[bytes]()
         passing = False
@@ -257,7 +254,7 @@ class ETagMiddleware:
             if not message.get("more_body", False):
                 await _answer(scope, held[0], b"".join(parts), send)
 
-        await self._app({**scope, "method": "GET"}, receive, sent)
+        await self.app({**scope, "method": "GET"}, receive, sent)
 
 
 def _is_head_body(scope: Scope, message: Message) -> bool:

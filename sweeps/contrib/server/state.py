@@ -32,7 +32,7 @@ class CachedClient(LocalClient):
     """A database whose engine is opened once: a request does not pay for a connection and a look at the schema."""
 
     def __init__(self, url: sqlalchemy.URL) -> None:
-        """See `Database`."""
+        """Take a URL; nothing is opened yet."""
         super().__init__(url)
         self._engine: sqlalchemy.Engine | None = None
         self._opening = threading.Lock()
@@ -104,8 +104,7 @@ def _named(served: Serving, name: _Typed) -> str:
 Name = Annotated[str, Depends(_named)]
 
 
-CACHE_TTL_S = 2.0
-"""So long everybody sees what one look at the database found."""
+CACHE_TTL_S = 2.0  # for so long, every page shows the same look at the database
 
 
 @dataclass(frozen=True)
