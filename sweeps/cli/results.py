@@ -28,6 +28,7 @@ app.add_typer(compare_app)  # so it stands in --help behind the commands of `app
 
 MOST = 20  # sweeps: 190 pairs on each dataset
 _FORMS = ("brief", "markdown", "json", "csv")
+_WORKER_SHOWN = ("worker", "state", "task", "done", "failed", "reason")
 
 
 @compare_app.command()
@@ -113,9 +114,6 @@ def _trainings(client: "Client", findings: "Sequence[Findings]") -> str:
     from sweeps.report.compare import long_csv
 
     return long_csv([(sweep.name, sweep.spec, client.trials(sweep.name)) for sweep in findings])
-
-
-_WORKER_SHOWN = ("worker", "state", "task", "done", "failed", "reason")
 
 
 @app.command()

@@ -37,6 +37,7 @@ _PLAIN = {
     "“": '"',
     "”": '"',
 }
+_END_S = 5.0  # for what a command has left running to end by itself
 
 
 class ReaderGone(Exception):
@@ -110,9 +111,6 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
         raise error
     text = error.object[error.start : error.end]
     return "".join(_PLAIN.get(letter) or json.dumps(letter)[1:-1] for letter in text), error.end
-
-
-_END_S = 5.0  # for what a command has left running to end by itself
 
 
 def run_and_exit(app: typer.Typer) -> NoReturn:

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from sweeps.query.best import Best
     from sweeps.query.status import Status
 
+_STATES = ("planned", "done", "failed", "unavailable", "cancelled", "skipped", "waiting", "running")
+_WIDTH = 100  # at most, as a page is read
+_LABEL = 12  # characters of the column of labels at least; a searched parameter may have a longer name
+_SILENT_S = 30.0  # without a step: worth a word
+# Where the terminal is too narrow: these are called by fewer letters, then these are left out, one after the other.
+_SHORT = {"temperature": "T", "test_accuracy": "test"}
+_LEFT_OUT = ("cpu_s", "train_s", "trial", "dataset")
+
 
 class Format(StrEnum):
     """What -f takes."""
@@ -110,9 +118,6 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else _cell(value)
 
 
-_STATES = ("planned", "done", "failed", "unavailable", "cancelled", "skipped", "waiting", "running")
-
-
 def values(name: str, audit: "Audit", unavailable: Mapping[str, int]) -> dict[str, Any]:
     """Return everything of an audit as plain values, for the formats that programs read.
 
@@ -166,12 +171,6 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _finding_lines(findings: "Sequence[Finding]", commands: Commands) -> list[str]:
     return [commands.after(finding.text, finding.next_steps) for finding in findings]
-
-
-_WIDTH = 100  # at most, as a page is read
-_LABEL = 12  # characters of the column of labels at least; a searched parameter may have a longer name
-
-_SILENT_S = 30.0  # without a step: worth a word
 
 
 def describe_best(best: "Best", notes: Sequence[str] = ()) -> str:
@@ -276,9 +275,6 @@ _SHOWN = [
     "cpu_s",
     "reason",
 ]
-# Where the terminal is too narrow: these are called by fewer letters, then these are left out, one after the other.
-_SHORT = {"temperature": "T", "test_accuracy": "test"}
-_LEFT_OUT = ("cpu_s", "train_s", "trial", "dataset")
 
 
 def describe_trials(rows: Sequence[Mapping[str, Any]]) -> str:

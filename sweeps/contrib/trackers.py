@@ -27,6 +27,13 @@ from sweeps.plan.phases import repeat_of
 
 Value: TypeAlias = str | int | float
 TRACKERS = ("mlflow", "wandb")
+FILE = "mlflow.db"
+STEPS = "epoch_val_accuracy"
+_AT_ONCE = 1000  # metrics that MLflow takes in one call
+_QUIET_MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}  # both read when it is imported
+FOLDER = "wandb"
+_LONGEST_TAG = 64  # characters that a tag may have: https://docs.wandb.ai/models/runs/tags
+_QUIET_WANDB = {"WANDB_ERROR_REPORTING": "false"}  # its reports of its own errors would need the network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +137,6 @@ def _tags(done: Done, shared: Mapping[str, str]) -> dict[str, str]:
     return {name: str(value) for name, value in tags.items() if value not in (None, "")}
 
 
-FILE = "mlflow.db"
-STEPS = "epoch_val_accuracy"
-_AT_ONCE = 1000  # metrics that MLflow takes in one call
-_QUIET_MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}  # both read when it is imported
-
-
 def load_mlflow() -> Any:
     """Return the library; raise SweepError where it is not installed, with what to type."""
     os.environ.update(_QUIET_MLFLOW)
@@ -223,11 +224,6 @@ def _write_mlflow_run(client: Any, experiment: str, run: Run, old: Any) -> bool:
     )
     client.set_terminated(old.info.run_id, status="FINISHED", end_time=end)
     return True
-
-
-FOLDER = "wandb"
-_LONGEST_TAG = 64  # characters that a tag may have: https://docs.wandb.ai/models/runs/tags
-_QUIET_WANDB = {"WANDB_ERROR_REPORTING": "false"}  # its reports of its own errors would need the network
 
 
 def load_wandb() -> Any:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sweeps.query.status import Status
     from sweeps.report.document import Block, Code
 
+_WITH_RESULTS, _WITHOUT = 640, 330  # px; the user may drag the lower corner
+
 
 @contextmanager
 def translate_errors(storage: str) -> Iterator[None]:
@@ -304,9 +306,6 @@ class Sweep:
             pass  # a connection that waits while workers write would only be in their way
         with arguments.worker_environment(sweep, self._data_dir):
             yield
-
-
-_WITH_RESULTS, _WITHOUT = 640, 330  # px; the user may drag the lower corner
 
 
 def page_of(client: "LocalClient", name: str) -> str:

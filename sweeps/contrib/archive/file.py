@@ -30,6 +30,8 @@ _BLOBS = "blobs/"
 MOST_BYTES = 999_000_000
 """Of a blob, or of a file of lines. SQLite takes rows of 1,000,000,000 bytes, Postgres values of 1,073,741,823."""
 _TOO_LONG = 80  # characters of a wrong name or value in a message
+_DAMAGE = (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError, struct.error)
+"""What zipfile raises on bytes that are no zip any more."""
 
 
 def write(
@@ -134,10 +136,6 @@ class Archive:
             raise ArchiveBroken(f"{name} is missing") from None
         except _DAMAGE as error:
             raise ArchiveBroken(f"{name} is damaged ({error})") from error
-
-
-_DAMAGE = (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError, struct.error)
-"""What zipfile raises on bytes that are no zip any more."""
 
 
 @contextmanager

@@ -26,6 +26,8 @@ from storage.tables import SweepRecord, attempts, phases, revisions, selections,
 from storage.tables import blobs as blob_table
 from storage.url import masked
 
+SHA256 = "[0-9a-f]{64}"
+
 
 def _storable(text: str) -> str:
     if "\0" in text:
@@ -47,7 +49,6 @@ Time = Annotated[float, Field(ge=0, lt=1e11, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 Text = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[Text, Field(max_length=128)]
-SHA256 = "[0-9a-f]{64}"
 Sha256 = Annotated[str, Field(pattern=f"^{SHA256}$")]
 
 

@@ -36,6 +36,17 @@ from sweeps.plan.points import attributes, points_of
 from sweeps.spec.model import Spec, parse
 from sweeps.spec.stored import stored_spec
 
+UNPROVEN = (
+    "seconds and latencies are as the file says: nothing in it proves them; nor does anything prove the test accuracy"
+    " of a teacher or a comparison method, or what is said of int8"
+)
+_TESTED_ALIKE = 0.005  # a kind of machine that rounds otherwise may see a few test images otherwise
+_SAME_COST = "same-cost."  # with the role of its dataset
+_SAME_COST_ARM = "scratch-same-cost"
+_MOST_MISSING = 100
+"""Trials of a study that no attempt has, beyond one for each that one has: of other tools, and of workers that died.
+Each is made one by one: an edited number would hold the storage for minutes."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -77,13 +88,6 @@ def _claim(target: TargetVerdict) -> VerdictClaim:
     return VerdictClaim(
         dataset=target.dataset, word=target.verdict.word, regret=regret.mean, low=regret.low, high=regret.high
     )
-
-
-UNPROVEN = (
-    "seconds and latencies are as the file says: nothing in it proves them; nor does anything prove the test accuracy"
-    " of a teacher or a comparison method, or what is said of int8"
-)
-_TESTED_ALIKE = 0.005  # a kind of machine that rounds otherwise may see a few test images otherwise
 
 
 def fact_checks(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
@@ -144,10 +148,6 @@ def _measured(
             continue
         if abs(model.test_accuracy - tested) > _TESTED_ALIKE:
             yield Check(what, f"it says test accuracy {model.test_accuracy:.4f}, and the training {tested:.4f}")
-
-
-_SAME_COST = "same-cost."  # with the role of its dataset
-_SAME_COST_ARM = "scratch-same-cost"
 
 
 def selection_checks(stored: StoredSweep, lines: SweepLines) -> Iterator[Check]:
@@ -264,11 +264,6 @@ def _short(value: dict[str, Any]) -> str:
         f"{key} {ranks[0].get(key)}" for key in ("temperature", "alpha", "score", "mean") if key in ranks[0]
     )
     return first + (f" and {len(ranks) - 1} more" if len(ranks) > 1 else "")
-
-
-_MOST_MISSING = 100
-"""Trials of a study that no attempt has, beyond one for each that one has: of other tools, and of workers that died.
-Each is made one by one: an edited number would hold the storage for minutes."""
 
 
 class _Result(BaseModel):

@@ -29,6 +29,12 @@ from sweeps.hints import local
 
 _FIRST_PORT = 5432  # Postgres' own
 _PORTS = 100
+NAME = "kd"
+"""Of the role, and of its database."""
+MOST_CONNECTIONS = 400
+"""Each worker takes up to four: a hundred workers. Unused ones cost a few megabytes together."""
+_OURS = "kd-sweeps.conf"
+_CONNECT_S = 10
 
 
 def is_wildcard(host: str) -> bool:
@@ -81,16 +87,6 @@ def _try(host: str, port: int) -> None:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Postgres does: not who has just left
             probe.bind(address)
-
-
-NAME = "kd"
-"""Of the role, and of its database."""
-
-MOST_CONNECTIONS = 400
-"""Each worker takes up to four: a hundred workers. Unused ones cost a few megabytes together."""
-
-_OURS = "kd-sweeps.conf"
-_CONNECT_S = 10
 
 
 class _Stored(pydantic.BaseModel):

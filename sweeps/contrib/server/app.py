@@ -36,6 +36,19 @@ from sweeps.errors import SpecError, SweepError
 from sweeps.spec.stored import check_name
 from sweeps.terminal import say
 
+_OPEN = ("/healthz", "/readyz")
+_THREADS = 8  # that ask the database; it gets three connections of this process, and four of optuna-dashboard's
+_DESCRIPTION = """Ask and steer the sweeps of one database.
+
+With `Authorization: Bearer TOKEN`: the role viewer may GET, the role operator everything. Numbers that JSON
+does not have are the strings "NaN", "Infinity" and "-Infinity"."""
+_OURS = ("/api/v1/{rest:path}", "/sweeps/{rest:path}", "/events/{rest:path}", "/healthz", "/readyz", "/metrics")
+_ROUTERS = (routes.probes_router, routes.router, routes.steering_router, auth.login_router, pages.router)
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+_CONNECTIONS = 200
+_IDLE_S = 15
+_STOP_S = 5
+
 
 def mount(app: FastAPI, studies: Studies) -> None:
     """Mount optuna-dashboard at "/", after every other route: its pages ask for /static and /api/studies."""
@@ -78,9 +91,6 @@ class _Answering:
         queries.is_sweep(self.engine, "")
 
 
-_OPEN = ("/healthz", "/readyz")
-
-
 def describe(app: FastAPI) -> None:
     """Let the document of an app say that it takes a bearer token, by which role."""
     openapi = app.openapi
@@ -98,13 +108,6 @@ def describe(app: FastAPI) -> None:
         return app.openapi_schema or {}
 
     app.openapi = document  # type: ignore[method-assign]
-
-
-_THREADS = 8  # that ask the database; it gets three connections of this process, and four of optuna-dashboard's
-_DESCRIPTION = """Ask and steer the sweeps of one database.
-
-With `Authorization: Bearer TOKEN`: the role viewer may GET, the role operator everything. Numbers that JSON
-does not have are the strings "NaN", "Infinity" and "-Infinity"."""
 
 
 def make_app(
@@ -166,22 +169,12 @@ def make_app(
     return app
 
 
-_OURS = ("/api/v1/{rest:path}", "/sweeps/{rest:path}", "/events/{rest:path}", "/healthz", "/readyz", "/metrics")
-_ROUTERS = (routes.probes_router, routes.router, routes.steering_router, auth.login_router, pages.router)
-_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
-
-
 async def _nothing(request: Request) -> Response:
     """Keep what is not there from optuna-dashboard, which would answer with a page."""
     ours = [route for router in _ROUTERS for route in router.routes if isinstance(route, Route)]
     allowed = [sorted(route.methods or ()) for route in ours if route.matches(request.scope)[0] is Match.PARTIAL]
     headers = {"Allow": ", ".join(dict.fromkeys(method for methods in allowed for method in methods))}
     raise HTTPException(405, headers=headers) if allowed else HTTPException(404)
-
-
-_CONNECTIONS = 200
-_IDLE_S = 15
-_STOP_S = 5
 
 
 def serve(

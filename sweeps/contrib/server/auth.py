@@ -29,6 +29,17 @@ VARIABLE = "KD_SWEEPS_TOKENS"
 SHORTEST = 16
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750, section 2.1
 _EXAMPLE = "lines such as: operator TOKEN; make a token with: openssl rand -hex 24"
+COOKIE = "kd_sweeps_session"
+LASTS_S = 12 * 3600
+OPEN = frozenset({"/healthz", "/readyz", "/login", "/logout"})
+"""Paths that need no token."""
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="kd-sweeps"'}
+POLICY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,10 +106,6 @@ def _hashed(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-COOKIE = "kd_sweeps_session"
-LASTS_S = 12 * 3600
-
-
 class Sessions:
     """Issue and read cookies. The key is made at each start: a restart ends every session, and no file holds it."""
 
@@ -122,12 +129,6 @@ class Sessions:
     def _signature(self, text: str) -> str:
         made = hmac.new(self._key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()
         return base64.urlsafe_b64encode(made).rstrip(b"=").decode()
-
-
-OPEN = frozenset({"/healthz", "/readyz", "/login", "/logout"})
-"""Paths that need no token."""
-
-_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="kd-sweeps"'}
 
 
 @dataclass(frozen=True)
@@ -206,12 +207,6 @@ def _login_needed(scope: Scope) -> Response:
 
 login_router = APIRouter(include_in_schema=False)
 
-POLICY = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
-    ),
-    "Cache-Control": "no-store",
-}
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>

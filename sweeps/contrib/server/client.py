@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 ALLOWED = "allowed: http://HOST:PORT and https://HOST[:PORT][/PATH]"
 _LONGEST = 500
+TIMEOUT_S = 90.0  # the service itself gives up after 60
+_ERRORS = {2: SpecError, 3: NoResultsYet}  # by the exit code that a command would have had
+_PAGE = 10_000  # rows at once, the most that the service gives
 
 
 def checked(text: str) -> str:
@@ -52,10 +55,6 @@ def checked(text: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]+", text):  # a line break in it would end a header
         raise SpecError(f"--url: got {quoted}; {ALLOWED}")
     return text.rstrip("/")
-
-
-TIMEOUT_S = 90.0  # the service itself gives up after 60
-_ERRORS = {2: SpecError, 3: NoResultsYet}  # by the exit code that a command would have had
 
 
 class _Stays(urllib.request.HTTPRedirectHandler):
@@ -193,9 +192,6 @@ def events(lines: Iterable[str]) -> Iterator[Event]:
             kind = value
         elif name == "data":
             data.append(value)
-
-
-_PAGE = 10_000  # rows at once, the most that the service gives
 
 
 class HttpClient:

@@ -20,6 +20,16 @@ from sweeps.hints import Commands, for_client
 from sweeps.terminal import escape_control_chars
 
 SAFE = frozenset({"GET", "HEAD"})
+HEADERS_BYTES = 32_768
+PATIENCE_S = 3.0  # with a database that is away
+_PROGRAM = re.compile(r"(?:[\w.-]+/){0,20}kd-sweeps")
+_ADDRESS = re.compile(r"https?://[\x21-\x7e]{1,400}")
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+PREFIX = "/api/v1/"
 
 
 def header(scope: Scope, name: bytes) -> str:
@@ -60,18 +70,6 @@ def is_of_this_page(scope: Scope, *, must_say: bool) -> bool:
 def is_local_name(scope: Scope) -> bool:
     """Return whether the service was called by a name of this machine. A page's own name may lead here, too."""
     return is_loopback(urlsplit(f"//{header(scope, b'host')}").hostname or "")
-
-
-HEADERS_BYTES = 32_768
-PATIENCE_S = 3.0  # with a database that is away
-_PROGRAM = re.compile(r"(?:[\w.-]+/){0,20}kd-sweeps")
-_ADDRESS = re.compile(r"https?://[\x21-\x7e]{1,400}")
-
-_HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-]
 
 
 @dataclass(frozen=True)
@@ -220,9 +218,6 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return next_message
-
-
-PREFIX = "/api/v1/"
 
 
 @dataclass(frozen=True)

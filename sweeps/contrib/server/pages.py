@@ -16,7 +16,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from kd.errors import KdError
 from storage.errors import StorageError
 from sweeps.contrib.server.problems import LOG, problem
-from sweeps.contrib.server.state import CACHE_TTL_S, Name, View, Views
+from sweeps.contrib.server.state import CACHE_TTL_S, PING_S, Name, View, Views
 from sweeps.errors import SweepError
 from sweeps.hints import explain, local
 from sweeps.query.best import Best
@@ -28,6 +28,18 @@ from sweeps.terminal import duration, number_of
 
 _MOST_WORKERS = 16
 _MOST_PROBLEMS = 8
+LEAVE = ' <form method="post" action="/logout"><button>Log out</button></form>'
+"""For a user who logged in with a token."""
+POLICY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; connect-src 'self'; img-src data:;"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+}
+_MOST_LISTED = 20
+_MOST_WATCHERS = 100
+_TROUBLE = "The service cannot read its database now; what you see may be old. Trying again."
 
 
 def index_page(views: Sequence[View], total: int) -> str:
@@ -265,24 +277,8 @@ $body</div>
 </html>
 """)
 
-LEAVE = ' <form method="post" action="/logout"><button>Log out</button></form>'
-"""For a user who logged in with a token."""
-
-POLICY = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; connect-src 'self'; img-src data:;"
-        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "Cache-Control": "no-store",
-}
-
 
 router = APIRouter(include_in_schema=False)
-
-_MOST_LISTED = 20
-_MOST_WATCHERS = 100
-_PING_S = 15
-_TROUBLE = "The service cannot read its database now; what you see may be old. Trying again."
 
 
 @router.get("/")
@@ -343,7 +339,7 @@ async def _events(request: Request, render: Callable[[], str]) -> Response:
     if state.followers >= _MOST_WATCHERS:
         return problem(503, f"{_MOST_WATCHERS} pages are followed already; reload this one later")
     first = await run_in_threadpool(render)  # what is wrong with the question is told as a problem
-    return EventSourceResponse(_changes(state, render, first), ping=_PING_S, sep="\n")
+    return EventSourceResponse(_changes(state, render, first), ping=PING_S, sep="\n")
 
 
 async def _changes(state: Any, render: Callable[[], str], now: str) -> AsyncIterator[ServerSentEvent]:

@@ -39,6 +39,7 @@ _KINDS: tuple[tuple[type[Exception], int, int], ...] = (
     (SweepInUse, 409, 1),
     (StorageError, 503, 1),
 )
+_A_NAME = re.compile(r"[A-Za-z0-9_.:+-]*")
 
 
 class Problem(BaseModel):
@@ -117,9 +118,6 @@ def _invalid(request: Request, error: Exception) -> Response:
 
 def _bug(request: Request, error: Exception) -> Response:
     return problem(500, "a bug of the service; its log has the traceback")
-
-
-_A_NAME = re.compile(r"[A-Za-z0-9_.:+-]*")
 
 
 def check_allowed(spec: Spec, *, allow_code: bool) -> None:

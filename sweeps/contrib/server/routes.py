@@ -19,7 +19,7 @@ from storage.records import queries
 from sweeps.contrib.server import models
 from sweeps.contrib.server.metrics import Metrics
 from sweeps.contrib.server.problems import LOG, RESPONSES, check_allowed, problem
-from sweeps.contrib.server.state import Name, Serving
+from sweeps.contrib.server.state import PING_S, Name, Serving
 from sweeps.distill.presets import SpecRequest, preset
 from sweeps.errors import SpecError, SweepError
 from sweeps.findings.findings import Findings
@@ -38,6 +38,15 @@ Stage = Annotated[str | None, Query(description="Only the tasks of this stage.",
 Form = Literal["json", "html", "markdown"]
 _FORMS: dict[str, Form] = {"text/html": "html", "text/markdown": "markdown", "application/json": "json"}
 _drawing = threading.Lock()  # a page takes seconds of a core: one at a time
+_LOCKED = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
+_MOST_FOLLOWERS = 100
+_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Text; with follow events: a message for each line, then `end`, or `problem`.",
+        "content": {"text/plain": {"schema": {"type": "string"}}, "text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @router.get("/sweeps", response_model=models.Page[SweepRow])
@@ -115,9 +124,6 @@ def report(
     return models.answer(dict[str, Any], json_data(results))
 
 
-_LOCKED = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
-
-
 def _accepted(accept: str) -> Form:
     kinds = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
     return next((_FORMS[kind] for kind in kinds if kind in _FORMS), "json")
@@ -137,16 +143,6 @@ def _without_half_looks(findings: Findings) -> Findings:
         for training in findings.trainings
     )
     return replace(findings, trainings=trainings)
-
-
-PING_S = 15
-_MOST_FOLLOWERS = 100
-_EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "Text; with follow events: a message for each line, then `end`, or `problem`.",
-        "content": {"text/plain": {"schema": {"type": "string"}}, "text/event-stream": {"schema": {"type": "string"}}},
-    }
-}
 
 
 @router.get("/sweeps/{name}/tasks/{key:path}/log", response_class=Response, responses=_EVENTS)
@@ -264,8 +260,6 @@ def retry(served: Serving, name: Name) -> Response:
 
 
 probes_router = APIRouter(tags=["probes"], responses=RESPONSES)
-
-_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @probes_router.get("/healthz", response_model=models.Health)

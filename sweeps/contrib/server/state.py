@@ -27,6 +27,9 @@ from sweeps.report.words import display_name
 from sweeps.spec.model import Name as Pattern
 from sweeps.spec.stored import as_it_stands, check_name
 
+PING_S = 15  # between signs of life on a stream of events
+CACHE_TTL_S = 2.0  # for so long, every page shows the same look at the database
+
 
 class CachedClient(LocalClient):
     """A database whose engine is opened once: a request does not pay for a connection and a look at the schema."""
@@ -102,9 +105,6 @@ def _named(served: Serving, name: _Typed) -> str:
 
 
 Name = Annotated[str, Depends(_named)]
-
-
-CACHE_TTL_S = 2.0  # for so long, every page shows the same look at the database
 
 
 @dataclass(frozen=True)
