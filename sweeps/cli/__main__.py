@@ -1,4 +1,4 @@
-"""The start of kd-sweeps, and of python -m sweeps.cli."""
+"""The start of kd-sweeps, and of `python -m sweeps.cli`, which needs a file of this name."""
 
 import sys
 

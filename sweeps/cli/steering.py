@@ -1,4 +1,4 @@
-"""Steer a sweep from outside, and show the workers' logs. None of these commands imports TensorFlow."""
+"""Commands that steer a sweep, and logs. None of them imports TensorFlow."""
 
 import sys
 from typing import Annotated

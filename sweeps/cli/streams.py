@@ -1,4 +1,4 @@
-"""Safe stdout and stderr; exit codes."""
+"""Stdout and stderr that no text and no reader can break, and the exit code of a command."""
 
 import codecs
 import io

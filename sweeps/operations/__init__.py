@@ -1,1 +1,1 @@
-"""What can be asked and ordered, of a database or of a service."""
+"""What can be asked and ordered, of a storage or of a service."""

@@ -1,4 +1,4 @@
-"""The answers that a database, a service and Python give, as plain values."""
+"""The answers that a storage, a service and Python give, as plain values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

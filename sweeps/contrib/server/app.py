@@ -1,4 +1,4 @@
-"""The ASGI app; optuna-dashboard behind it; the server process."""
+"""The ASGI app with optuna-dashboard behind its routes, and the process that serves it."""
 
 import errno
 import logging

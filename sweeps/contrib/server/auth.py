@@ -1,4 +1,4 @@
-"""Bearer tokens, roles, login with Starlette's signed sessions."""
+"""Who may do what: bearer tokens and their roles, the login page, and its signed cookie."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""`HttpClient`: the same operations over HTTP."""
+"""`HttpClient`: questions and orders to a service, over HTTP."""
 
 import http.client
 import json

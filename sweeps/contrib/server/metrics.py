@@ -1,4 +1,4 @@
-"""Prometheus counters."""
+"""What Prometheus reads: tasks, workers, seconds, retries, lost leases and best scores."""
 
 import threading
 import time

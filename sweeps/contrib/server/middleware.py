@@ -1,4 +1,4 @@
-"""Access log, headers, bounds on bodies and times, ETags."""
+"""What stands around the routes: access log and headers, bounds on bodies and times, ETags."""
 
 import asyncio
 import hashlib

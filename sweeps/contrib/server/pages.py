@@ -1,4 +1,4 @@
-"""The live pages, from Jinja2 templates (templates/*.html, live.js, page.css beside it)."""
+"""The live pages: their HTML, script and style, and the events that bring them up to date."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What is served: one engine for all requests, views computed once."""
+"""What is served: one engine for all requests, and a view of each sweep that all pages share for a moment."""
 
 import threading
 import time
