@@ -1,15 +1,12 @@
 """Bootstrap, sign flip, ties and optimism of candidates.
 
-This module imports scipy: only commands that write a whole report may load it.
+SciPy and NumPy are imported where they are needed: commands that print a short answer do not wait for them.
 
 Scores are validation accuracies, fractions in [0, 1] or percentage points.
 """
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-
-import numpy as np
-from scipy import stats
 
 from sweeps.stats.estimates import paired
 
@@ -31,6 +28,9 @@ def bca_interval(values: Sequence[float]) -> tuple[float, float]:
     Raises:
         ValueError: fewer than two values.
     """
+    import numpy as np
+    from scipy import stats
+
     if len(values) < 2:
         raise ValueError(f"a bootstrap interval needs 2 values or more, got {len(values)}")
     mean, spread = float(np.mean(values)), float(np.ptp(values))
@@ -50,6 +50,9 @@ def sign_flip_p(values: Sequence[float]) -> float:
     Raises:
         ValueError: fewer than two values.
     """
+    import numpy as np
+    from scipy import stats
+
     if len(values) < 2:
         raise ValueError(f"a sign-flip test needs 2 values or more, got {len(values)}")
     result = stats.permutation_test(
