@@ -14,7 +14,6 @@ from sweeps.plan.phases import repeat_of
 from sweeps.query.listing import TrialRow
 from sweeps.report import html_page, markdown
 from sweeps.report.document import Block, Column, Figure, Heading, Paragraph, Table, columns, table
-from sweeps.report.figures import forest
 from sweeps.report.folder import replace_files
 from sweeps.report.words import accuracy, between, display_name, interval, number, points
 from sweeps.spec.model import Spec
@@ -254,6 +253,8 @@ def write(comparison: Compared, trainings: str, directory: Path) -> Path:
     Raises:
         SpecError: the folder cannot be written.
     """
+    from sweeps.report.figures import forest  # here: matplotlib takes a second, and text needs none
+
     figures = (f"figures/{forest.NAME}.svg",)
     replace_files(lambda: files(comparison, trainings), directory, what="comparison", stale=figures)
     return directory / PAGE
@@ -261,6 +262,8 @@ def write(comparison: Compared, trainings: str, directory: Path) -> Path:
 
 def files(comparison: Compared, trainings: str) -> dict[str, str]:
     """Return every file by its path in the folder, the page last."""
+    from sweeps.report.figures import forest
+
     drawn = forest.draw(comparison)
     figure = None if drawn is None else Figure(forest.NAME, forest.ALT, forest.caption(comparison))
     figures = {} if drawn is None else {forest.NAME: drawn}

@@ -21,9 +21,7 @@ from sweeps.plan.selection import Confirmed
 from sweeps.report import html_page, markdown, methods
 from sweeps.report.answer import badge, headline
 from sweeps.report.document import Column, Figure, columns
-from sweeps.report.figures import svg
 from sweeps.report.figures.data import pictures
-from sweeps.report.figures.gains import captions
 from sweeps.report.page import page, secondary_blocks, title
 from sweeps.report.words import accuracy, number, shortened
 from sweeps.spec import stored
@@ -162,6 +160,8 @@ def write(findings: Findings, directory: Path) -> Path:
     Raises:
         SpecError: the folder cannot be written.
     """
+    from sweeps.report.figures import svg  # here: matplotlib takes a second, and JSON needs none
+
     figures = tuple(f"figures/{name}.svg" for name in svg.NAMES)
     replace_files(lambda: files(findings), directory, what="report", stale=figures)
     return directory / PAGE
@@ -198,8 +198,10 @@ def replace_files(
 
 def files(findings: Findings) -> dict[str, str]:
     """Return every file by its path in the folder, the page last: once it is there, so is what it speaks of."""
+    from sweeps.report.figures import gains, svg
+
     plotted = pictures(findings)
-    drawn, texts = svg.draw(plotted), captions(plotted)
+    drawn, texts = svg.draw(plotted), gains.captions(plotted)
     figures = {name: Figure(name, _ALT[name], texts[name], wide=name in ("surface", "break-even")) for name in drawn}
     blocks = page(
         findings,
