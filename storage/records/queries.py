@@ -98,18 +98,8 @@ def phase_records(engine: Engine, sweep_id: int) -> list[PhaseRecord]:
     by_name: dict[str, PhaseRecord] = {}
     with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
         for row in connection.execute(query):
-            record = by_name.setdefault(
-                row.name,
-                PhaseRecord(
-                    name=row.name,
-                    stage=row.stage,
-                    state=row.state,
-                    needs=tuple(row.needs),
-                    minimum=row.minimum,
-                    reason=row.reason,
-                    closed_at=row.closed_at,
-                ),
-            )
+            values = {name: row._mapping[name] for name in ("name", "stage", "state", "minimum", "reason", "closed_at")}
+            record = by_name.setdefault(row.name, PhaseRecord(needs=tuple(row.needs), **values))
             if row.task_state is not None:
                 record.counts[row.task_state] = row.task_count
     return list(by_name.values())
