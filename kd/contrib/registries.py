@@ -30,6 +30,13 @@ from kd.errors import DataError
 POLL_S = 0.1
 _PREFIXES = ("npm error", "npm ERR!", "E:")
 _NOISE = ("code ", "syscall ", "errno ", "W:", "N:")
+# Of npm; of Debian, the three below.
+REACH_TIMEOUT_S = 10  # for the small question whether the registry answers at all
+PACK_TIMEOUT_S = 3600
+REACH_S = 10
+DOWNLOAD_S = 3600
+UNPACK_S = 600
+_FOLDER = "usr/share/datasets/fashion-mnist"
 
 
 def run_client(
@@ -104,9 +111,6 @@ def _bytes_below(folder: Path) -> int:
                 continue
     return total
 
-
-REACH_TIMEOUT_S = 10  # for the small question whether the registry answers at all
-PACK_TIMEOUT_S = 3600
 
 Members = Mapping[str, bytes]
 
@@ -228,10 +232,6 @@ PACKAGES: Mapping[str, Package] = {
 }
 
 
-REACH_S = 10
-DOWNLOAD_S = 3600
-UNPACK_S = 600
-
 # What a missing or damaged gzip or idx file raises.
 UNREADABLE_DEB = (OSError, EOFError, ValueError, zlib.error, struct.error)
 
@@ -283,8 +283,6 @@ def fetch_debian(what: DebianPackage, folder: Path, progress: Progress | None = 
         raise DataError(f"Debian package {what.name} cannot be read: {error}") from error
     return checked(raw, f"Debian package {what.name}")
 
-
-_FOLDER = "usr/share/datasets/fashion-mnist"
 
 DEBIAN: Mapping[str, DebianPackage] = {
     "fashion_mnist": DebianPackage(

@@ -19,6 +19,12 @@ from kd.data.arrays import KEYS, Arrays, checked, held_out, memory_bytes, raw_np
 from kd.data.cache import cache_dir, locked, work_folder
 from kd.errors import DataError
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+OTHER_IMAGES = (".webp", ".tif", ".tiff", ".heic", ".avif", ".ppm", ".pgm", ".jp2")
+PARTS = ("train", "test")
+NEEDED = ("x_train", "y_train")
+VERSION = 1  # of how images are decoded and split; a new one decodes every folder again
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -135,10 +141,6 @@ def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
-OTHER_IMAGES = (".webp", ".tif", ".tiff", ".heic", ".avif", ".ppm", ".pgm", ".jp2")
-PARTS = ("train", "test")
-
 Files = tuple[tuple[Path, ...], ...]
 
 
@@ -230,8 +232,6 @@ def _images(folder: Path) -> tuple[Path, ...]:
 
 
 Raw = Mapping[str, npt.NDArray[Any]]
-
-NEEDED = ("x_train", "y_train")
 
 
 def normalize(raw: Raw, what: str, class_names: tuple[str, ...] = ()) -> tuple[Arrays, tuple[str, ...]]:
@@ -329,8 +329,6 @@ def _labels(labels: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
 
 
 log = logging.getLogger(__name__)
-
-VERSION = 1  # of how images are decoded and split; a new one decodes every folder again
 
 
 def read_folder(folder: Path, size: Size | None) -> tuple[Arrays, tuple[str, ...]]:

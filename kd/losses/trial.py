@@ -16,6 +16,7 @@ from kd.losses.loss import Loss, Tensor
 CONFIDENT = 50.0  # a trained teacher's logits reach this; float32's exp overflows at 89
 
 Floats = npt.NDArray[np.float32]
+PLAIN = "plain logits"
 
 
 def check_users_loss(name: str, classes: int) -> Loss:
@@ -58,9 +59,6 @@ def check_users_loss(name: str, classes: int) -> Loss:
                 " or tensorflow from student_logits"
             )
     return loss
-
-
-PLAIN = "plain logits"
 
 
 def _batches(images: int, classes: int) -> list[tuple[str, Floats, Floats]]:

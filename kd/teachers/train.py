@@ -15,6 +15,8 @@ from kd.models.files import with_logits
 from kd.training.batches import checked_views, view
 from kd.training.student import StudentTrainer
 
+BATCH = 256  # images
+
 
 def train_teacher(
     dataset: Dataset,
@@ -75,9 +77,6 @@ def train_teacher(
     logits_of_views = [trainer.logits(Split(view(train.images, number), train.labels)) for number in range(views)]
     logits = logits_of_views[0] if views == 1 else np.stack(logits_of_views)
     return TeacherResult(result=result, logits=logits, model=trainer.model_bytes())
-
-
-BATCH = 256  # images
 
 
 def teach_with(

@@ -30,6 +30,11 @@ from typing import Any, TextIO
 
 from kd.errors import NotHere, SubprocessFailed, SubprocessKilled
 
+PREFIX = "kd-sweeps-tmp-"
+NEW_PREFIX = "kd-sweeps-new-"  # until its lock is held
+YOUNG_S = 60.0  # so long a new folder may still be about to get its lock
+_POLL_S = 0.25
+
 
 class _Dropping(io.FileIO):
     """An open file that takes everything; what it has no room for is gone."""
@@ -60,11 +65,6 @@ def forgiving() -> Iterator[None]:
         sys.stdout.flush()
         sys.stderr.flush()
         sys.stdout, sys.stderr = before
-
-
-PREFIX = "kd-sweeps-tmp-"
-NEW_PREFIX = "kd-sweeps-new-"  # until its lock is held
-YOUNG_S = 60.0  # so long a new folder may still be about to get its lock
 
 
 @contextlib.contextmanager
@@ -132,8 +132,6 @@ def _try_to_lock(number: int) -> bool:
         return False
     return True
 
-
-_POLL_S = 0.25
 
 Report = Callable[..., None]
 """Sends its arguments to the parent process. A training sends the fraction done, in [0, 1], and a few words."""

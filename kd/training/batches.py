@@ -21,6 +21,9 @@ from kd.data.datasets import Dataset
 from kd.errors import DataError
 from kd.losses.loss import Tensor
 
+PADDING = 4  # px of zeros on each side
+SEED = 151203385  # must never change: logits that are already stored belong to these crops and flips
+
 
 class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # keras is untyped
     """The rate rate / 2 * (1 + cos(pi * step / steps)), for a number of steps that may change between trainings.
@@ -65,10 +68,6 @@ def adam(training: TrainingConfig, rate: tf.Variable, steps: tf.Variable) -> ker
         momentum = 1 - 1 / training.average_steps
         return keras.optimizers.Adam(lambda: rate, use_ema=True, ema_momentum=momentum)
     return keras.optimizers.Adam(lambda: rate)
-
-
-PADDING = 4  # px of zeros on each side
-SEED = 151203385  # must never change: logits that are already stored belong to these crops and flips
 
 
 def checked_views(views: int) -> int:

@@ -23,6 +23,8 @@ from storage.errors import NextStep
 from storage.studies.space import study_name
 from storage.tables import ATTEMPT_STATES, PHASE_ENDED, TASK_STATES, TASK_UNENDED, UNREADABLE
 
+_SHOWN = 10  # numbers in one line
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -217,9 +219,6 @@ def _named(numbers: Sequence[int]) -> str:
     if not numbers:
         return "no attempt"
     return f"attempt{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
-
-
-_SHOWN = 10  # numbers in one line
 
 
 def uncounted_results(tasks: AuditedTasks, strays: Sequence[TrialRow]) -> Iterator[Finding]:

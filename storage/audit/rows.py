@@ -72,6 +72,7 @@ _attrs = Table(
     Column("key", String),
     Column("value_json", Text),
 )
+_BLOBS_AT_ONCE = 500  # names in one query
 
 
 @dataclass(frozen=True)
@@ -187,9 +188,6 @@ def _decoded(text: str | None) -> Any:
         return json_text.parse(text or "null")
     except ValueError:
         return None
-
-
-_BLOBS_AT_ONCE = 500  # names in one query
 
 
 @dataclass(frozen=True)

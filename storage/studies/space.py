@@ -7,6 +7,9 @@ from typing import Any
 
 from storage.errors import ParametersRefused
 
+OWNER_ATTR = "asked_by"
+OWNER = "kd-sweeps"
+
 
 @dataclass(frozen=True)
 class Range:
@@ -147,10 +150,6 @@ def check_params(space: Space, params: Mapping[str, Any]) -> None:
     for name, value in params.items():
         if value not in space[name]:
             raise ParametersRefused(f"{name} is {value!r}, allowed: {space[name]}")
-
-
-OWNER_ATTR = "asked_by"
-OWNER = "kd-sweeps"
 
 
 def study_name(sweep: str, stage: str) -> str:

@@ -25,6 +25,9 @@ from storage.studies.sampler import distributions_of
 from storage.studies.space import OWNER, OWNER_ATTR, EndedTrial, Space
 from storage.url import masked
 
+_PART = 2045  # characters: the dashboard's own limit for one attribute
+_NOTE_VERSION = "dashboard:note_ver"
+
 
 def make_trial(
     storage: BaseStorage,
@@ -147,10 +150,6 @@ def values_of(state: TrialState, value: float | None, epoch_values: Sequence[flo
     if value is None or math.isnan(value):
         raise ValueError(f"a COMPLETE trial needs a value, got {value!r}")
     return [float(value)]
-
-
-_PART = 2045  # characters: the dashboard's own limit for one attribute
-_NOTE_VERSION = "dashboard:note_ver"
 
 
 class StudyAttrs(Protocol):
