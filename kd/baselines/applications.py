@@ -276,9 +276,8 @@ def _first_writable(folders: list[Path]) -> Path:
 
 
 def _download(url: str, target: Path, *, seconds: float) -> Path:
-    from kd.data.downloads import download  # here: it imports NumPy, and a name is parsed without
-
     """Write to a temporary neighbour, then rename: neither a kill nor a second process leaves half a file."""
+    from kd.data.downloads import download  # here: it imports NumPy, and a name is parsed without
 
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as folder:
         partial = Path(folder) / target.name

@@ -264,7 +264,7 @@ machine.command()(server_commands.dashboard)  # --help names it with them, befor
 @data_app.command("list")
 def data_list(form: options.Form = Format.table, data: options.Data = None) -> None:
     """List the datasets: which are here, and where the others would come from."""
-    from sweeps.distill.datasets import locations
+    from sweeps.distill.freeze import locations
 
     text = render(locations(data), form)
     print(wrap(text, columns()) if form is Format.table else text)
@@ -276,7 +276,7 @@ def data_fetch(
     data: options.Data = None,
 ) -> None:
     """Download datasets into the cache of this machine."""
-    from sweeps.distill.datasets import fetch
+    from sweeps.distill.freeze import fetch
 
     for name in names:
         print(fetch(name, data_dir=data))

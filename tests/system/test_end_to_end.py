@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ import pytest
 import sqlalchemy
 
 from storage.db.engine import open_engine
-from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.studies.space import study_name
 from storage.tables import TaskRecord
@@ -230,7 +230,7 @@ def _run(url: str, key: str, **changes: Any) -> tuple[float | None, float | None
     try:
         sweep = queries.find_sweep(engine, "micro")
         (task,) = [task for task in _tasks(url) if task.key == key]
-        claim = Claim(sweep.id, task.id, key, task.stage, task.phase, task.payload, 9, None, None)
+        claim = replace(task, attempt=9, params=None)
         runner = TaskRunner(engine, sweep.id, override(parse(sweep.spec, origin="test"), changes))
         return runner(claim, task.params or {}, Steps()).score, task.score
     finally:

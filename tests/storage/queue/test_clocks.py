@@ -4,9 +4,9 @@ from sqlalchemy import Engine, update
 
 from storage.db.transaction import write
 from storage.queue import tasks, workers
-from storage.queue.tasks import Claim, reap
+from storage.queue.tasks import reap
 from storage.records import queries
-from storage.tables import attempts, sweeps
+from storage.tables import TaskRecord, attempts, sweeps
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep
 
 HOUR = 3600.0
@@ -28,9 +28,9 @@ def look(engine: Engine, sweep: int) -> list[str]:
     return [key for key, _, _ in taken]
 
 
-def left_s(engine: Engine, claim: Claim) -> float:
+def left_s(engine: Engine, claim: TaskRecord) -> float:
     """How long the lease still lasts."""
-    (found,) = [one for one in queries.running_tasks(engine, claim.sweep_id) if one.task_id == claim.task_id]
+    (found,) = [one for one in queries.running_tasks(engine, claim.sweep_id) if one.task_id == claim.id]
     return found.lease_left_s
 
 

@@ -8,6 +8,7 @@ from storage.queue import tasks
 from storage.queue.phases import Dependency, StartLag, parse_dependencies, parse_lag, root_reason
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
 from storage.records import queries
+from storage.tables import TaskRecord
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep, states
 
 
@@ -176,7 +177,7 @@ def test_with_a_lag_a_task_waits_for_those_that_it_follows_and_for_no_others(eng
             claims[found[-1]] = claim
         return found
 
-    claims: dict[str, tasks.Claim] = {}
+    claims: dict[str, TaskRecord] = {}
     assert ready() == ["0", "1", "2"]  # 3 needs the end of 0
     assert finished(engine, claims["1"])
     assert finished(engine, claims["2"])

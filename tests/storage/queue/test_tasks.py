@@ -14,23 +14,23 @@ from storage.errors import Unreachable
 from storage.queue import tasks
 from storage.queue import tasks as reaping
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
-from storage.queue.tasks import Claim, reap, reap_worker
+from storage.queue.tasks import reap, reap_worker
 from storage.records import queries
-from storage.tables import attempts
+from storage.tables import TaskRecord, attempts
 from storage.url import resolve
 from tests.support.sweeps.storage_sweeps import claimed, finished, lapse, new_storage, new_sweep, states
 
 PARAMS = {"temperature": 4.0, "alpha": 0.5}
 
 
-def attempt_states(engine: Engine, claim: Claim) -> list[str]:
+def attempt_states(engine: Engine, claim: TaskRecord) -> list[str]:
     with read(engine) as connection:
-        query = select(attempts.c.state).where(attempts.c.task_id == claim.task_id).order_by(attempts.c.number)
+        query = select(attempts.c.state).where(attempts.c.task_id == claim.id).order_by(attempts.c.number)
         return list(connection.scalars(query))
 
 
-def state_of(engine: Engine, sweep: int, claim: Claim) -> str:
-    return next(task.state for task in queries.task_records(engine, sweep) if task.id == claim.task_id)
+def state_of(engine: Engine, sweep: int, claim: TaskRecord) -> str:
+    return next(task.state for task in queries.task_records(engine, sweep) if task.id == claim.id)
 
 
 def test_the_highest_priority_is_claimed_first_then_plan_order(engine: Engine) -> None:
@@ -51,16 +51,16 @@ def test_the_highest_priority_is_claimed_first_then_plan_order(engine: Engine) -
 def test_a_claim_says_what_to_do_and_shows_as_running(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     claim = claimed(engine, sweep, worker="w7", lease_s=60)
-    assert claim == Claim(
+    assert claim == TaskRecord(
+        id=claim.id,
         sweep_id=sweep,
-        task_id=claim.task_id,
         key="search#0",
         stage="search",
         phase="search",
         payload={"n": 0},
+        state="running",
         attempt=1,
-        params=None,
-        retry_of=None,
+        worker="w7",
     )
     (at_work,) = queries.running_tasks(engine, sweep)
     assert (at_work.key, at_work.worker, at_work.host, at_work.attempt) == ("search#0", "w7", "h", 1)

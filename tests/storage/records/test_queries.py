@@ -8,7 +8,7 @@ import sqlalchemy
 from sqlalchemy import Engine, func, select
 
 from storage.db.engine import open_engine
-from storage.db.transaction import is_transient, read, retrying, write
+from storage.db.transaction import is_transient, read, retry_transient, write
 from storage.errors import RecordBroken, SweepNotFound, Unreachable
 from storage.queue import tasks
 from storage.records import artifacts, queries
@@ -80,7 +80,7 @@ def test_a_connection_cut_inside_a_transaction_is_tried_again_and_written_once(p
     with new_storage(postgres_url) as engine:
         tries = 0
 
-        @retrying
+        @retry_transient()
         def rename() -> None:
             nonlocal tries
             tries += 1

@@ -19,7 +19,6 @@ import sqlalchemy
 
 from storage.tables import RevisionRecord, SweepRecord, TaskRecord
 from sweeps.distill.arms import LABELS_ONLY, SCRATCH_TUNED
-from sweeps.distill.session import as_claimed
 from sweeps.distill.space import of_training, point_at, search_space, untuned
 from sweeps.findings.findings import Findings, findings
 from sweeps.findings.load import StoredSweep, read
@@ -148,7 +147,7 @@ class _Worked:
         try:
             if self._broken and record.key.startswith(self._broken):
                 raise KeyError("a mistake")
-            outcome = self._run(as_claimed(1, record), params, lambda: None)
+            outcome = self._run(record, params, lambda: None)
         except Exception as error:
             kind = class_of(error, payload)
             reason = f"{type(error).__name__}: {error}" if kind == "error" else str(error)

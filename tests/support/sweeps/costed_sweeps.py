@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from storage.queue.tasks import Claim
+from storage.tables import TaskRecord
 from sweeps.distill.session import Outcome
 from sweeps.plan.jobs import Measured, MeasureOutcome
 from sweeps.spec.model import override
@@ -17,7 +17,7 @@ SWEEP_CPU_S = 2 * (2 + 4 + 2)  # two teachers, four trials, one candidate on two
 CURVE = ((3.0, 0.60), (10.0, 0.65), (40.0, 0.72), (70.0, 0.75))
 
 
-def planted(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+def planted(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
     """The quadratic runner with planted seconds, accuracies and measurements."""
     found = quadratic(claim, params, on_step)
     values: dict[str, Any] = {"cpu_s": 2.0, "train_s": 3.0}

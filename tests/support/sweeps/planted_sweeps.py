@@ -10,7 +10,6 @@ from typing import Any
 import sqlalchemy
 
 from storage.audit.rows import read_rows
-from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.tables import TaskRecord
 from storage.url import resolve
@@ -25,7 +24,7 @@ from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.trials_in_memory import made_once
 
-Runner = Callable[[Claim, dict[str, Any], Callable[[], None]], Outcome]
+Runner = Callable[[TaskRecord, dict[str, Any], Callable[[], None]], Outcome]
 Points = Sequence[float]
 
 # Four seeds, and searches just large enough to tell whether there is an optimum.
@@ -66,7 +65,7 @@ def planted(tests: Mapping[str, Points], *, luck: float = 0.0) -> Runner:
         luck: which part of an accuracy of search and confirm is the seed's; the rest is that of T and alpha.
     """
 
-    def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         found = quadratic(claim, params, on_step)
         if claim.stage == "transfer":
             key = next((name for name in tests if claim.key.startswith(name)), claim.payload["arm"])
@@ -82,7 +81,7 @@ def planted(tests: Mapping[str, Points], *, luck: float = 0.0) -> Runner:
 def up_to(key: str, run: Runner) -> Runner:
     """The runner, until the worker comes to a task whose key begins so."""
 
-    def until(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def until(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key.startswith(key):
             raise SystemExit
         return run(claim, params, on_step)

@@ -11,7 +11,7 @@ from sweeps.findings.findings import Findings
 from sweeps.report.answer import badge, headline
 from sweeps.report.brief import brief
 from sweeps.report.page import report
-from sweeps.report.words import matters
+from sweeps.report.words import parameter_effect
 from tests.support.sweeps.answered_sweeps import accuracies, answered, begun
 from tests.support.sweeps.planted_sweeps import analysed
 from tests.support.sweeps.trials_in_memory import trials_in_memory
@@ -94,7 +94,7 @@ def test_best_says_the_verdict_and_whether_t_and_alpha_matter(
     assert max(map(len, out.splitlines())) <= 100
     said = " ".join(out.split())
     source = findings.surfaces[0]
-    verdict = f"{badge(findings).text}. {headline(findings)} On digits {matters(source)}."
+    verdict = f"{badge(findings).text}. {headline(findings)} On digits {parameter_effect(source)}."
     assert f"answer {verdict} answer hash {findings.answer_hash} as code kd-sweeps best s --paste" in said
     assert "Keras' untuned default was not shown to be worse." in said
     assert out.splitlines()[0] == f"temperature  {findings.confirmed['source'].best.point.temperature:.4g}"

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -12,7 +13,6 @@ from sqlalchemy import Engine
 from storage.db.engine import open_engine
 from storage.errors import RecordBroken
 from storage.queue import tasks
-from storage.queue.tasks import Claim
 from storage.records import queries
 from storage.studies.sampler import Past, importances, propose
 from storage.studies.space import Choice, Range, Whole, check_params
@@ -138,14 +138,14 @@ def searched(
     """Point and score of every trial, when `workers` work at once and end in a random order; some fail at first."""
     create_sweep(engine.url, name, spec)
     sweep, luck = queries.find_sweep(engine, name).id, random.Random(seed)
-    at_work: list[tuple[Claim, dict[str, float]]] = []
+    at_work: list[tuple[TaskRecord, dict[str, float]]] = []
     while True:
         claim = tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=600) if len(at_work) < workers else None
         if claim is not None and claim.stage == "confirm":
             break  # the search has ended
         if claim is not None:
             params = resolve_point(engine, spec, claim)
-            tasks.save_trial(engine, claim, study="none", number=claim.task_id, params=params)
+            tasks.save_trial(engine, claim, study="none", number=claim.id, params=params)
             at_work.append((claim, params))
             continue
         claim, params = at_work.pop(luck.randrange(len(at_work)))
@@ -190,17 +190,7 @@ def test_a_confirm_task_whose_repeat_was_edited_is_one_line_that_names_it(tmp_pa
     url = worked(f"sqlite:///{tmp_path}/s.db", stop_at="confirm#0.0")
     with open_sweep(url, "s") as (engine, sweep):
         (task,) = (one for one in queries.task_records(engine, sweep.id) if one.key == "confirm#0.0")
-        claim = Claim(
-            sweep_id=sweep.id,
-            task_id=task.id,
-            key=task.key,
-            stage=task.stage,
-            phase=task.phase,
-            payload={**task.payload, "repeat": 7},
-            attempt=1,
-            params=None,
-            retry_of=None,
-        )
+        claim = replace(task, payload={**task.payload, "repeat": 7}, params=None)
         with pytest.raises(
             RecordBroken, match=r"payload of confirm#0\.0 was edited: repeat is 7; the spec plans fewer"
         ):

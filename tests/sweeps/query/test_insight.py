@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from storage.queue.tasks import Claim
+from storage.tables import TaskRecord
 from sweeps.distill.presets import preset
 from sweeps.distill.session import Outcome
 from sweeps.query.best import WIDTH, insight
@@ -17,7 +17,7 @@ from tests.support.sweeps.quadratic_worker import changed, quadratic
 TINY = preset("tiny")
 
 
-def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
     """The validation accuracy of scratch is 4 points below that of the other arms; every test accuracy is 77 %."""
     found = quadratic(claim, params, on_step)
     if claim.stage != "transfer":

@@ -65,7 +65,7 @@ def test_status_shows_the_running_worker_and_guesses_the_time_left(tmp_path: Pat
 def test_a_sweep_of_one_dataset_compares_arms_and_transfers_nothing(tmp_path: Path) -> None:
     spec = on(SMALL, source="digits", alone=True)
     with open_sweep(worked(f"sqlite:///{tmp_path}/a.db", spec, quadratic, stop_at="search#1"), "s") as (engine, sweep):
-        stages = status(engine, sweep).shown_stages
+        stages = status(engine, sweep).display_stages
         (row,) = sweep_rows(engine)
     assert "compare" in stages
     assert not {"transfer", "native"} & set(stages)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from kd.errors import Unavailable
-from storage.queue.tasks import Claim
+from storage.tables import TaskRecord
 from sweeps.distill.presets import on
 from sweeps.distill.session import Outcome
 from sweeps.errors import SpecError
@@ -101,7 +101,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         on(OVER_SEEDS, targets=["mine.npz"]), {"target.images": 180, "note": HOSTILE, "target.dataset": path}
     )
 
-    def failing(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def failing(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.stage == "baselines":
             raise Unavailable("no weights <script>alert(4)</script> & <b>more</b>")
         return planted(accuracies(0.5))(claim, params, on_step)

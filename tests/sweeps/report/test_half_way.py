@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from storage.queue.tasks import Claim
+from storage.tables import TaskRecord
 from sweeps.distill.session import Outcome
 from sweeps.findings.findings import Findings
 from sweeps.report.figures.data import pictures
@@ -38,7 +38,7 @@ TELLS = re.compile(r"(?<![\d.])(77\.|0\.77)\d|[+−-]0\.\d")
 READ = ("html", "markdown", "csv", "tex", "page", "terminal", "json", "note")
 
 
-def run(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
     outcome = planted(TESTS)(claim, params, on_step)
     return replace(changed(outcome, val_accuracy=0.5), score=0.5) if claim.stage == "transfer" else outcome
 

@@ -8,7 +8,15 @@ import pytest
 from sweeps.distill.presets import preset
 from sweeps.findings.rows import Control
 from sweeps.findings.surfaces import Surface
-from sweeps.report.words import as_good, at_edge, explained, identified, in_short, looked, matters
+from sweeps.report.words import (
+    as_good,
+    at_edge,
+    explained,
+    identified,
+    looked,
+    parameter_effect,
+    parameter_effect_brief,
+)
 from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.response import Top
@@ -46,35 +54,38 @@ SURFACE = Surface(
     ],
 )
 def test_whether_t_and_alpha_matter_is_a_few_words(fitted: Top | None, words: str) -> None:
-    assert in_short(replace(SURFACE, top=fitted)) == words
+    assert parameter_effect_brief(replace(SURFACE, top=fitted)) == words
 
 
 def test_how_much_of_the_box_is_as_good_is_said_with_its_interval() -> None:
-    assert matters(SURFACE) == (
+    assert parameter_effect(SURFACE) == (
         "T and alpha matter: 12 % [2, 31] of the searched box loses less than 0.23 points, half the seed sd of a run,"
         " against its best point"
     )
-    assert matters(replace(SURFACE, top=None)) == "whether T and alpha matter cannot be told (that takes 3 searches)"
+    assert (
+        parameter_effect(replace(SURFACE, top=None))
+        == "whether T and alpha matter cannot be told (that takes 3 searches)"
+    )
 
 
 def test_whether_t_and_alpha_matter_is_not_asked_where_more_is_searched() -> None:
     wide = replace(SURFACE, top=None, further=True)
-    assert (matters(wide), in_short(wide), identified(wide, SPEC)) == ("", "", "")
+    assert (parameter_effect(wide), parameter_effect_brief(wide), identified(wide, SPEC)) == ("", "", "")
     assert identified(replace(wide, tied=(Point(2.0, 0.1),)), SPEC) == "digits: tied with best: T = 2, alpha = 0.1"
     shares = replace(wide, importances=(("epochs", 0.75), ("temperature", 0.25)))
-    assert in_short(shares) == "epochs mattered most (75 % of the variance)"
+    assert parameter_effect_brief(shares) == "epochs mattered most (75 % of the variance)"
     assert "variance of the validation accuracy explained: epochs 75 %, T 25 %" in identified(shares, SPEC)
 
 
 def test_a_search_says_its_edge_its_ties_and_its_luck() -> None:
     said = replace(SURFACE, best=Point(20.0, 0.5), tied=(Point(2.0, 0.1), Point(3.0, 0.25)), optimism=0.734)
     assert identified(said, SPEC) == (
-        f"digits: {matters(SURFACE)}; best lies at the edge of what was searched (T = 20); tied with best:"
+        f"digits: {parameter_effect(SURFACE)}; best lies at the edge of what was searched (T = 20); tied with best:"
         " T = 2, alpha = 0.1; T = 3, alpha = 0.25; retrained on fresh seeds, the best search trial scored 0.73 points"
         " lower (winner's curse and the luck of its seed)"
     )
     assert "trial scored 0.73 points higher (" in identified(replace(said, optimism=-0.734), SPEC)
-    assert identified(SURFACE, SPEC) == f"digits: {matters(SURFACE)}"
+    assert identified(SURFACE, SPEC) == f"digits: {parameter_effect(SURFACE)}"
     assert identified(replace(SURFACE, best=None), SPEC) == "digits: not confirmed yet"
 
 

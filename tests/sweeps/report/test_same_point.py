@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from storage.queue.tasks import Claim
+from storage.tables import TaskRecord
 from sweeps.distill.session import Outcome
 from sweeps.findings.compare import compare
 from sweeps.findings.findings import Findings
@@ -30,14 +30,14 @@ SPEC = override(OVER_SEARCHES, {"search.sampler": "qmc", "search.trials": 4, "ou
 NEVER = re.compile(r"[+−-]?0\.0+,? (to )?\[?[+−-]?0\.0+\b|\[[+-]0\.00, [+-]0\.00\]|100 % \[100, 100\]|±0\.00")
 
 
-def run(apart: tuple[str, ...]) -> Callable[[Claim, dict[str, Any], Callable[[], None]], Outcome]:
+def run(apart: tuple[str, ...]) -> Callable[[TaskRecord, dict[str, Any], Callable[[], None]], Outcome]:
     """A runner whose result follows from the point, the seed and the dataset alone, as that of a real training does.
 
     Args:
         apart: the searches whose best point on the target is another one than on the source.
     """
 
-    def trained(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def trained(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         trained_once = quadratic(claim, params, on_step)
         if "temperature" not in params:
             return trained_once

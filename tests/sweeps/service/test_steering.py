@@ -16,8 +16,8 @@ from kd.baselines.applications import APPLICATIONS
 from kd.errors import WeightsNotHere
 from storage.db.engine import open_engine
 from storage.errors import RevisionRefused, SweepInUse
-from storage.queue.tasks import Claim
 from storage.records import queries
+from storage.tables import TaskRecord
 from storage.url import plain
 from sweeps.distill.freeze import has_weights
 from sweeps.distill.session import Outcome
@@ -221,7 +221,7 @@ def test_a_longer_plan_holds_the_shorter_one_and_the_same_tasks_as_a_plan_made_s
 def test_retry_does_what_failed_and_was_skipped_and_measures_once_more(
     url: sqlalchemy.URL, engine: sqlalchemy.Engine
 ) -> None:
-    def no_target_teacher(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def no_target_teacher(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if claim.key == "teachers#target":
             raise KeyError("a mistake")
         return quadratic(claim, params, on_step)
@@ -249,7 +249,7 @@ def test_retry_of_what_is_unavailable_changes_nothing_until_its_weights_are_here
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    def no_weights(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def no_weights(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if claim.stage == "baselines":
             raise WeightsNotHere("no weights; type: export KD_SWEEPS_WEIGHTS=DIR")
         return quadratic(claim, params, on_step)

@@ -13,8 +13,8 @@ from kd.config import BaselineResult, TrainResult
 from kd.errors import Diverged, ModuleNotHere, SubprocessKilled, Unavailable, WeightsNotHere
 from storage.errors import StorageFull, Unreachable
 from storage.queue import workers
-from storage.queue.tasks import Claim
 from storage.records import queries
+from storage.tables import TaskRecord
 from sweeps.distill.session import Outcome, outcome_of, training_of
 from sweeps.errors import Interrupted, StepTimeout, SweepError
 from sweeps.plan.jobs import BaselineOutcome, BaselineTask, ConfirmTask, StudentOutcome, TeacherTask, TransferTask
@@ -76,7 +76,7 @@ def test_a_task_fails_when_one_class_has_used_up_its_cap_and_not_before(url: str
     raised: list[str] = []
     errors = [KeyError("1"), Diverged("2"), KeyError("3"), Diverged("4"), KeyError("5")]
 
-    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if claim.key != "baselines#mobilenet":
             return quadratic(claim, params, on_step)
         raised.append(str(errors[len(raised)]))
@@ -90,7 +90,7 @@ def test_a_task_fails_when_one_class_has_used_up_its_cap_and_not_before(url: str
 
 
 def test_three_faults_of_the_database_in_a_row_stop_the_worker_and_the_task_waits_for_another(url: str) -> None:
-    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
         raise Unreachable("it went away")
 
     at = created(url, _spec(database=0))
@@ -104,7 +104,7 @@ def test_three_faults_of_the_database_in_a_row_stop_the_worker_and_the_task_wait
 
 
 def test_faults_of_the_database_with_a_success_in_between_do_not_stop_the_worker(url: str) -> None:
-    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if claim.attempt == 1:
             raise Unreachable("it went away")
         return quadratic(claim, params, on_step)
@@ -126,7 +126,7 @@ def test_faults_of_the_database_with_a_success_in_between_do_not_stop_the_worker
 def test_what_the_machine_lacks_stops_its_worker_and_no_task_fails(
     url: str, error: Exception, left: tuple[str, str, int]
 ) -> None:
-    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
         raise error
 
     at = created(url)
@@ -147,7 +147,7 @@ def test_what_the_machine_lacks_stops_its_worker_and_no_task_fails(
 
 
 def test_a_memory_fault_on_two_workers_fails_the_task(url: str) -> None:
-    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
         raise MemoryError
 
     at = created(url, _spec(memory=2))
@@ -160,7 +160,7 @@ def test_a_memory_fault_on_two_workers_fails_the_task(url: str) -> None:
 
 
 def test_a_score_that_is_not_finite_fails_its_task_and_never_reaches_optuna(url: str) -> None:
-    def run(claim: Claim, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
         outcome = quadratic(claim, params, on_step)
         return dataclasses.replace(outcome, score=float("nan")) if claim.key == "search#1" else outcome
 

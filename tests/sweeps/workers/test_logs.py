@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import sqlalchemy
 
-from storage.queue.tasks import Claim
 from storage.records import queries
+from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.session import Outcome
 from sweeps.workers import attempt
@@ -163,7 +163,7 @@ def test_whatever_a_users_error_says_its_task_fails_and_the_rest_goes_on(
         "native.search#1": ("postgresql://u:g3heim@h/db", "ValueError: postgresql://u:***@h/db"),
     }
 
-    def broken(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def broken(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key in texts:
             raise ValueError(texts[claim.key][0])
         return quadratic(claim, params, on_step)

@@ -10,9 +10,10 @@ import pytest
 import sqlalchemy
 
 from storage.errors import StudyMissing
-from storage.queue.tasks import Claim, reap_worker
+from storage.queue.tasks import reap_worker
 from storage.records import queries
 from storage.studies.space import study_name
+from storage.tables import TaskRecord
 from sweeps.distill.session import Outcome
 from sweeps.hints import explain
 from sweeps.plan.plan import STAGES, make_plan
@@ -85,7 +86,7 @@ def test_a_failing_attempt_is_tried_again_with_the_same_parameters(
 ) -> None:
     seen: dict[str, list[dict[str, Any]]] = {}
 
-    def flaky(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def flaky(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         seen.setdefault(claim.key, []).append(params)
         if claim.key == "search#5" and claim.attempt == 1:  # one that the sampler proposed
             raise RuntimeError("out of luck")
@@ -107,7 +108,7 @@ def test_a_failing_attempt_is_tried_again_with_the_same_parameters(
 def test_a_task_that_always_fails_ends_with_its_reason_and_the_rest_goes_on(
     url: sqlalchemy.URL, make_worker: MakeWorker
 ) -> None:
-    def broken(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def broken(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key == "transfer#source.best.1":
             raise RuntimeError("always")
         return quadratic(claim, params, on_step)
@@ -121,7 +122,7 @@ def test_a_task_that_always_fails_ends_with_its_reason_and_the_rest_goes_on(
 
 
 def test_without_its_teacher_a_search_is_skipped_with_the_reason(url: sqlalchemy.URL, make_worker: MakeWorker) -> None:
-    def no_teacher(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def no_teacher(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key == "teachers#source":
             raise RuntimeError("no teacher today")
         return quadratic(claim, params, on_step)
@@ -163,7 +164,7 @@ def test_a_worker_whose_task_was_taken_drops_its_result_and_goes_on(
 ) -> None:
     results: list[float] = []
 
-    def robbed(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def robbed(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key == "search#2" and claim.attempt == 1:
             # Somebody believes that this worker is dead, while it is about to finish.
             reap_worker(worker.engine, worker.worker, cap=5)
@@ -184,7 +185,7 @@ def test_a_study_deleted_in_the_dashboard_is_one_clear_line_and_loses_no_result(
     url: sqlalchemy.URL, make_worker: MakeWorker
 ) -> None:
 
-    def deleting(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def deleting(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key == "search#3":
             optuna.delete_study(study_name="s", storage=worker.studies.storage)
         return quadratic(claim, params, on_step)

@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from kd.errors import Diverged
-from storage.queue.tasks import Claim
+from storage.tables import TaskRecord
 from sweeps.distill.session import Outcome
 from sweeps.report.figures.data import BLUE, GREY, VERMILLION, pictures
 from sweeps.report.figures.gains import gains, methods, outside, regret
@@ -203,7 +203,7 @@ def test_methods_that_are_all_as_accurate_have_a_frame() -> None:
 
 
 def test_a_sweep_with_a_diverged_training_is_drawn_around_the_others() -> None:
-    def diverging(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def diverging(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key == "transfer#target.default-keras.2":
             raise Diverged("the loss is nan")
         return planted(accuracies(0.5))(claim, params, on_step)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from kd.errors import Unavailable
-from storage.queue.tasks import Claim
+from storage.tables import TaskRecord
 from sweeps.distill.session import Outcome
 from sweeps.findings.findings import Findings
 from sweeps.report import markdown, methods
@@ -46,7 +46,7 @@ def test_a_status_is_a_column_only_where_something_is_not_done() -> None:
 
 
 def test_a_baseline_that_cannot_run_says_why_as_far_as_there_is_room() -> None:
-    def unavailable(claim: Claim, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def unavailable(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.stage == "baselines":
             raise Unavailable(f"no ImageNet weights; type: export KERAS_HOME=DIR {'and more ' * 20}")
         return planted(accuracies(0.5))(claim, params, on_step)
