@@ -54,7 +54,7 @@ def extend(
 
     Example: kd-sweeps extend mnist-kd --seeds +10
     """
-    from sweeps.operations.answers import ExtendArgs
+    from sweeps.operations.operation import ExtendArgs
 
     client = client_of(storage, url)
     more = ExtendArgs(

@@ -1,34 +1,87 @@
-"""`Client`, what answers about sweeps; `LocalClient`, for a storage; answers as JSON, and back.
+"""What can be asked of a storage or a service, and the answers; `LocalClient` asks a storage; answers as JSON.
 
 Numbers that JSON does not have - the NaN of a diverged training - are the strings "NaN", "Infinity" and "-Infinity".
 """
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
 
 from storage import json_text
+from storage.audit.audit import Audit
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.tables import SweepRecord
 from storage.url import masked
 from sweeps.errors import SweepError
-from sweeps.operations.answers import AuditAnswer, BestAnswer, ExtendArgs, Extended
-from sweeps.query import best as query_best
-from sweeps.query import status as query_status
+from sweeps.query.best import Best, best
 from sweeps.query.listing import SweepRow, TrialRow, open_sweep, sweep_rows, trial_rows
-from sweeps.query.status import Status, WorkerRow
+from sweeps.query.status import KEEP, Status, WorkerRow, fingerprints, stage_counts, status, worker_rows
 from sweeps.spec.stored import as_it_stands
+from sweeps.spec.tables import MOST
 
 if TYPE_CHECKING:  # takes a tenth of a second, and most questions are not for findings
     from sweeps.findings.findings import Findings
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestAnswer:
+    """The best point. said: of a finished sweep its verdict, and where an untuned point was as good."""
+
+    best: Best
+    said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditAnswer:
+    """An audit. unavailable: how many tasks of each stage cannot run here. The rest is empty where rows are damaged.
+
+    answer_hash: None until every task has ended. notes: what people are told of the bits of the answer.
+    """
+
+    audit: Audit
+    unavailable: Mapping[str, int]
+    answer_hash: str | None
+    notes: tuple[str, ...]
+
+
+@checked(frozen=True, kw_only=True)
+class ExtendArgs:
+    """By how much a sweep is extended: trials of every search, seeds of every arm, searches from other points."""
+
+    trials: int = Field(default=0, ge=0, le=MOST)
+    seeds: int = Field(default=0, ge=0, le=MOST)
+    searches: int = Field(default=0, ge=0, le=MOST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extended:
+    """What an extension adds. tasks: how many. look: which look at the test images it spends, in words."""
+
+    tasks: int
+    look: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """How many tasks that concerns: those that run (pause), are left (resume), or were taken back (cancel)."""
+
+    tasks: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retried:
+    """The keys of the tasks that wait again."""
+
+    tasks: tuple[str, ...]
 
 
 class Client(Protocol):
@@ -124,7 +177,7 @@ class LocalClient:
     def status(self, name: str) -> Status:
         """Return where a sweep stands."""
         with self.open(name) as (engine, sweep):
-            return query_status.status(engine, sweep)
+            return status(engine, sweep)
 
     def audit(self, name: str) -> AuditAnswer:
         """Compare the plan, the tasks, their attempts and Optuna's trials."""
@@ -134,8 +187,8 @@ class LocalClient:
             result = audit(engine, sweep)
             if result.violations:  # what is damaged cannot be read
                 return AuditAnswer(audit=result, unavailable={}, answer_hash=None, notes=())
-            hashes = query_status.fingerprints(engine, sweep)
-            counts = query_status.stage_counts(engine, sweep.id)
+            hashes = fingerprints(engine, sweep)
+            counts = stage_counts(engine, sweep.id)
         missing = {stage: count.unavailable for stage, count in counts.items()}
         notes = tuple(hashes.lines())
         return AuditAnswer(audit=result, unavailable=missing, answer_hash=hashes.answer_hash, notes=notes)
@@ -143,13 +196,13 @@ class LocalClient:
     def workers(self, name: str) -> list[WorkerRow]:
         """Return every worker that ever worked on a sweep."""
         with self.open(name) as (engine, sweep):
-            done = queries.task_records(engine, sweep.id, state="done", keep=query_status.KEEP)
-            return query_status.worker_rows(engine, sweep, as_it_stands(sweep), done)
+            done = queries.task_records(engine, sweep.id, state="done", keep=KEEP)
+            return worker_rows(engine, sweep, as_it_stands(sweep), done)
 
     def best(self, name: str) -> BestAnswer:
         """Return the best point, and what a finished sweep says of it."""
         with self.open(name) as (engine, sweep):
-            point = query_best.best(engine, sweep)
+            point = best(engine, sweep)
             return BestAnswer(best=point, said=_notes(engine, sweep) if point.answer_hash else ())
 
     def trials(self, name: str, stage: str | None = None) -> list[TrialRow]:

@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,10 @@ from sweeps.terminal import program
 
 if TYPE_CHECKING:
     from storage.tables import SweepRecord
-    from sweeps.operations.answers import BestPoint, Svg, Verdict
     from sweeps.operations.operation import LocalClient
     from sweeps.query.status import Status
     from sweeps.report.document import Block, Code
+    from sweeps.stats.estimates import Estimate
 
 _WITH_RESULTS, _WITHOUT = 640, 330  # px; the user may drag the lower corner
 
@@ -46,6 +47,64 @@ def translate_errors(storage: str) -> Iterator[None]:
             if isinstance(error, StorageError):
                 error.next_steps = ()  # they are in the line now
             raise
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestPoint:
+    """The best point of a sweep.
+
+    Attributes:
+        temperature: > 0.
+        alpha: weight of the labels, in [0, 1].
+        more: what else was searched, by name; empty in most sweeps.
+        accuracy: on validation images, fractions: `mean`, `low` and `high` of its 95 % interval (or None), `n`.
+        confirmed: whether it was trained again on fresh seeds; else it is the luckiest single run, with n = 1.
+        loss: the formula.
+        code: Python that trains with it, by library: "kd", "keras", "pytorch".
+    """
+
+    temperature: float
+    alpha: float
+    more: Mapping[str, int | float]
+    accuracy: "Estimate"
+    confirmed: bool
+    loss: str
+    code: Mapping[str, str]
+
+    def __str__(self) -> str:
+        """Return it in words: "T = 6.8, alpha = 0.724: validation 97.41 %, n=3"."""
+        values = {"T": self.temperature, "alpha": self.alpha, **self.more}
+        point = ", ".join(f"{name} = {value:.4g}" for name, value in values.items())
+        text = f"{point}: validation {100 * self.accuracy.mean:.2f} %, n={self.accuracy.n}"
+        return text if self.confirmed else f"{text}, unconfirmed"
+
+    def _repr_pretty_(self, printer: object, cycle: bool) -> None:
+        printer.text(str(self))  # type: ignore[attr-defined]  # IPython's; the code alone would fill a page
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict. word: such as "TRANSFERS"; text: the word, and what it means."""
+
+    word: str
+    text: str
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text
+
+
+class Svg(str):
+    """A figure as SVG text; a notebook draws it."""
+
+    __slots__ = ()
+
+    def _repr_svg_(self) -> str:
+        return str(self)
+
+    def __repr__(self) -> str:
+        """Return how much it is, not the text: a dictionary of figures fits on a line."""
+        return f"<SVG, {len(self) / 1000:.0f} kB>"
 
 
 class Sweep:
@@ -179,21 +238,28 @@ class Sweep:
             return self._client.status(self._name)
 
     @property
-    def best(self) -> "BestPoint":
+    def best(self) -> BestPoint:
         """The best point: `temperature`, `alpha`, `more`. Raises `sweeps.errors.NoResultsYet` before any trial."""
         with self._translated():
-            from sweeps.operations.answers import best_point
-
-            return best_point(self._client.best(self._name).best)
+            best = self._client.best(self._name).best
+            return BestPoint(
+                temperature=best.point.temperature,
+                alpha=best.point.alpha,
+                more=dict(best.point.more),
+                accuracy=best.accuracy,
+                confirmed=best.confirmed,
+                loss=best.loss,
+                code=best.paste,
+            )
 
     @property
-    def verdict(self) -> "Verdict":
+    def verdict(self) -> Verdict:
         """The verdict: `word` and `text`. Raises `sweeps.errors.NoResultsYet` before the first result."""
         with self._translated():
-            from sweeps.operations.answers import verdict
             from sweeps.report.answer import badge
 
-            return verdict(badge(self._client.findings(self._name)))
+            text = badge(self._client.findings(self._name)).text
+            return Verdict(text.partition(":")[0], text)
 
     @property
     def headline(self) -> str:
@@ -220,13 +286,12 @@ class Sweep:
         return pandas.DataFrame(rows)
 
     @property
-    def figures(self) -> "dict[str, Svg]":
+    def figures(self) -> dict[str, Svg]:
         """The figures of its page by name: SVG text that a notebook draws. Raises as `verdict`.
 
         What has no data yet has no figure. Names: "gains", "regret", "methods", "surface", "break-even".
         """
         with self._translated():
-            from sweeps.operations.answers import Svg
             from sweeps.report.figures import svg
             from sweeps.report.figures.data import pictures
 
@@ -270,7 +335,7 @@ class Sweep:
             storage.errors.RevisionRefused: a search has closed, no look is left, or the sweep is cancelled.
         """
         with self._translated():
-            from sweeps.operations.answers import ExtendArgs
+            from sweeps.operations.operation import ExtendArgs
             from sweeps.spec.tables import MOST
 
             typed = {"trials": trials, "seeds": seeds, "searches": searches}

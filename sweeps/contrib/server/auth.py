@@ -162,7 +162,7 @@ class AuthMiddleware:
             return problem(403, "this service has no tokens, so it answers to 127.0.0.1 and localhost only")
         if not is_safe(scope) and not is_of_this_page(scope, must_say=False):
             return _from_elsewhere()
-        _note(scope, "operator")
+        scope.setdefault("state", {})["role"] = "operator"
         return None
 
     def _with_tokens(self, scope: Scope, tokens: Tokens) -> Response | None:
@@ -181,14 +181,10 @@ class AuthMiddleware:
                 return _login_needed(scope)
             if not is_safe(scope) and not is_of_this_page(scope, must_say=True):
                 return _from_elsewhere()
-        _note(scope, role)
+        scope.setdefault("state", {})["role"] = role
         if role == "viewer" and not is_safe(scope):
             return problem(403, "your token lets you read only; this needs one of the role operator")
         return None
-
-
-def _note(scope: Scope, role: Role) -> None:
-    scope.setdefault("state", {})["role"] = role
 
 
 def _from_elsewhere() -> Response:

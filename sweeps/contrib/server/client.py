@@ -14,8 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from storage.url import is_loopback
 from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.hints import local
-from sweeps.operations.answers import AuditAnswer, BestAnswer, Counted, ExtendArgs, Extended, Retried
-from sweeps.operations.operation import decode
+from sweeps.operations.operation import AuditAnswer, BestAnswer, Counted, ExtendArgs, Extended, Retried, decode
 from sweeps.query.listing import SweepRow, TrialRow
 from sweeps.query.status import Status, WorkerRow
 from sweeps.spec.stored import check_name

@@ -237,23 +237,19 @@ class ETagMiddleware:
         async def sent(message: Message) -> None:
             nonlocal passing
             if message["type"] == "http.response.start":
-                kind = next((value for name, value in message["headers"] if name == b"content-type"), b"")
-                passing = message["status"] != 200 or kind.startswith(b"text/event-stream")
+                passing = message["status"] != 200 or _is_stream(message)
                 if not passing:
                     held.append(message)
                     return
             if passing:
-                await send(message if not _is_head_body(scope, message) else {**message, "body": b""})
+                is_head_body = scope["method"] == "HEAD" and message["type"] == "http.response.body"
+                await send({**message, "body": b""} if is_head_body else message)
                 return
             parts.append(message.get("body", b""))
             if not message.get("more_body", False):
                 await _answer(scope, held[0], b"".join(parts), send)
 
         await self.app({**scope, "method": "GET"}, receive, sent)
-
-
-def _is_head_body(scope: Scope, message: Message) -> bool:
-    return bool(scope["method"] == "HEAD" and message["type"] == "http.response.body")
 
 
 async def _answer(scope: Scope, start: Message, body: bytes, send: Send) -> None:

@@ -20,7 +20,7 @@ from sweeps.contrib.server.state import CACHE_TTL_S, PING_S, Name, View, Views
 from sweeps.errors import SweepError
 from sweeps.hints import explain, local
 from sweeps.query.best import Best
-from sweeps.query.status import StageCount, Status
+from sweeps.query.status import Status
 from sweeps.report.html_page import COLOURS
 from sweeps.report.words import percentage
 from sweeps.stats.estimates import limits
@@ -87,10 +87,10 @@ def _state(view: View) -> tuple[str, str]:
 def _progress(view: View) -> str:
     now = view.status
     bar = "".join(
-        f'<div style="flex-grow:{max(share, 0.001):.4f}" title="{stage}: {_counted(now.stages[stage])}">'
-        f'<i style="width:{_done(now.stages[stage]):.1f}%"></i></div>'
+        f'<div style="flex-grow:{max(share, 0.001):.4f}" title="{stage}: {count.ended} of {count.total}">'
+        f'<i style="width:{100 * count.ended / count.total:.1f}%"></i></div>'
         for stage, share in now.shares.items()
-        if now.stages[stage].total
+        if (count := now.stages[stage]).total
     )
     percent = f"{100 * now.fraction:.0f}"
     words = [f"{percent} % of the expected work is done"]
@@ -103,14 +103,6 @@ def _progress(view: View) -> str:
     if view.finished or view.at_work or now.state != "active":
         return summary
     return f"{summary}<p>To start workers: <code>{escape(local().launch(view.name))}</code></p>\n"
-
-
-def _done(count: StageCount) -> float:
-    return 100 * count.ended / count.total
-
-
-def _counted(count: StageCount) -> str:
-    return f"{count.ended} of {count.total}"
 
 
 def _stages(now: Status) -> str:

@@ -24,7 +24,7 @@ from sweeps.distill.presets import SpecRequest, preset
 from sweeps.errors import SpecError, SweepError
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import is_incomplete
-from sweeps.operations.answers import AuditAnswer, Counted, ExtendArgs, Extended, Retried
+from sweeps.operations.operation import AuditAnswer, Counted, ExtendArgs, Extended, Retried
 from sweeps.query.listing import SweepRow, TrialRow
 from sweeps.query.status import Status, WorkerRow
 from sweeps.spec.model import Spec, parse
