@@ -30,9 +30,10 @@ from kd.errors import DataError
 POLL_S = 0.1
 _PREFIXES = ("npm error", "npm ERR!", "E:")
 _NOISE = ("code ", "syscall ", "errno ", "W:", "N:")
-# Of npm; of Debian, the three below.
+# npm
 REACH_TIMEOUT_S = 10  # for the small question whether the registry answers at all
 PACK_TIMEOUT_S = 3600
+# Debian
 REACH_S = 10
 DOWNLOAD_S = 3600
 UNPACK_S = 600
