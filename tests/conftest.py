@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from tests.support.paths import MADE, REPOSITORY
 from tests.support.postgres_server import PostgresServer, running_server
+from tests.support.sweeps.storage_sweeps import new_storage
 from tests.support.web.browser import Browser
 
 # What a test needs beside Python, by the fixtures that bring it. What trains or starts processes is marked so.
@@ -171,6 +173,13 @@ def server(_server_of_our_own: PostgresServer) -> PostgresServer:
     if not _server_of_our_own.is_running:  # an earlier test failed while it was down
         _server_of_our_own.start()
     return _server_of_our_own
+
+
+@pytest.fixture
+def engine(storage_url: str) -> Iterator[Engine]:
+    """Of an empty storage, once on SQLite and once on Postgres."""
+    with new_storage(storage_url) as engine:
+        yield engine
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """What a sweep says whose every number is planted, from rows in memory: no database, no worker, no sampler.
 
 The tasks are those of the plan, in the order in which they are claimed, and their rows are read as `load` reads them.
-`tests/sweeps/analysis/test_load.py` holds the two against each other. Imports no pytest.
+`tests/unit/sweeps/findings/test_load.py` holds the two against each other. Imports no pytest.
 """
 
 import json

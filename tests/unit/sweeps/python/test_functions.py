@@ -1,0 +1,97 @@
+"""A function as a model: by which name a worker imports it, and which ones it cannot import."""
+
+import functools
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.errors import SpecError
+from sweeps.python.arguments import name_of, root_of
+
+
+def own(*arguments: Any) -> None:
+    """A function at the top of a module."""
+
+
+class Models:
+    def build(self) -> None:
+        """A method."""
+
+
+def test_a_function_of_a_module_is_named_by_it() -> None:
+    assert name_of(own, "student") == "tests.unit.sweeps.python.test_functions:own"
+    assert name_of(root_of, "student") == "sweeps.python.arguments:root_of"
+
+
+def _of_main() -> Any:
+    def build() -> None:
+        """As a notebook defines it."""
+
+    build.__module__, build.__qualname__ = "__main__", "build"
+    return build
+
+
+def _inside() -> Any:
+    def build() -> None:
+        """A function inside of another."""
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("function", "what"),
+    [
+        (lambda: None, "got a lambda, which has no name"),
+        (_of_main(), "got the function build of a notebook, a prompt or the script that runs, where no worker"),
+        (_inside(), "cannot be imported as"),
+        (Models().build, "cannot be imported as"),
+        (functools.partial(own, 1), "got a value of type partial, which is no function"),
+    ],
+)
+def test_what_no_worker_can_import_is_refused_in_one_line_that_says_what_to_do(function: Any, what: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        name_of(function, "student")
+    said = str(refused.value)
+    assert said.startswith("student: got ")
+    assert what in said
+    assert said.endswith('put it into a file of its own and give its name, for example student="./my_models.py:build"')
+    assert "\n" not in said
+
+
+def test_a_name_that_now_means_another_function_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = own
+    monkeypatch.setitem(globals(), "own", _inside())
+    with pytest.raises(SpecError, match="cannot be imported as"):
+        name_of(before, "teacher")
+
+
+def test_a_module_that_was_loaded_by_hand_under_another_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file.py").write_text("def build(input_shape, classes): ...\n")
+    spec = importlib.util.spec_from_file_location("by_hand", tmp_path / "file.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "by_hand", module)
+    spec.loader.exec_module(module)
+    with pytest.raises(SpecError, match="cannot be imported as by_hand:build"):
+        name_of(module.build, "student")
+
+
+@pytest.mark.parametrize(
+    ("module", "origin", "root"),
+    [
+        ("a", "/x/a.py", "/x"),
+        ("a.b", "/x/a/b.py", "/x"),
+        ("a.b", "/x/a/b/__init__.py", "/x"),
+        ("a", "/x/b.py", None),
+        ("b.a", "/x/a.py", None),
+    ],
+)
+def test_the_folder_of_a_module_follows_from_its_name(module: str, origin: str, root: str | None) -> None:
+    assert root_of(module, Path(origin)) == (None if root is None else Path(root))
