@@ -16,7 +16,7 @@ from sweeps.findings.secondary import questions
 from sweeps.report import answer
 from sweeps.report.document import Advice, Badge, Card, Cards, Heading, Paragraph
 from sweeps.report.sentences import another_sweep, regret, sentence
-from sweeps.report.words import side
+from sweeps.report.words import effect_direction
 from sweeps.spec.model import Spec, override
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies
 from tests.support.sweeps.builders import found
@@ -289,7 +289,7 @@ def test_the_card_the_headline_the_advice_and_the_question_are_about_the_better_
     """Best is shown to be 4 points above Keras' default. What counts is keras.io's, which is better than that."""
     planned = {"transfer#target.default-keras-io": [native + above for native in NATIVE]} | accuracies(0.5)
     findings = found(BOTH, planned)
-    assert side(findings.difference("best - default-keras", "digits-rgb")) == "above"
+    assert effect_direction(findings.difference("best - default-keras", "digits-rgb")) == "above"
     card = answer.cards(findings)[1]
     assert (card.question, card.word) == ("Is tuning better than keras.io's default?", word)
     assert answer.headline(findings).endswith(f" keras.io's untuned default {last}.")

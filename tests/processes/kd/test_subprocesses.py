@@ -187,7 +187,7 @@ def test_a_child_does_not_outlive_a_parent_killed_with_kill_9(job: str, tmp_path
     program.write_text(
         "import sys, pathlib\n"
         "from kd.tools.processes import run_in_subprocess\n"
-        "from tests.processes.test_subprocesses import _sleep, _sleep_in_a_grandchild\n"
+        "from tests.processes.kd.test_subprocesses import _sleep, _sleep_in_a_grandchild\n"
         "if __name__ == '__main__':\n"
         f"    run_in_subprocess({job}, pathlib.Path(sys.argv[1]), on_step=lambda: None)\n"
     )
