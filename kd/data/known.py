@@ -4,6 +4,7 @@ import gzip
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -156,8 +157,9 @@ TEST_SHARE = 5  # one image in five is a test image
 Pixels = npt.NDArray[np.uint8]
 
 
+@cache
 def make(name: str) -> Arrays:
-    """Return a synthetic dataset; the same bytes every time.
+    """Return a synthetic dataset, read-only; the same bytes every time, made once in a process.
 
     Args:
         name: "digits": 28x28x1, light on black. "digits-rgb": the same digits, 32x32x3, over photographs.
@@ -178,7 +180,10 @@ def make(name: str) -> Arrays:
     order = stratified_order(labels)
     tests = len(order) // TEST_SHARE
     train, test = order[:-tests], order[-tests:]
-    return Arrays(x_train=images[train], y_train=labels[train], x_test=images[test], y_test=labels[test], classes=10)
+    arrays = Arrays(x_train=images[train], y_train=labels[train], x_test=images[test], y_test=labels[test], classes=10)
+    for array in (arrays.x_train, arrays.y_train, arrays.x_test, arrays.y_test):
+        array.flags.writeable = False  # a change would be seen by every later caller
+    return arrays
 
 
 def _plain(small: Pixels) -> Pixels:
