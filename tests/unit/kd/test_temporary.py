@@ -15,7 +15,7 @@ from tests.support.paths import REPOSITORY
 HOLDS = """
 import os, sys, tempfile
 from kd.tools import processes
-with temporary.made() as folder, temporary.used(folder):
+with processes.made() as folder, processes.used(folder):
     tempfile.NamedTemporaryFile(delete=False)
     print(folder, flush=True)
     os._exit(int(sys.stdin.readline()))

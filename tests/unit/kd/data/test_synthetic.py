@@ -68,7 +68,15 @@ def test_digits_rgb_is_the_absolute_difference_of_a_photograph_and_the_digit() -
     assert found
 
 
+def test_what_is_made_once_cannot_be_changed_for_who_comes_later() -> None:
+    made = known.make("digits")
+    assert known.make("digits") is made
+    with pytest.raises(ValueError, match="read-only"):
+        made.x_train[0] = 0
+
+
 def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    known.make.cache_clear()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match="pip install scikit-learn"):
         load("digits")

@@ -144,7 +144,7 @@ IMPATIENT = """
     sys.stdin.readline()
     started = time.monotonic()
     try:
-        control.pause(engine, 1)
+        workers.pause(engine, 1)
     except Unreachable:
         print(time.monotonic() - started)
 """
