@@ -1,7 +1,6 @@
 """Small sweeps for the storage tests, and what their child processes do. Imports neither pytest nor Optuna."""
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -201,12 +200,6 @@ def extend_at(url: str, sweep_id: int, phase: str, at: float) -> str:
     finally:
         engine.dispose()
     return f"{phase}#more1.0"
-
-
-def claim_and_be_killed(url: str, sweep_id: int, worker: str) -> None:
-    """Claim a task and die as by `kill -9`, with nothing written or closed."""
-    claimed(open_engine(resolve(url)), sweep_id, worker=worker)
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def put_blob(url: str, data: bytes, at: float) -> str:
