@@ -1,4 +1,4 @@
-"""Where a dataset comes from, in order: folder, cache, download, registry (by name).
+"""Where a dataset comes from, in order: folder, cache, download, a registry of packages.
 
 1. a folder that the user named (`--data DIR`, KD_SWEEPS_DATA)   2. the cache
 3. the public files that Keras downloads   4. an npm or a Debian package   5. none: an error that says what to type

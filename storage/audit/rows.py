@@ -1,4 +1,4 @@
-"""Read that snapshot, Optuna's tables included.
+"""Read the snapshot that an audit judges, Optuna's tables included.
 
 Only the audit reads these tables; nothing here writes them. The columns are those of
 `optuna/storages/_rdb/models.py` in the schema version below; tables of any other version are refused.
