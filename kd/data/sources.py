@@ -18,7 +18,7 @@ from kd.data import cache
 from kd.data.arrays import Arrays
 from kd.data.custom import FORMS, kind_of, place_of, read_own, summary
 from kd.data.downloads import DOWNLOADS, Progress, download_arrays
-from kd.data.known import KNOWN_DATASETS
+from kd.data.known import KNOWN_DATASETS, make
 from kd.errors import DataError
 from kd.tools.code import file_of
 
@@ -88,9 +88,7 @@ def obtain(
         DataError: unknown name, a file that is not what its name says, or every source failed.
     """
     if name in GENERATED:
-        from kd.data import known
-
-        return Found(arrays=known.make(name), origin="scikit-learn", path=None)
+        return Found(arrays=make(name), origin="scikit-learn", path=None)
     if name not in KNOWN_DATASETS and kind_of(name) is not None:
         own = read_own(name, size=size, data_dir=data_dir)
         return Found(arrays=own.arrays, origin=f"{own.kind}: {own.path or name}", path=own.path)

@@ -18,7 +18,7 @@ from tests.support.faults.crews import Crew, Nursery, Programs, program
 from tests.support.faults.duels import duel, opponents
 from tests.support.faults.storms import count, new_storm, storm_spec, work_through
 from tests.support.postgres_server import running_server
-from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
+from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep, states
 
 pytestmark = pytest.mark.processes
 
@@ -58,12 +58,6 @@ def test_so_do_64_with_2000_on_a_server_that_has_room_for_them() -> None:
         url = server.new_database()
         new_storm(url, storm_spec(**CALM, **{"search.trials": 844, "transfer.seeds": 30}))
         exactly(url, Nursery(url, task_s=0), workers=64, number=2000)
-
-
-@pytest.fixture
-def engine(storage_url: str) -> Iterator[Engine]:
-    with new_storage(storage_url) as engine:
-        yield engine
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,9 @@ from sweeps.findings.compare import compare
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import Machine
 from sweeps.operations.operation import LocalClient
-from sweeps.report import brief as compared_brief
-from sweeps.report import compare as compared_folder
 from sweeps.report import folder
-from sweeps.report.brief import WIDTH, brief
-from sweeps.report.compare import long_csv
+from sweeps.report.brief import WIDTH, brief, compared_brief
+from sweeps.report.compare import files, long_csv
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps import answered_sweeps, compared_sweeps, reported_sweeps
 from tests.support.sweeps.trials_in_memory import trials_in_memory
@@ -54,8 +52,8 @@ def _compared(at: Path) -> dict[str, str]:
     compared_sweeps.add(url, "better", compared_sweeps.lower(-2.0), training__learning_rate=0.002)
     sweeps, trials = list(map(_fixed, compared_sweeps.found(url, names))), LocalClient(resolve(url)).trials
     found, rows = compare(names, sweeps), [(one.name, one.spec, trials(one.name)) for one in sweeps]
-    files = compared_folder.files(found, long_csv(rows))
-    return _stored({"brief.txt": f"{compared_brief.compared_brief(found, columns=WIDTH)}\n", **files})
+    pages = files(found, long_csv(rows))
+    return _stored({"brief.txt": f"{compared_brief(found, columns=WIDTH)}\n", **pages})
 
 
 SWEEPS: Mapping[str, Callable[[Path], dict[str, str]]] = {

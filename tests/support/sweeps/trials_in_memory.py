@@ -1,6 +1,7 @@
 """Optuna's trials in memory, for tests of what our own tables say: writing a trial costs most of a task."""
 
 import copy
+import functools
 import hashlib
 import os
 import pickle
@@ -47,7 +48,10 @@ def trials_in_memory() -> Iterator[None]:
             _active.pop()
 
 
-_folder = tempfile.TemporaryDirectory(prefix="kd-sweeps-made-")  # of a process without one
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """The folder of a process that no session gave one."""
+    return tempfile.TemporaryDirectory(prefix="kd-sweeps-made-")
 
 
 def copied(file: Path, to: Path) -> URL:
@@ -65,7 +69,7 @@ def made_once(key: object, to: Path, make: Callable[[Path], object]) -> None:
         key: its text says everything that the content depends on.
     """
     name = hashlib.sha256(repr((key, bool(_active))).encode()).hexdigest()[:24]
-    path = Path(os.environ.get(MADE, _folder.name)) / f"{name}.db"
+    path = Path(os.environ.get(MADE) or _folder().name) / f"{name}.db"
     trials = path.with_suffix(".trials")
     with FileLock(path.with_suffix(".lock")):
         if not trials.exists():
