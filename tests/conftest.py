@@ -21,9 +21,10 @@ from tests.support.postgres_server import PostgresServer, running_server
 from tests.support.sweeps.storage_sweeps import new_storage
 from tests.support.web.browser import Browser
 
-# What a test needs beside Python, by the fixtures that bring it. What trains or starts processes is marked so.
+# What a test needs beside Python, by the fixtures that bring it. What trains or starts processes is told by its folder,
+# and by a mark of the test in a folder where not every test does.
 SERVERS = {"postgres_url", "postgres_server", "server", "browser"}
-TRAINING = "pytestmark = pytest.mark.training"
+NOT_QUICK = {REPOSITORY / "tests" / name for name in ("training", "processes")}
 LONGEST = {"test_end_to_end.py", "test_hangs.py", "test_trainer.py"}  # none of them may be the last to begin
 
 
@@ -57,10 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave files unread of which every test trains: importing one would import TensorFlow."""
-    if config.getoption("--quick") and collection_path.name.startswith("test_"):
-        return TRAINING in collection_path.read_text(encoding="utf-8") or None
-    return None
+    """Leave folders unread of which every test trains or starts processes: reading one would import TensorFlow."""
+    return (config.getoption("--quick") and collection_path in NOT_QUICK) or None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marks
@@ -117,7 +116,7 @@ def _databases(item: pytest.Item) -> set[str]:
 def _quick_is_quick(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if request.config.getoption("--quick"):
-        assert "tensorflow" not in sys.modules, f"a test of --quick imported TensorFlow: its file needs {TRAINING!r}"
+        assert "tensorflow" not in sys.modules, "a test of --quick imported TensorFlow: mark it pytest.mark.training"
 
 
 @pytest.fixture(scope="session")

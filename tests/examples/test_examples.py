@@ -11,8 +11,6 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 
-pytestmark = pytest.mark.training
-
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
 TINY = {
     "search.trials": 2,

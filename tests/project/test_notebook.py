@@ -83,7 +83,6 @@ print("finished", space["sweep"].status.fraction)
 
 
 @pytest.mark.slow
-@pytest.mark.training
 def test_its_cells_still_run(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _RUN],

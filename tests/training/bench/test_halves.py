@@ -3,15 +3,11 @@
 import sys
 from collections import Counter
 
-import pytest
-
 from tests.support.paths import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
 
 from support import halves
-
-pytestmark = pytest.mark.training
 
 
 def test_the_halves_of_cifar10_share_no_class() -> None:

@@ -19,8 +19,6 @@ from kd.baselines.pretrained import around, cut
 from kd.data.datasets import load
 from kd.models.measure import count_macs
 
-pytestmark = pytest.mark.training
-
 # The module of each network and what keras.applications calls the network in it.
 KERAS = {
     "mobilenet": ("mobilenet", "MobileNet"),

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.training
-
 # Vertical bars: the class is where the bar is, which a tiny network learns in one epoch.
 SCRIPT = """
 import json, os, signal, sys

@@ -11,8 +11,6 @@ from kd.baselines.methods import Budget, fit
 from kd.baselines.pretrained import PATIENCE, ROUNDS, Tuned, tune
 from kd.data.datasets import load
 
-pytestmark = pytest.mark.training
-
 RANDOM = np.random.default_rng(0)
 CENTRES = 4 * np.eye(3, 8, dtype=np.float32)
 LABELS = np.arange(330) % 3

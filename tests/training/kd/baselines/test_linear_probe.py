@@ -5,8 +5,6 @@ import pytest
 
 from kd.baselines.pretrained import STRENGTHS, fit_linear, fit_probes
 
-pytestmark = pytest.mark.training
-
 RNG = np.random.default_rng(0)
 
 

@@ -14,8 +14,6 @@ from kd.baselines.pretrained import around, build_network, cut
 from kd.errors import ModelError, Unavailable
 from kd.models.files import export, load
 
-pytestmark = pytest.mark.training
-
 SMALL = dataclasses.replace(APPLICATIONS["mobilenet"], pixels=8, preprocess=lambda x: x, title="Small")
 
 

@@ -14,8 +14,6 @@ from kd.data.datasets import Dataset, Split, load
 from kd.errors import ModelError, Unavailable
 from tests.support.small_datasets import cifar
 
-pytestmark = pytest.mark.training
-
 BUDGET = Budget(trials=1, epochs=1, seconds=300)
 
 

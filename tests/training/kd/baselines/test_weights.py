@@ -14,8 +14,6 @@ from kd.data.datasets import load
 from kd.errors import Unavailable
 from tests.support.local_site import Site, serving
 
-pytestmark = pytest.mark.training
-
 BUDGET = Budget(trials=1, epochs=1, seconds=300)
 WHOLE_FILE = HDF5_SIGNATURE + bytes(200_000)
 LITE0 = APPLICATIONS["efficientnet-lite0"]

@@ -9,8 +9,6 @@ from kd.errors import ModelError
 from kd.models.files import build_from_file, load, rebuilt, with_logits
 from kd.models.named import build
 
-pytestmark = pytest.mark.training
-
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
 

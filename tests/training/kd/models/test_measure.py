@@ -10,8 +10,6 @@ from kd.data.datasets import Split
 from kd.models.measure import ModelFile, count_macs, measure
 from kd.models.named import build
 
-pytestmark = pytest.mark.training
-
 RNG = np.random.default_rng(0)
 TEST = Split(RNG.integers(0, 256, (300, 8, 8, 1), dtype=np.uint8), RNG.integers(0, 3, 300))
 

@@ -9,8 +9,6 @@ from kd.config import MODEL_NAMES
 from kd.errors import ModelError
 from kd.models.named import build
 
-pytestmark = pytest.mark.training
-
 
 def logits_of(model, images):
     """The model's logits, which are the same for uint8 and float images, and no probabilities."""

@@ -18,8 +18,6 @@ from kd.models.quantize import Int8Job, measure_int8, quantize, score
 from kd.tools.processes import run_in_subprocess
 from tests.support.processes import command_of, descendants, is_alive
 
-pytestmark = pytest.mark.training
-
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (200, 8, 8, 1), dtype=np.uint8)
 

@@ -12,8 +12,6 @@ from kd.errors import ModelError, NotHere
 from kd.models.custom import build_users, check_users, load_users
 from kd.models.named import build
 
-pytestmark = pytest.mark.training
-
 OWN = """
 import itertools
 import random

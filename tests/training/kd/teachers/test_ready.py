@@ -15,8 +15,6 @@ from kd.teachers.train import teach_with, teacher_logits
 from kd.training.batches import view
 from kd.training.student import StudentTrainer
 
-pytestmark = pytest.mark.training
-
 BUDGET = Budget(trials=1, epochs=1, seconds=300)
 
 

@@ -11,8 +11,6 @@ from kd.teachers.train import train_teacher
 from kd.training.batches import view
 from kd.training.student import StudentTrainer
 
-pytestmark = pytest.mark.training
-
 
 def bright_or_dark(count, seed):
     rng = np.random.default_rng(seed)

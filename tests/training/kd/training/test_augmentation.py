@@ -8,8 +8,6 @@ import pytest
 
 from kd.training.batches import PADDING, checked_views, view
 
-pytestmark = pytest.mark.training
-
 IMAGES = np.random.default_rng(0).integers(1, 256, (700, 10, 12, 3)).astype(np.uint8)  # no 0: zeros are padding
 
 

@@ -10,8 +10,6 @@ from kd.data.datasets import Dataset, Split
 from kd.errors import DataError
 from kd.training.batches import Batches, view
 
-pytestmark = pytest.mark.training
-
 IMAGES, CLASSES, BATCH = 20, 3, 6
 SPLIT = Split(
     np.random.default_rng(0).integers(1, 256, (IMAGES, 8, 8, 1), dtype=np.uint8), np.arange(IMAGES, dtype=np.int64) % 3

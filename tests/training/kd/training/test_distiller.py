@@ -7,8 +7,6 @@ from keras import ops
 
 from kd.training.distiller import Distiller
 
-pytestmark = pytest.mark.training
-
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(32, 6)).astype("float32")
 LABELS = RNG.integers(0, 3, size=32)

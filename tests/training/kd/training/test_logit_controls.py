@@ -10,8 +10,6 @@ from kd.teachers.logits_file import LABEL_SMOOTHING, class_mean, shuffled_within
 from sweeps.distill.arms import DEFAULT_POINTS
 from sweeps.trainers.protocol import Point
 
-pytestmark = pytest.mark.training
-
 LABELS = np.array([1, 0, 1, 0, 1])
 LOGITS = np.array([[0, 3], [4, 2], [3, 6], [8, 0], [6, 9]], np.float32)  # (images, classes)
 VIEWS = np.stack([LOGITS, LOGITS + 10])  # (views, images, classes)

@@ -9,8 +9,6 @@ from kd.losses import term_of
 from kd.losses.builtin import LOSSES
 from kd.losses.loss import distillation_loss, hard_label_loss, soft_target_loss
 
-pytestmark = pytest.mark.training
-
 # Logits whose probabilities at T = 1 are plain fractions.
 TEACHER = np.log(np.array([[0.5, 0.3, 0.2]]))
 STUDENT = np.log(np.array([[0.25, 0.5, 0.25]]))

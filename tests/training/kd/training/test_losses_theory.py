@@ -8,8 +8,6 @@ from kd.losses import term_of
 from kd.losses.builtin import LOSSES
 from kd.losses.loss import soft_target_loss
 
-pytestmark = pytest.mark.training
-
 DRAW = np.random.default_rng(0)
 TEACHER, STUDENT = DRAW.normal(size=(2, 6, 4)) * 3
 LABELS = np.array([0, 1, 2, 3, 0, 2])

@@ -13,8 +13,6 @@ from kd.losses import loss_named, term_of
 from kd.losses.loss import soft_target_loss
 from kd.losses.trial import check_users_loss
 
-pytestmark = pytest.mark.training
-
 OWN = '''
 import sys
 import numpy as np

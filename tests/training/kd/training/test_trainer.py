@@ -24,8 +24,6 @@ from kd.teachers.logits_file import class_mean, uniform
 from kd.training.batches import CosineToZero, view
 from kd.training.student import StudentTrainer
 
-pytestmark = pytest.mark.training
-
 CLASSES = 3
 STATM = Path("/proc/self/statm")
 OWN_LOSS = """

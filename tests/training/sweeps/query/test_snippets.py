@@ -12,8 +12,6 @@ import pytest
 from sweeps.distill.snippets import snippets
 from sweeps.trainers.protocol import Point
 
-pytestmark = pytest.mark.training
-
 POINTS = [(1.0, 0.5), (6.803452110290527, 0.7241379310344828), (20.0, 0.1), (4.0, 0.0), (2.5, 1.0)]
 CLASSES = 10
 

@@ -27,8 +27,6 @@ from tests.support.sweeps.in_process import jobs_in_process
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
 
-pytestmark = pytest.mark.training
-
 KdSweeps = Callable[..., tuple[int, str, str]]
 
 # Both datasets, every stage, and little of each.

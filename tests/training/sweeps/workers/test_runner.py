@@ -31,8 +31,6 @@ from sweeps.workers.runner import TaskRunner
 from tests.support.sweeps.in_process import jobs_in_process
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
-pytestmark = pytest.mark.training
-
 MICRO = override(
     SMALL,
     {f"{role}.{key}": value for role in ("source", "target") for key, value in

@@ -12,8 +12,6 @@ from kd.baselines import lite0
 from kd.baselines.lite0 import read_checkpoint
 from tests.support.torch_files import saved
 
-pytestmark = pytest.mark.training
-
 ARRAYS = {
     "conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4).transpose(2, 0, 1),
     "bn.num_batches_tracked": np.array(7),

@@ -16,8 +16,6 @@ from kd.errors import Unavailable
 from tests.support.small_datasets import cifar
 from tests.support.torch_files import saved
 
-pytestmark = pytest.mark.training
-
 LITE0 = APPLICATIONS["efficientnet-lite0"]
 BUDGET = Budget(trials=1, epochs=1, seconds=600)
 
