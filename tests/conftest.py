@@ -59,7 +59,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave folders unread of which every test trains or starts processes: reading one would import TensorFlow."""
-    return (config.getoption("--quick") and collection_path in NOT_QUICK) or None
+    return (
+        config.getoption("--quick") and not NOT_QUICK.isdisjoint({collection_path, *collection_path.parents})
+    ) or None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marks
