@@ -1,13 +1,12 @@
 """docker-compose.yml without a Docker engine: the file is read as compose reads it, and each service's command runs
-here, with only its storage URL changed, against a real Postgres. With an engine: tests/containers.
+here, with only its storage URL changed. With an engine: tests/containers.
 """
 
 import json
 import re
-import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from tests.support.containers.asking import ask, ask_json
 from tests.support.containers.commands import Commands, wait
 from tests.support.pages import all_text
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.small_sweeps import created
 
 OPERATOR, VIEWER = "an-operator-of-sweeps", "a-viewer-of-sweeps"
 REQUIRED = {"POSTGRES_PASSWORD": "a-pass_word", "OPERATOR_TOKEN": OPERATOR, "VIEWER_TOKEN": VIEWER}
@@ -207,25 +207,6 @@ def test_the_image_starts_our_command_as_a_user_without_rights() -> None:
     assert all((REPOSITORY / name).exists() for name in copied)
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("$$HOME", "$HOME"),
-        ("${A}-$A", "a-a"),
-        ("${A:-b}${B:-b}${EMPTY:-c}", "abc"),
-        ("${A:?no}", "a"),
-        ("plain", "plain"),
-    ],
-)
-def test_variables_are_filled_in_by_the_rules_of_compose(text: str, expected: str) -> None:
-    assert interpolate(text, {"A": "a", "EMPTY": ""}) == expected
-
-
-def test_a_form_of_variable_that_this_test_does_not_know_is_an_error() -> None:
-    with pytest.raises(ComposeError):
-        interpolate("${A+b}", {"A": "a"})
-
-
 # Monitoring.
 
 
@@ -301,40 +282,27 @@ class Stack:
 
 
 @pytest.fixture
-def stack(postgres_url: str, tmp_path: Path) -> Stack:
-    return Stack(postgres_url, tmp_path)
+def stack(tmp_path: Path) -> Stack:
+    return Stack(f"sqlite:///{tmp_path}/a.db", tmp_path)
 
 
-def test_init_creates_the_sweep_and_doing_it_again_is_harmless(stack: Stack, postgres_url: str) -> None:
-    code, output = stack.run("init")
-    assert code == 0, output
-    again, repeated = stack.run("init")
-    assert again == 0, repeated
-    assert "already there, unchanged" in repeated
-    engine = open_engine(resolve(postgres_url), read_only=True)
-    (sweep,) = queries.list_sweeps(engine)
-    engine.dispose()
-    assert (sweep.name, sweep.spec["preset"]) == ("demo", "tiny")
+def test_the_words_of_init_and_worker_are_commands_of_ours_for_the_named_sweep(
+    kd_sweeps: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """That init may run again is in tests/unit/sweeps/cli, what becomes of a stopped worker in tests/processes."""
+    monkeypatch.setenv("KD_SWEEPS_STORAGE", f"sqlite:///{tmp_path}/a.db")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    init, worker = (services(**SETTINGS)[name]["command"] for name in ("init", "worker"))
+    code, out, _ = kd_sweeps(*init, "--dry-run")
+    assert (code, "8 trials" in out) == (0, True)
+    created(f"sqlite:///{tmp_path}/a.db")
+    code, _, err = kd_sweeps(*worker)
+    assert (code, "no sweep 'demo'" in err) == (1, True), err
 
 
-def test_a_stopped_worker_gives_its_task_back_within_the_grace_period(stack: Stack, postgres_url: str) -> None:
-    assert create_sweep(resolve(postgres_url), "demo", preset("tiny")).new
-    engine = open_engine(resolve(postgres_url), read_only=True)
-    sweep = queries.find_sweep(engine, "demo")
-    with stack.start("worker") as worker:
-        wait(worker, lambda: bool(queries.running_tasks(engine, sweep.id)))
-        assert [task.key for task in queries.running_tasks(engine, sweep.id)] == ["teachers#source"]
-        worker.send_signal(signal.SIGTERM)  # what `docker compose stop` sends
-        output, _ = worker.communicate(timeout=float(stack.services["worker"]["stop_grace_period"].rstrip("s")))
-    assert worker.returncode == 143, output
-    assert "teachers#source given back" in output
-    assert not queries.running_tasks(engine, sweep.id)
-    assert stage_counts(engine, sweep.id)["teachers"].waiting == 2
-    engine.dispose()
-
-
-def test_the_service_asks_for_a_token_and_has_the_dashboard_behind_it(stack: Stack, postgres_url: str) -> None:
-    assert create_sweep(resolve(postgres_url), "demo", preset("tiny")).new
+@pytest.mark.processes
+def test_the_service_asks_for_a_token_and_has_the_dashboard_behind_it(stack: Stack, tmp_path: Path) -> None:
+    assert create_sweep(resolve(f"sqlite:///{tmp_path}/a.db"), "demo", preset("tiny")).new
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -348,8 +316,6 @@ def test_the_service_asks_for_a_token_and_has_the_dashboard_behind_it(stack: Sta
         assert ask(f"{url}/dashboard/", VIEWER)[0] == 200
         studies = ask_json(f"{url}/api/studies", VIEWER)["study_summaries"]
         metrics = ask(f"{url}/metrics", VIEWER)[1]
-        service.terminate()
-        service.communicate(timeout=30)
     assert sorted(study["study_name"] for study in studies) == sorted(study_name("demo", stage) for stage in STAGES)
     assert metrics_of_the_boards() <= {line.split("{")[0].split(" ")[0] for line in metrics.splitlines()} | LATER
 
@@ -357,10 +323,9 @@ def test_the_service_asks_for_a_token_and_has_the_dashboard_behind_it(stack: Sta
 @pytest.mark.slow
 def test_a_worker_runs_to_the_end_and_exits_0(postgres_url: str, tmp_path: Path, shared_data: Path) -> None:
     stack = Stack(postgres_url, tmp_path, KERAS_HOME=str(shared_data / "keras"))
-    code, output = stack.run("init")
-    assert code == 0, output
-    code, output = stack.run("worker")
-    assert code == 0, output
+    for name in ("init", "worker"):
+        code, output = stack.run(name)
+        assert code == 0, output
     engine = open_engine(resolve(postgres_url), read_only=True)
     counts = stage_counts(engine, queries.find_sweep(engine, "demo").id)
     engine.dispose()

@@ -1,10 +1,11 @@
-"""deploy/kubernetes without a cluster: validated strictly against the schemas of Kubernetes, and each container's
-command line run here, with only its storage URL changed, against a real Postgres.
+"""deploy/kubernetes without a cluster: validated strictly against the schemas of Kubernetes, and the command lines of
+the containers run here, with only the storage URL changed.
 """
 
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +115,6 @@ def test_kubectl_renders_the_same(tried: Path, overlay: str) -> None:
     assert ordered(list(yaml.safe_load_all(done.stdout))) == ordered(render(tried / overlay))
 
 
-def test_a_field_of_kustomize_that_this_test_does_not_know_is_an_error(tried: Path) -> None:
-    with (tried / "base" / "kustomization.yaml").open("a") as file:
-        file.write("namePrefix: a-\n")
-    with pytest.raises(ValueError, match="namePrefix"):
-        render(tried / "base")
-
-
 def test_what_the_base_refers_to_is_what_its_head_tells_people_to_make() -> None:
     found = render(FOLDER / "base")
     text = str(found)
@@ -210,32 +204,22 @@ def test_the_url_of_the_example_leads_to_the_postgres_beside_it(manifests: list[
 # The commands.
 
 
-class Cluster:
-    """The containers as processes here, on one storage."""
-
-    def __init__(self, found: list[Manifest], folder: Path, url: str) -> None:
-        self._manifests = found
-        self._containers = dict(containers(found))
-        self.commands = Commands(folder, KD_SWEEPS_STORAGE=url)
-
-    def words(self, name: str) -> tuple[list[str], dict[str, str]]:
-        """What runs in a container, and its variables."""
-        container: dict[str, Any] = self._containers[name]
-        variables = environment(self._manifests, container)
-        return command_line(container, variables, ENTRYPOINT), variables
-
-
-@pytest.fixture
-def cluster(manifests: list[Manifest], tmp_path: Path, postgres_url: str) -> Cluster:
-    return Cluster(manifests, tmp_path, postgres_url)
+def words(found: list[Manifest], name: str) -> tuple[list[str], dict[str, str]]:
+    """What runs in a container, and its variables."""
+    container: dict[str, Any] = dict(containers(found))[name]
+    variables = environment(found, container)
+    return command_line(container, variables, ENTRYPOINT), variables
 
 
 @pytest.mark.slow
-def test_workers_wait_until_the_job_has_made_the_sweep(cluster: Cluster, postgres_url: str) -> None:
-    with cluster.commands.start(*cluster.words("Job/kd-sweeps-workers/wait")) as waiting:
+def test_workers_wait_until_the_job_has_made_the_sweep(
+    manifests: list[Manifest], tmp_path: Path, postgres_url: str
+) -> None:
+    commands = Commands(tmp_path, KD_SWEEPS_STORAGE=postgres_url)
+    with commands.start(*words(manifests, "Job/kd-sweeps-workers/wait")) as waiting:
         assert waiting.stdout is not None
         assert "kd-sweeps" in waiting.stdout.readline()  # it says what it waits for
-        code, output = cluster.commands.run(*cluster.words("Job/kd-sweeps-init/init"))
+        code, output = commands.run(*words(manifests, "Job/kd-sweeps-init/init"))
         assert code == 0, output
         assert waiting.wait(60) == 0
     engine = open_engine(resolve(postgres_url), read_only=True)
@@ -245,21 +229,19 @@ def test_workers_wait_until_the_job_has_made_the_sweep(cluster: Cluster, postgre
 
 
 def test_a_url_that_cannot_work_ends_with_the_code_that_fails_the_job(
-    manifests: list[Manifest], tmp_path: Path
+    manifests: list[Manifest], kd_sweeps: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster = Cluster(manifests, tmp_path, "mysql://kd@kd-sweeps-postgres/kd")
+    monkeypatch.setenv("KD_SWEEPS_STORAGE", "mysql://kd@kd-sweeps-postgres/kd")
     for name in ("Job/kd-sweeps-init/init", "Job/kd-sweeps-workers/worker"):
-        code, output = cluster.commands.run(*cluster.words(name))
-        assert code == 2, output
+        assert kd_sweeps(*words(manifests, name)[0][1:])[0] == 2
 
 
-def test_the_containers_run_what_the_services_of_compose_run(manifests: list[Manifest], tmp_path: Path) -> None:
-    """What those do when they are stopped or asked is in test_compose.py."""
-    cluster = Cluster(manifests, tmp_path, "sqlite:///none.db")
+def test_the_containers_run_what_the_services_of_compose_run(manifests: list[Manifest]) -> None:
+    """What those do when they are run or asked is in test_compose.py."""
     compose = services(**SETTINGS)
     containers = {"init": "Job/kd-sweeps-init/init", "worker": "Job/kd-sweeps-workers/worker"}
     for service, name in (containers | {"service": "Deployment/kd-sweeps/service"}).items():
-        assert cluster.words(name)[0] == ["kd-sweeps", *compose[service]["command"]]
+        assert words(manifests, name)[0] == ["kd-sweeps", *compose[service]["command"]]
     (container,) = one_of(manifests, "Deployment", "kd-sweeps")["spec"]["template"]["spec"]["containers"]
     probes = {kind: container[kind]["httpGet"]["path"] for kind in ("livenessProbe", "readinessProbe", "startupProbe")}
     assert probes == {"livenessProbe": "/healthz", "readinessProbe": "/readyz", "startupProbe": "/healthz"}

@@ -11,8 +11,7 @@ MOST_FILES, MOST_LINES = 20, 600
 PACKAGES = ("kd", "storage", "sweeps")
 
 FOLDERS = sorted(
-    {path.parent for root in (*PACKAGES, "bench", "tests") for path in (REPOSITORY / root).rglob("*.py")},
-    key=str,
+    {path.parent for root in (*PACKAGES, "bench", "tests") for path in (REPOSITORY / root).rglob("*.py")}, key=str
 )
 
 

@@ -1,10 +1,7 @@
 """README and docs together: their commands exist, their links lead somewhere, their examples run."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -74,23 +71,6 @@ def test_every_preset_has_its_row_with_its_numbers() -> None:
             rounds = ", ".join(f"{points} x {seeds}" for points, seeds in spec.confirm.rounds)
             assert f"| {spec.search.trials} | {rounds} |" in row
             assert f"{spec.transfer.seeds} seeds" in row
-
-
-@pytest.mark.training
-def test_the_distillation_example_runs_as_it_stands(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", all_text(), flags=re.DOTALL)
-    (example,) = [block for block in blocks if "Distiller(" in block]
-    script = tmp_path / "example.py"
-    script.write_text(example)
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "2"},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "accuracy" in done.stdout
 
 
 def test_the_python_examples_import_public_names_only() -> None:

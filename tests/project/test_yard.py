@@ -5,7 +5,6 @@ import subprocess
 import tomllib
 from datetime import date
 
-import pytest
 import yaml
 
 from tests.support.paths import REPOSITORY
@@ -37,11 +36,6 @@ def test_the_metadata_of_the_package_are_complete() -> None:
     minors = {line.rpartition(" ")[2] for line in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", line)}
     low, high = re.findall(r"3\.(\d+)", PROJECT["requires-python"])
     assert minors == {f"3.{minor}" for minor in range(int(low), int(high))}
-
-
-@pytest.mark.parametrize("package", ["kd", "storage", "sweeps"])
-def test_type_checkers_of_users_see_the_types(package: str) -> None:
-    assert (REPOSITORY / package / "py.typed").is_file()
 
 
 def test_the_citation_is_valid_and_of_this_version() -> None:
