@@ -10,9 +10,11 @@ import pytest
 
 from kd.baselines.applications import APPLICATIONS
 from kd.baselines.autokeras import BLOCK_TYPE, Blocks, first_trial
+from kd.baselines.methods import Budget
 from kd.baselines.pretrained import around, build_network, cut
 from kd.errors import ModelError, Unavailable
 from kd.models.files import export, load
+from kd.models.measure import count_macs
 
 SMALL = dataclasses.replace(APPLICATIONS["mobilenet"], pixels=8, preprocess=lambda x: x, title="Small")
 
@@ -49,11 +51,12 @@ def test_a_file_that_does_not_fit_is_named_with_what_to_type(error: Exception) -
     assert "\n" not in str(caught.value)
 
 
-def built(kind: str) -> tuple[keras.Model, keras_tuner.HyperParameters]:
-    """The first trial's network of a kind on images (16, 16, 3)."""
+def built(kind: str, side: int = 16, **changes: int) -> tuple[keras.Model, keras_tuner.HyperParameters]:
+    """A kind's network on RGB images: the first trial's, but for the changes."""
     hp = keras_tuner.HyperParameters()
     hp.values.update(first_trial(kind, blocks="blocks", head="head"))
-    images = keras.Input((16, 16, 3))
+    hp.values.update({f"blocks/{kind}/{name}": value for name, value in changes.items()})
+    images = keras.Input((side, side, 3))
     return keras.Model(images, Blocks((kind,), name="blocks").build(hp, images)), hp
 
 
@@ -63,23 +66,32 @@ def test_each_stage_but_the_first_halves_the_images_and_doubles_the_width(kind: 
     assert network.output.shape == (None, 4, 4, 4 * width)
 
 
-def test_the_residual_network_has_the_weights_that_its_paper_says() -> None:
-    network, _ = built("resnet")
-    kernels = 3 * 9 * 16 + 2 * 16 * 9 * 16  # the stem and the first stage, without biases
-    kernels += 16 * 9 * 32 + 32 * 9 * 32 + 16 * 32  # the second, with its projection
-    kernels += 32 * 9 * 64 + 64 * 9 * 64 + 32 * 64
+def test_the_residual_network_has_the_weights_and_the_arithmetic_that_its_paper_says() -> None:
+    network, _ = built("resnet", side=32)
+    stem, first = 3 * 9 * 16, 2 * 16 * 9 * 16  # the kernels, without biases
+    second = 16 * 9 * 32 + 32 * 9 * 32 + 16 * 32  # with its projection
+    third = 32 * 9 * 64 + 64 * 9 * 64 + 32 * 64
     norms = 4 * (3 * 16 + 3 * 32 + 3 * 64)  # scale, shift, mean, variance
     normalization = 3 + 3 + 1  # mean and variance of each channel, and a count
-    assert network.count_params() == kernels + norms + normalization
+    assert network.count_params() == stem + first + second + third + norms + normalization
+    assert count_macs(network) == 32 * 32 * (stem + first) + 16 * 16 * second + 8 * 8 * third
+
+
+@pytest.mark.parametrize(("kind", "width"), [("resnet", 32), ("xception", 64)])
+def test_the_largest_proposals_are_within_the_default_limit_so_that_no_trial_is_wasted_on_one(
+    kind: str, width: int
+) -> None:
+    limit = Budget(trials=1, epochs=1, seconds=1).max_parameters
+    assert built(kind, side=32, width=width, depth=3)[0].count_params() < limit
 
 
 @pytest.mark.parametrize("kind", ["vanilla", "xception", "resnet"])
 def test_the_first_trial_gives_names_that_the_search_asks_for(kind: str) -> None:
     _, hp = built(kind)
-    asked = {param.name for param in hp.space}
+    names = {param.name for param in hp.space}
     given = {name for name in first_trial(kind, blocks="blocks", head="head") if name.startswith("blocks/")}
     assert f"blocks/{BLOCK_TYPE}" in given
-    assert given <= asked
+    assert given <= names
 
 
 PROBE = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)

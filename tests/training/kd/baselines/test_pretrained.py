@@ -6,12 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kd.baselines import methods
 from kd.baselines.applications import APPLICATIONS, HDF5_SIGNATURE, TUNED
 from kd.baselines.methods import METHODS, Budget, fit
 from kd.baselines.pretrained import fit_linear
-from kd.config import BaselineResult
+from kd.config import BaselineResult, TeacherResult
 from kd.data.datasets import Dataset, Split, load
 from kd.errors import ModelError, Unavailable
+from kd.teachers.train import teach_with
+from kd.training.batches import view
 from tests.support.small_datasets import cifar
 
 BUDGET = Budget(trials=1, epochs=1, seconds=300)
@@ -30,51 +33,75 @@ def digits() -> Dataset:
     return load("digits", train_images=200)
 
 
-@pytest.fixture(scope="module")
-def on_digits(keras_home: Path, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> BaselineResult:
-    """MobileNet fitted once to gray images of 8x8 pixels."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KERAS_HOME", str(keras_home))
-        return fit("mobilenet", digits, budget=BUDGET, seed=5, work_dir=tmp_path_factory.mktemp("work"))
+@dataclasses.dataclass
+class Fitted:
+    """MobileNet fitted once to gray images, as the teacher of two views."""
+
+    result: BaselineResult
+    taught: TeacherResult
+    model: Any  # as its file is loaded
+    progress: list[tuple[float, str]]
+    left: list[Path]  # in the folder for temporary files
 
 
 @pytest.fixture(scope="module")
-def saved(on_digits: BaselineResult, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The model in its file."""
+def fitted(keras_home: Path, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     import keras
 
-    path = tmp_path_factory.mktemp("saved") / "model.keras"
-    path.write_bytes(on_digits.model)
-    return keras.models.load_model(path)
+    results, progress = [], []
+    folder = tmp_path_factory.mktemp("fitted")
+
+    def watched(*arguments: Any, **more: Any) -> BaselineResult:
+        results.append(fit(*arguments, **more))
+        return results[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_HOME", str(keras_home))
+        patch.setattr(methods, "fit", watched)
+        taught = teach_with(
+            "mobilenet",
+            digits,
+            budget=BUDGET,
+            seed=5,
+            work_dir=folder / "work",
+            on_progress=lambda fraction, text: progress.append((fraction, text)),
+            views=2,
+        )
+    (folder / "model.keras").write_bytes(taught.model)
+    model = keras.models.load_model(folder / "model.keras")
+    return Fitted(results[0], taught, model, progress, list((folder / "work").iterdir()))
 
 
 def test_frozen_features_of_upscaled_gray_digits_are_read_by_a_linear_classifier(
-    on_digits: BaselineResult, digits: Dataset
+    fitted: Fitted, keras_home: Path
 ) -> None:
-    assert on_digits.val_accuracy > 0.8
-    assert on_digits.parameters == 218_544 + (256 + 1) * 10  # MobileNet 0.25 without its top, and the logits
-    assert on_digits.train_images == 200
-    assert on_digits.detail == "frozen features, 96 px, uses ImageNet (its classes overlap CIFAR-10's)"
-    assert not on_digits.capped
+    result = fitted.result
+    assert result.val_accuracy > 0.8
+    assert result.parameters == 218_544 + (256 + 1) * 10  # MobileNet 0.25 without its top, and the logits
+    assert result.train_images == 200
+    assert result.detail == "frozen features, 96 px, uses ImageNet (its classes overlap CIFAR-10's)"
+    assert not result.capped
+    file = keras_home / "models" / APPLICATIONS["mobilenet"].weights_file
+    assert result.provenance["weights_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert fitted.left == []
 
 
-def test_the_saved_file_takes_uint8_and_float_and_scores_what_was_reported(
-    saved: Any, on_digits: BaselineResult, digits: Dataset
-) -> None:
+def test_the_saved_file_takes_uint8_and_float_and_scores_what_was_reported(fitted: Fitted, digits: Dataset) -> None:
     images = digits.validation.images
-    logits = saved.predict(images, verbose=0)
+    logits = np.asarray(fitted.model(images, training=False))
     assert logits.shape == (len(images), 10)
     assert logits.min() < 0  # logits, not probabilities
-    np.testing.assert_array_equal(logits[:32], saved.predict(images[:32].astype(np.float32), verbose=0))
-    assert np.mean(logits.argmax(axis=-1) == digits.validation.labels) == on_digits.val_accuracy
+    few, more = (fitted.model(given, training=False) for given in (images[:8], images[:8].astype(np.float32)))
+    np.testing.assert_array_equal(few, more)
+    assert np.mean(logits.argmax(axis=-1) == digits.validation.labels) == fitted.result.val_accuracy
 
 
 def test_the_network_in_the_saved_file_still_has_its_imagenet_weights_and_statistics(
-    saved: Any, keras_home: Path
+    fitted: Fitted, keras_home: Path
 ) -> None:
     import keras
 
-    kept = saved.get_layer("mobilenet_0.25_96").get_weights()
+    kept = fitted.model.get_layer("mobilenet_0.25_96").get_weights()
     file = keras_home / "models" / APPLICATIONS["mobilenet"].weights_file
     original = keras.applications.MobileNet(
         alpha=0.25, include_top=False, input_shape=(96, 96, 3), weights=str(file)
@@ -84,33 +111,28 @@ def test_the_network_in_the_saved_file_still_has_its_imagenet_weights_and_statis
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_provenance_names_the_weights_by_their_sha256(on_digits: BaselineResult, keras_home: Path) -> None:
-    file = keras_home / "models" / APPLICATIONS["mobilenet"].weights_file
-    assert on_digits.provenance["weights_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+def test_as_a_teacher_it_says_in_logits_what_its_file_says_of_each_view(fitted: Fitted, digits: Dataset) -> None:
+    logits, result = fitted.taught.logits, fitted.taught.result
+    assert (logits.shape, logits.dtype) == ((2, 200, 10), np.float32)
+    right = [float(np.mean(of_view.argmax(axis=-1) == digits.train.labels)) for of_view in logits]
+    assert right[0] > 0.95
+    assert right[1] < right[0]  # of 8 pixels a view may push 4 out
+    few = digits.train.images[:8]  # which have the views of the whole
+    for number, of_view in enumerate(logits):
+        again = fitted.model(view(few, number), training=False)
+        np.testing.assert_allclose(again, of_view[:8], rtol=1e-4, atol=1e-4)
+    assert result.val_accuracy == fitted.result.val_accuracy
+    assert result.epoch_val_accuracy == (result.val_accuracy,)
+    assert (result.train_images, result.seed) == (200, 5)
+    assert result.cpu_s > fitted.result.cpu_s > 0
+    assert result.train_s > fitted.result.train_s > 0
 
 
-def test_another_seed_gives_the_same_model_and_progress_runs_from_0_to_1(
-    on_digits: BaselineResult,
-    digits: Dataset,
-    keras_home: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("KERAS_HOME", str(keras_home))
-    seen: list[float] = []
-    again = fit(
-        "mobilenet",
-        digits,
-        budget=BUDGET,
-        seed=6,
-        work_dir=tmp_path / "new",
-        on_progress=lambda fraction, text: seen.append(fraction),
-    )
-    assert again.val_accuracy == on_digits.val_accuracy
-    assert seen == sorted(seen)
-    assert seen[0] == 0.0
-    assert seen[-1] == pytest.approx(1.0)
-    assert list((tmp_path / "new").iterdir()) == []
+def test_progress_runs_from_0_to_1_without_turning_back(fitted: Fitted) -> None:
+    fractions = [fraction for fraction, _ in fitted.progress]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+    assert fitted.progress[-1][1] == "logits of view 2 of 2"
 
 
 @pytest.mark.slow
@@ -192,8 +214,7 @@ def test_another_network_is_one_more_row_of_the_table_and_two_methods() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [("trials", 0), ("trials", 1.5), ("epochs", True), ("seconds", 0), ("seconds", float("nan"))],
+    ("field", "value"), [("trials", 0), ("trials", 1.5), ("epochs", True), ("seconds", 0), ("seconds", float("nan"))]
 )
 def test_a_budget_refuses_what_cannot_be_spent(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"^{field} must be .*got {value}$"):

@@ -70,28 +70,6 @@ def test_a_network_with_its_resizing_inside_becomes_int8(tmp_path):
     assert score(litert, said(model)) > 0.9
 
 
-def test_each_model_has_its_own_answer_whatever_becomes_of_the_others(tmp_path):
-    model = build("keras-student", (8, 8, 1), 3, seed=1)
-    good = Int8Job(model=saved(model, tmp_path), calibration=IMAGES[:50], test=said(model))
-    # Of 3 channels instead of 1
-    wrong = Int8Job(model=good.model, calibration=np.repeat(IMAGES[:50], 3, axis=-1), test=good.test)
-    # A matrix inverse has no int8 form
-    images = keras.Input((8, 8, 1))
-    inverse = keras.Model(images, layers.Flatten()(keras.ops.inv(layers.Reshape((8, 8))(images))))
-    other = Int8Job(model=saved(inverse, tmp_path), calibration=IMAGES[:50], test=good.test)
-    broken = Int8Job(model=b"no model", calibration=IMAGES[:50], test=good.test)
-    found = measure_int8({"broken": broken, "wrong": wrong, "good": good, "other": other})
-    assert list(found) == ["broken", "wrong", "good", "other"]
-    assert found["good"].reason == ""
-    assert found["good"].test_accuracy > 0.95
-    assert found["good"].bytes == pytest.approx(len(quantize(good.model, IMAGES[:50])), rel=0.01)
-    assert found["broken"].reason.startswith("ModelError: not a .keras file that loads here")
-    for name in ("broken", "wrong", "other"):
-        assert (found[name].bytes, found[name].test_accuracy) == (None, None)
-        assert 0 < len(found[name].reason) <= 200
-        assert "\n" not in found[name].reason
-
-
 @pytest.mark.slow
 def test_a_child_that_dies_costs_its_model_alone(tmp_path, monkeypatch):
     model = build("keras-student", (8, 8, 1), 3, seed=1)

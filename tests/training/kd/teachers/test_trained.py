@@ -1,13 +1,17 @@
-"""kd.teachers.train.train_teacher: logits in the order of the images, and a model that says the same."""
+"""kd.teachers.train: logits in the order of the images, and a model that says the same.
+
+With a pretrained network as the teacher: tests/training/kd/baselines/test_pretrained.py.
+"""
 
 import keras
 import numpy as np
 import pytest
 
+from kd.baselines.methods import Budget
 from kd.config import DistillConfig, TrainingConfig
 from kd.data.datasets import Dataset, Split, load, load_test
 from kd.errors import ModelError
-from kd.teachers.train import train_teacher
+from kd.teachers.train import teach_with, teacher_logits, train_teacher
 from kd.training.batches import view
 from kd.training.student import StudentTrainer
 
@@ -21,7 +25,11 @@ def bright_or_dark(count, seed):
 
 # 1,100 training images: the logits take more than two evaluation batches
 DATASET = Dataset("two", bright_or_dark(1100, 1), bright_or_dark(60, 2), 2, "", "", "synthetic")
-TRAINING = TrainingConfig(epochs=2, batch_size=64)
+TRAINING = TrainingConfig(epochs=3, batch_size=64)
+
+
+def trained(views=1, on_epoch=lambda epoch, accuracy: None):
+    return train_teacher(DATASET, model="keras-student", training=TRAINING, seed=3, views=views, on_epoch=on_epoch)
 
 
 @pytest.fixture(scope="module")
@@ -31,29 +39,23 @@ def heard():
 
 @pytest.fixture(scope="module")
 def taught(heard):
-    return train_teacher(
-        DATASET, model="cnn-small-narrow", training=TRAINING, seed=3, on_epoch=lambda *args: heard.append(args)
-    )
+    return trained(on_epoch=lambda *args: heard.append(args))
 
 
-@pytest.fixture(scope="module")
-def loaded(taught, tmp_path_factory):
-    path = tmp_path_factory.mktemp("teacher") / "teacher.keras"
-    path.write_bytes(taught.model)
-    return keras.saving.load_model(path)
+def loaded(teacher, folder):
+    (folder / "teacher.keras").write_bytes(teacher.model)
+    return keras.saving.load_model(folder / "teacher.keras")
 
 
-def test_cached_top_1_is_the_live_top_1_on_every_example(taught, loaded):
-    live = loaded.predict(DATASET.train.images, verbose=0)
-    np.testing.assert_array_equal(taught.logits.argmax(axis=-1), live.argmax(axis=-1))
-    np.testing.assert_allclose(taught.logits, live, atol=1e-4)
-
-
-def test_the_logits_are_float32_one_row_per_training_image(taught):
-    assert taught.logits.dtype == np.float32
-    assert taught.logits.shape == (1100, 2)
+def test_the_logits_are_what_the_saved_model_says_row_by_row(taught, tmp_path):
+    assert (taught.logits.dtype, taught.logits.shape) == (np.float32, (1100, 2))
     # labels are in no order: rows of another order would agree with half of them
     assert (taught.logits.argmax(axis=-1) == DATASET.train.labels).mean() > 0.98
+    model = loaded(taught, tmp_path)
+    np.testing.assert_allclose(taught.logits, model(DATASET.train.images, training=False), atol=1e-4)
+    predicted = np.asarray(model(DATASET.validation.images, training=False)).argmax(axis=-1)
+    assert (predicted == DATASET.validation.labels).mean() == taught.result.val_accuracy
+    assert not model.compiled
 
 
 def test_the_result_is_of_the_last_epoch_and_every_epoch_was_heard(taught, heard):
@@ -62,43 +64,38 @@ def test_the_result_is_of_the_last_epoch_and_every_epoch_was_heard(taught, heard
     assert (taught.result.train_images, taught.result.seed) == (1100, 3)
 
 
-def test_the_model_is_saved_as_it_scored_and_without_optimizer(taught, loaded):
-    predicted = loaded.predict(DATASET.validation.images, verbose=0).argmax(axis=-1)
-    assert (predicted == DATASET.validation.labels).mean() == taught.result.val_accuracy
-    assert not loaded.compiled
+def test_a_teacher_trains_on_a_fresh_view_an_epoch_and_says_what_it_thinks_of_those_that_students_see(taught, tmp_path):
+    of_2, of_4 = trained(views=2), trained(views=4)
+    np.testing.assert_array_equal(of_2.logits, of_4.logits[:2])
+    assert np.abs(taught.logits - of_2.logits[0]).max() > 0.1
+    assert (of_4.logits.dtype, of_4.logits.shape) == (np.float32, (4, 1100, 2))
+    model = loaded(of_4, tmp_path)
+    for number, logits in enumerate(of_4.logits):
+        np.testing.assert_allclose(logits, model(view(DATASET.train.images, number)), atol=1e-4)
 
 
-THREE_EPOCHS = TrainingConfig(epochs=3, batch_size=64)
+def test_logits_are_taken_before_a_softmax_in_every_batch_and_view(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
+    layers = [keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+    model.save(tmp_path / "model.keras")
+    logits = teacher_logits((tmp_path / "model.keras").read_bytes(), images, views=3)
+    assert logits.shape == (3, 300, 3)
+    kernel, bias = model.layers[-1].get_weights()
+    for number in range(3):
+        by_hand = view(images, number).reshape(300, -1) @ kernel + bias
+        np.testing.assert_allclose(logits[number], by_hand, rtol=1e-3, atol=1e-2)
 
 
-@pytest.fixture(scope="module")
-def of_views():
-    return train_teacher(DATASET, model="keras-student", training=THREE_EPOCHS, seed=3, views=4)
-
-
-def test_a_teacher_of_views_says_what_its_model_says_of_each(of_views, tmp_path):
-    path = tmp_path / "teacher.keras"
-    path.write_bytes(of_views.model)
-    model = keras.saving.load_model(path)
-    assert of_views.logits.dtype == np.float32
-    assert of_views.logits.shape == (4, 1100, 2)
-    for number, logits in enumerate(of_views.logits):
-        live = model.predict(view(DATASET.train.images, number), verbose=0)
-        np.testing.assert_allclose(logits, live, atol=1e-4)
-
-
-def test_a_teacher_trains_on_a_fresh_view_an_epoch_however_many_its_students_see(of_views):
-    one, two = (
-        train_teacher(DATASET, model="keras-student", training=THREE_EPOCHS, seed=3, views=views).logits
-        for views in (1, 2)
-    )
-    np.testing.assert_array_equal(two, of_views.logits[:2])
-    assert np.abs(one - two[0]).max() > 0.1
-
-
-def test_an_unknown_teacher_is_refused():
+def test_bad_input_gets_one_line(tmp_path):
     with pytest.raises(ModelError, match="no model 'nobody'"):
         train_teacher(DATASET, model="nobody", training=TRAINING, seed=0)
+    with pytest.raises(ValueError, match=r"views must be a whole number >= 1 .*, got 0"):
+        teach_with(
+            "mobilenet", DATASET, budget=Budget(trials=1, epochs=1, seconds=300), seed=0, work_dir=tmp_path, views=0
+        )
+    with pytest.raises(ModelError, match=r"not a \.keras file"):
+        teacher_logits(b"logits", DATASET.train.images)
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """kd.training.student.StudentTrainer: one compiled step, and the same outcome whatever was trained before.
 
 Compiling takes a second or more, a training milliseconds: `kept` makes one trainer of a kind for the whole file. That
-its trainings leave nothing behind is what the first test shows.
+its trainings leave nothing behind is what the first two tests show.
 """
 
 import math
@@ -17,7 +17,7 @@ from keras import ops
 
 from kd.config import MODEL_NAMES, DistillConfig, TrainingConfig
 from kd.data.datasets import Dataset, Split
-from kd.errors import DataError, Diverged, KdError, ModelError
+from kd.errors import Diverged, KdError, ModelError
 from kd.losses.builtin import LOSSES
 from kd.models.named import build
 from kd.teachers.logits_file import class_mean, uniform
@@ -33,6 +33,16 @@ def loss(labels, teacher_logits, student_logits, *, temperature, beta=2.0):
     gap = (student_logits - teacher_logits) / temperature
     return beta * ops.mean(ops.square(gap), axis=-1)
 """
+
+
+STATEFUL = """
+from keras import Input, Sequential, layers
+
+def build(shape, classes):
+    inner = [layers.Dense(8), layers.BatchNormalization(), layers.Dropout(0.2)]
+    return Sequential([Input(shape), layers.Rescaling(1 / 255), layers.Flatten(), *inner, layers.Dense(classes)])
+"""
+SLOW = pytest.mark.slow  # seconds to compile, twice
 
 
 def blobs(count, *, seed, side=8):
@@ -52,7 +62,7 @@ LABELS_ONLY = DistillConfig(temperature=3.0, alpha=1.0)
 
 
 def make_trainer(student="keras-student", *, logits=LOGITS, views=1, loss="kd", **training):
-    settings = TrainingConfig(**({"epochs": 2, "batch_size": 16, "learning_rate": 1e-2} | training))
+    settings = TrainingConfig(**({"epochs": 2, "batch_size": 12, "learning_rate": 1e-2} | training))
     return StudentTrainer(DATASET, student=student, teacher_logits=logits, training=settings, views=views, loss=loss)
 
 
@@ -86,21 +96,36 @@ def outcome(trainer, distill=DISTILL, seed=1, **settings):
     return result.epoch_val_accuracy, trainer.logits(DATASET.validation).tobytes()
 
 
-# cnn-small-narrow has all that cnn-small has, keras-student layers enough for the mlp.
-SLOW_TO_COMPILE = ("keras-teacher", "cnn-small", "resnet8", "resnet20", "mlp-800")
+def test_for_another_point_seed_or_teacher_nothing_is_traced_again_and_the_bits_are_those_of_a_new_trainer(
+    trainer, traces
+):
+    first = outcome(trainer)
+    traces.clear()
+    for task in range(4):
+        trainer.train(DistillConfig(temperature=1.0 + task, alpha=task / 3), seed=task)
+    others = {"class mean": class_mean(LOGITS, DATASET.train.labels), "none": uniform(LOGITS), "doubled": -2.0 * LOGITS}
+    outcomes = {}
+    for name, logits in others.items():
+        trainer.teach(logits.astype(np.float64) if name == "doubled" else logits)
+        outcomes[name] = outcome(trainer)
+    trainer.teach(LOGITS)
+    assert outcome(trainer) == first
+    assert traces == []
+    assert len({first, *outcomes.values()}) == 4
+    assert outcomes["doubled"] == outcome(make_trainer(logits=others["doubled"]))
 
 
-@pytest.mark.parametrize(
-    "student", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW_TO_COMPILE)) for name in MODEL_NAMES]
-)
-def test_the_same_task_gives_the_same_bits_as_first_and_as_tenth(student):
+@pytest.mark.parametrize("student", ["./stateful.py:build", *(pytest.param(name, marks=SLOW) for name in MODEL_NAMES)])
+def test_a_student_with_statistics_and_draws_of_its_own_has_the_same_bits_as_first_and_as_tenth_task(
+    student, tmp_path, monkeypatch
+):
+    (tmp_path / "stateful.py").write_text(STATEFUL)
+    monkeypatch.chdir(tmp_path)
     trainer = make_trainer(student)
     first = outcome(trainer)
     for task in range(8):
         trainer.train(DistillConfig(temperature=1.0 + task, alpha=task / 8), seed=task % 3)
-    assert outcome(trainer) == first
-    if student != "cnn-small-narrow":  # seconds to compile once more
-        assert outcome(make_trainer(student)) == first
+    assert outcome(trainer) == first == outcome(make_trainer(student))
 
 
 def test_at_alpha_one_every_temperature_and_no_teacher_at_all_are_bit_identical(trainer, untaught):
@@ -114,15 +139,9 @@ def plain_keras(images_of_epochs, *, seed):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     plain.compile(optimizer=keras.optimizers.Adam(1e-2), loss=loss)
     for epoch, images in enumerate(images_of_epochs):
-        order = np.random.default_rng((seed, epoch)).permutation(40)[:32]  # two full batches; the rest is dropped
-        plain.fit(images[order], DATASET.train.labels[order], batch_size=16, shuffle=False, verbose=0)
+        order = np.random.default_rng((seed, epoch)).permutation(40)[:36]  # three full batches; the rest is dropped
+        plain.fit(images[order], DATASET.train.labels[order], batch_size=12, shuffle=False, verbose=0)
     return plain.predict_on_batch(DATASET.validation.images)
-
-
-def test_at_alpha_one_a_student_is_what_plain_keras_trains_on_the_same_batches(trainer):
-    trainer.train(DistillConfig(temperature=4.0, alpha=1.0), seed=9)
-    expected = plain_keras([DATASET.train.images] * 2, seed=9)
-    np.testing.assert_allclose(trainer.logits(DATASET.validation), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_views_are_compiled_once_each_training_begins_with_the_first_and_sees_what_plain_keras_would(traces):
@@ -138,38 +157,15 @@ def test_views_are_compiled_once_each_training_begins_with_the_first_and_sees_wh
     np.testing.assert_allclose(trainer.logits(DATASET.validation), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_how_many_steps_run_between_two_returns_to_python_changes_nothing(monkeypatch):
-    trainer = make_trainer(batch_size=8)  # 5 steps an epoch
-    whole_epochs = outcome(trainer)
+def test_how_many_steps_run_between_two_returns_to_python_changes_nothing(trainer, monkeypatch):
+    whole_epochs = outcome(trainer)  # of 3 steps
     monkeypatch.setattr("kd.training.student.STEPS_PER_CALL", 2)
     assert outcome(trainer) == whole_epochs
 
 
 def test_temperature_alpha_and_seed_each_matter(trainer):
-    outcomes = {
-        outcome(trainer),
-        outcome(trainer, DistillConfig(temperature=9.0, alpha=0.4)),
-        outcome(trainer, DistillConfig(temperature=3.0, alpha=0.9)),
-        outcome(trainer, seed=2),
-    }
-    assert len(outcomes) == 4
-
-
-def test_for_another_point_seed_or_teacher_nothing_is_traced_again_and_the_bits_are_those_of_a_new_trainer(traces):
-    trainer = make_trainer()
-    for task in range(4):
-        trainer.train(DistillConfig(temperature=1.0 + task, alpha=task / 3), seed=task)
-    first = outcome(trainer)
-    others = {"class mean": class_mean(LOGITS, DATASET.train.labels), "none": uniform(LOGITS), "doubled": -2.0 * LOGITS}
-    outcomes = {}
-    for name, logits in others.items():
-        trainer.teach(logits.astype(np.float64) if name == "doubled" else logits)
-        outcomes[name] = outcome(trainer)
-    trainer.teach(LOGITS)
-    assert outcome(trainer) == first
-    assert len(traces) == 1
-    assert len({first, *outcomes.values()}) == 4
-    assert outcomes["doubled"] == outcome(make_trainer(logits=others["doubled"]))
+    others = (DistillConfig(temperature=9.0, alpha=0.4), DistillConfig(temperature=3.0, alpha=0.9))
+    assert len({outcome(trainer), outcome(trainer, seed=2), *(outcome(trainer, other) for other in others)}) == 4
 
 
 def test_a_teacher_can_be_given_later_and_taken_away(trainer, untaught):
@@ -182,12 +178,13 @@ def test_a_teacher_can_be_given_later_and_taken_away(trainer, untaught):
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "average"])
 def test_one_training_can_have_other_epochs_and_another_rate_than_its_trainer(schedule, traces):
-    trainer = make_trainer(schedule=schedule)
+    trainer = kept("kd") if schedule == "constant" else make_trainer(schedule=schedule)
     own = outcome(trainer)
+    traces.clear()
     assert outcome(trainer, epochs=4, learning_rate=3e-3) != own
     longer = outcome(trainer, epochs=5, learning_rate=0.0171)
     assert outcome(trainer) == own, "the next training has the trainer's own again"
-    assert len(traces) == 1
+    assert traces == []
     assert longer == outcome(make_trainer(schedule=schedule, epochs=5, learning_rate=0.0171))
 
 
@@ -235,12 +232,6 @@ def test_a_student_learns_and_the_result_says_how_it_went(trainer):
 
 def parameters():
     return build("keras-student", (8, 8, 1), CLASSES, seed=0).count_params()
-
-
-def test_logits_that_point_elsewhere_teach_something_else(untaught):
-    untaught.teach(np.roll(np.eye(CLASSES, dtype=np.float32)[DATASET.train.labels] * 8, 1, axis=-1))
-    untaught.train(DistillConfig(temperature=1.0, alpha=0.0), seed=1, epochs=6)
-    assert untaught.accuracy(DATASET.validation) < 0.1
 
 
 def test_accuracy_counts_every_image_once_however_many_there_are(trainer):
@@ -293,13 +284,6 @@ def test_a_diverged_training_is_an_expected_error_that_names_the_point(loss, own
     ) as caught:
         kept(loss).train(point, seed=1, learning_rate=1e30)
     assert isinstance(caught.value, KdError)
-
-
-def test_logits_of_another_dataset_are_refused_and_change_nothing(trainer):
-    expected = outcome(trainer)
-    with pytest.raises(DataError, match=r"^teacher logits must be finite and of shape \(40, 3\) for blobs, got"):
-        trainer.teach(LOGITS[:39])
-    assert outcome(trainer) == expected
 
 
 @pytest.mark.skipif(not STATM.exists(), reason="needs /proc")
@@ -389,8 +373,6 @@ def test_a_parameter_that_the_loss_does_not_have_is_refused_and_changes_nothing(
     with pytest.raises(ValueError, match=r"^loss 'kd' has no parameter 'beta'; it has none of its own$"):
         trainer.train(DistillConfig(temperature=9.0, alpha=0.1, own=(("beta", 2.0),)), seed=1)
     assert outcome(trainer) == expected
-    with pytest.raises(ModelError, match=r"^no loss 'kdd'; did you mean 'kd'"):
-        make_trainer(loss="kdd")
 
 
 def test_a_users_loss_trains_and_its_parameter_matters(tmp_path, monkeypatch, traces, untaught):

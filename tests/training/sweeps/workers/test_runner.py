@@ -29,6 +29,7 @@ from sweeps.trainers.protocol import Steps
 from sweeps.usecases import steering
 from sweeps.workers.runner import TaskRunner
 from tests.support.sweeps.in_process import jobs_in_process
+from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
 MICRO = override(
@@ -62,23 +63,6 @@ def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> O
     return outcome
 
 
-def test_teacher_logits_that_are_damaged_are_computed_again(tmp_path: Path, in_process: None) -> None:
-    url = created(f"sqlite:///{tmp_path}/s.db", MICRO)
-    engine = open_engine(url)
-    sweep = queries.find_sweep(engine, "s")
-    taught = _run_next(engine, MICRO, "teachers#source", TaskRunner(engine, sweep.id, MICRO))
-    good = artifacts.get(engine, taught.values.blobs["logits"])
-    this = tables.blobs.c.digest == taught.values.blobs["logits"]
-    with write(engine) as connection:
-        connection.execute(tables.blobs.update().where(this).values(bytes=good[: len(good) // 2]))
-    with pytest.raises(BlobCorrupt):
-        artifacts.get(engine, taught.values.blobs["logits"])
-    outcome = _run_next(engine, MICRO, "search#0", TaskRunner(engine, sweep.id, MICRO))
-    assert 0 < outcome.score <= 1
-    assert artifacts.get(engine, taught.values.blobs["logits"]) == good
-    engine.dispose()
-
-
 def _again(engine: sqlalchemy.Engine, key: str, runner: TaskRunner) -> Outcome:
     """Run a finished task once more, at its point."""
     task = _task(engine, key)
@@ -92,7 +76,7 @@ def _task(engine: sqlalchemy.Engine, key: str) -> Any:
 
 
 @pytest.mark.parametrize("views", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_controls_train_with_what_takes_the_teachers_place_and_the_teacher_comes_back(
+def test_controls_train_with_what_takes_the_teachers_place_the_teacher_comes_back_and_is_made_again_if_damaged(
     tmp_path: Path, in_process: None, views: int
 ) -> None:
     arms = ["best", *CONTROLS, "scratch"]
@@ -116,7 +100,8 @@ def test_controls_train_with_what_takes_the_teachers_place_and_the_teacher_comes
     runner = TaskRunner(engine, sweep, spec)
     searched = [f"{name}#{number}" for name in ("search", "native.search") for number in range(3)]
     for key in ("teachers#source", "teachers#target", *searched, "confirm#0.0", "native.confirm#0.0"):
-        _run_next(engine, spec, key, runner)
+        of_target = key.startswith("native") or key.endswith("target")
+        _run_next(engine, spec, key, quadratic if of_target else runner)  # which the source's arms do not ask
     found = {arm: _run_next(engine, spec, f"transfer#source.{arm}.0", runner).values.as_json() for arm in arms}
     points = {arm: (values["temperature"], values["alpha"]) for arm, values in found.items()}
     assert points["class-mean"] == points["shuffled-within-class"] == points["best"]
@@ -130,11 +115,20 @@ def test_controls_train_with_what_takes_the_teachers_place_and_the_teacher_comes
     # the same seed for all of them: what differs is what they learned from
     measured = ("val_accuracy", "epoch_val_accuracy", "test_accuracy")
     assert len({str([values[name] for name in measured]) for values in found.values()}) == len(arms)
-    logits = artifacts.get(engine, _task(engine, "teachers#source").outcome["blobs"]["logits"])
+    digest = _task(engine, "teachers#source").outcome["blobs"]["logits"]
+    logits = artifacts.get(engine, digest)
     assert len(logits) == views * 256 * 10 * 4
     for arm in arms:
         again = _again(engine, f"transfer#source.{arm}.0", runner).values.as_json()
         assert [again[name] for name in measured] == [found[arm][name] for name in measured], arm
+
+    with write(engine) as connection:
+        this = tables.blobs.c.digest == digest
+        connection.execute(tables.blobs.update().where(this).values(bytes=logits[: len(logits) // 2]))
+    with pytest.raises(BlobCorrupt):
+        artifacts.get(engine, digest)
+    _again(engine, "transfer#source.best.0", TaskRunner(engine, sweep, spec))
+    assert artifacts.get(engine, digest) == logits
     engine.dispose()
 
 
