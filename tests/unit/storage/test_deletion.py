@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import sqlalchemy
 from sqlalchemy import Engine, func, select
 
 from storage import tables
-from storage.db.engine import create_lock, create_tables, open_engine
+from storage.db.engine import open_engine
 from storage.db.transaction import read, write
 from storage.deletion import Deleted, delete_sweep
 from storage.errors import SweepInUse, SweepNotFound
@@ -32,42 +31,13 @@ from tests.support.sweeps.storage_sweeps import claimed, finished, lapse, new_sw
 OF_SWEEP = (tables.phases, tables.tasks, tables.attempts, tables.selections, tables.revisions)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> sqlalchemy.URL:
-    """A storage for the whole file: making Optuna's tables takes longer than all the tests."""
-    if request.param == "sqlite":
-        url = resolve(f"sqlite:///{tmp_path_factory.mktemp('deletion')}/x.db")
-    else:
-        url = resolve(request.getfixturevalue("postgres_server")).set(database="deletion")
-        server = sqlalchemy.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
-        with server.connect() as connection:
-            connection.exec_driver_sql("CREATE DATABASE deletion")
-        server.dispose()
-    with create_lock(url), contextlib.closing(open_studies(url, create=True)) as studies:
-        create_tables(studies.engine)
-    return url
+alike = pytest.mark.parametrize("storage", ["sqlite"], indirect=True)  # in Python
 
 
-@pytest.fixture
-def studies(url: sqlalchemy.URL) -> Iterator[Studies]:
-    with contextlib.closing(open_studies(url)) as studies:
-        for name in studies.names():
-            studies.delete(name)
-        with write(studies.engine) as connection:
-            connection.execute(tables.sweeps.delete())
-            connection.execute(tables.blobs.delete())
-        yield studies
-
-
-@pytest.fixture
-def engine(studies: Studies) -> Engine:
-    return studies.engine
-
-
-def a_sweep(studies: Studies, name: str) -> int:
+def a_sweep(storage: Studies, name: str) -> int:
     """A sweep of three search tasks, with its study."""
-    studies.create(name, metric="val_accuracy", attrs={"identity": name, "stage": "search"}, note=None)
-    return new_sweep(studies.engine, name=name)
+    storage.create(name, metric="val_accuracy", attrs={"identity": name, "stage": "search"}, note=None)
+    return new_sweep(storage.engine, name=name)
 
 
 def done_with(engine: Engine, claim: TaskRecord, data: bytes) -> str:
@@ -77,8 +47,8 @@ def done_with(engine: Engine, claim: TaskRecord, data: bytes) -> str:
     return digest
 
 
-def delete(studies: Studies, name: str) -> Deleted:
-    return delete_sweep(studies, studies.engine, queries.find_sweep(studies.engine, name))
+def delete(storage: Studies, name: str) -> Deleted:
+    return delete_sweep(storage, storage.engine, queries.find_sweep(storage.engine, name))
 
 
 def stored(engine: Engine) -> set[str]:
@@ -92,16 +62,16 @@ def rows(engine: Engine) -> list[int]:
         return [connection.scalar(select(func.count()).select_from(table)) or 0 for table in OF_SWEEP]
 
 
-def test_a_deleted_sweep_leaves_nothing_and_the_others_as_they_were(studies: Studies, engine: Engine) -> None:
-    kept = a_sweep(studies, "kept")
+def test_a_deleted_sweep_leaves_nothing_and_the_others_as_they_were(storage: Studies, engine: Engine) -> None:
+    kept = a_sweep(storage, "kept")
     assert finished(engine, claimed(engine, kept))
     held = claimed(engine, kept)
     before, tasks_before = rows(engine), queries.task_records(engine, kept)
-    sweep = a_sweep(studies, "s")
+    sweep = a_sweep(storage, "s")
     assert finished(engine, claimed(engine, sweep))
     claim = claimed(engine, sweep)
     assert tasks.fail(engine, claim, error_class="nan", reason="NaN", cap=1)
-    assert delete(studies, "s") == Deleted(tasks=3, studies=1, blobs=0, bytes=0)
+    assert delete(storage, "s") == Deleted(tasks=3, studies=1, blobs=0, bytes=0)
     with pytest.raises(SweepNotFound, match="sweeps there: kept"):
         queries.find_sweep(engine, "s")
     assert rows(engine) == before
@@ -109,83 +79,85 @@ def test_a_deleted_sweep_leaves_nothing_and_the_others_as_they_were(studies: Stu
     assert finished(engine, held)
 
 
-def test_studies_of_other_names_stay(studies: Studies) -> None:
+@alike
+def test_studies_of_other_names_stay(storage: Studies) -> None:
     others = ("s2", "s2.confirm", "other", "s.mine", "S", "sweep.s")
     for name in others:
-        optuna.create_study(study_name=name, storage=studies.storage)
-    a_sweep(studies, "s")
-    assert delete(studies, "s").studies == 1
-    assert sorted(studies.names()) == sorted(others)
+        optuna.create_study(study_name=name, storage=storage.storage)
+    a_sweep(storage, "s")
+    assert delete(storage, "s").studies == 1
+    assert sorted(storage.names()) == sorted(others)
 
 
-def test_a_sweep_somebody_works_on_is_not_deleted(studies: Studies, engine: Engine) -> None:
-    sweep = a_sweep(studies, "s")
+def test_a_sweep_somebody_works_on_is_not_deleted(storage: Studies, engine: Engine) -> None:
+    sweep = a_sweep(storage, "s")
     claim = claimed(engine, sweep, worker="busy", lease_s=60)
     before = rows(engine)
     with pytest.raises(SweepInUse, match=r"s is being worked on \(busy has search#0, lease (60|59) s\)") as caught:
-        delete(studies, "s")
+        delete(storage, "s")
     assert [(step.action, step.sweep) for step in caught.value.next_steps] == [("cancel", "s")]
     assert "\n" not in str(caught.value)
     assert rows(engine) == before
-    assert studies.names() == ["s"]
+    assert storage.names() == ["s"]
     assert queries.outlook(engine, sweep) == queries.Outlook("active", 3), "nor was it cancelled"
     assert finished(engine, claim)
-    assert delete(studies, "s").tasks == 3
+    assert delete(storage, "s").tasks == 3
 
 
+@alike
 @pytest.mark.parametrize("how", ["lapsed", "cancelled"])
-def test_a_lapsed_lease_or_a_cancelled_sweep_does_not_keep_it(studies: Studies, engine: Engine, how: str) -> None:
-    sweep = a_sweep(studies, "s")
+def test_a_lapsed_lease_or_a_cancelled_sweep_does_not_keep_it_nor_does_a_study_that_is_gone(
+    storage: Studies, engine: Engine, how: str
+) -> None:
+    sweep = a_sweep(storage, "s")
     late = claimed(engine, sweep)
     if how == "lapsed":
         lapse(engine, late)
     else:
         workers.cancel(engine, sweep)
-    assert delete(studies, "s").tasks == 3
+        optuna.delete_study(study_name="s", storage=storage.storage)
+    assert delete(storage, "s") == Deleted(tasks=3, studies=how == "lapsed", blobs=0, bytes=0)
     assert not tasks.renew(engine, late, 60)
     assert not finished(engine, late), "its worker finds nothing any more"
     assert rows(engine) == [0] * len(OF_SWEEP)
 
 
-def test_blobs_of_other_sweeps_stay_and_the_rest_goes(studies: Studies, engine: Engine) -> None:
-    one, other = a_sweep(studies, "one"), a_sweep(studies, "other")
+def test_blobs_of_other_sweeps_stay_and_the_rest_goes(storage: Studies, engine: Engine) -> None:
+    one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
     shared = done_with(engine, claimed(engine, one), b"the same teacher")
     assert done_with(engine, claimed(engine, other), b"the same teacher") == shared
-    mine, theirs = (
-        done_with(engine, claimed(engine, one), b"mine"),
-        done_with(engine, claimed(engine, other), b"theirs"),
-    )
+    mine, theirs = (done_with(engine, claimed(engine, of), data) for of, data in ((one, b"mine"), (other, b"theirs")))
     forgotten = artifacts.put(engine, b"of an attempt that was killed before it finished")
-    assert delete(studies, "one") == Deleted(tasks=3, studies=1, blobs=2, bytes=52)
+    assert delete(storage, "one") == Deleted(tasks=3, studies=1, blobs=2, bytes=52)
     assert stored(engine) == {shared, theirs}
     assert {mine, forgotten}.isdisjoint(stored(engine))
     assert artifacts.get(engine, shared) == b"the same teacher"
-    assert delete(studies, "other") == Deleted(tasks=3, studies=1, blobs=2, bytes=22)
+    assert delete(storage, "other") == Deleted(tasks=3, studies=1, blobs=2, bytes=22)
     assert stored(engine) == set()
 
 
-def test_blobs_that_a_task_at_work_has_stored_stay(studies: Studies, engine: Engine) -> None:
-    one, other = a_sweep(studies, "one"), a_sweep(studies, "other")
+def test_blobs_that_a_task_at_work_has_stored_stay(storage: Studies, engine: Engine) -> None:
+    one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
     again = done_with(engine, claimed(engine, one), b"stored before, and once more")
     old = done_with(engine, claimed(engine, one), b"old")
     at_work = claimed(engine, other)
     young = artifacts.put(engine, b"its outcome will name it")
     artifacts.put(engine, b"stored before, and once more")
-    assert delete(studies, "one").blobs == 1
+    assert delete(storage, "one").blobs == 1
     assert stored(engine) == {young, again}
     assert old not in stored(engine)
     assert tasks.finish(engine, at_work, outcome={"blobs": {"logits": young, "model": again}}, score=0.5)
     assert artifacts.get(engine, young) == b"its outcome will name it"
 
 
-@pytest.mark.parametrize("url", ["postgres"], indirect=True)  # on SQLite nobody can write during a deletion
+@pytest.mark.parametrize("storage", ["postgres"], indirect=True)  # on SQLite nobody can write during a deletion
 @pytest.mark.parametrize(
     "before", ["min(attempts.started_at)", "SELECT tasks.outcome", "SELECT blobs.digest", "DELETE FROM blobs"]
 )
 def test_a_task_that_finishes_while_a_sweep_is_deleted_keeps_its_blobs(
-    studies: Studies, engine: Engine, before: str
+    storage: Studies, engine: Engine, before: str
 ) -> None:
-    one, other = a_sweep(studies, "one"), a_sweep(studies, "other")
+    one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
     done_with(engine, claimed(engine, one), b"goes")
     at_work, kept = claimed(engine, other), artifacts.put(engine, b"named at the last moment")
     beside = open_engine(engine.url)
@@ -198,7 +170,7 @@ def test_a_task_that_finishes_while_a_sweep_is_deleted_keeps_its_blobs(
 
     sqlalchemy.event.listen(engine, "before_cursor_execute", finish_first)
     try:
-        assert delete(studies, "one").blobs == 1
+        assert delete(storage, "one").blobs == 1
     finally:
         sqlalchemy.event.remove(engine, "before_cursor_execute", finish_first)
         beside.dispose()
@@ -206,29 +178,24 @@ def test_a_task_that_finishes_while_a_sweep_is_deleted_keeps_its_blobs(
     assert stored(engine) == {kept}
 
 
-def test_an_outcome_that_cannot_be_read_keeps_its_blobs(studies: Studies, engine: Engine) -> None:
-    one, other = a_sweep(studies, "one"), a_sweep(studies, "other")
+@alike
+def test_an_outcome_that_cannot_be_read_keeps_its_blobs(storage: Studies, engine: Engine) -> None:
+    one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
     digest = done_with(engine, claimed(engine, other), b"a teacher")
     with write(engine) as connection:
         connection.exec_driver_sql(
             f'UPDATE tasks SET outcome = \'{{"blobs": {{"model": "{digest}", \' WHERE state = \'done\''
         )
     workers.cancel(engine, one)
-    assert delete(studies, "one").blobs == 0
+    assert delete(storage, "one").blobs == 0
     assert artifacts.get(engine, digest) == b"a teacher"
-
-
-def test_the_studies_may_be_gone_already(studies: Studies) -> None:
-    a_sweep(studies, "s")
-    optuna.delete_study(study_name="s", storage=studies.storage)
-    assert delete(studies, "s") == Deleted(tasks=3, studies=0, blobs=0, bytes=0)
 
 
 def delete_and_crash(url: str, point: str) -> None:
     """What a child process runs."""
     os.environ[VARIABLE] = point
-    with contextlib.closing(open_studies(resolve(url))) as studies:
-        delete(studies, "s")
+    with contextlib.closing(open_studies(resolve(url))) as storage:
+        delete(storage, "s")
 
 
 @pytest.mark.processes
@@ -242,20 +209,20 @@ def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: st
         doomed.start()
         doomed.join(60)
         assert doomed.exitcode == -9
-        with contextlib.closing(open_studies(url)) as studies:
-            left = [name for name in studies.names() if name.split(".")[0] == "s"]
+        with contextlib.closing(open_studies(url)) as storage:
+            left = [name for name in storage.names() if name.split(".")[0] == "s"]
             assert len(left) == (len(STAGES) if point == "delete-cancelled" else 0)
-            half = queries.find_sweep(studies.engine, "s")
+            half = queries.find_sweep(storage.engine, "s")
             assert half.state == "cancelled", "so no worker goes on with it"
-            said = [local().after(one.text, one.next_steps) for one in audit(studies.engine, half).violations]
+            said = [local().after(one.text, one.next_steps) for one in audit(storage.engine, half).violations]
             assert len(said) == len(STAGES) - len(left), "what is gone is our own doing, and said to be"
             for line in said:
                 assert "is gone and the sweep is cancelled: its deletion was interrupted; to finish that, type:" in line
                 assert "kd-sweeps delete s" in line
-            assert delete(studies, "s") == Deleted(tasks=len(whole), studies=len(left), blobs=0, bytes=0)
-            (other,) = queries.list_sweeps(studies.engine)
-            assert [name.split(".")[0] for name in studies.names()] == ["other"] * len(STAGES)
-            found = audit(studies.engine, other)
+            assert delete(storage, "s") == Deleted(tasks=len(whole), studies=len(left), blobs=0, bytes=0)
+            (other,) = queries.list_sweeps(storage.engine)
+            assert [name.split(".")[0] for name in storage.names()] == ["other"] * len(STAGES)
+            found = audit(storage.engine, other)
             assert (found.violations, found.warnings, found.accounted) == ([], [], len(whole))
 
 
@@ -266,9 +233,9 @@ def test_a_sweep_can_be_created_again_after_half_a_deletion_or_a_whole_one(tmp_p
     doomed.start()
     doomed.join(60)
     assert not create_sweep(url, "s", SMALL).new, "it is still there, cancelled; its studies are made again"
-    with contextlib.closing(open_studies(url)) as studies:
-        assert len(studies.names()) == len(STAGES)
-        assert delete(studies, "s").studies == len(STAGES)
+    with contextlib.closing(open_studies(url)) as storage:
+        assert len(storage.names()) == len(STAGES)
+        assert delete(storage, "s").studies == len(STAGES)
     assert create_sweep(url, "s", SMALL).new
     worker = start_worker(f"sqlite:///{tmp_path}/x.db")
     worker.join(60)

@@ -45,6 +45,7 @@ def test_trials_are_read_as_optuna_reads_them(storage_url: str) -> None:
     assert sum(trial.ours for trial in found["s"]) == 1
 
 
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 def test_tables_of_a_version_that_was_not_tested_are_refused_in_one_line(url: str) -> None:
     execute(url, "UPDATE alembic_version SET version_num = 'v9.0.0.a'")
     with pytest.raises(

@@ -13,15 +13,10 @@ from storage.queue import plans, tasks, workers
 from storage.queue.tasks import reap, reap_worker
 from storage.records import queries
 from storage.tables import attempts
-from tests.support.sweeps.storage_sweeps import (
-    claimed,
-    extend,
-    finished,
-    lapse,
-    new_sweep,
-    overlap,
-    states,
-)
+from tests.support.sweeps.storage_sweeps import claimed, extend, finished, lapse, new_sweep, overlap, states
+
+# On Postgres, too, each operation is compared with a model: concurrency/test_stateful.py.
+alike = pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
 
 
 def idle(engine: Engine, sweep: int) -> bool:
@@ -33,32 +28,25 @@ def counts(engine: Engine, sweep: int) -> Counter[str]:
     return Counter(task.state for task in queries.task_records(engine, sweep))
 
 
-def test_a_paused_sweep_gives_no_work_but_what_runs_is_finished_and_opens_what_follows(engine: Engine) -> None:
-    sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1)})
-    claim = claimed(engine, sweep)
+@alike
+def test_a_paused_sweep_gives_no_work_what_runs_ends_and_opens_what_follows_and_the_rest_waits(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"teachers": ((), 1, 1), "search": (("teachers",), 1, 1), "baselines": ((), 1, 2)})
+    ending, failing, dying = (claimed(engine, sweep, worker=name) for name in ("w", "w", "dead"))
     workers.pause(engine, sweep)
     assert idle(engine, sweep)
-    assert tasks.renew(engine, claim, 60)
-    assert finished(engine, claim)
-    assert states(engine, sweep) == {"search": "closed", "confirm": "open"}
-    assert idle(engine, sweep), "still paused"
-    assert queries.outlook(engine, sweep) == queries.Outlook("paused", 1)
-    assert workers.resume(engine, sweep) == 0
-    assert claimed(engine, sweep).key == "confirm#0"
-
-
-def test_a_task_that_waits_again_in_a_paused_sweep_is_kept_for_later(engine: Engine) -> None:
-    sweep = new_sweep(engine, number=2)
-    failing, dying = claimed(engine, sweep), claimed(engine, sweep, worker="dead")
-    workers.pause(engine, sweep)
+    assert tasks.renew(engine, ending, 60)
+    assert finished(engine, ending)
+    assert states(engine, sweep) == {"teachers": "closed", "search": "open", "baselines": "open"}
     assert tasks.fail(engine, failing, error_class="error", reason="a bug", cap=2)
     assert reap_worker(engine, "dead", cap=None) == [(dying.key, 1, "dead")]
-    assert idle(engine, sweep)
-    workers.resume(engine, sweep)
-    assert {claimed(engine, sweep).key, claimed(engine, sweep).key} == {"search#0", "search#1"}
+    assert idle(engine, sweep), "still paused"
+    assert queries.outlook(engine, sweep) == queries.Outlook("paused", 3)
+    assert workers.resume(engine, sweep) == 0
+    assert [claimed(engine, sweep).key for _ in range(3)] == ["search#0", "baselines#0", "baselines#1"]
 
 
-def test_cancel_takes_back_what_waits_and_what_runs_and_keeps_what_is_done(engine: Engine) -> None:
+@alike
+def test_cancel_takes_back_what_waits_and_what_runs_and_resume_goes_on_with_that(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 4), "confirm": (("search",), 1, 2)})
     assert finished(engine, claimed(engine, sweep))
     assert tasks.fail(engine, claimed(engine, sweep), error_class="nan", reason="NaN", cap=1)
@@ -67,7 +55,6 @@ def test_cancel_takes_back_what_waits_and_what_runs_and_keeps_what_is_done(engin
     assert counts(engine, sweep) == {"done": 1, "failed": 1, "cancelled": 4}
     assert states(engine, sweep) == {"search": "open", "confirm": "blocked"}, "as they were: resume goes on from here"
     assert queries.running_tasks(engine, sweep) == []
-    assert queries.outlook(engine, sweep) == queries.Outlook("cancelled", 0)
     assert idle(engine, sweep)
     assert workers.cancel(engine, sweep) == 0
     with read(engine) as connection:
@@ -76,9 +63,18 @@ def test_cancel_takes_back_what_waits_and_what_runs_and_keeps_what_is_done(engin
         ).one()
     assert tuple(ended) == ("released", None, "the sweep was cancelled")
     assert not tasks.renew(engine, claim, 60), "so its worker learns that it is to stop"
+    workers.pause(engine, sweep)
+    assert queries.outlook(engine, sweep) == queries.Outlook("cancelled", 0), "no pause brings it back"
+    assert workers.resume(engine, sweep) == 4
+    waiting = queries.task_records(engine, sweep, state="waiting")
+    assert {(task.reason, task.finished_at) for task in waiting if task.attempt == 0} == {(None, None)}
+    assert [claimed(engine, sweep).key for _ in waiting[:2]] == ["search#2", "search#3"]
 
 
-def test_a_worker_of_a_cancelled_sweep_can_change_nothing_any_more(engine: Engine) -> None:
+@alike
+def test_a_worker_of_a_cancelled_sweep_can_change_nothing_any_more_and_its_attempt_does_not_count(
+    engine: Engine,
+) -> None:
     sweep = new_sweep(engine, number=1)
     late = claimed(engine, sweep)
     workers.cancel(engine, sweep)
@@ -92,47 +88,14 @@ def test_a_worker_of_a_cancelled_sweep_can_change_nothing_any_more(engine: Engin
         assert reap(engine, sweep, cap=1) == []
         assert counts(engine, sweep) == {"waiting" if again else "cancelled": 1}
         assert workers.resume(engine, sweep) == (0 if again else 1)
-    new = claimed(engine, sweep)
-    assert new.attempt == 2
-    assert not finished(engine, late)
-    assert finished(engine, new)
+    for _ in range(2):
+        new = claimed(engine, sweep)
+        assert not finished(engine, late)
+        assert tasks.fail(engine, new, error_class="error", reason="a bug", cap=2)
+    assert counts(engine, sweep) == {"failed": 1}
 
 
-def test_a_cancelled_sweep_goes_on_where_it_was(engine: Engine) -> None:
-    sweep = new_sweep(engine, {"search": ((), 1, 3), "confirm": (("search",), 1, 1)})
-    assert finished(engine, claimed(engine, sweep))
-    claimed(engine, sweep)
-    workers.cancel(engine, sweep)
-    assert workers.resume(engine, sweep) == 3
-    waiting = queries.task_records(engine, sweep, state="waiting")
-    assert [(task.key, task.reason, task.finished_at) for task in waiting if task.attempt == 0] == [
-        ("search#2", None, None),
-        ("confirm#0", None, None),
-    ]
-    while claim := tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60):
-        assert finished(engine, claim)
-    assert counts(engine, sweep) == {"done": 4}
-    assert states(engine, sweep) == {"search": "closed", "confirm": "closed"}
-
-
-def test_a_released_attempt_of_a_cancelled_sweep_does_not_count(engine: Engine) -> None:
-    sweep = new_sweep(engine, number=1)
-    for _ in range(4):
-        claimed(engine, sweep)
-        workers.cancel(engine, sweep)
-        workers.resume(engine, sweep)
-    assert tasks.fail(engine, claimed(engine, sweep), error_class="error", reason="a bug", cap=2)
-    assert counts(engine, sweep) == {"waiting": 1}
-
-
-def test_pausing_does_not_bring_a_cancelled_sweep_back(engine: Engine) -> None:
-    sweep = new_sweep(engine)
-    workers.cancel(engine, sweep)
-    workers.pause(engine, sweep)
-    assert queries.outlook(engine, sweep) == queries.Outlook("cancelled", 0)
-    assert workers.resume(engine, sweep) == 3
-
-
+@alike
 def test_a_sweep_is_steered_alone(engine: Engine) -> None:
     one, other = new_sweep(engine, name="one"), new_sweep(engine, name="other")
     held = claimed(engine, other)
@@ -159,17 +122,13 @@ def failed(engine: Engine, sweep: int) -> None:
 
 OVERLAPS = [
     (first, module, second)
-    for first, module in (
-        (extended, plans),
-        (retried, plans),
-        (workers.resume, workers),
-        (workers.cancel, workers),
-    )
+    for first, module in ((extended, plans), (retried, plans), (workers.resume, workers), (workers.cancel, workers))
     for second in (workers.cancel, workers.resume, extended, retried)
     if first is not second
 ]
 
 
+@pytest.mark.parametrize("storage", ["postgres"], indirect=True)  # on SQLite who writes is alone
 @pytest.mark.parametrize(("first", "module", "second"), OVERLAPS, ids=lambda it: it.__name__.removeprefix("storage."))
 def test_two_that_steer_at_once_leave_a_sweep_in_one_state(
     engine: Engine,

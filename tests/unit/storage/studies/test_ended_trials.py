@@ -1,7 +1,5 @@
 """storage.studies.studies: trials that have ended elsewhere, and whose a study is."""
 
-import contextlib
-from collections.abc import Iterator
 from datetime import datetime
 
 import optuna
@@ -10,8 +8,7 @@ from optuna.trial import TrialState
 
 from storage.errors import ParametersRefused, StudyMissing, StudyMixed
 from storage.studies.space import Choice, EndedTrial, Range, Space
-from storage.studies.studies import Studies, open_studies
-from storage.url import resolve
+from storage.studies.studies import Studies
 
 SPACE: Space = {"temperature": Range(1.0, 20.0, log=True), "arm": Choice(("best", "scratch"))}
 DONE = EndedTrial(
@@ -28,16 +25,14 @@ FAILED = EndedTrial(
 )
 
 
-@pytest.fixture
-def studies(storage_url: str) -> Iterator[Studies]:
-    with contextlib.closing(open_studies(resolve(storage_url), create=True)) as found:
-        found.create("s", metric="val_accuracy", attrs={"sweep": "s", "stage": "search"}, note=None)
-        yield found
+@pytest.fixture(autouse=True)
+def study(storage: Studies) -> None:
+    storage.create("s", metric="val_accuracy", attrs={"sweep": "s", "stage": "search"}, note=None)
 
 
-def test_an_ended_trial_is_there_complete_under_the_next_number(studies: Studies) -> None:
-    studies.add("s", SPACE, [FAILED, DONE])
-    failed, done = optuna.load_study(study_name="s", storage=studies.storage).trials
+def test_an_ended_trial_is_there_complete_under_the_next_number(storage: Studies) -> None:
+    storage.add("s", SPACE, [FAILED, DONE])
+    failed, done = optuna.load_study(study_name="s", storage=storage.storage).trials
     assert (failed.number, failed.state, failed.params, failed.values) == (0, TrialState.FAIL, {}, None)
     assert (done.number, done.state, done.params, done.values) == (1, TrialState.COMPLETE, dict(DONE.params), [0.5])
     assert done.user_attrs == {"task": "search#0", "seed": 7, "asked_by": "kd-sweeps"}
@@ -46,6 +41,7 @@ def test_an_ended_trial_is_there_complete_under_the_next_number(studies: Studies
     assert done.datetime_complete == datetime.fromtimestamp(DONE.ended_at)
 
 
+@pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("trial", "said"),
     [
@@ -54,14 +50,15 @@ def test_an_ended_trial_is_there_complete_under_the_next_number(studies: Studies
         ({"value": None}, "a COMPLETE trial needs a value, got None"),
     ],
 )
-def test_what_no_study_takes_is_refused(studies: Studies, trial: dict[str, object], said: str) -> None:
+def test_what_no_study_takes_is_refused(storage: Studies, trial: dict[str, object], said: str) -> None:
     with pytest.raises(ParametersRefused, match=said):
-        studies.add("s", SPACE, [EndedTrial(**vars(DONE) | trial)])
+        storage.add("s", SPACE, [EndedTrial(**vars(DONE) | trial)])
 
 
-def test_a_trial_of_another_tool_in_between_and_a_missing_study_are_one_line(studies: Studies) -> None:
-    optuna.load_study(study_name="s", storage=studies.storage).add_trial(optuna.trial.create_trial(value=1.0))
+@pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
+def test_a_trial_of_another_tool_in_between_and_a_missing_study_are_one_line(storage: Studies) -> None:
+    optuna.load_study(study_name="s", storage=storage.storage).add_trial(optuna.trial.create_trial(value=1.0))
     with pytest.raises(StudyMixed, match="another tool adds trials to it at this moment; type it again"):
-        studies.add("s", SPACE, [DONE])
+        storage.add("s", SPACE, [DONE])
     with pytest.raises(StudyMissing):
-        studies.add("t", SPACE, [DONE])
+        storage.add("t", SPACE, [DONE])
