@@ -40,7 +40,6 @@ COMMANDS = {
     "extend": ["extend", "s", "--seeds", "+1"],
     "delete": ["delete", "s", "--yes"],
 }
-READING = ("status", "audit", "best", "trials", "report")
 
 
 @pytest.fixture(scope="module")
@@ -102,33 +101,21 @@ def said(kd_sweeps: KdSweeps, url: str) -> Said:
     return Said(kd_sweeps, url)
 
 
-@pytest.mark.parametrize(
-    ("version", "expected"),
-    [
-        (SCHEMA_VERSION - 1, "was made by an older kd-sweeps (schema 3; this one needs 4); stop its workers, and type"),
-        (SCHEMA_VERSION + 1, "was made by a newer kd-sweeps (schema 5; this one knows 4): upgrade kd-sweeps"),
-    ],
-)
-def test_a_storage_of_another_version_is_refused_by_every_command(
-    said: Said, url: str, version: int, expected: str
-) -> None:
-    damage(url, f"UPDATE kd_sweeps_schema SET version = {version}")
+def test_a_storage_of_another_version_is_refused_by_every_command(said: Said, url: str) -> None:
+    damage(url, f"UPDATE kd_sweeps_schema SET version = {SCHEMA_VERSION - 1}")
     for command in COMMANDS:
-        assert expected in said.line(command)
+        assert "was made by an older kd-sweeps (schema 3; this one needs 4); stop its workers, and type" in said.line(
+            command
+        )
 
 
-@pytest.mark.parametrize(
-    ("version", "cure"), [("v2.6.0.a", "type: optuna storage upgrade --storage"), ("v99.0.0", "upgrade Optuna here")]
-)
-def test_another_optunas_tables_stop_whoever_needs_them_and_nobody_else(
-    said: Said, url: str, version: str, cure: str
-) -> None:
-    damage(url, f"UPDATE alembic_version SET version_num = '{version}'")
+def test_another_optunas_tables_stop_whoever_needs_them_and_nobody_else(said: Said, url: str) -> None:
+    damage(url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
     for command in ("create", "worker", "reap", "delete"):
         line = said.line(command)
-        assert f"has Optuna tables of version {version}, but v" in line
-        assert cure in line
-    assert f"has Optuna tables of version {version}, but the audit was tested with v" in said.line("audit")
+        assert "has Optuna tables of version v99.0.0, but v" in line
+        assert "upgrade Optuna here" in line
+    assert "has Optuna tables of version v99.0.0, but the audit was tested with v" in said.line("audit")
     assert [said.code(command) for command in ("status", "trials", "list", "pause")] == [0] * 4
     assert said.run("status")[1].count("cancelled") == 0, "the refused deletion has not cancelled it"
 
@@ -158,8 +145,6 @@ def test_a_missing_table_of_optunas_is_one_line_and_create_makes_it_again(said: 
     assert said.code("status") == 0
     assert said.code("create") == 0
     assert said.code("audit") == 0
-    work(url)
-    assert said.code("audit") == 0
 
 
 def test_an_edited_spec_is_refused_by_whoever_would_work_by_it(said: Said, url: str) -> None:
@@ -172,13 +157,6 @@ def test_an_edited_spec_is_refused_by_whoever_would_work_by_it(said: Said, url: 
     assert said.code("audit") == 1
     damage(url, "UPDATE sweeps SET spec = replace(spec, '\"trials\": 400', '\"trials\": 4')")
     assert said.code("audit") == 0
-    work(url)
-
-
-def test_a_spec_that_is_not_json_is_one_line(said: Said, url: str) -> None:
-    damage(url, "UPDATE sweeps SET spec = '{'")
-    for command in ("status", "best", "trials", "report", "launch", "retry", "extend", "list"):
-        assert "the stored spec of s is not JSON any more; put it back" in said.line(command)
 
 
 def test_an_outcome_that_is_not_json_is_one_line_and_a_retry_makes_exactly_that_one_again(

@@ -9,17 +9,15 @@ import pytest
 
 from storage.db.engine import open_engine
 from storage.records import queries
-from sweeps.spec.model import override
 from tests.support.faults.database_faults import is_under_way
 from tests.support.faults.small_disks import CannotMount, SmallDisk, small_disk
 from tests.support.faults.storms import Count, count
 from tests.support.launches import environment, launched, start_launch
-from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+from tests.support.sweeps.small_sweeps import created, tasks_of
 
 pytestmark = pytest.mark.processes
 
 FULL = "disk is full; free space there; until then the workers wait"
-SLOW = "time.sleep(0.2)"
 
 
 @pytest.fixture
@@ -53,7 +51,7 @@ def counted(url: str) -> Count:
 
 def test_workers_wait_until_there_is_room_under_the_database_and_lose_nothing(disk: SmallDisk, tmp_path: Path) -> None:
     url = f"sqlite:///{disk.folder}/s.db"
-    process = start_launch(environment(tmp_path / "home", created(url, override(SMALL, {"search.trials": 16})), SLOW))
+    process = start_launch(environment(tmp_path / "home", created(url), "time.sleep(0.2)"), workers=1)
     deadline = time.monotonic() + 60
     while not is_under_way(url):
         assert time.monotonic() < deadline, process.communicate(timeout=1)
@@ -71,10 +69,10 @@ def test_workers_wait_until_there_is_room_under_the_database_and_lose_nothing(di
 
 def test_a_full_disk_below_the_logs_is_no_reason_to_lose_a_task(disk: SmallDisk, tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
-    noisy = "for number in range(200): print('noise' * 20, number), print('noise' * 20, file=sys.stderr)"
+    noisy = "for number in range(20): print('noise' * 2000, number), print('noise' * 2000, file=sys.stderr)"
     env = environment(tmp_path / "home", url, noisy) | {"XDG_STATE_HOME": str(disk.folder)}
     disk.fill()
-    code, said = launched(env)
+    code, said = launched(env, workers=1)
     assert code == 0, said
     assert "takes its place" not in said
     counted(f"sqlite:///{tmp_path}/s.db")

@@ -40,15 +40,15 @@ def eight() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-def test_eight_processes_claim_400_tasks_without_a_duplicate(
+def test_eight_processes_claim_160_tasks_without_a_duplicate(
     engine: Engine, storage_url: str, eight: ProcessPoolExecutor
 ) -> None:
-    sweep = new_sweep(engine, {"search": ((), 400, 400), "confirm": (("search",), 0, 0)})
+    sweep = new_sweep(engine, {"search": ((), 160, 160), "confirm": (("search",), 0, 0)})
     jobs = [eight.submit(claim_and_finish_all, storage_url, sweep, f"w{n}") for n in range(8)]
     got = [job.result() for job in jobs]
     counts = Counter(key for keys in got for key in keys)
-    assert counts == Counter(f"search#{n}" for n in range(400))
-    assert [len(keys) for keys in got if keys] != [400], "one process did everything: nothing was tested"
+    assert counts == Counter(f"search#{n}" for n in range(160))
+    assert [len(keys) for keys in got if keys] != [160], "one process did everything: nothing was tested"
     assert states(engine, sweep) == {"search": "closed", "confirm": "closed"}
     assert {task.attempt for task in queries.task_records(engine, sweep)} == {1}
 

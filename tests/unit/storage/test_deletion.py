@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -25,7 +24,7 @@ from sweeps.hints import local
 from sweeps.plan.audit import audit
 from sweeps.plan.plan import STAGES, make_plan
 from sweeps.usecases.create import create_sweep
-from tests.support.sweeps.small_sweeps import FORK, SMALL, created, start_worker
+from tests.support.sweeps.small_sweeps import FORK, SMALL, created
 from tests.support.sweeps.storage_sweeps import claimed, finished, lapse, new_sweep
 
 OF_SWEEP = (tables.phases, tables.tasks, tables.attempts, tables.selections, tables.revisions)
@@ -219,24 +218,11 @@ def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: st
             for line in said:
                 assert "is gone and the sweep is cancelled: its deletion was interrupted; to finish that, type:" in line
                 assert "kd-sweeps delete s" in line
+            if point == "delete-studies":
+                assert not create_sweep(url, "s", SMALL).new, "it is there, cancelled; its studies are made again"
+                left = list(STAGES)
             assert delete(storage, "s") == Deleted(tasks=len(whole), studies=len(left), blobs=0, bytes=0)
             (other,) = queries.list_sweeps(storage.engine)
             assert [name.split(".")[0] for name in storage.names()] == ["other"] * len(STAGES)
             found = audit(storage.engine, other)
             assert (found.violations, found.warnings, found.accounted) == ([], [], len(whole))
-
-
-@pytest.mark.processes
-def test_a_sweep_can_be_created_again_after_half_a_deletion_or_a_whole_one(tmp_path: Path) -> None:
-    url = created(f"sqlite:///{tmp_path}/x.db")
-    doomed = FORK.Process(target=delete_and_crash, args=(f"sqlite:///{tmp_path}/x.db", "delete-studies"))
-    doomed.start()
-    doomed.join(60)
-    assert not create_sweep(url, "s", SMALL).new, "it is still there, cancelled; its studies are made again"
-    with contextlib.closing(open_studies(url)) as storage:
-        assert len(storage.names()) == len(STAGES)
-        assert delete(storage, "s").studies == len(STAGES)
-    assert create_sweep(url, "s", SMALL).new
-    worker = start_worker(f"sqlite:///{tmp_path}/x.db")
-    worker.join(60)
-    assert worker.exitcode == 0

@@ -76,7 +76,7 @@ def test_two_transactions_that_wait_for_each_other_are_both_done(engine: Engine)
 
 def test_under_strict_isolation_what_could_not_be_serialized_is_done_again(engine: Engine) -> None:
     """An administrator may have set it for the whole database."""
-    sweep = new_sweep(engine, number=60)
+    sweep = new_sweep(engine, number=30)
     set_on_connect(engine, "default_transaction_isolation", "serializable")
     seen = errors_of(engine)
 
@@ -90,7 +90,7 @@ def test_under_strict_isolation_what_could_not_be_serialized_is_done_again(engin
     with ThreadPoolExecutor(3) as pool:
         done = Counter(key for keys in pool.map(work, "abc") for key in keys)
     assert any("40001" in told for told in seen)
-    assert done == Counter(f"search#{n}" for n in range(60))
+    assert done == Counter(f"search#{n}" for n in range(30))
     assert states(engine, sweep) == {"search": "closed"}
 
 

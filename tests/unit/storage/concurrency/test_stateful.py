@@ -290,11 +290,9 @@ def compare(engine: Engine, *, examples: int, steps: int, **more: Any) -> None:
     run_machine(lambda: TaskTable(engine), settings=chosen)
 
 
-@pytest.mark.slow_on("sqlite")
 def test_whatever_is_done_in_whatever_order_the_table_does_as_the_model_says(engine: Engine) -> None:
     # Without shrinking, which takes minutes: the slow form finds the same fault and a small example of it.
-    examples = 40 if engine.dialect.name == "sqlite" else 8
-    compare(engine, examples=examples, steps=40, derandomize=True, phases=(Phase.generate,))
+    compare(engine, examples=5, steps=40, derandomize=True, phases=(Phase.generate,))
 
 
 @pytest.mark.slow

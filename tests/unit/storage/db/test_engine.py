@@ -2,16 +2,18 @@
 
 import hashlib
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import sqlalchemy
+from sqlalchemy import Engine
 
 from storage import tables
 from storage.db.engine import create_lock, create_tables, open_engine
@@ -56,15 +58,6 @@ def a_path_below_a_file(folder: Path) -> Path:
     return folder / "file" / "x.db"
 
 
-def an_optuna_only_storage(folder: Path) -> Path:
-    path = folder / "optuna.db"
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE studies (study_id INTEGER PRIMARY KEY)")
-    connection.close()
-    return path
-
-
-@pytest.mark.parametrize("read_only", [True, False])
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -75,28 +68,21 @@ def an_optuna_only_storage(folder: Path) -> Path:
     ],
 )
 def test_what_is_no_storage_is_one_clear_line_and_nothing_is_made_or_changed(
-    tmp_path: Path, make: Callable[[Path], Path], said: str, read_only: bool
+    tmp_path: Path, make: Callable[[Path], Path], said: str
 ) -> None:
-    path = make(tmp_path)
+    url = resolve(f"sqlite:///{make(tmp_path)}")
     before = files(tmp_path)
-    with pytest.raises(StorageError, match=said) as caught:
-        open_engine(resolve(f"sqlite:///{path}"), read_only=read_only)
-    assert "\n" not in str(caught.value)
     missing = said == "names another"
-    assert explain(caught.value).endswith("; make one with: kd-sweeps create NAME") == missing
-    assert files(tmp_path) == before
-
-
-@pytest.mark.parametrize("make", [a_text_file, a_directory, a_path_below_a_file])
-def test_creating_in_what_is_no_storage_is_refused_without_a_trace(
-    tmp_path: Path, make: Callable[[Path], Path]
-) -> None:
-    path = make(tmp_path)
-    before = files(tmp_path)
-    with pytest.raises(StorageError), create_lock(resolve(f"sqlite:///{path}")):
-        pass
-    with pytest.raises(StorageError):
-        open_engine(resolve(f"sqlite:///{path}"), must_exist=False)
+    for read_only in (True, False):
+        with pytest.raises(StorageError, match=said) as caught:
+            open_engine(url, read_only=read_only)
+        assert "\n" not in str(caught.value)
+        assert explain(caught.value).endswith("; make one with: kd-sweeps create NAME") == missing
+    if make is not a_missing_file:  # which would be made
+        with pytest.raises(StorageError), create_lock(url):
+            pass
+        with pytest.raises(StorageError):
+            open_engine(url, must_exist=False)
     assert files(tmp_path) == before
 
 
@@ -123,10 +109,11 @@ def test_creating_on_a_read_only_file_system_says_so_and_blames_no_permission(tm
 
 
 def test_a_database_without_our_tables_is_not_touched_by_reading(tmp_path: Path) -> None:
-    path = an_optuna_only_storage(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "optuna.db")) as connection:
+        connection.execute("CREATE TABLE studies (study_id INTEGER PRIMARY KEY)")
     before = files(tmp_path)
     with pytest.raises(NotAStorage, match="holds no kd-sweeps tables"):
-        open_engine(resolve(f"sqlite:///{path}"), read_only=True)
+        open_engine(resolve(f"sqlite:///{tmp_path}/optuna.db"), read_only=True)
     assert files(tmp_path) == before
 
 
@@ -138,19 +125,19 @@ def test_a_damaged_database_is_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [tables.SCHEMA_VERSION - 1, tables.SCHEMA_VERSION + 1])
-def test_another_schema_version_is_refused_with_what_to_do(storage_url: str, version: int) -> None:
-    with new_storage(storage_url) as engine:
+def test_another_schema_version_is_refused_with_what_to_do(tmp_path: Path, version: int) -> None:
+    with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
         with write(engine) as connection:
             connection.execute(tables.version_table.update().values(version=version))
         told = "upgrade kd-sweeps" if version > tables.SCHEMA_VERSION else "older kd-sweeps"
         with pytest.raises(NotAStorage, match=told):
-            open_engine(resolve(storage_url))
+            open_engine(engine.url)
         with pytest.raises(NotAStorage, match=told):
             create_tables(engine)
 
 
-def test_another_programs_tables_are_left_alone(storage_url: str) -> None:
-    engine = open_engine(resolve(storage_url), must_exist=False)
+def test_another_programs_tables_are_left_alone(tmp_path: Path) -> None:
+    engine = open_engine(resolve(f"sqlite:///{tmp_path}/x.db"), must_exist=False)
     with write(engine) as connection:
         connection.exec_driver_sql("CREATE TABLE tasks (title TEXT)")
     with pytest.raises(NotAStorage, match="'tasks' that kd-sweeps did not make"):
@@ -160,12 +147,11 @@ def test_another_programs_tables_are_left_alone(storage_url: str) -> None:
     engine.dispose()
 
 
-def test_a_reading_engine_cannot_write(storage_url: str) -> None:
-    with new_storage(storage_url):
-        engine = open_engine(resolve(storage_url), read_only=True)
-        with pytest.raises(StorageError, match=r"read-?only"):
-            new_sweep(engine)
-        engine.dispose()
+def test_a_reading_engine_cannot_write(engine: Engine) -> None:
+    reading = open_engine(engine.url, read_only=True)
+    with pytest.raises(StorageError, match=r"read-?only"):
+        new_sweep(reading)
+    reading.dispose()
 
 
 def test_reading_leaves_no_file_and_no_changed_byte(tmp_path: Path) -> None:
@@ -180,34 +166,21 @@ def test_reading_leaves_no_file_and_no_changed_byte(tmp_path: Path) -> None:
 
 
 def test_reading_after_a_killed_writer_sees_its_last_commit_and_changes_nothing(tmp_path: Path) -> None:
-    with new_storage(f"sqlite:///{tmp_path}/x.db"):
-        pass
-    script = """
-        import os
-        from tests.support.sweeps.storage_sweeps import new_sweep
-        from storage.db.engine import open_engine
-        from storage.url import resolve
-        new_sweep(open_engine(resolve()), name="last-words")
-        os._exit(9)
-    """
-    environ = os.environ | {
-        "KD_SWEEPS_STORAGE": f"sqlite:///{tmp_path}/x.db",
-        "PYTHONPATH": str(REPOSITORY),
-    }
-    child = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=environ, check=False)
-    assert child.returncode == 9
-    before = files(tmp_path)
-    assert "x.db-wal" in before
-    engine = open_engine(resolve(f"sqlite:///{tmp_path}/x.db"), read_only=True)
-    assert [sweep.name for sweep in queries.list_sweeps(engine)] == ["last-words"]
-    engine.dispose()
-    assert {name: seen for name, seen in files(tmp_path).items() if not name.endswith("-shm")} == {
-        name: seen for name, seen in before.items() if not name.endswith("-shm")
-    }
+    with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
+        new_sweep(engine, name="last-words")
+        (tmp_path / "killed").mkdir()
+        for file in ("x.db", "x.db-wal", "x.db-shm"):  # as kill -9 leaves them
+            shutil.copy(tmp_path / file, tmp_path / "killed")
+    before = files(tmp_path / "killed")
+    reading = open_engine(resolve(f"sqlite:///{tmp_path}/killed/x.db"), read_only=True)
+    assert [sweep.name for sweep in queries.list_sweeps(reading)] == ["last-words"]
+    reading.dispose()
+    for name in ("x.db", "x.db-wal"):
+        assert files(tmp_path / "killed")[name] == before[name]
 
 
-def test_every_connection_has_our_settings(storage_url: str) -> None:
-    with new_storage(storage_url) as engine, engine.connect() as connection:
+def test_every_connection_has_our_settings(engine: Engine) -> None:
+    with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             asked = ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
             found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in asked]
@@ -328,11 +301,8 @@ def test_a_lock_file_that_cannot_be_made_is_an_error_at_once(tmp_path: Path) -> 
         assert "name another file with --storage sqlite:///FILE.db" in str(caught.value)
 
 
-@pytest.mark.parametrize("cut", [1, 100, 4_095, 4_096, 0.5])
-@pytest.mark.parametrize("must_exist", [True, False])
-def test_a_file_that_was_cut_off_is_one_clear_line_and_stays_as_it_is(
-    tmp_path: Path, cut: float, must_exist: bool
-) -> None:
+@pytest.mark.parametrize("cut", [1, 4_096, 0.5])
+def test_a_file_that_was_cut_off_is_one_clear_line_and_stays_as_it_is(tmp_path: Path, cut: float) -> None:
     path = tmp_path / "x.db"
     with new_storage(f"sqlite:///{path}") as engine:
         new_sweep(engine, number=200)
@@ -340,7 +310,7 @@ def test_a_file_that_was_cut_off_is_one_clear_line_and_stays_as_it_is(
     os.truncate(path, size - int(cut if cut >= 1 else cut * size))
     (tmp_path / "x.db.lock").unlink()
     before = files(tmp_path)
-    for read_only in {False, must_exist}:
+    for must_exist, read_only in ((True, True), (True, False), (False, False)):
         with pytest.raises(NotAStorage, match=r"was cut off: \d+ of its \d+ bytes are here|malformed") as caught:
             open_engine(resolve(f"sqlite:///{path}"), must_exist=must_exist, read_only=read_only)
         assert "\n" not in str(caught.value)
