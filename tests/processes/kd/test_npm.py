@@ -45,11 +45,7 @@ def tiny(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., registrie
 
     def publish(tarball: bytes, path: str = "/tiny-1.0.0.tgz") -> registries.Package:
         integrity = "sha512-" + base64.b64encode(hashlib.sha512(tarball).digest()).decode()
-        version = {
-            "name": "tiny",
-            "version": "1.0.0",
-            "dist": {"tarball": site.url + path, "integrity": integrity},
-        }
+        version = {"name": "tiny", "version": "1.0.0", "dist": {"tarball": site.url + path, "integrity": integrity}}
         about = {"name": "tiny", "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": version}}
         site.files["/tiny"] = json.dumps(about).encode()
         site.files[path] = tarball

@@ -69,9 +69,7 @@ def test_what_the_function_raises_comes_through_with_the_childs_traceback() -> N
         (children.kill_itself, SubprocessKilled, "memory"),  # which may be why
     ],
 )
-def test_a_child_without_an_answer_says_how_it_ended(
-    function: children.Function, error: type[Exception], message: str
-) -> None:
+def test_a_child_without_an_answer_says_why(function: children.Function, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message) as caught:
         run_in_subprocess(function, on_step=children.go_on)
     assert type(caught.value) is error

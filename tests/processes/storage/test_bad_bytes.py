@@ -2,23 +2,19 @@
 
 import json
 import shutil
-import threading
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from storage.db.engine import open_engine
 from storage.db.transaction import write
-from storage.tables import SCHEMA_VERSION, TaskRecord
+from storage.tables import SCHEMA_VERSION
 from storage.url import resolve
-from sweeps.distill.session import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.small_sweeps import created
 
 pytestmark = pytest.mark.processes
 
@@ -159,7 +155,7 @@ def test_an_edited_spec_is_refused_by_whoever_would_work_by_it(said: Said, url: 
     assert said.code("audit") == 0
 
 
-def test_an_outcome_that_is_not_json_is_one_line_and_a_retry_makes_exactly_that_one_again(
+def test_an_outcome_that_is_not_json_is_one_line_and_a_retry_makes_that_again(
     said: Said, url: str, kd_sweeps: KdSweeps
 ) -> None:
     work(url)
@@ -185,24 +181,3 @@ def test_an_outcome_that_is_not_json_is_one_line_and_a_retry_makes_exactly_that_
     assert again == {"search#1", "measure#all.1"}, "measured once more, as the results are no longer the same"
     for column in ("temperature", "alpha", "score"):
         assert after["search#1"][column] == before["search#1"][column]
-
-
-def test_an_outcome_broken_before_others_need_it_fails_those_and_one_retry_heals_all(said: Said, url: str) -> None:
-    stop, searched = threading.Event(), Counter[str]()
-
-    def run(claim: TaskRecord, *rest: Any) -> Outcome:
-        searched[claim.stage] += 1
-        if searched["search"] == SMALL.search.trials:
-            stop.set()
-        return quadratic(claim, rest[0], lambda: None)
-
-    with Worker(resolve(url), "s", run=run, stop=stop) as worker:
-        worker.work()
-    damage(url, "UPDATE tasks SET outcome = '{' WHERE key = 'search#1'")
-    work(url)
-    code, out, _ = said.run("retry")
-    assert code == 0
-    assert out.split()[:2] == ["search#1", "confirm#0.0"]
-    work(url)
-    assert json.loads(said.kd_sweeps("status", "s", "-f", "json", "--storage", url)[1])["problems"] == []
-    assert said.code("audit") == 0

@@ -62,9 +62,7 @@ def test_a_worker_that_looks_right_after_a_jump_leaves_its_neighbour_the_time_to
 
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
-def test_the_task_of_a_dead_worker_is_not_kept_until_a_clock_that_was_set_back_is_where_it_was(
-    storage_url: str,
-) -> None:
+def test_a_dead_workers_task_is_not_kept_until_a_clock_that_was_set_back_is_where_it_was(storage_url: str) -> None:
     url = created(storage_url)
     doomed = start_worker(storage_url, crash_at="saved:3")
     doomed.join(60)

@@ -54,7 +54,7 @@ def on_commit(engine: Engine, do: Callable[[sqlalchemy.Connection], None], *, ti
             do(connection)
 
 
-def test_connections_cut_between_two_calls_are_not_noticed(
+def test_cuts_between_two_calls_are_not_noticed(
     server: PostgresServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storage.db.engine._TRUSTED_FOR_S", 0.0)  # as if each call came a second after the last
@@ -67,9 +67,7 @@ def test_connections_cut_between_two_calls_are_not_noticed(
 
 
 @pytest.mark.parametrize("name", [name for name in STEPS if name != "renew"])
-def test_a_connection_cut_just_before_the_commit_has_the_step_done_once(
-    server: PostgresServer, engine: Engine, name: str
-) -> None:
+def test_a_step_cut_just_before_its_commit_is_done_once(server: PostgresServer, engine: Engine, name: str) -> None:
     sweep = new_sweep(engine, number=1)
     claim = claimed(engine, sweep)
     on_commit(engine, lambda connection: server.terminate_backend(backend(connection)))
@@ -88,9 +86,7 @@ def test_a_connection_cut_within_a_claim_leaves_no_trace_of_it(server: PostgresS
     assert len(queries.running_tasks(engine, sweep)) == 1
 
 
-def test_a_commit_whose_answer_was_lost_counts_once_and_its_owner_is_told_so(
-    server: PostgresServer, engine: Engine
-) -> None:
+def test_a_commit_whose_answer_was_lost_counts_once_for_its_owner_too(server: PostgresServer, engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     with LossyProxy(server.port) as proxy:
         far = open_engine(engine.url.set(port=proxy.port))

@@ -20,7 +20,6 @@ from sweeps.distill.presets import on
 from sweeps.plan.audit import audit
 from sweeps.plan.plan import STAGES
 from sweeps.query.listing import open_sweep
-from sweeps.spec.model import override
 from sweeps.usecases.create import create_sweep
 from sweeps.usecases.run import publish
 from sweeps.usecases.steering import delete, reap_now
@@ -166,9 +165,7 @@ def crash(url: str, point: str) -> None:
     assert doomed.exitcode == -9
 
 
-def test_a_study_made_under_a_name_that_a_killed_create_reserved_is_not_taken_for_what_it_left(
-    storage_url: str,
-) -> None:
+def test_a_study_under_a_name_that_a_killed_create_reserved_is_not_taken_for_what_it_left(storage_url: str) -> None:
     from optuna_dashboard import save_note
 
     crash(storage_url, "study-named")
@@ -190,28 +187,8 @@ def test_what_a_killed_create_of_more_datasets_left_goes_with_the_next(storage_u
     assert names(storage_url) == []
 
 
-def _create(url: str, at_least: int) -> None:
-    with contextlib.suppress(SpecConflict):
-        create_sweep(resolve(url), "s", override(SMALL, {"seed": at_least}))
-
-
-def test_two_creates_at_once_leave_a_foreign_study_alone(storage_url: str) -> None:
-    make_foreign(storage_url, "s.confirm")
-    before = content(storage_url, "s.confirm")
-    creators = [FORK.Process(target=_create, args=(storage_url, number), daemon=True) for number in range(2)]
-    for process in creators:
-        process.start()
-    for process in creators:
-        process.join(60)
-    assert [process.exitcode for process in creators] == [0, 0]
-    assert names(storage_url) == ["s.confirm"]
-    assert content(storage_url, "s.confirm") == before
-
-
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
-def test_one_that_is_made_while_we_make_ours_stays_and_ours_go(
-    storage_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_made_while_we_make_ours_stays_and_ours_go(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
     def make_meanwhile(point: str) -> None:

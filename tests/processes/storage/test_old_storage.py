@@ -87,9 +87,7 @@ def test_every_command_reads_what_the_older_one_printed(kd_sweeps: Run, tmp_path
     [("sqlite", "old"), ("sqlite", "half"), ("sqlite", "extended"), ("postgres", "extended")],
     indirect=["storage_url"],
 )
-def test_every_command_prints_of_schema_4_what_it_printed(
-    kd_sweeps: Run, storage_url: str, tmp_path: Path, name: str
-) -> None:
+def test_every_command_prints_schema_4_as_it_did(kd_sweeps: Run, storage_url: str, tmp_path: Path, name: str) -> None:
     placed(4, storage_url, tmp_path)
     for command, (word, _, *options) in COMMANDS.items():
         if command == "audit" and not storage_url.startswith("sqlite"):
@@ -99,9 +97,7 @@ def test_every_command_prints_of_schema_4_what_it_printed(
         assert json.loads(out) == json.loads((DATA / COMMITS[4] / name / f"{command}.json").read_text()), command
 
 
-def test_an_archive_of_schema_4_is_written_and_imported_to_the_same_bytes(
-    kd_sweeps: Run, storage_url: str, tmp_path: Path
-) -> None:
+def test_an_archive_of_schema_4_keeps_its_bytes(kd_sweeps: Run, storage_url: str, tmp_path: Path) -> None:
     kept = gzip.decompress((DATA / COMMITS[4] / "extended.kdsweep.gz").read_bytes())
     placed(4, storage_url, tmp_path)
     storages = [storage_url]

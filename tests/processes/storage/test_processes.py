@@ -40,9 +40,7 @@ def eight() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-def test_eight_processes_claim_160_tasks_without_a_duplicate(
-    engine: Engine, storage_url: str, eight: ProcessPoolExecutor
-) -> None:
+def test_eight_claim_160_tasks_and_none_twice(engine: Engine, storage_url: str, eight: ProcessPoolExecutor) -> None:
     sweep = new_sweep(engine, {"search": ((), 160, 160), "confirm": (("search",), 0, 0)})
     jobs = [eight.submit(claim_and_finish_all, storage_url, sweep, f"w{n}") for n in range(8)]
     got = [job.result() for job in jobs]
@@ -59,9 +57,7 @@ def test_five_first_starts_at_once_make_one_sweep(storage_url: str, eight: Proce
     assert [start.result() for start in starts] == [["s"]] * 5
 
 
-def test_two_tasks_that_finish_last_at_one_moment_end_their_phase_once(
-    engine: Engine, storage_url: str, eight: ProcessPoolExecutor
-) -> None:
+def test_two_that_end_last_end_their_phase_once(engine: Engine, storage_url: str, eight: ProcessPoolExecutor) -> None:
     for round_ in range(3):
         phases = {"a": ((), 1, 1), "b": ((), 1, 2), "c": (("a", "b"), 1, 1), "d": (("c",), 0, 0)}
         sweep = new_sweep(engine, phases, name=f"s{round_}")
@@ -124,7 +120,7 @@ def steered(engine: Engine, url: str, eight: ProcessPoolExecutor, stop: Path, ph
     print(happened, ended)
 
 
-def test_an_extension_at_the_moment_of_the_last_finish_is_refused_or_done(
+def test_an_extension_beside_the_last_finish_is_refused_or_done(
     engine: Engine, storage_url: str, eight: ProcessPoolExecutor
 ) -> None:
     sweeps = [new_sweep(engine, {"a": ((), 1, 1), "b": (("a",), 1, 1)}, name=f"s{n}") for n in range(12)]
@@ -154,9 +150,7 @@ def claimed_and_finished(engine: Engine, sweep: int) -> str:
     return claim.key
 
 
-def test_one_blob_put_by_eight_processes_at_once_is_one_row(
-    engine: Engine, storage_url: str, eight: ProcessPoolExecutor
-) -> None:
+def test_a_blob_put_by_eight_at_once_is_one_row(engine: Engine, storage_url: str, eight: ProcessPoolExecutor) -> None:
     data = bytes(range(256)) * 2000
     at = time.time() + 0.4
     digests = {job.result() for job in [eight.submit(put_blob, storage_url, data, at) for _ in range(8)]}

@@ -24,13 +24,11 @@ from sweeps.hints import local
 from sweeps.plan.audit import audit
 from sweeps.plan.plan import STAGES, make_plan
 from sweeps.usecases.create import create_sweep
+from tests.support.both_databases import both
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created
 from tests.support.sweeps.storage_sweeps import claimed, finished, lapse, new_sweep
 
 OF_SWEEP = (tables.phases, tables.tasks, tables.attempts, tables.selections, tables.revisions)
-
-
-alike = pytest.mark.parametrize("storage", ["sqlite"], indirect=True)  # in Python
 
 
 def a_sweep(storage: Studies, name: str) -> int:
@@ -61,6 +59,7 @@ def rows(engine: Engine) -> list[int]:
         return [connection.scalar(select(func.count()).select_from(table)) or 0 for table in OF_SWEEP]
 
 
+@both
 def test_a_deleted_sweep_leaves_nothing_and_the_others_as_they_were(storage: Studies, engine: Engine) -> None:
     kept = a_sweep(storage, "kept")
     assert finished(engine, claimed(engine, kept))
@@ -78,7 +77,6 @@ def test_a_deleted_sweep_leaves_nothing_and_the_others_as_they_were(storage: Stu
     assert finished(engine, held)
 
 
-@alike
 def test_studies_of_other_names_stay(storage: Studies) -> None:
     others = ("s2", "s2.confirm", "other", "s.mine", "S", "sweep.s")
     for name in others:
@@ -88,6 +86,7 @@ def test_studies_of_other_names_stay(storage: Studies) -> None:
     assert sorted(storage.names()) == sorted(others)
 
 
+@both
 def test_a_sweep_somebody_works_on_is_not_deleted(storage: Studies, engine: Engine) -> None:
     sweep = a_sweep(storage, "s")
     claim = claimed(engine, sweep, worker="busy", lease_s=60)
@@ -103,9 +102,8 @@ def test_a_sweep_somebody_works_on_is_not_deleted(storage: Studies, engine: Engi
     assert delete(storage, "s").tasks == 3
 
 
-@alike
 @pytest.mark.parametrize("how", ["lapsed", "cancelled"])
-def test_a_lapsed_lease_or_a_cancelled_sweep_does_not_keep_it_nor_does_a_study_that_is_gone(
+def test_neither_a_lapsed_lease_nor_a_study_that_is_gone_keeps_a_sweep(
     storage: Studies, engine: Engine, how: str
 ) -> None:
     sweep = a_sweep(storage, "s")
@@ -121,6 +119,7 @@ def test_a_lapsed_lease_or_a_cancelled_sweep_does_not_keep_it_nor_does_a_study_t
     assert rows(engine) == [0] * len(OF_SWEEP)
 
 
+@both
 def test_blobs_of_other_sweeps_stay_and_the_rest_goes(storage: Studies, engine: Engine) -> None:
     one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
     shared = done_with(engine, claimed(engine, one), b"the same teacher")
@@ -135,6 +134,7 @@ def test_blobs_of_other_sweeps_stay_and_the_rest_goes(storage: Studies, engine: 
     assert stored(engine) == set()
 
 
+@both
 def test_blobs_that_a_task_at_work_has_stored_stay(storage: Studies, engine: Engine) -> None:
     one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
     again = done_with(engine, claimed(engine, one), b"stored before, and once more")
@@ -153,9 +153,7 @@ def test_blobs_that_a_task_at_work_has_stored_stay(storage: Studies, engine: Eng
 @pytest.mark.parametrize(
     "before", ["min(attempts.started_at)", "SELECT tasks.outcome", "SELECT blobs.digest", "DELETE FROM blobs"]
 )
-def test_a_task_that_finishes_while_a_sweep_is_deleted_keeps_its_blobs(
-    storage: Studies, engine: Engine, before: str
-) -> None:
+def test_a_task_that_ends_during_a_deletion_keeps_its_blobs(storage: Studies, engine: Engine, before: str) -> None:
     one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
     done_with(engine, claimed(engine, one), b"goes")
     at_work, kept = claimed(engine, other), artifacts.put(engine, b"named at the last moment")
@@ -177,7 +175,6 @@ def test_a_task_that_finishes_while_a_sweep_is_deleted_keeps_its_blobs(
     assert stored(engine) == {kept}
 
 
-@alike
 def test_an_outcome_that_cannot_be_read_keeps_its_blobs(storage: Studies, engine: Engine) -> None:
     one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
     digest = done_with(engine, claimed(engine, other), b"a teacher")

@@ -57,10 +57,7 @@ DAMAGES: Damages = {
         ],
         "the sweep: expected the spec [0-9a-f]{12} of its revision 2, found [0-9a-f]{12}",
     ),
-    "the spec is no JSON": (
-        ["UPDATE sweeps SET spec = 'seed = 1'"],
-        r"the spec of the sweep is not JSON \(.*\)",
-    ),
+    "the spec is no JSON": (["UPDATE sweeps SET spec = 'seed = 1'"], r"the spec of the sweep is not JSON \(.*\)"),
     "a revision is dropped": (
         ["DELETE FROM revisions WHERE number = 1"],
         r"the plan: expected the revisions \[1, 2\], found \[2\]",
@@ -100,10 +97,7 @@ DAMAGES: Damages = {
         [f"UPDATE blobs SET bytes = (SELECT bytes FROM blobs WHERE NOT {_A_BLOB}) WHERE {_A_BLOB}"],
         rf"{_BLOB}, found 1500 bytes of SHA-256 [0-9a-f]{{12}}; type: kd-sweeps retry s",
     ),
-    "a blob is gone": (
-        [f"DELETE FROM blobs WHERE {_A_BLOB}"],
-        f"{_BLOB}, found none; type: kd-sweeps retry s",
-    ),
+    "a blob is gone": ([f"DELETE FROM blobs WHERE {_A_BLOB}"], f"{_BLOB}, found none; type: kd-sweeps retry s"),
 }
 
 
@@ -124,9 +118,7 @@ def test_a_finished_sweep_is_clean_and_every_task_is_counted(template: str) -> N
 
 
 @alike
-def test_a_damaged_blob_and_a_destroyed_outcome_are_made_again_by_what_the_audit_says_and_are_notes_then(
-    url: str,
-) -> None:
+def test_a_damaged_blob_and_a_destroyed_outcome_are_made_again_by_what_the_audit_says_and_then_notes(url: str) -> None:
     execute(url, DAMAGES["a blob is truncated"][0][0], set_outcome('{"trial": '))
     lines = audited(url).violations
     assert len(lines) == 2
@@ -287,11 +279,6 @@ OF_THE_TRIALS: Damages = {
         [f"DELETE FROM trial_{part} WHERE {trial_where('search#2')}" for part in OF_TRIALS]
         + [f"DELETE FROM trials WHERE {trial_where('search#2')}"],
         "search#2 attempt 1 is done: expected trial 3 of study s, found none",
-    ),
-    "the last trial of a study is deleted": (
-        [f"DELETE FROM trial_{part} WHERE {trial_where('search#3')}" for part in OF_TRIALS]
-        + [f"DELETE FROM trials WHERE {trial_where('search#3')}"],
-        "search#3 attempt 1 is done: expected trial 4 of study s, found none",
     ),
     "the trial of a failed attempt is made COMPLETE": (
         [f"UPDATE trials SET state = 'COMPLETE' WHERE {trial_where('search#1')}"],

@@ -12,10 +12,9 @@ from storage.records import artifacts, queries
 from storage.records.artifacts import freeze_selection
 from storage.tables import blobs as blob_table
 from sweeps.hints import explain
+from tests.support.both_databases import both
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep, states
 
-# Texts are stored in either, and parsed in Python.
-alike = pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
 PLAN = {"teachers": ((), 1, 1), "search": (("teachers",), 1, 2)}
 LOGITS, MODEL = bytes(range(256)) * 40, b"a model" * 100
 
@@ -44,6 +43,7 @@ def missing(engine: Engine, digest: str) -> None:
         connection.execute(delete(blob_table).where(blob_table.c.digest == digest))
 
 
+@both
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -71,7 +71,6 @@ def test_a_blob_that_is_not_what_was_stored_is_one_clear_line_and_a_retry_makes_
     assert states(engine, sweep) == {"teachers": "closed", "search": "open"}
 
 
-@alike
 def test_tasks_that_failed_over_a_damaged_blob_run_again_once_it_is_made_again(engine: Engine) -> None:
     sweep = new_sweep(engine, PLAN)
     digest = taught(engine, sweep)["logits"]
@@ -92,7 +91,6 @@ def test_tasks_that_failed_over_a_damaged_blob_run_again_once_it_is_made_again(e
     assert states(engine, sweep) == {"teachers": "closed", "search": "closed"}
 
 
-@alike
 @pytest.mark.parametrize("bytes_", ["", '{"score": 0.', '{"score": 0.5}{'])
 def test_an_outcome_that_is_not_json_names_its_task_and_what_to_type(engine: Engine, bytes_: str) -> None:
     sweep = new_sweep(engine, number=3)
@@ -112,7 +110,6 @@ def test_an_outcome_that_is_not_json_names_its_task_and_what_to_type(engine: Eng
     assert queries.task_records(engine, sweep, state="waiting") == []
 
 
-@alike  # Postgres refuses to store such a thing
 @pytest.mark.parametrize("value", ["CAST(X'7bff00' AS TEXT)", "X'7bff00'"])
 def test_an_outcome_that_is_no_text_at_all_names_its_task_too(engine: Engine, value: str) -> None:
     sweep = new_sweep(engine, number=2)
@@ -127,7 +124,6 @@ def test_an_outcome_that_is_no_text_at_all_names_its_task_too(engine: Engine, va
     assert [task.state for task in queries.task_records(engine, sweep)] == ["done", "done"]
 
 
-@alike
 @pytest.mark.parametrize("outcome", ["null", "5", "[]", '"text"', '{"blobs": 5}'])
 def test_an_outcome_that_is_json_but_no_outcome_is_made_again_as_well(engine: Engine, outcome: str) -> None:
     sweep = new_sweep(engine, number=2)
@@ -149,7 +145,6 @@ OTHERS = {
 }
 
 
-@alike
 @pytest.mark.parametrize("damage", OTHERS)
 def test_any_other_value_is_named_too(engine: Engine, damage: str) -> None:
     sweep = new_sweep(engine, number=3)
@@ -170,7 +165,6 @@ def test_any_other_value_is_named_too(engine: Engine, damage: str) -> None:
     assert said == [f"{OTHERS[damage]} is not JSON any more; {cure}"], "and the other readers go on"
 
 
-@alike
 @pytest.mark.parametrize("column", ["spec", "provenance"])
 def test_a_sweep_that_cannot_be_read_is_named_and_the_others_can_be(engine: Engine, column: str) -> None:
     new_sweep(engine, name="good")

@@ -23,6 +23,7 @@ from storage.tables import LOST, TaskRecord
 from storage.tables import attempts as attempts_table
 from storage.tables import phases as phases_table
 from storage.tables import tasks as tasks_table
+from tests.support.both_databases import both
 from tests.support.faults.task_model import Model, ModelPhase, ModelTask
 from tests.support.sweeps.storage_sweeps import lapse
 
@@ -290,11 +291,13 @@ def compare(engine: Engine, *, examples: int, steps: int, **more: Any) -> None:
     run_machine(lambda: TaskTable(engine), settings=chosen)
 
 
+@both
 def test_whatever_is_done_in_whatever_order_the_table_does_as_the_model_says(engine: Engine) -> None:
     # Without shrinking, which takes minutes: the slow form finds the same fault and a small example of it.
     compare(engine, examples=5, steps=40, derandomize=True, phases=(Phase.generate,))
 
 
+@both
 @pytest.mark.slow
 def test_the_same_with_many_examples(engine: Engine) -> None:
     compare(engine, examples=600 if engine.dialect.name == "sqlite" else 150, steps=80)

@@ -23,6 +23,7 @@ from storage.errors import NotAStorage, StorageError, Unreachable
 from storage.records import queries
 from storage.url import resolve
 from sweeps.hints import explain
+from tests.support.both_databases import both
 from tests.support.faults.small_disks import CannotMount, small_disk
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.storage_sweeps import new_storage, new_sweep
@@ -67,7 +68,7 @@ def a_path_below_a_file(folder: Path) -> Path:
         (a_path_below_a_file, "names another"),
     ],
 )
-def test_what_is_no_storage_is_one_clear_line_and_nothing_is_made_or_changed(
+def test_what_is_no_storage_is_one_line_and_stays_as_it_is(
     tmp_path: Path, make: Callable[[Path], Path], said: str
 ) -> None:
     url = resolve(f"sqlite:///{make(tmp_path)}")
@@ -147,6 +148,7 @@ def test_another_programs_tables_are_left_alone(tmp_path: Path) -> None:
     engine.dispose()
 
 
+@both
 def test_a_reading_engine_cannot_write(engine: Engine) -> None:
     reading = open_engine(engine.url, read_only=True)
     with pytest.raises(StorageError, match=r"read-?only"):
@@ -179,6 +181,7 @@ def test_reading_after_a_killed_writer_sees_its_last_commit_and_changes_nothing(
         assert files(tmp_path / "killed")[name] == before[name]
 
 
+@both
 def test_every_connection_has_our_settings(engine: Engine) -> None:
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":

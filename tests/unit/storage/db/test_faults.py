@@ -18,7 +18,7 @@ from storage.errors import StorageError, Unreachable
 from storage.queue import tasks
 from storage.records import artifacts
 from storage.url import resolve
-from tests.support.faults.fault_tools import errors_of, meanwhile, running
+from tests.support.faults.fault_tools import errors_of, meanwhile
 from tests.support.postgres_server import PASSWORD, PostgresServer
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep
 
@@ -77,7 +77,7 @@ def test_a_server_that_is_starting_is_waited_for_by_the_first_call_too(server: P
 
 
 @pytest.mark.parametrize("first_call", [False, True])
-def test_a_server_with_no_connection_to_spare_is_waited_for(
+def test_a_server_without_a_free_connection_is_waited_for(
     server: PostgresServer, engine: Engine, first_call: bool
 ) -> None:
     sweep = new_sweep(engine, number=1)
@@ -128,36 +128,6 @@ def test_a_fault_that_stays_is_one_line_after_the_bound_and_says_what_to_type(
     assert not any("\n" in line or PASSWORD in line for line in told)
     server.start()
     assert tasks.renew(engine, claim, 60.0)
-
-
-IMPATIENT = """
-    import sys, time
-    import storage.db.transaction
-    storage.db.transaction.RETRY_FOR_S = 0.5  # before the modules that use it
-    from storage.queue import workers
-    from storage.db.engine import open_engine
-    from storage.errors import Unreachable
-    from storage.url import resolve
-
-    engine = open_engine(resolve())
-    print("open", flush=True)
-    sys.stdin.readline()
-    started = time.monotonic()
-    try:
-        workers.pause(engine, 1)
-    except Unreachable:
-        print(time.monotonic() - started)
-"""
-
-
-def test_a_bound_can_be_shortened_for_a_whole_process(server: PostgresServer, engine: Engine) -> None:
-    with running(IMPATIENT, engine) as child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "open\n"
-        server.stop()
-        out, _ = child.communicate("go\n", timeout=60)
-    assert 0.5 < float(out) < 20
-    server.start()
 
 
 @pytest.mark.parametrize(

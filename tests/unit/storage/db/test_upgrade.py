@@ -23,6 +23,7 @@ from sweeps.plan.audit import audit
 from sweeps.plan.plan import more
 from sweeps.spec.stored import stored_spec
 from sweeps.usecases.steering import extend
+from tests.support.both_databases import both
 from tests.support.old_storages import columns, placed, rows_of, unpack
 from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -35,9 +36,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.mark.parametrize(
     ("storage_url", "version"), [("sqlite", 1), ("sqlite", 2), ("sqlite", 3), ("postgres", 1)], indirect=["storage_url"]
 )
-def test_an_upgraded_storage_has_the_tables_of_a_new_one_and_no_row_is_lost(
-    storage_url: str, tmp_path: Path, version: int
-) -> None:
+def test_an_upgraded_storage_is_as_a_new_one_and_no_row_is_lost(storage_url: str, tmp_path: Path, version: int) -> None:
     url = placed(version, storage_url, tmp_path)
     unpack(version, tmp_path / "before.db")
     before = rows_of(tmp_path / "before.db")
@@ -80,6 +79,7 @@ def test_of_an_sqlite_file_a_copy_is_kept_and_an_earlier_copy_is_never_overwritt
     assert {path.name for path in tmp_path.iterdir()} == {"x.db", "x.db.lock", "x.schema-1.db", "x.schema-1.2.db"}
 
 
+@both
 def test_a_storage_of_this_version_stays_as_it_is_and_a_newer_one_is_refused(engine: Engine, tmp_path: Path) -> None:
     assert upgrade(engine.url) == Upgraded(tables.SCHEMA_VERSION, tables.SCHEMA_VERSION, None)
     with new_storage(f"sqlite:///{tmp_path}/x.db") as newer, write(newer) as connection:
@@ -115,9 +115,7 @@ def test_live_leases_stop_it_and_lapsed_ones_do_not(storage_url: str, tmp_path: 
     engine.dispose()
 
 
-def test_a_copy_that_cannot_be_written_is_one_line_and_nothing_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_no_copy_can_be_written_nothing_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -137,9 +135,7 @@ def _upgrade_and_crash(url: str, point: str) -> None:
 
 @pytest.mark.processes
 @pytest.mark.slow_on("postgres")
-def test_a_kill_at_any_point_leaves_the_old_storage_and_the_next_upgrade_works(
-    storage_url: str, tmp_path: Path
-) -> None:
+def test_a_kill_at_any_point_leaves_the_old_storage_to_the_next_upgrade(storage_url: str, tmp_path: Path) -> None:
     url = placed(1, storage_url, tmp_path)
     on_sqlite = url.get_backend_name() == "sqlite"
     points = [point for point in POINTS["upgrade"] if on_sqlite or "cop" not in point]

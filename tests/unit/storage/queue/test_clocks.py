@@ -7,6 +7,7 @@ from storage.queue import tasks, workers
 from storage.queue.tasks import reap
 from storage.records import queries
 from storage.tables import TaskRecord, attempts, sweeps
+from tests.support.both_databases import both
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep
 
 HOUR = 3600.0
@@ -34,6 +35,7 @@ def left_s(engine: Engine, claim: TaskRecord) -> float:
     return found.lease_left_s
 
 
+@both
 def test_a_clock_set_forward_takes_no_task_from_who_renews_and_the_dead_lose_theirs(engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
     alive, dead = claimed(engine, sweep, lease_s=LEASE_S), claimed(engine, sweep, lease_s=LEASE_S)
@@ -46,6 +48,7 @@ def test_a_clock_set_forward_takes_no_task_from_who_renews_and_the_dead_lose_the
     assert finished(engine, alive)
 
 
+@both
 def test_a_clock_set_back_leaves_no_dead_worker_its_task_for_as_long(engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
     alive, dead = claimed(engine, sweep, lease_s=LEASE_S), claimed(engine, sweep, lease_s=LEASE_S)
@@ -60,6 +63,7 @@ def test_a_clock_set_back_leaves_no_dead_worker_its_task_for_as_long(engine: Eng
     assert finished(engine, alive)
 
 
+@both
 def test_a_lease_of_another_sweep_stays_as_long_as_it_is(engine: Engine) -> None:
     """It may be given for longer there."""
     one, other = new_sweep(engine, name="one", number=1), new_sweep(engine, name="other", number=1)

@@ -15,9 +15,6 @@ from storage.records import queries
 from storage.tables import attempts
 from tests.support.sweeps.storage_sweeps import claimed, extend, finished, lapse, new_sweep, overlap, states
 
-# On Postgres, too, each operation is compared with a model: concurrency/test_stateful.py.
-alike = pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
-
 
 def idle(engine: Engine, sweep: int) -> bool:
     """Whether nothing can be claimed."""
@@ -28,7 +25,6 @@ def counts(engine: Engine, sweep: int) -> Counter[str]:
     return Counter(task.state for task in queries.task_records(engine, sweep))
 
 
-@alike
 def test_a_paused_sweep_gives_no_work_what_runs_ends_and_opens_what_follows_and_the_rest_waits(engine: Engine) -> None:
     sweep = new_sweep(engine, {"teachers": ((), 1, 1), "search": (("teachers",), 1, 1), "baselines": ((), 1, 2)})
     ending, failing, dying = (claimed(engine, sweep, worker=name) for name in ("w", "w", "dead"))
@@ -45,7 +41,6 @@ def test_a_paused_sweep_gives_no_work_what_runs_ends_and_opens_what_follows_and_
     assert [claimed(engine, sweep).key for _ in range(3)] == ["search#0", "baselines#0", "baselines#1"]
 
 
-@alike
 def test_cancel_takes_back_what_waits_and_what_runs_and_resume_goes_on_with_that(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 4), "confirm": (("search",), 1, 2)})
     assert finished(engine, claimed(engine, sweep))
@@ -71,10 +66,7 @@ def test_cancel_takes_back_what_waits_and_what_runs_and_resume_goes_on_with_that
     assert [claimed(engine, sweep).key for _ in waiting[:2]] == ["search#2", "search#3"]
 
 
-@alike
-def test_a_worker_of_a_cancelled_sweep_can_change_nothing_any_more_and_its_attempt_does_not_count(
-    engine: Engine,
-) -> None:
+def test_a_worker_of_a_cancelled_sweep_can_change_nothing_and_its_attempt_does_not_count(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     late = claimed(engine, sweep)
     workers.cancel(engine, sweep)
@@ -95,7 +87,6 @@ def test_a_worker_of_a_cancelled_sweep_can_change_nothing_any_more_and_its_attem
     assert counts(engine, sweep) == {"failed": 1}
 
 
-@alike
 def test_a_sweep_is_steered_alone(engine: Engine) -> None:
     one, other = new_sweep(engine, name="one"), new_sweep(engine, name="other")
     held = claimed(engine, other)
@@ -131,10 +122,7 @@ OVERLAPS = [
 @pytest.mark.parametrize("storage", ["postgres"], indirect=True)  # on SQLite who writes is alone
 @pytest.mark.parametrize(("first", "module", "second"), OVERLAPS, ids=lambda it: it.__name__.removeprefix("storage."))
 def test_two_that_steer_at_once_leave_a_sweep_in_one_state(
-    engine: Engine,
-    first: Callable[[Engine, int], object],
-    module: ModuleType,
-    second: Callable[[Engine, int], object],
+    engine: Engine, first: Callable[[Engine, int], object], module: ModuleType, second: Callable[[Engine, int], object]
 ) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 3), "confirm": (("search",), 1, 1)})
     failed(engine, sweep)

@@ -9,10 +9,8 @@ from storage.queue.phases import Dependency, StartLag, parse_dependencies, parse
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
 from storage.records import queries
 from storage.tables import TaskRecord
+from tests.support.both_databases import both
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep, states
-
-# On Postgres, too, each operation is compared with a model: concurrency/test_stateful.py.
-alike = pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
 
 
 def failed(engine: Engine, sweep_id: int) -> None:
@@ -27,7 +25,6 @@ def insert(engine: Engine, fingerprint: str, *, phases: list[PhasePlan], plan: l
     )
 
 
-@alike
 def test_the_same_sweep_twice_changes_nothing_and_another_spec_is_refused(engine: Engine) -> None:
     phases, plan = [PhasePlan(name="search", stage="search", minimum=1)], [TaskPlan(key="search#0", phase="search")]
     assert insert(engine, "a", phases=phases, plan=plan)
@@ -39,26 +36,22 @@ def test_the_same_sweep_twice_changes_nothing_and_another_spec_is_refused(engine
     assert len(queries.task_records(engine, sweep.id)) == 1
 
 
-@alike
 @pytest.mark.parametrize(
     ("needs", "key", "phase", "said"),
     [
-        ((Dependency("later"),), "a#0", "a", "no earlier phase"),
-        ((Dependency("a", after_any_end=True),), "a#0", "a", "no earlier phase"),
-        ((), "a#0", "b", "does not exist"),
+        ([Dependency("later")], "a#0", "a", "no earlier phase"),
+        ([Dependency("a", after_any_end=True)], "a#0", "a", "no earlier phase"),
+        ([], "a#0", "b", "does not exist"),
     ],
 )
-def test_a_plan_that_contradicts_itself_writes_nothing(
-    engine: Engine, needs: tuple[Dependency, ...], key: str, phase: str, said: str
-) -> None:
-    phases = [PhasePlan(name="a", stage="a", needs=needs, minimum=0)]
+def test_contradictions_write_nothing(engine: Engine, needs: list[Dependency], key: str, phase: str, said: str) -> None:
+    phases = [PhasePlan(name="a", stage="a", needs=tuple(needs), minimum=0)]
     with pytest.raises(ValueError, match=said):
         insert(engine, "a", phases=phases, plan=[TaskPlan(key=key, phase=phase)])
     with pytest.raises(SweepNotFound, match="none yet"):
         queries.find_sweep(engine, "s")
 
 
-@alike
 def test_a_phase_opens_when_everything_it_needs_has_closed(engine: Engine) -> None:
     needs = {"a": ((), 1, 1), "b": ((), 1, 1), "search": (("a",), 1, 2), "transfer": (("b", "search"), 1, 1)}
     sweep = new_sweep(engine, needs)
@@ -75,7 +68,6 @@ def test_a_phase_opens_when_everything_it_needs_has_closed(engine: Engine) -> No
     assert claimed(engine, sweep).key == "transfer#0"
 
 
-@alike
 def test_a_phase_with_too_few_done_fails_and_everything_behind_it_is_skipped_with_the_reason(engine: Engine) -> None:
     needs = {
         "search": ((), 2, 2),
@@ -108,7 +100,6 @@ def test_the_chain_that_an_older_version_stored_is_shortened_to_its_root() -> No
     assert root_reason(root) == root
 
 
-@alike
 def test_enough_done_tasks_close_a_phase_though_others_failed(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 2, 3), "confirm": (("search",), 1, 1)})
     failed(engine, sweep)
@@ -118,7 +109,6 @@ def test_enough_done_tasks_close_a_phase_though_others_failed(engine: Engine) ->
     assert states(engine, sweep) == {"search": "closed", "confirm": "open"}
 
 
-@alike
 def test_phases_without_tasks_end_at_once_and_let_the_next_ones_start(engine: Engine) -> None:
     needs = {
         "baselines": ((), 0, 0),
@@ -130,6 +120,7 @@ def test_phases_without_tasks_end_at_once_and_let_the_next_ones_start(engine: En
     assert list(states(engine, new_sweep(engine, needs)).values()) == ["closed", "closed", "open", "failed", "skipped"]
 
 
+@both
 def test_more_tasks_than_a_statement_takes_are_inserted_and_read_whole(engine: Engine) -> None:
     number = 6_000  # of 12 values each: SQLite takes 32,766 in one statement, Postgres 65,535
     sweep = new_sweep(engine, number=number)
@@ -138,7 +129,6 @@ def test_more_tasks_than_a_statement_takes_are_inserted_and_read_whole(engine: E
     assert [task.payload["n"] for task in queries.task_records(engine, sweep)] == list(range(number))
 
 
-@alike
 def test_with_a_lag_a_task_waits_for_those_that_it_follows_and_for_no_others(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": (("lag:3:2",), 0, 7)})
 

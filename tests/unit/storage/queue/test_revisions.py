@@ -19,10 +19,8 @@ from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
 from storage.records import queries
 from storage.tables import attempts
 from sweeps.hints import explain
+from tests.support.both_databases import both
 from tests.support.sweeps.storage_sweeps import Needs, claimed, finished, new_sweep, overlap, states
-
-# On Postgres, too, each operation is compared with a model: concurrency/test_stateful.py.
-alike = pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
 
 
 def extend(
@@ -79,6 +77,7 @@ def planned(engine: Engine, sweep: int) -> Counter[str]:
 # extend
 
 
+@both
 def test_an_extension_adds_tasks_and_is_remembered_as_a_revision(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 2), "confirm": (("search",), 1, 1)})
     extend(engine, sweep, ["search", "confirm"], while_open=["search"])
@@ -106,7 +105,6 @@ def test_an_extension_adds_tasks_and_is_remembered_as_a_revision(engine: Engine)
         create("f3")
 
 
-@alike
 def test_a_closed_phase_opens_again_for_more_tasks_and_what_followed_stays_open(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1), "measure": (("confirm?",), 1, 1)})
     ended(engine, sweep)
@@ -117,7 +115,6 @@ def test_a_closed_phase_opens_again_for_more_tasks_and_what_followed_stays_open(
     assert states(engine, sweep) == {"search": "closed", "confirm": "closed", "measure": "closed"}
 
 
-@alike
 def test_a_phase_whose_result_is_used_takes_tasks_only_while_it_is_open(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1)})
     extend(engine, sweep, ["search"], while_open=["search"])
@@ -130,7 +127,6 @@ def test_a_phase_whose_result_is_used_takes_tasks_only_while_it_is_open(engine: 
     assert queries.find_sweep(engine, "s").revision == 2
 
 
-@alike
 @pytest.mark.parametrize(("phase", "said"), [("search", "search failed"), ("confirm", "confirm was skipped")])
 def test_a_failed_or_skipped_phase_takes_no_more_before_a_retry(engine: Engine, phase: str, said: str) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1)})
@@ -141,7 +137,6 @@ def test_a_failed_or_skipped_phase_takes_no_more_before_a_retry(engine: Engine, 
     assert planned(engine, sweep) == {"search": 1, "confirm": 1}
 
 
-@alike
 def test_a_cancelled_sweep_takes_no_more_before_it_goes_on(engine: Engine) -> None:
     sweep = new_sweep(engine)
     workers.cancel(engine, sweep)
@@ -155,7 +150,8 @@ def test_a_cancelled_sweep_takes_no_more_before_it_goes_on(engine: Engine) -> No
     assert planned(engine, sweep) == {"search": 5}
 
 
-def test_an_extension_whose_commit_nobody_acknowledged_is_made_once(
+@both
+def test_an_extension_whose_commit_is_not_acknowledged_is_made_once(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = new_sweep(engine)
@@ -188,7 +184,6 @@ AGAIN = [phase("search@2", "teachers"), phase("confirm@2", "search@2")]
 BASIC: Needs = {"teachers": ((), 1, 1), "search": (("teachers",), 1, 1), "measure": (("search?",), 1, 1)}
 
 
-@alike
 def test_new_phases_of_a_finished_sweep_stand_last_and_open_one_after_the_other(engine: Engine) -> None:
     sweep = new_sweep(engine, BASIC)
     work(engine, sweep)
@@ -204,7 +199,6 @@ def test_new_phases_of_a_finished_sweep_stand_last_and_open_one_after_the_other(
     assert sorted(work(engine, sweep)) == ["search@2#more2", "search@3#more2"]
 
 
-@alike
 def test_a_new_phase_behind_one_that_failed_is_skipped_and_comes_back_with_a_retry(engine: Engine) -> None:
     sweep = new_sweep(engine, BASIC)
     ended(engine, sweep, well=False)
@@ -218,7 +212,6 @@ def test_a_new_phase_behind_one_that_failed_is_skipped_and_comes_back_with_a_ret
     assert set(states(engine, sweep).values()) == {"closed"}
 
 
-@alike
 @pytest.mark.parametrize("new", [AGAIN, [*AGAIN, AGAIN[0]], [phase("search@2", "nowhere"), AGAIN[1]]])
 def test_new_phases_of_a_refused_extension_are_not_kept(engine: Engine, new: list[PhasePlan]) -> None:
     sweep = new_sweep(engine, BASIC)
@@ -232,14 +225,11 @@ def test_new_phases_of_a_refused_extension_are_not_kept(engine: Engine, new: lis
     assert work(engine, sweep) == ["search@2#more1", "confirm@2#more1"]
 
 
+@both
 def test_new_phases_at_the_moment_what_they_need_ends_are_not_left_behind(engine: Engine) -> None:
     sweep = new_sweep(engine, BASIC)
     last = claimed(engine, sweep)
-    overlap(
-        tasks,
-        lambda: finished(engine, last),
-        lambda: extend(engine, sweep, ["search@2", "confirm@2"], new=AGAIN),
-    )
+    overlap(tasks, lambda: finished(engine, last), lambda: extend(engine, sweep, ["search@2", "confirm@2"], new=AGAIN))
     assert states(engine, sweep)["search@2"] == "open"
     assert {"search@2#more1", "confirm@2#more1"} <= set(work(engine, sweep))
     assert set(states(engine, sweep).values()) == {"closed"}
@@ -248,7 +238,6 @@ def test_new_phases_at_the_moment_what_they_need_ends_are_not_left_behind(engine
 # retry
 
 
-@alike
 def test_a_retry_lets_what_failed_and_what_was_skipped_for_it_wait_again(engine: Engine) -> None:
     needs: Needs = {
         "search": ((), 2, 3),
@@ -272,7 +261,6 @@ def test_a_retry_lets_what_failed_and_what_was_skipped_for_it_wait_again(engine:
     assert plans.retry(engine, sweep, revision=1) == []
 
 
-@alike
 def test_a_retry_forgives_the_attempts_so_far_and_keeps_the_parameters(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
 
@@ -287,7 +275,6 @@ def test_a_retry_forgives_the_attempts_so_far_and_keeps_the_parameters(engine: E
     assert [fails(), fails()] == [(3, {"alpha": 0.5}, 12, "waiting"), (4, {"alpha": 0.5}, 13, "failed")]
 
 
-@alike
 def test_a_retry_in_an_open_or_a_closed_phase_touches_only_what_failed(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 3), "confirm": (("search",), 1, 1)})
     ended(engine, sweep, well=False)
@@ -306,7 +293,6 @@ def test_a_retry_in_an_open_or_a_closed_phase_touches_only_what_failed(engine: E
     assert states(engine, sweep) == {"search": "closed", "confirm": "closed"}
 
 
-@alike
 def test_what_is_tried_again_waits_for_what_it_needs_if_that_is_tried_again_as_well(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 2), "confirm": (("search",), 1, 1)})
     assert [ended(engine, sweep, well=well) for well in (False, True, False)] == ["search#0", "search#1", "confirm#0"]
@@ -319,6 +305,7 @@ def test_what_is_tried_again_waits_for_what_it_needs_if_that_is_tried_again_as_w
     assert work(engine, sweep) == ["confirm#0"]
 
 
+@both
 def test_a_retry_at_the_moment_a_phase_fails_forgets_none_of_the_tasks_skipped_then(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 2, 2), "confirm": (("search",), 1, 2)})
     ended(engine, sweep, well=False)
@@ -332,7 +319,6 @@ def test_a_retry_at_the_moment_a_phase_fails_forgets_none_of_the_tasks_skipped_t
     assert {task.state for task in queries.task_records(engine, sweep)} == {"waiting"}
 
 
-@alike
 def test_a_retry_can_add_what_has_to_be_done_once_more_afterwards(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 0, 2), "measure": (("search?",), 1, 1)})
     ended(engine, sweep, well=False)
@@ -350,6 +336,7 @@ def test_a_retry_can_add_what_has_to_be_done_once_more_afterwards(engine: Engine
     assert planned(engine, sweep) == {"search": 2, "measure": 2}
 
 
+@both
 def test_a_done_task_runs_again_only_if_its_outcome_cannot_be_read(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 2, 3), "confirm": (("search",), 1, 1)})
     assert ended(engine, sweep) == "search#0"
@@ -375,7 +362,6 @@ def test_a_done_task_runs_again_only_if_its_outcome_cannot_be_read(engine: Engin
     assert set(states(engine, sweep).values()) == {"closed"}
 
 
-@alike
 def test_a_cancelled_or_changed_sweep_is_not_retried(engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
     ended(engine, sweep, well=False)
@@ -389,7 +375,6 @@ def test_a_cancelled_or_changed_sweep_is_not_retried(engine: Engine) -> None:
     assert plans.retry(engine, sweep, revision=2) == ["search#0"]
 
 
-@alike
 def test_what_cannot_succeed_fails_and_skips_again_at_once(engine: Engine) -> None:
     sweep = new_sweep(engine, {"impossible": ((), 1, 0), "behind": (("impossible",), 1, 1), "other": ((), 0, 1)})
     assert states(engine, sweep) == {"impossible": "failed", "behind": "skipped", "other": "open"}

@@ -16,6 +16,7 @@ from storage.queue.tasks import reap
 from storage.records import queries
 from storage.tables import TaskRecord, attempts
 from storage.url import resolve
+from tests.support.both_databases import both
 from tests.support.sweeps.storage_sweeps import claimed, finished, lapse, new_storage, new_sweep, states
 
 PARAMS = {"temperature": 4.0, "alpha": 0.5}
@@ -31,6 +32,7 @@ def state_of(engine: Engine, sweep: int, claim: TaskRecord) -> str:
     return next(task.state for task in queries.task_records(engine, sweep) if task.id == claim.id)
 
 
+@both
 def test_a_claim_says_what_to_do_and_shows_as_running(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     claim = claimed(engine, sweep, worker="w7", lease_s=60)
@@ -45,6 +47,7 @@ def test_a_claim_says_what_to_do_and_shows_as_running(engine: Engine) -> None:
     assert abs(at_work.started_at - time.time()) < 10, "the database tells seconds since 1970"
 
 
+@both
 def test_the_finished_task_holds_its_whole_outcome(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     claim = claimed(engine, sweep)
@@ -61,6 +64,7 @@ def test_the_finished_task_holds_its_whole_outcome(engine: Engine) -> None:
     assert plans.retry(engine, sweep, revision=1) == [], "nor is that damage"
 
 
+@both
 def test_a_late_result_of_a_lost_attempt_is_dropped(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     late = claimed(engine, sweep, worker="frozen")
@@ -82,9 +86,8 @@ def test_a_late_result_of_a_lost_attempt_is_dropped(engine: Engine) -> None:
     assert attempt_states(engine, late) == ["lost", "done"]
 
 
-def test_a_lease_that_is_renewed_between_the_look_and_the_taking_is_left_alone(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@both
+def test_a_lease_renewed_just_before_it_is_taken_is_left_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep = new_sweep(engine, number=2)
     woken, dead = claimed(engine, sweep), claimed(engine, sweep)
     lapse(engine, woken)
@@ -102,6 +105,7 @@ def test_a_lease_that_is_renewed_between_the_look_and_the_taking_is_left_alone(
     assert finished(engine, woken)
 
 
+@both
 def test_reaping_leaves_living_attempts_alone_and_fails_a_task_at_its_cap(engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
     claim, living = claimed(engine, sweep, worker="dead1"), claimed(engine, sweep, worker="living")
@@ -117,6 +121,7 @@ def test_reaping_leaves_living_attempts_alone_and_fails_a_task_at_its_cap(engine
     assert states(engine, sweep) == {"search": "closed"}
 
 
+@both
 def test_a_retry_keeps_its_parameters_and_names_its_predecessor(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     first = claimed(engine, sweep)
@@ -131,6 +136,7 @@ def test_a_retry_keeps_its_parameters_and_names_its_predecessor(engine: Engine) 
     assert (third.attempt, third.params, third.retry_of) == (3, PARAMS, 7)
 
 
+@both
 def test_each_class_of_failure_has_its_own_cap_and_released_attempts_never_count(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
 
@@ -153,6 +159,7 @@ def test_each_class_of_failure_has_its_own_cap_and_released_attempts_never_count
     assert states(engine, sweep) == {"search": "failed"}
 
 
+@both
 def test_a_finish_that_is_sent_again_because_nobody_acknowledged_it_is_still_stored_once(engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
     claim, other = claimed(engine, sweep), claimed(engine, sweep)

@@ -15,10 +15,10 @@ from storage.tables import blobs as table
 from storage.tables import sweeps
 from storage.url import resolve
 from sweeps.hints import explain
+from tests.support.both_databases import both
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep
 
 
-@pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
 def test_an_unknown_sweep_is_answered_with_those_that_exist_and_what_to_type(engine: Engine) -> None:
     with pytest.raises(SweepNotFound, match=r"no sweep 'x' .* sweeps there: none yet$") as caught:
         queries.find_sweep(engine, "x")
@@ -30,6 +30,7 @@ def test_an_unknown_sweep_is_answered_with_those_that_exist_and_what_to_type(eng
     assert [sweep.name for sweep in queries.list_sweeps(engine)] == ["one", "two"]
 
 
+@both
 def test_phases_come_in_plan_order_with_their_tasks_counted(engine: Engine) -> None:
     sweep = new_sweep(engine, {"b": ((), 2, 3), "a": (("b",), 1, 2), "c": (("a?",), 0, 0)})
     finished(engine, claimed(engine, sweep))
@@ -41,6 +42,7 @@ def test_phases_come_in_plan_order_with_their_tasks_counted(engine: Engine) -> N
     assert [phase.total for phase in found] == [3, 2, 0]
 
 
+@both
 def test_tasks_can_be_asked_for_by_stage_phase_and_state(engine: Engine) -> None:
     sweep = new_sweep(engine, {"teachers:a": ((), 1, 1), "teachers:b": ((), 1, 1), "search": ((), 1, 1)})
     finished(engine, claimed(engine, sweep))
@@ -55,6 +57,7 @@ def test_tasks_can_be_asked_for_by_stage_phase_and_state(engine: Engine) -> None
     assert keys(stage="teachers", state="waiting") == ["teachers:b#0"]
 
 
+@both
 def test_an_outlook_counts_what_is_left_and_notices_a_deletion(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 2), "confirm": (("search",), 1, 1)})
     assert queries.outlook(engine, sweep) == queries.Outlook("active", 3)
@@ -66,6 +69,7 @@ def test_an_outlook_counts_what_is_left_and_notices_a_deletion(engine: Engine) -
     assert queries.outlook(engine, sweep) == queries.Outlook("deleted", 0)
 
 
+@both
 def test_mistakes_of_ours_are_not_tried_again(engine: Engine) -> None:
     with read(engine) as connection, pytest.raises(sqlalchemy.exc.DBAPIError) as mistake:
         connection.exec_driver_sql("SELEKT 1")
@@ -91,6 +95,7 @@ def test_a_read_only_role_can_read_everything_and_claim_nothing(postgres_url: st
 DATA = bytes(range(256)) * 10
 
 
+@both
 def test_bytes_come_back_under_the_name_of_their_hash_and_the_same_ones_are_stored_once(engine: Engine) -> None:
     for data in (DATA, b"", b"\0", DATA):
         digest = artifacts.put(engine, data)
@@ -100,6 +105,7 @@ def test_bytes_come_back_under_the_name_of_their_hash_and_the_same_ones_are_stor
         assert connection.scalar(select(func.count()).select_from(table)) == 3
 
 
+@both
 def test_the_first_selection_stays(engine: Engine) -> None:
     sweep, other = new_sweep(engine, name="one"), new_sweep(engine, name="other")
     assert artifacts.get_selection(engine, sweep, "confirm") is None

@@ -1,7 +1,7 @@
 """storage.studies: Optuna's record agrees with ours, whatever crashed or was deleted."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -23,6 +23,7 @@ from storage.studies.space import Choice, Range, Space
 from storage.studies.studies import Studies, open_studies
 from storage.tables import TaskRecord, attempts
 from storage.url import plain, resolve
+from tests.support.both_databases import both
 from tests.support.sweeps.storage_sweeps import claimed, new_sweep
 
 SPACE: Space = {"temperature": Range(1.0, 20.0, log=True), "alpha": Range(0.0, 1.0)}
@@ -30,10 +31,6 @@ PARAMS = {"temperature": 4.0, "alpha": 0.25}
 OWNER = Owner("s", "s")  # as `new_sweep` has it
 OWN = {"identity": "s", "stage": "search"}
 OUTCOME: dict[str, Any] = {"trial": {"value": 0.9, "attrs": {"train_s": 1.5}, "epoch_values": [0.5, 0.9]}}
-
-
-# Trials are written and read on both databases; what is decided with them is decided alike.
-alike = pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -67,24 +64,23 @@ def told_flags(engine: Engine) -> list[bool]:
 
 
 @contextmanager
-def written() -> Iterator[list[str]]:
-    """Grows by every statement with which Optuna or we write in this process."""
-    seen: list[str] = []
+def statements(look: Callable[[str], None]) -> Iterator[None]:
+    """Look at every statement that Optuna or we have sent in this process."""
 
-    def look(connection: Connection, cursor: Any, statement: str, *more: Any) -> None:
-        if not statement.startswith(("SELECT", "BEGIN")):
-            seen.append(statement)
+    def after(connection: Connection, cursor: Any, statement: str, *more: Any) -> None:
+        look(statement)
 
-    event.listen(Engine, "after_cursor_execute", look)
+    event.listen(Engine, "after_cursor_execute", after)
     try:
-        yield seen
+        yield
     finally:
-        event.remove(Engine, "after_cursor_execute", look)
+        event.remove(Engine, "after_cursor_execute", after)
 
 
 # studies
 
 
+@both
 def test_creating_or_deleting_a_study_twice_changes_nothing_and_the_dashboard_reads_its_note(studies: Studies) -> None:
     from optuna_dashboard import get_note
 
@@ -102,6 +98,7 @@ def test_creating_or_deleting_a_study_twice_changes_nothing_and_the_dashboard_re
     assert get_note(study) == "# A note"
 
 
+@both
 def test_given_parameters_are_asked_exactly_and_shown_as_such_whatever_is_enqueued(studies: Studies) -> None:
     stock(studies).enqueue_trial({"temperature": 9.0, "alpha": 0.9})
     space: Space = SPACE | {"method": Choice(("autokeras", "pretrained"))}
@@ -117,7 +114,6 @@ def test_given_parameters_are_asked_exactly_and_shown_as_such_whatever_is_enqueu
     assert abs(datetime.now() - ours.datetime_start) < timedelta(minutes=1)
 
 
-@alike
 @pytest.mark.parametrize(
     ("params", "said"),
     [
@@ -127,39 +123,38 @@ def test_given_parameters_are_asked_exactly_and_shown_as_such_whatever_is_enqueu
         ({"temperature": 4.0, "alpha": 0.5, "beta": 1.0}, "given parameters"),
     ],
 )
-def test_parameters_outside_the_space_are_refused_before_a_trial_exists(
-    studies: Studies, params: dict[str, float], said: str
-) -> None:
+def test_parameters_outside_the_space_make_no_trial(studies: Studies, params: dict[str, float], said: str) -> None:
     with pytest.raises(ParametersRefused, match=said):
         studies.ask("s", SPACE, owner=OWNER, params=params)
     assert trial_states(studies) == []
 
 
+@both
 def test_nobody_sees_a_trial_that_is_being_made(studies: Studies, url: URL) -> None:
     seen: list[int] = []
     other = open_engine(url, read_only=True)
 
-    def look(connection: Connection, cursor: Any, statement: str, *more: Any) -> None:
+    def look(statement: str) -> None:
         if statement.startswith("INSERT INTO trial_params"):
             with read(other) as reading:
                 seen.append(reading.exec_driver_sql("SELECT count(*) FROM trials").scalar_one())
 
-    event.listen(Engine, "after_cursor_execute", look)
-    try:
+    with statements(look):
         studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
-    finally:
-        event.remove(Engine, "after_cursor_execute", look)
-        other.dispose()
+    other.dispose()
     assert seen == [0, 0]
     assert trial_states(studies) == ["RUNNING"]
 
 
+@both
 def test_a_result_is_written_with_what_the_trial_lacks_and_ended_last(studies: Studies) -> None:
     attrs = {f"attribute {n}": n for n in range(10)}
     number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS, attrs=attrs).number
-    with written() as statements:
+    sent: list[str] = []
+    with statements(sent.append):
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs=attrs | {"b": 1}, epoch_values=[0.1, 0.2])
-    written_to = [text.split()[2] if text.startswith("INSERT") else text.split()[1] for text in statements]
+    writing = [statement.split() for statement in sent if not statement.startswith(("SELECT", "BEGIN"))]
+    written_to = [words[2] if words[0] == "INSERT" else words[1] for words in writing]
     assert written_to[:3] == ["trial_user_attributes", "trial_intermediate_values", "trial_intermediate_values"]
     assert sorted(written_to[3:]) == ["trial_values", "trials"], "in one transaction"
     (trial,) = stock(studies).trials
@@ -169,6 +164,7 @@ def test_a_result_is_written_with_what_the_trial_lacks_and_ended_last(studies: S
     assert trial.datetime_complete >= trial.datetime_start
 
 
+@both
 def test_whoever_makes_trials_at_once_each_number_is_given_once(studies: Studies, url: URL) -> None:
     def ours(n: int) -> int:
         return studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
@@ -184,6 +180,7 @@ def test_whoever_makes_trials_at_once_each_number_is_given_once(studies: Studies
     assert [trial.number for trial in stock(studies).trials] == list(range(21))
 
 
+@both
 def test_telling_writes_attributes_and_epochs_and_a_second_time_changes_nothing(studies: Studies) -> None:
     number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS, attrs={"task": "search#0"}).number
     for value in (0.9, 0.1):
@@ -194,6 +191,7 @@ def test_telling_writes_attributes_and_epochs_and_a_second_time_changes_nothing(
     assert trial.user_attrs == {"task": "search#0", "asked_by": "kd-sweeps", "n": 0.9}
 
 
+@both
 def test_epoch_values_that_are_not_finite_come_back_as_they_were(studies: Studies) -> None:
     number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
     studies.tell("s", number, state="FAIL", value=None, attrs={}, epoch_values=[math.inf, -math.inf, math.nan, 1])
@@ -201,22 +199,16 @@ def test_epoch_values_that_are_not_finite_come_back_as_they_were(studies: Studie
     assert repr(trial.intermediate_values) == "{0: inf, 1: -inf, 2: nan, 3: 1.0}"
 
 
-@alike
 @pytest.mark.parametrize(("epochs", "value"), [([0.3, 0.4], 0.4), ([0.3, math.nan], None), ([], None)])
-def test_a_pruned_trial_is_worth_what_it_had_reached(
-    studies: Studies, epochs: list[float], value: float | None
-) -> None:
+def test_a_pruned_trial_is_worth_what_it_reached(studies: Studies, epochs: list[float], value: float | None) -> None:
     number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
     studies.tell("s", number, state="PRUNED", value=None, attrs={}, epoch_values=epochs)
     (trial,) = stock(studies).trials
     assert (trial.state.name, trial.value) == ("PRUNED", value)
 
 
-@alike
 @pytest.mark.parametrize("value", [None, math.nan])
-def test_a_complete_trial_without_a_value_is_refused_before_anything_is_written(
-    studies: Studies, value: float | None
-) -> None:
+def test_a_complete_trial_without_a_value_is_refused_and_nothing_written(studies: Studies, value: float | None) -> None:
     number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
     with pytest.raises(ValueError, match="needs a value"):
         studies.tell("s", number, state="COMPLETE", value=value, attrs={"a": 1})
@@ -224,7 +216,8 @@ def test_a_complete_trial_without_a_value_is_refused_before_anything_is_written(
     assert (trial.state.name, trial.user_attrs) == ("RUNNING", {"asked_by": "kd-sweeps"})
 
 
-def test_attributes_that_a_crash_left_are_completed_and_those_of_a_finished_trial_stay(
+@both
+def test_attributes_that_a_crash_left_are_completed_and_then_stay(
     studies: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
@@ -250,10 +243,7 @@ def test_attributes_that_a_crash_left_are_completed_and_those_of_a_finished_tria
     assert trial.intermediate_values == {0: 0.6}
 
 
-@alike
-def test_a_trial_that_somebody_ends_between_our_two_writes_stays_as_they_ended_it(
-    studies: Studies, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trial_that_others_end_between_our_writes_stays_so(studies: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
     number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
     monkeypatch.setattr("storage.studies.trials.failpoint", lambda point: stock(studies).tell(number, 0.25))
     studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
@@ -261,16 +251,14 @@ def test_a_trial_that_somebody_ends_between_our_two_writes_stays_as_they_ended_i
     assert (trial.state.name, trial.value, trial.user_attrs["a"]) == ("COMPLETE", 0.25, 1)
 
 
-@alike
-def test_a_study_deleted_between_our_two_writes_is_one_clear_line(
-    studies: Studies, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_study_deleted_between_our_writes_is_one_line(studies: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
     number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
     monkeypatch.setattr("storage.studies.trials.failpoint", lambda point: studies.delete("s"))
     with pytest.raises(StudyMissing, match="it was deleted"):
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
 
 
+@both
 def test_a_deleted_study_is_one_clear_line_and_made_again_it_does_not_take_the_old_trials(studies: Studies) -> None:
     number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
     optuna.delete_study(study_name="s", storage=studies.storage)
@@ -298,11 +286,8 @@ def test_studies_of_no_storage_are_not_made_by_opening_them(tmp_path: Any, postg
         open_studies(resolve(postgres_url).set(database="nowhere"))
 
 
-@alike
 @pytest.mark.parametrize(("version", "said"), [("v2.6.0.a", "optuna storage upgrade"), ("v99", "upgrade Optuna here")])
-def test_optuna_tables_of_another_version_are_one_clear_line(
-    studies: Studies, url: URL, version: str, said: str
-) -> None:
+def test_optuna_tables_of_another_version_are_one_line(studies: Studies, url: URL, version: str, said: str) -> None:
     with write(studies.engine) as connection:
         (right,) = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars()
         connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{version}'")
@@ -314,7 +299,6 @@ def test_optuna_tables_of_another_version_are_one_clear_line(
             connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{right}'")
 
 
-@alike
 def test_stock_optuna_reads_what_we_wrote(studies: Studies, url: URL) -> None:
     number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
     studies.tell("s", number, state="COMPLETE", value=0.9, attrs={})
@@ -328,6 +312,7 @@ def test_stock_optuna_reads_what_we_wrote(studies: Studies, url: URL) -> None:
 # reconcile
 
 
+@both
 def test_a_crash_between_finish_and_tell_is_repaired_once(studies: Studies, engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     claim = claimed(engine, sweep)
@@ -343,7 +328,6 @@ def test_a_crash_between_finish_and_tell_is_repaired_once(studies: Studies, engi
     assert reconcile(studies, engine, sweep) == 0
 
 
-@alike
 def test_a_crash_between_tell_and_told_is_repaired_without_telling_again(studies: Studies, engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     claim = claimed(engine, sweep)
@@ -355,10 +339,7 @@ def test_a_crash_between_tell_and_told_is_repaired_without_telling_again(studies
     assert unreported(engine, sweep) == []
 
 
-@alike
-def test_trials_of_failed_lost_released_and_cancelled_attempts_fail_with_the_reason(
-    studies: Studies, engine: Engine
-) -> None:
+def test_trials_of_failed_lost_released_and_cancelled_attempts_say_why(studies: Studies, engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     failing = claimed(engine, sweep)
     asked(studies, failing)
@@ -382,7 +363,6 @@ def test_trials_of_failed_lost_released_and_cancelled_attempts_fail_with_the_rea
     assert (again.params, again.retry_of) == (PARAMS, 3)
 
 
-@alike
 def test_a_result_destroyed_before_its_trial_was_told_fails_and_is_made_again(studies: Studies, engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     claim = claimed(engine, sweep)
@@ -399,7 +379,6 @@ def test_a_result_destroyed_before_its_trial_was_told_fails_and_is_made_again(st
     assert stock(studies).trials[0].user_attrs["reason"] == "what came out of it could not be read any more"
 
 
-@alike
 def test_an_orphan_fails_but_not_while_a_worker_may_be_about_to_save_it(studies: Studies, engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
     asked(studies, claimed(engine, sweep, worker="dead"), saved=False)  # and the worker dies
@@ -411,10 +390,7 @@ def test_an_orphan_fails_but_not_while_a_worker_may_be_about_to_save_it(studies:
     assert "orphan" in stock(studies).trials[0].user_attrs["reason"]
 
 
-@alike
-def test_of_two_trials_that_one_attempt_asked_for_the_one_it_did_not_save_fails(
-    studies: Studies, engine: Engine
-) -> None:
+def test_of_two_trials_of_one_attempt_the_one_that_it_did_not_save_fails(studies: Studies, engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     claim = claimed(engine, sweep)
     asked(studies, claim, saved=False)  # the connection was cut after the commit: it asks again
@@ -423,7 +399,6 @@ def test_of_two_trials_that_one_attempt_asked_for_the_one_it_did_not_save_fails(
     assert trial_states(studies) == ["FAIL", "RUNNING"]
 
 
-@alike
 def test_trials_of_other_tools_are_left_alone(studies: Studies, engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     study = stock(studies)
@@ -446,7 +421,6 @@ def test_trials_of_other_tools_are_left_alone(studies: Studies, engine: Engine) 
     assert stock(studies).trials[0].user_attrs == {}
 
 
-@alike
 def test_a_deleted_study_does_not_stop_repair_of_the_others(studies: Studies, engine: Engine) -> None:
     studies.create("s.confirm", metric="val_accuracy", attrs={"identity": "s", "stage": "confirm"}, note=None)
     sweep = new_sweep(engine, number=2)
@@ -461,7 +435,6 @@ def test_a_deleted_study_does_not_stop_repair_of_the_others(studies: Studies, en
     assert queries.task_records(engine, sweep)[0].state == "done", "our rows keep the result"
 
 
-@alike
 def test_a_trial_that_only_shares_its_number_with_a_deleted_one_is_not_told(studies: Studies, engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
     old = claimed(engine, sweep)
@@ -477,7 +450,6 @@ def test_a_trial_that_only_shares_its_number_with_a_deleted_one_is_not_told(stud
     mark_reported(engine, living.id, living.attempt)
 
 
-@alike
 def test_a_study_with_parameters_of_another_kind_is_one_clear_line_and_no_trial_is_made(studies: Studies) -> None:
     words = {"alpha": optuna.distributions.CategoricalDistribution(["low", "high"])}
     stock(studies).add_trial(optuna.trial.create_trial(value=0.5, params={"alpha": "low"}, distributions=words))
@@ -487,9 +459,8 @@ def test_a_study_with_parameters_of_another_kind_is_one_clear_line_and_no_trial_
     assert trial_states(studies) == ["COMPLETE"]
 
 
-def test_a_value_of_optunas_that_is_no_json_any_more_is_one_clear_line_and_no_other_tool_is_blamed(
-    studies: Studies,
-) -> None:
+@both
+def test_a_value_of_optunas_that_is_no_json_any_more_is_one_line_and_blames_no_other_tool(studies: Studies) -> None:
     number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS, attrs={"task": "search#0"}).number
     with write(studies.engine) as connection:
         connection.execute(text("UPDATE trial_user_attributes SET value_json = substr(value_json, 1, 4)"))

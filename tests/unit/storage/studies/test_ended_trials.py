@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from storage.errors import ParametersRefused, StudyMissing, StudyMixed
 from storage.studies.space import Choice, EndedTrial, Range, Space
 from storage.studies.studies import Studies
+from tests.support.both_databases import both
 
 SPACE: Space = {"temperature": Range(1.0, 20.0, log=True), "arm": Choice(("best", "scratch"))}
 DONE = EndedTrial(
@@ -30,6 +31,7 @@ def study(storage: Studies) -> None:
     storage.create("s", metric="val_accuracy", attrs={"sweep": "s", "stage": "search"}, note=None)
 
 
+@both
 def test_an_ended_trial_is_there_complete_under_the_next_number(storage: Studies) -> None:
     storage.add("s", SPACE, [FAILED, DONE])
     failed, done = optuna.load_study(study_name="s", storage=storage.storage).trials
@@ -41,7 +43,6 @@ def test_an_ended_trial_is_there_complete_under_the_next_number(storage: Studies
     assert done.datetime_complete == datetime.fromtimestamp(DONE.ended_at)
 
 
-@pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("trial", "said"),
     [
@@ -55,7 +56,6 @@ def test_what_no_study_takes_is_refused(storage: Studies, trial: dict[str, objec
         storage.add("s", SPACE, [EndedTrial(**vars(DONE) | trial)])
 
 
-@pytest.mark.parametrize("storage", ["sqlite"], indirect=True)
 def test_a_trial_of_another_tool_in_between_and_a_missing_study_are_one_line(storage: Studies) -> None:
     optuna.load_study(study_name="s", storage=storage.storage).add_trial(optuna.trial.create_trial(value=1.0))
     with pytest.raises(StudyMixed, match="another tool adds trials to it at this moment; type it again"):
