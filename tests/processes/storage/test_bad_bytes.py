@@ -125,15 +125,6 @@ def test_a_launch_whose_workers_meet_another_optunas_tables_says_why(said: Said,
     assert "kd-sweeps: 3 workers in a row died soon after their start, and s is not finished" in lines[-1]
 
 
-def test_a_missing_table_of_ours_is_one_line(said: Said, url: str) -> None:
-    damage(url, "DROP TABLE tasks")
-    for command in COMMANDS:
-        if command not in ("create", "pause"):  # which look at no task
-            line = said.line(command)
-            assert "lacks a table of kd-sweeps or Optuna" in line
-            assert "tasks" in line
-
-
 def test_a_missing_table_of_optunas_is_one_line_and_create_makes_it_again(said: Said, url: str) -> None:
     damage(url, "DROP TABLE trial_params")
     assert "lacks a table of kd-sweeps or Optuna" in said.line("audit")
@@ -155,7 +146,7 @@ def test_an_edited_spec_is_refused_by_whoever_would_work_by_it(said: Said, url: 
     assert said.code("audit") == 0
 
 
-def test_an_outcome_that_is_not_json_is_one_line_and_a_retry_makes_that_again(
+def test_an_outcome_that_is_no_json_is_one_line_and_made_again_by_retry(
     said: Said, url: str, kd_sweeps: KdSweeps
 ) -> None:
     work(url)

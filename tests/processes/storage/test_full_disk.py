@@ -78,9 +78,7 @@ def test_a_full_disk_below_the_logs_is_no_reason_to_lose_a_task(disk: SmallDisk,
     counted(f"sqlite:///{tmp_path}/s.db")
 
 
-def test_a_worker_without_room_for_temporary_files_stops_and_the_next_has_another_folder(
-    disk: SmallDisk, tmp_path: Path
-) -> None:
+def test_a_worker_without_room_for_temporary_files_stops_the_next_uses_others(disk: SmallDisk, tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
     write = f"""
     import subprocess, tempfile

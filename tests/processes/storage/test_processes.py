@@ -120,7 +120,7 @@ def steered(engine: Engine, url: str, eight: ProcessPoolExecutor, stop: Path, ph
     print(happened, ended)
 
 
-def test_an_extension_beside_the_last_finish_is_refused_or_done(
+def test_an_extension_beside_the_last_finish_fits_it(
     engine: Engine, storage_url: str, eight: ProcessPoolExecutor
 ) -> None:
     sweeps = [new_sweep(engine, {"a": ((), 1, 1), "b": (("a",), 1, 1)}, name=f"s{n}") for n in range(12)]

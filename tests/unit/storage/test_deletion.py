@@ -103,9 +103,7 @@ def test_a_sweep_somebody_works_on_is_not_deleted(storage: Studies, engine: Engi
 
 
 @pytest.mark.parametrize("how", ["lapsed", "cancelled"])
-def test_neither_a_lapsed_lease_nor_a_study_that_is_gone_keeps_a_sweep(
-    storage: Studies, engine: Engine, how: str
-) -> None:
+def test_no_lapsed_lease_nor_a_study_that_is_gone_keeps_a_sweep(storage: Studies, engine: Engine, how: str) -> None:
     sweep = a_sweep(storage, "s")
     late = claimed(engine, sweep)
     if how == "lapsed":
@@ -195,7 +193,7 @@ def delete_and_crash(url: str, point: str) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.slow_on("sqlite")
+@pytest.mark.slow_on("postgres")
 def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: str) -> None:
     url = created(storage_url, name="other")
     whole = make_plan(SMALL).tasks

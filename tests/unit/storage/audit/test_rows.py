@@ -1,27 +1,24 @@
-"""storage.audit.rows: everything is read of one moment, in few queries, and what stands in the way is one line."""
+"""storage.audit.rows: everything is read of one moment, in few queries, and trials as Optuna reads them."""
 
+import optuna
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from storage.audit.audit import judge
-from storage.audit.rows import read_rows
+from storage.audit.rows import read_rows, read_trials
 from storage.db.engine import open_engine
-from storage.errors import NotAStorage, SweepNotFound
+from storage.db.transaction import read
+from storage.errors import SweepNotFound
 from storage.records import queries
+from storage.studies.ownership import Owner
+from storage.studies.studies import Studies
 from storage.url import resolve
-from sweeps.plan.audit import audit
 from sweeps.usecases.steering import delete
-from tests.support.sweeps.audit_checks import attempt_where, audited, sweep_of
-from tests.support.sweeps.audited_sweeps import execute
+from tests.support.both_databases import both
+from tests.support.sweeps.audit_checks import audited, sweep_of
+from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep
 
 
-def test_a_missing_table_of_optuna_is_one_line(url: str) -> None:
-    execute(url, "DROP TABLE trial_values")
-    with pytest.raises(NotAStorage, match="trial_values"):
-        audited(url)
-
-
-@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 def test_a_sweep_that_is_deleted_meanwhile_is_one_line(url: str) -> None:
     sweep = sweep_of(url)
     delete(resolve(url), "s")
@@ -29,27 +26,28 @@ def test_a_sweep_that_is_deleted_meanwhile_is_one_line(url: str) -> None:
         audited(url, sweep)
 
 
-def test_what_is_written_while_it_reads_is_not_seen(url: str) -> None:
-    engine = open_engine(resolve(url), read_only=True)
-    sweep = queries.find_sweep(engine, "s")
-    written = []
+@both
+def test_what_is_written_while_it_reads_is_not_seen(storage: Studies, engine: Engine) -> None:
+    storage.create("s", metric="val_accuracy", attrs={"identity": "s", "stage": "search"}, note=None)
+    sweep = new_sweep(engine, number=2)
+    claims = [claimed(engine, sweep) for _ in range(2)]
+    beside, written = open_engine(engine.url), []
 
-    @event.listens_for(engine, "before_cursor_execute")
-    def write_meanwhile(
-        connection: object, cursor: object, statement: str, parameters: object, context: object, many: bool
-    ) -> None:
+    def write_meanwhile(connection: object, cursor: object, statement: str, *more: object) -> None:
         if "FROM attempts" in statement and not written:  # the tasks were read, the attempts come next
             written.append(statement)
-            execute(url, f"DELETE FROM attempts WHERE {attempt_where('search#2')}")
+            assert finished(beside, claims[0])
 
-    found = audit(engine, sweep)
-    engine.dispose()
+    event.listen(engine, "before_cursor_execute", write_meanwhile)
+    try:
+        states = [[attempt.state for attempt in read_rows(engine, sweep).attempts] for _ in range(2)]
+    finally:
+        event.remove(engine, "before_cursor_execute", write_meanwhile)
+        beside.dispose()
     assert written
-    assert found.violations == []
-    assert len(audited(url).violations) == 1
+    assert [sorted(one) for one in states] == [["running", "running"], ["done", "running"]]
 
 
-@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 def test_34_tasks_with_a_trial_each_take_fewer_queries(template: str) -> None:
     engine = open_engine(resolve(template), read_only=True)
     sweep = queries.find_sweep(engine, "s")
@@ -59,3 +57,33 @@ def test_34_tasks_with_a_trial_each_take_fewer_queries(template: str) -> None:
     engine.dispose()
     assert (found.violations, found.warnings, found.accounted) == ([], [], 34)
     assert len(statements) < 20
+
+
+@both
+def test_trials_are_read_as_optuna_reads_them(storage: Studies, engine: Engine) -> None:
+    create = optuna.trial.create_trial
+    space = {
+        "real": optuna.distributions.FloatDistribution(1e-9, 20.0, log=True),
+        "whole": optuna.distributions.IntDistribution(1, 9),
+        "word": optuna.distributions.CategoricalDistribution(["a", None, True, 0.5]),
+    }
+    params = {"real": 0.1 + 0.2, "whole": 7, "word": None}
+    for name, stage in (("s", "search"), ("s.confirm", "confirm")):
+        storage.create(name, metric="val_accuracy", attrs={"identity": "s", "stage": stage}, note=None)
+    study = optuna.load_study(study_name="s", storage=storage.storage)
+    study.add_trial(create(value=1 / 3, params=params, distributions=space))
+    study.add_trial(create(value=float("inf"), params=params | {"word": 0.5}, distributions=space))
+    study.add_trial(create(value=float("-inf"), user_attrs={"asked_by": "kd-sweeps", "task": "x#1", "attempt": 2}))
+    study.add_trial(create(state=optuna.trial.TrialState.PRUNED, value=0.25, intermediate_values={0: 0.25}))
+    study.add_trial(create(state=optuna.trial.TrialState.FAIL))
+    study.ask()
+    study.enqueue_trial({"real": 1.0})
+    expected = [(trial.number, trial.state.name, trial.value, trial.params) for trial in study.trials]
+    optuna.create_study(study_name="s.mine", storage=storage.storage)
+    with read(engine) as connection:
+        trials, others = read_trials(connection, ["s", "s.confirm", "s.mine", "nowhere"], Owner("s", "s"))
+    assert others == ["s.mine"]
+    assert sorted(trials) == ["s", "s.confirm"]
+    assert [(trial.number, trial.state, trial.value, trial.params) for trial in trials["s"]] == expected
+    assert [(trial.ours, trial.task, trial.attempt) for trial in trials["s"]][2] == (True, "x#1", 2)
+    assert sum(trial.ours for trial in trials["s"]) == 1

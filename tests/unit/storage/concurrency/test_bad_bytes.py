@@ -1,7 +1,5 @@
 """Bytes and JSON that were damaged in the database: one clear line each, and what can be made again is."""
 
-from collections.abc import Callable
-
 import pytest
 from sqlalchemy import Engine, delete, text, update
 
@@ -28,37 +26,29 @@ def taught(engine: Engine, sweep: int) -> dict[str, str]:
     return named
 
 
-def truncated(engine: Engine, digest: str) -> None:
+def damaged(engine: Engine, digest: str, data: bytes) -> None:
+    """Put these bytes in the place of those with that name; none: the row is gone."""
+    at = blob_table.c.digest == digest
     with write(engine) as connection:
-        connection.execute(update(blob_table).where(blob_table.c.digest == digest).values(bytes=LOGITS[:-1]))
-
-
-def swapped(engine: Engine, digest: str) -> None:
-    with write(engine) as connection:
-        connection.execute(update(blob_table).where(blob_table.c.digest == digest).values(bytes=MODEL))
-
-
-def missing(engine: Engine, digest: str) -> None:
-    with write(engine) as connection:
-        connection.execute(delete(blob_table).where(blob_table.c.digest == digest))
+        connection.execute(update(blob_table).where(at).values(bytes=data) if data else delete(blob_table).where(at))
 
 
 @both
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("data", "said"),
     [
-        (truncated, rf"is damaged: its {len(LOGITS) - 1} bytes hash to [0-9a-f]{{12}}"),
-        (swapped, rf"is damaged: its {len(MODEL)} bytes hash to [0-9a-f]{{12}}"),
-        (missing, "is missing"),
+        (LOGITS[:-1], rf"is damaged: its {len(LOGITS) - 1} bytes hash to [0-9a-f]{{12}}"),
+        (MODEL, rf"is damaged: its {len(MODEL)} bytes hash to [0-9a-f]{{12}}"),
+        (b"", "is missing"),
     ],
 )
-def test_a_blob_that_is_not_what_was_stored_is_one_clear_line_and_a_retry_makes_it_again(
-    engine: Engine, damage: Callable[[Engine, str], None], said: str
+def test_a_blob_that_is_not_what_was_stored_is_one_line_and_made_again_by_retry(
+    engine: Engine, data: bytes, said: str
 ) -> None:
     sweep = new_sweep(engine, PLAN)
     digest = taught(engine, sweep)["logits"]
     assert plans.retry(engine, sweep, revision=1) == [], "all is well"
-    damage(engine, digest)
+    damaged(engine, digest, data)
     with pytest.raises(BlobCorrupt, match=f"^blob {digest[:12]} {said}") as caught:
         artifacts.get(engine, digest)
     assert "\n" not in str(caught.value)
@@ -74,7 +64,7 @@ def test_a_blob_that_is_not_what_was_stored_is_one_clear_line_and_a_retry_makes_
 def test_tasks_that_failed_over_a_damaged_blob_run_again_once_it_is_made_again(engine: Engine) -> None:
     sweep = new_sweep(engine, PLAN)
     digest = taught(engine, sweep)["logits"]
-    truncated(engine, digest)
+    damaged(engine, digest, LOGITS[:-1])
     for _ in range(2):
         claim = claimed(engine, sweep)
         with pytest.raises(BlobCorrupt) as caught:

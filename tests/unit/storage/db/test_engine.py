@@ -68,9 +68,7 @@ def a_path_below_a_file(folder: Path) -> Path:
         (a_path_below_a_file, "names another"),
     ],
 )
-def test_what_is_no_storage_is_one_line_and_stays_as_it_is(
-    tmp_path: Path, make: Callable[[Path], Path], said: str
-) -> None:
+def test_what_is_no_storage_is_one_line_and_stays_so(tmp_path: Path, make: Callable[[Path], Path], said: str) -> None:
     url = resolve(f"sqlite:///{make(tmp_path)}")
     before = files(tmp_path)
     missing = said == "names another"

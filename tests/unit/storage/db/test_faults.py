@@ -77,9 +77,7 @@ def test_a_server_that_is_starting_is_waited_for_by_the_first_call_too(server: P
 
 
 @pytest.mark.parametrize("first_call", [False, True])
-def test_a_server_without_a_free_connection_is_waited_for(
-    server: PostgresServer, engine: Engine, first_call: bool
-) -> None:
+def test_a_server_with_all_slots_taken_is_waited_for(server: PostgresServer, engine: Engine, first_call: bool) -> None:
     sweep = new_sweep(engine, number=1)
     engine.dispose()
     seen = errors_of(engine)

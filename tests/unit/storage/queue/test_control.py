@@ -111,6 +111,7 @@ def failed(engine: Engine, sweep: int) -> None:
     assert tasks.fail(engine, claimed(engine, sweep), error_class="nan", reason="NaN", cap=1)
 
 
+Change = Callable[[Engine, int], object]
 OVERLAPS = [
     (first, module, second)
     for first, module in ((extended, plans), (retried, plans), (workers.resume, workers), (workers.cancel, workers))
@@ -122,7 +123,7 @@ OVERLAPS = [
 @pytest.mark.parametrize("storage", ["postgres"], indirect=True)  # on SQLite who writes is alone
 @pytest.mark.parametrize(("first", "module", "second"), OVERLAPS, ids=lambda it: it.__name__.removeprefix("storage."))
 def test_two_that_steer_at_once_leave_a_sweep_in_one_state(
-    engine: Engine, first: Callable[[Engine, int], object], module: ModuleType, second: Callable[[Engine, int], object]
+    engine: Engine, first: Change, module: ModuleType, second: Change
 ) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 3), "confirm": (("search",), 1, 1)})
     failed(engine, sweep)
@@ -138,7 +139,7 @@ def test_two_that_steer_at_once_leave_a_sweep_in_one_state(
         assert not found["cancelled"], found
 
 
-def allowed(change: Callable[[Engine, int], object], engine: Engine, sweep: int) -> None:
+def allowed(change: Change, engine: Engine, sweep: int) -> None:
     try:
         change(engine, sweep)
     except RevisionRefused:

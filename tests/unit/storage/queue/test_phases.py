@@ -100,15 +100,6 @@ def test_the_chain_that_an_older_version_stored_is_shortened_to_its_root() -> No
     assert root_reason(root) == root
 
 
-def test_enough_done_tasks_close_a_phase_though_others_failed(engine: Engine) -> None:
-    sweep = new_sweep(engine, {"search": ((), 2, 3), "confirm": (("search",), 1, 1)})
-    failed(engine, sweep)
-    finished(engine, claimed(engine, sweep))
-    assert states(engine, sweep)["search"] == "open", "a phase ends with its last task, not with its minimum"
-    finished(engine, claimed(engine, sweep))
-    assert states(engine, sweep) == {"search": "closed", "confirm": "open"}
-
-
 def test_phases_without_tasks_end_at_once_and_let_the_next_ones_start(engine: Engine) -> None:
     needs = {
         "baselines": ((), 0, 0),

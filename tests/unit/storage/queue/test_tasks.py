@@ -121,57 +121,6 @@ def test_reaping_leaves_living_attempts_alone_and_fails_a_task_at_its_cap(engine
     assert states(engine, sweep) == {"search": "closed"}
 
 
-@both
-def test_a_retry_keeps_its_parameters_and_names_its_predecessor(engine: Engine) -> None:
-    sweep = new_sweep(engine, number=1)
-    first = claimed(engine, sweep)
-    assert tasks.save_trial(engine, first, study="s", number=7, params=PARAMS)
-    assert tasks.fail(engine, first, error_class="error", reason="disk full", cap=3)
-    (waiting,) = queries.task_records(engine, sweep)
-    assert (waiting.state, waiting.reason, waiting.error_class) == ("waiting", "disk full", "error")
-    second = claimed(engine, sweep)
-    assert (second.attempt, second.params, second.retry_of) == (2, PARAMS, 7)
-    tasks.release(engine, second)  # before it asked for a trial of its own
-    third = claimed(engine, sweep)
-    assert (third.attempt, third.params, third.retry_of) == (3, PARAMS, 7)
-
-
-@both
-def test_each_class_of_failure_has_its_own_cap_and_released_attempts_never_count(engine: Engine) -> None:
-    sweep = new_sweep(engine, number=1)
-
-    def fails(error_class: str, *, cap: int | None) -> str:
-        claim = claimed(engine, sweep)
-        assert tasks.fail(engine, claim, error_class=error_class, reason=f"a {error_class}", cap=cap)
-        return state_of(engine, sweep, claim)
-
-    for _ in range(5):
-        assert tasks.release(engine, claimed(engine, sweep))
-    assert fails("error", cap=3) == "waiting"
-    assert fails("memory", cap=2) == "waiting"
-    for _ in range(2):
-        lapse(engine, claimed(engine, sweep))
-        assert len(reap(engine, sweep, cap=3)) == 1
-    assert fails("error", cap=3) == "waiting", "four others have ended, but only one as this one"
-    assert fails("memory", cap=2) == "failed", "the second of its class"
-    (task,) = queries.task_records(engine, sweep)
-    assert (task.attempt, task.reason, task.error_class) == (11, "a memory", "memory")
-    assert states(engine, sweep) == {"search": "failed"}
-
-
-@both
-def test_a_finish_that_is_sent_again_because_nobody_acknowledged_it_is_still_stored_once(engine: Engine) -> None:
-    sweep = new_sweep(engine, number=2)
-    claim, other = claimed(engine, sweep), claimed(engine, sweep)
-    assert finished(engine, claim, score=0.7)
-    (before,) = queries.task_records(engine, sweep, state="done")
-    assert finished(engine, claim, score=0.7), "its first try was stored: nothing was lost"
-    assert queries.task_records(engine, sweep, state="done") == [before]
-    assert finished(engine, other)
-    assert finished(engine, other), "also when the first try ended the phase"
-    assert states(engine, sweep) == {"search": "closed"}
-
-
 def test_a_renewal_is_tried_once_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
         claim = claimed(engine, new_sweep(engine))

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, func, select
 
 from storage.db.engine import open_engine
 from storage.db.transaction import is_transient, read, write
-from storage.errors import SweepNotFound
+from storage.errors import NotAStorage, SweepNotFound
 from storage.queue import tasks
 from storage.records import artifacts, queries
 from storage.tables import blobs as table
@@ -70,10 +70,12 @@ def test_an_outlook_counts_what_is_left_and_notices_a_deletion(engine: Engine) -
 
 
 @both
-def test_mistakes_of_ours_are_not_tried_again(engine: Engine) -> None:
+def test_mistakes_of_ours_are_not_tried_again_and_a_missing_table_is_one_line(engine: Engine) -> None:
     with read(engine) as connection, pytest.raises(sqlalchemy.exc.DBAPIError) as mistake:
         connection.exec_driver_sql("SELEKT 1")
     assert not is_transient(mistake.value)
+    with pytest.raises(NotAStorage, match=r"lacks a table .*no_table"), read(engine) as connection:
+        connection.exec_driver_sql("SELECT * FROM no_table")
 
 
 def test_a_read_only_role_can_read_everything_and_claim_nothing(postgres_url: str) -> None:

@@ -217,9 +217,7 @@ def test_a_complete_trial_without_a_value_is_refused_and_nothing_written(studies
 
 
 @both
-def test_attributes_that_a_crash_left_are_completed_and_then_stay(
-    studies: Studies, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_attributes_that_a_crash_left_are_completed_and_stay(studies: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
     number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
 
     class Crash(Exception):
@@ -313,30 +311,24 @@ def test_stock_optuna_reads_what_we_wrote(studies: Studies, url: URL) -> None:
 
 
 @both
-def test_a_crash_between_finish_and_tell_is_repaired_once(studies: Studies, engine: Engine) -> None:
-    sweep = new_sweep(engine, number=1)
-    claim = claimed(engine, sweep)
-    asked(studies, claim)
-    assert tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
-    assert trial_states(studies) == ["RUNNING"]
-    assert [(left.key, left.number, left.trial_number) for left in unreported(engine, sweep)] == [("search#0", 1, 0)]
+def test_a_crash_between_finish_and_tell_or_tell_and_note_is_repaired_once(studies: Studies, engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    numbers = []
+    for _ in range(2):
+        claim = claimed(engine, sweep)
+        numbers.append(asked(studies, claim))
+        assert tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
+    studies.tell("s", numbers[1], state="COMPLETE", value=0.9, attrs={})
+    assert trial_states(studies) == ["RUNNING", "COMPLETE"]
+    left = [(attempt.key, attempt.number, attempt.trial_number) for attempt in unreported(engine, sweep)]
+    assert left == [("search#0", 1, 0), ("search#1", 1, 1)]
     assert reconcile(studies, engine, sweep) == 1
-    (trial,) = stock(studies).trials
-    assert (trial.state.name, trial.value, trial.intermediate_values) == ("COMPLETE", 0.9, {0: 0.5, 1: 0.9})
-    assert trial.user_attrs["train_s"] == 1.5
+    repaired, whole = stock(studies).trials
+    assert (repaired.state.name, repaired.value, repaired.intermediate_values) == ("COMPLETE", 0.9, {0: 0.5, 1: 0.9})
+    assert (repaired.user_attrs["train_s"], "train_s" in whole.user_attrs) == (1.5, False)
+    assert told_flags(engine) == [True, True]
     assert unreported(engine, sweep) == []
     assert reconcile(studies, engine, sweep) == 0
-
-
-def test_a_crash_between_tell_and_told_is_repaired_without_telling_again(studies: Studies, engine: Engine) -> None:
-    sweep = new_sweep(engine, number=1)
-    claim = claimed(engine, sweep)
-    number = asked(studies, claim)
-    tasks.finish(engine, claim, outcome=OUTCOME, score=0.9)
-    studies.tell("s", number, state="COMPLETE", value=0.9, attrs={})
-    assert reconcile(studies, engine, sweep) == 0
-    assert told_flags(engine) == [True]
-    assert unreported(engine, sweep) == []
 
 
 def test_trials_of_failed_lost_released_and_cancelled_attempts_say_why(studies: Studies, engine: Engine) -> None:
@@ -388,15 +380,11 @@ def test_an_orphan_fails_but_not_while_a_worker_may_be_about_to_save_it(studies:
     assert reconcile(studies, engine, sweep) == 1
     assert trial_states(studies) == ["FAIL", "RUNNING"]
     assert "orphan" in stock(studies).trials[0].user_attrs["reason"]
-
-
-def test_of_two_trials_of_one_attempt_the_one_that_it_did_not_save_fails(studies: Studies, engine: Engine) -> None:
-    sweep = new_sweep(engine, number=1)
-    claim = claimed(engine, sweep)
-    asked(studies, claim, saved=False)  # the connection was cut after the commit: it asks again
-    asked(studies, claim)
+    twice = claimed(engine, sweep)
+    asked(studies, twice, saved=False)  # the connection was cut after the commit: it asks again
+    asked(studies, twice)
     assert reconcile(studies, engine, sweep) == 1
-    assert trial_states(studies) == ["FAIL", "RUNNING"]
+    assert trial_states(studies) == ["FAIL", "RUNNING", "FAIL", "RUNNING"]
 
 
 def test_trials_of_other_tools_are_left_alone(studies: Studies, engine: Engine) -> None:
