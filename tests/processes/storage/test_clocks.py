@@ -25,14 +25,14 @@ pytestmark = pytest.mark.processes
 
 @pytest.mark.slow_on("sqlite")
 def test_a_clock_that_jumps_by_up_to_an_hour_again_and_again_loses_nothing(storage_url: str, tmp_path: Path) -> None:
-    new_storm(storage_url, storm_spec(**{"search.trials": 4, "transfer.seeds": 1}))
-    jumps = ClockJumps(storage_url, pause_s=0.2)
+    new_storm(storage_url, storm_spec(**{"search.trials": 8, "transfer.seeds": 1}))
+    jumps = ClockJumps(storage_url)
     with (tmp_path / "log").open("wb") as log, contextlib.closing(Nursery(storage_url, log=log)) as crew:
-        course = work_through(crew, workers=2, fault=jumps)
+        course = work_through(crew, workers=4, fault=jumps)
     found = count(storage_url)
     print(f"\n{jumps.injected} jumps, {found}, {course.seconds:.1f} s")
     assert jumps.injected >= 3
-    assert course.exits == {0: 2}, (tmp_path / "log").read_text()
+    assert course.exits == {0: 4}, (tmp_path / "log").read_text()
     assert found.clean, (found, (tmp_path / "log").read_text())
 
 

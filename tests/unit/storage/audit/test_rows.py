@@ -45,7 +45,7 @@ def test_what_is_written_while_it_reads_is_not_seen(storage: Studies, engine: En
         event.remove(engine, "before_cursor_execute", write_meanwhile)
         beside.dispose()
     assert written
-    assert [sorted(one) for one in states] == [["running", "running"], ["done", "running"]]
+    assert [sorted(moment) for moment in states] == [["running", "running"], ["done", "running"]]
 
 
 def test_34_tasks_with_a_trial_each_take_fewer_queries(template: str) -> None:
@@ -53,9 +53,9 @@ def test_34_tasks_with_a_trial_each_take_fewer_queries(template: str) -> None:
     sweep = queries.find_sweep(engine, "s")
     statements: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
-    found = judge(read_rows(engine, sweep.id))
+    audit = judge(read_rows(engine, sweep.id))
     engine.dispose()
-    assert (found.violations, found.warnings, found.accounted) == ([], [], 34)
+    assert (audit.violations, audit.warnings, audit.accounted) == ([], [], 34)
     assert len(statements) < 20
 
 

@@ -58,11 +58,11 @@ def test_an_upgraded_storage_is_as_a_new_one_and_no_row_is_lost(storage_url: str
     assert len(digests) >= 2
     for digest in digests:
         assert artifacts.get(engine, digest)
-    found = columns(engine)
+    upgraded = columns(engine)
     with write(engine) as connection:
         tables.metadata.drop_all(connection)
         tables.metadata.create_all(connection)
-    assert found == columns(engine)
+    assert upgraded == columns(engine)
     engine.dispose()
 
 
@@ -182,8 +182,8 @@ def test_tasks_can_be_added_to_a_sweep_of_an_older_version_and_work_goes_on(tmp_
         )  # fmt: skip
     assert added >= 5
     work(url, quadratic, name="old")
-    found = audit(engine, queries.list_sweeps(engine)[0])
-    assert (found.violations, found.warnings, found.planned, found.accounted) == ([], [], *[before + added] * 2)
+    result = audit(engine, queries.list_sweeps(engine)[0])
+    assert (result.violations, result.warnings, result.planned, result.accounted) == ([], [], *[before + added] * 2)
     assert {task.state for task in queries.task_records(engine, sweep.id)} == {"done"}
     engine.dispose()
 
