@@ -49,13 +49,9 @@ def counted(url: str) -> Count:
     return found
 
 
-def test_a_worker_waits_until_there_is_room_under_its_database_and_its_log_and_loses_nothing(
-    disk: SmallDisk, tmp_path: Path
-) -> None:
+def test_workers_wait_until_there_is_room_under_the_database_and_lose_nothing(disk: SmallDisk, tmp_path: Path) -> None:
     url = f"sqlite:///{disk.folder}/s.db"
-    noisy = "time.sleep(0.2), print('noise' * 2000), print('noise' * 2000, file=sys.stderr)"
-    env = environment(tmp_path / "home", created(url), noisy) | {"XDG_STATE_HOME": str(disk.folder)}
-    process = start_launch(env, workers=1)
+    process = start_launch(environment(tmp_path / "home", created(url), "time.sleep(0.2)"), workers=1)
     deadline = time.monotonic() + 60
     while not is_under_way(url):
         assert time.monotonic() < deadline, process.communicate(timeout=1)
@@ -69,6 +65,17 @@ def test_a_worker_waits_until_there_is_room_under_its_database_and_its_log_and_l
     for bad in ("takes its place", "does not move", "Traceback"):  # no worker died of it, and none was ended
         assert bad not in said
     counted(url)
+
+
+def test_a_full_disk_below_the_logs_is_no_reason_to_lose_a_task(disk: SmallDisk, tmp_path: Path) -> None:
+    url = created(f"sqlite:///{tmp_path}/s.db")
+    noisy = "for number in range(20): print('noise' * 2000, number), print('noise' * 2000, file=sys.stderr)"
+    env = environment(tmp_path / "home", url, noisy) | {"XDG_STATE_HOME": str(disk.folder)}
+    disk.fill()
+    code, said = launched(env, workers=1)
+    assert code == 0, said
+    assert "takes its place" not in said
+    counted(f"sqlite:///{tmp_path}/s.db")
 
 
 def test_a_worker_without_room_for_temporary_files_stops_the_next_uses_others(disk: SmallDisk, tmp_path: Path) -> None:
