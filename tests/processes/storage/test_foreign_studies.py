@@ -165,6 +165,7 @@ def crash(url: str, point: str) -> None:
     assert doomed.exitcode == -9
 
 
+@pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
 def test_a_study_under_a_name_that_a_killed_create_reserved_is_not_taken_for_what_it_left(storage_url: str) -> None:
     from optuna_dashboard import save_note
 
