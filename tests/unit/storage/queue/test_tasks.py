@@ -54,6 +54,7 @@ def test_the_finished_task_holds_its_whole_outcome(engine: Engine) -> None:
     outcome = {"trial": {"value": 0.9, "attrs": {}, "epoch_values": [0.1, float("nan"), 0.9]}, "text": "ümlaut"}
     assert tasks.save_trial(engine, claim, study="s", number=3, params=PARAMS)
     assert tasks.finish(engine, claim, outcome=outcome, score=0.9)
+    assert finished(engine, claim, score=0.1), "sent again, as nobody acknowledged it: what came first was stored"
     (task,) = queries.task_records(engine, sweep)
     assert (task.state, task.score, task.params, task.trial_number, task.study) == ("done", 0.9, PARAMS, 3, "s")
     assert str(task.outcome) == str(outcome), "NaN included"
