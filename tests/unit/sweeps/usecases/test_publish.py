@@ -2,12 +2,11 @@
 
 import contextlib
 import os
-import socket
+import re
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,12 @@ from storage.studies.studies import Studies, open_studies
 from storage.url import resolve
 from sweeps.distill.session import Outcome
 from sweeps.report.answer import headline
-from sweeps.usecases.run import publish
+from sweeps.spec.model import override
+from sweeps.usecases.run import plots, publish, study_note
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.audited_sweeps import finish_sweep
 from tests.support.sweeps.planted_sweeps import analysed
-from tests.support.sweeps.small_sweeps import FORK, created
+from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.web.browser import Browser
 
 
@@ -67,7 +67,7 @@ def test_where_everything_has_failed_nothing_is_published_and_nothing_is_said(
     def broken(*_: object) -> Outcome:
         raise RuntimeError("no teacher")
 
-    url = created(f"sqlite:///{tmp_path}/s.db")
+    url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"retry.error": 1}))
     with Worker(url, "s", run=broken) as worker:
         assert worker.work() == 0
     publish(url, "s")
@@ -111,19 +111,24 @@ def _ids(url: str) -> dict[str, int]:
         return opened.ids()
 
 
-@pytest.mark.processes
-@pytest.mark.slow_on("sqlite")
-def test_two_that_finish_together_publish_once(storage_url: str) -> None:
-    url = str(resolve(storage_url).render_as_string(hide_password=False))
-    finish_sweep(url)
+def test_two_that_finish_together_publish_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the lock of those that create, which `test_create` has on both databases."""
+    url, both, met, write = finished(tmp_path), threading.Barrier(2), [], Studies.publish
+
+    def meeting(*arguments: Any, **options: Any) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.5)
+            met.append("at once")
+        write(*arguments, **options)
+
+    monkeypatch.setattr(Studies, "publish", meeting)
     before = _published(url)
-    both = [FORK.Process(target=publish, args=(resolve(url), "s")) for _ in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(120)
-    assert [process.exitcode for process in both] == [0, 0]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: publish(resolve(url), "s"), range(2)))
     after = _published(url)
+    assert (met, capsys.readouterr().err) == ([], "")
     assert after["dashboard:note_ver"] == int(str(before["dashboard:note_ver"])) + 1, "the second one wrote nothing"
     assert headline(analysed(resolve(url))) in "".join(str(after[key]) for key in sorted(after) if "note_str" in key)
 
@@ -146,16 +151,14 @@ def test_publishing_the_same_again_writes_nothing(
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("writes", [0, 2])
 def test_who_publishes_after_one_that_was_killed_midway_leaves_the_whole_answer(
-    url: str, monkeypatch: pytest.MonkeyPatch, writes: int
+    url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(resolve(url), "s")
     whole = _published(url)
     with contextlib.closing(open_studies(resolve(url))) as studies:
         names = {key.split(":")[2] for key in whole if key.startswith("dashboard:plot_data:")}
         studies.publish("s", owner=_owner(studies), note="x" * 9000, plots=dict.fromkeys(names, "x" * 9000))
-    left, write = [writes], optuna.storages.RDBStorage.set_study_system_attr
+    left, write = [2], optuna.storages.RDBStorage.set_study_system_attr
 
     def dying(storage: optuna.storages.RDBStorage, study_id: int, key: str, value: object) -> None:
         left[0] -= 1
@@ -177,50 +180,31 @@ def _told(attrs: dict[str, object]) -> dict[str, object]:
     return {key: value for key, value in attrs.items() if key != "dashboard:note_ver" and value}
 
 
-@pytest.fixture
-def dashboard(url: str, tmp_path: Path) -> Iterator[str]:
-    """The address of a running dashboard on that storage."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "sweeps.cli", "dashboard", "s", "--port", str(port)]
-    environment = os.environ | {"KD_SWEEPS_STORAGE": url}
-    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, env=environment, stderr=log) as process:
-        try:
-            address, deadline = f"http://127.0.0.1:{port}/dashboard", time.monotonic() + 60
-            while True:
-                try:
-                    urllib.request.urlopen(f"{address}/", timeout=5).close()
-                    break
-                except OSError:
-                    assert process.poll() is None, (tmp_path / "log").read_text()
-                    assert time.monotonic() < deadline
-                    time.sleep(0.2)
-            yield address
-        finally:
-            process.terminate()
-
-
-@pytest.mark.processes
-def test_who_watches_the_dashboard_sees_the_verdict_and_the_figures(url: str, dashboard: str, tmp_path: Path) -> None:
-    browser = Browser(tmp_path / "profile")
-    number = _ids(url)["s"]
-    found = analysed(resolve(url))
-    verdict = headline(found).replace(">", "&gt;")
-    assert verdict in browser.dom(f"{dashboard}/studies/{number}/note")
-    assert "What T and α gain and lose on digits-rgb" in browser.dom(f"{dashboard}/studies/{number}")
-
-
 MARKUP = """<script>document.title = "owned"</script><img src="x" onerror="document.title = 'owned'">
 [a](javascript:alert(1)) <b>bold</b> plain words
 """
 
 
 @pytest.mark.processes
-def test_markup_in_a_note_is_text_in_the_dashboard(url: str, dashboard: str, tmp_path: Path) -> None:
+def test_who_watches_the_dashboard_sees_figures_and_verdict_and_any_markup_of_a_note_as_text(
+    url: str, browser: Browser, tmp_path: Path
+) -> None:
+    found, number = analysed(resolve(url)), _ids(url)["s"]
     with contextlib.closing(open_studies(resolve(url))) as studies:
-        studies.publish("s", owner=_owner(studies), note=MARKUP, plots={})
-    shown = Browser(tmp_path / "profile").dom(f"{dashboard}/studies/{_ids(url)['s']}/note")
+        note = f"{study_note(found, _ids(url))}\n{MARKUP}"
+        studies.publish("s", owner=_owner(studies), note=note, plots=plots(found))
+    command = [sys.executable, "-m", "sweeps.cli", "dashboard", "s", "--port", "0"]
+    environment = os.environ | {"KD_SWEEPS_STORAGE": url}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            address = next(told[0] for line in process.stderr if (told := re.findall(r"http://\S+?:\d+/", line)))
+            study = f"{address}dashboard/studies/{number}"
+            assert "What T and α gain and lose on digits-rgb" in browser.dom(study)
+            shown = browser.dom(f"{study}/note")
+        finally:
+            process.terminate()
+    assert headline(found).replace(">", "&gt;") in shown
     assert "plain words" in shown
     assert "<title>owned" not in shown
     for live in ("<img src", "<script>document", 'href="javascript', "<b>bold"):

@@ -26,7 +26,6 @@ from sweeps.plan.plan import make_plan, more
 from sweeps.spec.model import override
 from sweeps.usecases import steering
 from sweeps.usecases.create import create_sweep
-from sweeps.workers.worker import Worker
 from tests.support.sweeps.archived_sweeps import lived, records
 from tests.support.sweeps.planted_sweeps import violations, work, worked
 from tests.support.sweeps.quadratic_worker import quadratic
