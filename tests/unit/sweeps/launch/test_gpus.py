@@ -1,6 +1,7 @@
 """One device for each worker. No GPU is needed: what a worker is given stands in its environment."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from sweeps.cli.options import devices
 from sweeps.errors import SpecError
 from sweeps.launch.engine import Request
 from sweeps.launch.launcher import default_workers, engine_of, relaunch_command, script_of
+from sweeps.launch.local import LocalEngine
 from sweeps.workers.environment import GPU_VARIABLE, one_thread
 from tests.support.launches import KEEP_ENVIRONMENT, THREADS, environment, kept_environments, launched
 from tests.support.sweeps.small_sweeps import SMALL, created
@@ -23,17 +25,18 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.processes
-@pytest.mark.usefixtures("_no_settings")
-def test_each_worker_gets_a_device_of_its_own_and_keeps_its_threads(tmp_path: Path) -> None:
-    url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
-    env = environment(tmp_path / "home", url, KEEP_ENVIRONMENT)
-    code, out = launched(env, options=["--gpus", f"1,{UUID}"])
-    assert code == 0, out
-    kept = kept_environments(tmp_path / "home")
-    assert {one["CUDA_VISIBLE_DEVICES"] for one in kept} == {"1", UUID}
-    assert {one["CUDA_DEVICE_ORDER"] for one in kept} == {"PCI_BUS_ID"}
-    assert not [one for one in kept if set(THREADS) & set(one)]
+def test_each_worker_gets_a_device_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That it keeps its threads then is said below, and by tests/contrib/slurm of a whole launch."""
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nenv\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    engine = LocalEngine(Request(resolve(f"sqlite:///{tmp_path}/s.db"), "s", gpus=("1", UUID)))
+    for worker, device in zip(engine.start([0, 1, 2], 0), ("1", UUID, "1"), strict=True):
+        worker.process.wait(30)
+        variables = {f"CUDA_VISIBLE_DEVICES={device}", f"{GPU_VARIABLE}={device}", "CUDA_DEVICE_ORDER=PCI_BUS_ID"}
+        assert variables <= set(worker.log_file.read_text().splitlines())
 
 
 @pytest.mark.processes

@@ -1,7 +1,7 @@
 """What is done about workers that an engine starts again, that wait for a machine, or that cannot be replaced."""
 
-import time
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,13 +12,16 @@ from storage.db.engine import open_engine
 from storage.queue import workers
 from storage.records import queries
 from sweeps.errors import SweepError
-from sweeps.launch import supervisor
+from sweeps.launch import launcher, supervisor
+from sweeps.launch.engine import Request
 from sweeps.launch.supervisor import MOST_QUICK, Supervisor
 from sweeps.spec.model import override
 from sweeps.spec.stored import stored_spec
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.small_sweeps import SMALL, created, wait_until
+
+KdSweeps = Callable[..., tuple[int, str, str]]
 
 
 @dataclass(eq=False)
@@ -172,18 +175,10 @@ def test_a_worker_that_has_signed_out_is_given_time_to_exit_and_one_that_has_not
     for puppet in stage(crew).puppets:
         workers.sign_in(engine, crew.sweep.id, puppet.worker, host="h", pid=1, provenance={})
     workers.sign_out(engine, crew.sweep.id, leaving.worker, reason=None)
-    until = time.monotonic() + crew.spec.lease.seconds + 1
-    while time.monotonic() < until:
-        crew.tick()
-        time.sleep(0.05)
-    assert "kill" in frozen.got
+    wait_until(lambda: crew.tick() or "kill" in frozen.got, "it is left frozen")
     assert leaving.got == []
     monkeypatch.setattr(supervisor, "_EXIT_S", 0.0)  # as long after
-    until = time.monotonic() + 1
-    while time.monotonic() < until:
-        crew.tick()
-        time.sleep(0.05)
-    assert "kill" in leaving.got
+    wait_until(lambda: crew.tick() or "kill" in leaving.got, "it is left")
 
 
 def test_of_a_worker_that_dies_when_all_is_done_nobody_says_that_it_had_a_task(
@@ -197,3 +192,32 @@ def test_of_a_worker_that_dies_when_all_is_done_nobody_says_that_it_had_a_task(
     crew.tick()
     assert said == ["worker puppet-0 was killed by signal 9; nothing is left to do\n  log: nowhere"]
     assert not crew.working
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_a_launch_goes_to_its_workers_and_ends_those_that_it_does_not(
+    number: int, code: int, kd_sweeps: KdSweeps, engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With real workers: tests/processes/test_run.py, and tests/processes/workers/test_heartbeat.py of what they do."""
+    requests: list[Request] = []
+    puppets = Stage()
+
+    def chosen(name: str, request: Request) -> Stage:
+        requests.append(request)
+        return puppets
+
+    def signalled(crew: Supervisor) -> None:
+        signal.raise_signal(number)
+        puppets.puppets[0].code = 0  # it gives its task back and ends
+
+    monkeypatch.setattr(launcher, "engine_of", chosen)
+    monkeypatch.setattr(launcher, "_POLL_S", 0.0)
+    monkeypatch.setattr(Supervisor, "tick", signalled)
+    workers.pause(engine, 1)
+    url = engine.url.render_as_string()
+    found, _, err = kd_sweeps("launch", "s", "--gpus", "1,2", "--storage", url)
+    assert found == code
+    assert [request.gpus for request in requests] == [("1", "2")]
+    assert [puppet.got for puppet in puppets.puppets] == [[number], [number, "kill"]]
+    assert f"s is paused: workers wait. To go on: kd-sweeps resume s --storage {url}\n" in err
+    assert f"stopped; nothing is lost. Go on with: kd-sweeps launch s --gpus 1,2 --storage {url}\n" in err

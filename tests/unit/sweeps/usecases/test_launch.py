@@ -1,14 +1,12 @@
 """Launch and run: the first line, the second time, what is published, and what an interruption leaves."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from storage.db.engine import open_engine
 from storage.url import resolve
 from sweeps.contrib.slurm import DETACHED_VARIABLE
 from sweeps.distill.presets import SpecRequest, preset
@@ -22,11 +20,9 @@ from sweeps.usecases import run
 from sweeps.usecases.create import requested
 from sweeps.usecases.run import run_sweep, with_data
 from sweeps.workers import worker
-from tests.support.launches import environment
 from tests.support.paths import REPOSITORY
-from tests.support.processes import is_alive
 from tests.support.sweeps.planted_sweeps import analysed, worked
-from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
+from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.typed_commands import write_npz
 
 
@@ -166,24 +162,6 @@ def test_a_sweep_on_a_file_goes_on_whatever_the_file_is_called(
     more = override(spec, {"target2": preset("tiny").as_dict()["target"] | {"dataset": "mnist"}})
     with pytest.raises(SpecError, match=r"exists with another spec \(target2: null -> "):
         run_sweep(url, "s", more, workers=1, data_dir=None)
-
-
-@pytest.mark.processes
-def test_ctrl_c_leaves_no_process_and_no_running_task(tmp_path: Path) -> None:
-    url, home = created(f"sqlite:///{tmp_path}/a.db"), tmp_path / "home"
-    env = environment(home, url, '(HOME / f"pid-{os.getpid()}").touch()\nwhile True: steps(), time.sleep(0.02)')
-    command = [sys.executable, "-m", "sweeps.cli", "run", "s", "--workers", "2"]
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: len([*home.glob("pid-*")]) == 2, "they do not work")
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
-    assert "nothing is lost" in err
-    assert "Traceback" not in err
-    assert not [pid for pid in home.glob("pid-*") if is_alive(int(pid.name[4:]))]
-    engine = open_engine(url, read_only=True)
-    assert {task.state for task in tasks_of(engine)} == {"waiting"}
-    engine.dispose()
 
 
 @pytest.mark.processes
