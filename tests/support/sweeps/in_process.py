@@ -19,11 +19,14 @@ def _run_here(
 
 
 @contextmanager
-def jobs_in_process() -> Iterator[None]:
+def jobs_in_process(module: str = "sweeps.workers.runner") -> Iterator[None]:
     """Teachers, baselines and measurements of TaskRunner run in this process: the same functions, the same results.
 
     Not for AutoKeras, which seeds and clears Keras globally.
+
+    Args:
+        module: whose jobs they are, if they are others.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sweeps.workers.runner.run_in_subprocess", _run_here)
+        patch.setattr(f"{module}.run_in_subprocess", _run_here)
         yield

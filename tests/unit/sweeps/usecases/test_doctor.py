@@ -47,28 +47,6 @@ def test_gpus_are_named_with_what_to_type(tmp_path: Path, monkeypatch: pytest.Mo
     assert said("gpu", tmp_path) == Check("gpu", "ok", text)
 
 
-@pytest.mark.processes
-@pytest.mark.parametrize(
-    ("hidden", "cure"),
-    [
-        pytest.param(None, "pip install 'tensorflow[and-cuda]'", marks=pytest.mark.slow),
-        ("", "CUDA_VISIBLE_DEVICES is ''"),
-    ],
-)
-def test_a_gpu_that_tensorflow_does_not_see_is_a_warning_with_its_cure(
-    hidden: str | None, cure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(devices, "gpu_files", lambda: [Path("/dev/nvidia0")])
-    if hidden is None and any(Path("/dev").glob("nvidia[0-9]*")):
-        pytest.skip("this machine has a GPU that TensorFlow may see")
-    if hidden is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-    found = said("gpu", tmp_path)  # TensorFlow itself is asked, in a process of its own
-    assert found.level == "warn"
-    assert "/dev/nvidia0 is here, but TensorFlow sees no GPU" in found.text
-    assert cure in found.text
-
-
 def test_a_tensorflow_that_does_not_start_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> list[str]:
         raise ImportError("libcudart.so.12: cannot open shared object file")

@@ -20,7 +20,6 @@ from sweeps.distill.freeze import check_users_models, frozen_loss
 from sweeps.distill.presets import PRESETS, on, preset
 from sweeps.distill.session import TaskResources
 from sweeps.distill.space import search_space
-from sweeps.distill.spec import formula
 from sweeps.errors import SpecError, SweepError
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, override
@@ -273,36 +272,10 @@ def test_a_folder_of_images_goes_through_a_whole_sweep(tmp_path: Path, shared_da
 
 ALONE = override(on(preset("tiny"), source="digits", alone=True), {"baselines.methods": []})
 
-LOSSES = '''
-from keras import ops
-
-
-def absolute(labels, teacher_logits, student_logits, *, temperature, beta=2.0):
-    """beta*|softmax(teacher/T) - softmax(student/T)|"""
-    teacher, student = (ops.softmax(logits / temperature) for logits in (teacher_logits, student_logits))
-    return beta * ops.sum(ops.abs(teacher - student), axis=-1)
-
-
-def without_t(labels, teacher_logits, student_logits):
-    return ops.mean((teacher_logits - student_logits) ** 2)
-
-
-def vector(labels, teacher_logits, student_logits):
-    return (teacher_logits - student_logits) ** 2
-'''
-
 
 def with_loss(loss: str, **changes: object) -> Spec:
     """The spec with a loss."""
     return override(ALONE, {"training.distillation": loss, **changes})
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> str:
-    """A file of losses; its path."""
-    path = tmp_path / "my_losses.py"
-    path.write_text(LOSSES)
-    return str(path)
 
 
 def test_kd_leaves_a_spec_as_it_was() -> None:
@@ -358,41 +331,12 @@ def test_what_no_loss_has_is_refused(changes: dict[str, object], said: str) -> N
 
 
 @pytest.mark.parametrize("name", ["task", "test_accuracy"])
-def test_a_searched_parameter_called_like_a_column_of_the_records_is_refused(name: str, file: str) -> None:
+def test_a_searched_parameter_called_like_a_column_of_the_records_is_refused(name: str) -> None:
     with pytest.raises(
         SpecError, match=f"search.space: got '{name}', which the records .* such as {name}_weight"
     ) as one:
-        create.resolve(with_loss(f"{file}:absolute", **{"search.space": {name: [1, 2]}}))
+        create.resolve(with_loss("./my_losses.py:loss", **{"search.space": {name: [1, 2]}}))
     assert "\n" not in str(one.value)
-
-
-@pytest.mark.processes
-@pytest.mark.slow
-def test_a_file_s_loss_is_frozen_with_its_parameters_and_its_hash(file: str) -> None:
-    spec = create.resolve(with_loss(f"{file}:absolute", **{"search.space": {"beta": [1, 4]}}))
-    assert spec.training.loss_parameters == {"beta": 2.0}
-    assert list(spec.code) == [file]
-    assert formula(spec.training.distillation).endswith(f"term: {file}:absolute")
-    assert create.resolve(spec) == spec
-    assert create.resolve(with_loss(f"{file}:without_t")).search.temperature == (1.0, 1.0)
-
-
-@pytest.mark.processes
-@pytest.mark.parametrize(
-    ("function", "changes", "said"),
-    [
-        ("vector", {}, "mean over images yourself, or return one value per image"),
-        ("absolute", {"search.space": {"gamma": [1, 2]}}, "search.space: got 'gamma', which loss"),
-    ],
-)
-def test_a_loss_that_cannot_be_trained_with_is_one_line_and_nothing_is_written(
-    function: str, changes: dict[str, object], said: str, file: str, tmp_path: Path
-) -> None:
-    with pytest.raises(SpecError) as error:
-        create.create_sweep(resolve(f"sqlite:///{tmp_path}/s.db"), "s", with_loss(f"{file}:{function}", **changes))
-    assert said in str(error.value)
-    assert "\n" not in str(error.value)
-    assert not (tmp_path / "s.db").exists()
 
 
 @pytest.mark.parametrize(
@@ -404,9 +348,10 @@ def test_a_loss_that_cannot_be_trained_with_is_one_line_and_nothing_is_written(
     ],
 )
 def test_a_file_or_module_that_is_not_there_is_one_line(
-    name: str, said: str, file: str, monkeypatch: pytest.MonkeyPatch
+    name: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(Path(file).parent)
+    (tmp_path / "my_losses.py").touch()
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SpecError, match=said):
         create.resolve(with_loss(name))
 
@@ -419,59 +364,29 @@ def build(input_shape, classes):
     print("built for", input_shape, classes)
     return keras.Sequential([keras.Input(input_shape), keras.layers.Flatten(), keras.layers.Dense(classes)])
 
-def frozen(input_shape, classes):
-    model = build(input_shape, classes)
-    model.trainable = False
-    return model
-
 def aborts(input_shape, classes):
     os.abort()
 """
 
 
-@pytest.fixture(autouse=True)
-def own_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path_factory.mktemp("theirs")
-    (folder / "own_models.py").write_text(OWN)
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-
-
 @pytest.mark.processes
-@pytest.mark.parametrize(
-    ("teacher", "student", "message"),
-    [
-        ("own_models:build", "own_models:frozen", "target.student: model 'own_models:frozen' has nothing to train"),
-        (
-            "cnn-small",
-            "own_models:aborts",
-            "target.student: model 'own_models:aborts' cannot be built: the child process died of signal 6",
-        ),
-    ],
-)
-def test_the_first_model_that_is_unfit_is_named_with_its_key(teacher: str, student: str, message: str) -> None:
-    spec = override(preset("tiny"), {"source.teacher": teacher, "target.student": student})
-    with pytest.raises(SpecError, match=message) as error:
-        check_users_models(spec)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.processes
-def test_create_refuses_it_in_one_line_and_leaves_nothing(
-    kd_sweeps: Callable[..., tuple[int, str, str]], tmp_path: Path
+def test_create_names_the_model_whose_child_process_died_in_one_line_and_leaves_nothing(
+    kd_sweeps: KdSweeps, tmp_path: Path
 ) -> None:
-    before = files(tmp_path)
-    code, out, err = kd_sweeps("create", "s", "--preset", "tiny", "--teacher", "os:abort")
-    line = "kd-sweeps: source.teacher: model 'os:abort' is called as build(input_shape, classes), but takes ()"
-    assert (code, out, err.splitlines()) == (2, "", [line])
-    assert files(tmp_path) == before
+    (tmp_path / "own.py").write_text(OWN)
+    models = ["--teacher", "./own.py:build", "--set", "target.student=./own.py:aborts"]
+    code, out, err = kd_sweeps("create", "s", "--preset", "tiny", *models)
+    died = f"model '{tmp_path}/own.py:aborts' cannot be built: the child process died of signal 6"
+    assert (code, out, err.splitlines()) == (2, "", [f"kd-sweeps: target.student: {died}"])
+    assert {file for file in files(tmp_path) if "__pycache__" not in file} == {"own.py"}
 
 
 def test_a_sweep_that_is_there_is_not_checked_again(
     tmp_path: Path, in_memory: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = resolve(f"sqlite:///{tmp_path}/kd-sweeps.db")
-    spec = override(preset("tiny"), {"target.student": "own_models:frozen"})
+    (tmp_path / "own.py").touch()
+    spec = override(preset("tiny"), {"target.student": f"{tmp_path}/own.py:frozen"})
     with monkeypatch.context() as earlier:  # as an earlier version did, which took such a model
         earlier.setattr("sweeps.distill.freeze.check_users_models", lambda *_, **__: None)
         assert create_sweep(url, "s", spec).new
