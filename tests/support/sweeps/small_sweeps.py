@@ -18,7 +18,7 @@ from sweeps.distill.presets import preset
 from sweeps.spec.model import Spec, override
 from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import run_worker
-from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.quadratic_worker import LATE_IMPORTS, quadratic
 from tests.support.sweeps.trials_in_memory import made_once
 
 SMALL = override(
@@ -38,7 +38,8 @@ SMALL = override(
 # A child of the fork server has everything imported: it starts in milliseconds instead of seconds, which
 # matters for tests that start dozens. It is a process of its own all the same.
 FORK = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["tests.support.sweeps.small_sweeps", "storage.studies.studies"])
+PRELOADED = [__name__, "storage.studies.studies", "optuna.storages._rdb.models", *LATE_IMPORTS]
+FORK.set_forkserver_preload(PRELOADED)
 
 
 def created(url: str, spec: Spec = SMALL, *, name: str = "s") -> sqlalchemy.URL:

@@ -23,14 +23,12 @@ from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.stats.verdict import RULE
 from sweeps.usecases.create import create_sweep, requested
-from tests.support.sweeps.small_sweeps import FORK, SMALL, created
+from tests.support.sweeps.small_sweeps import FORK, PRELOADED, SMALL, created
 
 NEW, THERE_ALREADY, KILLED = 10, 11, -9
 
-# What a create imports on its way, so that ten of them are at it at once and not at importing.
-FORK.set_forkserver_preload(
-    ["tests.support.sweeps.small_sweeps", "storage.studies.studies", "scipy.stats.qmc", "sklearn.datasets"]
-)
+# What a create imports on its way, so that several of them are at it at once and not at importing.
+FORK.set_forkserver_preload([*PRELOADED, "scipy.stats.qmc", "sklearn.datasets"])
 
 
 def create(url: str, at: float, crash_at: str) -> None:
@@ -79,15 +77,6 @@ def is_no_sweep(url: str) -> None:
         pass
 
 
-@pytest.mark.processes
-@pytest.mark.slow_on("sqlite")
-def test_ten_creators_at_once_on_an_empty_database_make_one_sweep(storage_url: str) -> None:
-    at = time.time() + 1.0
-    creators = [start(storage_url, at=at) for _ in range(10)]
-    assert sorted(map(str, map(exit_code, creators))) == [str(NEW)] + [str(THERE_ALREADY)] * 9
-    outcome_is_readable(storage_url)
-
-
 def test_a_sweep_that_was_made_since_we_looked_keeps_its_studies_and_deleted_ones_are_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,19 +95,22 @@ def test_a_sweep_that_was_made_since_we_looked_keeps_its_studies_and_deleted_one
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("point", [point + ":3" * point.startswith("study-") for point in POINTS["create"]])
-def test_a_create_killed_at_any_point_is_completed_by_the_next(tmp_path: Path, point: str) -> None:
+def test_what_creates_leave_that_are_killed_at_each_point_in_turn_is_completed_by_the_next(tmp_path: Path) -> None:
     storage_url = f"sqlite:///{tmp_path}/kd-sweeps.db"
-    assert exit_code(start(storage_url, crash_at=point)) == KILLED
-    is_no_sweep(storage_url)
+    for point in POINTS["create"]:
+        assert exit_code(start(storage_url, crash_at=point + ":3" * point.startswith("study-"))) == KILLED, point
+        is_no_sweep(storage_url)
     assert create_sweep(resolve(storage_url), "s", SMALL).new
     outcome_is_readable(storage_url)
 
 
 @pytest.mark.processes
-def test_a_creator_that_dies_with_the_lock_in_its_hand_stops_none_of_those_that_wait(storage_url: str) -> None:
+def test_of_several_at_once_on_an_empty_database_one_creates_though_another_died_with_the_lock_in_its_hand(
+    storage_url: str,
+) -> None:
+    """That tables are made once by more of them: tests/processes/storage/test_processes.py."""
     at = time.time() + 1.0
-    doomed = start(storage_url, crash_at="study-made:3")
+    doomed = start(storage_url, crash_at="create-locked")
     waiting = [start(storage_url, at=at) for _ in range(3)]
     assert exit_code(doomed) == KILLED
     assert sorted(exit_code(one) or 0 for one in waiting) == [NEW, THERE_ALREADY, THERE_ALREADY]
