@@ -16,9 +16,9 @@ from sweeps.distill.arms import SOURCE_ARMS, TARGET_ARMS
 from sweeps.distill.session import Outcome
 from sweeps.spec.model import override
 from sweeps.usecases.steering import extend
-from sweeps.workers.worker import Worker, run_worker
+from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
-from tests.support.sweeps.small_sweeps import FORK, SMALL, created
+from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.trials_in_memory import made_once
 
 OnStep = Callable[[], None]
@@ -85,19 +85,3 @@ def execute(url: str, *statements: str) -> None:
     with engine.connect() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)
-
-
-def start_unlucky_worker(url: str) -> Any:
-    """A worker process whose runner fails now and then, at whatever it is doing."""
-    process = FORK.Process(target=_work_unluckily, args=(url,))
-    process.start()
-    return process
-
-
-def _work_unluckily(url: str) -> None:
-    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        if hash((claim.id, claim.attempt)) % 3 == 0:
-            raise RuntimeError("out of luck")
-        return quadratic(claim, params, on_step, seconds=0.01)
-
-    raise SystemExit(run_worker(resolve(url), "s", run=run))
