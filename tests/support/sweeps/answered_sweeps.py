@@ -3,22 +3,14 @@
 Imports no pytest.
 """
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy
 
-from storage.tables import TaskRecord
-from storage.url import resolve
-from sweeps.distill.session import Outcome
 from sweeps.findings.findings import Findings
 from sweeps.spec.model import Spec, override
-from sweeps.usecases.create import create_sweep
-from sweeps.workers.worker import Worker
-from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, SPREAD, Points, Runner, analysed, planted, work
-from tests.support.sweeps.trials_in_memory import made_once
+from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, SPREAD, Points, analysed, worked
 
 # One search on each dataset, four seeds, three looks of which the first is at 3 %: t[.97, 3] = 2.951, so with a
 # standard deviation of 1 the one-sided bounds are mean -+ 1.48, and the 95 % intervals mean -+ 1.59.
@@ -74,38 +66,10 @@ def _lower(points: float, *, noise: float = 0.0) -> list[float]:
 
 
 def answered(folder: Path, planned: Mapping[str, Points], spec: Spec = OVER_SEEDS) -> sqlalchemy.URL:
-    """A finished sweep "s" with those test accuracies; what comes before transfer is made once for each spec."""
-    url = begun(folder, spec)
-    work(url, planted(planned))
-    return url
+    """A finished sweep "s" with those test accuracies."""
+    return worked(f"sqlite:///{folder}/s.db", spec, planned)
 
 
 def found(folder: Path, planned: Mapping[str, Points], spec: Spec = OVER_SEEDS) -> Findings:
     """What such a sweep says."""
     return analysed(answered(folder, planned, spec))
-
-
-def begun(folder: Path, spec: Spec = OVER_SEEDS) -> sqlalchemy.URL:
-    """A sweep "s" that is done but for transfer and what comes after it."""
-    path = folder / "s.db"
-    made_once(("begun", spec.model_dump_json()), path, lambda at: _begin(resolve(f"sqlite:///{at}"), spec))
-    return resolve(f"sqlite:///{path}")
-
-
-def _begin(url: sqlalchemy.URL, spec: Spec) -> None:
-    assert create_sweep(url, "s", spec).new
-    work_until(url)
-
-
-def work_until(url: sqlalchemy.URL, run: Runner | None = None, *, key: str = "transfer") -> None:
-    """Work on the sweep "s" up to the first task whose key begins so, which is given back."""
-    stop, runner = threading.Event(), run or planted({})
-
-    def until(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        if claim.key.startswith(key):
-            stop.set()
-            on_step()
-        return runner(claim, params, on_step)
-
-    with Worker(url, "s", run=until, stop=stop) as worker:
-        worker.work()

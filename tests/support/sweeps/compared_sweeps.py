@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from storage.url import resolve
 from sweeps.findings.findings import Findings
 from sweeps.spec.model import Spec, override
 from tests.support.sweeps import builders
-from tests.support.sweeps.planted_sweeps import NATIVE, SPREAD, Points, analysed, planted, worked
+from tests.support.sweeps.planted_sweeps import NATIVE, SPREAD, Points, analysed, worked
 from tests.support.sweeps.small_sweeps import SMALL
 
 COMPARED = override(
@@ -37,7 +38,7 @@ def arms(best: Points) -> dict[str, Points]:
 
 def add(url: str, name: str, best: Points = BASE, *, stop_at: str = "", **changes: Any) -> None:
     """Add a sweep to the storage, and work on it until nothing is left or the first task whose key begins so."""
-    worked(url, _spec(changes), planted(arms(best)), name=name, stop_at=stop_at)
+    worked(url, _spec(changes), arms(best), name=name, stop_at=stop_at)
 
 
 def _spec(changes: Mapping[str, Any]) -> Spec:
@@ -51,8 +52,6 @@ def told(name: str, best: Points = BASE, *, until: str = "", **changes: Any) -> 
 
 def found(url: str, names: Sequence[str]) -> list[Findings]:
     """What they say by now."""
-    from storage.url import resolve
-
     return [analysed(resolve(url), name) for name in names]
 
 

@@ -10,21 +10,14 @@ from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.presets import preset
 from sweeps.distill.session import Outcome
-from sweeps.findings.findings import Findings, load
+from sweeps.findings.findings import Findings
 from sweeps.plan.jobs import payload_of, read_outcome
-from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
-from sweeps.usecases.create import create_sweep
-from sweeps.workers.worker import Worker
-from tests.support.sweeps.trials_in_memory import made_once
+from tests.support.sweeps import planted_sweeps
 
 CHANGES = {"transfer.seeds": 3, "transfer.target_arms": ["best", "scratch", "native", "random", "class-mean"]}
 REPORTED = override(preset("tiny"), CHANGES)
 _LATENCY_MS = {"teachers": 0.27, "baselines": 0.75, "transfer": 0.18}
-
-
-class StoppedHere(BaseException):
-    """What ends a worker at the task where its sweep is to stay unfinished."""
 
 
 def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
@@ -45,30 +38,15 @@ def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) 
 
 def worked(folder: Path, *, stop_at: str = "", **changes: Any) -> str:
     """A sweep "s" in a new storage in `folder`, worked on until a task whose key starts with `stop_at`; the URL."""
-    path = folder / "s.db"
-    key = "reported", stop_at, repr(changes)
-    made_once(key, path, lambda at: worked_at(f"sqlite:///{at}", stop_at=stop_at, **changes))
-    return f"sqlite:///{path}"
+    return worked_at(f"sqlite:///{folder}/s.db", stop_at=stop_at, **changes)
 
 
 def worked_at(url: str, *, stop_at: str = "", **changes: Any) -> str:
     """The same in an empty storage of either kind."""
-    create_sweep(resolve(url), "s", override(REPORTED, changes))
-
-    def until(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        if stop_at and claim.key.startswith(stop_at):
-            raise StoppedHere
-        return run(claim, params, on_step)
-
-    with Worker(resolve(url), "s", run=until) as worker:
-        try:
-            assert worker.work() == 0
-        except StoppedHere:
-            assert stop_at
+    planted_sweeps.worked(url, override(REPORTED, changes), run, stop_at=stop_at)
     return url
 
 
 def analysed(url: str) -> Findings:
     """What the stored sweep says."""
-    with open_sweep(url, "s") as (engine, sweep):
-        return load(engine, sweep)
+    return planted_sweeps.analysed(resolve(url))

@@ -12,8 +12,8 @@ from sweeps.report.answer import badge, headline
 from sweeps.report.brief import brief
 from sweeps.report.page import report
 from sweeps.report.words import parameter_effect
-from tests.support.sweeps.answered_sweeps import accuracies, answered, begun
-from tests.support.sweeps.planted_sweeps import analysed
+from tests.support.sweeps.answered_sweeps import accuracies, answered
+from tests.support.sweeps.planted_sweeps import analysed, worked
 from tests.support.sweeps.trials_in_memory import trials_in_memory
 from tests.support.terminal import on_terminal
 
@@ -101,7 +101,7 @@ def test_best_says_the_verdict_and_whether_t_and_alpha_matter(
 
 
 def test_best_of_an_unfinished_sweep_has_no_verdict_yet(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
-    begun(tmp_path)
+    worked(f"sqlite:///{tmp_path}/s.db", stop_at="transfer")
     code, out, _ = kd_sweeps("best", "s", "--storage", f"sqlite:///{tmp_path}/s.db")
     assert code == 0
     assert "answer" not in out
