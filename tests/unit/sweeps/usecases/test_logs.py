@@ -123,6 +123,7 @@ def test_a_running_attempt_is_followed_to_its_end(tmp_path: Path) -> None:
         (["--follow"], "--attempt and --follow go with --task"),
         (["--attempt", "x", "--task", "search#1"], "--attempt: got 'x'"),
         (["--attempt", "0", "--task", "search#1"], "--attempt: got '0'; allowed: a whole number from 1 to"),
+        (["-n", "few"], "--lines: got 'few'; allowed: a whole number"),
         (["-n", "-1"], "--lines: got '-1'; allowed: a whole number from 0 to"),
     ],
 )

@@ -301,28 +301,3 @@ def test_on_a_terminal_delete_asks_first(
     assert asked == ["Remove every result of s from sqlite:///kd-sweeps.db?"] * 2
     assert kd_sweeps("delete", "s")[0] == 1, "nobody is asked about a sweep that is not there"
     assert len(asked) == 2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        (["extend", "s", "--seeds", "-1"], 2, ["-1"]),
-        (["extend", "s", "--seeds", "many"], 2, ["many"]),
-        (["extend", "s", "--searches", "0"], 2, ["--searches 0", "1 or more"]),
-        (["extend", "s", "--searches", "-1"], 2, ["-1"]),
-        (["extend", "s", "--searches", "x"], 2, ["--searches", "'x'", "whole number"]),
-        (["logs", "s", "--task", "search#99"], 1, ["search#99", "kd-sweeps trials s"]),
-        (["logs", "s", "-n", "few"], 2, ["few", "whole number"]),
-        (["extend", "s", "--dry-run"], 2, ["--trials 0 --seeds 0", "--seeds +10"]),
-        (["pause", "a/b"], 2, ["'a/b'"]),
-    ],
-)
-def test_bad_input_is_one_line(
-    kd_sweeps: KdSweeps, url: sqlalchemy.URL, arguments: list[str], code: int, words: list[str]
-) -> None:
-    found, out, err = kd_sweeps(*arguments)
-    assert found == code
-    assert out == ""
-    assert len(err.strip().splitlines()) == 1, err
-    for word in words:
-        assert word in err

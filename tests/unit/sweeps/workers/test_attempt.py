@@ -118,8 +118,6 @@ def test_faults_of_the_database_with_a_success_in_between_do_not_stop_the_worker
     ("error", "left"),
     [
         (ModuleNotHere("cannot import model 'mine:build' here"), ("waiting", "machine", 0)),
-        (OSError(errno.ENOSPC, "No space left on device"), ("waiting", "machine", 0)),
-        (WeightsNotHere("weights are not in ~/.keras"), ("waiting", "machine", 0)),
         (MemoryError("17 GB wanted"), ("waiting", "memory", 1)),
     ],
 )

@@ -22,7 +22,7 @@ from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.planted_sweeps import Runner
 from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import SMALL, created, start_worker, tasks_of, wait_until
+from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
 
 MakeWorker = Callable[..., Worker]
 # The sampler proposes the trials from the fourth on; two seeds, so that one may be lost.
@@ -59,9 +59,9 @@ def _each_task_has_one_complete_trial(worker: Worker) -> None:
 
 
 def test_one_worker_does_every_task_once_at_the_selected_points_and_each_has_its_trial(
-    storage_url: str, make_worker: MakeWorker
+    tmp_path: Path, make_worker: MakeWorker
 ) -> None:
-    worker = make_worker(created(storage_url, SPEC))
+    worker = make_worker(created(f"sqlite:///{tmp_path}/s.db", SPEC))
     assert worker.work() == 0
     _each_task_has_one_complete_trial(worker)
     assert worker.finished == len(make_plan(SPEC).tasks)
@@ -105,22 +105,6 @@ def test_a_failing_attempt_is_tried_again_with_the_same_parameters(
     assert again.user_attrs["retry_of"] == failed.number
 
 
-def test_a_task_that_always_fails_ends_with_its_reason_and_the_rest_goes_on(
-    url: sqlalchemy.URL, make_worker: MakeWorker
-) -> None:
-    def broken(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        if claim.key == "transfer#source.best.1":
-            raise RuntimeError("always")
-        return quadratic(claim, params, on_step)
-
-    worker = make_worker(url, broken)
-    assert worker.work() == 0
-    states = {task.key: task for task in tasks_of(worker.engine)}
-    lost = states.pop("transfer#source.best.1")
-    assert (lost.state, lost.reason, lost.attempt) == ("failed", "RuntimeError: always", SPEC.retry.error)
-    assert {task.state for task in states.values()} == {"done"}
-
-
 def test_without_its_teacher_a_search_is_skipped_with_the_reason(url: sqlalchemy.URL, make_worker: MakeWorker) -> None:
     def no_teacher(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key == "teachers#source":
@@ -136,27 +120,6 @@ def test_without_its_teacher_a_search_is_skipped_with_the_reason(url: sqlalchemy
         assert "teachers:source" in (by_phase[phase].reason or "") or "search" in (by_phase[phase].reason or "")
     assert by_phase["native:confirm"].state == "done"
     assert by_phase["measure"].state == "done"
-
-
-@pytest.mark.processes
-def test_a_neighbour_killed_with_kill_9_in_the_middle_of_the_search_loses_nothing(
-    tmp_path: Path, make_worker: MakeWorker
-) -> None:
-    url = f"sqlite:///{tmp_path}/s.db"
-    watcher = make_worker(created(url, SPEC))
-    doomed = start_worker(url, seconds=1)
-    of_doomed = f"-{doomed.pid}-"
-
-    def searches() -> bool:
-        at_work = [task for task in tasks_of(watcher.engine) if task.state == "running"]
-        return any(task.stage == "search" and of_doomed in (task.worker or "") for task in at_work)
-
-    wait_until(searches, "it does not search")
-    doomed.kill()
-    doomed.join()
-    assert watcher.work() == 0
-    _each_task_has_one_complete_trial(watcher)
-    assert max(task.attempt for task in tasks_of(watcher.engine)) == 2
 
 
 def test_a_worker_whose_task_was_taken_drops_its_result_and_goes_on(
