@@ -134,16 +134,13 @@ def test_a_baseline_that_cannot_run_here_is_unavailable_and_the_sweep_is_finishe
     assert shown[-1] == "finished; next: kd-sweeps report s"
 
 
-def test_a_baseline_with_a_mistake_in_it_has_failed(tmp_path: Path) -> None:
-    found, _ = _told(tmp_path, SMALL, {"baselines": KeyError("a mistake")})
-    assert (found.stages["baselines"].unavailable, found.stages["baselines"].failed) == (0, 1)
-    assert _listed(tmp_path)[0] == _listed(tmp_path)[1] - 1
-
-
-def test_a_teacher_that_cannot_run_here_is_a_failure(tmp_path: Path) -> None:
-    found, _ = _told(tmp_path, SMALL, {"teachers#target": Unavailable("no weights")})
-    assert (found.stages["teachers"].unavailable, found.stages["teachers"].failed) == (0, 1)
-    assert found.problems == ("teachers:target failed: no weights; tasks skipped because of it: 7",)
+def test_a_baseline_with_a_mistake_in_it_and_a_teacher_that_cannot_run_here_have_failed(tmp_path: Path) -> None:
+    mistakes = {"baselines": KeyError("a mistake"), "teachers#target": Unavailable("no weights")}
+    found, rows = _told(tmp_path, SMALL, mistakes)
+    for stage in ("baselines", "teachers"):
+        assert (found.stages[stage].unavailable, found.stages[stage].failed) == (0, 1)
+    assert found.problems[0] == "teachers:target failed: no weights; tasks skipped because of it: 7"
+    assert _listed(tmp_path) == (len(rows) - 1 - 1 - 7, len(rows))
 
 
 def test_a_failure_is_told_once_with_how_many_tasks_it_skipped(tmp_path: Path) -> None:

@@ -78,18 +78,6 @@ def _owner(opened: Studies) -> Owner:
     return owner_of(opened.engine, queries.find_sweep(opened.engine, "s").id)
 
 
-def test_publishing_again_replaces_and_leaves_nothing_of_a_longer_text(tmp_path: Path) -> None:
-    url = finished(tmp_path)
-    opened = open_studies(resolve(url))
-    owner = _owner(opened)
-    opened.publish("s", owner=owner, note="x" * 5000, plots={"surface": "y" * 9000})
-    opened.publish("s", owner=owner, note="short", plots={"surface": "{}"})
-    study = optuna.load_study(study_name="s", storage=url)
-    assert optuna_dashboard.get_note(study) == "short"
-    assert get_plotly_graph_objects(_published(url)) == {"surface": "{}"}
-    opened.close()
-
-
 def test_a_study_that_was_deleted_is_one_line_and_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     url = finished(tmp_path)
     optuna.delete_study(study_name="s", storage=url)

@@ -105,23 +105,6 @@ def test_a_failing_attempt_is_tried_again_with_the_same_parameters(
     assert again.user_attrs["retry_of"] == failed.number
 
 
-def test_without_its_teacher_a_search_is_skipped_with_the_reason(url: sqlalchemy.URL, make_worker: MakeWorker) -> None:
-    def no_teacher(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        if claim.key == "teachers#source":
-            raise RuntimeError("no teacher today")
-        return quadratic(claim, params, on_step)
-
-    worker = make_worker(url, no_teacher)
-    assert worker.work() == 0
-    by_phase = {task.phase: task for task in tasks_of(worker.engine)}
-    assert by_phase["teachers:source"].state == "failed"
-    for phase in ("search", "confirm", "transfer:source", "transfer:target"):
-        assert by_phase[phase].state == "skipped"
-        assert "teachers:source" in (by_phase[phase].reason or "") or "search" in (by_phase[phase].reason or "")
-    assert by_phase["native:confirm"].state == "done"
-    assert by_phase["measure"].state == "done"
-
-
 def test_a_worker_whose_task_was_taken_drops_its_result_and_goes_on(
     url: sqlalchemy.URL, make_worker: MakeWorker
 ) -> None:
