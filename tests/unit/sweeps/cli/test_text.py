@@ -102,12 +102,12 @@ def test_the_same_is_there_for_another_program(kd_sweeps: KdSweeps, url: str) ->
     """As JSON; that the other forms agree with it is said of trials, in test_main."""
     execute(url, "UPDATE tasks SET score = 0.25 WHERE key = 'confirm#0.0'")
     code, out, _ = kd_sweeps("status", "s", "--audit", "--storage", url, "-f", "json")
-    found = json.loads(out)
+    printed = json.loads(out)
     assert code == 1
-    assert set(found) == {"sweep", "planned", "accounted", "stages", "violations", "warnings", "notes", "answer_hash"}
+    assert set(printed) == {"sweep", "planned", "accounted", "stages", "violations", "warnings", "notes", "answer_hash"}
     states = ("failed", "unavailable", "cancelled", "skipped", "waiting", "running")
-    assert found["stages"]["transfer"] == {"planned": 20, "done": 20, **dict.fromkeys(states, 0)}
-    (violation,) = found["violations"]
+    assert printed["stages"]["transfer"] == {"planned": 20, "done": 20, **dict.fromkeys(states, 0)}
+    (violation,) = printed["violations"]
     assert violation.startswith("confirm#0.0: expected one value, found score 0.25")
 
 
@@ -197,15 +197,15 @@ def test_beside_two_workers_of_which_an_attempt_in_three_fails_an_audit_is_never
     with ThreadPoolExecutor(2) as pool:
         ends = [pool.submit(work, url, unlucky) for _ in range(2)]
         while not all(end.done() for end in ends):
-            found = _audit_once(postgres_url)
-            assert found.violations == []
-            assert found.planned == found.accounted
-            states = [(stage.running, stage.done) for stage in found.stages]
+            books = _audit_once(postgres_url)
+            assert books.violations == []
+            assert books.planned == books.accounted
+            states = [(stage.running, stage.done) for stage in books.stages]
             seen.add((sum(running for running, _ in states), sum(done for _, done in states)))
             time.sleep(0.1)
     assert [end.result() for end in ends] == [None, None]
     assert len(seen) >= 5, "it was audited at different moments"
     assert any(running for running, _ in seen)
-    found = _audit_once(postgres_url)
-    assert (found.violations, found.warnings) == ([], [])
-    assert sum(stage.done for stage in found.stages) == found.planned
+    books = _audit_once(postgres_url)
+    assert (books.violations, books.warnings) == ([], [])
+    assert sum(stage.done for stage in books.stages) == books.planned

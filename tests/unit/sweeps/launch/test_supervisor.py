@@ -215,8 +215,8 @@ def test_a_signal_to_a_launch_goes_to_its_workers_and_ends_those_that_it_does_no
     monkeypatch.setattr(Supervisor, "tick", signalled)
     workers.pause(engine, 1)
     url = engine.url.render_as_string()
-    found, _, err = kd_sweeps("launch", "s", "--gpus", "1,2", "--storage", url)
-    assert found == code
+    ended, _, err = kd_sweeps("launch", "s", "--gpus", "1,2", "--storage", url)
+    assert ended == code
     assert [request.gpus for request in requests] == [("1", "2")]
     assert [puppet.got for puppet in puppets.puppets] == [[number], [number, "kill"]]
     assert f"s is paused: workers wait. To go on: kd-sweeps resume s --storage {url}\n" in err

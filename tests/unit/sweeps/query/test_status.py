@@ -136,10 +136,10 @@ def test_a_baseline_that_cannot_run_here_is_unavailable_and_the_sweep_is_finishe
 
 def test_a_baseline_with_a_mistake_in_it_and_a_teacher_that_cannot_run_here_have_failed(tmp_path: Path) -> None:
     mistakes = {"baselines": KeyError("a mistake"), "teachers#target": Unavailable("no weights")}
-    found, rows = _told(tmp_path, SMALL, mistakes)
+    told, rows = _told(tmp_path, SMALL, mistakes)
     for stage in ("baselines", "teachers"):
-        assert (found.stages[stage].unavailable, found.stages[stage].failed) == (0, 1)
-    assert found.problems[0] == "teachers:target failed: no weights; tasks skipped because of it: 7"
+        assert (told.stages[stage].unavailable, told.stages[stage].failed) == (0, 1)
+    assert told.problems[0] == "teachers:target failed: no weights; tasks skipped because of it: 7"
     assert _listed(tmp_path) == (len(rows) - 1 - 1 - 7, len(rows))
 
 

@@ -113,7 +113,7 @@ def test_of_several_at_once_on_an_empty_database_one_creates_though_another_died
     doomed = start(storage_url, crash_at="create-locked")
     waiting = [start(storage_url, at=at) for _ in range(3)]
     assert exit_code(doomed) == KILLED
-    assert sorted(exit_code(one) or 0 for one in waiting) == [NEW, THERE_ALREADY, THERE_ALREADY]
+    assert sorted(exit_code(creator) or 0 for creator in waiting) == [NEW, THERE_ALREADY, THERE_ALREADY]
     outcome_is_readable(storage_url)
 
 

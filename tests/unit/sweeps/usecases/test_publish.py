@@ -177,10 +177,10 @@ MARKUP = """<script>document.title = "owned"</script><img src="x" onerror="docum
 def test_who_watches_the_dashboard_sees_figures_and_verdict_and_any_markup_of_a_note_as_text(
     url: str, browser: Browser, tmp_path: Path
 ) -> None:
-    found, number = analysed(resolve(url)), _ids(url)["s"]
+    findings, number = analysed(resolve(url)), _ids(url)["s"]
     with contextlib.closing(open_studies(resolve(url))) as studies:
-        note = f"{study_note(found, _ids(url))}\n{MARKUP}"
-        studies.publish("s", owner=_owner(studies), note=note, plots=plots(found))
+        note = f"{study_note(findings, _ids(url))}\n{MARKUP}"
+        studies.publish("s", owner=_owner(studies), note=note, plots=plots(findings))
     command = [sys.executable, "-m", "sweeps.cli", "dashboard", "s", "--port", "0"]
     environment = os.environ | {"KD_SWEEPS_STORAGE": url}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
@@ -189,11 +189,11 @@ def test_who_watches_the_dashboard_sees_figures_and_verdict_and_any_markup_of_a_
             address = next(told[0] for line in process.stderr if (told := re.findall(r"http://\S+?:\d+/", line)))
             study = f"{address}dashboard/studies/{number}"
             assert "What T and α gain and lose on digits-rgb" in browser.dom(study)
-            shown = browser.dom(f"{study}/note")
+            page = browser.dom(f"{study}/note")
         finally:
             process.terminate()
-    assert headline(found).replace(">", "&gt;") in shown
-    assert "plain words" in shown
-    assert "<title>owned" not in shown
+    assert headline(findings).replace(">", "&gt;") in page
+    assert "plain words" in page
+    assert "<title>owned" not in page
     for live in ("<img src", "<script>document", 'href="javascript', "<b>bold"):
-        assert live not in shown
+        assert live not in page
