@@ -20,7 +20,8 @@ from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.usecases.create import create_sweep
 from tests.support.launches import environment
-from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+from tests.support.sweeps.planted_sweeps import failing, work
+from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -29,7 +30,7 @@ import sys
 from sweeps import Sweep
 
 try:
-    sweep = Sweep.open("s", storage=sys.argv[1]).run(workers=2)
+    sweep = Sweep.open("s", storage=sys.argv[1]).run(workers=1)
     print("ended", sweep.status.fraction)
 except KeyboardInterrupt as error:
     print("interrupted:", error)
@@ -43,29 +44,11 @@ def _started(home: Path, url: sqlalchemy.URL, misbehave: str = "pass") -> "subpr
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def _states(url: sqlalchemy.URL) -> set[str]:
-    engine = open_engine(url, read_only=True)
-    found = {task.state for task in tasks_of(engine)}
-    engine.dispose()
-    return found
-
-
-def test_it_works_until_the_sweep_is_finished(tmp_path: Path) -> None:
-    url = created(f"sqlite:///{tmp_path}/a.db")
-    out, err = _started(tmp_path / "home", url).communicate(timeout=240)
-    assert out == "ended 1.0\ngoes on\n", err
-    assert "100 %" in err, "a line says how far it is where no terminal shows bars"
-    assert _states(url) == {"done"}
-
-
 def test_ctrl_c_gives_the_tasks_back_and_the_process_goes_on_even_after_a_second_one(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/a.db")
     process = _started(tmp_path / "home", url, 'Path(HOME / "at-work").touch(); time.sleep(120)')
-    deadline = time.monotonic() + 240
-    while not (tmp_path / "home" / "at-work").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    at_work = tmp_path / "home" / "at-work"
+    wait_until(lambda: at_work.exists() or process.poll() is not None, "nobody is at work", 240)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)  # as people click twice: it would have ended a notebook's kernel
@@ -73,18 +56,18 @@ def test_ctrl_c_gives_the_tasks_back_and_the_process_goes_on_even_after_a_second
     assert out == "interrupted: s was stopped; nothing is lost, and run() goes on\ngoes on\n", err
     again, err = _started(tmp_path / "again", url).communicate(timeout=240)
     assert again == "ended 1.0\ngoes on\n", err
-    assert _states(url) == {"done"}
+    assert "100 %" in err, "a line says how far it is where no terminal shows bars"
+    engine = open_engine(url, read_only=True)
+    assert {task.state for task in tasks_of(engine)} == {"done"}
+    engine.dispose()
 
 
 def test_a_stage_that_failed_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/a.db", override(SMALL, {"retry.error": 1}))
-    env = environment(tmp_path / "home", url, "raise ValueError('no such thing')")
-    code = "import sys; from sweeps import Sweep; Sweep.open('s', storage=sys.argv[1]).run(workers=1)"
-    done = subprocess.run([sys.executable, "-c", code, str(url)], env=env, capture_output=True, text=True, check=False)
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("sweeps.errors.SweepError: "), done.stderr
-    assert "no such thing" in last
-    assert last.endswith("what is done stays. To try that again: sweep.retry(), then sweep.run()")
+    work(url, failing("no such thing"))
+    with pytest.raises(SweepError, match="no such thing") as raised:  # nothing is left to do: it starts no worker
+        Sweep.open("s", storage=str(url)).run(workers=1)
+    assert str(raised.value).endswith("what is done stays. To try that again: sweep.retry(), then sweep.run()")
 
 
 def test_another_thread_is_told_where_to_call_it(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What neither dies nor ends: a sweep with it in ends by itself, loses nothing, and says what happened."""
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ def ended_well(url: sqlalchemy.URL) -> Iterator[tuple[sqlalchemy.Engine, int]]:
 
 
 MISBEHAVE = """
+import atexit, subprocess, threading
 if claim.key == "search#1" and once("hung"):
     print("about to hang", flush=True)
     while True: time.sleep(60)
@@ -46,29 +48,57 @@ if claim.key == "search#2" and once("quiet"):
     while True: steps.check(), time.sleep(0.05)
 if claim.key == "search#3" and once("frozen"):
     os.kill(os.getpid(), signal.SIGSTOP)
+if claim.key == "native.search#1" and once("left"):
+    print("noise of a library", flush=True)
+    os._exit(7)
+if claim.key == "transfer#target.best.0" and once("killed"):
+    (HOME / "child").write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+    os.kill(os.getpid(), signal.SIGKILL)
+if claim.key == "transfer#target.native.0":
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    atexit.register(time.sleep, 600)
 """
 
 
-def test_a_step_that_never_ends_a_child_that_says_nothing_and_a_frozen_worker_are_ended_and_replaced(
-    tmp_path: Path,
-) -> None:
+def test_one_launch_survives_all_that_ends_its_workers_and_whatever_they_leave_running(tmp_path: Path) -> None:
+    """Of one worker after the other: each comes to the next misfortune. What the last one leaves keeps nobody."""
     url = created(f"sqlite:///{tmp_path}/s.db", IMPATIENT)
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    code, out = launched(environment(tmp_path / "home", url, MISBEHAVE) | {"TMPDIR": str(temporary)})
+    env = environment(tmp_path / "home", url, MISBEHAVE) | {"TMPDIR": str(temporary)}
+    code, out = launched(env, workers=1)
     assert code == 0, out
+    assert "finished. Next:" in out
     assert list(temporary.iterdir()) == [], "of a worker that died, neither"
+    assert not is_alive(int((tmp_path / "home" / "child").read_text()))
+    endings = re.findall(r"^worker \S+ (.*)$", out, re.MULTILINE)
+    replaced = "; its task is free again, another takes its place"
+    assert endings == [
+        f"ended itself, because its task did not end{replaced}",
+        "does not move any more: it is ended",
+        f"was killed by signal 9{replaced}",
+        f"ended with exit code 7{replaced}",
+        f"was killed by signal 9{replaced}",
+    ]
+    assert "noise of a library" not in out
+    assert "native.search#1 attempt 1\n" in out, "its own last line"
     with ended_well(url) as (engine, sweep):
-        tries = {n: queries.attempts_of(engine, sweep, f"search#{n}") or [] for n in (1, 2, 3)}
-    for number, ending in ((1, ("failed", "timeout")), (2, ("failed", "timeout")), (3, ("lost", "lost worker"))):
-        first, second = tries[number]
-        assert ((first.state, first.error_class), second.state) == (ending, "done")
-    for number in (1, 2):
-        assert tries[number][0].reason == "no step for 1 s (limits.search)"
-        assert "StepTimeout" in (tries[number][0].trace or "")
-    assert "about to hang" in (tries[1][0].log or "")
-    assert "ended itself, because its task did not end; its task is free again, another takes its place" in out
-    assert "does not move any more: it is ended" in out
+        tries = {task.key: queries.attempts_of(engine, sweep, task.key) or [] for task in tasks_of(engine)}
+        records = workers.records(engine, sweep)
+    lost = ("lost", "lost worker")
+    met = {"search#1": ("failed", "timeout"), "search#2": ("failed", "timeout"), "search#3": lost}
+    met |= {"native.search#1": lost, "transfer#target.best.0": lost}
+    assert {key: [(one.state, one.error_class) for one in each] for key, each in tries.items() if len(each) > 1} == {
+        key: [ending, ("done", None)] for key, ending in met.items()
+    }
+    for key in ("search#1", "search#2"):
+        assert tries[key][0].reason == "no step for 1 s (limits.search)"
+        assert "StepTimeout" in (tries[key][0].trace or "")
+    assert "about to hang" in (tries["search#1"][0].log or "")
+    assert [record.reason for record in records if record.reason] == [
+        *("ended itself, because its task did not end", "was killed by signal 9", "ended with exit code 7"),
+        "was killed by signal 9",
+    ]
 
 
 @pytest.mark.slow
@@ -118,67 +148,6 @@ def test_a_worker_frozen_past_its_lease_at_any_step_loses_nothing(storage_url: s
     assert out.count("does not move any more: it is ended") == len(points), out
     with ended_well(url):
         pass
-
-
-def test_one_launch_survives_the_death_of_each_of_its_workers_and_leaves_nothing_of_theirs(tmp_path: Path) -> None:
-    url = created(f"sqlite:///{tmp_path}/s.db")
-    die = """
-    import subprocess
-    if claim.key in ("search#1", "transfer#target.best.0") and once(claim.key):
-        (HOME / "child").write_text(str(subprocess.Popen(["sleep", "600"]).pid))
-        os.kill(os.getpid(), signal.SIGKILL)
-    if claim.key == "native.search#2" and once("left"):
-        print("noise of a library", flush=True)
-        os._exit(7)
-    """
-    code, out = launched(environment(tmp_path / "home", url, die))
-    assert code == 0, out
-    with ended_well(url) as (engine, sweep):
-        for key in ("search#1", "native.search#2", "transfer#target.best.0"):
-            assert [each.state for each in queries.attempts_of(engine, sweep, key) or []] == ["lost", "done"]
-        records = workers.records(engine, sweep)
-    assert out.count("was killed by signal 9; its task is free again, another takes its place") == 2
-    assert "ended with exit code 7; its task is free again, another takes its place" in out
-    assert "noise of a library" not in out
-    assert "native.search#2 attempt 1\n" in out, "its own last line"
-    reasons = sorted(record.reason for record in records if record.reason)
-    assert reasons == ["ended with exit code 7", *["was killed by signal 9"] * 2]
-    assert len(records) in (4, 5), "the last one has no successor where the other worker does the rest"
-    assert not is_alive(int((tmp_path / "home" / "child").read_text()))
-
-
-@pytest.mark.slow
-def test_three_quick_deaths_in_a_row_end_the_launch_with_the_last_words(tmp_path: Path) -> None:
-    url = created(f"sqlite:///{tmp_path}/s.db")
-    code, out = launched(environment(tmp_path / "home", url, 'sys.exit("no such thing here")'), workers=1)
-    assert code == 1
-    assert out.count("another takes its place") == 2
-    assert "no other takes its place, after 3 that died so soon" in out
-    assert "no such thing here" in out
-    assert "3 workers in a row died soon after their start, and s is not finished; nothing is lost" in out
-    engine = open_engine(url)
-    assert {task.state for task in tasks_of(engine)} == {"waiting"}
-    engine.dispose()
-
-
-@pytest.mark.parametrize(
-    "leave",
-    [
-        pytest.param("threading.Thread(target=time.sleep, args=(600,)).start()", id="a thread"),
-        pytest.param("atexit.register(time.sleep, 600)", id="an exit handler"),
-    ],
-)
-def test_what_a_student_leaves_running_keeps_no_worker_and_ends_in_no_false_word(tmp_path: Path, leave: str) -> None:
-    url = created(f"sqlite:///{tmp_path}/s.db")
-    misbehave = f'import atexit, threading\nif claim.key == "search#1":\n    {leave}'
-    begun = time.monotonic()
-    code, out = launched(environment(tmp_path / "home", url, misbehave), workers=1)
-    assert code == 0, out
-    assert time.monotonic() - begun < 45
-    for wrong in ("does not", "killed", "free again", "takes its place"):
-        assert wrong not in out, out
-    assert "100 %" in out
-    assert "finished. Next:" in out
 
 
 def test_cancel_reaches_a_worker_whose_student_hangs(tmp_path: Path) -> None:

@@ -3,15 +3,19 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sweeps.spec.model import override
-from tests.support.launches import environment, launched
+from tests.support.launches import environment
+from tests.support.sweeps.planted_sweeps import failing, work
 from tests.support.sweeps.small_sweeps import SMALL, created
 
 pytestmark = pytest.mark.processes
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 def test_nothing_of_the_current_folder_is_imported_and_only_the_owner_can_read_a_storage_and_its_logs(
@@ -42,22 +46,25 @@ def test_nothing_of_the_current_folder_is_imported_and_only_the_owner_can_read_a
     assert {oct(file.stat().st_mode & 0o777) for file in files} == {"0o600"}
 
 
-def test_a_reason_is_never_read_as_markup(tmp_path: Path) -> None:
+def test_a_reason_is_never_read_as_markup(tmp_path: Path, kd_sweeps: Run) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"retry.error": 1}))
     reason = "no file [/data/x.csv] and [a](javascript:x) [bold] \x1b[2J"
-    fail = f"if claim.stage == 'teachers':\n    raise ValueError({reason!r})"
-    code, out = launched(environment(tmp_path / "home", url, fail), workers=1)
+    work(url, failing(reason))
+    code, _, err = kd_sweeps("launch", "s", "--storage", str(url))  # nothing is left to do: it starts no worker
     assert code == 1
-    assert reason.replace("\x1b", "\\u001b") in out
-    assert "Traceback" not in out
+    assert reason.replace("\x1b", "\\u001b") in err
+    assert "Traceback" not in err
 
 
-def test_a_log_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_a_log_folder_that_cannot_be_written_is_one_line(
+    tmp_path: Path, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
-    code, out = launched(environment(tmp_path / "home", url) | {"XDG_STATE_HOME": "/proc/nothing"})
-    line = out.splitlines()[-1]
-    assert code == 1
-    assert "Traceback" not in out
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/nothing")
+    code, out, err = kd_sweeps("launch", "s", "--storage", str(url))
+    line = err.splitlines()[-1]
+    assert (code, out) == (1, "")
+    assert "Traceback" not in err
     assert "cannot write" in line
     assert "/proc/nothing" in line
     assert "export XDG_STATE_HOME=DIR" in line

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import sqlalchemy
 
@@ -87,6 +87,15 @@ def up_to(key: str, run: Runner) -> Runner:
         return run(claim, params, on_step)
 
     return until
+
+
+def failing(reason: str) -> Runner:
+    """A runner none of whose trainings ends well."""
+
+    def run(*_: object) -> NoReturn:
+        raise ValueError(reason)
+
+    return run
 
 
 def worked(
