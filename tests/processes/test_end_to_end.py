@@ -4,15 +4,14 @@ import json
 import os
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import optuna
+import optuna_dashboard
 import pytest
 import sqlalchemy
 
@@ -22,8 +21,17 @@ from storage.studies.space import study_name
 from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps import best, create_sweep, report
+from sweeps.errors import SweepError
+from sweeps.findings.findings import load
 from sweeps.plan.plan import STAGES
+from sweeps.query.listing import open_sweep
+from sweeps.query.status import fingerprints
+from sweeps.report.folder import json_data
+from sweeps.spec.model import override
+from sweeps.spec.stored import stored_spec
+from sweeps.trainers.protocol import Steps
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.small_sweeps import wait_until
 
 pytestmark = pytest.mark.training
 
@@ -58,27 +66,12 @@ def _worker(url: str, name: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
 
 
-def _kill_one_in(
-    stage: str, engine: sqlalchemy.Engine, sweep_id: int, *workers: subprocess.Popen[str]
-) -> list[subprocess.Popen[str]]:
-    """kill -9 to the first of the workers that is at a task of that stage; the others go on."""
-    deadline = time.monotonic() + 300
-    while not (at := {one.pid for one in queries.running_tasks(engine, sweep_id) if one.stage == stage}):
-        assert time.monotonic() < deadline, f"none came to {stage}"
-        assert any(worker.poll() is None for worker in workers)
-        time.sleep(0.02)
-    killed = next(worker for worker in workers if worker.pid in at)
-    killed.kill()
-    killed.communicate()
-    return [worker for worker in workers if worker is not killed]
-
-
 @pytest.fixture(scope="module")
 def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a Postgres storage with a finished sweep "micro", two of whose workers were killed on the way.
+    """URL of a Postgres storage with a finished sweep "micro", one of whose two workers was killed on the way.
 
-    The first is killed with -9 while it trains a teacher; of the next two, whichever trains a student of the search
-    first. Which one that is depends on who took the baseline before. The other one finishes the sweep.
+    With -9, and whichever trains a student of the search first. Which one that is depends on who took the baseline
+    before. The other one finishes the sweep.
     """
     server = sqlalchemy.make_url(postgres_server).set(drivername="postgresql+psycopg")
     admin = sqlalchemy.create_engine(server, isolation_level="AUTOCOMMIT")
@@ -89,10 +82,19 @@ def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("machines")
     engine = open_engine(resolve(url), read_only=True)
     sweep = queries.find_sweep(engine, "micro")
-    first = _worker(url, "micro", folder / "first")
-    assert not _kill_one_in("teachers", engine, sweep.id, first)
-    pair = [_worker(url, "micro", folder / name) for name in ("second", "third")]
-    (left,) = _kill_one_in("search", engine, sweep.id, *pair)
+    workers = {worker.pid: worker for worker in (_worker(url, "micro", folder / name) for name in ("one", "other"))}
+    searching: list[int] = []
+
+    def in_the_search() -> bool:
+        assert None in [worker.poll() for worker in workers.values()]
+        searching[:] = [each.pid for each in queries.running_tasks(engine, sweep.id) if each.stage == "search"]
+        return bool(searching)
+
+    wait_until(in_the_search, "none came to the search", 300)
+    killed = workers.pop(searching[0])
+    killed.kill()
+    killed.communicate()
+    (left,) = workers.values()
     _, err = left.communicate(timeout=600)
     assert left.returncode == 0, err
     engine.dispose()
@@ -103,32 +105,23 @@ def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _tasks(url: str) -> list[TaskRecord]:
-    engine = open_engine(resolve(url), read_only=True)
-    try:
-        return queries.task_records(engine, queries.find_sweep(engine, "micro").id)
-    finally:
-        engine.dispose()
+    with open_sweep(url, "micro") as (engine, sweep):
+        return queries.task_records(engine, sweep.id)
 
 
-@cache
-def _json(url: str, *command: str) -> Any:
-    done = subprocess.run(
-        [sys.executable, "-m", "sweeps.cli", *command, "-f", "json", "--storage", url],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-    )
-    return json.loads(done.stdout)
+@pytest.fixture(scope="module")
+def data(finished: str) -> Any:
+    """The report of the sweep, as JSON has it."""
+    with open_sweep(finished, "micro") as (engine, sweep):
+        return json.loads(json.dumps(json_data(load(engine, sweep))))
 
 
-def test_every_task_is_done_once_though_workers_were_killed_in_a_teacher_and_in_the_search(finished: str) -> None:
+def test_every_task_is_done_once_though_a_worker_was_killed_in_the_search(finished: str) -> None:
     tasks = _tasks(finished)
     unavailable = [task for task in tasks if task.error_class == "unavailable"]
     assert [task.key for task in unavailable] in ([], ["baselines#mobilenet"])
     assert {task.state for task in tasks if task not in unavailable} == {"done"}
-    for stage in ("teachers", "search"):
-        assert max(task.attempt for task in tasks if task.stage == stage) == 2
+    assert max(task.attempt for task in tasks if task.stage == "search") == 2
 
 
 @pytest.mark.slow
@@ -145,9 +138,11 @@ def test_one_undisturbed_worker_on_sqlite_ends_with_the_same_answer_to_the_last_
     assert {key: here[key] for key in here if key not in measure} == {
         key: there[key] for key in there if key not in measure
     }
-    hashes = {_json(one, "status", "micro")["answer_hash"] for one in (finished, url)}
-    assert len(hashes) == 1
-    assert None not in hashes
+    hashes = []
+    for one in (finished, url):
+        with open_sweep(one, "micro") as opened:
+            hashes.append(fingerprints(*opened).answer_hash)
+    assert hashes[0] == hashes[1] is not None
 
 
 def test_the_trials_of_every_study_are_those_of_the_tasks(finished: str) -> None:
@@ -162,14 +157,12 @@ def test_the_trials_of_every_study_are_those_of_the_tasks(finished: str) -> None
     storage.engine.dispose()
 
 
-def test_best_the_report_and_the_database_agree(finished: str) -> None:
-    found = _json(finished, "best", "micro")
-    assert found == best("micro", storage=finished)
+def test_best_the_report_and_the_database_agree(finished: str, data: Any) -> None:
+    found = best("micro", storage=finished)
     confirm = [task for task in _tasks(finished) if task.stage == "confirm"]
     own = [t.score or 0 for t in confirm if t.params == {key: found[key] for key in ("temperature", "alpha")}]
     assert found["n"] == len(own) == 2
     assert found["mean"] == pytest.approx(sum(own) / 2)
-    data = _json(finished, "report", "micro")
     assert data["best"]["mean"] == found["mean"]
     tests = [
         (task.outcome or {})["test_accuracy"]
@@ -182,8 +175,8 @@ def test_best_the_report_and_the_database_agree(finished: str) -> None:
     assert f"- `best`, tuned on digits: {tuned}; validation " in report("micro", storage=finished)
 
 
-def test_a_row_exists_for_every_kind_of_task_and_only_for_those(finished: str) -> None:
-    rows = [(row["method"], row["dataset"]) for row in _json(finished, "report", "micro")["rows"]]
+def test_a_row_exists_for_every_kind_of_task_and_only_for_those(data: Any) -> None:
+    rows = [(row["method"], row["dataset"]) for row in data["rows"]]
     arms = ["best", "scratch", "default-keras-io", "default-keras"]
     assert rows == [
         ("teacher cnn-small-narrow", "digits"),
@@ -194,8 +187,8 @@ def test_a_row_exists_for_every_kind_of_task_and_only_for_those(finished: str) -
     ]
 
 
-def test_rows_are_measured_and_cost_what_they_need(finished: str) -> None:
-    *rows, _ = _json(finished, "report", "micro")["rows"]
+def test_rows_are_measured_and_cost_what_they_need(data: Any) -> None:
+    *rows, _ = data["rows"]
     for row in rows:
         assert row["measured"]["latency_ms_p50"] > 0
         assert row["measured"]["bytes"] > 10_000
@@ -222,57 +215,37 @@ def test_every_outcome_carries_its_provenance(finished: str) -> None:
 
 def _run(url: str, key: str, **changes: Any) -> tuple[float | None, float | None]:
     """The score of a task that is run again here, and the one that is stored."""
-    from sweeps.spec.model import override, parse
-    from sweeps.trainers.protocol import Steps
     from sweeps.workers.runner import TaskRunner
 
-    engine = open_engine(resolve(url))
-    try:
-        sweep = queries.find_sweep(engine, "micro")
+    with open_sweep(url, "micro", write=True) as (engine, sweep):
         (task,) = [task for task in _tasks(url) if task.key == key]
-        claim = replace(task, attempt=9, params=None)
-        runner = TaskRunner(engine, sweep.id, override(parse(sweep.spec, origin="test"), changes))
-        return runner(claim, task.params or {}, Steps()).score, task.score
-    finally:
-        engine.dispose()
+        runner = TaskRunner(engine, sweep.id, override(stored_spec(sweep), changes))
+        return runner(replace(task, attempt=9, params=None), task.params or {}, Steps()).score, task.score
 
 
-@pytest.mark.parametrize("key", ["confirm#1.1", "native.search#3"])
-def test_the_same_task_run_again_gives_the_same_score(finished: str, key: str) -> None:
-    again, stored = _run(finished, key)
+def test_the_same_task_run_again_gives_the_same_score(finished: str) -> None:
+    again, stored = _run(finished, "native.search#3")
     assert again == stored
 
 
 def test_logits_of_other_training_images_are_refused(finished: str) -> None:
-    from sweeps.errors import SweepError
-
     with pytest.raises(SweepError, match="its logits would be misaligned"):
         _run(finished, "search#0", **{"source.images": 300})
 
 
 def test_stock_optuna_dashboard_shows_every_study_and_the_baselines_with_their_method(finished: str) -> None:
-    script = Path(sys.executable).parent / "optuna-dashboard"
-    server = subprocess.Popen([str(script), finished, "--port", "18651", "-q"], stderr=subprocess.DEVNULL)
-    try:
-        studies = _get("http://127.0.0.1:18651/api/studies")["study_summaries"]
-        names = {study["study_name"]: study["study_id"] for study in studies}
-        assert set(names) == {study_name("micro", stage) for stage in STAGES}
-        baselines = _get(f"http://127.0.0.1:18651/api/studies/{names['micro.baselines']}")
-        (trial,) = baselines["trials"]
-        assert [parameter["name"] for parameter in trial["params"]] == ["method"]
-        assert trial["params"][0]["param_external_value"].strip("'\"") == "mobilenet"
-    finally:
-        server.kill()
-        server.wait()
+    storage = optuna.storages.RDBStorage(finished)
+    app = optuna_dashboard.wsgi(storage)
 
+    def get(path: str) -> Any:
+        request: dict[str, Any] = {"PATH_INFO": path}
+        setup_testing_defaults(request)
+        return json.loads(b"".join(app(request, lambda *_: lambda _: None)))
 
-def _get(url: str) -> Any:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return json.load(answer)
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.3)
+    names = {study["study_name"]: study["study_id"] for study in get("/api/studies")["study_summaries"]}
+    assert set(names) == {study_name("micro", stage) for stage in STAGES}
+    (trial,) = get(f"/api/studies/{names['micro.baselines']}")["trials"]
+    assert [parameter["name"] for parameter in trial["params"]] == ["method"]
+    assert trial["params"][0]["param_external_value"].strip("'\"") == "mobilenet"
+    storage.remove_session()
+    storage.engine.dispose()

