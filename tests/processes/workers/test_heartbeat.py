@@ -167,31 +167,24 @@ def _nothing_counted(engine: sqlalchemy.Engine) -> None:
 BUSY = "while True:\n    steps()\n    time.sleep(0.01)"
 
 
-@pytest.mark.parametrize("held", [True, False])
-def test_only_a_worker_that_is_held_ends_with_its_standard_input(held: bool, tmp_path: Path) -> None:
+def test_a_worker_that_is_held_ends_with_its_standard_input(tmp_path: Path) -> None:
+    """One that is not ends with its sweep, though its input is at its end all the while: test_end_to_end.py."""
     url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
-    env = environment(tmp_path / "home", url, BUSY) | ({PARENT_PIPE_VARIABLE: "stdin"} if held else {})
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "sweeps.cli", "worker", "s"], env=env, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    env = environment(tmp_path / "home", url, BUSY) | {PARENT_PIPE_VARIABLE: "stdin"}
+    command = [sys.executable, "-m", "sweeps.cli", "worker", "s"]
     engine = open_engine(url)
-    try:
-        sweep = queries.find_sweep(engine, "s").id
-        wait_until(lambda: bool(queries.running_tasks(engine, sweep)), "it took no task")
-        (task,) = queries.running_tasks(engine, sweep)
-        assert worker.stdin
-        worker.stdin.close()
-        if held:
+    sweep = queries.find_sweep(engine, "s").id
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as worker:
+        try:
+            wait_until(lambda: bool(queries.running_tasks(engine, sweep)), "it took no task")
+            (task,) = queries.running_tasks(engine, sweep)
+            assert worker.stdin
+            worker.stdin.close()
             assert worker.wait(30) == 143
-            attempts = attempts_of(engine, sweep, task.key)
-            assert attempts is not None
-            assert [one.error_class for one in attempts] == [None], "it counts as a failure"
-            assert not queries.running_tasks(engine, sweep)
-        else:
-            with pytest.raises(subprocess.TimeoutExpired):
-                worker.wait(1)
-            assert queries.running_tasks(engine, sweep)
-    finally:
-        worker.kill()
-        worker.wait()
-        engine.dispose()
+        finally:
+            worker.kill()
+    attempts = attempts_of(engine, sweep, task.key)
+    assert attempts is not None
+    assert [each.error_class for each in attempts] == [None], "it counts as a failure"
+    assert not queries.running_tasks(engine, sweep)
+    engine.dispose()

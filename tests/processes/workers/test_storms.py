@@ -4,7 +4,6 @@ import contextlib
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,22 +16,12 @@ from storage.records.queries import RunningRecord
 from storage.tables import TaskRecord
 from storage.url import resolve
 from tests.support.faults.crews import NAME, Crew, Nursery, Programs, program
-from tests.support.faults.kills import Kills
-from tests.support.faults.storms import Storm, count, new_storm, storm, storm_spec, work_through
-from tests.support.processes import descendants, is_alive
+from tests.support.faults.storms import Storm, count, new_storm, storm, storm_spec
 from tests.support.sweeps.small_sweeps import tasks_of, wait_until
 
 pytestmark = pytest.mark.processes
 
-SHORT = {"search.trials": 12, "transfer.seeds": 2}  # 56 tasks in all seven stages
 FEW = {"search.trials": 4, "confirm.top": 1, "confirm.seeds": 1, "transfer.seeds": 1}  # 24 tasks
-REAL = {
-    "search.trials": 8,
-    "transfer.seeds": 2,
-    "baselines.methods": [],  # its weights may be missing
-    "lease.interval_s": 1.0,
-    "lease.grace_s": 4.0,  # while TensorFlow starts and compiles, the thread that renews has to wait
-}
 
 
 def survived(url: str, crew: Crew, *, workers: int, seed: int) -> Storm:
@@ -46,20 +35,13 @@ def survived(url: str, crew: Crew, *, workers: int, seed: int) -> Storm:
 
 
 @pytest.mark.slow
-def test_a_short_storm_of_kills_loses_and_doubles_nothing(storage_url: str) -> None:
-    new_storm(storage_url, storm_spec(**SHORT))
-    ended = survived(storage_url, Nursery(storage_url), workers=8, seed=0)
-    assert ended.kills >= 5
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
-def test_nor_does_a_storm_over_200_tasks(storage_url: str, seed: int) -> None:
+def test_a_storm_of_kills_over_200_tasks_loses_and_doubles_nothing(storage_url: str, seed: int) -> None:
     new_storm(storage_url)
     ended = survived(storage_url, Nursery(storage_url), workers=8, seed=seed)
     assert ended.count.done == 200
     assert ended.kills >= 20
-    # "saved": at its task. The steps between are over in milliseconds; test_sweeps_crashes dies at each of them.
+    # "saved": at its task. The steps between are over in milliseconds; test_crashes.py dies at each of them.
     assert {"starting", "saved", "between tasks"} <= set(ended.during), "the kills met only part of a worker's life"
 
 
@@ -68,53 +50,6 @@ def test_nor_does_a_storm_of_separate_programs(storage_url: str) -> None:
     new_storm(storage_url)
     ended = survived(storage_url, Programs(program(storage_url)), workers=8, seed=1)
     assert ended.kills >= 3
-
-
-@pytest.mark.slow
-def test_a_storm_over_real_training_loses_nothing_and_leaves_no_child_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Preset tiny, trained for real: teachers in child processes, students in the workers. Two minutes or so."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # where workers write their logs
-    url = f"sqlite:///{tmp_path}/x.db"
-    new_storm(url, storm_spec(**REAL))
-    kills = WithChildren(url)
-    crew = Programs([sys.executable, "-m", "sweeps.cli", "worker", NAME, "--storage", url])
-    with contextlib.closing(crew), contextlib.closing(kills):
-        course = work_through(crew, workers=2, fault=kills, on_end=kills.note, give_up_s=900)
-    found = count(url)
-    print(f"\n{kills.killed} workers and {len(kills.children)} children of theirs killed in {course.seconds:.0f} s")
-    assert found.clean, found
-    assert found.done == found.tasks == 47
-    assert kills.killed >= 3
-    assert kills.children, "no kill met a worker with a child"
-    assert set(course.exits) <= {0, -signal.SIGKILL}
-
-
-class WithChildren:
-    """Kills a worker with -9 after every eighth result; one with a child, if there is one: that has to go with it."""
-
-    def __init__(self, url: str) -> None:
-        self.children: set[int] = set()
-        self.killed = 0
-        self._kills = Kills(url, seed=0)
-        self._next = 0
-        self.note, self.close = self._kills.note, self._kills.close
-
-    def __call__(self, living: list[int]) -> float:
-        """See `storms.Fault`."""
-        parents = [pid for pid in living if descendants(pid)]
-        if self._kills.results() < self._next or not (self.children or parents):
-            return 0.5
-        time.sleep(2.0)  # not in the first instant of a child
-        victim = (parents or living)[0]
-        children = descendants(victim)
-        self._kills.kill(victim)
-        wait_until(lambda: not any(map(is_alive, children)), f"{children} live on without {victim}", seconds=5)
-        self.children |= children
-        self.killed += 1
-        self._next = self._kills.results() + 8
-        return 0.5
 
 
 # One worker, looked at closely
