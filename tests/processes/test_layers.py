@@ -5,8 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -55,39 +54,35 @@ print(json.dumps(answers), file=sys.stderr)
 """
 
 
-@dataclass(frozen=True)
-class _Home:
-    """A folder with a finished sweep "s", in which commands run as for a user who owns nothing else."""
-
-    folder: Path
-
-    def run(self, *commands: list[str]) -> list[tuple[int, str, frozenset[str]]]:
-        """Run commands one after the other in one process: exit code, what each printed, modules so far."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA"))}
-        environment |= {"PYTHONPATH": str(REPOSITORY), "HOME": str(self.folder)}
-        done = subprocess.run(
-            [sys.executable, "-c", _PROGRAM, json.dumps([["kd-sweeps", *command] for command in commands])],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        texts = done.stdout.split("----\n")[1:]
-        answers = json.loads(done.stderr.splitlines()[-1])
-        return [(code, text, frozenset(names)) for (code, names), text in zip(answers, texts, strict=True)]
-
-    def content(self) -> dict[str, str]:
-        """Every path in the folder, with the hash of what is in it."""
-        return {
-            str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-            for path in self.folder.rglob("*")
-        }
+def _run(folder: Path, commands: Iterable[list[str]]) -> list[tuple[int, str, frozenset[str]]]:
+    """Commands of a user who owns nothing else, in one process: exit code, what each printed, modules so far."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA"))}
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, json.dumps([["kd-sweeps", *command] for command in commands])],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(REPOSITORY), "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    texts = done.stdout.split("----\n")[1:]
+    answers = json.loads(done.stderr.splitlines()[-1])
+    return [(code, text, frozenset(names)) for (code, names), text in zip(answers, texts, strict=True)]
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> _Home:
-    folder = tmp_path_factory.mktemp("home")
+def _content(folder: Path) -> dict[str, str]:
+    """Every path in the folder, with the hash of what is in it."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with a finished sweep "s"."""
+    folder = tmp_path / "home"
+    folder.mkdir()
     url = resolve(f"sqlite:///{folder}/kd-sweeps.db")
     assert create_sweep(url, "s", override(preset("tiny"), {"transfer.seeds": 2})).new
 
@@ -100,20 +95,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> _Home:
     worker = Worker(url, "s", run=run)
     assert worker.work() == 0
     worker.engine.dispose()
-    return _Home(folder)
+    return folder
 
 
 def test_commands_load_nothing_heavy_and_write_nothing_but_the_file_that_they_were_asked_for(
-    home: _Home, tmp_path: Path
+    home: Path, tmp_path: Path
 ) -> None:
     """`verify` makes the plan again, and its Sobol points are SciPy's."""
-    before, student, archive = home.content(), tmp_path / "student.keras", tmp_path / "s.kdsweep"
+    before, student, archive = _content(home), tmp_path / "student.keras", tmp_path / "s.kdsweep"
     writing = {"export": ["export", "s", "-o", str(student)], "archive": ["archive", "s", "-o", str(archive)]}
     commands = READING | writing | {"verify": ["verify", str(archive)]}
-    for command, (code, text, modules) in zip(commands, home.run(*commands.values()), strict=True):
+    for command, (code, text, modules) in zip(commands, _run(home, commands.values()), strict=True):
         assert code == 0, command
         assert text.strip() or command in writing, command
         assert modules & HEAVY <= ({"scipy"} if command == "verify" else set()), command
-    assert home.content() == before
-    assert sorted(tmp_path.iterdir()) == [archive, student]
+    assert _content(home) == before
+    assert sorted(tmp_path.iterdir()) == [home, archive, student]
     assert student.read_bytes() == b"the bytes of a model"

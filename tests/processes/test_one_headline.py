@@ -62,20 +62,3 @@ def test_every_way_to_read_a_sweep_says_the_same(
     assert hashes == {name: [findings.answer_hash] for name in texts}
     data = json.loads(kd_sweeps("report", "s", "-f", "json", *storage)[1])
     assert (data["headline"], data["verdict"], data["answer_hash"]) == (answer, verdict, findings.answer_hash)
-
-
-def test_run_ends_with_the_headline_on_a_terminal(
-    url: sqlalchemy.URL,
-    findings: Findings,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sweeps.usecases.run.columns", lambda: 60)
-    assert run_sweep(url, "s", findings.spec, workers=1, data_dir=None) == 0
-    printed = capsys.readouterr().out
-    assert max(map(len, printed.splitlines())) <= 60
-    assert one_line(printed).endswith(f"{badge(findings).text}. {headline(findings)}")
-    assert "\nThe page: s-report/report.html\n" in printed
-    assert f"\nanswer hash {findings.answer_hash}\n" in printed

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from storage.records import queries
 from storage.url import resolve
 from sweeps.distill.presets import SpecRequest, preset
 from sweeps.query.status import Fingerprints, fingerprints
-from sweeps.spec.model import override
+from sweeps.spec.model import Spec, override
 from sweeps.spec.stored import stored_spec
 from sweeps.usecases.create import create_sweep, requested
 from tests.support.faults.crews import NAME, TASK_S, Nursery
@@ -50,10 +49,10 @@ REAL = {
     "target.teacher_epochs": 2,
     "target.epochs": 3,
     "training.schedule": "average",
-    "search.trials": 8,
-    "search.lag": 2,
-    "confirm.rounds": [[4, 1], [2, 1]],
-    "transfer.seeds": 2,
+    "search.trials": 2,
+    "search.sampler": "qmc",
+    "confirm.rounds": [[1, 1]],
+    "transfer.seeds": 1,
     "baselines.methods": [],
 }
 
@@ -102,9 +101,9 @@ def test_a_storm_of_kills_on_either_database_ends_as_one_worker_does_alone(
     assert found[0] == found[1] is not None
 
 
-def _run(url: str, workers: int, changes: dict[str, Any]) -> None:
-    create_sweep(resolve(url), NAME, override(preset("tiny"), changes))
-    command = [sys.executable, "-m", "sweeps.cli", "launch", NAME, "--workers", str(workers), "--storage", url]
+def _run(url: str, spec: Spec) -> None:
+    create_sweep(resolve(url), NAME, spec)
+    command = [sys.executable, "-m", "sweeps.cli", "launch", NAME, "--workers", "1", "--storage", url]
     subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
 
 
@@ -112,10 +111,9 @@ def _run(url: str, workers: int, changes: dict[str, Any]) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A storage with a finished sweep of real trainings; nobody touches it."""
     folder = tmp_path_factory.mktemp("finished")
-    few = {"search.trials": 2, "search.sampler": "qmc", "confirm.rounds": [[1, 1]], "transfer.seeds": 1}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder))
-        _run(f"sqlite:///{folder}/s.db", 1, REAL | few)
+        _run(f"sqlite:///{folder}/s.db", override(preset("tiny"), REAL))
     return folder / "s.db"
 
 
@@ -173,11 +171,7 @@ def test_exported_logits_as_teachers_give_the_same_students(trained: str, tmp_pa
     base = requested(resolve(other), NAME, SpecRequest(spec, teacher=f"logits:{files['target']}"))
     assert base.target.teacher == f"logits:{files['target']}"
     assert base.source.teacher == spec.source.teacher
-    create_sweep(resolve(other), NAME, override(spec, taught))
-    subprocess.run(
-        [sys.executable, "-m", "sweeps.cli", "launch", NAME, "--workers", "1", "--storage", other],
-        cwd=REPOSITORY, check=True, capture_output=True,
-    )  # fmt: skip
+    _run(other, override(spec, taught))
     scores = []
     for url in (trained, other):
         engine = open_engine(resolve(url), read_only=True)

@@ -1,12 +1,6 @@
 """A password in the storage's URL may stand in the environment of our own processes, and nowhere else."""
 
-import contextlib
-import os
-import subprocess
-import sys
-import textwrap
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -20,7 +14,6 @@ from sweeps.contrib.archive.transfer import archive_sweep
 from sweeps.spec.stored import to_toml
 from sweeps.usecases.create import create_sweep
 from tests.support import launches
-from tests.support.paths import REPOSITORY
 from tests.support.postgres_server import PostgresServer
 from tests.support.sweeps.small_sweeps import SMALL, created
 
@@ -162,45 +155,15 @@ def test_a_url_typed_wrongly_is_not_repeated_with_its_password(
     assert not leaks(out + err)
 
 
-# What every Python process of a test runs first: workers that `launch` starts get the runner of milliseconds.
-CUSTOMIZE = """
-    from tests.support.sweeps.quadratic_worker import quadratic
-    from sweeps.workers.worker import Worker
-
-    def runner(self):
-        return lambda claim, params, on_step: quadratic(claim, params, on_step, seconds=0.05)
-
-    Worker._task_runner = runner
+# What the list of processes shows while a launch and its worker are at work; nothing where there is no /proc.
+LOOK_AROUND = """
+if once("processes"):
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            (HOME / f"{path.parts[2]}.cmdline").write_bytes(path.read_bytes().replace(b"\\0", b" "))
+        except OSError:
+            pass
 """
-
-
-def environment(home: Path, url: str) -> dict[str, str]:
-    (home / "sitecustomize.py").write_text(textwrap.dedent(CUSTOMIZE))
-    return os.environ | {
-        "KD_SWEEPS_STORAGE": url,
-        "PYTHONPATH": os.pathsep.join(map(str, (home, REPOSITORY))),
-    }
-
-
-@contextlib.contextmanager
-def process_list() -> Iterator[set[str]]:
-    """Grows by the command line of every process that is seen while the block runs. Empty where there is no /proc."""
-    seen: set[str] = set()
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.02):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                with contextlib.suppress(OSError):
-                    seen.add(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
 
 
 def rows(server: PostgresServer, url: str) -> str:
@@ -225,14 +188,11 @@ def test_in_the_whole_life_of_a_sweep_nothing_that_is_shown_or_stored_holds_the_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     create_sweep(resolve(url), "s", SMALL)
-    with process_list() as processes:
-        launched = subprocess.run(
-            [sys.executable, "-m", "sweeps.cli", "launch", "s", "--workers", "1"],
-            env=environment(home, url), capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-    assert launched.returncode == 0, launched.stderr
-    assert not leaks(launched.stdout + launched.stderr)
+    code, out = launches.launched(launches.environment(home, resolve(url), LOOK_AROUND), workers=1)
+    assert code == 0, out
+    assert not leaks(out)
     if Path("/proc/self/cmdline").exists():
+        processes = [path.read_text(errors="replace") for path in home.glob("*.cmdline")]
         assert any("sweeps.cli worker s" in line for line in processes), "the worker was not seen"
         assert not [line for line in processes if leaks(line)]
     logs = {path: path.read_text(errors="replace") for path in home.rglob("*.log")}

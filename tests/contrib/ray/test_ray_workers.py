@@ -94,7 +94,7 @@ def held(home: Path) -> Iterator[None]:
     (home / "hold").unlink(missing_ok=True)
 
 
-def test_200_tasks_are_done_exactly_although_actors_are_killed_all_the_while(
+def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ray_holds_the_password(
     cluster: RayCluster, server: PostgresServer, home: Path
 ) -> None:
     url = server.new_database()
@@ -139,6 +139,11 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_all_the_while(
     assert out.count("Ray: The actor is dead because") == KILLS
     assert not [line for line in out.splitlines() if "raylet" in line or "(pid=" in line or "WARNING" in line]
     wait_until(lambda: not any(is_alive(pid) for _, pid, _ in killed), "a worker lives without its actor")
+    files = [path for path in [*cluster.folder.rglob("*"), *home.rglob("*")] if path.is_file()]
+    assert any("raylet" in path.name for path in files)
+    assert any(path.name.startswith("ray-") for path in files)
+    secrets = [PASSWORD.encode(), quote(PASSWORD, safe="").encode()]
+    assert not [path for path in files if any(secret in path.read_bytes() for secret in secrets)]
 
 
 def test_ctrl_c_gives_the_tasks_back_and_leaves_nobody(cluster: RayCluster, server: PostgresServer, held: None) -> None:
@@ -167,18 +172,6 @@ def test_when_the_launch_itself_is_killed_its_workers_stop(
         process.kill()
         wait_until(lambda: not any(is_alive(one.pid) for one in at_work), "a worker goes on")
         wait_until(lambda: not queries.running_tasks(engine, sweep), "a task was not given back")
-
-
-def test_nothing_that_ray_writes_holds_the_password(cluster: RayCluster, server: PostgresServer, home: Path) -> None:
-    url = server.new_database()
-    with sweep_of(url, SMALL) as _, launch(cluster, url, workers=1) as process:
-        out, _ = process.communicate(timeout=240)
-        assert process.returncode == 0, out
-    files = [path for path in [*cluster.folder.rglob("*"), *home.rglob("*")] if path.is_file()]
-    assert any("raylet" in path.name for path in files)
-    assert any(path.name.startswith("ray-") for path in files)
-    secrets = [PASSWORD.encode(), quote(PASSWORD, safe="").encode()]
-    assert not [path for path in files if any(secret in path.read_bytes() for secret in secrets)]
 
 
 def test_workers_that_no_node_has_room_for_wait_and_the_launch_says_so(

@@ -1,4 +1,4 @@
-"""A service, as people start it, for the many tests that change nothing."""
+"""A service for the many tests that change nothing."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.sweeps import reported_sweeps
-from tests.support.web.services import TOKENS, Service, serving_program
+from tests.support.web.services import TOKENS, Service, serving
 
 
 @pytest.fixture(scope="session")
@@ -14,5 +14,5 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with tokens on a finished sweep "s" in SQLite."""
     folder: Path = tmp_path_factory.mktemp("service")
     url = reported_sweeps.worked(folder)
-    with serving_program(url, folder=folder, tokens=TOKENS) as service:
+    with serving(url, folder=folder, tokens=TOKENS) as service:
         yield service

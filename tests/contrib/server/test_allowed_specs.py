@@ -71,9 +71,6 @@ def test_code_is_a_matter_of_permission_and_a_file_is_not() -> None:
     check_allowed(coded, allow_code=True)
     with pytest.raises(NotAllowed, match="Python code"):
         check_allowed(coded, allow_code=False)
-    for key, value in (("source.dataset", "x.npz"), ("source.teacher", "logits:x.npz")):
-        with pytest.raises(NotAllowed):
-            check_allowed(override(TINY, {key: value}), allow_code=True)
     with pytest.raises(NotAllowed, match="no request names a file"):
         check_allowed(override(TINY, {"source.teacher": "pretrained:../x"}), allow_code=True)
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sweeps.distill.presets import preset
-from tests.support.sweeps.small_sweeps import SMALL
-from tests.support.web.services import OPERATOR, TOKENS, Reply, Service, serving, serving_program
+from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.web.services import OPERATOR, TOKENS, Reply, Service, serving
 
 pytestmark = pytest.mark.processes
 
@@ -45,11 +45,12 @@ def test_the_same_request_again_changes_nothing_and_another_spec_is_refused(serv
     assert service.ask("/api/v1/sweeps/mine", token=OPERATOR).json["stages"]["search"]["waiting"] == 4
 
 
-def test_a_whole_spec_makes_the_sweep_that_it_describes(service: Service) -> None:
+def test_a_whole_spec_makes_the_sweep_that_it_describes_and_that_of_a_preset_the_presets(service: Service) -> None:
     made = create(service, name="whole", spec=SMALL.as_dict())
     assert made.status == 201, made.text
-    shown = service.ask("/api/v1/sweeps/whole", token=OPERATOR).json
-    assert shown["stages"]["search"]["waiting"] == 4
+    assert service.ask("/api/v1/sweeps/whole", token=OPERATOR).json["stages"]["search"]["waiting"] == 4
+    made = create(service, name="tiny", spec=preset("tiny").as_dict())
+    assert create(service, name="tiny", preset="tiny").json == made.json | {"new": False}
 
 
 @pytest.mark.parametrize(
@@ -115,21 +116,19 @@ def test_a_file_on_the_server_and_code_are_refused_with_what_the_operator_may_do
     assert not {"files", "code"} & set(names(service))
 
 
-def test_with_allow_code_a_sampler_of_ones_own_is_taken_and_a_file_is_not(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("def make(seed):\n    return 'it was run'\n")
-    with serving_program(
-        f"sqlite:///{tmp_path}/s.db", "--all", "--allow-code", folder=tmp_path, tokens=TOKENS,
-        environment={"PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[3]}"},
-    ) as service:  # fmt: skip
-        told = create(service, name="code", preset="tiny", changes={"search.sampler": "mine:make"})
+def test_with_allow_code_a_sampler_of_ones_own_is_taken_and_a_file_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sampler_of_ones_own.py").write_text("def make(seed):\n    return 'it was run'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path, tokens=TOKENS, allow_code=True) as service:
+        told = create(service, name="code", preset="tiny", changes={"search.sampler": "sampler_of_ones_own:make"})
         assert told.status == 422
         assert "it was run" in told.json["detail"]
         assert create(service, name="file", preset="tiny", changes={"source.dataset": "x.npz"}).status == 403
 
 
 def test_a_service_of_some_sweeps_makes_no_other_and_shows_no_other(tmp_path: Path) -> None:
-    from tests.support.sweeps.small_sweeps import created
-
     url = f"sqlite:///{tmp_path}/s.db"
     for name in ("ours", "theirs"):
         created(url, name=name)
@@ -143,10 +142,3 @@ def test_a_service_of_some_sweeps_makes_no_other_and_shows_no_other(tmp_path: Pa
         assert "theirs" not in service.ask("/metrics", token=OPERATOR).text
         assert "theirs" not in service.ask("/", token=OPERATOR).text
         assert service.ask("/sweeps/theirs", token=OPERATOR).status == 404
-
-
-def test_the_preset_that_is_printed_is_the_one_that_is_made(service: Service) -> None:
-    spec = preset("tiny").as_dict()
-    made = create(service, name="tiny", spec=spec)
-    assert made.status == 201
-    assert create(service, name="tiny", preset="tiny").json["fingerprint"] == made.json["fingerprint"]

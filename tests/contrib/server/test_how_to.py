@@ -15,7 +15,7 @@ from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.reported_sweeps import run
-from tests.support.web.services import OPERATOR, TOKENS, serving_program
+from tests.support.web.services import OPERATOR, TOKENS, serving
 
 pytestmark = pytest.mark.processes
 
@@ -31,7 +31,7 @@ def test_the_lines_for_curl_work_as_they_stand(tmp_path: Path) -> None:
     create_sweep(url, "demo", override(preset("tiny"), {"transfer.seeds": 3}))
     with Worker(url, "demo", run=run) as worker:
         assert worker.work() == 0
-    with serving_program(f"sqlite:///{tmp_path}/s.db", folder=tmp_path, tokens=TOKENS) as service:
+    with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path, tokens=TOKENS) as service:
         done = subprocess.run(
             ["bash", "-eu", "-c", 'curl() { command curl -fsS "$@"; echo; }\n' + block[1]],
             cwd=tmp_path,

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
 
 import pytest
 from sqlalchemy import select, update
@@ -16,7 +15,7 @@ from storage.db.transaction import write
 from storage.tables import sweeps
 from sweeps.contrib.server.client import Event, events
 from sweeps.usecases import steering
-from sweeps.workers.worker import Worker
+from tests.support.sweeps.planted_sweeps import failing, work
 from tests.support.sweeps.small_sweeps import created, start_worker
 from tests.support.web.driven_browser import driven_browser
 from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
@@ -72,10 +71,7 @@ def test_no_page_runs_or_loads_anything_that_the_service_does_not_serve_itself(f
         assert "script-src 'self';" in policy
         assert re.findall(r"<script[^>]*>[^<]", page.text) == []
         assert re.findall(r'(?:src|href)="https?:', page.text) == []
-
-
-def test_without_script_the_page_comes_again_by_itself(finished: Service) -> None:
-    assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in finished.ask("/", token=VIEWER).text
+        assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in page.text, "it comes again by itself"
 
 
 @pytest.mark.parametrize("path", ["/", "/sweeps/s", "/events", "/events/sweeps/s", "/live.js"])
@@ -155,20 +151,6 @@ def test_optuna_dashboard_answers_503_where_another_file_is_in_the_place_of_the_
         assert "s.db was replaced by another while it was in use" in service.log
 
 
-def test_a_reason_is_never_read_as_markup(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/s.db"
-
-    def fail(*arguments: Any) -> NoReturn:
-        raise RuntimeError("<img src=x onerror=alert(1)> & 'more'")
-
-    with Worker(created(url), "s", run=fail) as worker:
-        worker.work()
-    with serving(url, folder=tmp_path) as service:
-        page = service.ask("/sweeps/s").text
-        assert "&lt;img src=x onerror=alert(1)&gt; &amp; &#x27;more&#x27;" in page
-        assert "<img" not in page
-
-
 def test_in_a_browser_the_page_changes_without_being_loaded_again_and_leads_to_the_dashboard(tmp_path: Path) -> None:
     storage_url = f"sqlite:///{tmp_path}/s.db"
     created(storage_url)
@@ -199,8 +181,9 @@ def test_in_a_browser_the_page_changes_without_being_loaded_again_and_leads_to_t
         browser.wait_for("does not answer")
 
 
-def test_the_first_page_lists_the_sweeps_and_text_stays_text(tmp_path: Path) -> None:
+def test_the_first_page_lists_the_sweeps_and_what_stands_in_them_is_never_read_as_markup(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
+    work(url, failing("<img src=x onerror=alert(1)> & 'more'"))
     engine = open_engine(url)
     with write(engine) as connection:
         spec = connection.scalar(select(sweeps.c.spec))
@@ -208,7 +191,7 @@ def test_the_first_page_lists_the_sweeps_and_text_stays_text(tmp_path: Path) -> 
         connection.execute(update(sweeps).values(spec=spec))
     engine.dispose()
     with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path) as service:
-        page = service.ask("/")
+        page, of_sweep = service.ask("/"), service.ask("/sweeps/s").text
     assert page.status == 200
     assert "<script>alert" not in page.text
     assert "script&gt;&quot; onload=&quot;x.npz" in page.text, "of a path the last part is shown"
@@ -216,3 +199,5 @@ def test_the_first_page_lists_the_sweeps_and_text_stays_text(tmp_path: Path) -> 
     assert page.headers["x-frame-options"] == "DENY"
     assert '<a href="/dashboard/">' in page.text
     assert '<a href="/sweeps/s">' in page.text
+    assert "&lt;img src=x onerror=alert(1)&gt; &amp; &#x27;more&#x27;" in of_sweep
+    assert "<img" not in of_sweep

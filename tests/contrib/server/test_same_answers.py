@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.sweeps import reported_sweeps
+from tests.support.sweeps.compared_sweeps import add, lower
 from tests.support.web.services import OPERATOR, TOKENS, Service, serving
 
 pytestmark = pytest.mark.processes
@@ -68,6 +69,12 @@ class Both:
         assert self.on("KD_SWEEPS_URL", *command) == (code, out, err), command
         return code
 
+    def written(self, place: str, *command: str) -> dict[Path, bytes]:
+        """The files that a command writes."""
+        code, _, err = self.on(place, *command, "-o", place)
+        assert code == 0, err
+        return {path.relative_to(place): path.read_bytes() for path in Path(place).rglob("*.*")}
+
 
 def _timeless(text: str) -> str:
     """The text without what differs between two moments: how long ago a worker was seen, what is left of a lease."""
@@ -86,22 +93,14 @@ def both(
 
 
 @pytest.mark.slow_on("postgres")
-def test_a_finished_sweep_is_told_alike(both: Both, tmp_path: Path) -> None:
+def test_a_finished_sweep_is_told_alike(both: Both) -> None:
     codes = {" ".join(command): both.same(*command) for command in QUESTIONS + FURTHER}
     assert {command for command, code in codes.items() if code == 0} >= {"best s", "report s", "status s --audit"}
     assert codes["logs s --task ../../etc/passwd"] == 1
     assert codes["trials s --stage nowhere"] == codes["extend s"] == 2
-    folders = {}
-    for place in ("KD_SWEEPS_STORAGE", "KD_SWEEPS_URL"):
-        code, _, err = both.on(place, "report", "s", "-o", place)
-        assert code == 0, err
-        folders[place] = {
-            str(path.relative_to(tmp_path / place)): path.read_bytes()
-            for path in (tmp_path / place).rglob("*")
-            if path.is_file()
-        }
-    assert folders["KD_SWEEPS_STORAGE"] == folders["KD_SWEEPS_URL"]
-    assert "report.html" in folders["KD_SWEEPS_URL"]
+    folders = [both.written(place, "report", "s") for place in ("KD_SWEEPS_STORAGE", "KD_SWEEPS_URL")]
+    assert folders[0] == folders[1]
+    assert Path("report.html") in folders[0]
 
 
 @pytest.mark.parametrize("both", ["transfer#target"], indirect=True)
@@ -131,3 +130,23 @@ def test_a_sweep_without_results_ends_every_question_with_the_same_code(both: Bo
     codes = {" ".join(command): both.same(*command) for command in QUESTIONS}
     assert codes["best s"] == codes["report s"] == 3
     assert codes["logs s --task search#0"] == 1
+
+
+@pytest.mark.slow
+def test_a_comparison_is_told_and_written_alike_half_a_look_included(
+    storage_url: str, tmp_path: Path, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"transfer__seeds": 3, "baselines__methods": ()}
+    add(storage_url, "base", **few)
+    add(storage_url, "worse", lower(1.0), **few)
+    add(storage_url, "half", lower(-2.0), stop_at="transfer#target.best.2", **few)
+    compare = ["compare", "base", "worse", "half"]
+    with serving(storage_url, folder=tmp_path, tokens=TOKENS) as service:
+        both = Both(storage_url, service, kd_sweeps, monkeypatch)
+        assert "not yet" in both.on("KD_SWEEPS_URL", *compare)[1]
+        for words in ((), ("-f", "brief"), ("-f", "json"), ("-f", "csv")):
+            assert both.same(*compare, *words) == 0
+        assert both.same("compare", "base", "nobody") == 1
+        folders = [both.written(place, *compare) for place in ("KD_SWEEPS_STORAGE", "KD_SWEEPS_URL")]
+    assert folders[0] == folders[1]
+    assert len(folders[0]) == 4

@@ -3,7 +3,6 @@
 import contextlib
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import pytest
 from sqlalchemy import Engine
 
 from storage.db.engine import open_engine
-from storage.records import queries
-from storage.records.queries import RunningRecord
 from storage.tables import TaskRecord
 from storage.url import resolve
 from tests.support.faults.crews import NAME, Crew, Nursery, Programs, program
@@ -104,11 +101,6 @@ def task_of(engine: Engine, key: str) -> TaskRecord:
     return next(task for task in tasks_of(engine, NAME) if task.key == key)
 
 
-def lapsed(engine: Engine) -> list[RunningRecord]:
-    sweep = queries.find_sweep(engine, NAME)
-    return [attempt for attempt in queries.running_tasks(engine, sweep.id) if attempt.lease_left_s < 0]
-
-
 @pytest.mark.slow_on("sqlite")
 def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_goes_on(
     storage_url: str, watched: Engine, start: Start, tmp_path: Path
@@ -125,43 +117,4 @@ def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_goe
     assert (again.attempt, held.worker != again.worker) == (2, True)
     assert [task for task in tasks_of(watched, NAME) if task.worker == held.worker], "it did nothing afterwards"
     found = count(storage_url)
-    assert found.clean, found
-
-
-@pytest.mark.slow_on("postgres")
-def test_a_worker_frozen_past_its_lease_with_nobody_there_keeps_its_result(
-    storage_url: str, watched: Engine, start: Start
-) -> None:
-    """A laptop that slept: the lease has lapsed, but nobody took the task."""
-    alone = start(0.1)
-    held = at_work(watched, alone)
-    alone.send_signal(signal.SIGSTOP)
-    wait_until(lambda: bool(lapsed(watched)), "its lease is renewed though it is frozen")
-    alone.send_signal(signal.SIGCONT)
-    assert alone.wait(60) == 0
-    assert task_of(watched, held.key).attempt == 1
-    found = count(storage_url)
-    assert found.attempts == found.done
-    assert found.clean, found
-
-
-@pytest.mark.slow_on("postgres")
-def test_when_the_last_worker_dies_status_says_whose_lease_lapsed_and_what_to_type_and_a_new_one_finishes(
-    storage_url: str, watched: Engine, start: Start
-) -> None:
-    last = start(0.3)
-    at_work(watched, last, "search")
-    last.kill()
-    last.wait()
-    wait_until(lambda: bool(lapsed(watched)), "no lease lapsed")
-    (dead,) = lapsed(watched)
-    command = [sys.executable, "-m", "sweeps.cli", "status", NAME, "--storage", storage_url]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    (line,) = [line for line in told.splitlines() if dead.worker in line]
-    assert dead.key in line
-    assert "lapsed" in line
-    assert f"kd-sweeps launch {NAME}" in told
-    assert start(0.01).wait(60) == 0
-    found = count(storage_url)
-    assert found.attempts == found.done + 1
     assert found.clean, found

@@ -115,7 +115,7 @@ def _file_of(tokens: str, folder: Path) -> Path | None:
 
 
 @contextlib.contextmanager
-def serving(url: str, *names: str, folder: Path, tokens: str = "") -> Iterator[Service]:
+def serving(url: str, *names: str, folder: Path, tokens: str = "", allow_code: bool = False) -> Iterator[Service]:
     """A service in a thread of this process, which takes no time to start; names: of sweeps, or all of them."""
     import uvicorn
 
@@ -148,6 +148,7 @@ def serving(url: str, *names: str, folder: Path, tokens: str = "") -> Iterator[S
             host="127.0.0.1",
             port=0,
             tokens=read_tokens(_file_of(tokens, folder), {}),
+            allow_code=allow_code,
             listening=lambda text: lines.append(f"{text}\n"),
         )
 
@@ -168,16 +169,13 @@ def serving(url: str, *names: str, folder: Path, tokens: str = "") -> Iterator[S
 
 
 @contextlib.contextmanager
-def serving_program(
-    url: str, *arguments: str, folder: Path, tokens: str = "", environment: Mapping[str, str] | None = None
-) -> Iterator[Service]:
-    """A real `kd-sweeps serve`; arguments: the names of sweeps, or --all if there are none, and options."""
-    named = any(not one.startswith("-") for one in arguments)
-    words = [*(() if named else ("--all",)), *arguments, "--port", "0"]
+def serving_program(url: str, *, folder: Path, tokens: str = "") -> Iterator[Service]:
+    """A real `kd-sweeps serve` of every sweep."""
+    words = ["--all", "--port", "0"]
     if file := _file_of(tokens, folder):
         words += ["--tokens", str(file)]
     own = {name: value for name, value in os.environ.items() if not name.startswith(("KD_SWEEPS", "OPTUNA"))}
-    own |= {"KD_SWEEPS_STORAGE": url, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", **(environment or {})}
+    own |= {"KD_SWEEPS_STORAGE": url, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
     lines: list[str] = []
     with subprocess.Popen(
         [sys.executable, "-m", "sweeps.cli", "serve", *words],
