@@ -17,7 +17,7 @@ from sweeps.query.status import Fingerprints, fingerprints
 from sweeps.spec.model import Spec, override
 from sweeps.spec.stored import stored_spec
 from sweeps.usecases.create import create_sweep, requested
-from tests.support.faults.crews import NAME, TASK_S, Nursery
+from tests.support.faults.crews import NAME, Nursery
 from tests.support.faults.storms import new_storm, storm, storm_spec, work_through
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.planted_sweeps import work
@@ -28,9 +28,9 @@ from tests.support.sweeps.trials_in_memory import trials_in_memory
 ANSWERS = {"tiny": "74df569643f8", "quick": "28cb8e8b5dc0", "compare": "9a303710dcc3", "full": "79c96af9aadf"}
 
 QUICKLY = {
-    "search.trials": 10,
-    "search.lag": 3,
-    "confirm.rounds": [[4, 1], [2, 1]],
+    "search.trials": 6,
+    "search.lag": 2,
+    "confirm.rounds": [[3, 1], [2, 1]],
     "outer.searches": 2,
     "outer.trials": 2,
     "outer.rounds": [[1, 1]],
@@ -76,11 +76,12 @@ def test_a_preset_ends_with_the_answer_that_it_had(tmp_path: Path, name: str) ->
 
 
 @pytest.mark.processes
-def test_three_workers_end_with_the_answer_that_one_had(storage_url: str) -> None:
-    new_storm(storage_url, preset("tiny"))
-    with contextlib.closing(Nursery(storage_url, task_s=0.0)) as crew:
+def test_three_workers_end_with_the_answer_that_one_had(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    new_storm(url, preset("tiny"))
+    with contextlib.closing(Nursery(url, task_s=0.0)) as crew:
         work_through(crew, workers=3)
-    assert of(storage_url).answer_hash == ANSWERS["tiny"]
+    assert of(url).answer_hash == ANSWERS["tiny"]
 
 
 @pytest.mark.processes
@@ -89,16 +90,13 @@ def test_three_workers_end_with_the_answer_that_one_had(storage_url: str) -> Non
 def test_a_storm_of_kills_on_either_database_ends_as_one_worker_does_alone(
     storage_url: str, tmp_path: Path, sampler: str
 ) -> None:
-    found = []
-    for url, workers in ((f"sqlite:///{tmp_path}/alone.db", 1), (storage_url, 8)):
-        new_storm(url, storm_spec(**QUICKLY, **{"search.sampler": sampler}))
-        with contextlib.closing(Nursery(url, task_s=0.0 if workers == 1 else TASK_S)) as crew:
-            if workers == 1:
-                work_through(crew, workers=1)
-            else:
-                assert storm(url, crew, workers=workers, seed=3).kills > 0
-        found.append(of(url).answer_hash)
-    assert found[0] == found[1] is not None
+    alone, spec = f"sqlite:///{tmp_path}/alone.db", storm_spec(**QUICKLY, **{"search.sampler": sampler})
+    for url in (alone, storage_url):
+        new_storm(url, spec)
+    work(resolve(alone), quadratic, name=NAME)
+    with contextlib.closing(Nursery(storage_url)) as crew:
+        assert storm(storage_url, crew, workers=4, seed=3).kills > 0
+    assert of(alone).answer_hash == of(storage_url).answer_hash is not None
 
 
 def _run(url: str, spec: Spec) -> None:
