@@ -8,10 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from storage.db.engine import open_engine
-from storage.queue import tasks, workers
-from storage.records import queries
-from storage.url import resolve
 from sweeps import create_sweep
 from sweeps.plan.audit import audit
 from sweeps.query.listing import open_sweep
@@ -118,36 +114,15 @@ def test_ctrl_c_while_the_command_line_is_imported_ends_with_130_and_no_tracebac
 
 
 EVIL = "w\x1b]0;title\x07\x9b2J\x7f"
-_SEVERAL = """
-import sys
-from sweeps.cli import streams
-from sweeps.cli.streams import exit_code_of
-from sweeps.cli.app import app
-
-streams.prepare()
-for command in sys.argv[1:]:
-    sys.argv = ["kd-sweeps", *command.split()]
-    print("exit code", exit_code_of(app), flush=True)
-"""
 
 
-def test_what_stands_in_somebody_elses_sweep_steers_no_terminal(tmp_path: Path) -> None:
-    create_sweep("s", preset="tiny", storage=f"sqlite:///{tmp_path}/kd-sweeps.db")
-    engine = open_engine(resolve(f"sqlite:///{tmp_path}/kd-sweeps.db"))
-    sweep = queries.find_sweep(engine, "s").id
-    workers.sign_in(engine, sweep, EVIL, host="h", pid=1, provenance={})
-    claim = tasks.claim(engine, sweep, worker=EVIL, host=EVIL, pid=1, lease_s=60)
-    assert claim is not None
-    tasks.fail(engine, claim, error_class="error", reason=EVIL, cap=1, trace=EVIL, log=f"{EVIL}\nline")
-    workers.sign_out(engine, sweep, EVIL, reason=EVIL)
-    engine.dispose()
-    (tmp_path / "several.py").write_text(_SEVERAL)
-    printing = ("workers s", "workers s -f csv", "trials s", "logs s --task teachers#source", "workers s -f json")
-    commands = " ".join(f"'{command}'" for command in (*printing, "status s"))
-    _, out, err = shell(tmp_path, f"{sys.executable} several.py {commands}")
-    assert all(character.isprintable() or character in "\n\t" for character in out + err)
-    *answers, rest = out.split("exit code 0\n")
-    assert (len(answers), rest) == (6, ""), err
-    for answer in answers[:-1]:
-        assert "\\u001b]0;title\\u0007\\u009b2J\\u007f" in answer
-    assert json.loads(answers[4])[0]["worker"] == EVIL
+def test_what_stands_in_somebody_elses_sweep_steers_no_terminal_and_is_json_all_the_same(folder: Path) -> None:
+    """Every command prints through these streams; reasons, logs and names of workers are whatever others wrote."""
+    lines = ["import json", "from sweeps.cli import streams", "streams.prepare()", f"print({EVIL!r})"]
+    lines.append(f"print(json.dumps({EVIL!r}, ensure_ascii=False))")
+    (folder / "evil.py").write_text("\n".join(lines))
+    code, out, _ = shell(folder, f"{sys.executable} evil.py", PYTHONUTF8="1")
+    plain, as_json = out.splitlines()
+    assert (code, plain) == (0, "w\\u001b]0;title\\u0007\\u009b2J\\u007f")
+    assert all(map(str.isprintable, as_json))
+    assert json.loads(as_json) == EVIL

@@ -30,7 +30,7 @@ LONGER_S = GRACE_S + 3
 
 
 def attempt(url: str, how: str) -> None:
-    """One attempt, cancelled while it waits, while it is in a step that ends, or in one that never does."""
+    """One attempt, cancelled while it is in a step that ends, or in one that never does."""
     with open_sweep(resolve(url), "s", write=True) as (engine, sweep):
         claim = tasks.claim(engine, sweep.id, worker="w", host="h", pid=os.getpid(), lease_s=60)
         assert claim is not None
@@ -39,11 +39,8 @@ def attempt(url: str, how: str) -> None:
             workers.cancel(engine, sweep.id)
             assert heart.lost.wait(20)
             Path(f"{resolve(url).database}.lost").touch()
-            if how == "waits":
-                time.sleep(LONGER_S)
-            else:
-                with steps.watched():
-                    time.sleep(2.5 if how == "ends" else 600)
+            with steps.watched():
+                time.sleep(2.5 if how == "ends" else 600)
 
 
 @pytest.fixture
@@ -66,11 +63,6 @@ def _code(process: BaseProcess, seconds: float = 20) -> int | None:
 
 def test_a_step_that_never_ends_takes_its_process_with_it(url: str) -> None:
     assert _code(_started(url, "never"), LONGER_S + 30) == HUNG
-
-
-@pytest.mark.slow
-def test_what_waits_for_something_else_is_left_to_end_by_itself(url: str) -> None:
-    assert _code(_started(url, "waits"), LONGER_S + 30) == 0
 
 
 @pytest.mark.slow
