@@ -183,15 +183,17 @@ def test_in_a_browser_the_page_changes_without_being_loaded_again_and_leads_to_t
 
 def test_the_first_page_lists_the_sweeps_and_what_stands_in_them_is_never_read_as_markup(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
-    work(url, failing("<img src=x onerror=alert(1)> & 'more'"))
+    created(f"sqlite:///{tmp_path}/s.db", name="failed")
+    work(url, failing("<img src=x onerror=alert(1)> & 'more'"), name="failed")
     engine = open_engine(url)
     with write(engine) as connection:
-        spec = connection.scalar(select(sweeps.c.spec))
+        of_s = sweeps.c.name == "s"
+        spec = connection.scalar(select(sweeps.c.spec).where(of_s))
         spec["target"]["dataset"] = '<script>alert(1)</script>" onload="x.npz'
-        connection.execute(update(sweeps).values(spec=spec))
+        connection.execute(update(sweeps).where(of_s).values(spec=spec))
     engine.dispose()
     with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path) as service:
-        page, of_sweep = service.ask("/"), service.ask("/sweeps/s").text
+        page, of_failed = service.ask("/"), service.ask("/sweeps/failed").text
     assert page.status == 200
     assert "<script>alert" not in page.text
     assert "script&gt;&quot; onload=&quot;x.npz" in page.text, "of a path the last part is shown"
@@ -199,5 +201,5 @@ def test_the_first_page_lists_the_sweeps_and_what_stands_in_them_is_never_read_a
     assert page.headers["x-frame-options"] == "DENY"
     assert '<a href="/dashboard/">' in page.text
     assert '<a href="/sweeps/s">' in page.text
-    assert "&lt;img src=x onerror=alert(1)&gt; &amp; &#x27;more&#x27;" in of_sweep
-    assert "<img" not in of_sweep
+    assert "&lt;img src=x onerror=alert(1)&gt; &amp; &#x27;more&#x27;" in of_failed
+    assert "<img" not in of_failed
