@@ -224,7 +224,7 @@ def test_an_error_of_a_users_own_that_holds_the_url_tells_nobody_the_password(
 ) -> None:
     create_sweep(resolve(url), "s", SMALL)
     env = launches.environment(home, resolve(url), "raise ValueError(os.environ['KD_SWEEPS_STORAGE'])")
-    code, out = launches.launched(env | {"XDG_STATE_HOME": str(home)})
+    code, out = launches.launched(env | {"XDG_STATE_HOME": str(home)}, workers=1)
     assert code == 1
     assert "ValueError: postgresql+psycopg://keeper:***@" in out
     assert not leaks(out)
