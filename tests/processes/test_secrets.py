@@ -188,7 +188,8 @@ def test_in_the_whole_life_of_a_sweep_nothing_that_is_shown_or_stored_holds_the_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     create_sweep(resolve(url), "s", SMALL)
-    code, out = launches.launched(launches.environment(home, resolve(url), LOOK_AROUND), workers=1)
+    env = launches.environment(home, resolve(url), LOOK_AROUND) | {"XDG_STATE_HOME": str(home)}
+    code, out = launches.launched(env, workers=1)
     assert code == 0, out
     assert not leaks(out)
     if Path("/proc/self/cmdline").exists():

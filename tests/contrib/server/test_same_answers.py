@@ -146,7 +146,7 @@ def test_a_comparison_is_told_and_written_alike_half_a_look_included(
         assert "not yet" in both.on("KD_SWEEPS_URL", *compare)[1]
         for words in ((), ("-f", "brief"), ("-f", "json"), ("-f", "csv")):
             assert both.same(*compare, *words) == 0
-        assert both.same("compare", "base", "nobody") == 1
+        assert both.on("KD_SWEEPS_URL", "compare", "base", "nobody")[0] == 1
         folders = [both.written(place, *compare) for place in ("KD_SWEEPS_STORAGE", "KD_SWEEPS_URL")]
     assert folders[0] == folders[1]
     assert len(folders[0]) == 4
