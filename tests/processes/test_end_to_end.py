@@ -33,8 +33,6 @@ from sweeps.trainers.protocol import Steps
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.small_sweeps import wait_until
 
-pytestmark = pytest.mark.training
-
 # Small in every number, complete in every stage.
 MICRO = {
     "source.images": 256,

@@ -20,8 +20,6 @@ from tests.support.faults.storms import count, new_storm, storm_spec, work_throu
 from tests.support.postgres_server import running_server
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep, states
 
-pytestmark = pytest.mark.processes
-
 
 def exactly(url: str, crew: Crew, *, workers: int, number: int) -> None:
     """Work through that many tasks and count what is there afterwards, twice over."""

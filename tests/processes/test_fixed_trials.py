@@ -22,8 +22,6 @@ from tests.support.sweeps.in_process import jobs_in_process
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
 
-pytestmark = pytest.mark.training
-
 LITE0 = APPLICATIONS["efficientnet-lite0"]
 MICRO = override(
     SMALL,

@@ -22,8 +22,6 @@ from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 
-pytestmark = pytest.mark.processes
-
 HEAVY = {
     *("tensorflow", "keras", "optuna", "optuna_dashboard", "scipy", "sklearn", "pandas"),
     *("matplotlib", "plotly", "markdown_it"),

@@ -23,8 +23,6 @@ from tests.support.launches import environment
 from tests.support.sweeps.planted_sweeps import failing, work
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
-pytestmark = pytest.mark.processes
-
 _RUN = """
 import sys
 from sweeps import Sweep

@@ -75,7 +75,6 @@ def test_a_preset_ends_with_the_answer_that_it_had(tmp_path: Path, name: str) ->
         assert of(url).answer_hash == ANSWERS[name]
 
 
-@pytest.mark.processes
 def test_three_workers_end_with_the_answer_that_one_had(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     new_storm(url, preset("tiny"))
@@ -84,7 +83,6 @@ def test_three_workers_end_with_the_answer_that_one_had(tmp_path: Path) -> None:
     assert of(url).answer_hash == ANSWERS["tiny"]
 
 
-@pytest.mark.processes
 @pytest.mark.parametrize("sampler", [pytest.param("qmc", marks=pytest.mark.slow), "tpe"])
 @pytest.mark.slow_on("sqlite")
 def test_a_storm_of_kills_on_either_database_ends_as_one_worker_does_alone(
@@ -129,7 +127,6 @@ def _typed(url: str, *arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.training
 def test_a_replay_gives_the_same_bits_and_finds_a_score_that_was_changed(trained: str) -> None:
     before = of(trained)
     code, out, _ = _typed(trained, "replay", NAME, "--sample", "3")
@@ -152,7 +149,6 @@ def test_a_replay_gives_the_same_bits_and_finds_a_score_that_was_changed(trained
 
 
 @pytest.mark.slow
-@pytest.mark.training
 def test_exported_logits_as_teachers_give_the_same_students(trained: str, tmp_path: Path) -> None:
     files = {role: tmp_path / f"{role}.npz" for role in ("source", "target")}
     for role, file in files.items():

@@ -17,8 +17,6 @@ from tests.support import launches
 from tests.support.postgres_server import PostgresServer
 from tests.support.sweeps.small_sweeps import SMALL, created
 
-pytestmark = pytest.mark.processes
-
 ROLE = "keeper"
 PASSWORD = "g3heim/w@rt:x"  # not that of the other tests, which may hand theirs to a process beside this one
 WRONG = "n0tit/w@rt:y"

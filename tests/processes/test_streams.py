@@ -13,8 +13,6 @@ from sweeps.plan.audit import audit
 from sweeps.query.listing import open_sweep
 from tests.support.paths import REPOSITORY
 
-pytestmark = pytest.mark.processes
-
 NOTE = "größer − 🙂 ±1"
 
 

@@ -19,8 +19,6 @@ from kd.errors import DataError
 from tests.processes.kd.test_subprocesses import gone
 from tests.support.local_site import Site, add, serving
 
-pytestmark = pytest.mark.processes
-
 needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 
 

@@ -10,8 +10,6 @@ import pytest
 from kd.tools.processes import forgiving
 from tests.support.paths import REPOSITORY
 
-pytestmark = pytest.mark.processes
-
 FULL = Path("/dev/full")  # every write into it fails as on a full disk
 
 PROGRAM = """

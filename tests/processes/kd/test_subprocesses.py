@@ -15,8 +15,6 @@ from kd.tools.processes import run_in_subprocess
 from tests.processes.kd import children
 from tests.support.paths import REPOSITORY
 
-pytestmark = pytest.mark.processes
-
 
 def alive(pid: int) -> bool:
     try:

@@ -16,8 +16,6 @@ from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created
 
-pytestmark = pytest.mark.processes
-
 KdSweeps = Callable[..., tuple[int, str, str]]
 
 COMMANDS = {

@@ -20,8 +20,6 @@ from tests.support.faults.storms import count, new_storm, storm_spec, work_throu
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created, start_worker, tasks_of
 
-pytestmark = pytest.mark.processes
-
 
 @pytest.mark.slow_on("sqlite")
 def test_a_clock_that_jumps_by_up_to_an_hour_again_and_again_loses_nothing(storage_url: str, tmp_path: Path) -> None:

@@ -24,8 +24,6 @@ from tests.support.faults.lossy_proxy import LossyProxy
 from tests.support.postgres_server import PostgresServer
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
 
-pytestmark = pytest.mark.processes
-
 Step = Callable[[Engine, TaskRecord], Any]
 
 STEPS: dict[str, Step] = {

@@ -29,7 +29,6 @@ from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created
 
-pytestmark = pytest.mark.processes
 NAMES = [study_name("s", stage) for stage in STAGES]
 REPLACED = ["s.teachers", "s.transfer"]
 

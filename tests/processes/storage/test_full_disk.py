@@ -15,8 +15,6 @@ from tests.support.faults.storms import Count, count
 from tests.support.launches import environment, launched, start_launch
 from tests.support.sweeps.small_sweeps import created, tasks_of
 
-pytestmark = pytest.mark.processes
-
 FULL = "disk is full; free space there; until then the workers wait"
 
 

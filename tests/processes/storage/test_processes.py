@@ -31,8 +31,6 @@ from tests.support.sweeps.storage_sweeps import (
     work_with_failures,
 )
 
-pytestmark = pytest.mark.processes
-
 
 @pytest.fixture(scope="module")
 def eight() -> Iterator[ProcessPoolExecutor]:

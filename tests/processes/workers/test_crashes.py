@@ -10,8 +10,6 @@ from storage.records import queries
 from sweeps.plan.audit import audit
 from tests.support.sweeps.small_sweeps import created, start_worker, tasks_of
 
-pytestmark = pytest.mark.processes
-
 
 @pytest.mark.parametrize("point", POINTS["worker"])
 @pytest.mark.slow_on("postgres")

@@ -25,8 +25,6 @@ from tests.support.postgres_server import PASSWORD, PostgresServer
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, wait_until
 
-pytestmark = pytest.mark.processes
-
 WORKERS = 4
 
 SHORT = storm_spec(**{"search.trials": 4, "transfer.seeds": 1})

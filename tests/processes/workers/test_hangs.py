@@ -20,8 +20,6 @@ from tests.support.launches import environment, launched, start_launch
 from tests.support.processes import is_alive
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
 
-pytestmark = pytest.mark.processes
-
 IMPATIENT = override(SMALL, {"limits.search": 1.0, "limits.teachers": 1.0})
 
 

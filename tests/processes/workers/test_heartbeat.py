@@ -24,8 +24,6 @@ from sweeps.workers.worker import run_worker
 from tests.support.launches import environment
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created, start_worker, tasks_of, wait_until
 
-pytestmark = pytest.mark.processes
-
 LONGER_S = GRACE_S + 3
 
 

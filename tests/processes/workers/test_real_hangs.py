@@ -22,7 +22,7 @@ from tests.support.paths import REPOSITORY
 from tests.support.processes import command_of, descendants, is_alive
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.training, pytest.mark.processes]
+pytestmark = pytest.mark.slow
 
 END_S = 500  # a sweep that has not ended by then never ends
 HANGS_S = 20  # a limit: importing TensorFlow and compiling take 8 on an idle core

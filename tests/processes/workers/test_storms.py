@@ -14,8 +14,6 @@ from tests.support.faults.crews import NAME, Nursery
 from tests.support.faults.storms import count, new_storm, storm, storm_spec
 from tests.support.sweeps.small_sweeps import tasks_of, wait_until
 
-pytestmark = pytest.mark.processes
-
 FEW = {"search.trials": 4, "confirm.top": 1, "confirm.seeds": 1, "transfer.seeds": 1}  # 24 tasks
 
 

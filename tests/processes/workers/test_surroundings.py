@@ -13,8 +13,6 @@ from tests.support.launches import environment
 from tests.support.sweeps.planted_sweeps import failing, work
 from tests.support.sweeps.small_sweeps import SMALL, created
 
-pytestmark = pytest.mark.processes
-
 Run = Callable[..., tuple[int, str, str]]
 
 
