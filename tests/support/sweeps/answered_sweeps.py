@@ -8,9 +8,8 @@ from pathlib import Path
 
 import sqlalchemy
 
-from sweeps.findings.findings import Findings
 from sweeps.spec.model import Spec, override
-from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, SPREAD, Points, analysed, worked
+from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, SPREAD, Points, worked
 
 # One search on each dataset, four seeds, three looks of which the first is at 3 %: t[.97, 3] = 2.951, so with a
 # standard deviation of 1 the one-sided bounds are mean -+ 1.48, and the 95 % intervals mean -+ 1.59.
@@ -70,6 +69,3 @@ def answered(folder: Path, planned: Mapping[str, Points], spec: Spec = OVER_SEED
     return worked(f"sqlite:///{folder}/s.db", spec, planned)
 
 
-def found(folder: Path, planned: Mapping[str, Points], spec: Spec = OVER_SEEDS) -> Findings:
-    """What such a sweep says."""
-    return analysed(answered(folder, planned, spec))

@@ -17,6 +17,7 @@ from unittest import mock
 
 import sqlalchemy
 
+from storage.studies.sampler import Past, propose
 from storage.tables import RevisionRecord, SweepRecord, TaskRecord
 from sweeps.distill.arms import LABELS_ONLY, SCRATCH_TUNED
 from sweeps.distill.space import of_training, point_at, search_space, untuned
@@ -37,6 +38,7 @@ from sweeps.plan.jobs import (
 from sweeps.plan.phases import best_of
 from sweeps.plan.plan import make_plan
 from sweeps.plan.points import fixed_params, planned_point, points_of
+from sweeps.query.listing import TrialRow, trial_rows
 from sweeps.report import markdown, methods
 from sweeps.report.brief import brief
 from sweeps.report.folder import json_data, results_csv, table_tex
@@ -54,6 +56,7 @@ Planted: TypeAlias = Runner | Mapping[str, Points]
 
 MADE = {"cpu": "a processor", "cores": 2, "threads": 1, "versions": {"python": "3"}, "git_commit": "c" * 40}
 _CREATED = 1_750_000_000.0
+_NOWHERE = cast(sqlalchemy.Engine, None)
 _fitted = cache(top)  # the searches are the same, whatever is planted on the arms
 
 
@@ -62,14 +65,21 @@ def top_once(runs: Sequence[Run]) -> Top:
     return _fitted(tuple(runs))
 
 
-def found(spec: Spec, run: Planted, **how: str) -> Findings:
+def found(spec: Spec, run: Planted, **how: Any) -> Findings:
     """What such a sweep says; arguments as of `stored`."""
     with mock.patch("sweeps.findings.surfaces.top", top_once):
         return findings(stored(spec, run, **how))
 
 
 def stored(
-    spec: Spec, run: Planted, *, until: str = "", left: str = "waiting", broken: str = "", name: str = "s"
+    spec: Spec,
+    run: Planted,
+    *,
+    until: str = "",
+    left: str = "waiting",
+    broken: str = "",
+    name: str = "s",
+    sampled: bool = False,
 ) -> StoredSweep:
     """What is stored of a sweep that was worked on, before anything is computed of it.
 
@@ -77,8 +87,9 @@ def stored(
         run: what a task gives, or the accuracies that `planted` takes. An exception is a failure, not tried again.
         until: the beginning of the key of the first task that is not done; it and all later ones are in state `left`.
         broken: the beginning of the keys of tasks that fail.
+        sampled: points are those that the sampler proposes before any trial has ended, which takes longer than others.
     """
-    worked = _Worked(spec, run if callable(run) else planted(run), until, left, broken)
+    worked = _Worked(spec, run if callable(run) else planted(run), until, left, broken, sampled)
     values, fingerprint = spec.as_dict(), spec.fingerprint
     rows = SimpleNamespace(
         task_records=lambda *_: list(worked.records.values()),
@@ -86,9 +97,20 @@ def stored(
         selections=lambda *_: {},  # what is not stored yet follows from the closed phases
         phase_records=lambda *_: [SimpleNamespace(name=phase, state="closed") for phase in worked.closed],
     )
-    sweep = SweepRecord(1, name, 1, values, fingerprint, {}, "active", _CREATED, None, "identity")
     with mock.patch("sweeps.findings.load.queries", rows):
-        return read(cast(sqlalchemy.Engine, None), sweep)
+        return read(_NOWHERE, _sweep(spec, name))
+
+
+def trials(spec: Spec, run: Planted) -> list[TrialRow]:
+    """The rows of such a sweep, done and with sampled points."""
+    worked = _Worked(spec, run if callable(run) else planted(run), "", "waiting", "", True)
+    rows = SimpleNamespace(task_records=lambda *_, **how: list(worked.records.values()))
+    with mock.patch("sweeps.query.listing.queries", rows):
+        return trial_rows(_NOWHERE, _sweep(spec, "s"))
+
+
+def _sweep(spec: Spec, name: str) -> SweepRecord:
+    return SweepRecord(1, name, 1, spec.as_dict(), spec.fingerprint, {}, "active", _CREATED, None, "identity")
 
 
 def told(findings: Findings) -> dict[str, str]:
@@ -109,12 +131,12 @@ def told(findings: Findings) -> dict[str, str]:
 class _Worked:
     """The tasks of a sweep, by key, and the phases of which all have ended."""
 
-    def __init__(self, spec: Spec, run: Runner, until: str, left: str, broken: str) -> None:
+    def __init__(self, spec: Spec, run: Runner, until: str, left: str, broken: str, sampled: bool) -> None:
         plan = make_plan(spec)
         phases = {phase.name: phase for phase in plan.phases}
         self.records: dict[str, TaskRecord] = {}
         self.closed: set[str] = set()
-        self._spec, self._run, self._broken = spec, run, broken
+        self._spec, self._run, self._broken, self._sampled = spec, run, broken, sampled
         self._confirms: list[DoneTask[ConfirmTask, StudentOutcome]] = []
         self._bests: dict[str, Point] = {}
         for number, task in enumerate(plan.tasks, start=1):
@@ -165,8 +187,14 @@ class _Worked:
             return self._candidate(payload).as_dict()
         if not isinstance(payload, SearchTask):
             return fixed_params(spec, payload)
+        if payload.sobol:
+            return payload.sobol.as_dict()
         space, draw = search_space(spec), random.Random(payload.sampler_seed)
-        return (payload.sobol or point_at(space, [draw.random() for _ in space])).as_dict()
+        if not self._sampled:
+            return point_at(space, [draw.random() for _ in space]).as_dict()
+        earlier = [task.params for task in self.records.values() if task.phase == phase and task.params]
+        running = [Past(params, None, running=True) for params in earlier]
+        return propose(space, running, sampler=spec.search.sampler, seed=payload.sampler_seed or 0)
 
     def _candidate(self, payload: ConfirmTask) -> Point:
         top, searched = points_of(self._spec, payload) or 0, selection.phase_of(payload.ranks)

@@ -1,14 +1,13 @@
 """Sweeps in one storage whose students differ by points that were planted. Imports no pytest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from storage.url import resolve
 from sweeps.findings.findings import Findings
 from sweeps.spec.model import Spec, override
 from tests.support.sweeps import builders
-from tests.support.sweeps.planted_sweeps import NATIVE, SPREAD, Points, analysed, worked
+from tests.support.sweeps.planted_sweeps import NATIVE, SPREAD, Points, worked
 from tests.support.sweeps.small_sweeps import SMALL
 
 COMPARED = override(
@@ -48,11 +47,6 @@ def _spec(changes: Mapping[str, Any]) -> Spec:
 def told(name: str, best: Points = BASE, *, until: str = "", **changes: Any) -> Findings:
     """What one of them says, without a storage."""
     return builders.found(_spec(changes), arms(best), until=until, name=name)
-
-
-def found(url: str, names: Sequence[str]) -> list[Findings]:
-    """What they say by now."""
-    return [analysed(resolve(url), name) for name in names]
 
 
 @cache

@@ -6,22 +6,22 @@ python -m tests.support.sweeps.golden_pages.
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 
-from storage.url import resolve
 from sweeps.findings.compare import compare
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import Machine
-from sweeps.operations.operation import LocalClient
 from sweeps.report import folder
 from sweeps.report.brief import WIDTH, brief, compared_brief
 from sweeps.report.compare import files, long_csv
+from sweeps.spec.model import Spec, override
+from sweeps.usecases.create import resolve
 from tests.support.paths import REPOSITORY
-from tests.support.sweeps import answered_sweeps, compared_sweeps, reported_sweeps
-from tests.support.sweeps.trials_in_memory import trials_in_memory
+from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, accuracies
+from tests.support.sweeps.builders import Planted, found, trials
+from tests.support.sweeps.compared_sweeps import BASE, COMPARED, arms, lower
+from tests.support.sweeps.reported_sweeps import REPORTED, run
 
 PAGES = REPOSITORY / "tests" / "data" / "pages"
 _SVG = re.compile(r"<svg.*?</svg>", re.DOTALL)
@@ -29,37 +29,28 @@ _MACHINE = Machine(cpu="a processor", cores="2", threads="1", versions=(("python
 _DAY = 24 * 60 * 60.0
 
 
-def _with_target(at: Path) -> dict[str, str]:
-    return _report(reported_sweeps.analysed(reported_sweeps.worked(at)))
+def _compared() -> dict[str, str]:
+    better = override(COMPARED, {"training.learning_rate": 0.002})
+    planted = {"base": (COMPARED, arms(BASE)), "better": (better, arms(lower(-2.0)))}
+    sweeps = [_fixed(_found(spec, tests, name=name)) for name, (spec, tests) in planted.items()]
+    beside = compare(list(planted), sweeps)
+    pages = files(beside, long_csv([(name, spec, trials(spec, tests)) for name, (spec, tests) in planted.items()]))
+    return _stored({"brief.txt": f"{compared_brief(beside, columns=WIDTH)}\n", **pages})
 
 
-def _without_target(at: Path) -> dict[str, str]:
-    return _report(reported_sweeps.analysed(reported_sweeps.worked(at, target=None)))
+def _half_way() -> dict[str, str]:
+    begun = _found(REPORTED, run, until="transfer#target.best.2")
+    at_work = ("target", "best", 2)
+    trainings = [
+        replace(one, state="running") if (one.role, one.arm, one.repeat) == at_work else one for one in begun.trainings
+    ]
+    return _report(replace(begun, trainings=tuple(trainings)))
 
 
-def _with_repeats(at: Path) -> dict[str, str]:
-    planted = answered_sweeps.accuracies((1.3, 1.6, 1.9))
-    return _report(answered_sweeps.found(at, planted, answered_sweeps.OVER_SEARCHES))
-
-
-def _half_way(at: Path) -> dict[str, str]:
-    return _report(reported_sweeps.analysed(reported_sweeps.worked(at, stop_at="transfer#target.best.2")))
-
-
-def _compared(at: Path) -> dict[str, str]:
-    url, names = f"sqlite:///{at}/compared.db", ("base", "better")
-    compared_sweeps.add(url, "base")
-    compared_sweeps.add(url, "better", compared_sweeps.lower(-2.0), training__learning_rate=0.002)
-    sweeps, trials = list(map(_fixed, compared_sweeps.found(url, names))), LocalClient(resolve(url)).trials
-    found, rows = compare(names, sweeps), [(one.name, one.spec, trials(one.name)) for one in sweeps]
-    pages = files(found, long_csv(rows))
-    return _stored({"brief.txt": f"{compared_brief(found, columns=WIDTH)}\n", **pages})
-
-
-SWEEPS: Mapping[str, Callable[[Path], dict[str, str]]] = {
-    "target": _with_target,
-    "alone": _without_target,
-    "repeats": _with_repeats,
+SWEEPS: Mapping[str, Callable[[], dict[str, str]]] = {
+    "target": lambda: _report(_found(REPORTED, run)),
+    "alone": lambda: _report(_found(override(REPORTED, {"target": None}), run)),
+    "repeats": lambda: _report(_found(OVER_SEARCHES, accuracies((1.3, 1.6, 1.9)))),
     "half-way": _half_way,
     "compared": _compared,
 }
@@ -67,13 +58,16 @@ SWEEPS: Mapping[str, Callable[[Path], dict[str, str]]] = {
 
 def current(name: str) -> dict[str, str]:
     """The pages of a sweep as they are written now, by their path in its folder."""
-    with tempfile.TemporaryDirectory() as at, trials_in_memory():
-        return SWEEPS[name](Path(at))
+    return SWEEPS[name]()
 
 
 def kept(name: str) -> dict[str, str]:
     """Its pages in the repository."""
     return {path.name: path.read_bytes().decode() for path in (PAGES / name).iterdir()}
+
+
+def _found(spec: Spec, planted: Planted, **how: str) -> Findings:
+    return found(resolve(spec), planted, sampled=True, **how)
 
 
 def _report(findings: Findings) -> dict[str, str]:

@@ -31,25 +31,12 @@ def squeezed(text: str) -> str:
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
-def test_no_line_is_longer_than_the_terminal_or_than_100_columns(
+def test_no_line_is_too_long_nothing_is_lost_by_wrapping_and_the_headline_is_last(
     undecided: Findings, last_look: Findings, columns: int
 ) -> None:
     for findings in (undecided, last_look):
         for page in ("", "s-report/report.html"):
-            lines = brief(findings, columns=columns, page=page).splitlines()
-            assert max(map(len, lines)) <= min(columns, 100)
-    assert max(map(len, brief(last_look, columns=columns).splitlines())) > min(columns, 100) - 15, "the width is used"
-
-
-def test_a_terminal_of_no_width_is_taken_for_a_narrow_one(undecided: Findings) -> None:
-    assert brief(undecided, columns=0) == brief(undecided, columns=40)
-
-
-@pytest.mark.parametrize("columns", [40, 80, 200])
-def test_nothing_is_lost_by_wrapping_and_the_headline_is_last(
-    undecided: Findings, last_look: Findings, columns: int
-) -> None:
-    for findings in (undecided, last_look):
+            assert max(map(len, brief(findings, columns=columns, page=page).splitlines())) <= min(columns, 100)
         text = brief(findings, columns=columns)
         *_, last = text.split("\n\n")
         assert squeezed(last) == f"{answer.badge(findings).text}. {answer.headline(findings)}"
@@ -57,9 +44,11 @@ def test_nothing_is_lost_by_wrapping_and_the_headline_is_last(
         for card in answer.cards(findings):
             assert f"{card.question} {card.word}. {card.value}, {card.interval}" in squeezed(text)
         assert f"What to do: {answer.advice(findings).text}" in squeezed(text)
+    assert max(map(len, brief(last_look, columns=columns).splitlines())) > min(columns, 100) - 15, "the width is used"
 
 
-def test_it_is_short_enough_for_a_small_screen(undecided: Findings) -> None:
+def test_a_terminal_of_no_width_is_taken_for_a_narrow_one_and_a_small_screen_holds_it(undecided: Findings) -> None:
+    assert brief(undecided, columns=0) == brief(undecided, columns=40)
     assert len(brief(undecided, columns=80).splitlines()) <= 24
 
 

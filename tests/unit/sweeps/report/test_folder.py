@@ -95,7 +95,7 @@ def test_no_two_things_on_the_page_share_an_id_and_each_that_is_used_is_there(fo
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of which the path of a dataset, the note and the reason of a failure are markup."""
+    """A report before transfer, of which the path of a dataset, the note and the reason of a failure are markup."""
     path = "<script>alert(2)</<img src=x onerror=alert(3)>|`b`.npz"
     spec = override(
         on(OVER_SEEDS, targets=["mine.npz"]), {"target.images": 180, "note": HOSTILE, "target.dataset": path}
@@ -106,7 +106,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
             raise Unavailable("no weights <script>alert(4)</script> & <b>more</b>")
         return planted(accuracies(0.5))(claim, params, on_step)
 
-    return pages.write(found(spec, failing), tmp_path_factory.mktemp("hostile") / "report")
+    folder = tmp_path_factory.mktemp("hostile") / "report"
+    (folder / "figures").mkdir(parents=True)
+    (folder / "figures" / "gains.svg").write_text("of an earlier sweep")
+    (folder / "figures" / "mine.svg").write_text("<svg/>")
+    return pages.write(found(spec, failing, until="transfer"), folder)
 
 
 def test_paths_and_reasons_of_users_are_text(hostile: Path) -> None:
@@ -129,14 +133,10 @@ def test_a_browser_runs_nothing_of_what_users_wrote(hostile: Path, browser: Brow
     assert "&lt;img src=x onerror=alert(3)&gt;" in dom
 
 
-def test_an_unfinished_sweep_has_a_page_that_says_so(tmp_path: Path) -> None:
-    figures = tmp_path / "report" / "figures"
-    figures.mkdir(parents=True)
-    (figures / "gains.svg").write_text("of an earlier sweep")
-    (figures / "mine.svg").write_text("of the user")
-    page = pages.write(found(REPORTED, run, until="native.search#2"), tmp_path / "report").read_text()
-    assert "NOT YET: 0 of 15 transfer trainings are done" in page
-    assert {path.name for path in figures.iterdir()} == {"surface.svg", "mine.svg"}
+def test_an_unfinished_sweep_has_a_page_that_says_so_and_loses_the_figures_of_an_earlier_one(hostile: Path) -> None:
+    assert "NOT YET: 0 of 20 transfer trainings are done" in hostile.read_text()
+    figures = hostile.parent / "figures"
+    assert {path.name for path in figures.iterdir()} == {"surface.svg", "mine.svg"}, "one of the user's stays"
 
 
 def test_what_cannot_be_written_leaves_the_folder_as_it_was(tmp_path: Path) -> None:

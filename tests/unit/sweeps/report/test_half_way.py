@@ -27,11 +27,7 @@ TESTS = {"native": [77.71, 77.83, 77.96], "best": [77.52, 77.64, 77.43], "scratc
 TESTS |= {"random": [77.05, 77.15, 77.09], "default-keras": [77.36, 77.48, 77.27], "class-mean": [77.01, 77.02, 77.04]}
 SPEC = override(
     OVER_SEEDS,
-    {
-        "transfer.seeds": 3,
-        "transfer.source_arms": ["best", "scratch", "default-keras", "class-mean"],
-        "note": "a note",
-    },
+    {"transfer.seeds": 3, "transfer.source_arms": ["best", "scratch", "default-keras", "class-mean"], "note": "a note"},
 )
 HALF = "transfer#target.best.2"  # the first task that is left
 TELLS = re.compile(r"(?<![\d.])(77\.|0\.77)\d|[+−-]0\.\d")

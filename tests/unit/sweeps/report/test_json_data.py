@@ -45,14 +45,8 @@ def test_what_was_tuned_and_whether_it_matters(findings: Findings) -> None:
         point = findings.confirmed[role].best.point
         assert (data[key]["temperature"], data[key]["alpha"]) == (point.temperature, point.alpha)
     for surface, one in zip(data["surfaces"], findings.surfaces, strict=True):
-        assert one.top is not None
-        assert surface["top"] == {
-            "share": one.top.share,
-            "low": one.top.low,
-            "high": one.top.high,
-            "tolerance": one.top.tolerance,
-            "word": one.top.word,
-        }
+        fitted = ("share", "low", "high", "tolerance", "word")
+        assert surface["top"] == {name: getattr(one.top, name) for name in fitted}
         assert [trial["number"] for trial in surface["points"]] == [0, 1]
 
 

@@ -1,26 +1,14 @@
 """What datasets and arms are called: in words, and short enough for a figure."""
 
-import pytest
-
 from sweeps.distill.arms import AUTOKERAS_ARM, CONTROLS, SOURCE_ARMS, TARGET_ARMS
 from sweeps.report.words import arm, display_name
 
 
-@pytest.mark.parametrize(
-    ("dataset", "name"),
-    [
-        ("mnist", "MNIST"),
-        ("cifar10", "CIFAR-10"),
-        ("digits-rgb", "digits-rgb"),
-        ("/a/b/mine.npz", "mine.npz"),
-        ("c:\\data\\mine.npz", "mine.npz"),
-        ("/data/mnist", "MNIST"),
-        ("x" * 32, "x" * 32),
-        ("x" * 33, "x" * 29 + "..."),
-    ],
-)
-def test_a_dataset_is_called_by_its_name_or_its_file(dataset: str, name: str) -> None:
-    assert display_name(dataset) == name
+def test_a_dataset_is_called_by_its_name_or_its_file() -> None:
+    names = {"mnist": "MNIST", "cifar10": "CIFAR-10", "digits-rgb": "digits-rgb", "/a/b/mine.npz": "mine.npz"}
+    names |= {"c:\\data\\mine.npz": "mine.npz", "/data/mnist": "MNIST"}
+    names |= {"x" * 32: "x" * 32, "x" * 33: "x" * 29 + "..."}
+    assert {dataset: display_name(dataset) for dataset in names} == names
 
 
 def test_best_is_tuned_where_it_was_tuned() -> None:

@@ -3,8 +3,6 @@
 import re
 from dataclasses import replace
 
-import pytest
-
 from sweeps.distill.presets import preset
 from sweeps.findings.rows import Control
 from sweeps.findings.surfaces import Surface
@@ -44,17 +42,13 @@ SURFACE = Surface(
 )
 
 
-@pytest.mark.parametrize(
-    ("fitted", "words"),
-    [
-        (top(0.1, 0.02, 0.31), "T and alpha matter"),
-        (top(0.9, 0.51, 0.99), "T and alpha do not matter"),
-        (top(0.5, 0.2, 0.8), "whether T and alpha matter cannot be told"),
-        (None, "whether T and alpha matter cannot be told"),
-    ],
-)
-def test_whether_t_and_alpha_matter_is_a_few_words(fitted: Top | None, words: str) -> None:
-    assert parameter_effect_brief(replace(SURFACE, top=fitted)) == words
+def test_whether_t_and_alpha_matter_is_a_few_words() -> None:
+    fits = [top(0.1, 0.02, 0.31), top(0.9, 0.51, 0.99), top(0.5, 0.2, 0.8), None]
+    assert [parameter_effect_brief(replace(SURFACE, top=fitted)) for fitted in fits] == [
+        "T and alpha matter",
+        "T and alpha do not matter",
+        *["whether T and alpha matter cannot be told"] * 2,
+    ]
 
 
 def test_how_much_of_the_box_is_as_good_is_said_with_its_interval() -> None:
@@ -62,10 +56,8 @@ def test_how_much_of_the_box_is_as_good_is_said_with_its_interval() -> None:
         "T and alpha matter: 12 % [2, 31] of the searched box loses less than 0.23 points, half the seed sd of a run,"
         " against its best point"
     )
-    assert (
-        parameter_effect(replace(SURFACE, top=None))
-        == "whether T and alpha matter cannot be told (that takes 3 searches)"
-    )
+    untold = "whether T and alpha matter cannot be told (that takes 3 searches)"
+    assert parameter_effect(replace(SURFACE, top=None)) == untold
 
 
 def test_whether_t_and_alpha_matter_is_not_asked_where_more_is_searched() -> None:
@@ -89,23 +81,11 @@ def test_a_search_says_its_edge_its_ties_and_its_luck() -> None:
     assert identified(replace(SURFACE, best=None), SPEC) == "digits: not confirmed yet"
 
 
-@pytest.mark.parametrize(
-    ("point", "ends"),
-    [
-        (Point(4.0, 0.5), ""),
-        (Point(1.05, 0.5), "T = 1"),  # 3 % of log 20 is 1.094
-        (Point(1.1, 0.5), ""),
-        (Point(18.5, 0.5), "T = 20"),
-        (Point(4.0, 0.03), "alpha = 0"),
-        (Point(4.0, 0.031), ""),
-        (Point(20.0, 1.0), "T = 20 and alpha = 1"),
-    ],
-)
-def test_the_edge_of_t_is_a_part_of_its_logarithm(point: Point, ends: str) -> None:
-    assert at_edge(point, SPEC) == ends
-
-
-def test_a_range_without_width_has_no_edge() -> None:
+def test_the_edge_of_t_is_a_part_of_its_logarithm_and_a_range_without_width_has_none() -> None:
+    # 3 % of log 20 is 1.094
+    edges = {(4.0, 0.5): "", (1.05, 0.5): "T = 1", (1.1, 0.5): "", (18.5, 0.5): "T = 20", (4.0, 0.03): "alpha = 0"}
+    edges |= {(4.0, 0.031): "", (20.0, 1.0): "T = 20 and alpha = 1"}
+    assert {point: at_edge(Point(*point), SPEC) for point in edges} == edges
     assert at_edge(Point(4.0, 1.0), override(SPEC, {"search.temperature": [4, 4]})) == "alpha = 1"
 
 

@@ -32,7 +32,7 @@ def test_further_parameters_have_a_column_each_between_alpha_and_the_accuracies(
     other = replace(ROW, task="native.confirm@t1s0#1.2", stage="native", dataset="digits-rgb", more={"epochs": 3})
     rows = list(csv.reader(long_csv([("a", SMALL, [ROW]), ("b", SMALL, [other])]).splitlines()))
     assert rows[0][8:] == [
-        *("temperature", "alpha", "learning_rate", "epochs", "val_accuracy", "test_accuracy", "train_s", "cpu_s"),
+        *("temperature", "alpha", "learning_rate", "epochs", "val_accuracy", "test_accuracy", "train_s", "cpu_s")
     ]
     assert rows[1] == [
         *("a", "search#0", "digits", "source", "search", "", "", "7"),

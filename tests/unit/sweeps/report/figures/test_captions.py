@@ -18,6 +18,9 @@ SHOWN = replace(
 
 def test_every_part_has_a_caption_in_the_order_of_the_page() -> None:
     assert list(captions(SHOWN)) == ["gains", "regret", "methods", "surface", "break-even"]
+    parts = {"gains": "gains", "regrets": "regret", "methods": "methods", "surfaces": "surface"}
+    for part, name in (parts | {"break_even": "break-even"}).items():
+        assert list(captions(replace(NOTHING, **{part: getattr(SHOWN, part)}))) == [name]
     assert captions(NOTHING) == {}
 
 

@@ -2,12 +2,10 @@
 
 import re
 from dataclasses import replace
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
-from sweeps.findings.surfaces import SearchTrial
 from sweeps.report.document import Figure
 from sweeps.report.figures.data import Pictures, pictures
 from sweeps.report.figures.gains import captions
@@ -15,9 +13,8 @@ from sweeps.report.figures.style import as_svg, style
 from sweeps.report.figures.svg import NAMES, draw, surface
 from sweeps.report.html_page import html
 from sweeps.trainers.protocol import Point
-from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, accuracies
 from tests.support.sweeps.builders import found
-from tests.support.sweeps.pictured_sweeps import EVEN, FITTED, FOUR, NOTHING, SEARCH, gain, method, regret, texts
+from tests.support.sweeps.pictured_sweeps import EVEN, FITTED, FOUR, NOTHING, SEARCH, gain, texts
 from tests.support.sweeps.reported_sweeps import REPORTED, run
 
 ALONE = replace(NOTHING, surfaces=(SEARCH,))
@@ -33,11 +30,6 @@ def drawn(shown: Pictures) -> dict[str, str]:
     return draw(shown)
 
 
-def drawn_texts(figure: Any) -> list[str]:
-    with style():
-        return texts(as_svg(figure))
-
-
 def test_every_figure_whose_data_is_there_is_drawn_in_the_order_of_the_page(
     shown: Pictures, drawn: dict[str, str]
 ) -> None:
@@ -46,26 +38,11 @@ def test_every_figure_whose_data_is_there_is_drawn_in_the_order_of_the_page(
         assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
 
 
-@pytest.mark.parametrize(
-    ("part", "name"),
-    [
-        ({"gains": (gain("best", 1.0),)}, "gains"),
-        ({"regrets": (regret(0.5),)}, "regret"),
-        ({"methods": (method("mobilenet", 90.0),)}, "methods"),
-        ({"surfaces": (SEARCH,)}, "surface"),
-        ({"break_even": (EVEN,)}, "break-even"),
-    ],
-)
-def test_what_has_no_data_yet_is_left_out(part: dict[str, object], name: str) -> None:
-    alone = replace(NOTHING, **part)  # type: ignore[arg-type]
-    assert list(draw(alone)) == list(captions(alone)) == [name]
-    assert draw(NOTHING) == {}
-
-
-def test_no_figure_says_when_it_was_drawn(drawn: dict[str, str]) -> None:
+def test_no_figure_says_when_it_was_drawn_and_what_has_no_data_yet_is_left_out(drawn: dict[str, str]) -> None:
     for svg in drawn.values():
         assert "<dc:date>" not in svg
         assert not re.search(r"20\d\d-\d\d-\d\d", svg)
+    assert draw(NOTHING) == {}
 
 
 def test_names_are_words_and_every_dataset_has_a_panel(drawn: dict[str, str]) -> None:
@@ -80,15 +57,9 @@ def test_names_are_words_and_every_dataset_has_a_panel(drawn: dict[str, str]) ->
     assert "points lost on digits-rgb by not tuning there" in words["regret"]
     methods = {"Student, distilled", "Student, labels only", "Its teacher", "cnn-small-narrow", "mobilenet"}
     assert methods <= words["methods"]
-    legend = {
-        "trial, Sobol",
-        "trial, proposed",
-        "confirmed best",
-        "tied with best",
-        "keras.io example",
-        "Keras default",
-    }
-    assert legend <= words["surface"]
+    legend = {"trial, Sobol", "trial, proposed", "confirmed best", "tied with best"}
+    assert legend | {"keras.io example", "Keras default"} <= words["surface"]
+    assert {"0.25x", "1x", "4x", "16x", "AutoKeras, best so far", "distilled student"} <= words["break-even"]
     keys = {"best", "native", "scratch", "default-keras", "default-keras-io", "class-mean", "random"}
     assert not keys & set.union(*words.values())
 
@@ -125,48 +96,30 @@ def test_the_fitted_surface_is_the_right_way_round() -> None:
 
 
 def test_trials_of_other_searches_are_drawn_of_a_sweep_that_has_some() -> None:
-    shown = pictures(found(OVER_SEARCHES, accuracies((0.2, 0.5, 0.8))))
-    figure = surface(shown)
-    written = drawn_texts(figure)
-    assert {"trial of another search", "Searches on digits", "Searches on digits-rgb"} <= set(written)
+    figure = surface(replace(ALONE, surfaces=(replace(SEARCH, others=FOUR),)))
     others = [line for line in figure.axes[0].lines if line.get_label() == "trial of another search"]
     assert [len(line.get_xdata()) for line in others] == [4]
-
-
-def test_the_curve_of_autokeras_stands_beside_the_student_and_the_cost_of_the_sweep() -> None:
-    written = texts(draw(replace(NOTHING, break_even=(EVEN,)))["break-even"])
-    assert {"0.25x", "1x", "4x", "16x", "AutoKeras, best so far", "distilled student"} <= set(written)
+    (legend,) = figure.legends
+    assert "trial of another search" in [text.get_text() for text in legend.get_texts()]
 
 
 def test_the_name_of_a_dataset_is_not_read_as_mathematics_or_markup() -> None:
-    assert "Search on a$b$.npz" in texts(draw(ALONE)["surface"])
-    evil = replace(
-        ALONE, surfaces=(replace(SEARCH, dataset="<script>&x.npz"),), gains=(gain("best", 1.0, dataset="<b>"),)
-    )
-    made = draw(evil)
-    assert "Search on <script>&x.npz" in texts(made["surface"])
+    evil = replace(SEARCH, dataset="<script>&x.npz")
+    made = draw(replace(ALONE, surfaces=(SEARCH, evil), gains=(gain("best", 1.0, dataset="<b>"),)))
+    assert list(made) == ["gains", "surface"]
+    assert {"Search on a$b$.npz", "Search on <script>&x.npz"} <= set(texts(made["surface"]))
     assert "<script>" not in made["surface"]
     assert "<b>" not in made["gains"]
 
 
-@pytest.mark.parametrize(
-    "trials",
-    [
-        FOUR[:1],
-        FOUR[:3],
-        FOUR[:1] * 5,
-        [replace(trial, point=Point(4, trial.point.alpha)) for trial in FOUR],
-        [replace(trial, accuracy=90) for trial in FOUR],
-    ],
-    ids=["one", "three", "the same", "one temperature", "one accuracy"],
-)
-def test_trials_without_a_surface_between_them_are_still_drawn(trials: list[SearchTrial]) -> None:
-    search = replace(SEARCH, trials=tuple(trials), best=None, tied=())
-    narrow = replace(ALONE, surfaces=(search,), temperature=(4, 4))
-    figure = surface(narrow)
-    written = drawn_texts(figure)
+def test_trials_without_a_surface_between_them_are_still_drawn() -> None:
+    few = (FOUR[:1], FOUR[:1] * 5, [replace(trial, point=Point(4, trial.point.alpha)) for trial in FOUR])
+    searches = tuple(replace(SEARCH, trials=tuple(trials), best=None, tied=()) for trials in few)
+    figure = surface(replace(ALONE, surfaces=searches, temperature=(4, 4)))
+    with style():
+        written = texts(as_svg(figure))
     assert "temperature T" in written
-    (axes,) = figure.axes
-    drawn = [line for line in axes.lines if str(line.get_label()).startswith("trial")]
-    assert sum(len(line.get_xdata()) for line in drawn) == len(trials)
     assert "tied with best" not in written
+    for axes, trials in zip(figure.axes, few, strict=True):
+        trial_marks = [line for line in axes.lines if str(line.get_label()).startswith("trial")]
+        assert sum(len(line.get_xdata()) for line in trial_marks) == len(trials)
