@@ -1,4 +1,7 @@
-"""bench/reading.py, small: the sweep that it writes is one that commands and workers can go on with."""
+"""bench/reading.py and bench/overhead.py, small: each part runs, what they write is a section of the page.
+
+The sweep that is written to be read is one that commands and workers can go on with.
+"""
 
 import subprocess
 import sys
@@ -6,27 +9,37 @@ from pathlib import Path
 
 import pytest
 
+from storage.records import queries
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.storage_sweeps import new_storage, new_sweep
+
+OVERHEAD = ["--finished", "4", "6", "--workers", "1", "2", "--trials", "4"]
 
 
-@pytest.mark.processes
 @pytest.mark.slow
-def test_a_small_run_writes_its_section_with_a_verdict_for_each_target(tmp_path: Path) -> None:
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("program", "small", "heading", "verdicts"),
+    [
+        ("reading", ["--tasks", "120", "--runs", "1"], "Reading commands", ["`status`", "`best`", "`trials`"]),
+        ("overhead", OVERHEAD, "Service overhead", ["4 finished trials", "6 finished trials", "from 4 to 6"]),
+    ],
+)
+def test_a_small_run_writes_its_section_with_a_verdict_for_each_target(
+    program: str, small: list[str], heading: str, verdicts: list[str], tmp_path: Path
+) -> None:
     page = tmp_path / "results.md"
-    done = subprocess.run(
-        [sys.executable, "bench/reading.py", "--tasks", "120", "--runs", "1", "--only", "sqlite", "--page", str(page)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    page.write_text("# Title\n\n## Another section\n\ntext\n")
+    command = [sys.executable, f"bench/{program}.py", *small, "--only", "sqlite", "--page", str(page)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr  # whether a target is met depends on what else runs here
     assert "Traceback" not in done.stderr
     text = page.read_text()
-    assert "## Reading commands" in text
-    for command in ("status", "best", "trials"):
-        (verdict,) = [line for line in text.splitlines() if line.startswith(f"- SQLite, `{command}`:")]
+    assert text.index("## Another section\n\ntext") < text.index(f"## {heading}")
+    for words in verdicts:
+        (verdict,) = [line for line in text.splitlines() if line.startswith(f"- SQLite, {words}:")]
         assert verdict.endswith(("**met**", "**missed**"))
+    assert text.count("| SQLite | 6 | 2 |") == (program == "overhead"), "the crew of two is missing"
 
 
 def test_the_written_sweep_is_whole_but_for_the_trials_of_optuna(
@@ -34,7 +47,6 @@ def test_the_written_sweep_is_whole_but_for_the_trials_of_optuna(
 ) -> None:
     monkeypatch.syspath_prepend(str(REPOSITORY / "bench"))
     from storage.db.engine import open_engine
-    from storage.records import queries
     from storage.url import resolve
     from support.sweeps import write_finished
     from sweeps.findings.findings import load
@@ -58,3 +70,20 @@ def test_the_written_sweep_is_whole_but_for_the_trials_of_optuna(
         assert all("trial" in str(line) for line in (*found.violations, *found.warnings)), found
     finally:
         engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_copied_database_is_one_of_its_own(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(REPOSITORY / "bench"))
+    from support.sweeps import opened
+
+    with opened(kind) as database:
+        first = database.new()
+        with new_storage(first) as engine:
+            new_sweep(engine, name="in both")
+        second = database.copy(first)
+        with new_storage(second) as engine:
+            new_sweep(engine, name="in the copy")
+            assert [sweep.name for sweep in queries.list_sweeps(engine)] == ["in both", "in the copy"]
+        with new_storage(first) as engine:
+            assert [sweep.name for sweep in queries.list_sweeps(engine)] == ["in both"]

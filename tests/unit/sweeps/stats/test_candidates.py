@@ -11,14 +11,8 @@ def test_those_whose_paired_interval_includes_0_are_tied() -> None:
     best = {0: 70.0, 1: 71.0, 2: 72.0}
     worse = {seed: score - 1 - seed / 100 for seed, score in best.items()}
     mixed = {0: 69.0, 1: 72.0, 2: 71.5}  # 1, -1, 0.5
-    assert tied(
-        best, {"worse": worse, "mixed": mixed, "same": best, "one seed": {0: 1.0}, "other seeds": {9: 1.0}}
-    ) == [
-        "mixed",
-        "same",
-        "one seed",
-        "other seeds",
-    ]
+    others = {"worse": worse, "mixed": mixed, "same": best, "one seed": {0: 1.0}, "other seeds": {9: 1.0}}
+    assert tied(best, others) == ["mixed", "same", "one seed", "other seeds"]
     assert tied(best, {}) == []
 
 

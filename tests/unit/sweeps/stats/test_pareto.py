@@ -1,6 +1,6 @@
 """The Pareto front: what nothing else beats in cost and in accuracy at once."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeps.stats.estimates import pareto_front
@@ -12,6 +12,7 @@ def test_the_front_by_hand() -> None:
     assert pareto_front([]) == []
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6))))
 def test_the_front_is_what_nothing_dominates(points: list[tuple[int, int]]) -> None:
     def dominated(one: tuple[int, int]) -> bool:

@@ -18,6 +18,7 @@ MATTERS, ALIKE, UNKNOWN = WORDS
 SEARCHES, POINTS, CONFIRMED = 5, 8, 3  # as the further searches of preset quick
 SEED_SD, OFFSET_SD, NOISE_SD = 0.3, 0.5, 0.2
 COARSE = 8  # cells a side: a fit takes an eighth of the time
+DRAWS = 8
 
 
 @pytest.fixture
@@ -71,19 +72,18 @@ def true_share(surface: Surface, found: Top) -> float:
 @pytest.mark.parametrize("seed_sd", [SEED_SD, 1.0])
 def test_where_only_the_seed_matters_the_point_is_hardly_ever_said_to(coarse: int, seed_sd: float) -> None:
     rng = np.random.default_rng(1)
-    words = [top(searched(flat, rng, seed_sd=seed_sd)).word for _ in range(30)]
-    assert words.count(MATTERS) <= 0.05 * len(words)
-    assert words.count(ALIKE) >= 0.1 * len(words), "and now and then enough was seen to say that it does not"
+    words = [top(searched(flat, rng, seed_sd=seed_sd)).word for _ in range(DRAWS)]
+    assert MATTERS not in words
+    assert ALIKE in words, "and now and then enough was seen to say that it does not"
 
 
 def test_a_strong_surface_matters_and_the_share_is_near_the_truth(coarse: int) -> None:
-    rng = np.random.default_rng(2)
-    found = [top(searched(bowl, rng)) for _ in range(20)]
+    rng = np.random.default_rng(12)
+    found = [top(searched(bowl, rng)) for _ in range(DRAWS)]
     assert {one.word for one in found} == {MATTERS}
     truths = [true_share(bowl, one) for one in found]
     assert [one.share for one in found] == pytest.approx(truths, abs=0.05)
-    held = [one.low - 0.02 <= truth <= one.high + 0.02 for one, truth in zip(found, truths, strict=True)]
-    assert sum(held) >= 0.9 * len(held)
+    assert all(one.low - 0.02 <= truth <= one.high + 0.02 for one, truth in zip(found, truths, strict=True))
 
 
 def test_the_fitted_surface_is_the_planted_one_on_the_grid_that_is_shown() -> None:
@@ -103,10 +103,10 @@ def test_more_searches_narrow_the_interval(coarse: int) -> None:
     rng = np.random.default_rng(4)
     slope: Surface = lambda x, y: 70 + 1.2 * x  # noqa: E731
     widths = {}
-    for searches in (3, 12):
-        found = [top(searched(slope, rng, searches=searches)) for _ in range(4)]
+    for searches in (3, 9):
+        found = [top(searched(slope, rng, searches=searches)) for _ in range(2)]
         widths[searches] = np.mean([one.high - one.low for one in found])
-    assert widths[12] < widths[3]
+    assert widths[9] < 0.8 * widths[3]
 
 
 def test_the_same_runs_say_the_same_twice_and_in_any_unit(coarse: int) -> None:
@@ -147,13 +147,7 @@ def test_two_points_of_each_of_three_searches_are_enough_to_answer(coarse: int) 
 
 @pytest.mark.parametrize(
     ("low", "high", "word"),
-    [
-        (0.1, 0.49, MATTERS),
-        (0.1, 0.5, UNKNOWN),
-        (0.5, 0.9, UNKNOWN),
-        (0.51, 0.9, ALIKE),
-        (0.2, 0.9, UNKNOWN),
-    ],
+    [(0.1, 0.49, MATTERS), (0.1, 0.5, UNKNOWN), (0.5, 0.9, UNKNOWN), (0.51, 0.9, ALIKE), (0.2, 0.9, UNKNOWN)],
 )
 def test_the_word_says_on_which_side_of_one_half_the_interval_lies(low: float, high: float, word: str) -> None:
     assert Top(share=(low + high) / 2, low=low, high=high, tolerance=0.1, mean=()).word == word

@@ -3,11 +3,12 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeps.stats.estimates import one_sided_bounds, seeds_needed
 from sweeps.stats.verdict import RULE, WORDS, Verdict, decide
+from tests.support.present import present
 
 # Differences whose mean is 0 and whose standard deviation is 1: with t[0.95, 3] = 2.3534 the one-sided bounds are
 # mean -+ 2.3534 / sqrt(4) = 1.1767 at a level of 5 %; half of the level gives 3.1824 / 2 = 1.5912.
@@ -23,9 +24,7 @@ def below(points: float, *, spread: float = 1.0) -> dict[int, float]:
 
 def verdict(searches: list[dict[str, dict[int, float]]], *, margin: float, level: float, rule: int = RULE) -> Verdict:
     """What is decided, which has to be something."""
-    found = decide(searches, margin=margin, level=level, rule=rule)
-    assert found is not None
-    return found
+    return present(decide(searches, margin=margin, level=level, rule=rule))
 
 
 def decided(regret: float, *, spread: float = 1.0, scratch: float = 9.0, random: float = 9.0) -> Verdict:
@@ -42,8 +41,7 @@ def test_the_verdict_carries_the_bounds_that_it_rests_on() -> None:
     assert found.beats == pytest.approx({"scratch": 9 - HALF_SHARED, "random": 9 - HALF_SHARED}, abs=1e-4)
     assert found.within == pytest.approx({"scratch": 9 + HALF, "random": 9 + HALF}, abs=1e-4)
     assert (found.level, found.declared, found.margin, found.halved) == (0.05, 2.0, 2.0, False)
-    assert found.gain is not None
-    assert found.gain.mean == pytest.approx(9.0)
+    assert present(found.gain).mean == pytest.approx(9.0)
 
 
 @pytest.mark.parametrize(
@@ -61,9 +59,9 @@ def test_the_word_changes_where_a_bound_meets_the_margin(regret: float, word: st
     assert decided(regret).word == word
 
 
-@pytest.mark.parametrize("gain", [-5.0, 0.0, 0.5, 9.0])
-def test_a_point_that_loses_much_fails_whatever_native_gains(gain: float) -> None:
-    assert decided(2 + HALF + 0.001, scratch=gain, random=gain).word == "FAILS"
+def test_a_point_that_loses_much_fails_whatever_native_gains() -> None:
+    for gain in (-5.0, 0.0, 0.5, 9.0):
+        assert decided(2 + HALF + 0.001, scratch=gain, random=gain).word == "FAILS"
 
 
 def test_half_of_a_proven_gain_is_the_margin_where_it_is_less() -> None:
@@ -79,11 +77,8 @@ def test_half_of_a_proven_gain_is_the_margin_where_it_is_less() -> None:
 
 
 def test_no_distillation_at_all_never_transfers_where_native_gains() -> None:
-    for gain in (
-        1.6,
-        2.0,
-        3.9,
-    ):  # proven: above 1.59; of the declared margin, 2, a loss of 1.6 with little spread is inside
+    # proven: above 1.59; of the declared margin, 2, a loss of 1.6 with little spread is inside
+    for gain in (1.6, 2.0, 3.9):
         scratch = below(gain, spread=0.1)
         arms = {"native": NATIVE, "best": scratch, "scratch": scratch, "random": below(9.0)}
         found = verdict([arms], margin=5.0, level=0.05)
@@ -97,9 +92,7 @@ def test_half_of_the_gain_is_tested_with_the_noise_of_the_gain() -> None:
     found = verdict([arms], margin=1.6, level=0.25)
     assert found.halved
     contrast = [0.2 + SPREAD[repeat] - 0.5 * (3.0 + 3.0 * SPREAD[repeat]) for repeat in NATIVE]
-    bounds = one_sided_bounds(contrast, 0.25)
-    assert bounds is not None
-    assert (found.word == "TRANSFERS") == (bounds[1] < 0)
+    assert (found.word == "TRANSFERS") == (present(one_sided_bounds(contrast, 0.25))[1] < 0)
 
 
 def test_nothing_to_transfer_needs_the_proof_that_all_are_alike() -> None:
@@ -127,8 +120,7 @@ def test_flat_is_not_said_beside_a_proven_gain_however_small() -> None:
     found = verdict(SMALL_GAIN, margin=1.0, level=0.01)
     assert found.beats["scratch"] > 0
     assert (found.word, found.halved, found.margin) == ("UNDECIDED", True, pytest.approx(0.24))
-    assert found.seeds is not None
-    assert found.seeds > found.n
+    assert present(found.seeds) > found.n
     old = verdict(SMALL_GAIN, margin=1.0, level=0.01, rule=1)
     assert old.word == "FLAT", "as a sweep was told that declared the first rule"
     assert (old.low, old.high, old.margin) == (found.low, found.high, found.margin)
@@ -138,9 +130,7 @@ def test_flat_is_not_said_beside_an_interval_of_the_gain_that_lies_above_nothing
     # at 1 % the gain is not proven, but the 95 % interval that is shown is above 0
     searches = over_searches([0.1, 0.5, 0.3, 0.5, 0.2], [0.0, 0.1, 0.0, 0.1, -0.1])
     found = verdict(searches, margin=1.0, level=0.001)
-    assert found.gain is not None
-    assert found.gain.low is not None
-    assert found.beats["scratch"] < 0 < found.gain.low
+    assert found.beats["scratch"] < 0 < present(present(found.gain).low)
     assert max(found.high, *found.within.values()) < 1.0
     assert found.word == "UNDECIDED"
     assert found.seeds is None or found.seeds > found.n
@@ -166,12 +156,6 @@ def test_an_only_rival_is_beaten_at_the_whole_level_and_without_any_nothing_is_f
     assert (found.word, found.beats) == ("TRANSFERS", {})
 
 
-def test_a_third_of_the_level_takes_more_to_decide() -> None:
-    arms = {"native": NATIVE, "best": below(0.5)}
-    words = [found.word for level in (0.05, 0.05 / 3) if (found := decide([arms], margin=2.0, level=level))]
-    assert words == ["TRANSFERS", "UNDECIDED"]  # t[0.98333, 3] = 3.74 gives 0.5 + 1.87
-
-
 def test_undecided_names_the_seeds_that_would_decide_it_as_estimated() -> None:
     # 1 point away, sd 1: (1.8946 + 0.8960) / sqrt(8) = 0.987 with 8, (1.9432 + 0.9057) / sqrt(7) = 1.077 with 7
     assert (decided(1.0).word, decided(1.0).seeds) == ("UNDECIDED", 8)
@@ -185,11 +169,7 @@ def test_the_seeds_that_decide_also_tell_what_native_gains() -> None:
     assert found.word == "FLAT"
     found = decided(-5.0, scratch=1.0, random=1.0)
     assert found.word == "UNDECIDED"
-    equivalent = seeds_needed(1.0, 1.0, level=0.05)
-    better = seeds_needed(1.0, 1.0, level=0.025)
-    assert equivalent is not None
-    assert better is not None
-    assert found.seeds == min(equivalent, better)
+    assert found.seeds == min(present(seeds_needed(1.0, 1.0, level=level)) for level in (0.05, 0.025))
 
 
 def test_without_spread_the_bounds_are_the_mean() -> None:
@@ -214,16 +194,12 @@ def test_without_two_repeats_of_native_and_best_there_is_no_verdict(arms: dict[s
     assert decide([arms], margin=2.0, level=0.05) is None
 
 
-def test_a_level_above_a_half_is_refused() -> None:
-    with pytest.raises(ValueError, match="t_quantile"):
-        decide([{"native": NATIVE, "best": NATIVE}], margin=2.0, level=0.6)
-
-
 ACCURACY = st.floats(0, 100)
 REPEATS = st.dictionaries(st.integers(0, 9), ACCURACY, max_size=10)
 ARMS = st.fixed_dictionaries({}, optional=dict.fromkeys(("native", "best", "scratch", "random"), REPEATS))
 
 
+@settings(max_examples=60, deadline=None)
 @given(ARMS, st.floats(0.01, 10), st.sampled_from([0.05, 0.05 / 2, 0.05 / 3]))
 def test_whatever_the_arms_the_word_agrees_with_the_bounds(
     arms: dict[str, dict[int, float]], margin: float, level: float
@@ -251,6 +227,7 @@ def test_whatever_the_arms_the_word_agrees_with_the_bounds(
         assert found.seeds > found.n
 
 
+@settings(max_examples=40)
 @given(ARMS, st.floats(-50, 50))
 def test_what_all_arms_of_a_repeat_share_changes_no_word(arms: dict[str, dict[int, float]], luck: float) -> None:
     whole = {name: {repeat: float(round(value)) for repeat, value in scores.items()} for name, scores in arms.items()}
