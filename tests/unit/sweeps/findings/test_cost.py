@@ -7,6 +7,7 @@ import pytest
 from sweeps.distill.cost import break_evens, reached
 from sweeps.findings.load import StoredSweep, provenance
 from sweeps.findings.rows import rows
+from tests.support.present import present
 from tests.support.sweeps import builders
 from tests.support.sweeps.costed_sweeps import CURVE, SPEC, SWEEP_CPU_S, planted
 
@@ -50,9 +51,7 @@ def test_seconds_of_different_machines_are_not_compared(stored: StoredSweep) -> 
 
 def test_what_a_measured_student_learnt_is_not_told_of_the_others(stored: StoredSweep) -> None:
     found = {row.method: row.measured for row in rows(stored) if row.dataset == SPEC.target.dataset}
-    best, native = found["best"], found["native"]
-    assert best is not None
-    assert native is not None
+    best, native = present(found["best"]), present(found["native"])
     assert best.int8_test_accuracy == 0.6
     assert native.bytes == best.bytes == 100_000
     assert native.int8_test_accuracy is None

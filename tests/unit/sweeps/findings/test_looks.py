@@ -17,8 +17,8 @@ from sweeps.report.sentences import sentence
 from sweeps.spec.model import override
 from sweeps.spec.stored import stored_spec
 from sweeps.usecases import steering
-from tests.support.sweeps.planted_sweeps import PLANTED, analysed, arms, planted, work
-from tests.support.sweeps.small_sweeps import created
+from tests.support.present import present
+from tests.support.sweeps.planted_sweeps import PLANTED, analysed, arms, planted, work, worked
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 
@@ -32,7 +32,7 @@ SPEC = override(
         "transfer.looks": 2,
         "transfer.source_arms": ["best"],
         "transfer.target_arms": ["best", "scratch", "native"],
-        "retry.error": 1,
+        "outer.seeds": 2,
     },
 )
 
@@ -106,24 +106,12 @@ def test_more_trials_before_the_first_look_are_its_plan() -> None:
     assert (found.fingerprint, found.registered_at, found.first_read) == ("more trials", 10, 20.0)
 
 
-def test_a_retry_is_no_look(tmp_path: Path) -> None:
-    url = created(f"sqlite:///{tmp_path}/s.db", SPEC)
-    whole = arms(-5.0)
-    work(url, planted({name: points for name, points in whole.items() if name != "scratch"}))
-    assert len(analysed(url).looks) == 1
-    assert len(steering.retry(url, "s")) == 4, "scratch has no accuracy there"
-    work(url, planted(whole))
-    assert len(analysed(url).looks) == 1
-    assert _word(analysed(url)) == "TRANSFERS"
-
-
 def test_further_searches_are_added_as_long_as_declared_looks_are_left(tmp_path: Path) -> None:
-    url = created(f"sqlite:///{tmp_path}/s.db", SPEC)
-    work(url, planted(arms(1.0)))
+    url = worked(f"sqlite:///{tmp_path}/s.db", SPEC, arms(1.0))
     assert (_word(analysed(url)), analysed(url).verdicts[0].unit) == ("UNDECIDED", "seed")
     steering.extend(url, "s", searches=2)
     (waiting,) = analysed(url).verdicts
-    assert (waiting.verdict, waiting.left, len(waiting.looks)) == (None, 2 * 3 * 4, 1), "planned, not taken"
+    assert (waiting.verdict, waiting.left, len(waiting.looks)) == (None, 2 * 3 * 2, 1), "planned, not taken"
     work(url, planted(arms(1.0)))
     found = analysed(url)
     first, second = found.looks
@@ -132,13 +120,11 @@ def test_further_searches_are_added_as_long_as_declared_looks_are_left(tmp_path:
             one.fingerprint for one in queries.revisions(engine, sweep.id)
         ]
     assert [(one.seeds, one.searches) for one in (first, second)] == [(4, 1), (4, 3)]
-    assert first.first_read is not None
-    assert second.first_read is not None
-    assert first.first_read < second.registered_at < second.first_read
+    assert present(first.first_read) < second.registered_at < present(second.first_read)
     (target,) = found.verdicts
     assert (_word(found), target.unit, target.by_search) == ("TRANSFERS", "search", pytest.approx([1.0] * 3))
-    assert target.verdict is not None
-    assert (target.verdict.n, target.verdict.level) == (3, 0.01), "the second of two looks"
+    verdict = present(target.verdict)
+    assert (verdict.n, verdict.level) == (3, 0.01), "the second of two looks"
     for more in ({"searches": 1}, {"seeds": 1}):
         with pytest.raises(RevisionRefused, match="read at 2 of 2 declared looks") as refused:
             steering.extend(url, "s", **more)
@@ -149,17 +135,13 @@ def test_further_searches_are_added_as_long_as_declared_looks_are_left(tmp_path:
 
 
 def _word(found: Findings) -> str:
-    verdict = found.verdicts[0].verdict
-    assert verdict is not None
-    return verdict.word
+    return present(found.verdicts[0].verdict).word
 
 
 def test_the_commands_that_the_answer_names_lead_to_a_decision(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     """Undecided, then as many seeds more as it says; and when no look is left, another sweep with fresh seeds."""
-    url = created(f"sqlite:///{tmp_path}/kd-sweeps.db", SPEC)
-    work(url, planted(arms(1.0)))
+    url = worked(f"sqlite:///{tmp_path}/kd-sweeps.db", SPEC, arms(1.0))
     found = analysed(url)
-    assert _word(found) == "UNDECIDED"
     said = sentence(found, found.verdicts[0])
     assert _typed(kd_sweeps, re.findall(r"kd-sweeps (extend [^,]+),", said)) == 0
     work(url, planted(arms(1.0)))

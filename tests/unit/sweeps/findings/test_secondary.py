@@ -20,6 +20,7 @@ from sweeps.report.page import answer_text
 from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.resampling import bca_interval
+from tests.support.present import present
 from tests.support.sweeps import builders
 from tests.support.sweeps.planted_sweeps import NATIVE as NATIVE_TESTS
 from tests.support.sweeps.planted_sweeps import PLANTED, arms, planted
@@ -81,11 +82,9 @@ def test_the_retained_share_is_tested_against_a_half(asked: dict[str, Question])
     one = asked["retained"]
     expected = stats.ttest_1samp((BEST - SCRATCH) - 0.5 * (NATIVE - SCRATCH), 0)
     assert one.p == pytest.approx(expected.pvalue, abs=1e-9)
-    share = ratio(list(BEST - SCRATCH), list(NATIVE - SCRATCH))
-    assert share is not None
-    assert share.low is not None
-    assert share.high is not None
-    assert answer_text(one.answer) == f"{100 * share.mean:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}] (n=20)"
+    share = present(ratio(list(BEST - SCRATCH), list(NATIVE - SCRATCH)))
+    low, high = 100 * present(share.low), 100 * present(share.high)
+    assert answer_text(one.answer) == f"{100 * share.mean:.0f} % [{low:.0f}, {high:.0f}] (n=20)"
     assert one.name.endswith("p: against 50 %")
 
 
@@ -127,17 +126,12 @@ def test_few_seeds_have_neither_bootstrap_nor_sign_flips_and_missing_arms_no_que
     assert answer_text(retained.answer) == "no share: native was not found to gain"
 
 
-def test_one_seed_asks_nothing() -> None:
-    spec = override(PLANTED, {"search.trials": 2, "transfer.seeds": 1})
-    assert questions(builders.found(spec, arms(0.5))) == ()
-
-
 def inverted(numerators: np.ndarray, denominators: np.ndarray, share: float) -> float:
     """p of the hypothesis that the ratio of the means is `share`: what Fieller's interval inverts."""
     return float(stats.ttest_1samp(numerators - share * denominators, 0).pvalue)
 
 
-@settings(max_examples=40, deadline=None)  # the first one imports
+@settings(max_examples=20, deadline=None)  # the first one imports
 @given(st.integers(0, 10_000), st.integers(3, 25), st.floats(-2, 2), st.floats(0.05, 1.5))
 def test_the_interval_of_a_ratio_holds_what_a_test_does_not_reject(
     seed: int, n: int, numerator: float, spread: float
@@ -145,8 +139,7 @@ def test_the_interval_of_a_ratio_holds_what_a_test_does_not_reject(
     rng = np.random.default_rng(seed)
     bottoms = rng.normal(1.0, spread, n)
     tops = numerator * bottoms + rng.normal(0, 0.5, n)
-    found = ratio(list(tops), list(bottoms))
-    assert found is not None
+    found = present(ratio(list(tops), list(bottoms)))
     assert (found.mean, found.n) == (pytest.approx(tops.mean() / bottoms.mean()), n)
     told = stats.ttest_1samp(bottoms, 0).pvalue
     if found.low is None or found.high is None:
@@ -164,11 +157,9 @@ def test_the_interval_of_a_ratio_holds_what_a_test_does_not_reject(
 
 def test_a_ratio_without_spread_is_exact_and_one_to_nothing_has_no_bounds() -> None:
     assert ratio([1.0, 1.0], [2.0, 2.0]) == Estimate(0.5, 0.5, 0.5, 2)
-    unbounded = ratio([1.0, 2.0, 3.0], [-1.0, 1.0, 0.5])
-    assert unbounded is not None
+    unbounded = present(ratio([1.0, 2.0, 3.0], [-1.0, 1.0, 0.5]))
     assert (unbounded.low, unbounded.high, unbounded.n) == (None, None, 3)
-    zero = ratio([1.0, 2.0], [0.0, 0.0])
-    assert zero is not None
+    zero = present(ratio([1.0, 2.0], [0.0, 0.0]))
     assert (math.isnan(zero.mean), zero.low) == (True, None)
     assert ratio([1.0], [1.0]) is None
     assert ratio([1.0, 2.0], [1.0]) is None

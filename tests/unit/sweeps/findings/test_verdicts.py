@@ -11,7 +11,8 @@ from scipy import stats
 from sweeps.findings.load import StoredSweep, Training
 from sweeps.findings.verdicts import TargetVerdict, verdicts
 from sweeps.spec.model import override
-from sweeps.stats.verdict import RULE, decide
+from sweeps.stats.verdict import RULE, Nested, Verdict, decide
+from tests.support.present import present
 from tests.support.sweeps import builders
 from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, SPREAD, arms
 
@@ -62,20 +63,24 @@ def verdict_of(stored: StoredSweep) -> TargetVerdict:
     return found
 
 
+def decided(stored: StoredSweep) -> tuple[TargetVerdict, Nested, Verdict]:
+    """What is said of the target, its regret, and what is decided."""
+    target = verdict_of(stored)
+    return target, present(target.regret), present(target.verdict)
+
+
 def test_from_three_searches_on_the_verdict_is_one_over_searches(stored: StoredSweep) -> None:
-    found = verdict_of(with_regrets(stored, REGRETS))
-    assert found.regret is not None
-    assert found.verdict is not None
+    found, regret, verdict = decided(with_regrets(stored, REGRETS))
     values = list(REGRETS.values())
     expected = stats.ttest_1samp(values, 0).confidence_interval()
-    assert (found.unit, found.regret.searches, found.regret.estimate.n, found.verdict.n) == ("search", 4, 4, 4)
+    assert (found.unit, regret.searches, regret.estimate.n, verdict.n) == ("search", 4, 4, 4)
     assert found.by_search == pytest.approx(values)
-    assert found.regret.estimate.mean == pytest.approx(fmean(values))
-    assert (found.regret.estimate.low, found.regret.estimate.high) == pytest.approx((expected.low, expected.high))
-    assert found.verdict.word == "TRANSFERS"
-    assert found.verdict.sd == pytest.approx(stdev(values))
+    assert regret.estimate.mean == pytest.approx(fmean(values))
+    assert (regret.estimate.low, regret.estimate.high) == pytest.approx((expected.low, expected.high))
+    assert verdict.word == "TRANSFERS"
+    assert verdict.sd == pytest.approx(stdev(values))
     half = stats.t.ppf(0.95, 3) * stdev(values) / 2
-    assert (found.verdict.low, found.verdict.high) == pytest.approx((fmean(values) - half, fmean(values) + half))
+    assert (verdict.low, verdict.high) == pytest.approx((fmean(values) - half, fmean(values) + half))
     assert (found.done, found.left, found.planned) == (50, 0, 2 * 4 + 2 * 3 + 3 * 3 * 4)
 
 
@@ -91,7 +96,7 @@ def test_from_three_searches_on_the_verdict_is_one_over_searches(stored: StoredS
 def test_the_word_is_that_of_decide_on_the_means_of_the_searches(
     stored: StoredSweep, regrets: tuple[float, ...], word: str
 ) -> None:
-    found = verdict_of(with_regrets(stored, dict(zip(SEARCHES, regrets, strict=True)), scratch=3.0))
+    _, _, verdict = decided(with_regrets(stored, dict(zip(SEARCHES, regrets, strict=True)), scratch=3.0))
     native = fmean(NATIVE)
     # below native by 3 on average; the first search has three of the four seeds of scratch
     gains = [3.0 + fmean(SPREAD[:3]), 3.0, 3.0, 3.0]
@@ -99,15 +104,13 @@ def test_the_word_is_that_of_decide_on_the_means_of_the_searches(
         {"native": {0: native}, "best": {0: native - regret}, "scratch": {0: native - gain}}
         for regret, gain in zip(regrets, gains, strict=True)
     ]
-    expected = decide(searches, margin=2.0, level=0.05, rule=1)
-    assert expected is not None
-    assert found.verdict is not None
-    assert (found.verdict.word, found.verdict.n) == (expected.word, expected.n) == (word, 4)
-    assert found.verdict.halved, "half of the gain is less than the margin"
-    assert found.verdict.margin == pytest.approx(expected.margin) == pytest.approx(fmean(gains) / 2)
-    assert list(found.verdict.beats) == ["scratch"], "random belongs to no search"
-    assert found.verdict.beats["scratch"] == pytest.approx(expected.beats["scratch"])
-    assert (found.verdict.seeds is None) == (expected.seeds is None)
+    expected = present(decide(searches, margin=2.0, level=0.05, rule=1))
+    assert (verdict.word, verdict.n) == (expected.word, expected.n) == (word, 4)
+    assert verdict.halved, "half of the gain is less than the margin"
+    assert verdict.margin == pytest.approx(expected.margin) == pytest.approx(fmean(gains) / 2)
+    assert list(verdict.beats) == ["scratch"], "random belongs to no search"
+    assert verdict.beats["scratch"] == pytest.approx(expected.beats["scratch"])
+    assert (verdict.seeds is None) == (expected.seeds is None)
 
 
 @pytest.mark.parametrize("rule", [1, RULE])
@@ -120,23 +123,20 @@ def test_the_regret_that_is_shown_is_the_one_that_is_decided(stored: StoredSweep
         ended(whole, "t0s1", repeats=(0, 3), **BROKEN),
         ended(whole, "t0s3", repeats=(0, 1, 2, 3), arm="scratch", **BROKEN),
     ):
-        found = verdict_of(one)
-        assert found.verdict is not None
-        assert found.regret is not None
-        assert found.verdict.regret.mean == pytest.approx(found.regret.estimate.mean)
-        assert found.verdict.regret.low == pytest.approx(found.regret.estimate.low)
-        assert found.verdict.n == found.regret.searches == 4
+        found, regret, verdict = decided(one)
+        assert verdict.regret.mean == pytest.approx(regret.estimate.mean)
+        assert verdict.regret.low == pytest.approx(regret.estimate.low)
+        assert verdict.n == regret.searches == 4
         # the four seeds of a search allow its mean 0.5, which is more than the searches differ by
-        assert (found.verdict.sd > stdev(found.by_search)) == (rule > 1)
+        assert (verdict.sd > stdev(found.by_search)) == (rule > 1)
 
 
 def test_a_seed_that_diverged_counts_as_no_model_in_the_mean_of_its_search(stored: StoredSweep) -> None:
-    found = verdict_of(ended(with_regrets(stored, REGRETS), "t0s1", repeats=(2,), **DIVERGED))
+    found, _, verdict = decided(ended(with_regrets(stored, REGRETS), "t0s1", repeats=(2,), **DIVERGED))
     regrets = [native - best for native, best in zip(NATIVE, arms(0.9)["best"], strict=True)]
     regrets[2] = NATIVE[2]  # best has 0 % there
     assert found.by_search == pytest.approx((0.4, fmean(regrets), 0.6, 0.2))
-    assert found.verdict is not None
-    assert (found.verdict.word, found.verdict.n) == ("UNDECIDED", 4)
+    assert (verdict.word, verdict.n) == ("UNDECIDED", 4)
     assert (found.done, found.left, found.planned) == (49, 0, 50)
 
 
@@ -153,21 +153,18 @@ def test_fewer_than_three_searches_fall_back_to_the_seeds_of_the_first(
     one = with_regrets(stored, REGRETS)
     for group in set(SEARCHES) - set(left):
         one = ended(one, group, repeats=(0, 1, 2, 3), state="skipped")
-    found = verdict_of(one)
-    assert found.regret is not None
-    assert found.verdict is not None
-    assert (found.unit, found.regret.searches, found.regret.estimate.n, found.verdict.n) == ("seed", 1, 4, 4)
+    found, regret, verdict = decided(one)
+    assert (found.unit, regret.searches, regret.estimate.n, verdict.n) == ("seed", 1, 4, 4)
     half = stats.t.ppf(0.975, 3) / 2  # the differences have a standard deviation of 1
-    assert (found.regret.estimate.low, found.regret.estimate.high) == pytest.approx((0.4 - half, 0.4 + half))
+    assert (regret.estimate.low, regret.estimate.high) == pytest.approx((0.4 - half, 0.4 + half))
     assert found.by_search == pytest.approx([REGRETS[group] for group in left])
-    assert set(found.verdict.beats) == {"scratch", "random"}
+    assert set(verdict.beats) == {"scratch", "random"}
 
 
 def test_three_searches_decide_without_the_first_but_two_do_not_stand_for_it(stored: StoredSweep) -> None:
     one = ended(with_regrets(stored, REGRETS), "", repeats=(0, 1, 2, 3), **BROKEN)
-    found = verdict_of(one)
-    assert found.verdict is not None
-    assert (found.unit, found.verdict.n, found.by_search) == ("search", 3, pytest.approx((0.9, 0.6, 0.2)))
+    found, _, verdict = decided(one)
+    assert (found.unit, verdict.n, found.by_search) == ("search", 3, pytest.approx((0.9, 0.6, 0.2)))
     found = verdict_of(ended(one, "t0s3", repeats=(0, 1, 2, 3), **BROKEN))
     assert (found.verdict, found.regret, found.unit) == (None, None, "seed")
 
@@ -201,9 +198,7 @@ def test_searches_that_found_one_point_on_both_datasets_are_counted_and_are_part
     one = with_regrets(stored, REGRETS)
     apart, two = verdict_of(at_the_same_point(one)), verdict_of(at_the_same_point(one, "", "t0s2"))
     assert (apart.same, two.same) == (0, 2)
-    assert apart.lost is not None
-    assert two.lost is not None
-    assert (apart.lost.same, two.lost.same, two.lost.n) == (0, 2, 4)
+    assert (present(apart.lost).same, present(two.lost).same, present(two.lost).n) == (0, 2, 4)
     assert (two.regret, two.verdict) == (apart.regret, apart.verdict), "what is decided is another question"
     assert verdict_of(ended(at_the_same_point(one, "t0s2"), "t0s2", repeats=(0,), **DIVERGED)).same == 1
 
@@ -212,8 +207,7 @@ def test_of_one_search_every_seed_is_the_same_or_none_is(stored: StoredSweep) ->
     spec = override(stored.spec, {"outer.searches": 1})
     alone = replace(with_regrets(stored, REGRETS), spec=spec)
     found = verdict_of(at_the_same_point(alone, ""))
-    assert found.lost is not None
-    assert (found.same, found.lost.n, found.lost.is_same_point) == (4, 4, True)
+    assert (found.same, present(found.lost).n, present(found.lost).is_same_point) == (4, 4, True)
     assert verdict_of(at_the_same_point(alone, "t0s2")).same == 0
 
 
@@ -234,9 +228,8 @@ def test_a_later_look_is_decided_at_its_own_level(stored: StoredSweep) -> None:
     one = with_regrets(stored, REGRETS)
     (first,) = one.looks
     later = replace(one, spec=override(one.spec, {"transfer.looks": 3}), looks=(first, replace(first, number=2)))
-    found = verdict_of(later)
-    assert found.verdict is not None
-    assert found.verdict.level == 0.01
+    _, regret, verdict = decided(later)
+    assert verdict.level == 0.01
     half = stats.t.ppf(0.99, 3) * stdev(REGRETS.values()) / 2
-    assert found.verdict.high == pytest.approx(fmean(REGRETS.values()) + half)
-    assert found.regret == verdict_of(one).regret, "the interval is that of 95 % at every look"
+    assert verdict.high == pytest.approx(fmean(REGRETS.values()) + half)
+    assert regret == verdict_of(one).regret, "the interval is that of 95 % at every look"

@@ -132,109 +132,74 @@ def spec(**change: Any) -> list[Edit]:
     return [(table, partial(_spec, change=dotted)) for table in ("sweeps", "revisions")]
 
 
-EDITS: dict[str, tuple[list[Edit], str]] = {
-    "another temperature in a payload": (
-        [payload("search#0", temperature=3.0)],
-        r"search#0: expected temperature 6\.79\d+ as planned, found 3\.0",
-    ),
-    "the last digits of a temperature": (
-        [("tasks", lambda rows: _of(rows, "search#0")["payload"].update(temperature=6.795004901884))],
-        r"search#0: expected temperature 6\.79\d+ as planned, found 6\.795004901884",
-    ),
-    "a temperature beyond every number": (
-        [payload("search#0", temperature=10**400)],
-        r"the stored payload of search#0 was edited: .*temperature.*",
-    ),
-    "all seeds of transfer": (
+def wrong(what: Callable[..., Edit], key: str, values: Row, expected: str, got: str) -> tuple[Edit, str]:
+    """An edit to what could be, and the line that says what it was to be."""
+    begins = "outcome of " if what is outcome else ""
+    return what(key, **values), rf"{begins}{re.escape(key)}: expected {expected} as planned, found {got}"
+
+
+def broken(what: Callable[..., Edit], key: str, values: Row, why: str) -> tuple[Edit, str]:
+    """An edit to what cannot be, and the line that says why."""
+    return what(key, **values), rf"the stored {what.__name__} of {re.escape(key)} was edited: {why}"
+
+
+NATIVE, NEEDS = "transfer#target.native.0", ["teachers:source", "lag:1:2"]
+# One line each, and nothing about one hides or adds one about another: what is in one list is edited together.
+TOGETHER: dict[str, list[tuple[Edit, str]]] = {
+    "points and seeds": [
+        wrong(payload, "search#0", {"temperature": 3.0}, r"temperature 6\.79\d+", r"3\.0"),
+        wrong(outcome, "search#3", {"alpha": 0.5}, r"alpha 0\.\d+", r"0\.5"),
+        wrong(outcome, "confirm#0.0", {"seed": 5}, r"seed \d+", "5"),
+        wrong(phase, "teachers:source", {"needs": ["measure"]}, r"needs \[\]", r"\['measure'\]"),
+        wrong(phase, "search", {"minimum": 0}, "minimum 1", "0"),
+    ],
+    "accuracies": [
+        wrong(payload, "native.search#0", {"temperature": 6.795004901884}, r"temperature 6\.79\d+", r"6\.795004901884"),
+        wrong(outcome, "transfer#source.scratch.0", {"alpha": 0.5}, r"alpha 1\.0", r"0\.5"),
+        wrong(outcome, NATIVE, {"test_accuracy": None}, "test_accuracy a number", "None"),
+        wrong(outcome, "search#2", {"epoch_val_accuracy": []}, "accuracies after epochs 4", "0"),
+        wrong(outcome, "search#1", {"epoch_val_accuracy": [0.1, None, None, 0.5]}, r"last accuracy 0\.\d+", r"0\.5"),
+        wrong(outcome, "search#0", {"epoch_val_accuracy": [0.7125254923047617]}, "number of epochs 4", "1"),
+        wrong(
+            outcome,
+            "confirm#0.0",
+            {"val_accuracy": 0.5, "epoch_val_accuracy": [0.5] * 4},
+            r"val_accuracy 0\.8\d+",
+            r"0\.5",
+        ),
+        wrong(phase, "search", {"needs": NEEDS}, r"needs \['teachers:source', 'lag:8:2'\]", re.escape(str(NEEDS))),
+    ],
+    "what cannot be": [
+        wrong(outcome, "search#1", {"temperature": 19.0}, r"temperature 4\.1\d+", r"19\.0"),
+        wrong(payload, "native.search#1", {"role": "target3"}, "role target", "target3"),
+        broken(payload, "search#0", {"temperature": 10**400}, ".*temperature.*"),
+        broken(payload, "native.search#0", {"rank": 1}, "it has an unknown field 'rank'"),
+        broken(outcome, NATIVE, {"test_accuracy": 1.7}, r"test_accuracy is 1\.7 \(.* equal to 1\)"),
+        broken(outcome, "transfer#target.best.0", {"test_accuracy": float("nan")}, r"test_accuracy is nan \(.*\)"),
+        broken(outcome, "search#2", {"epoch_val_accuracy": [0.1, 2.0]}, r"epoch_val_accuracy\.1\S* is 2\.0 \(.*\)"),
+        (
+            ("tasks", lambda rows: _of(rows, "native.search#2").update(payload=[])),
+            r"native\.search#2: expected a payload as planned, found \[\]",
+        ),
+    ],
+}
+ALONE: dict[str, tuple[list[Edit], str]] = {
+    "seeds": (
         [("tasks", _all_seeds)],
-        r"transfer#source\.best\.0: expected seed \d+ as planned, found 7; 3 more tasks likewise",
+        r"transfer#source\.best\.0: expected seed \d+ .*, found 7; 3 more tasks likewise",
     ),
-    "another seed in the spec": (
-        spec(seed=99),
-        r"teachers#source: expected seed \d+ as planned, found \d+; 16 more tasks likewise",
-    ),
-    "more epochs in the spec": (
-        spec(source__epochs=100),
-        r"outcome of search#0: expected number of epochs 100 as planned, found 4; 6 more tasks likewise",
-    ),
-    "more trials in the spec": (
-        spec(search__trials=5),
-        r"search: expected needs \[.*'lag:8:3'\] as planned, found \[.*'lag:8:2'\]",
-    ),
-    "fewer seeds in the spec than tasks": (
+    "the seed": (spec(seed=99), r"teachers#source: expected seed \d+ as .*, found \d+; 16 more tasks likewise"),
+    "epochs": (spec(source__epochs=100), r"outcome of search#0: expected number of epochs 100 as .*; 6 more tasks .*"),
+    "trials": (spec(search__trials=5), r"search: expected needs \[.*'lag:8:3'\] as planned, found \[.*'lag:8:2'\]"),
+    "fewer trials": (
         spec(search__trials=3),
-        r"search: expected minimum .*|search: expected task none as planned, found search#3",
+        r"search: expected minimum .*|search: expected task none .*, found search#3",
     ),
-    "a spec that is none": (spec(search__trials=0), r"revision 1: search\.trials: got 0; .*"),
-    "a test accuracy above 1": (
-        [outcome("transfer#target.native.0", test_accuracy=1.7)],
-        r"the stored outcome of transfer#target\.native\.0 was edited: test_accuracy is 1\.7 \(.* equal to 1\)",
-    ),
-    "a test accuracy that is no number": (
-        [outcome("transfer#target.best.0", test_accuracy=float("nan"))],
-        r"the stored outcome of transfer#target\.best\.0 was edited: test_accuracy is nan \(.*\)",
-    ),
-    "no test accuracy": (
-        [outcome("transfer#target.native.0", test_accuracy=None)],
-        r"outcome of transfer#target\.native\.0: expected test_accuracy a number as planned, found None",
-    ),
-    "a payload that is none": (
-        [("tasks", lambda rows: _of(rows, "search#0").update(payload=[]))],
-        r"search#0: expected a payload as planned, found \[\]",
-    ),
-    "another teacher in the spec": (
+    "no trials": (spec(search__trials=0), r"revision 1: search\.trials: got 0; .*"),
+    "the teacher": (
         spec(source__teacher="cnn-medium"),
         r"parameters of teachers#source: expected model cnn-medium as planned, found .*",
     ),
-    "no curve": (
-        [outcome("search#0", epoch_val_accuracy=[])],
-        r"outcome of search#0: expected accuracies after epochs 4 as planned, found 0",
-    ),
-    "an epoch's accuracy": (
-        [outcome("search#0", epoch_val_accuracy=[0.1, 2.0, None, 0.5])],
-        r"the stored outcome of search#0 was edited: epoch_val_accuracy\.1\S* is 2\.0 \(.*\)",
-    ),
-    "the last epoch's accuracy": (
-        [outcome("search#0", epoch_val_accuracy=[0.1, None, None, 0.5])],
-        r"outcome of search#0: expected last accuracy 0\.\d+ as planned, found 0\.5",
-    ),
-    "a shorter curve": (
-        [outcome("search#0", epoch_val_accuracy=[0.7125254923047617])],
-        r"outcome of search#0: expected number of epochs 4 as planned, found 1",
-    ),
-    "the validation accuracy beside a score": (
-        [outcome("confirm#0.0", val_accuracy=0.5, epoch_val_accuracy=[None, None, None, 0.5])],
-        r"outcome of confirm#0\.0: expected val_accuracy 0\.8\d+ as planned, found 0\.5",
-    ),
-    "a negative count": (
-        [outcome("native.search#0", parameters=-3)],
-        r"the stored outcome of native\.search#0 was edited: parameters is -3 \(.*\)",
-    ),
-    "the seed of an outcome": (
-        [outcome("confirm#0.0", seed=5)],
-        r"outcome of confirm#0\.0: expected seed \d+ as planned, found 5",
-    ),
-    "the point of a planned trial": (
-        [outcome("search#1", temperature=19.0)],
-        r"outcome of search#1: expected temperature 4\.1\d+ as planned, found 19\.0",
-    ),
-    "the point of a proposed trial": (
-        [outcome("search#3", alpha=0.5)],
-        r"outcome of search#3: expected alpha 0\.\d+ as planned, found 0\.5",
-    ),
-    "the point of an untuned arm": (
-        [outcome("transfer#source.scratch.0", alpha=0.5)],
-        r"outcome of transfer#source\.scratch\.0: expected alpha 1\.0 as planned, found 0\.5",
-    ),
-    "a circle in the needs": (
-        [phase("teachers:source", needs=["measure"])],
-        r"teachers:source: expected needs \[\] as planned, found \['measure'\]",
-    ),
-    "a lag": (
-        [phase("search", needs=["teachers:source", "lag:1:2"])],
-        r"search: expected needs \['teachers:source', 'lag:8:2'\] as planned, found \['teachers:source', 'lag:1:2'\]",
-    ),
-    "a minimum": ([phase("search", minimum=0)], r"search: expected minimum 1 as planned, found 0"),
     "the order of the trials": (
         [("tasks", lambda rows: _of(rows, "search#0").update(ordinal=1000))],
         r"search: expected task search#0 as planned, found search#1",
@@ -243,53 +208,51 @@ EDITS: dict[str, tuple[list[Edit], str]] = {
         [("tasks", lambda rows: _of(rows, "search#3").update(key="search#9"))],
         r"search: expected task search#3 as planned, found search#9",
     ),
-    "a payload of another kind": (
-        [payload("search#0", rank=1)],
-        r"the stored payload of search#0 was edited: it has an unknown field 'rank'",
-    ),
-    "a role that the spec lacks": (
-        [payload("search#0", role="target3")],
-        r"search#0: expected role source as planned, found target3",
-    ),
 }
 
 
-@pytest.mark.parametrize("name", EDITS)
-def test_each_edit_is_one_line(url: sqlalchemy.URL, name: str) -> None:
-    edits, line = EDITS[name]
+def of_plan(url: sqlalchemy.URL) -> list[str]:
+    """What the audit finds, but for the consequences of an edit among trials and selections."""
+    return [text for text in violations(url) if not text.startswith(("trial ", "selection "))]
+
+
+@pytest.mark.parametrize("edits", TOGETHER.values(), ids=TOGETHER)
+def test_each_edit_is_one_line(url: sqlalchemy.URL, edits: list[tuple[Edit, str]]) -> None:
+    for (table, change), _ in edits:
+        edit(url, table, change)
+    lines = of_plan(url)
+    for _, line in edits:
+        assert sum(re.fullmatch(line, text) is not None for text in lines) == 1, "\n".join([line, *lines])
+    assert len(lines) == len(edits), lines
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_an_edit_that_changes_the_whole_plan_is_named_first(url: sqlalchemy.URL, name: str) -> None:
+    edits, line = ALONE[name]
     for table, change in edits:
         edit(url, table, change)
-    found = [text for text in violations(url) if not text.startswith(("trial ", "selection "))]
-    assert found, "nothing was found"
-    assert re.fullmatch(line, found[0]), found
+    lines = of_plan(url)
+    assert re.fullmatch(line, lines[0]), lines
     # Another spec may be another plan in several phases, and the trial of a renamed task names the task of before.
-    assert len(found) == 1 or edits[0][0] == "sweeps" or name == "the key of a task"
+    assert len(lines) == 1 or edits[0][0] == "sweeps" or name == "the key of a task"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "all seeds of transfer",
-        "another seed in the spec",
-        "a test accuracy above 1",
-        "a circle in the needs",
-    ],
-)
+@pytest.mark.parametrize("name", ["seeds", "the seed"])
 def test_verify_names_what_the_audit_names_and_import_refuses_it(url: sqlalchemy.URL, name: str) -> None:
-    edits, line = EDITS[name]
+    edits, line = ALONE[name]
     folder = Path(str(url.database)).parent
     file = folder / "s.kdsweep"
     for table, change in edits:
         file = edited(file, "sweep.jsonl" if table == "sweeps" else f"{table}.jsonl", change)
-    found = differing(file)
-    assert [text for text in found if re.fullmatch(f"audit: {line}", text)], found
+    lines = differing(file)
+    assert [text for text in lines if re.fullmatch(f"audit: {line}", text)], lines
     with pytest.raises((StorageError, SweepError)) as refused:
         import_sweep(resolve(f"sqlite:///{folder}/there.db"), file)
     assert "\n" not in str(refused.value)
     assert not (folder / "there.db").exists()
 
 
-@pytest.mark.parametrize(("number", "refused"), [(105, False), (9_999, True), (10**6, True)])
+@pytest.mark.parametrize(("number", "refused"), [(105, False), (9_999, True)])
 def test_verify_and_import_agree_on_the_number_of_a_trial(url: sqlalchemy.URL, number: int, refused: bool) -> None:
     def change(rows: list[Row]) -> None:
         last = [row for row in rows if row["study"] == "s"][-1]
@@ -318,53 +281,44 @@ EVERYTHING = {
     "baselines.methods": ["autokeras", "mobilenet"],
     "baselines.source_methods": ["mobilenet"],
 }
-ROUNDS = {"confirm.rounds": [[3, 1], [2, 2]], "outer.searches": 3, "outer.rounds": [[2, 1], [1, 1]], "outer.trials": 3}
-FURTHER = {
-    "training.distillation": "dkd",
-    "search.space": {
-        "learning_rate": [0.001, 0.01],
-        "epochs": [2, 4],
-        "batch_size": [16, 64],
-        "nontarget_weight": [1, 8],
-    },
-}
+ROUNDS = {"confirm.rounds": [[2, 1], [1, 1]], "outer.searches": 2, "outer.rounds": [[2, 1], [1, 1]], "outer.trials": 3}
+SPACE = {"learning_rate": [0.001, 0.01], "epochs": [2, 4], "batch_size": [16, 64], "nontarget_weight": [1, 8]}
+FURTHER = {"training.distillation": "dkd", "search.space": SPACE}
 SPECS = {
-    "small": SMALL,
-    "every arm": override(SMALL, EVERYTHING),
-    "searches and rounds": override(SMALL, ROUNDS),
-    "teachers": override(SMALL, {"outer.teachers": 2, "outer.searches": 2, "outer.seeds": 2}),
+    "every arm, rounds, searches and further parameters": override(SMALL, EVERYTHING | ROUNDS | FURTHER),
     "one dataset": override(on(SMALL, alone=True), {"transfer.source_arms": ["best", "scratch", "default-keras"]}),
-    "targets": override(on(SMALL, targets=["digits-rgb", "mnist", "fashion_mnist"]), {"transfer.other_seeds": 1}),
-    "further parameters": override(SMALL, FURTHER | {"transfer.target_arms": ["best", "native", "random", "scratch"]}),
+    "targets and teachers": override(
+        on(SMALL, targets=["digits-rgb", "mnist", "fashion_mnist"]),
+        {"transfer.other_seeds": 1, "outer.teachers": 2, "outer.searches": 2, "outer.seeds": 2},
+    ),
     "qmc": override(SMALL, {"search.sampler": "qmc"}),
-    "random": override(SMALL, {"search.sampler": "random", "search.lag": 1}),
-    "a pretrained teacher": override(SMALL, {"source.teacher": "pretrained:mobilenetv2"}),
+    "random": override(
+        SMALL, {"search.sampler": "random", "search.lag": 1, "source.teacher": "pretrained:mobilenetv2"}
+    ),
 }
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_whatever_a_sweep_is_made_of_it_is_as_planned(tmp_path: Path, name: str) -> None:
-    with trials_in_memory():
-        url = created(f"sqlite:///{tmp_path}/x.db", SPECS[name])
-        assert violations(url) == []
-        for more in ({"trials": 2, "seeds": 1}, {"searches": 1}, {"seeds": 2}):
-            assert extend(url, "s", **more) > 0
-        assert violations(url) == []
+def test_whatever_a_sweep_is_made_of_it_is_as_planned(tmp_path: Path, in_memory: None, name: str) -> None:
+    url = created(f"sqlite:///{tmp_path}/x.db", SPECS[name])
+    assert violations(url) == []
+    for more in ({"trials": 2, "seeds": 1}, {"searches": 1}, {"seeds": 2}):
+        assert extend(url, "s", **more) > 0
+    assert violations(url) == []
 
 
-@pytest.mark.parametrize("name", ["every arm", "searches and rounds", "further parameters"])
-def test_what_became_of_it_is_as_planned(tmp_path: Path, name: str) -> None:
+def test_what_became_of_it_is_as_planned(tmp_path: Path) -> None:
     """With a task that failed, was tried again after everything was measured, and with seeds that came later."""
-    spec = SPECS[name]
+    sweep, *_ = SPECS.values()
 
     def run(claim: Any, params: Row, on_step: Callable[[], None]) -> Outcome:
         if claim.key == "transfer#source.best.0" and claim.attempt <= 2:
             raise ValueError("not yet")
-        outcome = with_curves(spec, claim, params, on_step)
-        return changed(outcome, logit_spread=2.0) if claim.stage == "teachers" else outcome
+        made = with_curves(sweep, claim, params, on_step)
+        return changed(made, logit_spread=2.0) if claim.stage == "teachers" else made
 
     with trials_in_memory():
-        url = created(f"sqlite:///{tmp_path}/x.db", spec)
+        url = created(f"sqlite:///{tmp_path}/x.db", sweep)
         work(url, run)
         assert retry(url, "s") == ["transfer#source.best.0"]
         assert extend(url, "s", seeds=1) > 0
@@ -381,9 +335,9 @@ def test_what_older_versions_planned_and_found_is_as_planned_and_what_the_scores
     url = unpack(version, tmp_path / "kd-sweeps.db")
     assert kd_sweeps("storage", "upgrade")[0] == 0
     assert violations(url, "old") == []
-    archive_sweep(url, "old", tmp_path / "old.kdsweep")
-    assert differing(tmp_path / "old.kdsweep") == []
     if version == 1:  # the others declared one look at the test, and took it
+        archive_sweep(url, "old", tmp_path / "old.kdsweep")
+        assert differing(tmp_path / "old.kdsweep") == []
         assert extend(url, "old", seeds=1, searches=2) > 0
         assert violations(url, "old") == []
 

@@ -7,59 +7,34 @@ import pytest
 from storage.errors import RecordBroken
 from sweeps.distill.presets import preset
 from sweeps.hints import explain
-from sweeps.plan.jobs import (
-    BaselineOutcome,
-    BaselineTask,
-    ConfirmTask,
-    MeasureOutcome,
-    MeasureTask,
-    Payload,
-    SearchTask,
-    StudentOutcome,
-    TeacherOutcome,
-    TeacherTask,
-    TransferTask,
-    done_task,
-    done_tasks,
-    read_outcome,
-    read_payload,
-)
+from sweeps.plan import jobs
 from sweeps.plan.plan import make_plan
 from sweeps.spec.model import override
 from sweeps.trainers.protocol import Point
 from tests.support.sweeps.task_records import task_record
 
 SEARCH = {"role": "source", "seed": 3, "temperature": 2.5, "alpha": 0.25}
+FURTHER = {"role": "target", "seed": 3, "sampler_seed": 9, "group": "t1s0"}
+TRANSFER = {"role": "source", "seed": 5, "arm": "best", "repeat": 0}
+BASELINE = {"role": "target", "method": "mobilenet", "seed": 6}
 CONFIRM = {"role": "target", "seed": 4, "ranks": "native.ranks", "rank": 1, "repeat": 2}
 
-KINDS: list[tuple[str, dict[str, Any], Payload]] = [
-    ("teachers", {"role": "source", "seed": 1}, TeacherTask(role="source", seed=1)),
-    ("search", SEARCH, SearchTask(role="source", seed=3, sobol=Point(2.5, 0.25))),
-    ("native", SEARCH | {"role": "target2"}, SearchTask(role="target2", seed=3, sobol=Point(2.5, 0.25))),
-    (
-        "native",
-        {"role": "target", "seed": 3, "sampler_seed": 9, "group": "t1s0"},
-        SearchTask(role="target", seed=3, sampler_seed=9, group="t1s0"),
-    ),
-    ("native", CONFIRM, ConfirmTask(role="target", seed=4, ranks="native.ranks", rank=1, repeat=2)),
-    ("confirm", CONFIRM, ConfirmTask(role="target", seed=4, ranks="native.ranks", rank=1, repeat=2)),
-    (
-        "transfer",
-        {"role": "source", "seed": 5, "arm": "best", "repeat": 0, "group": "t0s1"},
-        TransferTask(role="source", seed=5, arm="best", repeat=0, group="t0s1"),
-    ),
-    (
-        "baselines",
-        {"role": "target", "method": "mobilenet", "seed": 6},
-        BaselineTask(role="target", method="mobilenet", seed=6),
-    ),
-    ("measure", {}, MeasureTask()),
+KINDS: list[tuple[str, dict[str, Any], jobs.Payload]] = [
+    ("teachers", {"role": "source", "seed": 1}, jobs.TeacherTask(role="source", seed=1)),
+    ("search", SEARCH, jobs.SearchTask(role="source", seed=3, sobol=Point(2.5, 0.25))),
+    ("native", SEARCH | {"role": "target2"}, jobs.SearchTask(role="target2", seed=3, sobol=Point(2.5, 0.25))),
+    ("native", FURTHER, jobs.SearchTask(role="target", seed=3, sampler_seed=9, group="t1s0")),
+    ("native", CONFIRM, jobs.ConfirmTask(role="target", seed=4, ranks="native.ranks", rank=1, repeat=2)),
+    ("confirm", CONFIRM, jobs.ConfirmTask(role="target", seed=4, ranks="native.ranks", rank=1, repeat=2)),
+    ("transfer", TRANSFER, jobs.TransferTask(role="source", seed=5, arm="best", repeat=0)),
+    ("baselines", BASELINE, jobs.BaselineTask(role="target", method="mobilenet", seed=6)),
+    ("measure", {}, jobs.MeasureTask()),
 ]
 
 
 @pytest.mark.parametrize(("stage", "values", "expected"), KINDS)
-def test_the_stage_of_a_task_tells_its_kind(stage: str, values: dict[str, Any], expected: Payload) -> None:
-    found = read_payload(stage, values)
+def test_the_stage_of_a_task_tells_its_kind(stage: str, values: dict[str, Any], expected: jobs.Payload) -> None:
+    found = jobs.read_payload(stage, values)
     assert found == expected
     assert type(found) is type(expected)
     assert list(found.as_json().items()) == list(values.items()), "as it is stored, in the same order"
@@ -71,7 +46,7 @@ def test_every_payload_of_a_plan_is_read_as_it_was_written(name: str) -> None:
         plan = make_plan(spec)
         stages = {phase.name: phase.stage for phase in plan.phases}
         for task in plan.tasks:
-            assert read_payload(stages[task.phase], task.payload).as_json() == task.payload
+            assert jobs.read_payload(stages[task.phase], task.payload).as_json() == task.payload
 
 
 @pytest.mark.parametrize(
@@ -94,7 +69,7 @@ def test_a_damaged_payload_is_one_line_that_names_the_task_and_the_field(
     stage: str, values: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(RecordBroken) as caught:
-        read_payload(stage, values, key="x#1")
+        jobs.read_payload(stage, values, key="x#1")
     text = str(caught.value)
     assert text.startswith("the stored payload of x#1 was edited: ")
     assert problem in text
@@ -102,44 +77,41 @@ def test_a_damaged_payload_is_one_line_that_names_the_task_and_the_field(
     assert explain(caught.value) == f"{text}; put it back, or make another sweep: kd-sweeps create NAME"
 
 
-def test_an_unknown_stage_is_refused_with_those_there_are() -> None:
+def test_an_unknown_stage_is_refused_with_those_there_are_and_a_task_that_is_not_done_has_no_result() -> None:
     with pytest.raises(RecordBroken, match="got stage 'dreams'; allowed: teachers, search"):
-        read_payload("dreams", {})
+        jobs.read_payload("dreams", {})
+    with pytest.raises(ValueError, match="search#4 is waiting, not done"):
+        jobs.done_task(task_record("search#4", state="waiting", payload=PROPOSED))
 
 
 TRAINED = {"val_accuracy": 0.9, "parameters": 20_490, "train_s": 2.0, "cpu_s": 1.5}
 STUDENT = TRAINED | {"temperature": 4.0, "alpha": 0.25}
 PROPOSED = {"role": "source", "seed": 3, "sampler_seed": 1}
-TRANSFER = {"role": "source", "seed": 5, "arm": "best", "repeat": 0}
+AUTOKERAS = TRAINED | {"method": "autokeras", "capped": True, "curve": [[3.0, 0.6]]}
 
 
 @pytest.mark.parametrize(
     ("stage", "payload", "values", "kind"),
     [
-        ("teachers", {"role": "source", "seed": 1}, TRAINED | {"model": "cnn-small"}, TeacherOutcome),
-        ("search", PROPOSED, STUDENT, StudentOutcome),
-        ("transfer", TRANSFER, STUDENT | {"test_accuracy": 0.8, "arm": "best"}, StudentOutcome),
-        (
-            "baselines",
-            {"role": "target", "method": "autokeras", "seed": 6},
-            TRAINED | {"method": "autokeras", "capped": True, "curve": [[3.0, 0.6]]},
-            BaselineOutcome,
-        ),
-        ("measure", {}, {"models": {"teachers#source": {"latency_ms_p50": 0.4, "bytes": 100}}}, MeasureOutcome),
+        ("teachers", {"role": "source", "seed": 1}, TRAINED | {"model": "cnn-small"}, jobs.TeacherOutcome),
+        ("search", PROPOSED, STUDENT, jobs.StudentOutcome),
+        ("transfer", TRANSFER, STUDENT | {"test_accuracy": 0.8, "arm": "best"}, jobs.StudentOutcome),
+        ("baselines", BASELINE | {"method": "autokeras"}, AUTOKERAS, jobs.BaselineOutcome),
+        ("measure", {}, {"models": {"teachers#source": {"latency_ms_p50": 0.4, "bytes": 100}}}, jobs.MeasureOutcome),
     ],
 )
 def test_the_payload_tells_the_kind_and_only_what_was_given_is_stored(
     stage: str, payload: dict[str, Any], values: dict[str, Any], kind: type
 ) -> None:
-    found = read_outcome(read_payload(stage, payload), values)
+    found = jobs.read_outcome(jobs.read_payload(stage, payload), values)
     assert type(found) is kind
     assert found.as_json() == values
 
 
 def test_a_done_task_has_a_score_and_a_point() -> None:
-    task = done_task(task_record("search#4", 4, payload=PROPOSED, outcome=STUDENT | {"trial": {}}, score=0.9))
+    task = jobs.done_task(task_record("search#4", 4, payload=PROPOSED, outcome=STUDENT | {"trial": {}}, score=0.9))
     assert task.score == 0.9
-    assert isinstance(task.outcome, StudentOutcome)
+    assert isinstance(task.outcome, jobs.StudentOutcome)
     assert task.outcome.point == Point(4.0, 0.25)
     assert task.outcome.test_accuracy is None
 
@@ -150,9 +122,9 @@ def test_done_tasks_are_those_of_one_kind_that_are_done() -> None:
         task_record("search#1", 1, payload=PROPOSED, outcome=STUDENT, score=0.9),
         task_record("transfer#source.best.0", 2, stage="transfer", payload=TRANSFER, outcome=STUDENT, score=0.8),
     ]
-    assert [task.record.key for task in done_tasks(records, SearchTask, StudentOutcome)] == ["search#1"]
-    assert [task.payload.arm for task in done_tasks(records, TransferTask, StudentOutcome)] == ["best"]
-    assert done_tasks(records, ConfirmTask, StudentOutcome) == []
+    assert [task.record.key for task in jobs.done_tasks(records, jobs.SearchTask, jobs.StudentOutcome)] == ["search#1"]
+    assert [task.payload.arm for task in jobs.done_tasks(records, jobs.TransferTask, jobs.StudentOutcome)] == ["best"]
+    assert jobs.done_tasks(records, jobs.ConfirmTask, jobs.StudentOutcome) == []
 
 
 @pytest.mark.parametrize(
@@ -168,13 +140,8 @@ def test_a_damaged_outcome_is_one_line_that_names_the_task_and_the_field(
     outcome: dict[str, Any] | None, score: float | None, problem: str
 ) -> None:
     with pytest.raises(RecordBroken) as caught:
-        done_task(task_record("search#4", payload=PROPOSED, outcome=outcome, score=score))
+        jobs.done_task(task_record("search#4", payload=PROPOSED, outcome=outcome, score=score))
     text = str(caught.value)
     assert text.startswith("the stored outcome of search#4 was edited: ")
     assert problem in text
     assert "\n" not in text
-
-
-def test_a_task_that_is_not_done_has_no_result() -> None:
-    with pytest.raises(ValueError, match="search#4 is waiting, not done"):
-        done_task(task_record("search#4", state="waiting", payload=PROPOSED))

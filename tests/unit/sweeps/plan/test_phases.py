@@ -3,7 +3,6 @@
 import hashlib
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,14 +13,11 @@ from sweeps.errors import SpecError
 from sweeps.plan import plan
 from sweeps.plan.audit import as_then
 from sweeps.plan.plan import MOST_TASKS, Plan, make_plan, more, tasks_of
-from sweeps.query.listing import open_sweep
-from sweeps.query.status import fingerprints
 from sweeps.spec.model import Spec, override, parse
 from sweeps.spec.tables import MOST
 from tests.support.old_storages import DATA
-from tests.support.sweeps.planted_sweeps import worked
+from tests.support.sweeps import builders
 from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.trials_in_memory import trials_in_memory
 
 ONE = override(preset("quick"), {"search.trials": 20, "search.sampler": "tpe", "confirm.rounds": [[3, 3]], "outer": {}})
 SEVERAL = override(ONE, {"outer.teachers": 2, "outer.searches": 2})
@@ -98,29 +94,19 @@ def test_the_network_of_autokeras_is_waited_for_where_it_is_an_arm() -> None:
 ORDERED = override(preset("tiny"), {"search.trials": 5, "transfer.seeds": 3})
 
 
-def _order(tmp_path: Path, name: str = "s") -> tuple[list[str], str | None]:
-    """The keys of the sweep as one worker came to them, and the answer hash at the end."""
+def _order() -> tuple[list[str], str | None]:
+    """The keys of the sweep in the order in which they are claimed, and the answer hash at the end."""
     keys: list[str] = []
 
     def noting(claim: Any, params: Any, on_step: Any) -> Any:
         keys.append(claim.key)
         return quadratic(claim, params, on_step)
 
-    with trials_in_memory():
-        url = worked(f"sqlite:///{tmp_path}/{name}.db", ORDERED, noting, name=name)
-        with open_sweep(url, name) as (engine, sweep):
-            return keys, fingerprints(engine, sweep).answer_hash
+    return keys, builders.found(ORDERED, noting).answer_hash
 
 
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], str | None]:
-    return _order(tmp_path_factory.mktemp("order"))
-
-
-def test_a_few_trials_run_before_the_baselines_and_the_arms_of_the_question_before_the_others(
-    planned: tuple[list[str], str | None],
-) -> None:
-    keys, _ = planned
+def test_a_few_trials_run_before_the_baselines_and_the_arms_of_the_question_before_the_others() -> None:
+    keys, _ = _order()
     assert keys[:7] == [
         *("teachers#source", "teachers#target"),
         *(f"search#{number}" for number in range(4)),
@@ -133,16 +119,8 @@ def test_a_few_trials_run_before_the_baselines_and_the_arms_of_the_question_befo
         assert len(transfer) > len(first)
 
 
-def test_no_test_image_is_read_before_every_selection_is_frozen(planned: tuple[list[str], str | None]) -> None:
-    keys, _ = planned
-    selecting = max(number for number, key in enumerate(keys) if key.startswith(("search", "confirm", "native")))
-    assert min(number for number, key in enumerate(keys) if key.startswith("transfer")) > selecting
-
-
-def test_the_order_changes_no_task_and_no_bit_of_the_answer(
-    planned: tuple[list[str], str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keys, answer = planned
+def test_the_order_changes_no_task_and_no_bit_of_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, answer = _order()
     after = plan.make_plan(ORDERED)
     monkeypatch.setattr(plan, "_SEEN_FIRST", 0)
     before = plan.make_plan(ORDERED)
@@ -152,7 +130,7 @@ def test_the_order_changes_no_task_and_no_bit_of_the_answer(
 
     assert plain(after) == plain(before)
     assert [task.priority for task in after.tasks] != [task.priority for task in before.tasks]
-    others, same = _order(tmp_path, "unordered")
+    others, same = _order()
     assert sorted(others) == sorted(keys)
     assert others != keys
     assert same == answer is not None

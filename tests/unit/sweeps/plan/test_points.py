@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -19,18 +18,17 @@ from storage.studies.space import Choice, Range, Whole, check_params
 from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.arms import DEFAULT_POINTS
-from sweeps.distill.presets import preset
+from sweeps.distill.presets import on, preset
 from sweeps.distill.space import point_at, search_space, trained_with, untuned
-from sweeps.plan.phases import groups
 from sweeps.plan.plan import sobol_points
 from sweeps.plan.points import resolve_point, space_of
-from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, override
 from sweeps.spec.tables import SAMPLERS
 from sweeps.usecases.create import create_sweep
 from tests.support.sweeps.planted_sweeps import done_of, worked
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL
+from tests.support.sweeps.task_records import task_record
 
 pytestmark = pytest.mark.usefixtures("in_memory")
 
@@ -47,24 +45,18 @@ def test_t_and_alpha_come_first_then_the_others_by_name() -> None:
     assert space["learning_rate"] == Range(0.001, 0.01, log=True)
 
 
-def test_without_further_parameters_the_points_are_those_of_two_dimensions() -> None:
-    assert [point.more for point in sobol_points(preset("tiny"), 4)] == [()] * 4
-
-
 def test_sobol_points_fill_every_range_evenly() -> None:
     points = sobol_points(WIDE, 64)
     assert all(check_params(search_space(WIDE), point.as_dict()) is None for point in points)
     more = [dict(point.more) for point in points]
+    # A Sobol sequence puts exactly half of its points into each half of every axis.
+    assert sum(point.temperature < 20**0.5 for point in points) == sum(point.alpha < 0.5 for point in points) == 32
     assert sum(one["learning_rate"] < 0.001 * 10**0.5 for one in more) == 32
+    assert points != sobol_points(override(WIDE, {"seed": 1}), 64)
     sizes = Counter(one["batch_size"] for one in more)
     assert set(sizes) == {16, 32, 64}
     assert max(sizes.values()) - min(sizes.values()) <= 2
     assert {one["epochs"] for one in more} == set(range(3, 13))
-
-
-@pytest.mark.parametrize(("unit", "value"), [(0.0, 3), (0.999999, 12)])
-def test_whole_numbers_reach_both_ends(unit: float, value: int) -> None:
-    assert Whole(3, 12).at(unit) == value
 
 
 def test_every_arm_lies_in_the_space_of_transfer() -> None:
@@ -74,17 +66,12 @@ def test_every_arm_lies_in_the_space_of_transfer() -> None:
             check_params(space, point.as_dict() | dict(point.more or untuned(WIDE, role)))
 
 
-@pytest.mark.parametrize(
-    ("arm", "names"),
-    [
-        (None, {"gamma", "epochs", "batch_size"}),
-        ("best", {"gamma", "epochs", "batch_size"}),
-        ("default-keras", {"epochs", "batch_size"}),
-        ("autokeras", {"batch_size"}),  # baselines.autokeras_epochs hold for it
-    ],
-)
-def test_an_arm_has_the_parameters_that_it_is_trained_with(arm: str | None, names: set[str]) -> None:
-    assert set(trained_with({"gamma": 1.5, "epochs": 5, "batch_size": 32}, arm)) == names
+def test_an_arm_has_the_parameters_that_it_is_trained_with() -> None:
+    searched_for = {"gamma": 1.5, "epochs": 5, "batch_size": 32}
+    names = {arm: set(trained_with(searched_for, arm)) for arm in (None, "best", "default-keras", "autokeras")}
+    assert names[None] == names["best"] == {"gamma", "epochs", "batch_size"}
+    assert names["default-keras"] == {"epochs", "batch_size"}
+    assert names["autokeras"] == {"batch_size"}, "baselines.autokeras_epochs hold for it"
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -99,7 +86,7 @@ def test_a_sampler_proposes_points_of_the_space(sampler: str) -> None:
 def test_the_importance_is_that_of_the_parameter_that_was_planted(capfd: pytest.CaptureFixture[str]) -> None:
     optuna.logging.set_verbosity(optuna.logging.INFO)  # as in a process that has opened no study
     space = search_space(WIDE)
-    points = [point.as_dict() for point in sobol_points(WIDE, 32)]
+    points = [point.as_dict() for point in sobol_points(WIDE, 16)]
     past = [Past(point, float(point["learning_rate"]) * 100 + 0.01 * float(point["alpha"])) for point in points]
     found = importances(space, past)
     assert next(iter(found)) == "learning_rate"
@@ -111,14 +98,9 @@ def test_the_importance_is_that_of_the_parameter_that_was_planted(capfd: pytest.
 
 def test_a_point_is_made_of_the_parts_of_each_range() -> None:
     space = search_space(WIDE)
-    assert point_at(space, [0.0] * 5).as_dict() == {
-        "temperature": 1.0,
-        "alpha": 0.0,
-        "batch_size": 16,
-        "epochs": 3,
-        "learning_rate": 0.001,
-    }
-    assert list(groups(WIDE)) == [""]
+    lowest = {"temperature": 1.0, "alpha": 0.0, "batch_size": 16, "epochs": 3, "learning_rate": 0.001}
+    assert point_at(space, [0.0] * 5).as_dict() == lowest
+    assert (Whole(3, 12).at(0.0), Whole(3, 12).at(0.999999)) == (3, 12), "whole numbers reach both ends"
 
 
 TRIALS = 14
@@ -160,25 +142,22 @@ def searched(
 
 @pytest.mark.parametrize("sampler", [one for one in SAMPLERS if one != "gp"])
 def test_a_search_has_the_same_points_whatever_ends_first(engine: Engine, sampler: str) -> None:
-    spec = override(TINY, {"search.sampler": sampler})
+    spec = override(TINY, {"search.sampler": sampler, "search.trials": TRIALS if sampler == "tpe" else 6})
     alone = searched(engine, "alone", spec, workers=1, seed=0)
-    assert len(alone) == TRIALS == len({point[:2] for point in alone.values()})
+    assert len(alone) == spec.search.trials == len({point[:2] for point in alone.values()})
     assert searched(engine, "together", spec, workers=8, seed=1) == alone
-
-
-def test_tpe_learns_from_what_has_ended_before_the_lag_and_from_nothing_else(engine: Engine) -> None:
-    near = searched(engine, "near", override(TINY, {"search.sampler": "tpe", "search.lag": 1}), workers=1, seed=0)
-    far = searched(engine, "far", override(TINY, {"search.sampler": "tpe", "search.lag": TRIALS}), workers=1, seed=0)
-    first = [f"search#{number}" for number in range(TRIALS // 2)]
-    assert [near[key] for key in first] == [far[key] for key in first], "the Sobol half is the same"
-    assert near != far
+    if sampler == "tpe":  # learns from what has ended before the lag, and from nothing else
+        far = searched(engine, "far", override(spec, {"search.lag": TRIALS}), workers=1, seed=0)
+        first = [f"search#{number}" for number in range(TRIALS // 2)]
+        assert [alone[key] for key in first] == [far[key] for key in first], "the Sobol half is the same"
+        assert alone != far
 
 
 def test_a_further_search_confirms_as_many_points_as_its_own_rounds_say(tmp_path: Path) -> None:
-    rounds = {"confirm.rounds": [[2, 1], [1, 1]], "outer.rounds": [[4, 1], [3, 2]]}
-    spec = override(SMALL, rounds | {"search.trials": 6, "search.sampler": "qmc", "outer.searches": 2})
-    url = worked(f"sqlite:///{tmp_path}/s.db", spec, stop_at="transfer")
-    for group, sizes in (("", (2, 1)), ("@t0s1", (4, 3))):
+    rounds = {"confirm.rounds": [[2, 1], [1, 1]], "outer.rounds": [[3, 1], [2, 2]]}
+    small = {"search.trials": 4, "search.sampler": "qmc", "outer.searches": 2, "baselines.methods": []}
+    url = worked(f"sqlite:///{tmp_path}/s.db", override(on(SMALL, alone=True), rounds | small), stop_at="transfer")
+    for group, sizes in (("", (2, 1)), ("@t0s1", (3, 2))):
         ranked = sorted(done_of(url, f"search{group}"), key=lambda task: -(task.score or 0))
         for name, size in zip((f"confirm:1{group}", f"confirm{group}"), sizes, strict=True):
             repeats = Counter(_place(task) for task in done_of(url, name))
@@ -186,15 +165,11 @@ def test_a_further_search_confirms_as_many_points_as_its_own_rounds_say(tmp_path
             assert len(set(repeats.values())) == 1, "each of them with every seed of the round"
 
 
-def test_a_confirm_task_whose_repeat_was_edited_is_one_line_that_names_it(tmp_path: Path) -> None:
-    url = worked(f"sqlite:///{tmp_path}/s.db", stop_at="confirm#0.0")
-    with open_sweep(url, "s") as (engine, sweep):
-        (task,) = (one for one in queries.task_records(engine, sweep.id) if one.key == "confirm#0.0")
-        claim = replace(task, payload={**task.payload, "repeat": 7}, params=None)
-        with pytest.raises(
-            RecordBroken, match=r"payload of confirm#0\.0 was edited: repeat is 7; the spec plans fewer"
-        ):
-            resolve_point(engine, SMALL, claim)
+def test_a_confirm_task_whose_repeat_was_edited_is_one_line_that_names_it(engine: Engine) -> None:
+    planned = {"role": "source", "seed": 4, "ranks": "search.ranks", "rank": 0, "repeat": 7}
+    claim = task_record("confirm#0.0", stage="confirm", payload=planned)
+    with pytest.raises(RecordBroken, match=r"payload of confirm#0\.0 was edited: repeat is 7; the spec plans fewer"):
+        resolve_point(engine, SMALL, claim)
 
 
 def _place(task: TaskRecord) -> tuple[float, ...]:

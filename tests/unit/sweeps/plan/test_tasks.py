@@ -9,7 +9,7 @@ from storage.queue.plans import PhasePlan
 from sweeps.distill.arms import CONTROLS, TARGET_ARMS
 from sweeps.distill.presets import on, preset
 from sweeps.plan.phases import groups
-from sweeps.plan.plan import STAGES, Plan, is_search, make_plan, more, sobol_points
+from sweeps.plan.plan import STAGES, Plan, is_search, make_plan, more
 from sweeps.spec.model import Spec, override
 
 QUICK = override(
@@ -24,21 +24,6 @@ QUICK = override(
         "outer": {},  # one search
     },
 )
-
-
-def test_quick_plans_exactly_the_budget_of_its_preset() -> None:
-    plan = make_plan(preset("quick"))
-    assert {stage: plan.count(stage) for stage in STAGES} == {
-        "teachers": 2,
-        "search": 10 + 4 * 8,
-        "baselines": 3,
-        "confirm": (4 + 2 * 2) + 4 * 3,
-        "native": (10 + 4 * 8) + (4 + 2 * 2) + 4 * 3,
-        # the arms of the source; best and native, and the other arms of the target; and in each further search three
-        "transfer": 4 * 6 + (2 * 8 + 4 * 6) + 4 * 3 * 4,
-        "measure": 1,
-    }
-    assert len(plan.tasks) == 242
 
 
 def test_arms_that_decide_nothing_may_have_fewer_seeds() -> None:
@@ -62,44 +47,12 @@ def test_every_task_key_is_unique_and_every_phase_needs_earlier_ones() -> None:
         seen.add(phase.name)
 
 
-def test_the_same_spec_gives_the_same_plan_and_another_seed_other_points() -> None:
-    assert make_plan(QUICK) == make_plan(QUICK)
-    assert sobol_points(QUICK, 10) != sobol_points(override(QUICK, {"seed": 1}), 10)
-
-
-def test_search_and_native_share_their_sobol_half_and_only_that() -> None:
-    payloads = {task.key: task.payload for task in make_plan(QUICK).tasks}
-    for i in range(10):
-        ours, theirs = payloads[f"search#{i}"], payloads[f"native.search#{i}"]
-        assert (ours["temperature"], ours["alpha"]) == (theirs["temperature"], theirs["alpha"])
-    for i in range(10, 20):
-        assert "temperature" not in payloads[f"search#{i}"]
-        assert payloads[f"search#{i}"]["sampler_seed"] != payloads[f"native.search#{i}"]["sampler_seed"]
-
-
-def test_sobol_points_fill_the_range_evenly_in_log_temperature() -> None:
-    points = sobol_points(QUICK, 64)
-    assert all(1 <= point.temperature <= 20 and 0 <= point.alpha <= 1 for point in points)
-    # A Sobol sequence puts exactly half of its points into each half of every axis.
-    assert sum(point.temperature < 20**0.5 for point in points) == 32
-    assert sum(point.alpha < 0.5 for point in points) == 32
-
-
 @pytest.mark.parametrize("trials", [1, 2, 3, 7])
 def test_the_first_half_of_a_search_is_given_and_the_rest_is_asked_for(trials: int) -> None:
     spec = override(QUICK, {"search.trials": trials, "confirm.top": 1})
     search = [task for task in make_plan(spec).tasks if task.phase == "search"]
     assert len(search) == trials
     assert sum("temperature" in task.payload for task in search) == (trials + 1) // 2
-
-
-def test_one_repeat_has_one_student_seed_for_all_arms_on_both_datasets() -> None:
-    seeds: dict[int, set[int]] = {}
-    for task in make_plan(QUICK).tasks:
-        if task.key.startswith("transfer#"):
-            seeds.setdefault(task.payload["repeat"], set()).add(task.payload["seed"])
-    assert len(seeds) == 10
-    assert all(len(found) == 1 for found in seeds.values())
 
 
 def test_transfer_uses_seeds_that_neither_search_nor_confirm_saw() -> None:
@@ -110,12 +63,6 @@ def test_transfer_uses_seeds_that_neither_search_nor_confirm_saw() -> None:
     assert len(by_stage["confirm"]) == 3
     assert len(by_stage["transfer"]) == 10
     assert not by_stage["transfer"] & (by_stage["search"] | by_stage["confirm"] | by_stage["native"])
-
-
-def test_a_row_of_payload_never_holds_what_a_later_selection_decides() -> None:
-    for task in make_plan(QUICK).tasks:
-        if task.phase in ("confirm", "native:confirm") or task.phase.startswith("transfer"):
-            assert "temperature" not in task.payload
 
 
 SEVERAL = override(QUICK, {"outer.teachers": 2, "outer.searches": 2})
@@ -171,7 +118,10 @@ def test_groups_differ_in_teacher_and_search_and_in_every_seed() -> None:
         assert len(seeds) == 4
     assert len({tasks[f"search{tag}#0"]["temperature"] for tag in tags}) == 4
     for tag in tags:  # as without an outer level: paired points on both datasets
-        assert tasks[f"search{tag}#3"]["alpha"] == tasks[f"native.search{tag}#3"]["alpha"]
+        for point in ("temperature", "alpha"):
+            assert tasks[f"search{tag}#3"][point] == tasks[f"native.search{tag}#3"][point]
+        assert tasks[f"search{tag}#19"]["sampler_seed"] != tasks[f"native.search{tag}#19"]["sampler_seed"]
+        assert "temperature" not in tasks[f"search{tag}#10"], "the other half is proposed"
     teachers = [tasks[f"teachers#{role}{tag}"]["seed"] for role in ("source", "target") for tag in ("", "@t1")]
     assert len(set(teachers)) == 4
 

@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sweeps.distill.arms import CONTROLS
 from sweeps.distill.presets import PRESETS, preset
@@ -23,32 +21,25 @@ def test_a_preset_printed_as_toml_reads_back_unchanged(name: str, tmp_path: Path
     path = tmp_path / "my.toml"
     path.write_text(to_toml(preset(name)))
     assert read(path) == preset(name)
+    assert parse(preset(name).as_dict(), origin="database").fingerprint == preset(name).fingerprint
 
 
 def test_every_part_of_a_spec_survives_toml(tmp_path: Path) -> None:
     changes = {"target2": ROLE, "target3": ROLE | {"dataset": 'my "digits".npz'}, "outer.teachers": 2}
     views = {"target.augment": "flip-crop", "target.views": 3}
-    spec = override(preset("full"), changes | views | {"note": "größer, 更大 und 🙂"})
+    space = {"search.space": {"learning_rate": [0.001, 0.01], "batch_size": [16, 64]}}
+    spec = override(preset("compare"), changes | views | space | {"note": "größer, 更大 und 🙂"})
     path = tmp_path / "my.toml"
     path.write_text(to_toml(spec), encoding="utf-8")
     assert read(path) == spec
     assert "[target3]" in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_spec_stored_as_plain_values_has_the_same_fingerprint(name: str) -> None:
-    spec = preset(name)
-    assert parse(spec.as_dict(), origin="database").fingerprint == spec.fingerprint
-
-
 def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> None:
     quick = preset("quick")
     other = override(quick, {"search.alpha": [0.1, 0.9], "seed": 7})
     assert other.fingerprint != quick.fingerprint
-    assert difference(quick.as_dict(), other.as_dict()) == [
-        "seed: 0 -> 7",
-        "search.alpha: [0.0, 1.0] -> [0.1, 0.9]",
-    ]
+    assert difference(quick.as_dict(), other.as_dict()) == ["seed: 0 -> 7", "search.alpha: [0.0, 1.0] -> [0.1, 0.9]"]
 
 
 @pytest.mark.parametrize(
@@ -56,15 +47,12 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
     [
         ({"search.temperature": [20, 1]}, ["search.temperature", "[20, 1]", "0 < low <= high"]),
         ({"search.temperature": [-1, 20]}, ["search.temperature", "[-1, 20]", "0 < low"]),
-        ({"search.temperature": [0, 20]}, ["search.temperature", "0 < low"]),
         ({"search.temperature": [NAN, 20]}, ["search.temperature", "NaN", "finite"]),
         ({"search.temperature": [1, float("inf")]}, ["search.temperature", "finite"]),
         ({"search.temperature": [1]}, ["search.temperature"]),
         ({"search.alpha": [0, 1.5]}, ["search.alpha", "[0, 1.5]", "high <= 1"]),
-        ({"search.alpha": [-0.1, 1]}, ["search.alpha", "0 <= low"]),
         ({"search.trials": 0}, ["search.trials", "got 0", "greater than or equal to 1"]),
         ({"search.trials": 2.5}, ["search.trials", "2.5", "integer"]),
-        ({"search.trials": "many"}, ["search.trials", "many", "integer"]),
         ({"search.trails": 5}, ["unknown key", "search.trails", "trials, sampler, lag, temperature, alpha"]),
         ({"serch.trials": 5}, ["unknown key", "serch", "search"]),
         ({"search.trials.more": 5}, ["unknown key", "search.trials.more"]),
@@ -78,7 +66,6 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"confirm.rounds": [[2, 1], [3, 1]]}, ["confirm", "more points than the one before; got [2, 3]"]),
         ({"confirm.rounds": []}, ["confirm.rounds", "at least 1 item"]),
         ({"search.sampler": "sobl"}, ["search.sampler", "qmc, tpe, gp, random or package.module:make"]),
-        ({"search.lag": 0}, ["search.lag", "0", "greater than or equal to 1"]),
         ({"target.dataset": "mnist"}, ["source.dataset and target.dataset must differ"]),
         ({"source.images": 10}, ["images (10)", "batch (64)"]),
         ({"training.learning_rate": 0}, ["training.learning_rate", "greater than 0"]),
@@ -89,10 +76,7 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"transfer.target_arms": ["best", "misaligned"]}, ["transfer.target_arms", "misaligned", "class-mean"]),
         ({"transfer.source_arms": ["native"]}, ["transfer.source_arms", "native"]),
         ({"outer.teachers": 0}, ["outer.teachers", "got 0"]),
-        ({"outer.searches": 0}, ["outer.searches", "got 0"]),
         ({"outer.seed": 2}, ["unknown key", "outer.seed", "teachers, searches, trials, rounds, seeds"]),
-        ({"outer.seeds": -1}, ["outer.seeds", "got -1", "greater than or equal to 0"]),
-        ({"outer.trials": 2.5}, ["outer.trials", "2.5", "integer"]),
         ({"outer.rounds": [[9, 1]]}, ["outer.rounds begins with 9 points", "outer.trials (8)"]),
         ({"outer.trials": 2}, ["outer.rounds begins with 3 points", "outer.trials (2)"]),
         # What is not given for the further searches is as for the first one, and is named so.
@@ -102,7 +86,6 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"outer.rounds": [[3, 0]]}, ["outer.rounds", "got 0", "greater than or equal to 1"]),
         ({"source.augment": "flip-crop"}, ["mnist", "a mirrored digit is no digit"]),
         ({"target.augment": "flip"}, ["target.augment", "flip", "flip-crop"]),
-        ({"target.views": 0}, ["target.views", "got 0"]),
         ({"target2.dataset": "digits"}, ["target2.teacher is missing"]),
         ({"target2.images": 1}, ["target2.dataset is missing"]),
         (
@@ -116,25 +99,17 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         # Every count has a bound, and every list of names has each of them once.
         ({"search.trials": 10**9}, ["search.trials", "got 1000000000", "less than or equal to 100000"]),
         ({"source.epochs": 1e20}, ["source.epochs", "got 1e+20", "integer"]),
-        ({"source.epochs": 10**20}, ["source.epochs", "less than or equal to 100000"]),
-        ({"source.images": 10**9}, ["source.images", "less than or equal to 100000000"]),
         ({"target.views": 1001}, ["target.views", "got 1001", "less than or equal to 1000"]),
-        ({"outer.teachers": 10**6}, ["outer.teachers", "less than or equal to 100000"]),
-        ({"confirm.rounds": [[1, 10**6]]}, ["confirm.rounds", "less than or equal to 100000"]),
         ({"baselines.seconds": 10**8}, ["baselines.seconds", "less than or equal to 10000000"]),
-        ({"baselines.autokeras_parameters": 10**12}, ["autokeras_parameters", "less than or equal to 10000000000"]),
         ({"lease.interval_s": 1e300}, ["lease.interval_s", "less than or equal to 86400"]),
-        ({"retry.memory": 10**9}, ["retry.memory", "less than or equal to 100000"]),
         ({"seed": 10**30}, ["seed", "less than 9223372036854775808"]),
         ({"note": ["x" * 10_000]}, ["note", "xxx...", "string"]),
         (
             {"baselines.methods": ["mobilenet", "vgg16", "mobilenet"]},
             ["baselines.methods", "each of them once; mobilenet is there 2 times"],
         ),
-        ({"baselines.source_methods": ["mobilenet"] * 3}, ["baselines.source_methods", "mobilenet is there 3 times"]),
         ({"baselines.autokeras_blocks": ["vanilla"] * 2}, ["autokeras_blocks", "vanilla is there 2 times"]),
         ({"transfer.target_arms": ["best", "best", "native"]}, ["transfer.target_arms", "best is there 2 times"]),
-        ({"transfer.source_arms": ["best", "best"]}, ["transfer.source_arms", "best is there 2 times"]),
     ],
 )
 def test_a_wrong_value_is_one_line_with_what_was_got_and_what_is_allowed(
@@ -177,16 +152,9 @@ def test_a_name_with_other_characters_or_too_long_is_refused(name: str) -> None:
         check_name(name)
 
 
-@given(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}", fullmatch=True))
+@pytest.mark.parametrize("name", ["a", "_", "Z-9", "0" * 64, "a-", "_-"])
 def test_every_name_of_the_allowed_characters_is_taken(name: str) -> None:
     assert check_name(name) == name
-
-
-def test_the_defaults_are_those_of_the_design() -> None:
-    full = preset("full")
-    assert full.search.temperature == (1, 20)
-    assert full.search.alpha == (0, 1)
-    assert (full.training.batch_size, full.training.learning_rate) == (64, 4e-3)
 
 
 def test_roles_are_those_that_have_a_dataset() -> None:

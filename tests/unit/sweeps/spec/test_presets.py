@@ -10,14 +10,11 @@ from sweeps.trainers.protocol import Point
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_without_other_datasets_a_spec_stays_as_it_is(name: str) -> None:
+def test_without_other_datasets_a_spec_stays_as_it_is_and_source_and_target_swap_whole(
+    name: str,
+) -> None:
     spec = preset(name)
     assert on(spec) == on(spec, source=spec.source.dataset, targets=[spec.target.dataset]) == spec
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_source_and_target_swap_with_all_that_belongs_to_them(name: str) -> None:
-    spec = preset(name)
     swapped = on(spec, source=spec.target.dataset, targets=[spec.source.dataset])
     assert (swapped.source, swapped.target) == (spec.target, spec.source)
     assert on(swapped, source=spec.source.dataset, targets=[spec.target.dataset]) == spec
