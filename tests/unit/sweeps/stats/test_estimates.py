@@ -84,7 +84,7 @@ def test_what_n_seeds_resolve_is_found_with_80_percent_power_and_two_fewer_than_
         assert real_power(distance, needed - 2, level) < 0.8
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.floats(0.01, 10), st.floats(0.01, 10), st.sampled_from([0.05, 0.05 / 3]))
 def test_seeds_needed_is_the_least_number_that_resolves_the_distance(sd: float, distance: float, level: float) -> None:
     n = estimates.seeds_needed(sd, distance, level=level)
@@ -118,7 +118,7 @@ def test_holms_adjusted_p_values_by_hand() -> None:
     assert estimates.holm({}) == {}
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.dictionaries(st.sampled_from("abcdefgh"), st.floats(0, 1), min_size=1))
 def test_holm_lies_between_each_p_and_bonferroni_and_keeps_their_order(p_values: dict[str, float]) -> None:
     adjusted = estimates.holm(p_values)

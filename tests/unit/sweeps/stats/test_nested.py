@@ -57,7 +57,7 @@ def test_the_parts_by_hand() -> None:
     assert apart.estimate.high == pytest.approx(apart.estimate.mean + (apart.by_search or 0.0))
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.lists(st.floats(-50, 50), min_size=2, max_size=9), min_size=1, max_size=FEWEST_SEARCHES - 1))
 def test_fewer_searches_than_three_say_what_the_seeds_of_the_first_one_say(searches: list[list[float]]) -> None:
     found = found_of(searches)

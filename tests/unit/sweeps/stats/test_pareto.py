@@ -12,7 +12,7 @@ def test_the_front_by_hand() -> None:
     assert pareto_front([]) == []
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6))))
 def test_the_front_is_what_nothing_dominates(points: list[tuple[int, int]]) -> None:
     def dominated(one: tuple[int, int]) -> bool:

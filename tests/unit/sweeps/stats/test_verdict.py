@@ -227,7 +227,7 @@ def test_whatever_the_arms_the_word_agrees_with_the_bounds(
         assert found.seeds > found.n
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(ARMS, st.floats(-50, 50))
 def test_what_all_arms_of_a_repeat_share_changes_no_word(arms: dict[str, dict[int, float]], luck: float) -> None:
     whole = {name: {repeat: float(round(value)) for repeat, value in scores.items()} for name, scores in arms.items()}
