@@ -67,5 +67,3 @@ def _lower(points: float, *, noise: float = 0.0) -> list[float]:
 def answered(folder: Path, planned: Mapping[str, Points], spec: Spec = OVER_SEEDS) -> sqlalchemy.URL:
     """A finished sweep "s" with those test accuracies."""
     return worked(f"sqlite:///{folder}/s.db", spec, planned)
-
-
