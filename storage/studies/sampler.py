@@ -7,7 +7,6 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
@@ -168,6 +167,8 @@ def importances(space: Space, history: Sequence[Past], *, seed: int = 0) -> dict
         space: of every trial in the history.
         history: the finished trials; those without a value are left out. A parameter with one value explains nothing.
     """
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # scikit-learn: no worker needs it
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # as for a study of a storage: it would say that it was made
     study = optuna.create_study(direction="maximize")
     distributions = distributions_of(space)
